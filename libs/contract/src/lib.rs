@@ -1,0 +1,23 @@
+//! What crosses a border between services: gRPC types, event enums, and the bodies several of them share.
+//! One module per service; the service that owns a module is the only one that writes those events.
+
+pub mod audit;
+pub mod billing;
+pub mod catalog;
+pub mod cicd;
+pub mod identity;
+pub mod logs;
+pub mod registry;
+pub mod scheduler;
+pub mod usage;
+
+/// Generated from `schemas/proto`.
+#[allow(clippy::all, clippy::pedantic, missing_docs)]
+pub mod proto {
+    pub mod identity { tonic::include_proto!("gantry.identity.v1"); }
+    pub mod registry { tonic::include_proto!("gantry.registry.v1"); }
+    pub mod scheduler { tonic::include_proto!("gantry.scheduler.v1"); }
+    pub mod billing { tonic::include_proto!("gantry.billing.v1"); }
+    /// For gRPC server reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gantry.bin"));
+}

@@ -1,0 +1,85 @@
+//! Events of the scheduler.
+
+use gantry_es::EventData;
+use gantry_kernel::{AppId, InstanceId, Name, OrgId, ProjectId, SpaceId};
+use serde::{Deserialize, Serialize};
+
+/// Stream `app-<id>`. The revision's whole model is JSON owned by the scheduler (`domain::model`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", content = "data", deny_unknown_fields)]
+pub enum AppEvent {
+    #[serde(rename = "app.created")]
+    Created { app: AppId, org: OrgId, project: ProjectId, space: SpaceId, name: Name, org_name: Name, project_name: Name, space_name: Name },
+    #[serde(rename = "app.revised")]
+    Revised { app: AppId, revision: u64, format: String, model: serde_json::Value, images: Vec<String>, reason: String },
+    #[serde(rename = "app.release-started")]
+    ReleaseStarted { app: AppId, revision: u64, from: Option<u64>, strategy: String },
+    #[serde(rename = "app.release-finished")]
+    ReleaseFinished { app: AppId, revision: u64 },
+    #[serde(rename = "app.release-failed")]
+    ReleaseFailed { app: AppId, revision: u64, reason: String },
+    #[serde(rename = "app.scaled")]
+    Scaled { app: AppId, workload: Name, replicas: u32, from: u32 },
+    #[serde(rename = "app.restarted")]
+    Restarted { app: AppId, workloads: Vec<Name> },
+    #[serde(rename = "app.stopped")]
+    Stopped { app: AppId },
+    #[serde(rename = "app.started")]
+    Started { app: AppId },
+    #[serde(rename = "app.deleted")]
+    Deleted { app: AppId },
+}
+
+impl EventData for AppEvent {
+    const AGGREGATE: &'static str = "app";
+}
+
+/// Stream `instance-<id>`: placements and what became of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", content = "data", deny_unknown_fields)]
+pub enum InstanceEvent {
+    #[serde(rename = "instance.placed")]
+    Placed { instance: InstanceId, app: AppId, org: OrgId, project: ProjectId, space: SpaceId, workload: Name, index: u32, revision: u64, node: Name, cpu_millis: u32, memory_bytes: u64, storage_bytes: u64 },
+    #[serde(rename = "instance.running")]
+    Running { instance: InstanceId, app: AppId, address: String },
+    #[serde(rename = "instance.unhealthy")]
+    Unhealthy { instance: InstanceId, app: AppId, reason: String },
+    #[serde(rename = "instance.restarted")]
+    Restarted { instance: InstanceId, app: AppId, restarts: u32, exit_code: i32, reason: String },
+    #[serde(rename = "instance.lost")]
+    Lost { instance: InstanceId, app: AppId, node: Name },
+    #[serde(rename = "instance.stopping")]
+    Stopping { instance: InstanceId, app: AppId },
+    #[serde(rename = "instance.stopped")]
+    Stopped { instance: InstanceId, app: AppId, exit_code: i32, reason: String },
+}
+
+impl EventData for InstanceEvent {
+    const AGGREGATE: &'static str = "instance";
+}
+
+/// Stream `node-<name>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", content = "data", deny_unknown_fields)]
+pub enum NodeEvent {
+    #[serde(rename = "node.joined")]
+    Joined { node: Name, facts: serde_json::Value },
+    #[serde(rename = "node.facts-changed")]
+    FactsChanged { node: Name, facts: serde_json::Value },
+    #[serde(rename = "node.lost")]
+    Lost { node: Name },
+    #[serde(rename = "node.returned")]
+    Returned { node: Name },
+    #[serde(rename = "node.cordoned")]
+    Cordoned { node: Name },
+    #[serde(rename = "node.uncordoned")]
+    Uncordoned { node: Name },
+    #[serde(rename = "node.drained")]
+    Drained { node: Name },
+    #[serde(rename = "node.removed")]
+    Removed { node: Name },
+}
+
+impl EventData for NodeEvent {
+    const AGGREGATE: &'static str = "node";
+}

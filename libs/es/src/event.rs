@@ -1,0 +1,211 @@
+//! Events as they are written, read and carried.
+
+use std::fmt;
+
+use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+/// An event enum: adjacently tagged (`#[serde(tag = "kind", content = "data")]`) with wire names `aggregate.verb-ed`.
+pub trait EventData: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The aggregate's name: first word of every kind and prefix of every stream.
+    const AGGREGATE: &'static str;
+
+    /// The version of `kind` that this code writes. Starts at 1; raise it together with a branch in [`EventData::upcast`].
+    fn kind_version(_kind: &str) -> u16 {
+        1
+    }
+
+    /// Turns the data of an older version of `kind` into the present one. History is an API: never remove a branch.
+    fn upcast(_kind: &str, _version: u16, data: Value) -> Value {
+        data
+    }
+
+    /// Splits into what the log stores.
+    fn encode(&self) -> NewEvent {
+        let value = serde_json::to_value(self).expect("event enums serialise: they hold only JSON-able fields");
+        let Value::Object(mut map) = value else { unreachable!("adjacently tagged enums serialise to objects") };
+        let kind = map.remove("kind").and_then(|k| k.as_str().map(str::to_owned)).expect("adjacently tagged: `kind` is there");
+        let kind_version = Self::kind_version(&kind);
+        NewEvent { kind_version, data: map.remove("data").unwrap_or(Value::Null), kind }
+    }
+
+    /// # Errors
+    /// An unknown kind, a newer version than this code knows, or data of another shape.
+    fn decode(kind: &str, version: u16, data: Value) -> Result<Self, DecodeError> {
+        let known = Self::kind_version(kind);
+        if version > known {
+            return Err(DecodeError::Newer { kind: kind.to_owned(), version, known });
+        }
+        let data = if version < known { Self::upcast(kind, version, data) } else { data };
+        let mut map = serde_json::Map::with_capacity(2);
+        map.insert("kind".into(), kind.into());
+        if !data.is_null() {
+            map.insert("data".into(), data);
+        }
+        serde_json::from_value(Value::Object(map)).map_err(|source| DecodeError::Shape { kind: kind.to_owned(), source })
+    }
+}
+
+/// Why a stored event cannot be read. The reader stops; nothing is skipped.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    #[error("event `{kind}` has version {version}, this program knows {known}: it is older than the log")]
+    Newer { kind: String, version: u16, known: u16 },
+    #[error("event `{kind}` does not have the shape this program knows")]
+    Shape { kind: String, #[source] source: serde_json::Error },
+}
+
+/// The name of a stream: `<aggregate>-<id>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamId(String);
+
+impl StreamId {
+    pub fn new(aggregate: &str, id: impl fmt::Display) -> Self {
+        Self(format!("{aggregate}-{id}"))
+    }
+
+    /// A name read back from the log.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn of<E: EventData>(id: impl fmt::Display) -> Self {
+        Self::new(E::AGGREGATE, id)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An event about to be appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub kind: String,
+    pub kind_version: u16,
+    pub data: Value,
+}
+
+/// Who and why: the same for all events of one append.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// "user:<uuid>", "service:<name>", "system".
+    pub actor: String,
+    pub tenant: Option<OrgId>,
+    /// The caller's address, for audit.
+    pub from: Option<String>,
+    /// W3C traceparent.
+    pub trace: Option<String>,
+    /// The idempotency key, if the caller gave one.
+    pub command_id: Option<String>,
+}
+
+impl Meta {
+    pub fn system() -> Self {
+        Self { actor: "system".into(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn tenant(mut self, org: OrgId) -> Self {
+        self.tenant = Some(org);
+        self
+    }
+}
+
+/// An event as the log keeps it, and as it travels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Place in the total order of its log: 1, 2, 3, ... without gaps.
+    pub position: i64,
+    pub stream: StreamId,
+    /// Place in its stream: 1, 2, 3, ... without gaps.
+    pub version: i64,
+    pub id: Uuid,
+    pub kind: String,
+    pub kind_version: u16,
+    pub data: Value,
+    pub meta: Meta,
+    pub at: OffsetDateTime,
+    /// Which service's log it is from.
+    pub origin: String,
+}
+
+impl Recorded {
+    /// The aggregate: first word of the kind.
+    pub fn aggregate(&self) -> &str {
+        self.kind.split('.').next().unwrap_or_default()
+    }
+
+    pub fn is<E: EventData>(&self) -> bool {
+        self.aggregate() == E::AGGREGATE
+    }
+
+    /// # Errors
+    /// See [`EventData::decode`].
+    pub fn decode<E: EventData>(&self) -> Result<E, DecodeError> {
+        E::decode(&self.kind, self.kind_version, self.data.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "data")]
+    enum Door {
+        #[serde(rename = "door.opened")]
+        Opened { by: String, wide: bool },
+        #[serde(rename = "door.closed")]
+        Closed,
+    }
+
+    impl EventData for Door {
+        const AGGREGATE: &'static str = "door";
+        fn kind_version(kind: &str) -> u16 {
+            if kind == "door.opened" { 2 } else { 1 }
+        }
+        fn upcast(_: &str, version: u16, mut data: Value) -> Value {
+            if version == 1 {
+                data["wide"] = Value::Bool(false);
+            }
+            data
+        }
+    }
+
+    #[test]
+    fn an_event_survives_the_round_trip() {
+        for event in [Door::Opened { by: "ada".into(), wide: true }, Door::Closed] {
+            let stored = event.encode();
+            assert_eq!(Door::decode(&stored.kind, stored.kind_version, stored.data).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn an_older_version_is_upcast() {
+        let old = Door::decode("door.opened", 1, serde_json::json!({"by": "ada"})).unwrap();
+        assert_eq!(old, Door::Opened { by: "ada".into(), wide: false });
+    }
+
+    #[test]
+    fn a_newer_version_or_an_unknown_kind_stops_the_reader() {
+        assert!(matches!(Door::decode("door.closed", 2, Value::Null), Err(DecodeError::Newer { known: 1, .. })));
+        assert!(matches!(Door::decode("door.burnt", 1, Value::Null), Err(DecodeError::Shape { .. })));
+    }
+}

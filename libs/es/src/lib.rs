@@ -1,0 +1,14 @@
+//! Event sourcing without a database: deciders, recorded events, processes, an in-memory log, and given/when/then.
+
+mod decider;
+mod event;
+mod memory;
+mod process;
+mod sealed;
+pub mod spec;
+
+pub use decider::{Ctx, Decider, fold};
+pub use event::{DecodeError, EventData, Meta, NewEvent, Recorded, StreamId};
+pub use memory::MemoryLog;
+pub use process::Process;
+pub use sealed::Sealed;

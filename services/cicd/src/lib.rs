@@ -1,0 +1,1 @@
+//! cicd (being built).
