@@ -1,1 +1,3 @@
-//! Being built.
+//! The one public door: TLS, the console, sign-in sessions, rate limits, and a streaming proxy to the services.
+
+pub mod domain;

@@ -1,0 +1,183 @@
+//! What of a request's and an answer's headers crosses the door (RFC 9110 section 7.6, RFC 7239).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// What the door knows about the one who is asking.
+pub struct Seen<'a> {
+    pub client: IpAddr,
+    /// `host[:port]` as the client wrote it.
+    pub host: &'a str,
+    pub request_id: &'a str,
+    pub traceparent: &'a str,
+}
+
+/// Headers that belong to one connection and never travel on.
+const HOP_BY_HOP: [&str; 8] =
+    ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"];
+
+/// Headers by which a client could pretend to be somebody's proxy, or one of us.
+const FOREIGN: [&str; 10] = [
+    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-real-ip",
+    "x-original-url", "x-rewrite-url", "x-client-ip",
+];
+
+/// The name of the header that carries the request's id both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Removes what belongs to this connection, and what its `Connection` header names. Keeps `Upgrade` when `upgrade`.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name: &HeaderName| !(upgrade && name == header::UPGRADE))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        headers.remove(header::UPGRADE);
+    }
+}
+
+/// Makes a client's headers fit to be read by a service: foreign forwarding facts out, ours in.
+pub fn prepare(headers: &mut HeaderMap, seen: &Seen<'_>, upgrade: bool) {
+    strip_hop_by_hop(headers, upgrade);
+    for name in FOREIGN {
+        headers.remove(name);
+    }
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-gantry-")).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    let client = seen.client.to_string();
+    set("x-forwarded-for", &client);
+    set("x-forwarded-proto", "https");
+    set("x-forwarded-host", seen.host);
+    let node = if seen.client.is_ipv6() { format!("\"[{client}]\"") } else { client };
+    set("forwarded", &format!("for={node};host=\"{}\";proto=https", seen.host.replace(['"', '\\'], "")));
+    set("x-request-id", seen.request_id);
+    set("traceparent", seen.traceparent);
+}
+
+/// A `traceparent` for the service (W3C Trace Context): the client's trace goes on when it sent a good one.
+pub fn traceparent(given: Option<&str>, trace: [u8; 16], span: [u8; 8]) -> String {
+    let span = hex(&span);
+    match given.and_then(trace_of) {
+        Some((trace, flags)) => format!("00-{trace}-{span}-{flags}"),
+        None => format!("00-{}-{span}-01", hex(&trace)),
+    }
+}
+
+/// The 32 digits that name the trace.
+pub fn trace_id(traceparent: &str) -> &str {
+    traceparent.get(3..35).unwrap_or("")
+}
+
+fn trace_of(given: &str) -> Option<(&str, &str)> {
+    let mut parts = given.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let digits = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let zero = |text: &str| text.bytes().all(|b| b == b'0');
+    (digits(version, 2) && version != "ff" && digits(trace, 32) && !zero(trace) && digits(parent, 16) && !zero(parent) && digits(flags, 2))
+        .then_some((trace, flags))
+}
+
+/// The `Cookie` header without the cookies whose names begin with `prefix`; `None` when nothing is left.
+pub fn without_cookies(cookie: &str, prefix: &str) -> Option<String> {
+    let kept: Vec<&str> = cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !pair.starts_with(prefix)).collect();
+    (!kept.is_empty()).then(|| kept.join("; "))
+}
+
+/// The value of one cookie.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Seen<'static> {
+        Seen { client: IpAddr::from([192, 0, 2, 7]), host: "localhost:7443", request_id: "r1", traceparent: "00-x" }
+    }
+
+    #[test]
+    fn what_a_client_claims_about_its_origin_is_dropped() {
+        let mut headers = HeaderMap::new();
+        for name in FOREIGN {
+            headers.append(name, HeaderValue::from_static("evil"));
+        }
+        headers.append("x-gantry-peer", HeaderValue::from_static("scheduler"));
+        prepare(&mut headers, &seen(), false);
+        assert!(headers.values().all(|value| value != "evil" && value != "scheduler"));
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"localhost:7443\";proto=https");
+        assert_eq!(headers["x-request-id"], "r1");
+    }
+
+    #[test]
+    fn headers_named_by_connection_stay_on_this_side() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("close, X-Secret"));
+        headers.append("x-secret", HeaderValue::from_static("1"));
+        headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.append(header::UPGRADE, HeaderValue::from_static("h2c"));
+        headers.append(header::ACCEPT, HeaderValue::from_static("*/*"));
+        strip_hop_by_hop(&mut headers, false);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn an_upgrade_keeps_the_two_headers_it_needs() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.append(header::UPGRADE, HeaderValue::from_static("websocket"));
+        strip_hop_by_hop(&mut headers, true);
+        assert_eq!((&headers[header::CONNECTION], &headers[header::UPGRADE]), (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket")));
+    }
+
+    #[test]
+    fn a_good_trace_goes_on_and_a_bad_one_is_replaced() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let next = traceparent(Some(good), [1; 16], [2; 8]);
+        assert_eq!(next, "00-0af7651916cd43dd8448eb211c80319c-0202020202020202-01");
+        assert_eq!(trace_id(&next), "0af7651916cd43dd8448eb211c80319c");
+        for bad in ["", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x"] {
+            assert!(traceparent(Some(bad), [1; 16], [2; 8]).starts_with("00-01010101"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_consoles_cookies_never_reach_a_service() {
+        assert_eq!(without_cookies("__Host-gantry=s; a=b; __Host-gantry-login=x", "__Host-gantry").as_deref(), Some("a=b"));
+        assert_eq!(without_cookies("__Host-gantry=s", "__Host-gantry"), None);
+    }
+}
