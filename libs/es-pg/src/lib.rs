@@ -1,1 +1,30 @@
-//! Being built.
+//! The event log on Postgres, what is built from it, and the durable odds and ends that need the same transaction.
+//!
+//! One schema per service. `events` is the truth and insert-only by grant; everything else can be made anew from it,
+//! except subject keys (which must be erasable) and pending work.
+
+mod append;
+mod db;
+mod keyring;
+mod lease;
+mod log;
+mod migrate;
+mod progress;
+mod projection;
+mod read;
+mod rebuild;
+mod store;
+mod todo;
+mod verify;
+
+pub use append::{Append, AppendError, Appended, Claim, StreamWrite};
+pub use db::{Db, DbError, Settings};
+pub use keyring::{Keyring, KeyringError};
+pub use lease::Lease;
+pub use log::Log;
+pub use progress::{NotSettled, Progress};
+pub use projection::{Batch, Checkpoint, Projection, ProjectionRunner, Source, checkpoints, prepare, run_batch, skip};
+pub use rebuild::rebuild;
+pub use store::{Executed, ExecuteError, Expect, Loaded, Options, Store};
+pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
+pub use verify::{Fault, Verdict, verify};

@@ -1,0 +1,101 @@
+//! Connections of one service to its schema: one as owner (changes of shape), one with the service's narrow grants.
+
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+use thiserror::Error;
+
+use crate::migrate;
+
+/// Where and how to connect.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `postgres://user:password@host:port/database`; the user must own the database or be allowed to create schemas.
+    pub url: String,
+    /// The service's schema: `[a-z][a-z0-9_]*`.
+    pub schema: String,
+    /// Connections under the service's role; 2 to 100.
+    pub max_connections: u32,
+}
+
+#[derive(Debug, Error)]
+pub enum DbError {
+    #[error("`{0}` is not a schema name: a-z, 0-9 and '_', starting with a letter, at most 48")]
+    SchemaName(String),
+    #[error("the database address is not valid")]
+    Url(#[source] sqlx::Error),
+    #[error("the database refused")]
+    Sql(#[from] sqlx::Error),
+}
+
+/// The database of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    /// Queries of entities, under the service's role.
+    pub orm: DatabaseConnection,
+    /// The same connections, for SQL that the ORM has no words for.
+    pub pool: PgPool,
+    /// Owner of the schema: migrations and rebuilds only.
+    pub admin: PgPool,
+    pub schema: String,
+}
+
+impl Db {
+    /// Connects, creates schema, role and the log's own tables where missing, and applies `migrations` (name, SQL) in order.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or refuses.
+    pub async fn open(settings: &Settings, migrations: &[(&str, &str)]) -> Result<Self, DbError> {
+        let schema = settings.schema.clone();
+        let fits = schema.len() <= 48
+            && schema.starts_with(|c: char| c.is_ascii_lowercase())
+            && schema.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !fits {
+            return Err(DbError::SchemaName(schema));
+        }
+        let options: PgConnectOptions = settings.url.parse().map_err(DbError::Url)?;
+        let options = options.application_name(&format!("gantry {schema}")).options([("search_path", schema.as_str())]);
+        let admin = PgPoolOptions::new()
+            .max_connections(3)
+            .min_connections(0)
+            .idle_timeout(Duration::from_secs(30))
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.clone())
+            .await?;
+        migrate::run(&admin, &schema, migrations).await?;
+        let role = role_of(&schema);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections.max(2))
+            .min_connections(1)
+            .idle_timeout(Duration::from_secs(120))
+            .acquire_timeout(Duration::from_secs(5))
+            .after_connect(move |connection, _| {
+                let set = format!("set role {role}");
+                Box::pin(async move {
+                    connection.execute(AssertSqlSafe(set)).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+        Ok(Self { orm, pool, admin, schema })
+    }
+
+    /// An ORM view of the owner's connections, for rebuilds.
+    pub fn admin_orm(&self) -> DatabaseConnection {
+        SqlxPostgresConnector::from_sqlx_postgres_pool(self.admin.clone())
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.admin.close().await;
+    }
+}
+
+/// The role that a service's statements run under.
+pub(crate) fn role_of(schema: &str) -> String {
+    format!("gantry_{schema}")
+}

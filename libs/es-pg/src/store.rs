@@ -1,0 +1,178 @@
+//! Load, decide, append: one aggregate of type `D`.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use gantry_es::{Ctx, DecodeError, Decider, EventData, Meta, Recorded, StreamId};
+use thiserror::Error;
+
+use crate::append::{Append, AppendError, Claim, StreamWrite};
+use crate::log::Log;
+
+/// How often a command is decided anew when somebody else was faster.
+const TRIES: usize = 8;
+
+/// Which version the command was meant for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever it is now; decided anew if somebody else was faster.
+    #[default]
+    Any,
+    /// This one (`If-Match`); anything else is stale.
+    Version(i64),
+}
+
+/// What goes along with a command.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub meta: Meta,
+    pub expect: Expect,
+    pub claims: Vec<Claim>,
+    /// Events of other streams that must happen in the same transaction.
+    pub also: Vec<StreamWrite>,
+}
+
+impl From<Meta> for Options {
+    fn from(meta: Meta) -> Self {
+        Self { meta, ..Self::default() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Loaded<S> {
+    pub state: S,
+    /// 0: there is no such stream.
+    pub version: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Executed<S> {
+    pub state: S,
+    pub version: i64,
+    /// Wait for this one to read your own write; 0 if nothing was appended.
+    pub position: i64,
+    pub events: Vec<Recorded>,
+    /// The same command id was carried out before; `state` is as it is now.
+    pub repeated: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum ExecuteError<R: std::error::Error + 'static> {
+    #[error(transparent)]
+    Refused(R),
+    #[error("it changed meanwhile: version {actual}, not {expected}")]
+    Stale { expected: i64, actual: i64 },
+    #[error("the name `{name}` is taken")]
+    NameTaken { scope: String, name: String },
+    #[error("the log cannot be used")]
+    Log(#[source] AppendError),
+    #[error("the log cannot be read")]
+    Read(#[from] sqlx::Error),
+    #[error("the log cannot be understood")]
+    Decode(#[from] DecodeError),
+}
+
+/// The aggregates of type `D` in a log. Cheap to clone.
+pub struct Store<D> {
+    log: Log,
+    decider: PhantomData<fn() -> D>,
+}
+
+impl<D> Clone for Store<D> {
+    fn clone(&self) -> Self {
+        Self { log: self.log.clone(), decider: PhantomData }
+    }
+}
+
+impl<D: Decider> Store<D> {
+    pub fn new(log: Log) -> Self {
+        Self { log, decider: PhantomData }
+    }
+
+    pub fn stream(id: impl Display) -> StreamId {
+        StreamId::of::<D::Event>(id)
+    }
+
+    /// # Errors
+    /// When the log cannot be read or understood.
+    pub async fn load(&self, id: impl Display) -> Result<Loaded<D::State>, ExecuteError<D::Refusal>> {
+        self.load_stream(&Self::stream(id)).await
+    }
+
+    async fn load_stream(&self, stream: &StreamId) -> Result<Loaded<D::State>, ExecuteError<D::Refusal>> {
+        let mut loaded = Loaded { state: D::State::default(), version: 0 };
+        for recorded in self.log.read_stream(stream, 0).await? {
+            loaded.state = D::evolve(loaded.state, &recorded.decode::<D::Event>()?);
+            loaded.version = recorded.version;
+        }
+        Ok(loaded)
+    }
+
+    /// Decides `command` on the present state and appends what follows.
+    ///
+    /// # Errors
+    /// The decider's refusal, a version conflict, a taken name, or a fault of the log.
+    pub async fn execute(&self, id: impl Display, command: D::Command, options: impl Into<Options>) -> Result<Executed<D::State>, ExecuteError<D::Refusal>>
+    where
+        D::Command: Clone,
+    {
+        let stream = Self::stream(id);
+        let options = options.into();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let loaded = self.load_stream(&stream).await?;
+            if let Expect::Version(expected) = options.expect
+                && expected != loaded.version
+            {
+                return Err(ExecuteError::Stale { expected, actual: loaded.version });
+            }
+            let ctx = Ctx { now: self.log.env.now(), actor: options.meta.actor.clone() };
+            let decided = D::decide(&loaded.state, command.clone(), &ctx);
+            let events = match decided {
+                Ok(events) => events,
+                // A repetition may be refused because the first time worked ("exists already"): then it is no refusal.
+                Err(refusal) => match self.earlier(&options.meta).await? {
+                    Some(done) => return self.repeated(done).await,
+                    None => return Err(ExecuteError::Refused(refusal)),
+                },
+            };
+            if events.is_empty() && options.claims.is_empty() && options.also.is_empty() {
+                return Ok(Executed { state: loaded.state, version: loaded.version, position: 0, events: Vec::new(), repeated: false });
+            }
+            let mut writes = vec![StreamWrite {
+                stream: stream.clone(),
+                expected: Some(loaded.version),
+                events: events.iter().map(EventData::encode).collect(),
+            }];
+            writes.extend(options.also.iter().cloned());
+            let append = Append { writes, claims: options.claims.clone(), meta: options.meta.clone() };
+            match self.log.append(append).await {
+                Ok(appended) => {
+                    let state = gantry_es::fold::<D>(loaded.state, &events);
+                    let version = loaded.version + i64::try_from(events.len()).unwrap_or(i64::MAX);
+                    return Ok(Executed { state, version, position: appended.position, events: appended.events, repeated: false });
+                }
+                Err(AppendError::Stale { stream: which, .. }) if which == stream && options.expect == Expect::Any && tries < TRIES => {}
+                Err(AppendError::Stale { expected, actual, .. }) => return Err(ExecuteError::Stale { expected, actual }),
+                Err(AppendError::NameTaken { scope, name, .. }) => return Err(ExecuteError::NameTaken { scope, name }),
+                Err(AppendError::Repeated { stream, position, .. }) => return self.repeated((stream, position)).await,
+                Err(error @ (AppendError::Closed | AppendError::Overloaded | AppendError::Sql(_))) => return Err(ExecuteError::Log(error)),
+            }
+        }
+    }
+
+    async fn earlier(&self, meta: &Meta) -> Result<Option<(StreamId, i64)>, sqlx::Error> {
+        let Some(id) = &meta.command_id else { return Ok(None) };
+        let row: Option<(String, i64)> = sqlx::query_as("select stream, position from commands where command_id = $1")
+            .bind(id)
+            .fetch_optional(&self.log.db.pool)
+            .await?;
+        Ok(row.map(|(stream, position)| (StreamId::from_stored(stream), position)))
+    }
+
+    async fn repeated(&self, (stream, position): (StreamId, i64)) -> Result<Executed<D::State>, ExecuteError<D::Refusal>> {
+        let loaded = self.load_stream(&stream).await?;
+        Ok(Executed { state: loaded.state, version: loaded.version, position, events: Vec::new(), repeated: true })
+    }
+}
