@@ -13,7 +13,13 @@ pub enum UserEvent {
     #[serde(rename = "user.profile-changed")]
     ProfileChanged { user: UserId, email: Option<Sealed>, display_name: Option<Sealed> },
     #[serde(rename = "user.password-changed")]
-    PasswordChanged { user: UserId, password_hash: Sealed },
+    PasswordChanged {
+        user: UserId,
+        password_hash: Sealed,
+        /// Set by an administrator: the person must choose another one.
+        #[serde(default)]
+        must_change_password: bool,
+    },
     #[serde(rename = "user.suspended")]
     Suspended { user: UserId, reason: String },
     #[serde(rename = "user.resumed")]

@@ -1,1 +1,4 @@
-//! identity (being built).
+//! identity: who people are and what they may do. An OpenID Connect provider, and organisations with projects, spaces
+//! and role bindings, kept as events.
+
+pub mod domain;

@@ -1,0 +1,14 @@
+//! The rules of identity as pure functions: aggregates (user, organisation, binding) and the protocol decisions
+//! (redirects, PKCE, codes, refresh tokens, device codes, registry scopes). No I/O, no clock, no randomness.
+
+pub mod authorize;
+pub mod binding;
+pub mod device;
+pub mod language;
+pub mod org;
+pub mod password;
+pub mod pkce;
+pub mod redirect;
+pub mod refresh;
+pub mod registry_scope;
+pub mod user;
