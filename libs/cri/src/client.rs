@@ -1,0 +1,101 @@
+//! The connection: one HTTP/2 channel over the runtime's unix socket, which reconnects by itself.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::CriError;
+use crate::wire::image_service_client::ImageServiceClient;
+use crate::wire::runtime_service_client::RuntimeServiceClient;
+use crate::wire::{StatusRequest, VersionRequest};
+
+/// Most answers come at once; this only bounds a runtime that hangs.
+pub(crate) const SHORT: Duration = Duration::from_secs(30);
+/// Pods need the network plug-ins, stops need their grace, pulls need the network: these take longer.
+pub(crate) const LONG: Duration = Duration::from_secs(240);
+pub(crate) const PULL: Duration = Duration::from_secs(900);
+const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+/// A client of one container runtime. Cheap to clone; every clone shares the connection.
+#[derive(Clone)]
+pub struct Cri {
+    pub(crate) runtime: RuntimeServiceClient<Channel>,
+    pub(crate) images: ImageServiceClient<Channel>,
+}
+
+/// Who answers on the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// "containerd", "cri-o".
+    pub runtime: String,
+    pub version: String,
+}
+
+impl Cri {
+    /// Opens the runtime's socket and makes sure that something answering CRI v1 is behind it.
+    ///
+    /// # Errors
+    /// [`CriError::Unreachable`] if nothing answers there.
+    pub async fn connect(socket: impl AsRef<Path>) -> Result<Self, CriError> {
+        let socket = socket.as_ref().to_owned();
+        let cri = Self::lazy(&socket);
+        match cri.version().await {
+            Ok(_) => Ok(cri),
+            Err(CriError::Failed { source, .. } | CriError::NotFound { source, .. }) => Err(CriError::Unreachable { socket, source }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// A client that opens the socket at its first call, and again whenever the runtime was restarted.
+    pub fn lazy(socket: impl Into<PathBuf>) -> Self {
+        let socket = socket.into();
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        // The name is never resolved; HTTP/2 only wants an authority.
+        let channel = Endpoint::from_static("http://runtime.local").connect_with_connector_lazy(connector);
+        Self {
+            runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+            images: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
+        }
+    }
+
+    /// Name and version of the runtime.
+    ///
+    /// # Errors
+    /// As every call: [`CriError::Failed`] or [`CriError::TimedOut`].
+    pub async fn version(&self) -> Result<Version, CriError> {
+        let mut client = self.runtime.clone();
+        let answer = bounded("version", SHORT, client.version(VersionRequest { version: "v1".into() })).await?;
+        Ok(Version { runtime: answer.runtime_name, version: answer.runtime_version })
+    }
+
+    /// Faults the runtime reports about itself ("NetworkReady: cni plugin not initialized"); empty = it can run pods.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn faults(&self) -> Result<Vec<String>, CriError> {
+        let mut client = self.runtime.clone();
+        let answer = bounded("status", SHORT, client.status(StatusRequest { verbose: false })).await?;
+        let conditions = answer.status.map(|s| s.conditions).unwrap_or_default();
+        Ok(conditions.into_iter().filter(|c| !c.status).map(|c| format!("{}: {}", c.r#type, c.message)).collect())
+    }
+}
+
+/// Runs a call with a deadline and names it in the error.
+pub(crate) async fn bounded<T>(
+    verb: &'static str,
+    after: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, CriError> {
+    match tokio::time::timeout(after, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(CriError::status(verb, status)),
+        Err(_) => Err(CriError::TimedOut { verb, after }),
+    }
+}
