@@ -1,0 +1,223 @@
+//! A private containerd for one test run: own root, state, socket, network, and two images made from the machine's static
+//! busybox. Stops it and checks that nothing was left when dropped. Shared by the tests of `cri` and of the agent.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gantry_cri::Cri;
+use sha2::{Digest, Sha256};
+
+pub const BUSYBOX: &str = "gantry.local/busybox:1";
+const PAUSE: &str = "gantry.local/pause:1";
+
+/// What is missing for such tests on this machine; `None` = nothing.
+pub fn missing() -> Option<String> {
+    if !Path::new("/proc/self").exists() || std::fs::read_dir("/root").is_err() {
+        return Some("they need root".into());
+    }
+    let needed = ["containerd", "ctr", "runc", "busybox", "iptables"];
+    let gone: Vec<_> = needed.iter().filter(|name| find(name).is_none()).copied().collect();
+    if !gone.is_empty() {
+        return Some(format!("not installed: {}", gone.join(", ")));
+    }
+    (!Path::new("/usr/lib/cni/bridge").exists()).then(|| "no CNI plug-ins in /usr/lib/cni".into())
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/bin", "/sbin"].iter().map(|d| Path::new(d).join(name)).find(|p| p.exists())
+}
+
+pub struct Containerd {
+    pub folder: tempfile::TempDir,
+    pub socket: PathBuf,
+    child: Child,
+    bridge: String,
+}
+
+impl Containerd {
+    /// Starts it with a subnet of 10.`subnet`.0.0/16 and waits until it can run pods.
+    pub async fn start(subnet: u8) -> Self {
+        let folder = tempfile::Builder::new().prefix("gantry-containerd-").tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let bridge = format!("gty{subnet}x{}", std::process::id() % 100_000);
+        std::fs::create_dir_all(at("cni")).unwrap();
+        std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet, &at("ipam"))).unwrap();
+        std::fs::write(at("config.toml"), config(folder.path())).unwrap();
+        let log = std::fs::File::create(at("containerd.log")).unwrap();
+        let child = Command::new("containerd")
+            .arg("--config")
+            .arg(at("config.toml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("containerd starts");
+        let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
+        containerd.until_ready().await;
+        for (image, words) in [(PAUSE, vec!["/bin/busybox", "sleep", "2147483647"]), (BUSYBOX, vec!["/bin/sh"])] {
+            containerd.import(image, &words);
+        }
+        containerd
+    }
+
+    pub async fn cri(&self) -> Cri {
+        Cri::connect(&self.socket).await.expect("containerd answers")
+    }
+
+    async fn until_ready(&self) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let cri = Cri::lazy(&self.socket);
+        loop {
+            match cri.faults().await {
+                Ok(faults) if faults.is_empty() => return,
+                other => assert!(Instant::now() < end, "containerd is not ready: {other:?}\n{}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("containerd.log")).unwrap_or_default()
+    }
+
+    fn import(&self, image: &str, entrypoint: &[&str]) {
+        let file = self.folder.path().join("image.tar");
+        std::fs::write(&file, oci_archive(image, entrypoint)).unwrap();
+        let output = Command::new("ctr").arg("-a").arg(&self.socket).args(["-n", "k8s.io", "image", "import"]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Removes every pod and checks that no process, mount or network of theirs is left. To be called at the end of a test run.
+    pub async fn finish(mut self) {
+        let cri = self.cri().await;
+        for pod in cri.list_pods(&BTreeMap::new()).await.unwrap() {
+            cri.stop_pod(&pod.id).await.unwrap();
+            cri.remove_pod(&pod.id).await.unwrap();
+        }
+        let folder = self.folder.path().display().to_string();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let left: Vec<_> = mounts.lines().filter(|m| m.contains(&folder)).collect();
+        assert!(left.is_empty(), "mounts are left: {left:#?}");
+        let shims = processes_with(&folder).into_iter().filter(|(_, line)| line.contains("containerd-shim")).collect::<Vec<_>>();
+        assert!(shims.is_empty(), "shims are left: {shims:?}");
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+        let _ = Command::new("ip").args(["link", "delete", &self.bridge]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // The test failed: take down what it started, by pid.
+            for (pid, _) in processes_with(&self.folder.path().display().to_string()) {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            }
+            self.stop();
+        }
+        let folder = self.folder.path().display().to_string();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for mount in mounts.lines().rev().filter_map(|m| m.split(' ').nth(1)).filter(|m| m.starts_with(&folder)) {
+            let _ = Command::new("umount").args(["-l", mount]).status();
+        }
+    }
+}
+
+/// Other processes whose command line names `text`.
+fn processes_with(text: &str) -> Vec<(u32, String)> {
+    let own = std::process::id();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != own);
+    let lines = pids.filter_map(|pid| Some((pid, String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?).replace('\0', " "))));
+    lines.filter(|(_, line)| line.contains(text)).collect()
+}
+
+fn config(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs"]
+[grpc]
+  address = "{folder}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+  disable_tcp_service = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{folder}/cni"
+"#
+    )
+}
+
+fn network(bridge: &str, subnet: u8, ipam: &Path) -> String {
+    serde_json::json!({"cniVersion": "0.4.0", "name": bridge, "plugins": [
+        {"type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": {
+            "type": "host-local", "dataDir": ipam, "ranges": [[{"subnet": format!("10.{subnet}.0.0/16")}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+        {"type": "portmap", "capabilities": {"portMappings": true}},
+        {"type": "bandwidth", "capabilities": {"bandwidth": true}},
+    ]})
+    .to_string()
+}
+
+/// An OCI image layout in a tar: one layer with busybox and its names.
+fn oci_archive(name: &str, entrypoint: &[&str]) -> Vec<u8> {
+    let busybox = std::fs::read(find("busybox").expect("checked by `missing`")).unwrap();
+    let mut layer = tar::Builder::new(Vec::new());
+    for folder in ["bin", "etc", "tmp", "www", "proc", "sys", "dev"] {
+        put(&mut layer, folder, tar::EntryType::Directory, 0o1777, b"");
+    }
+    put(&mut layer, "bin/busybox", tar::EntryType::Regular, 0o755, &busybox);
+    put(&mut layer, "etc/passwd", tar::EntryType::Regular, 0o644, b"root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n");
+    put(&mut layer, "etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nweb:x:1000:\n");
+    let names = Command::new("busybox").arg("--list").output().unwrap().stdout;
+    for applet in String::from_utf8(names).unwrap().lines().filter(|a| *a != "busybox") {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_mode(0o777);
+        header.set_size(0);
+        layer.append_link(&mut header, format!("bin/{applet}"), "/bin/busybox").unwrap();
+    }
+    let layer = layer.into_inner().unwrap();
+    let config = serde_json::json!({"architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Entrypoint": entrypoint}, "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]}});
+    let config = config.to_string().into_bytes();
+    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(&config), "size": config.len()},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(&layer), "size": layer.len()}]});
+    let manifest = manifest.to_string().into_bytes();
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(&manifest), "size": manifest.len(), "annotations": {"io.containerd.image.name": name}}]});
+    let mut archive = tar::Builder::new(Vec::new());
+    put(&mut archive, "oci-layout", tar::EntryType::Regular, 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
+    put(&mut archive, "index.json", tar::EntryType::Regular, 0o644, index.to_string().as_bytes());
+    for blob in [&layer, &config, &manifest] {
+        put(&mut archive, &digest(blob).replace("sha256:", "blobs/sha256/"), tar::EntryType::Regular, 0o644, blob);
+    }
+    let mut bytes = archive.into_inner().unwrap();
+    bytes.flush().unwrap();
+    bytes
+}
+
+fn put(to: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(bytes.len() as u64);
+    to.append_data(&mut header, path, bytes).unwrap();
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
+}
