@@ -24,14 +24,20 @@ impl EventData for SourceEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum RunEvent {
+    /// `subject`: on whose behalf ("user:<uuid>"); `message`: first line of the commit; `pipeline`: null when the file has faults.
     #[serde(rename = "run.created")]
-    Created { run: RunId, org: OrgId, project: ProjectId, org_name: Name, project_name: Name, repository: Name, reference: String, commit: String, trigger: String, number: u64, subject: String, pipeline: serde_json::Value },
+    Created { run: RunId, org: OrgId, project: ProjectId, org_name: Name, project_name: Name, repository: Name, reference: String, commit: String, trigger: String, number: u64, subject: String, #[serde(default)] message: String, pipeline: serde_json::Value },
     #[serde(rename = "run.started")]
     Started { run: RunId },
     #[serde(rename = "run.step-started")]
     StepStarted { run: RunId, stage: String, step: String },
     #[serde(rename = "run.step-finished")]
     StepFinished { run: RunId, stage: String, step: String, ok: bool, exit_code: i32, reason: String, duration_ms: u64 },
+    /// `image`: full reference with digest.
+    #[serde(rename = "run.image-pushed")]
+    ImagePushed { run: RunId, step: String, image: String, digest: String },
+    #[serde(rename = "run.tests-reported")]
+    TestsReported { run: RunId, step: String, tests: u32, failed: u32, skipped: u32 },
     #[serde(rename = "run.artifact-kept")]
     ArtifactKept { run: RunId, name: String, size_bytes: u64, digest: String, media_type: String },
     #[serde(rename = "run.approval-asked")]
