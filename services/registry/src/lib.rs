@@ -1,1 +1,3 @@
-//! registry (being built).
+//! The registry: images of every OCI client, kept by content, scanned, and traceable.
+
+pub mod domain;

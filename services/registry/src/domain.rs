@@ -1,0 +1,10 @@
+//! The registry's pure core: names, digests, manifests, ranges, rights, the repository aggregate, and what a scan makes of
+//! the files it finds. No I/O, no async.
+
+pub mod access;
+pub mod digest;
+pub mod manifest;
+pub mod name;
+pub mod range;
+pub mod repository;
+pub mod scan;

@@ -1,0 +1,93 @@
+//! Rights in a registry token: the `access` claim of Docker's token specification, and the challenge that asks for them.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::RepositoryName;
+
+/// What a request wants to do with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The scope to ask for so that one token serves the whole piece of work: a push reads, too.
+    fn scope(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One entry of the `access` claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub name: String,
+    pub actions: Vec<String>,
+}
+
+/// Whether the claim allows `action` on exactly this repository.
+pub fn allows(access: &[Access], name: &RepositoryName, action: Action) -> bool {
+    access
+        .iter()
+        .filter(|a| a.kind == "repository" && a.name == name.as_str())
+        .any(|a| a.actions.iter().any(|x| x == action.as_str() || x == "*"))
+}
+
+/// The value of `WWW-Authenticate`.
+pub fn challenge(realm: &str, service: &str, wanted: Option<(&RepositoryName, Action)>, error: Option<&str>) -> String {
+    let mut text = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
+    if let Some((name, action)) = wanted {
+        text.push_str(&format!(",scope=\"repository:{name}:{}\"", action.scope()));
+    }
+    if let Some(error) = error {
+        text.push_str(&format!(",error=\"{error}\""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(name: &str, actions: &[&str]) -> Vec<Access> {
+        vec![Access { kind: "repository".into(), name: name.into(), actions: actions.iter().map(|a| (*a).to_owned()).collect() }]
+    }
+
+    #[test]
+    fn a_token_serves_its_own_repository_and_actions_only() {
+        let name = RepositoryName::parse("acme/shop/web").unwrap();
+        assert!(allows(&claim("acme/shop/web", &["pull"]), &name, Action::Pull));
+        assert!(!allows(&claim("acme/shop/web", &["pull"]), &name, Action::Push));
+        assert!(!allows(&claim("acme/shop/web2", &["pull"]), &name, Action::Pull));
+        assert!(!allows(&claim("acme/shop", &["pull"]), &name, Action::Pull));
+        assert!(allows(&claim("acme/shop/web", &["*"]), &name, Action::Delete));
+        let mut other = claim("acme/shop/web", &["pull"]);
+        other[0].kind = "registry".into();
+        assert!(!allows(&other, &name, Action::Pull));
+    }
+
+    #[test]
+    fn the_challenge_asks_for_what_the_request_needs() {
+        let name = RepositoryName::parse("acme/shop/web").unwrap();
+        assert_eq!(
+            challenge("https://h/oauth2/registry-token", "h", Some((&name, Action::Push)), None),
+            "Bearer realm=\"https://h/oauth2/registry-token\",service=\"h\",scope=\"repository:acme/shop/web:pull,push\""
+        );
+        assert_eq!(challenge("r", "s", None, Some("insufficient_scope")), "Bearer realm=\"r\",service=\"s\",error=\"insufficient_scope\"");
+    }
+}

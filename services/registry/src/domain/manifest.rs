@@ -1,0 +1,289 @@
+//! Manifests: what a pushed document says, checked once. The bytes stay as they came; only facts are taken out.
+//!
+//! OCI image manifest and index (image-spec 1.1), Docker schema 2 manifest and list. Docker schema 1 is refused.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::digest::Digest;
+
+/// What the distribution-spec asks a registry to take at least ("Pushing Manifests").
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    #[error("a manifest has at most {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("the manifest is not JSON of the right shape: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("schemaVersion must be 2")]
+    SchemaVersion,
+    #[error("the manifest says it is `{inside}`, the request says `{outside}`")]
+    MediaTypes { inside: String, outside: String },
+    #[error("`{0}` is not a kind of manifest this registry keeps")]
+    Unknown(String),
+    #[error("an image manifest needs `config` and `layers` and has no `manifests`; an index has only `manifests`")]
+    Shape,
+}
+
+/// A pointer to content (image-spec, descriptor.md). Fields this program does not use are kept in the bytes only.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(default)]
+    pub platform: Option<Platform>,
+}
+
+impl Descriptor {
+    /// Layers that may be fetched from elsewhere only; a registry need not have them.
+    pub fn is_foreign(&self) -> bool {
+        self.media_type.contains(".nondistributable.") || self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Platform {
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// `linux/arm64/v8`; none where the image does not say.
+    pub fn text(&self) -> Option<String> {
+        let unknown = |t: &str| t.is_empty() || t == "unknown";
+        if unknown(&self.os) || unknown(&self.architecture) {
+            return None;
+        }
+        let base = format!("{}/{}", self.os, self.architecture);
+        Some(match self.variant.as_deref().filter(|v| !v.is_empty()) {
+            Some(variant) => format!("{base}/{variant}"),
+            None => base,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    schema_version: u32,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// What a manifest says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    pub media_type: String,
+    /// As the referrers API wants it: `artifactType`, else the config's media type (image manifests).
+    pub artifact_type: Option<String>,
+    pub subject: Option<Descriptor>,
+    pub annotations: BTreeMap<String, String>,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Image { config: Descriptor, layers: Vec<Descriptor> },
+    Index { manifests: Vec<Descriptor> },
+}
+
+impl Manifest {
+    /// `outside` is the request's `Content-Type`.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub fn parse(outside: Option<&str>, bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ManifestError::TooLarge);
+        }
+        let raw: Raw = serde_json::from_slice(bytes)?;
+        if raw.schema_version != 2 {
+            return Err(ManifestError::SchemaVersion);
+        }
+        let outside = outside.map(|t| t.split(';').next().unwrap_or(t).trim().to_owned()).filter(|t| !t.is_empty());
+        let media_type = match (raw.media_type, outside) {
+            (Some(inside), Some(outside)) if inside != outside => return Err(ManifestError::MediaTypes { inside, outside }),
+            (Some(one), _) | (None, Some(one)) => one,
+            (None, None) => if raw.manifests.is_some() { OCI_INDEX.to_owned() } else { OCI_MANIFEST.to_owned() },
+        };
+        let annotations = raw.annotations.unwrap_or_default();
+        // One document must not be readable as both kinds: a client could be shown another image than was scanned (CVE-2021-41190).
+        let content = match (media_type.as_str(), raw.config, raw.layers, raw.manifests) {
+            (OCI_MANIFEST | DOCKER_MANIFEST, Some(config), Some(layers), None) => Content::Image { config, layers },
+            (OCI_INDEX | DOCKER_LIST, None, None, Some(manifests)) => Content::Index { manifests },
+            (OCI_MANIFEST | DOCKER_MANIFEST | OCI_INDEX | DOCKER_LIST, ..) => return Err(ManifestError::Shape),
+            (other, ..) => return Err(ManifestError::Unknown(other.to_owned())),
+        };
+        let declared = raw.artifact_type.filter(|t| !t.is_empty());
+        let artifact_type = match &content {
+            Content::Image { config, .. } => declared.or_else(|| Some(config.media_type.clone())),
+            Content::Index { .. } => declared,
+        };
+        Ok(Self { media_type, artifact_type, subject: raw.subject, annotations, content })
+    }
+
+    /// The blobs that must be in the repository: config and layers, foreign layers apart, each once.
+    pub fn blobs(&self) -> Vec<&Descriptor> {
+        let Content::Image { config, layers } = &self.content else { return Vec::new() };
+        let mut seen = std::collections::BTreeSet::new();
+        std::iter::once(config).chain(layers.iter().filter(|l| !l.is_foreign())).filter(|d| seen.insert(&d.digest)).collect()
+    }
+
+    pub fn layers(&self) -> &[Descriptor] {
+        match &self.content {
+            Content::Image { layers, .. } => layers,
+            Content::Index { .. } => &[],
+        }
+    }
+
+    pub fn children(&self) -> &[Descriptor] {
+        match &self.content {
+            Content::Image { .. } => &[],
+            Content::Index { manifests } => manifests,
+        }
+    }
+
+    /// The config, when it is one that names a platform.
+    pub fn image_config(&self) -> Option<&Descriptor> {
+        match &self.content {
+            Content::Image { config, .. } if matches!(config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG) => Some(config),
+            _ => None,
+        }
+    }
+
+    /// Platforms an index names, in its order, each once.
+    pub fn index_platforms(&self) -> Vec<String> {
+        let mut platforms = Vec::new();
+        for text in self.children().iter().filter_map(|m| m.platform.as_ref()?.text()) {
+            if !platforms.contains(&text) {
+                platforms.push(text);
+            }
+        }
+        platforms
+    }
+}
+
+/// The platform in an image config (image-spec, config.md).
+pub fn config_platform(bytes: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Platform>(bytes).ok()?.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn descriptor(media_type: &str, fill: char) -> Value {
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", fill.to_string().repeat(64)), "size": 7})
+    }
+
+    fn image() -> Value {
+        json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": descriptor(OCI_CONFIG, 'a'),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip", 'b'), descriptor("application/vnd.oci.image.layer.v1.tar+gzip", 'b')],
+        })
+    }
+
+    fn parse(outside: Option<&str>, value: &Value) -> Result<Manifest, ManifestError> {
+        Manifest::parse(outside, value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn an_image_names_its_config_and_each_layer_once() {
+        let manifest = parse(Some(OCI_MANIFEST), &image()).unwrap();
+        assert_eq!(manifest.blobs().len(), 2);
+        assert_eq!(manifest.layers().len(), 2);
+        assert_eq!(manifest.artifact_type.as_deref(), Some(OCI_CONFIG));
+        assert!(manifest.image_config().is_some());
+    }
+
+    #[test]
+    fn foreign_layers_need_not_be_here() {
+        let mut value = image();
+        value["layers"] = json!([descriptor("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", 'c')]);
+        assert_eq!(parse(None, &value).unwrap().blobs().len(), 1);
+    }
+
+    #[test]
+    fn an_index_lists_platforms_once_and_leaves_out_unknown_ones() {
+        let platform = |os: &str, architecture: &str| {
+            let mut d = descriptor(OCI_MANIFEST, 'd');
+            d["platform"] = json!({"os": os, "architecture": architecture});
+            d
+        };
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "artifactType": "x/y", "manifests":
+            [platform("linux", "amd64"), platform("linux", "amd64"), platform("unknown", "unknown"), platform("linux", "arm64")]});
+        let manifest = parse(Some(OCI_INDEX), &index).unwrap();
+        assert_eq!(manifest.index_platforms(), ["linux/amd64", "linux/arm64"]);
+        assert_eq!(manifest.artifact_type.as_deref(), Some("x/y"));
+    }
+
+    #[test]
+    fn a_document_that_is_two_things_at_once_is_refused() {
+        let mut both = image();
+        both["manifests"] = json!([]);
+        assert!(matches!(parse(Some(OCI_MANIFEST), &both), Err(ManifestError::Shape)));
+        assert!(matches!(parse(Some(OCI_INDEX), &image()), Err(ManifestError::MediaTypes { .. })));
+        let mut untyped = image();
+        untyped.as_object_mut().unwrap().remove("mediaType");
+        assert!(matches!(parse(Some(OCI_INDEX), &untyped), Err(ManifestError::Shape)));
+    }
+
+    #[test]
+    fn other_schemas_and_kinds_are_refused_with_their_name() {
+        let mut old = image();
+        old["schemaVersion"] = json!(1);
+        assert!(matches!(parse(None, &old), Err(ManifestError::SchemaVersion)));
+        let mut other = image();
+        other["mediaType"] = json!("application/x-other");
+        assert!(parse(None, &other).unwrap_err().to_string().contains("application/x-other"));
+        assert!(matches!(Manifest::parse(None, &vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge)));
+    }
+
+    #[test]
+    fn a_json_bomb_is_refused() {
+        let deep = "[".repeat(200_000);
+        assert!(matches!(Manifest::parse(None, deep.as_bytes()), Err(ManifestError::Json(_))));
+        let nested = format!("{{\"schemaVersion\":2,\"x\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(Manifest::parse(None, nested.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_config_tells_its_platform() {
+        assert_eq!(config_platform(br#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{}}"#).as_deref(), Some("linux/arm64/v8"));
+        assert_eq!(config_platform(b"{}"), None);
+        assert_eq!(config_platform(b"nonsense"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Manifest::parse(None, &bytes);
+            let _ = config_platform(&bytes);
+        }
+    }
+}

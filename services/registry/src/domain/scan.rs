@@ -1,0 +1,9 @@
+//! What a scan makes of the files found in an image: packages, matches with advisories, report, bill of materials.
+
+pub mod advisory;
+pub mod apk;
+pub mod cvss;
+pub mod deb;
+pub mod inventory;
+pub mod report;
+pub mod sbom;

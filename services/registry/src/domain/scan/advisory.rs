@@ -1,0 +1,277 @@
+//! Advisories in the OSV format (ossf.github.io/osv-schema) and whether one concerns an installed package.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::cvss::{Severity, base_score};
+use super::inventory::{Installed, Inventory};
+use super::{apk, deb};
+
+/// One record as published. Fields that are not needed are ignored: the schema grows.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Record {
+    pub id: String,
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    #[serde(default)]
+    pub upstream: Vec<String>,
+    #[serde(default)]
+    pub withdrawn: Option<String>,
+    #[serde(default)]
+    pub severity: Vec<Score>,
+    #[serde(default)]
+    pub affected: Vec<Affected>,
+    #[serde(default)]
+    pub database_specific: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Score {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub score: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Affected {
+    #[serde(default)]
+    pub package: Option<AffectedPackage>,
+    #[serde(default)]
+    pub ranges: Vec<Range>,
+    #[serde(default)]
+    pub versions: Vec<String>,
+    #[serde(default)]
+    pub severity: Vec<Score>,
+    #[serde(default)]
+    pub ecosystem_specific: serde_json::Value,
+    #[serde(default)]
+    pub database_specific: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct AffectedPackage {
+    pub ecosystem: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(default)]
+    pub events: Vec<RangeEvent>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeEvent {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introduced: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_affected: Option<String>,
+}
+
+/// One record's word about one package: the row that scans look up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Advisory {
+    pub id: String,
+    pub ecosystem: String,
+    pub package: String,
+    pub summary: String,
+    pub aliases: Vec<String>,
+    pub severity: Severity,
+    pub score: Option<f64>,
+    pub ranges: Vec<Range>,
+    pub versions: Vec<String>,
+}
+
+impl Record {
+    /// The advisories in it; none if it was withdrawn.
+    pub fn advisories(self) -> Vec<Advisory> {
+        if self.withdrawn.is_some() {
+            return Vec::new();
+        }
+        let mut aliases = self.aliases;
+        aliases.extend(self.upstream.into_iter().filter(|u| u.starts_with("CVE-")));
+        let mut advisories = Vec::new();
+        for affected in self.affected {
+            let Some(package) = affected.package else { continue };
+            let scores = if affected.severity.is_empty() { &self.severity } else { &affected.severity };
+            let score = scores.iter().filter(|s| s.kind == "CVSS_V3").find_map(|s| base_score(&s.score));
+            let severity = match score {
+                Some(score) => Severity::from_score(score),
+                None => [
+                    &affected.ecosystem_specific["severity"],
+                    &affected.ecosystem_specific["urgency"],
+                    &affected.database_specific["severity"],
+                    &self.database_specific["severity"],
+                ]
+                .into_iter()
+                .filter_map(|v| v.as_str())
+                .chain(scores.iter().filter(|s| s.kind != "CVSS_V3").map(|s| s.score.as_str()))
+                .map(Severity::from_word)
+                .find(|s| *s != Severity::Unknown)
+                .unwrap_or(Severity::Unknown),
+            };
+            advisories.push(Advisory {
+                id: self.id.clone(),
+                ecosystem: package.ecosystem,
+                package: package.name,
+                summary: self.summary.chars().take(300).collect(),
+                aliases: aliases.clone(),
+                severity,
+                score,
+                // Commit ranges say nothing about packaged versions.
+                ranges: affected.ranges.into_iter().filter(|r| r.kind == "ECOSYSTEM").collect(),
+                versions: affected.versions,
+            });
+        }
+        advisories
+    }
+}
+
+/// The ecosystems whose advisories concern this system, as OSV names them.
+pub fn ecosystems(inventory: &Inventory) -> Vec<String> {
+    let major = |v: &str| v.split('.').next().unwrap_or_default().to_owned();
+    match inventory.os_id.as_str() {
+        "debian" => vec![format!("Debian:{}", major(&inventory.os_version)), "Debian".into()],
+        "ubuntu" => vec![format!("Ubuntu:{}", inventory.os_version), format!("Ubuntu:{}:LTS", inventory.os_version), "Ubuntu".into()],
+        "alpine" => {
+            let mut parts = inventory.os_version.split('.');
+            let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            vec![format!("Alpine:v{major}.{minor}"), "Alpine".into()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The result of a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concern {
+    No,
+    /// Vulnerable; the first version that is not, if there is one.
+    Yes { fixed: Option<String> },
+}
+
+/// Whether `advisory` concerns `installed`.
+pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
+    let compare = if installed.kind == "apk" { apk::compare } else { deb::compare };
+    let version = &installed.package.source_version;
+    for range in &advisory.ranges {
+        if let Some(fixed) = in_range(&range.events, version, compare) {
+            return Concern::Yes { fixed };
+        }
+    }
+    // The list of versions counts as well as the ranges (schema, "affected[].versions field").
+    if advisory.versions.iter().any(|v| v == version) { Concern::Yes { fixed: None } } else { Concern::No }
+}
+
+/// The evaluation algorithm of the schema: walk the events in version order. `Some` when affected, with the fix.
+fn in_range(events: &[RangeEvent], version: &str, compare: fn(&str, &str) -> Ordering) -> Option<Option<String>> {
+    // "0" means before every version, whatever the ecosystem's order says about the text.
+    let not_before = |bound: &str| bound == "0" || compare(version, bound).is_ge();
+    let mut order: Vec<&RangeEvent> = events.iter().collect();
+    order.sort_by(|a, b| match (point(a), point(b)) {
+        ("0", "0") => Ordering::Equal,
+        ("0", _) => Ordering::Less,
+        (_, "0") => Ordering::Greater,
+        (a, b) => compare(a, b),
+    });
+    let mut vulnerable = false;
+    for event in &order {
+        if let Some(introduced) = &event.introduced {
+            vulnerable |= not_before(introduced);
+        } else if let Some(fixed) = &event.fixed {
+            vulnerable &= !not_before(fixed);
+        } else if let Some(last) = &event.last_affected {
+            vulnerable &= compare(version, last).is_le();
+        }
+    }
+    let fix = || order.iter().filter_map(|e| e.fixed.as_ref()).find(|f| compare(version, f).is_lt()).cloned();
+    vulnerable.then(fix)
+}
+
+fn point(event: &RangeEvent) -> &str {
+    event.introduced.as_deref().or(event.fixed.as_deref()).or(event.last_affected.as_deref()).unwrap_or("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::inventory::Package;
+    use super::*;
+
+    fn installed(kind: &str, version: &str) -> Installed {
+        Installed {
+            package: Package {
+                name: "libssl3".into(),
+                version: version.into(),
+                architecture: "amd64".into(),
+                source: "openssl".into(),
+                source_version: version.into(),
+            },
+            kind: kind.into(),
+            layer: "sha256:x".into(),
+        }
+    }
+
+    fn advisory(events: serde_json::Value) -> Advisory {
+        let record = json!({
+            "id": "DSA-1", "aliases": ["CVE-2024-1"], "modified": "2024-01-01T00:00:00Z",
+            "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
+            "affected": [{"package": {"ecosystem": "Debian:12", "name": "openssl", "purl": "x"}, "ranges": [{"type": "ECOSYSTEM", "events": events}]}],
+        });
+        serde_json::from_value::<Record>(record).unwrap().advisories().remove(0)
+    }
+
+    #[test]
+    fn a_version_before_the_fix_is_concerned_and_the_fix_named() {
+        let advisory = advisory(json!([{"introduced": "0"}, {"fixed": "3.0.11-1~deb12u2"}]));
+        assert_eq!(advisory.severity, Severity::Critical);
+        assert_eq!(concerns(&advisory, &installed("deb", "3.0.11-1~deb12u1")), Concern::Yes { fixed: Some("3.0.11-1~deb12u2".into()) });
+        assert_eq!(concerns(&advisory, &installed("deb", "3.0.11-1~deb12u2")), Concern::No);
+        assert_eq!(concerns(&advisory, &installed("deb", "3.0.11-1")), Concern::No);
+    }
+
+    #[test]
+    fn several_branches_each_have_their_fix() {
+        let advisory = advisory(json!([{"introduced": "3.1"}, {"fixed": "3.1.4"}, {"introduced": "3.2"}, {"fixed": "3.2.1"}]));
+        assert_eq!(concerns(&advisory, &installed("apk", "3.1.3-r0")), Concern::Yes { fixed: Some("3.1.4".into()) });
+        assert_eq!(concerns(&advisory, &installed("apk", "3.1.5-r0")), Concern::No);
+        assert_eq!(concerns(&advisory, &installed("apk", "3.2.0-r0")), Concern::Yes { fixed: Some("3.2.1".into()) });
+        assert_eq!(concerns(&advisory, &installed("apk", "3.0.0-r0")), Concern::No);
+    }
+
+    #[test]
+    fn last_affected_includes_its_version_and_no_fix_is_no_fix() {
+        let advisory = advisory(json!([{"introduced": "0"}, {"last_affected": "2.0"}]));
+        assert_eq!(concerns(&advisory, &installed("deb", "2.0")), Concern::Yes { fixed: None });
+        assert_eq!(concerns(&advisory, &installed("deb", "2.0-1")), Concern::No);
+    }
+
+    #[test]
+    fn withdrawn_records_say_nothing() {
+        let record = json!({"id": "X", "withdrawn": "2024-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "Debian:12", "name": "x"}}]});
+        assert!(serde_json::from_value::<Record>(record).unwrap().advisories().is_empty());
+    }
+
+    #[test]
+    fn severity_falls_back_to_words() {
+        let record = json!({"id": "X", "affected": [{"package": {"ecosystem": "Debian:12", "name": "x"}, "ecosystem_specific": {"urgency": "medium"}}]});
+        assert_eq!(serde_json::from_value::<Record>(record).unwrap().advisories()[0].severity, Severity::Medium);
+    }
+
+    #[test]
+    fn systems_map_to_ecosystems() {
+        let system = |id: &str, version: &str| Inventory { os_id: id.into(), os_version: version.into(), ..Inventory::default() };
+        assert_eq!(ecosystems(&system("debian", "12"))[0], "Debian:12");
+        assert_eq!(ecosystems(&system("alpine", "3.18.4"))[0], "Alpine:v3.18");
+        assert_eq!(ecosystems(&system("ubuntu", "22.04"))[1], "Ubuntu:22.04:LTS");
+        assert!(ecosystems(&system("", "")).is_empty());
+    }
+}

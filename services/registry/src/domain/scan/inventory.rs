@@ -1,0 +1,278 @@
+//! Which packages an image holds, from the package managers' own files, layer by layer.
+//!
+//! Each layer gives a [`LayerInventory`] that depends on the layer's bytes only, so it is kept per digest and shared by all
+//! images with that layer. [`merge`] stacks layers as overlayfs does: a later file replaces, a whiteout removes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub const DPKG_STATUS: &str = "var/lib/dpkg/status";
+const DPKG_STATUS_DIR: &str = "var/lib/dpkg/status.d/";
+const APK_INSTALLED: &str = "lib/apk/db/installed";
+const APK_INSTALLED_USR: &str = "usr/lib/apk/db/installed";
+const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+
+/// Raised when the readers below change, so that kept inventories are made anew.
+pub const VERSION: i32 = 1;
+
+/// One installed package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+    /// What it was built from; advisories name this.
+    pub source: String,
+    pub source_version: String,
+}
+
+/// What one file tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Found {
+    Dpkg { packages: Vec<Package> },
+    Apk { packages: Vec<Package> },
+    OsRelease { id: String, version_id: String, name: String },
+}
+
+/// The interesting files of one layer, and which paths it removes from those below.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerInventory {
+    pub files: BTreeMap<String, Found>,
+    /// Files or folders removed (`.wh.<name>`), without a slash at the end.
+    pub removed: Vec<String>,
+    /// Folders whose lower content is hidden (`.wh..wh..opq`).
+    pub opaque: Vec<String>,
+    /// Set when a limit cut the reading short; the report says so.
+    pub truncated: Option<String>,
+}
+
+/// Whether the reader should take this path's content.
+pub fn is_interesting(path: &str) -> bool {
+    path == DPKG_STATUS
+        || path == APK_INSTALLED
+        || path == APK_INSTALLED_USR
+        || OS_RELEASE.contains(&path)
+        || path.strip_prefix(DPKG_STATUS_DIR).is_some_and(|f| !f.is_empty() && !f.contains('/') && !f.ends_with(".md5sums"))
+}
+
+/// Reads an interesting file.
+pub fn read(path: &str, text: &str) -> Option<Found> {
+    if path == DPKG_STATUS || path.starts_with(DPKG_STATUS_DIR) {
+        Some(Found::Dpkg { packages: dpkg(text) })
+    } else if path == APK_INSTALLED || path == APK_INSTALLED_USR {
+        Some(Found::Apk { packages: apk(text) })
+    } else if OS_RELEASE.contains(&path) {
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|l| l.trim().strip_prefix(name)?.strip_prefix('='))
+                .map(|v| v.trim_matches(['"', '\'']).to_owned())
+                .unwrap_or_default()
+        };
+        Some(Found::OsRelease { id: field("ID"), version_id: field("VERSION_ID"), name: field("PRETTY_NAME") })
+    } else {
+        None
+    }
+}
+
+/// Paragraphs of `Field: value` (deb-control); packages removed but not purged do not count.
+fn dpkg(text: &str) -> Vec<Package> {
+    let mut packages = Vec::new();
+    for paragraph in paragraphs(text) {
+        let field = |name: &str| paragraph.iter().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let (Some(name), Some(version)) = (field("Package"), field("Version")) else { continue };
+        if field("Status").is_some_and(|s| !s.ends_with(" installed")) {
+            continue;
+        }
+        // `Source: name (version)`: the version is there only when it differs.
+        let (source, source_version) = match field("Source") {
+            Some(source) => match source.split_once('(') {
+                Some((source, version)) => (source.trim(), version.trim_end_matches(')').trim()),
+                None => (source, version),
+            },
+            None => (name, version),
+        };
+        packages.push(Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: field("Architecture").unwrap_or_default().to_owned(),
+            source: source.to_owned(),
+            source_version: source_version.to_owned(),
+        });
+    }
+    packages
+}
+
+/// Paragraphs of one-letter fields (apk-installed(5)).
+fn apk(text: &str) -> Vec<Package> {
+    let mut packages = Vec::new();
+    for paragraph in paragraphs(text) {
+        let field = |name: &str| paragraph.iter().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let (Some(name), Some(version)) = (field("P"), field("V")) else { continue };
+        packages.push(Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: field("A").unwrap_or_default().to_owned(),
+            source: field("o").unwrap_or(name).to_owned(),
+            source_version: version.to_owned(),
+        });
+    }
+    packages
+}
+
+fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let mut lines = text.lines();
+    std::iter::from_fn(move || {
+        let mut paragraph = Vec::new();
+        for line in lines.by_ref() {
+            if !line.trim().is_empty() {
+                paragraph.push(line);
+            } else if !paragraph.is_empty() {
+                break;
+            }
+        }
+        (!paragraph.is_empty()).then_some(paragraph)
+    })
+}
+
+/// A package together with the layer that brought it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    #[serde(flatten)]
+    pub package: Package,
+    /// `deb` or `apk`, as in package URLs.
+    pub kind: String,
+    /// Digest of the lowest layer that has exactly this package.
+    pub layer: String,
+}
+
+/// A whole image's inventory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub os_id: String,
+    pub os_version: String,
+    pub os_name: String,
+    pub packages: Vec<Installed>,
+    pub notes: Vec<String>,
+}
+
+/// Stacks layers, lowest first.
+pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
+    let mut files: BTreeMap<&str, &Found> = BTreeMap::new();
+    let mut first_seen: BTreeMap<&Package, &str> = BTreeMap::new();
+    let mut notes = Vec::new();
+    for (digest, layer) in layers {
+        files.retain(|path, _| {
+            !layer.removed.iter().any(|r| *path == r || is_below(path, r)) && !layer.opaque.iter().any(|o| is_below(path, o))
+        });
+        for (path, found) in &layer.files {
+            if let Found::Dpkg { packages } | Found::Apk { packages } = found {
+                for package in packages {
+                    first_seen.entry(package).or_insert(digest);
+                }
+            }
+            files.insert(path, found);
+        }
+        notes.extend(layer.truncated.iter().map(|why| format!("{digest}: {why}")));
+    }
+    let mut inventory = Inventory { notes, ..Inventory::default() };
+    for path in OS_RELEASE.iter().rev() {
+        if let Some(Found::OsRelease { id, version_id, name }) = files.get(path) {
+            (inventory.os_id, inventory.os_version, inventory.os_name) = (id.clone(), version_id.clone(), name.clone());
+        }
+    }
+    for found in files.values() {
+        let (kind, packages) = match found {
+            Found::Dpkg { packages } => ("deb", packages),
+            Found::Apk { packages } => ("apk", packages),
+            Found::OsRelease { .. } => continue,
+        };
+        inventory.packages.extend(packages.iter().map(|package| Installed {
+            kind: kind.to_owned(),
+            layer: first_seen.get(package).copied().unwrap_or_default().to_owned(),
+            package: package.clone(),
+        }));
+    }
+    inventory.packages.sort_by(|a, b| a.package.cmp(&b.package));
+    inventory.packages.dedup();
+    inventory
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATUS: &str = "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\nVersion: 2.36-9+b1\nDescription: x\n more\n\n\
+        Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\nPackage: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\n";
+
+    fn layer(path: &str, text: &str) -> LayerInventory {
+        LayerInventory { files: [(path.to_owned(), read(path, text).unwrap())].into(), ..LayerInventory::default() }
+    }
+
+    #[test]
+    fn dpkg_packages_carry_their_source_and_removed_ones_do_not_count() {
+        let packages = dpkg(STATUS);
+        assert_eq!(packages.len(), 2);
+        assert_eq!((packages[0].source.as_str(), packages[0].source_version.as_str()), ("glibc", "2.36-9"));
+        assert_eq!((packages[1].source.as_str(), packages[1].source_version.as_str()), ("bash", "5.2.15-2"));
+    }
+
+    #[test]
+    fn apk_packages_carry_their_origin() {
+        let packages = apk("C:Q1abc\nP:libssl3\nV:3.1.4-r1\nA:x86_64\no:openssl\n\nP:musl\nV:1.2.4-r2\nA:x86_64\n");
+        assert_eq!((packages[0].name.as_str(), packages[0].source.as_str()), ("libssl3", "openssl"));
+        assert_eq!(packages[1].source, "musl");
+    }
+
+    #[test]
+    fn a_later_layer_replaces_and_the_first_bringer_is_named() {
+        let lower = layer(DPKG_STATUS, "Package: a\nVersion: 1\n\nPackage: b\nVersion: 1\n");
+        let upper = layer(DPKG_STATUS, "Package: a\nVersion: 1\n\nPackage: b\nVersion: 2\n");
+        let merged = merge(&[("low".into(), lower), ("up".into(), upper)]);
+        let seen: Vec<_> = merged.packages.iter().map(|p| (p.package.name.as_str(), p.package.version.as_str(), p.layer.as_str())).collect();
+        assert_eq!(seen, [("a", "1", "low"), ("b", "2", "up")]);
+    }
+
+    #[test]
+    fn whiteouts_remove_what_lies_below() {
+        let lower = layer("var/lib/dpkg/status.d/tzdata", "Package: tzdata\nVersion: 1\n");
+        let gone = LayerInventory { removed: vec!["var/lib/dpkg".into()], ..LayerInventory::default() };
+        let other = LayerInventory { removed: vec!["var/lib/dpk".into()], ..LayerInventory::default() };
+        let hidden = LayerInventory { opaque: vec!["var/lib/dpkg/status.d".into()], ..LayerInventory::default() };
+        assert_eq!(merge(&[("l".into(), lower.clone()), ("u".into(), gone)]).packages.len(), 0);
+        assert_eq!(merge(&[("l".into(), lower.clone()), ("u".into(), hidden)]).packages.len(), 0);
+        assert_eq!(merge(&[("l".into(), lower), ("u".into(), other)]).packages.len(), 1);
+    }
+
+    #[test]
+    fn the_system_is_read_from_etc_first() {
+        let usr = layer("usr/lib/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n");
+        let etc = layer("etc/os-release", "ID=alpine\nVERSION_ID=3.18.4\n");
+        assert_eq!(merge(&[("1".into(), usr.clone())]).os_id, "debian");
+        assert_eq!(merge(&[("1".into(), etc), ("2".into(), usr)]).os_version, "3.18.4");
+    }
+
+    #[test]
+    fn only_package_managers_files_are_read() {
+        assert!(is_interesting("var/lib/dpkg/status.d/libc6"));
+        for no in ["var/lib/dpkg/status.d/", "var/lib/dpkg/status.d/a/b", "var/lib/dpkg/status-old", "var/lib/dpkg/status.d/x.md5sums", "etc/passwd"] {
+            assert!(!is_interesting(no), "{no}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_readers_panic(text in "\\PC{0,20}|(([A-Z]{1}[a-z]{0,7}:.{0,12}\n){0,8}\n?){0,4}") {
+            for path in [DPKG_STATUS, APK_INSTALLED, OS_RELEASE[0]] {
+                let _ = read(path, &text);
+            }
+        }
+    }
+}
