@@ -1,1 +1,3 @@
-//! scheduler (being built).
+//! The scheduler: applications, their revisions and releases, and where their instances run.
+
+pub mod domain;

@@ -1,0 +1,159 @@
+use gantry_es::spec::given;
+use gantry_kernel::Uuid;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn id() -> AppId {
+    AppId(Uuid::from_u128(1))
+}
+
+fn home() -> Home {
+    let uuid = Uuid::from_u128(2);
+    Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") }
+}
+
+fn model() -> Value {
+    json!({"outline": {"workloads": {"web": {"image": "i", "replicas": 2}, "each": {"kind": "global"}}}, "sealed": "x"})
+}
+
+fn created() -> AppEvent {
+    let Home { org, project, space, org_name, project_name, space_name } = home();
+    AppEvent::Created { app: id(), org, project, space, name: name("shop"), org_name, project_name, space_name }
+}
+
+fn revised(revision: u64) -> AppEvent {
+    AppEvent::Revised { app: id(), revision, format: "compose".into(), model: model(), images: vec!["i".into()], reason: "why".into() }
+}
+
+fn started(revision: u64, from: Option<u64>) -> AppEvent {
+    AppEvent::ReleaseStarted { app: id(), revision, from, strategy: "rolling".into() }
+}
+
+fn finished(revision: u64) -> AppEvent {
+    AppEvent::ReleaseFinished { app: id(), revision }
+}
+
+fn running() -> Vec<AppEvent> {
+    vec![created(), revised(1), started(1, None), finished(1)]
+}
+
+fn deploy_command() -> Command {
+    let content = Content { format: "compose".into(), model: model(), images: vec!["i".into()], workloads: BTreeMap::new() };
+    Command::Deploy { app: id(), home: home(), name: name("shop"), content, reason: "why".into() }
+}
+
+#[test]
+fn the_first_deployment_creates_revises_and_releases() {
+    given::<App>([]).when(deploy_command()).then([created(), revised(1), started(1, None)]);
+}
+
+#[test]
+fn the_next_one_is_released_from_the_last_finished_revision() {
+    given::<App>(running()).when(deploy_command()).then([revised(2), started(2, Some(1))]);
+    let mut history = running();
+    history.extend([revised(2), started(2, Some(1))]);
+    given::<App>(history).when(deploy_command()).then([revised(3), started(3, Some(1))]);
+}
+
+#[test]
+fn a_stopped_application_starts_with_its_next_revision() {
+    let mut history = running();
+    history.push(AppEvent::Stopped { app: id() });
+    let state = given::<App>(history).when(deploy_command()).then([revised(2), started(2, Some(1)), AppEvent::Started { app: id() }]);
+    assert!(!state.stopped);
+}
+
+#[test]
+fn scaling_names_both_numbers_and_the_same_number_is_nothing() {
+    let scaled = |from, replicas| AppEvent::Scaled { app: id(), workload: name("web"), replicas, from };
+    given::<App>(running()).when(Command::Scale { workload: name("web"), replicas: 5 }).then([scaled(2, 5)]);
+    given::<App>(running()).when(Command::Scale { workload: name("web"), replicas: 2 }).then([]);
+    let mut history = running();
+    history.push(scaled(2, 5));
+    given::<App>(history).when(Command::Scale { workload: name("web"), replicas: 3 }).then([scaled(5, 3)]);
+}
+
+#[test]
+fn scaling_refuses_unknown_and_global_workloads_and_wild_numbers() {
+    let scale = |workload, replicas| Command::Scale { workload: name(workload), replicas };
+    given::<App>(running()).when(scale("db", 1)).then_refused(|r| *r == Refusal::NoWorkload(name("db")));
+    given::<App>(running()).when(scale("each", 1)).then_refused(|r| *r == Refusal::NotScalable(name("each")));
+    given::<App>(running()).when(scale("web", 1001)).then_refused(|r| *r == Refusal::ReplicasOutOfRange);
+}
+
+#[test]
+fn a_failed_release_goes_back_once() {
+    let mut history = running();
+    history.extend([revised(2), started(2, Some(1))]);
+    let fail = Command::FailRelease { revision: 2, reason: "no progress".into(), back: true };
+    let failed = AppEvent::ReleaseFailed { app: id(), revision: 2, reason: "no progress".into() };
+    let back = AppEvent::ReleaseStarted { app: id(), revision: 1, from: None, strategy: "rollback".into() };
+    let state = given::<App>(history.clone()).when(fail.clone()).then([failed.clone(), back.clone()]);
+    assert_eq!((state.current, state.failure.as_deref()), (1, Some("no progress")));
+    history.extend([failed, back]);
+    given::<App>(history.clone()).when(fail).then([]);
+    let again = Command::FailRelease { revision: 1, reason: "also".into(), back: true };
+    given::<App>(history).when(again).then([AppEvent::ReleaseFailed { app: id(), revision: 1, reason: "also".into() }]);
+}
+
+#[test]
+fn a_rollback_needs_the_revision() {
+    given::<App>(running()).when(Command::Rollback { revision: 9 }).then_refused(|r| *r == Refusal::NoRevision(9));
+    given::<App>(running()).when(Command::Rollback { revision: 1 }).then([]);
+    let mut history = running();
+    history.extend([revised(2), started(2, Some(1)), finished(2)]);
+    given::<App>(history).when(Command::Rollback { revision: 1 }).then([AppEvent::ReleaseStarted { app: id(), revision: 1, from: Some(2), strategy: "rollback".into() }]);
+}
+
+#[test]
+fn stop_start_and_restart() {
+    given::<App>(running()).when(Command::Stop).then([AppEvent::Stopped { app: id() }]);
+    given::<App>(running()).when(Command::Start).then([]);
+    given::<App>(running()).when(Command::Restart { workloads: vec![] }).then([AppEvent::Restarted { app: id(), workloads: vec![name("each"), name("web")] }]);
+    given::<App>(running()).when(Command::Restart { workloads: vec![name("db")] }).then_refused(|r| *r == Refusal::NoWorkload(name("db")));
+    let mut history = running();
+    history.push(AppEvent::Stopped { app: id() });
+    given::<App>(history.clone()).when(Command::Stop).then([]);
+    given::<App>(history.clone()).when(Command::Start).then([AppEvent::Started { app: id() }]);
+    given::<App>(history).when(Command::Restart { workloads: vec![] }).then_refused(|r| *r == Refusal::IsStopped);
+}
+
+#[test]
+fn nothing_happens_to_a_missing_or_deleted_application() {
+    given::<App>([]).when(Command::Stop).then_refused(|r| *r == Refusal::Missing);
+    given::<App>(running()).when(Command::Delete).then([AppEvent::Deleted { app: id() }]);
+    let mut history = running();
+    history.push(AppEvent::Deleted { app: id() });
+    given::<App>(history.clone()).when(Command::Delete).then_refused(|r| *r == Refusal::Missing);
+    given::<App>(history).when(deploy_command()).then_refused(|r| *r == Refusal::Missing);
+}
+
+#[test]
+fn only_the_release_under_way_finishes() {
+    given::<App>(running()).when(Command::FinishRelease { revision: 1 }).then([]);
+    let history = [created(), revised(1), started(1, None)];
+    given::<App>(history).when(Command::FinishRelease { revision: 1 }).then([finished(1)]);
+}
+
+#[test]
+fn a_reason_is_not_a_novel() {
+    let Command::Deploy { app, home, name, content, .. } = deploy_command() else { unreachable!() };
+    let long = Command::Deploy { app, home, name, content, reason: "x".repeat(501) };
+    given::<App>([]).when(long).then_refused(|r| *r == Refusal::ReasonTooLong);
+}
+
+proptest! {
+    #[test]
+    fn replaying_any_history_never_panics(picks in proptest::collection::vec(0..9usize, 0..30)) {
+        let all = [created(), revised(1), started(1, None), finished(1), started(7, Some(3)), AppEvent::Stopped { app: id() }, AppEvent::Started { app: id() },
+            AppEvent::Deleted { app: id() }, AppEvent::Scaled { app: id(), workload: name("web"), replicas: 3, from: 1 }];
+        let history: Vec<_> = picks.into_iter().map(|p| all[p].clone()).collect();
+        let _ = given::<App>(history).when(Command::Scale { workload: name("web"), replicas: 1 });
+    }
+}

@@ -1,0 +1,171 @@
+//! What to do next for one workload so that its instances become what is wanted: the rolling planner. Pure: called again
+//! after every change, it always gives the next steps and needs no memory. Blue-green and canary are further planners with
+//! the same input and output.
+
+use std::time::Duration;
+
+use gantry_kernel::InstanceId;
+
+use super::model::{Update, WorkloadKind};
+
+/// What is wanted of a workload now.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub kind: WorkloadKind,
+    /// 0 when stopped or deleted.
+    pub count: u32,
+    pub update: Update,
+    /// Jobs: how many have already ended well.
+    pub completed: u32,
+    /// Too soon after a failure, or something it depends on is not there yet: place nothing now.
+    pub hold: bool,
+}
+
+/// An instance that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    pub id: InstanceId,
+    pub index: u32,
+    /// Of the wanted revision, and placed after the last restart.
+    pub current: bool,
+    /// Ready, and in rotation wherever it is balanced.
+    pub available: bool,
+    /// Told to stop already.
+    pub stopping: bool,
+    /// Its node shall be emptied.
+    pub displaced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Place { index: u32 },
+    Stop { instance: InstanceId },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    /// Everything is as wanted: the right number, all current and available, no old one left.
+    pub settled: bool,
+}
+
+/// The next steps. Never takes the number of available instances below `count - max_unavailable` by itself, and never has
+/// more than `count + surge` alive by placing.
+pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
+    let alive: Vec<&Instance> = instances.iter().filter(|i| !i.stopping).collect();
+    // An instance on a node that is being emptied is replaced like one of an old revision.
+    let (current, old): (Vec<&Instance>, Vec<&Instance>) = alive.iter().partition(|i| i.current && !i.displaced);
+    let target = match wanted.kind {
+        WorkloadKind::Job => wanted.count.saturating_sub(wanted.completed),
+        WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global => wanted.count,
+    };
+    let mut actions = stops(wanted, target, &current, &old);
+    let stopped = |i: &Instance, actions: &[Action]| actions.contains(&Action::Stop { instance: i.id });
+    let placed = if wanted.hold { Vec::new() } else { places(wanted, target, instances, &current, &old) };
+    let kept: Vec<_> = alive.iter().filter(|i| !stopped(i, &actions)).collect();
+    let settled = actions.is_empty() && placed.is_empty() && old.is_empty() && count(&current) == target && {
+        wanted.kind == WorkloadKind::Job && target == 0 || wanted.kind != WorkloadKind::Job && kept.iter().all(|i| i.available)
+    };
+    actions.extend(placed.into_iter().map(|index| Action::Place { index }));
+    Plan { actions, settled }
+}
+
+/// Has a release that is not settled had no progress for too long?
+pub fn overdue(update: &Update, since_progress: Duration) -> bool {
+    since_progress > Duration::from_secs(update.progress_deadline_seconds.into())
+}
+
+/// Surge and unavailability that this kind of workload allows.
+fn room(wanted: &Wanted) -> (u32, u32) {
+    match wanted.kind {
+        // Two of one number, or two on one node, would share a volume or a port.
+        WorkloadKind::Stateful | WorkloadKind::Global => (0, wanted.update.max_unavailable.max(1)),
+        WorkloadKind::Stateless | WorkloadKind::Job if wanted.update.surge == 0 && wanted.update.max_unavailable == 0 => (1, 0),
+        WorkloadKind::Stateless | WorkloadKind::Job => (wanted.update.surge, wanted.update.max_unavailable),
+    }
+}
+
+fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance]) -> Vec<Action> {
+    let (_, may_miss) = room(wanted);
+    let available = count_if(current, |i| i.available) + count_if(old, |i| i.available);
+    let floor = target.saturating_sub(may_miss);
+    let mut spare = available.saturating_sub(floor);
+    let mut out = Vec::new();
+    // Old ones that serve nobody go first and cost nothing, but a stateful workload replaces one at a time, from the last.
+    let mut leaving: Vec<&Instance> = old.to_vec();
+    leaving.sort_by_key(|i| (i.available, std::cmp::Reverse(i.index), i.id));
+    let mut at_once = if wanted.kind == WorkloadKind::Stateful && target > 0 {
+        may_miss.saturating_sub(target.saturating_sub(available).min(may_miss)).max(u32::from(leaving.first().is_some_and(|i| !i.available)))
+    } else {
+        u32::MAX
+    };
+    for instance in leaving {
+        if at_once == 0 {
+            break;
+        }
+        if instance.available {
+            if spare == 0 {
+                break;
+            }
+            spare -= 1;
+        }
+        at_once -= 1;
+        out.push(Action::Stop { instance: instance.id });
+    }
+    // Too many: unavailable ones first, then the highest numbers.
+    let mut extra: Vec<&Instance> = current.to_vec();
+    extra.sort_by_key(|i| (i.available, std::cmp::Reverse(i.index), i.id));
+    for instance in extra.iter().take(current.len().saturating_sub(usize::try_from(target).unwrap_or(usize::MAX))) {
+        if instance.available {
+            if spare == 0 {
+                break;
+            }
+            spare -= 1;
+        }
+        out.push(Action::Stop { instance: instance.id });
+    }
+    out
+}
+
+fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Instance], old: &[&Instance]) -> Vec<u32> {
+    let (surge, _) = room(wanted);
+    let missing = target.saturating_sub(count(current));
+    let ceiling = target.saturating_add(surge);
+    let mut free = ceiling.saturating_sub(count(current) + count(old)).min(missing);
+    // Numbers of instances that still exist in any way are taken.
+    let taken = |index: u32| instances.iter().any(|i| i.index == index);
+    let mut out = Vec::new();
+    let mut index = 0;
+    while free > 0 {
+        if wanted.kind == WorkloadKind::Stateful {
+            if index >= target {
+                break;
+            }
+            // In order: each waits until all lower numbers are available.
+            match instances.iter().find(|i| i.index == index) {
+                Some(lower) if lower.available && !lower.stopping => {}
+                Some(_) => break,
+                None => {
+                    out.push(index);
+                    break;
+                }
+            }
+        } else if !taken(index) {
+            out.push(index);
+            free -= 1;
+        }
+        index += 1;
+    }
+    out
+}
+
+fn count(instances: &[&Instance]) -> u32 {
+    u32::try_from(instances.len()).unwrap_or(u32::MAX)
+}
+
+fn count_if(instances: &[&Instance], test: impl Fn(&Instance) -> bool) -> u32 {
+    u32::try_from(instances.iter().filter(|i| test(i)).count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! How a model stands in an event: an outline that every subscriber may read, and the whole sealed, since environment
+//! variables and files hold secrets.
+
+use std::collections::BTreeMap;
+
+use gantry_es::Sealed;
+use gantry_kernel::Name;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::model::{Model, WorkloadKind};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// The model without the values of variables and the contents of files.
+    pub outline: Model,
+    /// The whole model's JSON, under the key of its application.
+    pub sealed: Sealed,
+}
+
+/// The key's subject.
+pub fn subject(app: gantry_kernel::AppId) -> String {
+    format!("app:{app}")
+}
+
+pub fn outline(model: &Model) -> Model {
+    let mut outline = model.clone();
+    for workload in outline.workloads.values_mut() {
+        for value in workload.env.values_mut() {
+            value.clear();
+        }
+        for file in &mut workload.files {
+            file.content.clear();
+        }
+    }
+    outline
+}
+
+/// The outline of a stored model; `None` if it is not one of ours.
+pub fn read(stored: &Value) -> Option<Stored> {
+    serde_json::from_value(stored.clone()).ok()
+}
+
+/// Each workload, and whether its replicas may be set by hand.
+pub fn workloads(stored: &Value) -> BTreeMap<Name, bool> {
+    let workloads = read(stored).map(|s| s.outline.workloads).unwrap_or_default();
+    workloads.into_iter().map(|(name, w)| (name, w.kind != WorkloadKind::Global)).collect()
+}
+
+pub fn replicas(stored: &Value, workload: &Name) -> Option<u32> {
+    Some(read(stored)?.outline.workloads.get(workload)?.replicas)
+}
