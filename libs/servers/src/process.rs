@@ -1,0 +1,161 @@
+//! Processes that outlive the one that starts them: pid files that cannot be fooled by a reused number, a log file each,
+//! a session of their own, and a stop that is bounded.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::machine::output;
+use crate::wait::until;
+
+/// A log file is put aside (one generation) when it is larger than this at a start.
+const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Term,
+    /// What Postgres calls a fast shutdown.
+    Int,
+    Kill,
+}
+
+/// `<pid> <start time>`: the kernel's start time tells a process from a later one with the same number.
+#[derive(Clone, Debug)]
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The process this file names, if it still lives.
+    pub fn alive(&self) -> Option<u32> {
+        let text = fs::read_to_string(&self.0).ok()?;
+        let (pid, start) = text.trim().split_once(' ')?;
+        let pid = pid.parse().ok()?;
+        (start_time(pid)? == start).then_some(pid)
+    }
+
+    /// # Errors
+    /// When the process is gone already or the file cannot be written.
+    pub fn write(&self, pid: u32) -> Result<()> {
+        let start = start_time(pid).with_context(|| format!("process {pid} ended at once"))?;
+        let temporary = self.0.with_extension("tmp");
+        fs::write(&temporary, format!("{pid} {start}\n"))?;
+        fs::rename(&temporary, &self.0).with_context(|| format!("cannot write {}", self.0.display()))
+    }
+
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
+    }
+
+    /// Asks the process to end and waits; after `patience` it is killed. True if there was something to stop.
+    ///
+    /// # Errors
+    /// When it lives on even after a kill.
+    pub fn stop(&self, first: Signal, patience: Duration) -> Result<bool> {
+        let Some(pid) = self.alive() else {
+            self.remove();
+            return Ok(false);
+        };
+        send(pid, first);
+        let gone = || if self.alive().is_none() { Ok(()) } else { bail!("process {pid} is still there") };
+        if until("the end", patience, gone).is_err() {
+            send(pid, Signal::Kill);
+            until("the end", Duration::from_secs(10), gone)?;
+        }
+        self.remove();
+        Ok(true)
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`; nothing for a dead or zombie process.
+fn start_time(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in brackets and may hold anything, so count from its end.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    (fields.first()? != &"Z").then(|| fields.get(19).map(|s| (*s).to_owned())).flatten()
+}
+
+/// Sends a signal; a process that is gone already is fine.
+pub fn send(pid: u32, signal: Signal) {
+    let name = match signal {
+        Signal::Term => "-TERM",
+        Signal::Int => "-INT",
+        Signal::Kill => "-KILL",
+    };
+    let _ = output("kill", &[name, &pid.to_string()]);
+}
+
+/// What to start, and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    pub program: PathBuf,
+    pub args: Vec<String>,
+    pub envs: Vec<(String, String)>,
+    /// User and group to become; `None` stays who we are.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Launch {
+    pub fn new(program: impl Into<PathBuf>, args: &[&str]) -> Self {
+        Self { program: program.into(), args: args.iter().map(|a| (*a).to_owned()).collect(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.envs.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts it in a session of its own, standard output and error appended to `log`, and writes the pid file.
+    ///
+    /// # Errors
+    /// When it cannot be started or ends at once.
+    pub fn detach(&self, log: &Path, pid_file: &PidFile) -> Result<Child> {
+        if fs::metadata(log).is_ok_and(|m| m.len() > LOG_LIMIT) {
+            let _ = fs::rename(log, log.with_extension("log.1"));
+        }
+        let out = OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("cannot open {}", log.display()))?;
+        // setsid(1) replaces itself by the program when it is no group leader, so the pid is the program's own.
+        let mut command = Command::new("setsid");
+        command.arg(&self.program).args(&self.args).envs(self.envs.iter().cloned()).current_dir("/");
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        if let Some((uid, gid)) = self.owner {
+            command.uid(uid).gid(gid);
+        }
+        let child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        pid_file.write(child.id()).with_context(|| format!("{}: see {}", self.program.display(), log.display()))?;
+        Ok(child)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detached_process_is_found_by_its_pid_file_and_stopped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = PidFile::new(folder.path().join("sleep.pid"));
+        let mut child = Launch::new("sleep", &["600"]).detach(&folder.path().join("sleep.log"), &file).expect("starts");
+        assert_eq!(file.alive(), Some(child.id()));
+        let reaper = std::thread::spawn(move || child.wait());
+        assert!(file.stop(Signal::Term, Duration::from_secs(5)).expect("stops"));
+        assert_eq!(file.alive(), None);
+        reaper.join().expect("joined").expect("reaped");
+    }
+
+    #[test]
+    fn a_pid_that_was_used_again_is_not_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.pid");
+        fs::write(&path, format!("{} 1\n", std::process::id())).expect("written");
+        assert_eq!(PidFile::new(&path).alive(), None);
+        assert!(!PidFile::new(&path).stop(Signal::Kill, Duration::ZERO).expect("nothing to stop"));
+    }
+}
