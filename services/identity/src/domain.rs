@@ -11,4 +11,5 @@ pub mod pkce;
 pub mod redirect;
 pub mod refresh;
 pub mod registry_scope;
+pub mod signing;
 pub mod user;

@@ -1,4 +1,7 @@
 //! identity: who people are and what they may do. An OpenID Connect provider, and organisations with projects, spaces
 //! and role bindings, kept as events.
 
+pub mod app;
 pub mod domain;
+pub mod flows;
+pub mod store;

@@ -20,7 +20,7 @@ pub enum State {
     Revoked,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     Grant { binding: BindingId, subject: Subject, role: Role, scope: Scope },
     Revoke,

@@ -38,7 +38,7 @@ pub struct Project {
     pub spaces: BTreeMap<Name, SpaceId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     Create { org: OrgId, name: Name, display_name: String, owner: UserId },
     Rename { display_name: String },

@@ -20,7 +20,7 @@ pub enum State {
     Deleted,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     Register(Registration),
     ChangeProfile { email: Option<Sealed>, display_name: Option<Sealed> },

@@ -1,0 +1,140 @@
+//! Password hashes: argon2id with OWASP's parameters, on threads of their own and only so many at once, so that a
+//! flood of sign-ins neither eats the memory nor starves other requests; the excess is told to come back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use gantry_kernel::{Kind, Problem, Secret};
+use tokio::sync::Semaphore;
+
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// How many may wait for each one that runs.
+const WAITING_EACH: usize = 16;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Hasher {
+    running: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    most_waiting: usize,
+    /// Of a password nobody has: verified when there is no such user, so that the time tells nothing.
+    dummy: Arc<str>,
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are in range");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+impl Hasher {
+    /// `at_once`: hashes computed at the same time, each taking 19 MiB and one core.
+    ///
+    /// # Errors
+    /// When a first hash cannot be made.
+    pub fn new(at_once: usize) -> anyhow::Result<Self> {
+        let dummy = argon2().hash_password(b"nobody has this password").map_err(|e| anyhow::anyhow!("argon2: {e}"))?.to_string();
+        Ok(Self {
+            running: Arc::new(Semaphore::new(at_once.max(1))),
+            waiting: Arc::default(),
+            most_waiting: at_once.max(1) * WAITING_EACH,
+            dummy: dummy.into(),
+        })
+    }
+
+    /// A PHC string.
+    ///
+    /// # Errors
+    /// 429 when too many wait.
+    pub async fn hash(&self, password: &Secret) -> Result<String, Problem> {
+        let password = password.clone();
+        self.run(move || argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string())).await?.map_err(|e| {
+            Problem::internal(std::io::Error::other(e.to_string()))
+        })
+    }
+
+    /// Whether `password` has the hash `phc`. Takes as long when there is none.
+    ///
+    /// # Errors
+    /// 429 when too many wait.
+    pub async fn verify(&self, password: &Secret, phc: Option<&str>) -> Result<bool, Problem> {
+        let known = phc.is_some();
+        let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
+        let password = password.clone();
+        let fits = self
+            .run(move || {
+                PasswordHash::new(&phc).is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())
+            })
+            .await?;
+        Ok(fits && known)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        let _place = Place::take(&self.waiting, self.most_waiting)?;
+        let permit = self.running.clone().acquire_owned().await.map_err(Problem::internal)?;
+        // The permit goes along: a caller that gives up does not let another hash start before this one ends.
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        done.await.map_err(Problem::internal)
+    }
+}
+
+/// A place in the queue, given back on drop.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, Problem> {
+        let place = Self(waiting.clone());
+        if waiting.fetch_add(1, Ordering::AcqRel) >= most {
+            return Err(Problem::new(Kind::TooMany, "identity.busy", "too many sign-ins at once; try again in a moment").retry_after(Duration::from_secs(1)));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only() {
+        let hasher = Hasher::new(1).unwrap();
+        let phc = hasher.hash(&Secret::new("correct horse")).await.unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
+        assert!(hasher.verify(&Secret::new("correct horse"), Some(&phc)).await.unwrap());
+        assert!(!hasher.verify(&Secret::new("wrong horse"), Some(&phc)).await.unwrap());
+        assert!(!hasher.verify(&Secret::new("nobody has this password"), None).await.unwrap(), "no hash, no entry");
+        assert!(!hasher.verify(&Secret::new("x"), Some("not a hash")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_told_to_come_back() {
+        let hasher = Hasher::new(1).unwrap();
+        let _held = hasher.running.clone().acquire_owned().await.unwrap();
+        let waiting: Vec<_> = (0..WAITING_EACH)
+            .map(|_| {
+                let hasher = hasher.clone();
+                Box::pin(async move { hasher.verify(&Secret::new("x"), None).await })
+            })
+            .collect();
+        let mut all = futures::future::join_all(waiting);
+        assert!(futures::poll!(&mut all).is_pending());
+        let refused = hasher.verify(&Secret::new("x"), None).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::TooMany);
+        assert!(refused.retry_after.is_some());
+    }
+}

@@ -1,0 +1,26 @@
+//! All SQL of identity: the directory (read model of the events), and the tables that are no read models because their
+//! contents are no events: keys, sessions, codes, tokens, and the record of security facts.
+
+/// Reads the named columns into the fields of the same names.
+macro_rules! row {
+    ($name:ident { $($field:ident),+ }) => {
+        impl<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &'r sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: sqlx::Row::try_get(row, stringify!($field))?),+ })
+            }
+        }
+    };
+}
+use row;
+
+pub mod codes;
+pub mod devices;
+pub mod directory;
+pub mod entities;
+pub mod facts;
+pub mod keys;
+pub mod migrations;
+pub mod personal;
+pub mod refresh;
+pub mod registrations;
+pub mod sessions;

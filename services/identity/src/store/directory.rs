@@ -1,0 +1,113 @@
+//! Queries of the directory. The tenant comes first wherever there is one.
+
+use gantry_kernel::{BindingId, OrgId, ProjectId, Uuid};
+use sea_orm::{ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::store::entities::{binding, member, org, project, space, user};
+
+pub async fn user(db: &DatabaseConnection, id: Uuid) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::find_by_id(id).one(db).await
+}
+
+/// By the keyed hash of a user name or an e-mail address. A name wins over somebody's address.
+pub async fn user_by_key(db: &DatabaseConnection, key: &str) -> Result<Option<user::Model>, DbErr> {
+    if let Some(found) = user::Entity::find().filter(user::Column::UsernameKey.eq(key)).one(db).await? {
+        return Ok(Some(found));
+    }
+    user::Entity::find().filter(user::Column::EmailKey.eq(key)).one(db).await
+}
+
+pub async fn users_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<user::Model>, DbErr> {
+    user::Entity::find().filter(user::Column::Id.is_in(ids)).all(db).await
+}
+
+/// In the order of creation, after `after`.
+pub async fn users(db: &DatabaseConnection, after: Option<Uuid>, limit: u64) -> Result<Vec<user::Model>, DbErr> {
+    let mut find = user::Entity::find().order_by_asc(user::Column::Id).limit(limit);
+    if let Some(after) = after {
+        find = find.filter(user::Column::Id.gt(after));
+    }
+    find.all(db).await
+}
+
+pub async fn org(db: &DatabaseConnection, name: &str) -> Result<Option<org::Model>, DbErr> {
+    org::Entity::find().filter(org::Column::Name.eq(name)).one(db).await
+}
+
+pub async fn orgs_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<org::Model>, DbErr> {
+    org::Entity::find().filter(org::Column::Id.is_in(ids)).all(db).await
+}
+
+/// By name, after `after`; `among` limits to these and to those that `member_of` belongs to.
+pub async fn orgs(db: &DatabaseConnection, among: Option<(Vec<Uuid>, Uuid)>, after: Option<&str>, limit: u64) -> Result<Vec<org::Model>, DbErr> {
+    let mut find = org::Entity::find().order_by_asc(org::Column::Name).limit(limit);
+    if let Some((ids, person)) = among {
+        let belongs = member::Entity::find().select_only().column(member::Column::Org).filter(member::Column::UserId.eq(person));
+        let belongs = org::Column::Id.in_subquery(sea_orm::QueryTrait::into_query(belongs));
+        find = find.filter(Condition::any().add(org::Column::Id.is_in(ids)).add(belongs));
+    }
+    if let Some(after) = after {
+        find = find.filter(org::Column::Name.gt(after));
+    }
+    find.all(db).await
+}
+
+pub async fn is_member(db: &DatabaseConnection, org: OrgId, person: Uuid) -> Result<bool, DbErr> {
+    Ok(member::Entity::find_by_id((org.0, person)).one(db).await?.is_some())
+}
+
+pub async fn members(db: &DatabaseConnection, org: OrgId, after: Option<Uuid>, limit: u64) -> Result<Vec<member::Model>, DbErr> {
+    let mut find = member::Entity::find().filter(member::Column::Org.eq(org.0)).order_by_asc(member::Column::UserId).limit(limit);
+    if let Some(after) = after {
+        find = find.filter(member::Column::UserId.gt(after));
+    }
+    find.all(db).await
+}
+
+/// Whether two people share an organisation: only then may one learn the other's name.
+pub async fn colleagues(db: &DatabaseConnection, person: Uuid) -> Result<Vec<Uuid>, DbErr> {
+    let mine = member::Entity::find().select_only().column(member::Column::Org).filter(member::Column::UserId.eq(person));
+    let find = member::Entity::find().filter(member::Column::Org.in_subquery(sea_orm::QueryTrait::into_query(mine)));
+    Ok(find.all(db).await?.into_iter().map(|m| m.user_id).collect())
+}
+
+pub async fn projects(db: &DatabaseConnection, org: OrgId, after: Option<&str>, limit: u64) -> Result<Vec<project::Model>, DbErr> {
+    let mut find = project::Entity::find().filter(project::Column::Org.eq(org.0)).order_by_asc(project::Column::Name).limit(limit);
+    if let Some(after) = after {
+        find = find.filter(project::Column::Name.gt(after));
+    }
+    find.all(db).await
+}
+
+pub async fn project(db: &DatabaseConnection, org: OrgId, name: &str) -> Result<Option<project::Model>, DbErr> {
+    project::Entity::find().filter(project::Column::Org.eq(org.0)).filter(project::Column::Name.eq(name)).one(db).await
+}
+
+pub async fn projects_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<project::Model>, DbErr> {
+    project::Entity::find().filter(project::Column::Id.is_in(ids)).all(db).await
+}
+
+pub async fn spaces(db: &DatabaseConnection, org: OrgId, of: ProjectId) -> Result<Vec<space::Model>, DbErr> {
+    let find = space::Entity::find().filter(space::Column::Org.eq(org.0)).filter(space::Column::Project.eq(of.0));
+    find.order_by_asc(space::Column::Name).all(db).await
+}
+
+pub async fn spaces_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<space::Model>, DbErr> {
+    space::Entity::find().filter(space::Column::Id.is_in(ids)).all(db).await
+}
+
+pub async fn binding(db: &DatabaseConnection, id: BindingId) -> Result<Option<binding::Model>, DbErr> {
+    binding::Entity::find_by_id(id.0).one(db).await
+}
+
+pub async fn bindings_of(db: &DatabaseConnection, subject: &str) -> Result<Vec<binding::Model>, DbErr> {
+    binding::Entity::find().filter(binding::Column::Subject.eq(subject)).order_by_asc(binding::Column::Id).all(db).await
+}
+
+pub async fn bindings_at(db: &DatabaseConnection, scopes: Vec<String>, after: Option<Uuid>, limit: u64) -> Result<Vec<binding::Model>, DbErr> {
+    let mut find = binding::Entity::find().filter(binding::Column::Scope.is_in(scopes)).order_by_asc(binding::Column::Id).limit(limit);
+    if let Some(after) = after {
+        find = find.filter(binding::Column::Id.gt(after));
+    }
+    find.all(db).await
+}

@@ -1,0 +1,58 @@
+//! Tables that are no projections. Forward only: never edit a merged entry, add one.
+//! Tokens and codes are kept as SHA-256 hashes: who reads the table cannot use them.
+
+pub const ALL: &[(&str, &str)] = &[(
+    "identity-0001-oauth",
+    "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());
+    create table signing_keys (
+        kid text primary key, public_jwk text not null, private_sealed text not null,
+        created_at timestamptz not null, active_at timestamptz not null
+    );
+    create table sessions (
+        id uuid primary key, user_id uuid not null, secret_hash bytea not null unique, created_at timestamptz not null,
+        last_seen_at timestamptz not null, auth_time timestamptz not null, amr text not null, expires_at timestamptz not null,
+        ended_at timestamptz, from_addr text not null, user_agent text not null
+    );
+    create index sessions_user on sessions (user_id);
+    create index sessions_expiry on sessions (expires_at);
+    create table families (
+        id uuid primary key, client_id text not null, user_id uuid not null, session_id uuid, scope text not null,
+        auth_time timestamptz not null, amr text not null, created_at timestamptz not null, expires_at timestamptz not null,
+        ended_at timestamptz, end_reason text
+    );
+    create index families_user on families (user_id);
+    create index families_session on families (session_id);
+    create index families_expiry on families (expires_at);
+    create table codes (
+        hash bytea primary key, family uuid not null, client_id text not null, user_id uuid not null, session_id uuid not null,
+        redirect_uri text not null, challenge text not null, nonce text, scope text not null, auth_time timestamptz not null,
+        amr text not null, expires_at timestamptz not null, used_at timestamptz
+    );
+    create index codes_expiry on codes (expires_at);
+    create table refresh_tokens (
+        hash bytea primary key, family uuid not null references families (id) on delete cascade, successor bytea,
+        expires_at timestamptz not null, used_at timestamptz
+    );
+    create index refresh_tokens_family on refresh_tokens (family);
+    create table device_codes (
+        hash bytea primary key, user_code text not null unique, client_id text not null, scope text not null,
+        state text not null default 'pending', user_id uuid, session_id uuid, auth_time timestamptz, amr text,
+        created_at timestamptz not null, expires_at timestamptz not null, interval_secs int not null, last_poll timestamptz
+    );
+    create index device_codes_expiry on device_codes (expires_at);
+    create table personal_tokens (
+        id uuid primary key, user_id uuid not null, name text not null, hash bytea not null unique, hint text not null,
+        scope text not null, created_at timestamptz not null, expires_at timestamptz, last_used_at timestamptz, revoked_at timestamptz
+    );
+    create index personal_tokens_user on personal_tokens (user_id);
+    create table registrations (
+        hash bytea primary key, username_key text not null, email_key text not null, sealed text not null,
+        created_at timestamptz not null, expires_at timestamptz not null
+    );
+    create table facts (
+        id uuid primary key, at timestamptz not null, actor text not null, action text not null, object text not null,
+        result text not null, reason text not null, from_addr text not null
+    );
+    create index facts_at on facts (at);
+    do $$ begin execute format('revoke update, delete, truncate on facts from %I', 'gantry_' || current_schema()); end $$;",
+)];

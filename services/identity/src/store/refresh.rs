@@ -1,0 +1,118 @@
+//! Refresh tokens in families: all that descend from one sign-in at one client.
+
+use gantry_kernel::{OffsetDateTime, UserId, Uuid};
+use sqlx::{FromRow, PgConnection, PgPool, Row};
+
+use crate::domain::refresh::Shown;
+
+#[derive(Clone, Debug)]
+pub struct Family {
+    pub id: Uuid,
+    pub client_id: String,
+    pub user_id: Uuid,
+    pub session_id: Option<Uuid>,
+    pub scope: String,
+    pub auth_time: OffsetDateTime,
+    pub amr: String,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at });
+
+const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at";
+
+/// Starts a family, with its first token if it has one. `false`: it has been ended before it began (a replayed code).
+pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetDateTime)>) -> Result<bool, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let fresh = sqlx::query(
+        "insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing",
+    )
+    .bind(family.id)
+    .bind(&family.client_id)
+    .bind(family.user_id)
+    .bind(family.session_id)
+    .bind(&family.scope)
+    .bind(family.auth_time)
+    .bind(&family.amr)
+    .bind(family.created_at)
+    .bind(family.expires_at)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected()
+        > 0;
+    if fresh && let Some((hash, expires_at)) = token {
+        insert_token(&mut tx, hash, family.id, expires_at).await?;
+    }
+    tx.commit().await?;
+    Ok(fresh)
+}
+
+async fn insert_token(connection: &mut PgConnection, hash: &[u8], family: Uuid, expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into refresh_tokens (hash, family, expires_at) values ($1, $2, $3) on conflict do nothing")
+        .bind(hash)
+        .bind(family)
+        .bind(expires_at)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A shown token with its family; the row stays locked until the transaction ends, so that two at once see each other.
+pub async fn lock(connection: &mut PgConnection, hash: &[u8]) -> Result<Option<(Family, Shown)>, sqlx::Error> {
+    let sql = format!(
+        "select {FAMILY}, t.expires_at as token_expires_at, t.used_at,
+                coalesce((select s.used_at is not null from refresh_tokens s where s.hash = t.successor), false) as successor_used
+         from refresh_tokens t join families f on f.id = t.family where t.hash = $1 for update of t"
+    );
+    let Some(row) = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(hash).fetch_optional(connection).await? else { return Ok(None) };
+    let family = Family::from_row(&row)?;
+    let shown = Shown {
+        expires_at: row.try_get("token_expires_at")?,
+        used_at: row.try_get("used_at")?,
+        successor_used: row.try_get("successor_used")?,
+        family_ended: family.ended_at.is_some(),
+        family_expires_at: family.expires_at,
+    };
+    Ok(Some((family, shown)))
+}
+
+pub async fn rotate(connection: &mut PgConnection, hash: &[u8], successor: &[u8], family: Uuid, now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update refresh_tokens set used_at = $2, successor = $3 where hash = $1").bind(hash).bind(now).bind(successor).execute(&mut *connection).await?;
+    insert_token(connection, successor, family, expires_at).await
+}
+
+/// Ends a family.
+pub async fn end(pool: &PgPool, family: Uuid, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update families set ended_at = $2, end_reason = $3 where id = $1 and ended_at is null").bind(family).bind(now).bind(why).execute(pool).await?;
+    Ok(())
+}
+
+/// Ends a family, or makes sure that it never begins: a replayed code may overtake its own first use.
+pub async fn forestall(pool: &PgPool, family: &Family, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    start(pool, family, None).await?;
+    end(pool, family.id, why, now).await
+}
+
+/// The family of a token, used or not.
+pub async fn family_of(pool: &PgPool, hash: &[u8]) -> Result<Option<(Family, OffsetDateTime, bool)>, sqlx::Error> {
+    let sql = format!(
+        "select {FAMILY}, t.expires_at as token_expires_at, t.used_at is not null as used
+         from refresh_tokens t join families f on f.id = t.family where t.hash = $1"
+    );
+    let Some(row) = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(hash).fetch_optional(pool).await? else { return Ok(None) };
+    Ok(Some((Family::from_row(&row)?, row.try_get("token_expires_at")?, row.try_get("used")?)))
+}
+
+/// Whether tokens of this family still count; a family that was never written does.
+pub async fn is_ended(pool: &PgPool, family: Uuid) -> Result<bool, sqlx::Error> {
+    let ended: Option<bool> = sqlx::query_scalar("select ended_at is not null from families where id = $1").bind(family).fetch_optional(pool).await?;
+    Ok(ended.unwrap_or(false))
+}
+
+pub async fn end_all_of(pool: &PgPool, user: UserId, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update families set ended_at = $2, end_reason = $3 where user_id = $1 and ended_at is null").bind(user.0).bind(now).bind(why).execute(pool).await?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Browser sessions. The cookie holds a random secret, the table its hash.
+
+use gantry_kernel::{OffsetDateTime, UserId, Uuid};
+use sqlx::PgPool;
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub created_at: OffsetDateTime,
+    pub last_seen_at: OffsetDateTime,
+    pub auth_time: OffsetDateTime,
+    /// How the person proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
+    pub expires_at: OffsetDateTime,
+    pub from_addr: String,
+    pub user_agent: String,
+}
+
+crate::store::row!(Session { id, user_id, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent });
+
+const COLUMNS: &str = "id, user_id, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent";
+
+pub async fn open(pool: &PgPool, session: &Session, secret_hash: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(session.id)
+    .bind(session.user_id)
+    .bind(secret_hash)
+    .bind(session.created_at)
+    .bind(session.last_seen_at)
+    .bind(session.auth_time)
+    .bind(&session.amr)
+    .bind(session.expires_at)
+    .bind(&session.from_addr)
+    .bind(&session.user_agent)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The living session of a cookie.
+pub async fn find(pool: &PgPool, secret_hash: &[u8], now: OffsetDateTime) -> Result<Option<Session>, sqlx::Error> {
+    let sql = format!("select {COLUMNS} from sessions where secret_hash = $1 and ended_at is null and expires_at > $2");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(secret_hash).bind(now).fetch_optional(pool).await
+}
+
+/// At most once a minute, so that reading stays cheap.
+pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update sessions set last_seen_at = $2 where id = $1 and last_seen_at < $2 - interval '1 minute'").bind(id).bind(now).execute(pool).await?;
+    Ok(())
+}
+
+pub async fn of_user(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<Session>, sqlx::Error> {
+    let sql = format!("select {COLUMNS} from sessions where user_id = $1 and ended_at is null and expires_at > $2 order by created_at desc limit 200");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.0).bind(now).fetch_all(pool).await
+}
+
+/// Ends one session of a person, with the refresh tokens that came from it. Whether there was one.
+pub async fn end(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let ended = sqlx::query("update sessions set ended_at = $3 where id = $2 and user_id = $1 and ended_at is null")
+        .bind(user.0)
+        .bind(id)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("update families set ended_at = $3, end_reason = 'session ended' where session_id = $2 and user_id = $1 and ended_at is null")
+        .bind(user.0)
+        .bind(id)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(ended.rows_affected() > 0)
+}
+
+/// Ends everything of a person but the session `keep`.
+pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("update sessions set ended_at = $2 where user_id = $1 and ended_at is null and id is distinct from $3")
+        .bind(user.0)
+        .bind(now)
+        .bind(keep)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("update families set ended_at = $2, end_reason = $4 where user_id = $1 and ended_at is null and session_id is distinct from $3")
+        .bind(user.0)
+        .bind(now)
+        .bind(keep)
+        .bind(why)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
+
+pub async fn is_alive(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from sessions where id = $1 and ended_at is null and expires_at > $2)").bind(id).bind(now).fetch_one(pool).await
+}
