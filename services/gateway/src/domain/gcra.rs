@@ -23,16 +23,38 @@ impl Limit {
     }
 }
 
-/// Takes `cells` at `now_us`. `tat_us` is the state: 0 at first. Answers the new state, or how long to wait.
+/// Takes up to `cells` at `now_us`. `tat_us` is the state: 0 at first. Answers the new state and how many were taken.
+/// [`SCRIPT`] is the same in Lua.
 ///
 /// # Errors
-/// The wait until the same request would be let in.
-pub fn take(tat_us: u64, now_us: u64, cells: u32, limit: Limit) -> Result<u64, Duration> {
+/// When not even one may be taken: how long to wait.
+pub fn take(tat_us: u64, now_us: u64, cells: u32, limit: Limit) -> Result<(u64, u32), Duration> {
     let interval = limit.interval_us();
-    let next = tat_us.max(now_us) + interval * u64::from(cells);
-    let horizon = now_us + interval * u64::from(limit.burst.max(cells));
-    if next > horizon { Err(Duration::from_micros(next - horizon)) } else { Ok(next) }
+    let start = tat_us.max(now_us);
+    let horizon = now_us + interval * u64::from(limit.burst);
+    let room = horizon.saturating_sub(start) / interval;
+    if room == 0 {
+        return Err(Duration::from_micros(start + interval - horizon));
+    }
+    let taken = u32::try_from(room).unwrap_or(u32::MAX).min(cells);
+    Ok((start + interval * u64::from(taken), taken))
 }
+
+/// [`take`] inside Redis, on its clock. KEYS: the bucket. ARGV: interval in microseconds, burst, cells wanted.
+/// Answers `{taken, wait in microseconds}`.
+pub const SCRIPT: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, burst, cells = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local start = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+local horizon = now + interval * burst
+local room = math.floor(math.max(horizon - start, 0) / interval)
+if room == 0 then return {0, start + interval - horizon} end
+local taken = math.min(room, cells)
+local tat = start + interval * taken
+redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 1)
+return {taken, 0}
+";
 
 #[cfg(test)]
 mod tests {
@@ -44,7 +66,7 @@ mod tests {
     fn a_burst_passes_and_the_next_one_waits_an_interval() {
         let mut tat = 0;
         for _ in 0..5 {
-            tat = take(tat, 1_000_000, 1, LIMIT).expect("within the burst");
+            (tat, _) = take(tat, 1_000_000, 1, LIMIT).expect("within the burst");
         }
         assert_eq!(take(tat, 1_000_000, 1, LIMIT), Err(Duration::from_millis(100)));
         assert!(take(tat, 1_100_000, 1, LIMIT).is_ok());
@@ -54,12 +76,19 @@ mod tests {
     fn over_a_long_time_the_rate_holds_whatever_the_pattern() {
         let (mut tat, mut passed) = (0, 0);
         for step in 0..100_000_u64 {
-            if let Ok(next) = take(tat, step * 1_000, 1, LIMIT) {
+            if let Ok((next, _)) = take(tat, step * 1_000, 1, LIMIT) {
                 tat = next;
                 passed += 1;
             }
         }
         assert!((1_000..=1_005).contains(&passed), "{passed} in 100 s at 10 a second");
+    }
+
+    #[test]
+    fn a_lease_takes_what_is_left_and_no_more() {
+        let (tat, taken) = take(0, 1_000_000, 3, LIMIT).expect("room");
+        assert_eq!(taken, 3);
+        assert_eq!(take(tat, 1_000_000, 3, LIMIT).map(|(_, taken)| taken), Ok(2));
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! The services behind the door: their addresses and one pool of connections to all of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use gantry_kernel::Problem;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+
+use crate::domain::routes::Upstream;
+
+/// Idle connections kept to each service.
+const IDLE_PER_SERVICE: usize = 64;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Upstreams {
+    client: Client<HttpsConnector<HttpConnector>, Body>,
+    addresses: BTreeMap<Upstream, (Scheme, Authority)>,
+}
+
+impl Upstreams {
+    /// `addresses`: base URLs (`https://127.0.0.1:7401`); a service without one is not available.
+    /// `tls`: our client certificate and the CA the services' certificates come from.
+    pub fn new(addresses: &BTreeMap<Upstream, Uri>, tls: rustls::ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(Duration::from_secs(2)));
+        // HTTP/1.1 only: one request a connection gives layers and event streams their own flow control, and lets a
+        // WebSocket upgrade through.
+        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(IDLE_PER_SERVICE)
+            .build(connector);
+        let addresses = addresses
+            .iter()
+            .filter_map(|(upstream, uri)| {
+                let authority = uri.authority()?.clone();
+                Some((*upstream, (uri.scheme().cloned().unwrap_or(Scheme::HTTPS), authority)))
+            })
+            .collect();
+        Self { client, addresses }
+    }
+
+    /// The same path and query at the service's address; `None` when it has no address.
+    pub fn uri(&self, upstream: Upstream, path: PathAndQuery) -> Option<Uri> {
+        let (scheme, authority) = self.addresses.get(&upstream)?;
+        Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path).build().ok()
+    }
+
+    /// # Errors
+    /// When no answer's head came back.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        self.client.request(request).await
+    }
+
+    /// A bounded GET of a JSON document, for the door's own questions.
+    ///
+    /// # Errors
+    /// When the service does not answer in time, or answers something else. The status comes back with the document.
+    pub async fn get_json(&self, upstream: Upstream, path: &'static str, wait: Duration) -> Result<(http::StatusCode, Value), Problem> {
+        let away = || Problem::unavailable(upstream);
+        let uri = self.uri(upstream, PathAndQuery::from_static(path)).ok_or_else(away)?;
+        let request = Request::get(uri).body(Body::empty()).map_err(Problem::internal)?;
+        let asked = async {
+            let response = self.send(request).await.map_err(|error| away().with_source(error))?;
+            let status = response.status();
+            let body = http_body_util::Limited::new(response.into_body(), 8 << 20).collect().await.map_err(|error| away().with_source(error))?;
+            let document = serde_json::from_slice(&body.to_bytes()).map_err(|error| away().with_source(error))?;
+            Ok((status, document))
+        };
+        tokio::time::timeout(wait, asked).await.map_err(|late| away().with_source(late))?
+    }
+}

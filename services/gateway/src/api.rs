@@ -1,0 +1,5 @@
+//! What the door answers itself.
+
+pub mod auth;
+pub mod console;
+pub mod health;

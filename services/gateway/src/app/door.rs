@@ -1,0 +1,201 @@
+//! Every request comes through here, in this order: one spelling of its path, the rate limit, whose it is, whose token it
+//! carries, and on. The answer gets its id and its security headers on the way out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use axum::{Router, extract::Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use gantry_kernel::{Env, Kind, Problem};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::limiter::Limiter;
+use super::proxy::Proxy;
+use super::sessions::{self, Sessions};
+use crate::domain::forwarding::{self, REQUEST_ID, Seen};
+use crate::domain::gcra::Limit;
+use crate::domain::path;
+use crate::domain::routes::{self, Class, Target};
+
+/// Limits of the door, each per client address; the first also per credential.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub requests: Limit,
+    /// Changes at sign-in pages and token endpoints: what guesses passwords.
+    pub sign_ins: Limit,
+}
+
+pub struct Door {
+    pub env: Env,
+    pub limiter: Limiter,
+    /// `None`: no limit.
+    pub limits: Option<Limits>,
+    pub proxy: Proxy,
+    pub sessions: Sessions,
+    /// What the door answers itself: `/auth/*`, health, the merged document, the console.
+    pub own: Router,
+    /// `host[:port]` of the public URL.
+    pub authority: String,
+    /// Whether browsers may be told to use HTTPS for this host name for ever (not for `localhost`).
+    pub strict_transport: bool,
+    pub started: Instant,
+}
+
+impl Door {
+    /// Answers one request of `client`.
+    pub async fn answer(self: &Arc<Self>, client: IpAddr, mut request: Request) -> Response<Body> {
+        let began = Instant::now();
+        let request_id = self.env.uuid().to_string();
+        let given = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = forwarding::traceparent(given, self.env.random(), self.env.random());
+        let method = request.method().clone();
+        let host = request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
+        let seen = Seen { client, host: &host, request_id: &request_id, traceparent: &traceparent };
+        let (mut answer, route) = match normalised(&mut request) {
+            Ok(()) => {
+                let target = routes::target(request.uri().path());
+                let route = match target {
+                    Target::Service(upstream, _) => upstream.name(),
+                    Target::Console | Target::Nowhere => "gateway",
+                };
+                let answer = match self.enter(target, request, &seen).await {
+                    Ok(answer) => answer,
+                    Err(problem) => problem.into_response(),
+                };
+                (answer, route)
+            }
+            Err(problem) => (problem.into_response(), "gateway"),
+        };
+        self.finish(answer.headers_mut(), &request_id);
+        let problem = answer.extensions().get::<Problem>().map(Problem::chain);
+        tracing::info!(
+            http.method = %method, http.status = answer.status().as_u16(), service = route, %client, request_id,
+            trace_id = forwarding::trace_id(&traceparent), duration_ms = began.elapsed().as_millis() as u64, problem, "request"
+        );
+        answer
+    }
+
+    async fn enter(self: &Arc<Self>, target: Target, mut request: Request, seen: &Seen<'_>) -> Result<Response<Body>, Problem> {
+        self.limit(target, request.method(), request.uri().path(), request.headers(), seen.client).await?;
+        match target {
+            Target::Service(upstream, class) => {
+                if class == Class::Api {
+                    self.authorize(&mut request).await?;
+                }
+                hide_cookies(request.headers_mut());
+                Ok(self.proxy.forward(upstream, class, request, seen).await)
+            }
+            Target::Console => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
+            Target::Nowhere if request.uri().path() == "/api/openapi.json" => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
+            Target::Nowhere => Err(Problem::not_found("endpoint", request.uri().path())),
+        }
+    }
+
+    async fn limit(&self, target: Target, method: &Method, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), Problem> {
+        let Some(limits) = self.limits else { return Ok(()) };
+        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1);
+        self.limiter.admit(&client.to_string(), limits.requests, now_us).await?;
+        let guesses = matches!(target, Target::Service(_, Class::SignIn)) || path == "/api/v1/registrations";
+        if guesses && !method.is_safe() && path != "/oauth2/registry-token" {
+            self.limiter.admit(&format!("sign-in:{client}"), limits.sign_ins, now_us).await?;
+        }
+        if let Some(credential) = credential(headers) {
+            self.limiter.admit(&credential, limits.requests, now_us).await?;
+        }
+        Ok(())
+    }
+
+    /// A browser's request gets its session's token. A request that brings its own is left alone.
+    async fn authorize(&self, request: &mut Request) -> Result<(), Problem> {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            return Ok(());
+        }
+        let Some(cookie) = forwarding::cookie(request.headers(), sessions::COOKIE).map(str::to_owned) else { return Ok(()) };
+        let session = self.sessions.fresh(&cookie).await?.ok_or_else(|| Problem::unauthenticated("your session has ended; sign in again"))?;
+        self.check_same_site(request, &session.csrf)?;
+        let value = HeaderValue::try_from(format!("Bearer {}", session.access())).map_err(Problem::internal)?;
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        Ok(())
+    }
+
+    /// A change (or an upgrade, which the browser lets any site begin) made with the cookie must come from the console.
+    fn check_same_site(&self, request: &Request, csrf: &str) -> Result<(), Problem> {
+        let headers = request.headers();
+        let foreign = |detail: &str| Err(Problem::new(Kind::Forbidden, "gateway.cross_site", detail));
+        let upgrade = headers.contains_key(header::UPGRADE);
+        if request.method().is_safe() && !upgrade {
+            return Ok(());
+        }
+        if let Some(origin) = text(headers, &header::ORIGIN)
+            && origin != format!("https://{}", self.authority)
+        {
+            return foreign("the request comes from another site");
+        }
+        if !upgrade && headers.get("x-csrf").is_none_or(|value| value.as_bytes() != csrf.as_bytes()) {
+            return foreign("the X-CSRF header is missing or old; reload the page");
+        }
+        Ok(())
+    }
+
+    fn finish(&self, headers: &mut HeaderMap, request_id: &str) {
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        let fixed = [
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "same-origin"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+            (header::HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+            (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        ];
+        for (name, value) in fixed {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        if self.strict_transport {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+        }
+        headers.remove(header::SERVER);
+    }
+}
+
+fn normalised(request: &mut Request) -> Result<(), Problem> {
+    // `OPTIONS *` and `CONNECT host:port` have no path and no meaning here.
+    if request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
+        return Err(Problem::invalid("path", "must begin with `/`"));
+    }
+    let path = path::normalise(request.uri().path()).map_err(|fault| Problem::invalid("path", fault.to_string()))?;
+    let whole = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(whole).map_err(|fault| Problem::invalid("path", fault.to_string()))?);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|fault| Problem::invalid("path", fault.to_string()))?;
+    Ok(())
+}
+
+/// The name of the bucket of the credential a request brings, if any. Never the credential itself.
+fn credential(headers: &HeaderMap) -> Option<String> {
+    let secret = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).or_else(|| forwarding::cookie(headers, sessions::COOKIE).map(str::as_bytes))?;
+    Some(format!("credential:{}", STANDARD_NO_PAD.encode(&Sha256::digest(secret)[..12])))
+}
+
+fn hide_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<String> = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    headers.remove(header::COOKIE);
+    if let Some(Ok(value)) = forwarding::without_cookies(&cookies.join("; "), sessions::COOKIE).map(HeaderValue::try_from) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}

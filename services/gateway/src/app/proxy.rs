@@ -1,0 +1,179 @@
+//! Sends a request on to its service and the answer back, both streamed: no body is ever held here. The path, the
+//! target and the credentials are settled before ([`super::door`]).
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::response::IntoResponse;
+use gantry_kernel::{Kind, Problem};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::upstreams::Upstreams;
+use crate::domain::forwarding::{self, Seen};
+use crate::domain::routes::{Class, Upstream};
+
+/// Pauses before the second and third try of a request whose connection could not be made.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// Bounds of one forwarded request.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Largest body of a REST or sign-in request, in bytes. Layers and packs have no bound here.
+    pub body: usize,
+    /// Until an answer's head comes, for a request without a body.
+    pub head: Duration,
+    /// The same for one with a body, which has to arrive first.
+    pub upload: Duration,
+}
+
+#[derive(Clone)]
+pub struct Proxy {
+    upstreams: Upstreams,
+    bounds: Bounds,
+    /// Upgraded connections live here until they end.
+    tracker: TaskTracker,
+}
+
+impl Proxy {
+    pub fn new(upstreams: Upstreams, bounds: Bounds, tracker: TaskTracker) -> Self {
+        Self { upstreams, bounds, tracker }
+    }
+
+    /// `request` has a normalised path. The answer is a problem when the service is away, too slow, or the body too large.
+    pub async fn forward(&self, upstream: Upstream, class: Class, mut request: Request<Body>, seen: &Seen<'_>) -> Response<Body> {
+        let mut upgrade = wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
+        let answer = match self.sent(upstream, class, request, seen, upgrade.is_some()).await {
+            Ok(answer) => answer,
+            Err(problem) => return problem.into_response(),
+        };
+        let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        match upgrade.take() {
+            Some(client) if switched => self.join(client, answer),
+            Some(_) | None if switched => Problem::new(Kind::Internal, "gateway.upgrade", "the service changed the protocol unasked").into_response(),
+            Some(_) | None => {
+                let mut answer = answer.map(Body::new);
+                forwarding::strip_hop_by_hop(answer.headers_mut(), false);
+                answer
+            }
+        }
+    }
+
+    async fn sent(&self, upstream: Upstream, class: Class, request: Request<Body>, seen: &Seen<'_>, upgrade: bool) -> Result<Response<Incoming>, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().cloned().ok_or_else(|| Problem::invalid("path", "must not be empty"))?;
+        parts.uri = self.upstreams.uri(upstream, path).ok_or_else(|| Problem::unavailable(upstream))?;
+        parts.version = Version::HTTP_11;
+        parts.extensions.clear();
+        forwarding::prepare(&mut parts.headers, seen, upgrade);
+        let bodyless = body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_LENGTH);
+        let bound = match class {
+            Class::Bulk => None,
+            Class::Api | Class::SignIn => Some(self.bounds.body),
+        };
+        check_length(&parts.headers, bound)?;
+        if bodyless && parts.method.is_idempotent() {
+            for pause in PAUSES {
+                match self.attempt(upstream, rebuilt(&parts), self.bounds.head).await {
+                    Err(Failure::Connect(_)) => tokio::time::sleep(pause).await,
+                    Err(Failure::Other(problem)) => return Err(problem),
+                    Ok(answer) => return Ok(answer),
+                }
+            }
+        }
+        let wait = if bodyless { self.bounds.head } else { self.bounds.upload };
+        let body = match bound {
+            Some(bound) if !bodyless => Body::new(Limited::new(body, bound)),
+            Some(_) | None => body,
+        };
+        self.attempt(upstream, Request::from_parts(parts, body), wait).await.map_err(|failure| match failure {
+            Failure::Connect(problem) | Failure::Other(problem) => problem,
+        })
+    }
+
+    async fn attempt(&self, upstream: Upstream, request: Request<Body>, wait: Duration) -> Result<Response<Incoming>, Failure> {
+        match tokio::time::timeout(wait, self.upstreams.send(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(failure(upstream, error)),
+            Err(late) => {
+                let problem = Problem::new(Kind::Unavailable, "gateway.timeout", format!("{upstream} did not answer within {} s", wait.as_secs()));
+                Err(Failure::Other(problem.retry_after(Duration::from_secs(5)).with_source(late)))
+            }
+        }
+    }
+
+    /// Both sides agreed on another protocol: carry bytes until one of them ends.
+    fn join(&self, client: OnUpgrade, mut answer: Response<Incoming>) -> Response<Body> {
+        let service = hyper::upgrade::on(&mut answer);
+        self.tracker.spawn(async move {
+            let joined = async {
+                let (client, service) = (client.await?, service.await?);
+                Ok::<_, hyper::Error>((TokioIo::new(client), TokioIo::new(service)))
+            };
+            match joined.await {
+                // Either side may simply go away; that is the usual end of a WebSocket.
+                Ok((mut client, mut service)) => drop(tokio::io::copy_bidirectional(&mut client, &mut service).await),
+                Err(error) => tracing::debug!(%error, "an upgrade was not completed"),
+            }
+        });
+        let mut answer = answer.map(|_| Body::empty());
+        forwarding::strip_hop_by_hop(answer.headers_mut(), true);
+        answer
+    }
+}
+
+enum Failure {
+    /// No byte of the request was sent.
+    Connect(Problem),
+    Other(Problem),
+}
+
+fn failure(upstream: Upstream, error: legacy::Error) -> Failure {
+    if too_large(&error) {
+        return Failure::Other(oversized(None));
+    }
+    if error.is_connect() {
+        return Failure::Connect(Problem::unavailable(upstream).with_source(error));
+    }
+    let detail = format!("the connection to {upstream} broke before it answered; look whether the change was made before you repeat it");
+    Failure::Other(Problem::new(Kind::Unavailable, "gateway.broken", detail).retry_after(Duration::from_secs(2)).with_source(error))
+}
+
+fn too_large(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn oversized(bound: Option<usize>) -> Problem {
+    let allowed = bound.map(|bound| format!("; at most {bound} bytes are allowed here")).unwrap_or_default();
+    Problem::new(Kind::TooLarge, "request.too_large", format!("the body is too large{allowed}"))
+}
+
+fn check_length(headers: &HeaderMap, bound: Option<usize>) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<u64>().ok());
+    match (length, bound) {
+        (Some(length), Some(bound)) if length > bound as u64 => Err(oversized(Some(bound))),
+        _ => Ok(()),
+    }
+}
+
+fn wants_upgrade(request: &Request<Body>) -> bool {
+    let websocket = request.headers().get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    websocket && request.version() == Version::HTTP_11 && request.method() == Method::GET
+}
+
+fn rebuilt(parts: &http::request::Parts) -> Request<Body> {
+    Request::from_parts(parts.clone(), Body::empty())
+}
