@@ -1,0 +1,185 @@
+//! Content by digest on a file system: `blobs/<algorithm>/<first two hex>/<hex>`.
+//!
+//! A blob appears by rename, complete and on the disk, or not at all. Nothing here knows about repositories' rights: who may
+//! see a blob is the store's word. Uploads in progress are in `upload_fs`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+pub use super::upload_fs::{Chunk, Staged, UploadError};
+use super::upload_fs::Sessions;
+use crate::domain::digest::{Algorithm, Digest};
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct BlobFs {
+    pub(super) root: Arc<Path>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+/// An open blob.
+pub struct Blob {
+    pub file: File,
+    pub size: u64,
+}
+
+impl BlobFs {
+    /// Makes the folders where they are missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root: PathBuf = root.into();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            fs::create_dir_all(root.join("blobs").join(algorithm.as_str()))?;
+        }
+        fs::create_dir_all(root.join("uploads"))?;
+        sync_dir(&root)?;
+        Ok(Self { root: root.into(), sessions: Arc::default() })
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join("blobs").join(digest.algorithm().as_str()).join(&hex[..2]).join(hex)
+    }
+
+    /// # Errors
+    /// I/O; a missing blob is `None`.
+    pub async fn read(&self, digest: &Digest) -> io::Result<Option<Blob>> {
+        let path = self.blob_path(digest);
+        blocking(move || match File::open(path) {
+            Ok(file) => Ok(Some(Blob { size: file.metadata()?.len(), file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// The whole of a small blob.
+    ///
+    /// # Errors
+    /// I/O, or more than `limit` bytes.
+    pub async fn read_small(&self, digest: &Digest, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let path = self.blob_path(digest);
+        blocking(move || {
+            let size = match fs::metadata(&path) {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if size > limit {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{size} bytes, at most {limit} are read here")));
+            }
+            fs::read(path).map(Some)
+        })
+        .await
+    }
+
+    /// # Errors
+    /// I/O; a missing blob is `None`.
+    pub async fn size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+        let path = self.blob_path(digest);
+        blocking(move || match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Keeps bytes at hand (a manifest). `digest` must be theirs. On return they are on the disk.
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn put(&self, name: Uuid, digest: &Digest, bytes: bytes::Bytes) -> io::Result<()> {
+        let staged = self.root.join("uploads").join(format!("{name}.whole"));
+        let target = self.blob_path(digest);
+        blocking(move || {
+            if target.exists() {
+                return Ok(());
+            }
+            let mut file = File::create_new(&staged)?;
+            let written = file.write_all(&bytes).and_then(|()| file.sync_all());
+            let done = written.and_then(|()| publish(&staged, &target));
+            if done.is_err() {
+                let _ = fs::remove_file(&staged);
+            }
+            done
+        })
+        .await
+    }
+
+    /// Makes a finished upload readable under its digest. On return name and content are on the disk.
+    ///
+    /// # Errors
+    /// I/O; the upload then stays as it was.
+    pub async fn publish(&self, staged: &Staged) -> io::Result<()> {
+        let (from, target) = (staged.path.clone(), self.blob_path(&staged.digest));
+        blocking(move || publish(&from, &target)).await
+    }
+
+    /// Removes a blob. The caller has made sure that nothing refers to it.
+    ///
+    /// # Errors
+    /// I/O; a missing blob is fine.
+    pub async fn remove(&self, digest: &Digest) -> io::Result<()> {
+        let path = self.blob_path(digest);
+        blocking(move || match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+        .await
+    }
+}
+
+/// Renames into place and makes the name durable.
+fn publish(from: &Path, target: &Path) -> io::Result<()> {
+    let shard = target.parent().expect("a blob's path has a folder");
+    if !shard.exists() {
+        fs::create_dir_all(shard)?;
+        sync_dir(shard.parent().expect("a shard is in the algorithm's folder"))?;
+    }
+    fs::rename(from, target)?;
+    sync_dir(shard)
+}
+
+/// A new name in a folder survives a power cut only once the folder itself is written.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobFs) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobFs::open(folder.path()).unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_read_back_and_removed() {
+        let (_folder, store) = store();
+        let digest = Digest::of(Algorithm::Sha512, b"hello");
+        assert!(store.read(&digest).await.unwrap().is_none());
+        for n in 0..2 {
+            store.put(Uuid::from_u128(n), &digest, bytes::Bytes::from_static(b"hello")).await.unwrap();
+        }
+        assert_eq!(store.read_small(&digest, 100).await.unwrap().unwrap(), b"hello");
+        assert!(store.read_small(&digest, 4).await.is_err());
+        assert_eq!(store.size(&digest).await.unwrap(), Some(5));
+        store.remove(&digest).await.unwrap();
+        store.remove(&digest).await.unwrap();
+        assert!(store.read(&digest).await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads a layer archive (tar, plain or compressed with gzip or zstd) for the files a scan wants. Nothing is unpacked to disk.
+//!
+//! A layer is hostile until proven otherwise: bytes, entries, kept bytes and header sizes are bounded, names are only
+//! compared, links are never followed. Raw entries are read because the archive library keeps long names whole in memory.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use crate::domain::scan::inventory::{LayerInventory, is_interesting, read};
+
+/// Bounds of one layer's reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes after decompression.
+    pub unpacked_bytes: u64,
+    pub entries: u64,
+    /// Bytes of one interesting file.
+    pub file_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { unpacked_bytes: 16 << 30, entries: 1_000_000, file_bytes: 64 << 20 }
+    }
+}
+
+/// Header data (long names, extended headers) that is worth reading.
+const HEADER_BYTES: u64 = 256 * 1024;
+
+/// Takes the inventory of a layer. A layer that is no archive, is damaged, or exceeds a limit gives what was found before, and says so.
+///
+/// # Errors
+/// Only when the file itself cannot be read.
+pub fn inventory(file: File, limits: Limits) -> io::Result<LayerInventory> {
+    let mut reader = BufReader::with_capacity(128 * 1024, file);
+    let magic = io::BufRead::fill_buf(&mut reader)?;
+    let mut found = LayerInventory::default();
+    let outcome = match magic {
+        [0x1f, 0x8b, ..] => walk(flate2::bufread::MultiGzDecoder::new(reader), limits, &mut found),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => match zstd::Decoder::with_buffer(reader) {
+            Ok(mut decoder) => match decoder.window_log_max(27) {
+                Ok(()) => walk(decoder, limits, &mut found),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        },
+        _ => walk(reader, limits, &mut found),
+    };
+    if let Err(error) = outcome {
+        found.truncated = Some(error.to_string());
+    }
+    Ok(found)
+}
+
+fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
+    let bounded = Bounded { source, left: limits.unpacked_bytes };
+    let mut archive = tar::Archive::new(bounded);
+    let mut long_name: Option<Vec<u8>> = None;
+    for (count, entry) in (1u64..).zip(archive.entries()?.raw(true)) {
+        let mut entry = entry?;
+        if count > limits.entries {
+            return Err(io::Error::other(format!("more than {} entries", limits.entries)));
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() {
+            let mut name = header_text(&mut entry)?;
+            name.retain(|b| *b != 0);
+            long_name = Some(name);
+            continue;
+        }
+        if kind.is_pax_local_extensions() {
+            long_name = pax_path(&header_text(&mut entry)?).or(long_name);
+            continue;
+        }
+        if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        let raw = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+        let Some(path) = clean(&raw) else { continue };
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        if name == ".wh..wh..opq" {
+            found.opaque.push(folder.to_owned());
+        } else if let Some(name) = name.strip_prefix(".wh.") {
+            found.removed.push(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") });
+        } else if kind.is_file() && is_interesting(&path) {
+            let mut content = Vec::new();
+            (&mut entry).take(limits.file_bytes + 1).read_to_end(&mut content)?;
+            if content.len() as u64 > limits.file_bytes {
+                return Err(io::Error::other(format!("{path} has more than {} bytes", limits.file_bytes)));
+            }
+            if let Some(what) = read(&path, &String::from_utf8_lossy(&content)) {
+                found.files.insert(path, what);
+            }
+        }
+    }
+    // Whiteouts matter only where scans look; the rest would be kept for nothing.
+    let relevant = |path: &String| ["var/lib/dpkg/status.d/x", "lib/apk/db/installed", "usr/lib/apk/db/installed", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"]
+        .iter()
+        .any(|p| path.is_empty() || p == path || p.strip_prefix(path.as_str()).is_some_and(|r| r.starts_with('/')))
+        || path.starts_with("var/lib/dpkg/status.d/");
+    found.removed.retain(relevant);
+    found.opaque.retain(relevant);
+    Ok(())
+}
+
+fn header_text(entry: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    entry.take(HEADER_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > HEADER_BYTES {
+        return Err(io::Error::other("a name longer than any file system allows"));
+    }
+    Ok(text)
+}
+
+/// `<length> path=<value>\n` in a pax extended header (POSIX pax, "pax Extended Header").
+fn pax_path(text: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = text;
+    while let Some(space) = rest.iter().position(|b| *b == b' ') {
+        let length: usize = std::str::from_utf8(&rest[..space]).ok()?.parse().ok()?;
+        let record = rest.get(space + 1..length.checked_sub(1)?)?;
+        if let Some(path) = record.strip_prefix(b"path=") {
+            return Some(path.to_vec());
+        }
+        rest = rest.get(length..)?;
+    }
+    None
+}
+
+/// A relative path without `.`; none for one that tries to leave.
+fn clean(raw: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let mut parts = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return None,
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Ends with an error, not silently, at the limit.
+struct Bounded<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other("the layer unpacks to more than is allowed"));
+        }
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let n = self.source.read(&mut buffer[..room])?;
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::scan::inventory::{DPKG_STATUS, Found};
+
+    const STATUS: &[u8] = b"Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1\n";
+
+    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append_data(&mut header, path, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn scan(bytes: &[u8], limits: Limits) -> LayerInventory {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        inventory(file, limits).unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_compression_is_read() {
+        let plain = archive(&[("./etc/motd", b"hi"), ("./var/lib/dpkg/status", STATUS)]);
+        for bytes in [plain.clone(), gzip(&plain), zstd::encode_all(plain.as_slice(), 1).unwrap()] {
+            let found = scan(&bytes, Limits::default());
+            assert_eq!(found.truncated, None);
+            let Some(Found::Dpkg { packages }) = found.files.get(DPKG_STATUS) else { panic!("no packages: {found:?}") };
+            assert_eq!(packages[0].name, "bash");
+        }
+    }
+
+    #[test]
+    fn whiteouts_are_seen() {
+        let found = scan(&archive(&[("var/lib/dpkg/.wh.status", b""), ("lib/apk/db/.wh..wh..opq", b""), ("srv/.wh.x", b"")]), Limits::default());
+        assert_eq!(found.removed, ["var/lib/dpkg/status"]);
+        assert_eq!(found.opaque, ["lib/apk/db"]);
+    }
+
+    #[test]
+    fn a_bomb_is_cut_short_and_said_so() {
+        let bomb = gzip(&archive(&[("zeros", &vec![0; 3 << 20]), ("var/lib/dpkg/status", STATUS)]));
+        let found = scan(&bomb, Limits { unpacked_bytes: 1 << 20, ..Limits::default() });
+        assert!(found.truncated.unwrap().contains("unpacks to more"));
+        let many: Vec<_> = (0..50).map(|n| (format!("f{n}"), b"".as_slice())).collect();
+        let many: Vec<_> = many.iter().map(|(n, c)| (n.as_str(), *c)).collect();
+        assert!(scan(&archive(&many), Limits { entries: 10, ..Limits::default() }).truncated.unwrap().contains("entries"));
+        let large = scan(&archive(&[("var/lib/dpkg/status", &vec![b'x'; 2000])]), Limits { file_bytes: 1000, ..Limits::default() });
+        assert!(large.truncated.is_some() && large.files.is_empty());
+    }
+
+    #[test]
+    fn a_long_name_and_an_extended_header_count() {
+        let long = format!("{}/../../var/lib/dpkg/status", "d/".repeat(80));
+        assert_eq!(clean(long.as_bytes()), None);
+        assert_eq!(pax_path(b"11 foo=bar\n28 path=var/lib/dpkg/status\n"), Some(b"var/lib/dpkg/status".to_vec()).filter(|_| "28 path=var/lib/dpkg/status\n".len() == 28));
+        assert_eq!(clean(b"/etc/./os-release").as_deref(), Some("etc/os-release"));
+        for bad in [b"99 path=x\n".as_slice(), b"x path=y\n", b"0 path=y\n", b"3 \n"] {
+            assert_eq!(pax_path(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_link_at_an_interesting_path_is_not_followed() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, "var/lib/dpkg/status", "/etc/passwd").unwrap();
+        let found = scan(&builder.into_inner().unwrap(), Limits::default());
+        assert!(found.files.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_bytes_make_the_reader_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..3000), flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..8)) {
+            scan(&bytes, Limits::default());
+            bytes = archive(&[("var/lib/dpkg/status", STATUS)]);
+            for (at, with) in flips {
+                let at = at % bytes.len();
+                bytes[at] = with;
+            }
+            scan(&bytes, Limits::default());
+            scan(&gzip(&bytes), Limits::default());
+        }
+    }
+}
