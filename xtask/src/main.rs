@@ -1,2 +1,97 @@
-//! Being built.
-fn main() {}
+//! The repository's own commands: bring the suite up and down, test, check, generate. `make <target>` calls these; nothing
+//! here runs in production.
+
+mod check;
+mod conformance;
+mod down;
+mod gantryd;
+mod parts;
+mod pki;
+mod pods;
+mod ready;
+mod rooms;
+mod settings;
+mod supervise;
+mod test;
+mod up;
+mod work;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::work::Work;
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Commands of this repository; `make <target>` calls them.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build, start the suite and wait until it is ready.
+    Up,
+    /// Stop what `up` started.
+    Down,
+    /// Which parts run, since when, on which port.
+    Status,
+    /// Follow the logs of the suite, or of the named parts.
+    Logs {
+        parts: Vec<String>,
+        /// Print what is there and stop.
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Delete the suite's data after asking (CONFIRM=yes answers for scripts).
+    CleanData,
+    /// The main job against the running suite, as a new user would do it.
+    Demo { arguments: Vec<String> },
+    /// Our figures against their anchors.
+    Bench { arguments: Vec<String> },
+    /// Every test, from a fresh clone.
+    Test {
+        /// Only unit and service tests: no suite is brought up.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Stop the servers that a plain `cargo test` left running.
+    StopTestServers,
+    /// Rewrite the golden files from the code.
+    Golden,
+    /// Formatting, lints, rooms.
+    Check,
+    /// Who may use whom, from `cargo metadata` and the `use` lines.
+    Rooms {
+        /// Rewrite the golden list of who calls whom.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Write docs/conformance.md from the last test run.
+    Conformance,
+    /// Keep the suite's processes alive; started by `up`.
+    #[command(hide = true)]
+    Supervise,
+}
+
+fn main() -> Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = Arguments::parse();
+    let work = Work::find()?;
+    match arguments.command {
+        Command::Up => up::up(&work),
+        Command::Down => down::down(&work),
+        Command::Status => down::status(&work),
+        Command::Logs { parts, no_follow } => down::logs(&work, &parts, !no_follow),
+        Command::CleanData => down::clean_data(&work),
+        Command::Demo { arguments } => up::demo(&work, &arguments),
+        Command::Bench { arguments } => up::bench(&work, &arguments),
+        Command::Test { quick } => test::test(&work, quick),
+        Command::StopTestServers => gantry_servers::TestServers::stop_in(&work.test_servers()),
+        Command::Golden => check::golden(&work),
+        Command::Check => check::check(&work),
+        Command::Rooms { write } => rooms::run(&work, write),
+        Command::Conformance => conformance::write(&work),
+        Command::Supervise => supervise::run(&work),
+    }
+}

@@ -15,7 +15,7 @@ mod postgres;
 mod process;
 mod prometheus;
 mod redis;
-mod server;
+pub mod server;
 pub mod suite;
 mod wait;
 
@@ -23,6 +23,7 @@ pub use containerd::Containerd;
 pub use ephemeral::TestServers;
 pub use machine::{Version, is_root, number_from_env, text_from_env};
 pub use nats::Nats;
+pub use owner::remove_folder;
 pub use need::Need;
 pub use postgres::Postgres;
 pub use process::{Launch, PidFile, Signal};

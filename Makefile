@@ -1,0 +1,44 @@
+# Every target is one command of xtask (see xtask/src/main.rs); `make` alone lists them.
+XTASK = cargo run --quiet --locked -p xtask --
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs clean-data demo bench test quick golden check conformance
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+up: ## install what is missing, build, start the suite, wait until it is ready
+	@$(XTASK) up
+
+down: ## stop what `make up` started, and nothing else
+	@$(XTASK) down
+
+status: ## which parts run and whether they are ready
+	@$(XTASK) status
+
+logs: ## follow the logs (PARTS="gantryd postgres" for some)
+	@$(XTASK) logs $(PARTS)
+
+clean-data: ## delete the suite's data; asks first (CONFIRM=yes for scripts)
+	@$(XTASK) clean-data
+
+demo: ## the main job against the running suite
+	@$(XTASK) demo $(ARGS)
+
+bench: ## our figures against their anchors, into target/bench/*.json
+	@$(XTASK) bench $(ARGS)
+
+test: ## every test; what CI runs
+	@$(XTASK) test
+
+quick: ## unit and service tests only
+	@$(XTASK) test --quick
+
+golden: ## rewrite golden files from the code
+	@$(XTASK) golden
+
+check: ## formatting, lints, rooms
+	@$(XTASK) check
+
+conformance: ## write docs/conformance.md from the last test run
+	@$(XTASK) conformance

@@ -1,0 +1,183 @@
+//! docs/conformance.md: which clause of docs/clauses.tsv is shown by which test, and how that test ended in the last run.
+//!
+//! A test marks a clause by `gantry_testkit::clause("6.3.1.f")`, which appends a line to the file named by GANTRY_CLAUSES;
+//! results come from nextest's JUnit file. A marked test that failed, or one without a result, shows nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+use serde::Deserialize;
+
+use crate::work::{Work, say};
+
+const LIST: &str = "docs/clauses.tsv";
+const TABLE: &str = "docs/conformance.md";
+
+struct Clause {
+    id: String,
+    level: String,
+    text: String,
+    home: String,
+}
+
+/// What a test wrote while it ran.
+#[derive(Deserialize)]
+struct Mark {
+    clause: String,
+    test: String,
+    /// Set by programs that are no tests of the runner (the demo): they mark a clause once it is shown.
+    #[serde(default)]
+    passed: bool,
+}
+
+/// Passed or not, by the test's full name.
+type Outcomes = BTreeMap<String, bool>;
+
+/// # Errors
+/// When there was no test run, or a test marks a clause that does not exist.
+pub fn write(work: &Work) -> Result<()> {
+    let clauses = read_list(&work.repository)?;
+    let junit = work.results().join("junit.xml");
+    let outcomes = outcomes(&fs::read_to_string(&junit).with_context(|| format!("{} is not there; run `make test` first", junit.display()))?)?;
+    let marks = fs::read_to_string(work.results().join("clauses.jsonl")).unwrap_or_default();
+    let table = table(&clauses, &read_marks(&marks)?, &outcomes)?;
+    fs::write(work.repository.join(TABLE), &table)?;
+    say(&format!("{TABLE}: {}", table.lines().find(|l| l.contains(" of ")).unwrap_or_default()));
+    Ok(())
+}
+
+/// Nothing to write: the list is kept by hand, as the standard changes by hand. Checks that it is whole.
+///
+/// # Errors
+/// When it is not.
+pub fn write_list(work: &Work) -> Result<()> {
+    read_list(&work.repository).map(drop)
+}
+
+/// `812 run, 810 passed, 2 failed, 1 skipped` of a JUnit file.
+///
+/// # Errors
+/// When it is not readable.
+pub fn totals(junit: &Path) -> Result<String> {
+    let outcomes = outcomes(&fs::read_to_string(junit)?)?;
+    let passed = outcomes.values().filter(|p| **p).count();
+    Ok(format!("{} run, {passed} passed, {} failed", outcomes.len(), outcomes.len() - passed))
+}
+
+fn read_list(repository: &Path) -> Result<Vec<Clause>> {
+    let text = fs::read_to_string(repository.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
+    let rows = text.lines().skip(1).map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+        [id, level, text, home] => Ok(Clause { id: id.into(), level: level.into(), text: text.into(), home: home.into() }),
+        _ => bail!("{LIST}: not four columns: {line}"),
+    });
+    rows.collect()
+}
+
+fn read_marks(text: &str) -> Result<Vec<Mark>> {
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not a mark: {line}"))).collect()
+}
+
+fn outcomes(junit: &str) -> Result<Outcomes> {
+    let mut reader = Reader::from_str(junit);
+    let (mut outcomes, mut open) = (Outcomes::new(), None);
+    loop {
+        match reader.read_event()? {
+            Event::Start(tag) if tag.name().as_ref() == b"testcase" => open = Some((name_of(&tag)?, true)),
+            Event::Empty(tag) if tag.name().as_ref() == b"testcase" => {
+                outcomes.insert(name_of(&tag)?, true);
+            }
+            Event::Start(tag) | Event::Empty(tag) if matches!(tag.name().as_ref(), b"failure" | b"error" | b"skipped") => {
+                open = open.map(|(name, _)| (name, false));
+            }
+            Event::End(tag) if tag.name().as_ref() == b"testcase" => outcomes.extend(open.take()),
+            Event::Eof => return Ok(outcomes),
+            _ => {}
+        }
+    }
+}
+
+/// nextest's `classname` is the binary, `name` the test inside it: `gantry-scheduler::it a_drained_node...`.
+fn name_of(tag: &BytesStart) -> Result<String> {
+    let value = |key: &str| -> Result<String> {
+        let found = tag.try_get_attribute(key)?.with_context(|| format!("a test case without {key}"))?;
+        Ok(String::from_utf8_lossy(&found.value).into_owned())
+    };
+    Ok(format!("{} {}", value("classname")?, value("name")?))
+}
+
+fn table(clauses: &[Clause], marks: &[Mark], outcomes: &Outcomes) -> Result<String> {
+    let known: BTreeSet<&str> = clauses.iter().map(|c| c.id.as_str()).collect();
+    let mut shown: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
+    for mark in marks {
+        if !known.contains(mark.clause.as_str()) {
+            bail!("{} marks clause {}, which is not in {LIST}", mark.test, mark.clause);
+        }
+        let passed = mark.passed || outcomes.get(&mark.test).copied().unwrap_or(false);
+        // A test that ran twice (a retry) shows the clause when its last run passed, which is what JUnit says.
+        shown.entry(&mark.clause).or_default().insert(&mark.test, passed);
+    }
+    let mut text = String::from("# Conformance\n\nGenerated by `make conformance` from the last `make test`; never edited by hand.\n\n");
+    let ok = |id: &str| shown.get(id).is_some_and(|tests| tests.values().all(|p| *p));
+    for (level, name) in [("M", "must"), ("S", "should"), ("O", "may")] {
+        let of_level: Vec<_> = clauses.iter().filter(|c| c.level == level).collect();
+        let done = of_level.iter().filter(|c| ok(&c.id)).count();
+        text += &format!("- {name}: {done} of {} clauses shown by a test that passed\n", of_level.len());
+    }
+    text += "\n| clause | level | requirement | home | shown by | result |\n|---|---|---|---|---|---|\n";
+    for clause in clauses {
+        let (by, result) = match shown.get(clause.id.as_str()) {
+            None => (String::new(), "not yet"),
+            Some(tests) => (tests.keys().map(|t| format!("`{t}`")).collect::<Vec<_>>().join("<br>"), if ok(&clause.id) { "ok" } else { "failed" }),
+        };
+        text += &format!("| {} | {} | {} | {} | {by} | {result} |\n", clause.id, clause.level, clause.text, clause.home);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JUNIT: &str = r#"<?xml version="1.0"?><testsuites><testsuite name="gantry-scheduler::it">
+        <testcase name="good" classname="gantry-scheduler::it" time="0.1"/>
+        <testcase name="bad" classname="gantry-scheduler::it" time="0.1"><failure type="test failure">no</failure></testcase>
+        <testcase name="loud" classname="gantry-scheduler::it" time="0.1"><system-out>hello</system-out></testcase>
+        </testsuite></testsuites>"#;
+
+    fn clause(id: &str) -> Clause {
+        Clause { id: id.into(), level: "M".into(), text: "x".into(), home: "scheduler".into() }
+    }
+
+    fn mark(clause: &str, test: &str) -> Mark {
+        Mark { clause: clause.into(), test: format!("gantry-scheduler::it {test}"), passed: false }
+    }
+
+    #[test]
+    fn only_a_test_that_passed_shows_a_clause() {
+        let outcomes = outcomes(JUNIT).expect("read");
+        assert_eq!(outcomes.len(), 3);
+        let clauses = ["1.a", "1.b", "1.c", "1.d"].map(clause);
+        let marks = [mark("1.a", "good"), mark("1.a", "loud"), mark("1.b", "bad"), mark("1.c", "never_ran")];
+        let table = table(&clauses, &marks, &outcomes).expect("made");
+        let result = |id: &str| table.lines().find(|l| l.starts_with(&format!("| {id} "))).and_then(|l| l.rsplit('|').nth(1)).map(str::trim);
+        assert_eq!([result("1.a"), result("1.b"), result("1.c"), result("1.d")], [Some("ok"), Some("failed"), Some("failed"), Some("not yet")]);
+        assert!(table.contains("must: 1 of 4"));
+    }
+
+    #[test]
+    fn a_mark_of_an_unknown_clause_is_refused() {
+        assert!(table(&[clause("1.a")], &[mark("9.z", "good")], &outcomes(JUNIT).expect("read")).is_err());
+    }
+
+    #[test]
+    fn the_list_has_every_clause_once() {
+        let list = read_list(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")).expect("read");
+        let ids: BTreeSet<_> = list.iter().map(|c| &c.id).collect();
+        assert_eq!((list.len(), ids.len()), (210, 210));
+        assert!(list.iter().all(|c| ["M", "S", "O"].contains(&c.level.as_str()) && !c.text.is_empty() && !c.home.is_empty()));
+    }
+}

@@ -1,0 +1,76 @@
+//! Keeps every part of the suite alive: one thread per part starts it when it is not there, waits for its end, says what
+//! happened and starts it again with growing pauses. Killed itself, it leaves the parts alone; the next one adopts them by
+//! their pid files.
+
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use gantry_kernel::Env;
+use gantry_servers::suite::Choices;
+use gantry_servers::{Backoff, Server, spawn, until};
+
+use crate::parts::Parts;
+use crate::work::Work;
+
+/// How often a part that another supervisor started is looked at; its end cannot be waited for.
+const ADOPTED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// # Errors
+/// When the suite's home is not readable. Does not return otherwise.
+pub fn run(work: &Work) -> Result<()> {
+    let choices = Choices::load(&work.home)?;
+    let parts = Parts::of(work, &choices)?;
+    let keepers: Vec<_> = parts.all.into_iter().map(|part| thread::spawn(move || keep(part.as_ref()))).collect();
+    for keeper in keepers {
+        let _ = keeper.join();
+    }
+    Ok(())
+}
+
+fn keep(part: &dyn Server) {
+    let mut backoff = Backoff::default();
+    loop {
+        let how = match spawn(part) {
+            Ok(Some(child)) => {
+                log(part, &format!("started, process {}", child.id()));
+                settle(part);
+                ended(child)
+            }
+            Ok(None) => {
+                log(part, "runs already; watching it");
+                settle(part);
+                while part.pid_file().alive().is_some() {
+                    thread::sleep(ADOPTED_INTERVAL);
+                }
+                "ended".to_owned()
+            }
+            Err(error) => format!("does not start: {error:#}"),
+        };
+        let pause = backoff.failed(Instant::now());
+        log(part, &format!("{how}; starting it again in {:.1} s", pause.as_secs_f32()));
+        thread::sleep(pause);
+    }
+}
+
+fn settle(part: &dyn Server) {
+    if until(part.name(), Duration::from_secs(60), || part.probe()).is_ok()
+        && let Err(error) = part.settle()
+    {
+        log(part, &format!("could not be set up: {error:#}"));
+    }
+}
+
+fn ended(mut child: Child) -> String {
+    match child.wait() {
+        Ok(status) => format!("ended with {status}"),
+        Err(error) => format!("was lost: {error}"),
+    }
+}
+
+fn log(part: &dyn Server, what: &str) {
+    let now = Env::system().now();
+    let now = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    println!("{now} {}: {what}", part.name());
+}

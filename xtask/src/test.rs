@@ -1,0 +1,143 @@
+//! `make test`: every layer from a fresh clone, each installing what it needs: unit and service tests, the console's tests,
+//! then a suite of its own (other folder, other ports) with the main job and the browser's view of it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use gantry_servers::{Need, TestServers, install};
+use serde_json::Value;
+
+use crate::work::{Work, run, say};
+use crate::{conformance, down, settings, up};
+
+/// Far from the default, so that a user's suite may run beside it.
+const PORT_BASE: &str = "17400";
+
+/// # Errors
+/// When any layer fails, after all of them ran.
+pub fn test(work: &Work, quick: bool) -> Result<()> {
+    let start = Instant::now();
+    let results = work.results();
+    if results.exists() {
+        fs::remove_dir_all(&results)?;
+    }
+    fs::create_dir_all(&results)?;
+    let mut failed = Vec::new();
+    let mut totals = Vec::new();
+
+    say("layer 1: unit and service tests");
+    install::ensure(&Need::TESTS, &mut |line| say(line))?;
+    TestServers::in_folder(&work.test_servers()).context("the test servers")?;
+    let rust = rust_tests(work);
+    match conformance::totals(&work.results().join("junit.xml")) {
+        Ok(seen) => totals.push(format!("rust: {seen}")),
+        Err(error) => totals.push(format!("rust: no totals ({error:#})")),
+    }
+    note(&mut failed, "unit and service tests", rust);
+    TestServers::stop_in(&work.test_servers())?;
+
+    if work.console().join("src").is_dir() {
+        say("layer 2: console tests");
+        let outcome = console_tests(work);
+        totals.push(format!("console: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        note(&mut failed, "console tests", outcome);
+    }
+    if quick {
+        totals.push("main job: not run (--quick)".to_owned());
+    } else {
+        say("layer 3: the suite, brought up for this run");
+        let outcome = suite_tests(work);
+        totals.push(format!("main job: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        note(&mut failed, "the suite", outcome);
+    }
+    for line in &totals {
+        println!("{line}");
+    }
+    if !failed.is_empty() {
+        bail!("failed after {} s: {}", start.elapsed().as_secs(), failed.join("; "));
+    }
+    println!("all layers ok in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn note(failed: &mut Vec<String>, layer: &str, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        eprintln!("{layer}: {error:#}");
+        failed.push(layer.to_owned());
+    }
+}
+
+fn rust_tests(work: &Work) -> Result<()> {
+    let clauses = work.results().join("clauses.jsonl");
+    let nextest = work.cargo(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
+    let args: &[&str] = if nextest {
+        &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]
+    } else {
+        say("cargo-nextest is not installed: cargo test runs instead, and its results do not reach docs/conformance.md");
+        &["test", "--workspace", "--locked", "--no-fail-fast"]
+    };
+    let mut command = work.cargo(args);
+    command.env("GANTRY_TEST_DIR", work.test_servers()).env("GANTRY_CLAUSES", &clauses);
+    let outcome = run(&mut command);
+    let junit = work.target.join("nextest/default/junit.xml");
+    if nextest && junit.exists() {
+        fs::copy(junit, work.results().join("junit.xml"))?;
+    }
+    outcome
+}
+
+fn console_tests(work: &Work) -> Result<()> {
+    up::build_console(&work.console())?;
+    let scripts = scripts(work)?;
+    for script in ["lint", "typecheck", "test"].into_iter().filter(|s| scripts.contains(&(*s).to_owned())) {
+        say(&format!("npm run {script} (console)"));
+        run(Command::new("npm").args(["run", script]).current_dir(work.console()).env("CI", "true"))?;
+    }
+    Ok(())
+}
+
+fn scripts(work: &Work) -> Result<Vec<String>> {
+    let package: Value = serde_json::from_str(&fs::read_to_string(work.console().join("package.json"))?)?;
+    Ok(package["scripts"].as_object().map(|s| s.keys().cloned().collect()).unwrap_or_default())
+}
+
+fn suite_tests(work: &Work) -> Result<()> {
+    let own = work.with_home(&work.target.join("suite"))?;
+    // Left over from a run that was killed.
+    down::remove_suite(&own)?;
+    let outcome = with_suite(work);
+    if let Err(error) = &outcome {
+        eprintln!("the suite's logs:");
+        let _ = Command::new("sh").arg("-c").arg(format!("tail -n 40 {}/*.log", own.home.file("log").display())).status();
+        eprintln!("{error:#}");
+    }
+    let removed = down::remove_suite(&own.with_home(own.home.root())?);
+    outcome.and(removed)
+}
+
+fn with_suite(work: &Work) -> Result<()> {
+    let home = work.target.join("suite");
+    let program = std::env::current_exe()?;
+    let own = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(args).env("GANTRY_HOME", &home).env("GANTRY_PORT_BASE", PORT_BASE);
+        command.env("GANTRY_CLAUSES", work.results().join("clauses.jsonl")).current_dir(&work.repository);
+        run(&mut command)
+    };
+    own(&["up"])?;
+    own(&["up"]).context("a second `make up` must be harmless")?;
+    own(&["status"])?;
+    if !work.with_agent() {
+        say("not root: the main job needs containers and is not run here");
+        return own(&["down"]);
+    }
+    own(&["demo"])?;
+    if scripts(work).is_ok_and(|s| s.contains(&"e2e".to_owned())) {
+        say("npm run e2e (console, in a browser)");
+        let env = settings::read_env(&work.with_home(&home)?.home)?;
+        run(Command::new("npm").args(["run", "e2e"]).current_dir(work.console()).envs(env).env("CI", "true"))?;
+    }
+    own(&["down"])
+}

@@ -1,0 +1,190 @@
+//! `make up`: install, build, start, wait; and the commands that use a running suite.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use gantry_servers::suite::Choices;
+use gantry_servers::{Launch, Need, Server, Signal, install, is_root, text_from_env, until};
+
+use crate::parts::Parts;
+use crate::work::{Work, run, say};
+use crate::{pki, settings};
+
+/// # Errors
+/// When a step fails; the text names it and what to look at.
+pub fn up(work: &Work) -> Result<()> {
+    let start = Instant::now();
+    install_needs(work)?;
+    build(work)?;
+    let url = start_suite(work)?;
+    let env = settings::read_env(&work.home)?;
+    println!("\nGantry is ready after {} s.", start.elapsed().as_secs());
+    println!("  console        {url}");
+    println!("  administrator  {}", env["GANTRY_ADMIN_USER"]);
+    println!("  password       {}   (one-time: you choose your own at the first sign-in)", env["GANTRY_ADMIN_PASSWORD"]);
+    println!("  CA             {}   (import it into the browser, or accept the warning)", env["GANTRY_CA"]);
+    println!("  for scripts    . {}", work.home.file("env").display());
+    if !work.with_agent() {
+        println!("\nThis is not root: everything but the node agent runs, so applications can be described but no container starts.");
+    }
+    Ok(())
+}
+
+/// Installs what this suite needs and has no configured address for.
+///
+/// # Errors
+/// When something is missing that cannot be installed.
+pub fn install_needs(work: &Work) -> Result<()> {
+    let external = Choices::load(&work.home)?.external;
+    let given = |need: Need| match need {
+        Need::Postgres => external.postgres.is_some(),
+        Need::Nats => external.nats.is_some(),
+        Need::Redis => external.redis.is_some(),
+        Need::Prometheus => external.prometheus.is_some(),
+        Need::Containerd => external.containerd.is_some(),
+        _ => false,
+    };
+    let wanted: Vec<Need> = Need::ALL.into_iter().filter(|n| !given(*n) && (work.with_agent() || !n.agent_only())).collect();
+    // Skopeo is a convenience for people; nothing of the suite calls it.
+    let wanted: Vec<Need> = wanted.into_iter().filter(|n| is_root() || *n != Need::Skopeo).collect();
+    install::ensure(&wanted, &mut |line| say(line))
+}
+
+/// Builds the console and the programs of the suite.
+///
+/// # Errors
+/// When a build fails.
+pub fn build(work: &Work) -> Result<()> {
+    build_console(&work.console())?;
+    say("cargo build (gantryd, gantry, demo)");
+    let packages = ["gantry-all", "gantry-cli", "gantry-integration-tests", "xtask"].map(|p| ["-p", p]).concat();
+    run(&mut work.cargo(["build", "--locked", "--quiet"].into_iter().chain(packages)))
+}
+
+/// Builds the web console when its sources are newer than what was built.
+///
+/// # Errors
+/// When npm is missing or fails.
+pub fn build_console(console: &Path) -> Result<()> {
+    if !console.join("src").is_dir() {
+        return Ok(());
+    }
+    let npm = |args: &[&str]| {
+        say(&format!("npm {} (console)", args.join(" ")));
+        run(Command::new("npm").args(args).args(["--no-audit", "--no-fund", "--loglevel=error"]).current_dir(console))
+            .context("the console needs Node 20 or newer with npm")
+    };
+    let (lock, installed) = (console.join("package-lock.json"), console.join("node_modules/.package-lock.json"));
+    if changed(&installed).is_none() || changed(&lock) > changed(&installed) {
+        npm(if lock.exists() { &["ci"] } else { &["install"] })?;
+    }
+    let built = changed(&console.join("dist/index.html"));
+    if built.is_none() || newest(console) > built {
+        npm(&["run", "build"])?;
+    }
+    Ok(())
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
+
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(folder).ok()?.flatten().map(|e| e.path());
+    let own = entries.filter(|p| !["node_modules", "dist", "coverage"].iter().any(|n| p.ends_with(n)));
+    own.filter_map(|p| if p.is_dir() { newest(&p) } else { changed(&p) }).max()
+}
+
+/// Starts what does not run and waits until everything is ready. Returns the public address.
+///
+/// # Errors
+/// When a part does not become ready; names its log.
+pub fn start_suite(work: &Work) -> Result<String> {
+    let (home, choices) = (&work.home, Choices::load(&work.home)?);
+    let parts = Parts::of(work, &choices)?;
+    let before = fs::read(home.file("choices.json")).ok();
+    choices.save(home)?;
+    let running = parts.all.iter().any(|p| p.pid_file().alive().is_some());
+    if running && before.is_some() && before != fs::read(home.file("choices.json")).ok() {
+        fs::write(home.file("choices.json"), before.unwrap_or_default())?;
+        bail!("the suite runs with other ports or servers; run `make down` first, then `make up` with the new settings");
+    }
+    pki::ensure(home)?;
+    let suite = settings::write(home, &choices, &parts.urls)?;
+    let gantryd = parts.all.last().context("gantryd is a part")?;
+    if let Some(pid) = gantryd.pid_file().alive()
+        && (suite.changed || replaced(pid, &work.program("gantryd")))
+    {
+        say("gantryd was rebuilt or configured anew: starting it again");
+        gantryd.pid_file().stop(Signal::Term, Duration::from_secs(30))?;
+    }
+    if parts.supervisor().alive().is_none() {
+        let launch = Launch::new(std::env::current_exe()?, &["supervise"]).env("GANTRY_HOME", home.root().display().to_string());
+        let mut child = launch.detach(&parts.folders.log.join("supervisor.log"), &parts.supervisor())?;
+        // It outlives this process; should it die before us, somebody must collect it.
+        std::thread::spawn(move || child.wait());
+    }
+    let supervisor = || match parts.supervisor().alive() {
+        Some(_) => Ok(()),
+        None => Err(gantry_servers::Hopeless("the supervisor ended; see log/supervisor.log".to_owned()).into()),
+    };
+    for part in &parts.all {
+        wait_for(part.as_ref(), &supervisor).with_context(|| {
+            let logs = &parts.folders.log;
+            format!("{} is not ready; see {} and {}", part.name(), part.log_file().display(), logs.join("supervisor.log").display())
+        })?;
+    }
+    Ok(suite.url)
+}
+
+fn wait_for(part: &dyn Server, supervisor: &dyn Fn() -> Result<()>) -> Result<()> {
+    let (start, mut said) = (Instant::now(), String::new());
+    let limit = Duration::from_secs(if part.name() == "gantryd" { 180 } else { 60 });
+    until(part.name(), limit, || {
+        supervisor()?;
+        part.probe().and_then(|()| part.settle()).inspect_err(|error| {
+            let now = format!("{error:#}");
+            if start.elapsed() > Duration::from_secs(2) && now != said {
+                say(&format!("{}: {now}", part.name()));
+                said = now;
+            }
+        })
+    })?;
+    say(&format!("{} is ready ({:.1} s)", part.name(), start.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+/// Whether the program a process runs is no longer the file at that path.
+fn replaced(pid: u32, program: &Path) -> bool {
+    let running = fs::metadata(format!("/proc/{pid}/exe")).map(|m| (m.dev(), m.ino())).ok();
+    running.is_some() && running != fs::metadata(program).map(|m| (m.dev(), m.ino())).ok()
+}
+
+/// Runs the main job against the running suite.
+///
+/// # Errors
+/// When the suite does not run or a step fails.
+pub fn demo(work: &Work, arguments: &[String]) -> Result<()> {
+    let env = settings::read_env(&work.home)?;
+    run(Command::new(work.program("demo")).args(arguments).envs(env).current_dir(&work.repository))
+}
+
+/// Measures our figures and their anchors; the only place that builds with optimisation.
+///
+/// # Errors
+/// When the build or a measurement fails.
+pub fn bench(work: &Work, arguments: &[String]) -> Result<()> {
+    install_needs(work)?;
+    if text_from_env("GANTRY_BENCH_DEBUG").is_none() {
+        say("cargo build --release (bench, gantryd)");
+        run(&mut work.cargo(["build", "--locked", "--quiet", "--release", "-p", "gantry-integration-tests", "-p", "gantry-all"]))?;
+    }
+    let profile = if text_from_env("GANTRY_BENCH_DEBUG").is_some() { "debug" } else { "release" };
+    let env = settings::read_env(&work.home).unwrap_or_default();
+    let program = work.target.join(profile).join("bench");
+    run(Command::new(program).args(arguments).envs(env).current_dir(&work.repository))
+}

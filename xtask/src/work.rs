@@ -1,0 +1,81 @@
+//! Where things are (repository, target folder, the suite's home) and how commands are run and shown.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use gantry_servers::{Home, is_root, text_from_env};
+
+pub struct Work {
+    pub repository: PathBuf,
+    pub home: Home,
+    pub target: PathBuf,
+}
+
+impl Work {
+    /// # Errors
+    /// When the suite's home cannot be made.
+    pub fn find() -> Result<Self> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let repository = here.parent().context("xtask lies in the repository")?.to_owned();
+        let home = text_from_env("GANTRY_HOME").map_or_else(|| repository.join(".gantry"), PathBuf::from);
+        let target = text_from_env("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), |t| repository.join(t));
+        Ok(Self { home: Home::at(&home)?, repository, target })
+    }
+
+    /// The same repository with another suite.
+    pub fn with_home(&self, home: &Path) -> Result<Self> {
+        Ok(Self { repository: self.repository.clone(), home: Home::at(home)?, target: self.target.clone() })
+    }
+
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
+    }
+
+    pub fn console(&self) -> PathBuf {
+        self.repository.join("services/gateway/console")
+    }
+
+    pub fn test_servers(&self) -> PathBuf {
+        self.target.join("testservers")
+    }
+
+    /// JUnit files, marked clauses and the like of the last test run.
+    pub fn results(&self) -> PathBuf {
+        self.target.join("test-results")
+    }
+
+    /// The agent changes the machine's network and runs containers: root only.
+    pub fn with_agent(&self) -> bool {
+        is_root() && text_from_env("GANTRY_NO_AGENT").is_none()
+    }
+
+    pub fn cargo<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(text_from_env("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+        command.args(args).current_dir(&self.repository);
+        command
+    }
+}
+
+/// Runs it with its output shown.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {}", shown(command)))?;
+    if !status.success() {
+        bail!("{}: {status}", shown(command));
+    }
+    Ok(())
+}
+
+pub fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// One line of progress.
+pub fn say(line: &str) {
+    println!("» {line}");
+}
