@@ -1,3 +1,83 @@
 //! billing: quotas and what is reserved against them, usage, price plans and invoices.
 
+mod api;
+pub mod app;
+mod config;
 pub mod domain;
+mod error;
+pub mod flows;
+pub mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gantry_contract::proto::billing::quotas_server::QuotasServer;
+use gantry_es_pg::Store;
+use gantry_host::{Host, Parts, Service};
+use gantry_kernel::ProjectId;
+use time::Duration;
+
+pub use config::Config;
+use flows::ingest::Ingest;
+use flows::projections::{Invoices, PricePlans, Quotas};
+use store::reservations::Defaults;
+
+/// What all doors and flows share.
+pub struct App {
+    pub host: Host,
+    quotas: Store<domain::quota::Quota>,
+    plans: Store<domain::plan::PricePlan>,
+    invoice_store: Store<domain::invoice::Invoice>,
+    defaults: Defaults,
+    currency: String,
+}
+
+impl App {
+    /// For people; empty when the project is gone.
+    fn project_name(&self, project: ProjectId) -> String {
+        self.host.auth.read(|rights| rights.project_ref(project).map(|p| p.name.to_string())).unwrap_or_default()
+    }
+}
+
+pub struct Billing;
+
+#[async_trait]
+impl Service for Billing {
+    const NAME: &'static str = "billing";
+    type Config = Config;
+
+    fn migrations() -> &'static [(&'static str, &'static str)] {
+        store::migrations::ALL
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        api::routes().split_for_parts().1
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        host.project(Arc::new(Quotas)).await?;
+        host.project(Arc::new(PricePlans)).await?;
+        host.project(Arc::new(Invoices)).await?;
+        let log = host.log().clone();
+        let app = Arc::new(App {
+            quotas: Store::new(log.clone()),
+            plans: Store::new(log.clone()),
+            invoice_store: Store::new(log),
+            defaults: Defaults { org: config.org_limits, project: config.project_limits, user: config.user_limits },
+            currency: config.currency,
+            host: host.clone(),
+        });
+        app.publish_built_in().await?;
+        let ingest = Ingest { db: host.db().clone(), env: host.env.clone(), bus: host.bus.clone() };
+        host.tracker.spawn(ingest.run(host.cancel.clone()));
+        let (grace, keep) = (Duration::hours(config.invoice_grace_hours.into()), Duration::days(config.sample_retention_days.into()));
+        host.tracker.spawn(flows::issue::run(app.clone(), grace, keep));
+        let quotas = QuotasServer::new(api::grpc::QuotasApi(app.clone()));
+        Ok(Parts {
+            router: api::routes().with_state(app).split_for_parts().0,
+            grpc: Some(tonic::service::Routes::new(quotas)),
+            grpc_names: vec!["gantry.billing.v1.Quotas"],
+            ..Parts::default()
+        })
+    }
+}

@@ -1,1 +1,3 @@
-//! monitoring (being built).
+//! monitoring: logs, audit trail, live events and metrics.
+
+pub mod domain;

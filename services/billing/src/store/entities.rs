@@ -1,0 +1,6 @@
+//! Rows of the read models.
+
+pub mod invoice;
+pub mod plan;
+pub mod plan_assignment;
+pub mod quota;

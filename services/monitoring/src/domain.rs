@@ -1,0 +1,8 @@
+//! Pure rules: what an audit record holds, what is taken out of it, how a table is exported, which metrics are offered.
+
+pub mod csv;
+pub mod lines;
+pub mod promql;
+pub mod record;
+pub mod redact;
+pub mod span;

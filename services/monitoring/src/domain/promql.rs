@@ -1,0 +1,81 @@
+//! The prepared queries. People who are not platform administrators get these and nothing else: a free query could name
+//! another tenant's series, and rewriting PromQL safely needs a PromQL parser.
+//!
+//! Metric names are those the node agent exports (`services/agent`).
+
+/// One series of a chart: its name, unit and query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub query: String,
+}
+
+/// A label's value between quotes (Prometheus: backslash, quote and newline are escaped).
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+/// `window`: what rates look back over, in seconds.
+pub fn of_node(node: &str, window: u64) -> Vec<Prepared> {
+    let at = format!("node={}", quoted(node));
+    let rate = |metric: &str| format!("sum(rate({metric}{{{at}}}[{window}s]))");
+    let sum = |metric: &str| format!("sum({metric}{{{at}}})");
+    vec![
+        Prepared { name: "cpu", unit: "cores", query: rate("gantry_node_cpu_seconds_total") },
+        Prepared { name: "cpu_capacity", unit: "cores", query: sum("gantry_node_cpu_cores") },
+        Prepared { name: "memory", unit: "bytes", query: sum("gantry_node_memory_used_bytes") },
+        Prepared { name: "memory_capacity", unit: "bytes", query: sum("gantry_node_memory_total_bytes") },
+        Prepared { name: "disk", unit: "bytes", query: sum("gantry_node_filesystem_used_bytes") },
+        Prepared { name: "disk_capacity", unit: "bytes", query: sum("gantry_node_filesystem_total_bytes") },
+        Prepared { name: "disk_read", unit: "bytes_per_second", query: rate("gantry_node_disk_read_bytes_total") },
+        Prepared { name: "disk_write", unit: "bytes_per_second", query: rate("gantry_node_disk_written_bytes_total") },
+        Prepared { name: "network_receive", unit: "bytes_per_second", query: rate("gantry_node_network_receive_bytes_total") },
+        Prepared { name: "network_transmit", unit: "bytes_per_second", query: rate("gantry_node_network_transmit_bytes_total") },
+    ]
+}
+
+/// By application id: names can be given to another application later, ids cannot.
+pub fn of_app(app: gantry_kernel::AppId, window: u64) -> Vec<Prepared> {
+    let at = format!("app_id={}", quoted(&app.to_string()));
+    let rate = |metric: &str| format!("sum by (workload, instance_id) (rate({metric}{{{at}}}[{window}s]))");
+    let sum = |metric: &str| format!("sum by (workload, instance_id) ({metric}{{{at}}})");
+    vec![
+        Prepared { name: "cpu", unit: "cores", query: rate("gantry_container_cpu_seconds_total") },
+        Prepared { name: "memory", unit: "bytes", query: sum("gantry_container_memory_bytes") },
+        Prepared { name: "disk", unit: "bytes", query: sum("gantry_container_filesystem_bytes") },
+        Prepared { name: "disk_read", unit: "bytes_per_second", query: rate("gantry_container_disk_read_bytes_total") },
+        Prepared { name: "disk_write", unit: "bytes_per_second", query: rate("gantry_container_disk_written_bytes_total") },
+        Prepared { name: "network_receive", unit: "bytes_per_second", query: rate("gantry_container_network_receive_bytes_total") },
+        Prepared { name: "network_transmit", unit: "bytes_per_second", query: rate("gantry_container_network_transmit_bytes_total") },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_node_has_cpu_memory_disk_disk_io_and_network() {
+        let names: Vec<_> = of_node("n1", 60).into_iter().map(|p| p.name).collect();
+        for name in ["cpu", "memory", "disk", "disk_read", "disk_write", "network_receive", "network_transmit"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        assert_eq!(of_node("n1", 60)[0].query, "sum(rate(gantry_node_cpu_seconds_total{node=\"n1\"}[60s]))");
+    }
+
+    proptest! {
+        #[test]
+        fn no_node_name_breaks_out_of_its_quotes(name in ".{0,30}") {
+            let query = of_node(&name, 60).swap_remove(1).query;
+            let inner = query.strip_prefix("sum(gantry_node_cpu_cores{node=\"").and_then(|q| q.strip_suffix("\"})")).expect("its frame stands");
+            let mut escaped = false;
+            for c in inner.chars() {
+                prop_assert!(escaped || c != '"');
+                escaped = c == '\\' && !escaped;
+            }
+            prop_assert!(!escaped);
+        }
+    }
+}
