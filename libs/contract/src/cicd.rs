@@ -4,7 +4,7 @@ use gantry_es::EventData;
 use gantry_kernel::{Name, OrgId, ProjectId, RunId};
 use serde::{Deserialize, Serialize};
 
-/// Stream `source-<org>/<project>/<name>`: a hosted or linked source repository.
+/// Stream `source-<project id>/<name>`: a hosted source repository.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum SourceEvent {

@@ -14,7 +14,7 @@ mod template;
 pub use admission::{Limits, Waiting, admit};
 pub use junit::{Report, read_junit};
 pub use masking::Masker;
-pub use pipeline::{Build, Container, Deploy, Pipeline, Step, Work, branch_of};
+pub use pipeline::{Build, Container, Deploy, Pipeline, Step, Work, branch_of, matches};
 pub use pipeline_file::{FileFault, parse};
 pub use plan::{Action, next};
 pub use run::{NewRun, Outcome, Run, RunCommand, RunDecider, RunRefusal, RunStatus, StepStatus};

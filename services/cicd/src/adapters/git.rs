@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use gantry_kernel::Name;
+use gantry_kernel::{Name, ProjectId};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -26,7 +26,8 @@ pub enum GitError {
     TooLarge { path: String, limit: usize },
 }
 
-/// All repositories below `<home>/git/<org>/<project>/<name>.git`.
+/// All repositories, at `<root>/<project id>/<name>.git`. By id: a project that is made anew under an old name must not
+/// find the old one's code.
 #[derive(Clone)]
 pub struct Git {
     root: PathBuf,
@@ -38,13 +39,13 @@ impl Git {
     }
 
     /// The folder that `git http-backend` may serve for one project.
-    pub fn project_root(&self, org: &Name, project: &Name) -> PathBuf {
-        self.root.join(org.as_str()).join(project.as_str())
+    pub fn project_root(&self, project: ProjectId) -> PathBuf {
+        self.root.join(project.to_string())
     }
 
     /// Names are DNS labels, so the path cannot leave the root.
-    pub fn path(&self, org: &Name, project: &Name, name: &Name) -> PathBuf {
-        self.project_root(org, project).join(format!("{name}.git"))
+    pub fn path(&self, project: ProjectId, name: &Name) -> PathBuf {
+        self.project_root(project).join(format!("{name}.git"))
     }
 
     /// Makes the bare repository, if it is not there. Appears whole or not at all.
@@ -193,7 +194,7 @@ mod tests {
     async fn repository() -> (tempfile::TempDir, Git, PathBuf) {
         let home = tempfile::tempdir().unwrap();
         let git = Git::new(home.path().to_owned());
-        let path = git.path(&Name::parse("acme").unwrap(), &Name::parse("shop").unwrap(), &Name::parse("web").unwrap());
+        let path = git.path(ProjectId(gantry_kernel::Uuid::from_u128(1)), &Name::parse("web").unwrap());
         git.create(&path).await.unwrap();
         git.create(&path).await.unwrap();
         (home, git, path)

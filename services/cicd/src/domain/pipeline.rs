@@ -103,7 +103,7 @@ pub fn branch_of(reference: &str) -> Option<&str> {
 }
 
 /// Whether `text` fits `pattern`, where `*` stands for any text, also none.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
