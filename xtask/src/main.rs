@@ -31,7 +31,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what is missing, build, start the suite and wait until it is ready.
-    Up,
+    Up {
+        /// Take the programs as they are in the target folder.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Stop what `up` started.
     Down,
     /// Which parts run, since when, on which port.
@@ -79,7 +83,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let work = Work::find()?;
     match arguments.command {
-        Command::Up => up::up(&work),
+        Command::Up { no_build } => up::up(&work, !no_build),
         Command::Down => down::down(&work),
         Command::Status => down::status(&work),
         Command::Logs { parts, no_follow } => down::logs(&work, &parts, !no_follow),

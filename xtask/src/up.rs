@@ -16,10 +16,12 @@ use crate::{pki, settings};
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
-pub fn up(work: &Work) -> Result<()> {
+pub fn up(work: &Work, with_build: bool) -> Result<()> {
     let start = Instant::now();
     install_needs(work)?;
-    build(work)?;
+    if with_build {
+        build(work)?;
+    }
     let url = start_suite(work)?;
     let env = settings::read_env(&work.home)?;
     println!("\nGantry is ready after {} s.", start.elapsed().as_secs());

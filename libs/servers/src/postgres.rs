@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use postgres::error::SqlState;
 
 use crate::need::Need;
 use crate::owner::{folder_for, unprivileged};
@@ -165,7 +166,14 @@ impl Server for Postgres {
     fn settle(&self) -> Result<()> {
         let mut client = self.connect("postgres")?;
         if client.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&NAME])?.is_none() {
-            client.batch_execute(&format!("CREATE DATABASE {NAME}"))?;
+            // The supervisor and `up` may both be here.
+            let made = client.batch_execute(&format!("CREATE DATABASE {NAME}"));
+            let known = [SqlState::DUPLICATE_DATABASE, SqlState::UNIQUE_VIOLATION];
+            if let Err(error) = made
+                && !error.code().is_some_and(|c| known.contains(c))
+            {
+                return Err(error.into());
+            }
         }
         Ok(())
     }
