@@ -24,6 +24,11 @@ impl Progress {
         sender
     }
 
+    /// How far one projection is, as it moves.
+    pub fn watch(&self, name: &str) -> Option<watch::Receiver<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
     /// Waits until every projection of the own log has passed `position`, at most `limit`.
     ///
     /// # Errors

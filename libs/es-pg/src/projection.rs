@@ -97,6 +97,11 @@ pub type Batch = Vec<(Recorded, i64)>;
 pub trait Source: Send + Sync {
     /// Events after the checkpoint, in order; empty when there are none now.
     async fn next(&self, position: i64, sequence: i64) -> anyhow::Result<Batch>;
+
+    /// Whether `next` itself waits for news, so that the runner need not.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// One transaction: lock the checkpoint, take in what is after it. Returns the new position.
@@ -188,15 +193,16 @@ impl ProjectionRunner {
         let mut pause = Duration::from_millis(100);
         loop {
             wake.mark_unchanged();
-            let result = step(&db, &*source, &*projection).await;
+            let result = tokio::select! {
+                result = step(&db, &*source, &*projection) => result,
+                // A transaction cut here is rolled back: nothing is half done.
+                () = cancel.cancelled() => return,
+            };
             match result {
                 Ok((position, more)) => {
                     pause = Duration::from_millis(100);
                     report.send_replace(position);
-                    if more {
-                        if cancel.is_cancelled() {
-                            return;
-                        }
+                    if more || source.waits() {
                         continue;
                     }
                     tokio::select! {

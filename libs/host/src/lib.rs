@@ -1,1 +1,37 @@
-//! Being built.
+//! What runs a service: configuration, certificates, telemetry, one port for REST and gRPC, health, shutdown.
+//! A service implements [`Service`]; several can live in one process, so there are no process globals but telemetry.
+
+pub mod config;
+mod context;
+mod entry;
+mod etag;
+mod extract;
+mod grpc;
+mod health;
+mod idempotency;
+mod layers;
+mod page;
+mod pki;
+mod problem_from;
+mod serve;
+mod service;
+mod sse;
+pub mod telemetry;
+mod tls;
+
+pub use config::{ConfigFaults, Platform, Section, load};
+pub use context::{Host, HostInner};
+pub use entry::{Entry, Running, entry, start};
+pub use etag::{IfMatch, created, etag, with_etag};
+pub use extract::{Json, Path, Query};
+pub use health::{Part, PartState};
+pub use page::{Cursor, Page, PageQuery};
+pub use pki::{Leaf, Pki, SERVER_SUFFIX};
+pub use problem_from::{AsProblem, from_execute};
+pub use serve::{Listening, serve};
+pub use service::{Parts, Service};
+pub use sse::{watch_list, WatchQuery};
+pub use tls::{client_config, server_config};
+
+/// What handlers return.
+pub type ApiResult<T> = Result<T, gantry_kernel::Problem>;

@@ -1,1 +1,11 @@
-//! Being built.
+//! What tests stand on: real Postgres, NATS and Redis (private, shared by a run), a schema and subject prefix per
+//! test, a service on a free port, identity's events for rights, and tokens to call with.
+
+mod clause;
+mod identity;
+mod tokens;
+mod world;
+
+pub use clause::clause;
+pub use identity::TestIdentity;
+pub use world::{World, servers};

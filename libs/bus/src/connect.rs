@@ -1,0 +1,43 @@
+//! The connection to NATS, and the least it must offer.
+
+use async_nats::jetstream;
+use thiserror::Error;
+
+/// JetStream features that are relied on (ordered consumers by several subjects, message TTL) came with 2.11.
+const OLDEST: (u32, u32) = (2, 11);
+
+#[derive(Debug, Error)]
+pub enum BusError {
+    #[error("the NATS server cannot be reached")]
+    Connect(#[from] async_nats::ConnectError),
+    #[error("the NATS server has version {0}; 2.11 or newer is needed")]
+    TooOld(String),
+    #[error("JetStream refused: {0}")]
+    JetStream(String),
+}
+
+/// A connection with the subject prefix of this installation. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    pub client: async_nats::Client,
+    pub js: jetstream::Context,
+    /// First token of every subject; also names the streams.
+    pub prefix: String,
+}
+
+impl Bus {
+    /// Connects (and goes on connecting whenever the server goes away).
+    ///
+    /// # Errors
+    /// When the server cannot be reached now or is older than 2.11.
+    pub async fn connect(url: &str, prefix: &str, name: &str) -> Result<Self, BusError> {
+        let client = async_nats::ConnectOptions::new().name(name).connect(url).await?;
+        let version = client.server_info().version.clone();
+        let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
+        if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {
+            return Err(BusError::TooOld(version));
+        }
+        let js = jetstream::new(client.clone());
+        Ok(Self { client, js, prefix: prefix.to_owned() })
+    }
+}

@@ -1,0 +1,55 @@
+//! Names and limits of the streams.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+
+use crate::connect::{Bus, BusError};
+
+/// Container output on its way to the log store.
+pub const LOGS: &str = "logs";
+/// Metering samples on their way to billing.
+pub const USAGE: &str = "usage";
+/// Sign-ins, denials and failures on their way to the audit trail.
+pub const AUDIT: &str = "audit";
+
+/// How long an event id is remembered, so that a repeated publication is dropped by the server.
+const DEDUPE: Duration = Duration::from_secs(120);
+
+impl Bus {
+    /// `GANTRY_IDENTITY` for prefix `gantry` and `identity`.
+    pub fn stream_name(&self, of: &str) -> String {
+        format!("{}_{of}", self.prefix).to_uppercase().replace(['.', '-'], "_")
+    }
+
+    /// The copy of a service's event log: kept whole.
+    ///
+    /// # Errors
+    /// When JetStream refuses.
+    pub async fn event_stream(&self, service: &str) -> Result<Stream, BusError> {
+        self.stream(service, Config::default()).await
+    }
+
+    /// A stream of samples: the oldest go when `max_bytes` or `max_age` is reached.
+    ///
+    /// # Errors
+    /// When JetStream refuses.
+    pub async fn sample_stream(&self, name: &str) -> Result<Stream, BusError> {
+        let limits = Config { max_bytes: 1 << 30, max_age: Duration::from_secs(7 * 86_400), ..Config::default() };
+        self.stream(name, limits).await
+    }
+
+    async fn stream(&self, of: &str, limits: Config) -> Result<Stream, BusError> {
+        let config = Config {
+            name: self.stream_name(of),
+            subjects: vec![format!("{}.{of}.>", self.prefix)],
+            storage: StorageType::File,
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            duplicate_window: DEDUPE,
+            allow_direct: true,
+            ..limits
+        };
+        self.js.get_or_create_stream(config).await.map_err(|e| BusError::JetStream(e.to_string()))
+    }
+}

@@ -1,0 +1,328 @@
+//! What a service is given: its database, bus, clients, rights, and the tools to run things until shutdown.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gantry_auth::{Auth, KeySource, Keys, RightsProjection, Verifier};
+use gantry_bus::Bus;
+use gantry_contract::audit::AuditFact;
+use gantry_es_pg::{Db, Keyring, Log, Progress, Projection, ProjectionRunner, Settings, TodoHandler, TodoRunner};
+use gantry_kernel::{Env, Problem, Uuid};
+use jsonwebtoken::jwk::JwkSet;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::Platform;
+use crate::pki::{Leaf, Pki};
+use crate::tls::client_config;
+
+/// How long an answer waits for its own write to be readable.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Cheap to clone; dereferences to what all clones share.
+#[derive(Clone)]
+pub struct Host(Arc<HostInner>);
+
+pub struct HostInner {
+    /// The service's name.
+    pub name: &'static str,
+    pub env: Env,
+    pub platform: Platform,
+    pub bus: Bus,
+    pub redis: redis::aio::ConnectionManager,
+    pub auth: Auth,
+    /// Cancelled at shutdown.
+    pub cancel: CancellationToken,
+    /// Tasks on it are waited for at shutdown. The one way to start a task.
+    pub tracker: TaskTracker,
+    /// mTLS to other services; trusts only this installation.
+    pub http: reqwest::Client,
+    pub pki: Arc<Pki>,
+    pub leaf: Leaf,
+    pub progress: Progress,
+    stored: Option<Stored>,
+    addresses: Addresses,
+    channels: Mutex<BTreeMap<String, Channel>>,
+    rights_at: OnceLock<watch::Receiver<i64>>,
+}
+
+struct Stored {
+    db: Db,
+    log: Log,
+    keyring: Keyring,
+}
+
+/// Where the services of this process listen, filled as they start; others come from the configuration.
+#[derive(Clone, Default)]
+pub struct Addresses(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Addresses {
+    pub(crate) fn set(&self, service: &str, url: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service.to_owned(), url);
+    }
+
+    fn get(&self, service: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+}
+
+impl Deref for Host {
+    type Target = HostInner;
+    fn deref(&self) -> &HostInner {
+        &self.0
+    }
+}
+
+/// What [`Host::connect`] needs of the process.
+pub(crate) struct Surroundings {
+    pub env: Env,
+    pub platform: Platform,
+    pub pki: Arc<Pki>,
+    pub addresses: Addresses,
+    pub cancel: CancellationToken,
+    pub tracker: TaskTracker,
+}
+
+impl Host {
+    pub(crate) async fn connect(name: &'static str, database: bool, migrations: &[(&str, &str)], around: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { env, platform, pki, addresses, cancel, tracker } = around;
+        let leaf = pki.leaf(name, &[])?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(client_config(&pki, &leaf)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        let bus = Bus::connect(platform.nats_url.expose(), &platform.prefix, &format!("gantry {name}")).await?;
+        let redis = redis::Client::open(platform.redis_url.expose())?.get_connection_manager().await?;
+        let keys = Keys::new(Arc::new(IdentityKeys { http: http.clone(), addresses: addresses.clone(), platform: platform.clone() }));
+        let auth = Auth::new(Verifier::new(keys, &platform.public_url));
+        let stored = if database {
+            let settings =
+                Settings { url: platform.database_url.expose().to_owned(), schema: platform.schema(name), max_connections: platform.database_connections };
+            let db = Db::open(&settings, migrations).await?;
+            let log = Log::open(db.clone(), name, env.clone(), &cancel, &tracker).await?;
+            let keyring = Keyring::new(db.clone(), env.clone(), &crate::entry::master_key(&platform, &env)?)?;
+            Some(Stored { db, log, keyring })
+        } else {
+            None
+        };
+        let host = Self(Arc::new(HostInner {
+            name,
+            env,
+            platform,
+            bus,
+            redis,
+            auth,
+            cancel,
+            tracker,
+            http,
+            pki,
+            leaf,
+            progress: Progress::default(),
+            stored,
+            addresses,
+            channels: Mutex::default(),
+            rights_at: OnceLock::new(),
+        }));
+        if database {
+            gantry_bus::start_relay(host.bus.clone(), host.log().clone(), host.cancel.clone(), &host.tracker);
+            host.follow_rights().await?;
+        }
+        Ok(host)
+    }
+
+    /// The rights of this service's process: from its own log for identity, from the bus for all others.
+    async fn follow_rights(&self) -> anyhow::Result<()> {
+        let projection = Arc::new(RightsProjection);
+        let mut at = if self.name == "identity" {
+            ProjectionRunner::start(self.log(), projection, &self.progress, &self.cancel, &self.tracker).await?;
+            self.progress.watch("auth-rights").ok_or_else(|| anyhow::anyhow!("the projection was just started"))?
+        } else {
+            gantry_bus::subscribe(&self.bus, self.db(), "identity", projection, &self.cancel, &self.tracker).await?
+        };
+        let (moved, rights_at) = watch::channel(0);
+        let mut held = self.auth.follow(self.db(), 0).await?;
+        moved.send_replace(*at.borrow());
+        let _ = self.rights_at.set(rights_at);
+        let host = self.clone();
+        self.tracker.spawn(async move {
+            loop {
+                let reached = *at.borrow_and_update();
+                match host.auth.follow(host.db(), held).await {
+                    Ok(now) => {
+                        held = now;
+                        moved.send_replace(reached);
+                    }
+                    Err(error) => tracing::warn!(service = host.name, error = format!("{error:#}"), "rights could not be followed"),
+                }
+                tokio::select! {
+                    () = host.cancel.cancelled() => return,
+                    changed = at.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+        Ok(())
+    }
+
+    pub fn has_database(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    fn stored(&self) -> &Stored {
+        self.stored.as_ref().expect("only services with `Service::DATABASE` ask for it")
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.stored().db
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.stored().log
+    }
+
+    pub fn keyring(&self) -> &Keyring {
+        &self.stored().keyring
+    }
+
+    /// Keeps `projection` of the own log up to date; answers wait for it through [`Host::settled`].
+    ///
+    /// # Errors
+    /// When its tables cannot be made.
+    pub async fn project(&self, projection: Arc<dyn Projection>) -> anyhow::Result<()> {
+        ProjectionRunner::start(self.log(), projection, &self.progress, &self.cancel, &self.tracker).await
+    }
+
+    /// Feeds `projection` from another service's events. The watch says how far it is.
+    ///
+    /// # Errors
+    /// When its tables cannot be made.
+    pub async fn subscribe(&self, service: &str, projection: Arc<dyn Projection>) -> anyhow::Result<watch::Receiver<i64>> {
+        gantry_bus::subscribe(&self.bus, self.db(), service, projection, &self.cancel, &self.tracker).await
+    }
+
+    /// Works on durable tasks of this handler until shutdown.
+    pub fn work(&self, handler: Arc<dyn TodoHandler>) {
+        TodoRunner::start(self.db().clone(), handler, &self.cancel, &self.tracker);
+    }
+
+    /// Waits (bounded) until this service's projections have passed `position`, so that a caller reads its own write.
+    pub async fn settled(&self, position: i64) {
+        if let Err(error) = self.progress.settled(position, SETTLE).await {
+            // The write stands; only lists may lag.
+            tracing::warn!(service = self.name, error = %error, "an answer did not wait any longer for its projections");
+        }
+        if self.name == "identity"
+            && let Err(error) = self.rights_reached(position).await
+        {
+            tracing::warn!(error = %error, "an answer did not wait any longer for the rights it changed");
+        }
+    }
+
+    /// Waits (bounded) until this service decides by identity's events up to `position`.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn rights_reached(&self, position: i64) -> anyhow::Result<()> {
+        let mut at = self.rights_at.get().cloned().ok_or_else(|| anyhow::anyhow!("{} follows no rights", self.name))?;
+        tokio::time::timeout(SETTLE * 2, at.wait_for(|at| *at >= position)).await??;
+        Ok(())
+    }
+
+    /// `https://host:port` of another service.
+    ///
+    /// # Errors
+    /// When it neither runs here nor is configured.
+    pub fn url_of(&self, service: &str) -> Result<String, Problem> {
+        url_of(&self.addresses, &self.platform, service).ok_or_else(|| Problem::unavailable(format_args!("the {service} service")))
+    }
+
+    /// A gRPC channel to another service: mTLS, connected lazily, kept.
+    ///
+    /// # Errors
+    /// When its address is unknown.
+    pub fn channel(&self, service: &str) -> Result<Channel, Problem> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(service) {
+            return Ok(channel.clone());
+        }
+        let endpoint = Endpoint::from_shared(self.url_of(service)?)
+            .and_then(|e| e.connect_timeout(Duration::from_secs(3)).http2_keep_alive_interval(Duration::from_secs(20)).keep_alive_while_idle(true).tls_config(self.grpc_tls(service)))
+            .map_err(Problem::internal)?;
+        let channel = endpoint.connect_lazy();
+        channels.insert(service.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    fn grpc_tls(&self, service: &str) -> tonic::transport::ClientTlsConfig {
+        tonic::transport::ClientTlsConfig::new()
+            .ca_certificate(tonic::transport::Certificate::from_pem(&self.pki.ca_pem))
+            .identity(tonic::transport::Identity::from_pem(&self.leaf.chain_pem, &self.leaf.key_pem))
+            .domain_name(format!("{service}.{}", crate::pki::SERVER_SUFFIX))
+    }
+
+    /// Puts a security fact on the audit stream; a failure to do so is logged and does not fail the request.
+    pub async fn audit(&self, fact: AuditFact) {
+        let result = async {
+            self.bus.sample_stream(gantry_bus::streams::AUDIT).await?;
+            let body = serde_json::to_vec(&fact).unwrap_or_default();
+            gantry_bus::publish(&self.bus, gantry_bus::streams::AUDIT, self.name, fact.id, body).await
+        };
+        match tokio::time::timeout(Duration::from_secs(5), result).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(service = self.name, action = fact.action, result = fact.result, error = %error, "an audit record could not be published"),
+            Err(_) => tracing::error!(service = self.name, action = fact.action, result = fact.result, "an audit record could not be published in time"),
+        }
+    }
+
+    /// A fact with id, time and service filled in.
+    pub fn fact(&self, actor: impl Into<String>, action: impl Into<String>, object: impl Into<String>, result: &str) -> AuditFact {
+        AuditFact {
+            id: self.env.uuid(),
+            at: self.env.now(),
+            service: self.name.into(),
+            actor: actor.into(),
+            action: action.into(),
+            object: object.into(),
+            org: None,
+            result: result.into(),
+            reason: String::new(),
+            from: String::new(),
+            trace_id: None,
+        }
+    }
+
+    pub fn uuid(&self) -> Uuid {
+        self.env.uuid()
+    }
+}
+
+fn url_of(addresses: &Addresses, platform: &Platform, service: &str) -> Option<String> {
+    if let Some(url) = platform.peers.get(service) {
+        return Some(url.clone());
+    }
+    addresses.get(service).or_else(|| match platform.port_of(service) {
+        0 => None,
+        port => Some(format!("https://{}:{port}", platform.listen)),
+    })
+}
+
+/// Identity's key set over mTLS.
+struct IdentityKeys {
+    http: reqwest::Client,
+    addresses: Addresses,
+    platform: Platform,
+}
+
+#[async_trait]
+impl KeySource for IdentityKeys {
+    async fn fetch(&self) -> anyhow::Result<JwkSet> {
+        let url = url_of(&self.addresses, &self.platform, "identity").ok_or_else(|| anyhow::anyhow!("identity's address is not known"))?;
+        Ok(self.http.get(format!("{url}/oauth2/jwks")).timeout(Duration::from_secs(5)).send().await?.error_for_status()?.json().await?)
+    }
+}

@@ -1,0 +1,194 @@
+//! Starting services: each as an entry of one process, with shared configuration, certificates and shutdown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use axum::Router;
+use axum::routing::get;
+use gantry_kernel::Env;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Loaded, Platform};
+use crate::context::{Addresses, Host, Surroundings};
+use crate::grpc::OnePort;
+use crate::pki::Pki;
+use crate::service::{Parts, Service};
+use crate::{health, layers, serve, telemetry, tls};
+
+/// A service as the process sees it.
+#[async_trait]
+pub trait Entry: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn openapi(&self) -> utoipa::openapi::OpenApi;
+    /// Reads and checks its section.
+    fn configure(&mut self, from: &mut Loaded);
+    /// Its section as it will be used, secrets masked.
+    fn print(&self) -> anyhow::Result<toml::Value>;
+    /// # Errors
+    /// When it cannot start.
+    async fn start(&self, running: &Running) -> anyhow::Result<Host>;
+    /// Its database alone, for administration.
+    ///
+    /// # Errors
+    /// When it has none, or it cannot be reached.
+    async fn administer(&self, running: &Running) -> anyhow::Result<gantry_es_pg::Log>;
+}
+
+struct Of<S: Service>(S::Config);
+
+/// The entry of service `S`.
+pub fn entry<S: Service>() -> Box<dyn Entry> {
+    Box::new(Of::<S>(S::Config::default()))
+}
+
+/// What the services of one process share.
+#[derive(Clone)]
+pub struct Running {
+    pub platform: Platform,
+    pub env: Env,
+    pub cancel: CancellationToken,
+    pub tracker: TaskTracker,
+    pki: Arc<Pki>,
+    addresses: Addresses,
+}
+
+impl Running {
+    /// # Errors
+    /// When the certificate authority cannot be opened.
+    pub fn new(platform: Platform, env: Env) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let pki = Arc::new(Pki::open(&platform.ca_dir)?);
+        Ok(Self { platform, env, cancel: CancellationToken::new(), tracker: TaskTracker::new(), pki, addresses: Addresses::default() })
+    }
+
+    /// Where a service of this process listens, once it does.
+    pub fn set_address(&self, service: &str, url: String) {
+        self.addresses.set(service, url);
+    }
+
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// Ends everything and waits for it, at most 15 s.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(std::time::Duration::from_secs(15), self.tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tracker.len(), "some tasks did not end in time");
+        }
+    }
+
+    fn around(&self) -> Surroundings {
+        Surroundings {
+            env: self.env.clone(),
+            platform: self.platform.clone(),
+            pki: self.pki.clone(),
+            addresses: self.addresses.clone(),
+            cancel: self.cancel.clone(),
+            tracker: self.tracker.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Service> Entry for Of<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn openapi(&self) -> utoipa::openapi::OpenApi {
+        S::openapi()
+    }
+
+    fn configure(&mut self, from: &mut Loaded) {
+        self.0 = from.section(S::NAME);
+    }
+
+    fn print(&self) -> anyhow::Result<toml::Value> {
+        Ok(toml::Value::try_from(&self.0)?)
+    }
+
+    async fn start(&self, running: &Running) -> anyhow::Result<Host> {
+        start::<S>(self.0.clone(), running).await.with_context(|| format!("{} cannot start", S::NAME))
+    }
+
+    async fn administer(&self, running: &Running) -> anyhow::Result<gantry_es_pg::Log> {
+        anyhow::ensure!(S::DATABASE, "{} has no event log", S::NAME);
+        let platform = &running.platform;
+        let settings = gantry_es_pg::Settings { url: platform.database_url.expose().to_owned(), schema: platform.schema(S::NAME), max_connections: 2 };
+        let db = gantry_es_pg::Db::open(&settings, S::migrations()).await?;
+        Ok(gantry_es_pg::Log::open(db, S::NAME, running.env.clone(), &running.cancel, &running.tracker).await?)
+    }
+}
+
+/// Starts one service with this configuration.
+///
+/// # Errors
+/// When something it cannot be without is missing.
+pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::Result<Host> {
+    let host = Host::connect(S::NAME, S::DATABASE, S::migrations(), running.around()).await?;
+    let parts = S::start(config, host.clone()).await?;
+    let address = parts.public.unwrap_or_else(|| SocketAddr::new(host.platform.listen, host.platform.port_of(S::NAME)));
+    let mutual = parts.public.is_none();
+    let public_name = host.platform.public_host().split(':').next().unwrap_or("localhost").to_owned();
+    let leaf = if mutual { host.leaf.clone() } else { host.pki.leaf(S::NAME, &[&public_name])? };
+    let tls = tls::server_config(&host.pki, &leaf, mutual)?;
+    let app = assemble::<S>(parts, &host).await?;
+    let listening = serve::serve(address, tls, app, host.cancel.clone(), &host.tracker).await?;
+    running.addresses.set(S::NAME, format!("https://{}", listening.address));
+    tracing::info!(service = S::NAME, address = %listening.address, "service listens");
+    Ok(host)
+}
+
+async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePort> {
+    let mut ready = health::standard(host);
+    ready.extend(parts.ready);
+    let ready = Arc::new(ready);
+    let openapi = S::openapi().to_json()?;
+    let mut rest = layers::wrap(parts.router, host, parts.max_body_bytes.unwrap_or(host.platform.max_body_bytes));
+    if parts.public.is_none() {
+        // The gateway has its own, public ones.
+        let plain = Router::new()
+            .route("/healthz", get(|| async { "ok" }))
+            .route("/readyz", get(move || health::readyz(ready.clone())))
+            .route("/metrics", get(|| async { ([("content-type", "text/plain; version=0.0.4")], telemetry::render_metrics()) }))
+            .route("/openapi.json", get(move || async move { ([("content-type", "application/json")], openapi.clone()) }));
+        rest = plain.fallback_service(rest);
+    }
+    let (reporter, health) = tonic_health::server::health_reporter();
+    for name in parts.grpc_names {
+        reporter.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+    }
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(gantry_contract::proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
+    Ok(OnePort { rest, grpc })
+}
+
+/// The master key: 32 bytes, made on first start.
+pub(crate) fn master_key(platform: &Platform, env: &Env) -> anyhow::Result<Vec<u8>> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = &platform.master_key_file;
+    if !path.exists() {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let draft = path.with_extension(format!("{}", env.uuid()));
+        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft).with_context(|| draft.display().to_string())?;
+        file.write_all(&env.random::<32>())?;
+        file.sync_all()?;
+        // Whoever links first wins; all then read the same.
+        let _ = std::fs::hard_link(&draft, path);
+        std::fs::remove_file(&draft)?;
+    }
+    let key = std::fs::read(path).with_context(|| format!("cannot read the master key {}", path.display()))?;
+    anyhow::ensure!(key.len() == 32, "the master key {} must have 32 bytes, it has {}", path.display(), key.len());
+    Ok(key)
+}

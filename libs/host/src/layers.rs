@@ -1,0 +1,130 @@
+//! What surrounds every REST handler: limits, extensions for extractors, one log line, metrics, audit of denials.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use gantry_auth::{Caller, CallerSlot};
+use gantry_kernel::{Kind, Problem};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tracing::Instrument;
+
+use crate::context::Host;
+use crate::telemetry;
+
+/// Wraps a service's routes.
+pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
+    let router = router
+        .fallback(|request: Request| async move { Problem::not_found("resource", request.uri().path()) })
+        .method_not_allowed_fallback(|| async { with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource")) })
+        .layer(axum::extract::DefaultBodyLimit::disable());
+    let router = if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)) };
+    let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
+    router
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
+            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            tracing::error!(panic = text.unwrap_or_default(), "a handler panicked");
+            Problem::internal("a handler panicked").into_response()
+        }))
+        .layer(from_fn_with_state(Surround::new(host), surround))
+}
+
+fn with_status(status: StatusCode, problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    *response.status_mut() = status;
+    response
+}
+
+#[derive(Clone)]
+struct Surround {
+    host: Host,
+    room: std::sync::Arc<tokio::sync::Semaphore>,
+}
+
+impl Surround {
+    fn new(host: &Host) -> Self {
+        Self { host: host.clone(), room: std::sync::Arc::new(tokio::sync::Semaphore::new(host.platform.max_concurrency)) }
+    }
+}
+
+async fn surround(State(Surround { host, room }): State<Surround>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |m| m.as_str().to_owned());
+    let slot = CallerSlot::default();
+    let span = telemetry::request_span(host.name, &method, &route, request.headers());
+    // What is written on behalf of this request continues its trace, whoever began it.
+    if let Some(traceparent) = telemetry::traceparent(&span).and_then(|t| HeaderValue::try_from(t).ok()) {
+        request.headers_mut().insert("traceparent", traceparent);
+    }
+    let from = client_address(request.headers());
+    request.extensions_mut().insert(slot.clone());
+    request.extensions_mut().insert(host.auth.clone());
+    request.extensions_mut().insert(host.env.clone());
+    let Ok(_permit) = room.try_acquire() else {
+        return Problem::new(Kind::Unavailable, "request.overloaded", "this service has as much to do as it can; try again").retry_after(Duration::from_secs(1)).into_response();
+    };
+    let response = next.run(request).instrument(span.clone()).await;
+    let took = started.elapsed();
+    let status = response.status();
+    telemetry::record_request(host.name, &method, &route, status, took);
+    let actor = slot.0.get().map_or("anonymous", |i| i.subject.as_str()).to_owned();
+    let problem = response.extensions().get::<Problem>().cloned();
+    span.in_scope(|| report(host.name, &method, &path, status, took, &actor, problem.as_ref()));
+    if denied(status, &actor) {
+        let mut fact = host.fact(actor, format!("{method} {route}"), path, "denied");
+        fact.reason = problem.as_ref().map(|p| p.detail.clone()).unwrap_or_default();
+        fact.from = from;
+        fact.trace_id = telemetry::trace_id(&span);
+        let host = host.clone();
+        host.tracker.clone().spawn(async move { host.audit(fact).await });
+    }
+    finish(response, problem, &span)
+}
+
+fn client_address(headers: &HeaderMap) -> String {
+    headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).and_then(|v| v.split(',').next()).unwrap_or_default().trim().to_owned()
+}
+
+/// Missing rights are denials; a missing or expired token of nobody in particular is only noise of the road.
+fn denied(status: StatusCode, actor: &str) -> bool {
+    status == StatusCode::FORBIDDEN || (status == StatusCode::UNAUTHORIZED && actor != "anonymous")
+}
+
+fn report(service: &str, method: &Method, path: &str, status: StatusCode, took: Duration, actor: &str, problem: Option<&Problem>) {
+    let duration_ms = took.as_secs_f64() * 1e3;
+    let status = status.as_u16();
+    match problem {
+        Some(problem) if status == 500 => tracing::error!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request failed"),
+        Some(problem) if status >= 500 => tracing::warn!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request could not be served"),
+        Some(problem) => tracing::info!(service, %method, path, status, duration_ms, actor.id = actor, code = problem.code, "request refused"),
+        None => tracing::info!(service, %method, path, status, duration_ms, actor.id = actor, "request"),
+    }
+}
+
+/// A problem's body gets the trace id, so that the user can tell the operator which line to look for.
+fn finish(response: Response, problem: Option<Problem>, span: &tracing::Span) -> Response {
+    let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE && problem.is_none();
+    let response = if too_large { Problem::new(Kind::TooLarge, "request.too_large", "the body is larger than this endpoint takes").into_response() } else { response };
+    let Some(trace) = telemetry::trace_id(span) else { return response };
+    let Some(problem) = problem.filter(|_| response.headers().get(http::header::CONTENT_TYPE).is_some_and(|v| v == "application/problem+json")) else { return response };
+    let (mut parts, _) = response.into_parts();
+    let mut body = problem.body();
+    body["status"] = parts.status.as_u16().into();
+    body["trace_id"] = trace.into();
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body.to_string()))
+}
+
+/// Reads the caller if there is one; for layers that must not refuse.
+pub(crate) async fn caller_of(request: Request) -> (Request, Option<Caller>) {
+    let (parts, body) = request.into_parts();
+    let caller = Caller::from_parts(&parts).await.ok();
+    (Request::from_parts(parts, body), caller)
+}

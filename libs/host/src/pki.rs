@@ -1,0 +1,164 @@
+//! The built-in certificate authority: made on first start, signs the services' certificates. An operator's own
+//! certificates are used instead when `<ca_dir>/<name>.pem` and `.key` are there (cert-manager mounts them so).
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::{Duration, OffsetDateTime};
+
+/// Services name each other `<service>.gantry.internal`.
+pub const SERVER_SUFFIX: &str = "gantry.internal";
+const CA_YEARS: i64 = 10;
+const LEAF_DAYS: i64 = 397;
+
+/// A certificate chain with its key, in PEM.
+#[derive(Clone)]
+pub struct Leaf {
+    pub chain_pem: String,
+    pub key_pem: String,
+}
+
+impl Leaf {
+    /// # Errors
+    /// When the PEM is damaged.
+    pub fn der(&self) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()).collect::<Result<Vec<_>, _>>().context("certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).context("private key")?;
+        Ok((chain, key))
+    }
+}
+
+/// The authority of one installation.
+pub struct Pki {
+    dir: PathBuf,
+    pub ca_pem: String,
+    ca_key: Option<String>,
+}
+
+impl Pki {
+    /// Opens the authority in `dir`, making it if there is none. Two processes may do this at once.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or holds something else.
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let (pem, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+        if !pem.exists() {
+            make_ca(&pem, &key)?;
+        }
+        let ca_pem = std::fs::read_to_string(&pem).with_context(|| format!("cannot read {}", pem.display()))?;
+        Ok(Self { dir: dir.to_owned(), ca_pem, ca_key: std::fs::read_to_string(&key).ok() })
+    }
+
+    /// The certificate of service `name`: the operator's if there is one, else a fresh one from the authority.
+    ///
+    /// # Errors
+    /// When there is neither a certificate nor the authority's key.
+    pub fn leaf(&self, name: &str, extra_hosts: &[&str]) -> anyhow::Result<Leaf> {
+        let (chain, key) = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
+        if chain.exists() && key.exists() {
+            return Ok(Leaf { chain_pem: std::fs::read_to_string(chain)?, key_pem: std::fs::read_to_string(key)? });
+        }
+        let Some(ca_key) = &self.ca_key else {
+            bail!("{} has neither {name}.pem nor the authority's ca.key", self.dir.display());
+        };
+        let ca_key = KeyPair::from_pem(ca_key).context("ca.key")?;
+        let issuer = Issuer::from_ca_cert_pem(&self.ca_pem, ca_key).context("ca.pem")?;
+        let mut hosts = vec![format!("{name}.{SERVER_SUFFIX}"), name.to_owned(), "localhost".to_owned()];
+        hosts.extend(extra_hosts.iter().map(|h| (*h).to_owned()));
+        hosts.sort();
+        hosts.dedup();
+        let mut params = CertificateParams::new(hosts)?;
+        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+        params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv6Addr::LOCALHOST.into()));
+        params.subject_alt_names.push(SanType::URI(format!("spiffe://gantry/{name}").try_into()?));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        validity(&mut params, Duration::days(LEAF_DAYS));
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        Ok(Leaf { chain_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// Writes a certificate for a program outside (Prometheus) as `<dir>/<name>.pem` and `.key`, once.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn write_leaf(&self, name: &str) -> anyhow::Result<()> {
+        if !self.dir.join(format!("{name}.pem")).exists() {
+            let leaf = self.leaf(name, &[])?;
+            write_private(&self.dir.join(format!("{name}.key")), &leaf.key_pem)?;
+            std::fs::write(self.dir.join(format!("{name}.pem")), leaf.chain_pem)?;
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "certificates are made before there is an Env")]
+fn validity(params: &mut CertificateParams, how_long: Duration) {
+    let now = OffsetDateTime::now_utc();
+    // Clocks of machines differ.
+    params.not_before = now - Duration::hours(1);
+    params.not_after = now + how_long;
+}
+
+fn make_ca(pem: &Path, key_file: &Path) -> anyhow::Result<()> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, "Gantry development CA");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    validity(&mut params, Duration::days(365 * CA_YEARS));
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    // Who links the key first is the maker; the other one waits for the certificate and uses it.
+    let draft = key_file.with_extension(format!("key.{}", std::process::id()));
+    write_private(&draft, &key.serialize_pem())?;
+    let first = std::fs::hard_link(&draft, key_file).is_ok();
+    std::fs::remove_file(&draft)?;
+    if first {
+        let draft = pem.with_extension(format!("pem.{}", std::process::id()));
+        std::fs::write(&draft, certificate.pem())?;
+        std::fs::rename(&draft, pem)?;
+        return Ok(());
+    }
+    for _ in 0..100 {
+        if pem.exists() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    bail!("{} is there but {} is not: remove the former to make a new authority", key_file.display(), pem.display())
+}
+
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_that_start_at_once_agree_on_one_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let seen: Vec<String> = (0..4)
+            .map(|_| {
+                let path = path.clone();
+                std::thread::spawn(move || Pki::open(&path).unwrap().ca_pem)
+            })
+            .map(|t| t.join().unwrap())
+            .collect();
+        assert!(seen.windows(2).all(|w| w[0] == w[1]));
+        assert!(Pki::open(dir.path()).unwrap().leaf("identity", &[]).unwrap().der().is_ok());
+    }
+}
