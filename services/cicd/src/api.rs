@@ -15,6 +15,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::adapters::peers::Peers;
 use crate::app::Cicd;
 use crate::config::CicdConfig;
 
@@ -25,6 +26,7 @@ pub struct Api {
     pub cicd: Arc<Cicd>,
     /// How far the tables are; watched lists wake by it.
     pub tables: watch::Receiver<i64>,
+    pub peers: Peers,
     pub git_room: Arc<Semaphore>,
     pub max_push_bytes: u64,
 }
@@ -51,7 +53,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 pub fn router(cicd: Arc<Cicd>, tables: watch::Receiver<i64>, config: &CicdConfig) -> Router {
-    let api = Arc::new(Api { cicd, tables, git_room: Arc::new(Semaphore::new(config.max_git_processes)), max_push_bytes: config.max_push_bytes });
+    let (peers, git_room) = (Peers::new(cicd.host.clone()), Arc::new(Semaphore::new(config.max_git_processes)));
+    let api = Arc::new(Api { cicd, tables, peers, git_room, max_push_bytes: config.max_push_bytes });
     let (rest, _) = rest().split_for_parts();
     rest.layer(DefaultBodyLimit::max(MAX_BODY)).merge(git::routes()).with_state(api)
 }

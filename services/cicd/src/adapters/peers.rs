@@ -1,5 +1,5 @@
-//! The services a run calls, each only where an answer is needed right now: identity for short-lived credentials of the
-//! registry, the scheduler to put an application to work.
+//! The services we call, each only where an answer is needed right now: identity for short-lived credentials of the registry
+//! and for personal access tokens, the scheduler to put an application to work.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,6 +40,31 @@ pub struct Deployment {
 impl Peers {
     pub fn new(host: Host) -> Self {
         Self { host }
+    }
+
+    /// A short-lived access token for a personal access token (RFC 8693).
+    ///
+    /// # Errors
+    /// Unauthenticated when identity does not know it.
+    pub async fn exchange_personal(&self, token: &str) -> Result<String, Problem> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            access_token: String,
+        }
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "gantry-cli"),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        let away = |e: reqwest::Error| Problem::unavailable("the identity service").with_source(e);
+        let url = format!("{}/oauth2/token", self.host.url_of("identity")?);
+        let answer = self.host.http.post(url).form(&form).timeout(LIMIT).send().await.map_err(away)?;
+        if answer.status().is_client_error() {
+            return Err(Problem::unauthenticated("the personal access token is not known, expired or revoked"));
+        }
+        let answer: Answer = answer.error_for_status().map_err(away)?.json().await.map_err(away)?;
+        Ok(answer.access_token)
     }
 
     /// Good for all images of one project: `org/project/*`.

@@ -22,6 +22,8 @@ use crate::store::queries;
 
 const PULL: &str = "git-upload-pack";
 const PUSH: &str = "git-receive-pack";
+/// How personal access tokens begin.
+const PERSONAL: &str = "gpat_";
 
 pub fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -54,7 +56,7 @@ async fn receive_pack(State(api): State<Arc<Api>>, Path(place): Path<Place>, req
 
 async fn serve(api: &Arc<Api>, (org, project, repository): Place, service: &str, method: &'static str, action: &str, query: String, request: Request) -> Result<Response<Body>, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = caller(&mut parts).await?;
+    let caller = caller(api, &mut parts).await?;
     let host = &api.cicd.host;
     let missing = || Problem::not_found("repository", format_args!("{org}/{project}/{repository}"));
     let project = host.auth.project(&org, &project).map_err(|_| missing())?;
@@ -95,13 +97,14 @@ async fn serve(api: &Arc<Api>, (org, project, repository): Place, service: &str,
     git_backend::answer(stdout, done).await.map_err(error::git)
 }
 
-/// Git speaks Basic: any user name, and an access token as the password.
-async fn caller(parts: &mut Parts) -> Result<Caller, Problem> {
+/// Git speaks Basic: any user name, and an access token or a personal access token as the password.
+async fn caller(api: &Api, parts: &mut Parts) -> Result<Caller, Problem> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if let Some(encoded) = header.strip_prefix("Basic ").or_else(|| header.strip_prefix("basic ")) {
         let pair = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok().and_then(|b| String::from_utf8(b).ok());
         let password = pair.as_deref().and_then(|p| p.split_once(':')).map(|(_, password)| password).unwrap_or_default();
-        let bearer = HeaderValue::try_from(format!("Bearer {password}")).map_err(|_| Problem::unauthenticated("the password must be an access token"))?;
+        let token = if password.starts_with(PERSONAL) { api.peers.exchange_personal(password).await? } else { password.to_owned() };
+        let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Problem::unauthenticated("the password must be an access token"))?;
         parts.headers.insert(header::AUTHORIZATION, bearer);
     }
     Caller::from_parts(parts).await
