@@ -80,6 +80,10 @@ impl Rights {
         self.projects.get(&id)
     }
 
+    pub fn projects(&self) -> impl Iterator<Item = &ProjectRef> {
+        self.projects.values()
+    }
+
     pub fn space_ref(&self, id: SpaceId) -> Option<&SpaceRef> {
         self.spaces.get(&id)
     }

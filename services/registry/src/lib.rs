@@ -1,4 +1,62 @@
-//! The registry: images of every OCI client, kept by content, scanned, and traceable.
+//! The registry: images of every OCI client, kept by content, scanned, and traceable. This file is the only wiring.
 
 pub mod adapters;
+pub mod api;
+pub mod app;
+pub mod config;
 pub mod domain;
+pub mod error;
+pub mod flows;
+pub mod store;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use gantry_es_pg::Store;
+use gantry_host::{Host, Parts, Service};
+
+use crate::adapters::blob_fs::BlobFs;
+use crate::app::App;
+pub use crate::config::Config;
+
+pub struct Registry;
+
+#[async_trait]
+impl Service for Registry {
+    const NAME: &'static str = "registry";
+    type Config = Config;
+
+    fn migrations() -> &'static [(&'static str, &'static str)] {
+        store::migrations::MIGRATIONS
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        api::rest::router().into_openapi()
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        let app = wire(config, host).await?;
+        app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
+        app.host.tracker.spawn(flows::gc::run(app.clone()));
+        app.host.tracker.spawn(flows::advisories::run(app.clone()));
+        let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
+        Ok(Parts {
+            router: rest.merge(api::oci::router(app.clone())),
+            grpc: Some(api::grpc::routes(app)),
+            grpc_names: api::grpc::NAMES.to_vec(),
+            // Blobs are streams with their own bound; manifests have theirs, and REST takes no bodies.
+            max_body_bytes: Some(0),
+            ..Parts::default()
+        })
+    }
+}
+
+async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
+    let storage = config.storage(&host.platform.home);
+    let blobs = BlobFs::open(&storage).with_context(|| format!("cannot use the blob folder {}", storage.display()))?;
+    host.project(Arc::new(flows::projections::Images)).await?;
+    host.project(Arc::new(flows::projections::ScanQueue)).await?;
+    let repositories = Store::new(host.log().clone());
+    Ok(App { host, config: Arc::new(config), repositories, blobs })
+}

@@ -169,7 +169,7 @@ pub enum ReferenceError {
 ///
 /// # Errors
 /// When a part does not follow its grammar. A digest wins over a tag; none means `latest`.
-pub fn parse_image(text: &str) -> Result<(RepositoryName, Reference), NameError> {
+pub fn parse_image(text: &str) -> Result<Image<'_>, NameError> {
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(Digest::parse(digest).map_err(|_| NameError::Grammar)?)),
         None => (text, None),
@@ -180,9 +180,9 @@ pub fn parse_image(text: &str) -> Result<(RepositoryName, Reference), NameError>
         None => (rest, None),
     };
     // A first part with a dot, a port, or "localhost" is a host (the rule of the reference implementation).
-    let path = match path.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
-        _ => path,
+    let (host, path) = match path.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => (Some(host), rest),
+        _ => (None, path),
     };
     let name = RepositoryName::parse(path)?;
     let reference = match (digest, tag) {
@@ -190,7 +190,16 @@ pub fn parse_image(text: &str) -> Result<(RepositoryName, Reference), NameError>
         (None, Some(tag)) => Reference::Tag(tag),
         (None, None) => Reference::Tag(Tag("latest".to_owned())),
     };
-    Ok((name, reference))
+    Ok(Image { host, name, reference })
+}
+
+/// An image as written, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image<'a> {
+    /// The registry, if it was named.
+    pub host: Option<&'a str>,
+    pub name: RepositoryName,
+    pub reference: Reference,
 }
 
 #[cfg(test)]
@@ -238,9 +247,11 @@ mod tests {
             ("registry.example.org/acme/shop/web".to_owned(), "acme/shop/web", "latest"),
             (format!("localhost/acme/shop/web:v1@{digest}"), "acme/shop/web", digest.as_str()),
         ] {
-            let (n, r) = parse_image(&text).unwrap();
-            assert_eq!((n.as_str(), r.to_string().as_str()), (name, reference), "{text}");
+            let image = parse_image(&text).unwrap();
+            assert_eq!((image.name.as_str(), image.reference.to_string().as_str()), (name, reference), "{text}");
         }
+        assert_eq!(parse_image("localhost:7443/acme/shop/web").unwrap().host, Some("localhost:7443"));
+        assert_eq!(parse_image("acme/shop/web").unwrap().host, None);
         assert!(parse_image("web:v1").is_err());
         assert!(parse_image("acme/shop/web:").is_err());
     }

@@ -1,0 +1,129 @@
+//! Who is at the door and what their token allows. Registry tokens carry their rights; access tokens of the platform
+//! (scripts, the console) are judged by role. A right taken away counts at once, not only when the token ends.
+
+use gantry_auth::{AccessClaims, CallerSlot, Identity, RegistryClaims, TokenError};
+use gantry_es::Meta;
+use gantry_kernel::{Problem, Role, Scope};
+use http::{header, request::Parts};
+
+use super::failure::Failure;
+use crate::app::App;
+use crate::domain::access::{Access, Action, allows, challenge};
+use crate::domain::name::RepositoryName;
+
+/// Somebody with a valid token, perhaps anonymous.
+pub struct Who {
+    /// "user:<uuid>" and so on; empty for anonymous.
+    pub subject: String,
+    /// `None`: an access token, judged by role.
+    access: Option<Vec<Access>>,
+    from: Option<String>,
+    trace: Option<String>,
+}
+
+impl Who {
+    pub fn meta(&self) -> Meta {
+        let actor = if self.subject.is_empty() { "anonymous".to_owned() } else { self.subject.clone() };
+        Meta { actor, tenant: None, from: self.from.clone(), trace: self.trace.clone(), command_id: None }
+    }
+
+    /// Whether `_catalog` may be asked for; what it shows is limited by the subject's own rights.
+    pub fn may_list(&self) -> bool {
+        match &self.access {
+            None => true,
+            Some(access) => access.iter().any(|a| a.kind == "registry" && a.name == "catalog"),
+        }
+    }
+}
+
+fn ask(app: &App, wanted: Option<(&RepositoryName, Action)>, error: Option<&str>) -> String {
+    let platform = &app.host.platform;
+    challenge(&format!("{}/oauth2/registry-token", platform.public_url), platform.public_host(), wanted, error)
+}
+
+/// The challenge for the catalogue, which no repository's scope names.
+pub fn ask_for_catalog(app: &App) -> Failure {
+    let challenge = format!("{},scope=\"registry:catalog:*\"", ask(app, None, Some("insufficient_scope")));
+    Failure::unauthenticated(challenge, "listing repositories needs a token with scope `registry:catalog:*`")
+}
+
+/// Checks the token.
+pub async fn authenticate(app: &App, parts: &Parts, wanted: Option<(&RepositoryName, Action)>) -> Result<Who, Failure> {
+    let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let token = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|h| h.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let Some(token) = token else {
+        return Err(Failure::unauthenticated(ask(app, wanted, None), "a token of this registry is needed"));
+    };
+    let verifier = &app.host.auth.verifier;
+    let (subject, access) = match verifier.check::<RegistryClaims>(token, &app.config.audience).await {
+        Ok(claims) => {
+            let access = claims.access.into_iter().map(|a| Access { kind: a.kind, name: a.name, actions: a.actions });
+            (claims.sub, Some(access.collect()))
+        }
+        // Valid, but for another audience: perhaps the platform's API.
+        Err(TokenError::Invalid(_)) => {
+            let claims = verifier.access(token, app.host.env.now()).await.map_err(|e| invalid(app, wanted, &e))?;
+            let AccessClaims { sub, .. } = &*claims;
+            (sub.clone(), None)
+        }
+        Err(error) => return Err(invalid(app, wanted, &error)),
+    };
+    if !subject.is_empty()
+        && let Some(slot) = parts.extensions.get::<CallerSlot>()
+    {
+        let _ = slot.0.set(Identity { subject: subject.clone() });
+    }
+    let from = text("x-forwarded-for").and_then(|v| v.split(',').next().map(|a| a.trim().to_owned()));
+    Ok(Who { subject, access, from, trace: text("traceparent") })
+}
+
+fn invalid(app: &App, wanted: Option<(&RepositoryName, Action)>, error: &TokenError) -> Failure {
+    let detail = match error {
+        TokenError::Expired => "the token has expired",
+        TokenError::Foreign | TokenError::Invalid(_) => "the token is not valid here",
+    };
+    Failure::unauthenticated(ask(app, wanted, Some("invalid_token")), detail)
+}
+
+/// Checks the token and what it allows on `name`.
+pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: Action) -> Result<Who, Failure> {
+    let who = authenticate(app, parts, Some((name, action))).await?;
+    if may(app, &who, name, action).await {
+        return Ok(who);
+    }
+    // Anonymous, or a token for something else although the person has the right: another token would do.
+    let wrong_token = who.access.as_ref().is_some_and(|access| !allows(access, name, action)) && holds(app, &who.subject, name, action);
+    if who.subject.is_empty() || wrong_token {
+        let detail = "the token does not allow this on this repository";
+        return Err(Failure::unauthenticated(ask(app, Some((name, action)), Some("insufficient_scope")), detail));
+    }
+    // The same whether the repository exists or not.
+    Err(Problem::forbidden(format_args!("{} on repository {name}", action.as_str())).into())
+}
+
+/// Whether this caller may do `action` on `name`, by token and by present rights.
+pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) -> bool {
+    match &who.access {
+        Some(access) if !allows(access, name, action) => false,
+        // A service's or robot's credential: identity wrote its rights into the token, and it is short-lived.
+        Some(_) if !who.subject.is_empty() && !who.subject.starts_with("user:") => true,
+        // The rights may still be on their way from identity, which issued this token a moment ago.
+        Some(_) => app.caught_up(|| holds(app, &who.subject, name, action).then_some(())).await.is_some(),
+        None => holds(app, &who.subject, name, action),
+    }
+}
+
+/// What the rights say at this moment.
+fn holds(app: &App, subject: &str, name: &RepositoryName, action: Action) -> bool {
+    let Ok(project) = app.host.auth.project(name.org().as_str(), name.project().as_str()) else { return false };
+    if action == Action::Pull && project.public {
+        return true;
+    }
+    let needed = match action {
+        Action::Pull => Role::Viewer,
+        Action::Push => Role::Editor,
+        Action::Delete => Role::Admin,
+    };
+    !subject.is_empty() && app.host.auth.read(|r| r.role(subject, Scope::Project(project.id))).is_some_and(|role| role >= needed)
+}

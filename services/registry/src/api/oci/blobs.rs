@@ -1,0 +1,61 @@
+//! `GET|HEAD|DELETE /v2/<name>/blobs/<digest>`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, Method, StatusCode, header};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::{Answer, Call, empty};
+use crate::domain::digest::Digest;
+use crate::domain::range::{ReadRange, read_range};
+use crate::error::Error;
+
+/// Large enough that reading costs few wake-ups, small enough for many readers.
+const PIECE: usize = 256 * 1024;
+
+pub async fn read(call: Call<'_>, digest: &str) -> Answer {
+    let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
+    let blob = call.app.blob(&call.name, &digest).await?;
+    let range = match read_range(call.header(header::RANGE), blob.size) {
+        ReadRange::Unsatisfiable => {
+            let all = format!("bytes */{}", blob.size);
+            return Ok(empty(StatusCode::RANGE_NOT_SATISFIABLE, &[("content-range", all)]));
+        }
+        // `Range` is defined for GET only (RFC 9110 section 14.2).
+        ReadRange::Part { first, len } if call.parts.method == Method::GET => Some((first, len)),
+        ReadRange::Part { .. } | ReadRange::Whole => None,
+    };
+    let (first, len) = range.unwrap_or((0, blob.size));
+    let body = if call.parts.method == Method::HEAD {
+        Body::empty()
+    } else {
+        let mut file = tokio::fs::File::from_std(blob.file);
+        if first > 0 {
+            file.seek(std::io::SeekFrom::Start(first)).await?;
+        }
+        Body::from_stream(ReaderStream::with_capacity(file.take(len), PIECE))
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert("docker-content-digest", text(digest.as_str()));
+    headers.insert(header::ETAG, text(&format!("\"{digest}\"")));
+    if range.is_some() {
+        headers.insert(header::CONTENT_RANGE, text(&format!("bytes {first}-{}/{}", first + len - 1, blob.size)));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+pub async fn delete(call: Call<'_>, digest: &str) -> Answer {
+    let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
+    call.app.delete_blob(&call.name, &digest).await?;
+    Ok(empty(StatusCode::ACCEPTED, &[]))
+}
+
+fn text(value: &str) -> HeaderValue {
+    HeaderValue::try_from(value).expect("digests and numbers are header values")
+}

@@ -1,0 +1,51 @@
+//! An error as OCI clients want it: `{"errors":[{"code":..,"message":..,"detail":..}]}` (distribution-spec, "Error Codes").
+
+use axum::response::{IntoResponse, Response};
+use gantry_kernel::Problem;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::error::Error;
+
+pub struct Failure {
+    error: Error,
+    /// `WWW-Authenticate` of a 401.
+    challenge: Option<String>,
+}
+
+impl Failure {
+    pub fn unauthenticated(challenge: String, detail: &str) -> Self {
+        Self { error: Error::Denied(Problem::unauthenticated(detail)), challenge: Some(challenge) }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), challenge: None }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = self.error.oci();
+        let mut body = json!({ "code": code, "message": self.error.to_string() });
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            body["message"] = "internal error; the operator's log has the cause".into();
+        }
+        if !detail.is_null() {
+            body["detail"] = detail;
+        }
+        let mut response = (status, json!({ "errors": [body] }).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(challenge) = self.challenge.and_then(|c| HeaderValue::try_from(c).ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        // For the host's log line, and for audit.
+        response.extensions_mut().insert(Problem::from(self.error));
+        response
+    }
+}

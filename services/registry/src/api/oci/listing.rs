@@ -1,0 +1,95 @@
+//! Tags, referrers, and the catalogue of repositories the caller may see.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header, request::Parts};
+use serde_json::{Map, Value, json};
+
+use super::access;
+use super::query::Params;
+use super::{Answer, Call};
+use crate::app::App;
+use crate::domain::digest::Digest;
+use crate::domain::manifest::OCI_INDEX;
+use crate::error::{Error, Result};
+use crate::store::images;
+
+/// Most entries in one answer; more are on the next page.
+const MOST: u64 = 10_000;
+
+struct Page {
+    n: u64,
+    last: Option<String>,
+}
+
+fn page(params: &Params) -> Result<Page> {
+    let n = match params.get("n") {
+        None => MOST,
+        Some(text) => text.parse::<u64>().map_err(|_| Error::BadRequest(format!("n = {text}: must be a number")))?.min(MOST),
+    };
+    Ok(Page { n, last: params.get("last").filter(|l| !l.is_empty()).map(str::to_owned) })
+}
+
+/// Cuts the surplus entry off and links to the next page if there was one.
+fn paged(mut items: Vec<String>, n: u64, path: &str, body: impl FnOnce(&[String]) -> Value) -> Response {
+    let more = items.len() as u64 > n;
+    items.truncate(usize::try_from(n).unwrap_or(usize::MAX));
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body(&items).to_string()).into_response();
+    if let (true, Some(last)) = (more, items.last())
+        && let Ok(link) = HeaderValue::try_from(format!("<{path}?n={n}&last={last}>; rel=\"next\""))
+    {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+pub async fn tags(call: Call<'_>) -> Answer {
+    let page = page(&Params::of(&call.parts.uri))?;
+    let db = &call.app.host.db().orm;
+    if images::repository(db, &call.name).await?.is_none() {
+        return Err(Error::UnknownRepository(call.name.to_string()).into());
+    }
+    let rows = images::tags(db, &call.name, page.last.as_deref(), page.n + 1).await?;
+    let tags = rows.into_iter().map(|r| r.tag).collect();
+    let path = format!("/v2/{}/tags/list", call.name);
+    Ok(paged(tags, page.n, &path, |tags| json!({ "name": call.name.as_str(), "tags": tags })))
+}
+
+pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
+    let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
+    let params = Params::of(&call.parts.uri);
+    let wanted = params.get("artifactType").filter(|t| !t.is_empty());
+    let rows = images::referrers(&call.app.host.db().orm, &call.name, &digest, wanted).await?;
+    let manifests: Vec<Value> = rows
+        .into_iter()
+        .map(|row| {
+            let mut descriptor = Map::new();
+            descriptor.insert("mediaType".into(), row.media_type.into());
+            descriptor.insert("digest".into(), row.digest.into());
+            descriptor.insert("size".into(), row.size_bytes.into());
+            if let Some(artifact_type) = row.artifact_type {
+                descriptor.insert("artifactType".into(), artifact_type.into());
+            }
+            if row.annotations.as_object().is_some_and(|a| !a.is_empty()) {
+                descriptor.insert("annotations".into(), row.annotations);
+            }
+            Value::Object(descriptor)
+        })
+        .collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+    let mut response = ([(header::CONTENT_TYPE, OCI_INDEX)], index.to_string()).into_response();
+    if wanted.is_some() {
+        response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
+    }
+    Ok(response)
+}
+
+pub async fn catalog(app: &App, parts: &Parts) -> Answer {
+    let who = access::authenticate(app, parts, None).await?;
+    if !who.may_list() {
+        return Err(access::ask_for_catalog(app));
+    }
+    let page = page(&Params::of(&parts.uri))?;
+    let projects = app.visible_projects(&who.subject);
+    let names = images::catalog(&app.host.db().orm, &projects, page.last.as_deref(), page.n + 1).await?;
+    Ok(paged(names, page.n, "/v2/_catalog", |names| json!({ "repositories": names })))
+}

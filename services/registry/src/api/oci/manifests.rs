@@ -1,0 +1,73 @@
+//! `GET|HEAD|PUT|DELETE /v2/<name>/manifests/<tag or digest>`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::query::Params;
+use super::{Answer, Call, empty};
+use crate::domain::manifest::{MAX_BYTES, ManifestError};
+use crate::domain::name::{Reference, ReferenceError, Tag};
+use crate::error::{Error, Result};
+
+pub async fn read(call: Call<'_>, reference: &str) -> Answer {
+    let reference = parse(reference)?;
+    let (row, body) = if call.parts.method == Method::HEAD {
+        (call.app.manifest_row(&call.name, &reference).await?, Body::empty())
+    } else {
+        let found = call.app.manifest(&call.name, &reference).await?;
+        (found.row, Body::from(found.bytes))
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    for (name, value) in [("content-type", row.media_type.clone()), ("docker-content-digest", row.digest.clone()), ("etag", format!("\"{}\"", row.digest))] {
+        headers.insert(name, HeaderValue::try_from(value).map_err(|e| Error::Internal(e.into()))?);
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(row.size_bytes));
+    Ok(response)
+}
+
+pub async fn push(call: Call<'_>, reference: &str, body: Body) -> Answer {
+    let reference = parse(reference)?;
+    let params = Params::of(&call.parts.uri);
+    let more: Vec<Tag> = params.all("tag").map(Tag::parse).collect::<Result<_, _>>().map_err(Error::from)?;
+    if !more.is_empty() && matches!(reference, Reference::Tag(_)) {
+        return Err(Error::BadRequest("`tag` parameters are for pushes by digest".to_owned()).into());
+    }
+    let bytes = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|error| refuse_body(&error))?;
+    let media_type = call.header(header::CONTENT_TYPE);
+    let tagged = !more.is_empty();
+    let done = call.app.push_manifest(&call.name, &reference, more, media_type, bytes, call.who.meta()).await?;
+    let location = format!("/v2/{}/manifests/{}", call.name, done.digest);
+    let mut headers = vec![("location", location), ("docker-content-digest", done.digest.to_string())];
+    headers.extend(done.subject.map(|s| ("oci-subject", s.to_string())));
+    if tagged {
+        headers.extend(done.tags.iter().map(|t| ("oci-tag", t.to_string())));
+    }
+    Ok(empty(StatusCode::CREATED, &headers))
+}
+
+pub async fn delete(call: Call<'_>, reference: &str) -> Answer {
+    let reference = parse(reference)?;
+    call.app.delete_manifest(&call.name, &reference, call.who.meta()).await?;
+    Ok(empty(StatusCode::ACCEPTED, &[]))
+}
+
+fn parse(reference: &str) -> Result<Reference> {
+    Reference::parse(reference).map_err(|error| match error {
+        ReferenceError::Digest => Error::BadDigest(reference.to_owned()),
+        ReferenceError::Tag => Error::BadReference(reference.to_owned()),
+    })
+}
+
+/// Too long, or broken off.
+fn refuse_body(error: &axum::Error) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return Error::Manifest(ManifestError::TooLarge);
+        }
+        source = error.source();
+    }
+    Error::BadRequest("the body broke off".to_owned())
+}

@@ -1,0 +1,110 @@
+//! `/v2/<name>/blobs/uploads/`: in one piece, in many, or by mounting what is there already.
+
+use axum::body::Body;
+use http::{StatusCode, header};
+use uuid::Uuid;
+
+use super::access;
+use super::query::Params;
+use super::{Answer, Call, empty};
+use crate::app::App;
+use crate::domain::access::Action;
+use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::name::RepositoryName;
+use crate::domain::range::ChunkRange;
+use crate::error::{Error, Result};
+
+pub async fn start(call: Call<'_>, body: Body) -> Answer {
+    let params = Params::of(&call.parts.uri);
+    if let Some(mount) = params.get("mount") {
+        let digest = parse(mount)?;
+        if mounted(&call, &digest, params.get("from")).await? {
+            return Ok(created(&call.name, &digest));
+        }
+        // As the specification wants: an ordinary upload begins instead.
+    }
+    let digest = params.get("digest").map(parse).transpose()?;
+    let algorithm = match (&digest, params.get("digest-algorithm")) {
+        (Some(digest), _) => digest.algorithm(),
+        (None, Some(text)) => Algorithm::parse(text).ok_or_else(|| Error::BadDigest(text.to_owned()))?,
+        (None, None) => Algorithm::Sha256,
+    };
+    let id = call.app.start_upload(&call.name, algorithm).await?;
+    let Some(digest) = digest else { return Ok(under_way(StatusCode::ACCEPTED, &call.name, id, 0)) };
+    let taken = take(&call, id, body).await;
+    let done = match taken {
+        Ok(_) => call.app.finish_upload(&call.name, id, &digest).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        // Nobody was told of this upload, so nobody can go on with it.
+        let _ = call.app.cancel_upload(&call.name, id).await;
+        return Err(error.into());
+    }
+    Ok(created(&call.name, &digest))
+}
+
+/// Whether the blob is in the repository now, or was made so from one that the caller may read.
+async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<&str>) -> Result<bool> {
+    if call.app.mount(&call.name, digest, &call.name).await? {
+        return Ok(true);
+    }
+    let Some(from) = from.and_then(|f| RepositoryName::parse(f).ok()) else { return Ok(false) };
+    Ok(access::may(call.app, call.who, &from, Action::Pull).await && call.app.mount(&call.name, digest, &from).await?)
+}
+
+pub async fn append(call: Call<'_>, id: &str, body: Body) -> Answer {
+    let id = App::upload_id(id)?;
+    let offset = take(&call, id, body).await?;
+    Ok(under_way(StatusCode::ACCEPTED, &call.name, id, offset))
+}
+
+pub async fn finish(call: Call<'_>, id: &str, body: Body) -> Answer {
+    let id = App::upload_id(id)?;
+    let params = Params::of(&call.parts.uri);
+    let digest = parse(params.get("digest").unwrap_or_default())?;
+    if call.header(header::CONTENT_LENGTH) != Some("0") {
+        take(&call, id, body).await?;
+    }
+    call.app.finish_upload(&call.name, id, &digest).await?;
+    Ok(created(&call.name, &digest))
+}
+
+pub async fn status(call: Call<'_>, id: &str) -> Answer {
+    let id = App::upload_id(id)?;
+    let offset = call.app.upload_offset(&call.name, id).await?;
+    Ok(under_way(StatusCode::NO_CONTENT, &call.name, id, offset))
+}
+
+pub async fn cancel(call: Call<'_>, id: &str) -> Answer {
+    let id = App::upload_id(id)?;
+    call.app.cancel_upload(&call.name, id).await?;
+    Ok(empty(StatusCode::NO_CONTENT, &[]))
+}
+
+/// Appends the body; both ways of saying where it belongs and how long it is must agree.
+async fn take(call: &Call<'_>, id: Uuid, body: Body) -> Result<u64> {
+    let range = call.header(header::CONTENT_RANGE).map(ChunkRange::parse).transpose().map_err(|e| Error::BadRequest(format!("Content-Range: {e}")))?;
+    let length: Option<u64> = call.header(header::CONTENT_LENGTH).and_then(|l| l.parse().ok());
+    if let (Some(range), Some(length)) = (range, length)
+        && range.bytes() != length
+    {
+        return Err(Error::BadRequest(format!("Content-Range names {} bytes, Content-Length {length}", range.bytes())));
+    }
+    let length = range.map(ChunkRange::bytes).or(length);
+    call.app.append(&call.name, id, range.map(|r| r.first), length, body.into_data_stream()).await
+}
+
+fn parse(digest: &str) -> Result<Digest> {
+    Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))
+}
+
+fn created(name: &RepositoryName, digest: &Digest) -> axum::response::Response {
+    let location = format!("/v2/{name}/blobs/{digest}");
+    empty(StatusCode::CREATED, &[("location", location), ("docker-content-digest", digest.to_string())])
+}
+
+fn under_way(status: StatusCode, name: &RepositoryName, id: Uuid, offset: u64) -> axum::response::Response {
+    let range = format!("0-{}", offset.saturating_sub(1));
+    empty(status, &[("location", format!("/v2/{name}/blobs/uploads/{id}")), ("range", range), ("docker-upload-uuid", id.to_string())])
+}

@@ -1,0 +1,46 @@
+//! `/api/v1/orgs/{org}/projects/{project}/images`: what people and programs see of a project's images.
+//! `{repo}` is the part after the project, with `/` written as `%2F`.
+
+mod bodies;
+mod images;
+mod scans;
+
+use gantry_auth::{Caller, ProjectRef};
+use gantry_kernel::{Problem, Role};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::domain::digest::Digest;
+use crate::domain::name::RepositoryName;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(images::list))
+        .routes(routes!(images::tags))
+        .routes(routes!(images::delete_tag))
+        .routes(routes!(scans::report))
+        .routes(routes!(scans::sbom))
+}
+
+/// The project, if the caller has `role` there. Anybody may read a public one.
+fn project(app: &App, caller: &Caller, org: &str, project: &str, role: Role) -> Result<ProjectRef, Problem> {
+    let found = app.host.auth.project(org, project)?;
+    if found.public && role == Role::Viewer {
+        return Ok(found);
+    }
+    // Who may not know the project is answered as if there were none.
+    app.host.auth.require(caller, role, found.scope()).map_err(|problem| match problem.kind {
+        gantry_kernel::Kind::NotFound => Problem::not_found("project", format_args!("{org}/{project}")),
+        _ => problem,
+    })?;
+    Ok(found)
+}
+
+fn repository(org: &str, project: &str, repo: &str) -> Result<RepositoryName, Problem> {
+    RepositoryName::of(org, project, repo).map_err(|e| Problem::invalid("repo", e.to_string()))
+}
+
+fn digest(text: &str) -> Result<Digest, Problem> {
+    Digest::parse(text).map_err(|e| Problem::invalid("digest", e.to_string()))
+}

@@ -1,0 +1,60 @@
+//! What the registry can do, one file per family of verbs. Doors parse and render; everything between is here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_es_pg::Store;
+use gantry_host::Host;
+
+use crate::adapters::blob_fs::BlobFs;
+use crate::config::Config;
+use crate::domain::name::RepositoryName;
+use crate::domain::repository::{Place, Repository};
+use crate::error::{Error, Result};
+
+pub mod blobs;
+pub mod listing;
+pub mod manifests;
+pub mod remove;
+pub mod scan;
+pub mod uploads;
+
+/// What every verb needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub host: Host,
+    pub config: Arc<Config>,
+    pub repositories: Store<Repository>,
+    pub blobs: BlobFs,
+}
+
+/// Identity's events arrive in milliseconds, but a client may use a project right after it was made.
+const CATCH_UP: Duration = Duration::from_secs(2);
+const CATCH_UP_STEP: Duration = Duration::from_millis(40);
+
+impl App {
+    /// Organisation and project of a repository.
+    ///
+    /// # Errors
+    /// When there is no such project.
+    pub async fn place(&self, name: &RepositoryName) -> Result<Place> {
+        let found = self.caught_up(|| self.host.auth.project(name.org().as_str(), name.project().as_str()).ok()).await;
+        let project = found.ok_or_else(|| Error::UnknownRepository(name.to_string()))?;
+        Ok(Place { org: project.org.id, project: project.id, name: name.clone() })
+    }
+
+    /// Looks, and looks again for a moment if there is nothing yet: what is asked for may be on its way from identity.
+    pub async fn caught_up<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            if waited >= CATCH_UP {
+                return None;
+            }
+            tokio::time::sleep(CATCH_UP_STEP).await;
+            waited += CATCH_UP_STEP;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Pushing and reading manifests.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use gantry_contract::registry::BlobRef;
+use gantry_es::Meta;
+
+use super::App;
+use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::manifest::{MAX_BYTES, Manifest, config_platform};
+use crate::domain::name::{Reference, RepositoryName, Tag};
+use crate::domain::repository::{Command, Pushed};
+use crate::error::{Error, Result};
+use crate::store::entities::manifests;
+use crate::store::{blobs, images};
+
+/// What a push made.
+pub struct PushDone {
+    pub digest: Digest,
+    pub subject: Option<Digest>,
+    /// Tags that point at it now because of this push.
+    pub tags: Vec<Tag>,
+}
+
+/// A manifest with its bytes.
+pub struct Found {
+    pub row: manifests::Model,
+    pub bytes: Bytes,
+}
+
+impl App {
+    /// Keeps a manifest under its digest and points tags at it. On return it is durable and every later read sees it.
+    ///
+    /// # Errors
+    /// A document that is not a manifest, content that is not here, another digest than asked for.
+    pub async fn push_manifest(&self, name: &RepositoryName, reference: &Reference, more_tags: Vec<Tag>, media_type: Option<&str>, bytes: Bytes, meta: Meta) -> Result<PushDone> {
+        let at = self.place(name).await?;
+        let manifest = Manifest::parse(media_type, &bytes)?;
+        let (digest, mut tags) = match reference {
+            Reference::Tag(tag) => (Digest::of(Algorithm::Sha256, &bytes), vec![tag.clone()]),
+            Reference::Digest(said) => {
+                let found = Digest::of(said.algorithm(), &bytes);
+                if found != *said {
+                    return Err(Error::WrongDigest { said: said.to_string(), found: found.to_string() });
+                }
+                (found, vec![])
+            }
+        };
+        tags.extend(more_tags);
+        self.check_content(name, &manifest).await?;
+        let platforms = self.platforms(name, &manifest).await?;
+        self.keep_bytes(&digest, bytes.clone()).await?;
+
+        let subject = manifest.subject.as_ref().map(|s| s.digest.clone());
+        let pushed = Pushed {
+            digest: digest.clone(),
+            media_type: manifest.media_type.clone(),
+            artifact_type: manifest.artifact_type.clone(),
+            subject: subject.clone(),
+            size_bytes: bytes.len() as u64,
+            blobs: manifest.blobs().into_iter().map(|d| BlobRef { digest: d.digest.to_string(), size_bytes: d.size }).collect(),
+            manifests: manifest.children().iter().map(|d| d.digest.to_string()).collect(),
+            platforms,
+            annotations: manifest.annotations,
+        };
+        let meta = meta.tenant(at.org);
+        let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone() };
+        let done = self.repositories.execute(name, command, meta).await?;
+        self.host.settled(done.position).await;
+        Ok(PushDone { digest, subject, tags })
+    }
+
+    /// Config and layers must be readable in this repository and as large as the manifest says. Children of an index may be
+    /// missing (a sparse index), but what is here must be a manifest of this repository.
+    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest) -> Result<()> {
+        let needed = manifest.blobs();
+        let digests: Vec<String> = needed.iter().map(|d| d.digest.to_string()).collect();
+        let visible = blobs::visible(&self.host.db().orm, name, &digests).await?;
+        // From here on they are safe from garbage collection for a grace period.
+        let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now()).await?.into_iter().collect();
+        let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d) || !sizes.contains_key(*d)).cloned().collect();
+        if !missing.is_empty() {
+            return Err(Error::MissingContent(missing));
+        }
+        for descriptor in needed {
+            let has = sizes.get(descriptor.digest.as_str()).copied().unwrap_or_default();
+            if has != descriptor.size {
+                return Err(Error::WrongSize { digest: descriptor.digest.to_string(), said: descriptor.size, has });
+            }
+        }
+        Ok(())
+    }
+
+    async fn platforms(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Vec<String>> {
+        if let Some(config) = manifest.image_config() {
+            // A config larger than any real one says nothing about its platform; it is kept all the same.
+            let bytes = if config.size <= MAX_BYTES as u64 { self.blobs.read_small(&config.digest, MAX_BYTES as u64).await? } else { None };
+            return Ok(bytes.and_then(|b| config_platform(&b)).into_iter().collect());
+        }
+        let mut platforms = manifest.index_platforms();
+        if platforms.is_empty() {
+            let digests: Vec<_> = manifest.children().iter().map(|d| d.digest.to_string()).collect();
+            for child in images::known_manifests(&self.host.db().orm, name, &digests).await? {
+                platforms.extend(strings(&child.platforms));
+            }
+            platforms.sort();
+            platforms.dedup();
+        }
+        Ok(platforms)
+    }
+
+    async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
+        use sea_orm::TransactionTrait;
+        let tx = self.host.db().orm.begin().await?;
+        blobs::touch_new(&tx, digest, bytes.len() as u64, self.host.env.now()).await?;
+        self.blobs.put(self.host.env.uuid(), digest, bytes).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// Not in this repository, or the store.
+    pub async fn manifest_row(&self, name: &RepositoryName, reference: &Reference) -> Result<manifests::Model> {
+        match images::manifest(&self.host.db().orm, name, reference).await? {
+            Some(row) => Ok(row),
+            None if images::repository(&self.host.db().orm, name).await?.is_none() => Err(Error::UnknownRepository(name.to_string())),
+            None => Err(Error::UnknownManifest(reference.to_string())),
+        }
+    }
+
+    /// # Errors
+    /// Not in this repository, or the store.
+    pub async fn manifest(&self, name: &RepositoryName, reference: &Reference) -> Result<Found> {
+        let row = self.manifest_row(name, reference).await?;
+        let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
+        let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?;
+        let bytes = bytes.ok_or_else(|| Error::Internal(anyhow::anyhow!("the bytes of manifest {digest} of {name} are not on the disk")))?;
+        Ok(Found { row, bytes: bytes.into() })
+    }
+}
+
+/// A JSON list of texts, as the read models keep it.
+pub fn strings(json: &serde_json::Value) -> Vec<String> {
+    json.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}

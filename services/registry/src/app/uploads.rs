@@ -1,0 +1,95 @@
+//! Taking in blobs: uploads in one piece or many, and mounts from other repositories.
+
+use bytes::Bytes;
+use futures::Stream;
+use sea_orm::TransactionTrait;
+use uuid::Uuid;
+
+use super::App;
+use crate::adapters::blob_fs::Chunk;
+use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::name::RepositoryName;
+use crate::error::{Error, Result};
+use crate::store::blobs;
+
+impl App {
+    /// # Errors
+    /// No such project, or the store.
+    pub async fn start_upload(&self, name: &RepositoryName, algorithm: Algorithm) -> Result<Uuid> {
+        self.place(name).await?;
+        let id = self.host.env.uuid();
+        self.blobs.start_upload(id, name, algorithm).await?;
+        Ok(id)
+    }
+
+    /// Appends to an upload; the new offset.
+    ///
+    /// # Errors
+    /// See `UploadError`.
+    pub async fn append<E>(&self, name: &RepositoryName, id: Uuid, start: Option<u64>, length: Option<u64>, body: impl Stream<Item = Result<Bytes, E>>) -> Result<u64>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let chunk = Chunk { start, length, max: self.config.max_blob_bytes, patience: self.config.patience() };
+        Ok(self.blobs.append(id, name, chunk, body).await?)
+    }
+
+    /// Checks the digest and makes the blob readable in the repository. On return it is durable.
+    ///
+    /// # Errors
+    /// Another digest, or the store.
+    pub async fn finish_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest) -> Result<()> {
+        self.place(name).await?;
+        let staged = self.blobs.finish(id, name, digest).await?;
+        let now = self.host.env.now();
+        // The row's lock orders this with garbage collection: the blob is published while nobody can be removing it.
+        let tx = self.host.db().orm.begin().await?;
+        blobs::touch_new(&tx, digest, staged.size, now).await?;
+        blobs::link(&tx, name, digest, now).await?;
+        self.blobs.publish(&staged).await?;
+        tx.commit().await?;
+        // The blob is there; what is left of the upload is only a folder, and stale ones are removed later anyway.
+        if let Err(error) = self.blobs.end_upload(id).await {
+            tracing::warn!(upload.id = %id, error = %error, "the rest of a finished upload could not be removed");
+        }
+        Ok(())
+    }
+
+    /// Makes a blob of another repository readable in this one. The caller may read `from`.
+    /// `false`: there is none; the client uploads it then.
+    ///
+    /// # Errors
+    /// No such project, or the store.
+    pub async fn mount(&self, name: &RepositoryName, digest: &Digest, from: &RepositoryName) -> Result<bool> {
+        self.place(name).await?;
+        let now = self.host.env.now();
+        if blobs::visible(&self.host.db().orm, from, &[digest.to_string()]).await?.is_empty() {
+            return Ok(false);
+        }
+        let tx = self.host.db().orm.begin().await?;
+        let there = !blobs::touch(&tx, &[digest.to_string()], now).await?.is_empty() && self.blobs.size(digest).await?.is_some();
+        if there {
+            blobs::link(&tx, name, digest, now).await?;
+        }
+        tx.commit().await?;
+        Ok(there)
+    }
+
+    /// # Errors
+    /// Unknown, or of another repository.
+    pub async fn upload_offset(&self, name: &RepositoryName, id: Uuid) -> Result<u64> {
+        Ok(self.blobs.upload_offset(id, name).await?)
+    }
+
+    /// # Errors
+    /// Unknown, or of another repository.
+    pub async fn cancel_upload(&self, name: &RepositoryName, id: Uuid) -> Result<()> {
+        Ok(self.blobs.cancel_upload(id, name).await?)
+    }
+
+    /// # Errors
+    /// When `text` is not an upload's id.
+    pub fn upload_id(text: &str) -> Result<Uuid> {
+        Uuid::parse_str(text).map_err(|_| Error::Upload(crate::adapters::blob_fs::UploadError::Unknown))
+    }
+}

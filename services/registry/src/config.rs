@@ -1,0 +1,88 @@
+//! `[registry]`: where content is kept, and bounds.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gantry_host::Section;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of blobs and uploads; empty: `registry` in the platform's home.
+    pub storage: PathBuf,
+    /// Audience of registry tokens.
+    pub audience: String,
+    pub max_blob_bytes: u64,
+    /// Longest pause between two pieces of an upload.
+    pub patience_seconds: u64,
+    /// How long content that nothing refers to stays. Longer than any push may take.
+    pub gc_grace_seconds: u64,
+    pub gc_interval_seconds: u64,
+    /// Uploads that nobody touched for this long are removed.
+    pub upload_ttl_seconds: u64,
+    /// Folder of vulnerability records in OSV format (`*.json`, one record each); empty: images are inventoried, not matched.
+    pub advisories: PathBuf,
+    /// How often the folder is looked at.
+    pub advisories_interval_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            storage: PathBuf::new(),
+            audience: "gantry-registry".into(),
+            max_blob_bytes: 50 << 30,
+            patience_seconds: 60,
+            gc_grace_seconds: 6 * 3600,
+            gc_interval_seconds: 600,
+            upload_ttl_seconds: 7 * 24 * 3600,
+            advisories: PathBuf::new(),
+            advisories_interval_seconds: 60,
+        }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        let mut within = |name: &str, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                faults.push(format!("{name} = {value}: must be {least} to {most}"));
+            }
+        };
+        within("max_blob_bytes", self.max_blob_bytes, 1 << 20, 1 << 44);
+        within("patience_seconds", self.patience_seconds, 1, 3600);
+        within("gc_grace_seconds", self.gc_grace_seconds, 60, 30 * 24 * 3600);
+        within("gc_interval_seconds", self.gc_interval_seconds, 1, 24 * 3600);
+        within("upload_ttl_seconds", self.upload_ttl_seconds, 60, 90 * 24 * 3600);
+        within("advisories_interval_seconds", self.advisories_interval_seconds, 1, 24 * 3600);
+        if self.audience.is_empty() {
+            faults.push("audience: must be set".into());
+        }
+    }
+}
+
+impl Config {
+    pub fn storage(&self, home: &Path) -> PathBuf {
+        if self.storage.as_os_str().is_empty() { home.join("registry") } else { self.storage.clone() }
+    }
+
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_listed() {
+        let mut faults = Vec::new();
+        Config { gc_grace_seconds: 0, audience: String::new(), ..Config::default() }.validate(&mut faults);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        let mut none = Vec::new();
+        Config::default().validate(&mut none);
+        assert!(none.is_empty());
+    }
+}

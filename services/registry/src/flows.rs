@@ -1,0 +1,6 @@
+//! Everything started by an event or a timer.
+
+pub mod advisories;
+pub mod gc;
+pub mod projections;
+pub mod scan;

@@ -1,0 +1,8 @@
+//! All SQL of the registry: its own tables (what is on the disk, what scans found) and the read models of its events.
+
+pub mod advisories;
+pub mod blobs;
+pub mod entities;
+pub mod images;
+pub mod migrations;
+pub mod scans;

@@ -1,0 +1,127 @@
+//! Rows, as sea-orm sees them. One module per table.
+
+macro_rules! entity {
+    ($(#[$doc:meta])* $module:ident, $table:literal, { $($(#[$attr:meta])* $field:ident: $type:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        pub mod $module {
+            use sea_orm::entity::prelude::*;
+            #[allow(unused_imports)]
+            use time::OffsetDateTime;
+
+            #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+            #[sea_orm(table_name = $table)]
+            pub struct Model {
+                $($(#[$attr])* pub $field: $type,)+
+            }
+
+            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+            pub enum Relation {}
+
+            impl ActiveModelBehavior for ActiveModel {}
+        }
+    };
+}
+
+entity!(
+    /// What is on the disk.
+    blobs, "blobs", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    digest: String,
+    size_bytes: i64,
+    touched_at: OffsetDateTime,
+});
+
+entity!(
+    /// Uploaded or mounted there, and perhaps not yet referred to by a manifest.
+    blob_links, "blob_links", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    repository: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    digest: String,
+    at: OffsetDateTime,
+});
+
+entity!(repositories, "repositories", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    name: String,
+    org: Uuid,
+    project: Uuid,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+});
+
+entity!(manifests, "manifests", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    repository: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    digest: String,
+    media_type: String,
+    artifact_type: Option<String>,
+    subject: Option<String>,
+    size_bytes: i64,
+    total_bytes: i64,
+    platforms: Json,
+    annotations: Json,
+    pushed_by: String,
+    pushed_at: OffsetDateTime,
+    scan: Option<Json>,
+});
+
+entity!(
+    /// Which blobs a manifest needs: what keeps them, and what makes them readable in its repository.
+    manifest_blobs, "manifest_blobs", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    repository: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    manifest: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    blob: String,
+    size_bytes: i64,
+});
+
+entity!(tags, "tags", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    repository: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    tag: String,
+    digest: String,
+    moved_by: String,
+    moved_at: OffsetDateTime,
+});
+
+entity!(
+    /// What one layer's bytes hold, for every image with that layer.
+    layer_inventories, "layer_inventories", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    digest: String,
+    version: i32,
+    inventory: Json,
+    at: OffsetDateTime,
+});
+
+entity!(scan_reports, "scan_reports", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    repository: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    digest: String,
+    database: String,
+    at: OffsetDateTime,
+    report: Json,
+    inventory: Json,
+});
+
+entity!(advisories, "advisories", {
+    #[sea_orm(primary_key)]
+    id: i64,
+    ecosystem: String,
+    package: String,
+    advisory: Json,
+});
+
+entity!(advisory_sources, "advisory_sources", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    name: String,
+    fingerprint: String,
+    records: i64,
+    at: OffsetDateTime,
+});

@@ -1,0 +1,164 @@
+//! Questions to the read models of repositories, manifests and tags.
+
+use gantry_kernel::{ProjectId, Uuid};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+
+use super::entities::{manifests, repositories, tags};
+use crate::domain::digest::Digest;
+use crate::domain::name::{Reference, RepositoryName};
+
+/// # Errors
+/// Database.
+pub async fn repository(db: &impl ConnectionTrait, name: &RepositoryName) -> Result<Option<repositories::Model>, DbErr> {
+    repositories::Entity::find_by_id(name.to_string()).one(db).await
+}
+
+/// What a reference names now.
+///
+/// # Errors
+/// Database.
+pub async fn manifest(db: &impl ConnectionTrait, name: &RepositoryName, reference: &Reference) -> Result<Option<manifests::Model>, DbErr> {
+    let digest = match reference {
+        Reference::Digest(digest) => digest.to_string(),
+        Reference::Tag(tag) => match tags::Entity::find_by_id((name.to_string(), tag.to_string())).one(db).await? {
+            Some(row) => row.digest,
+            None => return Ok(None),
+        },
+    };
+    manifests::Entity::find_by_id((name.to_string(), digest)).one(db).await
+}
+
+/// Manifests of a repository by digest.
+///
+/// # Errors
+/// Database.
+pub async fn known_manifests(db: &impl ConnectionTrait, name: &RepositoryName, digests: &[String]) -> Result<Vec<manifests::Model>, DbErr> {
+    if digests.is_empty() {
+        return Ok(Vec::new());
+    }
+    manifests::Entity::find()
+        .filter(manifests::Column::Repository.eq(name.as_str()))
+        .filter(manifests::Column::Digest.is_in(digests.iter().map(String::as_str)))
+        .all(db)
+        .await
+}
+
+/// Tags after `last` in the order of their bytes.
+///
+/// # Errors
+/// Database.
+pub async fn tags(db: &impl ConnectionTrait, name: &RepositoryName, last: Option<&str>, limit: u64) -> Result<Vec<tags::Model>, DbErr> {
+    let mut query = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str()));
+    if let Some(last) = last {
+        query = query.filter(tags::Column::Tag.gt(last));
+    }
+    query.order_by(tags::Column::Tag, Order::Asc).limit(limit).all(db).await
+}
+
+/// Tags of several repositories at once.
+///
+/// # Errors
+/// Database.
+pub async fn tags_of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<tags::Model>, DbErr> {
+    if repositories.is_empty() {
+        return Ok(Vec::new());
+    }
+    tags::Entity::find()
+        .filter(tags::Column::Repository.is_in(repositories.iter().map(String::as_str)))
+        .order_by_desc(tags::Column::MovedAt)
+        .all(db)
+        .await
+}
+
+/// Manifests of several repositories, newest first.
+///
+/// # Errors
+/// Database.
+pub async fn manifests_of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<manifests::Model>, DbErr> {
+    if repositories.is_empty() {
+        return Ok(Vec::new());
+    }
+    manifests::Entity::find()
+        .filter(manifests::Column::Repository.is_in(repositories.iter().map(String::as_str)))
+        .order_by_desc(manifests::Column::PushedAt)
+        .all(db)
+        .await
+}
+
+/// Manifests whose subject is `subject`.
+///
+/// # Errors
+/// Database.
+pub async fn referrers(db: &impl ConnectionTrait, name: &RepositoryName, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<manifests::Model>, DbErr> {
+    let mut query = manifests::Entity::find()
+        .filter(manifests::Column::Repository.eq(name.as_str()))
+        .filter(manifests::Column::Subject.eq(subject.as_str()));
+    if let Some(wanted) = artifact_type {
+        query = query.filter(manifests::Column::ArtifactType.eq(wanted));
+    }
+    query.order_by(manifests::Column::PushedAt, Order::Asc).order_by(manifests::Column::Digest, Order::Asc).all(db).await
+}
+
+/// Repositories of a project after `last`, by name.
+///
+/// # Errors
+/// Database.
+pub async fn repositories_of(db: &impl ConnectionTrait, project: ProjectId, last: Option<&str>, limit: u64) -> Result<Vec<repositories::Model>, DbErr> {
+    let mut query = repositories::Entity::find().filter(repositories::Column::Project.eq(project.0));
+    if let Some(last) = last {
+        query = query.filter(repositories::Column::Name.gt(last));
+    }
+    query.order_by(repositories::Column::Name, Order::Asc).limit(limit).all(db).await
+}
+
+/// Names of repositories in any of `projects` after `last`.
+///
+/// # Errors
+/// Database.
+pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], last: Option<&str>, limit: u64) -> Result<Vec<String>, DbErr> {
+    if projects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = repositories::Entity::find()
+        .select_only()
+        .column(repositories::Column::Name)
+        .filter(repositories::Column::Project.is_in(projects.iter().copied()));
+    if let Some(last) = last {
+        query = query.filter(repositories::Column::Name.gt(last));
+    }
+    query.order_by(repositories::Column::Name, Order::Asc).limit(limit).into_tuple().all(db).await
+}
+
+/// Every image manifest there is, with organisation and project, for matching with new advisories.
+///
+/// # Errors
+/// Database.
+pub async fn all_images(db: &impl ConnectionTrait) -> Result<Vec<(String, String, Uuid, Uuid)>, DbErr> {
+    let places: Vec<(String, Uuid, Uuid)> = repositories::Entity::find()
+        .select_only()
+        .columns([repositories::Column::Name, repositories::Column::Org, repositories::Column::Project])
+        .into_tuple()
+        .all(db)
+        .await?;
+    let places: std::collections::HashMap<_, _> = places.into_iter().map(|(name, org, project)| (name, (org, project))).collect();
+    let rows: Vec<(String, String)> = manifests::Entity::find()
+        .select_only()
+        .columns([manifests::Column::Repository, manifests::Column::Digest])
+        .filter(manifests::Column::MediaType.is_in([crate::domain::manifest::OCI_MANIFEST, crate::domain::manifest::DOCKER_MANIFEST]))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(name, digest)| places.get(&name).map(|(org, project)| (name.clone(), digest, *org, *project))).collect())
+}
+
+/// Which blobs the manifests of several repositories need.
+///
+/// # Errors
+/// Database.
+pub async fn blobs_of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<super::entities::manifest_blobs::Model>, DbErr> {
+    use super::entities::manifest_blobs::{Column, Entity};
+    if repositories.is_empty() {
+        return Ok(Vec::new());
+    }
+    Entity::find().filter(Column::Repository.is_in(repositories.iter().map(String::as_str))).all(db).await
+}
