@@ -1,0 +1,11 @@
+//! What the agent decides, as pure functions of what is wanted and what is there. No I/O, no clock.
+
+pub mod actual;
+pub mod balance;
+pub mod haproxy;
+pub mod health;
+pub mod plan;
+pub mod restart;
+pub mod spec;
+pub mod status;
+pub mod wanted;

@@ -1,0 +1,280 @@
+//! Which instance stands in which server slot of the balancer, and how the balancer gets from one layout to the next.
+//!
+//! A service has a fixed number of slots, so that instances come and go by runtime commands; only a new or changed service, or
+//! one that outgrows its slots, needs a new configuration. A slot is drained before it is given away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_kernel::InstanceId;
+use serde::{Deserialize, Serialize};
+
+const LEAST_SLOTS: usize = 8;
+
+/// What the configuration of one service depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Name of the backend in the balancer: safe characters only.
+    pub name: String,
+    pub http: bool,
+    /// The balancer's own word: roundrobin, leastconn, random, source.
+    pub algorithm: String,
+    /// Addresses `ip:port` to listen on, for this service alone.
+    pub binds: BTreeSet<String>,
+    /// Host (lower case, empty = any) and path prefix (beginning with `/`) on the shared port.
+    pub routes: BTreeSet<(String, String)>,
+}
+
+/// One service with the instances that are to get requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub shape: Shape,
+    pub servers: BTreeMap<InstanceId, Server>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    pub address: String,
+    pub port: u16,
+    /// 1 to 256.
+    pub weight: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Slot {
+    Free,
+    Serving { instance: InstanceId, server: Server },
+    Draining { instance: InstanceId, server: Server, since_ms: i64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub shape: Shape,
+    pub slots: Vec<Slot>,
+}
+
+/// All services by id: what the balancer does, or is to do. Kept on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    pub services: BTreeMap<String, Service>,
+}
+
+/// What is known about draining.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub now_ms: i64,
+    /// Requests under way by service id and slot; not named = not known yet.
+    pub sessions: BTreeMap<(String, usize), u64>,
+    /// Instances whose container has ended: nothing to wait for.
+    pub gone: BTreeSet<InstanceId>,
+    /// Not to be waited for any longer than this.
+    pub drain_limit_ms: i64,
+}
+
+/// How to reach the next layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Runtime commands, possibly none.
+    Commands(Vec<String>),
+    /// A new configuration must be loaded.
+    Reload,
+}
+
+/// The layout that comes next and the way there.
+pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> (Layout, Change) {
+    let mut layout = Layout::default();
+    let mut commands = Vec::new();
+    let mut reload = now.services.keys().any(|id| !targets.contains_key(id));
+    for (id, target) in targets {
+        let before = now.services.get(id);
+        let mut slots = before.map_or_else(Vec::new, |s| s.slots.clone());
+        reload |= before.is_none_or(|s| s.shape != target.shape);
+        let name = &target.shape.name;
+        release(id, name, &mut slots, target, facts, &mut commands);
+        for (instance, server) in &target.servers {
+            reload |= place(name, &mut slots, *instance, server, &mut commands);
+        }
+        if slots.len() < LEAST_SLOTS {
+            slots.resize(LEAST_SLOTS, Slot::Free);
+        }
+        layout.services.insert(id.clone(), Service { shape: target.shape.clone(), slots });
+    }
+    (layout, if reload { Change::Reload } else { Change::Commands(commands) })
+}
+
+/// Slots of instances that are not wanted (there) any more begin to drain; drained ones become free.
+fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, commands: &mut Vec<String>) {
+    for (index, slot) in slots.iter_mut().enumerate() {
+        let unwanted = |instance: &InstanceId, server: &Server| {
+            target.servers.get(instance).is_none_or(|s| (&s.address, s.port) != (&server.address, server.port))
+        };
+        match slot.clone() {
+            Slot::Serving { instance, server } if unwanted(&instance, &server) => {
+                if facts.gone.contains(&instance) {
+                    commands.push(format!("set server {name}/s{index} state maint"));
+                    *slot = Slot::Free;
+                } else {
+                    commands.push(format!("set server {name}/s{index} state drain"));
+                    *slot = Slot::Draining { instance, server, since_ms: facts.now_ms };
+                }
+            }
+            Slot::Draining { instance, server, since_ms } if unwanted(&instance, &server) => {
+                let idle = facts.sessions.get(&(id.to_owned(), index)) == Some(&0);
+                let late = facts.now_ms - since_ms >= facts.drain_limit_ms;
+                // Sessions counted in the moment the drain began may belong to a request that was just being handed over.
+                let settled = facts.now_ms - since_ms >= SETTLE_MS;
+                if facts.gone.contains(&instance) || late || (idle && settled) {
+                    commands.push(format!("set server {name}/s{index} state maint"));
+                    *slot = Slot::Free;
+                }
+            }
+            Slot::Free | Slot::Serving { .. } | Slot::Draining { .. } => {}
+        }
+    }
+}
+
+/// A request that chose its server before the drain is counted as a session well within this time.
+const SETTLE_MS: i64 = 200;
+
+/// Gives an instance its slot; true = there was none free, so the slots were doubled.
+fn place(name: &str, slots: &mut Vec<Slot>, instance: InstanceId, server: &Server, commands: &mut Vec<String>) -> bool {
+    let own = slots.iter().position(|slot| match slot {
+        Slot::Free => false,
+        Slot::Serving { instance: i, server: s } | Slot::Draining { instance: i, server: s, .. } => {
+            *i == instance && (&s.address, s.port) == (&server.address, server.port)
+        }
+    });
+    let mut grown = false;
+    let index = own.or_else(|| slots.iter().position(|s| *s == Slot::Free)).unwrap_or_else(|| {
+        let index = slots.len();
+        grown = index > 0;
+        slots.resize((index * 2).max(LEAST_SLOTS), Slot::Free);
+        index
+    });
+    let wanted = Slot::Serving { instance, server: server.clone() };
+    match &slots[index] {
+        same if *same == wanted => {}
+        Slot::Free => {
+            commands.push(format!("set server {name}/s{index} addr {} port {}", server.address, server.port));
+            commands.push(format!("set server {name}/s{index} weight {}", server.weight));
+            commands.push(format!("set server {name}/s{index} state ready"));
+        }
+        Slot::Serving { .. } => commands.push(format!("set server {name}/s{index} weight {}", server.weight)),
+        Slot::Draining { .. } => {
+            commands.push(format!("set server {name}/s{index} weight {}", server.weight));
+            commands.push(format!("set server {name}/s{index} state ready"));
+        }
+    }
+    slots[index] = wanted;
+    grown
+}
+
+impl Layout {
+    /// By service id: the instances that get new requests.
+    pub fn in_rotation(&self) -> BTreeMap<String, BTreeSet<InstanceId>> {
+        let serving = |slot: &Slot| if let Slot::Serving { instance, .. } = slot { Some(*instance) } else { None };
+        self.services.iter().map(|(id, s)| (id.clone(), s.slots.iter().filter_map(serving).collect())).collect()
+    }
+
+    /// Instances that get requests or still answer some.
+    pub fn in_use(&self) -> BTreeSet<InstanceId> {
+        let slots = self.services.values().flat_map(|s| &s.slots);
+        slots.filter_map(|slot| match slot {
+            Slot::Free => None,
+            Slot::Serving { instance, .. } | Slot::Draining { instance, .. } => Some(*instance),
+        }).collect()
+    }
+
+    pub fn draining(&self) -> bool {
+        self.services.values().flat_map(|s| &s.slots).any(|s| matches!(s, Slot::Draining { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::Uuid;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(n: u8) -> InstanceId {
+        InstanceId(Uuid::from_u128(u128::from(n)))
+    }
+
+    fn target(servers: impl IntoIterator<Item = u8>) -> BTreeMap<String, Target> {
+        let shape = Shape { name: "web".into(), http: true, algorithm: "roundrobin".into(), binds: BTreeSet::new(), routes: BTreeSet::new() };
+        let server = |n: u8| (id(n), Server { address: format!("10.88.0.{n}"), port: 80, weight: 100 });
+        BTreeMap::from([("svc".to_owned(), Target { shape, servers: servers.into_iter().map(server).collect() })])
+    }
+
+    fn facts(now_ms: i64) -> Facts {
+        Facts { now_ms, drain_limit_ms: 10_000, ..Facts::default() }
+    }
+
+    #[test]
+    fn a_new_service_needs_a_reload_and_its_instances_none() {
+        let (layout, change) = next(&Layout::default(), &target([1]), &facts(0));
+        assert_eq!(change, Change::Reload);
+        let (layout, change) = next(&layout, &target([1, 2]), &facts(0));
+        let expected = ["set server web/s1 addr 10.88.0.2 port 80", "set server web/s1 weight 100", "set server web/s1 state ready"];
+        assert_eq!(change, Change::Commands(expected.map(str::to_owned).to_vec()));
+        assert_eq!(layout.in_rotation()["svc"], BTreeSet::from([id(1), id(2)]));
+    }
+
+    #[test]
+    fn an_instance_leaves_only_when_its_requests_are_answered() {
+        let (layout, _) = next(&Layout::default(), &target([1, 2]), &facts(0));
+        let (layout, change) = next(&layout, &target([2]), &facts(0));
+        assert_eq!(change, Change::Commands(vec!["set server web/s0 state drain".into()]));
+        assert!(layout.in_use().contains(&id(1)) && !layout.in_rotation()["svc"].contains(&id(1)));
+        let busy = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 1)]), ..facts(5_000) };
+        assert_eq!(next(&layout, &target([2]), &busy), (layout.clone(), Change::Commands(vec![])));
+        let idle = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 0)]), ..facts(5_000) };
+        let (left, change) = next(&layout, &target([2]), &idle);
+        assert_eq!(change, Change::Commands(vec!["set server web/s0 state maint".into()]));
+        assert!(!left.in_use().contains(&id(1)));
+        let late = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 1)]), ..facts(10_000) };
+        assert!(!next(&layout, &target([2]), &late).0.in_use().contains(&id(1)));
+    }
+
+    #[test]
+    fn a_dead_instance_is_not_waited_for() {
+        let (layout, _) = next(&Layout::default(), &target([1, 2]), &facts(0));
+        let dead = Facts { gone: BTreeSet::from([id(1)]), ..facts(0) };
+        assert_eq!(next(&layout, &target([2]), &dead).0.in_use(), BTreeSet::from([id(2)]));
+    }
+
+    #[test]
+    fn an_instance_that_comes_back_while_draining_serves_again() {
+        let (layout, _) = next(&Layout::default(), &target([1]), &facts(0));
+        let (layout, _) = next(&layout, &target([]), &facts(0));
+        let (layout, change) = next(&layout, &target([1]), &facts(1));
+        assert_eq!(change, Change::Commands(vec!["set server web/s0 weight 100".into(), "set server web/s0 state ready".into()]));
+        assert!(layout.in_rotation()["svc"].contains(&id(1)));
+    }
+
+    #[test]
+    fn more_instances_than_slots_reload_once() {
+        let (layout, _) = next(&Layout::default(), &target(1..=8), &facts(0));
+        let (layout, change) = next(&layout, &target(1..=9), &facts(0));
+        assert_eq!((change, layout.services["svc"].slots.len()), (Change::Reload, 16));
+        assert!(matches!(next(&layout, &target(1..=16), &facts(0)).1, Change::Commands(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_wanted_instance_has_one_slot_and_the_same_want_changes_nothing(
+            steps in proptest::collection::vec(proptest::collection::btree_set(1..30u8, 0..20), 1..12),
+        ) {
+            let mut layout = Layout::default();
+            for (round, step) in steps.into_iter().enumerate() {
+                let targets = target(step.iter().copied());
+                let now = facts(round as i64 * 1000);
+                layout = next(&layout, &targets, &now).0;
+                prop_assert_eq!(layout.in_rotation()["svc"].clone(), step.iter().map(|n| id(*n)).collect::<BTreeSet<_>>());
+                let serving = layout.services["svc"].slots.iter().filter(|s| matches!(s, Slot::Serving { .. })).count();
+                prop_assert_eq!(serving, step.len());
+                prop_assert_eq!(next(&layout, &targets, &now), (layout.clone(), Change::Commands(vec![])));
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The text of HAProxy's configuration for a layout, and the reading of its statistics.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::balance::{Layout, Service, Slot};
+
+/// Where things are on this node.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub stats_socket: String,
+    /// Folder of the two map files.
+    pub maps: String,
+    /// `ip:port` of the shared HTTP port.
+    pub http_listen: String,
+    pub max_connections: u32,
+}
+
+/// Lines for `exact.map` and `prefix.map`: host and path to backend. A prefix ends at a `/`, so `/api` does not match `/apix`.
+pub fn maps(layout: &Layout) -> (String, String) {
+    let (mut exact, mut prefix) = (String::new(), String::new());
+    for service in layout.services.values() {
+        for (host, path) in &service.shape.routes {
+            let host = if host.is_empty() { "*" } else { host };
+            let path = path.trim_end_matches('/');
+            let name = &service.shape.name;
+            if !path.is_empty() {
+                let _ = writeln!(exact, "{host}{path} {name}");
+            }
+            let _ = writeln!(prefix, "{host}{path}/ {name}");
+        }
+    }
+    (exact, prefix)
+}
+
+/// The whole configuration. Servers are written as they stand, so that a reload starts where the old process was.
+pub fn config(layout: &Layout, places: &Places) -> String {
+    let mut text = head(places);
+    for service in layout.services.values() {
+        frontends(&mut text, service);
+        backend(&mut text, service);
+    }
+    text
+}
+
+fn head(places: &Places) -> String {
+    let Places { stats_socket, maps, http_listen, max_connections } = places;
+    // An idle connection is closed with its next answer, never in between: a client must not see a reload.
+    format!(
+        "# Written by the Gantry agent; changes are lost.
+global
+  maxconn {max_connections}
+  stats socket {stats_socket} mode 600 level admin expose-fd listeners
+  stats timeout 1m
+  hard-stop-after 5m
+defaults
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+  timeout http-request 10s
+  timeout queue 5s
+  timeout tunnel 1h
+  retries 3
+  option redispatch 1
+  option dontlognull
+  option splice-auto
+frontend gantry_http
+  mode http
+  bind {http_listen}
+  option idle-close-on-response
+  option forwardfor
+  http-request set-header X-Forwarded-Host %[req.hdr(host)] if !{{ req.hdr(x-forwarded-host) -m found }}
+  http-request set-var(txn.host) req.hdr(host),field(1,:),lower
+  http-request set-var(txn.path) path
+  http-request set-var(txn.key) var(txn.host),concat(\"\",txn.path)
+  http-request set-var(txn.any) str(*),concat(\"\",txn.path)
+  http-request set-var(txn.to) var(txn.key),map_str({maps}/exact.map)
+  http-request set-var(txn.to) var(txn.key),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
+  http-request set-var(txn.to) var(txn.any),map_str({maps}/exact.map) if !{{ var(txn.to) -m found }}
+  http-request set-var(txn.to) var(txn.any),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
+  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
+  use_backend %[var(txn.to)]
+"
+    )
+}
+
+fn frontends(text: &mut String, service: &Service) {
+    if service.shape.binds.is_empty() {
+        return;
+    }
+    let name = &service.shape.name;
+    let mode = if service.shape.http { "http" } else { "tcp" };
+    let _ = writeln!(text, "frontend {name}_in\n  mode {mode}");
+    for bind in &service.shape.binds {
+        let _ = writeln!(text, "  bind {bind}");
+    }
+    if service.shape.http {
+        text.push_str("  option idle-close-on-response\n  option forwardfor\n");
+    }
+    let _ = writeln!(text, "  default_backend {name}");
+}
+
+fn backend(text: &mut String, service: &Service) {
+    let shape = &service.shape;
+    let mode = if shape.http { "http" } else { "tcp" };
+    let _ = writeln!(text, "backend {}\n  mode {mode}\n  balance {}", shape.name, shape.algorithm);
+    if shape.http {
+        // A server that died before it answered: ask another, if asking twice does no harm.
+        text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
+    }
+    for (index, slot) in service.slots.iter().enumerate() {
+        let _ = match slot {
+            // Never asked while disabled; the address is set before it is enabled.
+            Slot::Free => writeln!(text, "  server s{index} 127.0.0.1:1 disabled"),
+            Slot::Serving { server, .. } => writeln!(text, "  server s{index} {}:{} weight {}", server.address, server.port, server.weight),
+            Slot::Draining { server, .. } => writeln!(text, "  server s{index} {}:{} weight 0", server.address, server.port),
+        };
+    }
+}
+
+/// Requests under way by (backend name, server slot), out of `show stat`. Columns are found by their names.
+pub fn sessions(csv: &str) -> BTreeMap<(String, usize), u64> {
+    let mut lines = csv.lines();
+    let Some(header) = lines.next() else { return BTreeMap::new() };
+    let names: Vec<_> = header.trim_start_matches("# ").split(',').collect();
+    let column = |name: &str| names.iter().position(|n| *n == name);
+    let (Some(backend), Some(server), Some(current)) = (column("pxname"), column("svname"), column("scur")) else { return BTreeMap::new() };
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split(',').collect();
+        let slot = cells.get(server)?.strip_prefix('s')?.parse().ok()?;
+        Some(((cells.get(backend)?.to_string(), slot), cells.get(current)?.parse().ok()?))
+    };
+    lines.filter_map(row).collect()
+}
+
+/// Totals of one backend since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub requests: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub errors: u64,
+    pub sessions: u64,
+}
+
+/// Totals by backend name, out of `show stat`.
+pub fn traffic(csv: &str) -> BTreeMap<String, Traffic> {
+    let mut lines = csv.lines();
+    let Some(header) = lines.next() else { return BTreeMap::new() };
+    let names: Vec<_> = header.trim_start_matches("# ").split(',').collect();
+    let row = |line: &str| {
+        let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
+        let number = |name: &str| cells.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        (cells.get("svname") == Some(&"BACKEND")).then(|| {
+            let traffic = Traffic {
+                requests: number("req_tot").max(number("stot")),
+                bytes_in: number("bin"),
+                bytes_out: number("bout"),
+                errors: number("econ") + number("eresp") + number("hrsp_5xx"),
+                sessions: number("scur"),
+            };
+            (cells.get("pxname").copied().unwrap_or_default().to_owned(), traffic)
+        })
+    };
+    lines.filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::balance::{Server, Shape};
+    use super::*;
+
+    fn layout() -> Layout {
+        let shape = Shape {
+            name: "web_1a".into(), http: true, algorithm: "roundrobin".into(),
+            binds: BTreeSet::from(["127.0.0.1:20001".into()]),
+            routes: BTreeSet::from([("shop.local".into(), "/".into()), (String::new(), "/api/".into())]),
+        };
+        let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
+        let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];
+        Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots })]) }
+    }
+
+    #[test]
+    fn routes_become_exact_and_prefix_lines() {
+        let (exact, prefix) = maps(&layout());
+        assert_eq!(exact, "*/api web_1a\n");
+        assert_eq!(prefix, "*/api/ web_1a\nshop.local/ web_1a\n");
+    }
+
+    #[test]
+    fn servers_are_written_as_they_stand() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), max_connections: 100 };
+        let text = config(&layout(), &places);
+        assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
+        assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
+    }
+
+    #[test]
+    fn sessions_are_read_by_column_name() {
+        let csv = "# pxname,svname,qcur,qmax,scur,smax\nweb_1a,s0,0,0,3,9\nweb_1a,BACKEND,0,0,4,9\ngantry_http,FRONTEND,,,4,9\n";
+        assert_eq!(sessions(csv), BTreeMap::from([(("web_1a".to_owned(), 0), 3)]));
+        assert_eq!(sessions(""), BTreeMap::new());
+    }
+
+    #[test]
+    fn traffic_is_read_per_backend() {
+        let csv = "# pxname,svname,scur,stot,bin,bout,econ,eresp,hrsp_5xx,req_tot\nweb,BACKEND,1,7,100,200,1,0,2,\nweb,s0,1,7,100,200,1,0,2,\n";
+        let all = traffic(csv);
+        assert_eq!(all["web"], Traffic { requests: 7, bytes_in: 100, bytes_out: 200, errors: 3, sessions: 1 });
+        assert_eq!(all.len(), 1);
+    }
+}

@@ -1,0 +1,181 @@
+//! From what is wanted and what is there to what is to be done next. Called again after every change, so each plan only holds
+//! the next step of each instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_kernel::InstanceId;
+
+use super::actual::{ContainerState, Pod};
+use super::restart::{Policy, delay_ms};
+use super::spec::fingerprint;
+use super::wanted::Wanted;
+
+/// One step for one instance. Steps of different instances run side by side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Make the pod and its first container, and start it.
+    Create { instance: InstanceId, attempt: u32 },
+    /// Start a new container in the pod that is there, in place of `old`.
+    Start { instance: InstanceId, pod: String, attempt: u32, old: Option<String> },
+    /// Ask the container to end; kill it after the grace.
+    Stop { instance: InstanceId, container: String, grace_seconds: u32 },
+    /// Stop what runs in the pod and remove it with all that belongs to it.
+    Remove { instance: InstanceId, pod: String, container: Option<String>, grace_seconds: u32 },
+}
+
+impl Action {
+    pub fn instance(&self) -> InstanceId {
+        match self {
+            Self::Create { instance, .. } | Self::Start { instance, .. } | Self::Stop { instance, .. } | Self::Remove { instance, .. } => *instance,
+        }
+    }
+}
+
+/// What else the planner must know. Instances that are not named in a map have its natural default.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub now_ms: i64,
+    /// A step of theirs is under way.
+    pub busy: BTreeSet<InstanceId>,
+    /// The balancer still sends them requests, or some are unanswered.
+    pub in_use: BTreeSet<InstanceId>,
+    /// Their liveness probe failed.
+    pub dead: BTreeSet<InstanceId>,
+    /// Crashes in a row.
+    pub crashes: BTreeMap<InstanceId, u32>,
+    /// A start failed; not again before.
+    pub not_before_ms: BTreeMap<InstanceId, i64>,
+    /// Attempts used by pods that are gone.
+    pub attempts: BTreeMap<InstanceId, u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    /// Plan again at this time even if nothing happens.
+    pub wake_ms: Option<i64>,
+}
+
+/// At most one action per instance; none for an instance that is as wanted, or whose step is under way.
+pub fn plan(wanted: &Wanted, pods: &[Pod], facts: &Facts) -> Plan {
+    let mut by_instance: BTreeMap<InstanceId, Vec<&Pod>> = wanted.instances.keys().map(|id| (*id, Vec::new())).collect();
+    for pod in pods {
+        by_instance.entry(pod.instance).or_default().push(pod);
+    }
+    let mut plan = Plan::default();
+    for (id, mut pods) in by_instance {
+        if facts.busy.contains(&id) {
+            continue;
+        }
+        pods.sort_by_key(|p| (p.running(), p.ready, p.attempt));
+        let newest = pods.pop();
+        // Two pods of one instance can only come from a crash in the middle of a step; the better one stays.
+        if let Some(surplus) = pods.first() {
+            plan.actions.push(remove(surplus));
+        } else {
+            next_step(&mut plan, wanted, id, newest, facts);
+        }
+    }
+    plan
+}
+
+fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>, facts: &Facts) {
+    let Some(instance) = wanted.instances.get(&id) else {
+        plan.actions.extend(pod.filter(|p| may_stop(p, facts)).map(remove));
+        return;
+    };
+    let Some(pod) = pod else {
+        if !instance.stopping && plan.is_time(id, facts) {
+            plan.actions.push(Action::Create { instance: id, attempt: facts.attempts.get(&id).map_or(0, |a| a + 1) });
+        }
+        return;
+    };
+    if instance.stopping {
+        match &pod.container {
+            Some(container) if pod.running() => {
+                if may_stop(pod, facts) {
+                    let grace_seconds = instance.stop_grace_seconds;
+                    plan.actions.push(Action::Stop { instance: id, container: container.id.clone(), grace_seconds });
+                }
+            }
+            Some(container) if matches!(container.state, ContainerState::Exited { .. }) => {}
+            _ => plan.actions.push(remove(pod)),
+        }
+        return;
+    }
+    let policy = Policy::parse(&instance.restart_policy);
+    let ended_for_good = matches!(&pod.container, Some(c) if matches!(c.state, ContainerState::Exited { code, .. } if !policy.restarts(code)));
+    if pod.spec != fingerprint(instance) {
+        if may_stop(pod, facts) {
+            plan.actions.push(remove(pod));
+        }
+        return;
+    }
+    if ended_for_good {
+        return;
+    }
+    if !pod.ready {
+        plan.actions.push(remove(pod));
+        return;
+    }
+    let start = |old: Option<&String>| Action::Start { instance: id, pod: pod.id.clone(), attempt: pod.next_attempt(), old: old.cloned() };
+    match &pod.container {
+        None if plan.is_time(id, facts) => plan.actions.push(start(None)),
+        None => {}
+        // Made but never started: whoever made it died in between.
+        Some(container) if container.state == ContainerState::Created => {
+            if plan.is_time(id, facts) {
+                plan.actions.push(start(Some(&container.id)));
+            }
+        }
+        Some(container) => match &container.state {
+            ContainerState::Running if facts.dead.contains(&id) => {
+                let grace_seconds = instance.stop_grace_seconds;
+                plan.actions.push(Action::Stop { instance: id, container: container.id.clone(), grace_seconds });
+            }
+            ContainerState::Running | ContainerState::Created => {}
+            ContainerState::Exited { at_ms, .. } => {
+                let due = at_ms.saturating_add(delay_ms(facts.crashes.get(&id).copied().unwrap_or(0)));
+                if due > facts.now_ms {
+                    plan.wake(due);
+                } else if plan.is_time(id, facts) {
+                    plan.actions.push(start(Some(&container.id)));
+                }
+            }
+        },
+    }
+}
+
+impl Plan {
+    fn wake(&mut self, at_ms: i64) {
+        self.wake_ms = Some(self.wake_ms.map_or(at_ms, |w| w.min(at_ms)));
+    }
+
+    /// Whether a start that failed before may be tried again; if not, asks to be woken then.
+    fn is_time(&mut self, id: InstanceId, facts: &Facts) -> bool {
+        match facts.not_before_ms.get(&id) {
+            Some(at) if *at > facts.now_ms => {
+                self.wake(*at);
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+fn may_stop(pod: &Pod, facts: &Facts) -> bool {
+    !pod.running() || !facts.in_use.contains(&pod.instance)
+}
+
+fn remove(pod: &Pod) -> Action {
+    Action::Remove {
+        instance: pod.instance,
+        pod: pod.id.clone(),
+        container: pod.container.as_ref().filter(|_| pod.running()).map(|c| c.id.clone()),
+        grace_seconds: pod.grace_seconds,
+    }
+}
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;

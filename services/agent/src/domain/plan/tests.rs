@@ -1,0 +1,195 @@
+//! The planner against a small world that does what it is told, and sometimes fails.
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_kernel::Uuid;
+use proptest::prelude::*;
+
+use super::super::actual::Container;
+use super::*;
+
+fn id(n: u8) -> InstanceId {
+    InstanceId(Uuid::from_u128(u128::from(n)))
+}
+
+fn instance(n: u8) -> wire::WantedInstance {
+    wire::WantedInstance { instance_id: id(n).to_string(), name: format!("i{n}"), image: "x".into(), stop_grace_seconds: 5, ..Default::default() }
+}
+
+fn wanted(list: impl IntoIterator<Item = wire::WantedInstance>) -> Wanted {
+    let (wanted, faults) = Wanted::parse(wire::WantedState { generation: 1, instances: list.into_iter().collect(), services: vec![] });
+    assert!(faults.is_empty());
+    wanted
+}
+
+fn pod(n: u8, state: Option<ContainerState>) -> Pod {
+    Pod {
+        id: format!("pod-{n}"), instance: id(n), attempt: 0, ready: true, spec: fingerprint(&instance(n)), grace_seconds: 5,
+        container: state.map(|state| Container { id: format!("c-{n}"), attempt: 0, state }),
+    }
+}
+
+fn exited(code: i32, at_ms: i64) -> Option<ContainerState> {
+    Some(ContainerState::Exited { code, reason: String::new(), ran_ms: 10, at_ms })
+}
+
+fn only(plan: Plan) -> Action {
+    assert_eq!(plan.actions.len(), 1, "{plan:?}");
+    plan.actions.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_wanted_instance_is_made_and_an_unwanted_one_removed() {
+    let made = plan(&wanted([instance(1)]), &[], &Facts::default());
+    assert_eq!(only(made), Action::Create { instance: id(1), attempt: 0 });
+    let removed = plan(&wanted([]), &[pod(1, Some(ContainerState::Running))], &Facts::default());
+    assert!(matches!(only(removed), Action::Remove { container: Some(_), .. }));
+}
+
+#[test]
+fn an_instance_that_still_answers_requests_is_not_stopped() {
+    let facts = Facts { in_use: BTreeSet::from([id(1)]), ..Facts::default() };
+    let running = [pod(1, Some(ContainerState::Running))];
+    assert_eq!(plan(&wanted([]), &running, &facts), Plan::default());
+    let stopping = wanted([wire::WantedInstance { stopping: true, ..instance(1) }]);
+    assert_eq!(plan(&stopping, &running, &facts), Plan::default());
+    assert!(matches!(only(plan(&stopping, &running, &Facts::default())), Action::Stop { grace_seconds: 5, .. }));
+}
+
+#[test]
+fn a_crashed_container_is_started_again_after_its_delay() {
+    let all = wanted([instance(1)]);
+    let first = plan(&all, &[pod(1, exited(1, 1000))], &Facts { now_ms: 1000, ..Facts::default() });
+    assert_eq!(only(first), Action::Start { instance: id(1), pod: "pod-1".into(), attempt: 1, old: Some("c-1".into()) });
+    let third = Facts { now_ms: 1500, crashes: BTreeMap::from([(id(1), 2)]), ..Facts::default() };
+    assert_eq!(plan(&all, &[pod(1, exited(1, 1000))], &third), Plan { actions: vec![], wake_ms: Some(2000) });
+}
+
+#[test]
+fn a_job_that_ended_stays_ended_even_when_its_pod_dies() {
+    let job = wanted([wire::WantedInstance { restart_policy: "on-failure".into(), ..instance(1) }]);
+    let mut done = pod(1, exited(0, 0));
+    assert_eq!(plan(&job, std::slice::from_ref(&done), &Facts::default()), Plan::default());
+    done.ready = false;
+    assert_eq!(plan(&job, &[done], &Facts::default()), Plan::default());
+}
+
+#[test]
+fn a_dead_sandbox_and_a_changed_spec_are_remade() {
+    let all = wanted([instance(1)]);
+    let dead = Pod { ready: false, ..pod(1, Some(ContainerState::Running)) };
+    assert!(matches!(only(plan(&all, &[dead], &Facts::default())), Action::Remove { container: None, .. }));
+    let old = Pod { spec: "other".into(), ..pod(1, Some(ContainerState::Running)) };
+    assert!(matches!(only(plan(&all, &[old], &Facts::default())), Action::Remove { container: Some(_), .. }));
+}
+
+#[test]
+fn a_container_that_does_not_live_is_stopped() {
+    let facts = Facts { dead: BTreeSet::from([id(1)]), ..Facts::default() };
+    assert!(matches!(only(plan(&wanted([instance(1)]), &[pod(1, Some(ContainerState::Running))], &facts)), Action::Stop { .. }));
+}
+
+/// What the runtime would do with an action; `fail` = it breaks half-way.
+fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, serial: &mut u32) {
+    *serial += 1;
+    match action {
+        Action::Create { instance, attempt } => world.push(Pod {
+            id: format!("pod-new-{serial}"),
+            instance: *instance,
+            attempt: *attempt,
+            ready: true,
+            spec: fingerprint(&wanted.instances[instance]),
+            grace_seconds: 1,
+            container: (!fail).then(|| Container { id: format!("c-new-{serial}"), attempt: *attempt, state: ContainerState::Running }),
+        }),
+        Action::Start { pod, attempt, .. } => {
+            let pod = world.iter_mut().find(|p| p.id == *pod).expect("the planner names pods that are there");
+            let state = if fail { ContainerState::Created } else { ContainerState::Running };
+            pod.container = Some(Container { id: format!("c-new-{serial}"), attempt: *attempt, state });
+        }
+        Action::Stop { container, .. } => {
+            for pod in world.iter_mut() {
+                if let Some(c) = pod.container.as_mut().filter(|c| c.id == *container) {
+                    c.state = ContainerState::Exited { code: 143, reason: String::new(), ran_ms: 1, at_ms: 0 };
+                }
+            }
+        }
+        Action::Remove { pod, .. } if !fail => world.retain(|p| p.id != *pod),
+        Action::Remove { pod, .. } => {
+            // Stopped, not yet removed.
+            let pod = world.iter_mut().find(|p| p.id == *pod).expect("the planner names pods that are there");
+            pod.ready = false;
+        }
+    }
+}
+
+fn any_pod() -> impl Strategy<Value = Pod> {
+    let state = prop_oneof![
+        Just(None),
+        Just(Some(ContainerState::Created)),
+        Just(Some(ContainerState::Running)),
+        (0..3i32).prop_map(|code| exited(code, 0)),
+    ];
+    (0..6u8, 0..4u32, any::<bool>(), any::<bool>(), state, any::<u32>()).prop_map(|(n, attempt, ready, current, state, serial)| {
+        let mut made = pod(n, state);
+        made.id = format!("pod-{n}-{serial}");
+        if let Some(c) = made.container.as_mut() { c.id = format!("c-{n}-{serial}") }
+        made.attempt = attempt;
+        made.ready = ready;
+        if !current { made.spec = "old".into() }
+        made
+    })
+}
+
+fn any_wanted() -> impl Strategy<Value = Wanted> {
+    let policy = prop_oneof![Just("always"), Just("on-failure"), Just("never")];
+    proptest::collection::btree_map(0..6u8, (any::<bool>(), policy), 0..6).prop_map(|all| {
+        wanted(all.into_iter().map(|(n, (stopping, policy))| wire::WantedInstance { stopping, restart_policy: policy.into(), ..instance(n) }))
+    })
+}
+
+proptest! {
+    #[test]
+    fn from_anywhere_the_world_becomes_as_wanted_and_then_nothing_is_done(
+        wanted in any_wanted(),
+        mut world in proptest::collection::vec(any_pod(), 0..10),
+        failures in proptest::collection::vec(any::<bool>(), 12),
+    ) {
+        let facts = Facts { now_ms: 1_000_000, ..Facts::default() };
+        let mut serial = 0;
+        let mut failures = failures.into_iter();
+        for round in 0.. {
+            prop_assert!(round < 60, "does not converge: {:?}", plan(&wanted, &world, &facts));
+            let plan = plan(&wanted, &world, &facts);
+            let mut seen = BTreeSet::new();
+            for action in &plan.actions {
+                prop_assert!(seen.insert(action.instance()), "two steps for one instance: {plan:?}");
+                if let Action::Create { instance, .. } = action {
+                    prop_assert!(!world.iter().any(|p| p.instance == *instance), "a second pod of one instance");
+                }
+                apply(&mut world, action, &wanted, failures.next().unwrap_or(false), &mut serial);
+            }
+            if plan.actions.is_empty() {
+                break;
+            }
+        }
+        for (id, instance) in &wanted.instances {
+            let pods: Vec<_> = world.iter().filter(|p| p.instance == *id).collect();
+            prop_assert!(pods.len() <= 1);
+            let running = pods.iter().any(|p| p.running() && p.spec == fingerprint(instance));
+            let ended = pods.iter().any(|p| matches!(&p.container, Some(c) if matches!(c.state, ContainerState::Exited { .. })));
+            match (instance.stopping, Policy::parse(&instance.restart_policy)) {
+                (true, _) => prop_assert!(!running),
+                (false, Policy::Always) => prop_assert!(running),
+                (false, _) => prop_assert!(running || ended),
+            }
+        }
+        prop_assert!(world.iter().all(|p| wanted.instances.contains_key(&p.instance)));
+    }
+
+    #[test]
+    fn an_instance_whose_step_is_under_way_gets_no_other(wanted in any_wanted(), world in proptest::collection::vec(any_pod(), 0..10)) {
+        let busy: BTreeSet<_> = (0..3).map(id).collect();
+        let facts = Facts { now_ms: 1_000_000, busy: busy.clone(), ..Facts::default() };
+        prop_assert!(plan(&wanted, &world, &facts).actions.iter().all(|a| !busy.contains(&a.instance())));
+    }
+}

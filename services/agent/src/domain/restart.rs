@@ -1,0 +1,71 @@
+//! When a container that ended is started again.
+
+/// A container that ran this long was well; the count of its crashes starts again.
+const WELL_AFTER_MS: i64 = 60_000;
+const FIRST_DELAY_MS: i64 = 1_000;
+const LAST_DELAY_MS: i64 = 60_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+impl Policy {
+    /// Unknown words mean `always`: an instance that runs is safer than one that does not.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "never" | "no" => Self::Never,
+            "on-failure" => Self::OnFailure,
+            _ => Self::Always,
+        }
+    }
+
+    /// Whether an end with this code is to be followed by a new start.
+    pub fn restarts(self, exit_code: i32) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => exit_code != 0,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Crashes in a row after one more end, given how many there were before and how long it ran.
+pub fn crashes_after(before: u32, ran_ms: i64) -> u32 {
+    if ran_ms >= WELL_AFTER_MS { 1 } else { before.saturating_add(1) }
+}
+
+/// The first restart comes at once, the next after 1 s, 2 s, 4 s, ... up to a minute.
+pub fn delay_ms(crashes: u32) -> i64 {
+    match crashes {
+        0 | 1 => 0,
+        n => FIRST_DELAY_MS.saturating_mul(1 << (n - 2).min(16)).min(LAST_DELAY_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_restart_comes_at_once_and_the_delay_has_an_end() {
+        let delays: Vec<_> = (0..12).map(delay_ms).collect();
+        assert_eq!(&delays[..6], [0, 0, 1_000, 2_000, 4_000, 8_000]);
+        assert_eq!(delays[11], 60_000);
+        assert_eq!(delay_ms(u32::MAX), 60_000);
+    }
+
+    #[test]
+    fn a_long_good_run_forgets_the_crashes() {
+        assert_eq!(crashes_after(9, 60_000), 1);
+        assert_eq!(crashes_after(9, 59_000), 10);
+    }
+
+    #[test]
+    fn a_job_that_succeeded_is_not_run_again() {
+        assert!(!Policy::OnFailure.restarts(0) && Policy::OnFailure.restarts(1));
+        assert!(!Policy::Never.restarts(1) && Policy::Always.restarts(0));
+    }
+}

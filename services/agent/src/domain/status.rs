@@ -1,0 +1,118 @@
+//! What the scheduler is told about each instance.
+
+use std::collections::BTreeMap;
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_kernel::InstanceId;
+
+use super::actual::{ContainerState, Pod};
+use super::health::Health;
+use super::restart::Policy;
+use super::wanted::Wanted;
+
+/// What is remembered of an instance besides what the runtime shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Of the container that runs now.
+    pub health: Option<Health>,
+    pub address: String,
+    /// Why the last step failed; empty = it did not.
+    pub failure: String,
+    pub image_digest: String,
+}
+
+/// One line for each instance that is wanted or still there, ordered by id.
+pub fn statuses(wanted: &Wanted, pods: &[Pod], memory: &BTreeMap<InstanceId, Memory>) -> Vec<wire::InstanceStatus> {
+    let mut ids: Vec<_> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let none = Memory::default();
+    ids.into_iter().map(|id| status(id, wanted, pods.iter().find(|p| p.instance == id), memory.get(&id).unwrap_or(&none))).collect()
+}
+
+fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -> wire::InstanceStatus {
+    let instance = wanted.instances.get(&id);
+    let stopping = instance.is_none_or(|i| i.stopping);
+    let policy = Policy::parse(instance.map_or("", |i| &i.restart_policy));
+    let container = pod.and_then(|p| p.container.as_ref());
+    let mut status = wire::InstanceStatus {
+        instance_id: id.to_string(),
+        address: memory.address.clone(),
+        restarts: container.map_or(0, |c| c.attempt),
+        image_digest: memory.image_digest.clone(),
+        ..Default::default()
+    };
+    let (state, reason) = match container.filter(|_| pod.is_some_and(|p| p.ready)).map(|c| &c.state) {
+        Some(ContainerState::Running) if stopping => ("stopping", String::new()),
+        Some(ContainerState::Running) => match &memory.health {
+            Some(health) if health.ready() => {
+                status.ready = true;
+                ("running", String::new())
+            }
+            Some(health) if health.unhealthy() || !health.alive() => ("unhealthy", health.reason.clone()),
+            Some(health) => ("starting", health.reason.clone()),
+            None => ("starting", String::new()),
+        },
+        Some(ContainerState::Exited { code, reason, .. }) => {
+            status.exit_code = *code;
+            let text = format!("exit code {code}{}", if reason.is_empty() { String::new() } else { format!(" ({reason})") });
+            if stopping || !policy.restarts(*code) {
+                (if *code == 0 || stopping { "exited" } else { "failed" }, text)
+            } else {
+                ("unhealthy", format!("{text}; it is being restarted"))
+            }
+        }
+        None if stopping && pod.is_none() => ("exited", String::new()),
+        Some(ContainerState::Created) | None if stopping => ("stopping", String::new()),
+        Some(ContainerState::Created) | None => ("starting", String::new()),
+    };
+    status.state = state.into();
+    status.reason = reason;
+    if !memory.failure.is_empty() && !status.ready && !stopping {
+        status.state = "failed".into();
+        status.reason.clone_from(&memory.failure);
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::actual::Container;
+    use super::*;
+
+    const ID: &str = "0190b3e0-0000-7000-8000-000000000001";
+
+    fn look(instance: wire::WantedInstance, state: Option<ContainerState>, memory: Memory) -> wire::InstanceStatus {
+        let wire = wire::WantedInstance { instance_id: ID.into(), image: "x".into(), ..instance };
+        let (wanted, _) = Wanted::parse(wire::WantedState { generation: 1, instances: vec![wire], services: vec![] });
+        let id: InstanceId = ID.parse().unwrap();
+        let container = state.map(|state| Container { id: "c".into(), attempt: 2, state });
+        let pod = Pod { id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1, container };
+        statuses(&wanted, &[pod], &BTreeMap::from([(id, memory)])).remove(0)
+    }
+
+    #[test]
+    fn ready_only_when_every_probe_says_so() {
+        let healthy = Memory { health: Some(Health::new(vec![], false)), ..Memory::default() };
+        let status = look(wire::WantedInstance::default(), Some(ContainerState::Running), healthy);
+        assert_eq!((status.state.as_str(), status.ready, status.restarts), ("running", true, 2));
+        let unknown = look(wire::WantedInstance::default(), Some(ContainerState::Running), Memory::default());
+        assert_eq!((unknown.state.as_str(), unknown.ready), ("starting", false));
+    }
+
+    #[test]
+    fn an_end_is_told_by_policy() {
+        let ended = |policy: &str, code| {
+            let state = ContainerState::Exited { code, reason: "Error".into(), ran_ms: 1, at_ms: 0 };
+            look(wire::WantedInstance { restart_policy: policy.into(), ..Default::default() }, Some(state), Memory::default()).state
+        };
+        assert_eq!((ended("never", 0).as_str(), ended("never", 1).as_str(), ended("always", 0).as_str()), ("exited", "failed", "unhealthy"));
+    }
+
+    #[test]
+    fn a_start_that_fails_says_why() {
+        let memory = Memory { failure: "image not found".into(), ..Memory::default() };
+        let status = look(wire::WantedInstance::default(), None, memory);
+        assert_eq!((status.state.as_str(), status.reason.as_str()), ("failed", "image not found"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The scheduler's word, read once at the door: every id is an id, every path is safe, no instance is named twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_kernel::InstanceId;
+
+/// Everything this node is to run. The wire types are kept inside: they are plain data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    pub generation: u64,
+    pub instances: BTreeMap<InstanceId, wire::WantedInstance>,
+    pub services: BTreeMap<String, Service>,
+}
+
+/// A balanced name, with its backends by instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub wire: wire::WantedService,
+    pub backends: BTreeMap<InstanceId, wire::Backend>,
+}
+
+/// Why a part of the wanted state was left out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{id}`: {why}")]
+pub struct Fault {
+    pub what: &'static str,
+    pub id: String,
+    pub why: String,
+}
+
+impl Wanted {
+    /// Takes in what is right and names what is not; one bad instance must not stop the others.
+    pub fn parse(state: wire::WantedState) -> (Self, Vec<Fault>) {
+        let mut wanted = Self { generation: state.generation, ..Self::default() };
+        let mut faults = Vec::new();
+        for instance in state.instances {
+            match checked(&instance) {
+                Ok(id) => drop(wanted.instances.insert(id, instance)),
+                Err(why) => faults.push(Fault { what: "instance", id: instance.instance_id, why }),
+            }
+        }
+        for service in state.services {
+            let mut backends = BTreeMap::new();
+            for backend in &service.backends {
+                match backend.instance_id.parse() {
+                    Ok(id) if port(backend.port) => drop(backends.insert(id, backend.clone())),
+                    _ => faults.push(Fault { what: "backend", id: backend.instance_id.clone(), why: "bad id or port".into() }),
+                }
+            }
+            if service.service_id.is_empty() || !name(&service.name) {
+                let why = format!("bad name `{}`", service.name);
+                faults.push(Fault { what: "service", id: service.service_id, why });
+                continue;
+            }
+            wanted.services.insert(service.service_id.clone(), Service { wire: service, backends });
+        }
+        (wanted, faults)
+    }
+
+    /// Services of the same space as an instance: the names it may call.
+    pub fn neighbours<'a>(&'a self, of: &'a wire::WantedInstance) -> impl Iterator<Item = &'a Service> {
+        let space = space_of(of.labels.as_ref());
+        self.services.values().filter(move |s| space_of(s.wire.labels.as_ref()) == space)
+    }
+
+    /// TCP ports of an instance that stand behind a balancer.
+    pub fn balanced_ports(&self, id: InstanceId) -> BTreeSet<u16> {
+        let behind = self.services.values().filter(|s| s.wire.protocol != "udp");
+        behind.filter_map(|s| s.backends.get(&id)).filter_map(|b| u16::try_from(b.port).ok()).collect()
+    }
+}
+
+fn space_of(labels: Option<&wire::Labels>) -> Option<(&str, &str, &str)> {
+    labels.map(|l| (l.org.as_str(), l.project.as_str(), l.space.as_str()))
+}
+
+fn checked(instance: &wire::WantedInstance) -> Result<InstanceId, String> {
+    let id = instance.instance_id.parse().map_err(|_| "the id is not a UUID".to_owned())?;
+    if instance.image.is_empty() {
+        return Err("no image".into());
+    }
+    for mount in &instance.mounts {
+        if !mount.target.starts_with('/') {
+            return Err(format!("mount target `{}` is not absolute", mount.target));
+        }
+        let inside = !mount.source.is_empty() && !mount.source.starts_with('/') && mount.source.split('/').all(|p| !p.is_empty() && p != "." && p != "..");
+        if mount.kind == "volume" && !inside {
+            return Err(format!("volume `{}` leaves the volumes' folder", mount.source));
+        }
+    }
+    if let Some(file) = instance.files.iter().find(|f| !f.path.starts_with('/') || f.path.split('/').any(|p| p == "..")) {
+        return Err(format!("file `{}` is not an absolute path", file.path));
+    }
+    Ok(id)
+}
+
+fn port(number: u32) -> bool {
+    (1..=65_535).contains(&number)
+}
+
+/// A DNS name of one or more labels; it goes into configuration files.
+fn name(text: &str) -> bool {
+    !text.is_empty() && text.len() < 254 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(id: &str) -> wire::WantedInstance {
+        wire::WantedInstance { instance_id: id.into(), image: "x".into(), ..Default::default() }
+    }
+
+    #[test]
+    fn one_bad_instance_does_not_stop_the_others() {
+        let good = "0190b3e0-0000-7000-8000-000000000001";
+        let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], services: vec![] };
+        let (wanted, faults) = Wanted::parse(state);
+        assert_eq!((wanted.instances.len(), faults.len(), wanted.generation), (1, 1, 3));
+    }
+
+    #[test]
+    fn a_volume_outside_of_its_folder_is_refused() {
+        for source in ["../etc", "/etc", "a/../../b", ""] {
+            let mut bad = instance("0190b3e0-0000-7000-8000-000000000001");
+            bad.mounts.push(wire::Mount { kind: "volume".into(), source: source.into(), target: "/data".into(), ..Default::default() });
+            assert!(checked(&bad).is_err(), "{source}");
+        }
+    }
+}
