@@ -1,5 +1,24 @@
 //! The verbs of identity: each gathers facts, executes, answers.
 
+pub mod authorize;
+pub mod bindings;
+pub mod bootstrap;
+pub mod clients;
+pub mod code;
+pub mod context;
+pub mod devices;
+pub mod issue;
+pub mod machines;
+pub mod orgs;
 pub mod passwords;
+pub mod people;
+pub mod personal;
+pub mod refresh;
+pub mod register;
+pub mod registry_token;
 pub mod secrets;
+pub mod signin;
 pub mod signing;
+pub mod users;
+
+pub use context::App;

@@ -111,3 +111,7 @@ pub async fn bindings_at(db: &DatabaseConnection, scopes: Vec<String>, after: Op
     }
     find.all(db).await
 }
+
+pub async fn owns_any(db: &DatabaseConnection, person: Uuid) -> Result<bool, DbErr> {
+    Ok(org::Entity::find().filter(org::Column::Owner.eq(person)).one(db).await?.is_some())
+}

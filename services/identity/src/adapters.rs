@@ -1,0 +1,4 @@
+//! The outside world: Redis for attempt counters, a mail server for confirmations.
+
+pub mod attempts;
+pub mod mail;

@@ -1,0 +1,89 @@
+//! Exchanging an authorization code (RFC 6749 section 4.1.3 with PKCE).
+
+use gantry_kernel::{OffsetDateTime, UserId};
+use time::Duration;
+
+use crate::app::App;
+use crate::app::clients::{Client, Grant};
+use crate::app::context::Fact;
+use crate::app::issue::{Source, Tokens};
+use crate::app::people::subject;
+use crate::app::secrets::{fresh, kept};
+use crate::app::signin::Origin;
+use crate::domain::pkce;
+use crate::error::{OAuthError, fault};
+use crate::store::codes::{self, Code, Taken};
+use crate::store::refresh::{self, Family};
+use crate::store::sessions;
+
+impl App {
+    /// # Errors
+    /// `invalid_grant` when the code is unknown, used, expired, or not for this client, address or verifier.
+    pub async fn exchange_code(&self, client: &Client, code: &str, redirect_uri: &str, verifier: &str, origin: &Origin) -> Result<Tokens, OAuthError> {
+        let now = self.now();
+        let row = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
+            Taken::First(row) => row,
+            Taken::Unknown => return Err(OAuthError::invalid_grant("the code is not known")),
+            Taken::Again(row) => {
+                refresh::forestall(self.pool(), &self.family(&row, now), "code replayed", now).await.map_err(fault)?;
+                let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", row.client_id));
+                self.record(Fact { actor: &actor, action: "code.replayed", object: &object, result: "denied", reason: "its tokens were revoked", from: &origin.address }).await;
+                return Err(OAuthError::invalid_grant("the code was used before; what it gave is revoked"));
+            }
+        };
+        if row.client_id != client.id || row.redirect_uri != redirect_uri || now >= row.expires_at {
+            return Err(OAuthError::invalid_grant("the code is expired or was given for another client or redirect_uri"));
+        }
+        if !pkce::proves(&row.challenge, verifier) {
+            return Err(OAuthError::invalid_grant("code_verifier does not fit"));
+        }
+        if !sessions::is_alive(self.pool(), row.session_id, now).await.map_err(fault)? {
+            return Err(OAuthError::invalid_grant("the session has ended"));
+        }
+        let family = self.family(&row, now);
+        let tokens = self.start_family(client, family, row.nonce.as_deref()).await?;
+        let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", client.id));
+        self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "authorization_code", from: &origin.address }).await;
+        Ok(tokens)
+    }
+
+    fn family(&self, row: &Code, now: OffsetDateTime) -> Family {
+        Family {
+            id: row.family,
+            client_id: row.client_id.clone(),
+            user_id: row.user_id,
+            session_id: Some(row.session_id),
+            scope: row.scope.clone(),
+            auth_time: row.auth_time,
+            amr: row.amr.clone(),
+            created_at: now,
+            expires_at: now + Duration::days(self.config.refresh_days.into()),
+            ended_at: None,
+        }
+    }
+
+    /// Begins a family of tokens and issues the first ones.
+    pub(crate) async fn start_family(&self, client: &Client, family: Family, nonce: Option<&str>) -> Result<Tokens, OAuthError> {
+        let person = self.active_person(UserId(family.user_id)).await?;
+        let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
+        let hash = refresh_token.as_deref().map(kept);
+        let idle_until = self.now() + Duration::days(self.config.refresh_idle_days.into());
+        let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until))).await.map_err(fault)?;
+        if !begun {
+            return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
+        }
+        let source = source_of(&family);
+        Ok(self.issue(&person, &source, nonce, refresh_token).await?)
+    }
+}
+
+pub(crate) fn source_of(family: &Family) -> Source {
+    Source {
+        client_id: family.client_id.clone(),
+        scope: family.scope.clone(),
+        session: family.session_id,
+        family: Some(family.id),
+        auth_time: family.auth_time,
+        amr: family.amr.clone(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What every verb works with. Made once at the start, shared by all requests.
+
+use std::sync::Arc;
+
+use gantry_contract::audit::AuditFact;
+use gantry_es::Meta;
+use gantry_es_pg::{Keyring, Store};
+use gantry_host::Host;
+use gantry_kernel::OffsetDateTime;
+use sea_orm::DatabaseConnection;
+use sqlx::PgPool;
+
+use crate::adapters::attempts::Attempts;
+use crate::adapters::mail::Mailer;
+use crate::app::clients::Clients;
+use crate::app::passwords::Hasher;
+use crate::app::secrets::{FormSeal, Lookup, Succession};
+use crate::app::signing::SigningKeys;
+use crate::config::Config;
+use crate::domain::binding::Binding;
+use crate::domain::org::Org;
+use crate::domain::user::User;
+use crate::store::facts;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+pub struct Parts {
+    pub host: Host,
+    pub config: Config,
+    /// The public address without a slash at its end.
+    pub issuer: String,
+    pub users: Store<User>,
+    pub orgs: Store<Org>,
+    pub bindings: Store<Binding>,
+    pub keyring: Keyring,
+    pub lookup: Lookup,
+    pub forms: FormSeal,
+    pub succession: Succession,
+    pub keys: SigningKeys,
+    pub hasher: Hasher,
+    pub attempts: Attempts,
+    pub clients: Clients,
+    pub mailer: Option<Mailer>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        self.host.env.now()
+    }
+
+    pub fn orm(&self) -> &DatabaseConnection {
+        &self.host.db().orm
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.host.db().pool
+    }
+
+    /// Waits until the own read models show what was appended.
+    pub async fn settled(&self, position: i64) {
+        if position > 0 {
+            self.host.settled(position).await;
+        }
+    }
+
+    /// Puts a security fact on record, here and on the audit stream. A record that cannot be kept does not undo what
+    /// has happened: it is logged for the operator.
+    pub async fn record(&self, fact: Fact<'_>) {
+        let Fact { actor, action, object, result, reason, from } = fact;
+        let fact = AuditFact { reason: reason.to_owned(), from: from.to_owned(), ..self.host.fact(actor, action, object, result) };
+        if let Err(error) = facts::append(self.pool(), &fact).await {
+            tracing::error!(error = %error, action = fact.action, "a security fact could not be kept");
+        }
+        self.host.audit(fact).await;
+    }
+}
+
+/// A security fact: what happened to whom, and how it ended.
+pub struct Fact<'a> {
+    pub actor: &'a str,
+    pub action: &'a str,
+    pub object: &'a str,
+    /// `ok`, `denied` or `failed`.
+    pub result: &'a str,
+    pub reason: &'a str,
+    pub from: &'a str,
+}
+
+/// The meta of something a person does on a page, where there is no bearer token.
+pub fn meta_of(actor: &str, from: &str) -> Meta {
+    Meta { actor: actor.to_owned(), from: Some(from.to_owned()), ..Meta::default() }
+}

@@ -1,0 +1,151 @@
+//! Proving who one is with a password. Every failure looks and lasts the same, whether the account exists or not.
+
+use gantry_es::Sealed;
+use gantry_kernel::{Problem, Secret, UserId, Uuid};
+use time::Duration;
+
+use crate::app::App;
+use crate::app::context::Fact;
+use crate::app::people::{Person, subject};
+use crate::app::secrets::{fresh, kept};
+use crate::domain::password::MAX_LENGTH;
+use crate::error::{fault, unsealed};
+use crate::store::sessions::{self, Session};
+use crate::store::{directory, personal};
+
+/// Where a request comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    pub address: String,
+    pub user_agent: String,
+}
+
+pub const PERSONAL_PREFIX: &str = "gpat_";
+const WRONG: &str = "the user name or the password is wrong";
+
+impl App {
+    /// The person behind a user name (or e-mail address) and password.
+    ///
+    /// # Errors
+    /// Unauthenticated, whatever the reason; 429 after too many failures or when too many sign in at once.
+    pub async fn verify_password(&self, name: &str, password: &Secret, origin: &Origin) -> Result<Person, Problem> {
+        let key = self.lookup.hash(name);
+        self.attempts.begin(&key, &origin.address).await?;
+        let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
+        let hash = match &found {
+            Some(row) => self.password_hash(UserId(row.id), row.password_hash.as_deref()).await?,
+            None => None,
+        };
+        let too_long = password.expose().len() > 4 * MAX_LENGTH;
+        let fits = self.hasher.verify(if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
+        let reason = match &found {
+            None => "no such account",
+            Some(_) if !fits => "wrong password",
+            Some(row) if row.suspended_reason.is_some() => "suspended",
+            Some(row) => {
+                self.attempts.succeeded(&key, &origin.address).await;
+                return self.open(row.clone()).await;
+            }
+        };
+        let object = found.map_or_else(|| "user:unknown".to_owned(), |row| subject(UserId(row.id)));
+        self.record(Fact { actor: "anonymous", action: "session.refused", object: &object, result: "denied", reason, from: &origin.address }).await;
+        Err(Problem::unauthenticated(WRONG))
+    }
+
+    async fn password_hash(&self, user: UserId, sealed: Option<&str>) -> Result<Option<String>, Problem> {
+        let Some(sealed) = sealed else { return Ok(None) };
+        self.keyring.open(&subject(user), &Sealed(sealed.to_owned())).await.map(Some).map_err(unsealed)
+    }
+
+    /// The person behind a user name with a password, an access token or a personal access token in its place:
+    /// what `docker login` and `git` send. With a token the name is not looked at.
+    ///
+    /// # Errors
+    /// As [`App::verify_password`].
+    pub async fn verify_basic(&self, name: &str, secret: &Secret, origin: &Origin) -> Result<Person, Problem> {
+        let text = secret.expose();
+        if text.starts_with(PERSONAL_PREFIX) {
+            return self.verify_personal(text, origin).await;
+        }
+        if text.starts_with("eyJ") && text.matches('.').count() == 2 {
+            let claims = self.access_claims(text).await?;
+            let user = claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()).ok_or_else(|| Problem::unauthenticated(WRONG))?;
+            return self.active_person(user).await;
+        }
+        self.verify_password(name, secret, origin).await
+    }
+
+    /// # Errors
+    /// Unauthenticated for an unknown, expired or revoked token; 429 after too many of them.
+    pub async fn verify_personal(&self, token: &str, origin: &Origin) -> Result<Person, Problem> {
+        let found = personal::find(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
+        let Some(found) = found else {
+            self.attempts.begin("personal-token", &origin.address).await.ok();
+            let fact = Fact { actor: "anonymous", action: "token.refused", object: "personal-token", result: "denied", reason: "unknown", from: &origin.address };
+            self.record(fact).await;
+            return Err(Problem::unauthenticated(WRONG));
+        };
+        self.active_person(UserId(found.user_id)).await
+    }
+
+    /// The person, unless deleted or suspended meanwhile.
+    ///
+    /// # Errors
+    /// Unauthenticated.
+    pub async fn active_person(&self, user: UserId) -> Result<Person, Problem> {
+        let person = self.person(user).await?.filter(|p| p.suspended.is_none());
+        person.ok_or_else(|| Problem::unauthenticated("this account is not active"))
+    }
+
+    /// Opens a browser session; the text is the cookie.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn open_session(&self, person: &Person, origin: &Origin) -> Result<(Session, String), Problem> {
+        let now = self.now();
+        let secret = fresh(&self.host.env, "gs_");
+        let session = Session {
+            id: self.host.env.uuid(),
+            user_id: person.id.0,
+            created_at: now,
+            last_seen_at: now,
+            auth_time: now,
+            amr: "pwd".into(),
+            expires_at: now + Duration::hours(self.config.session_hours.into()),
+            from_addr: origin.address.clone(),
+            user_agent: origin.user_agent.chars().take(200).collect(),
+        };
+        sessions::open(self.pool(), &session, &kept(&secret)).await.map_err(fault)?;
+        let actor = subject(person.id);
+        let object = format!("session:{}", session.id);
+        self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: "password", from: &origin.address }).await;
+        Ok((session, secret))
+    }
+
+    /// The living session of a cookie, with its person.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn session(&self, cookie: &str) -> Result<Option<(Session, Person)>, Problem> {
+        let now = self.now();
+        let Some(session) = sessions::find(self.pool(), &kept(cookie), now).await.map_err(fault)? else { return Ok(None) };
+        let Some(person) = self.person(UserId(session.user_id)).await?.filter(|p| p.suspended.is_none()) else { return Ok(None) };
+        sessions::seen(self.pool(), session.id, now).await.map_err(fault)?;
+        Ok(Some((session, person)))
+    }
+
+    /// Ends a session and all tokens that came from it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_session(&self, user: UserId, id: Uuid, from: &str) -> Result<bool, Problem> {
+        let ended = sessions::end(self.pool(), user, id, self.now()).await.map_err(fault)?;
+        if ended {
+            let (actor, object) = (subject(user), format!("session:{id}"));
+            self.record(Fact { actor: &actor, action: "session.ended", object: &object, result: "ok", reason: "", from }).await;
+        }
+        Ok(ended)
+    }
+}
+
+static EMPTY: std::sync::LazyLock<Secret> = std::sync::LazyLock::new(Secret::default);

@@ -1,0 +1,134 @@
+//! Where refusals become answers: problems for the REST API, OAuth errors (RFC 6749 section 5.2) for the OAuth endpoints.
+
+use axum::response::{IntoResponse, Response};
+use gantry_es_pg::{ExecuteError, KeyringError};
+use gantry_host::{AsProblem, from_execute};
+use gantry_kernel::{Kind, Problem};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::domain::{binding, org, user};
+
+impl AsProblem for user::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.user_exists", self.to_string()),
+            Self::Suspended => Problem::conflict("identity.user_suspended", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for org::Refusal {
+    fn as_problem(&self) -> Problem {
+        let text = self.to_string();
+        match self {
+            Self::Unknown | Self::NoProject(_) | Self::NoSpace(_) => Problem::new(Kind::NotFound, "request.not_found", text),
+            Self::Exists => Problem::conflict("identity.name_taken", text),
+            Self::ProjectExists(_) | Self::SpaceExists(_) => Problem::conflict("identity.name_taken", text),
+            Self::TooMany => Problem::new(Kind::QuotaExceeded, "identity.too_many", text),
+            Self::OwnerStays => Problem::conflict("identity.owner_stays", text),
+        }
+    }
+}
+
+impl AsProblem for binding::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.binding_exists", self.to_string()),
+        }
+    }
+}
+
+/// What an execution that did not happen looks like to the caller. Claims of personal names are hashes: not to be shown.
+pub fn refused<R: std::error::Error + AsProblem + Send + Sync + 'static>(error: ExecuteError<R>) -> Problem {
+    match error {
+        ExecuteError::NameTaken { scope, .. } if scope == "username" => Problem::conflict("identity.name_taken", "this user name is taken"),
+        ExecuteError::NameTaken { scope, .. } if scope == "email" => Problem::conflict("identity.email_taken", "this e-mail address is in use"),
+        ExecuteError::NameTaken { scope, .. } if scope == "binding" => Problem::conflict("identity.binding_exists", "this role is given already"),
+        ExecuteError::NameTaken { name, .. } => Problem::conflict("identity.name_taken", format!("the name `{name}` is taken")),
+        error => from_execute(error),
+    }
+}
+
+/// The database or the keyring did not do its part.
+pub fn fault(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Problem {
+    Problem::internal(error)
+}
+
+/// A sealed value cannot be read.
+pub fn unsealed(error: KeyringError) -> Problem {
+    match error {
+        KeyringError::Erased => Problem::new(Kind::NotFound, "request.not_found", "this user was erased"),
+        error @ (KeyringError::Damaged | KeyringError::MasterKey | KeyringError::Sql(_)) => Problem::internal(error),
+    }
+}
+
+/// An answer of an OAuth endpoint that says no.
+#[derive(Debug)]
+pub struct OAuthError {
+    pub status: StatusCode,
+    pub error: &'static str,
+    pub description: String,
+    /// Set when the client tried HTTP Basic.
+    pub challenge: bool,
+    pub problem: Option<Problem>,
+}
+
+impl OAuthError {
+    pub fn new(error: &'static str, description: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error, description: description.into(), challenge: false, problem: None }
+    }
+
+    pub fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new("invalid_request", description)
+    }
+
+    pub fn invalid_grant(description: impl Into<String>) -> Self {
+        Self::new("invalid_grant", description)
+    }
+
+    pub fn invalid_client() -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, challenge: true, ..Self::new("invalid_client", "the client is not known or its secret is wrong") }
+    }
+}
+
+impl From<Problem> for OAuthError {
+    fn from(problem: Problem) -> Self {
+        let error = match problem.kind {
+            Kind::TooMany | Kind::Unavailable => "temporarily_unavailable",
+            Kind::Internal => "server_error",
+            Kind::Unauthenticated => "invalid_grant",
+            Kind::Invalid
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::Conflict
+            | Kind::Stale
+            | Kind::TooLarge
+            | Kind::QuotaExceeded => "invalid_request",
+        };
+        let status = if problem.kind == Kind::Unauthenticated { StatusCode::BAD_REQUEST } else { problem.kind.status() };
+        Self { status, error, description: problem.detail.clone(), challenge: false, problem: Some(problem) }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "error_description": self.description });
+        let mut response = (self.status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"gantry\""));
+        }
+        if let Some(problem) = self.problem {
+            if let Some(after) = problem.retry_after {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            }
+            // The host logs the cause.
+            response.extensions_mut().insert(problem);
+        }
+        response
+    }
+}
