@@ -170,6 +170,14 @@ impl Host {
         Ok(())
     }
 
+    /// The installation's master key (32 bytes), for services that seal things outside a database.
+    ///
+    /// # Errors
+    /// When the file can neither be read nor made.
+    pub fn master_key(&self) -> anyhow::Result<Vec<u8>> {
+        crate::entry::master_key(&self.platform, &self.env)
+    }
+
     pub fn has_database(&self) -> bool {
         self.stored.is_some()
     }

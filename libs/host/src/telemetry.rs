@@ -83,7 +83,8 @@ pub fn render_metrics() -> String {
     prometheus::TextEncoder::new().encode_to_string(&metrics().registry.gather()).unwrap_or_default()
 }
 
-pub(crate) fn record_request(service: &'static str, method: &Method, route: &str, status: StatusCode, took: Duration) {
+/// Counts an answered request; for listeners that are not the host's.
+pub fn record_request(service: &'static str, method: &Method, route: &str, status: StatusCode, took: Duration) {
     let labels = [
         KeyValue::new(Key::from_static_str("service"), service),
         KeyValue::new(Key::from_static_str("http.request.method"), method.as_str().to_owned()),
@@ -105,7 +106,7 @@ impl opentelemetry::propagation::Extractor for Headers<'_> {
 }
 
 /// A span that continues the caller's trace.
-pub(crate) fn request_span(service: &'static str, method: &Method, route: &str, headers: &HeaderMap) -> tracing::Span {
+pub fn request_span(service: &'static str, method: &Method, route: &str, headers: &HeaderMap) -> tracing::Span {
     let span = tracing::info_span!("request", otel.name = format!("{method} {route}"), otel.kind = "server", service);
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
     span

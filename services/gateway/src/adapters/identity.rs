@@ -210,7 +210,7 @@ mod tests {
     fn identity() -> Identity {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-        Identity::new(Upstreams::new(&BTreeMap::new(), tls), "https://localhost:7443".parse().expect("a URL"))
+        Identity::new(Upstreams::new(|_| None, tls), "https://localhost:7443".parse().expect("a URL"))
     }
 
     fn token(claims: &serde_json::Value) -> String {

@@ -1,11 +1,11 @@
 //! The services behind the door: their addresses and one pool of connections to all of them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use gantry_kernel::Problem;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,17 +20,20 @@ use crate::domain::routes::Upstream;
 /// Idle connections kept to each service.
 const IDLE_PER_SERVICE: usize = 64;
 
+/// A service's base URL (`https://127.0.0.1:7401`), as it is known now.
+type Resolve = dyn Fn(&'static str) -> Option<String> + Send + Sync;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams {
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    addresses: BTreeMap<Upstream, (Scheme, Authority)>,
+    resolve: Arc<Resolve>,
 }
 
 impl Upstreams {
-    /// `addresses`: base URLs (`https://127.0.0.1:7401`); a service without one is not available.
+    /// `resolve`: where a service is; services of this process are known only once they have started.
     /// `tls`: our client certificate and the CA the services' certificates come from.
-    pub fn new(addresses: &BTreeMap<Upstream, Uri>, tls: rustls::ClientConfig) -> Self {
+    pub fn new(resolve: impl Fn(&'static str) -> Option<String> + Send + Sync + 'static, tls: rustls::ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -43,20 +46,15 @@ impl Upstreams {
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(IDLE_PER_SERVICE)
             .build(connector);
-        let addresses = addresses
-            .iter()
-            .filter_map(|(upstream, uri)| {
-                let authority = uri.authority()?.clone();
-                Some((*upstream, (uri.scheme().cloned().unwrap_or(Scheme::HTTPS), authority)))
-            })
-            .collect();
-        Self { client, addresses }
+        Self { client, resolve: Arc::new(resolve) }
     }
 
     /// The same path and query at the service's address; `None` when it has no address.
     pub fn uri(&self, upstream: Upstream, path: PathAndQuery) -> Option<Uri> {
-        let (scheme, authority) = self.addresses.get(&upstream)?;
-        Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path).build().ok()
+        let base: Uri = (self.resolve)(upstream.name())?.parse().ok()?;
+        let mut parts = base.into_parts();
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).ok()
     }
 
     /// # Errors

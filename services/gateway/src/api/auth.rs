@@ -20,22 +20,28 @@ pub fn router(sessions: Sessions) -> Router {
         .with_state(sessions)
 }
 
-#[derive(Deserialize)]
-struct LoginQuery {
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LoginQuery {
+    /// The console's path to come back to.
     #[serde(default)]
     return_to: String,
+    /// Language of the sign-in page, such as `zh-CN`.
     lang: Option<String>,
 }
 
-async fn login(State(sessions): State<Sessions>, Query(query): Query<LoginQuery>) -> Result<Response, Problem> {
+/// Sends the browser to sign in.
+#[utoipa::path(get, path = "/auth/login", params(LoginQuery), security(()), responses((status = 303, description = "to identity's authorization endpoint")))]
+pub(super) async fn login(State(sessions): State<Sessions>, Query(query): Query<LoginQuery>) -> Result<Response, Problem> {
     let locale = query.lang.as_deref().filter(|lang| lang.len() <= 16 && lang.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
     let begun = sessions.begin(&query.return_to, locale).await?;
     // Lax: the cookie must come back with the top-level redirect from the sign-in page.
     Ok(with_cookies(To::to(&begun.to), &[set(LOGIN_COOKIE, &begun.cookie, Some(15 * 60))]))
 }
 
-#[derive(Deserialize)]
-struct CallbackQuery {
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CallbackQuery {
     code: Option<String>,
     state: Option<String>,
     iss: Option<String>,
@@ -43,7 +49,9 @@ struct CallbackQuery {
     error_description: Option<String>,
 }
 
-async fn callback(State(sessions): State<Sessions>, headers: HeaderMap, Query(query): Query<CallbackQuery>) -> Response {
+/// Where identity sends the browser back to.
+#[utoipa::path(get, path = "/auth/callback", params(CallbackQuery), security(()), responses((status = 303, description = "to the console, with a session's cookie")))]
+pub(super) async fn callback(State(sessions): State<Sessions>, headers: HeaderMap, Query(query): Query<CallbackQuery>) -> Response {
     let result = match (query.code.as_deref(), query.state.as_deref(), query.error.as_deref()) {
         (Some(code), Some(state), None) => sessions.finish(state, code, query.iss.as_deref(), cookie(&headers, LOGIN_COOKIE)).await,
         (_, _, Some(error)) => Err(Problem::new(Kind::Unauthenticated, "gateway.sign_in_refused", query.error_description.clone().unwrap_or_else(|| error.to_owned()))),
@@ -60,13 +68,15 @@ async fn callback(State(sessions): State<Sessions>, headers: HeaderMap, Query(qu
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct SignedOut {
     /// Where to go to end the single sign-on too.
     redirect: Option<String>,
 }
 
-async fn logout(State(sessions): State<Sessions>, headers: HeaderMap) -> Result<Response, Problem> {
+/// Ends the browser's session. Needs the `X-CSRF` header.
+#[utoipa::path(post, path = "/auth/logout", security(()), responses((status = 200, body = SignedOut)))]
+pub(super) async fn logout(State(sessions): State<Sessions>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some(cookie) = cookie(&headers, COOKIE) else { return Ok(Json(SignedOut { redirect: None }).into_response()) };
     if let Some(session) = sessions.read(cookie).await?
         && headers.get("x-csrf").is_none_or(|value| value.as_bytes() != session.csrf.as_bytes())
@@ -77,26 +87,28 @@ async fn logout(State(sessions): State<Sessions>, headers: HeaderMap) -> Result<
     Ok(with_cookies(Json(SignedOut { redirect: Some(redirect) }), &[set(COOKIE, "", Some(0))]))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct SessionView {
     signed_in: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<UserView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Must come back in `X-CSRF` with every change.
     csrf: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     ends_at: Option<time::OffsetDateTime>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct UserView {
     subject: String,
     username: String,
     name: String,
 }
 
-/// Always 200: not being signed in is an answer, not an error.
-async fn session(State(sessions): State<Sessions>, headers: HeaderMap) -> Result<Response, Problem> {
+/// Who is signed in here? Always 200: not being signed in is an answer, not an error.
+#[utoipa::path(get, path = "/auth/session", security(()), responses((status = 200, body = SessionView)))]
+pub(super) async fn session(State(sessions): State<Sessions>, headers: HeaderMap) -> Result<Response, Problem> {
     let found = match cookie(&headers, COOKIE) {
         Some(cookie) => sessions.fresh(cookie).await?,
         None => None,

@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(3);
 const KEEP: Duration = Duration::from_secs(60);
 
 /// One service's answer to "are you ready?".
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct PartReady {
     pub name: &'static str,
     pub ready: bool,
@@ -27,11 +27,12 @@ pub struct PartReady {
     pub duration_ms: u64,
     /// What the service says about its own parts.
     #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Object)]
     pub parts: Value,
 }
 
 /// `GET /readyz`.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct Ready {
     pub ready: bool,
     pub parts: Vec<PartReady>,
@@ -41,6 +42,7 @@ pub struct Ready {
 pub struct Documents {
     upstreams: Upstreams,
     public_url: String,
+    own: Arc<Value>,
     kept: Arc<Mutex<Option<Kept>>>,
 }
 
@@ -51,8 +53,9 @@ struct Kept {
 }
 
 impl Documents {
-    pub fn new(upstreams: Upstreams, public_url: &str) -> Self {
-        Self { upstreams, public_url: public_url.trim_end_matches('/').to_owned(), kept: Arc::default() }
+    /// `own`: the door's own endpoints.
+    pub fn new(upstreams: Upstreams, public_url: &str, own: Value) -> Self {
+        Self { upstreams, public_url: public_url.trim_end_matches('/').to_owned(), own: Arc::new(own), kept: Arc::default() }
     }
 
     /// The merged OpenAPI document. Services that do not answer are named in `x-gantry-missing`.
@@ -67,7 +70,8 @@ impl Documents {
             (upstream, answer.ok().filter(|(status, _)| *status == StatusCode::OK).map(|(_, document)| document))
         }))
         .await;
-        let parts: Vec<Part<'_>> = answers.iter().map(|(upstream, document)| Part { service: upstream.name(), document: document.as_ref() }).collect();
+        let of_services = answers.iter().map(|(upstream, document)| Part { service: upstream.name(), document: document.as_ref() });
+        let parts: Vec<Part<'_>> = std::iter::once(Part { service: "gateway", document: Some(&self.own) }).chain(of_services).collect();
         let whole = Arc::new(openapi::merge(env!("CARGO_PKG_VERSION"), &self.public_url, &parts));
         if parts.iter().all(|part| part.document.is_some()) {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { made: Instant::now(), document: Arc::clone(&whole) });

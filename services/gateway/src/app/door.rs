@@ -9,12 +9,14 @@ use axum::response::IntoResponse;
 use axum::{Router, extract::Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use gantry_host::telemetry;
 use gantry_kernel::{Env, Kind, Problem};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use super::limiter::Limiter;
 use super::proxy::Proxy;
@@ -45,6 +47,8 @@ pub struct Door {
     pub authority: String,
     /// Whether browsers may be told to use HTTPS for this host name for ever (not for `localhost`).
     pub strict_transport: bool,
+    /// All headers of one request together, in bytes.
+    pub header_bytes: usize,
     pub started: Instant,
 }
 
@@ -52,34 +56,42 @@ impl Door {
     /// Answers one request of `client`.
     pub async fn answer(self: &Arc<Self>, client: IpAddr, mut request: Request) -> Response<Body> {
         let began = Instant::now();
+        let method = request.method().clone();
+        let span = telemetry::request_span("gateway", &method, "door", request.headers());
+        let (mut answer, route) = self.routed(client, &mut request).instrument(span.clone()).await;
+        let status = answer.status();
+        let took = began.elapsed();
+        telemetry::record_request("gateway", &method, route, status, took);
+        let problem = answer.extensions().get::<Problem>().map(Problem::chain);
+        span.in_scope(|| tracing::info!(%method, status = status.as_u16(), service = route, %client, duration_ms = took.as_secs_f64() * 1e3, problem, "request through the door"));
+        self.secure(answer.headers_mut());
+        answer
+    }
+
+    /// The answer, and who gave it.
+    async fn routed(self: &Arc<Self>, client: IpAddr, request: &mut Request) -> (Response<Body>, &'static str) {
         let request_id = self.env.uuid().to_string();
         let given = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-        let traceparent = forwarding::traceparent(given, self.env.random(), self.env.random());
-        let method = request.method().clone();
+        // Without a collector spans have no ids of their own; a trace goes through the services all the same.
+        let traceparent = telemetry::traceparent(&tracing::Span::current()).unwrap_or_else(|| forwarding::traceparent(given, self.env.random(), self.env.random()));
         let host = request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
         let seen = Seen { client, host: &host, request_id: &request_id, traceparent: &traceparent };
-        let (mut answer, route) = match normalised(&mut request) {
+        let (mut answer, route) = match self.bounded(request.headers()).and_then(|()| normalised(request)) {
             Ok(()) => {
                 let target = routes::target(request.uri().path());
                 let route = match target {
                     Target::Service(upstream, _) => upstream.name(),
                     Target::Console | Target::Nowhere => "gateway",
                 };
-                let answer = match self.enter(target, request, &seen).await {
-                    Ok(answer) => answer,
-                    Err(problem) => problem.into_response(),
-                };
-                (answer, route)
+                let answer = self.enter(target, std::mem::take(request), &seen).await;
+                (answer.unwrap_or_else(IntoResponse::into_response), route)
             }
             Err(problem) => (problem.into_response(), "gateway"),
         };
-        self.finish(answer.headers_mut(), &request_id);
-        let problem = answer.extensions().get::<Problem>().map(Problem::chain);
-        tracing::info!(
-            http.method = %method, http.status = answer.status().as_u16(), service = route, %client, request_id,
-            trace_id = forwarding::trace_id(&traceparent), duration_ms = began.elapsed().as_millis() as u64, problem, "request"
-        );
-        answer
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            answer.headers_mut().insert(REQUEST_ID, value);
+        }
+        (answer, route)
     }
 
     async fn enter(self: &Arc<Self>, target: Target, mut request: Request, seen: &Seen<'_>) -> Result<Response<Body>, Problem> {
@@ -96,6 +108,15 @@ impl Door {
             Target::Nowhere if request.uri().path() == "/api/openapi.json" => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
             Target::Nowhere => Err(Problem::not_found("endpoint", request.uri().path())),
         }
+    }
+
+    fn bounded(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        // 32 is what HTTP/2 counts for each entry (RFC 9113 section 6.5.2).
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        if bytes <= self.header_bytes {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::TooLarge, "gateway.headers_too_large", format!("the headers have {bytes} bytes; at most {} are allowed", self.header_bytes)))
     }
 
     async fn limit(&self, target: Target, method: &Method, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), Problem> {
@@ -144,10 +165,8 @@ impl Door {
         Ok(())
     }
 
-    fn finish(&self, headers: &mut HeaderMap, request_id: &str) {
-        if let Ok(value) = HeaderValue::from_str(request_id) {
-            headers.insert(REQUEST_ID, value);
-        }
+    /// What no answer of this door lacks; a service's own stricter or looser choice stays.
+    fn secure(&self, headers: &mut HeaderMap) {
         let fixed = [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "same-origin"),

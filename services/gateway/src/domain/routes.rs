@@ -85,6 +85,7 @@ pub fn target(path: &str) -> Target {
 /// The owner of `/api/v1/<rest>`.
 fn api(rest: &[&str]) -> Option<Upstream> {
     Some(match *rest.first()? {
+        "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
         "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
@@ -156,7 +157,7 @@ mod tests {
             ("monitoring", vec!["/api/v1/metrics/query", "/api/v1/audit", "/api/v1/events", "/api/v1/nodes/n1/metrics"]),
             ("cicd", vec!["/git/acme/shop/web.git/info/refs", "/api/v1/orgs/acme/projects/shop/repositories", "/api/v1/orgs/acme/projects/shop/runs/1/steps/build/log"]),
             ("catalog", vec!["/api/v1/offerings", "/api/v1/orgs/acme/projects/shop/spaces/test/instances", "/api/v1/orgs/acme/projects/shop/spaces/test/instances/db/bindings/x", "/osb/v2/catalog"]),
-            ("billing", vec!["/api/v1/orgs/acme/quota", "/api/v1/orgs/acme/projects/shop/quota", "/api/v1/orgs/acme/usage", "/api/v1/orgs/acme/invoices/current", "/api/v1/price-plans"]),
+            ("billing", vec!["/api/v1/orgs/acme/quota", "/api/v1/orgs/acme/projects/shop/quota", "/api/v1/orgs/acme/usage", "/api/v1/orgs/acme/invoices/current", "/api/v1/price-plans", "/api/v1/users/7/quota"]),
         ];
         for (service, paths) in table {
             for path in paths {

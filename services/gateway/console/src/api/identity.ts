@@ -1,0 +1,90 @@
+// Identity: people, organisations, projects, spaces and who may do what in them.
+
+import { get, path, post, put, remove, type Page } from './http';
+
+export interface User {
+  id: string;
+  username: string;
+  email?: string;
+  display_name?: string;
+  state?: string;
+}
+
+export interface Org {
+  id: string;
+  name: string;
+  display_name: string;
+  created_at?: string;
+}
+
+export interface Project {
+  id: string;
+  name: string;
+  public: boolean;
+  created_at?: string;
+}
+
+export interface SpaceOf {
+  id: string;
+  name: string;
+  created_at?: string;
+}
+
+export interface Member {
+  user: string;
+  username: string;
+  display_name?: string;
+}
+
+export type Role = 'viewer' | 'editor' | 'admin';
+
+export interface Scope {
+  level: 'platform' | 'org' | 'project' | 'space';
+  id?: string;
+}
+
+export interface Binding {
+  id: string;
+  subject: string;
+  subject_name?: string | null;
+  role: Role;
+  scope: Scope;
+  scope_name?: string | null;
+}
+
+export interface Me {
+  id: string;
+  username: string;
+  email?: string;
+  display_name?: string;
+  bindings?: Binding[];
+}
+
+export const identity = {
+  me: path('me'),
+  orgs: path('orgs'),
+  org: (org: string) => path('orgs', org),
+  members: (org: string) => path('orgs', org, 'members'),
+  projects: (org: string) => path('orgs', org, 'projects'),
+  project: (org: string, project: string) => path('orgs', org, 'projects', project),
+  spaces: (org: string, project: string) => path('orgs', org, 'projects', project, 'spaces'),
+  bindings: path('bindings'),
+  createOrg: (body: { name: string; display_name: string }) => post<Org>(path('orgs'), body),
+  deleteOrg: (org: string) => remove(path('orgs', org)),
+  createProject: (org: string, body: { name: string; public: boolean }) => post<Project>(path('orgs', org, 'projects'), body),
+  deleteProject: (org: string, project: string) => remove(path('orgs', org, 'projects', project)),
+  createSpace: (org: string, project: string, body: { name: string }) => post<SpaceOf>(path('orgs', org, 'projects', project, 'spaces'), body),
+  deleteSpace: (org: string, project: string, space: string) => remove(path('orgs', org, 'projects', project, 'spaces', space)),
+  addMember: (org: string, user: string) => put(path('orgs', org, 'members', user), {}),
+  removeMember: (org: string, user: string) => remove(path('orgs', org, 'members', user)),
+  grant: (body: { subject: string; role: Role; scope: Scope }) => post<Binding>(path('bindings'), body),
+  revoke: (id: string) => remove(path('bindings', id)),
+  names: async (ids: string[]): Promise<Record<string, string>> => {
+    if (ids.length === 0) return {};
+    const found = await post<Page<{ id: string; name: string }>>(path('principals', 'resolve'), { ids });
+    return Object.fromEntries(found.items.map((item) => [item.id, item.name]));
+  },
+  listOrgs: () => get<Page<Org>>(path('orgs')),
+  listProjects: (org: string) => get<Page<Project>>(path('orgs', org, 'projects')),
+  listSpaces: (org: string, project: string) => get<Page<SpaceOf>>(path('orgs', org, 'projects', project, 'spaces')),
+};

@@ -1,0 +1,47 @@
+// Light or dark, and the language: chosen once, remembered.
+
+import { App, ConfigProvider, theme } from 'antd';
+import enUS from 'antd/locale/en_US';
+import zhCN from 'antd/locale/zh_CN';
+import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from 'react';
+import { useTranslation } from 'react-i18next';
+
+const KEY = 'gantry.look';
+
+interface Look {
+  dark: boolean;
+  toggle: () => void;
+}
+
+const Context = createContext<Look>({ dark: false, toggle: () => {} });
+
+export const useLook = (): Look => useContext(Context);
+
+const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content;
+
+export function LookProvider({ children }: { children: ReactNode }) {
+  const { i18n } = useTranslation();
+  const [dark, setDark] = useState(() => (localStorage.getItem(KEY) ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark');
+  useEffect(() => {
+    localStorage.setItem(KEY, dark ? 'dark' : 'light');
+    document.documentElement.dataset.look = dark ? 'dark' : 'light';
+  }, [dark]);
+  useEffect(() => {
+    document.documentElement.lang = i18n.language;
+  }, [i18n.language]);
+  const look = useMemo(() => ({ dark, toggle: () => setDark((old) => !old) }), [dark]);
+  return (
+    <Context value={look}>
+      <ConfigProvider
+        csp={nonce ? { nonce } : undefined}
+        locale={i18n.language === 'zh-CN' ? zhCN : enUS}
+        theme={{
+          algorithm: dark ? theme.darkAlgorithm : theme.defaultAlgorithm,
+          token: { colorPrimary: '#1d4ed8', colorInfo: '#1d4ed8', borderRadius: 6, fontFamily: "system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif" },
+        }}
+      >
+        <App className="app">{children}</App>
+      </ConfigProvider>
+    </Context>
+  );
+}

@@ -1,0 +1,98 @@
+// One project: its spaces, what it holds, and its limits.
+
+import { PlusOutlined } from '@ant-design/icons';
+import { useQuery } from '@tanstack/react-query';
+import { Button, Card, Flex, Popconfirm, Tag } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { Link, useNavigate, useParams } from 'react-router';
+
+import { billing } from '../api/billing';
+import { get } from '../api/http';
+import { identity, type Project as ProjectType, type SpaceOf } from '../api/identity';
+import { Answer, DataTable, PageHeader, Time } from '../parts/basics';
+import { NameDialog } from '../parts/forms';
+import { QuotaCard } from '../parts/QuotaCard';
+import { useAction, useList } from '../parts/query';
+import { forgetPlace, to } from '../place';
+
+export default function Project() {
+  const { t } = useTranslation();
+  const navigate = useNavigate();
+  const params = useParams();
+  const org = params.org!;
+  const project = params.project!;
+  const query = useQuery({ queryKey: ['project', org, project], queryFn: () => get<ProjectType>(identity.project(org, project)) });
+  const spaces = useList<SpaceOf>(['spaces', org, project], identity.spaces(org, project));
+  const [open, setOpen] = useState(false);
+  const refresh = [['spaces', org, project], ['places']];
+  const create = useAction((name: string) => identity.createSpace(org, project, { name }), { done: t('project.spaceCreated'), refresh, onDone: () => setOpen(false) });
+  const removeSpace = useAction((name: string) => identity.deleteSpace(org, project, name), { done: t('project.spaceDeleted'), refresh });
+  const remove = useAction(() => identity.deleteProject(org, project), {
+    done: t('project.deleted'),
+    refresh: [['projects', org], ['places']],
+    onDone: () => {
+      forgetPlace();
+      void navigate(to.org(org));
+    },
+  });
+  return (
+    <>
+      <PageHeader
+        title={project}
+        sub={
+          <Flex gap="small">
+            <Link to={to.org(org)}>{org}</Link>
+            {query.data?.public && <Tag>{t('org.public')}</Tag>}
+          </Flex>
+        }
+        actions={
+          <>
+            <Link className="ant-btn" to={to.repositories(org, project)}>{t('menu.repositories')}</Link>
+            <Link className="ant-btn" to={to.runs(org, project)}>{t('menu.runs')}</Link>
+            <Link className="ant-btn" to={to.images(org, project)}>{t('menu.images')}</Link>
+            <Popconfirm title={t('project.confirmDelete', { name: project })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
+              <Button danger>{t('common.delete')}</Button>
+            </Popconfirm>
+          </>
+        }
+      />
+      <Answer query={query}>
+        {() => (
+          <div className="stack">
+            <Card
+              title={t('project.spaces')}
+              extra={
+                <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+                  {t('project.createSpace')}
+                </Button>
+              }
+            >
+              <DataTable<SpaceOf>
+                label={t('project.spaces')}
+                query={spaces}
+                rowKey="name"
+                empty={t('project.noSpaces')}
+                columns={[
+                  { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.apps(org, project, name)}>{name}</Link> },
+                  { title: t('menu.services'), render: (_, row) => <Link to={to.instances(org, project, row.name)}>{t('menu.services')}</Link> },
+                  { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
+                  {
+                    title: t('common.actions'),
+                    render: (_, row) => (
+                      <Popconfirm title={t('project.confirmDeleteSpace', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => removeSpace.mutate(row.name)}>
+                        <Button size="small">{t('common.delete')}</Button>
+                      </Popconfirm>
+                    ),
+                  },
+                ]}
+              />
+            </Card>
+            <QuotaCard name="project" url={billing.projectQuota(org, project)} />
+          </div>
+        )}
+      </Answer>
+      <NameDialog open={open} title={t('project.createSpace')} pending={create.isPending} onCancel={() => setOpen(false)} onName={(name) => create.mutate(name)} />
+    </>
+  );
+}

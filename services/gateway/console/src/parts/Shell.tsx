@@ -1,0 +1,108 @@
+// The frame of every page: place, menu, language, look, who is signed in.
+
+import {
+  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, ShopOutlined, TeamOutlined, UserOutlined,
+} from '@ant-design/icons';
+import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
+import { Suspense, useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { Link, Outlet, useLocation } from 'react-router';
+
+import { to, usePlace } from '../place';
+import { signOut, useSession } from '../session';
+import { Loading } from './Loading';
+import { PlaceSwitch } from './PlaceSwitch';
+import { LanguageSwitch, LookSwitch } from './Switches';
+
+type Items = NonNullable<MenuProps['items']>;
+
+export function Shell() {
+  const { t } = useTranslation();
+  const { token } = theme.useToken();
+  const { pathname } = useLocation();
+  const { org, project, space } = usePlace();
+  const { user } = useSession();
+  const [collapsed, setCollapsed] = useState(false);
+  const link = (key: string, icon: React.ReactNode, url: string) => ({ key, icon, label: <Link to={url}>{t(`menu.${key}`)}</Link> });
+  const inSpace = (make: (o: string, p: string, s: string) => string) => (org && project && space ? make(org, project, space) : '/choose/space');
+  const inProject = (make: (o: string, p: string) => string) => (org && project ? make(org, project) : '/choose/project');
+  const group = (key: string, children: Items) => ({ key, type: 'group' as const, label: t(`menu.${key}`), children });
+  const items: Items = [
+    link('overview', <DashboardOutlined />, '/'),
+    link('orgs', <TeamOutlined />, '/orgs'),
+    group('run', [
+      link('apps', <AppstoreOutlined />, inSpace(to.apps)),
+      link('services', <DatabaseOutlined />, inSpace(to.instances)),
+      link('catalog', <ShopOutlined />, '/catalog'),
+    ]),
+    group('build', [
+      link('repositories', <BranchesOutlined />, inProject(to.repositories)),
+      link('runs', <PlaySquareOutlined />, inProject(to.runs)),
+      link('images', <GoldOutlined />, inProject(to.images)),
+    ]),
+    group('operate', [
+      link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
+      link('nodes', <ClusterOutlined />, '/nodes'),
+      link('audit', <AuditOutlined />, '/audit'),
+      link('health', <PartitionOutlined />, '/health'),
+      link('api', <ApiOutlined />, '/api/docs'),
+    ]),
+  ];
+  return (
+    <Layout className="shell">
+      <a className="skip" href="#main">
+        {t('shell.skip')}
+      </a>
+      <Layout.Header className="shell-header" style={{ background: token.colorBgContainer }}>
+        <Link to="/" className="brand" aria-label="Gantry">
+          <img src="/favicon.svg" alt="" />
+          <span>Gantry</span>
+        </Link>
+        <PlaceSwitch />
+        <div className="grow" />
+        <LanguageSwitch />
+        <LookSwitch />
+        <Dropdown
+          trigger={['click']}
+          menu={{
+            items: [
+              { key: 'name', label: user?.name, disabled: true },
+              { type: 'divider' },
+              { key: 'out', icon: <LogoutOutlined />, label: t('shell.signOut'), onClick: () => void signOut() },
+            ],
+          }}
+        >
+          <Button type="text" icon={<UserOutlined />} aria-label={t('shell.account')} data-testid="account">
+            {user?.username}
+          </Button>
+        </Dropdown>
+      </Layout.Header>
+      <Layout>
+        <Layout.Sider className="shell-sider" width={216} breakpoint="lg" collapsible collapsed={collapsed} onCollapse={setCollapsed} theme="light" style={{ background: token.colorBgContainer }}>
+          <nav aria-label={t('shell.menu')}>
+            <Menu mode="inline" items={items} selectedKeys={[selected(pathname)]} style={{ background: 'transparent', borderInlineEnd: 0 }} />
+          </nav>
+        </Layout.Sider>
+        <Layout.Content>
+          <main id="main" className="shell-main" tabIndex={-1}>
+            <Suspense fallback={<Loading />}>
+              <Outlet />
+            </Suspense>
+          </main>
+        </Layout.Content>
+      </Layout>
+    </Layout>
+  );
+}
+
+/** Which menu entry a path belongs to. */
+export function selected(pathname: string): string {
+  if (pathname === '/') return 'overview';
+  if (pathname === '/api/docs') return 'api';
+  const [, first, , in1, , in2, , in3] = pathname.split('/');
+  if (first !== 'orgs') return first ?? 'overview';
+  if (in1 === 'billing') return 'billing';
+  if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
+  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : 'apps';
+  return 'orgs';
+}

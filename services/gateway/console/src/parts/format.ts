@@ -1,0 +1,74 @@
+// Numbers and times as people read them.
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['year', 31_536_000],
+  ['month', 2_592_000],
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+  ['second', 1],
+];
+
+/** How long ago, in the largest unit that fits; empty below one second. */
+export function ageOf(at: string, now: number, language: string): string {
+  const seconds = Math.round((Date.parse(at) - now) / 1000);
+  if (Number.isNaN(seconds)) return at;
+  const step = STEPS.find(([, size]) => Math.abs(seconds) >= size);
+  if (!step) return '';
+  return new Intl.RelativeTimeFormat(language, { numeric: 'auto' }).format(Math.trunc(seconds / step[1]), step[0]);
+}
+
+export function formatTime(at: string, language: string): string {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? at : new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'medium' }).format(date);
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+export function bytes(value?: number | null): string {
+  if (value === undefined || value === null || !Number.isFinite(value)) return '–';
+  let size = value;
+  let unit = 0;
+  while (Math.abs(size) >= 1024 && unit < UNITS.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${size >= 100 || unit === 0 ? Math.round(size) : size.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** Thousandths of a processor. */
+export function cpu(millis?: number | null): string {
+  return millis === undefined || millis === null ? '–' : millis % 1000 === 0 ? `${millis / 1000}` : `${(millis / 1000).toFixed(2)}`;
+}
+
+export function decimal(value: number, language: string, digits = 2): string {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+}
+
+/** An amount given as decimal text, so that nothing is rounded on the way. */
+export function money(amount: string | number | undefined | null, currency: string | undefined, language: string): string {
+  if (amount === undefined || amount === null) return '–';
+  const value = Number(amount);
+  if (!Number.isFinite(value)) return String(amount);
+  const small = value !== 0 && Math.abs(value) < 0.01;
+  try {
+    return new Intl.NumberFormat(language, { style: 'currency', currency: currency ?? 'CNY', maximumFractionDigits: small ? 6 : 2 }).format(value);
+  } catch {
+    return `${amount} ${currency ?? ''}`;
+  }
+}
+
+export function duration(ms?: number | null): string {
+  if (ms === undefined || ms === null || ms < 0) return '–';
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** The start of a digest or commit, enough to tell two apart. */
+export function short(id?: string | null): string {
+  if (!id) return '–';
+  return id.replace(/^sha256:/, '').slice(0, 12);
+}

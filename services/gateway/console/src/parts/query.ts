@@ -1,0 +1,87 @@
+// Reading lists that stay live, and doing things with a message at the end.
+
+import { keepPreviousData, useMutation, useQuery, useQueryClient, type QueryKey } from '@tanstack/react-query';
+import { App } from 'antd';
+import { useEffect, useState } from 'react';
+import { useTranslation } from 'react-i18next';
+
+import { get, withQuery, type ApiError, type Page, type Query } from '../api/http';
+import { follow } from '../api/sse';
+import { explain } from './problem';
+
+/** Whether a live list follows its changes now. */
+export type Live = 'off' | 'connecting' | 'live' | 'lost';
+
+/** A list that a stream keeps current: `state` is the whole list, `change` says it has moved. */
+export function useLiveList<T>(key: QueryKey, url: string, options: { enabled?: boolean; watch?: boolean; query?: Query } = {}) {
+  const { enabled = true, watch = true, query } = options;
+  const client = useQueryClient();
+  const [live, setLive] = useState<Live>('off');
+  const address = withQuery(url, query);
+  const result = useQuery({
+    queryKey: [...key, query ?? null],
+    queryFn: ({ signal }) => get<Page<T>>(address, undefined, signal),
+    enabled,
+    placeholderData: keepPreviousData,
+    // A list whose stream is away is asked for now and then.
+    refetchInterval: live === 'live' ? false : 15_000,
+  });
+  const listKey = JSON.stringify([...key, query ?? null]);
+  const ready = result.isSuccess;
+  useEffect(() => {
+    if (!enabled || !watch || !ready) return undefined;
+    setLive('connecting');
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const queryKey = JSON.parse(listKey) as QueryKey;
+    const stop = follow(withQuery(address, { watch: true }), {
+      onOpen: () => setLive('live'),
+      onLost: () => setLive('lost'),
+      onRefused: () => setLive('off'),
+      onEvent: (event) => {
+        if (event.event === 'state') {
+          const state = JSON.parse(event.data) as Page<T> | T[];
+          client.setQueryData<Page<T>>(queryKey, Array.isArray(state) ? { items: state } : state);
+        } else if (event.event === 'change') {
+          // Many changes at once become one question.
+          clearTimeout(timer);
+          timer = setTimeout(() => void client.invalidateQueries({ queryKey }), 250);
+        }
+      },
+    });
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }, [enabled, watch, ready, address, listKey, client]);
+  return { ...result, items: result.data?.items ?? [], live };
+}
+
+/** A list without a stream. */
+export function useList<T>(key: QueryKey, url: string, options: { enabled?: boolean; query?: Query; interval?: number } = {}) {
+  const result = useQuery({
+    queryKey: [...key, options.query ?? null],
+    queryFn: ({ signal }) => get<Page<T>>(url, options.query, signal),
+    enabled: options.enabled ?? true,
+    refetchInterval: options.interval ?? false,
+  });
+  return { ...result, items: result.data?.items ?? [] };
+}
+
+/** Does something, says how it went, and makes what it changed be read again. */
+export function useAction<V = void, R = unknown>(run: (input: V) => Promise<R>, options: { done?: string; refresh?: QueryKey[]; onDone?: (result: R, input: V) => void } = {}) {
+  const client = useQueryClient();
+  const { message, notification } = App.useApp();
+  const { t } = useTranslation();
+  return useMutation<R, ApiError, V>({
+    mutationFn: run,
+    onSuccess: async (result, input) => {
+      if (options.done) void message.success(options.done);
+      await Promise.all((options.refresh ?? []).map((queryKey) => client.invalidateQueries({ queryKey })));
+      options.onDone?.(result, input);
+    },
+    onError: (error) => {
+      const text = explain(error, t);
+      notification.error({ title: text.title, description: [text.detail, ...text.faults, text.advice].filter(Boolean).join(' '), duration: 10 });
+    },
+  });
+}

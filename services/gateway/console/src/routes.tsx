@@ -1,0 +1,85 @@
+// Which page is where. Each page is loaded when it is first opened.
+
+import { lazy, Suspense } from 'react';
+import { Route, Routes, useParams } from 'react-router';
+
+import { Loading } from './parts/Loading';
+import { NeedPlace } from './parts/basics';
+import { Shell } from './parts/Shell';
+import { PlaceProvider } from './place';
+import { useSession } from './session';
+
+const Welcome = lazy(() => import('./pages/Welcome'));
+const Overview = lazy(() => import('./pages/Overview'));
+const Orgs = lazy(() => import('./pages/Orgs'));
+const Org = lazy(() => import('./pages/Org'));
+const Project = lazy(() => import('./pages/Project'));
+const Apps = lazy(() => import('./pages/Apps'));
+const AppPage = lazy(() => import('./pages/AppPage'));
+const Deploy = lazy(() => import('./pages/Deploy'));
+const Images = lazy(() => import('./pages/Images'));
+const Repositories = lazy(() => import('./pages/Repositories'));
+const Runs = lazy(() => import('./pages/Runs'));
+const RunPage = lazy(() => import('./pages/RunPage'));
+const Catalog = lazy(() => import('./pages/Catalog'));
+const Instances = lazy(() => import('./pages/Instances'));
+const Billing = lazy(() => import('./pages/Billing'));
+const Nodes = lazy(() => import('./pages/Nodes'));
+const NodePage = lazy(() => import('./pages/NodePage'));
+const Audit = lazy(() => import('./pages/Audit'));
+const Health = lazy(() => import('./pages/Health'));
+const ApiDocs = lazy(() => import('./pages/ApiDocs'));
+const Missing = lazy(() => import('./pages/Missing'));
+
+export function Console() {
+  const session = useSession();
+  if (!session.signed_in) {
+    return (
+      <Suspense fallback={<Loading />}>
+        <Welcome />
+      </Suspense>
+    );
+  }
+  return (
+    <PlaceProvider>
+      <Routes>
+        <Route element={<Shell />}>
+          <Route index element={<Overview />} />
+          <Route path="sign-in" element={<Overview />} />
+          <Route path="choose/:level" element={<Choose />} />
+          <Route path="orgs" element={<Orgs />} />
+          <Route path="orgs/:org">
+            <Route index element={<Org />} />
+            <Route path="billing" element={<Billing />} />
+            <Route path="projects/:project">
+              <Route index element={<Project />} />
+              <Route path="images" element={<Images />} />
+              <Route path="repositories" element={<Repositories />} />
+              <Route path="runs" element={<Runs />} />
+              <Route path="runs/:run" element={<RunPage />} />
+              <Route path="spaces/:space">
+                <Route index element={<Apps />} />
+                <Route path="apps" element={<Apps />} />
+                <Route path="apps/:app" element={<AppPage />} />
+                <Route path="deploy" element={<Deploy />} />
+                <Route path="instances" element={<Instances />} />
+              </Route>
+            </Route>
+          </Route>
+          <Route path="catalog" element={<Catalog />} />
+          <Route path="nodes" element={<Nodes />} />
+          <Route path="nodes/:node" element={<NodePage />} />
+          <Route path="audit" element={<Audit />} />
+          <Route path="health" element={<Health />} />
+          <Route path="api/docs" element={<ApiDocs />} />
+          <Route path="*" element={<Missing />} />
+        </Route>
+      </Routes>
+    </PlaceProvider>
+  );
+}
+
+function Choose() {
+  const { level } = useParams();
+  return <NeedPlace level={level === 'org' || level === 'project' ? level : 'space'} />;
+}
