@@ -2,6 +2,7 @@
 
 mod keeping;
 mod metering;
+mod patience;
 mod projection;
 mod pushes;
 mod rollout;

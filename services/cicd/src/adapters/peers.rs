@@ -27,6 +27,7 @@ pub struct Peers {
 }
 
 /// What is to be deployed, and for whom.
+#[derive(Clone)]
 pub struct Deployment {
     pub app: AppRef,
     pub format: String,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gantry_contract::proto::scheduler::{App, AppRef};
 
+use super::patience::{self, Fault};
 use super::steps::StepWork;
 use crate::adapters::files;
 use crate::adapters::peers::{Deployment, Peers};
@@ -44,9 +45,10 @@ pub async fn carry_out(peers: &Peers, rollout: Rollout<'_>, log: &StepLog) -> Re
         subject: about.subject.clone(),
         idempotency_key: format!("run:{}:{}", about.run, rollout.work.step.name),
     };
-    let revision = peers.deploy(deployment).await.map_err(|problem| problem.detail)?;
-    log.line(&format!("[gantry] {}/{}/{}/{}: revision {revision} is accepted", app.org, app.project, app.space, app.app));
     let limit = Duration::from_secs(rollout.work.step.timeout_seconds);
+    let deploy = || async { peers.deploy(deployment.clone()).await.map_err(Fault::from) };
+    let revision = patience::wait(limit, log, &rollout.work.cancel, deploy).await?;
+    log.line(&format!("[gantry] {}/{}/{}/{}: revision {revision} is accepted", app.org, app.project, app.space, app.app));
     tokio::select! {
         ended = tokio::time::timeout(limit, follow(peers, &app, revision, log)) => {
             ended.unwrap_or_else(|_| Err(format!("revision {revision} does not run after {} s", limit.as_secs())))

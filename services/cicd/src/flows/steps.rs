@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_kernel::Problem;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::buildah::{Buildah, Ended, Image};
@@ -18,7 +17,11 @@ use crate::adapters::step_log::StepLog;
 use crate::app::Cicd;
 use crate::domain::{Build, Container, NewRun, Step, Values, Work, branch_of, expand};
 
+use super::patience::{self, Fault};
 use super::rollout::{self, Rollout};
+
+/// A service or the container runtime may be away this long before a step fails for it.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What steps are carried out with.
 pub struct Tools {
@@ -101,7 +104,8 @@ impl Tools {
         let image = self.image_name(&work.about, &expand(&container.image, &values)?);
         let credential = self.credential(work, &["pull"], log).await?;
         log.line(&format!("[gantry] pulling {image}"));
-        let pulled = self.containers.pull(&image, &credential).await.map_err(|e| format!("image {image} cannot be pulled: {}", chain(&e)))?;
+        let pull = || async { self.containers.pull(&image, &credential).await.map_err(|e| Fault { passing: e.is_unavailable(), text: chain(&e) }) };
+        let pulled = patience::wait(AWAY, log, &work.cancel, pull).await.map_err(|reason| format!("image {image} cannot be pulled: {reason}"))?;
         let mut env = work.about.pipeline.env.clone();
         env.extend(container.env.clone());
         env.extend(values.iter().filter(|(name, _)| !name.contains('.')).map(|(k, v)| (k.clone(), v.clone())));
@@ -172,8 +176,8 @@ impl Tools {
     /// For the run's own project; images of others must be public.
     async fn credential(&self, work: &StepWork, actions: &[&str], log: &StepLog) -> Result<crate::adapters::peers::Credential, String> {
         let repositories = format!("{}/{}/*", work.about.org_name, work.about.project_name);
-        let credential = self.peers.registry_credential(repositories, actions, &work.about.subject).await;
-        let credential = credential.map_err(|problem: Problem| format!("no credential for the registry: {}", problem.detail))?;
+        let ask = || async { self.peers.registry_credential(repositories.clone(), actions, &work.about.subject).await.map_err(Fault::from) };
+        let credential = patience::wait(AWAY, log, &work.cancel, ask).await.map_err(|reason| format!("no credential for the registry: {reason}"))?;
         log.hide([credential.password.expose()]);
         Ok(credential)
     }

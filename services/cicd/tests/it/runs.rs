@@ -1,0 +1,74 @@
+//! A run's life over REST.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::place::Place;
+
+const TWO: &str = "stages:\n- name: ship\n  steps:\n  - {name: sure, approval: Ship it?}\n  - {name: docs, when: {branch: [docs]}, approval: Docs?}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_started_by_hand_and_cancelled() {
+    let place = Place::new().await;
+    place.repository().await;
+    place.push(TWO);
+    place.run_in(&["waiting"]).await;
+    let (status, run) = place.post("/runs", json!({ "repository": "web", "ref": "main" })).await;
+    assert_eq!((status, run["trigger"].as_str(), run["number"].as_i64()), (201, Some("manual"), Some(2)), "{run}");
+    let id = run["id"].as_str().unwrap().to_owned();
+    let (status, run) = place.post(&format!("/runs/{id}/cancel"), json!(null)).await;
+    assert_eq!((status, run["state"].as_str()), (200, Some("cancelled")), "{run}");
+    assert_eq!(run["steps"][1]["state"], "skipped");
+    assert_eq!(place.post(&format!("/runs/{id}/approve"), json!({ "step": "sure" })).await.1["code"], "cicd.run_over");
+    // The first page of one, then the rest.
+    let (_, page) = place.get("/runs?limit=1").await;
+    assert_eq!((page["items"][0]["number"].as_i64(), page["next"].as_str()), (Some(2), Some("2")));
+    assert_eq!(place.get("/runs?cursor=2").await.1["items"][0]["number"], 1);
+    assert_eq!(place.get("/runs?repository=other").await.1["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_is_not_found_and_what_is_wrong_is_told() {
+    let place = Place::new().await;
+    place.repository().await;
+    place.push(TWO);
+    let run = place.run_in(&["waiting"]).await;
+    let id = run["id"].as_str().unwrap();
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    for path in [format!("/runs/{nobody}"), format!("/runs/{id}/steps/none/log"), format!("/runs/{id}/artifacts/none"), format!("/runs/{nobody}/artifacts")] {
+        assert_eq!(place.get(&path).await.0, 404, "{path}");
+    }
+    assert_eq!(place.get("/runs/..%2f..").await.0, 400);
+    assert_eq!(place.post(&format!("/runs/{id}/approve"), json!({ "step": "none" })).await.0, 404);
+    assert_eq!(place.post(&format!("/runs/{id}/approve"), json!({ "step": "docs" })).await.1["code"], "cicd.not_waiting");
+    for body in [json!({ "repository": "web", "ref": "nothing" }), json!({ "repository": "web" }), json!({ "repository": "web", "ref": "--upload-pack=x" })] {
+        assert_eq!(place.post("/runs", body.clone()).await.0, 400, "{body}");
+    }
+    assert_eq!(place.post("/runs", json!({ "repository": "none", "ref": "main" })).await.0, 404);
+    // A run of another project is not there, also for somebody who may see both.
+    let other = place.world.identity.project(&place.project.org, "other", false).await;
+    place.world.identity.grant(&format!("user:{}", place.editor), gantry_kernel::Role::Editor, other.scope()).await;
+    place.world.identity.settle(&place.host).await;
+    let path = format!("/api/v1/orgs/acme/projects/other/runs/{id}");
+    assert_eq!(place.world.call(&place.host, Method::GET, &path, Some(&place.token()), None).await.0, 404);
+    assert_eq!(place.world.call(&place.host, Method::POST, &format!("{path}/cancel"), Some(&place.token()), Some(&json!(null))).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_step_without_a_runtime_fails_and_its_log_says_why() {
+    let place = Place::new().await;
+    place.repository().await;
+    place.push("stages:\n- name: test\n  steps:\n  - {name: unit, timeout: 2s, build: {image: web, dockerfile: none}}\n");
+    let run = place.run_in(&["failed"]).await;
+    assert_eq!(run["steps"][0]["state"], "failed", "{run}");
+    let (id, url) = (run["id"].as_str().unwrap(), place.host.url_of("cicd").unwrap());
+    let log = place.world.http.get(format!("{url}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/unit/log")).bearer_auth(place.token()).send().await.unwrap();
+    let text = log.text().await.unwrap();
+    assert!(text.contains("the Dockerfile cannot be read"), "{text}");
+    let events = place.world.http.get(format!("{url}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/unit/log?follow=true")).bearer_auth(place.token()).send().await.unwrap();
+    let events = events.text().await.unwrap();
+    assert!(events.contains("event: line") && events.contains("event: end\ndata: failed"), "{events}");
+    // Nothing is left behind.
+    let workspaces = place.world.home.path().join("cicd/workspaces");
+    place.world.until("the workspace is removed", crate::place::WAIT, || async { std::fs::read_dir(&workspaces).is_ok_and(|d| d.count() == 0) }).await;
+}
