@@ -31,7 +31,13 @@ impl Bus {
     /// # Errors
     /// When the server cannot be reached now or is older than 2.11.
     pub async fn connect(url: &str, prefix: &str, name: &str) -> Result<Self, BusError> {
-        let client = async_nats::ConnectOptions::new().name(name).connect(url).await?;
+        let mut options = async_nats::ConnectOptions::new().name(name);
+        // The client takes a user and password in the address apart, but does not send them.
+        let address: async_nats::ServerAddr = url.parse().map_err(|e: std::io::Error| BusError::JetStream(e.to_string()))?;
+        if let (Some(user), Some(password)) = (address.username(), address.password()) {
+            options = options.user_and_password(user.to_owned(), password.to_owned());
+        }
+        let client = options.connect(address).await?;
         let version = client.server_info().version.clone();
         let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
         if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {

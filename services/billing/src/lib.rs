@@ -33,6 +33,18 @@ pub struct App {
 }
 
 impl App {
+    pub fn of(host: &Host, config: Config) -> Self {
+        let log = host.log();
+        Self {
+            host: host.clone(),
+            quotas: Store::new(log.clone()),
+            plans: Store::new(log.clone()),
+            invoice_store: Store::new(log.clone()),
+            defaults: Defaults { org: config.org_limits, project: config.project_limits, user: config.user_limits },
+            currency: config.currency,
+        }
+    }
+
     /// For people; empty when the project is gone.
     fn project_name(&self, project: ProjectId) -> String {
         self.host.auth.read(|rights| rights.project_ref(project).map(|p| p.name.to_string())).unwrap_or_default()
@@ -58,19 +70,11 @@ impl Service for Billing {
         host.project(Arc::new(Quotas)).await?;
         host.project(Arc::new(PricePlans)).await?;
         host.project(Arc::new(Invoices)).await?;
-        let log = host.log().clone();
-        let app = Arc::new(App {
-            quotas: Store::new(log.clone()),
-            plans: Store::new(log.clone()),
-            invoice_store: Store::new(log),
-            defaults: Defaults { org: config.org_limits, project: config.project_limits, user: config.user_limits },
-            currency: config.currency,
-            host: host.clone(),
-        });
+        let (grace, keep) = (Duration::hours(config.invoice_grace_hours.into()), Duration::days(config.sample_retention_days.into()));
+        let app = Arc::new(App::of(&host, config));
         app.publish_built_in().await?;
         let ingest = Ingest { db: host.db().clone(), env: host.env.clone(), bus: host.bus.clone() };
         host.tracker.spawn(ingest.run(host.cancel.clone()));
-        let (grace, keep) = (Duration::hours(config.invoice_grace_hours.into()), Duration::days(config.sample_retention_days.into()));
         host.tracker.spawn(flows::issue::run(app.clone(), grace, keep));
         let quotas = QuotasServer::new(api::grpc::QuotasApi(app.clone()));
         Ok(Parts {

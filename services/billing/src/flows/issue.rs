@@ -21,11 +21,7 @@ pub async fn run(app: Arc<App>, grace: time::Duration, keep: time::Duration) {
                 None => return,
             }
         }
-        match app.issue_due(grace).await {
-            Ok(0) => {}
-            Ok(issued) => tracing::info!(issued, "invoices were issued"),
-            Err(error) => tracing::error!(error = error.chain(), "invoices could not be issued; the next round tries again"),
-        }
+        round(&app, grace).await;
         if let Err(error) = usage::drop_days(&app.host.db().admin, (app.host.env.now() - keep).date()).await {
             tracing::warn!(error = %error, "old samples could not be dropped");
         }
@@ -33,5 +29,14 @@ pub async fn run(app: Arc<App>, grace: time::Duration, keep: time::Duration) {
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+    }
+}
+
+/// One look for months to bill.
+pub async fn round(app: &App, grace: time::Duration) {
+    match app.issue_due(grace).await {
+        Ok(0) => {}
+        Ok(issued) => tracing::info!(issued, "invoices were issued"),
+        Err(error) => tracing::error!(error = error.chain(), "invoices could not be issued; the next round tries again"),
     }
 }

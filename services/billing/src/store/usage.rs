@@ -32,6 +32,9 @@ pub async fn ensure_day(admin: &PgPool, day: Date) -> Result<(), sqlx::Error> {
     // `if not exists` alone can still race between two replicas.
     sqlx::query("select pg_advisory_xact_lock(7406001)").execute(&mut *tx).await?;
     sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    // Append-only by grant, also for who names the partition.
+    let revoke = format!("do $$ begin execute format('revoke update, delete, truncate on {name} from %I', 'gantry_' || current_schema()); end $$");
+    sqlx::query(AssertSqlSafe(revoke)).execute(&mut *tx).await?;
     tx.commit().await
 }
 
