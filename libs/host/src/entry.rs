@@ -149,13 +149,14 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
     ready.extend(parts.ready);
     let ready = Arc::new(ready);
     let openapi = S::openapi().to_json()?;
+    let more = parts.metrics;
     let mut rest = layers::wrap(parts.router, host, parts.max_body_bytes.unwrap_or(host.platform.max_body_bytes));
     if parts.public.is_none() {
         // The gateway has its own, public ones.
         let plain = Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(move || health::readyz(ready.clone())))
-            .route("/metrics", get(|| async { ([("content-type", "text/plain; version=0.0.4")], telemetry::render_metrics()) }))
+            .route("/metrics", get(move || metrics(more.clone())))
             .route("/openapi.json", get(move || async move { ([("content-type", "application/json")], openapi.clone()) }));
         rest = plain.fallback_service(rest);
     }
@@ -169,6 +170,14 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
         .build_v1()?;
     let grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
     Ok(OnePort { rest, grpc })
+}
+
+async fn metrics(more: Option<crate::MoreMetrics>) -> impl axum::response::IntoResponse {
+    let mut text = telemetry::render_metrics();
+    if let Some(more) = more {
+        text.push_str(&more().await);
+    }
+    ([("content-type", "text/plain; version=0.0.4")], text)
 }
 
 /// The master key: 32 bytes, made on first start.

@@ -29,7 +29,7 @@ pub use page::{Cursor, Page, PageQuery};
 pub use pki::{Leaf, Pki, SERVER_SUFFIX};
 pub use problem_from::{AsProblem, from_execute};
 pub use serve::{Listening, serve};
-pub use service::{Parts, Service};
+pub use service::{MoreMetrics, Parts, Service};
 pub use sse::{watch_list, WatchQuery};
 pub use tls::{client_config, server_config};
 

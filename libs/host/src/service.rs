@@ -6,6 +6,9 @@ use crate::config::Section;
 use crate::context::Host;
 use crate::health::Part;
 
+/// Gives Prometheus text.
+pub type MoreMetrics = std::sync::Arc<dyn Fn() -> futures::future::BoxFuture<'static, String> + Send + Sync>;
+
 /// What a started service gives its host to serve.
 #[derive(Default)]
 pub struct Parts {
@@ -19,6 +22,8 @@ pub struct Parts {
     pub max_body_bytes: Option<usize>,
     /// Serve TLS to anybody (the gateway) instead of mTLS to services, on this address.
     pub public: Option<std::net::SocketAddr>,
+    /// More text for `/metrics`, gathered when asked for.
+    pub metrics: Option<MoreMetrics>,
 }
 
 /// One of the platform's services.

@@ -223,7 +223,7 @@ pub fn servers(home: &Home, choices: &Choices, with_agent: bool) -> Result<(Vec<
         }
     }
     if urls.prometheus.is_empty() {
-        let tls = Tls { ca: home.ca(), certificate: home.file("certs/prometheus.pem"), key: home.file("certs/prometheus.key") };
+        let tls = Tls { ca: home.ca(), certificate: home.file("ca/prometheus.pem"), key: home.file("ca/prometheus.key") };
         let targets = SERVICES.iter().filter(|s| with_agent || **s != "agent");
         let targets = targets.map(|s| Target { service: s, address: format!("127.0.0.1:{}", ports.service(s)) }).collect();
         let server = Prometheus::new(root, ports.prometheus(), tls, targets)?;

@@ -1,2 +1,64 @@
-//! Being built.
-fn main() {}
+//! `gantryd`: any of the platform's services, or all of them, in one process; and the administration of their logs.
+
+mod admin;
+mod args;
+mod targets;
+
+use anyhow::Result;
+use clap::Parser;
+use gantry_host::{Running, load, telemetry};
+use gantry_kernel::Env;
+
+use crate::args::{Args, Command};
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut loaded = load(args.config.as_deref())?;
+    let platform = loaded.section::<gantry_host::Platform>("platform");
+    let mut entries = targets::all();
+    let mut known = vec!["platform"];
+    for entry in &mut entries {
+        entry.configure(&mut loaded);
+        known.push(entry.name());
+    }
+    loaded.refuse_unknown(&known);
+    if let Some(Command::Openapi { service }) = &args.command {
+        return admin::openapi(&entries, service);
+    }
+    if !loaded.faults.is_empty() {
+        return Err(gantry_host::ConfigFaults(loaded.faults).into());
+    }
+    if args.print_config {
+        return admin::print_config(&platform, &entries);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        telemetry::init(&platform)?;
+        let running = Running::new(platform, Env::system())?;
+        let result = match args.command {
+            None => serve(targets::chosen(entries, &args.target)?, &running).await,
+            Some(Command::Init) => running.pki().write_leaf("prometheus"),
+            Some(Command::VerifyLog { service }) => admin::verify_log(&entries, &running, service.as_deref()).await,
+            Some(Command::Projections { service }) => admin::projections(&entries, &running, &service).await,
+            Some(Command::SkipEvent { service, projection, position }) => admin::skip_event(&entries, &running, &service, &projection, position).await,
+            Some(Command::Openapi { .. }) => Ok(()),
+        };
+        running.stop().await;
+        telemetry::shutdown();
+        result
+    })
+}
+
+/// Runs until SIGTERM or SIGINT.
+async fn serve(entries: Vec<Box<dyn gantry_host::Entry>>, running: &Running) -> Result<()> {
+    for entry in &entries {
+        entry.start(running).await?;
+    }
+    tracing::info!(services = entries.iter().map(|e| e.name()).collect::<Vec<_>>().join(","), "all services run");
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    tracing::info!("shutting down");
+    Ok(())
+}

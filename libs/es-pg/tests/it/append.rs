@@ -1,0 +1,82 @@
+//! Versions, names, repeated commands, several streams at once.
+
+use gantry_es::{EventData, Meta};
+use gantry_es_pg::{Append, AppendError, Claim, ExecuteError, Expect, Options, Store, StreamWrite};
+
+use crate::fixture::{Counted, Counter, Fixture, raise, stream};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_writers_that_saw_the_same_version_one_wins() {
+    let f = Fixture::new().await;
+    let (a, b) = tokio::join!(f.log.append(raise("x", Some(0), 1)), f.log.append(raise("x", Some(0), 2)));
+    assert!(a.is_ok() != b.is_ok());
+    let stale = a.err().or(b.err()).unwrap();
+    assert!(matches!(stale, AppendError::Stale { expected: 0, actual: 1, .. }), "{stale:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_streams_are_appended_together_or_not_at_all() {
+    let f = Fixture::new().await;
+    f.log.append(raise("b", Some(0), 1)).await.unwrap();
+    let write = |id, expected| StreamWrite { stream: stream(id), expected: Some(expected), events: vec![Counted::Raised { by: 1 }.encode()] };
+    let refused = f.log.append(Append { writes: vec![write("a", 0), write("b", 0)], claims: vec![], meta: Meta::system() }).await;
+    assert!(matches!(refused, Err(AppendError::Stale { .. })));
+    assert!(f.log.read_stream(&stream("a"), 0).await.unwrap().is_empty(), "nothing half-done stays behind");
+    f.log.append(Append { writes: vec![write("a", 0), write("b", 1)], claims: vec![], meta: Meta::system() }).await.unwrap();
+    assert_eq!(f.log.read_stream(&stream("b"), 0).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_claimed_once_and_can_be_given_back() {
+    let f = Fixture::new().await;
+    let with = |id: &str, claim| Append { claims: vec![claim], ..raise(id, None, 1) };
+    let claims: Vec<_> = (0..8).map(|n| f.log.append(with(&n.to_string(), Claim::take("org", "acme")))).collect();
+    let won = futures::future::join_all(claims).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!(won, 1, "of eight at once, one gets the name");
+    let owner = (0..8).map(|n| n.to_string()).collect::<Vec<_>>();
+    for id in owner {
+        // Only the owner's stream has events.
+        if !f.log.read_stream(&stream(&id), 0).await.unwrap().is_empty() {
+            f.log.append(with(&id, Claim::release("org", "acme"))).await.unwrap();
+        }
+    }
+    f.log.append(with("later", Claim::take("org", "acme"))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_command_gives_the_first_answer_and_happens_once() {
+    let f = Fixture::new().await;
+    let store = Store::<Counter>::new(f.log.clone());
+    let meta = Meta { command_id: Some("user:1:/x:key".into()), ..Meta::system() };
+    let (first, second) = tokio::join!(store.execute("x", 5, meta.clone()), store.execute("x", 5, meta.clone()));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.state, second.state), (5, 5));
+    assert!(first.repeated != second.repeated);
+    assert_eq!(store.execute("x", 5, meta).await.unwrap().state, 5);
+    assert_eq!(store.load("x").await.unwrap().version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_an_old_version_is_stale_and_one_for_any_is_decided_anew() {
+    let f = Fixture::new().await;
+    let store = Store::<Counter>::new(f.log.clone());
+    store.execute("x", 1, Meta::system()).await.unwrap();
+    let old = Options { expect: Expect::Version(0), ..Meta::system().into() };
+    assert!(matches!(store.execute("x", 1, old).await, Err(ExecuteError::Stale { expected: 0, actual: 1 })));
+    let many = (0..4).map(|_| store.execute("x", 1, Meta::system()));
+    for result in futures::future::join_all(many).await {
+        result.unwrap();
+    }
+    assert_eq!(store.load("x").await.unwrap().state, 5);
+    assert!(matches!(store.execute("x", 0, Meta::system()).await, Err(ExecuteError::Refused(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_services_role_may_insert_events_but_not_change_them() {
+    let f = Fixture::new().await;
+    f.log.append(raise("x", None, 1)).await.unwrap();
+    for sql in ["update events set actor = 'me'", "delete from events", "truncate events"] {
+        let refused = sqlx::query(sql).execute(&f.log.db().pool).await.unwrap_err();
+        assert!(refused.to_string().contains("permission denied"), "{sql}: {refused}");
+    }
+}

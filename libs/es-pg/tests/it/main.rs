@@ -1,0 +1,9 @@
+//! The log on a real Postgres: order, gaplessness, durability, tampering, rebuilds, erasure.
+
+mod append;
+mod fixture;
+mod killed;
+mod keyring;
+mod order;
+mod projections;
+mod tampering;

@@ -1,0 +1,142 @@
+//! Read models: once each, poison stops them, rebuilding beside the live one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gantry_es::Recorded;
+use gantry_es_pg::{Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+
+use crate::fixture::{Counted, Fixture, raise};
+
+struct Totals {
+    refuse: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Projection for Totals {
+    fn name(&self) -> &'static str {
+        "totals"
+    }
+    fn ddl(&self) -> &'static str {
+        "create table totals (stream text primary key, total bigint not null)"
+    }
+    fn tables(&self) -> &'static [&'static str] {
+        &["totals"]
+    }
+    async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+        let Counted::Raised { by } = event.decode()?;
+        if by == 13 && self.refuse.load(Ordering::Relaxed) {
+            anyhow::bail!("thirteen is poison");
+        }
+        let sql = "insert into totals values ($1, $2) on conflict (stream) do update set total = totals.total + excluded.total";
+        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [event.stream.to_string().into(), i64::from(by).into()])).await?;
+        Ok(())
+    }
+}
+
+async fn total(f: &Fixture) -> i64 {
+    sqlx::query_scalar("select coalesce(sum(total), 0)::bigint from totals").fetch_one(&f.log.db().pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_counts_once_with_two_replicas_and_a_write_can_be_read_back() {
+    let one = Fixture::new().await;
+    let two = one.again().await;
+    let progress = Progress::default();
+    for f in [&one, &two] {
+        let totals = Arc::new(Totals { refuse: Arc::default() });
+        ProjectionRunner::start(&f.log, totals, if f.settings.schema == one.settings.schema { &progress } else { unreachable!() }, &f.cancel, &f.tasks).await.unwrap();
+    }
+    let mut expected = 0;
+    for n in 1..=50u32 {
+        let position = one.log.append(raise(n % 3, None, n)).await.unwrap().position;
+        progress.settled(position, Duration::from_secs(5)).await.unwrap();
+        expected += i64::from(n);
+        assert_eq!(total(&one).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_event_stops_its_projection_visibly_and_nothing_is_skipped() {
+    let f = Fixture::new().await;
+    let refuse = Arc::new(AtomicBool::new(true));
+    let progress = Progress::default();
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: refuse.clone() }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for by in [1, 2, 13, 4] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    progress.settled(2, Duration::from_secs(5)).await.unwrap();
+    let stopped = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            let checkpoint = checkpoints(f.log.db()).await.unwrap().remove(0);
+            if checkpoint.error.is_some() {
+                return checkpoint;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let stopped = stopped.await.unwrap();
+    assert_eq!(stopped.position, 2, "what came before the poison is kept");
+    assert!(stopped.error.unwrap().contains("thirteen is poison"));
+    refuse.store(false, Ordering::Relaxed);
+    progress.settled(4, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(total(&f).await, 20);
+    assert_eq!(checkpoints(f.log.db()).await.unwrap()[0].error, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_is_rebuilt_beside_the_live_one_while_events_come_in() {
+    let f = Fixture::new().await;
+    let progress = Progress::default();
+    let totals = Arc::new(Totals { refuse: Arc::default() });
+    ProjectionRunner::start(&f.log, totals.clone(), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for _ in 0..300 {
+        f.log.append(raise("x", None, 1)).await.unwrap();
+    }
+    progress.settled(300, Duration::from_secs(10)).await.unwrap();
+    // Somebody ruined the live rows; the log knows better.
+    sqlx::query("update totals set total = 7").execute(&f.log.db().pool).await.unwrap();
+    let log = f.log.clone();
+    let writer = tokio::spawn(async move {
+        for _ in 0..100 {
+            log.append(raise("x", None, 1)).await.unwrap();
+        }
+    });
+    rebuild(&f.log, &*totals).await.unwrap();
+    writer.await.unwrap();
+    progress.settled(400, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(total(&f).await, 400);
+}
+
+struct Flaky(Arc<AtomicBool>, tokio::sync::mpsc::UnboundedSender<(String, i32)>);
+
+#[async_trait]
+impl TodoHandler for Flaky {
+    fn name(&self) -> &'static str {
+        "flaky"
+    }
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        if !self.0.swap(true, Ordering::Relaxed) {
+            anyhow::bail!("not the first time");
+        }
+        self.1.send((item.key, item.attempts)).unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_work_is_tried_again_and_done_once() {
+    let f = Fixture::new().await;
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..2 {
+        Todo::enqueue(&f.log.db().orm, "flaky", "a", &serde_json::json!({})).await.unwrap();
+    }
+    TodoRunner::start(f.log.db().clone(), Arc::new(Flaky(Arc::default(), sender)), &f.cancel, &f.tasks);
+    let item = tokio::time::timeout(Duration::from_secs(10), done.recv()).await.unwrap().unwrap();
+    assert_eq!(item, ("a".to_owned(), 2));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(done.try_recv().is_err(), "done once");
+}

@@ -1,0 +1,36 @@
+//! The command line of `gantryd`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Runs the Gantry platform's services.
+#[derive(Debug, Parser)]
+#[command(name = "gantryd", version)]
+pub struct Args {
+    /// `all`, or services parted by commas: identity, registry, scheduler, cicd, catalog, billing, monitoring, agent, gateway.
+    #[arg(long, default_value = "all", global = true)]
+    pub target: String,
+    /// The configuration file (TOML); the environment (GANTRYD__SECTION__KEY) goes on top of it.
+    #[arg(long, global = true)]
+    pub config: Option<PathBuf>,
+    /// Prints the configuration as it would be used, secrets masked, and ends.
+    #[arg(long)]
+    pub print_config: bool,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes the certificate authority and the certificates that other programs need, and ends.
+    Init,
+    /// Walks the hash chain of a service's event log (or of all) and names every fault.
+    VerifyLog { service: Option<String> },
+    /// Shows how far each projection of a service is, and why it stands still if it does.
+    Projections { service: String },
+    /// Passes over an event that a projection cannot take in; the decision is itself recorded in the log.
+    SkipEvent { service: String, projection: String, position: i64 },
+    /// Prints a service's OpenAPI document.
+    Openapi { service: String },
+}
