@@ -4,8 +4,12 @@
 pub mod app;
 pub mod compose;
 pub mod document;
+pub mod engine;
 pub mod model;
+pub mod observe;
 pub mod placement;
 pub mod release;
+pub mod status;
 pub mod stored;
+pub mod wanted;
 pub mod yaml;

@@ -1,3 +1,51 @@
 //! The scheduler: applications, their revisions and releases, and where their instances run.
 
+mod adapters;
+mod api;
+mod app;
+mod config;
 pub mod domain;
+mod error;
+mod flows;
+mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gantry_contract::proto::scheduler::agents_server::AgentsServer;
+use gantry_contract::proto::scheduler::applications_server::ApplicationsServer;
+use gantry_host::{Host, Parts, Service};
+
+pub use config::Config;
+
+pub struct Scheduler;
+
+#[async_trait]
+impl Service for Scheduler {
+    const NAME: &'static str = "scheduler";
+    type Config = Config;
+
+    fn migrations() -> &'static [(&'static str, &'static str)] {
+        store::MIGRATIONS
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        api::rest::openapi()
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        host.project(Arc::new(store::SchedulerProjection)).await?;
+        let scheduler = app::Scheduler::new(host.clone(), config);
+        host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
+        host.tracker.spawn(flows::metering::run(scheduler.clone()));
+        let mut grpc = tonic::service::Routes::builder();
+        grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))
+            .add_service(AgentsServer::new(api::grpc::AgentsApi(scheduler.clone())).max_decoding_message_size(16 << 20));
+        Ok(Parts {
+            router: api::rest::router(scheduler),
+            grpc: Some(grpc.routes()),
+            grpc_names: vec!["gantry.scheduler.v1.Applications", "gantry.scheduler.v1.Agents"],
+            ..Parts::default()
+        })
+    }
+}

@@ -152,6 +152,8 @@ impl Decider for App {
             }
             Command::FinishRelease { revision } => match &state.release {
                 Some(release) if release.revision == revision => Ok(vec![AppEvent::ReleaseFinished { app, revision }]),
+                // It had failed by taking too long, with nothing to go back to, and has come up after all.
+                None if state.current == revision && state.finished != Some(revision) => Ok(vec![AppEvent::ReleaseFinished { app, revision }]),
                 _ => Ok(Vec::new()),
             },
             Command::FailRelease { revision, reason, back } => match &state.release {

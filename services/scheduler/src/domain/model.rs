@@ -302,6 +302,24 @@ pub struct Service {
     pub routes: Vec<Route>,
 }
 
+impl Service {
+    /// What stays the same over revisions, even if the container port changes: the published port, else the first route,
+    /// else the container port.
+    pub fn key(&self) -> String {
+        let transport = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        match (self.publish, self.routes.first()) {
+            (Some(publish), _) if publish.wanted > 0 => format!("{}.p{}.{transport}", self.name, publish.wanted),
+            (_, Some(route)) => format!("{}.r-{}{}", self.name, route.host, route.path.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
+            _ => format!("{}.c{}.{transport}", self.name, self.port),
+        }
+    }
+
+    /// Is it balanced by the nodes (and not only a name)?
+    pub fn is_balanced(&self) -> bool {
+        self.publish.is_some() || !self.routes.is_empty()
+    }
+}
+
 /// `Wanted` becomes `listen` when the platform has assigned it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -131,7 +131,10 @@ fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Inst
     let (surge, _) = room(wanted);
     let missing = target.saturating_sub(count(current));
     let ceiling = target.saturating_add(surge);
-    let mut free = ceiling.saturating_sub(count(current) + count(old)).min(missing);
+    // Without surge not even one that is going away may stand beside its successor: they may share a volume.
+    let going = if surge == 0 { instances.iter().filter(|i| i.stopping).count() } else { 0 };
+    let standing = count(current) + count(old) + u32::try_from(going).unwrap_or(u32::MAX);
+    let mut free = ceiling.saturating_sub(standing).min(missing);
     // Numbers of instances that still exist in any way are taken.
     let taken = |index: u32| instances.iter().any(|i| i.index == index);
     let mut out = Vec::new();

@@ -139,6 +139,9 @@ fn only_the_release_under_way_finishes() {
     given::<App>(running()).when(Command::FinishRelease { revision: 1 }).then([]);
     let history = [created(), revised(1), started(1, None)];
     given::<App>(history).when(Command::FinishRelease { revision: 1 }).then([finished(1)]);
+    let late = [created(), revised(1), started(1, None), AppEvent::ReleaseFailed { app: id(), revision: 1, reason: "slow".into() }];
+    let state = given::<App>(late).when(Command::FinishRelease { revision: 1 }).then([finished(1)]);
+    assert_eq!(state.failure, None);
 }
 
 #[test]

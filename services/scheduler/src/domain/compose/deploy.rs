@@ -7,7 +7,9 @@ use crate::domain::yaml::Node;
 
 use crate::domain::model::MAX_REPLICAS;
 
-pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+/// `Some(stop first)` if the document chose the order of updates.
+pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) -> Option<bool> {
+    let mut order = None;
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -19,13 +21,14 @@ pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rema
             },
             "replicas" => workload.replicas = fields::count(&at, &entry.node, MAX_REPLICAS, remarks),
             "resources" => resources(&at, &entry.node, workload, remarks),
-            "update_config" => update(&at, &entry.node, workload, remarks),
+            "update_config" => order = update(&at, &entry.node, workload, remarks),
             "restart_policy" => restart(&at, &entry.node, workload, remarks),
             "placement" => placement(&at, &entry.node, workload, remarks),
             "labels" | "endpoint_mode" | "rollback_config" => remarks.note(&at, entry.line, "has no effect here"),
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
+    order
 }
 
 fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
@@ -53,9 +56,9 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rem
 
 /// `start-first` adds new instances before old ones go, `stop-first` the other way round. Unlike Swarm the former is the
 /// default, since an update shall not interrupt.
-fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) -> Option<bool> {
     let mut parallelism = 1;
-    let mut stop_first = false;
+    let mut stop_first = None;
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -63,8 +66,8 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
                 parallelism = fields::count(&at, &entry.node, MAX_REPLICAS, remarks);
             }
             "order" => match entry.node.scalar().as_deref() {
-                Some("start-first") => stop_first = false,
-                Some("stop-first") => stop_first = true,
+                Some("start-first") => stop_first = Some(false),
+                Some("stop-first") => stop_first = Some(true),
                 _ => remarks.wrong(&at, entry.line, "must be start-first or stop-first"),
             },
             "failure_action" => match entry.node.scalar().as_deref() {
@@ -81,7 +84,8 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
     }
     // 0 means all at once.
     let step = if parallelism == 0 { MAX_REPLICAS } else { parallelism };
-    (workload.update.surge, workload.update.max_unavailable) = if stop_first { (0, step) } else { (step, 0) };
+    (workload.update.surge, workload.update.max_unavailable) = if stop_first == Some(true) { (0, step) } else { (step, 0) };
+    stop_first
 }
 
 fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {

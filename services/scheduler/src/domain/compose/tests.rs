@@ -127,6 +127,7 @@ fn real_files_are_read_or_say_what_they_lack() {
     let gitea = "services:\n  gitea:\n    image: gitea/gitea:latest\n    environment:\n      - DB_TYPE=postgres\n    restart: always\n    volumes:\n      - git_data:/data\n    ports:\n      - 3000:3000\n  db:\n    image: postgres:alpine\n    restart: always\n    expose:\n      - 5432\nvolumes:\n  git_data:\n";
     let model = good(gitea);
     assert_eq!((model.workloads.len(), model.services.len(), model.volumes.len()), (2, 2, 1));
+    assert_eq!(model.workloads[&name("gitea")].update.surge, 0, "one volume, one instance at a time");
     let portainer = "services:\n  portainer:\n    image: portainer/portainer-ce:alpine\n    command: -H unix:///var/run/docker.sock\n    volumes:\n      - \"/var/run/docker.sock:/var/run/docker.sock\"\n";
     assert_eq!(good(portainer).workloads[&name("portainer")].mounts[0].kind, MountKind::Bind);
     let flask = "services:\n  web:\n    build:\n      context: .\n    volumes:\n      - .:/code\n";

@@ -5,7 +5,7 @@ use gantry_kernel::Name;
 use super::{deploy, fields, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
 use crate::domain::model::{
-    BALANCES, Check, Condition, MAX_REPLICAS, Model, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind, round_robin,
+    BALANCES, Check, Condition, MAX_REPLICAS, Model, Mount, MountKind, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind, round_robin,
 };
 use crate::domain::yaml::{Node, Value};
 
@@ -21,6 +21,7 @@ pub fn read(path: &str, name: Name, node: &Node, shared: &storage::Shared, docum
     let mut workload = Workload { restart: Restart::Always, ..Workload::default() };
     let mut published = Vec::new();
     let mut extension = Extension::default();
+    let mut order = None;
     for entry in entries {
         let at = format!("{path}.{}", entry.key);
         let (value, line) = (&entry.node, entry.line);
@@ -46,14 +47,14 @@ pub fn read(path: &str, name: Name, node: &Node, shared: &storage::Shared, docum
             "tmpfs" => {
                 for target in fields::texts(&at, value, remarks) {
                     let target = target.split(':').next().unwrap_or_default().to_owned();
-                    workload.mounts.push(crate::domain::model::Mount { kind: crate::domain::model::MountKind::Tmpfs, source: String::new(), target, read_only: false, size_bytes: 0 });
+                    workload.mounts.push(Mount { kind: MountKind::Tmpfs, source: String::new(), target, read_only: false, size_bytes: 0 });
                 }
             }
             "configs" => storage::files(&at, "configs", value, shared, &mut workload, remarks),
             "secrets" => storage::files(&at, "secrets", value, shared, &mut workload, remarks),
             "healthcheck" => health(&at, value, &mut workload, remarks),
             "depends_on" => depends(&at, value, &mut workload, remarks),
-            "deploy" => deploy::read(&at, value, &mut workload, remarks),
+            "deploy" => order = deploy::read(&at, value, &mut workload, remarks),
             "scale" => workload.replicas = fields::count(&at, value, MAX_REPLICAS, remarks),
             "restart" => match value.scalar().unwrap_or_default().split(':').next() {
                 Some("always" | "unless-stopped") => workload.restart = Restart::Always,
@@ -97,11 +98,16 @@ pub fn read(path: &str, name: Name, node: &Node, shared: &storage::Shared, docum
     if workload.kind == WorkloadKind::Job && workload.restart == Restart::Always {
         workload.restart = Restart::OnFailure;
     }
+    // Two instances with one writable volume would spoil it: the old one goes first unless the document says otherwise.
+    let shares = workload.mounts.iter().any(|m| m.kind == MountKind::Volume && !m.source.is_empty() && !m.read_only);
+    if order.is_none() && shares {
+        (workload.update.surge, workload.update.max_unavailable) = (0, workload.update.surge.max(1));
+    }
     reserve(&mut workload, document);
     let services = services(&name, &mut workload, published, extension);
     default_probe(&mut workload, &services);
     model.services.extend(services);
-    model.volumes.extend(workload.mounts.iter().filter(|m| m.kind == crate::domain::model::MountKind::Volume && !m.source.is_empty()).map(|m| m.source.clone()));
+    model.volumes.extend(workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.clone()));
     model.workloads.insert(name, workload);
 }
 

@@ -1,0 +1,7 @@
+//! The outside world: the containerd engine's agents, and the three services that are called.
+
+pub mod agents;
+pub mod agents_words;
+pub mod credentials;
+pub mod images;
+pub mod quotas;

@@ -1,0 +1,177 @@
+//! The containerd engine: what its agents reported last and what they were told last. All in memory: an agent says all of
+//! it again when it comes back, and only transitions are worth an event.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler as proto;
+use gantry_kernel::{AppId, Env, InstanceId, Name, OffsetDateTime};
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+
+use super::agents_words;
+use crate::domain::engine::{Facts, Report, WantedNode};
+
+/// Messages that wait for a slow agent; each holds the whole state, so an old one may be dropped.
+pub const WAITING: usize = 4;
+
+pub type Outbox = mpsc::Sender<Result<proto::ControlMessage, Status>>;
+
+struct Attached {
+    session: u64,
+    facts: Facts,
+    report: Option<Report>,
+    heard: OffsetDateTime,
+    outbox: Option<Outbox>,
+    generation: u64,
+    /// What was sent last, without generation and credentials.
+    sent: Option<proto::WantedState>,
+    /// How many applications' credentials were sent, and until when they do.
+    credentials: usize,
+    credentials_until: i64,
+    /// Since which generation the node knows that the instance shall run (false) or stop (true).
+    told: BTreeMap<InstanceId, (bool, u64)>,
+}
+
+/// A node as the engine knows it now.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    pub facts: Facts,
+    /// `None`: it has attached but not reported yet.
+    pub report: Option<Report>,
+    pub silent_for: Duration,
+    pub told: BTreeMap<InstanceId, (bool, u64)>,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    nodes: Arc<Mutex<BTreeMap<Name, Attached>>>,
+    changed: Arc<watch::Sender<u64>>,
+    env: Env,
+}
+
+impl Agents {
+    pub fn new(env: Env) -> Self {
+        Self { nodes: Arc::default(), changed: Arc::new(watch::channel(0).0), env }
+    }
+
+    /// Moves when a node attaches or reports something new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Attached>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bump(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A node's agent is there. An older session of the same node is over.
+    pub fn attach(&self, node: Name, facts: Facts, outbox: Outbox) -> u64 {
+        let now = self.env.now();
+        let mut nodes = self.lock();
+        let before = nodes.remove(&node);
+        let session = before.as_ref().map_or(1, |b| b.session + 1);
+        // Later than any generation of an earlier life of this process, whose numbers the agent may still hold.
+        let generation = u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(0);
+        let report = before.and_then(|b| b.report).map(|r| Report { generation: 0, ..r });
+        nodes.insert(node, Attached { session, facts, report, heard: now, outbox: Some(outbox), generation, sent: None, credentials: 0, credentials_until: 0, told: BTreeMap::new() });
+        drop(nodes);
+        self.bump();
+        session
+    }
+
+    /// False if the session is over.
+    pub fn report(&self, node: &Name, session: u64, report: Report) -> bool {
+        let mut nodes = self.lock();
+        let Some(attached) = nodes.get_mut(node).filter(|a| a.session == session) else { return false };
+        attached.heard = self.env.now();
+        let news = attached.report.as_ref().is_none_or(|last| !same(last, &report));
+        attached.report = Some(report);
+        drop(nodes);
+        if news {
+            self.bump();
+        }
+        true
+    }
+
+    pub fn facts(&self, node: &Name, session: u64, facts: Facts) {
+        if let Some(attached) = self.lock().get_mut(node).filter(|a| a.session == session) {
+            attached.facts = facts;
+        }
+        self.bump();
+    }
+
+    pub fn detach(&self, node: &Name, session: u64) {
+        if let Some(attached) = self.lock().get_mut(node).filter(|a| a.session == session) {
+            attached.outbox = None;
+        }
+        self.bump();
+    }
+
+    /// Ends all sessions: this process is not the one that decides any more.
+    pub fn detach_all(&self) {
+        self.lock().clear();
+        self.bump();
+    }
+
+    pub fn snapshot(&self) -> BTreeMap<Name, NodeView> {
+        let now = self.env.now();
+        let view = |a: &Attached| NodeView {
+            facts: a.facts.clone(),
+            report: a.report.clone(),
+            silent_for: Duration::try_from(now - a.heard).unwrap_or_default(),
+            told: a.told.clone(),
+        };
+        self.lock().iter().map(|(name, a)| (name.clone(), view(a))).collect()
+    }
+
+    /// The nodes that can be told something now.
+    pub fn attached(&self) -> Vec<Name> {
+        self.lock().iter().filter(|(_, a)| a.outbox.is_some()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Tells a node all it shall have, if that is anything new.
+    pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) {
+        let now = self.env.now().unix_timestamp();
+        let plain = agents_words::wanted(wanted, &BTreeMap::new());
+        let mut nodes = self.lock();
+        let Some(attached) = nodes.get_mut(node) else { return };
+        let Some(outbox) = &attached.outbox else { return };
+        let credentials_hold = credentials.len() == attached.credentials && (credentials.is_empty() || now < attached.credentials_until);
+        if attached.sent.as_ref() == Some(&plain) && credentials_hold {
+            return;
+        }
+        let mut full = agents_words::wanted(wanted, credentials);
+        full.generation = attached.generation + 1;
+        let message = proto::ControlMessage { message: Some(proto::control_message::Message::Wanted(full)) };
+        match outbox.try_send(Ok(message)) {
+            Ok(()) => {
+                attached.generation += 1;
+                let generation = attached.generation;
+                let before = std::mem::take(&mut attached.told);
+                attached.told = wanted
+                    .instances
+                    .iter()
+                    .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))))
+                    .collect();
+                attached.sent = Some(plain);
+                attached.credentials = credentials.len();
+                let earliest = credentials.values().map(|c| c.expires_at_unix).min().unwrap_or(now);
+                // Renewed in good time: an image may take long to come.
+                attached.credentials_until = now + (earliest - now) / 2;
+            }
+            // It will be told at the next round: the state is whole each time.
+            Err(mpsc::error::TrySendError::Full(_)) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => attached.outbox = None,
+        }
+    }
+}
+
+fn same(a: &Report, b: &Report) -> bool {
+    a.generation == b.generation && a.instances == b.instances && a.rotation == b.rotation
+}

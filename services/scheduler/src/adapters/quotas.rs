@@ -1,0 +1,38 @@
+//! Reserving an application's share of its project's quota, at billing.
+
+use std::time::Duration;
+
+use gantry_contract::proto::billing::quotas_client::QuotasClient;
+use gantry_contract::proto::billing::{Amounts, ReserveRequest};
+use gantry_host::Host;
+use gantry_kernel::{AppId, Kind, OrgId, ProjectId, Problem};
+
+use crate::domain::model::Demand;
+
+/// Sets what the application reserves, as a whole; so a repetition is harmless.
+///
+/// # Errors
+/// Billing's refusal with its text, or that it is away: without its word nothing is accepted.
+pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, user: &str, demand: &Demand) -> Result<(), Problem> {
+    let total = Amounts { cpu_millis: demand.cpu_millis, memory_bytes: demand.memory_bytes, storage_bytes: demand.storage_bytes, containers: demand.containers };
+    let largest = Amounts {
+        cpu_millis: demand.largest.cpu_millis.into(),
+        memory_bytes: demand.largest.memory_bytes,
+        storage_bytes: demand.largest.storage_bytes,
+        containers: u32::from(demand.containers > 0),
+    };
+    let mut request = tonic::Request::new(ReserveRequest {
+        org_id: org.to_string(),
+        project_id: project.to_string(),
+        holder: format!("app:{app}"),
+        user: if user.starts_with("user:") { user.to_owned() } else { String::new() },
+        total: Some(total),
+        largest_container: Some(largest),
+    });
+    request.set_timeout(Duration::from_secs(5));
+    QuotasClient::new(host.channel("billing")?).reserve(request).await.map_err(|status| match status.code() {
+        tonic::Code::ResourceExhausted => Problem::new(Kind::QuotaExceeded, "billing.quota_exceeded", status.message().to_owned()),
+        _ => Problem::from(status),
+    })?;
+    Ok(())
+}

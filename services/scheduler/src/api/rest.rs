@@ -1,0 +1,42 @@
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `/api/v1/nodes`.
+
+mod apps;
+mod nodes;
+mod verbs;
+
+use axum::Router;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::Scheduler;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, and nodes."), tags((name = "applications"), (name = "nodes")))]
+struct Api;
+
+fn all() -> OpenApiRouter<Scheduler> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(apps::list, apps::deploy))
+        .routes(routes!(apps::get, verbs::delete))
+        .routes(routes!(apps::instances))
+        .routes(routes!(apps::revisions))
+        .routes(routes!(apps::why))
+        .routes(routes!(verbs::scale))
+        .routes(routes!(verbs::restart))
+        .routes(routes!(verbs::stop))
+        .routes(routes!(verbs::start))
+        .routes(routes!(verbs::rollback))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::cordon))
+        .routes(routes!(nodes::uncordon))
+        .routes(routes!(nodes::drain))
+}
+
+pub fn router(s: Scheduler) -> Router {
+    all().with_state(s).split_for_parts().0
+}
+
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    all().split_for_parts().1
+}

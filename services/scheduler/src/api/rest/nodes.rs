@@ -1,0 +1,52 @@
+//! Nodes: for the platform's operators, and to look at for everybody who is signed in with a role on the platform.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use gantry_auth::Caller;
+use gantry_host::{ApiResult, Json, Page, Path, Query, WatchQuery, watch_list};
+use gantry_kernel::{Role, Scope};
+
+use crate::app::Scheduler;
+use crate::app::nodes::{self, NodeBody, NodeVerb};
+
+/// All nodes with what they are, have and hold.
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(WatchQuery), responses((status = 200, body = Page<NodeBody>)))]
+pub async fn list(State(s): State<Scheduler>, caller: Caller, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
+    s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+    if query.watch {
+        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
+        return Ok(watch_list(moved, cancel, move || {
+            let (s, caller) = (s.clone(), caller.clone());
+            async move {
+                s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+                nodes::list(&s).await.map(Page::all)
+            }
+        }));
+    }
+    Ok(Json(Page::all(nodes::list(&s).await?)).into_response())
+}
+
+async fn run(s: Scheduler, caller: Caller, node: String, verb: NodeVerb) -> ApiResult<StatusCode> {
+    s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    nodes::change(&s, &node, verb, caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// No new instances here.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/cordon", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
+pub async fn cordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
+    run(s, caller, node, NodeVerb::Cordon).await
+}
+
+/// New instances may come again.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/uncordon", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
+pub async fn uncordon(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
+    run(s, caller, node, NodeVerb::Uncordon).await
+}
+
+/// Moves the instances elsewhere, each replaced before it goes, and takes no new ones.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
+pub async fn drain(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
+    run(s, caller, node, NodeVerb::Drain).await
+}

@@ -1,0 +1,93 @@
+//! Changes of an application that exists.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use gantry_auth::Caller;
+use gantry_host::{ApiResult, IfMatch, Json, Path, with_etag};
+use gantry_kernel::{Name, Problem};
+use serde::Deserialize;
+
+use super::apps::{AppPath, readable};
+use crate::app::change::{self, Change};
+use crate::app::view::{self, AppBody};
+use crate::app::Scheduler;
+use crate::domain::app::Command;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleBody {
+    workload: String,
+    /// 0 to 1000.
+    replicas: u32,
+}
+
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartBody {
+    /// All if empty.
+    #[serde(default)]
+    workloads: Vec<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    revision: u64,
+}
+
+async fn run(s: Scheduler, caller: Caller, at: AppPath, expect: IfMatch, command: Command) -> ApiResult<Response> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    let meta = caller.meta(Some(space.org().id));
+    let asked = Change { space: space.clone(), app: at.app.clone(), command, subject: caller.subject, meta, expect: expect.0 };
+    let (_, version) = change::change(&s, asked).await?;
+    let row = change::find(&s, &space, &at.app).await?;
+    let body = view::see(&s, row, &view::reports(&s)).await?.body(&s);
+    Ok(with_etag(version, Json(body)))
+}
+
+fn name(field: &str, text: &str) -> Result<Name, Problem> {
+    Name::parse(text).map_err(|e| Problem::invalid(field, e.to_string()))
+}
+
+/// Sets a workload's replicas until the next revision.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/scale", tag = "applications", params(AppPath), request_body = ScaleBody, responses((status = 200, body = AppBody)))]
+pub async fn scale(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch, Json(body): Json<ScaleBody>) -> ApiResult<Response> {
+    let command = Command::Scale { workload: name("workload", &body.workload)?, replicas: body.replicas };
+    run(s, caller, at, expect, command).await
+}
+
+/// Replaces instances by new ones of the same revision, as a release does.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/restart", tag = "applications", params(AppPath), request_body = RestartBody, responses((status = 200, body = AppBody)))]
+pub async fn restart(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch, body: Option<axum::Json<RestartBody>>) -> ApiResult<Response> {
+    let asked = body.map(|b| b.0).unwrap_or_default();
+    let workloads = asked.workloads.iter().map(|w| name("workloads", w)).collect::<Result<_, _>>()?;
+    run(s, caller, at, expect, Command::Restart { workloads }).await
+}
+
+/// Stops all instances; the application stays.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/stop", tag = "applications", params(AppPath), responses((status = 200, body = AppBody)))]
+pub async fn stop(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch) -> ApiResult<Response> {
+    run(s, caller, at, expect, Command::Stop).await
+}
+
+/// Starts a stopped application.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/start", tag = "applications", params(AppPath), responses((status = 200, body = AppBody)))]
+pub async fn start(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch) -> ApiResult<Response> {
+    run(s, caller, at, expect, Command::Start).await
+}
+
+/// Puts an earlier revision to work again: images, configuration, services, all of it.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/rollback", tag = "applications", params(AppPath), request_body = RollbackBody, responses((status = 200, body = AppBody)))]
+pub async fn rollback(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch, Json(body): Json<RollbackBody>) -> ApiResult<Response> {
+    run(s, caller, at, expect, Command::Rollback { revision: body.revision }).await
+}
+
+/// Deletes the application; its instances are stopped and its name and ports are free at once.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}", tag = "applications", params(AppPath), responses((status = 204)))]
+pub async fn delete(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, IfMatch(expect): IfMatch) -> ApiResult<Response> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    let meta = caller.meta(Some(space.org().id));
+    change::change(&s, Change { space, app: at.app, command: Command::Delete, subject: caller.subject, meta, expect }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

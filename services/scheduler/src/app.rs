@@ -1,0 +1,11 @@
+//! What can be asked of the scheduler, one file per family of verbs; and what they all need.
+
+pub mod change;
+mod context;
+pub mod deploy;
+mod models;
+pub mod nodes;
+mod ports;
+pub mod view;
+
+pub use context::Scheduler;

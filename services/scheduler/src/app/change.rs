@@ -1,0 +1,104 @@
+//! Scale, restart, stop, start, roll back, delete.
+
+use std::collections::BTreeMap;
+
+use gantry_auth::SpaceRef;
+use gantry_es::Meta;
+use gantry_es_pg::{Claim, Expect, Options};
+use gantry_host::from_execute;
+use gantry_kernel::{AppId, Name, Problem, Role};
+
+use super::context::Scheduler;
+use super::deploy::{database, name_scope, node_count};
+use super::ports;
+use crate::adapters::quotas;
+use crate::domain::app::Command;
+use crate::domain::model::Demand;
+use crate::domain::stored;
+use crate::store;
+
+/// A change of one application that exists.
+pub struct Change {
+    pub space: SpaceRef,
+    pub app: String,
+    pub command: Command,
+    pub subject: String,
+    pub meta: Meta,
+    pub expect: Expect,
+}
+
+/// The new version and the application.
+///
+/// # Errors
+/// A missing right, a refusal, an exceeded quota, or a part that is away.
+pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Problem> {
+    s.host.auth.require_subject(&change.subject, Role::Editor, change.space.scope())?;
+    let row = find(s, &change.space, &change.app).await?;
+    let app = AppId(row.id);
+    let reserve_before = matches!(change.command, Command::Scale { .. } | Command::Start | Command::Rollback { .. });
+    let demand = demand_after(s, &row, &change.command).await?;
+    let org = change.space.org().id;
+    let project = change.space.project.id;
+    if reserve_before {
+        quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await?;
+    }
+    let mut claims = Vec::new();
+    if matches!(change.command, Command::Delete) {
+        claims.push(Claim::release(name_scope(&change.space), row.name.clone()));
+        let mut held = std::collections::BTreeSet::new();
+        for revision in store::revisions(s.orm(), app).await.map_err(database)? {
+            held.extend(stored::read(&revision.model).map(|m| ports::of(&m.outline)).unwrap_or_default());
+        }
+        claims.extend(held.into_iter().map(|(scope, port)| Claim::release(scope, port.to_string())));
+    }
+    let meta = Meta { tenant: Some(org), ..change.meta };
+    let executed = s.apps.execute(app, change.command, Options { meta, expect: change.expect, claims, also: Vec::new() }).await.map_err(from_execute)?;
+    s.host.settled(executed.position).await;
+    // Less is given back after the change; the reconciler repeats it if this fails.
+    if !reserve_before
+        && let Err(problem) = quotas::reserve(&s.host, org, project, app, "", &demand).await
+    {
+        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
+    }
+    Ok((app, executed.version))
+}
+
+/// # Errors
+/// Not found, or the database is away.
+pub async fn find(s: &Scheduler, space: &SpaceRef, app: &str) -> Result<store::app::Model, Problem> {
+    let found = store::app(s.orm(), space.id, app).await.map_err(database)?;
+    found.ok_or_else(|| Problem::not_found("application", format_args!("{}/{app}", space.path())))
+}
+
+async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command) -> Result<Demand, Problem> {
+    let mut scale = scaled(row);
+    let mut revision = row.current;
+    let stopped = match command {
+        Command::Delete | Command::Stop => true,
+        Command::Start => false,
+        _ => row.stopped,
+    };
+    match command {
+        Command::Scale { workload, replicas } => {
+            scale.insert(workload.clone(), *replicas);
+        }
+        Command::Rollback { revision: to } => {
+            scale.clear();
+            revision = i64::try_from(*to).unwrap_or(i64::MAX);
+        }
+        _ => {}
+    }
+    // An unknown revision is refused by the decision, with its own words.
+    let known = store::revision(s.orm(), AppId(row.id), revision).await.map_err(database)?;
+    if stopped || known.is_none() {
+        return Ok(Demand::default());
+    }
+    let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
+    Ok(model.demand(&scale, node_count(s).await?))
+}
+
+/// Replicas set by hand.
+pub fn scaled(row: &store::app::Model) -> BTreeMap<Name, u32> {
+    let map = row.scale.as_object().cloned().unwrap_or_default();
+    map.into_iter().filter_map(|(name, n)| Some((Name::parse(&name).ok()?, u32::try_from(n.as_u64()?).ok()?))).collect()
+}

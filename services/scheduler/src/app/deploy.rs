@@ -1,0 +1,258 @@
+//! Deploying a document: read, resolve, reserve, then one append. Nothing is written before everything has been accepted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_auth::SpaceRef;
+use gantry_es::Meta;
+use gantry_es_pg::{Claim, ExecuteError, Expect, Options};
+use gantry_host::from_execute;
+use gantry_kernel::{AppId, Kind, Name, Problem, Role, Scope};
+use serde::Serialize;
+
+use super::context::Scheduler;
+use super::{models, ports};
+use crate::adapters::{images, quotas};
+use crate::domain::app::{App, Command, Content, Home};
+use crate::domain::compose;
+use crate::domain::document::{Document, Parsed, Remark};
+use crate::domain::model::{Demand, Model, MountKind};
+use crate::domain::stored;
+use crate::error::refused_document;
+use crate::store;
+
+/// Everything a deployment needs, parsed.
+pub struct Deploy {
+    pub space: SpaceRef,
+    pub name: Name,
+    pub format: String,
+    pub document: String,
+    pub values: BTreeMap<String, String>,
+    pub allow_unsupported: bool,
+    pub reason: String,
+    pub dry_run: bool,
+    /// On whose behalf.
+    pub subject: String,
+    pub meta: Meta,
+    pub expect: Expect,
+}
+
+/// What has been, or would be, done.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Deployed {
+    #[schema(value_type = String, format = Uuid)]
+    pub app_id: AppId,
+    pub revision: u64,
+    /// False: it is already so, and nothing was written.
+    pub changed: bool,
+    /// What differs from the revision before, one line each.
+    pub diff: Vec<String>,
+    /// What the document says that has no effect or was left out.
+    pub remarks: Vec<Remark>,
+    #[serde(skip)]
+    pub version: i64,
+}
+
+/// # Errors
+/// A missing right, a faulty document, an unknown image, a taken port, an exceeded quota, or a part that is away.
+pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem> {
+    let scope = request.space.scope();
+    s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
+    let Parsed { mut model, remarks } = read(s, &request)?;
+    require_host_rights(s, &request.subject, &model)?;
+    let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
+    let app = row.as_ref().map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
+    let before = match &row {
+        Some(row) => Some(s.models.get(&s.host, app, row.current.unsigned_abs()).await.map_err(Problem::internal)?),
+        None => None,
+    };
+    resolve_images(s, &mut model).await?;
+    let taken = ports::taken(s.orm(), app).await.map_err(database)?;
+    ports::assign(&mut model, before.as_deref(), &taken, &s.config)?;
+    let diff = diff(before.as_deref(), &model);
+    let next = row.as_ref().map_or(1, |r| r.current.unsigned_abs() + 1);
+    let mut deployed = Deployed { app_id: app, revision: next, changed: true, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
+    if let (Some(row), Some(before)) = (&row, &before)
+        && **before == model
+        && !row.stopped
+        && row.failure.is_none()
+    {
+        return Ok(Deployed { revision: row.current.unsigned_abs(), changed: false, ..deployed });
+    }
+    if request.dry_run {
+        return Ok(deployed);
+    }
+    let demand = model.demand(&BTreeMap::new(), node_count(s).await?);
+    quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await?;
+    match append(s, &request, app, &model).await {
+        Ok((state, version)) => {
+            deployed.revision = state.current;
+            deployed.version = version;
+            Ok(deployed)
+        }
+        Err(problem) => {
+            // Nothing was accepted: give back what was reserved for it.
+            let old = before.map(|m| m.demand(&BTreeMap::new(), 1)).unwrap_or_default();
+            give_back(s, &request, app, &old).await;
+            Err(problem)
+        }
+    }
+}
+
+async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model) -> Result<(App, i64), Problem> {
+    let content = Content {
+        format: request.format.clone(),
+        model: models::seal(&s.host, app, model).await.map_err(Problem::internal)?,
+        images: model.images(),
+        workloads: model.workloads.iter().map(|(n, w)| (n.clone(), w.kind != crate::domain::model::WorkloadKind::Global)).collect(),
+    };
+    let space = &request.space;
+    let home = Home {
+        org: space.org().id,
+        project: space.project.id,
+        space: space.id,
+        org_name: space.org().name.clone(),
+        project_name: space.project.name.clone(),
+        space_name: space.name.clone(),
+    };
+    let mut claims = ports::claims(model);
+    claims.push(Claim::take(name_scope(space), request.name.as_str()));
+    let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
+    let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone() };
+    let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
+    let executed = s.apps.execute(app, command, options).await.map_err(|error| match error {
+        ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
+            Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
+        }
+        other => from_execute(other),
+    })?;
+    s.host.settled(executed.position).await;
+    Ok((executed.state, executed.version))
+}
+
+/// Unique names of applications are claimed under their space.
+pub fn name_scope(space: &SpaceRef) -> String {
+    format!("app.{}", space.id)
+}
+
+fn read(s: &Scheduler, request: &Deploy) -> Result<Parsed, Problem> {
+    if request.document.len() > s.config.document_bytes {
+        return Err(Problem::new(Kind::TooLarge, "request.too_large", format!("a document has at most {} bytes", s.config.document_bytes)));
+    }
+    let document = Document {
+        text: &request.document,
+        values: &request.values,
+        allow_unsupported: request.allow_unsupported,
+        default_cpu_millis: s.config.default_cpu_millis,
+        default_memory_bytes: s.config.default_memory_bytes,
+    };
+    let parsed = match request.format.as_str() {
+        "compose" => compose::read(&document),
+        other => return Err(Problem::invalid("format", format!("`{other}` is not one of: compose"))),
+    };
+    parsed.map_err(|remarks| refused_document(&remarks))
+}
+
+/// What reaches out of the container needs the platform's own right.
+fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<(), Problem> {
+    for (name, workload) in &model.workloads {
+        let reach = [
+            (workload.privileged, "privileged"),
+            (workload.mounts.iter().any(|m| m.kind == MountKind::Bind), "a path of the host"),
+            (!workload.cap_add.is_empty(), "added capabilities"),
+            (workload.seccomp == "unconfined", "no seccomp profile"),
+        ];
+        if let Some((_, what)) = reach.iter().find(|(asked, _)| *asked)
+            && s.host.auth.require_subject(subject, Role::Admin, Scope::Platform).is_err()
+        {
+            return Err(Problem::forbidden(format_args!("admin on the platform, because the service `{name}` asks for {what}")));
+        }
+    }
+    Ok(())
+}
+
+async fn resolve_images(s: &Scheduler, model: &mut Model) -> Result<(), Problem> {
+    let asked: BTreeSet<String> = model.workloads.values().map(|w| w.image.clone()).collect();
+    let mut found = BTreeMap::new();
+    for image in asked {
+        let resolved = images::resolve(&s.host, &image).await?;
+        found.insert(image, resolved);
+    }
+    for workload in model.workloads.values_mut() {
+        if let Some(resolved) = found.get(&workload.image) {
+            workload.pinned = Some(resolved.pinned.clone());
+            if workload.placement.architectures.is_empty() {
+                workload.placement.architectures = resolved.architectures.clone();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many nodes take instances: a workload on each node counts so often.
+pub async fn node_count(s: &Scheduler) -> Result<u32, Problem> {
+    let nodes = store::nodes(s.orm()).await.map_err(database)?;
+    Ok(u32::try_from(nodes.iter().filter(|n| !n.lost && !n.cordoned).count()).unwrap_or(u32::MAX).max(1))
+}
+
+async fn give_back(s: &Scheduler, request: &Deploy, app: AppId, demand: &Demand) {
+    let space = &request.space;
+    if let Err(problem) = quotas::reserve(&s.host, space.org().id, space.project.id, app, &request.subject, demand).await {
+        tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back; the next change corrects it");
+    }
+}
+
+pub fn database(error: sea_orm::DbErr) -> Problem {
+    Problem::unavailable("the database").with_source(error)
+}
+
+/// What differs, for people; values of variables and contents of files are not shown.
+pub fn diff(before: Option<&Model>, after: &Model) -> Vec<String> {
+    let flat = |model: &Model| {
+        let mut out = BTreeMap::new();
+        flatten("", &serde_json::to_value(stored::outline(model)).unwrap_or_default(), &mut out);
+        out
+    };
+    let empty = Model::default();
+    let (old, new) = (flat(before.unwrap_or(&empty)), flat(after));
+    let mut lines = Vec::new();
+    for (path, value) in &new {
+        match old.get(path) {
+            None => lines.push(format!("+ {path}: {value}")),
+            Some(was) if was != value => lines.push(format!("~ {path}: {was} → {value}")),
+            Some(_) => {}
+        }
+    }
+    lines.extend(old.iter().filter(|(path, _)| !new.contains_key(*path)).map(|(path, was)| format!("- {path}: {was}")));
+    lines.extend(hidden_changes(before, after));
+    lines
+}
+
+fn hidden_changes(before: Option<&Model>, after: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, workload) in &after.workloads {
+        let Some(old) = before.and_then(|m| m.workloads.get(name)) else { continue };
+        for (variable, value) in &workload.env {
+            if old.env.get(variable).is_some_and(|was| was != value) {
+                lines.push(format!("~ workloads.{name}.env.{variable}: another value"));
+            }
+        }
+        for file in &workload.files {
+            if old.files.iter().any(|f| f.path == file.path && f.content != file.content) {
+                lines.push(format!("~ workloads.{name}.files {}: another content", file.path));
+            }
+        }
+    }
+    lines
+}
+
+fn flatten(path: &str, value: &serde_json::Value, out: &mut BTreeMap<String, String>) {
+    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(key, v)| flatten(&join(key), v, out)),
+        serde_json::Value::Array(items) => items.iter().enumerate().for_each(|(n, v)| flatten(&format!("{path}[{n}]"), v, out)),
+        serde_json::Value::Null => {}
+        scalar => {
+            out.insert(path.to_owned(), scalar.to_string());
+        }
+    }
+}

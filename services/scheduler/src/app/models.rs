@@ -1,0 +1,53 @@
+//! Models of revisions, opened once: a revision never changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use gantry_host::Host;
+use gantry_kernel::AppId;
+use serde_json::Value;
+
+use crate::domain::model::Model;
+use crate::domain::stored::{self, Stored};
+use crate::store;
+
+const KEPT: usize = 2_000;
+
+#[derive(Default)]
+pub struct Models(Mutex<BTreeMap<(AppId, u64), Arc<Model>>>);
+
+impl Models {
+    /// # Errors
+    /// When there is no such revision, or its key was erased.
+    pub async fn get(&self, host: &Host, app: AppId, revision: u64) -> anyhow::Result<Arc<Model>> {
+        if let Some(model) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(app, revision)) {
+            return Ok(model.clone());
+        }
+        let number = i64::try_from(revision)?;
+        let row = store::revision(&host.db().orm, app, number).await?.with_context(|| format!("application {app} has no revision {revision}"))?;
+        let model = Arc::new(open(host, app, &row.model).await?);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert((app, revision), model.clone());
+        Ok(model)
+    }
+}
+
+/// # Errors
+/// When it is not one of ours, or its key was erased.
+pub async fn open(host: &Host, app: AppId, value: &Value) -> anyhow::Result<Model> {
+    let stored = stored::read(value).context("the stored model has another shape")?;
+    let text = host.keyring().open(&stored::subject(app), &stored.sealed).await?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// # Errors
+/// When the keys cannot be reached.
+pub async fn seal(host: &Host, app: AppId, model: &Model) -> anyhow::Result<Value> {
+    let text = serde_json::to_string(model)?;
+    let sealed = host.keyring().seal(&stored::subject(app), &text).await?;
+    Ok(serde_json::to_value(Stored { outline: stored::outline(model), sealed })?)
+}

@@ -1,0 +1,138 @@
+//! Ports of the nodes for published services: kept over revisions, as asked where that is possible, otherwise any that is
+//! free. The claim in the append's transaction decides; what is read here is only a good guess.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_contract::scheduler::AppEvent;
+use gantry_es::StreamId;
+use gantry_es_pg::Claim;
+use gantry_kernel::{AppId, FieldFault, Problem};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use crate::config::Config;
+use crate::domain::model::{Model, Protocol};
+
+pub const SCOPE: [&str; 2] = ["port.tcp", "port.udp"];
+
+fn scope(protocol: Protocol) -> &'static str {
+    SCOPE[usize::from(protocol == Protocol::Udp)]
+}
+
+/// (scope, port) of a model.
+pub fn of(model: &Model) -> BTreeSet<(&'static str, u16)> {
+    let listen = |s: &crate::domain::model::Service| s.publish.map(|p| (scope(s.protocol), p.listen)).filter(|(_, port)| *port > 0);
+    model.services.iter().filter_map(listen).collect()
+}
+
+/// Ports that other applications hold.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn taken(db: &sea_orm::DatabaseConnection, except: AppId) -> Result<BTreeSet<(&'static str, u16)>, sea_orm::DbErr> {
+    let sql = "select scope, name from claims where scope = any($1) and stream <> $2";
+    let scopes: Vec<String> = SCOPE.iter().map(|s| (*s).to_owned()).collect();
+    let values = [scopes.into(), StreamId::of::<AppEvent>(except).as_str().into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    let mut out = BTreeSet::new();
+    for row in rows {
+        let (scope, name): (String, String) = (row.try_get("", "scope")?, row.try_get("", "name")?);
+        out.extend(SCOPE.iter().find(|s| **s == scope).and_then(|s| Some((*s, name.parse().ok()?))));
+    }
+    Ok(out)
+}
+
+/// Gives each published service of `model` its port.
+///
+/// # Errors
+/// A port of the platform's range that somebody else has, or no port left.
+pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'static str, u16)>, config: &Config) -> Result<(), Problem> {
+    let kept: BTreeMap<String, u16> = before.map(|m| m.services.iter().filter_map(|s| Some((s.key(), s.publish?.listen))).collect()).unwrap_or_default();
+    let mut used = taken.clone();
+    let mut faults = Vec::new();
+    // First those that have or ask for a certain port, so that no other takes it.
+    for pass in 0..2 {
+        for service in &mut model.services {
+            let key = service.key();
+            let scope = scope(service.protocol);
+            let Some(publish) = service.publish.as_mut().filter(|p| p.listen == 0) else { continue };
+            let asked = (config.first_port..=config.last_port).contains(&publish.wanted).then_some(publish.wanted);
+            let certain = kept.get(&key).copied().filter(|p| *p > 0 && asked.is_none_or(|a| a == *p)).or(asked);
+            let free = match (pass, certain) {
+                (0, Some(port)) if !used.contains(&(scope, port)) => Some(port),
+                (0, Some(port)) => {
+                    faults.push(FieldFault { field: format!("services.{}.ports", service.workload), detail: format!("port {port} is taken by another application") });
+                    None
+                }
+                (1, None) => (config.first_port..=config.last_port).find(|p| !used.contains(&(scope, *p))),
+                _ => None,
+            };
+            if let Some(port) = free {
+                publish.listen = port;
+                used.insert((scope, port));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        let mut problem = Problem::invalid_fields(faults);
+        (problem.kind, problem.code) = (gantry_kernel::Kind::Conflict, "scheduler.port_taken");
+        return Err(problem);
+    }
+    if model.services.iter().any(|s| s.publish.is_some_and(|p| p.listen == 0)) {
+        return Err(Problem::conflict("scheduler.no_port_left", format!("no port is free from {} to {}", config.first_port, config.last_port)));
+    }
+    Ok(())
+}
+
+/// Claims that make the model's ports this application's. They are given back when it is deleted, not before: an earlier
+/// revision may come back.
+pub fn claims(model: &Model) -> Vec<Claim> {
+    of(model).into_iter().map(|(scope, port)| Claim::take(scope, port.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::{Publish, Service, round_robin};
+    use gantry_kernel::Name;
+
+    fn model(wanted: &[u16]) -> Model {
+        let name = Name::parse("web").unwrap();
+        let service = |(n, wanted): (usize, &u16)| Service {
+            name: name.clone(),
+            workload: name.clone(),
+            port: 8000 + u16::try_from(n).unwrap(),
+            protocol: Protocol::Tcp,
+            balance: round_robin(),
+            publish: Some(Publish { wanted: *wanted, listen: 0 }),
+            routes: vec![],
+        };
+        Model { services: wanted.iter().enumerate().map(service).collect(), ..Model::default() }
+    }
+
+    fn listen(model: &Model) -> Vec<u16> {
+        model.services.iter().map(|s| s.publish.unwrap().listen).collect()
+    }
+
+    #[test]
+    fn a_port_of_the_range_is_given_as_asked_and_any_other_is_mapped() {
+        let mut model = model(&[20_080, 80, 0]);
+        assign(&mut model, None, &BTreeSet::new(), &Config::default()).unwrap();
+        assert_eq!(listen(&model), [20_080, 20_000, 20_001]);
+    }
+
+    #[test]
+    fn a_port_stays_over_revisions() {
+        let mut first = model(&[80]);
+        assign(&mut first, None, &BTreeSet::from([("port.tcp", 20_000)]), &Config::default()).unwrap();
+        assert_eq!(listen(&first), [20_001]);
+        let mut second = model(&[80]);
+        assign(&mut second, Some(&first), &BTreeSet::new(), &Config::default()).unwrap();
+        assert_eq!(listen(&second), [20_001]);
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_by_name() {
+        let problem = assign(&mut model(&[20_080]), None, &BTreeSet::from([("port.tcp", 20_080)]), &Config::default()).unwrap_err();
+        assert!(problem.detail.contains("20080"), "{problem}");
+    }
+}

@@ -1,0 +1,369 @@
+//! Applications as people and other services see them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gantry_auth::SpaceRef;
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, Problem};
+use serde::Serialize;
+
+use super::change::scaled;
+use super::context::{Scheduler, home};
+use super::deploy::database;
+use crate::domain::engine::Seen;
+use crate::domain::model::{Model, Protocol, WorkloadKind};
+use crate::domain::observe::Phase;
+use crate::domain::status::{Condition, state};
+use crate::domain::wanted::{AppView, Reports, Standing};
+use crate::domain::{placement, stored};
+use crate::store;
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AppBody {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: AppId,
+    pub name: String,
+    pub org: String,
+    pub project: String,
+    pub space: String,
+    /// pending | releasing | running | degraded | failed | stopped | deleting | deleted
+    pub state: String,
+    /// One sentence for a person.
+    pub reason: String,
+    /// At work, or on its way there.
+    pub revision: u64,
+    /// The last one that was fully at work.
+    pub finished_revision: Option<u64>,
+    pub workloads: Vec<WorkloadBody>,
+    pub endpoints: Vec<EndpointBody>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    #[serde(skip)]
+    pub version: i64,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct WorkloadBody {
+    pub name: String,
+    pub kind: WorkloadKind,
+    pub image: String,
+    pub replicas: u32,
+    pub ready: u32,
+    pub cpu_millis: u32,
+    pub memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct EndpointBody {
+    pub service: String,
+    pub host: String,
+    pub port: u16,
+    pub protocol: Protocol,
+    pub url: String,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct InstanceBody {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: InstanceId,
+    pub name: String,
+    pub workload: String,
+    pub index: u32,
+    pub revision: u64,
+    pub node: String,
+    /// pending | starting | running | unhealthy | stopping | exited | lost
+    pub state: String,
+    /// Ready, and in rotation wherever it is balanced.
+    pub available: bool,
+    pub address: String,
+    pub restarts: u32,
+    pub exit_code: Option<i32>,
+    pub reason: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub placed_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub running_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct RevisionBody {
+    pub revision: u64,
+    pub format: String,
+    pub images: Vec<String>,
+    pub reason: String,
+    /// Who brought it: "user:<uuid>", "service:<name>".
+    pub author: String,
+    pub current: bool,
+    /// Against the revision before it, one line each.
+    pub diff: Vec<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+/// Why an application is as it is.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct WhyBody {
+    pub state: String,
+    pub reason: String,
+    pub waiting: Vec<WaitingBody>,
+    /// Instances in trouble or ended lately, newest first.
+    pub instances: Vec<InstanceBody>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct WaitingBody {
+    pub workload: String,
+    pub instances: u32,
+    pub reason: String,
+    pub nodes: Vec<placement::Finding>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+}
+
+/// Everything about one application, gathered once.
+pub struct Seeing {
+    pub row: store::app::Model,
+    pub view: AppView,
+    pub alive: Vec<store::instance::Model>,
+    pub pending: BTreeMap<String, (store::Pending, OffsetDateTime)>,
+    reports: Reports,
+    outline: Model,
+}
+
+/// What all nodes reported that are not lost.
+pub fn reports(s: &Scheduler) -> Reports {
+    let timeout = s.config.node_timeout();
+    let heard = s.agents.snapshot().into_iter().filter(|(_, v)| v.silent_for <= timeout);
+    heard.filter_map(|(name, view)| Some((name, view.report?))).collect()
+}
+
+/// # Errors
+/// When the database refuses.
+pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Result<Seeing, Problem> {
+    let app = AppId(row.id);
+    let alive = store::alive(s.orm(), app).await.map_err(database)?;
+    let pending = store::load_pending(s.orm(), app).await.map_err(database)?;
+    let mut models = BTreeMap::new();
+    let mut needed: Vec<i64> = alive.iter().map(|i| i.revision).chain([row.current]).chain(row.release_from).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    for revision in needed {
+        // The outline is enough to look at, and needs no key.
+        if let Some(stored) = store::revision(s.orm(), app, revision).await.map_err(database)?.and_then(|r| stored::read(&r.model)) {
+            models.insert(revision.unsigned_abs(), Arc::new(stored.outline));
+        }
+    }
+    let current = row.current.unsigned_abs();
+    let outline = models.get(&current).map(|m| (**m).clone()).unwrap_or_default();
+    let broken = || Problem::internal(anyhow::anyhow!("the row of application {app} holds no names"));
+    let view = AppView {
+        id: app,
+        name: Name::parse(&row.name).map_err(|_| broken())?,
+        home: home(&row).ok_or_else(broken)?,
+        current,
+        from: row.release_from.map(i64::unsigned_abs),
+        models,
+        instances: alive.iter().filter_map(standing).collect(),
+    };
+    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline })
+}
+
+/// A row as the pure functions want it.
+pub fn standing(row: &store::instance::Model) -> Option<Standing> {
+    Some(Standing {
+        id: InstanceId(row.id),
+        workload: Name::parse(&row.workload).ok()?,
+        index: row.number.unsigned_abs(),
+        revision: row.revision.unsigned_abs(),
+        node: Name::parse(&row.node).ok()?,
+        phase: Phase::parse(&row.phase),
+        address: row.address.clone(),
+    })
+}
+
+impl Seeing {
+    fn available(&self, id: InstanceId) -> bool {
+        self.view.instances.iter().find(|i| i.id == id).is_some_and(|i| i.phase != Phase::Stopping && self.view.is_available(i, &self.reports))
+    }
+
+    pub fn condition(&self) -> Condition {
+        let scale = scaled(&self.row);
+        let stopped = self.row.stopped || self.row.deleted;
+        let current = |i: &&store::instance::Model| i.revision == self.row.current;
+        let mut wanted = 0;
+        for (name, workload) in &self.outline.workloads {
+            let here = u32::try_from(self.alive.iter().filter(|i| i.workload == name.as_str() && current(i)).count()).unwrap_or(u32::MAX);
+            wanted += match workload.kind {
+                // Finished jobs are not missed, and a global workload's number is that of its instances and the waiting ones.
+                WorkloadKind::Job => here,
+                WorkloadKind::Global => here + self.pending.get(name.as_str()).map_or(0, |(p, _)| p.instances),
+                WorkloadKind::Stateless | WorkloadKind::Stateful => workload.count(scale.get(name).copied(), 0),
+            };
+        }
+        let trouble = self.alive.iter().find(|i| !i.reason.is_empty() && i.phase != "running" && i.phase != "stopping");
+        Condition {
+            deleted: self.row.deleted,
+            stopped: self.row.stopped,
+            alive: u32::try_from(self.alive.len()).unwrap_or(u32::MAX),
+            wanted: if stopped { 0 } else { wanted },
+            available: u32::try_from(self.alive.iter().filter(current).filter(|i| self.available(InstanceId(i.id))).count()).unwrap_or(u32::MAX),
+            releasing: self.row.release_revision.map(|r| (r.unsigned_abs(), self.row.release_from.map(i64::unsigned_abs))),
+            failure: self.row.failure.clone(),
+            pending: self.pending.iter().next().map(|(workload, (p, _))| sentence(workload, p)),
+            trouble: trouble.map(|i| format!("{}: {}", i.workload, i.reason)),
+        }
+    }
+
+    pub fn body(&self, s: &Scheduler) -> AppBody {
+        let (word, reason) = state(&self.condition());
+        let scale = scaled(&self.row);
+        let ready = |name: &Name| self.view.instances.iter().filter(|i| i.workload == *name && self.available(i.id)).count();
+        let workloads = self.outline.workloads.iter().map(|(name, w)| WorkloadBody {
+            name: name.to_string(),
+            kind: w.kind,
+            image: w.pinned.clone().unwrap_or_else(|| w.image.clone()),
+            replicas: w.count(scale.get(name).copied(), u32::try_from(self.alive.iter().filter(|i| i.workload == name.as_str()).count()).unwrap_or(0)),
+            ready: u32::try_from(ready(name)).unwrap_or(u32::MAX),
+            cpu_millis: w.requests.cpu_millis,
+            memory_bytes: w.requests.memory_bytes,
+        });
+        AppBody {
+            id: AppId(self.row.id),
+            name: self.row.name.clone(),
+            org: self.row.org_name.clone(),
+            project: self.row.project_name.clone(),
+            space: self.row.space_name.clone(),
+            state: word.into(),
+            reason,
+            revision: self.row.current.unsigned_abs(),
+            finished_revision: self.row.finished.map(i64::unsigned_abs),
+            workloads: workloads.collect(),
+            endpoints: endpoints(&self.outline, s),
+            created_at: self.row.created_at,
+            updated_at: self.row.updated_at,
+            version: self.row.version,
+        }
+    }
+
+    pub fn instances(&self) -> Vec<InstanceBody> {
+        self.alive.iter().map(|row| self.instance(row)).collect()
+    }
+
+    fn instance(&self, row: &store::instance::Model) -> InstanceBody {
+        let id = InstanceId(row.id);
+        let seen = Name::parse(&row.node).ok().and_then(|node| self.reports.get(&node)?.instances.get(&id));
+        let state = match (Phase::parse(&row.phase), seen.map(|o| o.seen)) {
+            (Phase::Placed, Some(Seen::Starting | Seen::Running)) => "starting",
+            (Phase::Placed, Some(Seen::Unhealthy)) => "unhealthy",
+            (Phase::Placed, _) => "pending",
+            (Phase::Running, _) => "running",
+            (Phase::Unhealthy, _) => "unhealthy",
+            (Phase::Stopping, _) => "stopping",
+            (Phase::Lost, _) => "lost",
+            (Phase::Stopped | Phase::Completed | Phase::Failed, _) => "exited",
+        };
+        let address = seen.map_or_else(|| row.address.clone(), |o| o.address.clone());
+        let reason = if row.reason.is_empty() { seen.map(|o| o.reason.clone()).unwrap_or_default() } else { row.reason.clone() };
+        let workload = Name::parse(&row.workload).ok();
+        InstanceBody {
+            id,
+            name: workload.map(|w| crate::domain::wanted::instance_name(&self.view.name, &w, row.number.unsigned_abs())).unwrap_or_default(),
+            workload: row.workload.clone(),
+            index: row.number.unsigned_abs(),
+            revision: row.revision.unsigned_abs(),
+            node: row.node.clone(),
+            state: state.into(),
+            available: row.ended_at.is_none() && self.available(id),
+            address,
+            restarts: row.restarts.unsigned_abs(),
+            exit_code: row.exit_code,
+            reason,
+            placed_at: row.placed_at,
+            running_at: row.running_at,
+            ended_at: row.ended_at,
+        }
+    }
+
+    /// # Errors
+    /// When the database refuses.
+    pub async fn why(&self, s: &Scheduler) -> Result<WhyBody, Problem> {
+        let (word, reason) = state(&self.condition());
+        let waiting = self.pending.iter().map(|(workload, (p, since))| WaitingBody {
+            workload: workload.clone(),
+            instances: p.instances,
+            reason: p.reason.clone(),
+            nodes: p.findings.clone(),
+            since: *since,
+        });
+        let ended = store::ended(s.orm(), AppId(self.row.id), 20).await.map_err(database)?;
+        let trouble = self.alive.iter().filter(|i| !self.available(InstanceId(i.id)));
+        let instances = trouble.chain(ended.iter()).map(|i| self.instance(i)).collect();
+        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances })
+    }
+}
+
+fn sentence(workload: &str, pending: &store::Pending) -> String {
+    if !pending.reason.is_empty() {
+        return format!("{workload}: {}", pending.reason);
+    }
+    match pending.findings.first() {
+        None => format!("{workload}: there is no node"),
+        Some(first) => format!("{workload}: no node has room; {}: {}", first.node, first.reasons.join(", ")),
+    }
+}
+
+fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
+    let mut out = Vec::new();
+    for service in &model.services {
+        let name = service.name.to_string();
+        if let Some(publish) = service.publish.filter(|p| p.listen > 0) {
+            let host = s.config.ingress_host.clone();
+            let scheme = if service.protocol == Protocol::Udp { "udp" } else { "http" };
+            let url = format!("{scheme}://{host}:{}", publish.listen);
+            out.push(EndpointBody { service: name.clone(), host, port: publish.listen, protocol: service.protocol, url });
+        }
+        for route in &service.routes {
+            let port = s.config.route_port;
+            let url = format!("http://{}:{port}{}", route.host, route.path);
+            out.push(EndpointBody { service: name.clone(), host: route.host.clone(), port, protocol: Protocol::Http, url });
+        }
+    }
+    out
+}
+
+/// All applications of a space after a name.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(s: &Scheduler, space: &SpaceRef, after: Option<&str>, limit: u64) -> Result<Vec<AppBody>, Problem> {
+    let reports = reports(s);
+    let mut out = Vec::new();
+    for row in store::apps(s.orm(), space.id, after, limit).await.map_err(database)? {
+        out.push(see(s, row, &reports).await?.body(s));
+    }
+    Ok(out)
+}
+
+/// Newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<RevisionBody>, Problem> {
+    let rows = store::revisions(s.orm(), AppId(row.id)).await.map_err(database)?;
+    let outlines: Vec<Option<Model>> = rows.iter().map(|r| stored::read(&r.model).map(|s| s.outline)).collect();
+    let body = |(n, r): (usize, &store::revision::Model)| RevisionBody {
+        revision: r.revision.unsigned_abs(),
+        format: r.format.clone(),
+        images: serde_json::from_value(r.images.clone()).unwrap_or_default(),
+        reason: r.reason.clone(),
+        author: r.actor.clone(),
+        current: r.revision == row.current,
+        diff: outlines[n].as_ref().map(|model| super::deploy::diff(outlines.get(n + 1).and_then(Option::as_ref), model)).unwrap_or_default(),
+        at: r.at,
+    };
+    Ok(rows.iter().enumerate().map(body).collect())
+}

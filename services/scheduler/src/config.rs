@@ -1,0 +1,89 @@
+//! `[scheduler]` of the configuration.
+
+use std::time::Duration;
+
+use gantry_host::Section;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::placement::Policy;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A node that is not heard from for so long is lost, and its instances are placed elsewhere.
+    pub node_timeout_seconds: u32,
+    /// How often reserved resources are metered.
+    pub usage_interval_seconds: u32,
+    /// What a workload reserves if its document says nothing.
+    pub default_cpu_millis: u32,
+    pub default_memory_bytes: u64,
+    /// Published ports lie in this range of the nodes, both ends included.
+    pub first_port: u16,
+    pub last_port: u16,
+    /// The nodes' port for routes by host name, for the addresses shown to people.
+    pub route_port: u16,
+    /// The host name under which the nodes' ports are reached, for the addresses shown to people.
+    pub ingress_host: String,
+    /// How long a node's credential for images holds.
+    pub credential_seconds: u32,
+    /// Largest document that may be deployed.
+    pub document_bytes: usize,
+    pub placement: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_timeout_seconds: 10,
+            usage_interval_seconds: 10,
+            default_cpu_millis: 100,
+            default_memory_bytes: 128 << 20,
+            first_port: 20_000,
+            last_port: 20_999,
+            route_port: 7480,
+            ingress_host: "localhost".into(),
+            credential_seconds: 900,
+            document_bytes: 512 << 10,
+            placement: Policy::default(),
+        }
+    }
+}
+
+impl Config {
+    pub fn node_timeout(&self) -> Duration {
+        Duration::from_secs(self.node_timeout_seconds.into())
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        let mut within = |name: &str, value: u64, from: u64, to: u64| {
+            if !(from..=to).contains(&value) {
+                faults.push(format!("{name} = {value}: must be {from} to {to}"));
+            }
+        };
+        within("node_timeout_seconds", self.node_timeout_seconds.into(), 1, 3600);
+        within("usage_interval_seconds", self.usage_interval_seconds.into(), 1, 3600);
+        within("default_cpu_millis", self.default_cpu_millis.into(), 1, 1_000_000);
+        within("default_memory_bytes", self.default_memory_bytes, 1 << 20, 1 << 50);
+        within("first_port", self.first_port.into(), 1024, self.last_port.into());
+        within("credential_seconds", self.credential_seconds.into(), 60, 3600);
+        within("document_bytes", self.document_bytes as u64, 1024, 16 << 20);
+        within("placement.overcommit_cpu_percent", self.placement.overcommit_cpu_percent.into(), 1, 10_000);
+        within("placement.overcommit_memory_percent", self.placement.overcommit_memory_percent.into(), 1, 1000);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_listed_at_once() {
+        let mut faults = Vec::new();
+        Config::default().validate(&mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+        Config { node_timeout_seconds: 0, credential_seconds: 5, ..Config::default() }.validate(&mut faults);
+        assert_eq!(faults.len(), 2);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the scheduler and an engine say to each other. An engine runs instances on nodes: agents with containerd now, a
+//! Kubernetes cluster later. It is told the whole wanted state of a node and reports what it sees; nothing else crosses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, InstanceId, Name};
+use serde::{Deserialize, Serialize};
+
+use super::app::Home;
+use super::model::{Protocol, Resources, Route, Workload};
+
+/// What a node is; changes rarely.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct Facts {
+    pub architecture: String,
+    pub os: String,
+    pub kernel: String,
+    pub virtual_machine: bool,
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
+    pub storage_bytes: u64,
+    pub runtime: String,
+    pub runtime_classes: Vec<String>,
+    pub zone: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Facts {
+    pub fn capacity(&self) -> Resources {
+        Resources {
+            cpu_millis: u32::try_from(self.cpu_millis).unwrap_or(u32::MAX),
+            memory_bytes: self.memory_bytes,
+            storage_bytes: self.storage_bytes,
+            pids: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Starting,
+    Running,
+    Unhealthy,
+    Stopping,
+    Exited,
+    /// The engine gave up on it.
+    Failed,
+}
+
+/// One instance as its node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    pub seen: Seen,
+    pub ready: bool,
+    pub address: String,
+    pub restarts: u32,
+    pub exit_code: i32,
+    pub reason: String,
+}
+
+/// All that a node reports.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The generation of the wanted state that it has taken in.
+    pub generation: u64,
+    pub instances: BTreeMap<InstanceId, Observation>,
+    /// Which instances each balanced service sends requests to.
+    pub rotation: BTreeMap<String, BTreeSet<InstanceId>>,
+}
+
+/// One instance that shall be on a node.
+#[derive(Clone, Debug)]
+pub struct WantedInstance {
+    pub id: InstanceId,
+    /// "<app>-<workload>-<n>"
+    pub name: String,
+    pub app: AppId,
+    pub app_name: Name,
+    pub home: Home,
+    pub workload: Name,
+    pub revision: u64,
+    pub spec: Arc<Workload>,
+    pub stopping: bool,
+}
+
+/// One balanced name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedService {
+    pub id: String,
+    pub name: Name,
+    pub app: AppId,
+    pub app_name: Name,
+    pub home: Home,
+    pub workload: Name,
+    pub revision: u64,
+    pub protocol: Protocol,
+    pub balance: String,
+    /// 0: none.
+    pub listen: u16,
+    pub routes: Vec<Route>,
+    pub backends: Vec<Backend>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    pub instance: InstanceId,
+    pub port: u16,
+    pub address: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WantedNode {
+    pub instances: Vec<WantedInstance>,
+    pub services: Vec<WantedService>,
+}

@@ -1,0 +1,70 @@
+//! The one word and sentence in which an application's condition is told.
+
+/// What the word depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    pub deleted: bool,
+    pub stopped: bool,
+    /// Instances that have not ended.
+    pub alive: u32,
+    pub wanted: u32,
+    /// Current and available.
+    pub available: u32,
+    pub releasing: Option<(u64, Option<u64>)>,
+    pub failure: Option<String>,
+    /// Why instances wait for a place, if they do.
+    pub pending: Option<String>,
+    /// The last trouble of an instance, if one is in trouble.
+    pub trouble: Option<String>,
+}
+
+/// The state (pending | releasing | running | degraded | failed | stopped | deleting | deleted) and a sentence.
+pub fn state(c: &Condition) -> (&'static str, String) {
+    let progress = format!("{} of {} instances are ready", c.available, c.wanted);
+    let because = |text: String| match (&c.pending, &c.trouble) {
+        (Some(why), _) | (None, Some(why)) => format!("{text}: {why}"),
+        (None, None) => text,
+    };
+    match c {
+        Condition { deleted: true, alive: 0, .. } => ("deleted", "it has been deleted".into()),
+        Condition { deleted: true, .. } => ("deleting", format!("{} instances are still stopping", c.alive)),
+        Condition { stopped: true, alive: 0, .. } => ("stopped", "it is stopped".into()),
+        Condition { stopped: true, .. } => ("stopped", format!("{} instances are still stopping", c.alive)),
+        Condition { releasing: Some((revision, from)), .. } => {
+            let what = match (from, &c.failure) {
+                (_, Some(failure)) => format!("going back to revision {revision} because {failure}"),
+                (Some(from), None) => format!("revision {revision} replaces {from}"),
+                (None, None) => format!("revision {revision} starts"),
+            };
+            if c.pending.is_some() { ("pending", because(what)) } else { ("releasing", because(format!("{what}; {progress}"))) }
+        }
+        Condition { failure: Some(failure), .. } if c.available < c.wanted => ("failed", because(failure.clone())),
+        Condition { failure: Some(failure), .. } => ("running", format!("{progress}; the last release failed: {failure}")),
+        _ if c.available >= c.wanted => ("running", progress),
+        _ if c.pending.is_some() => ("pending", because(progress)),
+        _ => ("degraded", because(progress)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(change: impl FnOnce(&mut Condition)) -> &'static str {
+        let mut condition = Condition { alive: 2, wanted: 2, available: 2, ..Condition::default() };
+        change(&mut condition);
+        state(&condition).0
+    }
+
+    #[test]
+    fn each_condition_has_its_word() {
+        assert_eq!(word(|_| {}), "running");
+        assert_eq!(word(|c| c.available = 1), "degraded");
+        assert_eq!(word(|c| (c.available, c.pending) = (1, Some("no room".into()))), "pending");
+        assert_eq!(word(|c| c.releasing = Some((2, Some(1)))), "releasing");
+        assert_eq!(word(|c| (c.available, c.failure) = (0, Some("slow".into()))), "failed");
+        assert_eq!(word(|c| c.stopped = true), "stopped");
+        assert_eq!(word(|c| c.deleted = true), "deleting");
+        assert_eq!(word(|c| (c.deleted, c.alive) = (true, 0)), "deleted");
+    }
+}

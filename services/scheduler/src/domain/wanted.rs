@@ -1,0 +1,235 @@
+//! What a node shall have: cut from applications' models and recorded instances. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, InstanceId, Name};
+
+use super::app::Home;
+use super::engine::{Backend, Report, WantedInstance, WantedService};
+use super::model::{Model, MountKind, Service, Workload, WorkloadKind};
+use super::observe::Phase;
+
+/// A recorded instance that has not ended.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub id: InstanceId,
+    pub workload: Name,
+    pub index: u32,
+    pub revision: u64,
+    pub node: Name,
+    pub phase: Phase,
+    /// As recorded, for the time before the node's first report.
+    pub address: String,
+}
+
+/// One application as its nodes need to know it.
+#[derive(Clone, Debug)]
+pub struct AppView {
+    pub id: AppId,
+    pub name: Name,
+    pub home: Home,
+    pub current: u64,
+    /// The revision that is being replaced: its services stay until the release is over.
+    pub from: Option<u64>,
+    /// The models of all revisions that have instances, and the current one.
+    pub models: BTreeMap<u64, Arc<Model>>,
+    pub instances: Vec<Standing>,
+}
+
+/// Everything that the nodes have reported.
+pub type Reports = BTreeMap<Name, Report>;
+
+impl AppView {
+    /// Its balanced names: those of the current revision, and while a release is under way also those it replaces.
+    pub fn services(&self) -> Vec<(u64, &Service)> {
+        let mut out: Vec<(u64, &Service)> = Vec::new();
+        for revision in std::iter::once(self.current).chain(self.from) {
+            for service in self.models.get(&revision).map(|m| m.services.as_slice()).unwrap_or_default() {
+                if !out.iter().any(|(_, s)| s.key() == service.key()) {
+                    out.push((revision, service));
+                }
+            }
+        }
+        out
+    }
+
+    pub fn service_id(&self, service: &Service) -> String {
+        format!("{}.{}", self.id, service.key())
+    }
+
+    /// The same service as the instance's own revision has it.
+    fn own<'a>(&'a self, instance: &Standing, service: &Service) -> Option<&'a Service> {
+        if instance.workload != service.workload {
+            return None;
+        }
+        self.models.get(&instance.revision)?.services.iter().find(|s| s.key() == service.key())
+    }
+
+    /// Ready, and in rotation wherever a node balances it.
+    pub fn is_available(&self, instance: &Standing, reports: &Reports) -> bool {
+        let ready = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id)).is_some_and(|o| o.ready && o.seen == super::engine::Seen::Running);
+        ready
+            && self.services().iter().filter(|(_, s)| s.is_balanced() && self.own(instance, s).is_some()).all(|(_, service)| {
+                let id = self.service_id(service);
+                let mut balancers = reports.values().filter_map(|r| r.rotation.get(&id)).peekable();
+                balancers.peek().is_some() && balancers.all(|rotation| rotation.contains(&instance.id))
+            })
+    }
+
+    /// Does another node still send it requests? Its own node drains by itself.
+    fn served_elsewhere(&self, instance: &Standing, reports: &Reports) -> bool {
+        let prefix = self.id.to_string();
+        let others = reports.iter().filter(|(node, _)| **node != instance.node);
+        others.flat_map(|(_, r)| r.rotation.iter()).any(|(id, rotation)| id.starts_with(&prefix) && rotation.contains(&instance.id))
+    }
+
+    /// The instances of this application that shall be on `node`.
+    pub fn instances_on(&self, node: &Name, reports: &Reports) -> Vec<WantedInstance> {
+        let here = self.instances.iter().filter(|i| i.node == *node);
+        here.filter_map(|instance| {
+            let workload = self.models.get(&instance.revision)?.workloads.get(&instance.workload)?;
+            Some(WantedInstance {
+                id: instance.id,
+                name: instance_name(&self.name, &instance.workload, instance.index),
+                app: self.id,
+                app_name: self.name.clone(),
+                home: self.home.clone(),
+                workload: instance.workload.clone(),
+                revision: instance.revision,
+                spec: Arc::new(self.with_volumes(workload, instance)),
+                stopping: instance.phase == Phase::Stopping && !self.served_elsewhere(instance, reports),
+            })
+        })
+        .collect()
+    }
+
+    /// Volumes named so that no two applications, and no two numbers of a stateful workload, share one.
+    fn with_volumes(&self, workload: &Workload, instance: &Standing) -> Workload {
+        let mut own = workload.clone();
+        for (n, mount) in own.mounts.iter_mut().enumerate().filter(|(_, m)| m.kind == MountKind::Volume) {
+            mount.source = match (mount.source.as_str(), workload.kind) {
+                ("", _) => format!("{}.anonymous-{n}", instance.id),
+                (name, WorkloadKind::Stateful) => format!("{}.{name}.{}", self.id, instance.index),
+                (name, _) => format!("{}.{name}", self.id),
+            };
+        }
+        own
+    }
+
+    /// Its services as every node balances them.
+    pub fn wanted_services(&self, node: &Name, reports: &Reports) -> Vec<WantedService> {
+        let of = |(revision, service): (u64, &Service)| WantedService {
+            id: self.service_id(service),
+            name: service.name.clone(),
+            app: self.id,
+            app_name: self.name.clone(),
+            home: self.home.clone(),
+            workload: service.workload.clone(),
+            revision,
+            protocol: service.protocol,
+            balance: service.balance.clone(),
+            listen: service.publish.map_or(0, |p| p.listen),
+            routes: service.routes.clone(),
+            backends: self.backends(service, node, reports),
+        };
+        self.services().into_iter().map(of).collect()
+    }
+
+    fn backends(&self, service: &Service, node: &Name, reports: &Reports) -> Vec<Backend> {
+        let mut out = Vec::new();
+        for instance in self.instances.iter().filter(|i| i.phase != Phase::Stopping) {
+            let Some(own) = self.own(instance, service) else { continue };
+            let seen = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id));
+            let address = seen.map_or_else(|| instance.address.clone(), |o| o.address.clone());
+            // A node knows best whether its own instances are ready; of others it learns only when they are.
+            let counts = instance.node == *node || seen.map_or(instance.phase == Phase::Running, |o| o.ready);
+            if counts {
+                out.push(Backend { instance: instance.id, port: own.port, address });
+            }
+        }
+        out
+    }
+}
+
+/// The pod's host name, within the 63 characters of a DNS label.
+pub fn instance_name(app: &Name, workload: &Name, index: u32) -> String {
+    let tail = format!("-{index}");
+    let mut head = format!("{app}-{workload}");
+    head.truncate(63 - tail.len());
+    format!("{}{tail}", head.trim_end_matches('-'))
+}
+
+/// The volumes by name that a workload keeps on its node; they tie it there.
+pub fn kept_volumes(workload: &Workload) -> BTreeSet<&str> {
+    workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::{OrgId, ProjectId, SpaceId, Uuid};
+
+    use super::*;
+    use crate::domain::engine::{Observation, Seen};
+    use crate::domain::model::{Protocol, Publish, round_robin};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn service(port: u16) -> Service {
+        let publish = Some(Publish { wanted: 20080, listen: 20080 });
+        Service { name: name("web"), workload: name("web"), port, protocol: Protocol::Tcp, balance: round_robin(), publish, routes: vec![] }
+    }
+
+    fn standing(n: u128, revision: u64, node: &str, phase: Phase) -> Standing {
+        Standing { id: InstanceId(Uuid::from_u128(n)), workload: name("web"), index: 0, revision, node: name(node), phase, address: String::new() }
+    }
+
+    fn view(instances: Vec<Standing>) -> AppView {
+        let uuid = Uuid::from_u128(9);
+        let model = |port| Arc::new(Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services: vec![service(port)], ..Model::default() });
+        let home = Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
+        AppView { id: AppId(uuid), name: name("shop"), home, current: 2, from: Some(1), models: BTreeMap::from([(1, model(80)), (2, model(8080))]), instances }
+    }
+
+    fn report(instances: &[u128], rotation: &[u128]) -> Report {
+        let id = |n: &u128| InstanceId(Uuid::from_u128(*n));
+        let seen = |n: &u128| (id(n), Observation { seen: Seen::Running, ready: true, address: format!("10.0.0.{n}"), restarts: 0, exit_code: 0, reason: String::new() });
+        let service = format!("{}.{}", AppId(Uuid::from_u128(9)), service(1).key());
+        Report { generation: 1, instances: instances.iter().map(seen).collect(), rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]) }
+    }
+
+    #[test]
+    fn each_instance_is_reached_at_the_port_of_its_own_revision() {
+        let app = view(vec![standing(1, 1, "a", Phase::Running), standing(2, 2, "a", Phase::Running)]);
+        let services = app.wanted_services(&name("a"), &Reports::new());
+        assert_eq!(services.len(), 1, "one published port is one service, whatever stands behind it");
+        assert_eq!(services[0].backends.iter().map(|b| b.port).collect::<Vec<_>>(), [80, 8080]);
+    }
+
+    #[test]
+    fn an_instance_is_available_when_every_balancer_has_it() {
+        let app = view(vec![standing(1, 2, "a", Phase::Running)]);
+        let reports = |b: &[u128]| Reports::from([(name("a"), report(&[1], &[1])), (name("b"), report(&[], b))]);
+        assert!(app.is_available(&app.instances[0], &reports(&[1])));
+        assert!(!app.is_available(&app.instances[0], &reports(&[])));
+        assert!(!app.is_available(&app.instances[0], &Reports::new()), "nobody balances it yet");
+    }
+
+    #[test]
+    fn a_stopping_instance_leaves_all_balancers_before_it_is_stopped() {
+        let app = view(vec![standing(1, 1, "a", Phase::Stopping)]);
+        let reports = |b: &[u128]| Reports::from([(name("a"), report(&[1], &[1])), (name("b"), report(&[], b))]);
+        assert!(app.wanted_services(&name("b"), &reports(&[1]))[0].backends.is_empty());
+        assert!(!app.instances_on(&name("a"), &reports(&[1]))[0].stopping);
+        assert!(app.instances_on(&name("a"), &reports(&[]))[0].stopping);
+    }
+
+    #[test]
+    fn a_name_stays_a_dns_label() {
+        let long = name(&"x".repeat(63));
+        assert_eq!(instance_name(&long, &long, 123).len(), 63);
+        assert_eq!(instance_name(&name("a"), &name("b"), 0), "a-b-0");
+    }
+}

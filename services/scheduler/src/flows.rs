@@ -1,0 +1,7 @@
+//! Everything that runs by itself: the reconciler and its parts, and metering.
+
+mod advance;
+mod membership;
+pub mod metering;
+mod push;
+pub mod reconcile;

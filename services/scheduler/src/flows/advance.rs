@@ -1,0 +1,355 @@
+//! The part of a round about one application: plan, place, stop, and move its release on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_es::Meta;
+use gantry_es_pg::Options;
+use gantry_kernel::{AppId, InstanceId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
+
+use super::reconcile::Reconciler;
+use crate::adapters::quotas;
+use crate::app::change::scaled;
+use crate::app::view;
+use crate::domain::app::Command;
+use crate::domain::engine::Facts;
+use crate::domain::model::{Condition, Demand, Model, Rule, Update, Workload, WorkloadKind};
+use crate::domain::observe::Phase;
+use crate::domain::placement::{self, Ask};
+use crate::domain::release::{self, Action, Wanted};
+use crate::domain::wanted::{AppView, Reports, kept_volumes};
+use crate::store::{self, Pending};
+
+/// Failures older than this no longer slow a workload down.
+const REMEMBERED: time::Duration = time::Duration::minutes(10);
+
+/// All nodes as the planner sees them; placements of this round are booked in it.
+pub(super) struct World {
+    nodes: Vec<placement::Node>,
+    draining: BTreeSet<String>,
+    /// Not lost, but not heard from since this process decides.
+    unheard: BTreeSet<String>,
+    reports: Reports,
+}
+
+/// One application while it is looked after.
+struct Subject {
+    row: store::app::Model,
+    view: AppView,
+    alive: Vec<store::instance::Model>,
+    ended: Vec<store::instance::Model>,
+    model: Arc<Model>,
+}
+
+impl Reconciler {
+    pub(super) async fn world(&self) -> anyhow::Result<World> {
+        let reports = view::reports(&self.s);
+        let rows = store::nodes(self.s.orm()).await?;
+        let alive = store::all_alive(self.s.orm()).await?;
+        let mut nodes = Vec::new();
+        for row in &rows {
+            let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
+            let Ok(name) = Name::parse(&row.name) else { continue };
+            let mut node = placement::Node {
+                present: !row.lost && reports.contains_key(&name),
+                name,
+                capacity: facts.capacity(),
+                architecture: facts.architecture,
+                os: facts.os,
+                zone: facts.zone,
+                labels: facts.labels,
+                runtime_classes: facts.runtime_classes.into_iter().collect(),
+                used: Default::default(),
+                instances: BTreeMap::new(),
+                cordoned: row.cordoned,
+            };
+            for instance in alive.iter().filter(|i| i.node == row.name) {
+                node.used.cpu_millis = node.used.cpu_millis.saturating_add(u32::try_from(instance.cpu_millis).unwrap_or(0));
+                node.used.memory_bytes = node.used.memory_bytes.saturating_add(instance.memory_bytes.unsigned_abs());
+                node.used.storage_bytes = node.used.storage_bytes.saturating_add(instance.storage_bytes.unsigned_abs());
+                if let Ok(workload) = Name::parse(&instance.workload) {
+                    *node.instances.entry((AppId(instance.app), workload)).or_default() += 1;
+                }
+            }
+            nodes.push(node);
+        }
+        let heard = |name: &str| reports.keys().any(|n| n.as_str() == name);
+        Ok(World {
+            draining: rows.iter().filter(|r| r.draining).map(|r| r.name.clone()).collect(),
+            unheard: rows.iter().filter(|r| !r.lost && !heard(&r.name)).map(|r| r.name.clone()).collect(),
+            nodes,
+            reports,
+        })
+    }
+
+    /// The next steps of an application. True: all is as wanted.
+    pub(super) async fn advance(&mut self, app: AppId, world: &mut World) -> anyhow::Result<bool> {
+        let Some(row) = store::app_by_id(self.s.orm(), app).await? else { return Ok(true) };
+        if row.current == 0 {
+            return Ok(true);
+        }
+        let subject = self.subject(row).await?;
+        // What a node has not said yet after a restart must not be taken for "not ready".
+        if subject.alive.iter().any(|i| world.unheard.contains(&i.node)) {
+            return Ok(false);
+        }
+        let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
+        let mut events = Vec::new();
+        let mut pending = BTreeMap::new();
+        let mut settled = true;
+        let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();
+        for name in &names {
+            let (wanted, hold) = self.wanted(&subject, &goal, name, world);
+            let plan = release::plan(&wanted, &instances(&subject, name, world));
+            settled &= plan.settled;
+            if let Some(reason) = hold {
+                let missing = wanted.count.saturating_sub(u32::try_from(instances(&subject, name, world).len()).unwrap_or(0));
+                if missing > 0 {
+                    pending.insert(name.to_string(), Pending { instances: missing, reason, findings: Vec::new() });
+                }
+            }
+            for action in plan.actions {
+                match action {
+                    Action::Stop { instance } => events.push(InstanceEvent::Stopping { instance, app }),
+                    Action::Place { index } => {
+                        if let Some(workload) = goal.workloads.get(name) {
+                            self.place(&subject, name, workload, index, world, &mut events, &mut pending);
+                        }
+                    }
+                }
+            }
+        }
+        settled &= pending.is_empty();
+        let now = self.s.host.env.now();
+        store::save_pending(self.s.orm(), app, &pending, now).await?;
+        let meta = Meta::system().tenant(OrgId(subject.row.org));
+        self.record(events, meta.clone()).await?;
+        let reserved = self.keep_reserved(&subject, &goal, world).await;
+        self.move_release(&subject, settled, &pending, meta).await?;
+        Ok(settled && reserved)
+    }
+
+    async fn subject(&self, row: store::app::Model) -> anyhow::Result<Subject> {
+        let app = AppId(row.id);
+        let seeing = view::see(&self.s, row, &Reports::new()).await?;
+        let model = self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?;
+        let ended = store::ended(self.s.orm(), app, 200).await?;
+        Ok(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model })
+    }
+
+    /// What is wanted of one workload, and why nothing is placed now if that is so.
+    fn wanted(&self, subject: &Subject, goal: &Model, name: &Name, world: &World) -> (Wanted, Option<String>) {
+        let Some(workload) = goal.workloads.get(name) else {
+            let gone = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false };
+            return (gone, None);
+        };
+        let ask = ask(subject, name, workload);
+        let nodes = u32::try_from(world.nodes.iter().filter(|n| placement::eligible(&ask, n)).count()).unwrap_or(u32::MAX);
+        let hold = self.dependency(subject, goal, workload, world).or_else(|| pause(subject, name, workload.kind, self.s.host.env.now()));
+        let wanted = Wanted {
+            kind: workload.kind,
+            count: workload.count(scaled(&subject.row).get(name).copied(), nodes),
+            update: workload.update,
+            completed: completed(subject, name),
+            hold: hold.is_some(),
+        };
+        (wanted, hold)
+    }
+
+    /// The first dependency that is not there yet.
+    fn dependency(&self, subject: &Subject, goal: &Model, workload: &Workload, world: &World) -> Option<String> {
+        workload.depends_on.iter().find_map(|(needed, condition)| {
+            let of = || subject.view.instances.iter().filter(|i| i.workload == *needed && i.phase != Phase::Stopping);
+            let other = goal.workloads.get(needed)?;
+            let met = match condition {
+                Condition::Started => of().any(|i| matches!(i.phase, Phase::Running | Phase::Unhealthy)) || completed(subject, needed) > 0,
+                Condition::Healthy => of().any(|i| subject.view.is_available(i, &world.reports)),
+                Condition::Completed => completed(subject, needed) >= other.replicas,
+            };
+            let word = match condition {
+                Condition::Started => "started",
+                Condition::Healthy => "ready",
+                Condition::Completed => "completed",
+            };
+            (!met).then(|| format!("waits until `{needed}` has {word}").replace("has ready", "is ready"))
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
+    fn place(&self, subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &mut World, events: &mut Vec<InstanceEvent>, pending: &mut BTreeMap<String, Pending>) {
+        let mut constraints = workload.placement.clone();
+        if let Some(node) = home_of_volumes(subject, name, workload, index, world) {
+            constraints.rules.push(Rule { attribute: "node.name".into(), equals: true, value: node });
+        }
+        let ask = Ask { constraints: &constraints, ..ask(subject, name, workload) };
+        let decision = placement::choose(&ask, &world.nodes, &self.s.config.placement);
+        let Some(node) = decision.node else {
+            let entry = pending.entry(name.to_string()).or_insert(Pending { instances: 0, reason: String::new(), findings: decision.findings });
+            entry.instances += 1;
+            return;
+        };
+        if let Some(chosen) = world.nodes.iter_mut().find(|n| n.name == node) {
+            placement::book(chosen, &ask);
+        }
+        events.push(InstanceEvent::Placed {
+            instance: InstanceId(self.s.host.env.uuid()),
+            app: subject.view.id,
+            org: OrgId(subject.row.org),
+            project: ProjectId(subject.row.project),
+            space: SpaceId(subject.row.space),
+            workload: name.clone(),
+            index,
+            revision: subject.view.current,
+            node,
+            cpu_millis: workload.requests.cpu_millis,
+            memory_bytes: workload.requests.memory_bytes,
+            storage_bytes: workload.requests.storage_bytes,
+        });
+    }
+
+    /// Finishes the release, or lets it fail when nothing has moved for too long.
+    async fn move_release(&mut self, subject: &Subject, settled: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
+        if subject.row.deleted || subject.row.stopped {
+            return Ok(());
+        }
+        let revision = subject.view.current;
+        let command = match subject.row.release_revision {
+            Some(_) if settled => Command::FinishRelease { revision },
+            None if settled && subject.row.finished != Some(subject.row.current) => Command::FinishRelease { revision },
+            Some(_) => {
+                let updates: Vec<Update> = subject.model.workloads.values().filter(|w| w.kind != WorkloadKind::Job).map(|w| w.update).collect();
+                let since = self.since_progress(subject);
+                let Some(update) = updates.iter().max_by_key(|u| u.progress_deadline_seconds) else { return Ok(()) };
+                if !release::overdue(update, since) {
+                    return Ok(());
+                }
+                let reason = why_stuck(subject, pending, since);
+                tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, reason, "a release failed");
+                Command::FailRelease { revision, reason, back: updates.iter().any(|u| u.rollback) }
+            }
+            None => return Ok(()),
+        };
+        let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
+        if executed.position > 0 {
+            self.settle(executed.position).await?;
+        }
+        Ok(())
+    }
+
+    fn since_progress(&self, subject: &Subject) -> Duration {
+        let came_up = subject.alive.iter().filter(|i| i.revision == subject.row.current).filter_map(|i| i.running_at).max();
+        let last = subject.row.release_at.into_iter().chain(came_up).max().unwrap_or(self.since).max(self.since);
+        Duration::try_from(self.s.host.env.now() - last).unwrap_or_default()
+    }
+
+    /// Repeats at billing what this application holds, when that has changed. False: billing could not be asked.
+    async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, world: &World) -> bool {
+        let app = subject.view.id;
+        let nodes = u32::try_from(world.nodes.iter().filter(|n| n.present && !n.cordoned).count()).unwrap_or(u32::MAX);
+        let demand: Demand = goal.demand(&scaled(&subject.row), nodes.max(1));
+        if self.reserved.get(&app) == Some(&demand) {
+            return true;
+        }
+        let reserved = quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, "", &demand).await;
+        match reserved {
+            Ok(()) => {}
+            // The limit was lowered meanwhile; what runs goes on, and the next change will be refused.
+            Err(problem) if problem.kind == Kind::QuotaExceeded => tracing::warn!(app.id = %app, reason = problem.detail, "an application is above its quota"),
+            Err(problem) => {
+                tracing::debug!(app.id = %app, error = problem.chain(), "the reservation could not be repeated");
+                // Billing being away must not keep what was accepted from running.
+                return true;
+            }
+        }
+        self.reserved.insert(app, demand);
+        true
+    }
+}
+
+fn ask<'a>(subject: &Subject, name: &'a Name, workload: &'a Workload) -> Ask<'a> {
+    Ask {
+        app: subject.view.id,
+        workload: name,
+        requests: workload.requests,
+        constraints: &workload.placement,
+        runtime_class: &workload.runtime_class,
+        exclusive: workload.kind == WorkloadKind::Global,
+    }
+}
+
+/// The instances of one workload as the release planner sees them.
+fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
+    let restarted = restarted_at(subject, name);
+    let of = subject.view.instances.iter().zip_rows(&subject.alive);
+    of.filter(|(i, _)| i.workload == *name)
+        .map(|(standing, row)| release::Instance {
+            id: standing.id,
+            index: standing.index,
+            current: standing.revision == subject.view.current && row.position > restarted,
+            available: standing.phase != Phase::Stopping && subject.view.is_available(standing, &world.reports),
+            stopping: standing.phase == Phase::Stopping,
+            displaced: world.draining.contains(&row.node),
+        })
+        .collect()
+}
+
+/// Pairs each standing instance with its row.
+trait ZipRows<'a>: Iterator<Item = &'a crate::domain::wanted::Standing> + Sized {
+    fn zip_rows(self, rows: &'a [store::instance::Model]) -> impl Iterator<Item = (&'a crate::domain::wanted::Standing, &'a store::instance::Model)> {
+        self.filter_map(move |standing| rows.iter().find(|r| r.id == standing.id.0).map(|row| (standing, row)))
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a crate::domain::wanted::Standing>> ZipRows<'a> for I {}
+
+fn restarted_at(subject: &Subject, name: &Name) -> i64 {
+    subject.row.restarts.get(name.as_str()).and_then(serde_json::Value::as_i64).unwrap_or(0)
+}
+
+/// How many instances of the present revision have ended well since the last restart.
+fn completed(subject: &Subject, name: &Name) -> u32 {
+    let restarted = restarted_at(subject, name);
+    let done = |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current && i.phase == "completed" && i.position > restarted;
+    u32::try_from(subject.ended.iter().filter(done).count()).unwrap_or(u32::MAX)
+}
+
+/// After the second failure in a row of time, twice as long each time, a minute at most.
+fn pause(subject: &Subject, name: &Name, kind: WorkloadKind, now: OffsetDateTime) -> Option<String> {
+    let bad = |i: &&store::instance::Model| i.phase == "failed" || (i.phase == "completed" && kind != WorkloadKind::Job);
+    let failures: Vec<_> = subject
+        .ended
+        .iter()
+        .filter(|i| i.workload == name.as_str() && i.revision == subject.row.current && i.ended_at.is_some_and(|at| now - at < REMEMBERED))
+        .filter(bad)
+        .collect();
+    let last = failures.iter().filter_map(|i| i.ended_at).max()?;
+    let exponent = u32::try_from(failures.len()).unwrap_or(u32::MAX).checked_sub(2)?;
+    let seconds = 2_i64.checked_pow(exponent).unwrap_or(60).min(60);
+    let until = last + time::Duration::seconds(seconds);
+    let reason = failures.first().map(|i| i.reason.clone()).unwrap_or_default();
+    (now < until).then(|| format!("failed {} times, tries again in {} s: {reason}", failures.len(), (until - now).whole_seconds() + 1))
+}
+
+/// Where the workload's named volumes are, if that node is still there.
+fn home_of_volumes(subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &World) -> Option<String> {
+    if kept_volumes(workload).is_empty() {
+        return None;
+    }
+    let numbered = workload.kind == WorkloadKind::Stateful;
+    let all = subject.alive.iter().chain(&subject.ended);
+    let last = all.filter(|i| i.workload == name.as_str() && (!numbered || i.number.unsigned_abs() == index)).max_by_key(|i| i.position)?;
+    world.nodes.iter().any(|n| n.name.as_str() == last.node && n.present).then(|| last.node.clone())
+}
+
+fn why_stuck(subject: &Subject, pending: &BTreeMap<String, Pending>, since: Duration) -> String {
+    let waiting = pending.iter().next().map(|(workload, p)| match p.findings.first() {
+        Some(finding) => format!("{workload}: no node has room; {}: {}", finding.node, finding.reasons.join(", ")),
+        None if p.reason.is_empty() => format!("{workload}: there is no node"),
+        None => format!("{workload}: {}", p.reason),
+    });
+    let trouble = subject.alive.iter().chain(&subject.ended).find(|i| i.revision == subject.row.current && !i.reason.is_empty() && i.phase != "stopped");
+    let cause = waiting.or_else(|| trouble.map(|i| format!("{}: {}", i.workload, i.reason)));
+    format!("no progress for {} s; {}", since.as_secs(), cause.unwrap_or_else(|| "the new instances did not become ready".into()))
+}

@@ -1,0 +1,93 @@
+//! The part of a round about nodes: who joined, changed, fell silent or came back, and what their reports mean.
+
+use std::time::Duration;
+
+use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
+use gantry_es::{EventData, Meta, StreamId};
+use gantry_es_pg::Append;
+use gantry_kernel::{AppId, InstanceId, Name};
+
+use super::reconcile::Reconciler;
+use crate::domain::observe::{Known, Phase, changes};
+use crate::store;
+
+impl Reconciler {
+    pub(super) async fn members(&mut self) -> anyhow::Result<()> {
+        let views = self.s.agents.snapshot();
+        let rows = store::nodes(self.s.orm()).await?;
+        let timeout = self.s.config.node_timeout();
+        let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
+        let mut events = Vec::new();
+        for (node, view) in &views {
+            let facts = serde_json::to_value(&view.facts)?;
+            match rows.iter().find(|r| r.name == node.as_str()) {
+                None => events.push(NodeEvent::Joined { node: node.clone(), facts }),
+                Some(row) => {
+                    if row.facts != facts {
+                        events.push(NodeEvent::FactsChanged { node: node.clone(), facts });
+                    }
+                    if row.lost && view.silent_for <= timeout && view.report.is_some() {
+                        events.push(NodeEvent::Returned { node: node.clone() });
+                    }
+                }
+            }
+        }
+        let mut lost = Vec::new();
+        for row in rows.iter().filter(|r| !r.lost) {
+            let Ok(node) = Name::parse(&row.name) else { continue };
+            let silent_for = views.get(&node).map_or(leading_for, |v| v.silent_for);
+            if silent_for > timeout {
+                events.push(NodeEvent::Lost { node: node.clone() });
+                lost.push(node);
+            }
+        }
+        for event in events {
+            let node = match &event {
+                NodeEvent::Lost { node } | NodeEvent::Joined { node, .. } => {
+                    tracing::info!(node.id = %node, event = event.encode().kind, "a node's membership changed");
+                    node
+                }
+                NodeEvent::FactsChanged { node, .. }
+                | NodeEvent::Returned { node }
+                | NodeEvent::Cordoned { node }
+                | NodeEvent::Uncordoned { node }
+                | NodeEvent::Drained { node }
+                | NodeEvent::Removed { node } => node,
+            };
+            let append = Append::one(StreamId::of::<NodeEvent>(node), None, vec![event.encode()], Meta::system());
+            let appended = self.s.host.log().append(append).await?;
+            self.settle(appended.position).await?;
+        }
+        if !lost.is_empty() {
+            let alive = store::all_alive(self.s.orm()).await?;
+            let gone = alive.iter().filter_map(|i| lost.iter().find(|n| n.as_str() == i.node).map(|n| (i, n)));
+            let events = gone.map(|(i, n)| InstanceEvent::Lost { instance: InstanceId(i.id), app: AppId(i.app), node: n.clone() });
+            self.record(events.collect(), Meta::system()).await?;
+        }
+        Ok(())
+    }
+
+    /// Transitions that the reports show become events.
+    pub(super) async fn observe(&mut self) -> anyhow::Result<()> {
+        let views = self.s.agents.snapshot();
+        let timeout = self.s.config.node_timeout();
+        let alive = store::all_alive(self.s.orm()).await?;
+        let mut events = Vec::new();
+        for (node, view) in &views {
+            let Some(report) = view.report.as_ref().filter(|_| view.silent_for <= timeout) else { continue };
+            let known: Vec<Known> = alive
+                .iter()
+                .filter(|i| i.node == node.as_str())
+                .map(|i| {
+                    let (id, phase) = (InstanceId(i.id), Phase::parse(&i.phase));
+                    let told = view.told.get(&id).filter(|(stopping, _)| *stopping == (phase == Phase::Stopping)).map(|(_, generation)| *generation);
+                    Known { id, app: AppId(i.app), phase, address: i.address.clone(), restarts: i.restarts.unsigned_abs(), told }
+                })
+                .collect();
+            // Also without an event an application may go on: its instances may be in rotation by now.
+            self.dirty.extend(known.iter().map(|k| k.app).filter(|a| self.unsettled.contains(a)));
+            events.extend(changes(&known, report));
+        }
+        self.record(events, Meta::system()).await
+    }
+}

@@ -1,0 +1,71 @@
+//! The part of a round that tells the nodes: each attached node's whole wanted state, sent only if it differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_contract::proto::scheduler::ImageCredential;
+use gantry_kernel::AppId;
+
+use super::reconcile::Reconciler;
+use crate::adapters::images;
+use crate::app::view;
+use crate::domain::engine::WantedNode;
+use crate::domain::wanted::AppView;
+use crate::store;
+
+impl Reconciler {
+    pub(super) async fn push(&mut self) -> anyhow::Result<()> {
+        let attached = self.s.agents.attached();
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let reports = view::reports(&self.s);
+        let mut apps = Vec::new();
+        let mut credentials = BTreeMap::new();
+        for id in store::cared_for(self.s.orm()).await? {
+            let Some(row) = store::app_by_id(self.s.orm(), id).await?.filter(|r| r.current > 0) else { continue };
+            let off = row.deleted || row.stopped;
+            let mut seeing = view::see(&self.s, row, &reports).await?;
+            // With the values and contents that the outlines lack.
+            for (revision, model) in &mut seeing.view.models {
+                match self.s.models.get(&self.s.host, id, *revision).await {
+                    Ok(full) => *model = full,
+                    Err(error) => tracing::warn!(app.id = %id, revision, error = format!("{error:#}"), "a revision cannot be opened"),
+                }
+            }
+            if let Some(credential) = self.credential(id, &seeing.view).await {
+                credentials.insert(id, credential);
+            }
+            apps.push((seeing.view, off));
+        }
+        for node in attached {
+            let mut wanted = WantedNode::default();
+            for (app, off) in &apps {
+                wanted.instances.extend(app.instances_on(&node, &reports));
+                if !off {
+                    wanted.services.extend(app.wanted_services(&node, &reports));
+                }
+            }
+            let here: BTreeSet<AppId> = wanted.instances.iter().map(|i| i.app).collect();
+            let mine = credentials.iter().filter(|(app, _)| here.contains(app)).map(|(app, c)| (*app, c.clone())).collect();
+            self.s.agents.apply(&node, &wanted, &mine);
+        }
+        Ok(())
+    }
+
+    /// Without one the node is told all the same: it may have the image already.
+    async fn credential(&self, app: AppId, view: &AppView) -> Option<ImageCredential> {
+        let registry = self.s.host.platform.public_host();
+        let pinned = view.models.values().flat_map(|m| m.workloads.values()).filter_map(|w| w.pinned.as_deref());
+        let repositories: BTreeSet<String> = pinned.filter_map(|p| images::repository(p, registry)).map(str::to_owned).collect();
+        if repositories.is_empty() || view.instances.is_empty() {
+            return None;
+        }
+        match self.s.credentials.get(app, &repositories).await {
+            Ok(credential) => Some(credential),
+            Err(problem) => {
+                tracing::warn!(app.id = %app, error = problem.chain(), "no credential for the application's images could be had");
+                None
+            }
+        }
+    }
+}

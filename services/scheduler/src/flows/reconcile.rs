@@ -1,0 +1,172 @@
+//! The reconciler: makes the world match what the events say. Woken by the log, by agents and by a timer; without input;
+//! each round looks at what is and takes the next steps, so a repeated or lost wake costs nothing. One process at a time
+//! holds the lease and decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_es::{EventData, Meta, StreamId};
+use gantry_es_pg::{Append, Lease, StreamWrite};
+use gantry_kernel::{AppId, InstanceId, OffsetDateTime};
+
+use crate::app::Scheduler;
+use crate::domain::model::Demand;
+use crate::store;
+
+/// While something is not as wanted yet.
+const BUSY: Duration = Duration::from_millis(500);
+/// When all is well: only nodes that fall silent and credentials that age need the timer.
+const CALM: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub struct Reconciler {
+    pub(super) s: Scheduler,
+    /// The log has been followed up to here.
+    position: i64,
+    pub(super) dirty: BTreeSet<AppId>,
+    pub(super) unsettled: BTreeSet<AppId>,
+    /// Since when this process decides: nodes have so long to come back.
+    pub(super) since: OffsetDateTime,
+    /// What was last reserved for each application.
+    pub(super) reserved: BTreeMap<AppId, Demand>,
+}
+
+impl Reconciler {
+    /// Runs until shutdown.
+    pub async fn run(s: Scheduler) {
+        while !s.host.cancel.is_cancelled() {
+            let Some(mut lease) = Lease::acquire(&s.host.db().pool, "reconciler", &s.host.cancel).await else { return };
+            let position = s.host.log().head();
+            let since = s.host.env.now();
+            let mut own = Self { s: s.clone(), position, dirty: BTreeSet::new(), unsettled: BTreeSet::new(), since, reserved: BTreeMap::new() };
+            s.leading.store(true, Ordering::SeqCst);
+            tracing::info!("this scheduler decides");
+            own.lead(&mut lease).await;
+            s.leading.store(false, Ordering::SeqCst);
+            s.agents.detach_all();
+            lease.release().await;
+        }
+    }
+
+    async fn lead(&mut self, lease: &mut Lease) {
+        let mut head = self.s.host.log().watch_head();
+        let mut agents = self.s.agents.changes();
+        let mut all = true;
+        loop {
+            head.mark_unchanged();
+            agents.mark_unchanged();
+            if let Err(error) = self.round(all).await {
+                tracing::warn!(error = format!("{error:#}"), "a round of the reconciler failed and will be repeated");
+                all = true;
+                tokio::select! {
+                    () = self.s.host.cancel.cancelled() => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            } else {
+                all = false;
+                let pause = if self.unsettled.is_empty() { CALM } else { BUSY };
+                tokio::select! {
+                    () = self.s.host.cancel.cancelled() => return,
+                    changed = head.changed() => if changed.is_err() { return },
+                    changed = agents.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+            if self.s.host.cancel.is_cancelled() || !lease.check().await {
+                return;
+            }
+        }
+    }
+
+    async fn round(&mut self, all: bool) -> anyhow::Result<()> {
+        if all {
+            self.settle(self.s.host.log().head()).await?;
+            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+        }
+        self.follow().await?;
+        self.members().await?;
+        self.observe().await?;
+        self.follow().await?;
+        let mut todo = std::mem::take(&mut self.dirty);
+        todo.extend(std::mem::take(&mut self.unsettled));
+        if !todo.is_empty() {
+            let mut world = self.world().await?;
+            for app in todo {
+                match self.advance(app, &mut world).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.unsettled.insert(app);
+                    }
+                    // One application's trouble is not the others'.
+                    Err(error) => {
+                        tracing::warn!(app.id = %app, error = format!("{error:#}"), "an application could not be looked after and will be tried again");
+                        self.unsettled.insert(app);
+                    }
+                }
+            }
+        }
+        self.push().await?;
+        self.s.moved.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    /// Marks what the log has news about.
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        loop {
+            let events = self.s.host.log().read(self.position, 500).await?;
+            let Some(last) = events.last() else { return Ok(()) };
+            let position = last.position;
+            for event in &events {
+                if event.is::<AppEvent>() {
+                    self.dirty.extend(event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok());
+                } else if event.is::<InstanceEvent>() {
+                    let id = event.data.get("app").and_then(|a| a.as_str()).and_then(|a| a.parse::<AppId>().ok());
+                    self.dirty.extend(id);
+                } else if event.is::<NodeEvent>() {
+                    // Room or its loss concerns everybody who waits or stands there.
+                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                }
+            }
+            self.settle(position).await?;
+            self.position = position;
+        }
+    }
+
+    /// Until the own rows show everything up to `position`: deciding on older rows would do things twice.
+    pub(super) async fn settle(&self, position: i64) -> anyhow::Result<()> {
+        self.s.host.progress.settled(position, Duration::from_secs(10)).await?;
+        Ok(())
+    }
+
+    /// Appends events of instances and waits until they can be read.
+    pub(super) async fn record(&mut self, events: Vec<InstanceEvent>, meta: Meta) -> anyhow::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut writes: BTreeMap<InstanceId, StreamWrite> = BTreeMap::new();
+        for event in events {
+            let (id, new, app) = subject(&event);
+            self.dirty.insert(app);
+            let write = writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });
+            write.events.push(event.encode());
+        }
+        let append = Append { writes: writes.into_values().collect(), claims: Vec::new(), meta };
+        let appended = self.s.host.log().append(append).await?;
+        self.settle(appended.position).await
+    }
+}
+
+/// Instance, whether this is its first event, application.
+fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
+    match event {
+        InstanceEvent::Placed { instance, app, .. } => (*instance, true, *app),
+        InstanceEvent::Running { instance, app, .. }
+        | InstanceEvent::Unhealthy { instance, app, .. }
+        | InstanceEvent::Restarted { instance, app, .. }
+        | InstanceEvent::Lost { instance, app, .. }
+        | InstanceEvent::Stopping { instance, app }
+        | InstanceEvent::Stopped { instance, app, .. } => (*instance, false, *app),
+    }
+}

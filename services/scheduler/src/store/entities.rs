@@ -1,0 +1,129 @@
+//! Rows as sea-orm sees them.
+
+pub mod app {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "apps")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub org: Uuid,
+        pub project: Uuid,
+        pub space: Uuid,
+        pub org_name: String,
+        pub project_name: String,
+        pub space_name: String,
+        pub name: String,
+        /// Of the stream: the ETag.
+        pub version: i64,
+        /// The revision that is, or shall be, at work.
+        pub current: i64,
+        pub finished: Option<i64>,
+        pub release_revision: Option<i64>,
+        pub release_from: Option<i64>,
+        pub release_at: Option<TimeDateTimeWithTimeZone>,
+        pub failure: Option<String>,
+        pub stopped: bool,
+        pub deleted: bool,
+        /// Workload to replicas set by hand.
+        pub scale: Json,
+        /// Workload to the log position of its last restart.
+        pub restarts: Json,
+        pub created_at: TimeDateTimeWithTimeZone,
+        pub updated_at: TimeDateTimeWithTimeZone,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod revision {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "revisions")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub app: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub revision: i64,
+        pub format: String,
+        pub model: Json,
+        pub images: Json,
+        pub reason: String,
+        pub actor: String,
+        pub at: TimeDateTimeWithTimeZone,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod instance {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "instances")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub app: Uuid,
+        pub org: Uuid,
+        pub project: Uuid,
+        pub space: Uuid,
+        pub workload: String,
+        pub number: i32,
+        pub revision: i64,
+        pub node: String,
+        pub cpu_millis: i64,
+        pub memory_bytes: i64,
+        pub storage_bytes: i64,
+        /// Of the event that placed it.
+        pub position: i64,
+        /// See `domain::observe::Phase`.
+        pub phase: String,
+        pub address: String,
+        pub restarts: i32,
+        pub exit_code: Option<i32>,
+        pub reason: String,
+        pub placed_at: TimeDateTimeWithTimeZone,
+        pub running_at: Option<TimeDateTimeWithTimeZone>,
+        pub changed_at: TimeDateTimeWithTimeZone,
+        pub ended_at: Option<TimeDateTimeWithTimeZone>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod node {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "nodes")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub name: String,
+        pub facts: Json,
+        pub lost: bool,
+        pub cordoned: bool,
+        /// Its instances are to be moved away.
+        pub draining: bool,
+        pub removed: bool,
+        pub version: i64,
+        pub joined_at: TimeDateTimeWithTimeZone,
+        pub changed_at: TimeDateTimeWithTimeZone,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

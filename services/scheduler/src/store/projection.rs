@@ -1,0 +1,170 @@
+//! Applications, revisions, instances and nodes as rows, from the scheduler's own events.
+
+use async_trait::async_trait;
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_es::Recorded;
+use gantry_es_pg::Projection;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+
+pub struct SchedulerProjection;
+
+#[async_trait]
+impl Projection for SchedulerProjection {
+    fn name(&self) -> &'static str {
+        "scheduler"
+    }
+
+    fn ddl(&self) -> &'static str {
+        "create table apps (id uuid primary key, org uuid not null, project uuid not null, space uuid not null, org_name text not null, project_name text not null,
+            space_name text not null, name text not null, version bigint not null, current bigint not null default 0, finished bigint, release_revision bigint,
+            release_from bigint, release_at timestamptz, failure text, stopped boolean not null default false, deleted boolean not null default false,
+            scale jsonb not null default '{}', restarts jsonb not null default '{}', created_at timestamptz not null, updated_at timestamptz not null);
+         create unique index apps_name on apps (space, name) where not deleted;
+         create index apps_project on apps (project) where not deleted;
+         create table revisions (app uuid not null, revision bigint not null, format text not null, model jsonb not null, images jsonb not null, reason text not null,
+            actor text not null, at timestamptz not null, primary key (app, revision));
+         create table instances (id uuid primary key, app uuid not null, org uuid not null, project uuid not null, space uuid not null, workload text not null,
+            number integer not null, revision bigint not null, node text not null, cpu_millis bigint not null, memory_bytes bigint not null, storage_bytes bigint not null,
+            position bigint not null, phase text not null, address text not null default '', restarts integer not null default 0, exit_code integer,
+            reason text not null default '', placed_at timestamptz not null, running_at timestamptz, changed_at timestamptz not null, ended_at timestamptz);
+         create index instances_app on instances (app, placed_at);
+         create index instances_alive on instances (node) where ended_at is null;
+         create index instances_ended on instances (ended_at) where ended_at is not null;
+         create table nodes (name text primary key, facts jsonb not null, lost boolean not null default false, cordoned boolean not null default false,
+            draining boolean not null default false, removed boolean not null default false, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["apps", "revisions", "instances", "nodes"]
+    }
+
+    async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+        if event.is::<AppEvent>() {
+            app(tx, event, event.decode()?).await
+        } else if event.is::<InstanceEvent>() {
+            instance(tx, event, event.decode()?).await
+        } else if event.is::<NodeEvent>() {
+            node(tx, event, event.decode()?).await
+        } else {
+            Ok(())
+        }
+    }
+}
+
+async fn run(tx: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> anyhow::Result<()> {
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    Ok(())
+}
+
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> anyhow::Result<()> {
+    let (at, version): (Value, Value) = (recorded.at.into(), recorded.version.into());
+    let set = |changes: &str| format!("update apps set version = $2, updated_at = $3, {changes} where id = $1");
+    match event {
+        AppEvent::Created { app, org, project, space, name, org_name, project_name, space_name } => {
+            let sql = "insert into apps (id, org, project, space, org_name, project_name, space_name, name, version, created_at, updated_at)
+                       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+            let names = [org_name, project_name, space_name, name].map(|n| Value::from(n.as_str()));
+            let mut values = vec![app.0.into(), org.0.into(), project.0.into(), space.0.into()];
+            values.extend(names);
+            values.extend([version, at]);
+            run(tx, sql, values).await
+        }
+        AppEvent::Revised { app, revision, format, model, images, reason } => {
+            let sql = "insert into revisions (app, revision, format, model, images, reason, actor, at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
+            let images = serde_json::to_value(images)?;
+            let actor = recorded.meta.actor.as_str().into();
+            run(tx, sql, vec![app.0.into(), number(revision).into(), format.into(), model.into(), images.into(), reason.into(), actor, at.clone()]).await?;
+            run(tx, &set("failure = failure"), vec![app.0.into(), version, at]).await
+        }
+        AppEvent::ReleaseStarted { app, revision, from, strategy } => {
+            // What failed stays to be read while the revision before is put back.
+            let failure = if strategy == "rollback" { "failure" } else { "null" };
+            let sql = set(&format!("current = $4, release_revision = $4, release_from = $5, release_at = $3, scale = '{{}}', failure = {failure}"));
+            run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), from.map(number).into()]).await
+        }
+        AppEvent::ReleaseFinished { app, revision } => {
+            // After a rollback the reason stays to be read; what failed and came up after all has not failed.
+            let sql = set("finished = $4, release_revision = null, release_from = null, release_at = null,
+                           failure = case when failure like $5 then null else failure end");
+            run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), format!("revision {revision}: %").into()]).await
+        }
+        AppEvent::ReleaseFailed { app, revision, reason } => {
+            let sql = set("failure = $4, release_revision = null, release_from = null, release_at = null");
+            run(tx, &sql, vec![app.0.into(), version, at, format!("revision {revision}: {reason}").into()]).await
+        }
+        AppEvent::Scaled { app, workload, replicas, .. } => {
+            let sql = set("scale = scale || jsonb_build_object($4::text, $5::bigint)");
+            run(tx, &sql, vec![app.0.into(), version, at, workload.as_str().into(), i64::from(replicas).into()]).await
+        }
+        AppEvent::Restarted { app, workloads } => {
+            let restarts: serde_json::Map<String, serde_json::Value> = workloads.iter().map(|w| (w.to_string(), recorded.position.into())).collect();
+            let sql = set("restarts = restarts || $4::jsonb");
+            run(tx, &sql, vec![app.0.into(), version, at, serde_json::Value::Object(restarts).into()]).await
+        }
+        AppEvent::Stopped { app } => run(tx, &set("stopped = true"), vec![app.0.into(), version, at]).await,
+        AppEvent::Started { app } => run(tx, &set("stopped = false"), vec![app.0.into(), version, at]).await,
+        AppEvent::Deleted { app } => run(tx, &set("deleted = true, release_revision = null, release_at = null"), vec![app.0.into(), version, at]).await,
+    }
+}
+
+async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: InstanceEvent) -> anyhow::Result<()> {
+    let at: Value = recorded.at.into();
+    match event {
+        InstanceEvent::Placed { instance, app, org, project, space, workload, index, revision, node, cpu_millis, memory_bytes, storage_bytes } => {
+            let sql = "insert into instances (id, app, org, project, space, workload, number, revision, node, cpu_millis, memory_bytes, storage_bytes, position, phase, placed_at, changed_at)
+                       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'placed', $14, $14)";
+            let ids = [instance.0, app.0, org.0, project.0, space.0].map(Value::from);
+            let mut values = ids.to_vec();
+            values.extend([workload.as_str().into(), i32::try_from(index).unwrap_or(i32::MAX).into(), number(revision).into(), node.as_str().into()]);
+            values.extend([i64::from(cpu_millis).into(), number(memory_bytes).into(), number(storage_bytes).into(), recorded.position.into(), at]);
+            run(tx, sql, values).await
+        }
+        InstanceEvent::Running { instance, address, .. } => {
+            let sql = "update instances set phase = 'running', address = $3, reason = '', running_at = coalesce(running_at, $2), changed_at = $2 where id = $1 and ended_at is null";
+            run(tx, sql, vec![instance.0.into(), at, address.into()]).await
+        }
+        InstanceEvent::Unhealthy { instance, reason, .. } => {
+            let sql = "update instances set phase = 'unhealthy', reason = $3, changed_at = $2 where id = $1 and ended_at is null";
+            run(tx, sql, vec![instance.0.into(), at, reason.into()]).await
+        }
+        InstanceEvent::Restarted { instance, restarts, exit_code, reason, .. } => {
+            let sql = "update instances set restarts = $3, exit_code = $4, reason = $5, changed_at = $2 where id = $1";
+            run(tx, sql, vec![instance.0.into(), at, i32::try_from(restarts).unwrap_or(i32::MAX).into(), exit_code.into(), reason.into()]).await
+        }
+        InstanceEvent::Lost { instance, node, .. } => {
+            let sql = "update instances set phase = 'lost', reason = $3, changed_at = $2, ended_at = $2 where id = $1 and ended_at is null";
+            run(tx, sql, vec![instance.0.into(), at, format!("node {node} is lost").into()]).await
+        }
+        InstanceEvent::Stopping { instance, .. } => {
+            run(tx, "update instances set phase = 'stopping', changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
+        }
+        InstanceEvent::Stopped { instance, exit_code, reason, .. } => {
+            let sql = "update instances set exit_code = $3, reason = $4, changed_at = $2, ended_at = $2,
+                       phase = case when phase = 'stopping' then 'stopped' when $3 = 0 then 'completed' else 'failed' end where id = $1 and ended_at is null";
+            run(tx, sql, vec![instance.0.into(), at, exit_code.into(), reason.into()]).await
+        }
+    }
+}
+
+async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -> anyhow::Result<()> {
+    let (at, version): (Value, Value) = (recorded.at.into(), recorded.version.into());
+    let set = |changes: &str| format!("update nodes set version = $2, changed_at = $3, {changes} where name = $1");
+    match event {
+        NodeEvent::Joined { node, facts } => {
+            let sql = "insert into nodes (name, facts, version, joined_at, changed_at) values ($1, $4, $2, $3, $3)
+                       on conflict (name) do update set facts = excluded.facts, lost = false, removed = false, version = excluded.version, changed_at = excluded.changed_at";
+            run(tx, sql, vec![node.as_str().into(), version, at, facts.into()]).await
+        }
+        NodeEvent::FactsChanged { node, facts } => run(tx, &set("facts = $4"), vec![node.as_str().into(), version, at, facts.into()]).await,
+        NodeEvent::Lost { node } => run(tx, &set("lost = true"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::Returned { node } => run(tx, &set("lost = false"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::Cordoned { node } => run(tx, &set("cordoned = true"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::Uncordoned { node } => run(tx, &set("cordoned = false, draining = false"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::Removed { node } => run(tx, &set("removed = true"), vec![node.as_str().into(), version, at]).await,
+    }
+}

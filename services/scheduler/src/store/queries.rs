@@ -1,0 +1,86 @@
+//! Reading the projection. Every query of tenant data takes the space, the project or an id that was found by one first.
+
+use gantry_kernel::{AppId, OffsetDateTime, SpaceId};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+
+use super::entities::{app, instance, node, revision};
+
+type Db = DatabaseConnection;
+
+/// # Errors
+/// When the database refuses; so for all of this file.
+pub async fn apps(db: &Db, space: SpaceId, after: Option<&str>, limit: u64) -> Result<Vec<app::Model>, DbErr> {
+    let mut query = app::Entity::find().filter(app::Column::Space.eq(space.0)).filter(app::Column::Deleted.eq(false)).order_by_asc(app::Column::Name);
+    if let Some(after) = after {
+        query = query.filter(app::Column::Name.gt(after));
+    }
+    query.limit(limit).all(db).await
+}
+
+pub async fn app(db: &Db, space: SpaceId, name: &str) -> Result<Option<app::Model>, DbErr> {
+    app::Entity::find().filter(app::Column::Space.eq(space.0)).filter(app::Column::Name.eq(name)).filter(app::Column::Deleted.eq(false)).one(db).await
+}
+
+/// Also a deleted one.
+pub async fn app_by_id(db: &Db, id: AppId) -> Result<Option<app::Model>, DbErr> {
+    app::Entity::find_by_id(id.0).one(db).await
+}
+
+/// Those that the reconciler has to look after: not deleted, or with instances left.
+pub async fn cared_for(db: &Db) -> Result<Vec<AppId>, DbErr> {
+    let sql = "select id from apps a where not deleted or exists (select 1 from instances i where i.app = a.id and i.ended_at is null) order by id";
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    rows.iter().map(|r| r.try_get::<sea_orm::prelude::Uuid>("", "id").map(AppId)).collect()
+}
+
+pub async fn revisions(db: &Db, app: AppId) -> Result<Vec<revision::Model>, DbErr> {
+    revision::Entity::find().filter(revision::Column::App.eq(app.0)).order_by_desc(revision::Column::Revision).limit(200).all(db).await
+}
+
+pub async fn revision(db: &Db, app: AppId, number: i64) -> Result<Option<revision::Model>, DbErr> {
+    revision::Entity::find_by_id((app.0, number)).one(db).await
+}
+
+/// Instances that have not ended, by workload and number.
+pub async fn alive(db: &Db, app: AppId) -> Result<Vec<instance::Model>, DbErr> {
+    let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::EndedAt.is_null());
+    query.order_by_asc(instance::Column::Workload).order_by_asc(instance::Column::Number).order_by_asc(instance::Column::Id).all(db).await
+}
+
+/// Of all applications.
+pub async fn all_alive(db: &Db) -> Result<Vec<instance::Model>, DbErr> {
+    instance::Entity::find().filter(instance::Column::EndedAt.is_null()).order_by_asc(instance::Column::Id).all(db).await
+}
+
+/// Ended instances of an application, newest first.
+pub async fn ended(db: &Db, app: AppId, limit: u64) -> Result<Vec<instance::Model>, DbErr> {
+    let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::EndedAt.is_not_null());
+    query.order_by_desc(instance::Column::EndedAt).limit(limit).all(db).await
+}
+
+/// Instances that existed at any moment between the two.
+pub async fn alive_between(db: &Db, from: OffsetDateTime, to: OffsetDateTime) -> Result<Vec<instance::Model>, DbErr> {
+    let ended_later = Expr::col(instance::Column::EndedAt).is_null().or(Expr::col(instance::Column::EndedAt).gt(from));
+    instance::Entity::find().filter(instance::Column::PlacedAt.lt(to)).filter(ended_later).order_by_asc(instance::Column::Id).all(db).await
+}
+
+pub async fn nodes(db: &Db) -> Result<Vec<node::Model>, DbErr> {
+    node::Entity::find().filter(node::Column::Removed.eq(false)).order_by_asc(node::Column::Name).all(db).await
+}
+
+pub async fn node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
+    node::Entity::find_by_id(name.to_owned()).filter(node::Column::Removed.eq(false)).one(db).await
+}
+
+/// Up to when usage has been published; `None` before the first time.
+pub async fn metered_upto(db: &Db) -> Result<Option<OffsetDateTime>, DbErr> {
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, "select upto from metered")).await?;
+    row.map(|r| r.try_get("", "upto")).transpose()
+}
+
+pub async fn set_metered_upto(db: &Db, upto: OffsetDateTime) -> Result<(), DbErr> {
+    let sql = "insert into metered (upto) values ($1) on conflict (one) do update set upto = excluded.upto";
+    db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [upto.into()])).await?;
+    Ok(())
+}
