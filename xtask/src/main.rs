@@ -6,7 +6,6 @@ mod conformance;
 mod down;
 mod gantryd;
 mod parts;
-mod pki;
 mod pods;
 mod ready;
 mod rooms;

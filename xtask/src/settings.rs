@@ -11,11 +11,14 @@ use serde::Serialize;
 
 /// Name of the first administrator.
 pub const ADMIN: &str = "admin";
+const ADMIN_FILE: &str = "admin.password";
 
 #[derive(Serialize)]
 struct File<'a> {
     platform: Platform<'a>,
+    gateway: Gateway,
     identity: Identity<'a>,
+    scheduler: Scheduler,
 }
 
 #[derive(Serialize)]
@@ -36,7 +39,19 @@ struct Platform<'a> {
 #[derive(Serialize)]
 struct Identity<'a> {
     admin_username: &'a str,
-    admin_password: &'a str,
+    admin_password_file: String,
+}
+
+#[derive(Serialize)]
+struct Gateway {
+    listen: String,
+}
+
+#[derive(Serialize)]
+struct Scheduler {
+    first_port: u16,
+    last_port: u16,
+    route_port: u16,
 }
 
 /// What a suite is reached by.
@@ -50,7 +65,8 @@ pub struct Suite {
 /// When the disk refuses.
 pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
     let ports = choices.ports;
-    let admin = Credentials::kept_in(&home.file("admin.password"), ADMIN)?;
+    let admin = Credentials::kept_in(&home.file(ADMIN_FILE), ADMIN)?;
+    let (first_port, last_port) = ports.applications();
     let url = text_from_env("GANTRY_PUBLIC_URL").unwrap_or_else(|| format!("https://localhost:{}", ports.gateway()));
     let file = File {
         platform: Platform {
@@ -66,9 +82,11 @@ pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
             containerd: &urls.containerd,
             master_key_file: home.file("master.key").display().to_string(),
         },
-        identity: Identity { admin_username: &admin.user, admin_password: &admin.password },
+        gateway: Gateway { listen: format!("127.0.0.1:{}", ports.gateway()) },
+        identity: Identity { admin_username: &admin.user, admin_password_file: home.file(ADMIN_FILE).display().to_string() },
+        scheduler: Scheduler { first_port, last_port, route_port: ports.routes() },
     };
-    let text = format!("# Written by `make up`; your own settings go into gantry.local.toml beside it.\n{}", toml::to_string(&file)?);
+    let text = format!("# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=5\n{}", toml::to_string(&file)?);
     let path = home.file("gantry.toml");
     let changed = fs::read_to_string(&path).ok().as_deref() != Some(&text);
     if changed {

@@ -12,7 +12,7 @@ use gantry_servers::{Launch, Need, Server, Signal, install, is_root, text_from_e
 
 use crate::parts::Parts;
 use crate::work::{Work, run, say};
-use crate::{pki, settings};
+use crate::settings;
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
@@ -115,8 +115,11 @@ pub fn start_suite(work: &Work) -> Result<String> {
         fs::write(home.file("choices.json"), before.unwrap_or_default())?;
         bail!("the suite runs with other ports or servers; run `make down` first, then `make up` with the new settings");
     }
-    pki::ensure(home)?;
     let suite = settings::write(home, &choices, &parts.urls)?;
+    // The certificates come first: containerd and Prometheus read them.
+    if !home.ca().exists() || !home.file("ca/prometheus.pem").exists() {
+        run(Command::new(work.program("gantryd")).args(["init", "--config"]).arg(home.file("gantry.toml")))?;
+    }
     let gantryd = parts.all.last().context("gantryd is a part")?;
     if let Some(pid) = gantryd.pid_file().alive()
         && (suite.changed || replaced(pid, &work.program("gantryd")))

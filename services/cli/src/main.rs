@@ -1,2 +1,35 @@
-//! Being built.
-fn main() {}
+//! `gantry`: a client of the public APIs, nothing else. It holds no rule of the platform; what it may do, the services decide.
+
+mod args;
+mod client;
+mod commands;
+mod failure;
+mod login;
+mod output;
+mod session;
+mod sse;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+
+fn main() -> ExitCode {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(commands::run(arguments)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", failure::render(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

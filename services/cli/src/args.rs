@@ -1,0 +1,365 @@
+//! What can be typed. Addresses of places are written `org`, `org/project` or `org/project/space`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+#[derive(Parser)]
+#[command(name = "gantry", version, about = "Works with a Gantry platform from the command line.", max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// The platform's address; the last one signed in to if not given.
+    #[arg(long, global = true, env = "GANTRY_URL", hide_env_values = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with the CA that signed the platform's certificate.
+    #[arg(long, global = true, env = "GANTRY_CA", hide_env_values = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The place to work in: org, org/project or org/project/space (`gantry use` remembers one).
+    #[arg(long = "at", global = true, env = "GANTRY_AT", hide_env_values = true, value_name = "PLACE")]
+    pub at: Option<Place>,
+    /// How to print.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// One to three names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(Vec<String>);
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<String> = text.split('/').map(str::to_owned).collect();
+        let fine = |n: &String| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        match names.len() {
+            1..=3 if names.iter().all(fine) => Ok(Self(names)),
+            _ => Err("must be org, org/project or org/project/space, of a-z, 0-9 and '-'".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join("/"))
+    }
+}
+
+impl Place {
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Sign in: opens a device authorization and waits until you confirmed it in a browser.
+    Login,
+    /// Forget the sign-in here and end it at the platform.
+    Logout,
+    /// Who is signed in, and where.
+    Whoami,
+    /// Remember a place, so that --at need not be typed.
+    Use { place: Place },
+    /// Organisations.
+    #[command(subcommand)]
+    Org(Places),
+    /// Projects (address: org/project).
+    #[command(subcommand)]
+    Project(Places),
+    /// Spaces (address: org/project/space).
+    #[command(subcommand)]
+    Space(Places),
+    /// Applications of a space.
+    #[command(subcommand)]
+    App(App),
+    /// Images of a project.
+    #[command(subcommand)]
+    Image(Image),
+    /// Git repositories of a project.
+    #[command(subcommand)]
+    Repo(Repo),
+    /// Pipeline runs of a project.
+    #[command(subcommand)]
+    Pipeline(Pipeline),
+    /// Ready-made services.
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// What an organisation used, by project, application and meter.
+    Usage {
+        /// RFC 3339; the beginning of this month if not given.
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339; now if not given.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Bills of an organisation; the open month if none is named.
+    Invoice {
+        /// A month such as 2026-11.
+        period: Option<String>,
+        /// All months.
+        #[arg(long, conflicts_with = "period")]
+        list: bool,
+    },
+    /// Limits of an organisation or project.
+    #[command(subcommand)]
+    Quota(Quota),
+    /// Nodes that run containers (platform operators).
+    #[command(subcommand)]
+    Node(Node),
+    /// What happens, as it happens.
+    #[command(subcommand)]
+    Events(Events),
+    /// Who did what, when, from where, with which result.
+    Audit {
+        #[arg(long)]
+        actor: Option<String>,
+        #[arg(long)]
+        kind: Option<String>,
+        #[arg(long)]
+        object: Option<String>,
+        /// ok, denied or failed.
+        #[arg(long)]
+        result: Option<String>,
+        /// RFC 3339.
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339.
+        #[arg(long)]
+        to: Option<String>,
+        /// Words to look for.
+        #[arg(short)]
+        q: Option<String>,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Work on the machine itself (platform operators).
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Print a completion script for a shell.
+    Completion { shell: Shell },
+}
+
+#[derive(Subcommand)]
+pub enum Places {
+    Create {
+        place: Place,
+        /// What people see instead of the name.
+        #[arg(long)]
+        display_name: Option<String>,
+    },
+    /// Those you may see; inside --at for projects and spaces.
+    List,
+    Delete {
+        place: Place,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum App {
+    /// Run an application described by a Compose file, Kubernetes manifests or a gantry document.
+    Deploy {
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// The application's name; the file's own, or its folder's, if not given.
+        #[arg(long)]
+        name: Option<String>,
+        /// Told from the file if not given.
+        #[arg(long, value_parser = ["compose", "kubernetes", "gantry"])]
+        format: Option<String>,
+        /// A value the document asks for: KEY=VALUE, may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        values: Vec<String>,
+        /// Goes into the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Check and show the plan; change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not wait until it runs.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    List,
+    Show {
+        name: String,
+    },
+    /// Its containers: where, since when, in which state.
+    Instances {
+        name: String,
+    },
+    Logs {
+        name: String,
+        /// Go on as lines come.
+        #[arg(short, long)]
+        follow: bool,
+        /// RFC 3339, or how far back: 90s, 10m, 2h.
+        #[arg(long)]
+        since: Option<String>,
+        #[arg(long)]
+        instance: Option<String>,
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+    },
+    Scale {
+        name: String,
+        /// WORKLOAD=COUNT, or COUNT when the application has one workload.
+        replicas: String,
+    },
+    Restart {
+        name: String,
+    },
+    Stop {
+        name: String,
+    },
+    Start {
+        name: String,
+    },
+    /// Go back to an earlier revision; without one, list them.
+    Rollback {
+        name: String,
+        revision: Option<u64>,
+    },
+    /// Why it is as it is: placement, waiting, failures.
+    Why {
+        name: String,
+    },
+    Delete {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Image {
+    List,
+    /// What the scanner found in an image.
+    Scan { repository: String, digest: String },
+    /// Remove a tag.
+    Delete { repository: String, tag: String },
+}
+
+#[derive(Subcommand)]
+pub enum Repo {
+    Create { name: String },
+    List,
+}
+
+#[derive(Subcommand)]
+pub enum Pipeline {
+    /// Start a run.
+    Run {
+        repository: String,
+        /// Branch or full ref.
+        #[arg(long = "ref", default_value = "main")]
+        reference: String,
+        /// Do not wait for its end.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    List,
+    Show { run: String },
+    /// What the steps printed; all steps if none is named.
+    Logs {
+        run: String,
+        step: Option<String>,
+        #[arg(short, long)]
+        follow: bool,
+    },
+    Approve { run: String, step: String },
+    Cancel { run: String },
+    /// Files that a run left.
+    Artifacts { run: String },
+}
+
+#[derive(Subcommand)]
+pub enum Catalog {
+    /// What is on offer.
+    List,
+    /// What this space has.
+    Instances,
+    Create {
+        offering: String,
+        name: String,
+        #[arg(long)]
+        plan: Option<String>,
+        /// KEY=VALUE, may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        parameters: Vec<String>,
+        #[arg(long)]
+        no_wait: bool,
+    },
+    Show { name: String },
+    Delete {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Credentials to use it with.
+    Bind { instance: String, name: String },
+    Unbind { instance: String, name: String },
+}
+
+#[derive(Subcommand)]
+pub enum Quota {
+    Get,
+    /// Set limits: cpu_millis=4000 memory_bytes=8GiB containers=none
+    Set {
+        #[arg(required = true, value_name = "LIMIT=VALUE")]
+        limits: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Node {
+    List,
+    /// No new instances.
+    Cordon { name: String },
+    Uncordon { name: String },
+    /// No new instances, and those that are there move away.
+    Drain { name: String },
+}
+
+#[derive(Subcommand)]
+pub enum Events {
+    /// Print events until interrupted.
+    Tail {
+        /// Stop after this many.
+        #[arg(short = 'n', long)]
+        count: Option<usize>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Admin {
+    /// Check the hash chain of the event logs; runs on the platform's machine.
+    VerifyLog {
+        /// One service; all if not given.
+        #[arg(long)]
+        service: Option<String>,
+        /// The services' configuration.
+        #[arg(long, default_value = ".gantry/gantry.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+}

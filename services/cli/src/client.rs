@@ -1,0 +1,216 @@
+//! Requests to the platform: address, CA, token (refreshed when it is about to end), problems as errors.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use gantry_kernel::Env;
+use reqwest::{Method, Response, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use time::Duration as Span;
+
+use crate::args::Common;
+use crate::failure::{Failure, Problem};
+use crate::login;
+use crate::session::{Session, Store};
+
+/// A token that ends sooner is refreshed before use.
+const MARGIN: Span = Span::seconds(30);
+
+pub struct Client {
+    http: reqwest::Client,
+    pub url: String,
+    pub store: Store,
+    pub session: Session,
+    /// GANTRY_TOKEN: used as it is, never refreshed.
+    given_token: Option<String>,
+    env: Env,
+}
+
+impl Client {
+    /// # Errors
+    /// When no address is known or the CA is not readable.
+    pub fn new(common: &Common, store: Store) -> Result<Self> {
+        let mut session = store.read()?;
+        let missing = || Failure::Usage("which platform? name it with --url or GANTRY_URL, for example https://localhost:7443".to_owned());
+        let url = common.url.clone().or_else(|| session.url.clone()).ok_or_else(missing)?;
+        let url = url.trim_end_matches('/').to_owned();
+        if session.url.as_ref().is_some_and(|known| *known != url) {
+            // Tokens and CA of one platform are of no use, and no business, of another.
+            session = Session { at: session.at, ..Session::default() };
+        }
+        let ca = common.ca.clone().or_else(|| session.ca.clone());
+        let http = http_client(ca.as_ref())?;
+        (session.url, session.ca) = (Some(url.clone()), ca);
+        Ok(Self { http, url, store, session, given_token: given_token(), env: Env::system() })
+    }
+
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn get<T: DeserializeOwned>(&mut self, path: &str, query: &[(&str, String)]) -> Result<T> {
+        let answer = self.send(Method::GET, path, query, None, &[]).await?;
+        read(answer).await
+    }
+
+    /// All pages of a list, at most `limit` entries.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn list(&mut self, path: &str, query: &[(&str, String)], limit: usize) -> Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.take().map(|c| ("cursor", c)));
+            let page: Page = self.get(path, &query).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) if items.len() < limit => cursor = Some(next),
+                _ => {
+                    items.truncate(limit);
+                    return Ok(items);
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn post<B: Serialize + Sync>(&mut self, path: &str, query: &[(&str, String)], body: &B) -> Result<Value> {
+        // A repeated call of this program is a new command; a retry inside reqwest is not.
+        let key = self.env.uuid().to_string();
+        let answer = self.send(Method::POST, path, query, Some(serde_json::to_value(body)?), &[("idempotency-key", key)]).await?;
+        read(answer).await
+    }
+
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn put<B: Serialize + Sync>(&mut self, path: &str, body: &B, version: i64) -> Result<Value> {
+        let if_match = [("if-match", format!("\"{version}\""))];
+        let answer = self.send(Method::PUT, path, &[], Some(serde_json::to_value(body)?), &if_match).await?;
+        read(answer).await
+    }
+
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn delete(&mut self, path: &str) -> Result<()> {
+        self.send(Method::DELETE, path, &[], None, &[]).await.map(drop)
+    }
+
+    /// A stream, or plain text: without the limit on how long an answer may take.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn stream(&mut self, path: &str, query: &[(&str, String)]) -> Result<Response> {
+        self.send(Method::GET, path, query, None, &[("accept", "text/event-stream, text/plain, */*".to_owned())]).await
+    }
+
+    async fn send(&mut self, method: Method, path: &str, query: &[(&str, String)], body: Option<Value>, headers: &[(&str, String)]) -> Result<Response> {
+        let token = self.token().await?;
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).query(query).bearer_auth(token);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if !headers.iter().any(|(name, _)| *name == "accept") {
+            request = request.timeout(Duration::from_secs(60));
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(answer).await.into())
+    }
+
+    /// A token that is good for a while.
+    async fn token(&mut self) -> Result<String> {
+        if let Some(token) = &self.given_token {
+            return Ok(token.clone());
+        }
+        if let Some(token) = self.fresh() {
+            return Ok(token);
+        }
+        let _lock = self.store.lock()?;
+        // Another call may have refreshed while this one waited.
+        let stored = self.store.read()?;
+        if stored.url == self.session.url {
+            self.session.tokens = stored.tokens;
+        }
+        if let Some(token) = self.fresh() {
+            return Ok(token);
+        }
+        let refresh = self.session.tokens.as_ref().and_then(|t| t.refresh_token.clone());
+        let refresh = refresh.ok_or_else(|| Failure::SignedOut(self.url.clone()))?;
+        let tokens = login::refresh(self, &refresh).await.map_err(|error| match error.downcast_ref::<Failure>() {
+            Some(Failure::Refused(_)) => Failure::SignedOut(self.url.clone()).into(),
+            _ => error,
+        })?;
+        self.session.tokens = Some(tokens);
+        self.store.write(&self.session)?;
+        self.fresh().context("the platform gave a token that has ended already; is this machine's clock right?")
+    }
+
+    fn fresh(&self) -> Option<String> {
+        let tokens = self.session.tokens.as_ref()?;
+        (tokens.expires_at - self.env.now() > MARGIN).then(|| tokens.access_token.clone())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Page {
+    items: Vec<Value>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+#[allow(clippy::disallowed_methods, reason = "scripts hand over a token by the environment")]
+fn given_token() -> Option<String> {
+    std::env::var("GANTRY_TOKEN").ok().filter(|t| !t.is_empty())
+}
+
+fn http_client(ca: Option<&PathBuf>) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).user_agent(concat!("gantry-cli/", env!("CARGO_PKG_VERSION")));
+    if let Some(file) = ca {
+        let pem = std::fs::read(file).with_context(|| format!("cannot read the CA {}", file.display()))?;
+        let ca = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("{} is no certificate", file.display()))?;
+        builder = builder.tls_certs_only(ca);
+    }
+    Ok(builder.build()?)
+}
+
+async fn read<T: DeserializeOwned>(answer: Response) -> Result<T> {
+    if answer.status() == StatusCode::NO_CONTENT {
+        return Ok(serde_json::from_value(Value::Null)?);
+    }
+    let bytes = answer.bytes().await?;
+    let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+    serde_json::from_slice(bytes).context("the platform's answer is not what this version expects")
+}
+
+/// The refusal an answer carries, whatever its body is.
+pub async fn refusal(answer: Response) -> Failure {
+    let status = answer.status().as_u16();
+    let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let text = answer.text().await.unwrap_or_default();
+    let mut problem: Problem = serde_json::from_str(&text).unwrap_or_default();
+    if problem.detail.is_empty() {
+        // OAuth endpoints answer in their own format.
+        let oauth: Value = serde_json::from_str(&text).unwrap_or_default();
+        let said = ["error_description", "error"].iter().find_map(|k| oauth[k].as_str());
+        problem.detail = said.map(str::to_owned).or(Some(problem.title.clone())).filter(|d| !d.is_empty()).unwrap_or_else(|| format!("the platform answers {status}"));
+    }
+    (problem.status, problem.retry_after) = (status, retry_after);
+    Failure::Refused(Box::new(problem))
+}

@@ -1,0 +1,179 @@
+//! Which command does what; one file per group.
+
+mod app;
+mod catalog;
+mod delivery;
+mod money;
+mod operate;
+mod places;
+mod progress;
+
+use anyhow::Result;
+use clap::CommandFactory;
+use serde_json::Value;
+
+use crate::args::{Arguments, Command, Common, Place};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::login;
+use crate::output;
+use crate::session::Store;
+
+/// # Errors
+/// What [`crate::failure::render`] shows.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let store = Store::find()?;
+    with_store(arguments, store).await
+}
+
+/// As [`run`], with the remembered things elsewhere.
+pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
+    let Arguments { common, command } = arguments;
+    match command {
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "gantry", &mut std::io::stdout());
+            return Ok(());
+        }
+        Command::Use { place } => {
+            let mut session = store.read()?;
+            session.at = Some(place.to_string());
+            return store.write(&session);
+        }
+        Command::Admin(command) => return operate::admin(command),
+        _ => {}
+    }
+    let client = Client::new(&common, store)?;
+    let mut cx = Context { client, common };
+    match command {
+        Command::Login => {
+            login::login(&mut cx.client).await?;
+            places::whoami(&mut cx).await
+        }
+        Command::Logout => login::logout(&mut cx.client).await,
+        Command::Whoami => places::whoami(&mut cx).await,
+        Command::Org(command) => places::run(&mut cx, command, 1).await,
+        Command::Project(command) => places::run(&mut cx, command, 2).await,
+        Command::Space(command) => places::run(&mut cx, command, 3).await,
+        Command::App(command) => app::run(&mut cx, command).await,
+        Command::Image(command) => delivery::image(&mut cx, command).await,
+        Command::Repo(command) => delivery::repo(&mut cx, command).await,
+        Command::Pipeline(command) => delivery::pipeline(&mut cx, command).await,
+        Command::Catalog(command) => catalog::run(&mut cx, command).await,
+        Command::Usage { from, to } => money::usage(&mut cx, from, to).await,
+        Command::Invoice { period, list } => money::invoice(&mut cx, period, list).await,
+        Command::Quota(command) => money::quota(&mut cx, command).await,
+        Command::Node(command) => operate::node(&mut cx, command).await,
+        Command::Events(command) => operate::events(&mut cx, command).await,
+        Command::Audit { actor, kind, object, result, from, to, q, limit } => {
+            let filters = [("actor", actor), ("kind", kind), ("object", object), ("result", result), ("from", from), ("to", to), ("q", q)];
+            operate::audit(&mut cx, filters, limit).await
+        }
+        Command::Completion { .. } | Command::Use { .. } | Command::Admin(_) => Ok(()),
+    }
+}
+
+pub struct Context {
+    pub client: Client,
+    pub common: Common,
+}
+
+impl Context {
+    /// The first `depth` names of the place to work in.
+    fn at(&self, depth: usize) -> Result<Vec<String>> {
+        let remembered = || self.client.session.at.as_ref().and_then(|p| p.parse::<Place>().ok());
+        let place = self.common.at.clone().or_else(remembered);
+        let wanted = ["an organisation: --at org", "a project: --at org/project", "a space: --at org/project/space"][depth - 1];
+        match place {
+            Some(place) if place.names().len() >= depth => Ok(place.names()[..depth].to_vec()),
+            Some(place) => Err(Failure::Usage(format!("this needs {wanted} (now: {place}); `gantry use PLACE` remembers one")).into()),
+            None => Err(Failure::Usage(format!("this needs {wanted}; `gantry use PLACE` remembers one")).into()),
+        }
+    }
+
+    fn org(&self) -> Result<String> {
+        Ok(path(&self.at(1)?))
+    }
+
+    fn project(&self) -> Result<String> {
+        Ok(path(&self.at(2)?))
+    }
+
+    fn space(&self) -> Result<String> {
+        Ok(path(&self.at(3)?))
+    }
+
+    fn list(&self, items: &[Value], columns: &[output::Column]) -> Result<()> {
+        output::list(self.common.output, items, columns)
+    }
+
+    fn one(&self, item: &Value) -> Result<()> {
+        output::one(self.common.output, item)
+    }
+
+    /// A line for people; programs that asked for JSON or YAML do not get it.
+    fn note(&self, text: &str) {
+        if self.common.output == crate::args::Format::Table {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// `/api/v1/orgs/acme/projects/shop/spaces/test`.
+fn path(names: &[String]) -> String {
+    let words = ["orgs", "projects", "spaces"];
+    names.iter().zip(words).fold("/api/v1".to_owned(), |path, (name, word)| format!("{path}/{word}/{name}"))
+}
+
+/// One part of a path, so that a name with a slash stays one part.
+fn segment(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+/// Asks before something is lost; scripts say `--yes`.
+fn confirm(what: &str, yes: bool) -> Result<()> {
+    use std::io::IsTerminal;
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("{what}? say --yes to do it without a terminal")).into());
+    }
+    match inquire::Confirm::new(&format!("{what}?")).with_default(false).prompt()? {
+        true => Ok(()),
+        false => Err(Failure::Usage("nothing was changed".to_owned()).into()),
+    }
+}
+
+/// `KEY=VALUE` words as a JSON object; a value that is JSON is taken as such.
+fn pairs(words: &[String]) -> Result<Value> {
+    let mut object = serde_json::Map::new();
+    for word in words {
+        let (key, value) = word.split_once('=').ok_or_else(|| Failure::Usage(format!("{word}: must be KEY=VALUE")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        object.insert(key.to_owned(), value);
+    }
+    Ok(Value::Object(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_slash_stays_one_part_of_the_path() {
+        assert_eq!(segment("team/api:v1"), "team%2Fapi%3Av1");
+        assert_eq!(path(&["acme".into(), "shop".into()]), "/api/v1/orgs/acme/projects/shop");
+    }
+
+    #[test]
+    fn values_keep_their_type() {
+        let seen = pairs(&["replicas=3".into(), "name=shop".into(), "on=true".into()]).expect("pairs");
+        assert_eq!(seen, serde_json::json!({ "replicas": 3, "name": "shop", "on": true }));
+        assert!(pairs(&["nonsense".into()]).is_err());
+    }
+}

@@ -1,0 +1,218 @@
+//! Applications: deploy, look, change, logs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use time::Duration as Span;
+use time::format_description::well_known::Rfc3339;
+
+use super::progress::{Progress, Seen};
+use super::{Context, confirm, pairs, segment};
+use crate::args::App;
+use crate::failure::Failure;
+use crate::output::{find, print};
+use crate::sse;
+
+const COLUMNS: &[crate::output::Column] = &[
+    ("NAME", "name"),
+    ("STATE", "state|status"),
+    ("REVISION", "revision"),
+    ("READY", "ready"),
+    ("WANTED", "wanted|replicas"),
+    ("ADDRESSES", "addresses|routes"),
+    ("CHANGED", "updated_at|changed_at|created_at"),
+];
+const INSTANCES: &[crate::output::Column] = &[
+    ("INSTANCE", "id|instance"),
+    ("WORKLOAD", "workload"),
+    ("STATE", "state"),
+    ("NODE", "node"),
+    ("ADDRESS", "address"),
+    ("REVISION", "revision"),
+    ("RESTARTS", "restarts"),
+    ("SINCE", "since|started_at|changed_at"),
+];
+
+pub async fn run(cx: &mut Context, command: App) -> Result<()> {
+    let apps = format!("{}/apps", cx.space()?);
+    let of = |name: &str| format!("{apps}/{}", segment(name));
+    match command {
+        App::Deploy { file, name, format, values, reason, dry_run, no_wait } => {
+            let document = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let name = name.map_or_else(|| name_of(&file, &document), Ok)?;
+            let format = format.unwrap_or_else(|| format_of(&document).to_owned());
+            let body = json!({ "name": name, "format": format, "document": document, "values": pairs(&values)?, "reason": reason.unwrap_or_default() });
+            let query = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
+            let answer = cx.client.post(&apps, &query, &body).await?;
+            if dry_run || no_wait || cx.common.output != crate::args::Format::Table {
+                return cx.one(&answer);
+            }
+            wait(cx, &of(&name)).await?;
+            cx.note(&format!("{name} runs"));
+            Ok(())
+        }
+        App::List => {
+            let items = cx.client.list(&apps, &[], 10_000).await?;
+            cx.list(&items, COLUMNS)
+        }
+        App::Show { name } => {
+            let app: Value = cx.client.get(&of(&name), &[]).await?;
+            cx.one(&app)
+        }
+        App::Instances { name } => {
+            let items = cx.client.list(&format!("{}/instances", of(&name)), &[], 10_000).await?;
+            cx.list(&items, INSTANCES)
+        }
+        App::Logs { name, follow, since, instance, limit } => logs(cx, &of(&name), follow, since, instance, limit).await,
+        App::Scale { name, replicas } => {
+            let (workload, replicas) = workload(cx, &of(&name), &replicas).await?;
+            act(cx, &of(&name), "scale", json!({ "workload": workload, "replicas": replicas })).await
+        }
+        App::Restart { name } => act(cx, &of(&name), "restart", json!({})).await,
+        App::Stop { name } => act(cx, &of(&name), "stop", json!({})).await,
+        App::Start { name } => act(cx, &of(&name), "start", json!({})).await,
+        App::Rollback { name, revision: Some(revision) } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
+        App::Rollback { name, revision: None } => {
+            let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
+            cx.list(&items, &[("REVISION", "revision|number"), ("REASON", "reason"), ("BY", "by|actor|created_by"), ("AT", "at|created_at"), ("IMAGES", "images")])
+        }
+        App::Why { name } => {
+            let why: Value = cx.client.get(&format!("{}/why", of(&name)), &[]).await?;
+            cx.one(&why)
+        }
+        App::Delete { name, yes } => {
+            confirm(&format!("Delete application {name}"), yes)?;
+            cx.client.delete(&of(&name)).await?;
+            cx.note(&format!("{name} is deleted"));
+            Ok(())
+        }
+    }
+}
+
+async fn act(cx: &mut Context, app: &str, verb: &str, body: Value) -> Result<()> {
+    let answer = cx.client.post(&format!("{app}/{verb}"), &[], &body).await?;
+    cx.note(&format!("{verb} accepted"));
+    if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&answer) }
+}
+
+/// Until the release has ended, showing how many instances are ready.
+async fn wait(cx: &mut Context, app: &str) -> Result<()> {
+    let mut progress = Progress::new(Duration::from_secs(600))?;
+    loop {
+        let seen: Value = cx.client.get(app, &[]).await?;
+        let state = find(&seen, "release.state|state|status").as_str().unwrap_or("unknown").to_owned();
+        let count = |path: &str| find(&seen, path).as_u64().unwrap_or(0);
+        let (ready, wanted) = (count("ready"), count("wanted|replicas"));
+        let text = find(&seen, "release.reason|reason|message").as_str().filter(|r| !r.is_empty()).map_or_else(|| state.clone(), |r| format!("{state}: {r}"));
+        if matches!(state.as_str(), "failed" | "degraded" | "rolled_back") {
+            bail!("the release failed: {text}; `gantry app why` tells more");
+        }
+        let finished = matches!(state.as_str(), "running" | "finished" | "ready" | "healthy") && ready >= wanted;
+        if progress.step(Seen { done: ready, of: wanted, text, finished }).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// `WORKLOAD=COUNT`, or a count for the only workload.
+async fn workload(cx: &mut Context, app: &str, text: &str) -> Result<(String, u32)> {
+    let count = |t: &str| t.parse::<u32>().map_err(|_| Failure::Usage(format!("{text}: must be WORKLOAD=COUNT or COUNT")));
+    if let Some((workload, replicas)) = text.split_once('=') {
+        return Ok((workload.to_owned(), count(replicas)?));
+    }
+    let replicas = count(text)?;
+    let seen: Value = cx.client.get(app, &[]).await?;
+    let names: Vec<&str> = find(&seen, "workloads").as_array().into_iter().flatten().filter_map(|w| w["name"].as_str()).collect();
+    match names[..] {
+        [only] => Ok((only.to_owned(), replicas)),
+        _ => Err(Failure::Usage(format!("which workload? say WORKLOAD={replicas}; there are: {}", names.join(", "))).into()),
+    }
+}
+
+async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, instance: Option<String>, limit: u32) -> Result<()> {
+    let mut query = vec![("limit", limit.to_string())];
+    if let Some(since) = since {
+        query.push(("since", moment(&since, cx.client.env().now())?));
+    }
+    query.extend(instance.map(|i| ("instance", i)));
+    if !follow {
+        let items = cx.client.list(&format!("{app}/logs"), &query, limit as usize).await?;
+        if cx.common.output != crate::args::Format::Table {
+            return cx.list(&items, &[]);
+        }
+        return items.iter().try_for_each(|line| print(&log_line(line)));
+    }
+    query.push(("follow", "true".to_owned()));
+    let answer = cx.client.stream(&format!("{app}/logs"), &query).await?;
+    sse::each(answer, |event| {
+        if let Ok(value) = serde_json::from_str::<Value>(&event.data) {
+            let lines = value.get("items").or_else(|| value.get("lines")).and_then(Value::as_array).cloned().unwrap_or_else(|| vec![value]);
+            lines.iter().try_for_each(|l| print(&log_line(l)))?;
+        }
+        Ok(true)
+    })
+    .await
+}
+
+fn log_line(line: &Value) -> String {
+    let text = |path: &str| find(line, path).as_str().unwrap_or_default().to_owned();
+    let short: String = text("instance").chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
+    format!("{} {}/{short} {}", text("at|time"), text("workload"), text("text|line|message"))
+}
+
+/// A time, or how far back.
+fn moment(text: &str, now: gantry_kernel::OffsetDateTime) -> Result<String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let number = text.strip_suffix(unit).and_then(|n| n.parse::<i64>().ok());
+    let back = match (number, unit) {
+        (Some(n), 's') => Some(Span::seconds(n)),
+        (Some(n), 'm') => Some(Span::minutes(n)),
+        (Some(n), 'h') => Some(Span::hours(n)),
+        (Some(n), 'd') => Some(Span::days(n)),
+        _ => None,
+    };
+    match back {
+        Some(span) => Ok((now - span).format(&Rfc3339)?),
+        None if gantry_kernel::OffsetDateTime::parse(text, &Rfc3339).is_ok() => Ok(text.to_owned()),
+        None => Err(Failure::Usage(format!("--since {text}: must be a time such as 2026-11-22T10:00:00Z, or 90s, 10m, 2h, 3d")).into()),
+    }
+}
+
+fn format_of(document: &str) -> &'static str {
+    let starts = |word: &str| document.lines().any(|l| l.starts_with(word));
+    match (starts("services:"), starts("apiVersion:")) {
+        (_, true) => "kubernetes",
+        (true, false) => "compose",
+        (false, false) => "gantry",
+    }
+}
+
+/// The document's own top-level `name:`, else the name of the folder the file lies in.
+fn name_of(file: &Path, document: &str) -> Result<String> {
+    let own = document.lines().find_map(|l| l.strip_prefix("name:")).map(|n| n.trim().trim_matches(['"', '\'']).to_owned());
+    let folder = || Some(file.canonicalize().ok()?.parent()?.file_name()?.to_string_lossy().to_lowercase().replace(['_', ' '], "-"));
+    own.filter(|n| !n.is_empty()).or_else(folder).ok_or_else(|| Failure::Usage("name the application with --name".to_owned()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_and_the_name_come_from_the_file() {
+        assert_eq!(format_of("name: x\nservices:\n  web: {}\n"), "compose");
+        assert_eq!(format_of("apiVersion: v1\nkind: Service\n"), "kubernetes");
+        assert_eq!(format_of("workloads: []\n"), "gantry");
+        assert_eq!(name_of(Path::new("/nowhere/compose.yaml"), "name: \"shop\"\n").expect("its own"), "shop");
+    }
+
+    #[test]
+    fn how_far_back_is_counted_from_now() {
+        let now = gantry_kernel::OffsetDateTime::UNIX_EPOCH + Span::hours(1);
+        assert_eq!(moment("10m", now).expect("a time"), "1970-01-01T00:50:00Z");
+        assert_eq!(moment("2026-11-22T10:00:00Z", now).expect("a time"), "2026-11-22T10:00:00Z");
+        assert!(moment("yesterday", now).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! Images, repositories, pipeline runs.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use super::progress::{Progress, Seen};
+use super::{Context, segment};
+use crate::args::{Image, Pipeline, Repo};
+use crate::output::{find, print};
+use crate::sse;
+
+pub async fn image(cx: &mut Context, command: Image) -> Result<()> {
+    let images = format!("{}/images", cx.project()?);
+    match command {
+        Image::List => {
+            let items = cx.client.list(&images, &[], 10_000).await?;
+            // A line per tag; a repository without tags shows as one line.
+            let lines: Vec<Value> = items
+                .iter()
+                .flat_map(|image| {
+                    let tags = image["tags"].as_array().cloned().unwrap_or_default();
+                    let tags = if tags.is_empty() { vec![json!({})] } else { tags };
+                    tags.into_iter().map(|tag| json!({ "image": image["repository"], "tag": tag, "reference": image["reference"] })).collect::<Vec<_>>()
+                })
+                .collect();
+            if cx.common.output != crate::args::Format::Table {
+                return cx.list(&items, &[]);
+            }
+            let scan = "tag.scan.critical";
+            cx.list(
+                &lines,
+                &[
+                    ("REPOSITORY", "image"),
+                    ("TAG", "tag.tag"),
+                    ("DIGEST", "tag.digest"),
+                    ("BYTES", "tag.size_bytes"),
+                    ("CRITICAL", scan),
+                    ("HIGH", "tag.scan.high"),
+                    ("PUSHED BY", "tag.pushed_by"),
+                    ("PUSHED AT", "tag.pushed_at"),
+                ],
+            )
+        }
+        Image::Scan { repository, digest } => {
+            let report: Value = cx.client.get(&format!("{images}/{}/{}/scan", segment(&repository), segment(&digest)), &[]).await?;
+            cx.one(&report)
+        }
+        Image::Delete { repository, tag } => {
+            cx.client.delete(&format!("{images}/{}/tags/{}", segment(&repository), segment(&tag))).await?;
+            cx.note(&format!("{repository}:{tag} is removed"));
+            Ok(())
+        }
+    }
+}
+
+pub async fn repo(cx: &mut Context, command: Repo) -> Result<()> {
+    let repositories = format!("{}/repositories", cx.project()?);
+    match command {
+        Repo::Create { name } => {
+            let made = cx.client.post(&repositories, &[], &json!({ "name": name })).await?;
+            cx.one(&made)
+        }
+        Repo::List => {
+            let items = cx.client.list(&repositories, &[], 10_000).await?;
+            cx.list(&items, &[("NAME", "name"), ("CLONE URL", "clone_url"), ("CREATED", "created_at")])
+        }
+    }
+}
+
+pub async fn pipeline(cx: &mut Context, command: Pipeline) -> Result<()> {
+    let runs = format!("{}/runs", cx.project()?);
+    let of = |run: &str| format!("{runs}/{}", segment(run));
+    match command {
+        Pipeline::Run { repository, reference, no_wait } => {
+            let run = cx.client.post(&runs, &[], &json!({ "repository": repository, "ref": reference })).await?;
+            if no_wait || cx.common.output != crate::args::Format::Table {
+                return cx.one(&run);
+            }
+            let id = run["id"].as_str().unwrap_or_default().to_owned();
+            cx.note(&format!("run {id}"));
+            wait(cx, &of(&id), &id).await
+        }
+        Pipeline::List => {
+            let items = cx.client.list(&runs, &[], 200).await?;
+            let columns = [
+                ("RUN", "id"),
+                ("NUMBER", "number"),
+                ("REPOSITORY", "repository"),
+                ("REF", "ref"),
+                ("COMMIT", "commit"),
+                ("STATE", "state"),
+                ("TRIGGER", "trigger"),
+                ("CREATED", "created_at"),
+            ];
+            cx.list(&items, &columns)
+        }
+        Pipeline::Show { run } => {
+            let run: Value = cx.client.get(&of(&run), &[]).await?;
+            if cx.common.output != crate::args::Format::Table {
+                return cx.one(&run);
+            }
+            let text = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
+            print(&format!("{} of {} at {}: {} {}", text("id"), text("repository"), text("commit"), text("state"), text("reason")))?;
+            let steps = run["steps"].as_array().cloned().unwrap_or_default();
+            cx.list(&steps, &[("STAGE", "stage"), ("STEP", "name"), ("KIND", "kind"), ("STATE", "state"), ("EXIT", "exit_code"), ("MS", "duration_ms"), ("WHY", "reason")])
+        }
+        Pipeline::Logs { run, step, follow } => logs(cx, &of(&run), step, follow).await,
+        Pipeline::Approve { run, step } => {
+            let answer = cx.client.post(&format!("{}/approve", of(&run)), &[], &json!({ "step": step })).await?;
+            cx.note(&format!("step {step} is approved"));
+            if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&answer) }
+        }
+        Pipeline::Cancel { run } => {
+            cx.client.post(&format!("{}/cancel", of(&run)), &[], &json!({})).await?;
+            cx.note("cancelled");
+            Ok(())
+        }
+        Pipeline::Artifacts { run } => {
+            let items = cx.client.list(&format!("{}/artifacts", of(&run)), &[], 1_000).await?;
+            cx.list(&items, &[("NAME", "name"), ("BYTES", "size_bytes"), ("TYPE", "media_type"), ("DIGEST", "digest")])
+        }
+    }
+}
+
+fn is_over(state: &str) -> bool {
+    !matches!(state, "queued" | "running" | "waiting" | "pending")
+}
+
+async fn wait(cx: &mut Context, run: &str, id: &str) -> Result<()> {
+    let mut progress = Progress::new(Duration::from_secs(3600))?;
+    loop {
+        let seen: Value = cx.client.get(run, &[]).await?;
+        let state = seen["state"].as_str().unwrap_or_default().to_owned();
+        let steps = seen["steps"].as_array().cloned().unwrap_or_default();
+        let over = steps.iter().filter(|s| s["state"].as_str().is_some_and(is_over)).count() as u64;
+        let now = steps.iter().find(|s| matches!(s["state"].as_str(), Some("running" | "waiting"))).and_then(|s| s["name"].as_str());
+        let text = now.map_or_else(|| state.clone(), |step| format!("{state}: {step}"));
+        if progress.step(Seen { done: over, of: steps.len() as u64, text, finished: is_over(&state) }).await? {
+            if state == "succeeded" {
+                cx.note("succeeded");
+                return Ok(());
+            }
+            bail!("the run {state}: {}; `gantry pipeline logs {id}` shows what the steps printed", find(&seen, "reason").as_str().unwrap_or_default());
+        }
+    }
+}
+
+async fn logs(cx: &mut Context, run: &str, step: Option<String>, follow: bool) -> Result<()> {
+    let steps = match step {
+        Some(step) => vec![step],
+        None => {
+            let seen: Value = cx.client.get(run, &[]).await?;
+            seen["steps"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str().map(str::to_owned)).collect()
+        }
+    };
+    for step in &steps {
+        if steps.len() > 1 {
+            print(&format!("== {step}"))?;
+        }
+        let query = if follow { vec![("follow", "true".to_owned())] } else { Vec::new() };
+        let answer = cx.client.stream(&format!("{run}/steps/{}/log", segment(step)), &query).await?;
+        if follow {
+            sse::each(answer, |event| {
+                if event.name == "end" {
+                    return Ok(false);
+                }
+                print(&event.data).map(|()| true)
+            })
+            .await?;
+        } else {
+            let mut bytes = answer.bytes_stream();
+            while let Some(chunk) = bytes.next().await {
+                std::io::Write::write_all(&mut std::io::stdout(), &chunk?)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! For operators: nodes, live events, the audit trail, the log's hash chain.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{Context, segment};
+use crate::args::{Admin, Events, Node};
+use crate::output::{find, print};
+use crate::sse;
+
+pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
+    let (name, verb) = match command {
+        Node::List => {
+            let items = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
+            let columns = [("NAME", "name|node"), ("STATE", "state"), ("CORDONED", "cordoned"), ("CPU", "facts.cpu_millis|cpu_millis"), ("MEMORY", "facts.memory_bytes|memory_bytes"), ("INSTANCES", "instances"), ("SEEN", "seen_at|last_seen")];
+            return cx.list(&items, &columns);
+        }
+        Node::Cordon { name } => (name, "cordon"),
+        Node::Uncordon { name } => (name, "uncordon"),
+        Node::Drain { name } => (name, "drain"),
+    };
+    cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
+    cx.note(&format!("{verb} of {name} accepted"));
+    Ok(())
+}
+
+pub async fn events(cx: &mut Context, command: Events) -> Result<()> {
+    let Events::Tail { count } = command;
+    let answer = cx.client.stream("/api/v1/events", &[]).await?;
+    let (table, mut left) = (cx.common.output == crate::args::Format::Table, count);
+    sse::each(answer, |event| {
+        let value: Value = serde_json::from_str(&event.data).unwrap_or(Value::String(event.data));
+        if table {
+            let text = |path: &str| find(&value, path).as_str().unwrap_or("-").to_owned();
+            print(&format!("{} {} {} {}", text("time|at"), text("type|kind"), text("actor"), text("subject|stream|object")))?;
+        } else {
+            print(&value.to_string())?;
+        }
+        left = left.map(|n| n.saturating_sub(1));
+        Ok(left != Some(0))
+    })
+    .await
+}
+
+pub async fn audit(cx: &mut Context, filters: [(&'static str, Option<String>); 7], limit: u32) -> Result<()> {
+    let mut query: Vec<_> = filters.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+    query.push(("limit", limit.min(200).to_string()));
+    let items = cx.client.list("/api/v1/audit", &query, limit as usize).await?;
+    let columns = [("AT", "at|time"), ("WHO", "actor_name|actor"), ("WHAT", "kind|action"), ("ON", "object|stream"), ("FROM", "from|address"), ("RESULT", "result"), ("REASON", "reason|detail")];
+    cx.list(&items, &columns)
+}
+
+/// Runs the platform's own program: the log is checked where it lies, not over the network.
+pub fn admin(command: Admin) -> Result<()> {
+    let Admin::VerifyLog { service, config } = command;
+    let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("gantryd")).filter(|p| p.is_file());
+    let program = beside.unwrap_or_else(|| "gantryd".into());
+    let mut run = Command::new(&program);
+    run.arg("--config").arg(&config).arg("verify-log").args(service);
+    let status = run.status().with_context(|| format!("cannot run {}; this command works on the platform's machine", program.display()))?;
+    if !status.success() {
+        bail!("the log is not whole, or could not be read ({status}); see above");
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Signing in by the device flow (RFC 8628), refreshing, signing out.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde_json::Value;
+use time::Duration as Span;
+
+use crate::client::{Client, refusal};
+use crate::failure::Failure;
+use crate::session::Tokens;
+
+const CLIENT: &str = "gantry-cli";
+
+#[derive(Deserialize)]
+struct Device {
+    device_code: String,
+    user_code: String,
+    verification_uri: String,
+    verification_uri_complete: Option<String>,
+    expires_in: i64,
+    /// Seconds between two questions.
+    #[serde(default = "five")]
+    interval: u64,
+}
+
+fn five() -> u64 {
+    5
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    refresh_token: Option<String>,
+    expires_in: i64,
+}
+
+/// Waits until a person has confirmed the code in a browser.
+///
+/// # Errors
+/// When it was refused or nobody confirmed in time.
+pub async fn login(client: &mut Client) -> Result<()> {
+    let scope = "openid profile offline_access";
+    let device: Device = form(client, "/oauth2/device_authorization", &[("client_id", CLIENT), ("scope", scope)]).await?;
+    eprintln!("Open   {}", device.verification_uri_complete.as_ref().unwrap_or(&device.verification_uri));
+    eprintln!("Code   {}", device.user_code);
+    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} waiting for you to confirm ({elapsed})")?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let end = client.env().now() + Span::seconds(device.expires_in);
+    let mut interval = Duration::from_secs(device.interval);
+    let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", &device.device_code), ("client_id", CLIENT)];
+    loop {
+        // RFC 8628 section 3.5: the server says how often it may be asked.
+        tokio::time::sleep(interval).await;
+        let answer = client.http().post(format!("{}/oauth2/token", client.url)).form(&grant).send().await;
+        let answer = answer.map_err(|source| Failure::Unreachable { url: client.url.clone(), source })?;
+        if answer.status().is_success() {
+            bar.finish_and_clear();
+            let tokens = tokens(client, answer.json().await?);
+            client.session.tokens = Some(tokens);
+            client.store.write(&client.session)?;
+            return Ok(());
+        }
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap_or_default();
+        match body["error"].as_str() {
+            Some("authorization_pending") if client.env().now() < end => {}
+            Some("slow_down") => interval += Duration::from_secs(5),
+            Some("access_denied") => bail!("the sign-in was refused in the browser"),
+            Some("expired_token" | "authorization_pending") => bail!("nobody confirmed the code in time; run `gantry login` again"),
+            Some(other) => bail!("the sign-in failed: {}", body["error_description"].as_str().unwrap_or(other)),
+            None => bail!("the sign-in failed: the platform answers {status}"),
+        }
+    }
+}
+
+/// # Errors
+/// When the refresh token is no longer good.
+pub async fn refresh(client: &Client, token: &str) -> Result<Tokens> {
+    let granted = form(client, "/oauth2/token", &[("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", CLIENT)]).await?;
+    let mut fresh = tokens(client, granted);
+    fresh.refresh_token = fresh.refresh_token.or_else(|| Some(token.to_owned()));
+    Ok(fresh)
+}
+
+/// Ends the session at the platform (as far as it is reachable) and forgets it here.
+///
+/// # Errors
+/// When the file cannot be written.
+pub async fn logout(client: &mut Client) -> Result<()> {
+    if let Some(token) = client.session.tokens.take().and_then(|t| t.refresh_token) {
+        let sent = client.http().post(format!("{}/oauth2/revoke", client.url)).form(&[("token", token.as_str()), ("client_id", CLIENT)]).send().await;
+        if !sent.is_ok_and(|a| a.status().is_success()) {
+            eprintln!("the platform was not reached; the session there ends by itself");
+        }
+    }
+    client.store.write(&client.session)
+}
+
+async fn form<T: serde::de::DeserializeOwned>(client: &Client, path: &str, fields: &[(&str, &str)]) -> Result<T> {
+    let answer = client.http().post(format!("{}{path}", client.url)).form(fields).send().await;
+    let answer = answer.map_err(|source| Failure::Unreachable { url: client.url.clone(), source })?;
+    match answer.status().is_success() {
+        true => Ok(answer.json().await?),
+        false => Err(refusal(answer).await.into()),
+    }
+}
+
+fn tokens(client: &Client, granted: Granted) -> Tokens {
+    let expires_at = client.env().now() + Span::seconds(granted.expires_in);
+    Tokens { access_token: granted.access_token, refresh_token: granted.refresh_token, expires_at }
+}

@@ -1,0 +1,166 @@
+//! Commands against a pretended platform: what is sent, what is shown, what is remembered.
+
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+use wiremock::matchers::{body_json, body_string_contains, header, header_exists, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use crate::args::Arguments;
+use crate::commands::with_store;
+use crate::failure::render;
+use crate::session::{Session, Store, Tokens};
+
+struct World {
+    platform: MockServer,
+    _folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    /// Signed in, with a token that is good for `seconds` more.
+    async fn signed_in(seconds: i64) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (platform, folder) = (MockServer::start().await, tempfile::tempdir().unwrap());
+        let store = Store::in_folder(folder.path());
+        let expires_at = gantry_kernel::Env::system().now() + time::Duration::seconds(seconds);
+        let tokens = Tokens { access_token: "old".into(), refresh_token: Some("r1".into()), expires_at };
+        store.write(&Session { url: Some(platform.uri()), tokens: Some(tokens), ..Session::default() }).unwrap();
+        Self { platform, _folder: folder, store }
+    }
+
+    async fn run(&self, words: &str) -> anyhow::Result<()> {
+        let words = ["gantry"].into_iter().chain(words.split(' '));
+        with_store(Arguments::try_parse_from(words).expect("a command line"), self.store.clone()).await
+    }
+
+    async fn answers(&self, mock: wiremock::MockBuilder, answer: ResponseTemplate) {
+        mock.respond_with(answer).expect(1).mount(&self.platform).await;
+    }
+}
+
+#[tokio::test]
+async fn a_project_is_created_below_its_organisation_with_an_idempotency_key() {
+    let world = World::signed_in(3600).await;
+    let mock = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects")).and(body_json(json!({ "name": "shop" })));
+    world.answers(mock.and(header("authorization", "Bearer old")).and(header_exists("idempotency-key")), ResponseTemplate::new(201).set_body_json(json!({ "name": "shop" }))).await;
+    world.run("project create acme/shop").await.expect("created");
+    let error = world.run("project create acme").await.expect_err("not a project");
+    assert!(render(&error).contains("org/project"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_about_to_end_is_refreshed_and_the_new_one_kept() {
+    let world = World::signed_in(5).await;
+    let token = Mock::given(method("POST")).and(path("/oauth2/token")).and(body_string_contains("refresh_token=r1"));
+    world.answers(token, ResponseTemplate::new(200).set_body_json(json!({ "access_token": "new", "refresh_token": "r2", "expires_in": 600 }))).await;
+    let list = Mock::given(method("GET")).and(path("/api/v1/orgs")).and(header("authorization", "Bearer new"));
+    world.answers(list, ResponseTemplate::new(200).set_body_json(json!({ "items": [], "next": null }))).await;
+    world.run("org list").await.expect("listed");
+    let kept = world.store.read().unwrap().tokens.expect("tokens");
+    assert_eq!((kept.access_token.as_str(), kept.refresh_token.as_deref()), ("new", Some("r2")));
+}
+
+#[tokio::test]
+async fn a_refused_refresh_says_sign_in_again() {
+    let world = World::signed_in(0).await;
+    world.answers(Mock::given(path("/oauth2/token")), ResponseTemplate::new(400).set_body_json(json!({ "error": "invalid_grant" }))).await;
+    let error = world.run("org list").await.expect_err("signed out");
+    assert!(render(&error).contains("gantry login"), "{}", render(&error));
+}
+
+#[tokio::test]
+async fn every_page_of_a_list_is_read() {
+    let world = World::signed_in(3600).await;
+    let first = Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")).and(query_param("cursor", "c2"));
+    world.answers(first, ResponseTemplate::new(200).set_body_json(json!({ "items": [{ "name": "b" }], "next": null }))).await;
+    world.answers(Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")), ResponseTemplate::new(200).set_body_json(json!({ "items": [{ "name": "a" }], "next": "c2" }))).await;
+    world.run("repo list --at acme/shop").await.expect("listed");
+}
+
+#[tokio::test]
+async fn a_deployment_over_quota_shows_the_limit_and_what_to_do() {
+    let world = World::signed_in(3600).await;
+    let file = world._folder.path().join("compose.yaml");
+    std::fs::write(&file, "name: shop\nservices:\n  web:\n    image: x\n").unwrap();
+    let problem = json!({ "status": 422, "code": "billing.quota_exceeded", "detail": "cpu_millis: limit 1000, used 900, asked 500" });
+    let deploy = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects/shop/spaces/test/apps"));
+    world.answers(deploy.and(body_string_contains("\"format\":\"compose\"")), ResponseTemplate::new(422).set_body_json(problem)).await;
+    let error = world.run(&format!("app deploy -f {} --at acme/shop/test", file.display())).await.expect_err("over quota");
+    let text = render(&error);
+    assert!(text.contains("limit 1000, used 900, asked 500") && text.contains("gantry quota get"), "{text}");
+}
+
+#[tokio::test]
+async fn limits_are_changed_on_the_version_that_was_seen() {
+    let world = World::signed_in(3600).await;
+    let seen = json!({ "limits": { "cpu_millis": 1000, "containers": null }, "used": { "cpu_millis": 10 }, "version": 7 });
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/orgs/acme/quota")), ResponseTemplate::new(200).set_body_json(&seen)).await;
+    let put = Mock::given(method("PUT")).and(path("/api/v1/orgs/acme/quota")).and(header("if-match", "\"7\""));
+    world.answers(put.and(body_json(json!({ "cpu_millis": 1000, "containers": 20 }))), ResponseTemplate::new(200).set_body_json(&seen)).await;
+    world.run("quota set containers=20 --at acme").await.expect("set");
+}
+
+#[tokio::test]
+async fn the_device_flow_waits_for_the_person_and_keeps_the_tokens() {
+    let world = World::signed_in(3600).await;
+    world.store.write(&Session { url: Some(world.platform.uri()), ..Session::default() }).unwrap();
+    let device = json!({ "device_code": "d", "user_code": "ABCD-EFGH", "verification_uri": "https://x/oauth2/device", "expires_in": 60, "interval": 0 });
+    world.answers(Mock::given(path("/oauth2/device_authorization")), ResponseTemplate::new(200).set_body_json(device)).await;
+    let pending = ResponseTemplate::new(400).set_body_json(json!({ "error": "authorization_pending" }));
+    Mock::given(path("/oauth2/token")).respond_with(pending).up_to_n_times(2).expect(2).mount(&world.platform).await;
+    let granted = ResponseTemplate::new(200).set_body_json(json!({ "access_token": "a", "refresh_token": "r", "expires_in": 600 }));
+    world.answers(Mock::given(path("/oauth2/token")).and(body_string_contains("device_code=d")), granted).await;
+    world.answers(Mock::given(path("/api/v1/me")).and(header("authorization", "Bearer a")), ResponseTemplate::new(200).set_body_json(json!({ "username": "ada" }))).await;
+    world.run("login").await.expect("signed in");
+    assert_eq!(world.store.read().unwrap().tokens.expect("kept").access_token, "a");
+}
+
+#[tokio::test]
+async fn a_platform_that_is_not_there_is_said_so() {
+    let world = World::signed_in(3600).await;
+    world.store.write(&Session { url: Some("http://127.0.0.1:9".into()), tokens: world.store.read().unwrap().tokens, ..Session::default() }).unwrap();
+    let text = render(&world.run("org list").await.expect_err("nobody there"));
+    assert!(text.contains("cannot reach http://127.0.0.1:9") && text.contains("make status"), "{text}");
+}
+
+#[tokio::test]
+async fn a_place_is_remembered_and_a_missing_one_is_asked_for() {
+    let world = World::signed_in(3600).await;
+    let text = render(&world.run("app list").await.expect_err("no place"));
+    assert!(text.contains("--at org/project/space"), "{text}");
+    world.run("use acme/shop/test").await.expect("remembered");
+    world.answers(Mock::given(path("/api/v1/orgs/acme/projects/shop/spaces/test/apps")), ResponseTemplate::new(200).set_body_json(json!({ "items": [] }))).await;
+    world.run("app list").await.expect("listed");
+}
+
+/// The whole help, one command after another.
+fn help_text() -> String {
+    fn add(command: &mut clap::Command, path: &str, text: &mut String) {
+        let name = format!("{path}{}", command.get_name());
+        *text += &format!("$ {name} --help\n{}\n", command.render_long_help());
+        for inner in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+            add(inner, &format!("{name} "), text);
+        }
+    }
+    let mut command = Arguments::command().term_width(100);
+    command.build();
+    let mut text = String::new();
+    add(&mut command, "", &mut text);
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "`make golden` says so by the environment")]
+fn golden_help() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
+    if std::env::var("GANTRY_GOLDEN").is_ok_and(|v| v == "write") {
+        std::fs::write(file, help_text()).unwrap();
+    }
+    let golden = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(golden == help_text(), "the help changed; `make golden` rewrites {file}");
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Arguments::command().debug_assert();
+}
