@@ -1,3 +1,68 @@
-//! monitoring: logs, audit trail, live events and metrics.
+//! monitoring: the log store, the audit trail, live events and metrics.
 
+mod adapters;
+mod api;
+mod app;
+mod config;
 pub mod domain;
+mod flows;
+pub mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gantry_host::{Host, Parts, Service};
+use gantry_kernel::{Kind, Problem, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use adapters::prometheus::Prometheus;
+pub use config::Config;
+use flows::events::{ORIGINS, Trail};
+use flows::wake::{self, Wake};
+
+/// What all doors share.
+pub(crate) struct App {
+    host: Host,
+    prometheus: Prometheus,
+    wake: Wake,
+    live: Arc<Semaphore>,
+}
+
+impl App {
+    /// A place among the live streams, given back when it is dropped.
+    fn live_place(&self) -> Result<OwnedSemaphorePermit> {
+        let full = || Problem::new(Kind::TooMany, "monitoring.too_many_streams", "as many live streams are open as this service takes; try again").retry_after(Duration::from_secs(10));
+        self.live.clone().try_acquire_owned().map_err(|_| full())
+    }
+}
+
+pub struct Monitoring;
+
+#[async_trait]
+impl Service for Monitoring {
+    const NAME: &'static str = "monitoring";
+    type Config = Config;
+
+    fn migrations() -> &'static [(&'static str, &'static str)] {
+        store::migrations::ALL
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        api::routes().split_for_parts().1
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        for (origin, checkpoint) in ORIGINS {
+            host.subscribe(origin, Arc::new(Trail(checkpoint))).await?;
+        }
+        let (db, bus, cancel) = (host.db().clone(), host.bus.clone(), host.cancel.clone());
+        host.tracker.spawn(flows::consumer::run(bus.clone(), flows::facts::Facts(db.clone()), cancel.clone()));
+        host.tracker.spawn(flows::consumer::run(bus, flows::logs::Logs(db.clone()), cancel.clone()));
+        let (wake, bells) = wake::pair();
+        host.tracker.spawn(wake::listen(db, bells, cancel));
+        host.tracker.spawn(flows::retention::run(host.clone(), time::Duration::days(config.log_retention_days.into())));
+        let app = App { prometheus: Prometheus::new(&host.platform.prometheus_url)?, wake, live: Arc::new(Semaphore::new(config.live_streams)), host };
+        Ok(Parts { router: api::routes().with_state(Arc::new(app)).split_for_parts().0, ..Parts::default() })
+    }
+}

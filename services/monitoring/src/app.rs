@@ -1,0 +1,5 @@
+//! What monitoring answers: who may see what, and reading it.
+
+pub mod audit;
+pub mod logs;
+pub mod metrics;

@@ -1,0 +1,8 @@
+//! What streams and timers start.
+
+pub mod consumer;
+pub mod events;
+pub mod facts;
+pub mod logs;
+pub mod retention;
+pub mod wake;

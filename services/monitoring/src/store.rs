@@ -1,0 +1,6 @@
+//! All SQL of monitoring.
+
+pub mod audit;
+pub mod logs;
+pub mod migrations;
+pub mod places;

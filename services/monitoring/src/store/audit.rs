@@ -1,0 +1,232 @@
+//! The audit trail: append-only, numbered, hash-chained.
+
+use gantry_kernel::{OffsetDateTime, Uuid};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Postgres, QueryBuilder, Row};
+
+/// A record before it has a number.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    pub id: Uuid,
+    pub at: OffsetDateTime,
+    /// `event` or `fact`.
+    pub source: &'static str,
+    pub service: String,
+    pub kind: String,
+    pub actor: String,
+    pub org: Option<Uuid>,
+    pub project: Option<Uuid>,
+    pub space: Option<Uuid>,
+    pub object: String,
+    pub name: Option<String>,
+    pub content: Option<Value>,
+    pub result: String,
+    pub reason: String,
+    pub from: Option<String>,
+    pub trace: Option<String>,
+}
+
+/// A record as it is shown: who, what kind, on what, content, when, with what result, why, from where (clause 6.6.2.1.a).
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Record {
+    pub seq: i64,
+    pub id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub service: String,
+    pub kind: String,
+    /// "user:<uuid>", "service:<name>", "system", "anonymous".
+    pub actor: String,
+    pub org: Option<Uuid>,
+    pub project: Option<Uuid>,
+    pub space: Option<Uuid>,
+    /// "app:<uuid>", "user:<uuid>", or a path.
+    pub object: String,
+    /// The object's name for people, if it has one.
+    pub name: Option<String>,
+    /// The event's data without personal and secret values.
+    pub content: Option<Value>,
+    /// `ok`, `denied` or `failed`.
+    pub result: String,
+    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    pub trace: Option<String>,
+}
+
+/// What the reader may see.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    pub everything: bool,
+    pub orgs: Vec<Uuid>,
+    pub projects: Vec<Uuid>,
+    pub spaces: Vec<Uuid>,
+}
+
+impl Sight {
+    pub fn nothing(&self) -> bool {
+        !self.everything && self.orgs.is_empty() && self.projects.is_empty() && self.spaces.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub actor: Option<String>,
+    /// A kind, or its beginning with `*`: `app.*`.
+    pub kind: Option<String>,
+    pub object: Option<String>,
+    pub result: Option<String>,
+    pub from: Option<OffsetDateTime>,
+    pub to: Option<OffsetDateTime>,
+    pub org: Option<Uuid>,
+    /// Text in kind, object, name, reason or content.
+    pub text: Option<String>,
+}
+
+/// Adds a record; one that is there already changes nothing.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn add(tx: &impl ConnectionTrait, record: NewRecord) -> Result<(), DbErr> {
+    // Postgres takes no NUL in texts; nobody should be able to stop the trail with one.
+    let clean = |text: String| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
+    let sql = "select audit_add($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let values: [sea_orm::Value; 16] = [
+        record.id.into(),
+        record.at.into(),
+        record.source.into(),
+        clean(record.service).into(),
+        clean(record.kind).into(),
+        clean(record.actor).into(),
+        record.org.into(),
+        record.project.into(),
+        record.space.into(),
+        clean(record.object).into(),
+        record.name.map(clean).into(),
+        record.content.into(),
+        clean(record.result).into(),
+        clean(record.reason).into(),
+        record.from.map(clean).into(),
+        record.trace.map(clean).into(),
+    ];
+    tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    Ok(())
+}
+
+/// The newest first, before number `before`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn search(pool: &PgPool, sight: &Sight, filter: &Filter, before: Option<i64>, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
+    let mut query = select(sight);
+    if let Some(actor) = &filter.actor {
+        query.push(" and actor = ").push_bind(actor.clone());
+    }
+    match filter.kind.as_ref().map(|kind| (kind.strip_suffix('*'), kind)) {
+        Some((Some(start), _)) => query.push(" and kind like ").push_bind(format!("{}%", escaped(start))),
+        Some((None, kind)) => query.push(" and kind = ").push_bind(kind.clone()),
+        None => &mut query,
+    };
+    if let Some(object) = &filter.object {
+        query.push(" and object = ").push_bind(object.clone());
+    }
+    if let Some(result) = &filter.result {
+        query.push(" and result = ").push_bind(result.clone());
+    }
+    if let Some(from) = filter.from {
+        query.push(" and at >= ").push_bind(from);
+    }
+    if let Some(to) = filter.to {
+        query.push(" and at < ").push_bind(to);
+    }
+    if let Some(org) = filter.org {
+        query.push(" and org = ").push_bind(org);
+    }
+    if let Some(text) = &filter.text {
+        let like = format!("%{}%", escaped(text));
+        query.push(" and concat_ws(' ', kind, object, name, reason, actor, content::text) ilike ").push_bind(like);
+    }
+    if let Some(before) = before {
+        query.push(" and seq < ").push_bind(before);
+    }
+    query.push(" order by seq desc limit ").push_bind(limit);
+    query.build().fetch_all(pool).await?.iter().map(record_of).collect()
+}
+
+/// Domain events after number `after`, the oldest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn events_after(pool: &PgPool, sight: &Sight, after: i64, limit: i64) -> Result<Vec<Record>, sqlx::Error> {
+    let mut query = select(sight);
+    query.push(" and source = 'event' and seq > ").push_bind(after).push(" order by seq limit ").push_bind(limit);
+    query.build().fetch_all(pool).await?.iter().map(record_of).collect()
+}
+
+/// The number of the newest record.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn head(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select seq from audit_head").fetch_one(pool).await
+}
+
+/// The first record that is not as it was written, or whose predecessor is missing; and how many there are.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn verify(pool: &PgPool) -> Result<(i64, Option<i64>), sqlx::Error> {
+    let sql = "select min(seq) from (
+                   select a.seq, a.hash, sha256(coalesce(lag(a.hash) over w, '\\x'::bytea) || convert_to(audit_text(a), 'UTF8')) as expected,
+                          coalesce(lag(a.seq) over w, 0) + 1 as expected_seq
+                   from audit a window w as (order by a.seq)
+               ) t where hash <> expected or seq <> expected_seq";
+    let bad: Option<i64> = sqlx::query_scalar(sql).fetch_one(pool).await?;
+    let (head, head_hash): (i64, Vec<u8>) = sqlx::query_as("select seq, hash from audit_head").fetch_one(pool).await?;
+    let last: Option<(i64, Vec<u8>)> = sqlx::query_as("select seq, hash from audit order by seq desc limit 1").fetch_optional(pool).await?;
+    // Rows cut off at the end leave no gap: the head remembers.
+    let cut = if last.unwrap_or((0, Vec::new())) == (head, head_hash) { None } else { Some(head) };
+    Ok((head, bad.or(cut)))
+}
+
+fn select(sight: &Sight) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new("select seq, id, at, service, kind, actor, org, project, space, object, name, content, result, reason, from_addr, trace from audit where ");
+    if sight.everything {
+        query.push("true");
+    } else {
+        query.push("(org = any(").push_bind(sight.orgs.clone());
+        query.push(") or project = any(").push_bind(sight.projects.clone());
+        query.push(") or space = any(").push_bind(sight.spaces.clone());
+        query.push("))");
+    }
+    query
+}
+
+/// Text in which `%` and `_` mean themselves.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+fn record_of(row: &PgRow) -> Result<Record, sqlx::Error> {
+    Ok(Record {
+        seq: row.try_get("seq")?,
+        id: row.try_get("id")?,
+        at: row.try_get("at")?,
+        service: row.try_get("service")?,
+        kind: row.try_get("kind")?,
+        actor: row.try_get("actor")?,
+        org: row.try_get("org")?,
+        project: row.try_get("project")?,
+        space: row.try_get("space")?,
+        object: row.try_get("object")?,
+        name: row.try_get("name")?,
+        content: row.try_get("content")?,
+        result: row.try_get("result")?,
+        reason: row.try_get("reason")?,
+        from: row.try_get("from_addr")?,
+        trace: row.try_get("trace")?,
+    })
+}
