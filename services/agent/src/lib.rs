@@ -1,3 +1,111 @@
-//! The node agent: makes the containers of this machine match the scheduler's word and balances requests among them.
+//! The node agent: makes the containers of this machine match the scheduler's word, balances requests among them, ships what
+//! they print and tells how the machine is. It has no database: its truth is the last word, on disk, and the runtime.
 
+pub mod adapters;
+pub mod app;
+pub mod config;
 pub mod domain;
+pub mod node;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Json;
+use axum::routing::get;
+use futures::FutureExt;
+use gantry_contract::proto::scheduler as wire;
+use gantry_cri::Cri;
+use gantry_host::{Host, Part, Parts, Service};
+
+use crate::adapters::control::Control;
+use crate::adapters::logs::Shipper;
+use crate::adapters::{facts, metrics};
+use crate::app::shipping::{Shipping, sweep};
+use crate::config::Config;
+use crate::node::{Node, Settings};
+
+pub struct Agent;
+
+#[async_trait]
+impl Service for Agent {
+    const NAME: &'static str = "agent";
+    const DATABASE: bool = false;
+    type Config = Config;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        use utoipa::OpenApi;
+        #[derive(OpenApi)]
+        #[openapi(info(title = "Gantry agent", description = "Internal: reached by other services with their certificates."), paths(status))]
+        struct Api;
+        Api::openapi()
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        if host.platform.containerd.as_os_str().is_empty() {
+            tracing::warn!("no container runtime is configured (platform.containerd): this agent runs no containers");
+            return Ok(Parts::default());
+        }
+        let home = std::path::absolute(&host.platform.home)?;
+        let cri = Cri::lazy(std::path::absolute(&host.platform.containerd)?);
+        let name = config.node_name();
+        let settings = Settings {
+            node: name.clone(),
+            http_listen: config.http_address(&host.platform).to_string(),
+            service_listen: config.service_listen.unwrap_or(host.platform.listen),
+            service_network: Some(config.network(&host.platform)),
+            haproxy: config.haproxy.clone(),
+            bind_allowed: config.bind_allowed.clone(),
+            default_pids: config.default_pids,
+            home: home.clone(),
+        };
+        let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
+        let facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
+        let control = Control { channel: host.channel("scheduler")?, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone() };
+        host.tracker.spawn(control.run(host.cancel.clone()));
+        let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
+        let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };
+        host.tracker.spawn(shipping.run(host.cancel.clone()));
+        let sweeping = sweep(node.logs.clone(), node.shared.clone());
+        let cancel = host.cancel.clone();
+        host.tracker.spawn(async move { tokio::select! { () = cancel.cancelled() => {}, () = sweeping => {} } });
+        let shared = node.shared.clone();
+        let figures = Arc::new(node);
+        let probe = cri.clone();
+        Ok(Parts {
+            router: axum::Router::new().route("/api/v1/agent/status", get(status)).with_state(shared),
+            ready: vec![Part::new("container runtime", move || {
+                let cri = probe.clone();
+                async move {
+                    let faults = cri.faults().await?;
+                    anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+                    Ok(())
+                }
+            })],
+            metrics: Some(Arc::new(move || {
+                let (node, cri) = (figures.clone(), cri.clone());
+                let layout = node.shared.layout.borrow().clone();
+                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout).await }.boxed()
+            })),
+            ..Parts::default()
+        })
+    }
+}
+
+/// What the scheduler was told last, for operators.
+#[utoipa::path(get, path = "/api/v1/agent/status", responses((status = 200, description = "Instances and services of this node")))]
+async fn status(axum::extract::State(shared): axum::extract::State<app::keeper::Shared>) -> Json<serde_json::Value> {
+    Json(as_json(&shared.status.borrow()))
+}
+
+fn as_json(status: &wire::Status) -> serde_json::Value {
+    let instance = |i: &wire::InstanceStatus| {
+        serde_json::json!({"instance_id": i.instance_id, "state": i.state, "ready": i.ready, "address": i.address,
+            "restarts": i.restarts, "exit_code": i.exit_code, "reason": i.reason, "image_digest": i.image_digest})
+    };
+    let balancer = |b: &wire::BalancerStatus| serde_json::json!({"service_id": b.service_id, "in_rotation": b.in_rotation});
+    serde_json::json!({
+        "generation": status.generation,
+        "instances": status.instances.iter().map(instance).collect::<Vec<_>>(),
+        "services": status.balancers.iter().map(balancer).collect::<Vec<_>>(),
+    })
+}

@@ -93,7 +93,7 @@ pub fn pod(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt:
 }
 
 /// Host names have at most 63 characters, of letters, digits and `-`.
-fn hostname(name: &str) -> String {
+pub fn hostname(name: &str) -> String {
     let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(63).collect();
     clean.trim_matches('-').to_owned()
 }

@@ -1,0 +1,12 @@
+//! The outside world: one file per foreign system.
+
+pub mod control;
+pub mod disk;
+pub mod facts;
+pub mod folders;
+pub mod haproxy;
+pub mod logs;
+pub mod machine;
+pub mod metrics;
+pub mod probe;
+pub mod runtime;

@@ -1,0 +1,111 @@
+//! The stream to the scheduler: hello, then the node's status on every change and as a lease; the whole wanted state comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler as wire;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::disk::Disk;
+use crate::app::keeper::{Shared, chain};
+use crate::domain::wanted::Wanted;
+
+/// The scheduler takes the node for lost after a few of these.
+const LEASE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Secrets and configs travel inside.
+const MAX_MESSAGE: usize = 64 << 20;
+
+pub struct Control {
+    pub channel: Channel,
+    pub node: String,
+    pub facts: wire::NodeFacts,
+    pub shared: Shared,
+    pub disk: Disk,
+}
+
+impl Control {
+    /// Stays attached until cancelled, with growing pauses between attempts.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = tokio::time::Instant::now();
+            let ended = tokio::select! {
+                () = cancel.cancelled() => return,
+                ended = self.attach() => ended,
+            };
+            if began.elapsed() > LAST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            match ended {
+                Ok(()) => tracing::info!(node.id = self.node, "the scheduler closed the stream; attaching again"),
+                Err(status) => {
+                    tracing::warn!(node.id = self.node, error = %chain(&status), again_ms = pause.as_millis(), "not attached to the scheduler; containers go on as last wanted");
+                }
+            }
+            tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(pause) => {} }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    async fn attach(&self) -> Result<(), tonic::Status> {
+        let (messages, outbox) = mpsc::channel(4);
+        let hello = wire::Hello { node: self.node.clone(), facts: Some(self.facts.clone()) };
+        // Cannot be full: it was just made.
+        let _ = messages.try_send(message(wire::agent_message::Message::Hello(hello)));
+        let mut client = wire::agents_client::AgentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut inbox = client.attach(ReceiverStream::new(outbox)).await?.into_inner();
+        tracing::info!(node.id = self.node, "attached to the scheduler");
+        let mut status = self.shared.status.subscribe();
+        loop {
+            let now = status.borrow_and_update().clone();
+            if messages.send(message(wire::agent_message::Message::Status(now))).await.is_err() {
+                return Ok(());
+            }
+            // Small changes that come together go together.
+            let lease = tokio::time::sleep(LEASE);
+            tokio::pin!(lease);
+            loop {
+                tokio::select! {
+                    () = &mut lease => break,
+                    changed = status.changed() => {
+                        if changed.is_err() { return Ok(()) }
+                        break;
+                    }
+                    word = inbox.next() => match word {
+                        Some(word) => self.take_in(word?).await?,
+                        None => return Ok(()),
+                    },
+                }
+            }
+        }
+    }
+
+    async fn take_in(&self, word: wire::ControlMessage) -> Result<(), tonic::Status> {
+        match word.message {
+            Some(wire::control_message::Message::Wanted(state)) => {
+                // Saved before it is followed, so that a restart never falls behind what was begun.
+                if let Err(error) = self.disk.save_wanted(&state).await {
+                    tracing::error!(%error, "the wanted state cannot be saved; it is followed, but a restart would not know it");
+                }
+                let (wanted, faults) = Wanted::parse(state);
+                for fault in faults {
+                    tracing::error!(%fault, "a part of the wanted state is left out");
+                }
+                self.shared.wanted.send_replace(Some(Arc::new(wanted)));
+                Ok(())
+            }
+            Some(wire::control_message::Message::Rejected(rejected)) => Err(tonic::Status::permission_denied(rejected.reason)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn message(message: wire::agent_message::Message) -> wire::AgentMessage {
+    wire::AgentMessage { message: Some(message) }
+}

@@ -1,0 +1,77 @@
+//! What this machine is.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use gantry_contract::proto::scheduler::NodeFacts;
+use gantry_cri::Cri;
+
+use super::machine;
+
+/// Asks the kernel, the firmware's tables and the runtime. What cannot be found out is empty or zero.
+pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collections::BTreeMap<String, String>) -> NodeFacts {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = cri.version().await.map(|v| format!("{} {}", v.runtime, v.version)).unwrap_or_default();
+    NodeFacts {
+        architecture: std::env::consts::ARCH.to_owned(),
+        os: os_name(&read("/etc/os-release")),
+        kernel: read("/proc/sys/kernel/osrelease"),
+        virtual_machine: is_virtual(&read("/proc/cpuinfo"), &read("/sys/class/dmi/id/sys_vendor"), &read("/sys/class/dmi/id/product_name")),
+        cpu_millis: cpus as u64 * 1000,
+        memory_bytes: memory_total(&read("/proc/meminfo")),
+        storage_bytes: storage(home).await.map_or(0, |(total, _)| total),
+        runtime,
+        runtime_classes: ["runc", "crun", "kata", "youki"].into_iter().filter(|c| installed(c)).map(str::to_owned).collect(),
+        zone: zone.to_owned(),
+        labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
+    }
+}
+
+fn installed(program: &str) -> bool {
+    ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
+}
+
+/// `PRETTY_NAME` of os-release.
+fn os_name(release: &str) -> String {
+    let line = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    line.map_or_else(|| std::env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+/// The processor says so (every hypervisor sets the flag), or the firmware bears a hypervisor's name.
+fn is_virtual(cpuinfo: &str, vendor: &str, product: &str) -> bool {
+    let flagged = cpuinfo.lines().any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor"));
+    let names = ["KVM", "QEMU", "VMware", "VirtualBox", "Xen", "Bochs", "Parallels", "Amazon EC2", "Google Compute Engine", "OpenStack", "Virtual Machine"];
+    flagged || names.iter().any(|name| vendor.contains(name) || product.contains(name))
+}
+
+/// Bytes of `MemTotal`.
+fn memory_total(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+/// Total and free bytes of the file system that holds `path`.
+pub async fn storage(path: &Path) -> Option<(u64, u64)> {
+    let text = machine::run("df", &["-B1", "--output=size,avail", &path.display().to_string()]).await.ok()?;
+    let mut numbers = text.lines().nth(1)?.split_whitespace().map(str::parse::<u64>);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_machine_is_known_by_its_processor_or_its_firmware() {
+        assert!(is_virtual("flags\t\t: fpu hypervisor lm\n", "", ""));
+        assert!(is_virtual("flags : fpu", "QEMU", "Standard PC"));
+        assert!(!is_virtual("flags : fpu lm", "Dell Inc.", "PowerEdge R640"));
+    }
+
+    #[test]
+    fn the_memory_and_the_name_of_the_system_are_read() {
+        assert_eq!(memory_total("MemTotal:       2048 kB\nMemFree: 1 kB\n"), 2 << 20);
+        assert_eq!(os_name("ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+    }
+}

@@ -1,0 +1,187 @@
+//! Folders and files of the host that containers see: volumes, tmpfs, configs and secrets, the hosts file.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use gantry_contract::proto::scheduler::WantedInstance;
+use gantry_cri::Mount;
+use gantry_kernel::InstanceId;
+use tokio::fs;
+
+use super::disk::replace;
+use super::machine::{self, CommandError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    #[error("{what} at {} cannot be made", path.display())]
+    Io { what: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    #[error("the host folder {0} may not be shown to containers; allow it in the agent's `bind_allowed`")]
+    NotAllowed(String),
+    #[error("mounts of kind `{0}` are not known")]
+    UnknownKind(String),
+    #[error("tmpfs")]
+    Tmpfs(#[from] CommandError),
+}
+
+/// Where they are on this node.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    pub volumes: PathBuf,
+    /// One folder per instance; readable by root alone, since it holds secrets.
+    pub instances: PathBuf,
+    pub logs: PathBuf,
+    pub bind_allowed: Vec<PathBuf>,
+}
+
+impl Folders {
+    pub fn logs_of(&self, id: InstanceId) -> PathBuf {
+        self.logs.join(id.to_string())
+    }
+
+    fn own(&self, id: InstanceId) -> PathBuf {
+        self.instances.join(id.to_string())
+    }
+
+    /// Makes everything an instance wants to see, and tells where it is. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`FolderError`] naming what could not be made.
+    pub async fn prepare(&self, id: InstanceId, instance: &WantedInstance, hosts: &str) -> Result<Vec<Mount>, FolderError> {
+        let own = self.own(id);
+        make(&own, 0o700, "the instance's folder").await?;
+        let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
+        for (index, mount) in instance.mounts.iter().enumerate() {
+            let host = match mount.kind.as_str() {
+                "volume" => {
+                    let path = self.volumes.join(&mount.source);
+                    make(&path, 0o777, "a volume").await?;
+                    path
+                }
+                "tmpfs" => self.tmpfs(&own.join(format!("tmpfs-{index}")), mount.size_bytes).await?,
+                "bind" => self.allowed(&mount.source)?,
+                other => return Err(FolderError::UnknownKind(other.into())),
+            };
+            mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
+        }
+        let files = own.join("files");
+        make(&files, 0o700, "the files' folder").await?;
+        for (index, file) in instance.files.iter().enumerate() {
+            let path = files.join(index.to_string());
+            // The folder above is closed to everybody, so the mode only counts inside the container.
+            let mode = if file.mode == 0 { 0o444 } else { file.mode & 0o777 };
+            let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
+            replace(&path, &file.content, mode).await.map_err(failed)?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
+            mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
+        }
+        Ok(mounts)
+    }
+
+    /// Writes the hosts file in place: a container sees the file it was started with, so it must not be replaced.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub async fn write_hosts(&self, id: InstanceId, text: &str) -> Result<PathBuf, FolderError> {
+        let path = self.own(id).join("hosts");
+        if fs::read_to_string(&path).await.ok().as_deref() != Some(text) {
+            fs::write(&path, text).await.map_err(|source| FolderError::Io { what: "the hosts file", path: path.clone(), source })?;
+        }
+        Ok(path)
+    }
+
+    async fn tmpfs(&self, path: &Path, size_bytes: u64) -> Result<PathBuf, FolderError> {
+        make(path, 0o777, "a tmpfs").await?;
+        let text = path.display().to_string();
+        let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
+        if !mounts.lines().any(|line| line.split(' ').nth(1) == Some(&text)) {
+            let size = if size_bytes == 0 { 64 << 20 } else { size_bytes };
+            machine::run("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=1777,nosuid,nodev"), "gantry", &text]).await?;
+        }
+        Ok(path.to_owned())
+    }
+
+    fn allowed(&self, source: &str) -> Result<PathBuf, FolderError> {
+        let path = PathBuf::from(source);
+        let plain = path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir);
+        if plain && self.bind_allowed.iter().any(|allowed| path.starts_with(allowed)) {
+            return Ok(path);
+        }
+        Err(FolderError::NotAllowed(source.into()))
+    }
+
+    /// Takes away what belonged to the instance alone. Volumes and logs stay.
+    pub async fn release(&self, id: InstanceId) {
+        let own = self.own(id);
+        let text = own.display().to_string();
+        let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
+        for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|m| m.starts_with(&text)) {
+            if let Err(error) = machine::run("umount", &["-l", mount]).await {
+                tracing::warn!(%error, "a tmpfs stays mounted");
+                return;
+            }
+        }
+        match fs::remove_dir_all(&own).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(path = %text, %error, "an instance's folder cannot be removed"),
+        }
+    }
+}
+
+async fn make(path: &Path, mode: u32, what: &'static str) -> Result<(), FolderError> {
+    if fs::metadata(path).await.is_ok() {
+        return Ok(());
+    }
+    let failed = |source| FolderError::Io { what, path: path.to_owned(), source };
+    fs::create_dir_all(path).await.map_err(failed)?;
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)
+}
+
+/// The text of a hosts file: the machine itself, then the names of the space.
+pub fn hosts_text(own_address: &str, own_name: &str, names: &BTreeMap<String, IpAddr>) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    if !own_address.is_empty() {
+        text.push_str(&format!("{own_address} {own_name}\n"));
+    }
+    for (name, address) in names {
+        text.push_str(&format!("{address} {name}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_are_read_only_for_the_container_and_closed_on_the_host() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let folders = Folders { volumes: at("volumes"), instances: at("instances"), logs: at("logs"), bind_allowed: vec![at("shared")] };
+        let id = InstanceId(gantry_kernel::Uuid::from_u128(7));
+        let file = gantry_contract::proto::scheduler::FileContent { path: "/etc/app.conf".into(), content: b"secret".to_vec(), mode: 0 };
+        let volume = gantry_contract::proto::scheduler::Mount { kind: "volume".into(), source: "a/b".into(), target: "/data".into(), ..Default::default() };
+        let wanted = WantedInstance { files: vec![file], mounts: vec![volume], ..Default::default() };
+        let mounts = folders.prepare(id, &wanted, "127.0.0.1 localhost\n").await.unwrap();
+        let secret = mounts.iter().find(|m| m.container == "/etc/app.conf").unwrap();
+        assert!(secret.read_only && std::fs::read(&secret.host).unwrap() == b"secret");
+        assert_eq!(std::fs::metadata(folders.own(id)).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(at("volumes/a/b").is_dir());
+        folders.release(id).await;
+        assert!(!folders.own(id).exists() && at("volumes/a/b").is_dir());
+    }
+
+    #[tokio::test]
+    async fn a_host_folder_that_is_not_allowed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders {
+            volumes: folder.path().into(), instances: folder.path().into(), logs: folder.path().into(), bind_allowed: vec!["/srv/shared".into()],
+        };
+        assert!(folders.allowed("/srv/shared/x").is_ok());
+        for source in ["/etc", "/srv/shared/../../etc", "srv/shared", "/srv/sharedx"] {
+            assert!(folders.allowed(source).is_err(), "{source}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Ships what containers print: follows their log files from saved offsets, hands batches to whoever publishes them, goes on
+//! after any break, and keeps the files small.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gantry_contract::logs::{LogBatch, LogLine};
+use gantry_cri::Cri;
+use gantry_cri::log::{Line, Tail};
+use gantry_kernel::{InstanceId, Uuid};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::disk::Disk;
+
+const FILE: &str = "log-offsets.json";
+const CHUNK: usize = 256 * 1024;
+/// A file larger than this is moved aside; one such old file stays beside the present one.
+const ROTATE_BYTES: u64 = 10 << 20;
+
+/// Whose lines a folder of log files holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub instance: InstanceId,
+    pub org: String,
+    pub project: String,
+    pub space: String,
+    pub app: String,
+    pub app_id: Uuid,
+    pub workload: String,
+    /// The container that writes now, and its attempt.
+    pub container: String,
+    pub attempt: u32,
+    pub running: bool,
+}
+
+/// How far the lines of one attempt were shipped. `base` is the length of the parts moved aside, so that offsets only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Position {
+    base: u64,
+    offset: u64,
+}
+
+struct Following {
+    tail: Tail,
+    base: u64,
+    /// The runtime writes a new file; what is left in the old one is read first.
+    moved: bool,
+}
+
+pub struct Shipper {
+    node: String,
+    folder: PathBuf,
+    disk: Disk,
+    cri: Cri,
+    positions: BTreeMap<String, Position>,
+    following: BTreeMap<(InstanceId, u32), Following>,
+    rotate_bytes: u64,
+}
+
+impl Shipper {
+    /// `folder` holds one folder per instance. Takes up where the last agent was.
+    pub async fn open(node: String, folder: PathBuf, disk: Disk, cri: Cri) -> Self {
+        let positions = disk.load(FILE).await;
+        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), rotate_bytes: ROTATE_BYTES }
+    }
+
+    #[doc(hidden)]
+    pub fn rotate_at(&mut self, bytes: u64) {
+        self.rotate_bytes = bytes;
+    }
+
+    /// Ships what is new of these sources; gives the number of lines. When `publish` fails the lines are shipped again later, with
+    /// the same id; the position on disk never passes what was published.
+    pub async fn round<F, E>(&mut self, sources: &[Source], mut publish: impl FnMut(Uuid, LogBatch) -> F) -> Result<usize, E>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
+        let mut shipped = 0;
+        let mut changed = false;
+        let mut outcome = Ok(());
+        for source in sources {
+            match self.ship(source, &mut publish).await {
+                Ok(lines) => {
+                    shipped += lines;
+                    changed |= lines > 0;
+                }
+                Err(error) => outcome = Err(error),
+            }
+        }
+        self.forget(sources);
+        if changed && let Err(error) = self.disk.save(FILE, &self.positions).await {
+            tracing::error!(%error, "log positions cannot be saved");
+        }
+        outcome.map(|()| shipped)
+    }
+
+    async fn ship<F, E>(&mut self, source: &Source, publish: &mut impl FnMut(Uuid, LogBatch) -> F) -> Result<usize, E>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
+        let key = (source.instance, source.attempt);
+        let name = format!("{}/{}", source.instance, source.attempt);
+        let path = self.folder.join(source.instance.to_string()).join(format!("{}.log", source.attempt));
+        let position = self.positions.get(&name).copied().unwrap_or_default();
+        let following = self.following.entry(key).or_insert_with(|| Following { tail: Tail::new(&path, position.offset), base: position.base, moved: false });
+        let mut shipped = 0;
+        loop {
+            let before = following.tail.resume_at();
+            let mut lines = match following.tail.read(CHUNK).await {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a log file cannot be read");
+                    return Ok(shipped);
+                }
+            };
+            let at_end = lines.is_empty() && following.tail.resume_at() == before;
+            if at_end && !source.running {
+                lines = following.tail.finish();
+            }
+            if !lines.is_empty() {
+                let batch = batch(&self.node, source, following.base, &lines);
+                let id = batch_id(&batch);
+                if let Err(error) = publish(id, batch).await {
+                    // Read these lines again next time.
+                    self.following.remove(&key);
+                    return Err(error);
+                }
+                shipped += lines.len();
+            }
+            self.positions.insert(name.clone(), Position { base: following.base, offset: following.tail.resume_at() });
+            if at_end {
+                break;
+            }
+        }
+        if std::mem::take(&mut following.moved) {
+            // The old file is read to its end; the new one begins at 0 of its own.
+            following.base += following.tail.resume_at();
+            following.tail = Tail::new(&path, 0);
+            self.positions.insert(name, Position { base: following.base, offset: 0 });
+        } else if source.running && following.tail.resume_at() > self.rotate_bytes {
+            following.moved = rotate(&self.cri, &path, &source.container).await;
+        }
+        Ok(shipped)
+    }
+
+    fn forget(&mut self, sources: &[Source]) {
+        self.following.retain(|(instance, attempt), _| sources.iter().any(|s| s.instance == *instance && s.attempt == *attempt));
+        self.positions.retain(|name, _| sources.iter().any(|s| name.starts_with(&s.instance.to_string())));
+    }
+}
+
+/// Moves the file aside and lets the runtime begin a new one. What it still writes to the old one is read through the open file.
+async fn rotate(cri: &Cri, path: &Path, container: &str) -> bool {
+    let aside = path.with_extension("log.1");
+    if let Err(error) = tokio::fs::rename(path, &aside).await {
+        tracing::warn!(path = %path.display(), %error, "a log file cannot be moved aside");
+        return false;
+    }
+    if let Err(error) = cri.reopen_log(container).await {
+        tracing::warn!(path = %path.display(), %error, "the runtime did not begin a new log file");
+        // As it was: the runtime goes on with the old one.
+        let _ = tokio::fs::rename(&aside, path).await;
+        return false;
+    }
+    true
+}
+
+fn batch(node: &str, source: &Source, base: u64, lines: &[Line]) -> LogBatch {
+    LogBatch {
+        org: source.org.clone(),
+        project: source.project.clone(),
+        space: source.space.clone(),
+        app: source.app.clone(),
+        app_id: source.app_id.into(),
+        workload: source.workload.clone(),
+        instance: source.instance,
+        node: node.to_owned(),
+        offset: base + lines.first().map_or(0, |l| l.offset),
+        attempt: source.attempt,
+        lines: lines.iter().map(|l| LogLine { at: l.at, stream: l.stream.as_str().into(), text: l.text.clone() }).collect(),
+    }
+}
+
+/// The same lines always have the same id, so that a repeated publication is recognised.
+fn batch_id(batch: &LogBatch) -> Uuid {
+    let digest = Sha256::digest(format!("{}/{}/{}/{}", batch.instance, batch.attempt, batch.offset, batch.lines.len()));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// How often new lines are looked for.
+pub const PERIOD: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn source(running: bool) -> Source {
+        Source {
+            instance: InstanceId(Uuid::from_u128(1)), org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into(),
+            app_id: Uuid::from_u128(2), workload: "web".into(), container: "c".into(), attempt: 0, running,
+        }
+    }
+
+    struct Stage {
+        folder: tempfile::TempDir,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(folder.path().join("logs").join(source(true).instance.to_string())).unwrap();
+            Self { folder }
+        }
+
+        async fn shipper(&self) -> Shipper {
+            let disk = Disk::open(self.folder.path().join("state")).await.unwrap();
+            Shipper::open("n1".into(), self.folder.path().join("logs"), disk, Cri::lazy("/nowhere")).await
+        }
+
+        fn write(&self, text: &str) {
+            let path = self.folder.path().join("logs").join(source(true).instance.to_string()).join("0.log");
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+            writeln!(file, "2026-11-22T19:28:04.123456789Z stdout F {text}").unwrap();
+        }
+    }
+
+    async fn ship(shipper: &mut Shipper, fail: bool) -> Result<Vec<(Uuid, LogBatch)>, ()> {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let keep = seen.clone();
+        let publish = move |id, batch| {
+            let keep = keep.clone();
+            async move {
+                if fail { return Err(()) }
+                keep.lock().unwrap().push((id, batch));
+                Ok(())
+            }
+        };
+        shipper.round(&[source(true)], publish).await?;
+        let all = seen.lock().unwrap().clone();
+        Ok(all)
+    }
+
+    fn texts(batches: &[(Uuid, LogBatch)]) -> Vec<&str> {
+        batches.iter().flat_map(|(_, b)| &b.lines).map(|l| l.text.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_shipped_once_over_restarts_of_the_agent() {
+        let stage = Stage::new();
+        stage.write("one");
+        let mut first = stage.shipper().await;
+        assert_eq!(texts(&ship(&mut first, false).await.unwrap()), ["one"]);
+        stage.write("two");
+        let mut second = stage.shipper().await;
+        assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["two"]);
+        assert!(ship(&mut second, false).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn lines_that_could_not_be_published_come_again() {
+        let stage = Stage::new();
+        stage.write("one");
+        let mut shipper = stage.shipper().await;
+        assert!(ship(&mut shipper, true).await.is_err());
+        stage.write("two");
+        let batches = ship(&mut shipper, false).await.unwrap();
+        assert_eq!(texts(&batches), ["one", "two"]);
+        assert_eq!(batches[0].1.offset, 0);
+    }
+}

@@ -1,0 +1,277 @@
+//! Keeps HAProxy and the services' addresses as they should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use gantry_kernel::InstanceId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::adapters::disk::Disk;
+use crate::adapters::haproxy::{Haproxy, HaproxyError};
+use crate::adapters::machine;
+use crate::domain::balance::{self, Change, Facts, Layout, Server, Shape, Target};
+use crate::domain::wanted::{Service, Wanted};
+
+const FILE: &str = "balancer.json";
+const DRAIN_LIMIT_MS: i64 = 30_000;
+
+/// What survives a restart of the agent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    layout: Layout,
+    /// Address of each service inside the node, by service id.
+    addresses: BTreeMap<String, Ipv4Addr>,
+}
+
+/// Where the balancer listens.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// For `listen_port` of services.
+    pub address: IpAddr,
+    /// Network from which every service gets an address that containers reach by name; `None` = no such addresses.
+    pub service_network: Option<Ipv4Addr>,
+}
+
+pub struct Balancer {
+    haproxy: Arc<Haproxy>,
+    disk: Disk,
+    listen: Listen,
+    saved: Saved,
+    /// HAProxy is known to run with the layout we hold.
+    loaded: bool,
+    /// Ports that somebody else has; told in the log once.
+    refused: BTreeSet<String>,
+}
+
+impl Balancer {
+    /// Takes up what an earlier agent left.
+    pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen) -> Self {
+        let saved = disk.load(FILE).await;
+        Self { haproxy, disk, listen, saved, loaded: false, refused: BTreeSet::new() }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.saved.layout
+    }
+
+    /// Names and addresses that an instance's containers can call: the services of its space.
+    pub fn names(&self, wanted: &Wanted, of: &gantry_contract::proto::scheduler::WantedInstance) -> BTreeMap<String, IpAddr> {
+        let addressed = |s: &Service| Some((s.wire.name.clone(), IpAddr::V4(*self.saved.addresses.get(&s.wire.service_id)?)));
+        wanted.neighbours(of).filter_map(addressed).collect()
+    }
+
+    /// One round: brings HAProxy to what is wanted now. `ready` = address of each instance here that may get requests;
+    /// `gone` = instances here whose container does not run.
+    ///
+    /// # Errors
+    /// When HAProxy could not be brought there; the next round tries again.
+    pub async fn round(
+        &mut self,
+        wanted: &Wanted,
+        ready: &BTreeMap<InstanceId, String>,
+        gone: BTreeSet<InstanceId>,
+        now_ms: i64,
+    ) -> Result<(), HaproxyError> {
+        let mut targets = BTreeMap::new();
+        for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
+            let shape = self.shape(id, service).await;
+            targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready) });
+        }
+        if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
+            // Nothing to balance yet; the shared port opens with the first service.
+            return Ok(());
+        }
+        let sessions = if self.saved.layout.draining() { self.sessions().await } else { BTreeMap::new() };
+        let facts = Facts { now_ms, sessions, gone, drain_limit_ms: DRAIN_LIMIT_MS };
+        let (layout, change) = balance::next(&self.saved.layout, &targets, &facts);
+        // A process of an earlier agent may or may not be as its file says; loading it anew costs nobody a connection.
+        let change = if self.loaded { change } else { Change::Reload };
+        if change == Change::Commands(Vec::new()) && layout == self.saved.layout {
+            return Ok(());
+        }
+        let reached = match &change {
+            Change::Commands(commands) => self.haproxy.run(commands).await,
+            Change::Reload => self.haproxy.load(&layout).await,
+        };
+        if let Err(error) = reached {
+            // What it holds now is unknown; the next round loads everything.
+            self.loaded = false;
+            return Err(error);
+        }
+        self.loaded = true;
+        let kept: BTreeSet<_> = layout.services.keys().cloned().collect();
+        self.saved.layout = layout;
+        self.give_back(&kept).await;
+        if let Err(error) = self.disk.save(FILE, &self.saved).await {
+            tracing::error!(%error, "the balancer's state cannot be saved");
+        }
+        Ok(())
+    }
+
+    async fn sessions(&self) -> BTreeMap<(String, usize), u64> {
+        match self.haproxy.sessions().await {
+            Ok(by_name) => {
+                let ids: BTreeMap<_, _> = self.saved.layout.services.iter().map(|(id, s)| (s.shape.name.clone(), id.clone())).collect();
+                by_name.into_iter().filter_map(|((name, slot), count)| Some(((ids.get(&name)?.clone(), slot), count))).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the balancer does not tell its sessions");
+                BTreeMap::new()
+            }
+        }
+    }
+
+    async fn shape(&mut self, id: &str, service: &Service) -> Shape {
+        let hash = hex::encode(&Sha256::digest(id)[..4]);
+        let name = format!("{}_{hash}", service.wire.name.replace('.', "-"));
+        let before = self.saved.layout.services.get(id).map(|s| s.shape.clone());
+        let mut binds = BTreeSet::new();
+        if let Some(port) = u16::try_from(service.wire.listen_port).ok().filter(|p| *p > 0) {
+            binds.insert(format!("{}:{port}", self.listen.address));
+        }
+        if let Some(address) = self.address(id).await {
+            let ports: BTreeSet<_> = service.backends.values().map(|b| b.port).collect();
+            binds.extend(ports.iter().map(|port| format!("{address}:{port}")));
+            if ports.is_empty() {
+                // No backend at the moment: the ports stay as they were.
+                let own = format!("{address}:");
+                binds.extend(before.iter().flat_map(|s| s.binds.clone()).filter(|b| b.starts_with(&own)));
+            }
+        }
+        let held = before.map(|s| s.binds).unwrap_or_default();
+        let binds = binds.into_iter().filter(|bind| held.contains(bind) || self.is_free(bind)).collect();
+        Shape {
+            name,
+            http: service.wire.protocol == "http",
+            algorithm: match service.wire.balance.as_str() {
+                word @ ("leastconn" | "random" | "source") => word.to_owned(),
+                _ => "roundrobin".to_owned(),
+            },
+            binds,
+            routes: routes(service),
+        }
+    }
+
+    /// One port that cannot be opened would make HAProxy refuse its whole configuration.
+    fn is_free(&mut self, bind: &str) -> bool {
+        match std::net::TcpListener::bind(bind) {
+            Ok(_) => {
+                self.refused.remove(bind);
+                true
+            }
+            Err(error) => {
+                if self.refused.insert(bind.to_owned()) {
+                    tracing::error!(address = bind, %error, "a service's port cannot be opened; the service is without it");
+                }
+                false
+            }
+        }
+    }
+
+    /// The service's address on this node, made on first use.
+    async fn address(&mut self, id: &str) -> Option<Ipv4Addr> {
+        let network = self.listen.service_network?;
+        if let Some(address) = self.saved.addresses.get(id) {
+            // After a reboot the file is there and the address is not.
+            if !self.loaded {
+                add_address(*address).await;
+            }
+            return Some(*address);
+        }
+        let taken: BTreeSet<_> = self.saved.addresses.values().copied().collect();
+        let address = free_address(network, id, &taken)?;
+        add_address(address).await;
+        self.saved.addresses.insert(id.to_owned(), address);
+        Some(address)
+    }
+
+    async fn give_back(&mut self, kept: &BTreeSet<String>) {
+        let gone: Vec<_> = self.saved.addresses.keys().filter(|id| !kept.contains(*id)).cloned().collect();
+        for id in gone {
+            if let Some(address) = self.saved.addresses.remove(&id)
+                && let Err(error) = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", "lo"]).await
+            {
+                tracing::debug!(%error, "a service's address was gone already");
+            }
+        }
+    }
+}
+
+async fn add_address(address: Ipv4Addr) {
+    if let Err(error) = machine::run("ip", &["addr", "replace", &format!("{address}/32"), "dev", "lo"]).await {
+        tracing::error!(%error, "a service's address cannot be added to this machine");
+    }
+}
+
+/// By the id's hash, so that a service has the same address on every node and after every restart if nobody else has it.
+fn free_address(network: Ipv4Addr, id: &str, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+    let digest = Sha256::digest(id);
+    let first = u16::from_be_bytes([digest[0], digest[1]]);
+    let [a, b, _, _] = network.octets();
+    (0..u16::MAX).map(|step| first.wrapping_add(step)).filter(|n| n & 0xff != 0 && n & 0xff != 0xff).find_map(|n| {
+        let [c, d] = n.to_be_bytes();
+        Some(Ipv4Addr::new(a, b, c, d)).filter(|address| !taken.contains(address))
+    })
+}
+
+fn routes(service: &Service) -> BTreeSet<(String, String)> {
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+    let routes = service.wire.routes.iter().filter(|r| plain(&r.host) && plain(&r.path_prefix));
+    routes.map(|r| (r.host.to_ascii_lowercase(), format!("/{}", r.path_prefix.trim_start_matches('/')))).collect()
+}
+
+/// Instances that may get requests: those here that are ready and not stopping, and those elsewhere that the scheduler names.
+fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>) -> BTreeMap<InstanceId, Server> {
+    let servers = service.backends.iter().filter_map(|(id, backend)| {
+        let address = match wanted.instances.get(id) {
+            Some(instance) if instance.stopping => return None,
+            Some(_) => ready.get(id)?,
+            None if ready.contains_key(id) => return None,
+            None => &backend.address,
+        };
+        // It goes into HAProxy's configuration, so it must be nothing but an address.
+        let address: IpAddr = address.parse().ok()?;
+        let weight = if backend.weight == 0 { 100 } else { backend.weight.min(256) };
+        Some((*id, Server { address: address.to_string(), port: u16::try_from(backend.port).ok()?, weight }))
+    });
+    servers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_stable_and_never_shared() {
+        let network = Ipv4Addr::new(10, 87, 0, 0);
+        let first = free_address(network, "a", &BTreeSet::new()).unwrap();
+        assert_eq!(free_address(network, "a", &BTreeSet::new()), Some(first));
+        let second = free_address(network, "a", &BTreeSet::from([first])).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(&second.octets()[..2], [10, 87]);
+    }
+
+    #[test]
+    fn only_ready_instances_here_and_named_ones_elsewhere_get_requests() {
+        use gantry_contract::proto::scheduler as wire;
+        let id = |n: u8| gantry_kernel::Uuid::from_u128(n.into()).to_string();
+        let instance = |n, stopping| wire::WantedInstance { instance_id: id(n), image: "x".into(), stopping, ..Default::default() };
+        let backend = |n, address: &str| wire::Backend { instance_id: id(n), port: 80, weight: 0, address: address.into() };
+        let (wanted, faults) = Wanted::parse(wire::WantedState {
+            generation: 1,
+            instances: vec![instance(1, false), instance(2, true), instance(3, false)],
+            services: vec![wire::WantedService {
+                service_id: "s".into(), name: "web".into(), protocol: "http".into(),
+                backends: vec![backend(1, ""), backend(2, ""), backend(3, ""), backend(4, "10.1.1.4"), backend(5, "no address")],
+                ..Default::default()
+            }],
+        });
+        assert!(faults.is_empty());
+        let here = |n: u8| (id(n).parse().unwrap(), format!("10.88.0.{n}"));
+        let ready = BTreeMap::from([here(1), here(2)]);
+        let servers = servers(&wanted.services["s"], &wanted, &ready);
+        assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
+    }
+}

@@ -1,0 +1,363 @@
+//! The loop that keeps this machine as wanted: look, balance, plan, act, tell. Woken by a new word from the scheduler, by a
+//! probe, by a finished step, by the runtime's events, and by a timer as the last resort.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_cri::{Cri, CriError};
+use gantry_kernel::{Env, InstanceId};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::balancer::Balancer;
+use super::probing::{Probing, Subject};
+use super::steps::{Done, StepError, Steps};
+use crate::adapters::disk::Disk;
+use crate::adapters::folders::hosts_text;
+use crate::adapters::runtime::Runtime;
+use crate::domain::actual::{ContainerState, Pod};
+use crate::domain::balance::Layout;
+use crate::domain::health::probes;
+use crate::domain::plan::{Action, Facts, plan};
+use crate::domain::restart::{crashes_after, delay_ms};
+use crate::domain::spec;
+use crate::domain::status::{Memory, statuses};
+use crate::domain::wanted::Wanted;
+
+/// Looked at least this often, in case an event was lost.
+const LOOK: Duration = Duration::from_millis(250);
+/// While requests are being drained the sessions are counted this often.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+const READY_FILE: &str = "ready.json";
+
+/// What the keeper shares with the control stream, the log shipper and the metrics.
+#[derive(Clone)]
+pub struct Shared {
+    /// The scheduler's word; `None` until there was one.
+    pub wanted: watch::Sender<Option<Arc<Wanted>>>,
+    /// What the scheduler is told.
+    pub status: watch::Sender<wire::Status>,
+    /// Running pods, for metrics and logs.
+    pub pods: watch::Sender<Arc<Vec<Pod>>>,
+    /// What HAProxy does.
+    pub layout: watch::Sender<Layout>,
+    pub wake: Arc<Notify>,
+}
+
+impl Shared {
+    pub fn new(wanted: Option<Wanted>) -> Self {
+        Self {
+            wanted: watch::Sender::new(wanted.map(Arc::new)),
+            status: watch::Sender::new(wire::Status::default()),
+            pods: watch::Sender::new(Arc::default()),
+            layout: watch::Sender::new(Layout::default()),
+            wake: Arc::default(),
+        }
+    }
+}
+
+pub struct Keeper {
+    env: Env,
+    shared: Shared,
+    runtime: Runtime,
+    steps: Steps,
+    probing: Probing,
+    balancer: Balancer,
+    disk: Disk,
+    tracker: TaskTracker,
+    memory: BTreeMap<InstanceId, Memory>,
+    facts: Facts,
+    failures: BTreeMap<InstanceId, u32>,
+    /// Containers whose end was counted.
+    counted: BTreeSet<String>,
+    /// By instance the container that was last ready; on disk, for the next agent.
+    ready: BTreeMap<InstanceId, String>,
+    finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
+    runtime_away: bool,
+}
+
+type Finished = (Action, Result<Done, StepError>);
+
+/// What a keeper is made of.
+pub struct Parts {
+    pub env: Env,
+    pub shared: Shared,
+    pub cri: Cri,
+    pub steps: Steps,
+    pub balancer: Balancer,
+    pub disk: Disk,
+    pub tracker: TaskTracker,
+    pub cancel: CancellationToken,
+}
+
+impl Keeper {
+    pub async fn new(parts: Parts) -> Self {
+        let Parts { env, shared, cri, steps, balancer, disk, tracker, cancel } = parts;
+        let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel);
+        let ready = disk.load(READY_FILE).await;
+        Self {
+            runtime: Runtime::new(cri, steps.node.clone()),
+            env, shared, steps, probing, balancer, disk, tracker, ready,
+            memory: BTreeMap::new(),
+            facts: Facts::default(),
+            failures: BTreeMap::new(),
+            counted: BTreeSet::new(),
+            // Bounded by one step per instance.
+            finished: mpsc::unbounded_channel(),
+            runtime_away: false,
+        }
+    }
+
+    /// Works until cancelled. Containers and HAProxy go on without it.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut wanted = self.shared.wanted.subscribe();
+        loop {
+            let pause = match self.round().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.runtime_away, true) {
+                        tracing::error!(error = %chain(&error), "the container runtime does not answer; containers go on, but nothing can be changed");
+                    }
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.shared.wake.notified() => {}
+                changed = wanted.changed() => if changed.is_err() { return },
+                Some(finished) = self.finished.1.recv() => self.take_in(finished),
+                () = tokio::time::sleep(pause) => {}
+            }
+            while let Ok(finished) = self.finished.1.try_recv() {
+                self.take_in(finished);
+            }
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+    }
+
+    /// One look and what follows from it; gives how long to wait for the next if nothing happens.
+    async fn round(&mut self) -> Result<Duration, CriError> {
+        let Some(wanted) = self.shared.wanted.borrow().clone() else { return Ok(LOOK) };
+        let pods = self.runtime.observe().await?;
+        if std::mem::take(&mut self.runtime_away) {
+            tracing::info!("the container runtime answers again");
+        }
+        self.facts.now_ms = self.now_ms();
+        self.remember(&wanted, &pods).await;
+        self.watch_health(&wanted, &pods);
+        let ready = self.ready_addresses(&wanted, &pods).await;
+        let gone = self.gone(&wanted, &pods);
+        if let Err(error) = self.balancer.round(&wanted, &ready, gone, self.facts.now_ms).await {
+            tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
+        }
+        self.facts.in_use = self.balancer.layout().in_use();
+        self.update_hosts(&wanted, &pods).await;
+        let plan = plan(&wanted, &pods, &self.facts);
+        for action in plan.actions {
+            self.begin(action, &wanted);
+        }
+        self.tell(&wanted, &pods);
+        let pause = if self.balancer.layout().draining() { DRAIN_LOOK } else { LOOK };
+        let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
+        Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))
+    }
+
+    /// Drops what is known of instances that are no more, counts crashes, finds addresses.
+    async fn remember(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        let there: BTreeSet<InstanceId> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).collect();
+        self.memory.retain(|id, _| there.contains(id));
+        self.failures.retain(|id, _| there.contains(id));
+        self.facts.crashes.retain(|id, _| there.contains(id));
+        self.facts.not_before_ms.retain(|id, _| there.contains(id));
+        self.facts.attempts.retain(|id, _| there.contains(id));
+        self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
+        for pod in pods {
+            let memory = self.memory.entry(pod.instance).or_default();
+            if pod.ready && memory.address.is_empty() && let Ok(status) = self.runtime.cri.pod_status(&pod.id).await {
+                memory.address = status.address;
+            }
+            if memory.image_digest.is_empty() && let Some(instance) = wanted.instances.get(&pod.instance) {
+                memory.image_digest = instance.image.split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
+            }
+            if let Some(container) = &pod.container
+                && let ContainerState::Exited { ran_ms, .. } = container.state
+                && self.counted.insert(container.id.clone())
+            {
+                let crashes = self.facts.crashes.entry(pod.instance).or_default();
+                *crashes = crashes_after(*crashes, ran_ms);
+            }
+        }
+    }
+
+    fn watch_health(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        let subject = |pod: &Pod| {
+            let container = pod.container.as_ref().filter(|_| pod.running())?.id.clone();
+            let instance = wanted.instances.get(&pod.instance)?;
+            let address = self.memory.get(&pod.instance).map(|m| m.address.clone()).filter(|a| !a.is_empty())?;
+            let ready_before = self.ready.get(&pod.instance) == Some(&container);
+            let probes = probes(&instance.probes, &wanted.balanced_ports(pod.instance));
+            Some(Subject { instance: pod.instance, container, address, probes, ready_before })
+        };
+        let subjects = pods.iter().filter_map(subject).collect();
+        self.probing.watch(subjects);
+        self.facts.dead.clear();
+        for pod in pods {
+            let container = pod.container.as_ref().filter(|_| pod.running());
+            let health = container.and_then(|c| self.probing.health(pod.instance, &c.id));
+            if health.as_ref().is_some_and(|h| !h.alive()) {
+                self.facts.dead.insert(pod.instance);
+            }
+            self.memory.entry(pod.instance).or_default().health = health;
+        }
+    }
+
+    /// Instances that may get requests, with their addresses; saved when they change.
+    async fn ready_addresses(&mut self, wanted: &Wanted, pods: &[Pod]) -> BTreeMap<InstanceId, String> {
+        let mut addresses = BTreeMap::new();
+        let mut ready = BTreeMap::new();
+        for pod in pods.iter().filter(|p| wanted.instances.contains_key(&p.instance)) {
+            let Some(memory) = self.memory.get(&pod.instance) else { continue };
+            if let Some(container) = &pod.container
+                && memory.health.as_ref().is_some_and(|h| h.ready())
+            {
+                addresses.insert(pod.instance, memory.address.clone());
+                ready.insert(pod.instance, container.id.clone());
+            }
+        }
+        if ready != self.ready {
+            self.ready = ready;
+            if let Err(error) = self.disk.save(READY_FILE, &self.ready).await {
+                tracing::error!(%error, "which instances are ready cannot be saved");
+            }
+        }
+        addresses
+    }
+
+    /// Instances of this node in the balancer whose container does not run: nobody waits for their answers.
+    fn gone(&self, wanted: &Wanted, pods: &[Pod]) -> BTreeSet<InstanceId> {
+        let running: BTreeSet<_> = pods.iter().filter(|p| p.running()).map(|p| p.instance).collect();
+        let elsewhere = |id: &InstanceId| {
+            !wanted.instances.contains_key(id) && wanted.services.values().any(|s| s.backends.get(id).is_some_and(|b| !b.address.is_empty()))
+        };
+        self.balancer.layout().in_use().into_iter().filter(|id| !running.contains(id) && !elsewhere(id)).collect()
+    }
+
+    /// Containers see new services of their space without a restart.
+    async fn update_hosts(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        for pod in pods.iter().filter(|p| p.running()) {
+            let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
+            let Some(address) = self.memory.get(&pod.instance).map(|m| m.address.as_str()).filter(|a| !a.is_empty()) else { continue };
+            let hostname = spec::hostname(&instance.name);
+            let text = hosts_text(address, &hostname, &self.balancer.names(wanted, instance));
+            if let Err(error) = self.steps.folders.write_hosts(pod.instance, &text).await {
+                tracing::warn!(error = %chain(&error), "an instance does not see the services of its space");
+            }
+        }
+    }
+
+    fn begin(&mut self, action: Action, wanted: &Wanted) {
+        let id = action.instance();
+        let instance = wanted.instances.get(&id).cloned();
+        let names = instance.as_ref().map(|i| self.balancer.names(wanted, i)).unwrap_or_default();
+        self.facts.busy.insert(id);
+        match &action {
+            Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
+            Action::Stop { .. } | Action::Remove { .. } => {}
+        }
+        let (steps, done) = (self.steps.clone(), self.finished.0.clone());
+        // On the tracker: a shutdown waits for steps that were begun, so that none is left half-way without need.
+        self.tracker.spawn(async move {
+            let result = steps.take(action.clone(), instance, names).await;
+            // Only fails when the keeper has ended, and then nobody needs it.
+            let _ = done.send((action, result));
+        });
+    }
+
+    fn take_in(&mut self, (action, result): Finished) {
+        let id = action.instance();
+        self.facts.busy.remove(&id);
+        let memory = self.memory.entry(id).or_default();
+        match result {
+            Ok(done) => {
+                memory.failure.clear();
+                if let Some(address) = done.address {
+                    memory.address = address;
+                }
+                if let Some(digest) = done.image_digest {
+                    memory.image_digest = digest;
+                }
+                if matches!(action, Action::Create { .. } | Action::Start { .. }) {
+                    self.failures.remove(&id);
+                    self.facts.not_before_ms.remove(&id);
+                }
+                tracing::info!(instance.id = %id, action = name(&action), "instance step done");
+            }
+            Err(error) => {
+                memory.failure = error.sentence();
+                let failures = self.failures.entry(id).or_default();
+                *failures += 1;
+                let again = delay_ms(*failures + 1);
+                tracing::warn!(instance.id = %id, action = name(&action), error = %memory.failure, again_ms = again, "instance step failed");
+                let now = self.now_ms();
+                self.facts.not_before_ms.insert(id, now + again);
+            }
+        }
+    }
+
+    fn tell(&self, wanted: &Wanted, pods: &[Pod]) {
+        let balancers = self.balancer.layout().in_rotation().into_iter().map(|(service_id, instances)| wire::BalancerStatus {
+            service_id,
+            in_rotation: instances.iter().map(ToString::to_string).collect(),
+        });
+        let status = wire::Status {
+            generation: wanted.generation,
+            instances: statuses(wanted, pods, &self.memory),
+            balancers: balancers.collect(),
+        };
+        self.shared.status.send_if_modified(|held| {
+            let changed = *held != status;
+            *held = status;
+            changed
+        });
+        self.shared.layout.send_if_modified(|held| {
+            let changed = held != self.balancer.layout();
+            if changed {
+                held.clone_from(self.balancer.layout());
+            }
+            changed
+        });
+        let pods = Arc::new(pods.to_vec());
+        self.shared.pods.send_if_modified(|held| {
+            let changed = *held != pods;
+            *held = pods;
+            changed
+        });
+    }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } => "create",
+        Action::Start { .. } => "start",
+        Action::Stop { .. } => "stop",
+        Action::Remove { .. } => "remove",
+    }
+}
+
+/// The whole chain of causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! Which log files there are, and shipping them to the log stream.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_bus::{Bus, streams};
+use gantry_contract::logs::LogBatch;
+use gantry_contract::proto::scheduler::Labels;
+use gantry_kernel::{InstanceId, Uuid};
+use tokio_util::sync::CancellationToken;
+
+use super::keeper::{Shared, chain};
+use crate::adapters::logs::{PERIOD, Shipper, Source};
+use crate::domain::actual::{ContainerState, Pod};
+use crate::domain::wanted::Wanted;
+
+/// Every attempt whose lines may not all be shipped yet.
+#[derive(Default)]
+pub struct Sources {
+    known: BTreeMap<(InstanceId, u32), Source>,
+}
+
+impl Sources {
+    /// Takes in what runs now. An attempt that does not run any more stays until [`Sources::shipped`].
+    pub fn update(&mut self, wanted: Option<&Wanted>, pods: &[Pod]) -> Vec<Source> {
+        for source in self.known.values_mut() {
+            source.running = false;
+        }
+        for pod in pods {
+            let Some(container) = &pod.container else { continue };
+            let labels = wanted.and_then(|w| w.instances.get(&pod.instance)).and_then(|i| i.labels.clone());
+            let known = self.known.get(&(pod.instance, container.attempt)).cloned();
+            let Some(mut source) = known.or_else(|| labels.and_then(|l| source(pod.instance, container.attempt, l))) else { continue };
+            source.container.clone_from(&container.id);
+            source.running = container.state == ContainerState::Running;
+            self.known.insert((pod.instance, container.attempt), source);
+        }
+        self.known.values().cloned().collect()
+    }
+
+    /// All lines of these were shipped: those that have ended need not be looked at again. Gives the instances that are over,
+    /// pod and all.
+    pub fn shipped(&mut self, sources: &[Source], pods: &[Pod]) -> Vec<InstanceId> {
+        let newest = |s: &Source| pods.iter().any(|p| p.instance == s.instance && p.container.as_ref().is_some_and(|c| c.attempt == s.attempt));
+        // The newest attempt of a pod that is there stays known even when it has ended, or it would be found anew each round.
+        let over: Vec<_> = sources.iter().filter(|s| !s.running && !newest(s)).collect();
+        for source in &over {
+            self.known.remove(&(source.instance, source.attempt));
+        }
+        let mut gone: Vec<_> = over.iter().map(|s| s.instance).filter(|id| !pods.iter().any(|p| p.instance == *id)).collect();
+        gone.dedup();
+        gone
+    }
+}
+
+fn source(instance: InstanceId, attempt: u32, labels: Labels) -> Option<Source> {
+    Some(Source {
+        instance,
+        app_id: labels.app_id.parse().ok()?,
+        org: labels.org,
+        project: labels.project,
+        space: labels.space,
+        app: labels.app,
+        workload: labels.workload,
+        container: String::new(),
+        attempt,
+        running: false,
+    })
+}
+
+pub struct Shipping {
+    pub shipper: Shipper,
+    pub shared: Shared,
+    pub bus: Bus,
+    /// Folder of the log folders.
+    pub logs: PathBuf,
+}
+
+impl Shipping {
+    /// Ships until cancelled, and once more then.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut sources = Sources::default();
+        let mut stream_is_there = false;
+        let mut away = false;
+        loop {
+            let last = cancel.is_cancelled();
+            if !stream_is_there {
+                stream_is_there = self.bus.sample_stream(streams::LOGS).await.is_ok();
+            }
+            let wanted = self.shared.wanted.borrow().clone();
+            let pods = self.shared.pods.borrow().clone();
+            let now = sources.update(wanted.as_deref(), &pods);
+            let bus = &self.bus;
+            let outcome = self.shipper.round(&now, |id, batch| publish(bus, id, batch)).await;
+            match outcome {
+                Ok(_) => {
+                    if std::mem::take(&mut away) {
+                        tracing::info!("log lines are shipped again");
+                    }
+                    for id in sources.shipped(&now, &pods) {
+                        let _ = tokio::fs::remove_dir_all(self.logs.join(id.to_string())).await;
+                    }
+                }
+                Err(error) => {
+                    stream_is_there = false;
+                    if !std::mem::replace(&mut away, true) {
+                        tracing::warn!(error = %chain(&error), "log lines wait on disk: the log stream cannot be reached");
+                    }
+                }
+            }
+            if last {
+                return;
+            }
+            tokio::select! { () = cancel.cancelled() => {}, () = tokio::time::sleep(PERIOD) => {} }
+        }
+    }
+}
+
+async fn publish(bus: &Bus, id: Uuid, batch: LogBatch) -> Result<(), gantry_bus::BusError> {
+    let tail = format!("{}.{}.{}.{}", batch.org, batch.project, batch.space, batch.app);
+    let bytes = serde_json::to_vec(&batch).unwrap_or_default();
+    gantry_bus::publish(bus, streams::LOGS, &tail, id, bytes).await
+}
+
+/// For the log folders of instances that went while no agent ran: nobody would ever read or remove them.
+pub async fn sweep(logs: PathBuf, shared: Shared) {
+    let mut pods = shared.pods.subscribe();
+    if pods.changed().await.is_err() {
+        return;
+    }
+    let there: Arc<Vec<Pod>> = pods.borrow().clone();
+    let wanted = shared.wanted.borrow().clone();
+    let Ok(mut entries) = tokio::fs::read_dir(&logs).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<InstanceId>().ok()) else { continue };
+        let known = there.iter().any(|p| p.instance == id) || wanted.as_ref().is_some_and(|w| w.instances.contains_key(&id));
+        if !known {
+            let _ = tokio::fs::remove_dir_all(entry.path()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::actual::Container;
+
+    #[test]
+    fn an_attempt_is_followed_to_its_end_and_then_let_go() {
+        let id = InstanceId(Uuid::from_u128(1));
+        let labels = Labels { app_id: Uuid::from_u128(2).to_string(), app: "web".into(), ..Default::default() };
+        let instance = gantry_contract::proto::scheduler::WantedInstance { instance_id: id.to_string(), image: "x".into(), labels: Some(labels), ..Default::default() };
+        let (wanted, _) = Wanted::parse(gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], services: vec![] });
+        let pod = |attempt| Pod {
+            id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1,
+            container: Some(Container { id: format!("c{attempt}"), attempt, state: ContainerState::Running }),
+        };
+        let mut sources = Sources::default();
+        let first = sources.update(Some(&wanted), &[pod(0)]);
+        assert_eq!((first.len(), first[0].running), (1, true));
+        assert!(sources.shipped(&first, &[pod(0)]).is_empty());
+        let both = sources.update(Some(&wanted), &[pod(1)]);
+        assert_eq!(both.iter().map(|s| (s.attempt, s.running)).collect::<Vec<_>>(), [(0, false), (1, true)]);
+        assert!(sources.shipped(&both, &[pod(1)]).is_empty());
+        assert_eq!(sources.update(Some(&wanted), &[pod(1)]).len(), 1);
+        let last = sources.update(None, &[]);
+        assert_eq!(sources.shipped(&last, &[]), [id]);
+        assert!(sources.update(None, &[]).is_empty());
+    }
+}

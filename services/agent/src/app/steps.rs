@@ -1,0 +1,204 @@
+//! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
+
+use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler::WantedInstance;
+use gantry_cri::{ContainerState, Credential, Cri, CriError, PodSpec};
+use gantry_kernel::InstanceId;
+
+use crate::adapters::folders::{FolderError, Folders, hosts_text};
+use crate::adapters::machine;
+use crate::domain::plan::Action;
+use crate::domain::spec;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error("image {image}")]
+    Image { image: String, #[source] source: CriError },
+    #[error("runtime")]
+    Runtime(#[from] CriError),
+    #[error("files")]
+    Folders(#[from] FolderError),
+}
+
+impl StepError {
+    /// One line for the scheduler and the user: the chain without its repetitions.
+    pub fn sentence(&self) -> String {
+        let mut parts = vec![self.to_string()];
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !parts.iter().any(|p| p.contains(&text)) {
+                parts.push(text);
+            }
+            next = error.source();
+        }
+        parts.join(": ").chars().take(500).collect()
+    }
+}
+
+/// What a step left to remember.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    pub address: Option<String>,
+    pub image_digest: Option<String>,
+}
+
+/// Everything a step needs; shared by all of them.
+#[derive(Clone)]
+pub struct Steps {
+    pub cri: Cri,
+    pub node: String,
+    pub folders: Folders,
+    /// Resolvers written into pods that bring search names.
+    pub resolvers: Vec<String>,
+    /// The kernel's limits for processes that name none.
+    pub default_pids: u32,
+}
+
+impl Steps {
+    /// # Errors
+    /// [`StepError`]; trying again later is always right.
+    pub async fn take(&self, action: Action, instance: Option<WantedInstance>, names: BTreeMap<String, IpAddr>) -> Result<Done, StepError> {
+        match (action, instance) {
+            (Action::Create { instance: id, attempt }, Some(wanted)) => {
+                let (image, digest) = self.image(&wanted).await?;
+                let pod_spec = self.pod_spec(id, &wanted, attempt);
+                let pod = self.cri.run_pod(&pod_spec).await?;
+                self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
+            }
+            (Action::Start { instance: id, pod, attempt, old }, Some(wanted)) => {
+                let (image, digest) = self.image(&wanted).await?;
+                // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
+                let pod_spec = self.pod_spec(id, &wanted, attempt);
+                let done = self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await?;
+                if let Some(old) = old {
+                    self.cri.remove_container(&old).await?;
+                }
+                Ok(done)
+            }
+            (Action::Stop { container, grace_seconds, .. }, wanted) => {
+                let signal = wanted.map(|w| w.stop_signal).unwrap_or_default();
+                self.stop(&container, grace_seconds, &signal).await?;
+                Ok(Done::default())
+            }
+            (Action::Remove { instance: id, pod, container, grace_seconds }, wanted) => {
+                if let Some(container) = container {
+                    let signal = wanted.map(|w| w.stop_signal).unwrap_or_default();
+                    self.stop(&container, grace_seconds, &signal).await?;
+                }
+                self.cri.stop_pod(&pod).await?;
+                self.cri.remove_pod(&pod).await?;
+                self.folders.release(id).await;
+                remove_cgroups(id).await;
+                Ok(Done { address: Some(String::new()), image_digest: None })
+            }
+            (Action::Create { .. } | Action::Start { .. }, None) => Ok(Done::default()),
+        }
+    }
+
+    fn pod_spec(&self, id: InstanceId, wanted: &WantedInstance, attempt: u32) -> PodSpec {
+        spec::pod(&self.node, id, wanted, attempt, &self.folders.logs_of(id), &self.resolvers)
+    }
+
+    /// The runtime's id of the image, fetched if the node does not have it, and the digest it is known by.
+    async fn image(&self, wanted: &WantedInstance) -> Result<(String, String), StepError> {
+        let named = wanted.image.split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
+        let failed = |source| StepError::Image { image: wanted.image.clone(), source };
+        if let Some((id, _)) = self.cri.image(&wanted.image).await.map_err(failed)? {
+            return Ok((id, named));
+        }
+        let credential = wanted.credential.as_ref().map(|c| Credential { username: c.username.clone(), password: c.password.clone() });
+        let id = self.cri.pull_image(&wanted.image, credential.as_ref()).await.map_err(failed)?;
+        Ok((id, named))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the one place where all of a container's parts meet")]
+    async fn start(
+        &self,
+        id: InstanceId,
+        wanted: &WantedInstance,
+        pod: &str,
+        pod_spec: &PodSpec,
+        attempt: u32,
+        (image, digest): (&str, String),
+        names: &BTreeMap<String, IpAddr>,
+    ) -> Result<Done, StepError> {
+        let address = self.cri.pod_status(pod).await?.address;
+        let mounts = self.folders.prepare(id, wanted, &hosts_text(&address, &pod_spec.hostname, names)).await?;
+        let spec = spec::container(&self.node, id, wanted, attempt, image, mounts);
+        let container = self.cri.create_container(pod, pod_spec, &spec).await?;
+        self.limit_processes(id, wanted).await;
+        self.cri.start_container(&container).await?;
+        self.limit_files(&container, wanted).await;
+        Ok(Done { address: Some(address), image_digest: Some(digest) })
+    }
+
+    async fn stop(&self, container: &str, grace_seconds: u32, signal: &str) -> Result<(), StepError> {
+        let grace = Duration::from_secs(grace_seconds.into());
+        let known = signal.strip_prefix("SIG").unwrap_or(signal);
+        if known.is_empty() || known == "TERM" || !known.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Ok(self.cri.stop_container(container, grace).await?);
+        }
+        // CRI before 1.33 cannot name a signal, so it is sent from here.
+        let status = self.cri.container_status(container).await?;
+        if let Some(pid) = status.pid {
+            if let Err(error) = machine::run("kill", &["-s", known, &pid.to_string()]).await {
+                tracing::warn!(%error, "the stop signal could not be sent; the usual one follows");
+                return Ok(self.cri.stop_container(container, grace).await?);
+            }
+            let end = tokio::time::Instant::now() + grace;
+            while tokio::time::Instant::now() < end {
+                if self.cri.container_status(container).await?.state != ContainerState::Running {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok(self.cri.stop_container(container, Duration::ZERO).await?)
+    }
+
+    /// CRI has no word for it; the pod's cgroup is there once its sandbox runs.
+    async fn limit_processes(&self, id: InstanceId, wanted: &WantedInstance) {
+        let asked = wanted.limits.as_ref().map_or(0, |l| l.pids);
+        let limit = if asked > 0 { asked } else { self.default_pids };
+        let cgroup = spec::cgroup(id);
+        for root in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+            let file = format!("{root}{cgroup}/pids.max");
+            if tokio::fs::write(&file, limit.to_string()).await.is_ok() {
+                return;
+            }
+        }
+        tracing::warn!(instance.id = %id, "the limit of processes could not be set");
+    }
+
+    /// CRI has no word for ulimits either. Set right after the start: what the program forks in its first moments may miss them.
+    async fn limit_files(&self, container: &str, wanted: &WantedInstance) {
+        if wanted.ulimits.is_empty() {
+            return;
+        }
+        let Ok(Some(pid)) = self.cri.container_status(container).await.map(|s| s.pid) else { return };
+        for limit in wanted.ulimits.iter().filter(|l| l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'=' || b == b':')) {
+            if let Err(error) = machine::run("prlimit", &["--pid", &pid.to_string(), &format!("--{limit}")]).await {
+                tracing::warn!(%error, "a ulimit could not be set");
+            }
+        }
+    }
+}
+
+/// The runtime removes the containers' groups, not the one above them that we named.
+async fn remove_cgroups(id: InstanceId) {
+    let cgroup = spec::cgroup(id);
+    let mut roots = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    if let Ok(mut entries) = tokio::fs::read_dir("/sys/fs/cgroup").await {
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            roots.push(entry.path());
+        }
+    }
+    for root in roots {
+        // Not there under this controller, or not empty yet: nothing to do about either.
+        let _ = tokio::fs::remove_dir(format!("{}{cgroup}", root.display())).await;
+    }
+}

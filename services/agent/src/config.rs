@@ -1,0 +1,112 @@
+//! `[agent]` of the configuration. Everything has a default that fits one machine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use gantry_host::{Platform, Section};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// This node's name, a DNS label; empty = the machine's host name.
+    pub node: String,
+    pub zone: String,
+    /// For placement: `gpu = "a100"`.
+    pub labels: BTreeMap<String, String>,
+    /// Shared HTTP port of applications; `None` = the platform's port base + 80 on its listen address.
+    pub http_listen: Option<SocketAddr>,
+    /// Where services with a port of their own listen; `None` = the platform's listen address.
+    pub service_listen: Option<IpAddr>,
+    /// /16 network from which each service gets an address for containers of its space; `None` = one that goes with the port base.
+    pub service_network: Option<Ipv4Addr>,
+    pub haproxy: PathBuf,
+    /// Host folders below which applications may mount; none by default.
+    pub bind_allowed: Vec<PathBuf>,
+    /// Processes a container may have if its application says nothing.
+    pub default_pids: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: String::new(),
+            zone: String::new(),
+            labels: BTreeMap::new(),
+            http_listen: None,
+            service_listen: None,
+            service_network: None,
+            haproxy: PathBuf::from("haproxy"),
+            bind_allowed: Vec::new(),
+            default_pids: 4096,
+        }
+    }
+}
+
+impl Section for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        if !self.node.is_empty() && gantry_kernel::Name::parse(&self.node).is_err() {
+            faults.push(format!("node = {:?}: must be a DNS label", self.node));
+        }
+        if self.default_pids < 16 {
+            faults.push(format!("default_pids = {}: must be at least 16", self.default_pids));
+        }
+        if let Some(network) = self.service_network.filter(|n| !n.is_private() || n.octets()[2..] != [0, 0]) {
+            faults.push(format!("service_network = {network}: must be a private network with two free bytes, such as 10.100.0.0"));
+        }
+        for path in self.bind_allowed.iter().filter(|p| !p.is_absolute()) {
+            faults.push(format!("bind_allowed: {} is not absolute", path.display()));
+        }
+    }
+}
+
+impl Config {
+    /// The configured name, or the machine's.
+    pub fn node_name(&self) -> String {
+        if !self.node.is_empty() {
+            return self.node.clone();
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let first = host.trim().split('.').next().unwrap_or_default().to_ascii_lowercase();
+        let clean: String = first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        match clean.trim_matches('-') {
+            "" => "node".to_owned(),
+            name => name.to_owned(),
+        }
+    }
+
+    pub fn http_address(&self, platform: &Platform) -> SocketAddr {
+        let port = if platform.port_base == 0 { 0 } else { platform.port_base + 80 };
+        self.http_listen.unwrap_or(SocketAddr::new(platform.listen, port))
+    }
+
+    pub fn network(&self, platform: &Platform) -> Ipv4Addr {
+        // Suites with other port bases on the same machine must not share addresses.
+        let shift = (i32::from(platform.port_base) - 7400).rem_euclid(1200) / 100;
+        self.service_network.unwrap_or(Ipv4Addr::new(10, 100 + u8::try_from(shift).unwrap_or(0), 0, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named_and_defaults_are_good() {
+        let mut faults = Vec::new();
+        Config::default().validate(&mut faults);
+        assert!(faults.is_empty());
+        let bad = Config { node: "No Name".into(), default_pids: 1, service_network: Some(Ipv4Addr::new(8, 8, 0, 0)), ..Config::default() };
+        bad.validate(&mut faults);
+        assert_eq!(faults.len(), 3);
+    }
+
+    #[test]
+    fn ports_and_networks_go_with_the_base() {
+        let at = |port_base| Platform { port_base, ..Platform::default() };
+        let config = Config::default();
+        assert_eq!(config.http_address(&at(7400)).to_string(), "127.0.0.1:7480");
+        assert_eq!((config.network(&at(7400)).octets()[1], config.network(&at(7600)).octets()[1]), (100, 102));
+    }
+}

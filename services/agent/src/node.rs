@@ -1,0 +1,81 @@
+//! Puts the keeper together with its folders and HAProxy; what the service and the tests start.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_cri::Cri;
+use gantry_kernel::Env;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::disk::Disk;
+use crate::adapters::folders::Folders;
+use crate::adapters::haproxy::Haproxy;
+use crate::app::balancer::{Balancer, Listen};
+use crate::app::keeper::{Keeper, Parts, Shared};
+use crate::app::steps::Steps;
+use crate::domain::spec::label;
+use crate::domain::wanted::Wanted;
+
+/// All that differs between nodes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub node: String,
+    /// `ip:port` of the shared HTTP port.
+    pub http_listen: String,
+    pub service_listen: IpAddr,
+    pub service_network: Option<Ipv4Addr>,
+    pub haproxy: PathBuf,
+    pub bind_allowed: Vec<PathBuf>,
+    pub default_pids: u32,
+    /// State is kept below; absolute, since the runtime mounts from it.
+    pub home: PathBuf,
+}
+
+/// A running keeper.
+pub struct Node {
+    pub name: String,
+    pub home: PathBuf,
+    pub logs: PathBuf,
+    pub shared: Shared,
+    pub disk: Disk,
+    pub haproxy: Arc<Haproxy>,
+}
+
+impl Node {
+    /// Takes up the last wanted state and keeps it from then on, until cancelled.
+    ///
+    /// # Errors
+    /// When its folders cannot be made.
+    pub async fn start(settings: Settings, cri: Cri, env: Env, tracker: &TaskTracker, cancel: CancellationToken) -> anyhow::Result<Self> {
+        let at = |name: &str| settings.home.join("agent").join(name);
+        let disk = Disk::open(at("state")).await?;
+        let folders = Folders { volumes: settings.home.join("volumes"), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
+        tokio::fs::create_dir_all(&folders.logs).await?;
+        let log = settings.home.join("log/haproxy.log");
+        let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));
+        let listen = Listen { address: settings.service_listen, service_network: settings.service_network };
+        let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
+        let shared = Shared::new(wanted);
+        let logs = folders.logs.clone();
+        let steps = Steps { cri: cri.clone(), node: settings.node.clone(), folders, resolvers: resolvers(), default_pids: settings.default_pids };
+        let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
+        let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel: cancel.clone() };
+        tracker.spawn(Keeper::new(parts).await.run(cancel));
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, haproxy })
+    }
+
+    /// Labels that choose this node's pods and containers.
+    pub fn own(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(label::NODE.to_owned(), self.name.clone())])
+    }
+}
+
+/// The machine's resolvers, but for those on its own loopback, which containers cannot reach.
+fn resolvers() -> Vec<String> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver"));
+    servers.map(|s| s.trim().to_owned()).filter(|s| s.parse::<IpAddr>().is_ok_and(|ip| !ip.is_loopback())).collect()
+}
