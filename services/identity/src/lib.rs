@@ -2,9 +2,97 @@
 //! and role bindings, kept as events.
 
 pub mod adapters;
+pub mod api;
 pub mod app;
 pub mod config;
 pub mod domain;
 pub mod error;
 pub mod flows;
 pub mod store;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gantry_es_pg::Store;
+use gantry_host::{Host, Parts, Service};
+use time::Duration;
+use url::Url;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::adapters::attempts::{Attempts, Limits};
+use crate::adapters::mail::Mailer;
+use crate::app::clients::Clients;
+use crate::app::context;
+use crate::app::passwords::Hasher;
+use crate::app::secrets::{self, FormSeal, Lookup, Succession};
+use crate::app::signing::SigningKeys;
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::signing::Policy;
+use crate::flows::directory::Directory;
+
+pub struct Identity;
+
+#[async_trait]
+impl Service for Identity {
+    const NAME: &'static str = "identity";
+    type Config = Config;
+
+    fn migrations() -> &'static [(&'static str, &'static str)] {
+        store::migrations::ALL
+    }
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        api::rest::router().split_for_parts().1
+    }
+
+    async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        let app = app(config, host.clone()).await?;
+        host.project(Arc::new(Directory { keyring: app.keyring.clone(), lookup: app.lookup.clone() })).await?;
+        // Signing works before the first request comes.
+        app.keys.turn().await?;
+        flows::rotation::publish(&app);
+        app.bootstrap().await?;
+        host.tracker.spawn(flows::rotation::run(app.clone()));
+        host.tracker.spawn(flows::sweep::run(app.clone()));
+        let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
+        let router = rest.merge(api::oauth::router()).merge(api::pages::router()).with_state(app.clone());
+        Ok(Parts {
+            router,
+            grpc: Some(tonic::service::Routes::new(api::grpc::service(app))),
+            grpc_names: vec!["gantry.identity.v1.Tokens"],
+            ..Parts::default()
+        })
+    }
+}
+
+async fn app(config: Config, host: Host) -> anyhow::Result<App> {
+    let keyring = host.keyring().clone();
+    let (pool, env) = (host.db().pool.clone(), host.env.clone());
+    let secret = async |name: &str| secrets::load(&pool, &keyring, &env, name).await;
+    let policy = Policy {
+        lifetime: Duration::days(config.key_lifetime_days.into()),
+        ahead: Duration::hours(2),
+        overlap: Duration::seconds(i64::from(config.access_token_seconds)) + Duration::hours(1),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let limits = Limits { per_account: config.attempts_per_account, per_address: config.attempts_per_address };
+    let parts = context::Parts {
+        issuer: host.platform.public_url.clone(),
+        users: Store::new(host.log().clone()),
+        orgs: Store::new(host.log().clone()),
+        bindings: Store::new(host.log().clone()),
+        lookup: Lookup::new(&secret("lookup").await?),
+        forms: FormSeal::new(&secret("forms").await?),
+        succession: Succession::new(&secret("succession").await?),
+        keys: SigningKeys::new(pool.clone(), keyring.clone(), env.clone(), policy),
+        hasher: Hasher::new(if config.hashes_at_once == 0 { cores } else { config.hashes_at_once })?,
+        attempts: Attempts::new(Some(host.redis.clone()), &format!("{}:identity", host.platform.prefix), env.clone(), limits),
+        clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?)?,
+        mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
+        keyring,
+        config,
+        host,
+    };
+    Ok(App::new(parts))
+}

@@ -65,3 +65,17 @@ impl App {
         })
     }
 }
+
+impl App {
+    /// # Errors
+    /// When `user` is the only administrator of the platform: nobody could let anybody in again.
+    pub async fn refuse_last_admin(&self, user: gantry_kernel::UserId) -> Result<(), Problem> {
+        let all = directory::bindings_at(self.orm(), vec![Scope::Platform.to_string()], None, 1_000).await.map_err(fault)?;
+        let admins: std::collections::BTreeSet<_> = all.into_iter().filter(|b| b.role == Role::Admin.as_str()).map(|b| b.subject).collect();
+        let subject = crate::app::people::subject(user);
+        if admins.len() == 1 && admins.contains(&subject) {
+            return Err(Problem::conflict("identity.last_admin", "this is the only administrator of the platform: appoint another one first"));
+        }
+        Ok(())
+    }
+}

@@ -1,7 +1,7 @@
 //! Queries of the directory. The tenant comes first wherever there is one.
 
 use gantry_kernel::{BindingId, OrgId, ProjectId, Uuid};
-use sea_orm::{ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::store::entities::{binding, member, org, project, space, user};
 
@@ -38,13 +38,11 @@ pub async fn orgs_by_ids(db: &DatabaseConnection, ids: Vec<Uuid>) -> Result<Vec<
     org::Entity::find().filter(org::Column::Id.is_in(ids)).all(db).await
 }
 
-/// By name, after `after`; `among` limits to these and to those that `member_of` belongs to.
-pub async fn orgs(db: &DatabaseConnection, among: Option<(Vec<Uuid>, Uuid)>, after: Option<&str>, limit: u64) -> Result<Vec<org::Model>, DbErr> {
+/// By name, after `after`; `among` limits to these.
+pub async fn orgs(db: &DatabaseConnection, among: Option<Vec<Uuid>>, after: Option<&str>, limit: u64) -> Result<Vec<org::Model>, DbErr> {
     let mut find = org::Entity::find().order_by_asc(org::Column::Name).limit(limit);
-    if let Some((ids, person)) = among {
-        let belongs = member::Entity::find().select_only().column(member::Column::Org).filter(member::Column::UserId.eq(person));
-        let belongs = org::Column::Id.in_subquery(sea_orm::QueryTrait::into_query(belongs));
-        find = find.filter(Condition::any().add(org::Column::Id.is_in(ids)).add(belongs));
+    if let Some(ids) = among {
+        find = find.filter(org::Column::Id.is_in(ids));
     }
     if let Some(after) = after {
         find = find.filter(org::Column::Name.gt(after));

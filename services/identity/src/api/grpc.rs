@@ -1,0 +1,46 @@
+//! Credentials for platform services, which prove themselves by their certificates.
+
+use gantry_auth::peer;
+use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
+use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse};
+use gantry_kernel::Problem;
+use tonic::{Request, Response, Status};
+
+use crate::app::App;
+use crate::app::context::Fact;
+use crate::app::registry_token::pattern_of;
+
+/// Nobody else pushes or pulls images by themselves.
+const CALLERS: &[&str] = &["cicd", "scheduler", "agent"];
+
+pub struct TokensService(App);
+
+pub fn service(app: App) -> TokensServer<TokensService> {
+    TokensServer::new(TokensService(app))
+}
+
+#[tonic::async_trait]
+impl Tokens for TokensService {
+    async fn issue_registry_credential(&self, request: Request<IssueRegistryCredentialRequest>) -> Result<Response<IssueRegistryCredentialResponse>, Status> {
+        let service = peer(&request, CALLERS)?;
+        self.issue(&service, request.into_inner()).await.map(Response::new).map_err(Status::from)
+    }
+}
+
+impl TokensService {
+    async fn issue(&self, service: &str, request: IssueRegistryCredentialRequest) -> Result<IssueRegistryCredentialResponse, Problem> {
+        let app = &self.0;
+        let grants = request.grants.iter().map(|g| pattern_of(&g.pattern, &g.actions)).collect::<Result<Vec<_>, _>>()?;
+        let names = grants.iter().map(|g| g.pattern.as_str()).collect::<Vec<_>>().join(" ");
+        let on_behalf = Some(request.subject.as_str()).filter(|s| !s.is_empty());
+        let issued = app.registry_credential(service, on_behalf, grants, request.ttl_seconds);
+        let actor = format!("service:{service}");
+        let (result, reason) = match &issued {
+            Ok(_) => ("ok", request.subject.clone()),
+            Err(problem) => ("denied", problem.detail.clone()),
+        };
+        app.record(Fact { actor: &actor, action: "credential.issued", object: &names, result, reason: &reason, from: "" }).await;
+        let (username, password, expires_at) = issued?;
+        Ok(IssueRegistryCredentialResponse { username, password, expires_at_unix: expires_at.unix_timestamp() })
+    }
+}

@@ -1,0 +1,87 @@
+//! Introspection (RFC 7662) and revocation (RFC 7009).
+
+use axum::Json;
+use axum::extract::State;
+use gantry_auth::AccessClaims;
+use gantry_kernel::{Problem, Uuid};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::oauth::client_auth::client;
+use crate::api::oauth::form::Form;
+use crate::app::App;
+use crate::app::clients::Client;
+use crate::app::issue::family_of;
+use crate::app::secrets::kept;
+use crate::error::{OAuthError, fault};
+use crate::store::{refresh, sessions};
+
+/// For clients with a secret: whether a token counts right now, its session and its owner included.
+pub async fn introspect(State(app): State<App>, headers: HeaderMap, form: Form) -> Result<Json<Value>, OAuthError> {
+    let form = form.once()?;
+    if client(&app, &headers, &form)?.is_public() {
+        return Err(OAuthError::invalid_client());
+    }
+    let token = form.need("token")?;
+    if let Ok(claims) = app.access_claims(token).await {
+        if !app.counts(&claims).await? {
+            return Ok(Json(json!({ "active": false })));
+        }
+        let mut answer = serde_json::to_value(&claims).map_err(fault)?;
+        answer["active"] = json!(true);
+        answer["token_type"] = json!("Bearer");
+        answer["username"] = json!(claims.preferred_username);
+        return Ok(Json(answer));
+    }
+    let found = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)?;
+    let alive = found.filter(|(family, expires, used)| family.ended_at.is_none() && !used && app.now() < *expires);
+    Ok(Json(alive.map_or_else(
+        || json!({ "active": false }),
+        |(family, expires, _)| {
+            json!({
+                "active": true, "token_type": "refresh_token", "client_id": family.client_id, "scope": family.scope,
+                "sub": format!("user:{}", family.user_id), "exp": expires.unix_timestamp(), "iss": app.issuer,
+            })
+        },
+    )))
+}
+
+/// Ends a refresh token's family, or that of an access token. An unknown token is as good as revoked (section 2.2).
+pub async fn revoke(State(app): State<App>, headers: HeaderMap, form: Form) -> Result<StatusCode, OAuthError> {
+    let form = form.once()?;
+    let asker = client(&app, &headers, &form)?;
+    let token = form.need("token")?;
+    if let Some(family) = family(&app, asker, token).await? {
+        refresh::end(app.pool(), family, "revoked", app.now()).await.map_err(fault)?;
+    }
+    Ok(StatusCode::OK)
+}
+
+/// The family of a token that was issued to this client.
+async fn family(app: &App, asker: &Client, token: &str) -> Result<Option<Uuid>, Problem> {
+    if let Some((family, _, _)) = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)? {
+        return Ok((family.client_id == asker.id).then_some(family.id));
+    }
+    let claims = app.access_claims(token).await.ok().filter(|c| c.client_id == asker.id);
+    Ok(claims.and_then(|c| family_of(&c.jti)))
+}
+
+impl App {
+    /// Whether a valid token's family, session and owner are still there.
+    async fn counts(&self, claims: &AccessClaims) -> Result<bool, Problem> {
+        if let Some(family) = family_of(&claims.jti)
+            && refresh::is_ended(self.pool(), family).await.map_err(fault)?
+        {
+            return Ok(false);
+        }
+        if let Some(session) = claims.sid.as_deref().and_then(|s| s.parse().ok())
+            && !sessions::is_alive(self.pool(), session, self.now()).await.map_err(fault)?
+        {
+            return Ok(false);
+        }
+        match claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()) {
+            Some(user) => Ok(self.active_person(user).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+}

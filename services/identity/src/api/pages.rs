@@ -1,0 +1,163 @@
+//! Pages for people: rendered here, without script, in Chinese and English. Every form carries a value tied to the
+//! browser's cookie, and every answer forbids framing, foreign content and caching.
+
+mod device;
+mod login;
+mod logout;
+mod register;
+mod texts;
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum_extra::extract::CookieJar;
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use minijinja::{Environment, Value, context};
+use url::Url;
+
+use crate::app::App;
+use crate::app::secrets::fresh;
+use crate::domain::language::Language;
+
+pub const SESSION_COOKIE: &str = "__Host-gantry_session";
+const FORM_COOKIE: &str = "__Host-gantry_form";
+
+const STYLE: &str = include_str!("../../templates/style.css");
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut all = Environment::new();
+    for (name, text) in [
+        ("frame.html", include_str!("../../templates/frame.html")),
+        ("login.html", include_str!("../../templates/login.html")),
+        ("register.html", include_str!("../../templates/register.html")),
+        ("device.html", include_str!("../../templates/device.html")),
+        ("logout.html", include_str!("../../templates/logout.html")),
+        ("confirm.html", include_str!("../../templates/confirm.html")),
+        ("message.html", include_str!("../../templates/message.html")),
+    ] {
+        all.add_template(name, text).expect("the templates are part of the program and tested");
+    }
+    all
+});
+
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/login", get(login::show).post(login::submit))
+        .route("/register", get(register::show).post(register::submit))
+        .route("/register/confirm", get(register::show_confirm).post(register::confirm))
+        .route("/oauth2/device", get(device::show).post(device::submit))
+        .route("/oauth2/logout", get(logout::show).post(logout::submit))
+        .route("/logout", get(logout::show).post(logout::submit))
+        .route("/oauth2/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css"), (header::CACHE_CONTROL, "public, max-age=3600")], STYLE) }))
+}
+
+/// `ui_locales` if it names a language we have, else the browser's wish.
+pub fn language(headers: &HeaderMap, ui_locales: Option<&str>) -> Language {
+    let wish = || headers.get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).and_then(Language::from_accept_language);
+    ui_locales.and_then(Language::from_ui_locales).or_else(wish).unwrap_or_default()
+}
+
+pub fn see_other(to: &str) -> Response {
+    let location = HeaderValue::try_from(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
+}
+
+/// A page that only says something. `reason` is shown as it is (for developers), `key` names the text for people.
+pub fn message(language: Language, status: StatusCode, key: &str, reason: &str) -> Response {
+    render(language, status, "message.html", context! { key, reason }, &[])
+}
+
+/// `targets`: other origins that the page's form may lead to (a redirect after a form counts as such).
+fn render(language: Language, status: StatusCode, template: &str, values: Value, targets: &[String]) -> Response {
+    let page = context! { lang => language.tag(), t => texts::of(language), ..values };
+    let html = match TEMPLATES.get_template(template).and_then(|t| t.render(page)) {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(error = %error, template, "a page could not be rendered");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let targets: String = targets.iter().map(|t| format!(" {t}")).collect();
+    let policy = format!("default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'");
+    let mut response = (status, Html(html)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    response
+}
+
+fn cookie(name: &'static str, value: String) -> Cookie<'static> {
+    Cookie::build((name, value)).path("/").secure(true).http_only(true).same_site(SameSite::Lax).build()
+}
+
+/// The browser's form cookie, made if it has none, and the field that goes with it.
+fn form_seal(app: &App, jar: CookieJar) -> (CookieJar, String) {
+    let (jar, value) = match jar.get(FORM_COOKIE).map(|c| c.value().to_owned()).filter(|v| v.len() >= 32) {
+        Some(value) => (jar, value),
+        None => {
+            let value = fresh(&app.host.env, "");
+            (jar.add(cookie(FORM_COOKIE, value.clone())), value)
+        }
+    };
+    let field = app.forms.field(&value);
+    (jar, field)
+}
+
+/// Whether a form was sent from a page of ours in this browser.
+fn form_fits(app: &App, jar: &CookieJar, field: Option<&str>) -> bool {
+    jar.get(FORM_COOKIE).zip(field).is_some_and(|(cookie, field)| app.forms.fits(cookie.value(), field))
+}
+
+/// Where to go after a page: only to our own authorization and device pages, or the console.
+fn safe_continue(to: Option<&str>) -> &str {
+    let ours = |to: &&str| (to.starts_with("/oauth2/authorize?") || to.starts_with("/oauth2/device")) && !to.contains(['\\', '\r', '\n']);
+    to.filter(ours).unwrap_or("/")
+}
+
+/// The origin of the client that `to`, an authorization request, will lead to.
+fn client_origins(app: &App, to: &str) -> Vec<String> {
+    let Some(query) = to.strip_prefix("/oauth2/authorize?") else { return Vec::new() };
+    let form = crate::api::oauth::form::Form::parse(query.as_bytes());
+    let known = form.get("client_id").and_then(|id| app.clients.get(id));
+    let address = form.get("redirect_uri").filter(|uri| known.is_some_and(|c| crate::domain::redirect::allowed(&c.redirects, uri)));
+    address.and_then(|a| Url::parse(a).ok()).map(|url| url.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_renders_in_both_languages_and_escapes() {
+        for language in [Language::English, Language::Chinese] {
+            for name in ["login.html", "register.html", "device.html", "logout.html", "confirm.html", "message.html"] {
+                let values = context! {
+                    key => "bad_request", reason => "<script>", csrf => "x", continue => "/", username => "<b>", email => "", display_name => "", token => "t",
+                    error => "wrong_password", closed => false, user_code => "", client => "<i>", scopes => vec!["openid"], step => "decide", person => "ada",
+                };
+                let page = context! { lang => language.tag(), t => texts::of(language), ..values };
+                let html = TEMPLATES.get_template(name).unwrap().render(page).unwrap();
+                assert!(html.contains(&format!("lang=\"{}\"", language.tag())), "{name}");
+                for raw in ["<script", "<b>", "<i>"] {
+                    assert!(!html.contains(raw), "{name}: {raw}");
+                }
+                assert!(!html.contains("{{"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_our_own_pages_follow() {
+        assert_eq!(safe_continue(Some("/oauth2/authorize?client_id=x")), "/oauth2/authorize?client_id=x");
+        for bad in ["https://evil.example", "//evil.example", "/\\evil.example", "/oauth2/authorize", "/oauth2/authorize?\r\nx", "/other"] {
+            assert_eq!(safe_continue(Some(bad)), "/", "{bad}");
+        }
+    }
+}

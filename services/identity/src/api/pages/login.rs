@@ -1,0 +1,69 @@
+//! The sign-in page.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::CookieJar;
+use gantry_kernel::{Kind, Problem, Secret};
+use http::{HeaderMap, StatusCode};
+use minijinja::context;
+
+use super::{SESSION_COOKIE, client_origins, cookie, form_fits, form_seal, language, render, safe_continue, see_other};
+use crate::api::oauth::form::Form;
+use crate::app::App;
+use crate::app::signin::Origin;
+use crate::config::Registration;
+use crate::domain::language::Language;
+
+pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    let language = language(&headers, query.get("ui_locales"));
+    page(&app, jar, language, StatusCode::OK, query.get("continue"), query.get("login_hint"), None)
+}
+
+pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
+    let language = language(&headers, form.get("ui_locales"));
+    let (to, name) = (form.get("continue"), form.get("username"));
+    let again = |jar, status, error| page(&app, jar, language, status, to, name, Some(error));
+    if !form_fits(&app, &jar, form.get("csrf")) {
+        return again(jar, StatusCode::BAD_REQUEST, "expired_form");
+    }
+    let password = Secret::new(form.get("password").unwrap_or_default());
+    let person = match app.verify_password(name.unwrap_or_default(), &password, &origin).await {
+        Ok(person) => person,
+        Err(problem) => {
+            let (status, error) = explain(&problem);
+            let mut response = again(jar, status, error);
+            response.extensions_mut().insert(problem);
+            return response;
+        }
+    };
+    // Always a new session: one that was planted before the sign-in is worth nothing after it.
+    if let Some(old) = jar.get(SESSION_COOKIE)
+        && let Ok(Some((session, owner))) = app.session(old.value()).await
+        && let Err(problem) = app.end_session(owner.id, session.id, &origin.address).await
+    {
+        return problem.into_response();
+    }
+    match app.open_session(&person, &origin).await {
+        Ok((_, secret)) => (jar.add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn explain(problem: &Problem) -> (StatusCode, &'static str) {
+    match (problem.kind, problem.code) {
+        (Kind::Unauthenticated, _) => (StatusCode::UNAUTHORIZED, "wrong_password"),
+        (Kind::TooMany, "identity.busy") => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+        (Kind::TooMany, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
+        (kind, _) => (kind.status(), "failed"),
+    }
+}
+
+fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: Option<&str>, name: Option<&str>, error: Option<&str>) -> Response {
+    let (jar, csrf) = form_seal(app, jar);
+    let to = safe_continue(to);
+    let origins = client_origins(app, to);
+    let open = app.config.registration == Registration::Open;
+    let values = context! { csrf, continue => to, username => name.unwrap_or_default(), error, open };
+    (jar, render(language, status, "login.html", values, &origins)).into_response()
+}

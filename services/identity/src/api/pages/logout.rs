@@ -1,0 +1,78 @@
+//! Signing out (OpenID Connect RP-Initiated Logout 1.0). With an ID token of this very session it is done at once;
+//! otherwise the person is asked, so that no foreign page can sign anybody out.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::CookieJar;
+use gantry_kernel::Problem;
+use http::{HeaderMap, StatusCode};
+use minijinja::context;
+use serde::Deserialize;
+use url::Url;
+
+use super::{SESSION_COOKIE, cookie, form_fits, form_seal, language, message, render, see_other};
+use crate::api::oauth::form::Form;
+use crate::app::App;
+use crate::app::signin::Origin;
+
+#[derive(Deserialize)]
+struct Hint {
+    aud: String,
+    sid: Option<String>,
+}
+
+pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, RawQuery(query): RawQuery) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    answer(&app, jar, &headers, &origin, &query).await
+}
+
+pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
+    answer(&app, jar, &headers, &origin, &form).await
+}
+
+async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin, form: &Form) -> Response {
+    let language = language(headers, form.get("ui_locales"));
+    let hint: Option<Hint> = form.get("id_token_hint").and_then(|token| app.keys.verify_hint(token, &app.issuer));
+    let client = hint.as_ref().map(|h| h.aud.as_str()).or_else(|| form.get("client_id"));
+    let to = form.get("post_logout_redirect_uri").filter(|to| app.clients.logout_redirect(client, to));
+    let done = |jar: CookieJar| match to {
+        Some(to) => (jar, see_other(&with_state(to, form.get("state")))).into_response(),
+        None => (jar, message(language, StatusCode::OK, "signed_out", "")).into_response(),
+    };
+    let session = match jar.get(SESSION_COOKIE) {
+        Some(cookie) => match app.session(cookie.value()).await {
+            Ok(session) => session,
+            Err(problem) => return failed(language, &problem),
+        },
+        None => None,
+    };
+    let Some((session, person)) = session else { return done(jar) };
+    let of_this_session = hint.and_then(|h| h.sid).is_some_and(|sid| sid == session.id.to_string());
+    if !of_this_session && !form_fits(app, &jar, form.get("csrf")) {
+        let (jar, csrf) = form_seal(app, jar);
+        let keep: Vec<(String, String)> = form.0.iter().filter(|(n, _)| matches!(n.as_str(), "post_logout_redirect_uri" | "state" | "client_id")).cloned().collect();
+        let targets: Vec<String> = to.and_then(|t| Url::parse(t).ok()).map(|u| u.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect();
+        let values = context! { csrf, keep, person => person.username };
+        return (jar, render(language, StatusCode::OK, "logout.html", values, &targets)).into_response();
+    }
+    if let Err(problem) = app.end_session(person.id, session.id, &origin.address).await {
+        return failed(language, &problem);
+    }
+    let mut gone = cookie(SESSION_COOKIE, String::new());
+    gone.make_removal();
+    done(jar.add(gone))
+}
+
+fn failed(language: crate::domain::language::Language, problem: &Problem) -> Response {
+    message(language, problem.kind.status(), "failed", &problem.detail)
+}
+
+fn with_state(to: &str, state: Option<&str>) -> String {
+    match (Url::parse(to), state) {
+        (Ok(mut url), Some(state)) => {
+            url.query_pairs_mut().append_pair("state", state);
+            url.into()
+        }
+        _ => to.to_owned(),
+    }
+}

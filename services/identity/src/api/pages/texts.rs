@@ -1,0 +1,65 @@
+//! What the pages say, in both languages. A test keeps the two lists alike.
+
+use std::collections::BTreeMap;
+
+use crate::domain::language::Language;
+
+const TEXTS: &[(&str, &str, &str)] = &[
+    ("title_login", "Sign in to Gantry", "登录 Gantry"),
+    ("title_register", "Create an account", "注册账号"),
+    ("title_device", "Connect a device", "连接设备"),
+    ("title_logout", "Sign out", "退出登录"),
+    ("title_confirm", "Confirm your registration", "确认注册"),
+    ("title_message", "Gantry", "Gantry"),
+    ("username", "User name", "用户名"),
+    ("username_or_email", "User name or e-mail address", "用户名或邮箱"),
+    ("email", "E-mail address", "邮箱"),
+    ("display_name", "Name to show (optional)", "显示名称(可选)"),
+    ("password", "Password", "密码"),
+    ("new_password_hint", "At least 8 characters; several unrelated words are best.", "至少 8 个字符;建议使用多个不相关的词。"),
+    ("sign_in", "Sign in", "登录"),
+    ("sign_out", "Sign out", "退出登录"),
+    ("register", "Create account", "注册"),
+    ("no_account", "No account yet?", "还没有账号?"),
+    ("have_account", "Have an account?", "已有账号?"),
+    ("confirm", "Confirm", "确认"),
+    ("continue", "Continue", "继续"),
+    ("approve", "Approve", "同意"),
+    ("deny", "Deny", "拒绝"),
+    ("user_code", "Code shown on the device", "设备上显示的代码"),
+    ("device_asks", "wants to act for you. Approve only if you started this yourself and the code is the one it shows:", "请求以您的身份访问。仅当您本人发起且代码与设备显示一致时才同意:"),
+    ("scopes", "It may use:", "可使用的权限:"),
+    ("signed_in_as", "Signed in as", "当前登录:"),
+    ("logout_question", "Do you want to sign out of Gantry in this browser?", "确定要在此浏览器退出 Gantry 吗?"),
+    ("wrong_password", "The user name or the password is wrong.", "用户名或密码错误。"),
+    ("too_many", "Too many failed attempts. Wait a few minutes.", "失败次数过多,请稍后再试。"),
+    ("busy", "Too many people are signing in right now. Try again in a moment.", "当前登录人数过多,请稍后再试。"),
+    ("expired_form", "This page was open for too long. Please try again.", "页面已过期,请重试。"),
+    ("unknown_code", "This code is not known or has expired.", "代码无效或已过期。"),
+    ("closed", "Registration is closed. Ask an administrator for an account.", "注册已关闭,请联系管理员开通账号。"),
+    ("device_approved", "The device is connected. You can close this page.", "设备已连接,可以关闭此页面。"),
+    ("device_denied", "The device was refused. You can close this page.", "已拒绝该设备,可以关闭此页面。"),
+    ("check_mail", "We have sent you a mail. Open the address in it to finish.", "我们已发送邮件,请打开其中的链接完成注册。"),
+    ("confirm_question", "Press the button to activate your account.", "点击按钮激活账号。"),
+    ("signed_out", "You are signed out.", "您已退出登录。"),
+    ("bad_request", "This sign-in request is not valid. Go back to the application and try again.", "登录请求无效,请返回应用重试。"),
+    ("failed", "This did not work.", "操作未成功。"),
+];
+
+pub fn of(language: Language) -> BTreeMap<&'static str, &'static str> {
+    TEXTS.iter().map(|(key, english, chinese)| (*key, if language == Language::Chinese { *chinese } else { *english })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_is_there_once_in_both_languages() {
+        assert_eq!(of(Language::English).len(), TEXTS.len());
+        for (key, english, chinese) in TEXTS {
+            assert!(!english.is_empty() && !chinese.is_empty(), "{key}");
+            assert!(*key == "title_message" || !chinese.is_ascii(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The REST API of people, organisations and rights.
+
+pub mod bindings;
+pub mod members;
+pub mod orgs;
+pub mod principals;
+pub mod projects;
+pub mod sessions;
+pub mod tokens;
+pub mod users;
+
+use gantry_auth::Caller;
+use gantry_kernel::{Problem, Role, Scope, UserId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::register))
+        .routes(routes!(users::me, users::change_me))
+        .routes(routes!(users::show, users::change, users::delete))
+        .routes(routes!(orgs::list, orgs::create))
+        .routes(routes!(orgs::show, orgs::change, orgs::delete))
+        .routes(routes!(members::list))
+        .routes(routes!(members::put, members::delete))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::show, projects::delete))
+        .routes(routes!(projects::list_spaces, projects::create_space))
+        .routes(routes!(projects::delete_space))
+        .routes(routes!(bindings::list, bindings::create))
+        .routes(routes!(bindings::delete))
+        .routes(routes!(principals::resolve))
+        .routes(routes!(sessions::list, sessions::delete_all))
+        .routes(routes!(sessions::delete))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::delete))
+}
+
+/// The person calling; programs with robot accounts have no profile, sessions or organisations of their own.
+fn person(caller: &Caller) -> Result<UserId, Problem> {
+    caller.user_id().ok_or_else(|| Problem::forbidden("to be a person"))
+}
+
+impl App {
+    fn may(&self, caller: &Caller, role: Role, scope: Scope) -> bool {
+        self.host.auth.require(caller, role, scope).is_ok()
+    }
+}

@@ -1,0 +1,147 @@
+//! Role bindings: who may do what where.
+
+use axum::extract::State;
+use axum::response::Response;
+use gantry_auth::Caller;
+use gantry_host::{ApiResult, Json, Page, PageQuery, Path, Query, created};
+use gantry_kernel::{BindingId, OffsetDateTime, Problem, Role, Scope, UserId, Uuid};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::app::people::subject as subject_of;
+use crate::domain::binding::Subject;
+use crate::error::fault;
+use crate::store::directory;
+use crate::store::entities::binding;
+
+#[derive(Serialize, ToSchema)]
+pub struct Binding {
+    id: BindingId,
+    /// `user:<id>` or `robot:<id>`.
+    subject: String,
+    /// The user's name.
+    name: Option<String>,
+    role: String,
+    /// `platform`, `org:<id>`, `project:<id>` or `space:<id>`.
+    scope: String,
+    /// `platform`, `acme`, `acme/shop` or `acme/shop/test`.
+    scope_name: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBinding {
+    /// `user:<id>`, `robot:<id>`, or a user name.
+    subject: String,
+    role: Role,
+    /// Without one: the platform.
+    org: Option<String>,
+    project: Option<String>,
+    space: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct At {
+    /// Without one: the platform.
+    org: Option<String>,
+    project: Option<String>,
+    space: Option<String>,
+}
+
+/// The scope named by organisation, project and space, if the caller may know it.
+fn scope(app: &App, caller: &Caller, at: &At) -> ApiResult<Scope> {
+    let auth = &app.host.auth;
+    let found = match (&at.org, &at.project, &at.space) {
+        (None, None, None) => Scope::Platform,
+        (Some(org), None, None) => auth.org(org)?.scope(),
+        (Some(org), Some(project), None) => auth.project(org, project)?.scope(),
+        (Some(org), Some(project), Some(space)) => auth.space(org, project, space)?.scope(),
+        _ => return Err(Problem::invalid("project", "a project needs its organisation, and a space its project")),
+    };
+    Ok(found).and_then(|scope| {
+        let known = scope == Scope::Platform || auth.read(|rights| rights.may_know(&caller.subject, scope));
+        if known { Ok(scope) } else { Err(Problem::not_found("place", at.org.as_deref().unwrap_or_default())) }
+    })
+}
+
+async fn render(app: &App, row: binding::Model) -> ApiResult<Binding> {
+    let names = app.scope_names(std::iter::once(row.scope.as_str())).await;
+    let user = row.subject.strip_prefix("user:").and_then(|id| id.parse::<UserId>().ok());
+    let name = match user {
+        Some(user) => app.person(user).await?.map(|p| p.username),
+        None => None,
+    };
+    Ok(Binding {
+        id: BindingId(row.id),
+        name,
+        scope_name: names.get(&row.scope).cloned().unwrap_or_default(),
+        subject: row.subject,
+        role: row.role,
+        scope: row.scope,
+        created_at: row.created_at,
+    })
+}
+
+/// The bindings at exactly one place.
+#[utoipa::path(get, path = "/api/v1/bindings", tag = "rights", params(At, PageQuery), responses((status = 200, body = Page<Binding>)))]
+pub async fn list(State(app): State<App>, caller: Caller, Query(at): Query<At>, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<Binding>>> {
+    let scope = scope(&app, &caller, &at)?;
+    app.host.auth.require(&caller, Role::Viewer, scope)?;
+    let limit = page.limit()?;
+    let after = page.cursor.as_deref().map(Uuid::parse_str).transpose().map_err(|_| Problem::invalid("cursor", "must be `next` of a page before"))?;
+    let mut items = Vec::new();
+    for row in directory::bindings_at(app.orm(), vec![scope.to_string()], after, limit + 1).await.map_err(fault)? {
+        items.push(render(&app, row).await?);
+    }
+    Ok(Json(Page::of(items, limit, |b| b.id.to_string())))
+}
+
+/// Gives a role (administrators of the place).
+#[utoipa::path(post, path = "/api/v1/bindings", tag = "rights", request_body = NewBinding, responses((status = 201, body = Binding)))]
+pub async fn create(State(app): State<App>, caller: Caller, Json(body): Json<NewBinding>) -> ApiResult<Response> {
+    let scope = scope(&app, &caller, &At { org: body.org, project: body.project, space: body.space })?;
+    app.host.auth.require(&caller, Role::Admin, scope)?;
+    let subject = match body.subject.parse::<Subject>() {
+        Ok(subject) => subject,
+        Err(error) if body.subject.contains(':') => return Err(Problem::invalid("subject", error.to_string())),
+        Err(_) => {
+            let row = app.find_user(&body.subject).await?.ok_or_else(|| Problem::invalid("subject", "there is no such user"))?;
+            Subject::User(UserId(row.id))
+        }
+    };
+    let id = app.grant(subject, body.role, scope, caller.meta(None)).await?;
+    let row = directory::binding(app.orm(), id).await.map_err(fault)?.ok_or_else(|| Problem::not_found("binding", id))?;
+    Ok(created(&format!("/api/v1/bindings/{id}"), 1, Json(render(&app, row).await?)))
+}
+
+/// Takes a role away; it stops counting everywhere within a second.
+#[utoipa::path(delete, path = "/api/v1/bindings/{id}", tag = "rights", params(("id" = String, Path)), responses((status = 204)))]
+pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
+    let missing = || Problem::not_found("binding", id);
+    let row = directory::binding(app.orm(), BindingId(id)).await.map_err(fault)?.ok_or_else(missing)?;
+    let scope: Scope = row.scope.parse().map_err(fault)?;
+    if !app.host.auth.read(|rights| rights.may_know(&caller.subject, scope)) {
+        return Err(missing());
+    }
+    app.host.auth.require(&caller, Role::Admin, scope)?;
+    let user = row.subject.strip_prefix("user:").and_then(|u| u.parse::<UserId>().ok());
+    if let (Some(user), "admin") = (user, row.role.as_str()) {
+        match scope {
+            Scope::Platform => app.refuse_last_admin(user).await?,
+            Scope::Org(org) => {
+                let owns = directory::orgs_by_ids(app.orm(), vec![org.0]).await.map_err(fault)?.iter().any(|o| o.owner == user.0);
+                if owns {
+                    return Err(Problem::conflict("identity.owner_stays", format!("{} owns the organisation and stays its administrator", subject_of(user))));
+                }
+            }
+            Scope::Project(_) | Scope::Space(_) => {}
+        }
+    }
+    app.revoke(BindingId(id), caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

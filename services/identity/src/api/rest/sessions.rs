@@ -1,0 +1,63 @@
+//! The own browser sessions.
+
+use axum::extract::State;
+use gantry_auth::Caller;
+use gantry_host::{ApiResult, Json, Page, Path};
+use gantry_kernel::{OffsetDateTime, Problem, Uuid};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::rest::person;
+use crate::app::App;
+use crate::app::signin::Origin;
+use crate::error::fault;
+use crate::store::sessions;
+
+#[derive(Serialize, ToSchema)]
+pub struct Session {
+    id: Uuid,
+    /// Whether the caller's token came from it.
+    current: bool,
+    from: String,
+    user_agent: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    last_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+}
+
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", responses((status = 200, body = Page<Session>)))]
+pub async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page<Session>>> {
+    let rows = sessions::of_user(app.pool(), person(&caller)?, app.now()).await.map_err(fault)?;
+    let render = |row: sessions::Session| Session {
+        current: caller.session.as_deref() == Some(row.id.to_string().as_str()),
+        id: row.id,
+        from: row.from_addr,
+        user_agent: row.user_agent,
+        created_at: row.created_at,
+        last_seen_at: row.last_seen_at,
+        expires_at: row.expires_at,
+    };
+    Ok(Json(Page::all(rows.into_iter().map(render).collect())))
+}
+
+/// Ends one of the own sessions with the tokens that came from it.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)), responses((status = 204)))]
+pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
+    if app.end_session(person(&caller)?, id, &origin.address).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("session", id))
+    }
+}
+
+/// Ends all own sessions but the one the caller's token came from.
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "sessions", responses((status = 204)))]
+pub async fn delete_all(State(app): State<App>, caller: Caller) -> ApiResult<StatusCode> {
+    let keep = caller.session.as_deref().and_then(|s| s.parse().ok());
+    sessions::end_all(app.pool(), person(&caller)?, keep, "ended by the person", app.now()).await.map_err(fault)?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,38 @@
+//! Removes what has expired, a little after: codes must be remembered while their replay is worth noticing.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::app::App;
+
+const EVERY: Duration = Duration::from_secs(600);
+/// Rows per statement, so that no statement holds locks for long.
+const BATCH: i64 = 1_000;
+
+const SWEEPS: [&str; 5] = [
+    "delete from codes where hash in (select hash from codes where expires_at < now() - interval '1 day' limit $1)",
+    "delete from device_codes where hash in (select hash from device_codes where expires_at < now() - interval '1 day' limit $1)",
+    "delete from families where id in (select id from families where expires_at < now() - interval '1 day' limit $1)",
+    "delete from sessions where id in (select id from sessions where expires_at < now() - interval '30 days' limit $1)",
+    "delete from registrations where hash in (select hash from registrations where expires_at < now() limit $1)",
+];
+
+pub async fn run(app: App) {
+    loop {
+        tokio::select! {
+            () = app.host.cancel.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = sweep(app.pool()).await {
+            tracing::warn!(error = %error, "what has expired could not be removed");
+        }
+    }
+}
+
+async fn sweep(pool: &PgPool) -> Result<(), sqlx::Error> {
+    for sql in SWEEPS {
+        while sqlx::query(sql).bind(BATCH).execute(pool).await?.rows_affected() == BATCH.unsigned_abs() {}
+    }
+    Ok(())
+}
