@@ -1,6 +1,6 @@
 //! Pushing and reading manifests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use gantry_contract::registry::BlobRef;
@@ -62,7 +62,7 @@ impl App {
             blobs: manifest.blobs().into_iter().map(|d| BlobRef { digest: d.digest.to_string(), size_bytes: d.size }).collect(),
             manifests: manifest.children().iter().map(|d| d.digest.to_string()).collect(),
             platforms,
-            annotations: manifest.annotations,
+            annotations: manifest.event_annotations(),
         };
         let meta = meta.tenant(at.org);
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone() };
@@ -106,6 +106,7 @@ impl App {
             }
             platforms.sort();
             platforms.dedup();
+            platforms.truncate(200);
         }
         Ok(platforms)
     }
@@ -127,6 +128,20 @@ impl App {
             None if images::repository(&self.host.db().orm, name).await?.is_none() => Err(Error::UnknownRepository(name.to_string())),
             None => Err(Error::UnknownManifest(reference.to_string())),
         }
+    }
+
+    /// All annotations of a kept manifest: from the read model, or from its bytes when they were too large for an event.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn annotations(&self, row: &manifests::Model) -> Result<BTreeMap<String, String>> {
+        let kept: BTreeMap<String, String> = serde_json::from_value(row.annotations.clone()).unwrap_or_default();
+        if !kept.is_empty() || !Manifest::may_hide_annotations(row.size_bytes.unsigned_abs()) {
+            return Ok(kept);
+        }
+        let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
+        let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default();
+        Ok(Manifest::parse(Some(&row.media_type), &bytes).map(|m| m.annotations).unwrap_or_default())
     }
 
     /// # Errors

@@ -6,12 +6,11 @@ use gantry_es::Meta;
 use super::App;
 use crate::adapters::layer::{Limits, inventory};
 use crate::domain::digest::Digest;
-use crate::domain::manifest::{Descriptor, Manifest};
-use crate::domain::name::{Reference, RepositoryName};
+use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest};
+use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{LayerInventory, merge};
 use crate::domain::scan::{advisory, report};
-use crate::error::Error;
 use crate::flows::scan::Job;
 use crate::store::{advisories, scans};
 
@@ -24,12 +23,12 @@ impl App {
         let name = RepositoryName::parse(&job.repository)?;
         let digest = Digest::parse(&job.digest)?;
         let db = &self.host.db().orm;
-        let found = match self.manifest(&name, &Reference::Digest(digest.clone())).await {
-            Ok(found) => found,
-            Err(Error::UnknownManifest(_) | Error::UnknownRepository(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let manifest = Manifest::parse(Some(&found.row.media_type), &found.bytes)?;
+        // The log says whether it is still there; the read model may be a moment behind the push.
+        if !self.repositories.load(&name).await?.state.has(&digest) {
+            return Ok(());
+        }
+        let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?.with_context(|| format!("the bytes of manifest {digest} are not on the disk"))?;
+        let manifest = Manifest::parse(None, &bytes)?;
         if manifest.image_config().is_none() {
             // A chart, a signature, a model: nothing that a package manager installed into.
             return Ok(());

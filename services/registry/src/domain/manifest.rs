@@ -16,6 +16,15 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Descriptors in one manifest. Real images have at most a few hundred; an event must stay below a message's size.
+const MAX_DESCRIPTORS: usize = 3_000;
+/// Characters of a media type (RFC 6838 section 4.2: 127 on each side of the slash).
+const MAX_MEDIA_TYPE: usize = 255;
+/// Annotations up to this size travel in the event; larger ones are in the manifest's bytes only.
+const MAX_EVENT_ANNOTATIONS: usize = 64 * 1024;
+const MAX_PLATFORMS: usize = 200;
+const MAX_PLATFORM: usize = 64;
+
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
@@ -31,6 +40,10 @@ pub enum ManifestError {
     MediaTypes { inside: String, outside: String },
     #[error("`{0}` is not a kind of manifest this registry keeps")]
     Unknown(String),
+    #[error("a manifest refers to at most {MAX_DESCRIPTORS} pieces of content")]
+    TooMany,
+    #[error("artifactType has at most {MAX_MEDIA_TYPE} characters")]
+    ArtifactType,
     #[error("an image manifest needs `config` and `layers` and has no `manifests`; an index has only `manifests`")]
     Shape,
 }
@@ -71,10 +84,11 @@ impl Platform {
             return None;
         }
         let base = format!("{}/{}", self.os, self.architecture);
-        Some(match self.variant.as_deref().filter(|v| !v.is_empty()) {
+        let text = match self.variant.as_deref().filter(|v| !v.is_empty()) {
             Some(variant) => format!("{base}/{variant}"),
             None => base,
-        })
+        };
+        (text.len() <= MAX_PLATFORM).then_some(text)
     }
 }
 
@@ -140,7 +154,25 @@ impl Manifest {
             Content::Image { config, .. } => declared.or_else(|| Some(config.media_type.clone())),
             Content::Index { .. } => declared,
         };
-        Ok(Self { media_type, artifact_type, subject: raw.subject, annotations, content })
+        if artifact_type.as_ref().is_some_and(|t| t.len() > MAX_MEDIA_TYPE) {
+            return Err(ManifestError::ArtifactType);
+        }
+        let manifest = Self { media_type, artifact_type, subject: raw.subject, annotations, content };
+        if manifest.layers().len() + manifest.children().len() > MAX_DESCRIPTORS {
+            return Err(ManifestError::TooMany);
+        }
+        Ok(manifest)
+    }
+
+    /// The annotations as they travel in the event: all, or none if they are larger than any list should show.
+    pub fn event_annotations(&self) -> BTreeMap<String, String> {
+        let size: usize = self.annotations.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if size <= MAX_EVENT_ANNOTATIONS { self.annotations.clone() } else { BTreeMap::new() }
+    }
+
+    /// Whether a manifest whose event has no annotations may have some all the same.
+    pub fn may_hide_annotations(size_bytes: u64) -> bool {
+        size_bytes > MAX_EVENT_ANNOTATIONS as u64
     }
 
     /// The blobs that must be in the repository: config and layers, foreign layers apart, each once.
@@ -176,7 +208,7 @@ impl Manifest {
     pub fn index_platforms(&self) -> Vec<String> {
         let mut platforms = Vec::new();
         for text in self.children().iter().filter_map(|m| m.platform.as_ref()?.text()) {
-            if !platforms.contains(&text) {
+            if !platforms.contains(&text) && platforms.len() < MAX_PLATFORMS {
                 platforms.push(text);
             }
         }
@@ -262,6 +294,22 @@ mod tests {
         other["mediaType"] = json!("application/x-other");
         assert!(parse(None, &other).unwrap_err().to_string().contains("application/x-other"));
         assert!(matches!(Manifest::parse(None, &vec![b' '; MAX_BYTES + 1]), Err(ManifestError::TooLarge)));
+    }
+
+    #[test]
+    fn what_would_not_fit_into_an_event_is_refused_or_left_out() {
+        let mut value = image();
+        value["layers"] = (0..=MAX_DESCRIPTORS).map(|_| descriptor("x/y", 'b')).collect();
+        assert!(matches!(parse(None, &value), Err(ManifestError::TooMany)));
+        let mut value = image();
+        value["artifactType"] = "x".repeat(300).into();
+        assert!(matches!(parse(None, &value), Err(ManifestError::ArtifactType)));
+        let mut value = image();
+        value["annotations"] = json!({ "fill": "x".repeat(MAX_EVENT_ANNOTATIONS) });
+        let manifest = parse(None, &value).unwrap();
+        assert!(manifest.event_annotations().is_empty());
+        assert!(Manifest::may_hide_annotations(value.to_string().len() as u64));
+        assert_eq!(config_platform(json!({"os": "x".repeat(100), "architecture": "y"}).to_string().as_bytes()), None);
     }
 
     #[test]

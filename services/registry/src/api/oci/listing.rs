@@ -59,22 +59,21 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
     let params = Params::of(&call.parts.uri);
     let wanted = params.get("artifactType").filter(|t| !t.is_empty());
     let rows = images::referrers(&call.app.host.db().orm, &call.name, &digest, wanted).await?;
-    let manifests: Vec<Value> = rows
-        .into_iter()
-        .map(|row| {
-            let mut descriptor = Map::new();
-            descriptor.insert("mediaType".into(), row.media_type.into());
-            descriptor.insert("digest".into(), row.digest.into());
-            descriptor.insert("size".into(), row.size_bytes.into());
-            if let Some(artifact_type) = row.artifact_type {
-                descriptor.insert("artifactType".into(), artifact_type.into());
-            }
-            if row.annotations.as_object().is_some_and(|a| !a.is_empty()) {
-                descriptor.insert("annotations".into(), row.annotations);
-            }
-            Value::Object(descriptor)
-        })
-        .collect();
+    let mut manifests = Vec::with_capacity(rows.len());
+    for row in rows {
+        let annotations = call.app.annotations(&row).await?;
+        let mut descriptor = Map::new();
+        descriptor.insert("mediaType".into(), row.media_type.into());
+        descriptor.insert("digest".into(), row.digest.into());
+        descriptor.insert("size".into(), row.size_bytes.into());
+        if let Some(artifact_type) = row.artifact_type {
+            descriptor.insert("artifactType".into(), artifact_type.into());
+        }
+        if !annotations.is_empty() {
+            descriptor.insert("annotations".into(), json!(annotations));
+        }
+        manifests.push(Value::Object(descriptor));
+    }
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let mut response = ([(header::CONTENT_TYPE, OCI_INDEX)], index.to_string()).into_response();
     if wanted.is_some() {

@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::query::Params;
@@ -34,7 +36,7 @@ pub async fn push(call: Call<'_>, reference: &str, body: Body) -> Answer {
     if !more.is_empty() && matches!(reference, Reference::Tag(_)) {
         return Err(Error::BadRequest("`tag` parameters are for pushes by digest".to_owned()).into());
     }
-    let bytes = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|error| refuse_body(&error))?;
+    let bytes = whole(body).await?;
     let media_type = call.header(header::CONTENT_TYPE);
     let tagged = !more.is_empty();
     let done = call.app.push_manifest(&call.name, &reference, more, media_type, bytes, call.who.meta()).await?;
@@ -60,14 +62,20 @@ fn parse(reference: &str) -> Result<Reference> {
     })
 }
 
-/// Too long, or broken off.
-fn refuse_body(error: &axum::Error) -> Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return Error::Manifest(ManifestError::TooLarge);
+/// The whole body, if it is no longer than a manifest may be. A longer one is read to its end (within reason) all the same:
+/// a client that is still sending would see a broken connection instead of the answer.
+async fn whole(body: Body) -> Result<Bytes> {
+    let mut pieces = body.into_data_stream();
+    let mut kept = BytesMut::new();
+    let mut total = 0;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Error::BadRequest("the body broke off".to_owned()))?;
+        total += piece.len();
+        if total <= MAX_BYTES {
+            kept.extend_from_slice(&piece);
+        } else if total > 8 * MAX_BYTES {
+            break;
         }
-        source = error.source();
     }
-    Error::BadRequest("the body broke off".to_owned())
+    if total > MAX_BYTES { Err(ManifestError::TooLarge.into()) } else { Ok(kept.freeze()) }
 }

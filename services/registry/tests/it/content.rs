@@ -1,0 +1,92 @@
+//! What stays and what goes: collection of unneeded content.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_es_pg::Store;
+use gantry_kernel::Role;
+use gantry_registry::Config;
+use gantry_registry::adapters::blob_fs::BlobFs;
+use gantry_registry::app::App;
+use gantry_registry::domain::digest::Digest;
+use gantry_registry::flows::gc;
+use http::Method;
+
+use crate::image::Image;
+use crate::stage::Stage;
+
+const REPO: &str = "acme/shop/web";
+
+/// The registry's parts under a grace period of `grace` seconds, for rounds at a time of the test's choosing.
+fn collector(stage: &Stage, grace: u64) -> App {
+    let config = Config { gc_grace_seconds: grace, ..Config::default() };
+    let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
+    App { host: stage.host.clone(), config: Arc::new(config), repositories: Store::new(stage.host.log().clone()), blobs }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_content_that_nobody_needs_is_collected_and_only_after_the_grace_period() {
+    let stage = Stage::new().await;
+    let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let token = stage.full(user, REPO);
+    let (kept, gone) = (Image::simple("kept"), Image::simple("gone"));
+    let kept_digest = kept.push(&stage, REPO, "kept", &token).await;
+    let gone_digest = gone.push(&stage, REPO, "gone", &token).await;
+    let orphan = stage.upload(REPO, &token, b"never referred to").await;
+
+    let now = collector(&stage, 0);
+    let blob = |image: &Image| Digest::parse(image.manifest["layers"][0]["digest"].as_str().unwrap()).unwrap();
+    let deleted = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{gone_digest}"), &token).send().await.unwrap();
+    assert_eq!(deleted.status(), 202);
+
+    let patient = gc::round(&collector(&stage, 3600)).await.unwrap().expect("nobody else collects");
+    assert_eq!(patient.blobs, 0);
+    let everything = [blob(&kept), blob(&gone), orphan.clone(), Digest::parse(&gone_digest).unwrap()];
+    for digest in &everything {
+        assert!(now.blobs.size(digest).await.unwrap().is_some(), "{digest}");
+    }
+
+    // The clock has to move on by at least its own step.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let freed = gc::round(&now).await.unwrap().expect("nobody else collects");
+    assert_eq!(freed.blobs, 4, "layer, config and manifest of the deleted image, and the orphan");
+    assert!(now.blobs.size(&blob(&gone)).await.unwrap().is_none());
+    assert!(now.blobs.size(&orphan).await.unwrap().is_none());
+    let read = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{kept_digest}"), &token).send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    let read = stage.request(Method::GET, &format!("/v2/{REPO}/blobs/{}", blob(&kept)), &token).send().await.unwrap();
+    assert_eq!(read.bytes().await.unwrap(), kept.layers[0]);
+    gone.push(&stage, REPO, "again", &token).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn pushes_during_collection_never_lose_content() {
+    let stage = Stage::new().await;
+    let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let token = stage.full(user, REPO);
+    // Short, but longer than a push takes.
+    let app = collector(&stage, 2);
+    let cancel = stage.host.cancel.child_token();
+    let collecting = tokio::spawn({
+        let cancel = cancel.clone();
+        async move {
+            while !cancel.is_cancelled() {
+                gc::round(&app).await.unwrap();
+            }
+        }
+    });
+    // The same few images come and go: each push meets the last one's remains.
+    for round in 0..12 {
+        let image = Image::simple(&format!("flow {}", round % 3));
+        let digest = image.push(&stage, REPO, "now", &token).await;
+        for blob in [&image.manifest["layers"][0]["digest"], &image.manifest["config"]["digest"]] {
+            let read = stage.request(Method::GET, &format!("/v2/{REPO}/blobs/{}", blob.as_str().unwrap()), &token).send().await.unwrap();
+            assert_eq!(read.status(), 200);
+        }
+        let deleted = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap();
+        assert_eq!(deleted.status(), 202);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    cancel.cancel();
+    collecting.await.unwrap();
+}

@@ -1,0 +1,11 @@
+//! The registry as clients meet it: real Postgres, NATS and disk, TLS, tokens, and skopeo.
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+mod access;
+mod blobs;
+mod content;
+mod image;
+mod manifests;
+mod scan;
+mod skopeo;
+mod stage;
