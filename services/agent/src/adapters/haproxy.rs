@@ -17,7 +17,7 @@ use crate::domain::balance::{Layout, Slot};
 use crate::domain::haproxy::{self, Places};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-const LOADED_WITHIN: Duration = Duration::from_secs(10);
+const LOADED_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HaproxyError {
@@ -49,7 +49,6 @@ impl Haproxy {
             stats_socket: folder.join("stats.sock").display().to_string(),
             maps: folder.display().to_string(),
             http_listen,
-            max_connections: 10_000,
         };
         Self { binary, folder, log, places }
     }
@@ -209,6 +208,8 @@ async fn ask(socket: &Path, command: &str) -> io::Result<String> {
     let asked = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(format!("{command}\n").as_bytes()).await?;
+        // The master's socket stays open for more otherwise.
+        stream.shutdown().await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok(answer)

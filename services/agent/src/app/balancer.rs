@@ -16,6 +16,8 @@ use crate::domain::wanted::{Service, Wanted};
 
 const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
+/// Containers must not wait for a balancer that does not start.
+const RETRY_MS: i64 = 3_000;
 
 /// What survives a restart of the agent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Balancer {
     saved: Saved,
     /// HAProxy is known to run with the layout we hold.
     loaded: bool,
+    /// HAProxy failed; not again before.
+    not_before_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
 }
@@ -49,7 +53,7 @@ impl Balancer {
     /// Takes up what an earlier agent left.
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen) -> Self {
         let saved = disk.load(FILE).await;
-        Self { haproxy, disk, listen, saved, loaded: false, refused: BTreeSet::new() }
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, refused: BTreeSet::new() }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -74,6 +78,9 @@ impl Balancer {
         gone: BTreeSet<InstanceId>,
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
+        if now_ms < self.not_before_ms {
+            return Ok(());
+        }
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
             let shape = self.shape(id, service).await;
@@ -98,16 +105,21 @@ impl Balancer {
         if let Err(error) = reached {
             // What it holds now is unknown; the next round loads everything.
             self.loaded = false;
+            self.not_before_ms = now_ms + RETRY_MS;
             return Err(error);
         }
         self.loaded = true;
         let kept: BTreeSet<_> = layout.services.keys().cloned().collect();
         self.saved.layout = layout;
         self.give_back(&kept).await;
+        self.save().await;
+        Ok(())
+    }
+
+    async fn save(&self) {
         if let Err(error) = self.disk.save(FILE, &self.saved).await {
             tracing::error!(%error, "the balancer's state cannot be saved");
         }
-        Ok(())
     }
 
     async fn sessions(&self) -> BTreeMap<(String, usize), u64> {
@@ -182,8 +194,10 @@ impl Balancer {
         }
         let taken: BTreeSet<_> = self.saved.addresses.values().copied().collect();
         let address = free_address(network, id, &taken)?;
-        add_address(address).await;
         self.saved.addresses.insert(id.to_owned(), address);
+        // Before it is used: one that nobody remembers would stay on the machine for ever.
+        self.save().await;
+        add_address(address).await;
         Some(address)
     }
 

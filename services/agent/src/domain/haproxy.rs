@@ -13,7 +13,6 @@ pub struct Places {
     pub maps: String,
     /// `ip:port` of the shared HTTP port.
     pub http_listen: String,
-    pub max_connections: u32,
 }
 
 /// Lines for `exact.map` and `prefix.map`: host and path to backend. A prefix ends at a `/`, so `/api` does not match `/apix`.
@@ -44,12 +43,13 @@ pub fn config(layout: &Layout, places: &Places) -> String {
 }
 
 fn head(places: &Places) -> String {
-    let Places { stats_socket, maps, http_listen, max_connections } = places;
+    let Places { stats_socket, maps, http_listen } = places;
+    // Connections are bounded by the file descriptors the machine allows.
     // An idle connection is closed with its next answer, never in between: a client must not see a reload.
     format!(
         "# Written by the Gantry agent; changes are lost.
 global
-  maxconn {max_connections}
+  fd-hard-limit 65536
   stats socket {stats_socket} mode 600 level admin expose-fd listeners
   stats timeout 1m
   hard-stop-after 5m
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn servers_are_written_as_they_stand() {
-        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into(), max_connections: 100 };
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
         let text = config(&layout(), &places);
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));

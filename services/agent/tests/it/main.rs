@@ -85,7 +85,9 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
     assert!(stage.home.join("volumes/acme/data/x").exists());
     stage.want(&node, [], []);
     stage.until("nothing is left", || node.shared.pods.borrow().is_empty()).await;
-    assert!(stage.home.join("volumes/acme/data/x").exists() && !stage.home.join(format!("agent/instances/{}", id(1))).exists());
+    let own = stage.home.join(format!("agent/instances/{}", id(1)));
+    stage.until("its folder is gone", || !own.exists()).await;
+    assert!(stage.home.join("volumes/acme/data/x").exists());
     stage.finish(node).await;
 }
 
@@ -115,6 +117,7 @@ async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
     load.check("a rolling change");
 
     // The agent goes and another comes: containers stay, requests go on.
+    stage.until("the last old one is removed", || node.shared.pods.borrow().len() == 3).await;
     let before = stage.containers().await;
     stage.stop_agent(node).await;
     load.some_time().await;

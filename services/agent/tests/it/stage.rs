@@ -73,6 +73,8 @@ impl Stage {
             eprintln!("skipped: the agent's tests with a real containerd did not run: {why}");
             return None;
         }
+        // What the agent says is shown when a test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).try_init();
         let containerd = Containerd::start(subnet).await;
         let home = containerd.folder.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
