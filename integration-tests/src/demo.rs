@@ -1,0 +1,13 @@
+//! The main job as a new user does it; one file per step, in the order of the story.
+
+mod api;
+mod browser;
+mod form;
+mod image;
+mod steps;
+mod story;
+mod suite;
+mod tools;
+mod traffic;
+
+pub use steps::run;
