@@ -1,8 +1,8 @@
 import react from '@vitejs/plugin-react';
-import { defineConfig } from 'vite';
+import { defineConfig, loadEnv } from 'vite';
 
 // The development server keeps the browser on one origin: everything that is not the console goes to the gateway.
-const gateway = process.env.GANTRY_URL ?? 'https://localhost:7443';
+const gateway = loadEnv('', '.', 'GANTRY_').GANTRY_URL ?? 'https://localhost:7443';
 const proxy = Object.fromEntries(
   ['/api/v1', '/api/openapi.json', '/auth', '/oauth2', '/login', '/register', '/logout', '/readyz'].map((path) => [path, { target: gateway, secure: false }]),
 );

@@ -1,6 +1,6 @@
 // Identity: people, organisations, projects, spaces and who may do what in them.
 
-import { get, path, post, put, remove, type Page } from './http';
+import { get, path, post, put, remove, withQuery, type Page } from './http';
 
 export interface User {
   id: string;
@@ -10,54 +10,58 @@ export interface User {
   state?: string;
 }
 
+export type Role = 'viewer' | 'editor' | 'admin';
+
 export interface Org {
   id: string;
   name: string;
   display_name: string;
-  created_at?: string;
+  owner: string;
+  role: Role | null;
+  created_at: string;
 }
 
 export interface Project {
   id: string;
   name: string;
   public: boolean;
-  created_at?: string;
+  role: Role | null;
+  created_at: string;
 }
 
 export interface SpaceOf {
   id: string;
   name: string;
-  created_at?: string;
+  role: Role | null;
+  created_at: string;
 }
 
 export interface Member {
   user: string;
   username: string;
-  display_name?: string;
-}
-
-export type Role = 'viewer' | 'editor' | 'admin';
-
-export interface Scope {
-  level: 'platform' | 'org' | 'project' | 'space';
-  id?: string;
+  display_name: string;
+  role: Role | null;
+  added_at: string;
 }
 
 export interface Binding {
   id: string;
+  /** "user:<id>" or "robot:<id>". */
   subject: string;
-  subject_name?: string | null;
+  name: string | null;
   role: Role;
-  scope: Scope;
-  scope_name?: string | null;
+  scope: string;
+  /** "platform", "acme", "acme/shop" or "acme/shop/test". */
+  scope_name: string;
+  created_at: string;
 }
 
-export interface Me {
-  id: string;
-  username: string;
-  email?: string;
-  display_name?: string;
-  bindings?: Binding[];
+export interface NewBinding {
+  subject: string;
+  role: Role;
+  org?: string;
+  project?: string;
+  space?: string;
 }
 
 export const identity = {
@@ -70,14 +74,14 @@ export const identity = {
   spaces: (org: string, project: string) => path('orgs', org, 'projects', project, 'spaces'),
   bindings: path('bindings'),
   createOrg: (body: { name: string; display_name: string }) => post<Org>(path('orgs'), body),
-  deleteOrg: (org: string) => remove(path('orgs', org)),
+  deleteOrg: (org: string) => remove(withQuery(path('orgs', org), { confirm: org })),
   createProject: (org: string, body: { name: string; public: boolean }) => post<Project>(path('orgs', org, 'projects'), body),
   deleteProject: (org: string, project: string) => remove(path('orgs', org, 'projects', project)),
   createSpace: (org: string, project: string, body: { name: string }) => post<SpaceOf>(path('orgs', org, 'projects', project, 'spaces'), body),
   deleteSpace: (org: string, project: string, space: string) => remove(path('orgs', org, 'projects', project, 'spaces', space)),
-  addMember: (org: string, user: string) => put(path('orgs', org, 'members', user), {}),
+  putMember: (org: string, user: string, role: Role) => put(path('orgs', org, 'members', user), { role }),
   removeMember: (org: string, user: string) => remove(path('orgs', org, 'members', user)),
-  grant: (body: { subject: string; role: Role; scope: Scope }) => post<Binding>(path('bindings'), body),
+  grant: (body: NewBinding) => post<Binding>(path('bindings'), body),
   revoke: (id: string) => remove(path('bindings', id)),
   names: async (ids: string[]): Promise<Record<string, string>> => {
     if (ids.length === 0) return {};

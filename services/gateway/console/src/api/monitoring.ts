@@ -10,33 +10,31 @@ export interface PromSeries {
   points?: [number | string, number | string][];
 }
 
-export interface AuditItem {
+export interface AuditRecord {
+  seq: number;
   id: string;
   at: string;
+  service: string;
+  kind: string;
+  /** "user:<uuid>", "service:<name>", "system", "anonymous". */
   actor: string;
-  actor_name?: string | null;
-  kind?: string;
-  action?: string;
-  service?: string;
-  object?: string;
-  result: string;
-  reason?: string | null;
-  from?: string | null;
-  trace_id?: string | null;
+  object: string;
+  name: string | null;
+  content: unknown;
+  result: 'ok' | 'denied' | 'failed';
+  reason: string;
+  from?: string;
+  trace: string | null;
 }
 
-export interface PlatformEvent {
-  id?: string;
-  kind?: string;
-  type?: string;
-  service?: string;
-  source?: string;
-  subject?: string;
-  stream?: string;
-  at?: string;
-  time?: string;
-  actor?: string;
-  data?: unknown;
+export interface LogLine {
+  at: string;
+  stream: string;
+  text: string;
+  instance: string;
+  workload: string;
+  node: string;
+  attempt: number;
 }
 
 export const monitoring = {

@@ -2,34 +2,64 @@
 
 import { path, remove } from './http';
 
-export interface Scan {
+export interface ScanSummary {
+  packages: number;
   critical: number;
   high: number;
   medium: number;
   low: number;
-  unknown?: number;
-  packages?: number;
-  database?: string;
-  scanned_at?: string;
+  unknown: number;
+  /** `none`: no advisories are loaded. */
+  database: string;
+  at: string;
 }
 
 export interface Tag {
   tag: string;
   digest: string;
+  media_type: string | null;
   size_bytes: number;
   platforms: string[];
-  media_type?: string;
-  pushed_by?: string | null;
-  pushed_at?: string | null;
-  scan?: Scan | null;
+  scan: ScanSummary | null;
+  pushed_by: string;
+  pushed_at: string;
 }
 
-export interface ImageRepository {
+export interface Image {
+  /** "<org>/<project>/<repository>". */
   name: string;
-  repository?: string;
+  repository: string;
+  /** What to give to `docker pull`, without a tag. */
+  reference: string;
   tags: Tag[];
-  size_bytes?: number;
-  updated_at?: string;
+  digest: string | null;
+  size_bytes: number;
+  platforms: string[];
+  scan: ScanSummary | null;
+  pushed_by: string | null;
+  pushed_at: string | null;
+  images: number;
+  stored_bytes: number;
+}
+
+export interface Finding {
+  id: string;
+  aliases: string[];
+  severity: string;
+  score: number | null;
+  package: string;
+  installed_version: string;
+  fixed_version: string | null;
+  summary: string;
+}
+
+export interface ScanReport {
+  name: string;
+  digest: string;
+  system: string;
+  summary: ScanSummary;
+  findings: Finding[];
+  notes: string[];
 }
 
 export const registry = {

@@ -4,72 +4,115 @@ import { path, post, remove } from './http';
 
 export interface Workload {
   name: string;
-  kind?: string;
-  image?: string;
+  kind: string;
+  image: string;
   replicas: number;
-  ready?: number;
-  running?: number;
+  ready: number;
+  cpu_millis: number;
+  memory_bytes: number;
 }
 
 export interface Endpoint {
-  service?: string;
-  name?: string;
-  url?: string;
-  address?: string;
-  port?: number;
-  protocol?: string;
-  host?: string;
+  service: string;
+  host: string;
+  port: number;
+  protocol: 'http' | 'tcp' | 'udp';
+  url: string;
 }
 
 export interface AppItem {
   id: string;
   name: string;
   state: string;
-  reason?: string | null;
+  /** One sentence for a person. */
+  reason: string;
   revision: number;
-  workloads?: Workload[];
-  endpoints?: Endpoint[];
-  images?: string[];
-  updated_at?: string;
-  created_at?: string;
+  finished_revision: number | null;
+  workloads: Workload[];
+  endpoints: Endpoint[];
+  created_at: string;
+  updated_at: string;
 }
 
 export interface Instance {
   id: string;
+  name: string;
   workload: string;
   index: number;
   revision: number;
-  node?: string | null;
+  node: string;
   state: string;
-  address?: string | null;
-  restarts?: number;
-  reason?: string | null;
-  since?: string | null;
-  cpu_millis?: number;
-  memory_bytes?: number;
+  available: boolean;
+  address: string;
+  restarts: number;
+  exit_code: number | null;
+  reason: string;
+  placed_at: string;
+  running_at: string | null;
+  ended_at: string | null;
 }
 
 export interface Revision {
   revision: number;
-  format?: string;
-  state?: string;
-  images?: string[];
-  reason?: string;
-  actor?: string;
-  created_at?: string;
-  at?: string;
+  format: string;
+  images: string[];
+  reason: string;
+  author: string;
+  current: boolean;
+  diff: string[];
+  at: string;
+}
+
+export interface Finding {
+  node: string;
+  reasons: string[];
+  score: number;
+}
+
+export interface Why {
+  state: string;
+  reason: string;
+  waiting: { workload: string; instances: number; reason: string; nodes: Finding[]; since: string }[];
+  instances: Instance[];
+}
+
+export interface Remark {
+  path: string;
+  line: number;
+  detail: string;
+  level: 'wrong' | 'unsupported' | 'note';
+}
+
+export interface Deployed {
+  app_id: string;
+  revision: number;
+  changed: boolean;
+  diff: string[];
+  remarks: Remark[];
 }
 
 export interface NodeItem {
   name: string;
   state: string;
-  schedulable?: boolean;
-  cordoned?: boolean;
-  facts?: Record<string, unknown>;
-  capacity?: { cpu_millis?: number; memory_bytes?: number; storage_bytes?: number };
-  allocated?: { cpu_millis?: number; memory_bytes?: number; storage_bytes?: number };
-  instances?: number;
-  last_seen?: string | null;
+  cordoned: boolean;
+  draining: boolean;
+  facts: {
+    architecture: string;
+    os: string;
+    kernel: string;
+    virtual_machine: boolean;
+    cpu_millis: number;
+    memory_bytes: number;
+    storage_bytes: number;
+    runtime: string;
+    runtime_classes: string[];
+    zone: string;
+    labels: Record<string, string>;
+  };
+  instances: number;
+  reserved_cpu_millis: number;
+  reserved_memory_bytes: number;
+  joined_at: string;
 }
 
 export interface DeployBody {
@@ -86,7 +129,7 @@ export const scheduler = {
   nodes: path('nodes'),
   node: (node: string) => path('nodes', node),
   deploy: (org: string, project: string, space: string, body: DeployBody, dryRun: boolean) =>
-    post<Record<string, unknown>>(scheduler.apps(org, project, space), body, dryRun ? { dry_run: true } : undefined),
+    post<Deployed>(scheduler.apps(org, project, space), body, dryRun ? { dry_run: true } : undefined),
   act: (app: string, verb: 'restart' | 'stop' | 'start') => post(`${app}/${verb}`, {}),
   scale: (app: string, workload: string, replicas: number) => post(`${app}/scale`, { workload, replicas }),
   rollback: (app: string, revision: number) => post(`${app}/rollback`, { revision }),

@@ -3,12 +3,13 @@
 import { PlusOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
 import { Button, Card, Checkbox, Form, Input, Modal, Popconfirm, Select, Tabs, Tag } from 'antd';
+import type { TFunction } from 'i18next';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 
 import { billing } from '../api/billing';
-import { get } from '../api/http';
+import { get, type Page } from '../api/http';
 import { identity, type Binding, type Member, type Org as OrgType, type Project, type Role } from '../api/identity';
 import { Answer, DataTable, PageHeader, Time } from '../parts/basics';
 import { nameRules } from '../parts/forms';
@@ -46,7 +47,7 @@ export default function Org() {
             items={[
               { key: 'projects', label: t('org.projects'), children: <Projects org={org} /> },
               { key: 'members', label: t('org.members'), children: <Members org={org} /> },
-              { key: 'rights', label: t('org.rights'), children: <Rights org={org} id={query.data!.id} /> },
+              { key: 'rights', label: t('org.rights'), children: <Rights org={org} /> },
               { key: 'quota', label: t('org.quota'), children: <QuotaCard name="org" url={billing.orgQuota(org)} /> },
             ]}
           />
@@ -101,16 +102,19 @@ function Projects({ org }: { org: string }) {
 function Members({ org }: { org: string }) {
   const { t } = useTranslation();
   const query = useList<Member>(['members', org], identity.members(org));
-  const [form] = Form.useForm<{ user: string }>();
-  const add = useAction((user: string) => identity.addMember(org, user), { done: t('org.memberAdded'), refresh: [['members', org]], onDone: () => form.resetFields() });
+  const [form] = Form.useForm<{ user: string; role: Role }>();
+  const add = useAction((input: { user: string; role: Role }) => identity.putMember(org, input.user, input.role), { done: t('org.memberAdded'), refresh: [['members', org]], onDone: () => form.resetFields() });
   const remove = useAction((user: string) => identity.removeMember(org, user), { done: t('org.memberRemoved'), refresh: [['members', org]] });
   return (
     <Card
       title={t('org.members')}
       extra={
-        <Form form={form} layout="inline" onFinish={({ user }) => add.mutate(user)}>
+        <Form form={form} layout="inline" initialValues={{ role: 'viewer' }} onFinish={(input) => add.mutate(input)}>
           <Form.Item name="user" rules={[{ required: true, message: t('form.required') }]}>
             <Input aria-label={t('org.username')} placeholder={t('org.username')} />
+          </Form.Item>
+          <Form.Item name="role">
+            <Select aria-label={t('org.role')} options={roles(t)} style={{ width: 110 }} />
           </Form.Item>
           <Button htmlType="submit" icon={<PlusOutlined />} loading={add.isPending}>
             {t('org.addMember')}
@@ -124,8 +128,10 @@ function Members({ org }: { org: string }) {
         rowKey="user"
         empty={t('org.noMembers')}
         columns={[
-          { title: t('org.username'), dataIndex: 'username', render: (name: string | undefined, row) => name ?? row.user },
+          { title: t('org.username'), dataIndex: 'username' },
           { title: t('common.displayName'), dataIndex: 'display_name' },
+          { title: t('org.role'), dataIndex: 'role', render: (role: Role | null) => (role ? <Tag>{t(`role.${role}`)}</Tag> : '–') },
+          { title: t('org.since'), dataIndex: 'added_at', render: (at: string) => <Time at={at} /> },
           {
             title: t('common.actions'),
             render: (_, row) => (
@@ -140,32 +146,37 @@ function Members({ org }: { org: string }) {
   );
 }
 
+const roles = (t: TFunction) => (['viewer', 'editor', 'admin'] as const).map((role) => ({ value: role, label: t(`role.${role}`) }));
+
 interface Grant {
   subject: string;
   role: Role;
-  scope: string;
+  /** Empty: the whole organisation. */
+  project: string;
 }
 
-function Rights({ org, id }: { org: string; id: string }) {
+function Rights({ org }: { org: string }) {
   const { t } = useTranslation();
-  const query = useList<Binding>(['bindings', org], identity.bindings, { query: { scope: `org:${id}` } });
-  const members = useList<Member>(['members', org], identity.members(org));
   const projects = useList<Project>(['projects', org], identity.projects(org));
+  const members = useList<Member>(['members', org], identity.members(org));
+  const names = projects.items.map((project) => project.name);
+  // The service lists one place at a time.
+  const query = useQuery({
+    queryKey: ['bindings', org, names],
+    queryFn: async () => {
+      const places = [{ org }, ...names.map((project) => ({ org, project }))];
+      const pages = await Promise.all(places.map((place) => get<Page<Binding>>(identity.bindings, place)));
+      return pages.flatMap((page) => page.items);
+    },
+  });
   const [open, setOpen] = useState(false);
   const [form] = Form.useForm<Grant>();
-  const grant = useAction(
-    (values: Grant) => {
-      const [level, scopeId] = values.scope.split(':') as ['org' | 'project', string];
-      return identity.grant({ subject: values.subject, role: values.role, scope: { level, id: scopeId } });
-    },
-    { done: t('org.granted'), refresh: [['bindings', org]], onDone: () => setOpen(false) },
-  );
-  const revoke = useAction(identity.revoke, { done: t('org.revoked'), refresh: [['bindings', org]] });
-  const scopeName = (binding: Binding) => {
-    const project = projects.items.find((one) => one.id === binding.scope.id);
-    return binding.scope_name ?? (binding.scope.id === id ? org : (project?.name ?? binding.scope.id ?? ''));
-  };
-  const subjectName = (binding: Binding) => binding.subject_name ?? members.items.find((one) => `user:${one.user}` === binding.subject)?.username ?? binding.subject;
+  const grant = useAction(({ subject, role, project }: Grant) => identity.grant({ subject, role, org, ...(project === '' ? {} : { project }) }), {
+    done: t('org.granted'),
+    refresh: [['bindings', org], ['members', org]],
+    onDone: () => setOpen(false),
+  });
+  const revoke = useAction(identity.revoke, { done: t('org.revoked'), refresh: [['bindings', org], ['members', org]] });
   return (
     <Card
       title={t('org.rights')}
@@ -177,13 +188,14 @@ function Rights({ org, id }: { org: string; id: string }) {
     >
       <DataTable<Binding>
         label={t('org.rights')}
-        query={query}
+        query={{ ...query, items: query.data ?? [] }}
         rowKey="id"
         empty={t('org.noRights')}
         columns={[
-          { title: t('org.who'), render: (_, row) => subjectName(row) },
+          { title: t('org.who'), render: (_, row) => row.name ?? row.subject },
           { title: t('org.role'), dataIndex: 'role', render: (role: Role) => <Tag>{t(`role.${role}`)}</Tag> },
-          { title: t('org.where'), render: (_, row) => `${t(`level.${row.scope.level}`)} ${scopeName(row)}` },
+          { title: t('org.where'), dataIndex: 'scope_name' },
+          { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           {
             title: t('common.actions'),
             render: (_, row) => (
@@ -195,15 +207,15 @@ function Rights({ org, id }: { org: string; id: string }) {
         ]}
       />
       <Modal open={open} title={t('org.grant')} okText={t('org.grant')} cancelText={t('common.cancel')} confirmLoading={grant.isPending} onCancel={() => setOpen(false)} onOk={() => form.submit()} destroyOnHidden>
-        <Form form={form} layout="vertical" preserve={false} initialValues={{ role: 'viewer', scope: `org:${id}` }} onFinish={(values) => grant.mutate(values)}>
+        <Form form={form} layout="vertical" preserve={false} initialValues={{ role: 'viewer', project: '' }} onFinish={(values) => grant.mutate(values)}>
           <Form.Item name="subject" label={t('org.who')} rules={[{ required: true, message: t('form.required') }]}>
-            <Select showSearch={{ optionFilterProp: 'label' }} options={members.items.map((one) => ({ value: `user:${one.user}`, label: one.username ?? one.user }))} />
+            <Select showSearch={{ optionFilterProp: 'label' }} options={members.items.map((one) => ({ value: `user:${one.user}`, label: one.username }))} />
           </Form.Item>
           <Form.Item name="role" label={t('org.role')}>
-            <Select options={(['viewer', 'editor', 'admin'] as const).map((role) => ({ value: role, label: t(`role.${role}`) }))} />
+            <Select options={roles(t)} />
           </Form.Item>
-          <Form.Item name="scope" label={t('org.where')}>
-            <Select options={[{ value: `org:${id}`, label: `${t('level.org')} ${org}` }, ...projects.items.map((one) => ({ value: `project:${one.id}`, label: `${t('level.project')} ${one.name}` }))]} />
+          <Form.Item name="project" label={t('org.where')}>
+            <Select options={[{ value: '', label: `${t('level.org')} ${org}` }, ...names.map((name) => ({ value: name, label: `${t('level.project')} ${name}` }))]} />
           </Form.Item>
         </Form>
       </Modal>

@@ -1,6 +1,6 @@
 // Reading lists that stay live, and doing things with a message at the end.
 
-import { keepPreviousData, useMutation, useQuery, useQueryClient, type QueryKey } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient, type QueryKey } from '@tanstack/react-query';
 import { App } from 'antd';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -12,48 +12,42 @@ import { explain } from './problem';
 /** Whether a live list follows its changes now. */
 export type Live = 'off' | 'connecting' | 'live' | 'lost';
 
-/** A list that a stream keeps current: `state` is the whole list, `change` says it has moved. */
-export function useLiveList<T>(key: QueryKey, url: string, options: { enabled?: boolean; watch?: boolean; query?: Query } = {}) {
+/** An answer that a stream keeps current: `state` and `change` each bring the whole of it. */
+export function useLive<T>(key: QueryKey, url: string, options: { enabled?: boolean; watch?: boolean; query?: Query } = {}) {
   const { enabled = true, watch = true, query } = options;
   const client = useQueryClient();
   const [live, setLive] = useState<Live>('off');
   const address = withQuery(url, query);
+  const queryKey = [...key, query ?? null];
   const result = useQuery({
-    queryKey: [...key, query ?? null],
-    queryFn: ({ signal }) => get<Page<T>>(address, undefined, signal),
+    queryKey,
+    queryFn: ({ signal }) => get<T>(address, undefined, signal),
     enabled,
-    placeholderData: keepPreviousData,
-    // A list whose stream is away is asked for now and then.
+    // What cannot be watched now is asked for now and then.
     refetchInterval: live === 'live' ? false : 15_000,
   });
-  const listKey = JSON.stringify([...key, query ?? null]);
+  const keyText = JSON.stringify(queryKey);
   const ready = result.isSuccess;
   useEffect(() => {
     if (!enabled || !watch || !ready) return undefined;
     setLive('connecting');
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const queryKey = JSON.parse(listKey) as QueryKey;
     const stop = follow(withQuery(address, { watch: true }), {
       onOpen: () => setLive('live'),
       onLost: () => setLive('lost'),
       onRefused: () => setLive('off'),
       onEvent: (event) => {
-        if (event.event === 'state') {
-          const state = JSON.parse(event.data) as Page<T> | T[];
-          client.setQueryData<Page<T>>(queryKey, Array.isArray(state) ? { items: state } : state);
-        } else if (event.event === 'change') {
-          // Many changes at once become one question.
-          clearTimeout(timer);
-          timer = setTimeout(() => void client.invalidateQueries({ queryKey }), 250);
-        }
+        if (event.event === 'state' || event.event === 'change') client.setQueryData<T>(JSON.parse(keyText) as QueryKey, JSON.parse(event.data) as T);
       },
     });
-    return () => {
-      clearTimeout(timer);
-      stop();
-    };
-  }, [enabled, watch, ready, address, listKey, client]);
-  return { ...result, items: result.data?.items ?? [], live };
+    return stop;
+  }, [enabled, watch, ready, address, keyText, client]);
+  return { ...result, live };
+}
+
+/** A list that a stream keeps current. */
+export function useLiveList<T>(key: QueryKey, url: string, options: { enabled?: boolean; watch?: boolean; query?: Query } = {}) {
+  const result = useLive<Page<T>>(key, url, options);
+  return { ...result, items: result.data?.items ?? [] };
 }
 
 /** A list without a stream. */

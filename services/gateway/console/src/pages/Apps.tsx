@@ -1,0 +1,68 @@
+// Applications of a space.
+
+import { RocketOutlined } from '@ant-design/icons';
+import { Flex } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link, useParams } from 'react-router';
+
+import { scheduler, type AppItem } from '../api/scheduler';
+import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { useLiveList } from '../parts/query';
+import { to } from '../place';
+
+export default function Apps() {
+  const { t } = useTranslation();
+  const params = useParams();
+  const org = params.org!;
+  const project = params.project!;
+  const space = params.space!;
+  const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space));
+  const deploy = (
+    <Link className="ant-btn ant-btn-primary" to={to.deploy(org, project, space)}>
+      <Flex gap={6}>
+        <RocketOutlined />
+        {t('deploy.title')}
+      </Flex>
+    </Link>
+  );
+  return (
+    <>
+      <PageHeader title={t('menu.apps')} sub={`${org}/${project}/${space}`} live={query.live} actions={deploy} />
+      <DataTable<AppItem>
+        label={t('menu.apps')}
+        query={query}
+        rowKey="id"
+        empty={t('apps.empty')}
+        emptyAction={deploy}
+        columns={[
+          { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.app(org, project, space, name)}>{name}</Link> },
+          { title: t('common.state'), dataIndex: 'state', render: (state: string) => <State value={state} /> },
+          { title: t('apps.ready'), render: (_, app) => app.workloads.map((one) => `${one.name} ${one.ready}/${one.replicas}`).join(', ') },
+          { title: t('apps.revision'), dataIndex: 'revision' },
+          { title: t('apps.endpoints'), render: (_, app) => <Endpoints app={app} /> },
+          { title: t('apps.reason'), dataIndex: 'reason' },
+          { title: t('common.changed'), dataIndex: 'updated_at', render: (at: string) => <Time at={at} /> },
+        ]}
+      />
+    </>
+  );
+}
+
+export function Endpoints({ app }: { app: AppItem }) {
+  if (app.endpoints.length === 0) return <>–</>;
+  return (
+    <Flex vertical>
+      {app.endpoints.map((endpoint) =>
+        endpoint.protocol === 'udp' ? (
+          <span key={endpoint.url} className="mono">
+            {endpoint.url}
+          </span>
+        ) : (
+          <a key={endpoint.url} href={endpoint.url} target="_blank" rel="noreferrer">
+            {endpoint.url}
+          </a>
+        ),
+      )}
+    </Flex>
+  );
+}

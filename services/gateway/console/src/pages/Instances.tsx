@@ -1,0 +1,101 @@
+// Service instances of a space, and the bindings that applications use them by.
+
+import { LinkOutlined } from '@ant-design/icons';
+import { Alert, Button, Flex, Modal, Popconfirm, Tag, Typography } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { Link, useParams } from 'react-router';
+
+import { catalog, type ServiceInstance } from '../api/catalog';
+import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { NameDialog } from '../parts/forms';
+import { useAction, useLiveList } from '../parts/query';
+
+export default function Instances() {
+  const { t } = useTranslation();
+  const params = useParams();
+  const url = catalog.instances(params.org!, params.project!, params.space!);
+  const key = ['instances', url];
+  const query = useLiveList<ServiceInstance>(key, url);
+  const [binding, setBinding] = useState<string | null>(null);
+  const [secret, setSecret] = useState<unknown>(null);
+  const remove = useAction((name: string) => catalog.remove(url, name), { done: t('services.deleting'), refresh: [key] });
+  const unbind = useAction((input: { instance: string; name: string }) => catalog.unbind(url, input.instance, input.name), { done: t('services.unbound'), refresh: [key] });
+  const bind = useAction((name: string) => catalog.bind(url, binding!, name), {
+    refresh: [key],
+    onDone: (made) => {
+      setBinding(null);
+      setSecret(made.credentials ?? made);
+    },
+  });
+  const offer = (
+    <Link className="ant-btn ant-btn-primary" to="/catalog">
+      {t('services.create')}
+    </Link>
+  );
+  return (
+    <>
+      <PageHeader title={t('menu.services')} sub={`${params.org}/${params.project}/${params.space}`} live={query.live} actions={offer} />
+      <DataTable<ServiceInstance>
+        label={t('menu.services')}
+        query={query}
+        rowKey="name"
+        empty={t('services.empty')}
+        emptyAction={offer}
+        columns={[
+          { title: t('common.name'), dataIndex: 'name' },
+          { title: t('services.offering'), render: (_, one) => `${one.offering} / ${one.plan}` },
+          {
+            title: t('common.state'),
+            render: (_, one) => (
+              <Flex vertical>
+                <span>
+                  <State value={one.state} />
+                </span>
+                {one.reason && <Typography.Text type="secondary">{one.reason}</Typography.Text>}
+              </Flex>
+            ),
+          },
+          {
+            title: t('services.bindings'),
+            render: (_, one) => (
+              <Flex gap={4} wrap>
+                {(one.bindings ?? []).map((each) => (
+                  <Popconfirm key={each.name} title={t('services.confirmUnbind', { name: each.name })} okText={t('services.unbind')} cancelText={t('common.cancel')} onConfirm={() => unbind.mutate({ instance: one.name, name: each.name })}>
+                    <Button size="small" aria-label={t('services.unbindOf', { name: each.name })}>
+                      {each.name}
+                    </Button>
+                  </Popconfirm>
+                ))}
+                {(one.bindings ?? []).length === 0 && <Tag>{t('services.none')}</Tag>}
+              </Flex>
+            ),
+          },
+          { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
+          {
+            title: t('common.actions'),
+            render: (_, one) => (
+              <Flex gap="small">
+                <Button size="small" icon={<LinkOutlined />} onClick={() => setBinding(one.name)}>
+                  {t('services.bind')}
+                </Button>
+                <Popconfirm title={t('services.confirmDelete', { name: one.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate(one.name)}>
+                  <Button size="small">{t('common.delete')}</Button>
+                </Popconfirm>
+              </Flex>
+            ),
+          },
+        ]}
+      />
+      <NameDialog open={binding !== null} title={t('services.bindOf', { name: binding ?? '' })} pending={bind.isPending} onCancel={() => setBinding(null)} onName={(name) => bind.mutate(name)} />
+      <Modal open={secret !== null} title={t('services.credentials')} onCancel={() => setSecret(null)} onOk={() => setSecret(null)} okText={t('common.close')} cancelButtonProps={{ style: { display: 'none' } }} destroyOnHidden>
+        <div className="stack">
+          <Alert type="warning" showIcon title={t('services.once')} />
+          <Typography.Paragraph className="code mono" copyable={{ text: JSON.stringify(secret, null, 2), tooltips: [t('common.copy'), t('common.copied')] }}>
+            {JSON.stringify(secret, null, 2)}
+          </Typography.Paragraph>
+        </div>
+      </Modal>
+    </>
+  );
+}

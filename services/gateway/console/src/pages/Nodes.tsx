@@ -1,0 +1,74 @@
+// The machines that containers run on.
+
+import { Button, Flex, Popconfirm, Progress, Tag } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link } from 'react-router';
+
+import { scheduler, type NodeItem } from '../api/scheduler';
+import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { bytes, cpu } from '../parts/format';
+import { useAction, useLiveList } from '../parts/query';
+import { to } from '../place';
+
+export default function Nodes() {
+  const { t } = useTranslation();
+  const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
+  return (
+    <>
+      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} />
+      <DataTable<NodeItem>
+        label={t('menu.nodes')}
+        query={query}
+        rowKey="name"
+        empty={t('nodes.empty')}
+        columns={[
+          { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.node(name)}>{name}</Link> },
+          { title: t('common.state'), render: (_, node) => <NodeState node={node} /> },
+          { title: 'CPU', render: (_, node) => <Share label={t('nodes.cpuOf', { name: node.name })} used={node.reserved_cpu_millis} of={node.facts.cpu_millis} show={cpu} /> },
+          { title: t('quota.memory_bytes'), render: (_, node) => <Share label={t('nodes.memoryOf', { name: node.name })} used={node.reserved_memory_bytes} of={node.facts.memory_bytes} show={bytes} /> },
+          { title: t('apps.instances'), dataIndex: 'instances' },
+          { title: t('nodes.system'), render: (_, node) => `${node.facts.os} · ${node.facts.architecture}` },
+          { title: t('nodes.joined'), dataIndex: 'joined_at', render: (at: string) => <Time at={at} /> },
+          { title: t('common.actions'), render: (_, node) => <NodeActions node={node} /> },
+        ]}
+      />
+    </>
+  );
+}
+
+export function NodeState({ node }: { node: NodeItem }) {
+  const { t } = useTranslation();
+  return (
+    <Flex gap={4}>
+      <State value={node.state} />
+      {node.draining ? <Tag color="orange">{t('state.draining')}</Tag> : node.cordoned && <Tag color="orange">{t('state.cordoned')}</Tag>}
+    </Flex>
+  );
+}
+
+export function NodeActions({ node }: { node: NodeItem }) {
+  const { t } = useTranslation();
+  const act = useAction((verb: 'cordon' | 'uncordon' | 'drain') => scheduler.nodeAct(node.name, verb), { done: t('apps.done'), refresh: [['nodes']] });
+  const closed = node.cordoned || node.draining;
+  return (
+    <Flex gap="small">
+      <Button size="small" loading={act.isPending} onClick={() => act.mutate(closed ? 'uncordon' : 'cordon')}>
+        {t(closed ? 'nodes.uncordon' : 'nodes.cordon')}
+      </Button>
+      <Popconfirm title={t('nodes.confirmDrain', { name: node.name })} okText={t('nodes.drain')} cancelText={t('common.cancel')} onConfirm={() => act.mutate('drain')}>
+        <Button size="small" disabled={node.draining}>
+          {t('nodes.drain')}
+        </Button>
+      </Popconfirm>
+    </Flex>
+  );
+}
+
+function Share({ label, used, of, show }: { label: string; used: number; of: number; show: (value: number) => string }) {
+  return (
+    <div style={{ minWidth: 150 }}>
+      <Progress size="small" aria-label={label} percent={of > 0 ? Math.min(100, Math.round((used / of) * 100)) : 0} />
+      {show(used)} / {show(of)}
+    </div>
+  );
+}

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+
+import { enUS } from '../src/i18n/en-US';
+import { zhCN } from '../src/i18n/zh-CN';
+
+type Tree = { [key: string]: string | Tree };
+
+function flat(tree: Tree, prefix = ''): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const [key, value] of Object.entries(tree)) {
+    if (typeof value === 'string') found.set(prefix + key, value);
+    else for (const [inner, text] of flat(value, `${prefix}${key}.`)) found.set(inner, text);
+  }
+  return found;
+}
+
+const english = flat(enUS);
+const chinese = flat(zhCN);
+
+const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true });
+
+describe('the two languages', () => {
+  it('have the same keys', () => {
+    expect([...chinese.keys()].sort()).toEqual([...english.keys()].sort());
+  });
+
+  it('have no empty text and the same placeholders', () => {
+    const holes = (text: string) => (text.match(/\{\{\w+\}\}/g) ?? []).sort();
+    for (const [key, text] of english) {
+      expect(text, key).not.toBe('');
+      expect(chinese.get(key), key).not.toBe('');
+      expect(holes(chinese.get(key)!), key).toEqual(holes(text));
+    }
+  });
+
+  it('differ: nothing was left untranslated', () => {
+    const same = [...english].filter(([key, text]) => chinese.get(key) === text).map(([key]) => key);
+    expect(same).toEqual(['service.cicd'].filter((key) => same.includes(key)));
+  });
+
+  it('hold every key that the source asks for', () => {
+    const code = Object.values(sources).join('\n');
+    const asked = [...code.matchAll(/\bt\(\s*'([\w.]+)'/g), ...code.matchAll(/[?:] '([a-z]+\.[\w.]+)'/g)].map((match) => match[1]!);
+    expect(asked.length).toBeGreaterThan(200);
+    expect([...new Set(asked)].filter((key) => !english.has(key))).toEqual([]);
+    // A key made of parts needs at least one key under its fixed beginning.
+    const beginnings = [...code.matchAll(/\bt\(`([\w.]+\.)\$\{/g)].map((match) => match[1]!);
+    expect(beginnings.filter((start) => ![...english.keys()].some((key) => key.startsWith(start)))).toEqual([]);
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+
+import { path, withQuery } from '../src/api/http';
+import { readMetrics } from '../src/api/series';
+import { readEvents } from '../src/parts/events';
+import { readAppLog } from '../src/parts/logs';
+import { grouped, typeName, type Document } from '../src/parts/openapi';
+import { joined, placeOf } from '../src/place';
+
+describe('a place', () => {
+  it('is read from the path', () => {
+    expect(placeOf('/orgs/acme/projects/shop/spaces/test/apps/web')).toEqual({ org: 'acme', project: 'shop', space: 'test' });
+    expect(placeOf('/orgs/acme/billing')).toEqual({ org: 'acme' });
+    expect(placeOf('/nodes/orgs')).toEqual({});
+  });
+
+  it('is completed by the last choice only within what is open', () => {
+    const last = { org: 'acme', project: 'shop', space: 'test' };
+    expect(joined({}, last)).toEqual(last);
+    expect(joined({ org: 'acme' }, last)).toEqual(last);
+    expect(joined({ org: 'other' }, last)).toEqual({ org: 'other' });
+    expect(joined({ org: 'acme', project: 'blog' }, last)).toEqual({ org: 'acme', project: 'blog' });
+  });
+});
+
+describe('addresses', () => {
+  it('encode names and leave out what is empty', () => {
+    expect(path('orgs', 'a/b', 'images')).toBe('/api/v1/orgs/a%2Fb/images');
+    expect(withQuery('/x?a=1', { b: 2, c: undefined, d: '', e: true })).toBe('/x?a=1&b=2&e=true');
+  });
+});
+
+describe('series', () => {
+  it('are read from our form and from that of Prometheus', () => {
+    const ours = readMetrics({ items: [{ name: 'cpu', unit: 'ratio', series: [{ labels: { instance: 'a' }, points: [['2026-11-22T12:00:00Z', 0.5]] }] }] });
+    expect(ours).toEqual([{ name: 'cpu', unit: 'ratio', series: [{ name: 'a', points: [[Date.parse('2026-11-22T12:00:00Z'), 0.5]] }] }]);
+    const theirs = readMetrics({ data: { result: [{ metric: { __name__: 'up', job: 'x' }, values: [[1_763_812_800, '1']] }] } });
+    expect(theirs[0]!.series).toEqual([{ name: 'x', points: [[1_763_812_800_000, 1]] }]);
+    expect(readMetrics({ items: [{ name: 'cpu', points: [] }] })).toEqual([]);
+  });
+});
+
+describe('streams', () => {
+  it('give log lines with their source, and plain text as it is', () => {
+    const line = { at: '2026-11-22T12:00:00Z', stream: 'stderr', text: 'boom', instance: '0190-abcdef', workload: 'web', node: 'n', attempt: 0 };
+    expect(readAppLog(JSON.stringify(line), 'line')).toEqual([{ at: line.at, text: 'boom', stream: 'stderr', source: 'web/abcdef' }]);
+    expect(readAppLog('plain', 'line')).toEqual([{ text: 'plain' }]);
+  });
+
+  it('give events of any of the forms', () => {
+    expect(readEvents('{"id":"1","kind":"app.created","service":"scheduler","actor":"user:1","name":"web","at":"t"}')).toEqual([
+      { key: '1', kind: 'app.created', service: 'scheduler', actor: 'user:1', object: 'web', at: 't' },
+    ]);
+    expect(readEvents('nonsense')).toEqual([]);
+  });
+});
+
+describe('the API document', () => {
+  const document: Document = {
+    paths: { '/a': { get: { tags: ['one'], summary: 'List' }, post: { tags: ['one'] } }, '/b': { delete: { tags: ['two'] } } },
+  };
+
+  it('is grouped by service and filtered by text', () => {
+    expect(grouped(document, '').map((group) => [group.tag, group.operations.length])).toEqual([
+      ['one', 2],
+      ['two', 1],
+    ]);
+    expect(grouped(document, 'list').flatMap((group) => group.operations.map((operation) => operation.method))).toEqual(['get']);
+  });
+
+  it('names types shortly', () => {
+    expect(typeName({ type: 'array', items: { $ref: '#/components/schemas/User' } })).toBe('User[]');
+    expect(typeName({ type: ['string', 'null'] })).toBe('string | null');
+  });
+});
