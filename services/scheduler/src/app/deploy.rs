@@ -69,8 +69,8 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     let taken = ports::taken(s.orm(), app).await.map_err(database)?;
     ports::assign(&mut model, before.as_deref(), &taken, &s.config)?;
     let diff = diff(before.as_deref(), &model);
-    let next = row.as_ref().map_or(1, |r| r.current.unsigned_abs() + 1);
-    let mut deployed = Deployed { app_id: app, revision: next, changed: true, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
+    let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
+    let mut deployed = Deployed { app_id: app, revision: latest + 1, changed: true, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
     if let (Some(row), Some(before)) = (&row, &before)
         && **before == model
         && !row.stopped

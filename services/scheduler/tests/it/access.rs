@@ -1,0 +1,82 @@
+//! Who may do what.
+
+use gantry_contract::proto::scheduler::AppRef;
+use gantry_contract::proto::scheduler::agents_client::AgentsClient;
+use gantry_kernel::{Role, Scope};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::place::{Place, web};
+
+/// Every endpoint, with a body where it takes one.
+fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
+    let app = |tail: &str| format!("{}/web{tail}", place.apps());
+    vec![
+        (Method::GET, place.apps(), None),
+        (Method::POST, place.apps(), Some(json!({"name": "web", "document": web("9", 1)}))),
+        (Method::GET, app(""), None),
+        (Method::GET, app("/instances"), None),
+        (Method::GET, app("/revisions"), None),
+        (Method::GET, app("/why"), None),
+        (Method::POST, app("/scale"), Some(json!({"workload": "web", "replicas": 2}))),
+        (Method::POST, app("/restart"), Some(json!({}))),
+        (Method::POST, app("/stop"), None),
+        (Method::POST, app("/start"), None),
+        (Method::POST, app("/rollback"), Some(json!({"revision": 1}))),
+        (Method::DELETE, app(""), None),
+        (Method::GET, "/api/v1/nodes".into(), None),
+        (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
+        (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
+        (Method::POST, "/api/v1/nodes/n1/drain".into(), None),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_does_what_they_have_no_right_to() {
+    let place = Place::new().await;
+    place.deploy("web", &web("1", 1)).await;
+    let (stranger, viewer) = (place.world.user(), place.world.user());
+    place.world.identity.grant(&format!("user:{viewer}"), Role::Viewer, place.space.scope()).await;
+    place.world.identity.settle(&place.host).await;
+    let (stranger, viewer) = (place.world.token(stranger, "eve"), place.world.token(viewer, "vic"));
+    let head = place.host.log().head();
+    for (method, path, body) in endpoints(&place) {
+        let call = |token: Option<String>| {
+            let (place, method, path, body) = (&place, method.clone(), path.clone(), body.clone());
+            async move { place.world.call(&place.host, method, &path, token.as_deref(), body.as_ref()).await.0 }
+        };
+        assert_eq!(call(None).await, 401, "{method} {path} without a token");
+        let foreign = call(Some(stranger.clone())).await;
+        let expected = if path.starts_with("/api/v1/nodes") { 403 } else { 404 };
+        assert_eq!(foreign, expected, "{method} {path} by a stranger");
+        let reads = method == Method::GET && !path.starts_with("/api/v1/nodes");
+        assert_eq!(call(Some(viewer.clone())).await, if reads { 200 } else { 403 }, "{method} {path} by a viewer");
+    }
+    let written = place.host.log().read(head, 100).await.unwrap();
+    assert!(written.iter().all(|e| e.meta.actor == "system"), "{written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reaching_out_of_the_container_needs_the_platforms_right() {
+    let place = Place::new().await;
+    for part in ["privileged: true", "volumes: ['/etc:/etc']", "cap_add: [NET_ADMIN]"] {
+        let text = format!("services:\n  web:\n    image: acme/shop/web:1\n    {part}\n");
+        let (status, problem) = place.deploy("web", &text).await;
+        assert_eq!(status, 403, "{part}: {problem}");
+    }
+    place.world.identity.grant(&place.subject, Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    assert_eq!(place.deploy("web", "services: {web: {image: 'acme/shop/web:1', privileged: true}}").await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_right_services_call_over_grpc() {
+    let place = Place::new().await;
+    let at = AppRef { org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into() };
+    let refused = place.applications("registry").await.get(at.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert_eq!(place.applications("cicd").await.get(at).await.unwrap_err().code(), tonic::Code::NotFound);
+    let mut agents = AgentsClient::new(place.channel("cicd").await);
+    let refused = agents.attach(tokio_stream::empty()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+}

@@ -1,0 +1,10 @@
+//! The scheduler on real Postgres and NATS, with agents that only pretend to run containers, and neighbours that answer as
+//! the contract says.
+
+mod access;
+mod agent;
+mod deploying;
+mod neighbours;
+mod nodes;
+mod place;
+mod releases;

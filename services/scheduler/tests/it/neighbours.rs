@@ -1,0 +1,130 @@
+//! Identity, registry and billing as far as the scheduler asks them.
+
+use async_trait::async_trait;
+use gantry_contract::proto::billing::quotas_server::{Quotas, QuotasServer};
+use gantry_contract::proto::billing::{ReserveRequest, ReserveResponse};
+use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
+use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse};
+use gantry_contract::proto::registry::images_server::{Images, ImagesServer};
+use gantry_contract::proto::registry::{Platform, ResolveRequest, ResolveResponse};
+use gantry_host::{Host, Parts, Section, Service};
+use gantry_kernel::{Kind, Problem};
+use serde::{Deserialize, Serialize};
+use tonic::{Request, Response, Status};
+
+/// The most a project may reserve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    pub cpu_millis: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { cpu_millis: 100_000 }
+    }
+}
+
+impl Section for Limits {}
+
+pub struct Billing;
+struct BillingApi(Limits);
+
+#[tonic::async_trait]
+impl Quotas for BillingApi {
+    async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
+        gantry_auth::peer(&request, &["scheduler"])?;
+        let asked = request.into_inner().total.unwrap_or_default().cpu_millis;
+        if asked > self.0.cpu_millis {
+            let text = format!("cpu: limit {} millicores, used 0, asked {asked}", self.0.cpu_millis);
+            return Err(Problem::new(Kind::QuotaExceeded, "billing.quota_exceeded", text).into());
+        }
+        Ok(Response::new(ReserveResponse {}))
+    }
+}
+
+#[async_trait]
+impl Service for Billing {
+    const NAME: &'static str = "billing";
+    const DATABASE: bool = false;
+    type Config = Limits;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        utoipa::openapi::OpenApi::default()
+    }
+
+    async fn start(config: Limits, _: Host) -> anyhow::Result<Parts> {
+        let mut grpc = tonic::service::Routes::builder();
+        grpc.add_service(QuotasServer::new(BillingApi(config)));
+        Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
+    }
+}
+
+pub struct Registry;
+struct RegistryApi;
+
+#[tonic::async_trait]
+impl Images for RegistryApi {
+    async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveResponse>, Status> {
+        gantry_auth::peer(&request, &["scheduler"])?;
+        let reference = request.into_inner().reference;
+        let (repository, tag) = reference.rsplit_once(':').unwrap_or((&reference, "latest"));
+        if tag == "missing" {
+            return Err(Status::not_found("no such tag"));
+        }
+        Ok(Response::new(ResolveResponse {
+            repository: repository.into(),
+            digest: format!("sha256:{tag:0>64}"),
+            media_type: String::new(),
+            size_bytes: 1,
+            platforms: vec![Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() }],
+        }))
+    }
+}
+
+#[async_trait]
+impl Service for Registry {
+    const NAME: &'static str = "registry";
+    const DATABASE: bool = false;
+    type Config = gantry_host::config::Nothing;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        utoipa::openapi::OpenApi::default()
+    }
+
+    async fn start(_: Self::Config, _: Host) -> anyhow::Result<Parts> {
+        let mut grpc = tonic::service::Routes::builder();
+        grpc.add_service(ImagesServer::new(RegistryApi));
+        Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
+    }
+}
+
+pub struct Identity;
+struct IdentityApi;
+
+#[tonic::async_trait]
+impl Tokens for IdentityApi {
+    async fn issue_registry_credential(&self, request: Request<IssueRegistryCredentialRequest>) -> Result<Response<IssueRegistryCredentialResponse>, Status> {
+        gantry_auth::peer(&request, &["scheduler"])?;
+        let asked = request.into_inner();
+        let patterns: Vec<_> = asked.grants.iter().map(|g| g.pattern.clone()).collect();
+        let expires_at_unix = gantry_kernel::Env::system().now().unix_timestamp() + i64::from(asked.ttl_seconds);
+        Ok(Response::new(IssueRegistryCredentialResponse { username: "node".into(), password: patterns.join(" "), expires_at_unix }))
+    }
+}
+
+#[async_trait]
+impl Service for Identity {
+    const NAME: &'static str = "identity";
+    const DATABASE: bool = false;
+    type Config = gantry_host::config::Nothing;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        utoipa::openapi::OpenApi::default()
+    }
+
+    async fn start(_: Self::Config, _: Host) -> anyhow::Result<Parts> {
+        let mut grpc = tonic::service::Routes::builder();
+        grpc.add_service(TokensServer::new(IdentityApi));
+        Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
+    }
+}

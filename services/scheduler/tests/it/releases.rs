@@ -1,0 +1,167 @@
+//! Releases: availability, failure, continuation.
+
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler::{AppRef, DeployRequest};
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::place::{LONG, Place, config, web};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_update_never_has_fewer_in_rotation() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 3)).await;
+    place.reaches("web", "running", 1).await;
+    agent.node.lock().unwrap().fewest = None;
+    assert_eq!(place.deploy("web", &web("2", 3)).await.0, 201);
+    place.reaches("web", "running", 2).await;
+    place.world.until("the old ones are gone", LONG, || async { agent.running().len() == 3 }).await;
+    let node = agent.node.lock().unwrap();
+    assert_eq!(node.fewest, Some(3), "at every moment three were in rotation");
+    assert!(node.running.values().all(|image| image.ends_with('2')), "{:?}", node.running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_replaces_all_instances_without_a_gap() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 2)).await;
+    place.reaches("web", "running", 1).await;
+    let before = agent.running();
+    agent.node.lock().unwrap().fewest = None;
+    place.post(&format!("{}/web/restart", place.apps()), json!({})).await;
+    place.world.until("all are new", LONG, || async { agent.running().len() == 2 && agent.running().iter().all(|i| !before.contains(i)) }).await;
+    assert_eq!(agent.node.lock().unwrap().fewest, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_dies_is_replaced() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 2)).await;
+    place.reaches("web", "running", 1).await;
+    let victim = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&victim, 137);
+    place.world.until("another runs instead", LONG, || async { agent.running().len() == 2 && !agent.running().contains(&victim) }).await;
+    place.reaches("web", "running", 1).await;
+    let (_, why) = place.get(&format!("{}/web/why", place.apps())).await;
+    let dead = why["instances"].as_array().unwrap().iter().find(|i| i["id"] == victim.as_str()).unwrap();
+    assert_eq!((&dead["state"], &dead["exit_code"]), (&json!("exited"), &json!(137)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_does_not_come_up_is_rolled_back() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 2)).await;
+    place.reaches("web", "running", 1).await;
+    {
+        let mut node = agent.node.lock().unwrap();
+        node.fewest = None;
+        node.broken.insert(format!("{:0>64}", 2));
+    }
+    place.deploy("web", &web("2", 2)).await;
+    place.reaches("web", "releasing", 2).await;
+    place.reaches("web", "running", 1).await;
+    let app = place.app("web").await;
+    assert!(app["reason"].as_str().unwrap().contains("revision 2: no progress"), "{app}");
+    assert_eq!(agent.node.lock().unwrap().fewest, Some(2), "the old ones served all the time");
+    let (_, revisions) = place.get(&format!("{}/web/revisions", place.apps())).await;
+    assert_eq!(revisions["items"][0]["current"], false);
+    assert_eq!(place.post(&format!("{}/web/rollback", place.apps()), json!({"revision": 9})).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_brings_the_whole_revision_back() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 1)).await;
+    place.reaches("web", "running", 1).await;
+    place.deploy("web", &web("2", 1).replace("hunter2", "changed")).await;
+    place.reaches("web", "running", 2).await;
+    assert_eq!(place.post(&format!("{}/web/rollback", place.apps()), json!({"revision": 1})).await.0, 200);
+    place.reaches("web", "running", 1).await;
+    let node = agent.node.lock().unwrap();
+    let current = node.wanted.instances.iter().find(|i| !i.stopping).unwrap();
+    assert_eq!((current.env[0].value.as_str(), current.image.ends_with('1')), ("hunter2", true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_scheduler_continues_a_release_in_the_middle() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 3)).await;
+    place.reaches("web", "running", 1).await;
+    agent.node.lock().unwrap().broken.insert(format!("{:0>64}", 2));
+    place.deploy("web", &web("2", 3)).await;
+    place.world.until("the release is under way", LONG, || async { place.instances("web").await.len() == 4 }).await;
+    agent.node.lock().unwrap().fewest = None;
+    // The process ends, its agents lose the stream; another one starts on the same log.
+    let place = place.restarted(config()).await;
+    agent.attach(&place, "n1", 4000).await;
+    agent.node.lock().unwrap().broken.clear();
+    place.reaches("web", "running", 2).await;
+    place.world.until("the old ones are gone", LONG, || async { agent.running().len() == 3 }).await;
+    assert_eq!(agent.node.lock().unwrap().fewest, Some(3), "three served all the time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_deploys_and_watches_until_it_runs() {
+    let place = Place::new().await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    let mut client = place.applications("cicd").await;
+    let at = AppRef { org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into() };
+    let request = DeployRequest {
+        app: Some(at.clone()),
+        format: "compose".into(),
+        document: web("${TAG}", 2),
+        values: [("TAG".to_owned(), "7".to_owned())].into(),
+        reason: "run 1".into(),
+        subject: place.subject.clone(),
+        idempotency_key: "run-1".into(),
+        allow_unsupported: false,
+    };
+    let first = client.deploy(request.clone()).await.unwrap().into_inner();
+    assert_eq!(first.revision, 1);
+    assert_eq!(client.deploy(request).await.unwrap().into_inner(), first, "the same key is the same deployment");
+    let mut watch = client.watch(at.clone()).await.unwrap().into_inner();
+    let seen = tokio::time::timeout(LONG, async {
+        loop {
+            let app = watch.message().await.unwrap().unwrap();
+            if app.state == "running" {
+                return app;
+            }
+        }
+    });
+    let app = seen.await.unwrap();
+    assert_eq!((app.instances.len(), app.endpoints[0].port), (2, 20080));
+    client.delete(at.clone()).await.unwrap();
+    client.delete(at).await.unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(20), async {
+        while let Ok(Some(app)) = watch.message().await {
+            if app.state == "deleted" {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(gone.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_depends_waits_and_a_job_runs_once() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let text = "services:\n  migrate:\n    image: acme/shop/migrate:1\n    deploy: {mode: replicated-job}\n  web:\n    image: acme/shop/web:2\n    depends_on: {migrate: {condition: service_completed_successfully}}\n";
+    place.deploy("shop", text).await;
+    place.world.until("the job runs", LONG, || async { agent.running().len() == 1 }).await;
+    let (_, why) = place.get(&format!("{}/shop/why", place.apps())).await;
+    assert_eq!(why["waiting"][0]["reason"], "waits until `migrate` has completed", "{why:#}");
+    let job = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&job, 0);
+    place.reaches("shop", "running", 1).await;
+    assert_eq!(agent.running().len(), 1, "the web service only");
+    assert!(agent.node.lock().unwrap().running.values().all(|i| i.contains("/web@")));
+}
