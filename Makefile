@@ -2,10 +2,10 @@
 XTASK = cargo run --quiet --locked -p xtask --
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean-data demo bench test quick golden check conformance
+.PHONY: help up down status logs clean-data demo bench test quick golden check conformance k8s-dev-secrets
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 up: ## install what is missing, build, start the suite, wait until it is ready
 	@$(XTASK) up
@@ -42,3 +42,6 @@ check: ## formatting, lints, rooms
 
 conformance: ## write docs/conformance.md from the last test run
 	@$(XTASK) conformance
+
+k8s-dev-secrets: ## draw passwords for k8s/overlays/dev
+	@$(XTASK) k8s-dev-secrets

@@ -5,6 +5,7 @@ mod check;
 mod conformance;
 mod down;
 mod gantryd;
+mod kubernetes;
 mod parts;
 mod pods;
 mod ready;
@@ -72,6 +73,8 @@ enum Command {
     },
     /// Write docs/conformance.md from the last test run.
     Conformance,
+    /// Draw passwords and the master key for k8s/overlays/dev, unless they are there.
+    K8sDevSecrets,
     /// Keep the suite's processes alive; started by `up`.
     #[command(hide = true)]
     Supervise,
@@ -95,6 +98,7 @@ fn main() -> Result<()> {
         Command::Check => check::check(&work),
         Command::Rooms { write } => rooms::run(&work, write),
         Command::Conformance => conformance::write(&work),
+        Command::K8sDevSecrets => kubernetes::secrets(&work.repository.join("k8s/overlays/dev")),
         Command::Supervise => supervise::run(&work),
     }
 }

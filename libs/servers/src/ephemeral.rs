@@ -132,9 +132,12 @@ impl Trio {
 }
 
 fn open(folder: &Path, ports: TestPorts) -> Result<Trio> {
+    let mut nats = Nats::new(folder, ports.nats, ports.nats_monitor)?;
+    // Every test has streams of its own, whose limits are reserved and hardly ever used.
+    nats.max_file_store = "1000TB";
     Ok(Trio {
         postgres: Postgres::new(folder, ports.postgres, false)?,
-        nats: Nats::new(folder, ports.nats, ports.nats_monitor)?,
+        nats,
         redis: Redis::new(folder, ports.redis)?,
     })
 }

@@ -17,6 +17,8 @@ pub struct Nats {
     port: u16,
     monitor: u16,
     credentials: Credentials,
+    /// What all streams together may reserve on disk, as nats.conf writes it.
+    pub max_file_store: &'static str,
 }
 
 /// What the server says of itself in its first line.
@@ -35,7 +37,7 @@ impl Nats {
         let data = root.join("nats");
         private_folder(&data)?;
         let credentials = Credentials::kept_in(&data.join("password"), "gantry")?;
-        Ok(Self { folders, data, port, monitor, credentials })
+        Ok(Self { folders, data, port, monitor, credentials, max_file_store: "20GB" })
     }
 
     pub fn url(&self) -> String {
@@ -60,12 +62,13 @@ impl Server for Nats {
         let Credentials { user, password } = &self.credentials;
         let text = format!(
             "server_name: gantry\nlisten: 127.0.0.1:{}\nhttp: 127.0.0.1:{}\n\
-             jetstream {{ store_dir: {:?}, max_memory_store: 256MB, max_file_store: 20GB }}\n\
+             jetstream {{ store_dir: {:?}, max_memory_store: 256MB, max_file_store: {} }}\n\
              max_payload: 8MB\nmax_pending: 256MB\nping_interval: \"20s\"\n\
              authorization {{ user: {user:?}, password: {password:?} }}\n",
             self.port,
             self.monitor,
             self.data.join("store"),
+            self.max_file_store,
         );
         write_private(&self.data.join("nats.conf"), &text)
     }

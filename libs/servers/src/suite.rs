@@ -224,8 +224,9 @@ pub fn servers(home: &Home, choices: &Choices, with_agent: bool) -> Result<(Vec<
     }
     if urls.prometheus.is_empty() {
         let tls = Tls { ca: home.ca(), certificate: home.file("ca/prometheus.pem"), key: home.file("ca/prometheus.key") };
-        let targets = SERVICES.iter().filter(|s| with_agent || **s != "agent");
-        let targets = targets.map(|s| Target { service: s, address: format!("127.0.0.1:{}", ports.service(s)) }).collect();
+        // All services are one process here and show the same figures on every port; the agent adds those of node and containers.
+        let service = if with_agent { "agent" } else { "identity" };
+        let targets = vec![Target { service, address: format!("127.0.0.1:{}", ports.service(service)) }];
         let server = Prometheus::new(root, ports.prometheus(), tls, targets)?;
         urls.prometheus = server.url();
         own.push(Box::new(server));

@@ -1,0 +1,191 @@
+//! The Kubernetes manifests and the Compose file: secrets for development, and a test that keeps them in step with the code.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use gantry_kernel::Env;
+use gantry_servers::server::write_private;
+
+use crate::work::say;
+
+/// # Errors
+/// When the folder cannot be written.
+pub fn secrets(overlay: &Path) -> Result<()> {
+    let env = Env::system();
+    let (file, key) = (overlay.join("secrets.env"), overlay.join("master.key"));
+    if !file.exists() {
+        let hex = |bytes: [u8; 24]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let password = hex(env.random());
+        let lines = [
+            format!("password={password}"),
+            format!("database_url=postgres://gantry:{password}@postgres:5432/gantry"),
+            format!("nats_url=nats://gantry:{password}@nats:4222"),
+            format!("redis_url=redis://:{password}@redis:6379/0"),
+        ];
+        write_private(&file, &(lines.join("\n") + "\n"))?;
+    }
+    if !key.exists() {
+        fs::write(&key, env.random::<32>())?;
+    }
+    say(&format!("{} and {} are there; kubectl apply -k {}", file.display(), key.display(), overlay.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    use gantry_servers::Ports;
+    use gantry_servers::suite::SERVICES;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::work::Work;
+
+    /// The services that are Deployments; the agent runs on nodes of its own, not on Kubernetes.
+    fn deployed() -> Vec<&'static str> {
+        SERVICES.into_iter().filter(|s| *s != "agent").chain(["gateway"]).collect()
+    }
+
+    fn port(service: &str) -> u64 {
+        u64::from(if service == "gateway" { Ports::DEFAULT.gateway() } else { Ports::DEFAULT.service(service) })
+    }
+
+    fn documents(text: &str) -> Vec<Value> {
+        serde_saphyr::from_str_multiple::<Value, Vec<Value>>(text).expect("YAML")
+    }
+
+    fn base() -> Vec<Value> {
+        let folder = Work::find().expect("the repository").repository.join("k8s/base");
+        let files = fs::read_dir(folder).expect("k8s/base").flatten().map(|e| e.path());
+        let yaml = files.filter(|f| f.extension().is_some_and(|e| e == "yaml"));
+        yaml.flat_map(|f| documents(&fs::read_to_string(f).expect("read"))).collect()
+    }
+
+    fn of<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+        let found = documents.iter().find(|d| d["kind"] == kind && d["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
+    }
+
+    /// Every value below that has this key.
+    fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(k, v)| {
+                if k == key {
+                    found.push(v);
+                }
+                all(v, key, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|v| all(v, key, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_service_is_a_deployment_with_probes_limits_and_no_rights() {
+        let documents = base();
+        for service in deployed() {
+            let deployment = of(&documents, "Deployment", service);
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{service}");
+            let [container] = &pod["containers"].as_array().expect("containers")[..] else { panic!("{service}: one container") };
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{service}");
+            assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{service}");
+            assert_eq!(container["args"][0], format!("--target={service}"));
+            assert_eq!(container["ports"][0]["containerPort"], port(service), "{service}");
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                assert!(container[probe].to_string().contains(if probe == "readinessProbe" { "/readyz" } else { "/healthz" }), "{service} {probe}");
+            }
+            for bound in ["requests", "limits"] {
+                assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string(), "{service} {bound}");
+            }
+            assert_eq!(deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"], service);
+            assert_eq!(of(&documents, "Service", service)["spec"]["ports"][0]["port"], port(service), "{service}");
+            assert_eq!(of(&documents, "PodDisruptionBudget", service)["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"], service);
+            assert_eq!(of(&documents, "NetworkPolicy", service)["spec"]["ingress"][0]["ports"][0]["port"], port(service), "{service}");
+            let certificate = of(&documents, "Certificate", service);
+            assert_eq!(certificate["spec"]["uris"][0], format!("spiffe://gantry/{service}"));
+            let mut secrets = Vec::new();
+            all(pod, "secretName", &mut secrets);
+            assert!(secrets.contains(&&certificate["spec"]["secretName"]), "{service} mounts its certificate");
+        }
+        assert_eq!(of(&documents, "NetworkPolicy", "default-deny")["spec"]["podSelector"], serde_json::json!({}));
+        let deployments = documents.iter().filter(|d| d["kind"] == "Deployment").count();
+        assert_eq!(deployments, deployed().len(), "no Deployment of something that is no service");
+    }
+
+    #[test]
+    fn network_policies_allow_what_the_services_call() {
+        let documents = base();
+        let calls = fs::read_to_string(Work::find().expect("the repository").repository.join("schemas/calls.txt")).expect("the golden list");
+        for (from, to) in calls.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(" -> ")).filter(|(f, _)| *f != "agent") {
+            let policy = of(&documents, "NetworkPolicy", to);
+            let mut values = Vec::new();
+            all(policy, "values", &mut values);
+            assert!(values.iter().any(|v| v.as_array().is_some_and(|v| v.contains(&Value::from(from)))), "{from} calls {to}, and the policy of {to} forbids it");
+        }
+    }
+
+    #[test]
+    fn the_shared_configuration_has_known_keys_and_the_right_ports() {
+        let repository = Work::find().expect("the repository").repository;
+        let source = fs::read_to_string(repository.join("libs/host/src/config.rs")).expect("the host's configuration");
+        let known: BTreeSet<String> = source.lines().filter_map(|l| l.trim().strip_prefix("pub ")?.split_once(':').map(|(k, _)| k.to_owned())).collect();
+        for file in ["k8s/base/gantry.toml", "k8s/overlays/dev/gantry.toml"] {
+            let config: toml::Table = fs::read_to_string(repository.join(file)).expect(file).parse().expect("TOML");
+            let platform = config["platform"].as_table().expect("[platform]");
+            for key in platform.keys() {
+                assert!(known.contains(key), "{file}: platform.{key} is not in the host's configuration");
+            }
+            for service in deployed().into_iter().filter(|s| *s != "gateway") {
+                assert_eq!(platform["peers"][service].as_str(), Some(format!("https://{service}:{}", port(service)).as_str()), "{file}");
+            }
+        }
+        let compose = fs::read_to_string(repository.join("docker-compose.yml")).expect("the Compose file");
+        let keys = compose.lines().filter_map(|l| l.trim().strip_prefix("GANTRYD__PLATFORM__")?.split_once(':').map(|(k, _)| k.to_lowercase()));
+        for key in keys {
+            let first = key.split("__").next().unwrap_or_default().to_owned();
+            assert!(known.contains(&first), "docker-compose.yml: platform.{key} is not in the host's configuration");
+        }
+    }
+
+    #[test]
+    fn the_compose_file_starts_every_service_behind_its_servers() {
+        let text = fs::read_to_string(Work::find().expect("the repository").repository.join("docker-compose.yml")).expect("the Compose file");
+        let [file] = &documents(&text)[..] else { panic!("one document") };
+        let services = file["services"].as_object().expect("services");
+        for server in ["postgres", "nats", "redis", "prometheus", "init"] {
+            assert!(services.contains_key(server), "{server}");
+        }
+        let target = services["gantryd"]["command"][0].as_str().and_then(|c| c.strip_prefix("--target=")).expect("a target");
+        assert_eq!(target.split(',').collect::<BTreeSet<_>>(), deployed().into_iter().collect());
+        for (name, service) in services {
+            let waits = service["depends_on"].as_object().map(|d| d.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+            assert!(waits.iter().all(|w| services.contains_key(w)), "{name} waits for {waits:?}");
+        }
+        let ports = services["gantryd"]["ports"].as_array().expect("ports");
+        assert!(ports.iter().all(|p| p.as_str().is_some_and(|p| p.starts_with("127.0.0.1:"))), "loopback unless told otherwise");
+    }
+
+    #[test]
+    fn kustomize_takes_base_and_overlay() {
+        if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+            println!("kubectl is not on this machine: the manifests were checked by structure only");
+            return;
+        }
+        let (repository, folder) = (Work::find().expect("the repository").repository, tempfile::tempdir().expect("a folder"));
+        let copied = Command::new("cp").arg("-r").arg(repository.join("k8s")).arg(folder.path()).status().expect("cp");
+        assert!(copied.success());
+        let overlay = folder.path().join("k8s/overlays/dev");
+        secrets(&overlay).expect("secrets");
+        for (path, kind, count) in [("k8s/base", "Deployment", 8), ("k8s/overlays/dev", "StatefulSet", 4)] {
+            let done = Command::new("kubectl").arg("kustomize").arg(folder.path().join(path)).output().expect("kubectl");
+            assert!(done.status.success(), "{path}: {}", String::from_utf8_lossy(&done.stderr));
+            let made = documents(&String::from_utf8_lossy(&done.stdout));
+            assert_eq!(made.iter().filter(|d| d["kind"] == kind).count(), count, "{path}");
+            assert!(made.iter().filter(|d| d["kind"] != "Namespace").all(|d| d["metadata"]["namespace"] == "gantry"), "{path}");
+        }
+    }
+}
