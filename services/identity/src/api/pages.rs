@@ -121,6 +121,11 @@ fn safe_continue(to: Option<&str>) -> &str {
     to.filter(ours).unwrap_or("/")
 }
 
+/// `to` as the value of a query parameter.
+fn encoded(to: &str) -> String {
+    url::form_urlencoded::byte_serialize(to.as_bytes()).collect()
+}
+
 /// The origin of the client that `to`, an authorization request, will lead to.
 fn client_origins(app: &App, to: &str) -> Vec<String> {
     let Some(query) = to.strip_prefix("/oauth2/authorize?") else { return Vec::new() };
@@ -139,7 +144,7 @@ mod tests {
         for language in [Language::English, Language::Chinese] {
             for name in ["login.html", "register.html", "device.html", "logout.html", "confirm.html", "message.html"] {
                 let values = context! {
-                    key => "bad_request", reason => "<script>", csrf => "x", continue => "/", username => "<b>", email => "", display_name => "", token => "t",
+                    key => "bad_request", reason => "<script>", csrf => "x", continue => "/", again => "%2F", username => "<b>", email => "", display_name => "", token => "t",
                     error => "wrong_password", closed => false, user_code => "", client => "<i>", scopes => vec!["openid"], step => "decide", person => "ada",
                 };
                 let page = context! { lang => language.tag(), t => texts::of(language), ..values };

@@ -7,7 +7,7 @@ use gantry_kernel::{Kind, Problem, Secret};
 use http::{HeaderMap, StatusCode};
 use minijinja::context;
 
-use super::{SESSION_COOKIE, client_origins, cookie, form_fits, form_seal, language, render, safe_continue, see_other};
+use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, render, safe_continue, see_other};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::signin::Origin;
@@ -64,6 +64,6 @@ fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: O
     let to = safe_continue(to);
     let origins = client_origins(app, to);
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, username => name.unwrap_or_default(), error, open };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open };
     (jar, render(language, status, "login.html", values, &origins)).into_response()
 }

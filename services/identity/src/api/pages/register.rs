@@ -7,7 +7,7 @@ use gantry_kernel::{Kind, Problem, Secret};
 use http::{HeaderMap, StatusCode};
 use minijinja::context;
 
-use super::{SESSION_COOKIE, client_origins, cookie, form_fits, form_seal, language, message, render, safe_continue, see_other};
+use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, message, render, safe_continue, see_other};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::people::Person;
@@ -79,7 +79,7 @@ fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, form:
     let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let closed = app.config.registration == Registration::Closed;
     let values = context! {
-        csrf, continue => to, error, detail, closed, username => text("username"), email => text("email"), display_name => text("display_name"),
+        csrf, continue => to, again => encoded(to), error, detail, closed, username => text("username"), email => text("email"), display_name => text("display_name"),
     };
     (jar, render(language, status, "register.html", values, &origins)).into_response()
 }

@@ -53,20 +53,19 @@ pub struct At {
     space: Option<String>,
 }
 
-/// The scope named by organisation, project and space, if the caller may know it.
+/// The scope named by organisation, project and space, if the caller may know it. Hidden and missing look alike.
 fn scope(app: &App, caller: &Caller, at: &At) -> ApiResult<Scope> {
     let auth = &app.host.auth;
-    let found = match (&at.org, &at.project, &at.space) {
-        (None, None, None) => Scope::Platform,
-        (Some(org), None, None) => auth.org(org)?.scope(),
-        (Some(org), Some(project), None) => auth.project(org, project)?.scope(),
-        (Some(org), Some(project), Some(space)) => auth.space(org, project, space)?.scope(),
+    let (found, hidden) = match (&at.org, &at.project, &at.space) {
+        (None, None, None) => return Ok(Scope::Platform),
+        (Some(org), None, None) => (auth.org(org)?.scope(), Problem::not_found("organisation", org)),
+        (Some(org), Some(project), None) => (auth.project(org, project)?.scope(), Problem::not_found("project", format_args!("{org}/{project}"))),
+        (Some(org), Some(project), Some(space)) => {
+            (auth.space(org, project, space)?.scope(), Problem::not_found("space", format_args!("{org}/{project}/{space}")))
+        }
         _ => return Err(Problem::invalid("project", "a project needs its organisation, and a space its project")),
     };
-    Ok(found).and_then(|scope| {
-        let known = scope == Scope::Platform || auth.read(|rights| rights.may_know(&caller.subject, scope));
-        if known { Ok(scope) } else { Err(Problem::not_found("place", at.org.as_deref().unwrap_or_default())) }
-    })
+    if auth.read(|rights| rights.may_know(&caller.subject, found)) { Ok(found) } else { Err(hidden) }
 }
 
 async fn render(app: &App, row: binding::Model) -> ApiResult<Binding> {

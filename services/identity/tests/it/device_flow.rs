@@ -1,0 +1,54 @@
+//! The device flow of the command line.
+
+use reqwest::Method;
+
+use crate::support::{PASSWORD, Suite};
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_connected_by_its_person_and_slowed_down_when_hasty() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let (status, started) = suite.form("/oauth2/device_authorization", &[("client_id", "gantry-cli")]).await;
+    assert_eq!(status, 200, "{started}");
+    let device_code = started["device_code"].as_str().unwrap();
+    let poll = [("grant_type", GRANT), ("client_id", "gantry-cli"), ("device_code", device_code)];
+    assert_eq!(suite.form("/oauth2/token", &poll).await.1["error"], "authorization_pending");
+    assert_eq!(suite.form("/oauth2/token", &poll).await.1["error"], "slow_down");
+
+    let mut browser = suite.browser();
+    let to_login = browser.get(started["verification_uri_complete"].as_str().unwrap()).await;
+    let page = browser.get(&to_login.location().to_owned()).await;
+    let answer = browser.submit_login(&page, "ada", PASSWORD).await;
+    let ask = browser.get(&answer.location().to_owned()).await;
+    assert!(ask.body.contains("Gantry CLI") && ask.body.contains(started["user_code"].as_str().unwrap()), "{}", ask.body);
+    let fields = [("csrf", ask.field("csrf")), ("user_code", ask.field("user_code")), ("decision", "approve".to_owned())];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    assert_eq!(browser.post("/oauth2/device", &fields).await.status, 200);
+
+    let (status, tokens) = suite.form("/oauth2/token", &poll).await;
+    assert_eq!(status, 200, "{tokens}");
+    let (status, me) = suite.json(Method::GET, "/api/v1/me", tokens["access_token"].as_str(), None).await;
+    assert_eq!((status, me["username"].as_str()), (200, Some("ada")));
+    assert_eq!(suite.form("/oauth2/token", &poll).await.1["error"], "invalid_grant", "once only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_or_foreign_device_gets_nothing() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let started = suite.form("/oauth2/device_authorization", &[("client_id", "gantry-cli")]).await.1;
+    let device_code = started["device_code"].as_str().unwrap();
+    let mut browser = suite.browser();
+    browser.sign_in("ada", PASSWORD).await;
+    assert_eq!(browser.get("/oauth2/device?user_code=BBBB-BBBB").await.status, 404);
+    let ask = browser.get(&format!("/oauth2/device?user_code={}", started["user_code"].as_str().unwrap().to_lowercase())).await;
+    let (csrf, code) = (ask.field("csrf"), ask.field("user_code"));
+    let forged = browser.post("/oauth2/device", &[("csrf", "x"), ("user_code", &code), ("decision", "approve")]).await;
+    assert_eq!(forged.status, 400);
+    browser.post("/oauth2/device", &[("csrf", &csrf), ("user_code", &code), ("decision", "deny")]).await;
+    let poll = [("grant_type", GRANT), ("client_id", "gantry-cli"), ("device_code", device_code)];
+    assert_eq!(suite.form("/oauth2/token", &poll).await.1["error"], "access_denied");
+    assert_eq!(suite.form("/oauth2/device_authorization", &[("client_id", "gantry-console")]).await.1["error"], "unauthorized_client");
+}

@@ -1,0 +1,8 @@
+//! identity as its callers see it: on real Postgres, NATS and Redis, over its own port.
+
+mod code_flow;
+mod device_flow;
+mod rest;
+mod registry;
+mod refresh;
+mod support;
