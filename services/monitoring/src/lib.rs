@@ -19,13 +19,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use adapters::prometheus::Prometheus;
 pub use config::Config;
 use flows::events::{ORIGINS, Trail};
-use flows::wake::{self, Wake};
+use flows::wake::{self, Bell};
 
 /// What all doors share.
 pub(crate) struct App {
     host: Host,
     prometheus: Prometheus,
-    wake: Wake,
+    /// Rung when the trail has grown.
+    audit_bell: Bell,
+    /// Rung when there are new lines.
+    logs_bell: Bell,
     live: Arc<Semaphore>,
 }
 
@@ -53,16 +56,17 @@ impl Service for Monitoring {
     }
 
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
+        let (audit_bell, logs_bell) = (Bell::new(), Bell::new());
         for (origin, checkpoint) in ORIGINS {
-            host.subscribe(origin, Arc::new(Trail(checkpoint))).await?;
+            let moved = host.subscribe(origin, Arc::new(Trail(checkpoint))).await?;
+            host.tracker.spawn(wake::ring_on(moved, audit_bell.clone(), host.cancel.clone()));
         }
         let (db, bus, cancel) = (host.db().clone(), host.bus.clone(), host.cancel.clone());
         host.tracker.spawn(flows::consumer::run(bus.clone(), flows::facts::Facts(db.clone()), cancel.clone()));
-        host.tracker.spawn(flows::consumer::run(bus, flows::logs::Logs(db.clone()), cancel.clone()));
-        let (wake, bells) = wake::pair();
-        host.tracker.spawn(wake::listen(db, bells, cancel));
+        host.tracker.spawn(flows::consumer::run(bus, flows::logs::Logs { db, bell: logs_bell.clone() }, cancel.clone()));
+        host.tracker.spawn(wake::ring_for_others([audit_bell.clone(), logs_bell.clone()], cancel));
         host.tracker.spawn(flows::retention::run(host.clone(), time::Duration::days(config.log_retention_days.into())));
-        let app = App { prometheus: Prometheus::new(&host.platform.prometheus_url)?, wake, live: Arc::new(Semaphore::new(config.live_streams)), host };
+        let app = App { prometheus: Prometheus::new(&host.platform.prometheus_url)?, audit_bell, logs_bell, live: Arc::new(Semaphore::new(config.live_streams)), host };
         Ok(Parts { router: api::routes().with_state(Arc::new(app)).split_for_parts().0, ..Parts::default() })
     }
 }

@@ -44,7 +44,7 @@ async fn events(State(app): State<Arc<App>>, caller: Caller, Query(query): Query
         Some(last) => last,
         None => audit::head(&pool).await.map_err(Problem::internal)?,
     };
-    let mut wake = app.wake.audit.clone();
+    let mut wake = app.audit_bell.hear();
     let stream = async_stream::stream! {
         let _place = place;
         loop {

@@ -120,7 +120,7 @@ async fn follow(app: Arc<App>, id: AppId, filter: Filter, limit: usize, resume: 
             (head, lines)
         }
     };
-    let mut wake = app.wake.logs.clone();
+    let mut wake = app.logs_bell.hear();
     let cancel = app.host.cancel.clone();
     let stream = async_stream::stream! {
         let _place = place;

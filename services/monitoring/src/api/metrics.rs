@@ -54,8 +54,8 @@ async fn of_node(State(app): State<Arc<App>>, caller: Caller, Path(node): Path<S
     params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("app" = String, Path), RangeQuery),
     responses((status = 200, body = Charts)))]
 async fn of_app(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<AppPath>, Query(range): Query<RangeQuery>) -> ApiResult<Json<Charts>> {
-    let id = app.readable(&caller, &path).await?;
-    Ok(Json(app.app_charts(id, range.resolve(app.host.env.now())?).await?))
+    app.readable(&caller, &path).await?;
+    Ok(Json(app.app_charts(&path, range.resolve(app.host.env.now())?).await?))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -1,10 +1,11 @@
 //! Prepared charts of nodes and applications, and free queries for administrators of the platform.
 
 use futures::future::try_join_all;
-use gantry_kernel::{AppId, OffsetDateTime, Problem, Result};
+use gantry_kernel::{OffsetDateTime, Problem, Result};
 use serde::Serialize;
 use time::Duration;
 
+use super::logs::AppPath;
 use crate::App;
 use crate::adapters::prometheus::Series;
 use crate::domain::promql::{self, Prepared};
@@ -78,8 +79,8 @@ impl App {
 
     /// # Errors
     /// The metrics store is away.
-    pub async fn app_charts(&self, app: AppId, range: Range) -> Result<Charts> {
-        self.charts(promql::of_app(app, range.window()), range).await
+    pub async fn app_charts(&self, path: &AppPath, range: Range) -> Result<Charts> {
+        self.charts(promql::of_app(&path.org, &path.project, &path.space, &path.app, range.window()), range).await
     }
 
     async fn charts(&self, prepared: Vec<Prepared>, range: Range) -> Result<Charts> {

@@ -16,36 +16,41 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
+/// Partitions and mapped devices count what their disk has counted already.
+const WHOLE_DISKS: &str = "device!~\"([shv]d|xvd)[a-z]+[0-9]+|nvme.*p[0-9]+|mmcblk.*p[0-9]+|dm-.*|md.*|zram.*\"";
+/// What goes through a bridge also goes through a card; loopback leaves nobody's machine.
+const REAL_CARDS: &str = "device!~\"lo|gantry.*|cni.*|docker.*|br-.*|veth.*|tap.*|tun.*\"";
+
 /// `window`: what rates look back over, in seconds.
 pub fn of_node(node: &str, window: u64) -> Vec<Prepared> {
     let at = format!("node={}", quoted(node));
-    let rate = |metric: &str| format!("sum(rate({metric}{{{at}}}[{window}s]))");
+    let rate = |metric: &str, of: &str| format!("sum(rate({metric}{{{at},{of}}}[{window}s]))");
     let sum = |metric: &str| format!("sum({metric}{{{at}}})");
+    let less = |all: &str, free: &str| format!("{} - {}", sum(all), sum(free));
     vec![
-        Prepared { name: "cpu", unit: "cores", query: rate("gantry_node_cpu_seconds_total") },
-        Prepared { name: "cpu_capacity", unit: "cores", query: sum("gantry_node_cpu_cores") },
-        Prepared { name: "memory", unit: "bytes", query: sum("gantry_node_memory_used_bytes") },
+        Prepared { name: "cpu", unit: "cores", query: rate("gantry_node_cpu_seconds_total", "mode!~\"idle|iowait\"") },
+        Prepared { name: "cpu_capacity", unit: "cores", query: sum("gantry_node_cpus") },
+        Prepared { name: "memory", unit: "bytes", query: less("gantry_node_memory_total_bytes", "gantry_node_memory_available_bytes") },
         Prepared { name: "memory_capacity", unit: "bytes", query: sum("gantry_node_memory_total_bytes") },
-        Prepared { name: "disk", unit: "bytes", query: sum("gantry_node_filesystem_used_bytes") },
-        Prepared { name: "disk_capacity", unit: "bytes", query: sum("gantry_node_filesystem_total_bytes") },
-        Prepared { name: "disk_read", unit: "bytes_per_second", query: rate("gantry_node_disk_read_bytes_total") },
-        Prepared { name: "disk_write", unit: "bytes_per_second", query: rate("gantry_node_disk_written_bytes_total") },
-        Prepared { name: "network_receive", unit: "bytes_per_second", query: rate("gantry_node_network_receive_bytes_total") },
-        Prepared { name: "network_transmit", unit: "bytes_per_second", query: rate("gantry_node_network_transmit_bytes_total") },
+        Prepared { name: "disk", unit: "bytes", query: less("gantry_node_filesystem_size_bytes", "gantry_node_filesystem_available_bytes") },
+        Prepared { name: "disk_capacity", unit: "bytes", query: sum("gantry_node_filesystem_size_bytes") },
+        Prepared { name: "disk_read", unit: "bytes_per_second", query: rate("gantry_node_disk_read_bytes_total", WHOLE_DISKS) },
+        Prepared { name: "disk_write", unit: "bytes_per_second", query: rate("gantry_node_disk_written_bytes_total", WHOLE_DISKS) },
+        Prepared { name: "network_receive", unit: "bytes_per_second", query: rate("gantry_node_network_receive_bytes_total", REAL_CARDS) },
+        Prepared { name: "network_transmit", unit: "bytes_per_second", query: rate("gantry_node_network_transmit_bytes_total", REAL_CARDS) },
     ]
 }
 
-/// By application id: names can be given to another application later, ids cannot.
-pub fn of_app(app: gantry_kernel::AppId, window: u64) -> Vec<Prepared> {
-    let at = format!("app_id={}", quoted(&app.to_string()));
-    let rate = |metric: &str| format!("sum by (workload, instance_id) (rate({metric}{{{at}}}[{window}s]))");
-    let sum = |metric: &str| format!("sum by (workload, instance_id) ({metric}{{{at}}})");
+/// The containers of one application, a series per instance. Organisation, project and space are always part of the question.
+pub fn of_app(org: &str, project: &str, space: &str, app: &str, window: u64) -> Vec<Prepared> {
+    let labels = [("org", org), ("project", project), ("space", space), ("app", app)];
+    let at = labels.map(|(name, value)| format!("{name}={}", quoted(value))).join(",");
+    let rate = |metric: &str| format!("sum by (workload, instance) (rate({metric}{{{at}}}[{window}s]))");
+    let sum = |metric: &str| format!("sum by (workload, instance) ({metric}{{{at}}})");
     vec![
         Prepared { name: "cpu", unit: "cores", query: rate("gantry_container_cpu_seconds_total") },
         Prepared { name: "memory", unit: "bytes", query: sum("gantry_container_memory_bytes") },
-        Prepared { name: "disk", unit: "bytes", query: sum("gantry_container_filesystem_bytes") },
-        Prepared { name: "disk_read", unit: "bytes_per_second", query: rate("gantry_container_disk_read_bytes_total") },
-        Prepared { name: "disk_write", unit: "bytes_per_second", query: rate("gantry_container_disk_written_bytes_total") },
+        Prepared { name: "disk", unit: "bytes", query: sum("gantry_container_disk_bytes") },
         Prepared { name: "network_receive", unit: "bytes_per_second", query: rate("gantry_container_network_receive_bytes_total") },
         Prepared { name: "network_transmit", unit: "bytes_per_second", query: rate("gantry_container_network_transmit_bytes_total") },
     ]
@@ -62,14 +67,21 @@ mod tests {
         for name in ["cpu", "memory", "disk", "disk_read", "disk_write", "network_receive", "network_transmit"] {
             assert!(names.contains(&name), "{name}");
         }
-        assert_eq!(of_node("n1", 60)[0].query, "sum(rate(gantry_node_cpu_seconds_total{node=\"n1\"}[60s]))");
+        assert_eq!(of_node("n1", 60)[0].query, "sum(rate(gantry_node_cpu_seconds_total{node=\"n1\",mode!~\"idle|iowait\"}[60s]))");
+    }
+
+    #[test]
+    fn an_applications_queries_all_name_its_place() {
+        for prepared in of_app("acme", "shop", "test", "web", 60) {
+            assert!(prepared.query.contains("{org=\"acme\",project=\"shop\",space=\"test\",app=\"web\"}"), "{}", prepared.query);
+        }
     }
 
     proptest! {
         #[test]
         fn no_node_name_breaks_out_of_its_quotes(name in ".{0,30}") {
             let query = of_node(&name, 60).swap_remove(1).query;
-            let inner = query.strip_prefix("sum(gantry_node_cpu_cores{node=\"").and_then(|q| q.strip_suffix("\"})")).expect("its frame stands");
+            let inner = query.strip_prefix("sum(gantry_node_cpus{node=\"").and_then(|q| q.strip_suffix("\"})")).expect("its frame stands");
             let mut escaped = false;
             for c in inner.chars() {
                 prop_assert!(escaped || c != '"');

@@ -10,10 +10,14 @@ use gantry_es_pg::Db;
 
 use super::consumer::Taker;
 use super::facts::refuse;
+use super::wake::Bell;
 use crate::domain::lines;
 use crate::store::logs;
 
-pub struct Logs(pub Db);
+pub struct Logs {
+    pub db: Db,
+    pub bell: Bell,
+}
 
 #[async_trait]
 impl Taker for Logs {
@@ -35,13 +39,14 @@ impl Taker for Logs {
                     let block = lines::pack(&parsed.lines)?;
                     good.push((parsed, block));
                 }
-                Err(error) => refuse(&self.0, streams::LOGS, &error.to_string(), &message.payload).await?,
+                Err(error) => refuse(&self.db, streams::LOGS, &error.to_string(), &message.payload).await?,
             }
         }
         for day in days {
-            logs::ensure_day(&self.0.admin, day).await?;
+            logs::ensure_day(&self.db.admin, day).await?;
         }
-        logs::add(&self.0.pool, &good).await?;
+        logs::add(&self.db.pool, &good).await?;
+        self.bell.ring();
         Ok(())
     }
 }

@@ -1,60 +1,49 @@
-//! Tells live readers that there is something new, whichever replica wrote it (Postgres notifications).
+//! Tells live readers that there may be something new.
 
 use std::time::Duration;
 
-use gantry_es_pg::Db;
-use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// What live readers wait on.
+/// What another replica wrote is seen after this long; what this one wrote, at once.
+const OTHERS: Duration = Duration::from_secs(1);
+
+/// A bell that many wait on. Cheap to clone.
 #[derive(Clone)]
-pub struct Wake {
-    pub audit: watch::Receiver<u64>,
-    pub logs: watch::Receiver<u64>,
+pub struct Bell(watch::Sender<u64>);
+
+impl Bell {
+    pub fn new() -> Self {
+        Self(watch::channel(0).0)
+    }
+
+    pub fn ring(&self) {
+        self.0.send_modify(|n| *n += 1);
+    }
+
+    pub fn hear(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
 }
 
-/// Where the listener reports.
-pub struct Bells {
-    audit: watch::Sender<u64>,
-    logs: watch::Sender<u64>,
-}
-
-pub fn pair() -> (Wake, Bells) {
-    let ((ring_audit, audit), (ring_logs, logs)) = (watch::channel(0), watch::channel(0));
-    (Wake { audit, logs }, Bells { audit: ring_audit, logs: ring_logs })
-}
-
-/// Runs until cancelled.
-pub async fn listen(db: Db, bells: Bells, cancel: CancellationToken) {
-    let (audit, logs) = (format!("{}_audit", db.schema), format!("{}_logs", db.schema));
-    let ring = |bell: &watch::Sender<u64>| bell.send_modify(|n| *n += 1);
-    let mut listener: Option<PgListener> = None;
+/// Rings whenever a subscription has moved on, until cancelled.
+pub async fn ring_on(mut moved: watch::Receiver<i64>, bell: Bell, cancel: CancellationToken) {
     loop {
-        if listener.is_none()
-            && let Ok(mut fresh) = PgListener::connect_with(&db.admin).await
-            && fresh.listen_all([audit.as_str(), logs.as_str()]).await.is_ok()
-        {
-            listener = Some(fresh);
-        }
-        let heard = async {
-            match &mut listener {
-                Some(listener) => listener.recv().await.map(|n| n.channel().to_owned()),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = cancel.cancelled() => return,
-            heard = heard => match heard {
-                Ok(channel) if channel == audit => ring(&bells.audit),
-                Ok(_) => ring(&bells.logs),
-                Err(_) => listener = None,
-            },
-            // Stands in for notifications lost while the connection was away.
-            () = tokio::time::sleep(Duration::from_secs(2)) => {
-                ring(&bells.audit);
-                ring(&bells.logs);
-            }
+            changed = moved.changed() => if changed.is_err() { return },
         }
+        bell.ring();
+    }
+}
+
+/// Rings now and then for what other replicas wrote, until cancelled. Costs nothing while nobody listens.
+pub async fn ring_for_others(bells: [Bell; 2], cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(OTHERS) => {}
+        }
+        bells.iter().filter(|b| b.0.receiver_count() > 0).for_each(Bell::ring);
     }
 }

@@ -123,7 +123,6 @@ pub async fn add(pool: &PgPool, batches: &[(LogBatch, Vec<u8>)]) -> Result<u64, 
         }
     }
     sqlx::query("update log_blocks_head set seq = $1").bind(seq).execute(&mut *tx).await?;
-    sqlx::query("select pg_notify(current_schema() || '_logs', '')").execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(added)
 }

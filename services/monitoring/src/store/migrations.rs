@@ -8,7 +8,7 @@ pub const ALL: &[(&str, &str)] = &[
             seq bigint primary key, id uuid not null unique, at timestamptz not null,
             -- event: from a service's log; fact: from the audit stream (sign-ins, denials).
             source text not null, service text not null, kind text not null, actor text not null, org uuid, project uuid, space uuid,
-            object text not null, name text, content json, result text not null, reason text not null, from_addr text, trace text,
+            object text not null, name text, content jsonb, result text not null, reason text not null, from_addr text, trace text,
             hash bytea not null
         );
         create index audit_org on audit (org, seq);
@@ -18,14 +18,14 @@ pub const ALL: &[(&str, &str)] = &[
         create index audit_at on audit (at);
         create table audit_head (only_one boolean primary key default true check (only_one), seq bigint not null, hash bytea not null);
         insert into audit_head values (true, 0, '\\x');
-        create function audit_text(r audit) returns text language sql immutable as $f$
+        create function audit_text(r audit) returns text language sql stable as $f$
             select json_build_array(r.seq, r.id, extract(epoch from r.at), r.source, r.service, r.kind, r.actor, r.org, r.project, r.space, r.object, r.name,
                                     r.content::text, r.result, r.reason, r.from_addr, r.trace)::text
         $f$;
         -- One writer at a time (the head's row lock, taken before the number is given out): who has seen number n will never see a
         -- smaller one appear, so live readers can go on from a number. Each row carries the hash of the one before it.
         create function audit_add(p_id uuid, p_at timestamptz, p_source text, p_service text, p_kind text, p_actor text, p_org uuid, p_project uuid, p_space uuid,
-                                  p_object text, p_name text, p_content json, p_result text, p_reason text, p_from text, p_trace text)
+                                  p_object text, p_name text, p_content jsonb, p_result text, p_reason text, p_from text, p_trace text)
         returns bigint language plpgsql as $f$
         declare
             head audit_head%rowtype;
@@ -39,7 +39,6 @@ pub const ALL: &[(&str, &str)] = &[
             r.hash := sha256(head.hash || convert_to(audit_text(r), 'UTF8'));
             insert into audit values (r.*);
             update audit_head set seq = r.seq, hash = r.hash;
-            perform pg_notify(current_schema() || '_audit', '');
             return r.seq;
         end $f$;
         do $$ begin execute format('revoke update, delete, truncate on audit from %I', 'gantry_' || current_schema()); end $$;",

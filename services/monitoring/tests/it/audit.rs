@@ -1,0 +1,127 @@
+//! The trail: what comes in, who sees what, search, export, proof, live events.
+
+use std::time::Duration;
+
+use gantry_contract::audit::AuditFact;
+use gantry_contract::scheduler::AppEvent;
+use gantry_kernel::Uuid;
+use gantry_testkit::clause;
+use serde_json::{Value, json};
+
+use crate::place::{LONG, Place, events_until};
+
+fn revised(place: &Place) -> AppEvent {
+    let model = json!({"workloads": [{"name": "web", "env": [{"name": "DB_PASSWORD", "value": "hunter2"}]}]});
+    AppEvent::Revised { app: place.app, revision: 1, format: "compose".into(), model, images: vec!["web@sha256:1".into()], reason: "=cmd|' /C calc'!A0".into() }
+}
+
+async fn seen(place: &Place, query: &str, token: &str) -> Vec<Value> {
+    let (status, page) = place.get(&format!("/api/v1/audit?{query}"), token).await;
+    assert_eq!(status, 200, "{page}");
+    page["items"].as_array().expect("a list").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_a_record_of_who_what_when_with_what_result_and_no_secret() {
+    clause("6.6.2.1.a");
+    clause("6.6.2.1.b");
+    let place = Place::open(|_| {}).await;
+    place.happened(place.app, revised(&place)).await;
+    place.happened(place.app, AppEvent::ReleaseFailed { app: place.app, revision: 1, reason: "image not found".into() }).await;
+    place.world.until("both are in", LONG, || async { seen(&place, "kind=app.release-failed", &place.admin).await.len() == 1 }).await;
+
+    let failed = seen(&place, "result=failed", &place.admin).await;
+    assert_eq!(failed.len(), 1);
+    let record = &failed[0];
+    assert_eq!((record["reason"].as_str(), record["result"].as_str(), record["name"].as_str()), (Some("image not found"), Some("failed"), Some("web")));
+    assert_eq!(record["actor"], format!("user:{}", place.admin_id));
+    assert_eq!(record["object"], format!("app:{}", place.app));
+    assert_eq!((record["from"].as_str(), record["space"].as_str()), (Some("10.1.2.3"), Some(place.space.id.to_string().as_str())));
+
+    let revisions = seen(&place, "kind=app.*&q=DB_PASSWORD", &place.admin).await;
+    assert_eq!(revisions.len(), 1, "found by its content");
+    assert!(!revisions[0].to_string().contains("hunter2"));
+    assert!(seen(&place, "q=hunter2", &place.admin).await.is_empty());
+    assert!(seen(&place, &format!("actor=user:{}", Uuid::now_v7()), &place.admin).await.is_empty());
+    assert_eq!(seen(&place, &format!("object=app:{}&from=1h", place.app), &place.admin).await.len(), 3);
+
+    let first = place.get("/api/v1/audit?kind=app.*&limit=2", &place.admin).await.1;
+    let next = first["next"].as_str().expect("a second page").to_owned();
+    let second = place.get(&format!("/api/v1/audit?kind=app.*&limit=2&cursor={next}"), &place.admin).await.1;
+    assert_eq!((second["items"][0]["kind"].as_str(), second["next"].as_str()), (Some("app.created"), None));
+
+    let csv = place.open_stream("/api/v1/audit?format=csv&kind=app.*", &place.admin, None).await.text().await.expect("text");
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.contains("'=cmd|"), "formulas are text: {csv}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_see_their_own_part_and_others_nothing() {
+    let place = Place::open(|_| {}).await;
+    let org = place.space.project.org.id;
+    let fact = |org, reason: &str| AuditFact {
+        id: Uuid::now_v7(),
+        at: place.host.env.now(),
+        service: "identity".into(),
+        actor: "anonymous".into(),
+        action: "session.refused".into(),
+        object: "user:x\0y".into(),
+        org,
+        result: "denied".into(),
+        reason: reason.into(),
+        from: "192.0.2.7".into(),
+        trace_id: None,
+    };
+    let (own, nobodys) = (fact(Some(org), "wrong password"), fact(None, "no such user"));
+    for fact in [&own, &own, &nobodys] {
+        place.put(gantry_bus::streams::AUDIT, "identity", serde_json::to_vec(fact).expect("JSON")).await;
+    }
+    place.put(gantry_bus::streams::AUDIT, "identity", b"{".to_vec()).await;
+    place.world.until("the facts are in", LONG, || async { seen(&place, "result=denied&q=no such user", &place.root).await.len() == 1 }).await;
+    assert_eq!(seen(&place, "result=denied&kind=session.refused", &place.root).await.len(), 2);
+    assert_eq!(seen(&place, "result=denied&kind=session.refused", &place.admin).await.len(), 1);
+    for record in seen(&place, "limit=500", &place.stranger).await {
+        assert_ne!(record["org"], org.to_string(), "{record}");
+    }
+    assert!(seen(&place, "org=acme", &place.stranger).await.is_empty());
+    assert_eq!(place.get("/api/v1/audit", &place.reader).await.0, 403);
+    for bad in ["result=bad", "limit=0", "cursor=x", "colour=red", "from=never"] {
+        assert_eq!(place.get(&format!("/api/v1/audit?{bad}"), &place.admin).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_or_removed_record_is_found_and_the_service_itself_cannot_change_one() {
+    let place = Place::open(|_| {}).await;
+    let proof = || async { place.get("/api/v1/audit/verify", &place.root).await.1 };
+    assert_eq!(proof().await["whole"], true, "{}", proof().await);
+    assert_eq!(place.get("/api/v1/audit/verify", &place.admin).await.0, 403);
+    let (pool, owner) = (&place.host.db().pool, &place.host.db().admin);
+    for sql in ["update audit set reason = 'x'", "delete from audit", "truncate audit"] {
+        let refused = sqlx::query(sql).execute(pool).await.expect_err("append-only");
+        assert!(refused.to_string().contains("permission denied"), "{refused}");
+    }
+    sqlx::query("update audit set reason = 'x' where seq = 3").execute(owner).await.expect("the owner can");
+    assert_eq!(proof().await["first_bad"], 3);
+    sqlx::query("update audit set reason = '' where seq = 3").execute(owner).await.expect("the owner can");
+    assert_eq!(proof().await["whole"], true);
+    sqlx::query("delete from audit where seq = (select max(seq) from audit)").execute(owner).await.expect("the owner can");
+    assert_eq!(proof().await["whole"], false, "a cut end is found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_events_come_to_those_who_may_see_them_and_go_on_after_a_break() {
+    let place = Place::open(|_| {}).await;
+    let mut mine = place.open_stream("/api/v1/events", &place.reader, None).await;
+    let mut theirs = place.open_stream("/api/v1/events", &place.stranger, None).await;
+    place.happened(place.app, AppEvent::Stopped { app: place.app }).await;
+    let got = events_until(&mut mine, |e| !e.is_empty()).await;
+    assert_eq!((got[0].1["kind"].as_str(), got[0].1["from"].as_str()), (Some("app.stopped"), None));
+    drop(mine);
+    place.happened(place.app, AppEvent::Started { app: place.app }).await;
+    let mut again = place.open_stream("/api/v1/events", &place.reader, Some(&got[0].0)).await;
+    let got = events_until(&mut again, |e| !e.is_empty()).await;
+    assert_eq!(got[0].1["kind"], "app.started");
+    let leaked = tokio::time::timeout(Duration::from_millis(500), events_until(&mut theirs, |e| !e.is_empty())).await;
+    assert!(leaked.is_err(), "another tenant's events: {leaked:?}");
+}

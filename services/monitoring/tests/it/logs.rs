@@ -1,0 +1,76 @@
+//! Lines in, lines out.
+
+use gantry_kernel::Uuid;
+use gantry_testkit::clause;
+use serde_json::Value;
+
+use crate::place::{LONG, Place, events_until};
+
+fn texts(page: &Value) -> Vec<&str> {
+    page["items"].as_array().expect("a list").iter().filter_map(|l| l["text"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_read_in_order_across_instances_and_a_repeated_batch_shows_once() {
+    clause("6.6.2.2.a");
+    let place = Place::open(|_| {}).await;
+    let t = place.host.env.now() - time::Duration::minutes(10);
+    let at = |s: i64| t + time::Duration::seconds(s);
+    let (a, b) = (Uuid::now_v7(), Uuid::now_v7());
+    let first = place.batch(a, 0, &[(at(0), "a0"), (at(2), "a2")]);
+    for batch in [&first, &first, &place.batch(b, 0, &[(at(1), "b1"), (at(3), "b3 100% _x")]), &first, &place.batch(a, 40, &[(at(4), "a4")])] {
+        place.print(batch).await;
+    }
+    let path = place.path("logs");
+    place.world.until("all lines are in", LONG, || async { texts(&place.get(&path, &place.reader).await.1).contains(&"a4") }).await;
+    let (_, page) = place.get(&path, &place.reader).await;
+    assert_eq!(texts(&page), ["a0", "b1", "a2", "b3 100% _x", "a4"]);
+
+    let (_, page) = place.get(&format!("{path}?limit=2"), &place.reader).await;
+    assert_eq!(texts(&page), ["b3 100% _x", "a4"]);
+    let older = page["next"].as_str().expect("there is more").to_owned();
+    let (_, page) = place.get(&format!("{path}?limit=10&cursor={older}"), &place.reader).await;
+    assert_eq!(texts(&page), ["a0", "b1", "a2"]);
+    let (_, page) = place.get(&format!("{path}?instance={b}"), &place.reader).await;
+    assert_eq!(texts(&page), ["b1", "b3 100% _x"]);
+    let (_, page) = place.get(&format!("{path}?q=100%25"), &place.reader).await;
+    assert_eq!(texts(&page), ["b3 100% _x"]);
+    let (_, page) = place.get(&format!("{path}?since=5m"), &place.reader).await;
+    assert!(texts(&page).is_empty());
+    let download = place.open_stream(&format!("{path}?format=text"), &place.reader, None).await.text().await.expect("text");
+    assert_eq!(download.lines().count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_gets_the_last_lines_then_new_ones_and_goes_on_after_a_break() {
+    clause("6.6.2.3.a");
+    let place = Place::open(|_| {}).await;
+    let (now, instance) = (place.host.env.now(), Uuid::now_v7());
+    place.print(&place.batch(instance, 0, &[(now, "one")])).await;
+    let path = place.path("logs");
+    place.world.until("the line is in", LONG, || async { texts(&place.get(&path, &place.reader).await.1) == ["one"] }).await;
+    let follow = format!("{path}?follow=true");
+    let mut stream = place.open_stream(&follow, &place.reader, None).await;
+    let got = events_until(&mut stream, |e| e.len() == 1).await;
+    assert_eq!(got[0].1["text"], "one");
+    place.print(&place.batch(instance, 10, &[(now, "two")])).await;
+    let got = events_until(&mut stream, |e| !e.is_empty()).await;
+    assert_eq!(got[0].1["text"], "two");
+    drop(stream);
+    place.print(&place.batch(instance, 20, &[(now, "three"), (now, "four")])).await;
+    let mut stream = place.open_stream(&follow, &place.reader, Some(&got[0].0)).await;
+    let got = events_until(&mut stream, |e| e.len() == 2).await;
+    assert_eq!((got[0].1["text"].as_str(), got[1].1["text"].as_str()), (Some("three"), Some("four")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_reads_an_applications_lines() {
+    let place = Place::open(|_| {}).await;
+    let path = place.path("logs");
+    assert_eq!(place.get(&path, &place.stranger).await.0, 404);
+    assert_eq!(place.get(&place.path("metrics"), &place.stranger).await.0, 404);
+    assert_eq!(place.get(&path.replace("/web/", "/none/"), &place.reader).await.0, 404);
+    for bad in ["limit=0", "limit=x", "since=yesterday", "stream=stdin", "format=xml", "lines=3", "cursor=z"] {
+        assert_eq!(place.get(&format!("{path}?{bad}"), &place.reader).await.0, 400, "{bad}");
+    }
+}

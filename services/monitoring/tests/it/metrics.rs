@@ -1,0 +1,101 @@
+//! Charts from a real Prometheus that scrapes figures as the agent exports them.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gantry_contract::scheduler::NodeEvent;
+use gantry_testkit::clause;
+use serde_json::Value;
+
+use crate::place::{Place, name};
+
+struct Scraped {
+    prometheus: Child,
+    url: String,
+    _home: tempfile::TempDir,
+}
+
+impl Drop for Scraped {
+    fn drop(&mut self) {
+        let _ = self.prometheus.kill();
+        let _ = self.prometheus.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
+}
+
+/// Figures of node n1 and of two applications of the same name in different organisations.
+async fn figures() -> String {
+    let mut text = String::from("gantry_node_cpus{node=\"n1\"} 4\ngantry_node_memory_total_bytes{node=\"n1\"} 1000\ngantry_node_memory_available_bytes{node=\"n1\"} 400\n");
+    for (org, bytes) in [("acme", 111), ("globex", 999)] {
+        text.push_str(&format!("gantry_container_memory_bytes{{node=\"n1\",org=\"{org}\",project=\"shop\",space=\"test\",app=\"web\",workload=\"web\",instance=\"i-{org}\"}} {bytes}\n"));
+    }
+    text
+}
+
+async fn scrape() -> Scraped {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let target = listener.local_addr().expect("an address");
+    let router = axum::Router::new().route("/metrics", axum::routing::get(figures));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let home = tempfile::tempdir().expect("a folder");
+    let config = home.path().join("prometheus.yml");
+    let text = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n");
+    std::fs::write(&config, text).expect("written");
+    let port = free_port();
+    let prometheus = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("prometheus is installed (apt install prometheus)");
+    Scraped { prometheus, url: format!("http://127.0.0.1:{port}"), _home: home }
+}
+
+fn last(charts: &Value, chart: &str) -> Option<f64> {
+    let chart = charts["charts"].as_array()?.iter().find(|c| c["name"] == chart)?;
+    let series = chart["series"].as_array()?;
+    assert!(series.len() <= 1, "one series only: {chart}");
+    series.first()?["points"].as_array()?.last()?[1].as_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn charts_show_the_node_and_ones_own_application_only() {
+    clause("6.6.1.1.a");
+    clause("6.6.1.2.c");
+    let scraped = scrape().await;
+    let url = scraped.url.clone();
+    let place = Place::open(|platform| platform.prometheus_url = url).await;
+    place.happened("n1", NodeEvent::Joined { node: name("n1"), facts: serde_json::json!({}) }).await;
+    let node = "/api/v1/nodes/n1/metrics?from=2m&step=1s";
+    place.world.until("the node has figures", Duration::from_secs(40), || async { last(&place.get(node, &place.root).await.1, "memory").is_some() }).await;
+    let (_, charts) = place.get(node, &place.root).await;
+    assert_eq!((last(&charts, "memory"), last(&charts, "cpu_capacity")), (Some(600.0), Some(4.0)));
+    assert_eq!(place.get(node, &place.admin).await.0, 403, "nodes are the platform's");
+    assert_eq!(place.get("/api/v1/nodes/n9/metrics", &place.root).await.0, 404);
+
+    let (status, charts) = place.get(&place.path("metrics?from=2m&step=1s"), &place.reader).await;
+    assert_eq!((status, last(&charts, "memory")), (200, Some(111.0)), "{charts}");
+    assert!(!charts.to_string().contains("globex"));
+
+    let free = "/api/v1/metrics/query?query=gantry_container_memory_bytes";
+    assert_eq!(place.get(free, &place.admin).await.0, 403);
+    let (_, all) = place.get(free, &place.root).await;
+    assert_eq!(all["result"].as_array().map(Vec::len), Some(2), "{all}");
+    assert_eq!(place.get("/api/v1/metrics/query?query=sum(", &place.root).await.0, 400);
+    assert_eq!(place.get(&place.path("metrics?from=2m&step=1w"), &place.reader).await.0, 400);
+    assert_eq!(place.get(&place.path("metrics?from=90d&step=1s"), &place.reader).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_metrics_store_the_answer_says_so() {
+    let place = Place::open(|_| {}).await;
+    let (status, problem) = place.get(&place.path("metrics"), &place.reader).await;
+    assert_eq!(status, 503);
+    assert!(problem["detail"].as_str().is_some_and(|d| d.contains("prometheus_url")), "{problem}");
+}
