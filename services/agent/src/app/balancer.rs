@@ -62,8 +62,19 @@ impl Balancer {
 
     /// Names and addresses that an instance's containers can call: the services of its space.
     pub fn names(&self, wanted: &Wanted, of: &gantry_contract::proto::scheduler::WantedInstance) -> BTreeMap<String, IpAddr> {
-        let addressed = |s: &Service| Some((s.wire.name.clone(), IpAddr::V4(*self.saved.addresses.get(&s.wire.service_id)?)));
-        wanted.neighbours(of).filter_map(addressed).collect()
+        let app = |labels: Option<&gantry_contract::proto::scheduler::Labels>| labels.map(|l| l.app.clone()).unwrap_or_default();
+        let own = app(of.labels.as_ref());
+        let mut names = BTreeMap::new();
+        for service in wanted.neighbours(of) {
+            let Some(address) = self.saved.addresses.get(&service.wire.service_id) else { continue };
+            let (name, of) = (&service.wire.name, app(service.wire.labels.as_ref()));
+            names.insert(format!("{name}.{of}"), IpAddr::V4(*address));
+            // Two applications of a space may use one name: each means its own by it.
+            if of == own || !names.contains_key(name) {
+                names.insert(name.clone(), IpAddr::V4(*address));
+            }
+        }
+        names
     }
 
     /// One round: brings HAProxy to what is wanted now. `ready` = address of each instance here that may get requests;

@@ -354,7 +354,7 @@ fn name(action: &Action) -> &'static str {
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
-    while let Some(error) = next {
+    while let Some(error) = next.filter(|e| !e.is::<tonic::Status>()) {
         text.push_str(": ");
         text.push_str(&error.to_string());
         next = error.source();

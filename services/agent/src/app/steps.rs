@@ -30,6 +30,10 @@ impl StepError {
         let mut next = std::error::Error::source(self);
         while let Some(error) = next {
             let text = error.to_string();
+            if error.is::<tonic::Status>() {
+                // Its message is in the error around it already.
+                break;
+            }
             if !parts.iter().any(|p| p.contains(&text)) {
                 parts.push(text);
             }

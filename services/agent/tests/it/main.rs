@@ -5,6 +5,7 @@
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
 mod stage;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -172,6 +172,12 @@ impl Stage {
         }
     }
 
+    /// Something beside the agent; ends by its own token.
+    #[allow(clippy::disallowed_methods, reason = "a test's task, cancelled at its end")]
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(task)
+    }
+
     pub async fn stop_agent(&self, _node: Arc<Node>) {
         let (cancel, tracker) = self.running.lock().unwrap().take().unwrap();
         cancel.cancel();
