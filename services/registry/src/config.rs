@@ -25,6 +25,8 @@ pub struct Config {
     pub advisories: PathBuf,
     /// How often the folder is looked at.
     pub advisories_interval_seconds: u64,
+    /// How often storage is metered.
+    pub usage_interval_seconds: u64,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Default for Config {
             upload_ttl_seconds: 7 * 24 * 3600,
             advisories: PathBuf::new(),
             advisories_interval_seconds: 60,
+            usage_interval_seconds: 60,
         }
     }
 }
@@ -56,6 +59,7 @@ impl Section for Config {
         within("gc_interval_seconds", self.gc_interval_seconds, 1, 24 * 3600);
         within("upload_ttl_seconds", self.upload_ttl_seconds, 60, 90 * 24 * 3600);
         within("advisories_interval_seconds", self.advisories_interval_seconds, 1, 24 * 3600);
+        within("usage_interval_seconds", self.usage_interval_seconds, 1, 3600);
         if self.audience.is_empty() {
             faults.push("audience: must be set".into());
         }

@@ -2,5 +2,6 @@
 
 pub mod advisories;
 pub mod gc;
+pub mod metering;
 pub mod projections;
 pub mod scan;

@@ -32,7 +32,10 @@ impl Service for Registry {
     }
 
     fn openapi() -> utoipa::openapi::OpenApi {
-        api::rest::router().into_openapi()
+        let mut document = api::rest::router().into_openapi();
+        document.info.title = "Gantry registry".into();
+        document.info.description = Some("Images of a project: tags, platforms, findings. Image clients use the OCI distribution API under /v2/.".into());
+        document
     }
 
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
@@ -40,6 +43,7 @@ impl Service for Registry {
         app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
         app.host.tracker.spawn(flows::gc::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
+        app.host.tracker.spawn(flows::metering::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
         Ok(Parts {
             router: rest.merge(api::oci::router(app.clone())),

@@ -1,7 +1,7 @@
 //! Questions to the read models of repositories, manifests and tags.
 
 use gantry_kernel::{ProjectId, Uuid};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use super::entities::{manifests, repositories, tags};
 use crate::domain::digest::Digest;
@@ -161,4 +161,27 @@ pub async fn blobs_of(db: &impl ConnectionTrait, repositories: &[String]) -> Res
         return Ok(Vec::new());
     }
     Entity::find().filter(Column::Repository.is_in(repositories.iter().map(String::as_str))).all(db).await
+}
+
+/// What a repository keeps.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Stored {
+    pub name: String,
+    pub org: Uuid,
+    pub project: Uuid,
+    /// Manifests, configs and layers, each once.
+    pub bytes: i64,
+}
+
+/// Every repository that keeps anything.
+///
+/// # Errors
+/// Database.
+pub async fn stored(db: &impl ConnectionTrait) -> Result<Vec<Stored>, DbErr> {
+    let sql = "with content as (
+            select distinct repository, blob as digest, size_bytes from manifest_blobs
+            union select repository, digest, size_bytes from manifests)
+        select r.name, r.org, r.project, sum(c.size_bytes)::bigint as bytes
+        from repositories r join content c on c.repository = r.name group by r.name, r.org, r.project order by r.name";
+    Stored::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
 }

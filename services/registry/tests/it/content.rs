@@ -90,3 +90,33 @@ async fn pushes_during_collection_never_lose_content() {
     cancel.cancel();
     collecting.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_repository_keeps_is_metered() {
+    use gantry_contract::usage::UsageSample;
+    use futures::StreamExt;
+    let stage = Stage::with(Config { usage_interval_seconds: 1, ..Config::default() }).await;
+    let user = stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
+    let image = Image::simple("metered");
+    image.push(&stage, REPO, "v1", &stage.full(user, REPO)).await;
+    // The same layer under a second manifest is kept, and billed, once.
+    let mut twin = Image::simple("metered");
+    twin.manifest["annotations"] = serde_json::json!({ "twin": "yes" });
+    twin.push(&stage, REPO, "v2", &stage.full(user, REPO)).await;
+    let bytes = image.layers[0].len() + image.config.len() + image.manifest.to_string().len() + twin.manifest.to_string().len();
+    let expected = bytes as f64 / (1u64 << 30) as f64;
+
+    let stream = stage.host.bus.sample_stream(gantry_bus::streams::USAGE).await.unwrap();
+    let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await.unwrap();
+    let mut messages = consumer.messages().await.unwrap();
+    let found = tokio::time::timeout(Duration::from_secs(15), async {
+        loop {
+            let sample: UsageSample = serde_json::from_slice(&messages.next().await.unwrap().unwrap().payload).unwrap();
+            assert_eq!((sample.org, sample.project, sample.holder.as_str()), (stage.org.id, stage.shop.id, "repository:acme/shop/web"));
+            if (sample.amount - expected).abs() < 1e-12 {
+                return;
+            }
+        }
+    });
+    found.await.expect("a sample of exactly what is kept");
+}

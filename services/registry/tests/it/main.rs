@@ -4,6 +4,7 @@
 mod access;
 mod blobs;
 mod content;
+mod events;
 mod image;
 mod manifests;
 mod scan;

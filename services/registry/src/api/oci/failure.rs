@@ -8,20 +8,21 @@ use serde_json::json;
 use crate::error::Error;
 
 pub struct Failure {
-    error: Error,
+    /// Boxed: answers pass through many functions, and most are no failures.
+    error: Box<Error>,
     /// `WWW-Authenticate` of a 401.
     challenge: Option<String>,
 }
 
 impl Failure {
     pub fn unauthenticated(challenge: String, detail: &str) -> Self {
-        Self { error: Error::Denied(Problem::unauthenticated(detail)), challenge: Some(challenge) }
+        Self { error: Box::new(Error::Denied(Problem::unauthenticated(detail))), challenge: Some(challenge) }
     }
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), challenge: None }
+        Self { error: Box::new(error.into()), challenge: None }
     }
 }
 
@@ -45,7 +46,7 @@ impl IntoResponse for Failure {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         // For the host's log line, and for audit.
-        response.extensions_mut().insert(Problem::from(self.error));
+        response.extensions_mut().insert(Problem::from(*self.error));
         response
     }
 }
