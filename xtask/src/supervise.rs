@@ -3,6 +3,7 @@
 //! their pid files.
 
 use std::process::Child;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,19 @@ const ADOPTED_INTERVAL: Duration = Duration::from_millis(250);
 pub fn run(work: &Work) -> Result<()> {
     let choices = Choices::load(&work.home)?;
     let parts = Parts::of(work, &choices)?;
-    let keepers: Vec<_> = parts.all.into_iter().map(|part| thread::spawn(move || keep(part.as_ref()))).collect();
+    let all: Arc<[Box<dyn Server>]> = parts.all.into();
+    let keepers: Vec<_> = (0..all.len())
+        .map(|at| {
+            let all = all.clone();
+            thread::spawn(move || {
+                // The last one, gantryd, uses all the others; it copes without, but starts faster with.
+                if at + 1 == all.len() {
+                    all[..at].iter().for_each(|other| ready(other.as_ref()));
+                }
+                keep(all[at].as_ref());
+            })
+        })
+        .collect();
     for keeper in keepers {
         let _ = keeper.join();
     }
@@ -35,12 +48,12 @@ fn keep(part: &dyn Server) {
         let how = match spawn(part) {
             Ok(Some(child)) => {
                 log(part, &format!("started, process {}", child.id()));
-                settle(part);
+                ready(part);
                 ended(child)
             }
             Ok(None) => {
                 log(part, "runs already; watching it");
-                settle(part);
+                ready(part);
                 while part.pid_file().alive().is_some() {
                     thread::sleep(ADOPTED_INTERVAL);
                 }
@@ -54,7 +67,12 @@ fn keep(part: &dyn Server) {
     }
 }
 
-fn settle(part: &dyn Server) {
+/// Waits (bounded) until it answers, and sets it up.
+fn ready(part: &dyn Server) {
+    if part.needs().is_empty() {
+        // Our own program needs no setting up.
+        return;
+    }
     if until(part.name(), Duration::from_secs(60), || part.probe()).is_ok()
         && let Err(error) = part.settle()
     {

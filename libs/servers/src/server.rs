@@ -16,7 +16,7 @@ use crate::process::{Launch, PidFile, Signal};
 use crate::wait::{Hopeless, until};
 
 /// One private instance of a third-party server.
-pub trait Server: Send {
+pub trait Server: Send + Sync {
     /// Short and stable; names the pid file and the log.
     fn name(&self) -> &'static str;
     fn needs(&self) -> &'static [Need];
