@@ -24,6 +24,9 @@ struct Attached {
     report: Option<Report>,
     heard: OffsetDateTime,
     outbox: Option<Outbox>,
+    /// Reports of generations up to this one are from before this session: an agent that just started may not know yet
+    /// what it has, and its silence about an instance must not be taken for the instance's end.
+    since: u64,
     generation: u64,
     /// What was sent last, without generation and credentials.
     sent: Option<proto::WantedState>,
@@ -38,7 +41,7 @@ struct Attached {
 #[derive(Clone, Debug)]
 pub struct NodeView {
     pub facts: Facts,
-    /// `None`: it has attached but not reported yet.
+    /// `None`: it has attached, but not yet reported on what it was told since.
     pub report: Option<Report>,
     pub silent_for: Duration,
     pub told: BTreeMap<InstanceId, (bool, u64)>,
@@ -78,8 +81,7 @@ impl Agents {
         let session = before.as_ref().map_or(1, |b| b.session + 1);
         // Later than any generation of an earlier life of this process, whose numbers the agent may still hold.
         let generation = u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(0);
-        let report = before.and_then(|b| b.report).map(|r| Report { generation: 0, ..r });
-        nodes.insert(node, Attached { session, facts, report, heard: now, outbox: Some(outbox), generation, sent: None, credentials: 0, credentials_until: 0, told: BTreeMap::new() });
+        nodes.insert(node, Attached { session, facts, report: None, heard: now, outbox: Some(outbox), since: generation, generation, sent: None, credentials: 0, credentials_until: 0, told: BTreeMap::new() });
         drop(nodes);
         self.bump();
         session
@@ -90,6 +92,9 @@ impl Agents {
         let mut nodes = self.lock();
         let Some(attached) = nodes.get_mut(node).filter(|a| a.session == session) else { return false };
         attached.heard = self.env.now();
+        if report.generation <= attached.since {
+            return true;
+        }
         let news = attached.report.as_ref().is_none_or(|last| !same(last, &report));
         attached.report = Some(report);
         drop(nodes);

@@ -314,9 +314,9 @@ impl Service {
         }
     }
 
-    /// Is it balanced by the nodes (and not only a name)?
-    pub fn is_balanced(&self) -> bool {
-        self.publish.is_some() || !self.routes.is_empty()
+    /// Do the nodes say which instances get its requests? They do for what people reach, but not for datagrams.
+    pub fn has_rotation(&self) -> bool {
+        (self.publish.is_some() || !self.routes.is_empty()) && self.protocol != Protocol::Udp
     }
 }
 

@@ -70,7 +70,7 @@ impl AppView {
     pub fn is_available(&self, instance: &Standing, reports: &Reports) -> bool {
         let ready = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id)).is_some_and(|o| o.ready && o.seen == super::engine::Seen::Running);
         ready
-            && self.services().iter().filter(|(_, s)| s.is_balanced() && self.own(instance, s).is_some()).all(|(_, service)| {
+            && self.services().iter().filter(|(_, s)| s.has_rotation() && self.own(instance, s).is_some()).all(|(_, service)| {
                 let id = self.service_id(service);
                 let mut balancers = reports.values().filter_map(|r| r.rotation.get(&id)).peekable();
                 balancers.peek().is_some() && balancers.all(|rotation| rotation.contains(&instance.id))
@@ -133,7 +133,8 @@ impl AppView {
             routes: service.routes.clone(),
             backends: self.backends(service, node, reports),
         };
-        self.services().into_iter().map(of).collect()
+        // A name without a port has nothing that a balancer could listen on.
+        self.services().into_iter().filter(|(_, s)| s.port > 0).map(of).collect()
     }
 
     fn backends(&self, service: &Service, node: &Name, reports: &Reports) -> Vec<Backend> {

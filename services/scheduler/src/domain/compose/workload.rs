@@ -106,6 +106,9 @@ pub fn read(path: &str, name: Name, node: &Node, shared: &storage::Shared, docum
     reserve(&mut workload, document);
     let services = services(&name, &mut workload, published, extension);
     default_probe(&mut workload, &services);
+    if services.iter().all(|s| s.port == 0) && workload.kind != WorkloadKind::Job {
+        remarks.note(path, node.line, "declares no port: add `expose` if others are to reach it by its name");
+    }
     model.services.extend(services);
     model.volumes.extend(workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.clone()));
     model.workloads.insert(name, workload);
