@@ -61,8 +61,9 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = |listener, word: &Word, stop: CancellationToken| {
-        let serving = Server::builder().add_service(AgentsServer::new(Word { stop: stop.clone(), ..word.clone() })).serve_with_incoming(TcpListenerStream::new(listener));
-        stage.spawn(async move { tokio::select! { () = stop.cancelled() => {}, _ = serving => {} } });
+        let word = Word { stop: stop.clone(), ..word.clone() };
+        let serving = Server::builder().add_service(AgentsServer::new(word)).serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
+        stage.spawn(async move { serving.await.unwrap() });
     };
     let first = CancellationToken::new();
     serve(listener, &word, first.clone());
