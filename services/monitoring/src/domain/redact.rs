@@ -10,7 +10,7 @@ const LONGEST_TEXT: usize = 4_000;
 const DEEPEST: usize = 16;
 
 /// Parts of field names whose values are hidden, whatever they are.
-const SECRET: [&str; 10] = ["password", "passwd", "secret", "token", "credential", "private", "api_key", "apikey", "hash", "cookie"];
+const SECRET: [&str; 11] = ["sealed", "password", "passwd", "secret", "token", "credential", "private", "api_key", "apikey", "hash", "cookie"];
 /// Personal fields of identity's events: sealed there, of no use here.
 const PERSONAL: [&str; 4] = ["username", "email", "display_name", "phone"];
 /// Maps and lists whose names may be seen and whose values may not.
