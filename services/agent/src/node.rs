@@ -62,8 +62,8 @@ impl Node {
         let logs = folders.logs.clone();
         let steps = Steps { cri: cri.clone(), node: settings.node.clone(), folders, resolvers: resolvers(), default_pids: settings.default_pids };
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
-        let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel: cancel.clone() };
-        tracker.spawn(Keeper::new(parts).await.run(cancel));
+        let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
+        tracker.spawn(Keeper::new(parts).await.run());
         Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, haproxy })
     }
 

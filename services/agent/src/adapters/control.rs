@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::disk::Disk;
-use crate::app::keeper::{Shared, chain};
+use crate::app::keeper::Shared;
 use crate::domain::wanted::Wanted;
 
 /// The scheduler takes the node for lost after a few of these.
@@ -45,7 +45,13 @@ impl Control {
             match ended {
                 Ok(()) => tracing::info!(node.id = self.node, "the scheduler closed the stream; attaching again"),
                 Err(status) => {
-                    tracing::warn!(node.id = self.node, error = %chain(&status), again_ms = pause.as_millis(), "not attached to the scheduler; containers go on as last wanted");
+                    let (code, detail) = (status.code(), status.message());
+                    // Once per absence is enough for a person.
+                    if pause == FIRST_PAUSE {
+                        tracing::warn!(node.id = self.node, error = %format_args!("{code:?}: {detail}"), "not attached to the scheduler; containers go on as last wanted");
+                    } else {
+                        tracing::debug!(node.id = self.node, error = %format_args!("{code:?}: {detail}"), again_ms = pause.as_millis(), "still not attached to the scheduler");
+                    }
                 }
             }
             tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(pause) => {} }

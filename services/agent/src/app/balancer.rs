@@ -18,6 +18,8 @@ const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
 /// Containers must not wait for a balancer that does not start.
 const RETRY_MS: i64 = 3_000;
+/// HAProxy is looked after this often.
+const LOOK_MS: i64 = 1_000;
 
 /// What survives a restart of the agent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Balancer {
     loaded: bool,
     /// HAProxy failed; not again before.
     not_before_ms: i64,
+    /// When HAProxy was last seen alive.
+    seen_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
 }
@@ -53,7 +57,7 @@ impl Balancer {
     /// Takes up what an earlier agent left.
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen) -> Self {
         let saved = disk.load(FILE).await;
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, refused: BTreeSet::new() }
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new() }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -91,6 +95,13 @@ impl Balancer {
     ) -> Result<(), HaproxyError> {
         if now_ms < self.not_before_ms {
             return Ok(());
+        }
+        if self.loaded && now_ms - self.seen_ms >= LOOK_MS {
+            self.seen_ms = now_ms;
+            self.loaded = self.haproxy.runs().await;
+            if !self.loaded {
+                tracing::error!("HAProxy is gone; starting it again");
+            }
         }
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {

@@ -31,6 +31,10 @@ use crate::domain::wanted::Wanted;
 const LOOK: Duration = Duration::from_millis(250);
 /// While requests are being drained the sessions are counted this often.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// A machine without pods has nothing that could change by itself.
+const IDLE_LOOK: Duration = Duration::from_secs(2);
+/// A step under way at shutdown gets this long to end by itself; one cut off is taken up by the next agent.
+const LAST_STEP: Duration = Duration::from_secs(5);
 const READY_FILE: &str = "ready.json";
 
 /// What the keeper shares with the control stream, the log shipper and the metrics.
@@ -68,6 +72,7 @@ pub struct Keeper {
     balancer: Balancer,
     disk: Disk,
     tracker: TaskTracker,
+    cancel: CancellationToken,
     memory: BTreeMap<InstanceId, Memory>,
     facts: Facts,
     failures: BTreeMap<InstanceId, u32>,
@@ -96,11 +101,11 @@ pub struct Parts {
 impl Keeper {
     pub async fn new(parts: Parts) -> Self {
         let Parts { env, shared, cri, steps, balancer, disk, tracker, cancel } = parts;
-        let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel);
+        let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
-            env, shared, steps, probing, balancer, disk, tracker, ready,
+            env, shared, steps, probing, balancer, disk, tracker, cancel, ready,
             memory: BTreeMap::new(),
             facts: Facts::default(),
             failures: BTreeMap::new(),
@@ -112,7 +117,8 @@ impl Keeper {
     }
 
     /// Works until cancelled. Containers and HAProxy go on without it.
-    pub async fn run(mut self, cancel: CancellationToken) {
+    pub async fn run(mut self) {
+        let cancel = self.cancel.clone();
         let mut wanted = self.shared.wanted.subscribe();
         loop {
             let pause = match self.round().await {
@@ -163,7 +169,11 @@ impl Keeper {
             self.begin(action, &wanted);
         }
         self.tell(&wanted, &pods);
-        let pause = if self.balancer.layout().draining() { DRAIN_LOOK } else { LOOK };
+        let pause = match (self.balancer.layout().draining(), pods.is_empty()) {
+            (true, _) => DRAIN_LOOK,
+            (false, true) => IDLE_LOOK,
+            (false, false) => LOOK,
+        };
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
         Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))
     }
@@ -270,10 +280,16 @@ impl Keeper {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
             Action::Stop { .. } | Action::Remove { .. } => {}
         }
-        let (steps, done) = (self.steps.clone(), self.finished.0.clone());
-        // On the tracker: a shutdown waits for steps that were begun, so that none is left half-way without need.
+        let (steps, done, cancel) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
-            let result = steps.take(action.clone(), instance, names).await;
+            let late = async {
+                cancel.cancelled().await;
+                tokio::time::sleep(LAST_STEP).await;
+            };
+            let result = tokio::select! {
+                result = steps.take(action.clone(), instance, names) => result,
+                () = late => return,
+            };
             // Only fails when the keeper has ended, and then nobody needs it.
             let _ = done.send((action, result));
         });

@@ -4,6 +4,7 @@
 
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
+mod service;
 mod stage;
 mod stream;
 

@@ -90,7 +90,7 @@ impl Stage {
             node: "node-1".into(),
             http_listen: format!("127.0.0.1:{}", self.http_port),
             service_listen: Ipv4Addr::LOCALHOST.into(),
-            service_network: Some(Ipv4Addr::new(10, 100 + self.subnet, 0, 0)),
+            service_network: Some(self.network()),
             haproxy: "haproxy".into(),
             bind_allowed: vec![],
             default_pids: 1000,
@@ -133,6 +133,20 @@ impl Stage {
 
     pub fn route_url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.http_port)
+    }
+
+    pub fn http_listen(&self) -> std::net::SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.http_port).into()
+    }
+
+    pub fn network(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 100 + self.subnet, 0, 0)
+    }
+
+    /// Status of one request to the application; `None` = nobody answers.
+    pub async fn asks(&self) -> Option<u16> {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(2)).build().unwrap();
+        client.get(self.route_url()).header("host", "shop.test").send().await.ok().map(|a| a.status().as_u16())
     }
 
     pub fn port_url(&self) -> String {

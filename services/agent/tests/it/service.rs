@@ -1,0 +1,58 @@
+//! The whole service on its host: readiness, figures, and HAProxy looked after.
+
+use std::time::Duration;
+
+use gantry_agent::Agent;
+use gantry_agent::adapters::disk::Disk;
+use gantry_agent::config::Config;
+use gantry_contract::proto::scheduler as wire;
+use gantry_testkit::World;
+use reqwest::Method;
+
+use crate::stage::{Stage, service, web};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haproxy() {
+    let Some(stage) = Stage::new(97).await else { return };
+    // As an agent before it left things: no scheduler is there.
+    let disk = Disk::open(stage.home.join("agent/state")).await.unwrap();
+    let route = wire::WantedService { listen_port: 0, ..service(&[1]) };
+    disk.save_wanted(&wire::WantedState { generation: 5, instances: vec![web(1, "hello")], services: vec![route] }).await.unwrap();
+    let world = World::with(|platform| {
+        platform.home.clone_from(&stage.home);
+        platform.containerd.clone_from(&stage.containerd.socket);
+        platform.peers.insert("scheduler".into(), "https://127.0.0.1:1".into());
+    })
+    .await;
+    let config = Config { node: "node-1".into(), http_listen: Some(stage.http_listen()), service_network: Some(stage.network()), ..Config::default() };
+    let host = world.start::<Agent>(config).await;
+    world.until("the last word is followed", Duration::from_secs(30), || async { stage.asks().await == Some(200) }).await;
+
+    let (code, status) = world.call(&host, Method::GET, "/api/v1/agent/status", None, None).await;
+    assert_eq!((code, &status["generation"], &status["instances"][0]["state"]), (200, &5.into(), &"running".into()), "{status}");
+    let text = world.http.get(format!("{}/metrics", host.url_of("agent").unwrap())).send().await.unwrap().text().await.unwrap();
+    let labels = "org=\"acme\",project=\"shop\",space=\"test\",app=\"web\",workload=\"web\"";
+    for name in ["gantry_container_cpu_seconds_total", "gantry_container_memory_bytes", "gantry_container_network_receive_bytes_total"] {
+        let line = text.lines().find(|l| l.starts_with(name) && l.contains(labels)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(value > 0.0, "{line}");
+    }
+    for name in ["gantry_node_cpu_seconds_total", "gantry_node_memory_available_bytes", "gantry_node_filesystem_available_bytes", "gantry_service_requests_total"] {
+        assert!(text.lines().any(|l| l.starts_with(name)), "no {name} in {text}");
+    }
+    let ready = world.http.get(format!("{}/readyz", host.url_of("agent").unwrap())).send().await.unwrap();
+    assert_eq!(ready.status(), 200, "{}", ready.text().await.unwrap_or_default());
+
+    let pid = std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).unwrap();
+    assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
+    world.until("HAProxy is back", Duration::from_secs(20), || async {
+        std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).is_ok_and(|now| now != pid) && stage.asks().await == Some(200)
+    })
+    .await;
+
+    world.running.stop().await;
+    assert_eq!(stage.asks().await, Some(200), "applications go on without the agent");
+    let node = stage.agent().await;
+    stage.until("the next agent has taken over", || stage.rotation(&node).len() == 1).await;
+    stage.finish(node).await;
+}
