@@ -21,8 +21,6 @@ export default defineConfig({
         codeSplitting: {
           groups: [
             { name: 'charts', test: /node_modules[\\/](echarts|zrender)/, priority: 20 },
-            { name: 'ui', test: /node_modules[\\/](antd|@ant-design|@rc-component|rc-)/, priority: 10 },
-            { name: 'base', test: /node_modules/, priority: 1 },
           ],
         },
       },

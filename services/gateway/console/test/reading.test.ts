@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { path, withQuery } from '../src/api/http';
-import { readMetrics } from '../src/api/series';
+import { readCharts } from '../src/api/series';
 import { readEvents } from '../src/parts/events';
 import { readAppLog } from '../src/parts/logs';
 import { grouped, typeName, type Document } from '../src/parts/openapi';
@@ -31,12 +31,21 @@ describe('addresses', () => {
 });
 
 describe('series', () => {
-  it('are read from our form and from that of Prometheus', () => {
-    const ours = readMetrics({ items: [{ name: 'cpu', unit: 'ratio', series: [{ labels: { instance: 'a' }, points: [['2026-11-22T12:00:00Z', 0.5]] }] }] });
-    expect(ours).toEqual([{ name: 'cpu', unit: 'ratio', series: [{ name: 'a', points: [[Date.parse('2026-11-22T12:00:00Z'), 0.5]] }] }]);
-    const theirs = readMetrics({ data: { result: [{ metric: { __name__: 'up', job: 'x' }, values: [[1_763_812_800, '1']] }] } });
-    expect(theirs[0]!.series).toEqual([{ name: 'x', points: [[1_763_812_800_000, 1]] }]);
-    expect(readMetrics({ items: [{ name: 'cpu', points: [] }] })).toEqual([]);
+  it('show a capacity beside what it bounds, and leave out what was not measured', () => {
+    const found = readCharts(
+      {
+        from: '', to: '', step_seconds: 15,
+        charts: [
+          { name: 'cpu', unit: 'cores', series: [{ labels: { workload: 'web', instance: '01900000-0000-7000-8000-000000abcdef' }, points: [[10, 0.5]] }] },
+          { name: 'cpu_capacity', unit: 'cores', series: [{ labels: {}, points: [[10, 2]] }] },
+          { name: 'disk', unit: 'bytes', series: [{ labels: {}, points: [] }] },
+        ],
+      },
+      'capacity',
+    );
+    expect(found).toEqual([
+      { name: 'cpu', unit: 'cores', series: [{ name: 'web abcdef', points: [[10_000, 0.5]] }, { name: 'capacity', points: [[10_000, 2]] }] },
+    ]);
   });
 });
 

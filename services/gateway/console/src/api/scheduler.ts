@@ -117,10 +117,12 @@ export interface NodeItem {
 
 export interface DeployBody {
   name: string;
-  format: 'compose' | 'kubernetes' | 'gantry';
+  format: 'compose';
   document: string;
   values: Record<string, string>;
   reason: string;
+  /** Leave out what the platform does not do instead of refusing the document. */
+  allow_unsupported: boolean;
 }
 
 export const scheduler = {

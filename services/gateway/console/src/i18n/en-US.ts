@@ -290,6 +290,8 @@ export const enUS = {
     changes: 'This would become revision {{revision}}',
     noChange: 'It is already so',
     line: 'line {{line}}',
+    unsupported: 'Leave out what is not supported',
+    unsupportedHelp: 'Otherwise such a document is refused.',
   },
   remark: {
     wrong: 'Wrong',
@@ -306,6 +308,7 @@ export const enUS = {
   metrics: {
     range: 'Time range',
     empty: 'Nothing measured in this time',
+    capacity: 'capacity',
   },
   images: {
     empty: 'No images yet. Push one: docker push {{registry}}/{{place}}/name:tag',
@@ -514,19 +517,12 @@ export const enUS = {
   },
   metric: {
     cpu: 'Processor',
-    cpu_cores: 'Processor, cores',
     memory: 'Memory',
-    memory_bytes: 'Memory',
     disk: 'Disk',
-    disk_bytes: 'Disk',
-    network: 'Network',
     network_receive: 'Network, received',
     network_transmit: 'Network, sent',
     disk_read: 'Disk, read',
     disk_write: 'Disk, written',
-    load: 'Load',
-    instances: 'Instances',
-    requests: 'Requests a second',
   },
   state: {
     running: 'running',

@@ -292,6 +292,8 @@ export const zhCN: typeof enUS = {
     changes: '将成为版本 {{revision}}',
     noChange: '已是最新，无需变更',
     line: '第 {{line}} 行',
+    unsupported: '忽略不支持的内容',
+    unsupportedHelp: '否则将拒绝此类文件。',
   },
   remark: {
     wrong: '错误',
@@ -308,6 +310,7 @@ export const zhCN: typeof enUS = {
   metrics: {
     range: '时间范围',
     empty: '该时间段内没有数据',
+    capacity: '总量',
   },
   images: {
     empty: '暂无镜像。推送：docker push {{registry}}/{{place}}/name:tag',
@@ -516,19 +519,12 @@ export const zhCN: typeof enUS = {
   },
   metric: {
     cpu: '处理器',
-    cpu_cores: '处理器（核）',
     memory: '内存',
-    memory_bytes: '内存',
     disk: '磁盘',
-    disk_bytes: '磁盘',
-    network: '网络',
     network_receive: '网络接收',
     network_transmit: '网络发送',
     disk_read: '磁盘读取',
     disk_write: '磁盘写入',
-    load: '系统负载',
-    instances: '实例数',
-    requests: '每秒请求数',
   },
   state: {
     running: '运行中',

@@ -1,6 +1,6 @@
 // Deploys a document as an application, after a look at what it would change.
 
-import { Alert, Button, Card, Flex, Form, Input, Select, Tag, Typography, Upload } from 'antd';
+import { Alert, Button, Card, Checkbox, Flex, Form, Input, Tag, Typography, Upload } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
@@ -12,7 +12,7 @@ import { nameRules } from '../parts/forms';
 import { useAction } from '../parts/query';
 import { to } from '../place';
 
-type Values = Omit<DeployBody, 'values'>;
+type Values = Omit<DeployBody, 'values' | 'format'>;
 
 export default function Deploy() {
   const { t } = useTranslation();
@@ -29,7 +29,7 @@ export default function Deploy() {
     async ({ values, dryRun }: { values: Values; dryRun: boolean }) => {
       setRefused(null);
       try {
-        return await scheduler.deploy(org, project, space, { ...values, reason: values.reason ?? '', values: {} }, dryRun);
+        return await scheduler.deploy(org, project, space, { ...values, format: 'compose', values: {} }, dryRun);
       } catch (error) {
         setPlan(null);
         setRefused(error as ApiError);
@@ -50,18 +50,9 @@ export default function Deploy() {
       <PageHeader title={t('deploy.title')} sub={`${org}/${project}/${space}`} />
       <div className="two">
         <Card>
-          <Form form={form} layout="vertical" initialValues={{ name: search.get('app') ?? '', format: 'compose', document: '', reason: '' }} onValuesChange={() => setPlan(null)}>
+          <Form form={form} layout="vertical" initialValues={{ name: search.get('app') ?? '', document: '', reason: '', allow_unsupported: false }} onValuesChange={() => setPlan(null)}>
             <Form.Item name="name" label={t('deploy.app')} rules={nameRules(t)} extra={t('form.nameHelp')}>
               <Input maxLength={63} />
-            </Form.Item>
-            <Form.Item name="format" label={t('apps.format')}>
-              <Select
-                options={[
-                  { value: 'compose', label: 'Docker Compose' },
-                  { value: 'kubernetes', label: 'Kubernetes' },
-                  { value: 'gantry', label: 'Gantry' },
-                ]}
-              />
             </Form.Item>
             <Form.Item name="document" label={t('deploy.document')} rules={[{ required: true, message: t('form.required') }]}>
               <Input.TextArea className="mono" rows={18} spellCheck={false} placeholder={'services:\n  web:\n    image: localhost:7443/acme/shop/web:1\n    ports: ["8080"]\n    deploy:\n      replicas: 3'} />
@@ -79,6 +70,9 @@ export default function Deploy() {
             </Upload>
             <Form.Item name="reason" label={t('deploy.reason')} className="deploy-reason">
               <Input maxLength={200} />
+            </Form.Item>
+            <Form.Item name="allow_unsupported" valuePropName="checked" extra={t('deploy.unsupportedHelp')}>
+              <Checkbox>{t('deploy.unsupported')}</Checkbox>
             </Form.Item>
             <Flex gap="small">
               <Button onClick={() => void submit(true)} loading={run.isPending && run.variables.dryRun}>

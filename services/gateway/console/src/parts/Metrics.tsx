@@ -6,7 +6,7 @@ import { lazy, Suspense, useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import { get } from '../api/http';
-import { readMetrics, type Measured } from '../api/series';
+import { readCharts, type Charts, type Measured } from '../api/series';
 import { Answer, EmptyState } from './basics';
 import { bytes, decimal } from './format';
 import { Loading } from './Loading';
@@ -22,10 +22,11 @@ export function Metrics({ url, name }: { url: string; name: string }) {
     queryFn: async ({ signal }) => {
       const now = Date.now();
       const from = new Date(now - RANGES[range] * 1000).toISOString();
-      return readMetrics(await get<unknown>(url, { from, to: new Date(now).toISOString() }, signal));
+      return get<Charts>(url, { from, to: new Date(now).toISOString() }, signal);
     },
     refetchInterval: 15_000,
   });
+  const charts = useMemo(() => (query.data ? readCharts(query.data, t('metrics.capacity')) : []), [query.data, t]);
   return (
     <div className="stack">
       <Flex>
@@ -33,11 +34,11 @@ export function Metrics({ url, name }: { url: string; name: string }) {
       </Flex>
       <Answer query={query}>
         {() =>
-          query.data!.length === 0 ? (
+          charts.length === 0 ? (
             <EmptyState text={t('metrics.empty')} />
           ) : (
             <div className="grid" style={{ gridTemplateColumns: 'repeat(auto-fill, minmax(420px, 1fr))' }}>
-              {query.data!.map((one) => (
+              {charts.map((one) => (
                 <MetricCard key={one.name} metric={one} owner={name} />
               ))}
             </div>
@@ -54,8 +55,6 @@ function MetricCard({ metric, owner }: { metric: Measured; owner: string }) {
   const format = useMemo(() => {
     if (metric.unit === 'bytes') return (value: number) => bytes(value);
     if (metric.unit === 'bytes_per_second') return (value: number) => `${bytes(value)}/s`;
-    if (metric.unit === 'ratio') return (value: number) => `${decimal(value * 100, i18n.language, 1)} %`;
-    if (metric.unit === 'percent') return (value: number) => `${decimal(value, i18n.language, 1)} %`;
     return (value: number) => decimal(value, i18n.language, 3);
   }, [metric.unit, i18n.language]);
   return (

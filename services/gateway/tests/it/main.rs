@@ -1,0 +1,5 @@
+//! The door as clients see it: real TLS, real Redis, services stood in for by small servers that say what they received.
+
+mod proxying;
+mod sessions;
+mod world;
