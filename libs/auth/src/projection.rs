@@ -4,7 +4,7 @@
 //! reading what is newer than what it has.
 
 use async_trait::async_trait;
-use gantry_contract::identity::{BindingEvent, OrgEvent};
+use gantry_contract::identity::{BindingEvent, OrgEvent, UserEvent};
 use gantry_es::Recorded;
 use gantry_es_pg::{Db, Projection};
 use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Role, Scope, SpaceId, Uuid};
@@ -48,6 +48,17 @@ impl Projection for RightsProjection {
                        on conflict (id) do update set gone = excluded.gone, position = excluded.position";
             return run(tx, sql, vec![binding.0.into(), subject.into(), role.as_str().into(), scope.to_string().into(), gone.into(), at]).await;
         }
+        if event.is::<UserEvent>() {
+            let (user, gone) = match event.decode::<UserEvent>()? {
+                UserEvent::Suspended { user, .. } | UserEvent::Deleted { user } => (user, true),
+                UserEvent::Resumed { user } => (user, false),
+                UserEvent::Registered { .. } | UserEvent::ProfileChanged { .. } | UserEvent::PasswordChanged { .. } => return Ok(()),
+            };
+            // A person who is out has no rights, however long the access token still lives.
+            let sql = "insert into auth_places (id, level, parent, name, public, gone, position) values ($1, 'user', null, 'user', false, $2, $3)
+                       on conflict (id) do update set gone = excluded.gone, position = excluded.position";
+            return run(tx, sql, vec![user.0.into(), gone.into(), at]).await;
+        }
         if !event.is::<OrgEvent>() {
             return Ok(());
         }
@@ -83,27 +94,36 @@ impl Auth {
     /// # Errors
     /// When the tables cannot be read.
     pub async fn follow(&self, db: &Db, since: i64) -> anyhow::Result<i64> {
-        let sql = "select id, level, parent, name, public, gone, position from auth_places where position > $1
+        // Two statements see two states. Reading both up to the checkpoint as it was before them loses nothing: what is
+        // committed in between has higher positions and comes next time.
+        let sql = "select position from projections where name = 'auth-rights'";
+        let row = db.orm.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let upto: i64 = match row {
+            Some(row) => row.try_get("", "position")?,
+            None => return Ok(since),
+        };
+        let sql = "select id, level, parent, name, public, gone from auth_places where position > $1 and position <= $2
                    order by case level when 'org' then 0 when 'project' then 1 else 2 end, position";
-        let places = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into()])).await?;
-        let sql = "select id, subject, role, scope, gone, position from auth_bindings where position > $1 order by position";
-        let bindings = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into()])).await?;
-        let mut upto = since;
+        let places = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into(), upto.into()])).await?;
+        let sql = "select id, subject, role, scope, gone from auth_bindings where position > $1 and position <= $2 order by position";
+        let bindings = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into(), upto.into()])).await?;
         let mut places_read: Vec<(Uuid, String, Option<Uuid>, Name, bool, bool)> = Vec::with_capacity(places.len());
         for row in places {
             let name: String = row.try_get("", "name")?;
-            upto = upto.max(row.try_get("", "position")?);
             places_read.push((row.try_get("", "id")?, row.try_get("", "level")?, row.try_get("", "parent")?, Name::parse(&name)?, row.try_get("", "public")?, row.try_get("", "gone")?));
         }
         let mut bindings_read: Vec<(BindingId, String, Role, Scope, bool)> = Vec::with_capacity(bindings.len());
         for row in bindings {
             let (role, scope): (String, String) = (row.try_get("", "role")?, row.try_get("", "scope")?);
-            upto = upto.max(row.try_get("", "position")?);
             let role = role.parse().map_err(anyhow::Error::msg)?;
             bindings_read.push((BindingId(row.try_get("", "id")?), row.try_get("", "subject")?, role, scope.parse()?, row.try_get("", "gone")?));
         }
         self.write(|rights| {
             for (id, level, parent, name, public, gone) in places_read {
+                if level == "user" {
+                    rights.set_out(format!("user:{id}"), gone);
+                    continue;
+                }
                 let scope = match level.as_str() {
                     "org" => Scope::Org(OrgId(id)),
                     "project" => Scope::Project(ProjectId(id)),

@@ -20,6 +20,8 @@ pub struct Rights {
     project_names: HashMap<(OrgId, Name), ProjectId>,
     spaces: HashMap<SpaceId, SpaceRef>,
     space_names: HashMap<(ProjectId, Name), SpaceId>,
+    /// Suspended and deleted people: bindings of theirs count for nothing.
+    out: HashSet<String>,
 }
 
 impl Rights {
@@ -33,6 +35,15 @@ impl Rights {
             && let Some(of_subject) = self.by_subject.get_mut(&subject)
         {
             of_subject.remove(&binding);
+        }
+    }
+
+    /// Suspends a subject's rights, or gives them back.
+    pub fn set_out(&mut self, subject: String, out: bool) {
+        if out {
+            self.out.insert(subject);
+        } else {
+            self.out.remove(&subject);
         }
     }
 
@@ -94,6 +105,9 @@ impl Rights {
         if subject.starts_with("service:") {
             return Some(Role::Admin);
         }
+        if self.out.contains(subject) {
+            return None;
+        }
         let above = self.lineage(scope);
         let bound = self.by_subject.get(subject)?;
         bound.iter().filter_map(|id| self.bindings.get(id)).filter(|(_, _, at)| above.contains(at)).map(|(_, role, _)| *role).max()
@@ -120,6 +134,9 @@ impl Rights {
 
     /// Whether `subject` has any role at `scope`, above it or below it (then it may know that the place exists).
     pub fn may_know(&self, subject: &str, scope: Scope) -> bool {
+        if self.out.contains(subject) {
+            return false;
+        }
         if self.role(subject, scope).is_some() {
             return true;
         }
@@ -254,6 +271,17 @@ mod tests {
         assert_eq!(rights.role("user:b", space.scope()), None);
         assert!(rights.may_know("user:a", org.scope()), "the way down to one's project may be seen");
         assert!(!rights.may_know("user:b", org.scope()));
+    }
+
+    #[test]
+    fn a_suspended_subject_has_no_rights_until_it_is_back() {
+        let (mut rights, org, _, space) = rights();
+        rights.grant(BindingId(Uuid::from_u128(9)), "user:a".into(), Role::Admin, org.scope());
+        rights.set_out("user:a".into(), true);
+        assert_eq!(rights.role("user:a", space.scope()), None);
+        assert!(!rights.may_know("user:a", org.scope()));
+        rights.set_out("user:a".into(), false);
+        assert_eq!(rights.role("user:a", space.scope()), Some(Role::Admin));
     }
 
     #[test]

@@ -174,6 +174,8 @@ async fn a_suspended_user_is_out_and_an_erased_one_is_unreadable() {
     let bob_id = suite.register("bob").await;
     let tokens = suite.tokens("bob").await;
     let admin = suite.admin().await;
+    let bob = tokens["access_token"].as_str().unwrap();
+    assert_eq!(post(&suite, bob, "/api/v1/orgs", json!({ "name": "bobs" })).await.0, 201);
     let path = format!("/api/v1/users/{bob_id}");
     let (status, user) = suite.json(Method::PATCH, &path, Some(&admin), Some(json!({ "suspended": true, "reason": "left" }))).await;
     assert_eq!((status, user["state"].as_str()), (200, Some("suspended")), "{user}");
@@ -182,10 +184,14 @@ async fn a_suspended_user_is_out_and_an_erased_one_is_unreadable() {
     let mut browser = suite.browser();
     let page = browser.get("/login").await;
     assert_eq!(browser.submit_login(&page, "bob", PASSWORD).await.status, 401);
-    assert_eq!(get(&suite, tokens["access_token"].as_str().unwrap(), "/api/v1/me").await.0, 401);
+    assert_eq!(get(&suite, bob, "/api/v1/me").await.0, 401);
+    assert_eq!(get(&suite, bob, "/api/v1/orgs/bobs").await.0, 404, "the token lives, the rights do not");
     assert_eq!(suite.json(Method::PATCH, &path, Some(&admin), Some(json!({ "suspended": false }))).await.0, 200);
     suite.tokens("bob").await;
+    assert_eq!(get(&suite, bob, "/api/v1/orgs/bobs").await.0, 200);
 
+    assert_eq!(suite.json(Method::DELETE, &path, Some(&admin), None).await.0, 409, "an organisation must have an owner");
+    assert_eq!(suite.json(Method::DELETE, "/api/v1/orgs/bobs?confirm=bobs", Some(&admin), None).await.0, 204);
     assert_eq!(suite.json(Method::DELETE, &path, Some(&admin), None).await.0, 204);
     assert_eq!(get(&suite, &admin, &path).await.0, 404);
     let keyring = suite.host.keyring();
