@@ -2,6 +2,8 @@
 
 use anyhow::Context;
 use gantry_es::Meta;
+use gantry_kernel::{OrgId, ProjectId};
+use serde::{Deserialize, Serialize};
 
 use super::App;
 use crate::adapters::layer::{Limits, inventory};
@@ -11,8 +13,22 @@ use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{LayerInventory, merge};
 use crate::domain::scan::{advisory, report};
-use crate::flows::scan::Job;
 use crate::store::{advisories, scans};
+
+/// One image to scan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub org: OrgId,
+    pub project: ProjectId,
+    pub repository: String,
+    pub digest: String,
+}
+
+impl Job {
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+}
 
 impl App {
     /// Scans one image and records the result. Repeating it is harmless; an image deleted meanwhile is left alone.

@@ -2,26 +2,10 @@
 
 use async_trait::async_trait;
 use gantry_es_pg::{TodoHandler, TodoItem};
-use gantry_kernel::{OrgId, ProjectId};
-use serde::{Deserialize, Serialize};
 
 use super::projections::SCAN_TODO;
 use crate::app::App;
-
-/// One image to scan.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Job {
-    pub org: OrgId,
-    pub project: ProjectId,
-    pub repository: String,
-    pub digest: String,
-}
-
-impl Job {
-    pub fn key(&self) -> String {
-        format!("{}@{}", self.repository, self.digest)
-    }
-}
+pub use crate::app::scan::Job;
 
 pub struct Scanner(pub App);
 
