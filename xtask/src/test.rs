@@ -81,7 +81,8 @@ fn rust_tests(work: &Work) -> Result<()> {
     let mut command = work.cargo(args);
     command.env("GANTRY_TEST_DIR", work.test_servers()).env("GANTRY_CLAUSES", &clauses);
     let outcome = run(&mut command);
-    let junit = work.target.join("nextest/default/junit.xml");
+    // Beside the repository, whatever CARGO_TARGET_DIR says.
+    let junit = work.repository.join("target/nextest/default/junit.xml");
     if nextest && junit.exists() {
         fs::copy(junit, work.results().join("junit.xml"))?;
     }
