@@ -56,6 +56,10 @@ async fn guarded(host: Host, request: Request, next: Next) -> Result<Response, P
     if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
         return Ok(response);
     }
+    // An answer that must not be stored (it shows a secret once) is not stored here either.
+    if response.headers().get(http::header::CACHE_CONTROL).is_some_and(|v| v == "no-store") {
+        return Ok(response);
+    }
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, LARGEST).await.map_err(Problem::internal)?;
     let headers: serde_json::Map<String, serde_json::Value> =

@@ -82,7 +82,9 @@ pub async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page
 pub async fn create(State(app): State<App>, Maker(user): Maker, origin: Origin, Json(body): Json<NewToken>) -> ApiResult<Response> {
     let (row, secret) = app.make_personal(user, &body.name, body.expires_in_days, &origin).await?;
     let location = format!("/api/v1/tokens/{}", row.id);
-    Ok(created(&location, 1, Json(MadeToken { token: row.into(), secret })))
+    let mut response = created(&location, 1, Json(MadeToken { token: row.into(), secret }));
+    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "sessions", params(("id" = String, Path)), responses((status = 204)))]
