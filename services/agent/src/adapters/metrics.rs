@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use gantry_cri::{ContainerUsage, Cri};
 
@@ -40,7 +40,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Everything known now. A source that fails is left out.
-pub async fn collect(node: &str, home: &PathBuf, cri: &Cri, own: &BTreeMap<String, String>, haproxy: &Haproxy, layout: &Layout) -> String {
+pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, String>, haproxy: &Haproxy, layout: &Layout) -> String {
     let mut text = Text::default();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     processors(&mut text, node, &read("/proc/stat"), &read("/proc/loadavg"));

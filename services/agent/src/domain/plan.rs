@@ -123,6 +123,7 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
         None if plan.is_time(id, facts) => plan.actions.push(start(None)),
         None => {}
         // Made but never started: whoever made it died in between.
+        #[allow(clippy::collapsible_match, reason = "`is_time` notes when to wake, which does not belong into a guard")]
         Some(container) if container.state == ContainerState::Created => {
             if plan.is_time(id, facts) {
                 plan.actions.push(start(Some(&container.id)));

@@ -72,7 +72,7 @@ pub fn cgroup(id: InstanceId) -> String {
 
 /// `dns` = the resolvers to use when the instance brings search names.
 pub fn pod(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt: u32, logs: &Path, resolvers: &[String]) -> PodSpec {
-    let limits = instance.limits.clone().unwrap_or_default();
+    let limits = instance.limits.unwrap_or_default();
     let searches = instance.dns_search.clone();
     PodSpec {
         name: format!("{}-{}", instance.name, &id.to_string()[24..]),
@@ -100,8 +100,8 @@ pub fn hostname(name: &str) -> String {
 
 /// `image` is the runtime's reference after the pull; `mounts` are ready on the host.
 pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt: u32, image: &str, mounts: Vec<Mount>) -> ContainerSpec {
-    let limits = instance.limits.clone().unwrap_or_default();
-    let requests = instance.requests.clone().unwrap_or_default();
+    let limits = instance.limits.unwrap_or_default();
+    let requests = instance.requests.unwrap_or_default();
     ContainerSpec {
         name: "main".into(),
         attempt,
