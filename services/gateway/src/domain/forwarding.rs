@@ -99,9 +99,11 @@ fn trace_of(given: &str) -> Option<(&str, &str)> {
         .then_some((trace, flags))
 }
 
-/// The `Cookie` header without the cookies whose names begin with `prefix`; `None` when nothing is left.
-pub fn without_cookies(cookie: &str, prefix: &str) -> Option<String> {
-    let kept: Vec<&str> = cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !pair.starts_with(prefix)).collect();
+/// The `Cookie` header without the cookies named `name` or `name-...`; `None` when nothing is left. Identity's own
+/// (`__Host-gantry_session`, with an underscore) must get through: sign-in lives on them.
+pub fn without_cookies(cookie: &str, name: &str) -> Option<String> {
+    let consoles = |pair: &str| pair.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', '-']));
+    let kept: Vec<&str> = cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !consoles(pair)).collect();
     (!kept.is_empty()).then(|| kept.join("; "))
 }
 
@@ -179,5 +181,6 @@ mod tests {
     fn the_consoles_cookies_never_reach_a_service() {
         assert_eq!(without_cookies("__Host-gantry=s; a=b; __Host-gantry-login=x", "__Host-gantry").as_deref(), Some("a=b"));
         assert_eq!(without_cookies("__Host-gantry=s", "__Host-gantry"), None);
+        assert_eq!(without_cookies("__Host-gantry=s; __Host-gantry_form=f", "__Host-gantry").as_deref(), Some("__Host-gantry_form=f"));
     }
 }
