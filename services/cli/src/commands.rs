@@ -160,6 +160,12 @@ fn pairs(words: &[String]) -> Result<Value> {
     Ok(Value::Object(object))
 }
 
+/// The same with every value as text: what a document's `${...}` takes.
+fn texts(words: &[String]) -> Result<std::collections::BTreeMap<String, String>> {
+    let pair = |word: &String| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    words.iter().map(|w| pair(w).ok_or_else(|| Failure::Usage(format!("{w}: must be KEY=VALUE")).into())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use time::Duration as Span;
 use time::format_description::well_known::Rfc3339;
 
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, pairs, segment};
+use super::{Context, confirm, segment, texts};
 use crate::args::App;
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -17,22 +17,23 @@ use crate::sse;
 
 const COLUMNS: &[crate::output::Column] = &[
     ("NAME", "name"),
-    ("STATE", "state|status"),
+    ("STATE", "state"),
     ("REVISION", "revision"),
     ("READY", "ready"),
-    ("WANTED", "wanted|replicas"),
-    ("ADDRESSES", "addresses|routes"),
-    ("CHANGED", "updated_at|changed_at|created_at"),
+    ("WANTED", "wanted"),
+    ("ADDRESSES", "addresses"),
+    ("CHANGED", "updated_at"),
 ];
 const INSTANCES: &[crate::output::Column] = &[
-    ("INSTANCE", "id|instance"),
+    ("INSTANCE", "id"),
     ("WORKLOAD", "workload"),
     ("STATE", "state"),
     ("NODE", "node"),
     ("ADDRESS", "address"),
     ("REVISION", "revision"),
     ("RESTARTS", "restarts"),
-    ("SINCE", "since|started_at|changed_at"),
+    ("SINCE", "running_at|placed_at"),
+    ("WHY", "reason"),
 ];
 
 pub async fn run(cx: &mut Context, command: App) -> Result<()> {
@@ -43,7 +44,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             let document = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let name = name.map_or_else(|| name_of(&file, &document), Ok)?;
             let format = format.unwrap_or_else(|| format_of(&document).to_owned());
-            let body = json!({ "name": name, "format": format, "document": document, "values": pairs(&values)?, "reason": reason.unwrap_or_default() });
+            let body = json!({ "name": name, "format": format, "document": document, "values": texts(&values)?, "reason": reason.unwrap_or_default() });
             let query = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
             let answer = cx.client.post(&apps, &query, &body).await?;
             if dry_run || no_wait || cx.common.output != crate::args::Format::Table {
@@ -55,7 +56,11 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         }
         App::List => {
             let items = cx.client.list(&apps, &[], 10_000).await?;
-            cx.list(&items, COLUMNS)
+            if cx.common.output != crate::args::Format::Table {
+                return cx.list(&items, &[]);
+            }
+            let rows: Vec<Value> = items.into_iter().map(summed).collect();
+            cx.list(&rows, COLUMNS)
         }
         App::Show { name } => {
             let app: Value = cx.client.get(&of(&name), &[]).await?;
@@ -76,7 +81,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         App::Rollback { name, revision: Some(revision) } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
         App::Rollback { name, revision: None } => {
             let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
-            cx.list(&items, &[("REVISION", "revision|number"), ("REASON", "reason"), ("BY", "by|actor|created_by"), ("AT", "at|created_at"), ("IMAGES", "images")])
+            cx.list(&items, &[("REVISION", "revision"), ("CURRENT", "current"), ("REASON", "reason"), ("BY", "author"), ("AT", "at"), ("IMAGES", "images")])
         }
         App::Why { name } => {
             let why: Value = cx.client.get(&format!("{}/why", of(&name)), &[]).await?;
@@ -102,18 +107,30 @@ async fn wait(cx: &mut Context, app: &str) -> Result<()> {
     let mut progress = Progress::new(Duration::from_secs(600))?;
     loop {
         let seen: Value = cx.client.get(app, &[]).await?;
-        let state = find(&seen, "release.state|state|status").as_str().unwrap_or("unknown").to_owned();
-        let count = |path: &str| find(&seen, path).as_u64().unwrap_or(0);
-        let (ready, wanted) = (count("ready"), count("wanted|replicas"));
-        let text = find(&seen, "release.reason|reason|message").as_str().filter(|r| !r.is_empty()).map_or_else(|| state.clone(), |r| format!("{state}: {r}"));
-        if matches!(state.as_str(), "failed" | "degraded" | "rolled_back") {
+        let seen = summed(seen);
+        let state = seen["state"].as_str().unwrap_or("unknown").to_owned();
+        let count = |path: &str| seen[path].as_u64().unwrap_or(0);
+        let (ready, wanted) = (count("ready"), count("wanted"));
+        let text = seen["reason"].as_str().filter(|r| !r.is_empty()).map_or_else(|| state.clone(), |r| format!("{state}: {r}"));
+        if state == "failed" {
             bail!("the release failed: {text}; `gantry app why` tells more");
         }
-        let finished = matches!(state.as_str(), "running" | "finished" | "ready" | "healthy") && ready >= wanted;
+        let finished = state == "running" && seen["finished_revision"] == seen["revision"] && ready >= wanted;
         if progress.step(Seen { done: ready, of: wanted, text, finished }).await? {
             return Ok(());
         }
     }
+}
+
+/// With the instances of all workloads added up, and the addresses as texts.
+fn summed(mut app: Value) -> Value {
+    let sum = |key: &str| app["workloads"].as_array().into_iter().flatten().filter_map(|w| w[key].as_u64()).sum::<u64>();
+    let urls: Vec<Value> = app["endpoints"].as_array().into_iter().flatten().map(|e| e["url"].clone()).collect();
+    let (ready, wanted) = (sum("ready"), sum("replicas"));
+    if app.is_object() {
+        (app["ready"], app["wanted"], app["addresses"]) = (ready.into(), wanted.into(), urls.into());
+    }
+    app
 }
 
 /// `WORKLOAD=COUNT`, or a count for the only workload.
@@ -206,6 +223,13 @@ mod tests {
         assert_eq!(format_of("apiVersion: v1\nkind: Service\n"), "kubernetes");
         assert_eq!(format_of("workloads: []\n"), "gantry");
         assert_eq!(name_of(Path::new("/nowhere/compose.yaml"), "name: \"shop\"\n").expect("its own"), "shop");
+    }
+
+    #[test]
+    fn instances_of_all_workloads_are_added_up() {
+        let app = json!({ "workloads": [{ "ready": 1, "replicas": 3 }, { "ready": 2, "replicas": 2 }], "endpoints": [{ "url": "http://localhost:20000" }] });
+        let seen = summed(app);
+        assert_eq!((&seen["ready"], &seen["wanted"], &seen["addresses"][0]), (&json!(3), &json!(5), &json!("http://localhost:20000")));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
     let (name, verb) = match command {
         Node::List => {
             let items = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
-            let columns = [("NAME", "name|node"), ("STATE", "state"), ("CORDONED", "cordoned"), ("CPU", "facts.cpu_millis|cpu_millis"), ("MEMORY", "facts.memory_bytes|memory_bytes"), ("INSTANCES", "instances"), ("SEEN", "seen_at|last_seen")];
+            let columns = [("NAME", "name"), ("STATE", "state"), ("CORDONED", "cordoned"), ("CPU", "facts.cpu_millis"), ("MEMORY", "facts.memory_bytes"), ("INSTANCES", "instances"), ("JOINED", "joined_at")];
             return cx.list(&items, &columns);
         }
         Node::Cordon { name } => (name, "cordon"),
@@ -34,7 +34,7 @@ pub async fn events(cx: &mut Context, command: Events) -> Result<()> {
         let value: Value = serde_json::from_str(&event.data).unwrap_or(Value::String(event.data));
         if table {
             let text = |path: &str| find(&value, path).as_str().unwrap_or("-").to_owned();
-            print(&format!("{} {} {} {}", text("time|at"), text("type|kind"), text("actor"), text("subject|stream|object")))?;
+            print(&format!("{} {} {} {}", text("at"), text("kind"), text("actor"), text("name|object")))?;
         } else {
             print(&value.to_string())?;
         }
@@ -48,7 +48,7 @@ pub async fn audit(cx: &mut Context, filters: [(&'static str, Option<String>); 7
     let mut query: Vec<_> = filters.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
     query.push(("limit", limit.min(200).to_string()));
     let items = cx.client.list("/api/v1/audit", &query, limit as usize).await?;
-    let columns = [("AT", "at|time"), ("WHO", "actor_name|actor"), ("WHAT", "kind|action"), ("ON", "object|stream"), ("FROM", "from|address"), ("RESULT", "result"), ("REASON", "reason|detail")];
+    let columns = [("AT", "at"), ("WHO", "actor"), ("WHAT", "kind"), ("ON", "name|object"), ("FROM", "from"), ("RESULT", "result"), ("REASON", "reason")];
     cx.list(&items, &columns)
 }
 
