@@ -117,7 +117,9 @@ impl Drop for Containerd {
         if matches!(self.child.try_wait(), Ok(None)) {
             // The test failed: take down what it started, by pid.
             for (pid, _) in processes_with(&self.folder.path().display().to_string()) {
-                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                // A shim's children are the containers; they would outlive it.
+                let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+                let _ = Command::new("kill").arg("-9").args(children.split_whitespace()).arg(pid.to_string()).status();
             }
             self.stop();
         }
