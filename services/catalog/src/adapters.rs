@@ -1,0 +1,3 @@
+//! The outside world: the scheduler.
+
+pub mod scheduler;

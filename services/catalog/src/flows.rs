@@ -1,0 +1,4 @@
+//! What events start.
+
+pub mod projection;
+pub mod provision;

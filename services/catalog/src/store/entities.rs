@@ -1,0 +1,4 @@
+//! Rows of the read model.
+
+pub mod binding;
+pub mod instance;
