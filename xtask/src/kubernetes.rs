@@ -124,7 +124,10 @@ mod tests {
             let policy = of(&documents, "NetworkPolicy", to);
             let mut values = Vec::new();
             all(policy, "values", &mut values);
-            assert!(values.iter().any(|v| v.as_array().is_some_and(|v| v.contains(&Value::from(from)))), "{from} calls {to}, and the policy of {to} forbids it");
+            assert!(
+                values.iter().any(|v| v.as_array().is_some_and(|v| v.contains(&Value::from(from)))),
+                "{from} calls {to}, and the policy of {to} forbids it"
+            );
         }
     }
 

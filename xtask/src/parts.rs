@@ -21,13 +21,7 @@ impl Parts {
         let with_agent = work.with_agent();
         let folders = Folders::below(work.home.root())?;
         let (mut all, urls) = suite::servers(&work.home, choices, with_agent)?;
-        all.push(Box::new(Gantryd {
-            folders: folders.clone(),
-            home: work.home.clone(),
-            ports: choices.ports,
-            program: work.program("gantryd"),
-            with_agent,
-        }));
+        all.push(Box::new(Gantryd { folders: folders.clone(), home: work.home.clone(), ports: choices.ports, program: work.program("gantryd"), with_agent }));
         Ok(Self { all, urls, folders })
     }
 

@@ -35,7 +35,21 @@ const PROGRAMS: [(&str, &[&str]); 3] =
 const FOLDERS: [(&str, &[&str], &str); 5] = [
     (
         "domain",
-        &["async fn", ".await", "axum::", "sea_orm", "sqlx::", "tokio::", "reqwest::", "tonic::", "crate::app", "crate::api", "crate::store", "crate::adapters", "crate::flows"],
+        &[
+            "async fn",
+            ".await",
+            "axum::",
+            "sea_orm",
+            "sqlx::",
+            "tokio::",
+            "reqwest::",
+            "tonic::",
+            "crate::app",
+            "crate::api",
+            "crate::store",
+            "crate::adapters",
+            "crate::flows",
+        ],
         "the domain is pure: no I/O, no async, nothing of the rooms around it",
     ),
     ("store", &["axum::", "crate::app", "crate::api", "crate::adapters", "crate::flows"], "the store knows the domain only"),

@@ -86,7 +86,10 @@ pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
         identity: Identity { admin_username: &admin.user, admin_password_file: home.file(ADMIN_FILE).display().to_string() },
         scheduler: Scheduler { first_port, last_port, route_port: ports.routes() },
     };
-    let text = format!("# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=5\n{}", toml::to_string(&file)?);
+    let text = format!(
+        "# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=5\n{}",
+        toml::to_string(&file)?
+    );
     let path = home.file("gantry.toml");
     let changed = fs::read_to_string(&path).ok().as_deref() != Some(&text);
     if changed {

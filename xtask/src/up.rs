@@ -11,8 +11,8 @@ use gantry_servers::suite::Choices;
 use gantry_servers::{Launch, Need, Server, Signal, install, is_root, text_from_env, until};
 
 use crate::parts::Parts;
-use crate::work::{Work, run, say};
 use crate::settings;
+use crate::work::{Work, run, say};
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.

@@ -180,7 +180,7 @@ impl Server for Containerd {
         let plugins = self.ctr(&["plugins", "ls"])?;
         for plugin in ["overlayfs", "cri"] {
             let line = plugins.lines().find(|l| l.split_whitespace().nth(1) == Some(plugin));
-            if !line.is_some_and(|l| l.split_whitespace().last() == Some("ok")) {
+            if line.is_none_or(|l| l.split_whitespace().last() != Some("ok")) {
                 bail!("its {plugin} plugin did not load");
             }
         }

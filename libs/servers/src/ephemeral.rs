@@ -135,11 +135,7 @@ fn open(folder: &Path, ports: TestPorts) -> Result<Trio> {
     let mut nats = Nats::new(folder, ports.nats, ports.nats_monitor)?;
     // Every test has streams of its own, whose limits are reserved and hardly ever used.
     nats.max_file_store = "1000TB";
-    Ok(Trio {
-        postgres: Postgres::new(folder, ports.postgres, false)?,
-        nats,
-        redis: Redis::new(folder, ports.redis)?,
-    })
+    Ok(Trio { postgres: Postgres::new(folder, ports.postgres, false)?, nats, redis: Redis::new(folder, ports.redis)? })
 }
 
 fn read_ports(folder: &Path) -> Option<TestPorts> {

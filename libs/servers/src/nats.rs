@@ -87,7 +87,7 @@ impl Server for Nats {
             .find_map(|l| l.strip_prefix("INFO "))
             .and_then(|json| serde_json::from_str(json.trim()).ok())
             .context("what answers on this port is not NATS")?;
-        if !Version::find(&hello.version).is_some_and(|v| v >= Need::Nats.at_least()) {
+        if Version::find(&hello.version).is_none_or(|v| v < Need::Nats.at_least()) {
             bail!("NATS is {}, {} or newer is needed", hello.version, Need::Nats.at_least());
         }
         if !hello.jetstream {

@@ -88,8 +88,7 @@ impl Server for Prometheus {
 
     fn prepare(&self) -> Result<()> {
         fs::write(self.data.join("prometheus.yml"), self.config())?;
-        let groups: Vec<Group> =
-            self.targets.iter().map(|t| Group { targets: [&t.address], labels: Labels { service: t.service } }).collect();
+        let groups: Vec<Group> = self.targets.iter().map(|t| Group { targets: [&t.address], labels: Labels { service: t.service } }).collect();
         fs::write(self.data.join("targets/gantry.json"), serde_json::to_string_pretty(&groups)?)?;
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Ports {
     /// # Errors
     /// When the ports above `base` do not fit.
     pub fn from_base(base: u16) -> Result<Self> {
-        if !(1024..=65_400).contains(&base) || base % 100 != 0 {
+        if !(1024..=65_400).contains(&base) || !base.is_multiple_of(100) {
             bail!("GANTRY_PORT_BASE = {base}: must be a multiple of 100 from 1100 to 65400");
         }
         Ok(Self(base))

@@ -255,9 +255,15 @@ pub enum App {
 pub enum Image {
     List,
     /// What the scanner found in an image.
-    Scan { repository: String, digest: String },
+    Scan {
+        repository: String,
+        digest: String,
+    },
     /// Remove a tag.
-    Delete { repository: String, tag: String },
+    Delete {
+        repository: String,
+        tag: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -279,7 +285,9 @@ pub enum Pipeline {
         no_wait: bool,
     },
     List,
-    Show { run: String },
+    Show {
+        run: String,
+    },
     /// What the steps printed; all steps if none is named.
     Logs {
         run: String,
@@ -287,10 +295,17 @@ pub enum Pipeline {
         #[arg(short, long)]
         follow: bool,
     },
-    Approve { run: String, step: String },
-    Cancel { run: String },
+    Approve {
+        run: String,
+        step: String,
+    },
+    Cancel {
+        run: String,
+    },
     /// Files that a run left.
-    Artifacts { run: String },
+    Artifacts {
+        run: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -310,15 +325,23 @@ pub enum Catalog {
         #[arg(long)]
         no_wait: bool,
     },
-    Show { name: String },
+    Show {
+        name: String,
+    },
     Delete {
         name: String,
         #[arg(long)]
         yes: bool,
     },
     /// Credentials to use it with.
-    Bind { instance: String, name: String },
-    Unbind { instance: String, name: String },
+    Bind {
+        instance: String,
+        name: String,
+    },
+    Unbind {
+        instance: String,
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -335,10 +358,16 @@ pub enum Quota {
 pub enum Node {
     List,
     /// No new instances.
-    Cordon { name: String },
-    Uncordon { name: String },
+    Cordon {
+        name: String,
+    },
+    Uncordon {
+        name: String,
+    },
     /// No new instances, and those that are there move away.
-    Drain { name: String },
+    Drain {
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]

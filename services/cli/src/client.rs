@@ -209,7 +209,8 @@ pub async fn refusal(answer: Response) -> Failure {
         // OAuth endpoints answer in their own format.
         let oauth: Value = serde_json::from_str(&text).unwrap_or_default();
         let said = ["error_description", "error"].iter().find_map(|k| oauth[k].as_str());
-        problem.detail = said.map(str::to_owned).or(Some(problem.title.clone())).filter(|d| !d.is_empty()).unwrap_or_else(|| format!("the platform answers {status}"));
+        problem.detail =
+            said.map(str::to_owned).or(Some(problem.title.clone())).filter(|d| !d.is_empty()).unwrap_or_else(|| format!("the platform answers {status}"));
     }
     (problem.status, problem.retry_after) = (status, retry_after);
     Failure::Refused(Box::new(problem))

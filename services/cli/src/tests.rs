@@ -42,7 +42,12 @@ impl World {
 async fn a_project_is_created_below_its_organisation_with_an_idempotency_key() {
     let world = World::signed_in(3600).await;
     let mock = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects")).and(body_json(json!({ "name": "shop" })));
-    world.answers(mock.and(header("authorization", "Bearer old")).and(header_exists("idempotency-key")), ResponseTemplate::new(201).set_body_json(json!({ "name": "shop" }))).await;
+    world
+        .answers(
+            mock.and(header("authorization", "Bearer old")).and(header_exists("idempotency-key")),
+            ResponseTemplate::new(201).set_body_json(json!({ "name": "shop" })),
+        )
+        .await;
     world.run("project create acme/shop").await.expect("created");
     let error = world.run("project create acme").await.expect_err("not a project");
     assert!(render(&error).contains("org/project"), "{error}");
@@ -73,7 +78,12 @@ async fn every_page_of_a_list_is_read() {
     let world = World::signed_in(3600).await;
     let first = Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")).and(query_param("cursor", "c2"));
     world.answers(first, ResponseTemplate::new(200).set_body_json(json!({ "items": [{ "name": "b" }], "next": null }))).await;
-    world.answers(Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")), ResponseTemplate::new(200).set_body_json(json!({ "items": [{ "name": "a" }], "next": "c2" }))).await;
+    world
+        .answers(
+            Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")),
+            ResponseTemplate::new(200).set_body_json(json!({ "items": [{ "name": "a" }], "next": "c2" })),
+        )
+        .await;
     world.run("repo list --at acme/shop").await.expect("listed");
 }
 
@@ -110,7 +120,12 @@ async fn the_device_flow_waits_for_the_person_and_keeps_the_tokens() {
     Mock::given(path("/oauth2/token")).respond_with(pending).up_to_n_times(2).expect(2).mount(&world.platform).await;
     let granted = ResponseTemplate::new(200).set_body_json(json!({ "access_token": "a", "refresh_token": "r", "expires_in": 600 }));
     world.answers(Mock::given(path("/oauth2/token")).and(body_string_contains("device_code=d")), granted).await;
-    world.answers(Mock::given(path("/api/v1/me")).and(header("authorization", "Bearer a")), ResponseTemplate::new(200).set_body_json(json!({ "username": "ada" }))).await;
+    world
+        .answers(
+            Mock::given(path("/api/v1/me")).and(header("authorization", "Bearer a")),
+            ResponseTemplate::new(200).set_body_json(json!({ "username": "ada" })),
+        )
+        .await;
     world.run("login").await.expect("signed in");
     assert_eq!(world.store.read().unwrap().tokens.expect("kept").access_token, "a");
 }
@@ -129,7 +144,9 @@ async fn a_place_is_remembered_and_a_missing_one_is_asked_for() {
     let text = render(&world.run("app list").await.expect_err("no place"));
     assert!(text.contains("--at org/project/space"), "{text}");
     world.run("use acme/shop/test").await.expect("remembered");
-    world.answers(Mock::given(path("/api/v1/orgs/acme/projects/shop/spaces/test/apps")), ResponseTemplate::new(200).set_body_json(json!({ "items": [] }))).await;
+    world
+        .answers(Mock::given(path("/api/v1/orgs/acme/projects/shop/spaces/test/apps")), ResponseTemplate::new(200).set_body_json(json!({ "items": [] })))
+        .await;
     world.run("app list").await.expect("listed");
 }
 

@@ -105,7 +105,10 @@ pub async fn pipeline(cx: &mut Context, command: Pipeline) -> Result<()> {
             let text = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
             print(&format!("{} of {} at {}: {} {}", text("id"), text("repository"), text("commit"), text("state"), text("reason")))?;
             let steps = run["steps"].as_array().cloned().unwrap_or_default();
-            cx.list(&steps, &[("STAGE", "stage"), ("STEP", "name"), ("KIND", "kind"), ("STATE", "state"), ("EXIT", "exit_code"), ("MS", "duration_ms"), ("WHY", "reason")])
+            cx.list(
+                &steps,
+                &[("STAGE", "stage"), ("STEP", "name"), ("KIND", "kind"), ("STATE", "state"), ("EXIT", "exit_code"), ("MS", "duration_ms"), ("WHY", "reason")],
+            )
         }
         Pipeline::Logs { run, step, follow } => logs(cx, &of(&run), step, follow).await,
         Pipeline::Approve { run, step } => {

@@ -32,7 +32,17 @@ pub async fn invoice(cx: &mut Context, period: Option<String>, list: bool) -> Re
     let text = |key: &str| invoice[key].as_str().unwrap_or_default().to_owned();
     print(&format!("{} ({}): {} {}", text("period"), text("state"), text("total"), text("currency")))?;
     let lines = invoice["lines"].as_array().cloned().unwrap_or_default();
-    cx.list(&lines, &[("PROJECT", "project_name|project"), ("WHAT", "holder_name|holder"), ("METER", "meter"), ("QUANTITY", "quantity"), ("PRICE", "price|unit_price"), ("AMOUNT", "amount")])
+    cx.list(
+        &lines,
+        &[
+            ("PROJECT", "project_name|project"),
+            ("WHAT", "holder_name|holder"),
+            ("METER", "meter"),
+            ("QUANTITY", "quantity"),
+            ("PRICE", "price|unit_price"),
+            ("AMOUNT", "amount"),
+        ],
+    )
 }
 
 pub async fn quota(cx: &mut Context, command: Quota) -> Result<()> {

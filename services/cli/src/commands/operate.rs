@@ -14,7 +14,15 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
     let (name, verb) = match command {
         Node::List => {
             let items = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
-            let columns = [("NAME", "name"), ("STATE", "state"), ("CORDONED", "cordoned"), ("CPU", "facts.cpu_millis"), ("MEMORY", "facts.memory_bytes"), ("INSTANCES", "instances"), ("JOINED", "joined_at")];
+            let columns = [
+                ("NAME", "name"),
+                ("STATE", "state"),
+                ("CORDONED", "cordoned"),
+                ("CPU", "facts.cpu_millis"),
+                ("MEMORY", "facts.memory_bytes"),
+                ("INSTANCES", "instances"),
+                ("JOINED", "joined_at"),
+            ];
             return cx.list(&items, &columns);
         }
         Node::Cordon { name } => (name, "cordon"),
