@@ -73,7 +73,7 @@ pub struct OAuthError {
     pub description: String,
     /// Set when the client tried HTTP Basic.
     pub challenge: bool,
-    pub problem: Option<Problem>,
+    pub problem: Option<Box<Problem>>,
 }
 
 impl OAuthError {
@@ -109,7 +109,7 @@ impl From<Problem> for OAuthError {
             | Kind::QuotaExceeded => "invalid_request",
         };
         let status = if problem.kind == Kind::Unauthenticated { StatusCode::BAD_REQUEST } else { problem.kind.status() };
-        Self { status, error, description: problem.detail.clone(), challenge: false, problem: Some(problem) }
+        Self { status, error, description: problem.detail.clone(), challenge: false, problem: Some(Box::new(problem)) }
     }
 }
 
@@ -127,7 +127,7 @@ impl IntoResponse for OAuthError {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
             }
             // The host logs the cause.
-            response.extensions_mut().insert(problem);
+            response.extensions_mut().insert(*problem);
         }
         response
     }

@@ -2,6 +2,8 @@
 
 mod code_flow;
 mod device_flow;
+mod history;
+mod machines;
 mod rest;
 mod registry;
 mod refresh;
