@@ -78,6 +78,9 @@ fn rust_tests(work: &Work) -> Result<()> {
         say("cargo-nextest is not installed: cargo test runs instead, and its results do not reach docs/conformance.md");
         &["test", "--workspace", "--locked", "--no-fail-fast"]
     };
+    // One build for all layers: another choice of packages would build many dependencies again with other features.
+    say("cargo build (everything)");
+    run(&mut work.cargo(["build", "--workspace", "--all-targets", "--locked", "--quiet"]))?;
     let mut command = work.cargo(args);
     command.env("GANTRY_TEST_DIR", work.test_servers()).env("GANTRY_CLAUSES", &clauses);
     let outcome = run(&mut command);
@@ -127,8 +130,8 @@ fn with_suite(work: &Work) -> Result<()> {
         command.env("GANTRY_CLAUSES", work.results().join("clauses.jsonl")).current_dir(&work.repository);
         run(&mut command)
     };
-    own(&["up"])?;
-    own(&["up"]).context("a second `make up` must be harmless")?;
+    own(&["up", "--no-build"])?;
+    own(&["up", "--no-build"]).context("a second `make up` must be harmless")?;
     own(&["status"])?;
     if !work.with_agent() {
         say("not root: the main job needs containers and is not run here");
