@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gantry_auth::SpaceRef;
 use gantry_catalog::{Catalog, Config};
 use gantry_host::Host;
 use gantry_kernel::{Role, Secret, UserId};
@@ -19,7 +18,6 @@ pub struct Shelf {
     pub world: World,
     pub host: Host,
     pub scheduler: FakeScheduler,
-    pub space: SpaceRef,
     pub editor: String,
     pub editor_id: UserId,
     pub viewer: String,
@@ -45,7 +43,7 @@ impl Shelf {
         world.identity.grant(&format!("user:{stranger}"), Role::Admin, other.scope()).await;
         world.identity.settle(&host).await;
         let [e, v, s] = [editor, viewer, stranger].map(|user| world.token(user, "somebody"));
-        Self { world, host, scheduler, space, editor: e, editor_id: editor, viewer: v, stranger: s }
+        Self { world, host, scheduler, editor: e, editor_id: editor, viewer: v, stranger: s }
     }
 
     pub fn path(&self, tail: &str) -> String {
