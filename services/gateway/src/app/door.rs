@@ -210,7 +210,7 @@ fn credential(headers: &HeaderMap) -> Option<String> {
 fn hide_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<String> = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
     headers.remove(header::COOKIE);
-    if let Some(Ok(value)) = forwarding::without_cookies(&cookies.join("; "), sessions::COOKIE).map(HeaderValue::try_from) {
+    if let Some(Ok(value)) = forwarding::without_cookies(&cookies.join("; "), &[sessions::COOKIE, sessions::LOGIN_COOKIE]).map(HeaderValue::try_from) {
         headers.insert(header::COOKIE, value);
     }
 }

@@ -83,11 +83,6 @@ pub fn traceparent(given: Option<&str>, trace: [u8; 16], span: [u8; 8]) -> Strin
     }
 }
 
-/// The 32 digits that name the trace.
-pub fn trace_id(traceparent: &str) -> &str {
-    traceparent.get(3..35).unwrap_or("")
-}
-
 fn trace_of(given: &str) -> Option<(&str, &str)> {
     let mut parts = given.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -99,11 +94,10 @@ fn trace_of(given: &str) -> Option<(&str, &str)> {
         .then_some((trace, flags))
 }
 
-/// The `Cookie` header without the cookies named `name` or `name-...`; `None` when nothing is left. Identity's own
-/// (`__Host-gantry_session`, with an underscore) must get through: sign-in lives on them.
-pub fn without_cookies(cookie: &str, name: &str) -> Option<String> {
-    let consoles = |pair: &str| pair.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', '-']));
-    let kept: Vec<&str> = cookie.split(';').map(str::trim).filter(|pair| !pair.is_empty() && !consoles(pair)).collect();
+/// The `Cookie` header without these cookies; `None` when nothing is left.
+pub fn without_cookies(cookie: &str, names: &[&str]) -> Option<String> {
+    let ours = |pair: &&str| !pair.is_empty() && !names.contains(&pair.split('=').next().unwrap_or_default());
+    let kept: Vec<&str> = cookie.split(';').map(str::trim).filter(ours).collect();
     (!kept.is_empty()).then(|| kept.join("; "))
 }
 
@@ -171,7 +165,6 @@ mod tests {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let next = traceparent(Some(good), [1; 16], [2; 8]);
         assert_eq!(next, "00-0af7651916cd43dd8448eb211c80319c-0202020202020202-01");
-        assert_eq!(trace_id(&next), "0af7651916cd43dd8448eb211c80319c");
         for bad in ["", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x"] {
             assert!(traceparent(Some(bad), [1; 16], [2; 8]).starts_with("00-01010101"), "{bad}");
         }
@@ -179,8 +172,9 @@ mod tests {
 
     #[test]
     fn the_consoles_cookies_never_reach_a_service() {
-        assert_eq!(without_cookies("__Host-gantry=s; a=b; __Host-gantry-login=x", "__Host-gantry").as_deref(), Some("a=b"));
-        assert_eq!(without_cookies("__Host-gantry=s", "__Host-gantry"), None);
-        assert_eq!(without_cookies("__Host-gantry=s; __Host-gantry_form=f", "__Host-gantry").as_deref(), Some("__Host-gantry_form=f"));
+        let ours = ["__Host-gantry", "__Host-gantry-login"];
+        let given = "__Host-gantry=s; a=b; __Host-gantry-login=x; __Host-gantry_session=theirs";
+        assert_eq!(without_cookies(given, &ours).as_deref(), Some("a=b; __Host-gantry_session=theirs"));
+        assert_eq!(without_cookies("__Host-gantry=s", &ours), None);
     }
 }

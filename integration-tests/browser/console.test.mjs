@@ -1,0 +1,206 @@
+// The console as a person uses it: every page, in both languages and both looks, without an error.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+
+import { api, launch, missing, root, signIn, watch } from './suite.mjs';
+
+const reason = missing();
+if (reason !== '') console.log(`# browser tests are left out: ${reason}`);
+
+const org = `browser-${Date.now().toString(36)}`;
+const project = 'shop';
+const space = 'test';
+const base = `/orgs/${org}/projects/${project}`;
+
+/** Every page, with its title in the two languages. */
+const PAGES = [
+  ['/', 'Overview', '概览'],
+  ['/orgs', 'Organisations', '组织'],
+  [`/orgs/${org}`, org, org],
+  [`/orgs/${org}/billing`, 'Billing', '计费'],
+  [base, project, project],
+  [`${base}/images`, 'Images', '镜像'],
+  [`${base}/repositories`, 'Repositories', '代码仓库'],
+  [`${base}/runs`, 'Pipelines', '流水线'],
+  [`${base}/spaces/${space}/apps`, 'Applications', '应用'],
+  [`${base}/spaces/${space}/deploy`, 'Deploy an application', '部署应用'],
+  [`${base}/spaces/${space}/instances`, 'Services', '服务实例'],
+  ['/catalog', 'Catalogue', '服务目录'],
+  ['/nodes', 'Nodes', '节点'],
+  ['/audit', 'Audit', '审计'],
+  ['/health', 'Health', '健康状况'],
+  ['/api/docs', 'API', 'API 文档'],
+];
+
+describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000 }, () => {
+  let browser;
+  let page;
+  let complaints;
+
+  before(async () => {
+    const launched = await launch();
+    browser = launched.browser;
+    page = await launched.context.newPage();
+    complaints = watch(page);
+  });
+
+  after(async () => {
+    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    await browser?.close();
+  });
+
+  it('lets an administrator sign in and shows who it is', async () => {
+    await signIn(page);
+    const cookies = await page.context().cookies();
+    const session = cookies.find((cookie) => cookie.name === '__Host-gantry');
+    assert.ok(session?.httpOnly && session.secure, 'the session is out of reach of scripts');
+    const stored = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }));
+    assert.ok(!/eyJ/.test(stored), 'no token is kept in the browser');
+    assert.deepEqual(complaints.take(), []);
+  });
+
+  it('makes an organisation, a project and a space by its forms', async () => {
+    await page.goto('/orgs');
+    await page.getByRole('button', { name: 'Create an organisation' }).first().click();
+    await page.getByLabel('Name', { exact: true }).fill('Not A Name');
+    await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
+    await page.getByText("it begins with a letter and ends with a letter or digit").waitFor();
+    await page.getByLabel('Name', { exact: true }).fill(org);
+    await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
+    await page.waitForURL(`**/orgs/${org}`);
+    await page.getByRole('button', { name: 'Create a project' }).click();
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill(project);
+    await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
+    await page.getByRole('link', { name: project, exact: true }).click();
+    await page.getByRole('button', { name: 'Create a space' }).click();
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill(space);
+    await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
+    await page.getByRole('link', { name: space, exact: true }).waitFor();
+    assert.deepEqual(complaints.take(), []);
+  });
+
+  for (const [language, index, name] of [
+    ['en-US', 1, 'English'],
+    ['zh-CN', 2, '简体中文'],
+  ]) {
+    it(`shows every page in ${language} without an error`, async () => {
+      await page.goto('/');
+      await page.getByTestId('language').click();
+      await page.getByRole('menuitem', { name }).click();
+      await page.waitForFunction((wanted) => document.documentElement.lang === wanted, language);
+      const links = new Set();
+      for (const entry of PAGES) {
+        await page.goto(entry[0]);
+        await page.getByRole('heading', { level: 1, name: entry[index], exact: true }).waitFor();
+        await settled(page);
+        assert.deepEqual(complaints.take(), [], `${language} ${entry[0]}`);
+        assert.deepEqual(await faults(page), [], `${language} ${entry[0]}`);
+        const alerts = await page.locator('main [role=alert].ant-alert-error').allInnerTexts();
+        assert.deepEqual(alerts, [], `${language} ${entry[0]} shows an error`);
+        for (const link of await page.locator('a[href^="/"]').evaluateAll((all) => all.map((a) => a.getAttribute('href')))) links.add(link);
+      }
+      const known = new Set(PAGES.map((entry) => entry[0]));
+      for (const link of links) {
+        if (known.has(link) || link.startsWith('/api/v1/') || link === '/api/openapi.json' || link.startsWith('/#')) continue;
+        await page.goto(link);
+        await page.locator('h1, .ant-result').first().waitFor();
+        assert.equal(await page.locator('.ant-result-404').count(), 0, `${link} leads nowhere`);
+        await settled(page);
+        assert.deepEqual(complaints.take(), [], link);
+      }
+    });
+  }
+
+  it('is used by keyboard alone', async () => {
+    await page.goto('/orgs');
+    await settled(page);
+    await page.keyboard.press('Tab');
+    assert.match(await page.evaluate(() => document.activeElement?.getAttribute('href') ?? ''), /#main/, 'the first stop skips the menu');
+    await page.keyboard.press('Enter');
+    let reached = false;
+    for (let stop = 0; stop < 30 && !reached; stop += 1) {
+      await page.keyboard.press('Tab');
+      reached = await page.evaluate((wanted) => document.activeElement?.getAttribute('href') === wanted, `/orgs/${org}`);
+    }
+    assert.ok(reached, 'the organisation is reached by Tab');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`**/orgs/${org}`);
+  });
+
+  it('says what is wrong and what to do when a service refuses', async () => {
+    await page.goto('/');
+    await page.getByTestId('language').click();
+    await page.getByRole('menuitem', { name: 'English' }).click();
+    await page.goto(`${base}/spaces/${space}/deploy`);
+    await page.getByLabel('Application').fill('web');
+    await page.getByLabel('Document', { exact: true }).fill('services: [this is: no compose file');
+    await page.getByRole('button', { name: 'Dry run' }).click();
+    await page.getByRole('alert').filter({ hasText: 'Correct it and send it again.' }).first().waitFor();
+    complaints.take();
+  });
+
+  it('shows what happens while it happens', async () => {
+    await page.goto('/');
+    await page.getByText('Live', { exact: true }).first().waitFor();
+    const name = `live-${Date.now().toString(36)}`;
+    const made = await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name, public: false });
+    assert.equal(made.status, 201, JSON.stringify(made.body));
+    await page.getByText('org.project-created').first().waitFor({ timeout: 15_000 });
+    assert.deepEqual(complaints.take(), []);
+  });
+
+  it('is light and dark, and is drawn for the README', async () => {
+    await page.goto('/');
+    await settled(page);
+    mkdirSync(join(root, 'docs'), { recursive: true });
+    await page.screenshot({ path: join(root, 'docs/console.png') });
+    await page.getByTestId('look').click();
+    await page.waitForFunction(() => document.documentElement.dataset.look === 'dark');
+    await page.getByTestId('look').click();
+    assert.deepEqual(complaints.take(), []);
+  });
+
+  it('signs out, and then nothing is left to see', async () => {
+    await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`);
+    complaints.take();
+    await page.getByTestId('account').click();
+    await page.getByRole('menuitem', { name: 'Sign out' }).click();
+    await page.waitForURL((to) => !to.pathname.startsWith('/orgs'));
+    await page.goto('/');
+    await page.locator('#sign-in').waitFor();
+    assert.equal((await page.context().cookies()).find((cookie) => cookie.name === '__Host-gantry'), undefined);
+  });
+});
+
+/** Waits until no placeholder is shown any more. */
+async function settled(page) {
+  await page.waitForFunction(() => document.querySelectorAll('main .ant-skeleton, main .ant-spin-spinning').length === 0);
+  await page.waitForTimeout(150);
+}
+
+/** What a screen reader would stumble over: fields and buttons without a name, images without a text, repeated ids. */
+function faults(page) {
+  return page.evaluate(() => {
+    const found = [];
+    const named = (element) => {
+      const labelled = element.getAttribute('aria-labelledby')?.split(' ').some((id) => document.getElementById(id)?.textContent?.trim());
+      const label = element.id && document.querySelector(`label[for="${CSS.escape(element.id)}"]`)?.textContent?.trim();
+      return Boolean(element.getAttribute('aria-label')?.trim() || labelled || label || element.closest('label')?.textContent?.trim() || element.getAttribute('title')?.trim());
+    };
+    const shown = (element) => element.getClientRects().length > 0 && getComputedStyle(element).visibility !== 'hidden' && !element.closest('[aria-hidden=true]');
+    const text = (element) => element.outerHTML.slice(0, 160);
+    for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea')) if (shown(field) && !named(field)) found.push(`a field without a name: ${text(field)}`);
+    for (const button of document.querySelectorAll('button, [role=button], a[href]')) {
+      if (shown(button) && !button.textContent?.trim() && !named(button) && !button.querySelector('img[alt]:not([alt=""])')) found.push(`a button or link without a name: ${text(button)}`);
+    }
+    for (const image of document.querySelectorAll('img:not([alt])')) found.push(`an image without a text: ${text(image)}`);
+    const ids = [...document.querySelectorAll('[id]')].map((element) => element.id).filter((id) => !id.startsWith('rc_'));
+    for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) found.push(`the id ${id} is there twice`);
+    if (!document.documentElement.lang) found.push('the page has no language');
+    if (document.querySelectorAll('h1').length !== 1) found.push(`${document.querySelectorAll('h1').length} main headings`);
+    return found;
+  });
+}
