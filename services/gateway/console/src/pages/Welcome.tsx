@@ -1,6 +1,6 @@
 // Nobody is signed in: one button, and what went wrong last time.
 
-import { LoginOutlined } from '@ant-design/icons';
+import { KeyOutlined } from '@ant-design/icons';
 import { Alert, Button, Card, Flex, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { useLocation, useSearchParams } from 'react-router';
@@ -24,7 +24,7 @@ export default function Welcome() {
             <Typography.Text type="secondary">{t('welcome.tagline')}</Typography.Text>
           </div>
           {problem && <Alert type="error" showIcon role="alert" title={t('welcome.failed')} description={problem} className="full" />}
-          <Button type="primary" size="large" block icon={<LoginOutlined />} href={signInUrl(back, i18n.language)} id="sign-in">
+          <Button type="primary" size="large" block icon={<KeyOutlined />} href={signInUrl(back, i18n.language)} id="sign-in">
             {t('welcome.signIn')}
           </Button>
           <Button type="link" href="/register">
