@@ -1,6 +1,5 @@
 //! The outside world: one file per foreign system.
 
-pub mod control;
 pub mod disk;
 pub mod facts;
 pub mod folders;

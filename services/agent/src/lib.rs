@@ -5,6 +5,7 @@ pub mod adapters;
 pub mod app;
 pub mod config;
 pub mod domain;
+pub mod flows;
 pub mod node;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_host::{Host, Part, Parts, Service};
 
-use crate::adapters::control::Control;
+use crate::flows::control::Control;
 use crate::adapters::logs::Shipper;
 use crate::adapters::{facts, metrics};
 use crate::app::shipping::{Shipping, sweep};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use gantry_agent::adapters::control::Control;
+use gantry_agent::flows::control::Control;
 use gantry_agent::adapters::logs::Shipper;
 use gantry_agent::app::shipping::Shipping;
 use gantry_bus::{Bus, streams};

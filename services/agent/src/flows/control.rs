@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::disk::Disk;
+use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;
 use crate::domain::wanted::Wanted;
 
