@@ -65,10 +65,10 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
   it('makes an organisation, a project and a space by its forms', async () => {
     await page.goto('/orgs');
     await page.getByRole('button', { name: 'Create an organisation' }).first().click();
-    await page.getByLabel('Name', { exact: true }).fill('Not A Name');
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill('Not A Name');
     await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
     await page.getByText("it begins with a letter and ends with a letter or digit").waitFor();
-    await page.getByLabel('Name', { exact: true }).fill(org);
+    await page.getByRole('dialog').getByLabel('Name', { exact: true }).fill(org);
     await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
     await page.waitForURL(`**/orgs/${org}`);
     await page.getByRole('button', { name: 'Create a project' }).click();

@@ -11,6 +11,8 @@ pub struct Suite {
     /// Host and port, as images are named.
     pub registry: String,
     pub containerd: String,
+    /// Name and first password of the platform's administrator.
+    pub admin: (String, String),
     /// The command-line client under test.
     pub cli: PathBuf,
 }
@@ -27,7 +29,8 @@ impl Suite {
         let get = |key: &str| std::env::var(key).ok().or_else(|| pairs.get(key).cloned()).with_context(|| format!("{key} is not in {}", file.display()));
         let beside = std::env::current_exe()?.with_file_name("gantry");
         let cli = std::env::var("GANTRY_CLI").map_or(beside, PathBuf::from);
-        Ok(Self { url: get("GANTRY_URL")?, ca: PathBuf::from(get("GANTRY_CA")?), registry: get("GANTRY_REGISTRY")?, containerd: get("GANTRY_CONTAINERD").unwrap_or_default(), cli })
+        let admin = (get("GANTRY_ADMIN_USER")?, get("GANTRY_ADMIN_PASSWORD")?);
+        Ok(Self { admin, url: get("GANTRY_URL")?, ca: PathBuf::from(get("GANTRY_CA")?), registry: get("GANTRY_REGISTRY")?, containerd: get("GANTRY_CONTAINERD").unwrap_or_default(), cli })
     }
 
     /// A client that trusts the suite's CA alone and follows no redirects by itself.

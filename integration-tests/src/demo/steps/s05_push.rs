@@ -107,9 +107,10 @@ async fn git(story: &Story, args: &[&str]) -> Result<String> {
     let secret = story.files.path().join("token");
     write_private(&secret, &story.api()?.token)?;
     let helper = format!("credential.helper=!f() {{ echo username={}; echo \"password=$(cat {})\"; }}; f", story.user, secret.display());
-    let ca = format!("http.sslCAInfo={}", story.suite.ca.canonicalize()?.display());
-    let common = ["-c", &helper, "-c", &ca, "-c", "user.name=Demo Developer", "-c", "user.email=demo@example.org"];
-    let env = [("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_TERMINAL_PROMPT", "0")];
+    let common = ["-c", &helper, "-c", "user.name=Demo Developer", "-c", "user.email=demo@example.org"];
+    // By the variable, which wins over settings and over a variable of this machine.
+    let ca = story.suite.ca.canonicalize()?.display().to_string();
+    let env = [("GIT_SSL_CAINFO", ca.as_str()), ("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_TERMINAL_PROMPT", "0")];
     tools::run("git", &[&common[..], args].concat(), &story.tree, &env).await.with_context(|| format!("git {}", args.join(" ")))
 }
 

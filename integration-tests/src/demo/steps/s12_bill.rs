@@ -12,7 +12,7 @@ pub async fn run(story: &mut Story) -> Result<String> {
     let usage = format!("/api/v1/orgs/{}/usage", story.org);
     let metered = |usage: &Value| {
         let text = usage.to_string();
-        Ok(["cpu_core_seconds", "memory_gib_seconds", "build_seconds"].iter().all(|meter| text.contains(meter)).then_some(()))
+        Ok(["cpu_core_hours", "memory_gib_hours", "build_minutes"].iter().all(|meter| text.contains(meter)).then_some(()))
     };
     story.api()?.until("cpu, memory and build seconds are metered", limit, &usage, metered).await?;
     let invoice = format!("/api/v1/orgs/{}/invoices/current", story.org);
@@ -23,6 +23,6 @@ pub async fn run(story: &mut Story) -> Result<String> {
     let (total, invoice) = story.api()?.until("the open bill is above zero", limit, &invoice, total).await?;
     let lines = invoice["lines"].as_array().map_or(0, Vec::len);
     let printed = story.cli(&["--at", &story.org, "usage"]).await?;
-    anyhow::ensure!(printed.contains("cpu_core_seconds"), "`gantry usage` prints: {printed}");
+    anyhow::ensure!(printed.contains("cpu_core_hours"), "`gantry usage` prints: {printed}");
     Ok(format!("{lines} lines on the open bill, total {total} {}", invoice["currency"].as_str().unwrap_or_default()))
 }

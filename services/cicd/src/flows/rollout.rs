@@ -58,7 +58,7 @@ pub async fn carry_out(peers: &Peers, rollout: Rollout<'_>, log: &StepLog) -> Re
 }
 
 async fn follow(peers: &Peers, app: &AppRef, revision: u64, log: &StepLog) -> Result<(), String> {
-    let mut told = String::new();
+    let (mut told, mut begun) = (String::new(), false);
     loop {
         match peers.watch(app.clone()).await {
             Ok(mut states) => {
@@ -68,9 +68,10 @@ async fn follow(peers: &Peers, app: &AppRef, revision: u64, log: &StepLog) -> Re
                         log.line(&format!("[gantry] {line}"));
                         told = line;
                     }
-                    if let Some(end) = verdict(&state, revision) {
+                    if let Some(end) = verdict(&state, revision, begun) {
                         return end;
                     }
+                    begun |= state.revision == revision;
                 }
             }
             Err(problem) => log.line(&format!("[gantry] the scheduler cannot be asked right now: {}", problem.detail)),
@@ -79,10 +80,14 @@ async fn follow(peers: &Peers, app: &AppRef, revision: u64, log: &StepLog) -> Re
     }
 }
 
-/// How the rollout of `revision` ended; `None`: not yet.
-fn verdict(app: &App, revision: u64) -> Option<Result<(), String>> {
+/// How the rollout of `revision` ended; `None`: not yet. `begun`: it was on its way already, so an older one now means that
+/// the scheduler went back.
+fn verdict(app: &App, revision: u64, begun: bool) -> Option<Result<(), String>> {
     if app.revision > revision {
         return Some(Err(format!("revision {} took its place", app.revision)));
+    }
+    if app.revision < revision && begun {
+        return Some(Err(format!("back to revision {}: {}", app.revision, app.reason)));
     }
     match app.state.as_str() {
         "running" if app.revision == revision && app.instances.iter().all(|i| i.revision == revision || i.state != "running") => Some(Ok(())),
@@ -116,11 +121,12 @@ mod tests {
 
     #[test]
     fn a_rollout_is_over_when_only_its_revision_runs() {
-        assert_eq!(verdict(&app(1, "running", &[(1, "running")]), 2), None);
-        assert_eq!(verdict(&app(2, "releasing", &[(1, "running")]), 2), None);
-        assert_eq!(verdict(&app(2, "running", &[(1, "running"), (2, "running")]), 2), None);
-        assert_eq!(verdict(&app(2, "running", &[(1, "stopping"), (2, "running")]), 2), Some(Ok(())));
-        assert!(verdict(&app(2, "failed", &[]), 2).unwrap().is_err());
-        assert!(verdict(&app(3, "running", &[]), 2).unwrap().is_err());
+        assert_eq!(verdict(&app(1, "running", &[(1, "running")]), 2, false), None);
+        assert_eq!(verdict(&app(2, "releasing", &[(1, "running")]), 2, false), None);
+        assert_eq!(verdict(&app(2, "running", &[(1, "running"), (2, "running")]), 2, false), None);
+        assert_eq!(verdict(&app(2, "running", &[(1, "stopping"), (2, "running")]), 2, false), Some(Ok(())));
+        assert!(verdict(&app(2, "failed", &[]), 2, false).unwrap().is_err());
+        assert!(verdict(&app(3, "running", &[]), 2, false).unwrap().is_err());
+        assert!(verdict(&app(1, "running", &[]), 2, true).unwrap().is_err(), "the scheduler went back");
     }
 }
