@@ -14,7 +14,7 @@ pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collection
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = cri.version().await.map(|v| format!("{} {}", v.runtime, v.version)).unwrap_or_default();
     NodeFacts {
-        architecture: std::env::consts::ARCH.to_owned(),
+        architecture: oci_architecture(std::env::consts::ARCH).to_owned(),
         os: os_name(&read("/etc/os-release")),
         kernel: read("/proc/sys/kernel/osrelease"),
         virtual_machine: is_virtual(&read("/proc/cpuinfo"), &read("/sys/class/dmi/id/sys_vendor"), &read("/sys/class/dmi/id/product_name")),
@@ -56,6 +56,17 @@ pub async fn storage(path: &Path) -> Option<(u64, u64)> {
     let text = machine::run("df", &["-B1", "--output=size,avail", &path.display().to_string()]).await.ok()?;
     let mut numbers = text.lines().nth(1)?.split_whitespace().map(str::parse::<u64>);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// The name that images use (OCI image index: Go's), so that the two can be compared.
+fn oci_architecture(rust: &str) -> &str {
+    match rust {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
 }
 
 #[cfg(test)]
