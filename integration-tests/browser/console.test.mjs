@@ -155,6 +155,9 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
   it('is light and dark, and is drawn for the README', async () => {
     await page.goto('/');
     await settled(page);
+    await page.getByText('org.project-created').first().waitFor();
+    await page.waitForLoadState('load');
+    await page.waitForTimeout(1_500);
     mkdirSync(join(root, 'docs'), { recursive: true });
     await page.screenshot({ path: join(root, 'docs/console.png') });
     await page.getByTestId('look').click();
@@ -177,7 +180,8 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
 
 /** Waits until no placeholder is shown any more. */
 async function settled(page) {
-  await page.waitForFunction(() => document.querySelectorAll('main .ant-skeleton, main .ant-spin-spinning').length === 0);
+  await page.locator('main h1, main .ant-result').first().waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll('main .ant-skeleton, main .ant-spin-dot')].every((one) => one.getClientRects().length === 0));
   await page.waitForTimeout(150);
 }
 

@@ -6,6 +6,8 @@ import zhCN from 'antd/locale/zh_CN';
 import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 
+import { nonce } from './nonce';
+
 const KEY = 'gantry.look';
 
 interface Look {
@@ -16,8 +18,6 @@ interface Look {
 const Context = createContext<Look>({ dark: false, toggle: () => {} });
 
 export const useLook = (): Look => useContext(Context);
-
-const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content;
 
 export function LookProvider({ children }: { children: ReactNode }) {
   const { i18n } = useTranslation();

@@ -1,5 +1,7 @@
 // Starts the console: languages, data, look, session, routes.
 
+import './nonce';
+
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';

@@ -1,5 +1,6 @@
 // The merged OpenAPI document, readable: no script from anywhere else.
 
+import { SearchOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
 import { Alert, Button, Card, Collapse, Flex, Input, Tag, Typography } from 'antd';
 import { useMemo, useState } from 'react';
@@ -31,7 +32,7 @@ export default function ApiDocs() {
         {() => (
           <div className="stack">
             {query.data!['x-gantry-missing'] && <Alert type="warning" showIcon title={t('api.missing', { names: query.data!['x-gantry-missing'].join(', ') })} />}
-            <Input.Search allowClear aria-label={t('api.filter')} placeholder={t('api.filter')} value={text} onChange={(event) => setText(event.target.value)} style={{ maxWidth: 420 }} />
+            <Input allowClear prefix={<SearchOutlined />} aria-label={t('api.filter')} placeholder={t('api.filter')} value={text} onChange={(event) => setText(event.target.value)} style={{ maxWidth: 420 }} />
             {groups.length === 0 && <EmptyState text={t('api.none')} />}
             {groups.map(({ tag, operations }) => (
               <Card key={tag} size="small" title={t(`service.${tag}`, { defaultValue: tag })}>

@@ -1,6 +1,6 @@
 // Lines as they come. Keeps the last few thousand, stays at the end unless the reader scrolls up.
 
-import { DownloadOutlined, PauseOutlined, PlayCircleOutlined } from '@ant-design/icons';
+import { DownloadOutlined, PauseOutlined, PlayCircleOutlined, SearchOutlined } from '@ant-design/icons';
 import { Button, Flex, Input, Typography } from 'antd';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -95,7 +95,7 @@ export function LogView({ url, read, name, end }: Props) {
   return (
     <div>
       <Flex gap="small" align="center" wrap className="toolbar">
-        <Input.Search allowClear aria-label={t('logs.filter')} placeholder={t('logs.filter')} value={filter} onChange={(event) => setFilter(event.target.value)} className="filter" />
+        <Input allowClear prefix={<SearchOutlined />} aria-label={t('logs.filter')} placeholder={t('logs.filter')} value={filter} onChange={(event) => setFilter(event.target.value)} className="filter" />
         <Button icon={paused ? <PlayCircleOutlined /> : <PauseOutlined />} onClick={() => setPaused(!paused)}>
           {paused ? t('logs.follow') : t('logs.pause')}
         </Button>
