@@ -21,6 +21,7 @@ pub enum Need {
     Buildah,
     Skopeo,
     Git,
+    Chromium,
 }
 
 /// How a missing program gets onto the machine.
@@ -57,7 +58,7 @@ impl Need {
         Self::Git,
     ];
 
-    /// What unit and service tests need.
+    /// The least that unit and service tests need; tests of what is missing beyond it say so and pass by.
     pub const TESTS: [Need; 4] = [Self::Postgres, Self::Nats, Self::Redis, Self::Git];
 
     pub fn name(self) -> &'static str {
@@ -75,6 +76,7 @@ impl Need {
             Self::Buildah => "buildah",
             Self::Skopeo => "skopeo",
             Self::Git => "git",
+            Self::Chromium => "Chromium",
         }
     }
 
@@ -93,6 +95,7 @@ impl Need {
             Self::Buildah => "builds images in pipelines",
             Self::Skopeo => "copies images to and from the registry",
             Self::Git => "serves and clones the users' repositories",
+            Self::Chromium => "shows the console to its browser tests",
         }
     }
 
@@ -117,6 +120,7 @@ impl Need {
             Self::Buildah => Source::Apt("buildah"),
             Self::Skopeo => Source::Apt("skopeo"),
             Self::Git => Source::Apt("git"),
+            Self::Chromium => Source::Apt("chromium"),
         }
     }
 
@@ -130,7 +134,7 @@ impl Need {
             Self::Haproxy => Version(2, 4, 0),
             Self::Containerd => Version(1, 6, 0),
             Self::Git => Version(2, 30, 0),
-            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo => Version(0, 0, 0),
+            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium => Version(0, 0, 0),
         }
     }
 
@@ -164,6 +168,7 @@ impl Need {
             Self::Buildah => one("buildah"),
             Self::Skopeo => one("skopeo"),
             Self::Git => one("git"),
+            Self::Chromium => one("chromium"),
         }
     }
 
@@ -171,6 +176,8 @@ impl Need {
         let argument = match self {
             // A CNI plugin without its environment only complains; it has no version that matters here.
             Self::CniPlugins => return None,
+            // Asking Chromium for its version starts half a browser, and any will do.
+            Self::Chromium => return None,
             Self::Haproxy => "-v",
             _ => "--version",
         };

@@ -16,13 +16,25 @@ pub async fn run(story: &mut Story) -> Result<String> {
     };
     story.api()?.until("cpu, memory and build seconds are metered", limit, &usage, metered).await?;
     let invoice = format!("/api/v1/orgs/{}/invoices/current", story.org);
-    let total = |invoice: &Value| {
-        let total = invoice["total"].as_str().and_then(|t| t.parse::<f64>().ok()).or_else(|| invoice["total"].as_f64());
-        Ok(total.filter(|t| *t > 0.0).map(|t| (t, invoice.clone())))
+    let priced = |invoice: &Value| {
+        let lines = invoice["lines"].as_array().cloned().unwrap_or_default();
+        let used = lines.iter().any(|line| decimal(&line["quantity"]) > 0.0 && decimal(&line["unit_price"]) > 0.0);
+        Ok(used.then(|| (lines, invoice.clone())))
     };
-    let (total, invoice) = story.api()?.until("the open bill is above zero", limit, &invoice, total).await?;
-    let lines = invoice["lines"].as_array().map_or(0, Vec::len);
+    let (lines, invoice) = story.api()?.until("the open bill has lines", limit, &invoice, priced).await?;
+    // A demo costs less than a cent for a long time, so what is checked is the arithmetic, not the sum.
+    for line in &lines {
+        let exact = decimal(&line["quantity"]) * decimal(&line["unit_price"]);
+        anyhow::ensure!((decimal(&line["amount"]) - exact).abs() <= 0.005, "quantity times price is not the amount: {line}");
+    }
+    let (sum, total) = (lines.iter().map(|line| decimal(&line["amount"])).sum::<f64>(), decimal(&invoice["total"]));
+    anyhow::ensure!((sum - total).abs() < 0.001, "the lines add up to {sum}, the bill says {total}");
     let printed = story.cli(&["--at", &story.org, "usage"]).await?;
     anyhow::ensure!(printed.contains("cpu_core_hours"), "`gantry usage` prints: {printed}");
-    Ok(format!("{lines} lines on the open bill, total {total} {}", invoice["currency"].as_str().unwrap_or_default()))
+    Ok(format!("{} lines on the open bill, total {total} {}", lines.len(), invoice["currency"].as_str().unwrap_or_default()))
+}
+
+/// Amounts travel as decimal texts.
+fn decimal(value: &Value) -> f64 {
+    value.as_str().and_then(|t| t.parse().ok()).or_else(|| value.as_f64()).unwrap_or_default()
 }
