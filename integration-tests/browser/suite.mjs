@@ -60,8 +60,10 @@ export function api(page, method, path, body) {
 /** Collects what a page complains about: console errors, exceptions, failed requests. */
 export function watch(page) {
   const complaints = [];
+  // Containers come and go on this machine, and with each of them a network card; the console then connects again.
+  const passing = (text) => /ERR_NETWORK_CHANGED/.test(text ?? '');
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(`console: ${message.text()} (${message.location().url})`);
+    if (message.type() === 'error' && !passing(message.text())) complaints.push(`console: ${message.text()} (${message.location().url})`);
   });
   page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
   page.on('response', (response) => {
@@ -69,7 +71,8 @@ export function watch(page) {
   });
   page.on('requestfailed', (request) => {
     // Streams end when their page is left.
-    if (request.failure()?.errorText !== 'net::ERR_ABORTED') complaints.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
+    const text = request.failure()?.errorText;
+    if (text !== 'net::ERR_ABORTED' && !passing(text)) complaints.push(`failed: ${request.url()} ${text}`);
   });
   return { take: () => complaints.splice(0) };
 }

@@ -4,6 +4,7 @@ mod api;
 mod browser;
 mod form;
 mod image;
+mod leftovers;
 mod sign_in;
 mod steps;
 mod story;

@@ -15,10 +15,12 @@ mod s12_bill;
 mod s13_watch;
 mod s14_catalog;
 mod s15_audit;
+mod s16_cleared;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use super::leftovers;
 use super::story::Story;
 
 /// Runs one step; gives up the story at the first that fails.
@@ -44,6 +46,13 @@ macro_rules! steps {
     }};
 }
 
+async fn prepare(story: &mut Story) -> anyhow::Result<usize> {
+    let operator = leftovers::operator(&story.suite).await?;
+    let cleared = leftovers::of_earlier_stories(&operator).await?;
+    story.operator = Some(operator);
+    Ok(cleared)
+}
+
 /// The whole story.
 pub async fn run() -> ExitCode {
     let began = Instant::now();
@@ -55,6 +64,11 @@ pub async fn run() -> ExitCode {
         }
     };
     println!("main job at {} as {} in {}/{}/{}", story.suite.url, story.user, story.org, story.project, story.space);
+    match prepare(&mut story).await {
+        Ok(0) => {}
+        Ok(cleared) => println!("     {cleared} earlier stories had left something running; it is gone"),
+        Err(error) => println!("     what earlier stories left could not be cleared: {error:#}"),
+    }
     steps! { story, began,
         s01_register: "a new user registers and signs in (OpenID Connect, code + PKCE)", "`make logs`, services identity and gateway; the page /login";
         s02_command_line: "the command line signs in by the device flow", "`gantry login`; services identity and gateway";
@@ -71,5 +85,6 @@ pub async fn run() -> ExitCode {
         s13_watch: "metrics and logs are read back", "`gantry app logs web`; services monitoring and agent, Prometheus";
         s14_catalog: "Redis from the catalogue is provisioned and used", "`gantry catalog show cache`; service catalog";
         s15_audit: "the audit trail has every step", "`gantry audit`; service monitoring";
+        s16_cleared: "everything that runs is deleted again", "`gantry app list`; services scheduler, agent and catalog";
     }
 }

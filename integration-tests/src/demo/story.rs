@@ -12,6 +12,9 @@ use super::browser::Browser;
 use super::suite::Suite;
 use super::tools;
 
+pub const PROJECT: &str = "shop";
+pub const SPACE: &str = "test";
+
 pub struct Story {
     pub suite: Suite,
     pub files: TempDir,
@@ -24,6 +27,8 @@ pub struct Story {
     pub app: &'static str,
     /// The user's own calls; filled in by signing in.
     pub api: Option<Api>,
+    /// The administrator's calls; hosts and sign-ins of all people are the operator's business.
+    pub operator: Option<Api>,
     /// The work tree of the application.
     pub tree: PathBuf,
     /// `http://host:port` of the balanced application and the name to ask for.
@@ -51,10 +56,11 @@ impl Story {
             // Random, because common words are refused.
             password: uuid::Uuid::new_v4().to_string(),
             org: format!("demo-{id}"),
-            project: "shop",
-            space: "test",
+            project: PROJECT,
+            space: SPACE,
             app: "web",
             api: None,
+            operator: None,
             tree: files.path().join("web"),
             door: None,
             suite,

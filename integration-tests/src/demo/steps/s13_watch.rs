@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::demo::api::{Api, items, text};
-use crate::demo::browser::Browser;
-use crate::demo::sign_in::SignIn;
+use crate::demo::api::{items, text};
 use crate::demo::story::Story;
 
 pub async fn run(story: &mut Story) -> Result<String> {
@@ -17,11 +15,7 @@ pub async fn run(story: &mut Story) -> Result<String> {
     let host = format!("/api/v1/nodes/{node}/metrics");
     let (status, _) = story.api()?.call(reqwest::Method::GET, &host, None).await?;
     anyhow::ensure!(status == 403, "a user of one organisation gets {status} for the metrics of a host");
-    let sign_in = SignIn::begin(story.suite.client()?, &story.suite.url).await?;
-    let (name, password) = &story.suite.admin;
-    let mut browser = Browser::new(story.suite.client()?, &story.suite.url)?;
-    let tokens = sign_in.by_password(&mut browser, name, password).await.context("the administrator (has the first password been changed?)")?;
-    let operator = Api::new(story.suite.client()?, &story.suite.url, tokens.access);
+    let operator = story.operator.as_ref().context("the operator could not sign in; has the first password been changed?")?;
     operator.until("metrics of the host", limit, &host, |m| Ok(has_numbers(m).then_some(()))).await?;
     let app = format!("{}/metrics", story.app_path());
     story.api()?.until("metrics of the containers", limit, &app, |m| Ok(has_numbers(m).then_some(()))).await?;
