@@ -9,7 +9,7 @@ import { Link, useNavigate, useParams } from 'react-router';
 
 import { get } from '../api/http';
 import { scheduler, type AppItem, type Instance, type Revision, type Why, type Workload } from '../api/scheduler';
-import { Answer, DataTable, EmptyState, PageHeader, State, Time } from '../parts/basics';
+import { Answer, DataTable, EmptyState, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { bytes, cpu, short } from '../parts/format';
 import { LogView } from '../parts/LogView';
 import { readAppLog } from '../parts/logs';
@@ -50,12 +50,9 @@ export default function AppPage() {
               }
               actions={
                 <>
-                  <Link className="ant-btn ant-btn-primary" to={to.deploy(org, project, space, name)}>
-                    <Flex gap={6}>
-                      <RocketOutlined />
-                      {t('apps.newRevision')}
-                    </Flex>
-                  </Link>
+                  <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space, name)}>
+      {t('apps.newRevision')}
+    </LinkButton>
                   <Button icon={<ReloadOutlined />} disabled={stopped} loading={act.isPending && act.variables === 'restart'} onClick={() => act.mutate('restart')}>
                     {t('apps.restart')}
                   </Button>

@@ -6,7 +6,7 @@ import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { scheduler, type AppItem } from '../api/scheduler';
-import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { useLiveList } from '../parts/query';
 import { to } from '../place';
 
@@ -18,12 +18,9 @@ export default function Apps() {
   const space = params.space!;
   const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space));
   const deploy = (
-    <Link className="ant-btn ant-btn-primary" to={to.deploy(org, project, space)}>
-      <Flex gap={6}>
-        <RocketOutlined />
-        {t('deploy.title')}
-      </Flex>
-    </Link>
+    <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space)}>
+      {t('deploy.title')}
+    </LinkButton>
   );
   return (
     <>
@@ -53,9 +50,9 @@ export function Endpoints({ app }: { app: AppItem }) {
   return (
     <Flex vertical>
       {app.endpoints.map((endpoint) =>
-        endpoint.protocol === 'udp' ? (
+        endpoint.protocol !== 'http' ? (
           <span key={endpoint.url} className="mono">
-            {endpoint.url}
+            {endpoint.host}:{endpoint.port}/{endpoint.protocol}
           </span>
         ) : (
           <a key={endpoint.url} href={endpoint.url} target="_blank" rel="noreferrer">

@@ -3,11 +3,11 @@
 import { Alert, Button, Card, Checkbox, Flex, Form, Input, Tag, Typography, Upload } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
+import { useNavigate, useParams, useSearchParams } from 'react-router';
 
 import type { ApiError } from '../api/http';
 import { scheduler, type DeployBody, type Deployed } from '../api/scheduler';
-import { EmptyState, PageHeader, ProblemView } from '../parts/basics';
+import { EmptyState, LinkButton, PageHeader, ProblemView } from '../parts/basics';
 import { nameRules } from '../parts/forms';
 import { useAction } from '../parts/query';
 import { to } from '../place';
@@ -81,9 +81,9 @@ export default function Deploy() {
               <Button type="primary" onClick={() => void submit(false)} loading={run.isPending && !run.variables.dryRun}>
                 {t('deploy.submit')}
               </Button>
-              <Link className="ant-btn" to={to.apps(org, project, space)}>
+              <LinkButton to={to.apps(org, project, space)}>
                 {t('common.cancel')}
-              </Link>
+              </LinkButton>
             </Flex>
           </Form>
         </Card>

@@ -4,10 +4,10 @@ import { LinkOutlined } from '@ant-design/icons';
 import { Alert, Button, Flex, Modal, Popconfirm, Tag, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { Link, useParams } from 'react-router';
+import { useParams } from 'react-router';
 
 import { catalog, type ServiceInstance } from '../api/catalog';
-import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
 import { useAction, useLiveList } from '../parts/query';
 
@@ -29,9 +29,9 @@ export default function Instances() {
     },
   });
   const offer = (
-    <Link className="ant-btn ant-btn-primary" to="/catalog">
+    <LinkButton primary to="/catalog">
       {t('services.create')}
-    </Link>
+    </LinkButton>
   );
   return (
     <>

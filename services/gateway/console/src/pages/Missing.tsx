@@ -2,7 +2,7 @@
 
 import { Result } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { Link } from 'react-router';
+import { LinkButton } from '../parts/basics';
 
 export default function Missing() {
   const { t } = useTranslation();
@@ -12,9 +12,9 @@ export default function Missing() {
       title={t('missing.title')}
       subTitle={t('missing.text')}
       extra={
-        <Link to="/" className="ant-btn ant-btn-primary">
+        <LinkButton primary to="/">
           {t('menu.overview')}
-        </Link>
+        </LinkButton>
       }
     />
   );

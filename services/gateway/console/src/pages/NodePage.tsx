@@ -2,11 +2,11 @@
 
 import { Card, Descriptions, Flex, Result, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { Link, useParams } from 'react-router';
+import { useParams } from 'react-router';
 
 import { monitoring } from '../api/monitoring';
 import { scheduler, type NodeItem } from '../api/scheduler';
-import { Answer, PageHeader, Time } from '../parts/basics';
+import { Answer, LinkButton, PageHeader, Time } from '../parts/basics';
 import { bytes, cpu } from '../parts/format';
 import { Metrics } from '../parts/Metrics';
 import { useLiveList } from '../parts/query';
@@ -26,9 +26,9 @@ export default function NodePage() {
               status="404"
               title={t('nodes.missing', { name })}
               extra={
-                <Link className="ant-btn" to="/nodes">
+                <LinkButton to="/nodes">
                   {t('menu.nodes')}
-                </Link>
+                </LinkButton>
               }
             />
           );

@@ -1,7 +1,7 @@
 // The first page: what there is, how it goes, what just happened, what it costs.
 
 import { useQuery } from '@tanstack/react-query';
-import { Alert, Button, Card, Flex, Progress, Statistic, Typography } from 'antd';
+import { Alert, Card, Flex, Progress, Statistic, Typography } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 
@@ -11,7 +11,7 @@ import { get, type Page } from '../api/http';
 import { identity, type Org } from '../api/identity';
 import { monitoring, type AuditRecord } from '../api/monitoring';
 import { scheduler, type AppItem, type NodeItem } from '../api/scheduler';
-import { EmptyState, LiveMark, PageHeader, ProblemView, State, Time } from '../parts/basics';
+import { EmptyState, LinkButton, LiveMark, PageHeader, ProblemView, State, Time } from '../parts/basics';
 import { useEvents } from '../parts/events';
 import { bytes, cpu, money } from '../parts/format';
 import { useHealth } from '../parts/health';
@@ -36,9 +36,9 @@ export default function Overview() {
             title={t('overview.welcome')}
             description={t('overview.firstSteps')}
             action={
-              <Link className="ant-btn ant-btn-primary" to="/orgs">
+              <LinkButton primary to="/orgs">
                 {t('orgs.create')}
-              </Link>
+              </LinkButton>
             }
           />
         )}
@@ -199,7 +199,7 @@ function RunsCard({ org, project }: { org: string; project: string }) {
   const query = useList<Run>(['runs', org, project, 'recent'], cicd.runs(org, project), { query: { limit: 5 }, interval: 15_000 });
   return (
     <Card title={t('overview.runs')} extra={<Link to={to.runs(org, project)}>{t('common.details')}</Link>}>
-      {query.items.length === 0 && <EmptyState text={t('runs.empty')} action={<Button href={to.repositories(org, project)}>{t('menu.repositories')}</Button>} />}
+      {query.items.length === 0 && <EmptyState text={t('runs.empty')} action={<LinkButton to={to.repositories(org, project)}>{t('menu.repositories')}</LinkButton>} />}
       {query.items.map((run) => (
         <div className="event-row" key={run.id}>
           <span className="grow">

@@ -10,7 +10,7 @@ import { Link, useNavigate, useParams } from 'react-router';
 import { billing } from '../api/billing';
 import { get } from '../api/http';
 import { identity, type Project as ProjectType, type SpaceOf } from '../api/identity';
-import { Answer, DataTable, PageHeader, Time } from '../parts/basics';
+import { Answer, DataTable, LinkButton, PageHeader, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
 import { QuotaCard } from '../parts/QuotaCard';
 import { useAction, useList } from '../parts/query';
@@ -48,9 +48,9 @@ export default function Project() {
         }
         actions={
           <>
-            <Link className="ant-btn" to={to.repositories(org, project)}>{t('menu.repositories')}</Link>
-            <Link className="ant-btn" to={to.runs(org, project)}>{t('menu.runs')}</Link>
-            <Link className="ant-btn" to={to.images(org, project)}>{t('menu.images')}</Link>
+            <LinkButton to={to.repositories(org, project)}>{t('menu.repositories')}</LinkButton>
+            <LinkButton to={to.runs(org, project)}>{t('menu.runs')}</LinkButton>
+            <LinkButton to={to.images(org, project)}>{t('menu.images')}</LinkButton>
             <Popconfirm title={t('project.confirmDelete', { name: project })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
               <Button danger>{t('common.delete')}</Button>
             </Popconfirm>

@@ -5,7 +5,7 @@ import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { cicd, type Run } from '../api/cicd';
-import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { duration, short } from '../parts/format';
 import { useLiveList } from '../parts/query';
 import { to } from '../place';
@@ -23,9 +23,9 @@ export default function Runs() {
         sub={`${org}/${project}`}
         live={query.live}
         actions={
-          <Link className="ant-btn ant-btn-primary" to={to.repositories(org, project)}>
+          <LinkButton primary to={to.repositories(org, project)}>
             {t('runs.start')}
-          </Link>
+          </LinkButton>
         }
       />
       <DataTable<Run>

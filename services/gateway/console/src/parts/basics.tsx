@@ -4,7 +4,7 @@ import { ReloadOutlined } from '@ant-design/icons';
 import { Alert, Badge, Button, Empty, Flex, Result, Skeleton, Table, Tag, Tooltip, Typography, type TableProps } from 'antd';
 import { useEffect, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
-import { Link } from 'react-router';
+import { useNavigate } from 'react-router';
 
 import { usePlace } from '../place';
 import { ageOf, formatTime } from './format';
@@ -136,6 +136,26 @@ export function State({ value }: { value?: string | null }) {
   return <Tag color={COLOURS[key] ?? 'default'}>{t(`state.${key}`, { defaultValue: value })}</Tag>;
 }
 
+/** A link that looks like a button; it opens within the console. */
+export function LinkButton({ to, primary, icon, children }: { to: string; primary?: boolean; icon?: ReactNode; children: ReactNode }) {
+  const navigate = useNavigate();
+  return (
+    <Button
+      href={to}
+      icon={icon}
+      type={primary ? 'primary' : 'default'}
+      onClick={(event) => {
+        // A new tab stays a new tab.
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        void navigate(to);
+      }}
+    >
+      {children}
+    </Button>
+  );
+}
+
 /** Where a page needs a place and none is chosen. */
 export function NeedPlace({ level }: { level: 'org' | 'project' | 'space' }) {
   const { t } = useTranslation();
@@ -146,9 +166,9 @@ export function NeedPlace({ level }: { level: 'org' | 'project' | 'space' }) {
       status="info"
       title={t(`place.need.${level}`)}
       extra={
-        <Link to={next} className="ant-btn ant-btn-primary">
+        <LinkButton primary to={next}>
           {t('place.choose')}
-        </Link>
+        </LinkButton>
       }
     />
   );
