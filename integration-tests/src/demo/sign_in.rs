@@ -11,6 +11,7 @@ use url::Url;
 use super::api::text;
 use super::browser::{Browser, Landed};
 use super::form::Form;
+use super::story::random;
 
 /// A client of the command line's kind: public, with a redirect to a port of this machine (nobody listens; we read the address).
 const CLIENT: &str = "gantry-cli";
@@ -41,7 +42,6 @@ impl SignIn {
         let address = format!("{url}/.well-known/openid-configuration");
         let discovery: Value = client.get(&address).send().await.with_context(|| format!("{address} does not answer"))?.error_for_status()?.json().await?;
         anyhow::ensure!(text(&discovery, "issuer") == url, "the issuer is {}", discovery["issuer"]);
-        let random = || uuid::Uuid::new_v4().simple().to_string();
         let (verifier, state, nonce) = (format!("{}{}", random(), random()), random(), random());
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
         let mut authorize = Url::parse(text(&discovery, "authorization_endpoint")).context("no authorization endpoint")?;

@@ -42,6 +42,12 @@ pub struct Door {
     pub address: std::net::SocketAddr,
 }
 
+/// 32 hexadecimal digits that nobody can guess.
+#[allow(clippy::disallowed_methods, reason = "a story is a program of its own, with real chance")]
+pub fn random() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 impl Story {
     /// # Errors
     /// When the suite cannot be found.
@@ -49,12 +55,12 @@ impl Story {
         let suite = Suite::find()?;
         let browser = Browser::new(suite.client()?, &suite.url)?;
         let files = tempfile::tempdir()?;
-        let id = uuid::Uuid::new_v4().simple().to_string();
+        let id = random();
         let id = &id[..8];
         Ok(Self {
             user: format!("dev-{id}"),
             // Random, because common words are refused.
-            password: uuid::Uuid::new_v4().to_string(),
+            password: random(),
             org: format!("demo-{id}"),
             project: PROJECT,
             space: SPACE,

@@ -32,10 +32,12 @@ pub struct Cicd {
 
 /// One look at the refs of a repository at a time: an older look that is recorded later would seem to be a push.
 #[derive(Default)]
-pub struct Looking(Mutex<HashMap<(ProjectId, Name), Arc<tokio::sync::Mutex<()>>>>);
+pub struct Looking(Mutex<HashMap<(ProjectId, Name), Lock>>);
+
+type Lock = Arc<tokio::sync::Mutex<()>>;
 
 impl Looking {
-    pub fn at(&self, project: ProjectId, name: &Name) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn at(&self, project: ProjectId, name: &Name) -> Lock {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Forget those nobody waits for, so that the map stays as small as the traffic.
         all.retain(|_, lock| Arc::strong_count(lock) > 1);

@@ -23,7 +23,7 @@ pub async fn run(story: &mut Story) -> Result<String> {
         let same = items(list).iter().find(|i| i.to_string().contains(&id));
         let other = items(list).iter().filter(|i| text(i, "state") == "running" && before.iter().all(|b| id_of(b) != id_of(i))).count();
         let again = same.is_some_and(|i| text(i, "state") == "running" && i["restarts"].as_u64().unwrap_or(0) > restarts);
-        Ok((again || other > 0).then(|| if again { "the same instance started again" } else { "another instance took its place" }))
+        Ok((again || other > 0).then_some(if again { "the same instance started again" } else { "another instance took its place" }))
     };
     let how = story.api()?.until("the killed instance comes back", Duration::from_secs(60), &path, back).await?;
     s08_balanced::running(story, 3).await?;
