@@ -11,8 +11,8 @@ use gantry_servers::suite::Choices;
 use gantry_servers::{Signal, stop, text_from_env};
 
 use crate::parts::Parts;
-use crate::pods;
 use crate::work::{Work, run, say};
+use crate::{leftovers, pods};
 
 /// Stops the suite and nothing else. Harmless when nothing runs.
 ///
@@ -37,6 +37,7 @@ pub fn down(work: &Work) -> Result<()> {
             stopped += 1;
         }
     }
+    leftovers::clear(&work.home)?;
     say(if stopped == 0 { "nothing was running" } else { "the suite is down; its data stays (make clean-data deletes it)" });
     Ok(())
 }
@@ -120,21 +121,10 @@ pub fn remove_suite(work: &Work) -> Result<()> {
         }
         stop(part.as_ref())?;
     }
-    unmount_below(work.home.root())?;
+    leftovers::clear(&work.home)?;
+    leftovers::unmount_below(work.home.root())?;
     gantry_servers::remove_folder(&work.home.file("pg"))?;
     fs::remove_dir_all(work.home.root()).with_context(|| format!("cannot remove {}", work.home.root().display()))?;
     say(&format!("{} is gone", work.home.root().display()));
-    Ok(())
-}
-
-/// What containers of a crashed suite left mounted would make the removal fail, or worse, reach through the mount.
-fn unmount_below(root: &Path) -> Result<()> {
-    let table = fs::read_to_string("/proc/self/mounts")?;
-    let mut mounted: Vec<String> = table.lines().filter_map(|l| l.split(' ').nth(1)).map(|m| m.replace("\\040", " ")).collect();
-    mounted.retain(|m| Path::new(m).starts_with(root));
-    // Inner ones first.
-    for place in mounted.iter().rev() {
-        run(Command::new("umount").args(["-l", place]))?;
-    }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod conformance;
 mod down;
 mod gantryd;
 mod kubernetes;
+mod leftovers;
 mod parts;
 mod pods;
 mod ready;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use gantry_servers::{Need, TestServers, install, is_root};
 use serde_json::Value;
 
-use crate::work::{Work, run, say};
+use crate::work::{Work, own_program, run, say};
 use crate::{conformance, down, settings, up};
 
 /// Far from the default, so that a user's suite may run beside it.
@@ -125,7 +125,7 @@ fn suite_tests(work: &Work) -> Result<()> {
 
 fn with_suite(work: &Work) -> Result<()> {
     let home = work.target.join("suite");
-    let program = std::env::current_exe()?;
+    let program = own_program()?;
     let own = |args: &[&str]| {
         let mut command = Command::new(&program);
         command.args(args).env("GANTRY_HOME", &home).env("GANTRY_PORT_BASE", PORT_BASE);

@@ -12,7 +12,7 @@ use gantry_servers::{Launch, Need, Server, Signal, install, is_root, text_from_e
 
 use crate::parts::Parts;
 use crate::settings;
-use crate::work::{Work, run, say};
+use crate::work::{Work, own_program, run, say};
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
@@ -128,7 +128,7 @@ pub fn start_suite(work: &Work) -> Result<String> {
         gantryd.pid_file().stop(Signal::Term, Duration::from_secs(30))?;
     }
     if parts.supervisor().alive().is_none() {
-        let launch = Launch::new(std::env::current_exe()?, &["supervise"]).env("GANTRY_HOME", home.root().display().to_string());
+        let launch = Launch::new(own_program()?, &["supervise"]).env("GANTRY_HOME", home.root().display().to_string());
         let mut child = launch.detach(&parts.folders.log.join("supervisor.log"), &parts.supervisor())?;
         // It outlives this process; should it die before us, somebody must collect it.
         std::thread::spawn(move || child.wait());

@@ -79,3 +79,12 @@ pub fn shown(command: &Command) -> String {
 pub fn say(line: &str) {
     println!("» {line}");
 }
+
+/// This program's file. The kernel marks it as deleted once a build has put a new one in its place; the new one is meant.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn own_program() -> Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(path.to_str().and_then(|p| p.strip_suffix(" (deleted)")).map(PathBuf::from).unwrap_or(path))
+}

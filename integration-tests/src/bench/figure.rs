@@ -40,7 +40,11 @@ impl Figure {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.met { "met" } else { "MISSED" };
-        write!(f, "{:<28} {:>12.3} {:>12.3} {:>8.3}  {} ({} {}: {verdict})", self.name, self.ours, self.anchor, self.ratio, self.unit, self.anchor_name, self.goal)
+        write!(
+            f,
+            "{:<28} {:>12.3} {:>12.3} {:>8.3}  {} ({} {}: {verdict})",
+            self.name, self.ours, self.anchor, self.ratio, self.unit, self.anchor_name, self.goal
+        )
     }
 }
 

@@ -20,7 +20,11 @@ pub struct Browser {
 
 /// Where a chain of redirects ended.
 pub enum Landed {
-    Page { url: Url, status: u16, html: String },
+    Page {
+        url: Url,
+        status: u16,
+        html: String,
+    },
     /// Out of the suite: an application's own address.
     Away(Url),
 }

@@ -84,7 +84,8 @@ impl Root {
         let credential = format!("{}:{}", story.user, story.password);
         let image = story.image(name);
         let to = format!("docker://{image}");
-        run("skopeo", &["copy", "--quiet", "--dest-creds", &credential, "--dest-cert-dir", &certificates.display().to_string(), &layout, &to], work, &[]).await?;
+        run("skopeo", &["copy", "--quiet", "--dest-creds", &credential, "--dest-cert-dir", &certificates.display().to_string(), &layout, &to], work, &[])
+            .await?;
         if run("buildah", &[&global[..], &["rmi", "--force", local]].concat(), work, &[]).await.is_err() {
             bail!("the built image cannot be removed again");
         }

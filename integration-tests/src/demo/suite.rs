@@ -30,7 +30,14 @@ impl Suite {
         let beside = std::env::current_exe()?.with_file_name("gantry");
         let cli = std::env::var("GANTRY_CLI").map_or(beside, PathBuf::from);
         let admin = (get("GANTRY_ADMIN_USER")?, get("GANTRY_ADMIN_PASSWORD")?);
-        Ok(Self { admin, url: get("GANTRY_URL")?, ca: PathBuf::from(get("GANTRY_CA")?), registry: get("GANTRY_REGISTRY")?, containerd: get("GANTRY_CONTAINERD").unwrap_or_default(), cli })
+        Ok(Self {
+            admin,
+            url: get("GANTRY_URL")?,
+            ca: PathBuf::from(get("GANTRY_CA")?),
+            registry: get("GANTRY_REGISTRY")?,
+            containerd: get("GANTRY_CONTAINERD").unwrap_or_default(),
+            cli,
+        })
     }
 
     /// A client that trusts the suite's CA alone and follows no redirects by itself.

@@ -14,9 +14,5 @@ pub fn peer<T>(request: &tonic::Request<T>, allowed: &[&str]) -> Result<String, 
     let Some(Peer(name)) = request.extensions().get::<Peer>() else {
         return Err(Problem::unauthenticated("services call each other with their certificates"));
     };
-    if allowed.contains(&name.as_str()) {
-        Ok(name.clone())
-    } else {
-        Err(Problem::forbidden(format_args!("to be one of the services {}", allowed.join(", "))))
-    }
+    if allowed.contains(&name.as_str()) { Ok(name.clone()) } else { Err(Problem::forbidden(format_args!("to be one of the services {}", allowed.join(", ")))) }
 }

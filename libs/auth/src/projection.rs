@@ -110,7 +110,14 @@ impl Auth {
         let mut places_read: Vec<(Uuid, String, Option<Uuid>, Name, bool, bool)> = Vec::with_capacity(places.len());
         for row in places {
             let name: String = row.try_get("", "name")?;
-            places_read.push((row.try_get("", "id")?, row.try_get("", "level")?, row.try_get("", "parent")?, Name::parse(&name)?, row.try_get("", "public")?, row.try_get("", "gone")?));
+            places_read.push((
+                row.try_get("", "id")?,
+                row.try_get("", "level")?,
+                row.try_get("", "parent")?,
+                Name::parse(&name)?,
+                row.try_get("", "public")?,
+                row.try_get("", "gone")?,
+            ));
         }
         let mut bindings_read: Vec<(BindingId, String, Role, Scope, bool)> = Vec::with_capacity(bindings.len());
         for row in bindings {

@@ -152,8 +152,7 @@ impl Rights {
     }
 
     pub fn visible_projects(&self, subject: &str, org: Option<OrgId>) -> Vec<ProjectRef> {
-        let mut projects: Vec<_> =
-            self.projects.values().filter(|p| org.is_none_or(|o| o == p.org.id) && self.may_know(subject, p.scope())).cloned().collect();
+        let mut projects: Vec<_> = self.projects.values().filter(|p| org.is_none_or(|o| o == p.org.id) && self.may_know(subject, p.scope())).cloned().collect();
         projects.sort_by(|a, b| (&a.org.name, &a.name).cmp(&(&b.org.name, &b.name)));
         projects
     }

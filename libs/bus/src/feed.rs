@@ -37,7 +37,14 @@ struct Open {
 ///
 /// # Errors
 /// When the projection's tables cannot be made, or its version was raised (then its tables are emptied and it starts anew).
-pub async fn subscribe(bus: &Bus, db: &Db, service: &str, projection: Arc<dyn Projection>, cancel: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<watch::Receiver<i64>> {
+pub async fn subscribe(
+    bus: &Bus,
+    db: &Db,
+    service: &str,
+    projection: Arc<dyn Projection>,
+    cancel: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<watch::Receiver<i64>> {
     if prepare(db, &*projection, service).await? {
         start_anew(db, &*projection).await?;
     }

@@ -8,7 +8,7 @@ mod publish;
 mod relay;
 pub mod streams;
 
-pub use connect::{BusError, Bus};
+pub use connect::{Bus, BusError};
 pub use feed::subscribe;
 pub use message::{from_message, headers_of, subject_of};
 pub use publish::publish;

@@ -9,7 +9,20 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum ServiceInstanceEvent {
     #[serde(rename = "service-instance.requested")]
-    Requested { instance: Uuid, org: OrgId, project: ProjectId, space: SpaceId, org_name: Name, project_name: Name, space_name: Name, name: Name, offering: String, plan: String, parameters: serde_json::Value, subject: String },
+    Requested {
+        instance: Uuid,
+        org: OrgId,
+        project: ProjectId,
+        space: SpaceId,
+        org_name: Name,
+        project_name: Name,
+        space_name: Name,
+        name: Name,
+        offering: String,
+        plan: String,
+        parameters: serde_json::Value,
+        subject: String,
+    },
     #[serde(rename = "service-instance.provisioned")]
     Provisioned { instance: Uuid },
     #[serde(rename = "service-instance.failed")]

@@ -26,7 +26,22 @@ impl EventData for SourceEvent {
 pub enum RunEvent {
     /// `subject`: on whose behalf ("user:<uuid>"); `message`: first line of the commit; `pipeline`: null when the file has faults.
     #[serde(rename = "run.created")]
-    Created { run: RunId, org: OrgId, project: ProjectId, org_name: Name, project_name: Name, repository: Name, reference: String, commit: String, trigger: String, number: u64, subject: String, #[serde(default)] message: String, pipeline: serde_json::Value },
+    Created {
+        run: RunId,
+        org: OrgId,
+        project: ProjectId,
+        org_name: Name,
+        project_name: Name,
+        repository: Name,
+        reference: String,
+        commit: String,
+        trigger: String,
+        number: u64,
+        subject: String,
+        #[serde(default)]
+        message: String,
+        pipeline: serde_json::Value,
+    },
     #[serde(rename = "run.started")]
     Started { run: RunId },
     #[serde(rename = "run.step-started")]

@@ -9,7 +9,15 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum UserEvent {
     #[serde(rename = "user.registered")]
-    Registered { user: UserId, username: Sealed, email: Sealed, display_name: Sealed, password_hash: Option<Sealed>, by_admin: bool, must_change_password: bool },
+    Registered {
+        user: UserId,
+        username: Sealed,
+        email: Sealed,
+        display_name: Sealed,
+        password_hash: Option<Sealed>,
+        by_admin: bool,
+        must_change_password: bool,
+    },
     #[serde(rename = "user.profile-changed")]
     ProfileChanged { user: UserId, email: Option<Sealed>, display_name: Option<Sealed> },
     #[serde(rename = "user.password-changed")]

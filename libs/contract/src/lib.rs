@@ -14,10 +14,18 @@ pub mod usage;
 /// Generated from `schemas/proto`.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
 pub mod proto {
-    pub mod identity { tonic::include_proto!("gantry.identity.v1"); }
-    pub mod registry { tonic::include_proto!("gantry.registry.v1"); }
-    pub mod scheduler { tonic::include_proto!("gantry.scheduler.v1"); }
-    pub mod billing { tonic::include_proto!("gantry.billing.v1"); }
+    pub mod identity {
+        tonic::include_proto!("gantry.identity.v1");
+    }
+    pub mod registry {
+        tonic::include_proto!("gantry.registry.v1");
+    }
+    pub mod scheduler {
+        tonic::include_proto!("gantry.scheduler.v1");
+    }
+    pub mod billing {
+        tonic::include_proto!("gantry.billing.v1");
+    }
     /// For gRPC server reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gantry.bin"));
 }

@@ -34,7 +34,19 @@ pub enum RepositoryEvent {
     #[serde(rename = "repository.manifest-deleted")]
     ManifestDeleted { org: OrgId, project: ProjectId, repository: String, digest: String },
     #[serde(rename = "repository.scanned")]
-    Scanned { org: OrgId, project: ProjectId, repository: String, digest: String, packages: u32, critical: u32, high: u32, medium: u32, low: u32, unknown: u32, database: String },
+    Scanned {
+        org: OrgId,
+        project: ProjectId,
+        repository: String,
+        digest: String,
+        packages: u32,
+        critical: u32,
+        high: u32,
+        medium: u32,
+        low: u32,
+        unknown: u32,
+        database: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]

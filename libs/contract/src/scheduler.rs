@@ -39,7 +39,20 @@ impl EventData for AppEvent {
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
 pub enum InstanceEvent {
     #[serde(rename = "instance.placed")]
-    Placed { instance: InstanceId, app: AppId, org: OrgId, project: ProjectId, space: SpaceId, workload: Name, index: u32, revision: u64, node: Name, cpu_millis: u32, memory_bytes: u64, storage_bytes: u64 },
+    Placed {
+        instance: InstanceId,
+        app: AppId,
+        org: OrgId,
+        project: ProjectId,
+        space: SpaceId,
+        workload: Name,
+        index: u32,
+        revision: u64,
+        node: Name,
+        cpu_millis: u32,
+        memory_bytes: u64,
+        storage_bytes: u64,
+    },
     #[serde(rename = "instance.running")]
     Running { instance: InstanceId, app: AppId, address: String },
     #[serde(rename = "instance.unhealthy")]

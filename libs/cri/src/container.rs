@@ -225,9 +225,7 @@ impl Cri {
         // The runtime kills the command at its own deadline; ours only guards against a runtime that does not.
         match bounded("exec", timeout + Duration::from_secs(5), self.runtime.clone().exec_sync(request)).await {
             Ok(answer) => Ok(ExecOutput { exit_code: answer.exit_code, stdout: answer.stdout, stderr: answer.stderr }),
-            Err(CriError::Failed { source, .. }) if source.code() == tonic::Code::DeadlineExceeded => {
-                Err(CriError::TimedOut { verb: "exec", after: timeout })
-            }
+            Err(CriError::Failed { source, .. }) if source.code() == tonic::Code::DeadlineExceeded => Err(CriError::TimedOut { verb: "exec", after: timeout }),
             Err(error) => Err(error),
         }
     }
@@ -255,10 +253,7 @@ impl ContainerSpec {
             labels: self.labels.clone().into_iter().collect(),
             annotations: self.annotations.clone().into_iter().collect(),
             log_path: self.log_path.clone(),
-            linux: Some(wire::LinuxContainerConfig {
-                resources: Some(self.limits.to_wire()),
-                security_context: Some(self.security(host_network)),
-            }),
+            linux: Some(wire::LinuxContainerConfig { resources: Some(self.limits.to_wire()), security_context: Some(self.security(host_network)) }),
             ..Default::default()
         }
     }
@@ -286,8 +281,17 @@ impl ContainerSpec {
 
 /// Parts of /proc and /sys that tell or change things of the host.
 const MASKED: &[&str] = &[
-    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-    "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -302,12 +306,7 @@ fn parse_user(user: &str) -> (Option<i64>, Option<i64>, String) {
 
 impl Mount {
     fn to_wire(&self) -> wire::Mount {
-        wire::Mount {
-            container_path: self.container.clone(),
-            host_path: self.host.display().to_string(),
-            readonly: self.read_only,
-            ..Default::default()
-        }
+        wire::Mount { container_path: self.container.clone(), host_path: self.host.display().to_string(), readonly: self.read_only, ..Default::default() }
     }
 }
 

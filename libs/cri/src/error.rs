@@ -7,17 +7,34 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum CriError {
     #[error("the container runtime at {} does not answer", socket.display())]
-    Unreachable { socket: PathBuf, #[source] source: Box<tonic::Status> },
+    Unreachable {
+        socket: PathBuf,
+        #[source]
+        source: Box<tonic::Status>,
+    },
     #[error("the container runtime did not finish {verb} within {after:?}")]
     TimedOut { verb: &'static str, after: Duration },
     #[error("there is no such {verb} target")]
-    NotFound { verb: &'static str, #[source] source: Box<tonic::Status> },
+    NotFound {
+        verb: &'static str,
+        #[source]
+        source: Box<tonic::Status>,
+    },
     #[error("the container runtime failed at {verb}: {detail}")]
-    Failed { verb: &'static str, detail: String, #[source] source: Box<tonic::Status> },
+    Failed {
+        verb: &'static str,
+        detail: String,
+        #[source]
+        source: Box<tonic::Status>,
+    },
     #[error("the container runtime's answer to {verb} lacks `{field}`")]
     Incomplete { verb: &'static str, field: &'static str },
     #[error("log directory {} cannot be made", path.display())]
-    LogDirectory { path: PathBuf, #[source] source: std::io::Error },
+    LogDirectory {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl CriError {

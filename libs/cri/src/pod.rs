@@ -119,12 +119,7 @@ impl PodSpec {
 impl HostPort {
     fn to_wire(&self) -> wire::PortMapping {
         let protocol = if self.udp { wire::Protocol::Udp } else { wire::Protocol::Tcp };
-        wire::PortMapping {
-            protocol: protocol.into(),
-            container_port: self.container.into(),
-            host_port: self.host.into(),
-            host_ip: self.address.clone(),
-        }
+        wire::PortMapping { protocol: protocol.into(), container_port: self.container.into(), host_port: self.host.into(), host_ip: self.address.clone() }
     }
 }
 
@@ -140,9 +135,7 @@ impl Cri {
     /// # Errors
     /// [`CriError::Failed`] with the runtime's words (name taken, CNI refused, sandbox image missing, ...).
     pub async fn run_pod(&self, spec: &PodSpec) -> Result<String, CriError> {
-        tokio::fs::create_dir_all(&spec.log_directory)
-            .await
-            .map_err(|source| CriError::LogDirectory { path: spec.log_directory.clone(), source })?;
+        tokio::fs::create_dir_all(&spec.log_directory).await.map_err(|source| CriError::LogDirectory { path: spec.log_directory.clone(), source })?;
         let request = wire::RunPodSandboxRequest { config: Some(spec.to_wire()), runtime_handler: spec.runtime_class.clone() };
         Ok(bounded("run pod", LONG, self.runtime.clone().run_pod_sandbox(request)).await?.pod_sandbox_id)
     }

@@ -136,7 +136,12 @@ impl Cri {
         let pod = self.run_pod(&task.pod).await?;
         let ended = self.run_in(&pod, &task, &spec, &cancel, &mut on_line).await;
         // The outcome matters more than the clean-up; what stays is found by its name next time.
-        if let Err(error) = async { self.stop_pod(&pod).await?; self.remove_pod(&pod).await }.await {
+        if let Err(error) = async {
+            self.stop_pod(&pod).await?;
+            self.remove_pod(&pod).await
+        }
+        .await
+        {
             tracing::warn!(pod, %error, "the pod of a finished task could not be removed");
         }
         ended

@@ -148,23 +148,21 @@ async fn read_seen(tx: &mut Transaction<'_, Postgres>, batch: &[Append]) -> Resu
     let keys: Vec<(&str, &str)> = batch.iter().flat_map(|a| a.claims.iter().map(Claim::key)).collect();
     if !keys.is_empty() {
         let (scopes, names): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
-        let found: Vec<(String, String, String)> = sqlx::query_as(
-            "select c.scope, c.name, c.stream from claims c join unnest($1::text[], $2::text[]) k(scope, name) using (scope, name)",
-        )
-        .bind(&scopes)
-        .bind(&names)
-        .fetch_all(&mut **tx)
-        .await?;
+        let found: Vec<(String, String, String)> =
+            sqlx::query_as("select c.scope, c.name, c.stream from claims c join unnest($1::text[], $2::text[]) k(scope, name) using (scope, name)")
+                .bind(&scopes)
+                .bind(&names)
+                .fetch_all(&mut **tx)
+                .await?;
         seen.claims = found.into_iter().map(|(scope, name, stream)| ((scope, name), Some(stream))).collect();
     }
 
     let commands: Vec<&str> = batch.iter().filter_map(|a| a.meta.command_id.as_deref()).collect();
     if !commands.is_empty() {
-        let found: Vec<(String, String, i64, i64)> =
-            sqlx::query_as("select command_id, stream, version, position from commands where command_id = any($1)")
-                .bind(&commands)
-                .fetch_all(&mut **tx)
-                .await?;
+        let found: Vec<(String, String, i64, i64)> = sqlx::query_as("select command_id, stream, version, position from commands where command_id = any($1)")
+            .bind(&commands)
+            .fetch_all(&mut **tx)
+            .await?;
         seen.commands = found.into_iter().map(|(id, stream, version, position)| (id, (stream, version, position))).collect();
     }
     Ok(seen)

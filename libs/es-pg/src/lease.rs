@@ -32,10 +32,8 @@ impl Lease {
     /// When the database refuses.
     pub async fn try_acquire(pool: &PgPool, name: &str) -> Result<Option<Self>, sqlx::Error> {
         let mut connection = pool.acquire().await?;
-        let ours: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended(current_schema() || $1, 0))")
-            .bind(name)
-            .fetch_one(&mut *connection)
-            .await?;
+        let ours: bool =
+            sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended(current_schema() || $1, 0))").bind(name).fetch_one(&mut *connection).await?;
         Ok(ours.then(|| Self { connection, name: name.to_owned() }))
     }
 
@@ -46,10 +44,7 @@ impl Lease {
 
     /// Gives it back at once.
     pub async fn release(mut self) {
-        let _ = sqlx::query("select pg_advisory_unlock(hashtextextended(current_schema() || $1, 0))")
-            .bind(&self.name)
-            .execute(&mut *self.connection)
-            .await;
+        let _ = sqlx::query("select pg_advisory_unlock(hashtextextended(current_schema() || $1, 0))").bind(&self.name).execute(&mut *self.connection).await;
     }
 }
 

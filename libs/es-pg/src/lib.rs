@@ -25,6 +25,6 @@ pub use log::Log;
 pub use progress::{NotSettled, Progress};
 pub use projection::{Batch, Checkpoint, Projection, ProjectionRunner, Source, checkpoints, prepare, run_batch, skip};
 pub use rebuild::rebuild;
-pub use store::{Executed, ExecuteError, Expect, Loaded, Options, Store};
+pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Store};
 pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
 pub use verify::{Fault, Verdict, verify};

@@ -68,8 +68,7 @@ pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> R
     )))
     .await?;
     for (name, sql) in CORE.iter().chain(own) {
-        let done: Option<i32> =
-            sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *tx).await?;
+        let done: Option<i32> = sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *tx).await?;
         if done.is_none() {
             tx.execute(AssertSqlSafe((*sql).to_owned())).await?;
             sqlx::query("insert into migrations (name) values ($1)").bind(name).execute(&mut *tx).await?;

@@ -74,8 +74,7 @@ pub async fn checkpoints(db: &Db) -> Result<Vec<Checkpoint>, sqlx::Error> {
 pub async fn prepare(db: &Db, projection: &dyn Projection, source: &str) -> Result<bool, sqlx::Error> {
     let mut tx = db.admin.begin().await?;
     tx.execute("select pg_advisory_xact_lock(7203302)").await?;
-    let version: Option<i32> =
-        sqlx::query_scalar("select version from projections where name = $1").bind(projection.name()).fetch_optional(&mut *tx).await?;
+    let version: Option<i32> = sqlx::query_scalar("select version from projections where name = $1").bind(projection.name()).fetch_optional(&mut *tx).await?;
     if version.is_none() {
         tx.execute(AssertSqlSafe(projection.ddl().to_owned())).await?;
         sqlx::query("insert into projections (name, version, source) values ($1, $2, $3)")
@@ -189,7 +188,14 @@ impl ProjectionRunner {
     }
 
     /// The loop itself, for any source. `wake` changes when there may be something to read.
-    pub async fn run(db: Db, source: Box<dyn Source>, projection: Arc<dyn Projection>, report: watch::Sender<i64>, mut wake: watch::Receiver<i64>, cancel: CancellationToken) {
+    pub async fn run(
+        db: Db,
+        source: Box<dyn Source>,
+        projection: Arc<dyn Projection>,
+        report: watch::Sender<i64>,
+        mut wake: watch::Receiver<i64>,
+        cancel: CancellationToken,
+    ) {
         let mut pause = Duration::from_millis(100);
         loop {
             wake.mark_unchanged();
@@ -213,13 +219,17 @@ impl ProjectionRunner {
                 }
                 Err(error) => {
                     tracing::error!(projection = projection.name(), error = format!("{error:#}"), "a projection stands still and will try again");
-                    let saved = sqlx::query("update projections set error = $2, failed_at = now() where name = $1")
+                    // What came before the poison is in; whoever waits for that must not wait for the poison.
+                    let saved = sqlx::query_scalar("update projections set error = $2, failed_at = now() where name = $1 returning position")
                         .bind(projection.name())
                         .bind(format!("{error:#}"))
-                        .execute(&db.pool)
+                        .fetch_one(&db.pool)
                         .await;
-                    if let Err(error) = saved {
-                        tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved");
+                    match saved {
+                        Ok(position) => {
+                            report.send_replace(position);
+                        }
+                        Err(error) => tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved"),
                     }
                     tokio::select! {
                         () = cancel.cancelled() => return,
@@ -248,21 +258,12 @@ async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection) -> anyh
 /// # Errors
 /// When the projection does not stand right before `position`.
 pub async fn skip(log: &Log, name: &str, position: i64, meta: gantry_es::Meta) -> anyhow::Result<()> {
-    let event = gantry_es::NewEvent {
-        kind: "projection.event-skipped".into(),
-        kind_version: 1,
-        data: serde_json::json!({ "projection": name, "position": position }),
-    };
-    let changed = sqlx::query_scalar::<_, i64>("select position from projections where name = $1 and error is not null")
-        .bind(name)
-        .fetch_optional(&log.db.pool)
-        .await?;
+    let event =
+        gantry_es::NewEvent { kind: "projection.event-skipped".into(), kind_version: 1, data: serde_json::json!({ "projection": name, "position": position }) };
+    let changed =
+        sqlx::query_scalar::<_, i64>("select position from projections where name = $1 and error is not null").bind(name).fetch_optional(&log.db.pool).await?;
     anyhow::ensure!(changed.is_some_and(|at| at < position), "projection {name} does not stand still before position {position}");
     log.append(crate::Append::one(gantry_es::StreamId::new("projection", name), None, vec![event], meta)).await?;
-    sqlx::query("update projections set position = $2, error = null where name = $1 and position < $2")
-        .bind(name)
-        .bind(position)
-        .execute(&log.db.pool)
-        .await?;
+    sqlx::query("update projections set position = $2, error = null where name = $1 and position < $2").bind(name).bind(position).execute(&log.db.pool).await?;
     Ok(())
 }

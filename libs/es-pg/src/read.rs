@@ -25,7 +25,8 @@ pub(crate) struct Row {
     pub hash: Vec<u8>,
 }
 
-pub(crate) const ROW: &str = "position, stream, version, event_id, kind, kind_version, data::text as data, actor, tenant, from_addr, command_id, trace, at, hash";
+pub(crate) const ROW: &str =
+    "position, stream, version, event_id, kind, kind_version, data::text as data, actor, tenant, from_addr, command_id, trace, at, hash";
 
 impl FromRow<'_, PgRow> for Row {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use gantry_es::{Ctx, DecodeError, Decider, EventData, Meta, Recorded, StreamId};
+use gantry_es::{Ctx, Decider, DecodeError, EventData, Meta, Recorded, StreamId};
 use thiserror::Error;
 
 use crate::append::{Append, AppendError, Claim, StreamWrite};
@@ -140,11 +140,8 @@ impl<D: Decider> Store<D> {
             if events.is_empty() && options.claims.is_empty() && options.also.is_empty() {
                 return Ok(Executed { state: loaded.state, version: loaded.version, position: 0, events: Vec::new(), repeated: false });
             }
-            let mut writes = vec![StreamWrite {
-                stream: stream.clone(),
-                expected: Some(loaded.version),
-                events: events.iter().map(EventData::encode).collect(),
-            }];
+            let mut writes =
+                vec![StreamWrite { stream: stream.clone(), expected: Some(loaded.version), events: events.iter().map(EventData::encode).collect() }];
             writes.extend(options.also.iter().cloned());
             let append = Append { writes, claims: options.claims.clone(), meta: options.meta.clone() };
             match self.log.append(append).await {
@@ -164,10 +161,8 @@ impl<D: Decider> Store<D> {
 
     async fn earlier(&self, meta: &Meta) -> Result<Option<(StreamId, i64)>, sqlx::Error> {
         let Some(id) = &meta.command_id else { return Ok(None) };
-        let row: Option<(String, i64)> = sqlx::query_as("select stream, position from commands where command_id = $1")
-            .bind(id)
-            .fetch_optional(&self.log.db.pool)
-            .await?;
+        let row: Option<(String, i64)> =
+            sqlx::query_as("select stream, position from commands where command_id = $1").bind(id).fetch_optional(&self.log.db.pool).await?;
         Ok(row.map(|(stream, position)| (StreamId::from_stored(stream), position)))
     }
 

@@ -55,7 +55,11 @@ pub enum DecodeError {
     #[error("event `{kind}` has version {version}, this program knows {known}: it is older than the log")]
     Newer { kind: String, version: u16, known: u16 },
     #[error("event `{kind}` does not have the shape this program knows")]
-    Shape { kind: String, #[source] source: serde_json::Error },
+    Shape {
+        kind: String,
+        #[source]
+        source: serde_json::Error,
+    },
 }
 
 /// The name of a stream: `<aggregate>-<id>`.

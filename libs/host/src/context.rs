@@ -260,7 +260,12 @@ impl Host {
             return Ok(channel.clone());
         }
         let endpoint = Endpoint::from_shared(self.url_of(service)?)
-            .and_then(|e| e.connect_timeout(Duration::from_secs(3)).http2_keep_alive_interval(Duration::from_secs(20)).keep_alive_while_idle(true).tls_config(self.grpc_tls(service)))
+            .and_then(|e| {
+                e.connect_timeout(Duration::from_secs(3))
+                    .http2_keep_alive_interval(Duration::from_secs(20))
+                    .keep_alive_while_idle(true)
+                    .tls_config(self.grpc_tls(service))
+            })
             .map_err(Problem::internal)?;
         let channel = endpoint.connect_lazy();
         channels.insert(service.to_owned(), channel.clone());
@@ -283,7 +288,9 @@ impl Host {
         };
         match tokio::time::timeout(Duration::from_secs(5), result).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(service = self.name, action = fact.action, result = fact.result, error = %error, "an audit record could not be published"),
+            Ok(Err(error)) => {
+                tracing::error!(service = self.name, action = fact.action, result = fact.result, error = %error, "an audit record could not be published")
+            }
             Err(_) => tracing::error!(service = self.name, action = fact.action, result = fact.result, "an audit record could not be published in time"),
         }
     }

@@ -36,13 +36,16 @@ async fn guarded(host: Host, request: Request, next: Next) -> Result<Response, P
     // Without a caller there is nothing to guard: the handler will refuse.
     let Some(caller) = caller else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST).await.map_err(|_| Problem::new(gantry_kernel::Kind::TooLarge, "request.too_large", "the body is too large for an idempotent request"))?;
+    let body = to_bytes(body, LARGEST)
+        .await
+        .map_err(|_| Problem::new(gantry_kernel::Kind::TooLarge, "request.too_large", "the body is too large for an idempotent request"))?;
     let key = format!("{}:{}:{key}", caller.subject, parts.uri.path());
     let fingerprint = Sha256::digest(&body).to_vec();
     let pool = &host.db().pool;
     let failed = |e: sqlx::Error| Problem::unavailable("the database").with_source(e);
     sqlx::query("delete from answers where at < now() - interval '1 day' and key = $1").bind(&key).execute(pool).await.map_err(failed)?;
-    let kept: Option<Kept> = sqlx::query_as("select fingerprint, status, headers, body from answers where key = $1").bind(&key).fetch_optional(pool).await.map_err(failed)?;
+    let kept: Option<Kept> =
+        sqlx::query_as("select fingerprint, status, headers, body from answers where key = $1").bind(&key).fetch_optional(pool).await.map_err(failed)?;
     if let Some((first, status, headers, answer)) = kept {
         if first != fingerprint {
             return Err(Problem::conflict("request.key_reused", "this Idempotency-Key was used with another body"));

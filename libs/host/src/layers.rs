@@ -21,7 +21,9 @@ use crate::telemetry;
 pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
     let router = router
         .fallback(|request: Request| async move { Problem::not_found("resource", request.uri().path()) })
-        .method_not_allowed_fallback(|| async { with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource")) })
+        .method_not_allowed_fallback(|| async {
+            with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource"))
+        })
         .layer(axum::extract::DefaultBodyLimit::disable());
     let router = if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)) };
     let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
@@ -68,7 +70,9 @@ async fn surround(State(Surround { host, room }): State<Surround>, mut request: 
     request.extensions_mut().insert(host.auth.clone());
     request.extensions_mut().insert(host.env.clone());
     let Ok(_permit) = room.try_acquire() else {
-        return Problem::new(Kind::Unavailable, "request.overloaded", "this service has as much to do as it can; try again").retry_after(Duration::from_secs(1)).into_response();
+        return Problem::new(Kind::Unavailable, "request.overloaded", "this service has as much to do as it can; try again")
+            .retry_after(Duration::from_secs(1))
+            .into_response();
     };
     let response = next.run(request).instrument(span.clone()).await;
     let took = started.elapsed();
@@ -101,8 +105,12 @@ fn report(service: &str, method: &Method, path: &str, status: StatusCode, took: 
     let duration_ms = took.as_secs_f64() * 1e3;
     let status = status.as_u16();
     match problem {
-        Some(problem) if status == 500 => tracing::error!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request failed"),
-        Some(problem) if status >= 500 => tracing::warn!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request could not be served"),
+        Some(problem) if status == 500 => {
+            tracing::error!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request failed")
+        }
+        Some(problem) if status >= 500 => {
+            tracing::warn!(service, %method, path, status, duration_ms, actor.id = actor, error = problem.chain(), "request could not be served")
+        }
         Some(problem) => tracing::info!(service, %method, path, status, duration_ms, actor.id = actor, code = problem.code, "request refused"),
         None => tracing::info!(service, %method, path, status, duration_ms, actor.id = actor, "request"),
     }
@@ -111,9 +119,12 @@ fn report(service: &str, method: &Method, path: &str, status: StatusCode, took: 
 /// A problem's body gets the trace id, so that the user can tell the operator which line to look for.
 fn finish(response: Response, problem: Option<Problem>, span: &tracing::Span) -> Response {
     let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE && problem.is_none();
-    let response = if too_large { Problem::new(Kind::TooLarge, "request.too_large", "the body is larger than this endpoint takes").into_response() } else { response };
+    let response =
+        if too_large { Problem::new(Kind::TooLarge, "request.too_large", "the body is larger than this endpoint takes").into_response() } else { response };
     let Some(trace) = telemetry::trace_id(span) else { return response };
-    let Some(problem) = problem.filter(|_| response.headers().get(http::header::CONTENT_TYPE).is_some_and(|v| v == "application/problem+json")) else { return response };
+    let Some(problem) = problem.filter(|_| response.headers().get(http::header::CONTENT_TYPE).is_some_and(|v| v == "application/problem+json")) else {
+        return response;
+    };
     let (mut parts, _) = response.into_parts();
     let mut body = problem.body();
     body["status"] = parts.status.as_u16().into();

@@ -30,7 +30,7 @@ pub use pki::{Leaf, Pki, SERVER_SUFFIX};
 pub use problem_from::{AsProblem, from_execute};
 pub use serve::{Listening, serve};
 pub use service::{MoreMetrics, Parts, Service};
-pub use sse::{watch_list, WatchQuery};
+pub use sse::{WatchQuery, watch_list};
 pub use tls::{client_config, server_config};
 
 /// What handlers return.

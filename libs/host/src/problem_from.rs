@@ -16,7 +16,9 @@ pub fn from_execute<R: std::error::Error + AsProblem + Send + Sync + 'static>(er
             Problem::new(Kind::Stale, "request.stale", format!("it is at version \"{actual}\" now, not \"{expected}\": read it again"))
         }
         ExecuteError::NameTaken { name, .. } => Problem::conflict("request.name_taken", format!("the name `{name}` is taken")),
-        ExecuteError::Log(AppendError::Overloaded) => Problem::new(Kind::Unavailable, "request.overloaded", "too many changes are waiting; try again").retry_after(std::time::Duration::from_secs(1)),
+        ExecuteError::Log(AppendError::Overloaded) => {
+            Problem::new(Kind::Unavailable, "request.overloaded", "too many changes are waiting; try again").retry_after(std::time::Duration::from_secs(1))
+        }
         ExecuteError::Log(error) => Problem::unavailable("the event log").with_source(error),
         ExecuteError::Read(error) => Problem::unavailable("the database").with_source(error),
         ExecuteError::Decode(error) => Problem::internal(error),

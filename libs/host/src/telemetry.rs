@@ -44,7 +44,11 @@ pub fn init(platform: &Platform) -> anyhow::Result<()> {
     let traced = EnvFilter::new("info,opentelemetry=off,h2=off,hyper=off,tonic=off,tower=off,reqwest=off");
     let filter = EnvFilter::try_new(&platform.log)?;
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
-    let lines = if platform.log_format == "json" { lines.json().flatten_event(true).with_filter(filter).boxed() } else { lines.with_ansi(false).with_filter(filter).boxed() };
+    let lines = if platform.log_format == "json" {
+        lines.json().flatten_event(true).with_filter(filter).boxed()
+    } else {
+        lines.with_ansi(false).with_filter(filter).boxed()
+    };
     tracing_subscriber::registry().with(lines).with(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced)).try_init()?;
     let _ = TRACES.set(provider);
     Ok(())
@@ -60,7 +64,8 @@ pub fn shutdown() {
 fn metrics() -> &'static Metrics {
     METRICS.get_or_init(|| {
         let registry = prometheus::Registry::new();
-        let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).without_target_info().build().expect("a fresh registry takes the exporter");
+        let exporter =
+            opentelemetry_prometheus::exporter().with_registry(registry.clone()).without_target_info().build().expect("a fresh registry takes the exporter");
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let requests = provider
             .meter("gantry")

@@ -102,11 +102,7 @@ fn check_label(text: &str) -> Result<(), NameError> {
     }
     let bytes = text.as_bytes();
     let fits = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
-    if fits && bytes[0].is_ascii_lowercase() && bytes[bytes.len() - 1] != b'-' {
-        Ok(())
-    } else {
-        Err(NameError::Characters)
-    }
+    if fits && bytes[0].is_ascii_lowercase() && bytes[bytes.len() - 1] != b'-' { Ok(()) } else { Err(NameError::Characters) }
 }
 
 fn check_username(text: &str) -> Result<(), NameError> {

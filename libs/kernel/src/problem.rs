@@ -257,9 +257,7 @@ impl From<tonic::Status> for Problem {
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
                 Self::unavailable("a part of the platform").with_source(status)
             }
-            tonic::Code::Ok | tonic::Code::Unknown | tonic::Code::Unimplemented | tonic::Code::Internal | tonic::Code::DataLoss => {
-                Self::internal(status)
-            }
+            tonic::Code::Ok | tonic::Code::Unknown | tonic::Code::Unimplemented | tonic::Code::Internal | tonic::Code::DataLoss => Self::internal(status),
         }
     }
 }

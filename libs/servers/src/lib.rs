@@ -12,7 +12,7 @@ pub mod need;
 mod owner;
 mod pause;
 mod postgres;
-mod process;
+pub mod process;
 mod prometheus;
 mod redis;
 pub mod server;

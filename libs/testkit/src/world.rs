@@ -122,7 +122,12 @@ impl World {
 fn client(running: &Running, service: &str) -> reqwest::Client {
     let leaf = running.pki().leaf(service, &[]).expect("a certificate is made");
     let tls = gantry_host::client_config(running.pki(), &leaf).expect("the certificate is whole");
-    reqwest::Client::builder().tls_backend_preconfigured(tls).redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(30)).build().expect("a client is made")
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("a client is made")
 }
 
 impl Drop for World {

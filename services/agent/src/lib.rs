@@ -18,11 +18,11 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_host::{Host, Part, Parts, Service};
 
-use crate::flows::control::Control;
 use crate::adapters::logs::Shipper;
 use crate::adapters::{facts, metrics};
 use crate::app::shipping::{Shipping, sweep};
 use crate::config::Config;
+use crate::flows::control::Control;
 use crate::node::{Node, Settings};
 
 pub struct Agent;
@@ -68,7 +68,9 @@ impl Service for Agent {
         host.tracker.spawn(shipping.run(host.cancel.clone()));
         let sweeping = sweep(node.logs.clone(), node.shared.clone());
         let cancel = host.cancel.clone();
-        host.tracker.spawn(async move { tokio::select! { () = cancel.cancelled() => {}, () = sweeping => {} } });
+        host.tracker.spawn(async move {
+            tokio::select! { () = cancel.cancelled() => {}, () = sweeping => {} }
+        });
         let shared = node.shared.clone();
         let figures = Arc::new(node);
         let probe = cri.clone();

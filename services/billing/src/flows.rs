@@ -1,5 +1,5 @@
 //! What events and timers start.
 
 pub mod ingest;
-pub mod projections;
 pub mod issue;
+pub mod projections;

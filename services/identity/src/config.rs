@@ -134,9 +134,13 @@ impl Section for Config {
             if id.is_empty() || id.starts_with("gantry-") {
                 faults.push(format!("clients: id `{id}`: must not be empty, and `gantry-` is taken"));
             }
-            faults.extend(client.grants.iter().filter(|g| crate::app::clients::Grant::parse(g).is_none()).map(|g| {
-                format!("clients.{id}.grants: `{g}`: authorization_code, refresh_token, device_code or client_credentials")
-            }));
+            faults.extend(
+                client
+                    .grants
+                    .iter()
+                    .filter(|g| crate::app::clients::Grant::parse(g).is_none())
+                    .map(|g| format!("clients.{id}.grants: `{g}`: authorization_code, refresh_token, device_code or client_credentials")),
+            );
             if client.secret_file.is_none() && client.grants.iter().any(|g| g == "client_credentials") {
                 faults.push(format!("clients.{id}: client_credentials needs secret_file"));
             }

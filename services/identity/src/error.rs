@@ -100,13 +100,7 @@ impl From<Problem> for OAuthError {
             Kind::TooMany | Kind::Unavailable => "temporarily_unavailable",
             Kind::Internal => "server_error",
             Kind::Unauthenticated => "invalid_grant",
-            Kind::Invalid
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::Conflict
-            | Kind::Stale
-            | Kind::TooLarge
-            | Kind::QuotaExceeded => "invalid_request",
+            Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::Conflict | Kind::Stale | Kind::TooLarge | Kind::QuotaExceeded => "invalid_request",
         };
         let status = if problem.kind == Kind::Unauthenticated { StatusCode::BAD_REQUEST } else { problem.kind.status() };
         Self { status, error, description: problem.detail.clone(), challenge: false, problem: Some(Box::new(problem)) }

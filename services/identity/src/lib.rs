@@ -21,12 +21,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::adapters::attempts::{Attempts, Limits};
 use crate::adapters::mail::Mailer;
+use crate::app::App;
 use crate::app::clients::Clients;
 use crate::app::context;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{self, FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
-use crate::app::App;
 use crate::config::Config;
 use crate::domain::signing::Policy;
 use crate::flows::directory::Directory;

@@ -35,7 +35,10 @@ pub(crate) struct App {
 impl App {
     /// A place among the live streams, given back when it is dropped.
     fn live_place(&self) -> Result<OwnedSemaphorePermit> {
-        let full = || Problem::new(Kind::TooMany, "monitoring.too_many_streams", "as many live streams are open as this service takes; try again").retry_after(Duration::from_secs(10));
+        let full = || {
+            Problem::new(Kind::TooMany, "monitoring.too_many_streams", "as many live streams are open as this service takes; try again")
+                .retry_after(Duration::from_secs(10))
+        };
         self.live.clone().try_acquire_owned().map_err(|_| full())
     }
 }
@@ -66,7 +69,13 @@ impl Service for Monitoring {
         host.tracker.spawn(flows::consumer::run(bus, flows::logs::Logs { db, bell: logs_bell.clone() }, cancel.clone()));
         host.tracker.spawn(wake::ring_for_others([audit_bell.clone(), logs_bell.clone()], cancel));
         host.tracker.spawn(flows::retention::run(host.clone(), time::Duration::days(config.log_retention_days.into())));
-        let app = App { prometheus: Prometheus::new(&host.platform.prometheus_url)?, audit_bell, logs_bell, live: Arc::new(Semaphore::new(config.live_streams)), host };
+        let app = App {
+            prometheus: Prometheus::new(&host.platform.prometheus_url)?,
+            audit_bell,
+            logs_bell,
+            live: Arc::new(Semaphore::new(config.live_streams)),
+            host,
+        };
         Ok(Parts { router: api::routes().with_state(Arc::new(app)).split_for_parts().0, ..Parts::default() })
     }
 }

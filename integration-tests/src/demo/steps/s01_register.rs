@@ -17,7 +17,12 @@ pub async fn run(story: &mut Story) -> Result<String> {
     let mut links = page.split("href=\"").skip(1).filter_map(|l| l.split('"').next());
     let link = links.find(|l| l.starts_with("/register")).context("the sign-in page has no link to register")?;
     let (url, page) = story.browser.open(&link.replace("&amp;", "&").replace("&#x2f;", "/")).await?.page()?;
-    let fields = [("username", story.user.as_str()), ("email", &format!("{}@example.org", story.user)), ("password", &story.password), ("display_name", "Demo Developer")];
+    let fields = [
+        ("username", story.user.as_str()),
+        ("email", &format!("{}@example.org", story.user)),
+        ("password", &story.password),
+        ("display_name", "Demo Developer"),
+    ];
     let filled = fields.iter().fold(Form::with(&page, "email")?, |form, (name, value)| form.fill(name, value));
     let mut landed = story.browser.submit(&url, filled, None).await?;
     // Whether registering signs in at once or leads back to the sign-in page is the platform's choice.

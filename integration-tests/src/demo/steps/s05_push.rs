@@ -82,7 +82,14 @@ pub async fn run(story: &mut Story) -> Result<String> {
 "#,
         story.org
     );
-    let files = [(".gantry/pipeline.yaml", PIPELINE), ("Dockerfile", DOCKERFILE), ("compose.yaml", &compose), ("test.sh", TEST), ("www/cgi-bin/who", WHO), ("www/version", "1\n")];
+    let files = [
+        (".gantry/pipeline.yaml", PIPELINE),
+        ("Dockerfile", DOCKERFILE),
+        ("compose.yaml", &compose),
+        ("test.sh", TEST),
+        ("www/cgi-bin/who", WHO),
+        ("www/version", "1\n"),
+    ];
     for (path, text) in files {
         let file = story.tree.join(path);
         fs::create_dir_all(file.parent().context("a file is in a folder")?)?;

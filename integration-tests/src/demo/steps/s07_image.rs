@@ -15,5 +15,12 @@ pub async fn run(story: &mut Story) -> Result<String> {
     let tags: Vec<&str> = image["tags"].as_array().into_iter().flatten().map(|t| text(t, "tag")).collect();
     anyhow::ensure!(tags.contains(&"latest") && tags.len() >= 2, "the tags are {tags:?}");
     let scan = &image["scan"];
-    Ok(format!("{} tags {tags:?}, {} bytes, scanned: {} packages, {} critical, {} high", text(&image, "name"), image["size_bytes"], scan["packages"], scan["critical"], scan["high"]))
+    Ok(format!(
+        "{} tags {tags:?}, {} bytes, scanned: {} packages, {} critical, {} high",
+        text(&image, "name"),
+        image["size_bytes"],
+        scan["packages"],
+        scan["critical"],
+        scan["high"]
+    ))
 }

@@ -57,7 +57,13 @@ pub async fn run(story: &mut Story) -> Result<String> {
     anyhow::ensure!(orgs.len() == 1, "the user of one organisation sees the trail of {}", orgs.len());
     let printed = story.cli(&["audit", "--kind", "org.created"]).await?;
     anyhow::ensure!(printed.contains("org.created"), "`gantry audit` prints: {printed}");
-    Ok(format!("{} kinds of records by {subject}, {} that followed, {} about people; the user sees {} records, the operator the rest", OWN.len(), FOLLOWED.len(), PEOPLE.len(), items(&foreign).len()))
+    Ok(format!(
+        "{} kinds of records by {subject}, {} that followed, {} about people; the user sees {} records, the operator the rest",
+        OWN.len(),
+        FOLLOWED.len(),
+        PEOPLE.len(),
+        items(&foreign).len()
+    ))
 }
 
 /// Waits for a record of this kind and checks that it says who, what, when and how it ended.

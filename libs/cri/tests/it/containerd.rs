@@ -47,13 +47,7 @@ impl Containerd {
         std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet, &at("ipam"))).unwrap();
         std::fs::write(at("config.toml"), config(folder.path())).unwrap();
         let log = std::fs::File::create(at("containerd.log")).unwrap();
-        let child = Command::new("containerd")
-            .arg("--config")
-            .arg(at("config.toml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("containerd starts");
+        let child = Command::new("containerd").arg("--config").arg(at("config.toml")).stdout(Stdio::null()).stderr(log).spawn().expect("containerd starts");
         let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
         containerd.until_ready().await;
         for (image, words) in [(PAUSE, vec!["/bin/busybox", "sleep", "2147483647"]), (BUSYBOX, vec!["/bin/sh"])] {

@@ -59,13 +59,24 @@ async fn a_cancelled_task_is_stopped(cri: &Cri, folder: &std::path::Path) {
     let task = Task::new("cancelled", BUSYBOX, folder.join("cancelled")).command(["sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"]);
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
-    let ended = cri.run_to_completion(task, cancel, move |line| if line.text == "up" { stop.cancel() }).await.unwrap();
+    let ended = cri
+        .run_to_completion(task, cancel, move |line| {
+            if line.text == "up" {
+                stop.cancel()
+            }
+        })
+        .await
+        .unwrap();
     assert_eq!((ended.exit_code, ended.cancelled), (3, true));
 }
 
 async fn limits_and_user_hold_inside(cri: &Cri, folder: &std::path::Path) {
     let mut task = Task::new("limits", BUSYBOX, folder.join("limits"))
-        .command(["sh", "-c", "id -u; grep -c . /proc/self/cgroup >/dev/null; touch /x 2>/dev/null && echo writable || echo read-only; grep Seccomp: /proc/self/status"])
+        .command([
+            "sh",
+            "-c",
+            "id -u; grep -c . /proc/self/cgroup >/dev/null; touch /x 2>/dev/null && echo writable || echo read-only; grep Seccomp: /proc/self/status",
+        ])
         .limits(Limits { cpu_millis: 500, memory_bytes: 64 << 20, ..Limits::default() });
     task.container.user = "1000:1000".into();
     task.container.read_only_root = true;
@@ -88,15 +99,24 @@ async fn a_task_over_its_memory_is_killed(cri: &Cri, folder: &std::path::Path) {
 async fn a_container_lives_is_asked_and_goes(cri: &Cri, folder: &std::path::Path) {
     let labels = BTreeMap::from([("gantry.io/test".to_owned(), "lives".to_owned())]);
     let spec = PodSpec {
-        name: "lives".into(), namespace: "test".into(), uid: "1".into(), log_directory: folder.join("lives"),
-        labels: labels.clone(), cgroup_parent: "/gantry-test".into(), ..PodSpec::default()
+        name: "lives".into(),
+        namespace: "test".into(),
+        uid: "1".into(),
+        log_directory: folder.join("lives"),
+        labels: labels.clone(),
+        cgroup_parent: "/gantry-test".into(),
+        ..PodSpec::default()
     };
     let pod = cri.run_pod(&spec).await.unwrap();
     let status = cri.pod_status(&pod).await.unwrap();
     assert!(status.ready && status.address.starts_with("10.90."), "{status:?}");
     let container = ContainerSpec {
-        name: "main".into(), image: BUSYBOX.into(), args: vec!["-c".into(), "sleep 1000".into()],
-        labels: labels.clone(), log_path: "0.log".into(), ..ContainerSpec::default()
+        name: "main".into(),
+        image: BUSYBOX.into(),
+        args: vec!["-c".into(), "sleep 1000".into()],
+        labels: labels.clone(),
+        log_path: "0.log".into(),
+        ..ContainerSpec::default()
     };
     let id = cri.create_container(&pod, &spec, &container).await.unwrap();
     cri.start_container(&id).await.unwrap();

@@ -2,8 +2,8 @@
 
 mod append;
 mod fixture;
-mod killed;
 mod keyring;
+mod killed;
 mod order;
 mod projections;
 mod tampering;

@@ -48,7 +48,9 @@ async fn each_event_counts_once_with_two_replicas_and_a_write_can_be_read_back()
     let progress = Progress::default();
     for f in [&one, &two] {
         let totals = Arc::new(Totals { refuse: Arc::default() });
-        ProjectionRunner::start(&f.log, totals, if f.settings.schema == one.settings.schema { &progress } else { unreachable!() }, &f.cancel, &f.tasks).await.unwrap();
+        ProjectionRunner::start(&f.log, totals, if f.settings.schema == one.settings.schema { &progress } else { unreachable!() }, &f.cancel, &f.tasks)
+            .await
+            .unwrap();
     }
     let mut expected = 0;
     for n in 1..=50u32 {

@@ -19,8 +19,18 @@ fn a_change_of_any_column_of_any_row_is_named() {
         f
     });
     let changes = [
-        "data = '{\"by\":99}'", "actor = 'user:somebody-else'", "kind = 'counter.lowered'", "kind_version = 2", "stream = 'counter-other'", "version = version + 1000",
-        "at = at + interval '1 microsecond'", "tenant = gen_random_uuid()", "from_addr = '10.0.0.1'", "trace = 'x'", "command_id = 'y'", "event_id = gen_random_uuid()",
+        "data = '{\"by\":99}'",
+        "actor = 'user:somebody-else'",
+        "kind = 'counter.lowered'",
+        "kind_version = 2",
+        "stream = 'counter-other'",
+        "version = version + 1000",
+        "at = at + interval '1 microsecond'",
+        "tenant = gen_random_uuid()",
+        "from_addr = '10.0.0.1'",
+        "trace = 'x'",
+        "command_id = 'y'",
+        "event_id = gen_random_uuid()",
     ];
     let mut runner = TestRunner::new(Config { cases: 30, max_shrink_iters: 0, ..Config::default() });
     runner
@@ -28,7 +38,10 @@ fn a_change_of_any_column_of_any_row_is_named() {
             runtime.block_on(async {
                 let admin = &f.log.db().admin;
                 let mut tx = admin.begin().await.unwrap();
-                let sql = format!("create table kept as select * from events where position = {position}; update events set {} where position = {position}", changes[change]);
+                let sql = format!(
+                    "create table kept as select * from events where position = {position}; update events set {} where position = {position}",
+                    changes[change]
+                );
                 sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
                 tx.commit().await.unwrap();
                 let faults = verify(&f.log).await.unwrap().faults;

@@ -15,7 +15,12 @@ use super::machine::{self, CommandError};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     #[error("{what} at {} cannot be made", path.display())]
-    Io { what: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the host folder {0} may not be shown to containers; allow it in the agent's `bind_allowed`")]
     NotAllowed(String),
     #[error("mounts of kind `{0}` are not known")]
@@ -176,9 +181,8 @@ mod tests {
     #[tokio::test]
     async fn a_host_folder_that_is_not_allowed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders {
-            volumes: folder.path().into(), instances: folder.path().into(), logs: folder.path().into(), bind_allowed: vec!["/srv/shared".into()],
-        };
+        let folders =
+            Folders { volumes: folder.path().into(), instances: folder.path().into(), logs: folder.path().into(), bind_allowed: vec!["/srv/shared".into()] };
         assert!(folders.allowed("/srv/shared/x").is_ok());
         for source in ["/etc", "/srv/shared/../../etc", "srv/shared", "/srv/sharedx"] {
             assert!(folders.allowed(source).is_err(), "{source}");

@@ -22,7 +22,11 @@ const LOADED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum HaproxyError {
     #[error("HAProxy cannot be started from {}", path.display())]
-    Start { path: PathBuf, #[source] source: io::Error },
+    Start {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("HAProxy's files cannot be written")]
     Files(#[source] io::Error),
     #[error("HAProxy does not answer")]
@@ -45,11 +49,7 @@ pub struct Haproxy {
 impl Haproxy {
     /// `folder` holds its configuration and sockets; `log` takes what it prints.
     pub fn new(binary: PathBuf, folder: PathBuf, log: PathBuf, http_listen: String) -> Self {
-        let places = Places {
-            stats_socket: folder.join("stats.sock").display().to_string(),
-            maps: folder.display().to_string(),
-            http_listen,
-        };
+        let places = Places { stats_socket: folder.join("stats.sock").display().to_string(), maps: folder.display().to_string(), http_listen };
         Self { binary, folder, log, places }
     }
 

@@ -204,8 +204,16 @@ mod tests {
 
     fn source(running: bool) -> Source {
         Source {
-            instance: InstanceId(Uuid::from_u128(1)), org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into(),
-            app_id: Uuid::from_u128(2), workload: "web".into(), container: "c".into(), attempt: 0, running,
+            instance: InstanceId(Uuid::from_u128(1)),
+            org: "acme".into(),
+            project: "shop".into(),
+            space: "test".into(),
+            app: "web".into(),
+            app_id: Uuid::from_u128(2),
+            workload: "web".into(),
+            container: "c".into(),
+            attempt: 0,
+            running,
         }
     }
 
@@ -238,7 +246,9 @@ mod tests {
         let publish = move |id, batch| {
             let keep = keep.clone();
             async move {
-                if fail { return Err(()) }
+                if fail {
+                    return Err(());
+                }
                 keep.lock().unwrap().push((id, batch));
                 Ok(())
             }

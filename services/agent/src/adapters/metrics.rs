@@ -148,8 +148,13 @@ async fn container_network(cri: &Cri, container: &str) -> Option<(u64, u64)> {
 fn container_figures(text: &mut Text, node: &str, usage: &ContainerUsage, received: u64, sent: u64) {
     let of = |name: &str| usage.labels.get(name).map_or("", String::as_str);
     let labels = [
-        ("node", node), ("org", of(label::ORG)), ("project", of(label::PROJECT)), ("space", of(label::SPACE)),
-        ("app", of(label::APP)), ("workload", of(label::WORKLOAD)), ("instance", of(label::INSTANCE)),
+        ("node", node),
+        ("org", of(label::ORG)),
+        ("project", of(label::PROJECT)),
+        ("space", of(label::SPACE)),
+        ("app", of(label::APP)),
+        ("workload", of(label::WORKLOAD)),
+        ("instance", of(label::INSTANCE)),
     ];
     let seconds = usage.cpu_nanos as f64 / 1e9;
     text.put("gantry_container_cpu_seconds_total", "counter", "Processor time used.", &labels, seconds);

@@ -86,13 +86,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When HAProxy could not be brought there; the next round tries again.
-    pub async fn round(
-        &mut self,
-        wanted: &Wanted,
-        ready: &BTreeMap<InstanceId, String>,
-        gone: BTreeSet<InstanceId>,
-        now_ms: i64,
-    ) -> Result<(), HaproxyError> {
+    pub async fn round(&mut self, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>, gone: BTreeSet<InstanceId>, now_ms: i64) -> Result<(), HaproxyError> {
         if now_ms < self.not_before_ms {
             return Ok(());
         }
@@ -299,7 +293,9 @@ mod tests {
             generation: 1,
             instances: vec![instance(1, false), instance(2, true), instance(3, false)],
             services: vec![wire::WantedService {
-                service_id: "s".into(), name: "web".into(), protocol: "http".into(),
+                service_id: "s".into(),
+                name: "web".into(),
+                protocol: "http".into(),
                 backends: vec![backend(1, ""), backend(2, ""), backend(3, ""), backend(4, "10.1.1.4"), backend(5, "no address")],
                 ..Default::default()
             }],

@@ -105,7 +105,15 @@ impl Keeper {
         let ready = disk.load(READY_FILE).await;
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
-            env, shared, steps, probing, balancer, disk, tracker, cancel, ready,
+            env,
+            shared,
+            steps,
+            probing,
+            balancer,
+            disk,
+            tracker,
+            cancel,
+            ready,
             memory: BTreeMap::new(),
             facts: Facts::default(),
             failures: BTreeMap::new(),
@@ -189,10 +197,15 @@ impl Keeper {
         self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
         for pod in pods {
             let memory = self.memory.entry(pod.instance).or_default();
-            if pod.ready && memory.address.is_empty() && let Ok(status) = self.runtime.cri.pod_status(&pod.id).await {
+            if pod.ready
+                && memory.address.is_empty()
+                && let Ok(status) = self.runtime.cri.pod_status(&pod.id).await
+            {
                 memory.address = status.address;
             }
-            if memory.image_digest.is_empty() && let Some(instance) = wanted.instances.get(&pod.instance) {
+            if memory.image_digest.is_empty()
+                && let Some(instance) = wanted.instances.get(&pod.instance)
+            {
                 memory.image_digest = instance.image.split_once('@').map_or(String::new(), |(_, digest)| digest.to_owned());
             }
             if let Some(container) = &pod.container
@@ -252,9 +265,8 @@ impl Keeper {
     /// Instances of this node in the balancer whose container does not run: nobody waits for their answers.
     fn gone(&self, wanted: &Wanted, pods: &[Pod]) -> BTreeSet<InstanceId> {
         let running: BTreeSet<_> = pods.iter().filter(|p| p.running()).map(|p| p.instance).collect();
-        let elsewhere = |id: &InstanceId| {
-            !wanted.instances.contains_key(id) && wanted.services.values().any(|s| s.backends.get(id).is_some_and(|b| !b.address.is_empty()))
-        };
+        let elsewhere =
+            |id: &InstanceId| !wanted.instances.contains_key(id) && wanted.services.values().any(|s| s.backends.get(id).is_some_and(|b| !b.address.is_empty()));
         self.balancer.layout().in_use().into_iter().filter(|id| !running.contains(id) && !elsewhere(id)).collect()
     }
 
@@ -327,15 +339,13 @@ impl Keeper {
     }
 
     fn tell(&self, wanted: &Wanted, pods: &[Pod]) {
-        let balancers = self.balancer.layout().in_rotation().into_iter().map(|(service_id, instances)| wire::BalancerStatus {
-            service_id,
-            in_rotation: instances.iter().map(ToString::to_string).collect(),
-        });
-        let status = wire::Status {
-            generation: wanted.generation,
-            instances: statuses(wanted, pods, &self.memory),
-            balancers: balancers.collect(),
-        };
+        let balancers = self
+            .balancer
+            .layout()
+            .in_rotation()
+            .into_iter()
+            .map(|(service_id, instances)| wire::BalancerStatus { service_id, in_rotation: instances.iter().map(ToString::to_string).collect() });
+        let status = wire::Status { generation: wanted.generation, instances: statuses(wanted, pods, &self.memory), balancers: balancers.collect() };
         self.shared.status.send_if_modified(|held| {
             let changed = *held != status;
             *held = status;

@@ -89,7 +89,9 @@ impl Probing {
                 changed: self.changed.clone(),
             };
             let stop = stop.clone();
-            self.tracker.spawn(async move { tokio::select! { () = stop.cancelled() => {}, () = asking.run() => {} } });
+            self.tracker.spawn(async move {
+                tokio::select! { () = stop.cancelled() => {}, () = asking.run() => {} }
+            });
         }
         Watched { container: subject.container.clone(), health, stop }
     }

@@ -150,10 +150,16 @@ mod tests {
     fn an_attempt_is_followed_to_its_end_and_then_let_go() {
         let id = InstanceId(Uuid::from_u128(1));
         let labels = Labels { app_id: Uuid::from_u128(2).to_string(), app: "web".into(), ..Default::default() };
-        let instance = gantry_contract::proto::scheduler::WantedInstance { instance_id: id.to_string(), image: "x".into(), labels: Some(labels), ..Default::default() };
+        let instance =
+            gantry_contract::proto::scheduler::WantedInstance { instance_id: id.to_string(), image: "x".into(), labels: Some(labels), ..Default::default() };
         let (wanted, _) = Wanted::parse(gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], services: vec![] });
         let pod = |attempt| Pod {
-            id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1,
+            id: "p".into(),
+            instance: id,
+            attempt: 0,
+            ready: true,
+            spec: String::new(),
+            grace_seconds: 1,
             container: Some(Container { id: format!("c{attempt}"), attempt, state: ContainerState::Running }),
         };
         let mut sources = Sources::default();

@@ -1,7 +1,7 @@
 //! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
 
-use std::net::IpAddr;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::WantedInstance;
@@ -16,7 +16,11 @@ use crate::domain::spec;
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     #[error("image {image}")]
-    Image { image: String, #[source] source: CriError },
+    Image {
+        image: String,
+        #[source]
+        source: CriError,
+    },
     #[error("runtime")]
     Runtime(#[from] CriError),
     #[error("files")]

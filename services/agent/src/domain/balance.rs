@@ -104,9 +104,8 @@ pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> 
 /// Slots of instances that are not wanted (there) any more begin to drain; drained ones become free.
 fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, commands: &mut Vec<String>) {
     for (index, slot) in slots.iter_mut().enumerate() {
-        let unwanted = |instance: &InstanceId, server: &Server| {
-            target.servers.get(instance).is_none_or(|s| (&s.address, s.port) != (&server.address, server.port))
-        };
+        let unwanted =
+            |instance: &InstanceId, server: &Server| target.servers.get(instance).is_none_or(|s| (&s.address, s.port) != (&server.address, server.port));
         match slot.clone() {
             Slot::Serving { instance, server } if unwanted(&instance, &server) => {
                 if facts.gone.contains(&instance) {
@@ -178,10 +177,12 @@ impl Layout {
     /// Instances that get requests or still answer some.
     pub fn in_use(&self) -> BTreeSet<InstanceId> {
         let slots = self.services.values().flat_map(|s| &s.slots);
-        slots.filter_map(|slot| match slot {
-            Slot::Free => None,
-            Slot::Serving { instance, .. } | Slot::Draining { instance, .. } => Some(*instance),
-        }).collect()
+        slots
+            .filter_map(|slot| match slot {
+                Slot::Free => None,
+                Slot::Serving { instance, .. } | Slot::Draining { instance, .. } => Some(*instance),
+            })
+            .collect()
     }
 
     pub fn draining(&self) -> bool {

@@ -174,7 +174,9 @@ mod tests {
 
     fn layout() -> Layout {
         let shape = Shape {
-            name: "web_1a".into(), http: true, algorithm: "roundrobin".into(),
+            name: "web_1a".into(),
+            http: true,
+            algorithm: "roundrobin".into(),
             binds: BTreeSet::from(["127.0.0.1:20001".into()]),
             routes: BTreeSet::from([("shop.local".into(), "/".into()), (String::new(), "/api/".into())]),
         };

@@ -166,10 +166,7 @@ mod tests {
     use super::*;
 
     fn probe(purpose: &str, failures: u32, successes: u32) -> wire::Probe {
-        wire::Probe {
-            purpose: purpose.into(), kind: "tcp".into(), port: 80, failure_threshold: failures, success_threshold: successes,
-            ..Default::default()
-        }
+        wire::Probe { purpose: purpose.into(), kind: "tcp".into(), port: 80, failure_threshold: failures, success_threshold: successes, ..Default::default() }
     }
 
     fn health(list: &[wire::Probe]) -> Health {

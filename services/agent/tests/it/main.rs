@@ -111,7 +111,9 @@ async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
         stage.want(&node, instances(0), [service(&all)]);
         stage.until("the new one is in rotation", || stage.rotation(&node).contains(&id(coming))).await;
         stage.want(&node, instances(leaving), [service(&all)]);
-        stage.until("the old one is out and has ended", || !stage.rotation(&node).contains(&id(leaving)) && stage.status(&node, leaving).state == "exited").await;
+        stage
+            .until("the old one is out and has ended", || !stage.rotation(&node).contains(&id(leaving)) && stage.status(&node, leaving).state == "exited")
+            .await;
         all.retain(|n| *n != leaving);
         stage.want(&node, all.iter().map(|n| versioned(*n)).collect::<Vec<_>>(), [service(&all)]);
     }

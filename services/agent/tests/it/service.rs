@@ -37,7 +37,9 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
         let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
         assert!(value > 0.0, "{line}");
     }
-    for name in ["gantry_node_cpu_seconds_total", "gantry_node_memory_available_bytes", "gantry_node_filesystem_available_bytes", "gantry_service_requests_total"] {
+    for name in
+        ["gantry_node_cpu_seconds_total", "gantry_node_memory_available_bytes", "gantry_node_filesystem_available_bytes", "gantry_service_requests_total"]
+    {
         assert!(text.lines().any(|l| l.starts_with(name)), "no {name} in {text}");
     }
     let ready = world.http.get(format!("{}/readyz", host.url_of("agent").unwrap())).send().await.unwrap();
@@ -45,10 +47,11 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
 
     let pid = std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).unwrap();
     assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
-    world.until("HAProxy is back", Duration::from_secs(20), || async {
-        std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).is_ok_and(|now| now != pid) && stage.asks().await == Some(200)
-    })
-    .await;
+    world
+        .until("HAProxy is back", Duration::from_secs(20), || async {
+            std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).is_ok_and(|now| now != pid) && stage.asks().await == Some(200)
+        })
+        .await;
 
     world.running.stop().await;
     assert_eq!(stage.asks().await, Some(200), "applications go on without the agent");

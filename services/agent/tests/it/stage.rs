@@ -33,8 +33,14 @@ pub fn id(n: u8) -> InstanceId {
 /// An instance whose web server answers with `text`.
 pub fn web(n: u8, text: &str) -> wire::WantedInstance {
     let labels = wire::Labels {
-        org: "acme".into(), project: "shop".into(), space: "test".into(), app: "web".into(), workload: "web".into(),
-        app_id: Uuid::from_u128(1000).to_string(), org_id: Uuid::from_u128(1001).to_string(), revision: 1,
+        org: "acme".into(),
+        project: "shop".into(),
+        space: "test".into(),
+        app: "web".into(),
+        workload: "web".into(),
+        app_id: Uuid::from_u128(1000).to_string(),
+        org_id: Uuid::from_u128(1001).to_string(),
+        revision: 1,
     };
     wire::WantedInstance {
         instance_id: id(n).to_string(),
@@ -42,7 +48,10 @@ pub fn web(n: u8, text: &str) -> wire::WantedInstance {
         labels: Some(labels),
         image: BUSYBOX.into(),
         // Slow to start, so that a balancer that does not wait for readiness shows.
-        args: vec!["-c".into(), format!("mkdir -p /www && printf '{text}' > /www/index.html && echo hello from {n} && sleep 0.3 && exec httpd -f -p 8080 -h /www")],
+        args: vec![
+            "-c".into(),
+            format!("mkdir -p /www && printf '{text}' > /www/index.html && echo hello from {n} && sleep 0.3 && exec httpd -f -p 8080 -h /www"),
+        ],
         restart_policy: "always".into(),
         stop_grace_seconds: 1,
         ports: vec![8080],
@@ -103,7 +112,8 @@ impl Stage {
 
     /// As the control stream does.
     pub fn want(&self, node: &Node, instances: impl IntoIterator<Item = wire::WantedInstance>, services: impl IntoIterator<Item = wire::WantedService>) {
-        let services = services.into_iter().map(|s| wire::WantedService { listen_port: if s.listen_port == 1 { self.own_port.into() } else { s.listen_port }, ..s });
+        let services =
+            services.into_iter().map(|s| wire::WantedService { listen_port: if s.listen_port == 1 { self.own_port.into() } else { s.listen_port }, ..s });
         let state = wire::WantedState {
             generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
             instances: instances.into_iter().collect(),

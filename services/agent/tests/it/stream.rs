@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use gantry_agent::flows::control::Control;
 use gantry_agent::adapters::logs::Shipper;
 use gantry_agent::app::shipping::Shipping;
+use gantry_agent::flows::control::Control;
 use gantry_bus::{Bus, streams};
 use gantry_contract::logs::LogBatch;
 use gantry_contract::proto::scheduler as wire;
@@ -41,7 +41,8 @@ impl Agents for Word {
                 lock(&heard).push(message);
             }
         };
-        let words = WatchStream::new(self.wanted.subscribe()).map(|state| Ok(wire::ControlMessage { message: Some(wire::control_message::Message::Wanted(state)) }));
+        let words =
+            WatchStream::new(self.wanted.subscribe()).map(|state| Ok(wire::ControlMessage { message: Some(wire::control_message::Message::Wanted(state)) }));
         // Reading goes on as long as the answer is read; its end ends the answer.
         let both = futures::stream::select(words.map(Some), futures::stream::once(reading).map(|()| None));
         let both = both.take_until(self.stop.clone().cancelled_owned());
@@ -57,12 +58,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is_away() {
     let Some(stage) = Stage::new(95).await else { return };
     let node = stage.agent().await;
-    let word = Word { wanted: watch::Sender::new(wire::WantedState { generation: 7, instances: vec![web(1, "x")], services: vec![] }), heard: Arc::default(), stop: CancellationToken::new() };
+    let word = Word {
+        wanted: watch::Sender::new(wire::WantedState { generation: 7, instances: vec![web(1, "x")], services: vec![] }),
+        heard: Arc::default(),
+        stop: CancellationToken::new(),
+    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = |listener, word: &Word, stop: CancellationToken| {
         let word = Word { stop: stop.clone(), ..word.clone() };
-        let serving = Server::builder().add_service(AgentsServer::new(word)).serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
+        let serving =
+            Server::builder().add_service(AgentsServer::new(word)).serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
         stage.spawn(async move { serving.await.unwrap() });
     };
     let first = CancellationToken::new();
@@ -74,10 +80,18 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     let attached = cancel.clone();
     stage.spawn(control.run(attached));
 
-    let ready = || lock(&word.heard).iter().rev().find_map(|m| match &m.message {
-        Some(wire::agent_message::Message::Status(s)) => Some(s.generation == 7 && s.instances.iter().any(|i| i.ready && i.address.starts_with("10.95."))),
-        _ => None,
-    }).unwrap_or(false);
+    let ready = || {
+        lock(&word.heard)
+            .iter()
+            .rev()
+            .find_map(|m| match &m.message {
+                Some(wire::agent_message::Message::Status(s)) => {
+                    Some(s.generation == 7 && s.instances.iter().any(|i| i.ready && i.address.starts_with("10.95.")))
+                }
+                _ => None,
+            })
+            .unwrap_or(false)
+    };
     stage.until("the scheduler hears that the instance is ready", ready).await;
     let hello = lock(&word.heard).first().cloned().unwrap().message;
     assert!(matches!(hello, Some(wire::agent_message::Message::Hello(h)) if h.node == "node-1" && h.facts.as_ref().is_some_and(|f| f.cpu_millis == 2000)));

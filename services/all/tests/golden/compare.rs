@@ -15,6 +15,9 @@ pub fn compare(file: &str, now: &str) {
     if golden != now {
         let line = golden.lines().zip(now.lines()).position(|(a, b)| a != b).unwrap_or_else(|| golden.lines().count().min(now.lines().count()));
         let (was, is) = (golden.lines().nth(line).unwrap_or("(end)"), now.lines().nth(line).unwrap_or("(end)"));
-        panic!("schemas/{file} differs from the code at line {}:\n  file: {was}\n  code: {is}\nIf the change is meant, run `make golden` and say why in the commit.", line + 1);
+        panic!(
+            "schemas/{file} differs from the code at line {}:\n  file: {was}\n  code: {is}\nIf the change is meant, run `make golden` and say why in the commit.",
+            line + 1
+        );
     }
 }

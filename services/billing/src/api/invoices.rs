@@ -54,7 +54,12 @@ async fn get(State(app): State<Arc<App>>, caller: Caller, Path((org, month)): Pa
 
 /// Withdraws an issued invoice; a new one is then issued with today's prices. Platform administrators only.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/invoices/{period}/void", tag = "invoices", params(("org" = String, Path), ("period" = String, Path)), request_body = VoidRequest, responses((status = 200, body = InvoiceView)))]
-async fn void(State(app): State<Arc<App>>, caller: Caller, Path((org, month)): Path<(String, String)>, Json(body): Json<VoidRequest>) -> ApiResult<Json<InvoiceView>> {
+async fn void(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((org, month)): Path<(String, String)>,
+    Json(body): Json<VoidRequest>,
+) -> ApiResult<Json<InvoiceView>> {
     let org = app.host.auth.org(&org)?;
     app.host.auth.require(&caller, Role::Viewer, org.scope())?;
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;

@@ -32,7 +32,13 @@ async fn get_org(State(app): State<Arc<App>>, caller: Caller, Path(org): Path<St
 
 /// Sets the limits of an organisation as a whole. Platform administrators only: nobody raises their own limits.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/quota", tag = "quotas", params(("org" = String, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
-async fn put_org(State(app): State<Arc<App>>, caller: Caller, Path(org): Path<String>, IfMatch(expect): IfMatch, Json(limits): Json<Limits>) -> ApiResult<Response> {
+async fn put_org(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(org): Path<String>,
+    IfMatch(expect): IfMatch,
+    Json(limits): Json<Limits>,
+) -> ApiResult<Response> {
     let org = app.host.auth.org(&org)?;
     app.host.auth.require(&caller, Role::Viewer, org.scope())?;
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
@@ -50,7 +56,13 @@ async fn get_project(State(app): State<Arc<App>>, caller: Caller, Path((org, pro
 
 /// Sets the limits of a project. Administrators of the organisation.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/quota", tag = "quotas", params(("org" = String, Path), ("project" = String, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
-async fn put_project(State(app): State<Arc<App>>, caller: Caller, Path((org, project)): Path<(String, String)>, IfMatch(expect): IfMatch, Json(limits): Json<Limits>) -> ApiResult<Response> {
+async fn put_project(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((org, project)): Path<(String, String)>,
+    IfMatch(expect): IfMatch,
+    Json(limits): Json<Limits>,
+) -> ApiResult<Response> {
     let project = app.host.auth.project(&org, &project)?;
     app.host.auth.require(&caller, Role::Viewer, project.scope())?;
     app.host.auth.require(&caller, Role::Admin, project.org.scope())?;
@@ -69,7 +81,13 @@ async fn get_user(State(app): State<Arc<App>>, caller: Caller, Path(user): Path<
 
 /// Sets the limits of a person. Platform administrators only.
 #[utoipa::path(put, path = "/api/v1/users/{user}/quota", tag = "quotas", params(("user" = uuid::Uuid, Path)), request_body = Limits, responses((status = 200, body = Quota)))]
-async fn put_user(State(app): State<Arc<App>>, caller: Caller, Path(user): Path<UserId>, IfMatch(expect): IfMatch, Json(limits): Json<Limits>) -> ApiResult<Response> {
+async fn put_user(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(user): Path<UserId>,
+    IfMatch(expect): IfMatch,
+    Json(limits): Json<Limits>,
+) -> ApiResult<Response> {
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     Ok(answer(app.set_quota(&format!("user:{user}"), None, limits, expect, caller.meta(None)).await?))
 }

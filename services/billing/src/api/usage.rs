@@ -31,7 +31,8 @@ struct Interval {
 
 impl Interval {
     fn resolve(&self, now: OffsetDateTime) -> ApiResult<(OffsetDateTime, OffsetDateTime)> {
-        let parse = |field: &str, text: &str| OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Problem::invalid(field, "must be a time such as 2026-11-22T10:00:00Z"));
+        let parse =
+            |field: &str, text: &str| OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Problem::invalid(field, "must be a time such as 2026-11-22T10:00:00Z"));
         let to = self.to.as_deref().map_or(Ok(now), |text| parse("to", text))?;
         let from = self.from.as_deref().map_or_else(|| Ok(Period::of(now).start().min(to)), |text| parse("from", text))?;
         Ok((from, to))
@@ -49,7 +50,12 @@ async fn of_org(State(app): State<Arc<App>>, caller: Caller, Path(org): Path<Str
 
 /// What a project used, by application and meter.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/usage", tag = "usage", params(("org" = String, Path), ("project" = String, Path), Interval), responses((status = 200, body = Usage)))]
-async fn of_project(State(app): State<Arc<App>>, caller: Caller, Path((org, project)): Path<(String, String)>, Query(interval): Query<Interval>) -> ApiResult<Json<Usage>> {
+async fn of_project(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((org, project)): Path<(String, String)>,
+    Query(interval): Query<Interval>,
+) -> ApiResult<Json<Usage>> {
     let project = app.host.auth.project(&org, &project)?;
     app.host.auth.require(&caller, Role::Viewer, project.scope())?;
     let (from, to) = interval.resolve(app.host.env.now())?;

@@ -13,9 +13,9 @@ use crate::domain::bill::{self, Bill, Line};
 use crate::domain::invoice::Command;
 use crate::domain::money;
 use crate::domain::period::Period;
-use gantry_host::from_execute;
 use crate::store::entities::invoice;
 use crate::store::usage;
+use gantry_host::from_execute;
 
 /// A bill. Money and quantities are decimal texts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -47,7 +47,16 @@ impl App {
         let period = Period::of(now);
         let bill = self.bill(org, period, now).await?;
         let lines = self.named(bill.lines);
-        Ok(InvoiceView { id: None, period: period.to_string(), state: "open", currency: bill.currency, total: bill.total, lines, issued_at: None, voided_reason: None })
+        Ok(InvoiceView {
+            id: None,
+            period: period.to_string(),
+            state: "open",
+            currency: bill.currency,
+            total: bill.total,
+            lines,
+            issued_at: None,
+            voided_reason: None,
+        })
     }
 
     /// Issued and voided ones, the newest first.

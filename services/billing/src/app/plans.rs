@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::App;
 use crate::domain::bill::Prices;
 use crate::domain::plan::{self, Command};
-use gantry_host::from_execute;
 use crate::store::entities;
+use gantry_host::from_execute;
 
 /// The plan of everybody who has no other.
 pub const DEFAULT: &str = "default";

@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::App;
 use crate::domain::amounts::{self, Amounts};
 use crate::domain::quota::Command;
-use gantry_host::from_execute;
 use crate::store::entities::quota;
 use crate::store::reservations::{self, Reservation};
+use gantry_host::from_execute;
 
 /// Limits of one holder and what is in use.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -14,7 +14,10 @@ pub struct Invoice;
 pub enum State {
     #[default]
     None,
-    Issued { invoice: Uuid, org: OrgId },
+    Issued {
+        invoice: Uuid,
+        org: OrgId,
+    },
     Voided,
 }
 
@@ -90,7 +93,14 @@ mod tests {
         Command::Issue { invoice: Uuid::nil(), org: ORG, period: "2026-11".parse().unwrap(), bill }
     }
     fn issued() -> InvoiceEvent {
-        InvoiceEvent::Issued { invoice: Uuid::nil(), org: ORG, period: "2026-11".into(), currency: "CNY".into(), total: "0".into(), lines: serde_json::json!([]) }
+        InvoiceEvent::Issued {
+            invoice: Uuid::nil(),
+            org: ORG,
+            period: "2026-11".into(),
+            currency: "CNY".into(),
+            total: "0".into(),
+            lines: serde_json::json!([]),
+        }
     }
     fn voided() -> InvoiceEvent {
         InvoiceEvent::Voided { invoice: Uuid::nil(), org: ORG, reason: "wrong price".into() }

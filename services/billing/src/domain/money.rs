@@ -82,7 +82,16 @@ mod tests {
     #[test]
     fn a_price_is_a_plain_decimal() {
         assert_eq!(parse_price("0.000000001").unwrap(), d("0.000000001"));
-        for (text, error) in [("", MoneyError::Malformed), ("-1", MoneyError::Malformed), ("1e3", MoneyError::Malformed), ("NaN", MoneyError::Malformed), ("1.2.3", MoneyError::Malformed), ("0.0000000001", MoneyError::TooPrecise), ("1000000001", MoneyError::Range), ("99999999999999999999999999999999", MoneyError::Malformed)] {
+        for (text, error) in [
+            ("", MoneyError::Malformed),
+            ("-1", MoneyError::Malformed),
+            ("1e3", MoneyError::Malformed),
+            ("NaN", MoneyError::Malformed),
+            ("1.2.3", MoneyError::Malformed),
+            ("0.0000000001", MoneyError::TooPrecise),
+            ("1000000001", MoneyError::Range),
+            ("99999999999999999999999999999999", MoneyError::Malformed),
+        ] {
             assert_eq!(parse_price(text).unwrap_err(), error, "{text}");
         }
     }

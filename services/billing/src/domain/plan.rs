@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_bad_price_names_its_meter() {
-        given::<PricePlan>([]).when(publish("CNY", texts(&[("requests", "-1")]))).then_refused(|r| *r == Refusal::Price("requests".into(), MoneyError::Malformed));
+        given::<PricePlan>([])
+            .when(publish("CNY", texts(&[("requests", "-1")])))
+            .then_refused(|r| *r == Refusal::Price("requests".into(), MoneyError::Malformed));
         given::<PricePlan>([]).when(publish("CNY", texts(&[("cpu_core_seconds", "1")]))).then_refused(|r| *r == Refusal::Meter("cpu_core_seconds".into()));
         given::<PricePlan>([]).when(publish("CNY", BTreeMap::new())).then_refused(|r| *r == Refusal::Count);
     }

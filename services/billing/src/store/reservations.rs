@@ -78,7 +78,8 @@ pub async fn reserve(pool: &PgPool, wanted: &Reservation, defaults: &Defaults, n
                 if let Err(exceeded) = amounts::fits(word, limits, &others, &earlier, &wanted.claim) {
                     return Ok(Err(exceeded));
                 }
-                let overflow = Exceeded { holder: word, limit: "cpu_millis", allowed: amounts::MAX, used: others.cpu_millis, asked: wanted.claim.total.cpu_millis };
+                let overflow =
+                    Exceeded { holder: word, limit: "cpu_millis", allowed: amounts::MAX, used: others.cpu_millis, asked: wanted.claim.total.cpu_millis };
                 match others.plus(&wanted.claim.total) {
                     Some(after) => after,
                     None => return Ok(Err(overflow)),
@@ -114,7 +115,8 @@ pub async fn in_use(pool: &PgPool, holder: &str) -> Result<Amounts, sqlx::Error>
 }
 
 async fn load(tx: &mut PgConnection, holder: &str) -> Result<Option<Reservation>, sqlx::Error> {
-    let sql = "select org, project, user_ref, cpu_millis, memory_bytes, storage_bytes, containers, largest_cpu_millis, largest_memory_bytes, largest_storage_bytes
+    let sql =
+        "select org, project, user_ref, cpu_millis, memory_bytes, storage_bytes, containers, largest_cpu_millis, largest_memory_bytes, largest_storage_bytes
                from reservations where holder = $1";
     let Some(row) = sqlx::query(sql).bind(holder).fetch_optional(tx).await? else { return Ok(None) };
     let largest = Amounts {
@@ -134,16 +136,17 @@ async fn load(tx: &mut PgConnection, holder: &str) -> Result<Option<Reservation>
 
 /// The rows of `holders` (sorted), made where missing, locked until the transaction ends.
 async fn lock(tx: &mut PgConnection, holders: &[String]) -> Result<Vec<Amounts>, sqlx::Error> {
-    sqlx::query("insert into quota_use (holder) select h from unnest($1::text[]) h order by h collate \"C\" on conflict do nothing").bind(holders).execute(&mut *tx).await?;
+    sqlx::query("insert into quota_use (holder) select h from unnest($1::text[]) h order by h collate \"C\" on conflict do nothing")
+        .bind(holders)
+        .execute(&mut *tx)
+        .await?;
     let sql = "select cpu_millis, memory_bytes, storage_bytes, containers from quota_use where holder = any($1) order by holder collate \"C\" for update";
     sqlx::query(sql).bind(holders).fetch_all(tx).await?.iter().map(amounts_of).collect()
 }
 
 async fn limits_of(tx: &mut PgConnection, holders: &[String]) -> Result<Vec<(String, Limits)>, sqlx::Error> {
     let rows: Vec<(String, serde_json::Value)> = sqlx::query_as("select holder, limits from quotas where holder = any($1)").bind(holders).fetch_all(tx).await?;
-    rows.into_iter()
-        .map(|(holder, limits)| Ok((holder, serde_json::from_value(limits).map_err(|e| sqlx::Error::Decode(e.into()))?)))
-        .collect()
+    rows.into_iter().map(|(holder, limits)| Ok((holder, serde_json::from_value(limits).map_err(|e| sqlx::Error::Decode(e.into()))?))).collect()
 }
 
 async fn write(tx: &mut PgConnection, wanted: &Reservation, now: OffsetDateTime) -> Result<(), sqlx::Error> {
@@ -181,7 +184,11 @@ async fn write(tx: &mut PgConnection, wanted: &Reservation, now: OffsetDateTime)
 /// Ends the open span and begins the next, at the same instant.
 async fn write_span(tx: &mut PgConnection, wanted: &Reservation, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     // A clock that was set back must not make a span of negative length.
-    sqlx::query("update reservation_spans set to_at = greatest(from_at, $2) where holder = $1 and to_at is null").bind(&wanted.holder).bind(now).execute(&mut *tx).await?;
+    sqlx::query("update reservation_spans set to_at = greatest(from_at, $2) where holder = $1 and to_at is null")
+        .bind(&wanted.holder)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
     let total = &wanted.claim.total;
     if total.is_zero() {
         return Ok(());

@@ -44,7 +44,8 @@ pub async fn ensure_day(admin: &PgPool, day: Date) -> Result<(), sqlx::Error> {
 /// When the database refuses.
 pub async fn drop_days(admin: &PgPool, before: Date) -> Result<u64, sqlx::Error> {
     let limit = format!("usage_samples_{:04}{:02}{:02}", before.year(), u8::from(before.month()), before.day());
-    let sql = "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'usage_samples'::regclass and c.relname < $1";
+    let sql =
+        "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'usage_samples'::regclass and c.relname < $1";
     let old: Vec<String> = sqlx::query_scalar(sql).bind(limit).fetch_all(admin).await?;
     for name in &old {
         sqlx::query(AssertSqlSafe(format!("drop table {name}"))).execute(admin).await?;
@@ -170,7 +171,13 @@ pub async fn reserved_between(pool: &PgPool, org: OrgId, from: OffsetDateTime, t
             sum.1 += quantity;
         }
     }
-    let line = |((project, holder, meter), (holder_name, quantity)): ((ProjectId, String, &str), (String, Decimal))| Used { project, holder, holder_name, meter: meter.to_owned(), quantity };
+    let line = |((project, holder, meter), (holder_name, quantity)): ((ProjectId, String, &str), (String, Decimal))| Used {
+        project,
+        holder,
+        holder_name,
+        meter: meter.to_owned(),
+        quantity,
+    };
     Ok(sums.into_iter().map(line).filter(|u| !u.quantity.is_zero()).collect())
 }
 

@@ -104,7 +104,11 @@ async fn only_the_right_people_see_and_set_quotas() {
 async fn bad_limits_are_refused_by_field_and_stale_ones_by_version() {
     let shop = Shop::open(Config::default()).await;
     let path = "/api/v1/orgs/acme/quota";
-    for (body, field) in [(json!({"cpus": 3}), "cpus"), (json!({"cpu_millis": -1}), "body"), (json!({"memory_bytes": 1, "memory_bytes_per_container": 2}), "memory_bytes_per_container")] {
+    for (body, field) in [
+        (json!({"cpus": 3}), "cpus"),
+        (json!({"cpu_millis": -1}), "body"),
+        (json!({"memory_bytes": 1, "memory_bytes_per_container": 2}), "memory_bytes_per_container"),
+    ] {
         let (status, problem) = shop.put(path, &shop.root, body.clone()).await;
         assert_eq!(status, 400, "{body}");
         assert!(problem.to_string().contains(field), "{problem}");

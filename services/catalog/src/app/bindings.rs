@@ -81,7 +81,8 @@ impl App {
     }
 
     pub(crate) async fn password(&self, request: &Request) -> anyhow::Result<String> {
-        let sealed = secrets::get(&self.host.db().pool, request.instance).await?.ok_or_else(|| anyhow::anyhow!("instance {} has no password", request.instance))?;
+        let sealed =
+            secrets::get(&self.host.db().pool, request.instance).await?.ok_or_else(|| anyhow::anyhow!("instance {} has no password", request.instance))?;
         Ok(self.host.keyring().open(&subject(request.org), &sealed).await?)
     }
 

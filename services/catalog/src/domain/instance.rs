@@ -211,7 +211,9 @@ mod tests {
     fn a_repeated_last_step_of_provisioning_is_nothing() {
         given::<ServiceInstance>([was_requested()]).when(Command::Succeed).then([provisioned()]);
         given::<ServiceInstance>([was_requested(), provisioned()]).when(Command::Succeed).then([]);
-        given::<ServiceInstance>([was_requested(), provisioned()]).when(Command::Fail { reason: "late".into() }).then_refused(|r| *r == Refusal::WrongPhase("ready"));
+        given::<ServiceInstance>([was_requested(), provisioned()])
+            .when(Command::Fail { reason: "late".into() })
+            .then_refused(|r| *r == Refusal::WrongPhase("ready"));
         given::<ServiceInstance>([was_requested(), failed()]).when(Command::Fail { reason: "no".into() }).then([]);
     }
 

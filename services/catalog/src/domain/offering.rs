@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn a_binding_gives_host_port_password_and_address() {
         let redis = &built_in().unwrap()[0];
-        assert_eq!(redis.credentials("127.0.0.1", 20001, "pw"), json!({"host": "127.0.0.1", "port": 20001, "password": "pw", "uri": "redis://:pw@127.0.0.1:20001/0"}));
+        assert_eq!(
+            redis.credentials("127.0.0.1", 20001, "pw"),
+            json!({"host": "127.0.0.1", "port": 20001, "password": "pw", "uri": "redis://:pw@127.0.0.1:20001/0"})
+        );
     }
 
     #[test]

@@ -153,7 +153,10 @@ mod tests {
     fn defaults_are_filled_in_and_every_fault_is_named() {
         assert_eq!(Value::Object(check(json!({"size": 3})).unwrap()), json!({"size": 3, "mode": "a"}));
         assert_eq!(check(json!({})).unwrap_err(), ["parameters.size"]);
-        assert_eq!(check(json!({"size": 10, "mode": "c", "x": 1, "fast": 1})).unwrap_err(), ["parameters.x", "parameters.fast", "parameters.mode", "parameters.size"]);
+        assert_eq!(
+            check(json!({"size": 10, "mode": "c", "x": 1, "fast": 1})).unwrap_err(),
+            ["parameters.x", "parameters.fast", "parameters.mode", "parameters.size"]
+        );
         for bad in ["", "a b", "$(reboot)", "a\"b", "-x", "a\nb"] {
             assert_eq!(check(json!({"size": 1, "image": bad})).unwrap_err(), ["parameters.image"], "{bad}");
         }

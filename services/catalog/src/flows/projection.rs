@@ -61,7 +61,13 @@ impl Projection for Instances {
             Event::Provisioned { instance } => change(tx, event, instance, "ready", String::new()).await?,
             Event::Failed { instance, reason } => change(tx, event, instance, "failed", reason).await?,
             Event::Bound { instance, binding, name } => {
-                let row = binding::ActiveModel { id: Set(binding), instance: Set(instance), name: Set(name.to_string()), created_by: Set(event.meta.actor.clone()), created_at: Set(event.at) };
+                let row = binding::ActiveModel {
+                    id: Set(binding),
+                    instance: Set(instance),
+                    name: Set(name.to_string()),
+                    created_by: Set(event.meta.actor.clone()),
+                    created_at: Set(event.at),
+                };
                 binding::Entity::insert(row).exec_without_returning(tx).await?;
                 touch(tx, event, instance).await?;
             }
@@ -83,7 +89,14 @@ impl Projection for Instances {
 }
 
 async fn change(tx: &DatabaseTransaction, event: &Recorded, id: uuid::Uuid, state: &str, reason: String) -> anyhow::Result<()> {
-    let row = instance::ActiveModel { id: Set(id), state: Set(state.into()), reason: Set(reason), version: Set(event.version), updated_at: Set(event.at), ..Default::default() };
+    let row = instance::ActiveModel {
+        id: Set(id),
+        state: Set(state.into()),
+        reason: Set(reason),
+        version: Set(event.version),
+        updated_at: Set(event.at),
+        ..Default::default()
+    };
     row.update(tx).await?;
     Ok(())
 }

@@ -67,10 +67,18 @@ enum Stop {
 impl From<tonic::Status> for Stop {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
-            Code::InvalidArgument | Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition | Code::ResourceExhausted | Code::Unauthenticated | Code::OutOfRange | Code::Unimplemented | Code::AlreadyExists => {
-                Self::Failed(status.message().to_owned())
+            Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::NotFound
+            | Code::FailedPrecondition
+            | Code::ResourceExhausted
+            | Code::Unauthenticated
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::AlreadyExists => Self::Failed(status.message().to_owned()),
+            Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Aborted | Code::Internal | Code::Unavailable | Code::DataLoss => {
+                Self::Again(status.into())
             }
-            Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Aborted | Code::Internal | Code::Unavailable | Code::DataLoss => Self::Again(status.into()),
         }
     }
 }

@@ -7,7 +7,11 @@ use sqlx::PgPool;
 /// # Errors
 /// When the database refuses.
 pub async fn put(pool: &PgPool, instance: Uuid, sealed: &Sealed) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into secrets (instance, sealed) values ($1, $2) on conflict (instance) do nothing").bind(instance).bind(&sealed.0).execute(pool).await?;
+    sqlx::query("insert into secrets (instance, sealed) values ($1, $2) on conflict (instance) do nothing")
+        .bind(instance)
+        .bind(&sealed.0)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

@@ -33,13 +33,19 @@ async fn an_instance_is_provisioned_bound_and_deleted() {
 
     let deployment = shelf.scheduler.only_deployment();
     let password = deployment.values["PASSWORD"].clone();
-    assert_eq!((password.len(), deployment.values["IMAGE"].as_str(), deployment.values["MAXMEMORY_POLICY"].as_str()), (32, "localhost:7443/acme/shop/redis:7", "noeviction"));
+    assert_eq!(
+        (password.len(), deployment.values["IMAGE"].as_str(), deployment.values["MAXMEMORY_POLICY"].as_str()),
+        (32, "localhost:7443/acme/shop/redis:7", "noeviction")
+    );
     assert_eq!((deployment.subject.as_str(), deployment.app.expect("an address").app.as_str()), (format!("user:{}", shelf.editor_id).as_str(), "svc-cache"));
     assert!(!deployment.document.contains(&password), "the document goes into revisions; values do not");
 
     let (status, bound) = shelf.post(&bindings, json!({"name": "web"})).await;
     assert_eq!(status, 201, "{bound}");
-    assert_eq!(bound["credentials"], json!({"host": "127.0.0.1", "port": 20017, "password": password, "uri": format!("redis://:{password}@127.0.0.1:20017/0")}));
+    assert_eq!(
+        bound["credentials"],
+        json!({"host": "127.0.0.1", "port": 20017, "password": password, "uri": format!("redis://:{password}@127.0.0.1:20017/0")})
+    );
     assert_eq!(shelf.post(&bindings, json!({"name": "web"})).await.0, 409);
     assert_eq!(shelf.get(&format!("{bindings}/web")).await.1["credentials"], bound["credentials"]);
     assert_eq!(shelf.call(Method::GET, &format!("{bindings}/web"), &shelf.viewer, None).await.0, 403, "viewers see no secrets");
@@ -73,7 +79,10 @@ async fn reading_credentials_again_is_on_record() {
     assert!(count >= 1);
     let fact = stream.get_raw_message(count).await.expect("the last one");
     let fact: Value = serde_json::from_slice(&fact.payload).expect("JSON");
-    assert_eq!((fact["action"].as_str(), fact["actor"].as_str()), (Some("service-instance.credentials-read"), Some(format!("user:{}", shelf.editor_id).as_str())));
+    assert_eq!(
+        (fact["action"].as_str(), fact["actor"].as_str()),
+        (Some("service-instance.credentials-read"), Some(format!("user:{}", shelf.editor_id).as_str()))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +99,9 @@ async fn a_restart_in_the_middle_of_provisioning_carries_on_and_deploys_nothing_
     shelf.world.until("it is asked for again", LONG, || async { shelf.scheduler.calls() == 2 }).await;
     shelf.scheduler.becomes("running", "");
     let id: gantry_kernel::Uuid = made["id"].as_str().expect("an id").parse().expect("a UUID");
-    let ready = || async { sqlx::query_scalar::<_, String>("select state from instances where id = $1").bind(id).fetch_one(&host.db().pool).await.expect("read") == "ready" };
+    let ready = || async {
+        sqlx::query_scalar::<_, String>("select state from instances where id = $1").bind(id).fetch_one(&host.db().pool).await.expect("read") == "ready"
+    };
     shelf.world.until("it is ready", LONG, ready).await;
     let after = shelf.scheduler.only_deployment();
     assert_eq!((before.idempotency_key, before.values["PASSWORD"].as_str()), (after.idempotency_key, after.values["PASSWORD"].as_str()));
@@ -108,7 +119,8 @@ async fn what_cannot_work_fails_with_the_reason_and_what_may_is_tried_again() {
     shelf.scheduler.refuses(Some(Status::unavailable("restarting")));
     let second = json!({"offering": "redis", "plan": "small", "name": "second"});
     shelf.post(&shelf.path(""), second).await;
-    let tried = || async { sqlx::query_scalar::<_, Option<String>>("select last_error from todos").fetch_one(&shelf.host.db().pool).await.expect("read").is_some() };
+    let tried =
+        || async { sqlx::query_scalar::<_, Option<String>>("select last_error from todos").fetch_one(&shelf.host.db().pool).await.expect("read").is_some() };
     shelf.world.until("it was tried", LONG, tried).await;
     assert_eq!(shelf.get(&shelf.path("/second")).await.1["state"], "provisioning");
     shelf.scheduler.refuses(None);

@@ -50,10 +50,15 @@ impl Buildah {
             tokio::fs::copy(ca, certs.join("ca.crt")).await?;
         }
         // Every name is a full one; and nothing is looked up at a registry that the file does not name.
-        let registries = format!("unqualified-search-registries = []\nshort-name-mode = \"disabled\"\n[[registry]]\nlocation = \"{registry}\"\ninsecure = false\n");
+        let registries =
+            format!("unqualified-search-registries = []\nshort-name-mode = \"disabled\"\n[[registry]]\nlocation = \"{registry}\"\ninsecure = false\n");
         tokio::fs::write(home.join("registries.conf"), registries).await?;
         tokio::fs::write(home.join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).await?;
-        tokio::fs::write(home.join("storage.conf"), format!("[storage]\ndriver = \"{driver}\"\nrunroot = \"{0}/run\"\ngraphroot = \"{0}/root\"\n", home.display())).await?;
+        tokio::fs::write(
+            home.join("storage.conf"),
+            format!("[storage]\ndriver = \"{driver}\"\nrunroot = \"{0}/run\"\ngraphroot = \"{0}/root\"\n", home.display()),
+        )
+        .await?;
         Ok(Self { home, driver })
     }
 

@@ -165,14 +165,8 @@ pub fn command(more: &[(&str, &str)]) -> Command {
 
 async fn run(folder: &Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
     let name = args.first().copied().unwrap_or_default().to_owned();
-    let mut child = command(&[])
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(GitError::Start)?;
+    let mut child =
+        command(&[]).args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(GitError::Start)?;
     let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let work = async {

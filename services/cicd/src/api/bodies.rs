@@ -134,7 +134,8 @@ impl From<RunRow> for Run {
 impl From<run_step::Model> for Step {
     fn from(row: run_step::Model) -> Self {
         let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
-        let tests = count(row.tests).map(|tests| Report { tests, failed: count(row.tests_failed).unwrap_or(0), skipped: count(row.tests_skipped).unwrap_or(0) });
+        let tests =
+            count(row.tests).map(|tests| Report { tests, failed: count(row.tests_failed).unwrap_or(0), skipped: count(row.tests_skipped).unwrap_or(0) });
         Self {
             stage: row.stage,
             name: row.step,

@@ -54,7 +54,15 @@ async fn receive_pack(State(api): State<Arc<Api>>, Path(place): Path<Place>, req
     serve(&api, place, PUSH, "POST", PUSH, String::new(), request).await.unwrap_or_else(refuse)
 }
 
-async fn serve(api: &Arc<Api>, (org, project, repository): Place, service: &str, method: &'static str, action: &str, query: String, request: Request) -> Result<Response<Body>, Problem> {
+async fn serve(
+    api: &Arc<Api>,
+    (org, project, repository): Place,
+    service: &str,
+    method: &'static str,
+    action: &str,
+    query: String,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = caller(api, &mut parts).await?;
     let host = &api.cicd.host;
@@ -65,7 +73,8 @@ async fn serve(api: &Arc<Api>, (org, project, repository): Place, service: &str,
     let name = Name::parse(repository.strip_suffix(".git").unwrap_or(&repository)).map_err(|_| missing())?;
     queries::repository(&host.db().orm, project.id, name.as_str()).await.map_err(error::database)?.ok_or_else(missing)?;
     let Ok(permit) = api.git_room.clone().try_acquire_owned() else {
-        return Err(Problem::new(Kind::Unavailable, "request.overloaded", "too many fetches and pushes at once; try again").retry_after(std::time::Duration::from_secs(2)));
+        return Err(Problem::new(Kind::Unavailable, "request.overloaded", "too many fetches and pushes at once; try again")
+            .retry_after(std::time::Duration::from_secs(2)));
     };
     let backend = Backend::start(&GitRequest {
         project_root: api.cicd.git.project_root(project.id),
@@ -88,7 +97,9 @@ async fn serve(api: &Arc<Api>, (org, project, repository): Place, service: &str,
             match cicd.record_refs(project.id, &name, meta).await {
                 Ok(position) if position > 0 => cicd.host.settled(position).await,
                 Ok(_) => {}
-                Err(problem) => tracing::error!(repository = %name, error = problem.chain(), "a push could not be recorded; it will be found when the service starts again"),
+                Err(problem) => {
+                    tracing::error!(repository = %name, error = problem.chain(), "a push could not be recorded; it will be found when the service starts again")
+                }
             }
         }
         drop(permit);

@@ -18,7 +18,12 @@ use crate::store::queries;
 /// The repositories of a project.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/repositories", tag = "repositories",
     params(("org" = String, Path), ("project" = String, Path), PageQuery), responses((status = 200, body = Page<Repository>)))]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path((org, project)): Path<(String, String)>, Query(page): Query<PageQuery>) -> ApiResult<Response> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project)): Path<(String, String)>,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Response> {
     let host = &api.cicd.host;
     let project = host.auth.project(&org, &project)?;
     host.auth.require(&caller, Role::Viewer, project.scope())?;
@@ -41,7 +46,12 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path((org, projec
 /// Makes an empty repository.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/repositories", tag = "repositories",
     params(("org" = String, Path), ("project" = String, Path)), request_body = NewRepository, responses((status = 201, body = Repository)))]
-pub async fn create(State(api): State<Arc<Api>>, caller: Caller, Path((org, project)): Path<(String, String)>, Json(body): Json<NewRepository>) -> ApiResult<Response> {
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project)): Path<(String, String)>,
+    Json(body): Json<NewRepository>,
+) -> ApiResult<Response> {
     let host = &api.cicd.host;
     let project = host.auth.project(&org, &project)?;
     let name = Cicd::name("name", &body.name)?;

@@ -32,7 +32,12 @@ pub struct RunsQuery {
 /// The runs of a project, newest first.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/runs", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path), RunsQuery), responses((status = 200, body = Page<Run>)))]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path((org, project)): Path<(String, String)>, Query(query): Query<RunsQuery>) -> ApiResult<Response> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project)): Path<(String, String)>,
+    Query(query): Query<RunsQuery>,
+) -> ApiResult<Response> {
     let project = api.visible(&caller, &org, &project)?;
     let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
     let before = query.cursor.as_deref().map(|c| c.parse::<i64>().map_err(|_| Problem::invalid("cursor", "must be `next` of the page before"))).transpose()?;
@@ -66,7 +71,12 @@ pub async fn start(State(api): State<Arc<Api>>, caller: Caller, Path((org, proje
 /// One run with its steps.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/runs/{run}", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path), ("run" = RunId, Path), WatchQuery), responses((status = 200, body = Run)))]
-pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path((org, project, run)): Path<(String, String, RunId)>, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
+pub async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project, run)): Path<(String, String, RunId)>,
+    Query(query): Query<WatchQuery>,
+) -> ApiResult<Response> {
     let project = api.visible(&caller, &org, &project)?;
     let row = api.read(&project, run, 0).await?;
     if query.watch {
@@ -93,7 +103,12 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, Path((org, proj
 /// Confirms a step that waits for a person.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/runs/{run}/approve", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path), ("run" = RunId, Path)), request_body = Approval, responses((status = 200, body = Run)))]
-pub async fn approve(State(api): State<Arc<Api>>, caller: Caller, Path((org, project, run)): Path<(String, String, RunId)>, Json(body): Json<Approval>) -> ApiResult<Response> {
+pub async fn approve(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project, run)): Path<(String, String, RunId)>,
+    Json(body): Json<Approval>,
+) -> ApiResult<Response> {
     let project = api.cicd.host.auth.project(&org, &project)?;
     let executed = api.cicd.approve_step(&caller, &project, run, body.step).await?;
     let row = api.read(&project, run, executed.position).await?;
@@ -103,7 +118,11 @@ pub async fn approve(State(api): State<Arc<Api>>, caller: Caller, Path((org, pro
 /// What the steps kept.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/runs/{run}/artifacts", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path), ("run" = RunId, Path)), responses((status = 200, body = Page<Artifact>)))]
-pub async fn artifacts(State(api): State<Arc<Api>>, caller: Caller, Path((org, project, run)): Path<(String, String, RunId)>) -> ApiResult<Json<Page<Artifact>>> {
+pub async fn artifacts(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project, run)): Path<(String, String, RunId)>,
+) -> ApiResult<Json<Page<Artifact>>> {
     let project = api.visible(&caller, &org, &project)?;
     api.read(&project, run, 0).await?;
     let rows = queries::artifacts(&api.cicd.host.db().orm, run).await.map_err(error::database)?;
@@ -113,7 +132,11 @@ pub async fn artifacts(State(api): State<Arc<Api>>, caller: Caller, Path((org, p
 /// One kept file.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/runs/{run}/artifacts/{*name}", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path), ("run" = RunId, Path), ("name" = String, Path)), responses((status = 200, body = Vec<u8>)))]
-pub async fn artifact(State(api): State<Arc<Api>>, caller: Caller, Path((org, project, run, name)): Path<(String, String, RunId, String)>) -> ApiResult<Response> {
+pub async fn artifact(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((org, project, run, name)): Path<(String, String, RunId, String)>,
+) -> ApiResult<Response> {
     let project = api.visible(&caller, &org, &project)?;
     api.read(&project, run, 0).await?;
     let row = queries::artifact(&api.cicd.host.db().orm, run, &name).await.map_err(error::database)?;

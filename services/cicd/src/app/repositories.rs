@@ -18,7 +18,8 @@ impl Cicd {
         // folder that nobody can see, and that the next try takes over.
         self.git.create(&self.git.path(project.id, &name)).await.map_err(error::git)?;
         let stream = Self::stream(project.id, &name);
-        let command = SourceCommand::Create { org: project.org.id, project: project.id, org_name: project.org.name.clone(), project_name: project.name.clone(), name };
+        let command =
+            SourceCommand::Create { org: project.org.id, project: project.id, org_name: project.org.name.clone(), project_name: project.name.clone(), name };
         self.sources.execute(stream, command, caller.meta(Some(project.org.id))).await.map_err(from_execute)
     }
 
@@ -28,7 +29,8 @@ impl Cicd {
         self.host.auth.require(caller, Role::Admin, project.scope())?;
         let lock = self.looking.at(project.id, &name);
         let _one = lock.lock().await;
-        let executed = self.sources.execute(Self::stream(project.id, &name), SourceCommand::Delete, caller.meta(Some(project.org.id))).await.map_err(from_execute)?;
+        let executed =
+            self.sources.execute(Self::stream(project.id, &name), SourceCommand::Delete, caller.meta(Some(project.org.id))).await.map_err(from_execute)?;
         if executed.version == 0 {
             return Err(Problem::not_found("repository", name));
         }

@@ -75,7 +75,15 @@ impl Cicd {
         let Some(commit) = self.git.resolve(&path, &full).await.map_err(error::git)? else {
             return Err(Problem::invalid("ref", format!("repository `{repository}` has no branch or tag `{reference}`")));
         };
-        let start = StartRun { run: RunId(self.host.env.uuid()), project: project.id, repository, reference: full, commit, trigger: "manual", subject: caller.subject.clone() };
+        let start = StartRun {
+            run: RunId(self.host.env.uuid()),
+            project: project.id,
+            repository,
+            reference: full,
+            commit,
+            trigger: "manual",
+            subject: caller.subject.clone(),
+        };
         let pipeline = match self.pipeline_file(&start).await.map_err(|e| Problem::internal(e.into_boxed_dyn_error()))? {
             Some(Ok(pipeline)) => pipeline,
             Some(Err(faults)) => return Err(Problem::invalid("ref", faults)),

@@ -181,7 +181,16 @@ impl Check {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call; the parts of the file around the step")]
-    fn step(&mut self, entry: StepEntry, stage: &Name, index: usize, stage_when: &When, default_timeout: u64, places: &BTreeMap<String, usize>, before: &[Step]) -> Option<Step> {
+    fn step(
+        &mut self,
+        entry: StepEntry,
+        stage: &Name,
+        index: usize,
+        stage_when: &When,
+        default_timeout: u64,
+        places: &BTreeMap<String, usize>,
+        before: &[Step],
+    ) -> Option<Step> {
         let name = self.name(&entry.name)?;
         if before.iter().any(|s| s.name == name) {
             self.fault(&entry.name, format!("there are two steps `{name}`"));
@@ -200,7 +209,17 @@ impl Check {
         let reports = self.paths(&entry.reports);
         let branches = if entry.when.branch.is_empty() { stage_when.branch.clone() } else { entry.when.branch.clone() };
         let work = self.work(entry)?;
-        Some(Step { stage: stage.clone(), stage_index: u32::try_from(index).unwrap_or(u32::MAX), name, needs, branches, timeout_seconds, artifacts, reports, work })
+        Some(Step {
+            stage: stage.clone(),
+            stage_index: u32::try_from(index).unwrap_or(u32::MAX),
+            name,
+            needs,
+            branches,
+            timeout_seconds,
+            artifacts,
+            reports,
+            work,
+        })
     }
 
     fn work(&mut self, entry: StepEntry) -> Option<Work> {
@@ -252,12 +271,15 @@ impl Check {
         for text in entry.values.values() {
             self.template(text);
         }
-        let format = entry.format.map_or_else(|| "compose".to_owned(), |format| {
-            if !matches!(format.value.as_str(), "compose" | "kubernetes" | "gantry") {
-                self.fault(&format, "`format` must be compose, kubernetes or gantry");
-            }
-            format.value
-        });
+        let format = entry.format.map_or_else(
+            || "compose".to_owned(),
+            |format| {
+                if !matches!(format.value.as_str(), "compose" | "kubernetes" | "gantry") {
+                    self.fault(&format, "`format` must be compose, kubernetes or gantry");
+                }
+                format.value
+            },
+        );
         Some(Work::Deploy(Deploy { file, format, space: space?, app: app?, values: entry.values.into_iter().map(|(k, v)| (k, v.value)).collect() }))
     }
 
@@ -269,7 +291,13 @@ impl Check {
         self.unit(text, "like `90s`, `30m` or `2h`, at most 24h", duration::seconds, 1..=MAX_TIMEOUT_SECONDS)
     }
 
-    fn unit<T: PartialOrd + Copy + Default>(&mut self, text: &Spanned<String>, allowed: &str, read: fn(&str) -> Option<T>, range: std::ops::RangeInclusive<T>) -> T {
+    fn unit<T: PartialOrd + Copy + Default>(
+        &mut self,
+        text: &Spanned<String>,
+        allowed: &str,
+        read: fn(&str) -> Option<T>,
+        range: std::ops::RangeInclusive<T>,
+    ) -> T {
         match read(&text.value) {
             Some(value) if range.contains(&value) => value,
             _ => {
@@ -325,7 +353,8 @@ impl Check {
             for name in texts.into_iter().flat_map(|t| step_references(t)) {
                 let ready = steps.iter().any(|s| s.name.as_str() == name && Pipeline::waits_for(step, s));
                 if !self.builds.contains(name) || !ready {
-                    let message = format!("step `{}` uses `${{steps.{name}.image}}`: `{name}` must be a build step of an earlier stage or named in `needs`", step.name);
+                    let message =
+                        format!("step `{}` uses `${{steps.{name}.image}}`: `{name}` must be a build step of an earlier stage or named in `needs`", step.name);
                     self.faults.push(FileFault { line: 0, column: 0, message });
                 }
             }

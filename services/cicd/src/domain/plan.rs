@@ -9,7 +9,10 @@ pub enum Action {
     StartStep(String),
     /// Carry on with a step that is marked as running; the runner knows whether it still does.
     Attend(String),
-    Finish { ok: bool, reason: String },
+    Finish {
+        ok: bool,
+        reason: String,
+    },
 }
 
 /// The next actions of a running run; none while it waits for a person, and none when it is over.

@@ -82,15 +82,40 @@ pub struct Outcome {
 pub enum RunCommand {
     Create(Box<NewRun>),
     /// The file cannot be used: the run exists so that people see why, and is over at once.
-    CreateBroken { about: Box<NewRun>, reason: String },
+    CreateBroken {
+        about: Box<NewRun>,
+        reason: String,
+    },
     Start,
-    StartStep { step: String },
-    FinishStep { step: String, outcome: Outcome },
-    ImagePushed { step: String, image: String, digest: String },
-    TestsReported { step: String, report: Report },
-    KeepArtifact { name: String, size_bytes: u64, digest: String, media_type: String },
-    Approve { step: String },
-    Finish { ok: bool, reason: String },
+    StartStep {
+        step: String,
+    },
+    FinishStep {
+        step: String,
+        outcome: Outcome,
+    },
+    ImagePushed {
+        step: String,
+        image: String,
+        digest: String,
+    },
+    TestsReported {
+        step: String,
+        report: Report,
+    },
+    KeepArtifact {
+        name: String,
+        size_bytes: u64,
+        digest: String,
+        media_type: String,
+    },
+    Approve {
+        step: String,
+    },
+    Finish {
+        ok: bool,
+        reason: String,
+    },
     Cancel,
 }
 
@@ -194,7 +219,11 @@ impl Run {
             }
             RunCommand::KeepArtifact { name, size_bytes, digest, media_type } => {
                 self.running()?;
-                Ok(if self.artifacts.get(&name) == Some(&digest) { Vec::new() } else { vec![RunEvent::ArtifactKept { run, name, size_bytes, digest, media_type }] })
+                Ok(if self.artifacts.get(&name) == Some(&digest) {
+                    Vec::new()
+                } else {
+                    vec![RunEvent::ArtifactKept { run, name, size_bytes, digest, media_type }]
+                })
             }
             RunCommand::Approve { step } => {
                 if self.status.is_over() {

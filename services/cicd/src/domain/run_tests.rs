@@ -54,7 +54,15 @@ fn started(step: &str) -> RunEvent {
 }
 
 fn ended(step: &str, ok: bool) -> RunEvent {
-    RunEvent::StepFinished { run: id(), stage: stage(step), step: step.into(), ok, exit_code: i32::from(!ok), reason: if ok { "" } else { "exit code 1" }.into(), duration_ms: 5 }
+    RunEvent::StepFinished {
+        run: id(),
+        stage: stage(step),
+        step: step.into(),
+        ok,
+        exit_code: i32::from(!ok),
+        reason: if ok { "" } else { "exit code 1" }.into(),
+        duration_ms: 5,
+    }
 }
 
 fn outcome(ok: bool) -> Outcome {
@@ -145,7 +153,9 @@ fn a_cancelled_run_takes_no_more_results() {
     let events = history([started("unit"), cancelled]);
     assert_eq!(planned(&events), []);
     given::<RunDecider>(events.clone()).when(RunCommand::Cancel).then([]);
-    given::<RunDecider>(events.clone()).when(RunCommand::FinishStep { step: "unit".into(), outcome: outcome(true) }).then_refused(|r| *r == RunRefusal::AlreadyOver);
+    given::<RunDecider>(events.clone())
+        .when(RunCommand::FinishStep { step: "unit".into(), outcome: outcome(true) })
+        .then_refused(|r| *r == RunRefusal::AlreadyOver);
     given::<RunDecider>(events.clone()).when(RunCommand::StartStep { step: "lint".into() }).then_refused(|r| *r == RunRefusal::AlreadyOver);
     given::<RunDecider>(events).when(RunCommand::Approve { step: "sure".into() }).then_refused(|r| *r == RunRefusal::AlreadyOver);
     let over = history([RunEvent::Finished { run: id(), ok: true, reason: String::new() }]);

@@ -19,9 +19,17 @@ pub struct Source {
 
 #[derive(Clone, Debug)]
 pub enum SourceCommand {
-    Create { org: OrgId, project: ProjectId, org_name: Name, project_name: Name, name: Name },
+    Create {
+        org: OrgId,
+        project: ProjectId,
+        org_name: Name,
+        project_name: Name,
+        name: Name,
+    },
     /// All branches and tags as they are now; the difference becomes events.
-    RecordRefs { refs: BTreeMap<String, String> },
+    RecordRefs {
+        refs: BTreeMap<String, String>,
+    },
     Delete,
 }
 

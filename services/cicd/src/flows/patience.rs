@@ -26,7 +26,12 @@ impl From<Problem> for Fault {
 ///
 /// # Errors
 /// The last fault's text, or `cancelled`.
-pub async fn wait<T, F: Future<Output = Result<T, Fault>>>(limit: Duration, log: &StepLog, cancel: &CancellationToken, call: impl Fn() -> F) -> Result<T, String> {
+pub async fn wait<T, F: Future<Output = Result<T, Fault>>>(
+    limit: Duration,
+    log: &StepLog,
+    cancel: &CancellationToken,
+    call: impl Fn() -> F,
+) -> Result<T, String> {
     let deadline = tokio::time::Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
     let mut told = false;

@@ -104,7 +104,12 @@ async fn run_event(tx: &DatabaseTransaction, event: &Recorded, data: RunEvent) -
         RunEvent::StepFinished { run, step, ok, exit_code, reason, duration_ms, .. } => {
             let state = if ok { "succeeded" } else { "failed" };
             let values = [run.0.into(), step.into(), at, state.into(), exit_code.into(), reason.into(), i64::try_from(duration_ms).unwrap_or(i64::MAX).into()];
-            exec(tx, "update run_steps set finished_at = $3, state = $4, exit_code = $5, reason = $6, duration_ms = $7 where run_id = $1 and step = $2", values).await?;
+            exec(
+                tx,
+                "update run_steps set finished_at = $3, state = $4, exit_code = $5, reason = $6, duration_ms = $7 where run_id = $1 and step = $2",
+                values,
+            )
+            .await?;
             run
         }
         RunEvent::ImagePushed { run, step, image, .. } => {
@@ -119,7 +124,13 @@ async fn run_event(tx: &DatabaseTransaction, event: &Recorded, data: RunEvent) -
         }
         RunEvent::ArtifactKept { run, name, size_bytes, digest, media_type } => {
             exec(tx, "delete from run_artifacts where run_id = $1 and name = $2", [run.0.into(), name.clone().into()]).await?;
-            let row = artifact::ActiveModel { run_id: Set(run.0), name: Set(name), size_bytes: Set(i64::try_from(size_bytes).unwrap_or(i64::MAX)), digest: Set(digest), media_type: Set(media_type) };
+            let row = artifact::ActiveModel {
+                run_id: Set(run.0),
+                name: Set(name),
+                size_bytes: Set(i64::try_from(size_bytes).unwrap_or(i64::MAX)),
+                digest: Set(digest),
+                media_type: Set(media_type),
+            };
             artifact::Entity::insert(row).exec_without_returning(tx).await?;
             run
         }

@@ -162,7 +162,8 @@ impl Runner {
                 self.record(&about, command).await;
             }
             tracing::info!(run.id = %about.run, step, ok = end.ok(), exit_code = end.exit_code, duration_ms = %duration.whole_milliseconds(), "a step has ended");
-            let outcome = Outcome { ok: end.ok(), exit_code: end.exit_code, reason: end.reason, duration_ms: u64::try_from(duration.whole_milliseconds()).unwrap_or(0) };
+            let outcome =
+                Outcome { ok: end.ok(), exit_code: end.exit_code, reason: end.reason, duration_ms: u64::try_from(duration.whole_milliseconds()).unwrap_or(0) };
             self.record(&about, RunCommand::FinishStep { step: step.clone(), outcome }).await;
         }
         flight.stops.remove(&(about.run, step));

@@ -159,7 +159,8 @@ impl Tools {
             for tag in &tags {
                 let reference = format!("{repository}:{tag}");
                 log.line(&format!("[gantry] pushing {reference}"));
-                let (ended, digest) = self.buildah.push(&local, &reference, auth.path(), log, &work.cancel).await.map_err(|e| format!("the push failed: {e}"))?;
+                let (ended, digest) =
+                    self.buildah.push(&local, &reference, auth.path(), log, &work.cancel).await.map_err(|e| format!("the push failed: {e}"))?;
                 if let Some(end) = badly(ended, "the push") {
                     return Ok(end);
                 }
@@ -228,7 +229,9 @@ fn badly(ended: Ended, what: &str) -> Option<End> {
 /// The grammar of tags (OCI distribution 1.1): a branch name in a tag may hold `/`, which becomes `-`.
 fn tag(text: &str) -> Result<String, String> {
     let tag: String = text.chars().map(|c| if c == '/' { '-' } else { c }).collect();
-    let fits = tag.len() <= 128 && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let fits = tag.len() <= 128
+        && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if fits { Ok(tag) } else { Err(format!("`{text}` is no tag for an image")) }
 }
 

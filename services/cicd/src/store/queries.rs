@@ -66,7 +66,12 @@ pub async fn run(db: &DatabaseConnection, project: ProjectId, run: RunId) -> Res
 /// # Errors
 /// When the database refuses.
 pub async fn active_runs(db: &DatabaseConnection) -> Result<Vec<run::Model>, DbErr> {
-    run::Entity::find().filter(run::Column::State.is_in(["queued", "running", "waiting"])).order_by_asc(run::Column::CreatedAt).order_by_asc(run::Column::Id).all(db).await
+    run::Entity::find()
+        .filter(run::Column::State.is_in(["queued", "running", "waiting"]))
+        .order_by_asc(run::Column::CreatedAt)
+        .order_by_asc(run::Column::Id)
+        .all(db)
+        .await
 }
 
 /// # Errors

@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status};
 
 use crate::place::{Place, again, git, told};
 
-const DEPLOY: &str = "stages:\n- name: ship\n  steps:\n  - {name: release, deploy: {file: compose.yaml, space: test, app: web, values: {COMMIT: '${GANTRY_COMMIT}'}}}\n";
+const DEPLOY: &str =
+    "stages:\n- name: ship\n  steps:\n  - {name: release, deploy: {file: compose.yaml, space: test, app: web, values: {COMMIT: '${GANTRY_COMMIT}'}}}\n";
 
 /// Stands in for the scheduler: takes a deployment and says that it runs.
 struct Stand;

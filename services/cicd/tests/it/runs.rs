@@ -65,7 +65,14 @@ async fn a_container_step_without_a_runtime_fails_and_its_log_says_why() {
     let log = place.world.http.get(format!("{url}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/unit/log")).bearer_auth(place.token()).send().await.unwrap();
     let text = log.text().await.unwrap();
     assert!(text.contains("the Dockerfile cannot be read"), "{text}");
-    let events = place.world.http.get(format!("{url}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/unit/log?follow=true")).bearer_auth(place.token()).send().await.unwrap();
+    let events = place
+        .world
+        .http
+        .get(format!("{url}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/unit/log?follow=true"))
+        .bearer_auth(place.token())
+        .send()
+        .await
+        .unwrap();
     let events = events.text().await.unwrap();
     assert!(events.contains("event: line") && events.contains("event: end\ndata: failed"), "{events}");
     // Nothing is left behind.

@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn an_id_token_of_this_sign_in_is_accepted_and_any_other_is_not() {
         let identity = identity();
-        let good = serde_json::json!({ "iss": "https://localhost:7443", "aud": CLIENT, "sub": "user:1", "exp": 2_000, "nonce": "n", "preferred_username": "eva" });
+        let good =
+            serde_json::json!({ "iss": "https://localhost:7443", "aud": CLIENT, "sub": "user:1", "exp": 2_000, "nonce": "n", "preferred_username": "eva" });
         let person = identity.person(&token(&good), Some("n"), 1_000).expect("accepted");
         assert_eq!((person.sub.as_str(), person.preferred_username.as_str()), ("user:1", "eva"));
         for (field, value) in [("iss", "https://evil"), ("aud", "other"), ("nonce", "m")] {

@@ -119,10 +119,7 @@ impl Store {
 fn sealing_key(secret: &[u8]) -> RandomizedNonceKey {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"gantry gateway sessions");
     let mut key = [0_u8; 32];
-    salt.extract(secret)
-        .expand(&[b"v1"], &AES_256_GCM)
-        .and_then(|okm| okm.fill(&mut key))
-        .expect("32 bytes are within what HKDF can give");
+    salt.extract(secret).expand(&[b"v1"], &AES_256_GCM).and_then(|okm| okm.fill(&mut key)).expect("32 bytes are within what HKDF can give");
     RandomizedNonceKey::new(&AES_256_GCM, &key).expect("an AES-256 key has 32 bytes")
 }
 

@@ -54,7 +54,9 @@ pub(super) struct CallbackQuery {
 pub(super) async fn callback(State(sessions): State<Sessions>, headers: HeaderMap, Query(query): Query<CallbackQuery>) -> Response {
     let result = match (query.code.as_deref(), query.state.as_deref(), query.error.as_deref()) {
         (Some(code), Some(state), None) => sessions.finish(state, code, query.iss.as_deref(), cookie(&headers, LOGIN_COOKIE)).await,
-        (_, _, Some(error)) => Err(Problem::new(Kind::Unauthenticated, "gateway.sign_in_refused", query.error_description.clone().unwrap_or_else(|| error.to_owned()))),
+        (_, _, Some(error)) => {
+            Err(Problem::new(Kind::Unauthenticated, "gateway.sign_in_refused", query.error_description.clone().unwrap_or_else(|| error.to_owned())))
+        }
         _ => Err(Problem::invalid("code", "and state must be given")),
     };
     match result {

@@ -9,11 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::app::documents::{Documents, Ready};
 
 pub fn router(documents: Documents) -> Router {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(ready))
-        .route("/api/openapi.json", get(openapi))
-        .with_state(documents)
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(ready)).route("/api/openapi.json", get(openapi)).with_state(documents)
 }
 
 /// Whether this process lives.

@@ -73,8 +73,10 @@ impl Door {
         let request_id = self.env.uuid().to_string();
         let given = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         // Without a collector spans have no ids of their own; a trace goes through the services all the same.
-        let traceparent = telemetry::traceparent(&tracing::Span::current()).unwrap_or_else(|| forwarding::traceparent(given, self.env.random(), self.env.random()));
-        let host = request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
+        let traceparent =
+            telemetry::traceparent(&tracing::Span::current()).unwrap_or_else(|| forwarding::traceparent(given, self.env.random(), self.env.random()));
+        let host =
+            request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
         let seen = Seen { client, host: &host, request_id: &request_id, traceparent: &traceparent };
         let (mut answer, route) = match self.bounded(request.headers()).and_then(|()| normalised(request)) {
             Ok(()) => {
@@ -105,7 +107,9 @@ impl Door {
                 Ok(self.proxy.forward(upstream, class, request, seen).await)
             }
             Target::Console => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
-            Target::Nowhere if request.uri().path() == "/api/openapi.json" => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
+            Target::Nowhere if request.uri().path() == "/api/openapi.json" => {
+                Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
             Target::Nowhere => Err(Problem::not_found("endpoint", request.uri().path())),
         }
     }

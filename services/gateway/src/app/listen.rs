@@ -39,7 +39,14 @@ pub struct Patience {
 ///
 /// # Errors
 /// Never while a connection can still be accepted; a failed accept is logged and tried again.
-pub async fn serve(listener: TcpListener, tls: TlsAcceptor, door: Arc<Door>, patience: Patience, cancel: CancellationToken, tracker: TaskTracker) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    door: Arc<Door>,
+    patience: Patience,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(patience.connections));
     let graceful = GracefulShutdown::new();
     let builder = builder(patience);

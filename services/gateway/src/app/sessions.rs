@@ -98,7 +98,8 @@ impl Sessions {
     /// # Errors
     /// `Unauthenticated` when the answer is not for this browser or not good any more.
     pub async fn finish(&self, state: &str, code: &str, issuer: Option<&str>, cookie: Option<&str>) -> Result<Redirect, Problem> {
-        let stale = || Problem::new(Kind::Unauthenticated, "gateway.sign_in_stale", "this sign-in was not begun in this browser, or too long ago; sign in again");
+        let stale =
+            || Problem::new(Kind::Unauthenticated, "gateway.sign_in_stale", "this sign-in was not begun in this browser, or too long ago; sign in again");
         if cookie != Some(state) || issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != self.identity.issuer()) {
             return Err(stale());
         }

@@ -19,8 +19,16 @@ const HOP_BY_HOP: [&str; 8] =
 
 /// Headers by which a client could pretend to be somebody's proxy, or one of us.
 const FOREIGN: [&str; 10] = [
-    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-real-ip",
-    "x-original-url", "x-rewrite-url", "x-client-ip",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-client-ip",
 ];
 
 /// The name of the header that carries the request's id both ways.
@@ -86,9 +94,7 @@ pub fn traceparent(given: Option<&str>, trace: [u8; 16], span: [u8; 8]) -> Strin
 fn trace_of(given: &str) -> Option<(&str, &str)> {
     let mut parts = given.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let digits = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
+    let digits = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let zero = |text: &str| text.bytes().all(|b| b == b'0');
     (digits(version, 2) && version != "ff" && digits(trace, 32) && !zero(trace) && digits(parent, 16) && !zero(parent) && digits(flags, 2))
         .then_some((trace, flags))

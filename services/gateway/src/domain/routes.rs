@@ -17,8 +17,7 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    pub const ALL: [Self; 7] =
-        [Self::Identity, Self::Registry, Self::Scheduler, Self::Cicd, Self::Catalog, Self::Billing, Self::Monitoring];
+    pub const ALL: [Self; 7] = [Self::Identity, Self::Registry, Self::Scheduler, Self::Cicd, Self::Catalog, Self::Billing, Self::Monitoring];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -146,18 +145,63 @@ mod tests {
     #[test]
     fn every_path_of_the_rest_table_has_its_owner() {
         let table = [
-            ("identity", vec!["/api/v1/users", "/api/v1/users/7", "/api/v1/registrations", "/api/v1/me", "/api/v1/orgs", "/api/v1/orgs/acme", "/api/v1/bindings/1"]),
+            (
+                "identity",
+                vec!["/api/v1/users", "/api/v1/users/7", "/api/v1/registrations", "/api/v1/me", "/api/v1/orgs", "/api/v1/orgs/acme", "/api/v1/bindings/1"],
+            ),
             ("identity", vec!["/api/v1/orgs/acme/members", "/api/v1/orgs/acme/members/eva", "/api/v1/orgs/acme/projects", P, "/api/v1/principals/resolve"]),
             ("identity", vec!["/api/v1/orgs/acme/projects/shop/spaces", "/api/v1/orgs/acme/projects/shop/spaces/test", "/api/v1/sessions", "/api/v1/tokens"]),
             ("identity", vec!["/.well-known/openid-configuration", "/oauth2/token", "/login", "/register", "/logout"]),
-            ("registry", vec!["/v2/", "/v2", "/v2/acme/shop/web/blobs/uploads/", "/api/v1/orgs/acme/projects/shop/images", "/api/v1/orgs/acme/projects/shop/images/web/tags/v1"]),
-            ("scheduler", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web", "/api/v1/nodes", "/api/v1/nodes/n1/drain"]),
+            (
+                "registry",
+                vec![
+                    "/v2/",
+                    "/v2",
+                    "/v2/acme/shop/web/blobs/uploads/",
+                    "/api/v1/orgs/acme/projects/shop/images",
+                    "/api/v1/orgs/acme/projects/shop/images/web/tags/v1",
+                ],
+            ),
+            (
+                "scheduler",
+                vec![
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/apps",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web",
+                    "/api/v1/nodes",
+                    "/api/v1/nodes/n1/drain",
+                ],
+            ),
             ("scheduler", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/why"]),
             ("monitoring", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/logs", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/metrics"]),
             ("monitoring", vec!["/api/v1/metrics/query", "/api/v1/audit", "/api/v1/events", "/api/v1/nodes/n1/metrics"]),
-            ("cicd", vec!["/git/acme/shop/web.git/info/refs", "/api/v1/orgs/acme/projects/shop/repositories", "/api/v1/orgs/acme/projects/shop/runs/1/steps/build/log"]),
-            ("catalog", vec!["/api/v1/offerings", "/api/v1/orgs/acme/projects/shop/spaces/test/instances", "/api/v1/orgs/acme/projects/shop/spaces/test/instances/db/bindings/x", "/osb/v2/catalog"]),
-            ("billing", vec!["/api/v1/orgs/acme/quota", "/api/v1/orgs/acme/projects/shop/quota", "/api/v1/orgs/acme/usage", "/api/v1/orgs/acme/invoices/current", "/api/v1/price-plans", "/api/v1/users/7/quota"]),
+            (
+                "cicd",
+                vec![
+                    "/git/acme/shop/web.git/info/refs",
+                    "/api/v1/orgs/acme/projects/shop/repositories",
+                    "/api/v1/orgs/acme/projects/shop/runs/1/steps/build/log",
+                ],
+            ),
+            (
+                "catalog",
+                vec![
+                    "/api/v1/offerings",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/instances",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/instances/db/bindings/x",
+                    "/osb/v2/catalog",
+                ],
+            ),
+            (
+                "billing",
+                vec![
+                    "/api/v1/orgs/acme/quota",
+                    "/api/v1/orgs/acme/projects/shop/quota",
+                    "/api/v1/orgs/acme/usage",
+                    "/api/v1/orgs/acme/invoices/current",
+                    "/api/v1/price-plans",
+                    "/api/v1/users/7/quota",
+                ],
+            ),
         ];
         for (service, paths) in table {
             for path in paths {
@@ -178,7 +222,9 @@ mod tests {
 
     #[test]
     fn what_is_nobodys_below_api_is_not_the_console() {
-        for path in ["/api", "/api/", "/api/v1", "/api/v1/nonsense", "/api/v3/orgs", "/api/v1/orgs/acme/nonsense", "/api/v1/orgs/a/projects/b/spaces/c/nonsense"] {
+        for path in
+            ["/api", "/api/", "/api/v1", "/api/v1/nonsense", "/api/v3/orgs", "/api/v1/orgs/acme/nonsense", "/api/v1/orgs/a/projects/b/spaces/c/nonsense"]
+        {
             assert_eq!(target(path), Target::Nowhere, "{path}");
         }
         for path in ["/", "/orgs/acme", "/assets/index-abc.js", "/api/docs", "/v2x", "/gitignore"] {

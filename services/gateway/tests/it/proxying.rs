@@ -38,7 +38,14 @@ async fn seen(request: reqwest::RequestBuilder) -> Value {
 async fn a_service_sees_one_spelling_of_the_path_and_who_is_asking() {
     let door = door(vec![("scheduler", mirror())], GatewayConfig::default()).await;
     let request = door.http.get(format!("{}/api/v1/nodes/%6E1/x%2Fy?watch=true", door.url));
-    let got = seen(request.header("x-forwarded-for", "6.6.6.6").header("x-real-ip", "6.6.6.6").header("x-gantry-peer", "scheduler").header("cookie", "__Host-gantry-login=1; other=2")).await;
+    let got = seen(
+        request
+            .header("x-forwarded-for", "6.6.6.6")
+            .header("x-real-ip", "6.6.6.6")
+            .header("x-gantry-peer", "scheduler")
+            .header("cookie", "__Host-gantry-login=1; other=2"),
+    )
+    .await;
     assert_eq!(got["path"], "/api/v1/nodes/n1/x%2Fy?watch=true");
     let headers = &got["headers"];
     assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
@@ -120,7 +127,15 @@ async fn events_arrive_one_by_one_and_are_not_held_back() {
 async fn a_web_socket_goes_through_in_both_directions() {
     let echo = Router::new().route(
         "/api/v1/nodes/n1/shell",
-        get(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(async |mut socket| while let Some(Ok(message)) = socket.recv().await { if socket.send(message).await.is_err() { return } })),
+        get(async |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async |mut socket| {
+                while let Some(Ok(message)) = socket.recv().await {
+                    if socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            })
+        }),
     );
     let door = door(vec![("scheduler", echo)], GatewayConfig::default()).await;
     // Browsers too take HTTP/1.1 for a WebSocket when the server offers no extended CONNECT.

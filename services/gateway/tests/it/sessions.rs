@@ -98,7 +98,13 @@ async fn begin(door: &Door, identity: &Identity) -> (String, String) {
 async fn signed_in(lasts: i64) -> Signed {
     let (door, identity) = opened(lasts).await;
     let (state, login) = begin(&door, &identity).await;
-    let answer = door.http.get(format!("{}/auth/callback?code=good&state={state}&iss={}", door.url, door.url)).header("cookie", format!("__Host-gantry-login={login}")).send().await.unwrap();
+    let answer = door
+        .http
+        .get(format!("{}/auth/callback?code=good&state={state}&iss={}", door.url, door.url))
+        .header("cookie", format!("__Host-gantry-login={login}"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, "/orgs/acme"));
     let set = answer.headers().get_all("set-cookie").iter().filter_map(|v| v.to_str().ok()).find(|c| c.starts_with("__Host-gantry=")).unwrap().to_owned();
     for part in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
@@ -114,9 +120,11 @@ async fn signed_in(lasts: i64) -> Signed {
 #[tokio::test]
 async fn a_browser_signs_in_and_its_cookie_becomes_a_token_that_it_never_sees() {
     let Signed { door, cookie, .. } = signed_in(600).await;
-    let got: Value = door.http.get(format!("{}/api/v1/nodes", door.url)).header("cookie", format!("{cookie}; theirs=1")).send().await.unwrap().json().await.unwrap();
+    let got: Value =
+        door.http.get(format!("{}/api/v1/nodes", door.url)).header("cookie", format!("{cookie}; theirs=1")).send().await.unwrap().json().await.unwrap();
     assert_eq!(got, json!({ "authorization": "Bearer access-0", "cookie": "theirs=1" }));
-    let own: Value = door.http.get(format!("{}/api/v1/nodes", door.url)).header("cookie", &cookie).bearer_auth("mine").send().await.unwrap().json().await.unwrap();
+    let own: Value =
+        door.http.get(format!("{}/api/v1/nodes", door.url)).header("cookie", &cookie).bearer_auth("mine").send().await.unwrap().json().await.unwrap();
     assert_eq!(own["authorization"], "Bearer mine", "a token of one's own goes first");
     let nobody: Value = door.http.get(format!("{}/api/v1/nodes", door.url)).send().await.unwrap().json().await.unwrap();
     assert_eq!(nobody["authorization"], Value::Null);
@@ -175,7 +183,13 @@ async fn a_token_that_runs_out_is_renewed_once_however_many_ask() {
 async fn signed_in_stale() -> Signed {
     let (door, identity) = opened(30).await;
     let (state, login) = begin(&door, &identity).await;
-    let answer = door.http.get(format!("{}/auth/callback?code=good&state={state}", door.url)).header("cookie", format!("__Host-gantry-login={login}")).send().await.unwrap();
+    let answer = door
+        .http
+        .get(format!("{}/auth/callback?code=good&state={state}", door.url))
+        .header("cookie", format!("__Host-gantry-login={login}"))
+        .send()
+        .await
+        .unwrap();
     let cookie = format!("__Host-gantry={}", cookie_of(&answer, "__Host-gantry").unwrap());
     Signed { door, identity, cookie, csrf: String::new() }
 }
@@ -183,7 +197,8 @@ async fn signed_in_stale() -> Signed {
 #[tokio::test]
 async fn signing_out_ends_the_session_at_once() {
     let Signed { door, cookie, csrf, .. } = signed_in(600).await;
-    let out: Value = door.http.post(format!("{}/auth/logout", door.url)).header("cookie", &cookie).header("x-csrf", &csrf).send().await.unwrap().json().await.unwrap();
+    let out: Value =
+        door.http.post(format!("{}/auth/logout", door.url)).header("cookie", &cookie).header("x-csrf", &csrf).send().await.unwrap().json().await.unwrap();
     assert!(out["redirect"].as_str().is_some_and(|to| to.contains("/oauth2/logout?")), "{out}");
     let answer = door.http.get(format!("{}/api/v1/nodes", door.url)).header("cookie", &cookie).send().await.unwrap();
     assert_eq!(answer.status(), 401);

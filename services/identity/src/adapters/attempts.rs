@@ -80,7 +80,9 @@ impl Attempts {
     /// The count with this attempt and the time left; `None` when Redis does not answer.
     async fn count_in_redis(&self, key: &str) -> Option<(u32, Duration)> {
         let redis = self.redis.as_ref()?;
-        let script = Script::new("local n = redis.call('incr', KEYS[1]) if n == 1 then redis.call('pexpire', KEYS[1], ARGV[1]) end return {n, redis.call('pttl', KEYS[1])}");
+        let script = Script::new(
+            "local n = redis.call('incr', KEYS[1]) if n == 1 then redis.call('pexpire', KEYS[1], ARGV[1]) end return {n, redis.call('pttl', KEYS[1])}",
+        );
         let mut invocation = script.prepare_invoke();
         invocation.key(key).arg(u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX));
         match invocation.invoke_async::<(u32, i64)>(&mut redis.clone()).await {

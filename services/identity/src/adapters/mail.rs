@@ -37,7 +37,8 @@ impl Mailer {
     /// An address that is none, or a mail server that does not take it.
     pub async fn send(&self, to: &str, subject: &str, text: String) -> Result<(), Problem> {
         let to: Mailbox = to.parse().map_err(|_| Problem::invalid("email", "must be an e-mail address"))?;
-        let message = Message::builder().from(self.from.clone()).to(to).subject(subject).header(ContentType::TEXT_PLAIN).body(text).map_err(Problem::internal)?;
+        let message =
+            Message::builder().from(self.from.clone()).to(to).subject(subject).header(ContentType::TEXT_PLAIN).body(text).map_err(Problem::internal)?;
         self.transport.send(message).await.map_err(|error| Problem::unavailable("the mail server").with_source(error))?;
         Ok(())
     }

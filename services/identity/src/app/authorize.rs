@@ -64,7 +64,6 @@ impl App {
         codes::insert(self.pool(), &kept(&code), &row).await.map_err(fault)?;
         Ok(code)
     }
-
 }
 
 #[cfg(test)]

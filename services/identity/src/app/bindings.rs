@@ -1,8 +1,8 @@
 //! Role bindings. Each (subject, role, scope) exists once: claimed in the log.
 
+use gantry_contract::identity::BindingEvent;
 use gantry_es::{EventData, Meta};
 use gantry_es_pg::{Claim, Options, StreamWrite};
-use gantry_contract::identity::BindingEvent;
 use gantry_kernel::{BindingId, OrgId, Problem, Role, Scope};
 
 use crate::app::App;

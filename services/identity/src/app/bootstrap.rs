@@ -87,4 +87,3 @@ fn write_secret(file: &Path, secret: &Secret) -> std::io::Result<()> {
     writeln!(out, "{}", secret.expose())?;
     out.sync_all()
 }
-

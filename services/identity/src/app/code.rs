@@ -27,7 +27,15 @@ impl App {
             Taken::Again(row) => {
                 refresh::forestall(self.pool(), &self.family(&row, now), "code replayed", now).await.map_err(fault)?;
                 let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", row.client_id));
-                self.record(Fact { actor: &actor, action: "code.replayed", object: &object, result: "denied", reason: "its tokens were revoked", from: &origin.address }).await;
+                self.record(Fact {
+                    actor: &actor,
+                    action: "code.replayed",
+                    object: &object,
+                    result: "denied",
+                    reason: "its tokens were revoked",
+                    from: &origin.address,
+                })
+                .await;
                 return Err(OAuthError::invalid_grant("the code was used before; what it gave is revoked"));
             }
         };

@@ -59,7 +59,14 @@ impl App {
             if devices::insert(self.pool(), &kept(&device_code), &device::normalise(&user_code), &device, now).await.map_err(fault)? {
                 let verification_uri = format!("{}/oauth2/device", self.issuer);
                 let verification_uri_complete = format!("{verification_uri}?user_code={user_code}");
-                return Ok(Started { device_code, user_code, verification_uri, verification_uri_complete, expires_in: LIFE.whole_seconds(), interval: INTERVAL_SECS });
+                return Ok(Started {
+                    device_code,
+                    user_code,
+                    verification_uri,
+                    verification_uri_complete,
+                    expires_in: LIFE.whole_seconds(),
+                    interval: INTERVAL_SECS,
+                });
             }
         }
         Err(Problem::unavailable("a free user code").into())

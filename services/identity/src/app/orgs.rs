@@ -54,7 +54,10 @@ impl App {
     pub async fn delete_org(&self, org: OrgId, name: &Name, confirm: Option<&str>, expect: Expect, meta: Meta) -> Result<(), Problem> {
         if confirm != Some(name.as_str()) {
             let projects = directory::projects(self.orm(), org, None, 500).await.map_err(fault)?.len();
-            return Err(Problem::invalid("confirm", format!("deleting `{name}` takes {projects} projects with all they hold along: repeat its name as ?confirm={name}")));
+            return Err(Problem::invalid(
+                "confirm",
+                format!("deleting `{name}` takes {projects} projects with all they hold along: repeat its name as ?confirm={name}"),
+            ));
         }
         let options = Options { meta: meta.tenant(org), expect, claims: vec![Claim::release("org", name.as_str())], ..Options::default() };
         let executed = self.orgs.execute(org, Command::Delete, options).await.map_err(refused)?;

@@ -53,9 +53,9 @@ impl Hasher {
     /// 429 when too many wait.
     pub async fn hash(&self, password: &Secret) -> Result<String, Problem> {
         let password = password.clone();
-        self.run(move || argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string())).await?.map_err(|e| {
-            Problem::internal(std::io::Error::other(e.to_string()))
-        })
+        self.run(move || argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
+            .await?
+            .map_err(|e| Problem::internal(std::io::Error::other(e.to_string())))
     }
 
     /// Whether `password` has the hash `phc`. Takes as long when there is none.
@@ -66,11 +66,8 @@ impl Hasher {
         let known = phc.is_some();
         let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
         let password = password.clone();
-        let fits = self
-            .run(move || {
-                PasswordHash::new(&phc).is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())
-            })
-            .await?;
+        let fits =
+            self.run(move || PasswordHash::new(&phc).is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())).await?;
         Ok(fits && known)
     }
 

@@ -39,7 +39,15 @@ impl App {
                 tx.rollback().await.map_err(fault)?;
                 refresh::end(self.pool(), family.id, "refresh token replayed", now).await.map_err(fault)?;
                 let (actor, object) = (subject(UserId(family.user_id)), format!("client:{}", client.id));
-                self.record(Fact { actor: &actor, action: "refresh.replayed", object: &object, result: "denied", reason: "the family was revoked", from: &origin.address }).await;
+                self.record(Fact {
+                    actor: &actor,
+                    action: "refresh.replayed",
+                    object: &object,
+                    result: "denied",
+                    reason: "the family was revoked",
+                    from: &origin.address,
+                })
+                .await;
                 return Err(OAuthError::invalid_grant("the refresh token was used before; sign in again"));
             }
             Verdict::Rotate => {

@@ -75,7 +75,8 @@ impl App {
     /// When the token is unknown or too old, or the name was taken meanwhile.
     pub async fn confirm_registration(&self, token: &str, origin: &Origin) -> Result<Person, Problem> {
         let sealed = registrations::take(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
-        let sealed = sealed.ok_or_else(|| Problem::new(Kind::NotFound, "identity.confirmation_unknown", "this confirmation is not known or too old: register again"))?;
+        let sealed =
+            sealed.ok_or_else(|| Problem::new(Kind::NotFound, "identity.confirmation_unknown", "this confirmation is not known or too old: register again"))?;
         let text = self.keyring.open(SUBJECT, &gantry_es::Sealed(sealed)).await.map_err(unsealed)?;
         let waiting: Waiting = serde_json::from_str(&text).map_err(fault)?;
         let profile = Profile::parse(&waiting.username, &waiting.email, Some(&waiting.display_name))?;

@@ -110,7 +110,8 @@ impl App {
         if granted < wanted {
             let actor = if sub.is_empty() { "anonymous" } else { sub };
             let object = asked.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(" ");
-            self.record(Fact { actor, action: "registry.token", object: &object, result: "denied", reason: "fewer actions than asked", from: &origin.address }).await;
+            self.record(Fact { actor, action: "registry.token", object: &object, result: "denied", reason: "fewer actions than asked", from: &origin.address })
+                .await;
         }
         Ok(RegistryToken {
             access_token: token.clone(),
@@ -173,7 +174,13 @@ impl App {
     ///
     /// # Errors
     /// A pattern or life that is out of range, or a right that is missing.
-    pub fn registry_credential(&self, service: &str, on_behalf: Option<&str>, grants: Vec<Pattern>, ttl_seconds: u32) -> Result<(String, String, OffsetDateTime), Problem> {
+    pub fn registry_credential(
+        &self,
+        service: &str,
+        on_behalf: Option<&str>,
+        grants: Vec<Pattern>,
+        ttl_seconds: u32,
+    ) -> Result<(String, String, OffsetDateTime), Problem> {
         if !(1..=3_600).contains(&ttl_seconds) {
             return Err(Problem::invalid("ttl_seconds", "must be 1 to 3600"));
         }

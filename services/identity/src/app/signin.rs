@@ -81,7 +81,8 @@ impl App {
         let found = personal::find(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
         let Some(found) = found else {
             self.attempts.begin("personal-token", &origin.address).await.ok();
-            let fact = Fact { actor: "anonymous", action: "token.refused", object: "personal-token", result: "denied", reason: "unknown", from: &origin.address };
+            let fact =
+                Fact { actor: "anonymous", action: "token.refused", object: "personal-token", result: "denied", reason: "unknown", from: &origin.address };
             self.record(fact).await;
             return Err(Problem::unauthenticated(WRONG));
         };

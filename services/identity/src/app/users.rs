@@ -45,9 +45,9 @@ impl Profile {
 
 fn check_email(email: &str) -> Result<(), String> {
     let email = email.trim();
-    let shape = email.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && domain.len() > 1 && !domain.contains('@') && !domain.starts_with('.') && !domain.ends_with('.')
-    });
+    let shape = email
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && domain.len() > 1 && !domain.contains('@') && !domain.starts_with('.') && !domain.ends_with('.'));
     let plain = email.len() <= 254 && !email.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"'));
     if shape && plain { Ok(()) } else { Err("must be an e-mail address".into()) }
 }
@@ -90,7 +90,15 @@ impl App {
 
     /// # Errors
     /// A name or address that is taken.
-    pub async fn create_user_with_hash(&self, user: UserId, profile: &Profile, hash: Option<String>, by: By, must_change: bool, mut meta: Meta) -> Result<Person, Problem> {
+    pub async fn create_user_with_hash(
+        &self,
+        user: UserId,
+        profile: &Profile,
+        hash: Option<String>,
+        by: By,
+        must_change: bool,
+        mut meta: Meta,
+    ) -> Result<Person, Problem> {
         let subject = subject(user);
         if by == By::Self_ {
             meta.actor.clone_from(&subject);
@@ -126,7 +134,14 @@ impl App {
 
     /// # Errors
     /// A taken address, a stale version.
-    pub async fn change_profile(&self, person: &Person, email: Option<&str>, display_name: Option<&str>, expect: Expect, meta: Meta) -> Result<Person, Problem> {
+    pub async fn change_profile(
+        &self,
+        person: &Person,
+        email: Option<&str>,
+        display_name: Option<&str>,
+        expect: Expect,
+        meta: Meta,
+    ) -> Result<Person, Problem> {
         let subject = subject(person.id);
         let mut claims = Vec::new();
         let mut command = (None, None);
@@ -153,7 +168,15 @@ impl App {
     ///
     /// # Errors
     /// A weak password, a stale version.
-    pub async fn change_password(&self, person: &Person, new: &Secret, must_change: bool, keep: Option<uuid::Uuid>, expect: Expect, meta: Meta) -> Result<(), Problem> {
+    pub async fn change_password(
+        &self,
+        person: &Person,
+        new: &Secret,
+        must_change: bool,
+        keep: Option<uuid::Uuid>,
+        expect: Expect,
+        meta: Meta,
+    ) -> Result<(), Problem> {
         let profile = Profile::parse(&person.username, &person.email, Some(&person.display_name))?;
         let hash = self.checked_hash(new, &profile).await?;
         let password_hash = self.keyring.seal(&subject(person.id), &hash).await.map_err(unsealed)?;
@@ -196,10 +219,7 @@ impl App {
         for binding in directory::bindings_of(self.orm(), &subject(person.id)).await.map_err(fault)? {
             self.revoke(binding.id.into(), meta.clone()).await?;
         }
-        let claims = vec![
-            Claim::release("username", self.lookup.hash(&person.username)),
-            Claim::release("email", self.lookup.hash(&person.email)),
-        ];
+        let claims = vec![Claim::release("username", self.lookup.hash(&person.username)), Claim::release("email", self.lookup.hash(&person.email))];
         let executed = self.users.execute(person.id, Command::Delete, Options { meta, claims, ..Options::default() }).await.map_err(refused)?;
         let now = self.now();
         sessions::end_all(self.pool(), person.id, None, "deleted", now).await.map_err(fault)?;

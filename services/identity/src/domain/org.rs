@@ -125,12 +125,8 @@ fn decide_present(it: &Present, command: Command) -> Result<Vec<OrgEvent>, Refus
         }
         Command::DeleteProject { name } => {
             let found = project(&name)?;
-            let spaces = found.spaces.iter().map(|(space_name, space)| OrgEvent::SpaceDeleted {
-                org,
-                project: found.id,
-                space: *space,
-                name: space_name.clone(),
-            });
+            let spaces =
+                found.spaces.iter().map(|(space_name, space)| OrgEvent::SpaceDeleted { org, project: found.id, space: *space, name: space_name.clone() });
             spaces.chain([OrgEvent::ProjectDeleted { org, project: found.id, name: name.clone() }]).collect()
         }
         Command::CreateSpace { project: of, space, name } => {

@@ -11,8 +11,7 @@ pub fn is_challenge(challenge: &str) -> bool {
 
 /// Whether `verifier` is what `challenge` was made from (section 4.6).
 pub fn proves(challenge: &str, verifier: &str) -> bool {
-    let shape = (43..=128).contains(&verifier.len())
-        && verifier.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+    let shape = (43..=128).contains(&verifier.len()) && verifier.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
     let made = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
     shape && aws_lc_rs::constant_time::verify_slices_are_equal(made.as_bytes(), challenge.as_bytes()).is_ok()
 }

@@ -102,10 +102,8 @@ impl Directory {
                 user
             }
             UserEvent::PasswordChanged { user, password_hash, must_change_password } => {
-                let change = [
-                    (user::Column::PasswordHash, Expr::value(password_hash.0)),
-                    (user::Column::MustChangePassword, Expr::value(must_change_password)),
-                ];
+                let change =
+                    [(user::Column::PasswordHash, Expr::value(password_hash.0)), (user::Column::MustChangePassword, Expr::value(must_change_password))];
                 update_user(tx, user, change).await?;
                 user
             }
@@ -179,13 +177,7 @@ async fn apply_org(tx: &DatabaseTransaction, at: &Recorded, event: OrgEvent) -> 
             org
         }
         OrgEvent::ProjectCreated { org, project, name, public, .. } => {
-            let row = project::ActiveModel {
-                id: Set(project.0),
-                org: Set(org.0),
-                name: Set(name.to_string()),
-                public: Set(public),
-                created_at: Set(at.at),
-            };
+            let row = project::ActiveModel { id: Set(project.0), org: Set(org.0), name: Set(name.to_string()), public: Set(public), created_at: Set(at.at) };
             project::Entity::insert(row).exec_without_returning(tx).await?;
             org
         }
@@ -195,13 +187,7 @@ async fn apply_org(tx: &DatabaseTransaction, at: &Recorded, event: OrgEvent) -> 
             org
         }
         OrgEvent::SpaceCreated { org, project, space, name } => {
-            let row = space::ActiveModel {
-                id: Set(space.0),
-                org: Set(org.0),
-                project: Set(project.0),
-                name: Set(name.to_string()),
-                created_at: Set(at.at),
-            };
+            let row = space::ActiveModel { id: Set(space.0), org: Set(org.0), project: Set(project.0), name: Set(name.to_string()), created_at: Set(at.at) };
             space::Entity::insert(row).exec_without_returning(tx).await?;
             org
         }

@@ -79,8 +79,20 @@ pub async fn lock(connection: &mut PgConnection, hash: &[u8]) -> Result<Option<(
     Ok(Some((family, shown)))
 }
 
-pub async fn rotate(connection: &mut PgConnection, hash: &[u8], successor: &[u8], family: Uuid, now: OffsetDateTime, expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
-    sqlx::query("update refresh_tokens set used_at = $2, successor = $3 where hash = $1").bind(hash).bind(now).bind(successor).execute(&mut *connection).await?;
+pub async fn rotate(
+    connection: &mut PgConnection,
+    hash: &[u8],
+    successor: &[u8],
+    family: Uuid,
+    now: OffsetDateTime,
+    expires_at: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update refresh_tokens set used_at = $2, successor = $3 where hash = $1")
+        .bind(hash)
+        .bind(now)
+        .bind(successor)
+        .execute(&mut *connection)
+        .await?;
     insert_token(connection, successor, family, expires_at).await
 }
 
@@ -113,6 +125,11 @@ pub async fn is_ended(pool: &PgPool, family: Uuid) -> Result<bool, sqlx::Error> 
 }
 
 pub async fn end_all_of(pool: &PgPool, user: UserId, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    sqlx::query("update families set ended_at = $2, end_reason = $3 where user_id = $1 and ended_at is null").bind(user.0).bind(now).bind(why).execute(pool).await?;
+    sqlx::query("update families set ended_at = $2, end_reason = $3 where user_id = $1 and ended_at is null")
+        .bind(user.0)
+        .bind(now)
+        .bind(why)
+        .execute(pool)
+        .await?;
     Ok(())
 }

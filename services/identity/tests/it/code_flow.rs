@@ -5,9 +5,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
-use openidconnect::{
-    AuthorizationCode, ClientId, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse,
-};
+use openidconnect::{AuthorizationCode, ClientId, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -55,8 +53,8 @@ async fn a_relying_party_signs_a_person_in_through_the_code_flow() {
     let id = suite.register("ada").await;
     let http = Http { client: suite.world.http.clone(), base: suite.base.clone() };
     let metadata = CoreProviderMetadata::discover_async(IssuerUrl::new(ISSUER.into()).unwrap(), &http).await.unwrap();
-    let client = CoreClient::from_provider_metadata(metadata, ClientId::new("gantry-console".into()), None)
-        .set_redirect_uri(RedirectUrl::new(CALLBACK.into()).unwrap());
+    let client =
+        CoreClient::from_provider_metadata(metadata, ClientId::new("gantry-console".into()), None).set_redirect_uri(RedirectUrl::new(CALLBACK.into()).unwrap());
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let (url, state, nonce) = client
         .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
@@ -85,10 +83,10 @@ async fn a_relying_party_signs_a_person_in_through_the_code_flow() {
     let claims = id_token.claims(&verifier, &nonce).unwrap();
     assert_eq!(claims.subject().as_str(), format!("user:{id}"));
     assert_eq!(claims.preferred_username().unwrap().as_str(), "ada");
-    let expected = openidconnect::AccessTokenHash::from_token(tokens.access_token(), id_token.signing_alg().unwrap(), id_token.signing_key(&verifier).unwrap()).unwrap();
+    let expected =
+        openidconnect::AccessTokenHash::from_token(tokens.access_token(), id_token.signing_alg().unwrap(), id_token.signing_key(&verifier).unwrap()).unwrap();
     assert_eq!(claims.access_token_hash(), Some(&expected));
-    let info: openidconnect::core::CoreUserInfoClaims =
-        client.user_info(tokens.access_token().clone(), None).unwrap().request_async(&http).await.unwrap();
+    let info: openidconnect::core::CoreUserInfoClaims = client.user_info(tokens.access_token().clone(), None).unwrap().request_async(&http).await.unwrap();
     assert_eq!(info.email().unwrap().as_str(), "ada@example.org");
     assert!(tokens.refresh_token().is_some());
 }
@@ -124,7 +122,12 @@ async fn pkce_and_the_redirect_address_cannot_be_bent() {
     let seen = browser.get(&authorize_path(&pkce, &[("code_challenge", "")])).await;
     assert_eq!(seen.parameter("error").as_deref(), Some("invalid_request"));
 
-    for bad in ["https://evil.example/cb", "https://gantry.test/auth/callback/../x", "https://gantry.test@evil.example/auth/callback", "https://gantry.test/auth/callback#x"] {
+    for bad in [
+        "https://evil.example/cb",
+        "https://gantry.test/auth/callback/../x",
+        "https://gantry.test@evil.example/auth/callback",
+        "https://gantry.test/auth/callback#x",
+    ] {
         let seen = browser.get(&authorize_path(&pkce, &[("redirect_uri", bad)])).await;
         assert_eq!((seen.status, seen.location()), (400, ""), "nobody is sent to {bad}");
     }
@@ -136,7 +139,8 @@ async fn pkce_and_the_redirect_address_cannot_be_bent() {
     assert_eq!(status, 400, "a code that was tried is spent");
 
     let code = browser.code(&pkce).await;
-    let fields = [("grant_type", "authorization_code"), ("client_id", "gantry-cli"), ("code", &code), ("redirect_uri", CALLBACK), ("code_verifier", &pkce.verifier)];
+    let fields =
+        [("grant_type", "authorization_code"), ("client_id", "gantry-cli"), ("code", &code), ("redirect_uri", CALLBACK), ("code_verifier", &pkce.verifier)];
     assert_eq!(suite.form("/oauth2/token", &fields).await.0, 400, "another client cannot use it");
 }
 

@@ -24,7 +24,8 @@ async fn suite_with_client() -> (Suite, tempfile::TempDir) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_acts_as_its_robot_and_only_with_its_secret() {
     let (suite, _folder) = suite_with_client().await;
-    let ask = async |secret: &str| suite.form("/oauth2/token", &[("grant_type", "client_credentials"), ("client_id", "robot"), ("client_secret", secret)]).await;
+    let ask =
+        async |secret: &str| suite.form("/oauth2/token", &[("grant_type", "client_credentials"), ("client_id", "robot"), ("client_secret", secret)]).await;
     let (status, error) = ask("wrong").await;
     assert_eq!((status, error["error"].as_str()), (401, Some("invalid_client")));
     let (status, tokens) = ask("s3cret-of-the-robot").await;

@@ -93,7 +93,13 @@ async fn access_personal_and_refresh_tokens_stand_for_the_password() {
 
     let offline = ask(&suite, Some(("ada", PASSWORD)), &format!("{scope}&offline_token=true")).await.1;
     let refresh = offline["refresh_token"].as_str().unwrap();
-    let fields = [("grant_type", "refresh_token"), ("service", "gantry.test"), ("client_id", "docker"), ("refresh_token", refresh), ("scope", "repository:acme/shop/web:push")];
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("service", "gantry.test"),
+        ("client_id", "docker"),
+        ("refresh_token", refresh),
+        ("scope", "repository:acme/shop/web:push"),
+    ];
     let (status, answer) = suite.form("/oauth2/registry-token", &fields).await;
     assert_eq!(status, 200, "{answer}");
     assert!(pushes(&answer));

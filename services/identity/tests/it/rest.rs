@@ -51,7 +51,14 @@ async fn another_tenant_learns_nothing() {
     let binding = bindings["items"][0]["id"].as_str().unwrap().to_owned();
     let ada_id = get(&suite, &ada, "/api/v1/me").await.1["id"].as_str().unwrap().to_owned();
 
-    let paths = ["/api/v1/orgs/acme", "/api/v1/orgs/acme/members", "/api/v1/orgs/acme/projects", "/api/v1/orgs/acme/projects/shop", "/api/v1/orgs/acme/projects/shop/spaces", "/api/v1/bindings?org=acme"];
+    let paths = [
+        "/api/v1/orgs/acme",
+        "/api/v1/orgs/acme/members",
+        "/api/v1/orgs/acme/projects",
+        "/api/v1/orgs/acme/projects/shop",
+        "/api/v1/orgs/acme/projects/shop/spaces",
+        "/api/v1/bindings?org=acme",
+    ];
     for path in paths {
         let (status, hidden) = get(&suite, &eve, path).await;
         let (_, missing) = get(&suite, &eve, &path.replace("acme", "nope")).await;
@@ -85,7 +92,10 @@ async fn a_revoked_right_stops_within_a_second() {
     post(&suite, &ada, "/api/v1/orgs/acme/projects", json!({ "name": "shop" })).await;
     let (status, binding) = post(&suite, &ada, "/api/v1/bindings", json!({ "subject": "bob", "role": "admin", "org": "acme", "project": "shop" })).await;
     assert_eq!((status, binding["scope_name"].as_str()), (201, Some("acme/shop")), "{binding}");
-    assert_eq!(post(&suite, &ada, "/api/v1/bindings", json!({ "subject": format!("user:{bob_id}"), "role": "admin", "org": "acme", "project": "shop" })).await.0, 409);
+    assert_eq!(
+        post(&suite, &ada, "/api/v1/bindings", json!({ "subject": format!("user:{bob_id}"), "role": "admin", "org": "acme", "project": "shop" })).await.0,
+        409
+    );
     assert_eq!(post(&suite, &bob, "/api/v1/orgs/acme/projects/shop/spaces", json!({ "name": "test" })).await.0, 201);
     assert_eq!(post(&suite, &bob, "/api/v1/orgs/acme/projects", json!({ "name": "other" })).await.0, 403, "not above the project");
     let id = binding["id"].as_str().unwrap();
@@ -161,7 +171,14 @@ async fn a_stale_change_is_refused_and_a_repeated_one_happens_once() {
     assert_eq!((first.status().as_u16(), second.status().as_u16()), (201, 201));
     let etag = first.headers()["etag"].to_str().unwrap().to_owned();
     let change = |etag: String, name: &str| {
-        suite.world.http.patch(format!("{}/api/v1/orgs/acme", suite.base)).bearer_auth(&ada).header("if-match", etag).json(&json!({ "display_name": name })).send()
+        suite
+            .world
+            .http
+            .patch(format!("{}/api/v1/orgs/acme", suite.base))
+            .bearer_auth(&ada)
+            .header("if-match", etag)
+            .json(&json!({ "display_name": name }))
+            .send()
     };
     assert_eq!(change(etag.clone(), "One").await.unwrap().status(), 200);
     assert_eq!(change(etag, "Two").await.unwrap().status(), 412);

@@ -78,7 +78,8 @@ impl Suite {
     }
 
     pub async fn exchange(&self, code: &str, verifier: &str) -> (u16, Value) {
-        let fields = [("grant_type", "authorization_code"), ("client_id", "gantry-console"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", verifier)];
+        let fields =
+            [("grant_type", "authorization_code"), ("client_id", "gantry-console"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", verifier)];
         self.form("/oauth2/token", &fields).await
     }
 
@@ -182,7 +183,11 @@ impl Browser<'_> {
             assert!(text.contains("HttpOnly") && text.contains("Secure") && text.contains("SameSite=Lax") && text.contains("Path=/"), "{text}");
             let (name, rest) = text.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
-            if value.is_empty() { self.cookies.remove(name) } else { self.cookies.insert(name.to_owned(), value.to_owned()) };
+            if value.is_empty() {
+                self.cookies.remove(name)
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned())
+            };
         }
         Seen { status, headers, body: response.text().await.unwrap() }
     }

@@ -54,7 +54,8 @@ struct AuditQuery {
 async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Query<AuditQuery>) -> ApiResult<Response> {
     let sight = app.audit_sight(&caller)?;
     let filter = filter(&app, &query)?;
-    let before = query.cursor.as_deref().map(|c| c.parse::<i64>().map_err(|_| Problem::invalid("cursor", "must be `next` of an earlier answer"))).transpose()?;
+    let before =
+        query.cursor.as_deref().map(|c| c.parse::<i64>().map_err(|_| Problem::invalid("cursor", "must be `next` of an earlier answer"))).transpose()?;
     match query.format.as_deref() {
         None | Some("json") => {
             let limit = query.limit.unwrap_or(50);
@@ -124,7 +125,10 @@ fn row(record: &Record) -> String {
     let (seq, at) = (record.seq.to_string(), record.at.format(&Rfc3339).unwrap_or_default());
     let optional = |text: &'_ Option<String>| text.clone().unwrap_or_default();
     let (name, from, trace) = (optional(&record.name), optional(&record.from), optional(&record.trace));
-    csv::record([&seq, &at, &record.service, &record.kind, &record.actor, &record.object, &name, &record.result, &record.reason, &from, &content, &trace].map(String::as_str))
+    csv::record(
+        [&seq, &at, &record.service, &record.kind, &record.actor, &record.object, &name, &record.result, &record.reason, &from, &content, &trace]
+            .map(String::as_str),
+    )
 }
 
 /// Whether the trail is as it was written.

@@ -35,7 +35,9 @@ struct EventQuery {
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = Record)))]
 async fn events(State(app): State<Arc<App>>, caller: Caller, Query(query): Query<EventQuery>, headers: HeaderMap) -> ApiResult<Response> {
     let last = match headers.get("last-event-id") {
-        Some(value) => Some(value.to_str().ok().and_then(|v| v.parse().ok()).ok_or_else(|| Problem::invalid("Last-Event-ID", "must be the id of an earlier event"))?),
+        Some(value) => {
+            Some(value.to_str().ok().and_then(|v| v.parse().ok()).ok_or_else(|| Problem::invalid("Last-Event-ID", "must be the id of an earlier event"))?)
+        }
         None => query.after,
     };
     let place = app.live_place()?;

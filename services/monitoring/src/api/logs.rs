@@ -77,7 +77,13 @@ impl LogQuery {
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/logs", tag = "logs",
     params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("app" = String, Path), LogQuery),
     responses((status = 200, body = Page<Line>)))]
-async fn read(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<AppPath>, Query(query): Query<LogQuery>, headers: HeaderMap) -> ApiResult<Response> {
+async fn read(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(path): Path<AppPath>,
+    Query(query): Query<LogQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
     let id = app.readable(&caller, &path).await?;
     let filter = query.filter(app.host.env.now())?;
     let limit = query.limit.unwrap_or(500);

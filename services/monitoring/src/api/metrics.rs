@@ -36,7 +36,8 @@ impl RangeQuery {
     fn resolve(&self, now: OffsetDateTime) -> ApiResult<Range> {
         let to = self.to.as_deref().map_or(Ok(now), |text| span::instant("to", text, now))?;
         let from = span::instant("from", self.from.as_deref().unwrap_or("1h"), now)?;
-        let step = self.step.as_deref().map(|text| span::length(text).ok_or_else(|| Problem::invalid("step", "must be a span such as 15s or 1m"))).transpose()?;
+        let step =
+            self.step.as_deref().map(|text| span::length(text).ok_or_else(|| Problem::invalid("step", "must be a span such as 15s or 1m"))).transpose()?;
         Range::new(from, to, step)
     }
 }

@@ -37,7 +37,11 @@ mod tests {
 
     #[test]
     fn lines_survive_and_shrink() {
-        let line = |i: i64| LogLine { at: OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(i), stream: "stdout".into(), text: format!("GET /items/{i} 200 é") };
+        let line = |i: i64| LogLine {
+            at: OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(i),
+            stream: "stdout".into(),
+            text: format!("GET /items/{i} 200 é"),
+        };
         let lines: Vec<_> = (0..500).map(line).collect();
         let block = pack(&lines).unwrap();
         assert!(block.len() * 5 < serde_json::to_vec(&lines).unwrap().len());

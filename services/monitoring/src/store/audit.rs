@@ -193,7 +193,9 @@ pub async fn verify(pool: &PgPool) -> Result<(i64, Option<i64>), sqlx::Error> {
 }
 
 fn select(sight: &Sight) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new("select seq, id, at, service, kind, actor, org, project, space, object, name, content, result, reason, from_addr, trace from audit where ");
+    let mut query = QueryBuilder::new(
+        "select seq, id, at, service, kind, actor, org, project, space, object, name, content, result, reason, from_addr, trace from audit where ",
+    );
     if sight.everything {
         query.push("true");
     } else {

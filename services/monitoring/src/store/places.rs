@@ -20,7 +20,9 @@ pub async fn complete(tx: &DatabaseTransaction, object: &str, place: Place, firs
         tx.execute_raw(statement(sql, [object.into(), place.org.into(), place.project.into(), place.space.into(), place.name.clone().into()])).await?;
         return Ok(place);
     }
-    let Some(row) = tx.query_one_raw(statement("select org, project, space, name from objects where object = $1", [object.into()])).await? else { return Ok(place) };
+    let Some(row) = tx.query_one_raw(statement("select org, project, space, name from objects where object = $1", [object.into()])).await? else {
+        return Ok(place);
+    };
     Ok(Place {
         org: place.org.or(row.try_get("", "org")?),
         project: place.project.or(row.try_get("", "project")?),

@@ -29,7 +29,9 @@ fn free_port() -> u16 {
 
 /// Figures of node n1 and of two applications of the same name in different organisations.
 async fn figures() -> String {
-    let mut text = String::from("gantry_node_cpus{node=\"n1\"} 4\ngantry_node_memory_total_bytes{node=\"n1\"} 1000\ngantry_node_memory_available_bytes{node=\"n1\"} 400\n");
+    let mut text = String::from(
+        "gantry_node_cpus{node=\"n1\"} 4\ngantry_node_memory_total_bytes{node=\"n1\"} 1000\ngantry_node_memory_available_bytes{node=\"n1\"} 400\n",
+    );
     for (org, bytes) in [("acme", 111), ("globex", 999)] {
         text.push_str(&format!("gantry_container_memory_bytes{{node=\"n1\",org=\"{org}\",project=\"shop\",space=\"test\",app=\"web\",workload=\"web\",instance=\"i-{org}\"}} {bytes}\n"));
     }
@@ -43,7 +45,9 @@ async fn scrape() -> Scraped {
     tokio::spawn(async move { axum::serve(listener, router).await });
     let home = tempfile::tempdir().expect("a folder");
     let config = home.path().join("prometheus.yml");
-    let text = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n");
+    let text = format!(
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
+    );
     std::fs::write(&config, text).expect("written");
     let port = free_port();
     let prometheus = Command::new("prometheus")

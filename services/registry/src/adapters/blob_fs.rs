@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-pub use super::upload_fs::{Chunk, Staged, UploadError};
 use super::upload_fs::Sessions;
+pub use super::upload_fs::{Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
 
 /// The store. Cheap to clone.

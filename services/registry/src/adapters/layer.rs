@@ -94,10 +94,12 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
         }
     }
     // Whiteouts matter only where scans look; the rest would be kept for nothing.
-    let relevant = |path: &String| ["var/lib/dpkg/status.d/x", "lib/apk/db/installed", "usr/lib/apk/db/installed", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"]
-        .iter()
-        .any(|p| path.is_empty() || p == path || p.strip_prefix(path.as_str()).is_some_and(|r| r.starts_with('/')))
-        || path.starts_with("var/lib/dpkg/status.d/");
+    let relevant = |path: &String| {
+        ["var/lib/dpkg/status.d/x", "lib/apk/db/installed", "usr/lib/apk/db/installed", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"]
+            .iter()
+            .any(|p| path.is_empty() || p == path || p.strip_prefix(path.as_str()).is_some_and(|r| r.starts_with('/')))
+            || path.starts_with("var/lib/dpkg/status.d/")
+    };
     found.removed.retain(relevant);
     found.opaque.retain(relevant);
     Ok(())
@@ -228,7 +230,10 @@ mod tests {
     fn a_long_name_and_an_extended_header_count() {
         let long = format!("{}/../../var/lib/dpkg/status", "d/".repeat(80));
         assert_eq!(clean(long.as_bytes()), None);
-        assert_eq!(pax_path(b"11 foo=bar\n28 path=var/lib/dpkg/status\n"), Some(b"var/lib/dpkg/status".to_vec()).filter(|_| "28 path=var/lib/dpkg/status\n".len() == 28));
+        assert_eq!(
+            pax_path(b"11 foo=bar\n28 path=var/lib/dpkg/status\n"),
+            Some(b"var/lib/dpkg/status".to_vec()).filter(|_| "28 path=var/lib/dpkg/status\n".len() == 28)
+        );
         assert_eq!(clean(b"/etc/./os-release").as_deref(), Some("etc/os-release"));
         for bad in [b"99 path=x\n".as_slice(), b"x path=y\n", b"0 path=y\n", b"3 \n"] {
             assert_eq!(pax_path(bad), None);

@@ -291,7 +291,14 @@ where
 }
 
 /// Holds the guard until the last byte is written, also when the request's future is dropped half-way.
-fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, mut inbox: tokio::sync::mpsc::Receiver<Bytes>, mut guard: Guard) -> io::Result<u64> {
+fn write(
+    mut file: File,
+    path: &std::path::Path,
+    at: u64,
+    algorithm: Algorithm,
+    mut inbox: tokio::sync::mpsc::Receiver<Bytes>,
+    mut guard: Guard,
+) -> io::Result<u64> {
     // Taken out: after an error half-way the state is lost, and the next request reads the file again.
     let mut progress = match guard.take() {
         Some(progress) if progress.offset == at => progress,

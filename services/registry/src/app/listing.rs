@@ -51,7 +51,13 @@ impl App {
             let manifests = by_repository.remove(&repository.name).unwrap_or_default();
             let by_digest: HashMap<&str, &manifests::Model> = manifests.iter().map(|m| (m.digest.as_str(), m)).collect();
             let tags = tags_of.remove(&repository.name).unwrap_or_default();
-            let tags: Vec<_> = tags.into_iter().map(|t| { let m = by_digest.get(t.digest.as_str()).map(|m| (*m).clone()); (t, m) }).collect();
+            let tags: Vec<_> = tags
+                .into_iter()
+                .map(|t| {
+                    let m = by_digest.get(t.digest.as_str()).map(|m| (*m).clone());
+                    (t, m)
+                })
+                .collect();
             // Signatures and the like are about an image, not images.
             let newest = tags.iter().find_map(|(_, m)| m.clone()).or_else(|| manifests.iter().find(|m| m.subject.is_none()).cloned());
             let blobs = blobs_of.remove(&repository.name).unwrap_or_default();

@@ -34,7 +34,15 @@ impl App {
     ///
     /// # Errors
     /// A document that is not a manifest, content that is not here, another digest than asked for.
-    pub async fn push_manifest(&self, name: &RepositoryName, reference: &Reference, more_tags: Vec<Tag>, media_type: Option<&str>, bytes: Bytes, meta: Meta) -> Result<PushDone> {
+    pub async fn push_manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &Reference,
+        more_tags: Vec<Tag>,
+        media_type: Option<&str>,
+        bytes: Bytes,
+        meta: Meta,
+    ) -> Result<PushDone> {
         let at = self.place(name).await?;
         let manifest = Manifest::parse(media_type, &bytes)?;
         let (digest, mut tags) = match reference {

@@ -26,7 +26,14 @@ impl App {
     ///
     /// # Errors
     /// See `UploadError`.
-    pub async fn append<E>(&self, name: &RepositoryName, id: Uuid, start: Option<u64>, length: Option<u64>, body: impl Stream<Item = Result<Bytes, E>>) -> Result<u64>
+    pub async fn append<E>(
+        &self,
+        name: &RepositoryName,
+        id: Uuid,
+        start: Option<u64>,
+        length: Option<u64>,
+        body: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<u64>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {

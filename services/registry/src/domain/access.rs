@@ -42,10 +42,7 @@ pub struct Access {
 
 /// Whether the claim allows `action` on exactly this repository.
 pub fn allows(access: &[Access], name: &RepositoryName, action: Action) -> bool {
-    access
-        .iter()
-        .filter(|a| a.kind == "repository" && a.name == name.as_str())
-        .any(|a| a.actions.iter().any(|x| x == action.as_str() || x == "*"))
+    access.iter().filter(|a| a.kind == "repository" && a.name == name.as_str()).any(|a| a.actions.iter().any(|x| x == action.as_str() || x == "*"))
 }
 
 /// The value of `WWW-Authenticate`.

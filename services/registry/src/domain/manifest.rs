@@ -139,7 +139,13 @@ impl Manifest {
         let media_type = match (raw.media_type, outside) {
             (Some(inside), Some(outside)) if inside != outside => return Err(ManifestError::MediaTypes { inside, outside }),
             (Some(one), _) | (None, Some(one)) => one,
-            (None, None) => if raw.manifests.is_some() { OCI_INDEX.to_owned() } else { OCI_MANIFEST.to_owned() },
+            (None, None) => {
+                if raw.manifests.is_some() {
+                    OCI_INDEX.to_owned()
+                } else {
+                    OCI_MANIFEST.to_owned()
+                }
+            }
         };
         let annotations = raw.annotations.unwrap_or_default();
         // One document must not be readable as both kinds: a client could be shown another image than was scanned (CVE-2021-41190).

@@ -37,7 +37,10 @@ impl ChunkRange {
 pub enum ReadRange {
     /// No range, or one in a form a server may ignore (RFC 9110 section 14.2).
     Whole,
-    Part { first: u64, len: u64 },
+    Part {
+        first: u64,
+        len: u64,
+    },
     /// 416.
     Unsatisfiable,
 }
@@ -53,7 +56,9 @@ pub fn read_range(header: Option<&str>, size: u64) -> ReadRange {
         return if len == 0 { ReadRange::Unsatisfiable } else { ReadRange::Part { first: size - len, len } };
     }
     let Some(first) = decimal(first) else { return ReadRange::Whole };
-    let last = if last.is_empty() { u64::MAX } else {
+    let last = if last.is_empty() {
+        u64::MAX
+    } else {
         match decimal(last) {
             Some(last) if last >= first => last,
             _ => return ReadRange::Whole,

@@ -46,10 +46,25 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Keeps a manifest and points `tags` at it.
-    Push { at: Place, manifest: Box<Pushed>, tags: Vec<Tag> },
-    DeleteTag { at: Place, tag: Tag },
-    DeleteManifest { at: Place, digest: Digest },
-    RecordScan { at: Place, digest: Digest, findings: Findings, database: String },
+    Push {
+        at: Place,
+        manifest: Box<Pushed>,
+        tags: Vec<Tag>,
+    },
+    DeleteTag {
+        at: Place,
+        tag: Tag,
+    },
+    DeleteManifest {
+        at: Place,
+        digest: Digest,
+    },
+    RecordScan {
+        at: Place,
+        digest: Digest,
+        findings: Findings,
+        database: String,
+    },
 }
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -125,8 +140,7 @@ impl Decider for Repository {
                 state.tags.retain(|_, d| d != digest);
             }
             Event::Scanned { digest, packages, critical, high, medium, low, unknown, database, .. } => {
-                let findings =
-                    Findings { packages: *packages, critical: *critical, high: *high, medium: *medium, low: *low, unknown: *unknown };
+                let findings = Findings { packages: *packages, critical: *critical, high: *high, medium: *medium, low: *low, unknown: *unknown };
                 state.scans.insert(digest.clone(), (findings, database.clone()));
             }
         }
@@ -250,7 +264,8 @@ mod tests {
     #[test]
     fn deleting_a_manifest_ends_its_tags_first() {
         let place = at();
-        let ended = Event::TagDeleted { org: place.org, project: place.project, repository: place.name.to_string(), tag: "v1".into(), digest: digest(1).into() };
+        let ended =
+            Event::TagDeleted { org: place.org, project: place.project, repository: place.name.to_string(), tag: "v1".into(), digest: digest(1).into() };
         let gone = Event::ManifestDeleted { org: place.org, project: place.project, repository: place.name.to_string(), digest: digest(1).into() };
         let state = given::<Repository>([pushed(1), pushed(2), moved("v1", 1, None), moved("v2", 2, None)])
             .when(Command::DeleteManifest { at: at(), digest: digest(1) })
@@ -260,7 +275,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_cannot_be_deleted_or_scanned() {
-        given::<Repository>([]).when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap() }).then_refused(|r| matches!(r, Refusal::NoSuchTag(t) if t == "v1"));
+        given::<Repository>([])
+            .when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap() })
+            .then_refused(|r| matches!(r, Refusal::NoSuchTag(t) if t == "v1"));
         given::<Repository>([]).when(Command::DeleteManifest { at: at(), digest: digest(1) }).then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
         let scan = Command::RecordScan { at: at(), digest: digest(1), findings: Findings::default(), database: "d".into() };
         given::<Repository>([]).when(scan).then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));

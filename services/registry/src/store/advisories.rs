@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::{NotSet, Set}, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, TransactionTrait};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, TransactionTrait,
+};
 use time::OffsetDateTime;
 
 use super::entities::{advisories, advisory_sources};

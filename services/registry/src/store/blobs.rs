@@ -2,8 +2,7 @@
 
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use time::OffsetDateTime;
 
@@ -135,21 +134,11 @@ pub async fn remove_old_links(db: &impl ConnectionTrait, before: OffsetDateTime)
 fn unneeded(before: OffsetDateTime) -> sea_orm::Select<blobs::Entity> {
     let digest = || Expr::col((blobs::Entity, blobs::Column::Digest));
     let refers = |mut query: sea_orm::sea_query::SelectStatement| Expr::exists(query.expr(Expr::value(1)).take()).not();
-    let by_manifest = Query::select()
-        .from(manifest_blobs::Entity)
-        .and_where(Expr::col((manifest_blobs::Entity, manifest_blobs::Column::Blob)).eq(digest()))
-        .take();
-    let is_manifest =
-        Query::select().from(manifests::Entity).and_where(Expr::col((manifests::Entity, manifests::Column::Digest)).eq(digest())).take();
-    let by_link = Query::select()
-        .from(blob_links::Entity)
-        .and_where(Expr::col((blob_links::Entity, blob_links::Column::Digest)).eq(digest()))
-        .take();
-    blobs::Entity::find()
-        .filter(blobs::Column::TouchedAt.lt(before))
-        .filter(refers(by_manifest))
-        .filter(refers(is_manifest))
-        .filter(refers(by_link))
+    let by_manifest =
+        Query::select().from(manifest_blobs::Entity).and_where(Expr::col((manifest_blobs::Entity, manifest_blobs::Column::Blob)).eq(digest())).take();
+    let is_manifest = Query::select().from(manifests::Entity).and_where(Expr::col((manifests::Entity, manifests::Column::Digest)).eq(digest())).take();
+    let by_link = Query::select().from(blob_links::Entity).and_where(Expr::col((blob_links::Entity, blob_links::Column::Digest)).eq(digest())).take();
+    blobs::Entity::find().filter(blobs::Column::TouchedAt.lt(before)).filter(refers(by_manifest)).filter(refers(is_manifest)).filter(refers(by_link))
 }
 
 pub(super) fn signed(size: u64) -> i64 {

@@ -63,11 +63,7 @@ pub async fn tags_of(db: &impl ConnectionTrait, repositories: &[String]) -> Resu
     if repositories.is_empty() {
         return Ok(Vec::new());
     }
-    tags::Entity::find()
-        .filter(tags::Column::Repository.is_in(repositories.iter().map(String::as_str)))
-        .order_by_desc(tags::Column::MovedAt)
-        .all(db)
-        .await
+    tags::Entity::find().filter(tags::Column::Repository.is_in(repositories.iter().map(String::as_str))).order_by_desc(tags::Column::MovedAt).all(db).await
 }
 
 /// Manifests of several repositories, newest first.
@@ -89,10 +85,13 @@ pub async fn manifests_of(db: &impl ConnectionTrait, repositories: &[String]) ->
 ///
 /// # Errors
 /// Database.
-pub async fn referrers(db: &impl ConnectionTrait, name: &RepositoryName, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<manifests::Model>, DbErr> {
-    let mut query = manifests::Entity::find()
-        .filter(manifests::Column::Repository.eq(name.as_str()))
-        .filter(manifests::Column::Subject.eq(subject.as_str()));
+pub async fn referrers(
+    db: &impl ConnectionTrait,
+    name: &RepositoryName,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Vec<manifests::Model>, DbErr> {
+    let mut query = manifests::Entity::find().filter(manifests::Column::Repository.eq(name.as_str())).filter(manifests::Column::Subject.eq(subject.as_str()));
     if let Some(wanted) = artifact_type {
         query = query.filter(manifests::Column::ArtifactType.eq(wanted));
     }
@@ -119,10 +118,8 @@ pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], last: Option<
     if projects.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query = repositories::Entity::find()
-        .select_only()
-        .column(repositories::Column::Name)
-        .filter(repositories::Column::Project.is_in(projects.iter().copied()));
+    let mut query =
+        repositories::Entity::find().select_only().column(repositories::Column::Name).filter(repositories::Column::Project.is_in(projects.iter().copied()));
     if let Some(last) = last {
         query = query.filter(repositories::Column::Name.gt(last));
     }

@@ -127,7 +127,8 @@ async fn the_rest_api_answers_members_only() {
     let stage = &stage;
     let call = |method: Method, path: String, token: Option<String>| async move { stage.world.call(&stage.host, method, &path, token.as_deref(), None).await };
     let (ada_token, eve_token) = (stage.world.token(ada, "ada"), stage.world.token(eve, "eve"));
-    let paths = [images.to_owned(), format!("{images}/deep%2Fweb/tags"), format!("{images}/deep%2Fweb/{digest}/scan"), format!("{images}/deep%2Fweb/{digest}/sbom")];
+    let paths =
+        [images.to_owned(), format!("{images}/deep%2Fweb/tags"), format!("{images}/deep%2Fweb/{digest}/scan"), format!("{images}/deep%2Fweb/{digest}/sbom")];
     for path in &paths {
         assert_eq!(call(Method::GET, path.clone(), None).await.0, 401, "{path}");
         assert_eq!(call(Method::GET, path.clone(), Some(eve_token.clone())).await.0, 404, "{path}");

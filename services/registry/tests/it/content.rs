@@ -93,8 +93,8 @@ async fn pushes_during_collection_never_lose_content() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_repository_keeps_is_metered() {
-    use gantry_contract::usage::UsageSample;
     use futures::StreamExt;
+    use gantry_contract::usage::UsageSample;
     let stage = Stage::with(Config { usage_interval_seconds: 1, ..Config::default() }).await;
     let user = stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
     let image = Image::simple("metered");

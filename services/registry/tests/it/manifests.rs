@@ -184,7 +184,9 @@ async fn an_index_shows_its_platforms_to_people_and_to_the_scheduler() {
     assert_eq!(as_scheduler.platforms.len(), 2);
     let refused = resolve(&stage, "cicd", &format!("{REPO}:v1")).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
-    for (reference, expected) in [("acme/shop/web:v9", tonic::Code::NotFound), ("docker.io/acme/shop/web:v1", tonic::Code::NotFound), ("web", tonic::Code::InvalidArgument)] {
+    for (reference, expected) in
+        [("acme/shop/web:v9", tonic::Code::NotFound), ("docker.io/acme/shop/web:v1", tonic::Code::NotFound), ("web", tonic::Code::InvalidArgument)]
+    {
         assert_eq!(resolve(&stage, "scheduler", reference).await.unwrap_err().code(), expected, "{reference}");
     }
 }
@@ -218,5 +220,4 @@ async fn unusual_artifacts_are_kept() {
     let path = format!("/v2/{REPO}/blobs/{nothing}");
     let read = stage.request(Method::GET, &path, &token).send().await.unwrap();
     assert_eq!((read.status().as_u16(), read.bytes().await.unwrap().len()), (200, 0));
-
 }

@@ -81,7 +81,22 @@ impl Agents {
         let session = before.as_ref().map_or(1, |b| b.session + 1);
         // Later than any generation of an earlier life of this process, whose numbers the agent may still hold.
         let generation = u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(0);
-        nodes.insert(node, Attached { session, facts, report: None, heard: now, outbox: Some(outbox), since: generation, generation, sent: None, credentials: 0, credentials_until: 0, told: BTreeMap::new() });
+        nodes.insert(
+            node,
+            Attached {
+                session,
+                facts,
+                report: None,
+                heard: now,
+                outbox: Some(outbox),
+                since: generation,
+                generation,
+                sent: None,
+                credentials: 0,
+                credentials_until: 0,
+                told: BTreeMap::new(),
+            },
+        );
         drop(nodes);
         self.bump();
         session

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry_contract::proto::billing::quotas_client::QuotasClient;
 use gantry_contract::proto::billing::{Amounts, ReserveRequest};
 use gantry_host::Host;
-use gantry_kernel::{AppId, Kind, OrgId, ProjectId, Problem};
+use gantry_kernel::{AppId, Kind, OrgId, Problem, ProjectId};
 
 use crate::domain::model::Demand;
 
@@ -14,7 +14,8 @@ use crate::domain::model::Demand;
 /// # Errors
 /// Billing's refusal with its text, or that it is away: without its word nothing is accepted.
 pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, user: &str, demand: &Demand) -> Result<(), Problem> {
-    let total = Amounts { cpu_millis: demand.cpu_millis, memory_bytes: demand.memory_bytes, storage_bytes: demand.storage_bytes, containers: demand.containers };
+    let total =
+        Amounts { cpu_millis: demand.cpu_millis, memory_bytes: demand.memory_bytes, storage_bytes: demand.storage_bytes, containers: demand.containers };
     let largest = Amounts {
         cpu_millis: demand.largest.cpu_millis.into(),
         memory_bytes: demand.largest.memory_bytes,

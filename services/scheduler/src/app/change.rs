@@ -55,9 +55,7 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let executed = s.apps.execute(app, change.command, Options { meta, expect: change.expect, claims, also: Vec::new() }).await.map_err(from_execute)?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
-    if !reserve_before
-        && let Err(problem) = quotas::reserve(&s.host, org, project, app, "", &demand).await
-    {
+    if !reserve_before && let Err(problem) = quotas::reserve(&s.host, org, project, app, "", &demand).await {
         tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
     Ok((app, executed.version))

@@ -60,7 +60,10 @@ pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'sta
             let free = match (pass, certain) {
                 (0, Some(port)) if !used.contains(&(scope, port)) => Some(port),
                 (0, Some(port)) => {
-                    faults.push(FieldFault { field: format!("services.{}.ports", service.workload), detail: format!("port {port} is taken by another application") });
+                    faults.push(FieldFault {
+                        field: format!("services.{}.ports", service.workload),
+                        detail: format!("port {port} is taken by another application"),
+                    });
                     None
                 }
                 (1, None) => (config.first_port..=config.last_port).find(|p| !used.contains(&(scope, *p))),

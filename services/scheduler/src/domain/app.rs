@@ -33,16 +33,35 @@ pub struct Content {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    Deploy { app: AppId, home: Home, name: Name, content: Content, reason: String },
-    Scale { workload: Name, replicas: u32 },
+    Deploy {
+        app: AppId,
+        home: Home,
+        name: Name,
+        content: Content,
+        reason: String,
+    },
+    Scale {
+        workload: Name,
+        replicas: u32,
+    },
     /// All workloads if empty.
-    Restart { workloads: Vec<Name> },
+    Restart {
+        workloads: Vec<Name>,
+    },
     Stop,
     Start,
-    Rollback { revision: u64 },
-    FinishRelease { revision: u64 },
+    Rollback {
+        revision: u64,
+    },
+    FinishRelease {
+        revision: u64,
+    },
     /// Goes back to the revision before if `back`.
-    FailRelease { revision: u64, reason: String, back: bool },
+    FailRelease {
+        revision: u64,
+        reason: String,
+        back: bool,
+    },
     Delete,
 }
 
@@ -252,7 +271,6 @@ fn scale(state: &App, app: AppId, workload: Name, replicas: u32) -> Result<Vec<A
     }
     Ok(vec![AppEvent::Scaled { app, workload, replicas, from }])
 }
-
 
 #[cfg(test)]
 mod tests;

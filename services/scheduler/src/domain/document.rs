@@ -149,7 +149,10 @@ mod tests {
         assert_eq!([bytes("512m"), bytes("1.5g"), bytes("64Mi"), bytes("7")], [Some(512 << 20), Some(3 << 29), Some(64 << 20), Some(7)]);
         assert_eq!([bytes("x"), bytes("-1"), bytes("")], [None; 3]);
         assert_eq!([cpu_millis("0.5"), cpu_millis("250m"), cpu_millis("2"), cpu_millis("NaN")], [Some(500), Some(250), Some(2000), None]);
-        assert_eq!([duration_ms("1m30s"), duration_ms("500ms"), duration_ms("10"), duration_ms("5q"), duration_ms("")], [Some(90_000), Some(500), Some(10_000), None, None]);
+        assert_eq!(
+            [duration_ms("1m30s"), duration_ms("500ms"), duration_ms("10"), duration_ms("5q"), duration_ms("")],
+            [Some(90_000), Some(500), Some(10_000), None, None]
+        );
     }
 
     proptest! {

@@ -189,14 +189,18 @@ mod tests {
 
     fn view(instances: Vec<Standing>) -> AppView {
         let uuid = Uuid::from_u128(9);
-        let model = |port| Arc::new(Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services: vec![service(port)], ..Model::default() });
-        let home = Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
+        let model =
+            |port| Arc::new(Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services: vec![service(port)], ..Model::default() });
+        let home =
+            Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
         AppView { id: AppId(uuid), name: name("shop"), home, current: 2, from: Some(1), models: BTreeMap::from([(1, model(80)), (2, model(8080))]), instances }
     }
 
     fn report(instances: &[u128], rotation: &[u128]) -> Report {
         let id = |n: &u128| InstanceId(Uuid::from_u128(*n));
-        let seen = |n: &u128| (id(n), Observation { seen: Seen::Running, ready: true, address: format!("10.0.0.{n}"), restarts: 0, exit_code: 0, reason: String::new() });
+        let seen = |n: &u128| {
+            (id(n), Observation { seen: Seen::Running, ready: true, address: format!("10.0.0.{n}"), restarts: 0, exit_code: 0, reason: String::new() })
+        };
         let service = format!("{}.{}", AppId(Uuid::from_u128(9)), service(1).key());
         Report { generation: 1, instances: instances.iter().map(seen).collect(), rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]) }
     }

@@ -178,7 +178,16 @@ impl Reconciler {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
-    fn place(&self, subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &mut World, events: &mut Vec<InstanceEvent>, pending: &mut BTreeMap<String, Pending>) {
+    fn place(
+        &self,
+        subject: &Subject,
+        name: &Name,
+        workload: &Workload,
+        index: u32,
+        world: &mut World,
+        events: &mut Vec<InstanceEvent>,
+        pending: &mut BTreeMap<String, Pending>,
+    ) {
         let mut constraints = workload.placement.clone();
         if let Some(node) = home_of_volumes(subject, name, workload, index, world) {
             constraints.rules.push(Rule { attribute: "node.name".into(), equals: true, value: node });
@@ -311,7 +320,8 @@ fn restarted_at(subject: &Subject, name: &Name) -> i64 {
 /// How many instances of the present revision have ended well since the last restart.
 fn completed(subject: &Subject, name: &Name) -> u32 {
     let restarted = restarted_at(subject, name);
-    let done = |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current && i.phase == "completed" && i.position > restarted;
+    let done =
+        |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current && i.phase == "completed" && i.position > restarted;
     u32::try_from(subject.ended.iter().filter(done).count()).unwrap_or(u32::MAX)
 }
 

@@ -149,7 +149,8 @@ impl Reconciler {
         for event in events {
             let (id, new, app) = subject(&event);
             self.dirty.insert(app);
-            let write = writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });
+            let write =
+                writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });
             write.events.push(event.encode());
         }
         let append = Append { writes: writes.into_values().collect(), claims: Vec::new(), meta };

@@ -107,7 +107,8 @@ impl Node {
     fn step(&mut self) -> Status {
         let wanted: BTreeMap<_, _> = self.wanted.instances.iter().map(|i| (i.instance_id.clone(), i.clone())).collect();
         let in_rotation = |rotation: &BTreeMap<String, BTreeSet<String>>, id: &str| rotation.values().any(|r| r.contains(id));
-        let stop: Vec<String> = self.running.keys().filter(|id| wanted.get(*id).is_none_or(|w| w.stopping) && !in_rotation(&self.rotation, id)).cloned().collect();
+        let stop: Vec<String> =
+            self.running.keys().filter(|id| wanted.get(*id).is_none_or(|w| w.stopping) && !in_rotation(&self.rotation, id)).cloned().collect();
         for id in stop {
             self.running.remove(&id);
         }
@@ -156,7 +157,12 @@ impl Node {
         };
         let mut out: Vec<_> = self.running.keys().map(|id| status(id, "running", true, 0)).collect();
         out.extend(self.exited.iter().map(|(id, code)| status(id, "exited", false, *code)));
-        out.extend(wanted.keys().filter(|id| !self.running.contains_key(*id) && !self.exited.contains_key(*id) && !wanted[*id].stopping).map(|id| status(id, "starting", false, 0)));
+        out.extend(
+            wanted
+                .keys()
+                .filter(|id| !self.running.contains_key(*id) && !self.exited.contains_key(*id) && !wanted[*id].stopping)
+                .map(|id| status(id, "starting", false, 0)),
+        );
         out
     }
 

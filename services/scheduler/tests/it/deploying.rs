@@ -152,7 +152,12 @@ async fn running_instances_are_metered() {
         }
         out
     };
-    place.world.until("a whole interval is metered", LONG, || async { samples().await.iter().any(|s| s.meter == "container_seconds" && (s.amount - 2.0).abs() < 0.01) }).await;
+    place
+        .world
+        .until("a whole interval is metered", LONG, || async {
+            samples().await.iter().any(|s| s.meter == "container_seconds" && (s.amount - 2.0).abs() < 0.01)
+        })
+        .await;
     let all = samples().await;
     assert!(all.iter().all(|s| s.holder == format!("app:{app}") && s.org == place.space.org().id));
     let cpu = all.iter().filter(|s| s.meter == "cpu_core_seconds").map(|s| s.amount).fold(0.0, f64::max);

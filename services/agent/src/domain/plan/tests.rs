@@ -23,7 +23,12 @@ fn wanted(list: impl IntoIterator<Item = wire::WantedInstance>) -> Wanted {
 
 fn pod(n: u8, state: Option<ContainerState>) -> Pod {
     Pod {
-        id: format!("pod-{n}"), instance: id(n), attempt: 0, ready: true, spec: fingerprint(&instance(n)), grace_seconds: 5,
+        id: format!("pod-{n}"),
+        instance: id(n),
+        attempt: 0,
+        ready: true,
+        spec: fingerprint(&instance(n)),
+        grace_seconds: 5,
         container: state.map(|state| Container { id: format!("c-{n}"), attempt: 0, state }),
     }
 }
@@ -123,28 +128,26 @@ fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, ser
 }
 
 fn any_pod() -> impl Strategy<Value = Pod> {
-    let state = prop_oneof![
-        Just(None),
-        Just(Some(ContainerState::Created)),
-        Just(Some(ContainerState::Running)),
-        (0..3i32).prop_map(|code| exited(code, 0)),
-    ];
+    let state = prop_oneof![Just(None), Just(Some(ContainerState::Created)), Just(Some(ContainerState::Running)), (0..3i32).prop_map(|code| exited(code, 0)),];
     (0..6u8, 0..4u32, any::<bool>(), any::<bool>(), state, any::<u32>()).prop_map(|(n, attempt, ready, current, state, serial)| {
         let mut made = pod(n, state);
         made.id = format!("pod-{n}-{serial}");
-        if let Some(c) = made.container.as_mut() { c.id = format!("c-{n}-{serial}") }
+        if let Some(c) = made.container.as_mut() {
+            c.id = format!("c-{n}-{serial}")
+        }
         made.attempt = attempt;
         made.ready = ready;
-        if !current { made.spec = "old".into() }
+        if !current {
+            made.spec = "old".into()
+        }
         made
     })
 }
 
 fn any_wanted() -> impl Strategy<Value = Wanted> {
     let policy = prop_oneof![Just("always"), Just("on-failure"), Just("never")];
-    proptest::collection::btree_map(0..6u8, (any::<bool>(), policy), 0..6).prop_map(|all| {
-        wanted(all.into_iter().map(|(n, (stopping, policy))| wire::WantedInstance { stopping, restart_policy: policy.into(), ..instance(n) }))
-    })
+    proptest::collection::btree_map(0..6u8, (any::<bool>(), policy), 0..6)
+        .prop_map(|all| wanted(all.into_iter().map(|(n, (stopping, policy))| wire::WantedInstance { stopping, restart_policy: policy.into(), ..instance(n) })))
 }
 
 proptest! {

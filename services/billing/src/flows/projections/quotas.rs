@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use gantry_contract::billing::QuotaEvent;
-use gantry_es::{Recorded};
+use gantry_es::Recorded;
 use gantry_es_pg::Projection;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DatabaseTransaction, EntityTrait, Set};

@@ -46,12 +46,7 @@ fn need_async(query: &AsyncQuery) -> Result<(), OsbError> {
     Err(OsbError::new(StatusCode::UNPROCESSABLE_ENTITY, Some("AsyncRequired"), "this broker works asynchronously: send accepts_incomplete=true"))
 }
 
-pub async fn provision(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(query): Query<AsyncQuery>,
-    Json(mut body): Json<ProvisionRequest>,
-) -> Reply {
+pub async fn provision(State(app): State<Arc<App>>, Path(id): Path<String>, Query(query): Query<AsyncQuery>, Json(mut body): Json<ProvisionRequest>) -> Reply {
     let id = instance_id(&id)?;
     need_async(&query)?;
     let plan = plan_of(&body.service_id, &body.plan_id).ok_or_else(|| OsbError::invalid("the plan does not belong to the service"))?.to_owned();

@@ -36,7 +36,8 @@ async fn answer(app: App, jar: CookieJar, headers: HeaderMap, form: Form) -> Res
     match decide(&app, &jar, &form, &request).await {
         Ok(response) => response,
         Err(problem) => {
-            let mut response = back(&app, &request.redirect_uri, request.state.as_deref(), &[("error", "server_error"), ("error_description", &problem.detail)]);
+            let mut response =
+                back(&app, &request.redirect_uri, request.state.as_deref(), &[("error", "server_error"), ("error_description", &problem.detail)]);
             response.extensions_mut().insert(problem);
             response
         }

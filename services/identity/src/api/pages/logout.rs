@@ -50,7 +50,8 @@ async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin,
     let of_this_session = hint.and_then(|h| h.sid).is_some_and(|sid| sid == session.id.to_string());
     if !of_this_session && !form_fits(app, &jar, form.get("csrf")) {
         let (jar, csrf) = form_seal(app, jar);
-        let keep: Vec<(String, String)> = form.0.iter().filter(|(n, _)| matches!(n.as_str(), "post_logout_redirect_uri" | "state" | "client_id")).cloned().collect();
+        let keep: Vec<(String, String)> =
+            form.0.iter().filter(|(n, _)| matches!(n.as_str(), "post_logout_redirect_uri" | "state" | "client_id")).cloned().collect();
         let targets: Vec<String> = to.and_then(|t| Url::parse(t).ok()).map(|u| u.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect();
         let values = context! { csrf, keep, person => person.username };
         return (jar, render(language, StatusCode::OK, "logout.html", values, &targets)).into_response();

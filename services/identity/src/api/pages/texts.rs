@@ -27,7 +27,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("approve", "Approve", "同意"),
     ("deny", "Deny", "拒绝"),
     ("user_code", "Code shown on the device", "设备上显示的代码"),
-    ("device_asks", "wants to act for you. Approve only if you started this yourself and the code is the one it shows:", "请求以您的身份访问。仅当您本人发起且代码与设备显示一致时才同意:"),
+    (
+        "device_asks",
+        "wants to act for you. Approve only if you started this yourself and the code is the one it shows:",
+        "请求以您的身份访问。仅当您本人发起且代码与设备显示一致时才同意:",
+    ),
     ("scopes", "It may use:", "可使用的权限:"),
     ("signed_in_as", "Signed in as", "当前登录:"),
     ("logout_question", "Do you want to sign out of Gantry in this browser?", "确定要在此浏览器退出 Gantry 吗?"),

@@ -92,7 +92,13 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(name): Path<Strin
 }
 
 #[utoipa::path(patch, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path)), request_body = OrgChange, responses((status = 200, body = Org)))]
-pub async fn change(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(name): Path<String>, Json(body): Json<OrgChange>) -> ApiResult<Response> {
+pub async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    IfMatch(expect): IfMatch,
+    Path(name): Path<String>,
+    Json(body): Json<OrgChange>,
+) -> ApiResult<Response> {
     let org = at(&app, &caller, &name, Role::Admin)?;
     app.rename_org(org, &body.display_name, expect, caller.meta(None)).await?;
     let row = read(&app, &name).await?;
@@ -101,7 +107,13 @@ pub async fn change(State(app): State<App>, caller: Caller, IfMatch(expect): IfM
 
 /// Deletes an organisation with everything in it; `confirm` repeats its name.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}", tag = "organisations", params(("org" = String, Path), Confirm), responses((status = 204)))]
-pub async fn delete(State(app): State<App>, caller: Caller, IfMatch(expect): IfMatch, Path(name): Path<String>, Query(query): Query<Confirm>) -> ApiResult<StatusCode> {
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    IfMatch(expect): IfMatch,
+    Path(name): Path<String>,
+    Query(query): Query<Confirm>,
+) -> ApiResult<StatusCode> {
     let org = at(&app, &caller, &name, Role::Admin)?;
     let name = app.host.auth.org(&name)?.name;
     app.delete_org(org, &name, query.confirm.as_deref(), expect, caller.meta(None)).await?;
@@ -115,11 +127,7 @@ async fn read(app: &App, name: &str) -> ApiResult<org::Model> {
 /// The organisation, if the caller may know that it is there. What is missing and what is hidden look alike.
 pub(super) fn known(app: &App, caller: &Caller, name: &str) -> ApiResult<OrgId> {
     let org = app.host.auth.org(name)?.id;
-    if app.host.auth.read(|rights| rights.may_know(&caller.subject, Scope::Org(org))) {
-        Ok(org)
-    } else {
-        Err(Problem::not_found("organisation", name))
-    }
+    if app.host.auth.read(|rights| rights.may_know(&caller.subject, Scope::Org(org))) { Ok(org) } else { Err(Problem::not_found("organisation", name)) }
 }
 
 /// The organisation, if the caller has `role` there.

@@ -64,12 +64,28 @@ fn may_know(app: &App, caller: &Caller, scope: Scope) -> bool {
 
 fn render(app: &App, caller: &Caller, org: &str, row: project::Model) -> Project {
     let id = ProjectId(row.id);
-    Project { id, org_id: OrgId(row.org), org: org.to_owned(), name: row.name, public: row.public, role: role(app, caller, Scope::Project(id)), created_at: row.created_at }
+    Project {
+        id,
+        org_id: OrgId(row.org),
+        org: org.to_owned(),
+        name: row.name,
+        public: row.public,
+        role: role(app, caller, Scope::Project(id)),
+        created_at: row.created_at,
+    }
 }
 
 fn render_space(app: &App, caller: &Caller, at: &ProjectRef, row: space::Model) -> Space {
     let id = SpaceId(row.id);
-    Space { id, project_id: at.id, org: at.org.name.to_string(), project: at.name.to_string(), name: row.name, role: role(app, caller, Scope::Space(id)), created_at: row.created_at }
+    Space {
+        id,
+        project_id: at.id,
+        org: at.org.name.to_string(),
+        project: at.name.to_string(),
+        name: row.name,
+        role: role(app, caller, Scope::Space(id)),
+        created_at: row.created_at,
+    }
 }
 
 /// The project, if the caller may know that it is there.
@@ -130,7 +146,12 @@ pub async fn list_spaces(State(app): State<App>, caller: Caller, Path((org, name
 }
 
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces", tag = "projects", params(("org" = String, Path), ("project" = String, Path)), request_body = NewSpace, responses((status = 201, body = Space)))]
-pub async fn create_space(State(app): State<App>, caller: Caller, Path((org, name)): Path<(String, String)>, Json(body): Json<NewSpace>) -> ApiResult<Response> {
+pub async fn create_space(
+    State(app): State<App>,
+    caller: Caller,
+    Path((org, name)): Path<(String, String)>,
+    Json(body): Json<NewSpace>,
+) -> ApiResult<Response> {
     let found = known(&app, &caller, &org, &name)?;
     app.host.auth.require(&caller, Role::Admin, found.scope())?;
     let (_, space, version) = app.create_space(found.org.id, found.name.clone(), &body.name, caller.meta(None)).await?;

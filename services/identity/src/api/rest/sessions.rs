@@ -47,11 +47,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page
 /// Ends one of the own sessions with the tokens that came from it.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
-    if app.end_session(person(&caller)?, id, &origin.address).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::not_found("session", id))
-    }
+    if app.end_session(person(&caller)?, id, &origin.address).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("session", id)) }
 }
 
 /// Ends all own sessions but the one the caller's token came from.

@@ -50,7 +50,15 @@ pub struct NewToken {
 
 impl From<PersonalToken> for Token {
     fn from(row: PersonalToken) -> Self {
-        Self { id: row.id, name: row.name, hint: row.hint, scope: row.scope, created_at: row.created_at, expires_at: row.expires_at, last_used_at: row.last_used_at }
+        Self {
+            id: row.id,
+            name: row.name,
+            hint: row.hint,
+            scope: row.scope,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+        }
     }
 }
 

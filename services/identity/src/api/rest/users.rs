@@ -167,7 +167,14 @@ pub async fn show(State(app): State<App>, caller: Caller, Path(id): Path<String>
 
 /// Changes a user: oneself, or any as platform administrator.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "users", params(("id" = String, Path)), request_body = UserChange, responses((status = 200, body = User)))]
-pub async fn change(State(app): State<App>, caller: Caller, origin: Origin, expect: IfMatch, Path(id): Path<String>, Json(body): Json<UserChange>) -> ApiResult<Response> {
+pub async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    origin: Origin,
+    expect: IfMatch,
+    Path(id): Path<String>,
+    Json(body): Json<UserChange>,
+) -> ApiResult<Response> {
     let target = visible(&app, &caller, &id).await?;
     apply(&app, &caller, &origin, target, expect, body).await
 }

@@ -14,10 +14,7 @@ fn name(text: &str) -> Name {
 }
 
 fn created() -> Vec<OrgEvent> {
-    vec![
-        OrgEvent::Created { org: ORG, name: name("acme"), display_name: "Acme".into(), owner: OWNER },
-        OrgEvent::MemberAdded { org: ORG, user: OWNER },
-    ]
+    vec![OrgEvent::Created { org: ORG, name: name("acme"), display_name: "Acme".into(), owner: OWNER }, OrgEvent::MemberAdded { org: ORG, user: OWNER }]
 }
 
 fn with_space() -> Vec<OrgEvent> {
@@ -61,9 +58,7 @@ fn a_project_name_is_unique_and_free_again_after_deletion() {
 #[test]
 fn a_deleted_project_takes_its_spaces_along() {
     given::<Org>(with_space()).when(Command::DeleteProject { name: name("shop") }).then([space_deleted(), project_deleted()]);
-    given::<Org>(created())
-        .when(Command::DeleteProject { name: name("shop") })
-        .then_refused(|r| *r == Refusal::NoProject(name("shop")));
+    given::<Org>(created()).when(Command::DeleteProject { name: name("shop") }).then_refused(|r| *r == Refusal::NoProject(name("shop")));
 }
 
 #[test]
@@ -71,9 +66,7 @@ fn a_space_needs_its_project_and_a_free_name() {
     let space = |project: &str, to: &str| Command::CreateSpace { project: name(project), space: SPACE, name: name(to) };
     given::<Org>(with_space()).when(space("shop", "test")).then_refused(|r| *r == Refusal::SpaceExists(name("test")));
     given::<Org>(with_space()).when(space("other", "test")).then_refused(|r| *r == Refusal::NoProject(name("other")));
-    given::<Org>(with_space())
-        .when(Command::DeleteSpace { project: name("shop"), name: name("live") })
-        .then_refused(|r| *r == Refusal::NoSpace(name("live")));
+    given::<Org>(with_space()).when(Command::DeleteSpace { project: name("shop"), name: name("live") }).then_refused(|r| *r == Refusal::NoSpace(name("live")));
     given::<Org>(with_space()).when(Command::DeleteSpace { project: name("shop"), name: name("test") }).then([space_deleted()]);
 }
 
@@ -103,15 +96,11 @@ fn too_many_projects_are_refused() {
         name: name(&format!("p{i}")),
         public: false,
     }));
-    given::<Org>(history)
-        .when(Command::CreateProject { project: PROJECT, name: name("shop"), public: true })
-        .then_refused(|r| *r == Refusal::TooMany);
+    given::<Org>(history).when(Command::CreateProject { project: PROJECT, name: name("shop"), public: true }).then_refused(|r| *r == Refusal::TooMany);
 }
 
 #[test]
 fn the_display_name_changes_only_when_it_differs() {
     given::<Org>(created()).when(Command::Rename { display_name: "Acme".into() }).then([]);
-    given::<Org>(created())
-        .when(Command::Rename { display_name: "ACME".into() })
-        .then([OrgEvent::Renamed { org: ORG, display_name: "ACME".into() }]);
+    given::<Org>(created()).when(Command::Rename { display_name: "ACME".into() }).then([OrgEvent::Renamed { org: ORG, display_name: "ACME".into() }]);
 }

@@ -43,7 +43,12 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pat
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/tags", tag = "images",
     params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), PageQuery),
     responses((status = 200, body = Page<Tag>), (status = 404, description = "no such repository, or not visible")))]
-pub async fn tags(State(app): State<App>, caller: Caller, Path((org, name, repo)): Path<(String, String, String)>, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<Tag>>> {
+pub async fn tags(
+    State(app): State<App>,
+    caller: Caller,
+    Path((org, name, repo)): Path<(String, String, String)>,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Json<Page<Tag>>> {
     project(&app, &caller, &org, &name, Role::Viewer)?;
     let repository = repository(&org, &name, &repo)?;
     let limit = page.limit()?;
@@ -54,7 +59,13 @@ pub async fn tags(State(app): State<App>, caller: Caller, Path((org, name, repo)
     let rows = images::tags(db, &repository, page.cursor.as_deref(), limit + 1).await.map_err(Problem::internal)?;
     let digests: Vec<String> = rows.iter().map(|t| t.digest.clone()).collect();
     let manifests = images::known_manifests(db, &repository, &digests).await.map_err(Problem::internal)?;
-    let items = rows.into_iter().map(|t| { let m = manifests.iter().find(|m| m.digest == t.digest); Tag::of(t, m) }).collect();
+    let items = rows
+        .into_iter()
+        .map(|t| {
+            let m = manifests.iter().find(|m| m.digest == t.digest);
+            Tag::of(t, m)
+        })
+        .collect();
     Ok(Json(Page::of(items, limit, |t: &Tag| t.tag.clone())))
 }
 

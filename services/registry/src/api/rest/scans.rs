@@ -36,7 +36,14 @@ pub async fn report(State(app): State<App>, caller: Caller, Path((org, name, rep
         at: scan.at.format(&Rfc3339).map_err(Problem::internal)?,
     };
     let report = scan.report;
-    Ok(Json(ScanReport { name: repository.to_string(), digest: digest.to_string(), system: report.system, summary, findings: report.findings, notes: report.notes }))
+    Ok(Json(ScanReport {
+        name: repository.to_string(),
+        digest: digest.to_string(),
+        system: report.system,
+        summary,
+        findings: report.findings,
+        notes: report.notes,
+    }))
 }
 
 /// The packages of an image as a CycloneDX 1.5 bill of materials.
@@ -56,6 +63,7 @@ async fn find(app: &App, caller: &Caller, org: &str, name: &str, repo: &str, at:
     let digest = digest(at)?;
     app.manifest_row(&repository, &Reference::Digest(digest.clone())).await?;
     let scan = scans::find(&app.host.db().orm, &repository, &digest).await.map_err(|e| Problem::internal(e.into_boxed_dyn_error()))?;
-    let scan = scan.ok_or_else(|| Problem::new(Kind::NotFound, "registry.not_scanned", "this image has not been scanned yet, or is of a kind that is not scanned"))?;
+    let scan =
+        scan.ok_or_else(|| Problem::new(Kind::NotFound, "registry.not_scanned", "this image has not been scanned yet, or is of a kind that is not scanned"))?;
     Ok((repository, digest, scan))
 }

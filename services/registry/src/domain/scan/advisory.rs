@@ -154,7 +154,9 @@ pub fn ecosystems(inventory: &Inventory) -> Vec<String> {
 pub enum Concern {
     No,
     /// Vulnerable; the first version that is not, if there is one.
-    Yes { fixed: Option<String> },
+    Yes {
+        fixed: Option<String>,
+    },
 }
 
 /// Whether `advisory` concerns `installed`.

@@ -56,8 +56,7 @@ impl<'a> Version<'a> {
 }
 
 /// Before the release (negative) or after it.
-const SUFFIXES: [(&str, i8); 9] =
-    [("alpha", -4), ("beta", -3), ("pre", -2), ("rc", -1), ("cvs", 1), ("svn", 2), ("git", 3), ("hg", 4), ("p", 5)];
+const SUFFIXES: [(&str, i8); 9] = [("alpha", -4), ("beta", -3), ("pre", -2), ("rc", -1), ("cvs", 1), ("svn", 2), ("git", 3), ("hg", 4), ("p", 5)];
 
 fn suffix(text: &str) -> Option<(i8, &str)> {
     SUFFIXES.iter().find_map(|(word, rank)| Some((*rank, text.strip_prefix(word)?)))

@@ -65,10 +65,7 @@ pub fn read(path: &str, text: &str) -> Option<Found> {
         Some(Found::Apk { packages: apk(text) })
     } else if OS_RELEASE.contains(&path) {
         let field = |name: &str| {
-            text.lines()
-                .find_map(|l| l.trim().strip_prefix(name)?.strip_prefix('='))
-                .map(|v| v.trim_matches(['"', '\'']).to_owned())
-                .unwrap_or_default()
+            text.lines().find_map(|l| l.trim().strip_prefix(name)?.strip_prefix('=')).map(|v| v.trim_matches(['"', '\'']).to_owned()).unwrap_or_default()
         };
         Some(Found::OsRelease { id: field("ID"), version_id: field("VERSION_ID"), name: field("PRETTY_NAME") })
     } else {
@@ -163,9 +160,7 @@ pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
     let mut first_seen: BTreeMap<&Package, &str> = BTreeMap::new();
     let mut notes = Vec::new();
     for (digest, layer) in layers {
-        files.retain(|path, _| {
-            !layer.removed.iter().any(|r| *path == r || is_below(path, r)) && !layer.opaque.iter().any(|o| is_below(path, o))
-        });
+        files.retain(|path, _| !layer.removed.iter().any(|r| *path == r || is_below(path, r)) && !layer.opaque.iter().any(|o| is_below(path, o)));
         for (path, found) in &layer.files {
             if let Found::Dpkg { packages } | Found::Apk { packages } = found {
                 for package in packages {

@@ -48,13 +48,7 @@ fn purl(inventory: &Inventory, installed: &Installed) -> String {
     let package = &installed.package;
     let system = if inventory.os_id.is_empty() { String::new() } else { format!("{}/", escape(&inventory.os_id)) };
     let distro = if inventory.os_id.is_empty() { String::new() } else { format!("&distro={}-{}", escape(&inventory.os_id), escape(&inventory.os_version)) };
-    format!(
-        "pkg:{}/{system}{}@{}?arch={}{distro}",
-        installed.kind,
-        escape(&package.name),
-        escape(&package.version),
-        escape(&package.architecture)
-    )
+    format!("pkg:{}/{system}{}@{}?arch={}{distro}", installed.kind, escape(&package.name), escape(&package.version), escape(&package.architecture))
 }
 
 /// Percent-encodes everything but unreserved characters and `:`.

@@ -94,7 +94,8 @@ impl Projection for Images {
 }
 
 async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> anyhow::Result<()> {
-    let Event::ManifestPushed { org, project, repository, digest, media_type, artifact_type, subject, size_bytes, blobs, manifests, platforms, annotations } = event
+    let Event::ManifestPushed { org, project, repository, digest, media_type, artifact_type, subject, size_bytes, blobs, manifests, platforms, annotations } =
+        event
     else {
         return Ok(());
     };
@@ -141,9 +142,8 @@ async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> 
             blob: Set(blob.digest),
             size_bytes: Set(signed(blob.size_bytes)),
         });
-        let conflict = OnConflict::columns([manifest_blobs::Column::Repository, manifest_blobs::Column::Manifest, manifest_blobs::Column::Blob])
-            .do_nothing()
-            .to_owned();
+        let conflict =
+            OnConflict::columns([manifest_blobs::Column::Repository, manifest_blobs::Column::Manifest, manifest_blobs::Column::Blob]).do_nothing().to_owned();
         manifest_blobs::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(tx).await?;
     }
     Ok(())

@@ -9,9 +9,9 @@ use gantry_kernel::{Name, Problem};
 use serde::Deserialize;
 
 use super::apps::{AppPath, readable};
+use crate::app::Scheduler;
 use crate::app::change::{self, Change};
 use crate::app::view::{self, AppBody};
-use crate::app::Scheduler;
 use crate::domain::app::Command;
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -59,7 +59,13 @@ pub async fn scale(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Ap
 
 /// Replaces instances by new ones of the same revision, as a release does.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/restart", tag = "applications", params(AppPath), request_body = RestartBody, responses((status = 200, body = AppBody)))]
-pub async fn restart(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch, body: Option<axum::Json<RestartBody>>) -> ApiResult<Response> {
+pub async fn restart(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<AppPath>,
+    expect: IfMatch,
+    body: Option<axum::Json<RestartBody>>,
+) -> ApiResult<Response> {
     let asked = body.map(|b| b.0).unwrap_or_default();
     let workloads = asked.workloads.iter().map(|w| name("workloads", w)).collect::<Result<_, _>>()?;
     run(s, caller, at, expect, Command::Restart { workloads }).await
@@ -79,7 +85,13 @@ pub async fn start(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Ap
 
 /// Puts an earlier revision to work again: images, configuration, services, all of it.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/rollback", tag = "applications", params(AppPath), request_body = RollbackBody, responses((status = 200, body = AppBody)))]
-pub async fn rollback(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, expect: IfMatch, Json(body): Json<RollbackBody>) -> ApiResult<Response> {
+pub async fn rollback(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<AppPath>,
+    expect: IfMatch,
+    Json(body): Json<RollbackBody>,
+) -> ApiResult<Response> {
     run(s, caller, at, expect, Command::Rollback { revision: body.revision }).await
 }
 

@@ -108,7 +108,12 @@ fn a_rollback_needs_the_revision() {
     given::<App>(running()).when(Command::Rollback { revision: 1 }).then([]);
     let mut history = running();
     history.extend([revised(2), started(2, Some(1)), finished(2)]);
-    given::<App>(history).when(Command::Rollback { revision: 1 }).then([AppEvent::ReleaseStarted { app: id(), revision: 1, from: Some(2), strategy: "rollback".into() }]);
+    given::<App>(history).when(Command::Rollback { revision: 1 }).then([AppEvent::ReleaseStarted {
+        app: id(),
+        revision: 1,
+        from: Some(2),
+        strategy: "rollback".into(),
+    }]);
 }
 
 #[test]

@@ -76,7 +76,11 @@ pub fn mounts(path: &str, node: &Node, shared: &Shared, workload: &mut Workload,
         } else if mount.kind == MountKind::Volume && !mount.source.is_empty() && !shared.volumes.contains(&mount.source) {
             remarks.wrong(&path, item.line, format!("`{}` is not declared under `volumes`", mount.source));
         } else if mount.kind == MountKind::Bind && !mount.source.starts_with('/') {
-            remarks.unsupported(&path, item.line, format!("`{}` is a path beside the document, which does not come with it: put it into the image or use `configs`", mount.source));
+            remarks.unsupported(
+                &path,
+                item.line,
+                format!("`{}` is a path beside the document, which does not come with it: put it into the image or use `configs`", mount.source),
+            );
         } else {
             workload.mounts.push(mount);
         }

@@ -5,7 +5,8 @@ use gantry_kernel::Name;
 use super::{deploy, fields, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
 use crate::domain::model::{
-    BALANCES, Check, Condition, MAX_REPLICAS, Model, Mount, MountKind, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind, round_robin,
+    BALANCES, Check, Condition, MAX_REPLICAS, Model, Mount, MountKind, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind,
+    round_robin,
 };
 use crate::domain::yaml::{Node, Value};
 
@@ -128,7 +129,8 @@ fn reserve(workload: &mut Workload, document: &Document<'_>) {
 /// One service for each port, published, routed or only exposed; one without a port if there is none, for its name.
 fn services(name: &Name, workload: &mut Workload, published: Vec<ports::Port>, extension: Extension) -> Vec<Service> {
     let balance = extension.balance.unwrap_or_else(round_robin);
-    let plain = |port, protocol| Service { name: name.clone(), workload: name.clone(), port, protocol, balance: balance.clone(), publish: None, routes: Vec::new() };
+    let plain =
+        |port, protocol| Service { name: name.clone(), workload: name.clone(), port, protocol, balance: balance.clone(), publish: None, routes: Vec::new() };
     let mut out: Vec<Service> = Vec::new();
     for port in published {
         workload.ports.insert(port.target);
@@ -163,7 +165,15 @@ fn default_probe(workload: &mut Workload, services: &[Service]) {
         && workload.probes.is_empty()
     {
         let check = Check::Tcp { port: service.port };
-        workload.probes.push(Probe { purpose: Purpose::Ready, check, period_ms: READY_PERIOD_MS, timeout_ms: 1000, failure_threshold: 3, success_threshold: 1, initial_delay_ms: 0 });
+        workload.probes.push(Probe {
+            purpose: Purpose::Ready,
+            check,
+            period_ms: READY_PERIOD_MS,
+            timeout_ms: 1000,
+            failure_threshold: 3,
+            success_threshold: 1,
+            initial_delay_ms: 0,
+        });
     }
 }
 
@@ -357,5 +367,13 @@ fn ready(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks
         }
     };
     let period_ms = node.get("period").map_or(READY_PERIOD_MS, |p| fields::millis(path, p, remarks)).max(100);
-    workload.probes.push(Probe { purpose: Purpose::Ready, check, period_ms, timeout_ms: 1000, failure_threshold: 3, success_threshold: 1, initial_delay_ms: 0 });
+    workload.probes.push(Probe {
+        purpose: Purpose::Ready,
+        check,
+        period_ms,
+        timeout_ms: 1000,
+        failure_threshold: 3,
+        success_threshold: 1,
+        initial_delay_ms: 0,
+    });
 }
