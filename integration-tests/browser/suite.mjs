@@ -35,7 +35,11 @@ export async function launch() {
 
 /** Signs in by the sign-in page, as a person does. */
 export async function signIn(page) {
-  await page.goto('/');
+  // Interfaces of containers that were just removed make Chromium drop what is under way, once.
+  await page.goto('/').catch((error) => {
+    if (!String(error).includes('ERR_NETWORK_CHANGED')) throw error;
+    return page.goto('/');
+  });
   await page.click('#sign-in');
   await page.waitForURL(/\/(login|oauth2)/);
   await page.fill('input[name=username]', user);

@@ -9,8 +9,9 @@ use thiserror::Error;
 use crate::append::{Append, AppendError, Claim, StreamWrite};
 use crate::log::Log;
 
-/// How often a command is decided anew when somebody else was faster.
-const TRIES: usize = 8;
+/// How often a command is decided anew when somebody else was faster. Of N writers of one stream, one wins each round,
+/// so the last may need N: this is how many may meet on one aggregate before one of them is told to come back.
+const TRIES: usize = 100;
 
 /// Which version the command was meant for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -72,6 +72,16 @@ async fn a_command_for_an_old_version_is_stale_and_one_for_any_is_decided_anew()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_writers_of_one_aggregate_all_get_their_turn() {
+    let f = Fixture::new().await;
+    let store = Store::<Counter>::new(f.log.clone());
+    for result in futures::future::join_all((0..32).map(|_| store.execute("x", 1, Meta::system()))).await {
+        result.unwrap();
+    }
+    assert_eq!(store.load("x").await.unwrap().state, 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_services_role_may_insert_events_but_not_change_them() {
     let f = Fixture::new().await;
     f.log.append(raise("x", None, 1)).await.unwrap();
