@@ -8,7 +8,7 @@ const APPROVAL: &str = "stages:\n- name: ship\n  steps:\n  - {name: sure, approv
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_makes_one_run_that_waits_for_its_approval_and_ends() {
-    clause("6.3.4.a");
+    clause("6.4.2.2.d");
     let place = Place::new().await;
     place.repository().await;
     let tree = place.push(APPROVAL);

@@ -48,7 +48,7 @@ impl<'c> openidconnect::AsyncHttpClient<'c> for Http {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relying_party_signs_a_person_in_through_the_code_flow() {
-    gantry_testkit::clause("6.5.1.a");
+    gantry_testkit::clause("6.5.2.1.b");
     let suite = Suite::start().await;
     let id = suite.register("ada").await;
     let http = Http { client: suite.world.http.clone(), base: suite.base.clone() };

@@ -35,7 +35,7 @@ async fn with_projects(suite: &Suite) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_token_holds_what_the_role_allows() {
-    gantry_testkit::clause("6.5.1.b");
+    gantry_testkit::clause("7.4.2.d");
     let suite = Suite::start().await;
     let token = with_projects(&suite).await;
     suite.register("bob").await;
