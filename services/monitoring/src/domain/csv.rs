@@ -9,7 +9,8 @@ pub fn record<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Spreadsheets run what begins with one of these; a quote before it makes it text (OWASP, CSV injection).
 fn field(text: &str) -> String {
-    let risky = text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']) || text.starts_with(['＝', '＋', '－', '＠']);
+    let bare = text.trim_start_matches(|c: char| c == '"' || c.is_whitespace());
+    let risky = bare.starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']) || text.starts_with(['＝', '＋', '－', '＠']);
     let safe = if risky { format!("'{text}") } else { text.to_owned() };
     if safe.contains([',', '"', '\n', '\r', ';', '\t']) || safe != safe.trim() { format!("\"{}\"", safe.replace('"', "\"\"")) } else { safe }
 }
