@@ -3,26 +3,25 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::bench::Options;
 use crate::bench::figure::Figure;
 
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(4);
 /// Of Linux on every architecture we run on (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-pub fn measure() -> Result<Vec<Figure>> {
+pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let home = std::env::var_os("GANTRY_HOME").map_or_else(|| PathBuf::from(".gantry"), PathBuf::from);
     let file = home.join("run/gantryd.pid");
     let text = fs::read_to_string(&file).with_context(|| format!("no {}: `make up` first", file.display()))?;
     let pid = text.split_whitespace().next().context("the pid file is empty")?.to_owned();
     let (mut memory, mut processor) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..options.rounds {
         let (ticks, since) = (ticks(&pid)?, Instant::now());
-        sleep(ROUND);
+        sleep(options.round());
         let used = (self::ticks(&pid)? - ticks) / TICKS_PER_SECOND;
         processor.push(100.0 * used / since.elapsed().as_secs_f64());
         memory.push(resident_mib(&pid)?);

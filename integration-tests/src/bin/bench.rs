@@ -1,5 +1,8 @@
-//! Our figures beside their limits, against the running suite; one JSON object per figure in `target/bench/`.
+//! Our figures beside their anchors; one JSON object per figure in `target/bench/`.
+
+use clap::Parser;
+use gantry_integration_tests::bench::{Options, run};
 
 fn main() -> anyhow::Result<()> {
-    gantry_integration_tests::bench::run()
+    run(&Options::parse())
 }

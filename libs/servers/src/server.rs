@@ -169,6 +169,9 @@ pub(crate) fn exchange(port: u16, send: &str, done: impl Fn(&str) -> bool) -> Re
 }
 
 /// A port of the loopback interface that is free right now.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
