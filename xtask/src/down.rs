@@ -19,7 +19,8 @@ use crate::{leftovers, pods};
 /// # Errors
 /// When a part does not go away.
 pub fn down(work: &Work) -> Result<()> {
-    let parts = Parts::of(work, &Choices::load(&work.home)?)?;
+    let choices = Choices::load(&work.home)?;
+    let parts = Parts::of(work, &choices)?;
     // First, or it would start again what is stopped.
     if parts.supervisor().stop(Signal::Term, Duration::from_secs(5))? {
         say("supervisor stopped");
@@ -37,7 +38,7 @@ pub fn down(work: &Work) -> Result<()> {
             stopped += 1;
         }
     }
-    leftovers::clear(&work.home)?;
+    leftovers::clear(&work.home, &choices.ports.network())?;
     say(if stopped == 0 { "nothing was running" } else { "the suite is down; its data stays (make clean-data deletes it)" });
     Ok(())
 }
@@ -113,7 +114,8 @@ pub fn clean_data(work: &Work) -> Result<()> {
 /// # Errors
 /// When something cannot be stopped or removed.
 pub fn remove_suite(work: &Work) -> Result<()> {
-    let parts = Parts::of(work, &Choices::load(&work.home)?)?;
+    let choices = Choices::load(&work.home)?;
+    let parts = Parts::of(work, &choices)?;
     parts.supervisor().stop(Signal::Term, Duration::from_secs(5))?;
     for part in parts.all.iter().rev() {
         if part.name() == "containerd" && part.pid_file().alive().is_some() {
@@ -121,7 +123,7 @@ pub fn remove_suite(work: &Work) -> Result<()> {
         }
         stop(part.as_ref())?;
     }
-    leftovers::clear(&work.home)?;
+    leftovers::clear(&work.home, &choices.ports.network())?;
     leftovers::unmount_below(work.home.root())?;
     gantry_servers::remove_folder(&work.home.file("pg"))?;
     fs::remove_dir_all(work.home.root()).with_context(|| format!("cannot remove {}", work.home.root().display()))?;

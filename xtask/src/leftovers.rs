@@ -1,5 +1,5 @@
-//! What the node agent leaves running on purpose when `gantryd` ends: HAProxy, addresses of services, mounts of instances.
-//! `down` ends them, because the suite as a whole is meant to go.
+//! What the node agent leaves running on purpose when `gantryd` ends: HAProxy, addresses of services, the containers' bridge,
+//! mounts of instances. `down` ends them, because the suite as a whole is meant to go.
 
 use std::fs;
 use std::path::Path;
@@ -7,16 +7,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use gantry_servers::{Home, process, until};
+use gantry_servers::{Home, Network, process, until};
 use serde_json::Value;
 
 use crate::work::{run, say};
 
 /// # Errors
 /// When HAProxy lives on, or something cannot be unmounted.
-pub fn clear(home: &Home) -> Result<()> {
+pub fn clear(home: &Home, network: &Network) -> Result<()> {
     stop_haproxy(home)?;
     remove_addresses(home);
+    // Its route would catch the packets of whoever uses the same range later. Absent where nothing ever ran.
+    let _ = Command::new("ip").args(["link", "delete", &network.bridge]).output();
     unmount_below(&home.file("agent"))
 }
 

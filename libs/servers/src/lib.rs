@@ -19,7 +19,7 @@ pub mod server;
 pub mod suite;
 mod wait;
 
-pub use containerd::Containerd;
+pub use containerd::{Containerd, Network};
 pub use ephemeral::TestServers;
 pub use machine::{Version, is_root, number_from_env, text_from_env};
 pub use nats::Nats;

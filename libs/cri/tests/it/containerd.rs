@@ -38,7 +38,7 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it with a subnet of 10.`subnet`.0.0/16 and waits until it can run pods.
+    /// Starts it with a subnet of 10.`subnet`.0.0/16, which nothing else on the machine may have, and waits until it can run pods.
     pub async fn start(subnet: u8) -> Self {
         let folder = tempfile::Builder::new().prefix("gantry-containerd-").tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
@@ -146,6 +146,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   disable_tcp_service = true
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"

@@ -18,7 +18,7 @@ async fn a_real_containerd_does_what_the_client_says() {
         eprintln!("skipped: the tests with a real containerd did not run: {why}");
         return;
     }
-    let containerd = Containerd::start(90).await;
+    let containerd = Containerd::start(140).await;
     let cri = containerd.cri().await;
     let folder = containerd.folder.path().join("logs");
     tokio::join!(
@@ -109,7 +109,7 @@ async fn a_container_lives_is_asked_and_goes(cri: &Cri, folder: &std::path::Path
     };
     let pod = cri.run_pod(&spec).await.unwrap();
     let status = cri.pod_status(&pod).await.unwrap();
-    assert!(status.ready && status.address.starts_with("10.90."), "{status:?}");
+    assert!(status.ready && status.address.starts_with("10.140."), "{status:?}");
     let container = ContainerSpec {
         name: "main".into(),
         image: BUSYBOX.into(),

@@ -19,7 +19,7 @@ use stage::{Stage, id, service, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
-    let Some(stage) = Stage::new(91).await else { return };
+    let Some(stage) = Stage::new(141).await else { return };
     let node = stage.agent().await;
     stage.want(&node, [web(1, "one")], []);
     stage.until("ready", || stage.ready(&node) == BTreeSet::from([id(1)])).await;
@@ -49,7 +49,7 @@ async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly() {
-    let Some(stage) = Stage::new(92).await else { return };
+    let Some(stage) = Stage::new(142).await else { return };
     let node = stage.agent().await;
     let job = wire::WantedInstance { restart_policy: "never".into(), args: vec!["-c".into(), "exit 5".into()], probes: vec![], ..web(1, "") };
     let crash = wire::WantedInstance { args: vec!["-c".into(), "exit 1".into()], ..web(2, "") };
@@ -65,7 +65,7 @@ async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_volumes_names_and_limits_are_seen_inside() {
-    let Some(stage) = Stage::new(93).await else { return };
+    let Some(stage) = Stage::new(143).await else { return };
     let node = stage.agent().await;
     let script = "cat /etc/app.conf; id -u; touch /data/x /cache/y && echo written; grep -c gantry /proc/mounts; grep web /etc/hosts; cat /proc/self/limits | grep 'open files'; sleep 1000";
     let mount = |kind: &str, source: &str, target: &str| wire::Mount { kind: kind.into(), source: source.into(), target: target.into(), ..Default::default() };
@@ -95,7 +95,7 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
-    let Some(stage) = Stage::new(94).await else { return };
+    let Some(stage) = Stage::new(144).await else { return };
     let node = stage.agent().await;
     stage.want(&node, [web(1, "old-1"), web(2, "old-2"), web(3, "old-3")], [service(&[1, 2, 3])]);
     stage.until("three are in rotation", || stage.rotation(&node).len() == 3).await;

@@ -24,6 +24,26 @@ pub struct Stage {
     own_port: u16,
     generation: AtomicU64,
     running: std::sync::Mutex<Option<(CancellationToken, TaskTracker)>>,
+    addresses: Addresses,
+}
+
+/// The beginning of this test's service addresses. A test that fails takes them away as well: on `lo` they would outlive it.
+struct Addresses(String);
+
+impl Addresses {
+    fn left(&self) -> Vec<String> {
+        let shown = std::process::Command::new("ip").args(["-o", "-4", "address", "show", "dev", "lo"]).output().unwrap().stdout;
+        let words = String::from_utf8(shown).unwrap();
+        words.split_whitespace().filter(|w| w.starts_with(&self.0)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        for address in self.left() {
+            let _ = std::process::Command::new("ip").args(["address", "delete", &address, "dev", "lo"]).output();
+        }
+    }
 }
 
 pub fn id(n: u8) -> InstanceId {
@@ -75,7 +95,8 @@ pub fn service(behind: &[u8]) -> wire::WantedService {
 }
 
 impl Stage {
-    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet.
+    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 141 on: suites of
+    /// `make up` and `make test` have theirs below 112 (gantry_servers::Ports::network, gantry_agent's service network).
     pub async fn new(subnet: u8) -> Option<Self> {
         let why = containerd::missing().or_else(|| (!Path::new("/usr/sbin/haproxy").exists()).then(|| "not installed: haproxy".into()));
         if let Some(why) = why {
@@ -89,7 +110,8 @@ impl Stage {
         std::fs::create_dir_all(&home).unwrap();
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (http_port, own_port) = (free(), free());
-        Some(Self { containerd, home, subnet, http_port, own_port, generation: AtomicU64::new(0), running: Default::default() })
+        let addresses = Addresses(format!("10.{}.", 100 + subnet));
+        Some(Self { containerd, home, subnet, http_port, own_port, generation: AtomicU64::new(0), running: Default::default(), addresses })
     }
 
     /// A new agent on this machine.
@@ -216,8 +238,8 @@ impl Stage {
         self.until("all pods are gone", || node.shared.pods.borrow().is_empty()).await;
         self.stop_agent(node.clone()).await;
         node.haproxy.stop().await;
-        let addresses = String::from_utf8(std::process::Command::new("ip").args(["addr", "show", "dev", "lo"]).output().unwrap().stdout).unwrap();
-        assert!(!addresses.contains(&format!("10.{}.", 100 + self.subnet)), "addresses are left: {addresses}");
+        let left = self.addresses.left();
+        assert!(left.is_empty(), "addresses are left: {left:?}");
         self.containerd.finish().await;
     }
 }

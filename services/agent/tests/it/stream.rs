@@ -56,7 +56,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is_away() {
-    let Some(stage) = Stage::new(95).await else { return };
+    let Some(stage) = Stage::new(145).await else { return };
     let node = stage.agent().await;
     let word = Word {
         wanted: watch::Sender::new(wire::WantedState { generation: 7, instances: vec![web(1, "x")], services: vec![] }),
@@ -86,7 +86,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
             .rev()
             .find_map(|m| match &m.message {
                 Some(wire::agent_message::Message::Status(s)) => {
-                    Some(s.generation == 7 && s.instances.iter().any(|i| i.ready && i.address.starts_with("10.95.")))
+                    Some(s.generation == 7 && s.instances.iter().any(|i| i.ready && i.address.starts_with("10.145.")))
                 }
                 _ => None,
             })
@@ -121,7 +121,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_lines_reach_the_stream_once_also_over_restarts() {
-    let Some(stage) = Stage::new(96).await else { return };
+    let Some(stage) = Stage::new(146).await else { return };
     let servers = tokio::task::spawn_blocking(gantry_testkit::servers).await.unwrap();
     let prefix = format!("tlog{}", std::process::id());
     let bus = Bus::connect(&servers.nats_url, &prefix, "agent-test").await.unwrap();

@@ -41,6 +41,7 @@ impl Agent {
     pub async fn join(place: &Place, name: &str, cpu_millis: u64) -> Self {
         let agent = Self { node: Arc::default(), cancel: tokio_util::sync::CancellationToken::new() };
         agent.attach(place, name, cpu_millis).await;
+        place.has_node(name).await;
         agent
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry_auth::SpaceRef;
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
 use gantry_host::Host;
-use gantry_kernel::Role;
+use gantry_kernel::{Role, Scope};
 use gantry_scheduler::{Config, Scheduler};
 use gantry_testkit::World;
 use reqwest::Method;
@@ -104,6 +104,19 @@ impl Place {
             assert!(tokio::time::Instant::now() < deadline, "not {state} at revision {revision}: {app:#}\n{:#?}", self.instances(name).await);
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
+    }
+
+    /// Waits until instances can be placed on the node: attaching alone does not make it known.
+    pub async fn has_node(&self, name: &str) {
+        let operator = self.world.user();
+        self.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+        self.world.identity.settle(&self.host).await;
+        let token = self.world.token(operator, "op");
+        let ready = async || {
+            let (_, nodes) = self.world.call(&self.host, Method::GET, "/api/v1/nodes", Some(&token), None).await;
+            nodes["items"].as_array().is_some_and(|all| all.iter().any(|n| n["name"] == name && n["state"] == "ready"))
+        };
+        self.world.until("the node is known", LONG, ready).await;
     }
 
     /// A gRPC channel with the certificate of another service.
