@@ -5,6 +5,7 @@ pub mod audit;
 pub mod billing;
 pub mod catalog;
 pub mod cicd;
+pub mod factor;
 pub mod identity;
 pub mod logs;
 pub mod registry;

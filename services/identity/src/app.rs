@@ -1,5 +1,6 @@
 //! The verbs of identity: each gathers facts, executes, answers.
 
+pub mod account;
 pub mod authorize;
 pub mod bindings;
 pub mod bootstrap;
@@ -7,6 +8,7 @@ pub mod clients;
 pub mod code;
 pub mod context;
 pub mod devices;
+pub mod factors;
 pub mod issue;
 pub mod machines;
 pub mod orgs;
@@ -19,6 +21,7 @@ pub mod registry_token;
 pub mod secrets;
 pub mod signin;
 pub mod signing;
+pub mod steps;
 pub mod users;
 
 pub use context::App;

@@ -1,9 +1,11 @@
 //! The rules of identity as pure functions: aggregates (user, organisation, binding) and the protocol decisions
 //! (redirects, PKCE, codes, refresh tokens, device codes, registry scopes). No I/O, no clock, no randomness.
 
+pub mod assurance;
 pub mod authorize;
 pub mod binding;
 pub mod device;
+pub mod factor;
 pub mod language;
 pub mod org;
 pub mod password;
@@ -12,4 +14,5 @@ pub mod redirect;
 pub mod refresh;
 pub mod registry_scope;
 pub mod signing;
+pub mod totp;
 pub mod user;

@@ -7,7 +7,7 @@ use gantry_kernel::{Kind, Problem};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::domain::{binding, org, user};
+use crate::domain::{binding, factor, org, user};
 
 impl AsProblem for user::Refusal {
     fn as_problem(&self) -> Problem {
@@ -28,6 +28,16 @@ impl AsProblem for org::Refusal {
             Self::ProjectExists(_) | Self::SpaceExists(_) => Problem::conflict("identity.name_taken", text),
             Self::TooMany => Problem::new(Kind::QuotaExceeded, "identity.too_many", text),
             Self::OwnerStays => Problem::conflict("identity.owner_stays", text),
+        }
+    }
+}
+
+impl AsProblem for factor::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::TooMany => Problem::conflict("identity.too_many_factors", self.to_string()),
+            Self::NothingToRecover => Problem::conflict("identity.no_factor", self.to_string()),
         }
     }
 }

@@ -49,6 +49,7 @@ impl Service for Identity {
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         let app = app(config, host.clone()).await?;
         host.project(Arc::new(Directory { keyring: app.keyring.clone(), lookup: app.lookup.clone() })).await?;
+        host.project(Arc::new(flows::factors::FactorList)).await?;
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
@@ -82,6 +83,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         users: Store::new(host.log().clone()),
         orgs: Store::new(host.log().clone()),
         bindings: Store::new(host.log().clone()),
+        factor_store: Store::new(host.log().clone()),
         lookup: Lookup::new(&secret("lookup").await?),
         forms: FormSeal::new(&secret("forms").await?),
         succession: Succession::new(&secret("succession").await?),

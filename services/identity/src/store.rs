@@ -13,10 +13,12 @@ macro_rules! row {
 }
 use row;
 
+pub mod account;
 pub mod codes;
 pub mod devices;
 pub mod directory;
 pub mod entities;
+pub mod factors;
 pub mod facts;
 pub mod keys;
 pub mod migrations;

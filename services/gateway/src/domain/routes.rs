@@ -76,7 +76,7 @@ pub fn target(path: &str) -> Target {
         "v2" => Target::Service(Upstream::Registry, Class::Bulk),
         "git" => Target::Service(Upstream::Cicd, Class::Bulk),
         "osb" => Target::Service(Upstream::Catalog, Class::Api),
-        "oauth2" | "login" | "register" | "logout" | ".well-known" => Target::Service(Upstream::Identity, Class::SignIn),
+        "oauth2" | "login" | "register" | "logout" | "account" | ".well-known" => Target::Service(Upstream::Identity, Class::SignIn),
         _ => Target::Console,
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             ),
             ("identity", vec!["/api/v1/orgs/acme/members", "/api/v1/orgs/acme/members/eva", "/api/v1/orgs/acme/projects", P, "/api/v1/principals/resolve"]),
             ("identity", vec!["/api/v1/orgs/acme/projects/shop/spaces", "/api/v1/orgs/acme/projects/shop/spaces/test", "/api/v1/sessions", "/api/v1/tokens"]),
-            ("identity", vec!["/.well-known/openid-configuration", "/oauth2/token", "/login", "/register", "/logout"]),
+            ("identity", vec!["/.well-known/openid-configuration", "/oauth2/token", "/login", "/login/second", "/register", "/logout", "/account"]),
             (
                 "registry",
                 vec![

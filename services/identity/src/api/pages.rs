@@ -1,10 +1,12 @@
 //! Pages for people: rendered here, without script, in Chinese and English. Every form carries a value tied to the
 //! browser's cookie, and every answer forbids framing, foreign content and caching.
 
+mod account;
 mod device;
 mod login;
 mod logout;
 mod register;
+pub mod step;
 mod texts;
 
 use std::sync::LazyLock;
@@ -27,12 +29,20 @@ const FORM_COOKIE: &str = "__Host-gantry_form";
 
 const STYLE: &str = include_str!("../../templates/style.css");
 
+const SCRIPT: &str = include_str!("../../templates/pages.js");
+
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut all = Environment::new();
     for (name, text) in [
         ("frame.html", include_str!("../../templates/frame.html")),
         ("login.html", include_str!("../../templates/login.html")),
         ("register.html", include_str!("../../templates/register.html")),
+        ("second.html", include_str!("../../templates/second.html")),
+        ("account.html", include_str!("../../templates/account.html")),
+        ("totp.html", include_str!("../../templates/totp.html")),
+        ("codes.html", include_str!("../../templates/codes.html")),
+        ("token.html", include_str!("../../templates/token.html")),
+        ("erased.html", include_str!("../../templates/erased.html")),
         ("device.html", include_str!("../../templates/device.html")),
         ("logout.html", include_str!("../../templates/logout.html")),
         ("confirm.html", include_str!("../../templates/confirm.html")),
@@ -46,6 +56,10 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 pub fn router() -> Router<App> {
     Router::new()
         .route("/login", get(login::show).post(login::submit))
+        .route("/login/second", get(step::show).post(step::submit))
+        .route("/account", get(account::show))
+        .route("/account/{verb}", axum::routing::post(account::submit))
+        .route("/oauth2/pages.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "public, max-age=3600")], SCRIPT) }))
         .route("/register", get(register::show).post(register::submit))
         .route("/register/confirm", get(register::show_confirm).post(register::confirm))
         .route("/oauth2/device", get(device::show).post(device::submit))
@@ -68,6 +82,25 @@ pub fn see_other(to: &str) -> Response {
 /// A page that only says something. `reason` is shown as it is (for developers), `key` names the text for people.
 pub fn message(language: Language, status: StatusCode, key: &str, reason: &str) -> Response {
     render(language, status, "message.html", context! { key, reason }, &[])
+}
+
+/// A page with our script, which it works without as well.
+fn render_scripted(app: &App, language: Language, status: StatusCode, template: &str, values: Value, targets: &[String]) -> Response {
+    let nonce = fresh(&app.host.env, "");
+    let mut response = render(language, status, template, context! { nonce => nonce.clone(), ..values }, targets);
+    let headers = response.headers_mut();
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY).and_then(|p| p.to_str().ok()).unwrap_or("default-src 'none'");
+    if let Ok(policy) = HeaderValue::try_from(format!("{policy}; script-src 'nonce-{nonce}'; connect-src 'self'; worker-src 'none'")) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// `Retry-After`, if the problem says when.
+fn retry_after(response: &mut Response, problem: &gantry_kernel::Problem) {
+    if let Some(after) = problem.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
 }
 
 /// `targets`: other origins that the page's form may lead to (a redirect after a form counts as such).
@@ -117,7 +150,10 @@ fn form_fits(app: &App, jar: &CookieJar, field: Option<&str>) -> bool {
 
 /// Where to go after a page: only to our own authorization and device pages, or the console.
 fn safe_continue(to: Option<&str>) -> &str {
-    let ours = |to: &&str| (to.starts_with("/oauth2/authorize?") || to.starts_with("/oauth2/device")) && !to.contains(['\\', '\r', '\n']);
+    let ours = |to: &&str| {
+        (to.starts_with("/oauth2/authorize?") || to.starts_with("/oauth2/device") || *to == "/account" || to.starts_with("/account/"))
+            && !to.contains(['\\', '\r', '\n'])
+    };
     to.filter(ours).unwrap_or("/")
 }
 
@@ -142,10 +178,26 @@ mod tests {
     #[test]
     fn every_page_renders_in_both_languages_and_escapes() {
         for language in [Language::English, Language::Chinese] {
-            for name in ["login.html", "register.html", "device.html", "logout.html", "confirm.html", "message.html"] {
+            for name in [
+                "login.html",
+                "second.html",
+                "account.html",
+                "totp.html",
+                "codes.html",
+                "token.html",
+                "erased.html",
+                "register.html",
+                "device.html",
+                "logout.html",
+                "confirm.html",
+                "message.html",
+            ] {
                 let values = context! {
                     key => "bad_request", reason => "<script>", csrf => "x", continue => "/", again => "%2F", username => "<b>", email => "", display_name => "", token => "t",
                     error => "wrong_password", closed => false, user_code => "", client => "<i>", scopes => vec!["openid"], step => "decide", person => "ada",
+                    totp => true, passkey => true, secret => "<i>", picture => "", pending => "<b>", label => "<b>", codes => vec!["<b>"], name => "<i>", to => "/", values => 3, readable => 0,
+                    factors => vec![context! { id => "1", kind => "totp", label => "<b>", created => "x" }], sessions => vec![context! { agent => "<script>" }],
+                    tokens => vec![context! { name => "<b>" }], apps => vec![context! { name => "<i>" }],
                 };
                 let page = context! { lang => language.tag(), t => texts::of(language), ..values };
                 let html = TEMPLATES.get_template(name).unwrap().render(page).unwrap();

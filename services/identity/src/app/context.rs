@@ -18,6 +18,7 @@ use crate::app::secrets::{FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
 use crate::config::Config;
 use crate::domain::binding::Binding;
+use crate::domain::factor::Factors;
 use crate::domain::org::Org;
 use crate::domain::user::User;
 use crate::store::facts;
@@ -34,6 +35,7 @@ pub struct Parts {
     pub users: Store<User>,
     pub orgs: Store<Org>,
     pub bindings: Store<Binding>,
+    pub factor_store: Store<Factors>,
     pub keyring: Keyring,
     pub lookup: Lookup,
     pub forms: FormSeal,

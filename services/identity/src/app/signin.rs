@@ -72,7 +72,12 @@ impl App {
             let user = claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()).ok_or_else(|| Problem::unauthenticated(WRONG))?;
             return self.active_person(user).await;
         }
-        self.verify_password(name, secret, origin).await
+        let person = self.verify_password(name, secret, origin).await?;
+        // Programs that send a password cannot take a second step, and the password alone must not do for it.
+        if self.choices(person.id).await?.any() {
+            return Err(Problem::unauthenticated("this account has a second factor: use a personal access token in place of the password"));
+        }
+        Ok(person)
     }
 
     /// # Errors
@@ -98,11 +103,11 @@ impl App {
         person.ok_or_else(|| Problem::unauthenticated("this account is not active"))
     }
 
-    /// Opens a browser session; the text is the cookie.
+    /// Opens a browser session; the text is the cookie. `amr`: how the person proved who they are (RFC 8176).
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn open_session(&self, person: &Person, origin: &Origin) -> Result<(Session, String), Problem> {
+    pub async fn open_session(&self, person: &Person, origin: &Origin, amr: &str) -> Result<(Session, String), Problem> {
         let now = self.now();
         let secret = fresh(&self.host.env, "gs_");
         let session = Session {
@@ -111,7 +116,7 @@ impl App {
             created_at: now,
             last_seen_at: now,
             auth_time: now,
-            amr: "pwd".into(),
+            amr: amr.to_owned(),
             expires_at: now + Duration::hours(self.config.session_hours.into()),
             from_addr: origin.address.clone(),
             user_agent: origin.user_agent.chars().take(200).collect(),
@@ -119,8 +124,22 @@ impl App {
         sessions::open(self.pool(), &session, &kept(&secret)).await.map_err(fault)?;
         let actor = subject(person.id);
         let object = format!("session:{}", session.id);
-        self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: "password", from: &origin.address }).await;
+        self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: amr, from: &origin.address }).await;
         Ok((session, secret))
+    }
+
+    /// A session whose person has proved more. It gets a new secret; gives the cookie.
+    ///
+    /// # Errors
+    /// Unauthenticated when it has ended meanwhile.
+    pub async fn strengthen_session(&self, person: &Person, id: Uuid, amr: &str, origin: &Origin) -> Result<String, Problem> {
+        let secret = fresh(&self.host.env, "gs_");
+        if !sessions::strengthen(self.pool(), person.id, id, amr, &kept(&secret)).await.map_err(fault)? {
+            return Err(Problem::unauthenticated("the session has ended: sign in again"));
+        }
+        let (actor, object) = (subject(person.id), format!("session:{id}"));
+        self.record(Fact { actor: &actor, action: "session.strengthened", object: &object, result: "ok", reason: amr, from: &origin.address }).await;
+        Ok(secret)
     }
 
     /// The living session of a cookie, with its person.

@@ -98,3 +98,26 @@ entity!(
         created_at: OffsetDateTime,
     }
 );
+
+entity!(
+    /// Second factors. Written by `flows::factors` only.
+    factor, "factors", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: Uuid,
+        user_id: Uuid,
+        kind: String,
+        secret: String,
+        label: String,
+        created_at: OffsetDateTime,
+    }
+);
+
+entity!(
+    /// Keyed hashes of recovery codes, sealed. Written by `flows::factors` only.
+    recovery, "recovery_codes", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        user_id: Uuid,
+        codes: String,
+        made_at: OffsetDateTime,
+    }
+);

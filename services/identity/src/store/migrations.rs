@@ -1,9 +1,9 @@
 //! Tables that are no projections. Forward only: never edit a merged entry, add one.
 //! Tokens and codes are kept as SHA-256 hashes: who reads the table cannot use them.
 
-pub const ALL: &[(&str, &str)] = &[(
-    "identity-0001-oauth",
-    "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());
+pub const ALL: &[(&str, &str)] = &[("identity-0001-oauth", OAUTH), ("identity-0002-factors", FACTORS)];
+
+const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());
     create table signing_keys (
         kid text primary key, public_jwk text not null, private_sealed text not null,
         created_at timestamptz not null, active_at timestamptz not null
@@ -54,5 +54,13 @@ pub const ALL: &[(&str, &str)] = &[(
         result text not null, reason text not null, from_addr text not null
     );
     create index facts_at on facts (at);
-    do $$ begin execute format('revoke update, delete, truncate on facts from %I', 'gantry_' || current_schema()); end $$;",
-)];
+    do $$ begin execute format('revoke update, delete, truncate on facts from %I', 'gantry_' || current_schema()); end $$;";
+
+/// What changes with each use of a factor, and the devices a person has signed in from (the hash of their cookie).
+const FACTORS: &str = "create table factor_uses (factor uuid primary key, user_id uuid not null, counter bigint not null, last_used_at timestamptz not null);
+    create index factor_uses_user on factor_uses (user_id);
+    create table recovery_uses (user_id uuid not null, code text not null, used_at timestamptz not null, primary key (user_id, code));
+    create table known_devices (
+        user_id uuid not null, hash bytea not null, first_seen_at timestamptz not null, last_seen_at timestamptz not null,
+        user_agent text not null, from_addr text not null, primary key (user_id, hash)
+    );";

@@ -47,6 +47,18 @@ pub async fn find(pool: &PgPool, secret_hash: &[u8], now: OffsetDateTime) -> Res
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(secret_hash).bind(now).fetch_optional(pool).await
 }
 
+/// The living session of an id, if it is this person's.
+pub async fn by_id(pool: &PgPool, user: UserId, id: Uuid, now: OffsetDateTime) -> Result<Option<Session>, sqlx::Error> {
+    let sql = format!("select {COLUMNS} from sessions where id = $2 and user_id = $1 and ended_at is null and expires_at > $3");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.0).bind(id).bind(now).fetch_optional(pool).await
+}
+
+/// The session's person has proved more: other methods, and a new secret. Whether it is still alive.
+pub async fn strengthen(pool: &PgPool, user: UserId, id: Uuid, amr: &str, secret_hash: &[u8]) -> Result<bool, sqlx::Error> {
+    let sql = "update sessions set amr = $3, secret_hash = $4 where id = $2 and user_id = $1 and ended_at is null";
+    Ok(sqlx::query(sql).bind(user.0).bind(id).bind(amr).bind(secret_hash).execute(pool).await?.rows_affected() > 0)
+}
+
 /// At most once a minute, so that reading stays cheap.
 pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query("update sessions set last_seen_at = $2 where id = $1 and last_seen_at < $2 - interval '1 minute'").bind(id).bind(now).execute(pool).await?;

@@ -7,7 +7,7 @@ use gantry_kernel::{Kind, Problem, Secret};
 use http::{HeaderMap, StatusCode};
 use minijinja::context;
 
-use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, render, safe_continue, see_other};
+use super::{client_origins, encoded, form_fits, form_seal, language, render_scripted, safe_continue, step};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::signin::Origin;
@@ -33,21 +33,12 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         Err(problem) => {
             let (status, error) = explain(&problem);
             let mut response = again(jar, status, error);
+            super::retry_after(&mut response, &problem);
             response.extensions_mut().insert(problem);
             return response;
         }
     };
-    // Always a new session: one that was planted before the sign-in is worth nothing after it.
-    if let Some(old) = jar.get(SESSION_COOKIE)
-        && let Ok(Some((session, owner))) = app.session(old.value()).await
-        && let Err(problem) = app.end_session(owner.id, session.id, &origin.address).await
-    {
-        return problem.into_response();
-    }
-    match app.open_session(&person, &origin).await {
-        Ok((_, secret)) => (jar.add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
-        Err(problem) => problem.into_response(),
-    }
+    step::after_first(&app, jar, language, &person, &origin, "pwd", to).await
 }
 
 fn explain(problem: &Problem) -> (StatusCode, &'static str) {
@@ -65,5 +56,5 @@ fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: O
     let origins = client_origins(app, to);
     let open = app.config.registration == Registration::Open;
     let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open };
-    (jar, render(language, status, "login.html", values, &origins)).into_response()
+    (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
 }

@@ -7,10 +7,9 @@ use gantry_kernel::{Kind, Problem, Secret};
 use http::{HeaderMap, StatusCode};
 use minijinja::context;
 
-use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, message, render, safe_continue, see_other};
+use super::{client_origins, encoded, form_fits, form_seal, language, message, render, safe_continue, step};
 use crate::api::oauth::form::Form;
 use crate::app::App;
-use crate::app::people::Person;
 use crate::app::register::Registered;
 use crate::app::signin::Origin;
 use crate::app::users::Profile;
@@ -28,7 +27,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         return page(&app, jar, language, StatusCode::BAD_REQUEST, &form, Some("expired_form"), None);
     }
     match register(&app, &form, &origin).await {
-        Ok(Registered::Active(person)) => signed_in(&app, jar, &person, &origin, form.get("continue")).await,
+        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", form.get("continue")).await,
         Ok(Registered::Unconfirmed) => message(language, StatusCode::ACCEPTED, "check_mail", ""),
         Err(problem) => {
             let error = if problem.code == "identity.registration_closed" { "closed" } else { "failed" };
@@ -46,13 +45,6 @@ async fn register(app: &App, form: &Form, origin: &Origin) -> Result<Registered,
     app.register(profile, &Secret::new(text("password")), origin).await
 }
 
-async fn signed_in(app: &App, jar: CookieJar, person: &Person, origin: &Origin, to: Option<&str>) -> Response {
-    match app.open_session(person, origin).await {
-        Ok((_, secret)) => (jar.add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
 /// Opening an address must change nothing (mail scanners do it): a button does.
 pub async fn show_confirm(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
@@ -67,7 +59,7 @@ pub async fn confirm(State(app): State<App>, jar: CookieJar, headers: HeaderMap,
         return message(language, StatusCode::BAD_REQUEST, "expired_form", "");
     }
     match app.confirm_registration(form.get("token").unwrap_or_default(), &origin).await {
-        Ok(person) => signed_in(&app, jar, &person, &origin, None).await,
+        Ok(person) => step::after_first(&app, jar, language, &person, &origin, "pwd", None).await,
         Err(problem) => message(language, problem.kind.status(), "failed", &problem.detail),
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::domain::language::Language;
 
+mod account;
+
 const TEXTS: &[(&str, &str, &str)] = &[
     ("title_login", "Sign in to Gantry", "登录 Gantry"),
     ("title_register", "Create an account", "注册账号"),
@@ -51,7 +53,7 @@ const TEXTS: &[(&str, &str, &str)] = &[
 ];
 
 pub fn of(language: Language) -> BTreeMap<&'static str, &'static str> {
-    TEXTS.iter().map(|(key, english, chinese)| (*key, if language == Language::Chinese { *chinese } else { *english })).collect()
+    TEXTS.iter().chain(account::TEXTS).map(|(key, english, chinese)| (*key, if language == Language::Chinese { *chinese } else { *english })).collect()
 }
 
 #[cfg(test)]
@@ -60,10 +62,10 @@ mod tests {
 
     #[test]
     fn each_text_is_there_once_in_both_languages() {
-        assert_eq!(of(Language::English).len(), TEXTS.len());
-        for (key, english, chinese) in TEXTS {
+        assert_eq!(of(Language::English).len(), TEXTS.len() + account::TEXTS.len());
+        for (key, english, chinese) in TEXTS.iter().chain(account::TEXTS) {
             assert!(!english.is_empty() && !chinese.is_empty(), "{key}");
-            assert!(*key == "title_message" || !chinese.is_ascii(), "{key}");
+            assert!(matches!(*key, "title_message" | "totp") || !chinese.is_ascii(), "{key}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl FromRequestParts<App> for Maker {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         if let Some((name, password)) = basic(&parts.headers) {
             let Ok(origin) = Origin::from_request_parts(parts, app).await;
-            return Ok(Self(app.verify_password(&name, &password, &origin).await?.id));
+            return Ok(Self(app.verify_basic(&name, &password, &origin).await?.id));
         }
         let caller = Caller::from_parts(parts).await?;
         person(&caller).map(Self)

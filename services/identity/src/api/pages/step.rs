@@ -1,0 +1,164 @@
+//! What follows a first step of signing in: the page of the second one, or the session.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::CookieJar;
+use gantry_kernel::Problem;
+use http::{HeaderMap, StatusCode};
+use minijinja::context;
+
+use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, message, render_scripted, safe_continue, see_other};
+use crate::api::oauth::form::Form;
+use crate::app::App;
+use crate::app::people::Person;
+use crate::app::signin::Origin;
+use crate::app::steps::Due;
+use crate::domain::assurance::{Level, level, with_second};
+use crate::domain::language::Language;
+use crate::store::sessions::Session;
+
+const STEP_COOKIE: &str = "__Host-gantry_step";
+
+/// Where a person goes whose first step is right: `amr` says how it was taken. Every way to sign in ends here.
+pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, amr: &str, to: Option<&str>) -> Response {
+    let due = match app.due_after(person.id, amr).await {
+        Ok(due) => due,
+        Err(problem) => return failed(language, problem),
+    };
+    let page = match due {
+        Due::Nothing => return open(app, jar, language, person, origin, amr, to).await,
+        Due::SecondStep => "/login/second",
+        Due::Enrolment => "/login/enrol",
+    };
+    match app.seal_half(person.id, amr).await {
+        Ok(half) => (jar.add(cookie(STEP_COOKIE, half)), see_other(&format!("{page}?continue={}", encoded(safe_continue(to))))).into_response(),
+        Err(problem) => failed(language, problem),
+    }
+}
+
+/// Opens the session. Always a new one: one that was planted before the sign-in is worth nothing after it.
+pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, amr: &str, to: Option<&str>) -> Response {
+    if let Some(old) = jar.get(SESSION_COOKIE)
+        && let Ok(Some((session, owner))) = app.session(old.value()).await
+        && let Err(problem) = app.end_session(owner.id, session.id, &origin.address).await
+    {
+        return failed(language, problem);
+    }
+    match app.open_session(person, origin, amr).await {
+        Ok((_, secret)) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
+        Err(problem) => failed(language, problem),
+    }
+}
+
+fn without_step(jar: CookieJar) -> CookieJar {
+    let mut gone = cookie(STEP_COOKIE, String::new());
+    gone.make_removal();
+    jar.add(gone)
+}
+
+pub fn failed(language: Language, problem: Problem) -> Response {
+    let mut response = message(language, problem.kind.status(), "failed", &problem.detail);
+    response.extensions_mut().insert(problem);
+    response
+}
+
+/// Who is at the second step, and how the first was taken: by the step cookie, or by a session that shall prove more.
+pub(super) enum At {
+    Half(Person, String),
+    Session(Box<Session>, Person),
+}
+
+impl At {
+    pub(super) fn person(&self) -> &Person {
+        match self {
+            Self::Half(person, _) | Self::Session(_, person) => person,
+        }
+    }
+
+    fn amr(&self) -> &str {
+        match self {
+            Self::Half(_, amr) => amr,
+            Self::Session(session, _) => &session.amr,
+        }
+    }
+}
+
+pub(super) async fn at(app: &App, jar: &CookieJar) -> Result<Option<At>, Problem> {
+    if let Some(half) = jar.get(STEP_COOKIE)
+        && let Some((half, person)) = app.open_half(half.value()).await
+    {
+        return Ok(Some(At::Half(person, half.amr)));
+    }
+    let Some(session) = jar.get(SESSION_COOKIE) else { return Ok(None) };
+    Ok(app.session(session.value()).await?.map(|(session, person)| At::Session(Box::new(session), person)))
+}
+
+/// The second step is right: the session opens, or the one there is gets stronger (with a new secret).
+pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, method: &str, origin: &Origin, to: Option<&str>) -> Response {
+    let amr = with_second(at.amr(), method);
+    match at {
+        At::Half(person, _) => open(app, jar, language, &person, origin, &amr, to).await,
+        At::Session(session, person) => match app.strengthen_session(&person, session.id, &amr, origin).await {
+            Ok(secret) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
+            Err(problem) => failed(language, problem),
+        },
+    }
+}
+
+fn to_login(to: Option<&str>) -> Response {
+    see_other(&format!("/login?continue={}", encoded(safe_continue(to))))
+}
+
+pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    let language = language(&headers, query.get("ui_locales"));
+    match at(&app, &jar).await {
+        Ok(Some(at)) => page(&app, jar, language, StatusCode::OK, &at, query.get("continue"), None).await,
+        Ok(None) => to_login(query.get("continue")),
+        Err(problem) => failed(language, problem),
+    }
+}
+
+pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
+    let language = language(&headers, form.get("ui_locales"));
+    let to = form.get("continue");
+    let found = match at(&app, &jar).await {
+        Ok(Some(at)) => at,
+        Ok(None) => return to_login(to),
+        Err(problem) => return failed(language, problem),
+    };
+    if !form_fits(&app, &jar, form.get("csrf")) {
+        return page(&app, jar, language, StatusCode::BAD_REQUEST, &found, to, Some("expired_form")).await;
+    }
+    match app.verify_code(found.person().id, form.get("code").unwrap_or_default(), &origin).await {
+        Ok(method) => done(&app, jar, language, found, method, &origin, to).await,
+        Err(problem) => {
+            let (status, error) = match problem.code {
+                "identity.wrong_code" => (StatusCode::UNAUTHORIZED, "wrong_code"),
+                "identity.too_many_attempts" => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
+                _ => (problem.kind.status(), "failed"),
+            };
+            let mut response = page(&app, jar, language, status, &found, to, Some(error)).await;
+            super::retry_after(&mut response, &problem);
+            response.extensions_mut().insert(problem);
+            response
+        }
+    }
+}
+
+async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, at: &At, to: Option<&str>, error: Option<&str>) -> Response {
+    let choices = match app.choices(at.person().id).await {
+        Ok(choices) => choices,
+        Err(problem) => return failed(language, problem),
+    };
+    // Nothing to prove with, or nothing left to prove: no page that cannot be passed.
+    let enough = !choices.any() || (level(at.amr()) >= Level::Two && !choices.passkey);
+    if matches!(at, At::Session(..)) && enough {
+        return see_other(safe_continue(to));
+    }
+    let (jar, csrf) = form_seal(app, jar);
+    let to = safe_continue(to);
+    let origins = client_origins(app, to);
+    let values = context! { csrf, continue => to, error, totp => choices.totp, passkey => choices.passkey, person => at.person().username.clone() };
+    (jar, render_scripted(app, language, status, "second.html", values, &origins)).into_response()
+}

@@ -1,0 +1,82 @@
+//! A sign-in between its first and its second step. It lives in the browser's cookie, sealed, for a few minutes: it
+//! proves the first step and is worth nothing without the second.
+
+use gantry_es::Sealed;
+use gantry_kernel::{Problem, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::app::people::Person;
+use crate::app::secrets::SUBJECT;
+use crate::domain::assurance::{Level, level};
+use crate::error::{fault, unsealed};
+use crate::store::sessions::Session;
+
+const SECONDS: i64 = 600;
+const PURPOSE: &str = "half a sign-in";
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HalfSignIn {
+    purpose: String,
+    pub user: UserId,
+    /// The methods of the first step (RFC 8176).
+    pub amr: String,
+    until: i64,
+}
+
+/// What is due after a first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    SecondStep,
+    /// A policy asks for a second factor, and there is none yet.
+    Enrolment,
+}
+
+impl App {
+    /// # Errors
+    /// When it cannot be sealed.
+    pub async fn seal_half(&self, user: UserId, amr: &str) -> Result<String, Problem> {
+        let half = HalfSignIn { purpose: PURPOSE.into(), user, amr: amr.to_owned(), until: self.now().unix_timestamp() + SECONDS };
+        Ok(self.keyring.seal(SUBJECT, &serde_json::to_string(&half).map_err(fault)?).await.map_err(unsealed)?.0)
+    }
+
+    /// The first step that a cookie proves; `None` when it is not ours, too old, or the account is not active any more.
+    pub async fn open_half(&self, cookie: &str) -> Option<(HalfSignIn, Person)> {
+        let text = self.keyring.open(SUBJECT, &Sealed(cookie.to_owned())).await.ok()?;
+        let half: HalfSignIn = serde_json::from_str(&text).ok()?;
+        if half.purpose != PURPOSE || self.now().unix_timestamp() > half.until {
+            return None;
+        }
+        let person = self.active_person(half.user).await.ok()?;
+        Some((half, person))
+    }
+
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn due_after(&self, user: UserId, amr: &str) -> Result<Due, Problem> {
+        if level(amr) >= Level::Two {
+            return Ok(Due::Nothing);
+        }
+        Ok(if self.choices(user).await?.any() { Due::SecondStep } else { Due::Nothing })
+    }
+
+    /// Whether a session could and should prove more for a request that names `acr_values`.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn could_step_up(&self, session: &Session, asked: Option<Level>) -> Result<bool, Problem> {
+        let Some(asked) = asked else { return Ok(false) };
+        let has = level(&session.amr);
+        if has >= asked {
+            return Ok(false);
+        }
+        let choices = self.choices(UserId(session.user_id)).await?;
+        let reachable = match (choices.passkey, choices.totp) {
+            (true, _) => Level::Phishproof,
+            (false, true) => Level::Two,
+            (false, false) => Level::One,
+        };
+        Ok(reachable.min(asked) > has)
+    }
+}
