@@ -1,11 +1,13 @@
 //! Connections of one service to its schema: one as owner (changes of shape), one with the service's narrow grants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::migrate;
 
@@ -40,6 +42,8 @@ pub struct Db {
     /// Owner of the schema: migrations and rebuilds only.
     pub admin: PgPool,
     pub schema: String,
+    /// Moves when work was added to the list, by whomever.
+    todo_news: Arc<watch::Sender<()>>,
 }
 
 impl Db {
@@ -81,12 +85,20 @@ impl Db {
             .connect_with(options)
             .await?;
         let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Self { orm, pool, admin, schema })
+        Ok(Self { orm, pool, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
     }
 
     /// An ORM view of the owner's connections, for rebuilds.
     pub fn admin_orm(&self) -> DatabaseConnection {
         SqlxPostgresConnector::from_sqlx_postgres_pool(self.admin.clone())
+    }
+
+    pub(crate) fn todo_news(&self) -> watch::Receiver<()> {
+        self.todo_news.subscribe()
+    }
+
+    pub(crate) fn tell_todo_news(&self) {
+        self.todo_news.send_replace(());
     }
 
     pub async fn close(&self) {

@@ -133,20 +133,27 @@ fn raise(head: &mut i64, to: i64) -> bool {
     higher
 }
 
-/// Hears of other replicas' appends; the timer stands in for lost notifications.
+/// Hears of other replicas' appends, and of work put on the list; the timer stands in for lost notifications.
 async fn listen_task(db: Db, moved: Arc<watch::Sender<i64>>, cancel: CancellationToken) {
-    let channel = format!("{}_events", db.schema);
+    let (events, todos) = (format!("{}_events", db.schema), format!("{}_todos", db.schema));
     let mut listener: Option<PgListener> = None;
     loop {
         if listener.is_none()
             && let Ok(mut fresh) = PgListener::connect_with(&db.admin).await
-            && fresh.listen(&channel).await.is_ok()
+            && fresh.listen_all([&*events, &*todos]).await.is_ok()
         {
             listener = Some(fresh);
+            // What was said before this nobody heard.
+            db.tell_todo_news();
         }
         let heard = async {
             match &mut listener {
-                Some(listener) => listener.recv().await.map(|n| n.payload().parse::<i64>().ok()),
+                Some(listener) => listener.recv().await.map(|n| {
+                    if n.channel() == todos {
+                        db.tell_todo_news();
+                    }
+                    n.payload().parse::<i64>().ok()
+                }),
                 None => std::future::pending().await,
             }
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +15,9 @@ use crate::db::Db;
 /// How long one try may take before another replica may take it over; renewed while the handler runs.
 const LOCK: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE_SECS: f64 = 60.0;
+/// The list is looked at this often even if nobody says that something was added: a notification may be lost.
+const LOOK: Duration = Duration::from_secs(10);
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// The list of pending work.
 pub struct Todo;
@@ -24,8 +28,10 @@ impl Todo {
     /// # Errors
     /// When the database refuses.
     pub async fn enqueue(db: &impl ConnectionTrait, name: &str, key: &str, payload: &Value) -> Result<(), DbErr> {
-        let sql = "insert into todos (name, key, payload) values ($1, $2, $3)
-                   on conflict (name, key) do update set payload = excluded.payload, due = now(), attempts = 0";
+        // The notification is sent with the commit, and never without it.
+        let sql = "with put as (insert into todos (name, key, payload) values ($1, $2, $3)
+                     on conflict (name, key) do update set payload = excluded.payload, due = now(), attempts = 0 returning name)
+                   select pg_notify(current_schema() || '_todos', name) from put";
         let values = [name.into(), key.into(), payload.clone().into()];
         db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())
@@ -64,49 +70,67 @@ pub struct TodoRunner;
 
 impl TodoRunner {
     pub fn start(db: Db, handler: Arc<dyn TodoHandler>, cancel: &CancellationToken, tasks: &TaskTracker) {
-        for _ in 0..handler.concurrency().max(1) {
-            tasks.spawn(work(db.clone(), handler.clone(), cancel.clone()));
-        }
+        tasks.spawn(hand_out(db, handler, cancel.clone(), tasks.clone()));
     }
 }
 
-async fn work(db: Db, handler: Arc<dyn TodoHandler>, cancel: CancellationToken) {
-    while !cancel.is_cancelled() {
-        match take(&db, handler.name()).await {
+/// Takes work whenever there is room for it. Sleeps until somebody adds some, or the next piece falls due.
+async fn hand_out(db: Db, handler: Arc<dyn TodoHandler>, cancel: CancellationToken, tasks: TaskTracker) {
+    let room = Arc::new(Semaphore::new(handler.concurrency().max(1)));
+    let mut news = db.todo_news();
+    loop {
+        let permit = tokio::select! {
+            () = cancel.cancelled() => return,
+            permit = room.clone().acquire_owned() => permit.expect("nobody closes it"),
+        };
+        news.mark_unchanged();
+        let pause = match take(&db, handler.name()).await {
             Ok(Some(item)) => {
-                let id = item.id;
-                let attempts = item.attempts;
-                let done = tokio::select! {
-                    done = handler.handle(item) => done,
-                    () = renew(&db, id) => unreachable!("renewing never ends"),
-                    // Not finished: the lock runs out and somebody continues.
-                    () = cancel.cancelled() => { let _ = finish(&db, id, None, 0).await; return }
-                };
-                let error = done.err().map(|e| format!("{e:#}"));
-                if let Some(error) = &error {
-                    tracing::warn!(todo = handler.name(), attempts, error, "work failed and will be tried again");
-                }
-                let finished = match error {
-                    None => sqlx::query("delete from todos where id = $1").bind(id).execute(&db.pool).await.map(|_| ()),
-                    Some(error) => finish(&db, id, Some(&error), attempts).await,
-                };
-                if let Err(error) = finished {
-                    tracing::warn!(todo = handler.name(), error = %error, "the outcome could not be saved; the work will be done again");
-                }
+                let (db, handler, cancel) = (db.clone(), handler.clone(), cancel.clone());
+                tasks.spawn(async move {
+                    work(&db, &*handler, item, &cancel).await;
+                    drop(permit);
+                });
+                continue;
             }
-            Ok(None) => pause(&cancel, Duration::from_millis(250)).await,
+            Ok(None) => until_due(&db, handler.name()).await.unwrap_or(AFTER_FAULT),
             Err(error) => {
                 tracing::warn!(todo = handler.name(), error = %error, "the work list cannot be read");
-                pause(&cancel, Duration::from_secs(1)).await;
+                AFTER_FAULT
             }
+        };
+        drop(permit);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            changed = news.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn pause(cancel: &CancellationToken, how_long: Duration) {
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = tokio::time::sleep(how_long) => {}
+async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &CancellationToken) {
+    let (id, attempts) = (item.id, item.attempts);
+    let done = tokio::select! {
+        done = handler.handle(item) => done,
+        () = renew(db, id) => unreachable!("renewing never ends"),
+        // Not finished: it is given back, and somebody continues.
+        () = cancel.cancelled() => { let _ = finish(db, id, None, 0).await; return }
+    };
+    let error = done.err().map(|e| format!("{e:#}"));
+    if let Some(error) = &error {
+        tracing::warn!(todo = handler.name(), attempts, error, "work failed and will be tried again");
+    }
+    let failed = error.is_some();
+    let finished = match error {
+        None => sqlx::query("delete from todos where id = $1").bind(id).execute(&db.pool).await.map(|_| ()),
+        Some(error) => finish(db, id, Some(&error), attempts).await,
+    };
+    if let Err(error) = finished {
+        tracing::warn!(todo = handler.name(), error = %error, "the outcome could not be saved; the work will be done again");
+    }
+    if failed {
+        // It has a new time, which may come before the one that is slept to.
+        db.tell_todo_news();
     }
 }
 
@@ -122,6 +146,13 @@ async fn take(db: &Db, name: &str) -> Result<Option<TodoItem>, sqlx::Error> {
     .fetch_optional(&db.pool)
     .await?;
     Ok(row.map(|(id, key, payload, attempts)| TodoItem { id, key, payload, attempts }))
+}
+
+/// How long until the next piece may be taken, at most [`LOOK`].
+async fn until_due(db: &Db, name: &str) -> Result<Duration, sqlx::Error> {
+    let sql = "select extract(epoch from min(greatest(due, locked_until)) - clock_timestamp())::float8 from todos where name = $1";
+    let seconds: Option<f64> = sqlx::query_scalar(sql).bind(name).fetch_one(&db.pool).await?;
+    Ok(seconds.map_or(LOOK, |s| Duration::from_secs_f64(s.max(0.01)).min(LOOK)))
 }
 
 async fn renew(db: &Db, id: i64) {

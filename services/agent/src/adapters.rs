@@ -1,6 +1,7 @@
 //! The outside world: one file per foreign system.
 
 pub mod disk;
+pub mod exits;
 pub mod facts;
 pub mod folders;
 pub mod haproxy;

@@ -142,3 +142,20 @@ async fn durable_work_is_tried_again_and_done_once() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(done.try_recv().is_err(), "done once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_another_replica_puts_down_is_begun_at_once() {
+    let f = Fixture::new().await;
+    let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+    TodoRunner::start(f.log.db().clone(), Arc::new(Flaky(Arc::new(AtomicBool::new(true)), sender)), &f.cancel, &f.tasks);
+    // The runner has looked at the empty list and sleeps by now; it would look again only after ten seconds.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The owner's connections stand for the other replica: nothing in this process hears of what they do.
+    for key in ["b", "c"] {
+        let began = std::time::Instant::now();
+        Todo::enqueue(&f.log.db().admin_orm(), "flaky", key, &serde_json::json!({})).await.unwrap();
+        let item = tokio::time::timeout(Duration::from_secs(5), done.recv()).await.expect("woken").unwrap();
+        assert_eq!(item, (key.to_owned(), 1));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+}

@@ -1,5 +1,5 @@
 //! The loop that keeps this machine as wanted: look, balance, plan, act, tell. Woken by a new word from the scheduler, by a
-//! probe, by a finished step, by the runtime's events, and by a timer as the last resort.
+//! probe, by a finished step, by the end of a container's process, and by a timer as the last resort.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::balancer::Balancer;
 use super::probing::{Probing, Subject};
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
+use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::folders::hosts_text;
 use crate::adapters::runtime::Runtime;
 use crate::domain::actual::{ContainerState, Pod};
@@ -27,8 +28,12 @@ use crate::domain::spec;
 use crate::domain::status::{Memory, statuses};
 use crate::domain::wanted::Wanted;
 
-/// Looked at least this often, in case an event was lost.
-const LOOK: Duration = Duration::from_millis(250);
+/// Looked at least this often, for what nobody tells (a pod removed by hand, HAProxy gone).
+const LOOK: Duration = Duration::from_secs(1);
+/// The same while the end of a container would not be heard.
+const DEAF_LOOK: Duration = Duration::from_millis(250);
+/// A container's process has ended, and the runtime is about to say so.
+const OVERDUE_LOOK: Duration = Duration::from_millis(50);
 /// While requests are being drained the sessions are counted this often.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// A machine without pods has nothing that could change by itself.
@@ -69,6 +74,7 @@ pub struct Keeper {
     runtime: Runtime,
     steps: Steps,
     probing: Probing,
+    exits: Exits,
     balancer: Balancer,
     disk: Disk,
     tracker: TaskTracker,
@@ -102,6 +108,7 @@ impl Keeper {
     pub async fn new(parts: Parts) -> Self {
         let Parts { env, shared, cri, steps, balancer, disk, tracker, cancel } = parts;
         let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
+        let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
@@ -109,6 +116,7 @@ impl Keeper {
             shared,
             steps,
             probing,
+            exits,
             balancer,
             disk,
             tracker,
@@ -177,10 +185,12 @@ impl Keeper {
             self.begin(action, &wanted);
         }
         self.tell(&wanted, &pods);
-        let pause = match (self.balancer.layout().draining(), pods.is_empty()) {
-            (true, _) => DRAIN_LOOK,
-            (false, true) => IDLE_LOOK,
-            (false, false) => LOOK,
+        let pause = match self.exits.watch(pods.iter().filter(|p| p.running()).filter_map(|p| Some(p.container.as_ref()?.id.as_str()))) {
+            Hearing::Overdue => OVERDUE_LOOK,
+            _ if self.balancer.layout().draining() => DRAIN_LOOK,
+            Hearing::Deaf => DEAF_LOOK,
+            Hearing::Good if pods.is_empty() => IDLE_LOOK,
+            Hearing::Good => LOOK,
         };
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
         Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))

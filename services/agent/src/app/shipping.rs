@@ -83,7 +83,9 @@ impl Shipping {
         let mut sources = Sources::default();
         let mut stream_is_there = false;
         let mut away = false;
+        let mut moved = self.shared.pods.subscribe();
         loop {
+            moved.mark_unchanged();
             let last = cancel.is_cancelled();
             if !stream_is_there {
                 stream_is_there = self.bus.sample_stream(streams::LOGS).await.is_ok();
@@ -112,7 +114,12 @@ impl Shipping {
             if last {
                 return;
             }
-            tokio::select! { () = cancel.cancelled() => {}, () = tokio::time::sleep(PERIOD) => {} }
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                // Where nothing runs, nothing is printed.
+                _ = moved.changed(), if now.is_empty() => {}
+                () = tokio::time::sleep(PERIOD), if !now.is_empty() => {}
+            }
         }
     }
 }
