@@ -15,7 +15,7 @@ pub struct Lease {
 impl Lease {
     /// Waits until the lease is ours; `None` when cancelled first.
     pub async fn acquire(pool: &PgPool, name: &str, cancel: &CancellationToken) -> Option<Self> {
-        loop {
+        while !cancel.is_cancelled() {
             match Self::try_acquire(pool, name).await {
                 Ok(Some(lease)) => return Some(lease),
                 Ok(None) => {}
@@ -26,6 +26,7 @@ impl Lease {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
+        None
     }
 
     /// # Errors

@@ -15,6 +15,7 @@ mod read;
 mod rebuild;
 mod store;
 mod todo;
+mod trace;
 mod verify;
 
 pub use append::{Append, AppendError, Appended, Claim, StreamWrite};
@@ -27,4 +28,5 @@ pub use projection::{Batch, Checkpoint, Projection, ProjectionRunner, Source, ch
 pub use rebuild::rebuild;
 pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Store};
 pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
+pub use trace::{NoTrace, Trace};
 pub use verify::{Fault, Verdict, verify};

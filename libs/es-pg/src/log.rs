@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::append::{Answer, Append, AppendError, Appended, append_batch};
 use crate::db::Db;
+use crate::trace::Trace;
 
 /// Rows of one transaction at most. More would only make the callers of the batch wait for one another.
 const BATCH_EVENTS: usize = 1_000;
@@ -51,7 +52,10 @@ impl Log {
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        if append.meta.trace.is_none() {
+            append.meta.trace = Trace::current().map(|t| t.to_string());
+        }
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Request { append, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,

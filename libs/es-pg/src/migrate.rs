@@ -5,9 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgPool};
 use crate::db::role_of;
 
 /// The log's own tables. Never edit a merged entry; add one.
-const CORE: &[(&str, &str)] = &[(
-    "es-0001-log",
-    "create table events (
+const CORE: &[(&str, &str)] = &[
+    (
+        "es-0001-log",
+        "create table events (
         position bigint primary key,
         stream text not null,
         version bigint not null,
@@ -47,7 +48,9 @@ const CORE: &[(&str, &str)] = &[(
         key text primary key, fingerprint bytea not null, status smallint, headers json, body bytea, at timestamptz not null default now()
     );
     create index answers_at on answers (at);",
-)];
+    ),
+    ("es-0002-todo-trace", "alter table todos add column trace text"),
+];
 
 pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> Result<(), sqlx::Error> {
     let role = role_of(schema);

@@ -10,10 +10,12 @@ use sqlx::{AssertSqlSafe, Executor};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::db::Db;
 use crate::log::Log;
 use crate::progress::Progress;
+use crate::trace::Trace;
 
 const BATCH: i64 = 500;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -121,7 +123,7 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
             if event.position <= position {
                 continue;
             }
-            if let Err(error) = projection.apply(&tx, event).await {
+            if let Err(error) = apply(projection, &tx, event).await {
                 poison = Some((index, error.context(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position))));
                 break;
             }
@@ -144,6 +146,16 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
         tx.commit().await?;
         return Ok(position);
     }
+}
+
+/// Taking an event in is the last part of the trace that wrote it.
+async fn apply(projection: &dyn Projection, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+    let Some(trace) = event.meta.trace.as_deref().and_then(|t| t.parse::<Trace>().ok()) else { return projection.apply(tx, event).await };
+    let span =
+        tracing::debug_span!(target: "trace", "projection", otel.name = projection.name(), otel.kind = "consumer", event.kind = event.kind, event.position);
+    trace.adopt(&span);
+    let trace = Trace::of(&span).unwrap_or(trace);
+    trace.around(projection.apply(tx, event)).instrument(span).await
 }
 
 pub(crate) async fn lock_checkpoint(tx: &DatabaseTransaction, name: &str) -> Result<i64, DbErr> {

@@ -9,8 +9,10 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::db::Db;
+use crate::trace::Trace;
 
 /// How long one try may take before another replica may take it over; renewed while the handler runs.
 const LOCK: Duration = Duration::from_secs(30);
@@ -29,10 +31,11 @@ impl Todo {
     /// When the database refuses.
     pub async fn enqueue(db: &impl ConnectionTrait, name: &str, key: &str, payload: &Value) -> Result<(), DbErr> {
         // The notification is sent with the commit, and never without it.
-        let sql = "with put as (insert into todos (name, key, payload) values ($1, $2, $3)
-                     on conflict (name, key) do update set payload = excluded.payload, due = now(), attempts = 0 returning name)
+        let sql = "with put as (insert into todos (name, key, payload, trace) values ($1, $2, $3, $4)
+                     on conflict (name, key) do update
+                     set payload = excluded.payload, trace = excluded.trace, due = now(), attempts = 0 returning name)
                    select pg_notify(current_schema() || '_todos', name) from put";
-        let values = [name.into(), key.into(), payload.clone().into()];
+        let values = [name.into(), key.into(), payload.clone().into(), Trace::current().map(|t| t.to_string()).into()];
         db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())
     }
@@ -46,6 +49,8 @@ pub struct TodoItem {
     pub payload: Value,
     /// 1 at the first try.
     pub attempts: i32,
+    /// The trace that made it necessary.
+    pub trace: Option<Trace>,
 }
 
 #[async_trait]
@@ -111,7 +116,7 @@ async fn hand_out(db: Db, handler: Arc<dyn TodoHandler>, cancel: CancellationTok
 async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &CancellationToken) {
     let (id, attempts) = (item.id, item.attempts);
     let done = tokio::select! {
-        done = handler.handle(item) => done,
+        done = handle(handler, item) => done,
         () = renew(db, id) => unreachable!("renewing never ends"),
         // Not finished: it is given back, and somebody continues.
         () = cancel.cancelled() => { let _ = finish(db, id, None, 0).await; return }
@@ -135,17 +140,25 @@ async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &Cance
 }
 
 async fn take(db: &Db, name: &str) -> Result<Option<TodoItem>, sqlx::Error> {
-    let row: Option<(i64, String, Value, i32)> = sqlx::query_as(
+    let row: Option<(i64, String, Value, i32, Option<String>)> = sqlx::query_as(
         "update todos set locked_until = now() + $2 * interval '1 second', attempts = attempts + 1 where id = (
             select id from todos where name = $1 and due <= now() and (locked_until is null or locked_until < now())
             order by due limit 1 for update skip locked)
-         returning id, key, payload, attempts",
+         returning id, key, payload, attempts, trace",
     )
     .bind(name)
     .bind(LOCK.as_secs_f64())
     .fetch_optional(&db.pool)
     .await?;
-    Ok(row.map(|(id, key, payload, attempts)| TodoItem { id, key, payload, attempts }))
+    Ok(row.map(|(id, key, payload, attempts, trace)| TodoItem { id, key, payload, attempts, trace: trace.and_then(|t| t.parse().ok()) }))
+}
+
+async fn handle(handler: &dyn TodoHandler, item: TodoItem) -> anyhow::Result<()> {
+    let Some(trace) = item.trace else { return handler.handle(item).await };
+    let span = tracing::debug_span!(target: "trace", "todo", otel.name = handler.name(), otel.kind = "consumer", attempts = item.attempts);
+    trace.adopt(&span);
+    let trace = Trace::of(&span).unwrap_or(trace);
+    trace.around(handler.handle(item)).instrument(span).await
 }
 
 /// How long until the next piece may be taken, at most [`LOOK`].

@@ -51,6 +51,8 @@ pub struct Platform {
     pub master_key_file: PathBuf,
     /// Connections to Postgres per service.
     pub database_connections: u32,
+    /// How long Postgres, NATS and Redis may take to be there when this process starts.
+    pub server_patience_seconds: u64,
     /// OTLP over gRPC, e.g. `http://127.0.0.1:4317`; empty: traces stay in the process.
     pub otlp_endpoint: String,
     /// `info`, or directives such as `info,gantry_scheduler=debug`.
@@ -83,6 +85,7 @@ impl Default for Platform {
             peers: std::collections::BTreeMap::new(),
             master_key_file: PathBuf::from(".gantry/master.key"),
             database_connections: 10,
+            server_patience_seconds: 60,
             otlp_endpoint: String::new(),
             log: "info".into(),
             log_format: "text".into(),

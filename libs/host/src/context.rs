@@ -15,9 +15,11 @@ use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
+use crate::channel::Channel;
 use crate::config::Platform;
+use crate::connect::{patiently, place};
 use crate::pki::{Leaf, Pki};
 use crate::tls::client_config;
 
@@ -47,7 +49,7 @@ pub struct HostInner {
     pub progress: Progress,
     stored: Option<Stored>,
     addresses: Addresses,
-    channels: Mutex<BTreeMap<String, Channel>>,
+    channels: Mutex<BTreeMap<&'static str, Channel>>,
     rights_at: OnceLock<watch::Receiver<i64>>,
 }
 
@@ -98,14 +100,19 @@ impl Host {
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(30))
             .build()?;
-        let bus = Bus::connect(platform.nats_url.expose(), &platform.prefix, &format!("gantry {name}")).await?;
-        let redis = redis::Client::open(platform.redis_url.expose())?.get_connection_manager().await?;
+        let patience = Duration::from_secs(platform.server_patience_seconds);
+        let url = platform.nats_url.expose();
+        let client = format!("gantry {name}");
+        let bus = patiently(&place("NATS", url), patience, &cancel, || Bus::connect(url, &platform.prefix, &client)).await?;
+        let url = platform.redis_url.expose();
+        let client = redis::Client::open(url)?;
+        let redis = patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager()).await?;
         let keys = Keys::new(Arc::new(IdentityKeys { http: http.clone(), addresses: addresses.clone(), platform: platform.clone() }));
         let auth = Auth::new(Verifier::new(keys, &platform.public_url));
         let stored = if database {
             let settings =
                 Settings { url: platform.database_url.expose().to_owned(), schema: platform.schema(name), max_connections: platform.database_connections };
-            let db = Db::open(&settings, migrations).await?;
+            let db = patiently(&place("Postgres", &settings.url), patience, &cancel, || Db::open(&settings, migrations)).await?;
             let log = Log::open(db.clone(), name, env.clone(), &cancel, &tracker).await?;
             let keyring = Keyring::new(db.clone(), env.clone(), &crate::entry::master_key(&platform, &env)?)?;
             Some(Stored { db, log, keyring })
@@ -250,11 +257,11 @@ impl Host {
         url_of(&self.addresses, &self.platform, service).ok_or_else(|| Problem::unavailable(format_args!("the {service} service")))
     }
 
-    /// A gRPC channel to another service: mTLS, connected lazily, kept.
+    /// A gRPC channel to another service: mTLS, connected lazily, kept. Its calls carry the trace at hand and a deadline.
     ///
     /// # Errors
     /// When its address is unknown.
-    pub fn channel(&self, service: &str) -> Result<Channel, Problem> {
+    pub fn channel(&self, service: &'static str) -> Result<Channel, Problem> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(service) {
             return Ok(channel.clone());
@@ -267,8 +274,8 @@ impl Host {
                     .tls_config(self.grpc_tls(service))
             })
             .map_err(Problem::internal)?;
-        let channel = endpoint.connect_lazy();
-        channels.insert(service.to_owned(), channel.clone());
+        let channel = Channel::new(endpoint.connect_lazy(), service);
+        channels.insert(service, channel.clone());
         Ok(channel)
     }
 

@@ -169,7 +169,7 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
-    Ok(OnePort { rest, grpc })
+    Ok(OnePort::new(rest, grpc, host))
 }
 
 async fn metrics(more: Option<crate::MoreMetrics>) -> impl axum::response::IntoResponse {

@@ -9,13 +9,15 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::{Caller, CallerSlot};
 use gantry_kernel::{Kind, Problem};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tracing::Instrument;
 
 use crate::context::Host;
-use crate::telemetry;
+use crate::telemetry::{self, Trace};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Wraps a service's routes.
 pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
@@ -57,15 +59,17 @@ impl Surround {
 async fn surround(State(Surround { host, room }): State<Surround>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |m| m.as_str().to_owned());
+    let uri = request.uri().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let (path, route) = (uri.path(), matched.as_ref().map_or("other", MatchedPath::as_str));
+    let one_by_one = request.version() <= http::Version::HTTP_11;
     let slot = CallerSlot::default();
-    let span = telemetry::request_span(host.name, &method, &route, request.headers());
+    let telemetry::Began { trace, span } = telemetry::begin(host.name, &host.env, request.headers(), || format!("{method} {route}"));
     // What is written on behalf of this request continues its trace, whoever began it.
-    if let Some(traceparent) = telemetry::traceparent(&span).and_then(|t| HeaderValue::try_from(t).ok()) {
-        request.headers_mut().insert("traceparent", traceparent);
+    if let Ok(traceparent) = HeaderValue::try_from(trace.to_string()) {
+        request.headers_mut().insert(telemetry::TRACEPARENT, traceparent);
     }
-    let from = client_address(request.headers());
+    let forwarded = request.headers().get(FORWARDED_FOR).cloned();
     request.extensions_mut().insert(slot.clone());
     request.extensions_mut().insert(host.auth.clone());
     request.extensions_mut().insert(host.env.clone());
@@ -74,26 +78,31 @@ async fn surround(State(Surround { host, room }): State<Surround>, mut request: 
             .retry_after(Duration::from_secs(1))
             .into_response();
     };
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = trace.around(next.run(request)).instrument(span.clone()).await;
     let took = started.elapsed();
     let status = response.status();
-    telemetry::record_request(host.name, &method, &route, status, took);
-    let actor = slot.0.get().map_or("anonymous", |i| i.subject.as_str()).to_owned();
+    telemetry::record_request(host.name, &method, route, status, took);
+    let actor = slot.0.get().map_or("anonymous", |i| i.subject.as_str());
     let problem = response.extensions().get::<Problem>().cloned();
-    span.in_scope(|| report(host.name, &method, &path, status, took, &actor, problem.as_ref()));
-    if denied(status, &actor) {
+    span.in_scope(|| report(host.name, &method, path, status, took, actor, problem.as_ref()));
+    if denied(status, actor) {
         let mut fact = host.fact(actor, format!("{method} {route}"), path, "denied");
         fact.reason = problem.as_ref().map(|p| p.detail.clone()).unwrap_or_default();
-        fact.from = from;
-        fact.trace_id = telemetry::trace_id(&span);
+        fact.from = client_address(forwarded.as_ref());
+        fact.trace_id = Some(trace.id());
         let host = host.clone();
         host.tracker.clone().spawn(async move { host.audit(fact).await });
     }
-    finish(response, problem, &span)
+    let mut response = finish(response, problem, trace);
+    if status == StatusCode::PAYLOAD_TOO_LARGE && one_by_one {
+        // The rest of the body is not read, so the connection cannot be used again; say so before it closes.
+        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
-fn client_address(headers: &HeaderMap) -> String {
-    headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).and_then(|v| v.split(',').next()).unwrap_or_default().trim().to_owned()
+fn client_address(forwarded: Option<&HeaderValue>) -> String {
+    forwarded.and_then(|v| v.to_str().ok()).and_then(|v| v.split(',').next()).unwrap_or_default().trim().to_owned()
 }
 
 /// Missing rights are denials; a missing or expired token of nobody in particular is only noise of the road.
@@ -117,18 +126,17 @@ fn report(service: &str, method: &Method, path: &str, status: StatusCode, took: 
 }
 
 /// A problem's body gets the trace id, so that the user can tell the operator which line to look for.
-fn finish(response: Response, problem: Option<Problem>, span: &tracing::Span) -> Response {
+fn finish(response: Response, problem: Option<Problem>, trace: Trace) -> Response {
     let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE && problem.is_none();
     let response =
         if too_large { Problem::new(Kind::TooLarge, "request.too_large", "the body is larger than this endpoint takes").into_response() } else { response };
-    let Some(trace) = telemetry::trace_id(span) else { return response };
     let Some(problem) = problem.filter(|_| response.headers().get(http::header::CONTENT_TYPE).is_some_and(|v| v == "application/problem+json")) else {
         return response;
     };
     let (mut parts, _) = response.into_parts();
     let mut body = problem.body();
     body["status"] = parts.status.as_u16().into();
-    body["trace_id"] = trace.into();
+    body["trace_id"] = trace.id().into();
     parts.headers.remove(http::header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(body.to_string()))
 }

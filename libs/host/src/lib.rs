@@ -1,7 +1,9 @@
 //! What runs a service: configuration, certificates, telemetry, one port for REST and gRPC, health, shutdown.
 //! A service implements [`Service`]; several can live in one process, so there are no process globals but telemetry.
 
+mod channel;
 pub mod config;
+mod connect;
 mod context;
 mod entry;
 mod etag;
@@ -19,6 +21,7 @@ mod sse;
 pub mod telemetry;
 mod tls;
 
+pub use channel::Channel;
 pub use config::{ConfigFaults, Platform, Section, load};
 pub use context::{Host, HostInner};
 pub use entry::{Entry, Running, entry, start};

@@ -3,26 +3,32 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
-use opentelemetry::metrics::{Histogram, MeterProvider};
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
-use opentelemetry::{Key, KeyValue};
+pub use gantry_es_pg::Trace;
+use gantry_kernel::Env;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use prometheus::{HistogramOpts, HistogramVec, Registry};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Platform;
 
+/// W3C Trace Context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// From a millisecond to what people call broken.
+const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 struct Metrics {
-    registry: prometheus::Registry,
+    registry: Registry,
     provider: SdkMeterProvider,
-    requests: Histogram<f64>,
+    requests: HistogramVec,
+    calls: HistogramVec,
 }
 
 static METRICS: OnceLock<Metrics> = OnceLock::new();
@@ -39,9 +45,6 @@ pub fn init(platform: &Platform) -> anyhow::Result<()> {
         builder = builder.with_batch_exporter(exporter);
     }
     let provider = builder.with_resource(opentelemetry_sdk::Resource::builder().with_service_name("gantry").build()).build();
-    let tracer = provider.tracer("gantry");
-    // Its own transport must not be traced, or every export would make another.
-    let traced = EnvFilter::new("info,opentelemetry=off,h2=off,hyper=off,tonic=off,tower=off,reqwest=off");
     let filter = EnvFilter::try_new(&platform.log)?;
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
     let lines = if platform.log_format == "json" {
@@ -49,9 +52,20 @@ pub fn init(platform: &Platform) -> anyhow::Result<()> {
     } else {
         lines.with_ansi(false).with_filter(filter).boxed()
     };
-    tracing_subscriber::registry().with(lines).with(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced)).try_init()?;
+    let traces = (!platform.otlp_endpoint.is_empty()).then(|| traces(&provider));
+    tracing_subscriber::registry().with(lines).with(traces).try_init()?;
     let _ = TRACES.set(provider);
     Ok(())
+}
+
+/// What collects spans for `provider`.
+pub fn traces<S>(provider: &SdkTracerProvider) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+{
+    // Its own transport must not be traced, or every export would make another.
+    let filter = EnvFilter::new("info,trace=debug,opentelemetry=off,h2=off,hyper=off,tonic=off,tower=off,reqwest=off");
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("gantry")).with_filter(filter)
 }
 
 /// Sends what is buffered.
@@ -63,18 +77,24 @@ pub fn shutdown() {
 
 fn metrics() -> &'static Metrics {
     METRICS.get_or_init(|| {
-        let registry = prometheus::Registry::new();
+        let registry = Registry::new();
         let exporter =
             opentelemetry_prometheus::exporter().with_registry(registry.clone()).without_target_info().build().expect("a fresh registry takes the exporter");
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
-        let requests = provider
-            .meter("gantry")
-            .f64_histogram("http.server.request.duration")
-            .with_unit("s")
-            .with_description("Time from the request's head to the answer's head")
-            .with_boundaries(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
-            .build();
-        Metrics { registry, provider, requests }
+        // Named as OpenTelemetry has it, but counted without its sets of attributes, which would be made anew for every request.
+        let histogram = |name: &str, help: &str, labels: &[&str]| {
+            let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()), labels).expect("the names above are good");
+            registry.register(Box::new(made.clone())).expect("each name is used once");
+            made
+        };
+        let requests = histogram(
+            "http_server_request_duration_seconds",
+            "Time from the request's head to the answer's head",
+            &["service", "http_request_method", "http_route", "http_response_status_code"],
+        );
+        let calls =
+            histogram("rpc_server_call_duration_seconds", "Time from the call's head to the answer's head", &["service", "rpc_method", "rpc_grpc_status_code"]);
+        Metrics { registry, provider, requests, calls }
     })
 }
 
@@ -90,44 +110,48 @@ pub fn render_metrics() -> String {
 
 /// Counts an answered request; for listeners that are not the host's.
 pub fn record_request(service: &'static str, method: &Method, route: &str, status: StatusCode, took: Duration) {
-    let labels = [
-        KeyValue::new(Key::from_static_str("service"), service),
-        KeyValue::new(Key::from_static_str("http.request.method"), method.as_str().to_owned()),
-        KeyValue::new(Key::from_static_str("http.route"), route.to_owned()),
-        KeyValue::new(Key::from_static_str("http.response.status_code"), i64::from(status.as_u16())),
-    ];
-    metrics().requests.record(took.as_secs_f64(), &labels);
+    metrics().requests.with_label_values(&[service, method.as_str(), route, status.as_str()]).observe(took.as_secs_f64());
 }
 
-struct Headers<'a>(&'a HeaderMap);
+/// Counts an answered call of another service.
+pub(crate) fn record_call(service: &'static str, method: &str, code: i32, took: Duration) {
+    metrics().calls.with_label_values(&[service, method, &code.to_string()]).observe(took.as_secs_f64());
+}
 
-impl opentelemetry::propagation::Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+/// A piece of work done for somebody: where it is in the trace, and the span that its log lines and children hang on.
+pub struct Began {
+    pub trace: Trace,
+    pub span: tracing::Span,
+}
+
+/// Begins work on a request, going on with the caller's trace if it sent a good one. `name`: for whoever looks at spans.
+pub fn begin(service: &'static str, env: &Env, headers: &HeaderMap, name: impl FnOnce() -> String) -> Began {
+    let parent: Option<Trace> = headers.get(TRACEPARENT).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let fresh = || match parent {
+        Some(parent) => parent.next(env.random()),
+        None => Trace::new(env.random(), env.random()),
+    };
+    if !collected() {
+        let trace = fresh();
+        return Began { span: tracing::info_span!("request", service, trace_id = trace.id()), trace };
     }
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+    let span = tracing::info_span!("request", service, trace_id = tracing::field::Empty, otel.name = name(), otel.kind = "server");
+    if let Some(parent) = parent {
+        parent.adopt(&span);
     }
+    let trace = Trace::of(&span).unwrap_or_else(fresh);
+    span.record("trace_id", trace.id());
+    Began { trace, span }
 }
 
-/// A span that continues the caller's trace.
-pub fn request_span(service: &'static str, method: &Method, route: &str, headers: &HeaderMap) -> tracing::Span {
-    let span = tracing::info_span!("request", otel.name = format!("{method} {route}"), otel.kind = "server", service);
-    let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
-    span
+/// A span around a call to another service; gives what its `traceparent` says, if the call belongs to a trace.
+pub(crate) fn call_span(name: &str) -> (tracing::Span, Option<Trace>) {
+    let span = tracing::debug_span!(target: "trace", "call", otel.name = name, otel.kind = "client");
+    let trace = Trace::of(&span).or_else(Trace::current);
+    (span, trace)
 }
 
-/// W3C `traceparent` of a span, if it is traced.
-pub fn traceparent(span: &tracing::Span) -> Option<String> {
-    let context = span.context();
-    let span = context.span();
-    let context = span.span_context();
-    context.is_valid().then(|| format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8()))
-}
-
-/// The trace's id, for people.
-pub fn trace_id(span: &tracing::Span) -> Option<String> {
-    let context = span.context();
-    let span = context.span();
-    span.span_context().is_valid().then(|| span.span_context().trace_id().to_string())
+/// Whether anybody collects spans: without a collector they only name log lines.
+fn collected() -> bool {
+    tracing::enabled!(target: "trace", tracing::Level::DEBUG)
 }

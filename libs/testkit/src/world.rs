@@ -69,6 +69,14 @@ impl World {
         host
     }
 
+    /// The same service once more, as another process of this installation has it. Stop what comes back.
+    pub async fn replica<S: Service>(&self, config: S::Config) -> (Running, Host) {
+        let beside = Running::new(self.running.platform.clone(), Env::system()).expect("the certificates are there");
+        let host = gantry_host::start::<S>(config, &beside).await.expect("the replica starts");
+        host.auth.verifier.keys().set(&self.signer.set);
+        (beside, host)
+    }
+
     /// A client with the certificate of another service.
     pub fn client_as(&self, service: &str) -> reqwest::Client {
         client(&self.running, service)

@@ -61,7 +61,8 @@ impl Service for Agent {
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
         let facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
-        let control = Control { channel: host.channel("scheduler")?, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone() };
+        let control =
+            Control { channel: host.channel("scheduler")?.endless(), node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone() };
         host.tracker.spawn(control.run(host.cancel.clone()));
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };

@@ -3,4 +3,6 @@
 mod bad_input;
 mod doors;
 mod echo;
+mod peers;
 mod repetition;
+mod replicas;

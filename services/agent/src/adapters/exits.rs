@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gantry_cri::{ContainerState, Cri};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -107,7 +108,8 @@ async fn open(cri: &Cri, container: &str) -> io::Result<AsyncFd<OwnedFd>> {
     if self::pid(cri, container).await? != pid {
         return Err(io::ErrorKind::NotFound.into());
     }
-    AsyncFd::new(process)
+    #[allow(deprecated, reason = "its successor is unsafe for types that change their descriptor, which an OwnedFd does not")]
+    AsyncFd::with_interest(process, Interest::READABLE)
 }
 
 async fn pid(cri: &Cri, container: &str) -> io::Result<u32> {

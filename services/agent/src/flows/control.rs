@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
+use gantry_host::Channel;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
 use gantry_contract::proto::scheduler::{App, AppRef, DeployRequest};
-use gantry_host::Host;
+use gantry_host::{Channel, Host};
 use gantry_kernel::Problem;
-use tonic::transport::Channel;
 use tonic::{Code, Request as Call, Status, Streaming};
 
 use crate::domain::instance::Request;
@@ -88,7 +87,7 @@ impl Scheduler {
     /// # Errors
     /// The scheduler's refusal.
     pub async fn watch(&self, request: &Request) -> Result<Watch, Status> {
-        Ok(Watch(self.client()?.watch(reference(request)).await?.into_inner()))
+        Ok(Watch(ApplicationsClient::new(self.0.channel("scheduler")?.endless()).watch(reference(request)).await?.into_inner()))
     }
 
     /// Deleting what is not there is done.

@@ -100,6 +100,6 @@ impl Peers {
     /// # Errors
     /// As every call.
     pub async fn watch(&self, app: AppRef) -> Result<Streaming<App>, Problem> {
-        Ok(ApplicationsClient::new(self.host.channel("scheduler")?).watch(app).await?.into_inner())
+        Ok(ApplicationsClient::new(self.host.channel("scheduler")?.endless()).watch(app).await?.into_inner())
     }
 }

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::{Router, extract::Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use gantry_host::telemetry;
+use gantry_host::telemetry::{self, Trace};
 use gantry_kernel::{Env, Kind, Problem};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
@@ -57,8 +57,8 @@ impl Door {
     pub async fn answer(self: &Arc<Self>, client: IpAddr, mut request: Request) -> Response<Body> {
         let began = Instant::now();
         let method = request.method().clone();
-        let span = telemetry::request_span("gateway", &method, "door", request.headers());
-        let (mut answer, route) = self.routed(client, &mut request).instrument(span.clone()).await;
+        let telemetry::Began { trace, span } = telemetry::begin("gateway", &self.env, request.headers(), || format!("{method} door"));
+        let (mut answer, route) = trace.around(self.routed(client, &mut request, trace)).instrument(span.clone()).await;
         let status = answer.status();
         let took = began.elapsed();
         telemetry::record_request("gateway", &method, route, status, took);
@@ -69,12 +69,9 @@ impl Door {
     }
 
     /// The answer, and who gave it.
-    async fn routed(self: &Arc<Self>, client: IpAddr, request: &mut Request) -> (Response<Body>, &'static str) {
+    async fn routed(self: &Arc<Self>, client: IpAddr, request: &mut Request, trace: Trace) -> (Response<Body>, &'static str) {
         let request_id = self.env.uuid().to_string();
-        let given = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-        // Without a collector spans have no ids of their own; a trace goes through the services all the same.
-        let traceparent =
-            telemetry::traceparent(&tracing::Span::current()).unwrap_or_else(|| forwarding::traceparent(given, self.env.random(), self.env.random()));
+        let traceparent = trace.to_string();
         let host =
             request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
         let seen = Seen { client, host: &host, request_id: &request_id, traceparent: &traceparent };

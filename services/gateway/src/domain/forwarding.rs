@@ -82,24 +82,6 @@ pub fn prepare(headers: &mut HeaderMap, seen: &Seen<'_>, upgrade: bool) {
     set("traceparent", seen.traceparent);
 }
 
-/// A `traceparent` for the service (W3C Trace Context): the client's trace goes on when it sent a good one.
-pub fn traceparent(given: Option<&str>, trace: [u8; 16], span: [u8; 8]) -> String {
-    let span = hex(&span);
-    match given.and_then(trace_of) {
-        Some((trace, flags)) => format!("00-{trace}-{span}-{flags}"),
-        None => format!("00-{}-{span}-01", hex(&trace)),
-    }
-}
-
-fn trace_of(given: &str) -> Option<(&str, &str)> {
-    let mut parts = given.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let digits = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let zero = |text: &str| text.bytes().all(|b| b == b'0');
-    (digits(version, 2) && version != "ff" && digits(trace, 32) && !zero(trace) && digits(parent, 16) && !zero(parent) && digits(flags, 2))
-        .then_some((trace, flags))
-}
-
 /// The `Cookie` header without these cookies; `None` when nothing is left.
 pub fn without_cookies(cookie: &str, names: &[&str]) -> Option<String> {
     let ours = |pair: &&str| !pair.is_empty() && !names.contains(&pair.split('=').next().unwrap_or_default());
@@ -116,11 +98,6 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find_map(|(key, value)| (key == name).then_some(value))
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -164,16 +141,6 @@ mod tests {
         headers.append(header::UPGRADE, HeaderValue::from_static("websocket"));
         strip_hop_by_hop(&mut headers, true);
         assert_eq!((&headers[header::CONNECTION], &headers[header::UPGRADE]), (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket")));
-    }
-
-    #[test]
-    fn a_good_trace_goes_on_and_a_bad_one_is_replaced() {
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let next = traceparent(Some(good), [1; 16], [2; 8]);
-        assert_eq!(next, "00-0af7651916cd43dd8448eb211c80319c-0202020202020202-01");
-        for bad in ["", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x"] {
-            assert!(traceparent(Some(bad), [1; 16], [2; 8]).starts_with("00-01010101"), "{bad}");
-        }
     }
 
     #[test]
