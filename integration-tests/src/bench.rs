@@ -3,9 +3,11 @@
 //!
 //! A new group is one file below `bench/` and one line in [`GROUPS`].
 
+mod event_log;
 mod figure;
 mod ground;
 mod idle;
+mod ledger;
 mod pgbench;
 mod rounds;
 
@@ -50,7 +52,10 @@ struct Group {
     measure: fn(&Options) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: &[Group] = &[Group { name: "idle", figures: &["idle-memory", "idle-processor"], measure: idle::measure }];
+const GROUPS: &[Group] = &[
+    Group { name: "event-log", figures: event_log::FIGURES, measure: event_log::measure },
+    Group { name: "idle", figures: &["idle-memory", "idle-processor"], measure: idle::measure },
+];
 
 /// Measures what is asked for, prints ours and the anchor side by side, and writes each figure down.
 ///

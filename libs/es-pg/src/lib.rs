@@ -4,6 +4,8 @@
 //! except subject keys (which must be erasable) and pending work.
 
 mod append;
+mod batch;
+mod chain;
 mod db;
 mod keyring;
 mod lease;

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::append::{Answer, Append, AppendError, Appended, append_batch};
+use crate::append::{Answer, Append, AppendError, Appended};
+use crate::batch::{Memory, append_batch};
 use crate::db::Db;
 use crate::trace::Trace;
 
@@ -88,6 +89,7 @@ async fn read_head(db: &Db) -> Result<i64, sqlx::Error> {
 }
 
 async fn append_task(db: Db, origin: Arc<str>, env: Env, mut requests: mpsc::Receiver<Request>, moved: Arc<watch::Sender<i64>>, cancel: CancellationToken) {
+    let mut memory = Memory::default();
     loop {
         let first = tokio::select! {
             request = requests.recv() => request,
@@ -104,7 +106,7 @@ async fn append_task(db: Db, origin: Arc<str>, env: Env, mut requests: mpsc::Rec
             batch.push(next);
         }
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|r| (r.append, r.answer)).unzip();
-        match append_batch(&db.pool, &origin, &env, &appends).await {
+        match append_batch(&db.pool, &origin, &env, &mut memory, &appends).await {
             Ok(results) => {
                 if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
                     moved.send_if_modified(|head| raise(head, last));

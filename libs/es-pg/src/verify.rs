@@ -1,6 +1,6 @@
 //! Walks the hash chain: any row changed, removed or put in between is found and named.
 
-use crate::append::{Link, chain};
+use crate::chain::{Link, chain};
 use crate::log::Log;
 use crate::read::{Row, select_events};
 

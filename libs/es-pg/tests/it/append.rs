@@ -15,6 +15,26 @@ async fn of_two_writers_that_saw_the_same_version_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_remembers_never_hides_what_another_wrote() {
+    let one = Fixture::new().await;
+    let two = one.again().await;
+    for n in 0..20 {
+        // Warm: both remember the head and the stream's version as they left them.
+        one.log.append(raise("x", Some(4 * n), 1)).await.unwrap();
+        one.log.append(raise("x", Some(4 * n + 1), 1)).await.unwrap();
+        let stale = two.log.append(raise("x", Some(4 * n), 1)).await;
+        assert!(matches!(stale, Err(AppendError::Stale { actual, .. }) if actual == 4 * n + 2), "{stale:?}");
+        two.log.append(raise("x", Some(4 * n + 2), 1)).await.unwrap();
+        let stale = one.log.append(raise("x", Some(4 * n + 2), 1)).await;
+        assert!(matches!(stale, Err(AppendError::Stale { actual, .. }) if actual == 4 * n + 3), "{stale:?}");
+        one.log.append(raise("x", Some(4 * n + 3), 1)).await.unwrap();
+    }
+    let positions: Vec<i64> = one.log.read(0, 1_000).await.unwrap().iter().map(|e| e.position).collect();
+    assert_eq!(positions, (1..=80).collect::<Vec<_>>());
+    assert!(gantry_es_pg::verify(&one.log).await.unwrap().faults.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_streams_are_appended_together_or_not_at_all() {
     let f = Fixture::new().await;
     f.log.append(raise("b", Some(0), 1)).await.unwrap();

@@ -1,0 +1,334 @@
+//! The transaction that does many appends at once.
+//!
+//! Total order must equal visible order: the head row is locked *before* anything is inserted, and positions
+//! are given out under that lock, so a reader that has seen position n will never later see a smaller one appear.
+
+use std::collections::HashMap;
+
+use gantry_es::{Recorded, StreamId};
+use gantry_kernel::{Env, OffsetDateTime, Uuid};
+use sqlx::{PgConnection, PgPool};
+
+use crate::append::{Answer, Append, AppendError, Appended, Claim};
+use crate::chain::{Link, chain};
+
+#[derive(Clone, Default)]
+struct Head {
+    position: i64,
+    hash: Vec<u8>,
+}
+
+/// Streams whose version is remembered between batches.
+const REMEMBERED: usize = 10_000;
+
+/// What the append task knows since its last batch. It holds as long as nobody else wrote, which the head shows: then the
+/// head need not be locked and read first, and known streams need not be looked up.
+#[derive(Default)]
+pub(crate) struct Memory {
+    head: Option<Head>,
+    versions: HashMap<StreamId, i64>,
+    /// Batches to go the long way, after another replica was met.
+    careful: u32,
+}
+
+impl Memory {
+    fn keep(&mut self, head: Head, versions: HashMap<StreamId, i64>) {
+        // Simple and bounded: who comes back after that is looked up once more.
+        if self.versions.len() + versions.len() > REMEMBERED {
+            self.versions.clear();
+        }
+        self.versions.extend(versions);
+        self.head = Some(head);
+    }
+}
+
+/// How many batches take the lock first after another replica was met.
+const CAREFUL: u32 = 16;
+
+/// What the batch has read and decided so far; later appends of the batch see what earlier ones did.
+#[derive(Default)]
+struct Seen {
+    versions: HashMap<StreamId, i64>,
+    claims: HashMap<(String, String), Option<String>>,
+    commands: HashMap<String, (String, i64, i64)>,
+}
+
+/// The columns of the rows to insert, and what to change beside them.
+#[derive(Default)]
+struct Rows {
+    events: Vec<Recorded>,
+    hashes: Vec<Vec<u8>>,
+    data: Vec<String>,
+    take: Vec<(String, String, String)>,
+    release: Vec<(String, String)>,
+    commands: Vec<(String, String, i64, i64)>,
+}
+
+impl Rows {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.commands.is_empty() && self.take.is_empty() && self.release.is_empty()
+    }
+}
+
+/// Appends all of `batch` in one transaction; each gets its own answer.
+///
+/// # Errors
+/// When the transaction as a whole failed: then none of them happened (or, if the commit's answer was lost, all did
+/// and a repetition by command id or expected version will show it).
+pub(crate) async fn append_batch(pool: &PgPool, origin: &str, env: &Env, memory: &mut Memory, batch: &[Append]) -> Result<Vec<Answer>, sqlx::Error> {
+    // Taken out: whatever goes wrong below, nothing doubtful is remembered.
+    let remembered = memory.head.take();
+    let at = remembered.as_ref().map(|head| head.position);
+    memory.careful = memory.careful.saturating_sub(1);
+    if let Some(head) = remembered
+        && memory.careful == 0
+        // A name may change hands without an event, which the head would not show.
+        && batch.iter().all(|a| a.claims.is_empty())
+    {
+        match append_as_remembered(pool, origin, env, memory, head, batch).await {
+            Ok(Some(answers)) => return Ok(answers),
+            // Nothing of ours was written.
+            Ok(None) => {}
+            // Another replica has just noted the same command.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    append_locked(pool, origin, env, memory, at, batch).await
+}
+
+/// The short way, one statement: it moves the head from where we left it, and writes only if that succeeds. Whoever holds
+/// the head's lock is waited for, and having moved it makes ours do nothing.
+async fn append_as_remembered(
+    pool: &PgPool,
+    origin: &str,
+    env: &Env,
+    memory: &mut Memory,
+    before: Head,
+    batch: &[Append],
+) -> Result<Option<Vec<Answer>>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    // Read before the head is checked by the statement below: if it has not moved by then, this was the truth.
+    let mut seen = read_seen(&mut connection, batch, &memory.versions).await?;
+    let mut rows = Rows::default();
+    let mut head = before.clone();
+    let now = env.now();
+    let answers: Vec<Answer> = batch.iter().map(|one| take_in(one, origin, env, now, &mut head, &mut seen, &mut rows)).collect();
+    // Without a write nothing tells whether what we remember still holds, and so whether the refusals are right.
+    if rows.events.is_empty() {
+        return Ok(None);
+    }
+    if !write_rows(&mut connection, &rows, &before, &head, now).await? {
+        return Ok(None);
+    }
+    memory.keep(head, seen.versions);
+    Ok(Some(answers))
+}
+
+/// The long way: lock the head, look up what is not known, write. `at`: where we left the head.
+async fn append_locked(pool: &PgPool, origin: &str, env: &Env, memory: &mut Memory, at: Option<i64>, batch: &[Append]) -> Result<Vec<Answer>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let (position, hash): (i64, Vec<u8>) = sqlx::query_as("select position, hash from log_head for update").fetch_one(&mut *tx).await?;
+    let before = Head { position, hash };
+    if at != Some(position) {
+        memory.versions.clear();
+        if at.is_some() {
+            memory.careful = CAREFUL;
+        }
+    }
+    let mut seen = read_seen(&mut tx, batch, &memory.versions).await?;
+    let mut rows = Rows::default();
+    let mut head = before.clone();
+    let now = env.now();
+    let answers: Vec<Answer> = batch.iter().map(|one| take_in(one, origin, env, now, &mut head, &mut seen, &mut rows)).collect();
+    if rows.is_empty() {
+        tx.rollback().await?;
+    } else {
+        write_claims(&mut tx, &rows).await?;
+        if !write_rows(&mut tx, &rows, &before, &head, now).await? {
+            return Err(sqlx::Error::Protocol("the log's head moved under its lock".into()));
+        }
+        tx.commit().await?;
+    }
+    memory.keep(head, seen.versions);
+    Ok(answers)
+}
+
+async fn read_seen(connection: &mut PgConnection, batch: &[Append], known: &HashMap<StreamId, i64>) -> Result<Seen, sqlx::Error> {
+    let mut seen = Seen::default();
+    let mut unknown: Vec<&str> = Vec::new();
+    for write in batch.iter().flat_map(|a| &a.writes) {
+        match known.get(&write.stream) {
+            Some(version) => drop(seen.versions.insert(write.stream.clone(), *version)),
+            None => unknown.push(write.stream.as_str()),
+        }
+    }
+    unknown.sort_unstable();
+    unknown.dedup();
+    if !unknown.is_empty() {
+        let found: Vec<(String, i64)> = sqlx::query_as(
+            "select s, e.version from unnest($1::text[]) s
+             cross join lateral (select version from events where stream = s order by version desc limit 1) e",
+        )
+        .bind(&unknown)
+        .fetch_all(&mut *connection)
+        .await?;
+        seen.versions.extend(found.into_iter().map(|(stream, version)| (StreamId::from_stored(stream), version)));
+    }
+
+    let keys: Vec<(&str, &str)> = batch.iter().flat_map(|a| a.claims.iter().map(Claim::key)).collect();
+    if !keys.is_empty() {
+        let (scopes, names): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
+        let found: Vec<(String, String, String)> =
+            sqlx::query_as("select c.scope, c.name, c.stream from claims c join unnest($1::text[], $2::text[]) k(scope, name) using (scope, name)")
+                .bind(&scopes)
+                .bind(&names)
+                .fetch_all(&mut *connection)
+                .await?;
+        seen.claims = found.into_iter().map(|(scope, name, stream)| ((scope, name), Some(stream))).collect();
+    }
+
+    let commands: Vec<&str> = batch.iter().filter_map(|a| a.meta.command_id.as_deref()).collect();
+    if !commands.is_empty() {
+        let found: Vec<(String, String, i64, i64)> = sqlx::query_as("select command_id, stream, version, position from commands where command_id = any($1)")
+            .bind(&commands)
+            .fetch_all(&mut *connection)
+            .await?;
+        seen.commands = found.into_iter().map(|(id, stream, version, position)| (id, (stream, version, position))).collect();
+    }
+    Ok(seen)
+}
+
+fn take_in(one: &Append, origin: &str, env: &Env, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Answer {
+    if let Some((stream, version, position)) = one.meta.command_id.as_ref().and_then(|id| seen.commands.get(id)) {
+        return Err(AppendError::Repeated { stream: StreamId::from_stored(stream.clone()), version: *version, position: *position });
+    }
+    for write in &one.writes {
+        let actual = seen.versions.get(&write.stream).copied().unwrap_or(0);
+        if let Some(expected) = write.expected.filter(|e| *e != actual) {
+            return Err(AppendError::Stale { stream: write.stream.clone(), expected, actual });
+        }
+    }
+    let owner = one.writes.first().map(|w| w.stream.as_str().to_owned()).unwrap_or_default();
+    let given_back = |scope: &str, name: &str| one.claims.iter().any(|c| matches!(c, Claim::Release { scope: s, name: n } if s == scope && n == name));
+    for claim in &one.claims {
+        if let Claim::Take { scope, name } = claim
+            && let Some(Some(by)) = seen.claims.get(&(scope.clone(), name.clone()))
+            && *by != owner
+            && !given_back(scope, name)
+        {
+            return Err(AppendError::NameTaken { scope: scope.clone(), name: name.clone(), by: StreamId::from_stored(by.clone()) });
+        }
+    }
+    // Nothing can refuse from here on.
+    for claim in &one.claims {
+        match claim {
+            Claim::Take { scope, name } => {
+                seen.claims.insert((scope.clone(), name.clone()), Some(owner.clone()));
+                rows.take.push((scope.clone(), name.clone(), owner.clone()));
+            }
+            Claim::Release { scope, name } => {
+                seen.claims.insert((scope.clone(), name.clone()), None);
+                rows.take.retain(|(s, n, _)| !(s == scope && n == name));
+                rows.release.push((scope.clone(), name.clone()));
+            }
+        }
+    }
+    let first = rows.events.len();
+    for write in &one.writes {
+        let version = seen.versions.entry(write.stream.clone()).or_default();
+        for event in &write.events {
+            *version += 1;
+            head.position += 1;
+            let recorded = Recorded {
+                position: head.position,
+                stream: write.stream.clone(),
+                version: *version,
+                id: env.uuid(),
+                kind: event.kind.clone(),
+                kind_version: event.kind_version,
+                data: event.data.clone(),
+                meta: one.meta.clone(),
+                at: now,
+                origin: origin.to_owned(),
+            };
+            let data = event.data.to_string();
+            head.hash = chain(&head.hash, &Link::of(&recorded, &data));
+            rows.hashes.push(head.hash.clone());
+            rows.data.push(data);
+            rows.events.push(recorded);
+        }
+    }
+    if let (Some(id), Some(write)) = (&one.meta.command_id, one.writes.first()) {
+        let version = seen.versions.get(&write.stream).copied().unwrap_or(0);
+        seen.commands.insert(id.clone(), (owner.clone(), version, head.position));
+        rows.commands.push((id.clone(), owner, version, head.position));
+    }
+    Ok(Appended { events: rows.events[first..].to_vec(), position: head.position })
+}
+
+async fn write_claims(tx: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Error> {
+    if !rows.release.is_empty() {
+        let (scopes, names): (Vec<&String>, Vec<&String>) = rows.release.iter().map(|(s, n)| (s, n)).unzip();
+        sqlx::query("delete from claims c using unnest($1::text[], $2::text[]) k(scope, name) where c.scope = k.scope and c.name = k.name")
+            .bind(scopes)
+            .bind(names)
+            .execute(&mut *tx)
+            .await?;
+    }
+    for (scope, name, stream) in &rows.take {
+        sqlx::query("insert into claims (scope, name, stream) values ($1, $2, $3) on conflict (scope, name) do update set stream = excluded.stream")
+            .bind(scope)
+            .bind(name)
+            .bind(stream)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Events, commands and head in one statement. `false`: the head was not where we thought, and nothing was written.
+async fn write_rows(connection: &mut PgConnection, rows: &Rows, before: &Head, head: &Head, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    if rows.events.is_empty() && rows.commands.is_empty() {
+        return Ok(true);
+    }
+    let events = &rows.events;
+    let moved: Option<()> = sqlx::query_scalar(
+        "with moved as (update log_head set position = $15, hash = $16 where position = $17 returning 1),
+         added as (
+            insert into events (position, stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash)
+            select p, s, v, e, k, kv, d::json, a, t, f, c, tr, $13, h
+            from unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::uuid[],
+                        $10::text[], $11::text[], $12::text[], $14::bytea[]) as r(p, s, v, e, k, kv, d, a, t, f, c, tr, h)
+            where exists (select from moved)),
+         noted as (
+            insert into commands (command_id, stream, version, position, at)
+            select i, s, v, p, $13 from unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[]) as r(i, s, v, p)
+            where exists (select from moved))
+         select pg_notify(current_schema() || '_events', $15::text) from moved",
+    )
+    .bind(events.iter().map(|e| e.position).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.stream.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.version).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.id).collect::<Vec<Uuid>>())
+    .bind(events.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| i16::try_from(e.kind_version).unwrap_or(i16::MAX)).collect::<Vec<_>>())
+    .bind(&rows.data)
+    .bind(events.iter().map(|e| e.meta.actor.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.meta.tenant.map(|t| t.0)).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.meta.from.as_deref()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.meta.command_id.as_deref()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.meta.trace.as_deref()).collect::<Vec<_>>())
+    .bind(now)
+    .bind(&rows.hashes)
+    .bind(head.position)
+    .bind(&head.hash)
+    .bind(before.position)
+    .bind(rows.commands.iter().map(|c| c.0.as_str()).collect::<Vec<_>>())
+    .bind(rows.commands.iter().map(|c| c.1.as_str()).collect::<Vec<_>>())
+    .bind(rows.commands.iter().map(|c| c.2).collect::<Vec<_>>())
+    .bind(rows.commands.iter().map(|c| c.3).collect::<Vec<_>>())
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(moved.is_some())
+}
