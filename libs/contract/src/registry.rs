@@ -21,6 +21,9 @@ pub enum RepositoryEvent {
         size_bytes: u64,
         /// Digests and sizes of what the manifest refers to (config, layers).
         blobs: Vec<BlobRef>,
+        /// Those of `blobs` that the repository did not have at the push (a sparse image).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
         /// Digests of child manifests of an index.
         manifests: Vec<String>,
         /// "linux/amd64" and so on.

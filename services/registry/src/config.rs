@@ -14,6 +14,8 @@ pub struct Config {
     /// Audience of registry tokens.
     pub audience: String,
     pub max_blob_bytes: u64,
+    /// Whether an image may be pushed while some of its layers are not here (config and one layer must be).
+    pub sparse_images: bool,
     /// Longest pause between two pieces of an upload.
     pub patience_seconds: u64,
     /// How long content that nothing refers to stays. Longer than any push may take.
@@ -35,6 +37,7 @@ impl Default for Config {
             storage: PathBuf::new(),
             audience: "gantry-registry".into(),
             max_blob_bytes: 50 << 30,
+            sparse_images: true,
             patience_seconds: 60,
             gc_grace_seconds: 6 * 3600,
             gc_interval_seconds: 600,

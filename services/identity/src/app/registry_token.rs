@@ -73,12 +73,12 @@ impl App {
         Ok(Asker::User(subject(self.verify_basic(name, secret, origin).await?.id)))
     }
 
-    /// A token for what of `asked` the asker may do. Less than asked is no error: the registry says what is missing.
+    /// A token for what of `asked` the asker may do, and for the catalogue if `catalog`. Less than asked is no error: the registry says what is missing.
     ///
     /// # Errors
     /// When there is no signing key.
-    pub async fn registry_token(&self, asker: &Asker, asked: &[Asked], origin: &Origin) -> Result<RegistryToken, Problem> {
-        let access: Vec<RegistryAccess> = asked
+    pub async fn registry_token(&self, asker: &Asker, asked: &[Asked], catalog: bool, origin: &Origin) -> Result<RegistryToken, Problem> {
+        let mut access: Vec<RegistryAccess> = asked
             .iter()
             .map(|one| match asker {
                 Asker::Service(credential) => grant_by_patterns(one, &credential.grants),
@@ -88,6 +88,9 @@ impl App {
             .filter(|access| !access.actions.is_empty())
             .map(as_claim)
             .collect();
+        if catalog {
+            access.push(RegistryAccess { kind: "registry".into(), name: "catalog".into(), actions: vec!["*".into()] });
+        }
         let sub = match asker {
             Asker::Anonymous => "",
             Asker::User(subject) => subject,
@@ -106,7 +109,7 @@ impl App {
         };
         let token = self.keys.sign("JWT", &claims)?;
         let wanted: usize = asked.iter().map(|a| a.actions.len()).sum();
-        let granted: usize = claims.access.iter().map(|a| a.actions.len()).sum();
+        let granted: usize = claims.access.iter().filter(|a| a.kind == "repository").map(|a| a.actions.len()).sum();
         if granted < wanted {
             let actor = if sub.is_empty() { "anonymous" } else { sub };
             let object = asked.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(" ");

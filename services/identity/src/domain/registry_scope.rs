@@ -69,6 +69,11 @@ pub fn parse<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Vec<Asked> {
     asked
 }
 
+/// Whether the list of repositories is asked for. Everybody may: the registry shows what the caller may see.
+pub fn asks_for_catalog<'a>(scopes: impl IntoIterator<Item = &'a str>) -> bool {
+    scopes.into_iter().flat_map(str::split_ascii_whitespace).take(MAX_SCOPES).any(|s| s == "registry:catalog:*")
+}
+
 fn parse_one(text: &str) -> Option<Asked> {
     let (kind, rest) = text.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
@@ -125,6 +130,12 @@ mod tests {
 
     fn one(text: &str) -> Asked {
         parse([text]).pop().unwrap()
+    }
+
+    #[test]
+    fn the_catalogue_is_asked_for_by_its_whole_scope() {
+        assert!(asks_for_catalog(["repository:a/b/c:pull registry:catalog:*"]));
+        assert!(!asks_for_catalog(["registry:catalog:pull", "registry:catalog", "repository:catalog:*"]));
     }
 
     #[test]

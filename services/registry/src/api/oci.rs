@@ -46,7 +46,7 @@ async fn version(mut response: Response) -> Response {
 /// "Is this a registry, and am I signed in?"
 async fn base(State(app): State<App>, request: Request) -> Answer {
     let (parts, _) = request.into_parts();
-    access::authenticate(&app, &parts, None).await?;
+    access::authenticate(&app, &parts, &[]).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], "{}").into_response())
 }
 
@@ -62,7 +62,11 @@ async fn dispatch(State(app): State<App>, request: Request) -> Answer {
     };
     let name = RepositoryName::parse(&name).map_err(Error::from)?;
     let action = action(&parts.method, &target);
-    let who = access::authorize(&app, &parts, &name, action).await?;
+    let from = match (&target, &parts.method) {
+        (Target::Uploads, &Method::POST) => uploads::source(&parts.uri),
+        _ => None,
+    };
+    let who = access::authorize(&app, &parts, &name, action, from.as_ref().filter(|f| **f != name)).await?;
     let call = Call { app: &app, name, parts: &parts, who: &who };
     match target {
         Target::Blob(digest) => match parts.method {

@@ -19,6 +19,8 @@ use crate::store::{blobs, images};
 pub struct PushDone {
     pub digest: Digest,
     pub subject: Option<Digest>,
+    /// Blobs it names that this repository does not have.
+    pub missing: Vec<String>,
     /// Tags that point at it now because of this push.
     pub tags: Vec<Tag>,
 }
@@ -56,7 +58,7 @@ impl App {
             }
         };
         tags.extend(more_tags);
-        self.check_content(name, &manifest).await?;
+        let missing = self.check_content(name, &manifest).await?;
         let platforms = self.platforms(name, &manifest).await?;
         self.keep_bytes(&digest, bytes.clone()).await?;
 
@@ -68,6 +70,7 @@ impl App {
             subject: subject.clone(),
             size_bytes: bytes.len() as u64,
             blobs: manifest.blobs().into_iter().map(|d| BlobRef { digest: d.digest.to_string(), size_bytes: d.size }).collect(),
+            missing: missing.clone(),
             manifests: manifest.children().iter().map(|d| d.digest.to_string()).collect(),
             platforms,
             annotations: manifest.event_annotations(),
@@ -76,28 +79,29 @@ impl App {
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone() };
         let done = self.repositories.execute(name, command, meta).await?;
         self.host.settled(done.position).await;
-        Ok(PushDone { digest, subject, tags })
+        Ok(PushDone { digest, subject, missing, tags })
     }
 
     /// Config and layers must be readable in this repository and as large as the manifest says. Children of an index may be
-    /// missing (a sparse index), but what is here must be a manifest of this repository.
-    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest) -> Result<()> {
+    /// missing, and some layers of an image (`sparse_images`): which ones is the answer. Content of another repository is as
+    /// missing as content that is nowhere.
+    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Vec<String>> {
         let needed = manifest.blobs();
         let digests: Vec<String> = needed.iter().map(|d| d.digest.to_string()).collect();
         let visible = blobs::visible(&self.host.db().orm, name, &digests).await?;
         // From here on they are safe from garbage collection for a grace period.
         let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now()).await?.into_iter().collect();
         let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d) || !sizes.contains_key(*d)).cloned().collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && !(self.config.sparse_images && manifest.may_lack(&missing)) {
             return Err(Error::MissingContent(missing));
         }
-        for descriptor in needed {
+        for descriptor in needed.into_iter().filter(|d| !missing.iter().any(|m| m == d.digest.as_str())) {
             let has = sizes.get(descriptor.digest.as_str()).copied().unwrap_or_default();
             if has != descriptor.size {
                 return Err(Error::WrongSize { digest: descriptor.digest.to_string(), said: descriptor.size, has });
             }
         }
-        Ok(())
+        Ok(missing)
     }
 
     async fn platforms(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Vec<String>> {

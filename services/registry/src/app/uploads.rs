@@ -12,6 +12,9 @@ use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
 use crate::store::blobs;
 
+/// A blob that is in more repositories than this (a base layer) is uploaded if none of the first ones may be read.
+const MOST_PLACES: u64 = 1_000;
+
 impl App {
     /// # Errors
     /// No such project, or the store.
@@ -80,6 +83,15 @@ impl App {
         }
         tx.commit().await?;
         Ok(there)
+    }
+
+    /// Some of the repositories in which the blob is readable. Only for choosing a source the caller may read: it is never told.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn places_of(&self, digest: &Digest) -> Result<Vec<RepositoryName>> {
+        let names = blobs::places_of(&self.host.db().orm, digest, MOST_PLACES).await?;
+        Ok(names.iter().filter_map(|n| RepositoryName::parse(n).ok()).collect())
     }
 
     /// # Errors

@@ -46,10 +46,11 @@ pub fn allows(access: &[Access], name: &RepositoryName, action: Action) -> bool 
 }
 
 /// The value of `WWW-Authenticate`.
-pub fn challenge(realm: &str, service: &str, wanted: Option<(&RepositoryName, Action)>, error: Option<&str>) -> String {
+pub fn challenge(realm: &str, service: &str, wanted: &[(&RepositoryName, Action)], error: Option<&str>) -> String {
     let mut text = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
-    if let Some((name, action)) = wanted {
-        text.push_str(&format!(",scope=\"repository:{name}:{}\"", action.scope()));
+    if !wanted.is_empty() {
+        let scopes: Vec<String> = wanted.iter().map(|(name, action)| format!("repository:{name}:{}", action.scope())).collect();
+        text.push_str(&format!(",scope=\"{}\"", scopes.join(" ")));
     }
     if let Some(error) = error {
         text.push_str(&format!(",error=\"{error}\""));
@@ -82,9 +83,12 @@ mod tests {
     fn the_challenge_asks_for_what_the_request_needs() {
         let name = RepositoryName::parse("acme/shop/web").unwrap();
         assert_eq!(
-            challenge("https://h/oauth2/registry-token", "h", Some((&name, Action::Push)), None),
+            challenge("https://h/oauth2/registry-token", "h", &[(&name, Action::Push)], None),
             "Bearer realm=\"https://h/oauth2/registry-token\",service=\"h\",scope=\"repository:acme/shop/web:pull,push\""
         );
-        assert_eq!(challenge("r", "s", None, Some("insufficient_scope")), "Bearer realm=\"r\",service=\"s\",error=\"insufficient_scope\"");
+        let from = RepositoryName::parse("acme/shop/base").unwrap();
+        let mount = challenge("r", "s", &[(&name, Action::Push), (&from, Action::Pull)], None);
+        assert!(mount.ends_with("scope=\"repository:acme/shop/web:pull,push repository:acme/shop/base:pull\""), "{mount}");
+        assert_eq!(challenge("r", "s", &[], Some("insufficient_scope")), "Bearer realm=\"r\",service=\"s\",error=\"insufficient_scope\"");
     }
 }

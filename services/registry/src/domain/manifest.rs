@@ -188,6 +188,14 @@ impl Manifest {
         std::iter::once(config).chain(layers.iter().filter(|l| !l.is_foreign())).filter(|d| seen.insert(&d.digest)).collect()
     }
 
+    /// Whether an image may be kept although the blobs `missing` are not here ("sparse"): its config and one layer at least
+    /// must be. One of which nothing is here is a mistake, not a choice.
+    pub fn may_lack(&self, missing: &[String]) -> bool {
+        let Content::Image { config, layers } = &self.content else { return true };
+        let here = |d: &Descriptor| !missing.iter().any(|m| m == d.digest.as_str());
+        here(config) && layers.iter().any(|l| !l.is_foreign() && here(l))
+    }
+
     pub fn layers(&self) -> &[Descriptor] {
         match &self.content {
             Content::Image { layers, .. } => layers,

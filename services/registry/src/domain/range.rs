@@ -61,7 +61,10 @@ pub fn read_range(header: Option<&str>, size: u64) -> ReadRange {
     } else {
         match decimal(last) {
             Some(last) if last >= first => last,
-            _ => return ReadRange::Whole,
+            // RFC 9110 lets a server ignore a last position before the first; the conformance suite of the distribution
+            // specification wants it refused.
+            Some(_) => return ReadRange::Unsatisfiable,
+            None => return ReadRange::Whole,
         }
     };
     if first >= size {
@@ -101,7 +104,7 @@ mod tests {
             (Some("bytes=-30"), ReadRange::Part { first: 0, len: 10 }),
             (Some("bytes=-0"), ReadRange::Unsatisfiable),
             (Some("bytes=10-"), ReadRange::Unsatisfiable),
-            (Some("bytes=3-1"), ReadRange::Whole),
+            (Some("bytes=3-1"), ReadRange::Unsatisfiable),
             (Some("bytes=0-1,3-4"), ReadRange::Whole),
             (Some("lines=0-1"), ReadRange::Whole),
         ] {

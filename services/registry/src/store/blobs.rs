@@ -80,12 +80,26 @@ pub async fn visible(db: &impl ConnectionTrait, repository: &RepositoryName, dig
             .distinct()
             .filter(manifest_blobs::Column::Repository.eq(repository.as_str()))
             .filter(manifest_blobs::Column::Blob.is_in(wanted()))
+            .filter(manifest_blobs::Column::Present.eq(true))
             .into_tuple()
             .all(db)
             .await?;
         found.extend(kept);
     }
     Ok(found)
+}
+
+/// Repositories in which a blob is readable.
+///
+/// # Errors
+/// Database.
+pub async fn places_of(db: &impl ConnectionTrait, digest: &Digest, limit: u64) -> Result<Vec<String>, DbErr> {
+    let links = blob_links::Entity::find().select_only().column(blob_links::Column::Repository).filter(blob_links::Column::Digest.eq(digest.as_str()));
+    let mut names: Vec<String> = links.limit(limit).into_tuple().all(db).await?;
+    let kept = manifest_blobs::Entity::find().select_only().column(manifest_blobs::Column::Repository).distinct();
+    let kept = kept.filter(manifest_blobs::Column::Blob.eq(digest.as_str())).filter(manifest_blobs::Column::Present.eq(true));
+    names.extend(kept.limit(limit).into_tuple::<String>().all(db).await?);
+    Ok(names)
 }
 
 /// The manifest of this repository that needs the blob, if one does.

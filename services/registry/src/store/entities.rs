@@ -77,6 +77,8 @@ entity!(
     #[sea_orm(primary_key, auto_increment = false)]
     blob: String,
     size_bytes: i64,
+    /// False: the repository did not have it when the manifest came (a sparse image); a link may say that it has since.
+    present: bool,
 });
 
 entity!(tags, "tags", {

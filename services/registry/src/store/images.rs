@@ -81,7 +81,7 @@ pub async fn manifests_of(db: &impl ConnectionTrait, repositories: &[String]) ->
         .await
 }
 
-/// Manifests whose subject is `subject`.
+/// Manifests whose subject is `subject`, by digest after `last`.
 ///
 /// # Errors
 /// Database.
@@ -90,12 +90,17 @@ pub async fn referrers(
     name: &RepositoryName,
     subject: &Digest,
     artifact_type: Option<&str>,
+    last: Option<&str>,
+    limit: u64,
 ) -> Result<Vec<manifests::Model>, DbErr> {
     let mut query = manifests::Entity::find().filter(manifests::Column::Repository.eq(name.as_str())).filter(manifests::Column::Subject.eq(subject.as_str()));
     if let Some(wanted) = artifact_type {
         query = query.filter(manifests::Column::ArtifactType.eq(wanted));
     }
-    query.order_by(manifests::Column::PushedAt, Order::Asc).order_by(manifests::Column::Digest, Order::Asc).all(db).await
+    if let Some(last) = last {
+        query = query.filter(manifests::Column::Digest.gt(last));
+    }
+    query.order_by(manifests::Column::Digest, Order::Asc).limit(limit).all(db).await
 }
 
 /// Repositories of a project after `last`, by name.

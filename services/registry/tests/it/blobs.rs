@@ -113,8 +113,22 @@ async fn a_blob_is_readable_only_where_it_was_put_and_mounting_needs_the_right_t
     assert_eq!(code(stage.request(Method::GET, &blob, &alone).send().await.unwrap()).await, (404, "BLOB_UNKNOWN".into()));
 
     let mount = format!("/v2/{other}/blobs/uploads/?mount={digest}&from={REPO}");
+    // The right is there, but the token does not say so: another would do.
     let refused = stage.request(Method::POST, &mount, &alone).send().await.unwrap();
-    assert_eq!(refused.status(), 202, "without the right on the source an ordinary upload begins");
+    let challenge = refused.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
+    assert!(challenge.contains(&format!("scope=\"repository:{other}:pull,push repository:{REPO}:pull\"")), "{challenge}");
+    assert_eq!(code(refused).await, (401, "UNAUTHORIZED".into()));
+    // Somebody who may not read the source begins an ordinary upload, named or not, whether the blob exists or not.
+    let eve = stage.user("eve", Some((Role::Admin, stage.open.scope()))).await;
+    let open = "acme/open/other";
+    let hers = stage.token(&format!("user:{eve}"), &[("repository", open, &["pull", "push"]), ("repository", REPO, &["pull"])]);
+    for digest in [digest.clone(), Digest::of(Algorithm::Sha256, b"nowhere")] {
+        for from in [format!("&from={REPO}"), String::new()] {
+            let path = format!("/v2/{open}/blobs/uploads/?mount={digest}{from}");
+            let begun = stage.request(Method::POST, &path, &hers).send().await.unwrap();
+            assert_eq!(begun.status(), 202, "{path}");
+        }
+    }
     let both = stage.token(&subject, &[("repository", other, &["pull", "push"]), ("repository", REPO, &["pull"])]);
     let mounted = stage.request(Method::POST, &mount, &both).send().await.unwrap();
     assert_eq!(mounted.status(), 201);

@@ -3,6 +3,8 @@
 
 mod access;
 mod blobs;
+mod conformance;
+mod conformance_data;
 mod content;
 mod events;
 mod image;

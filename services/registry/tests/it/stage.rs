@@ -26,6 +26,7 @@ pub struct Stage {
     pub org: OrgRef,
     /// `acme/shop`, private; beside it is `acme/open`, public.
     pub shop: ProjectRef,
+    pub open: ProjectRef,
     /// `localhost:<port>`
     pub registry: String,
     users: Users,
@@ -48,7 +49,7 @@ impl Stage {
         let host = world.start::<Registry>(config).await;
         let org = world.identity.org("acme").await;
         let shop = world.identity.project(&org, "shop", false).await;
-        world.identity.project(&org, "open", true).await;
+        let open = world.identity.project(&org, "open", true).await;
         world.identity.settle(&host).await;
         let users = Users::default();
         let door = Door { world: world.clone(), host: host.clone(), users: users.clone() };
@@ -57,7 +58,7 @@ impl Stage {
         let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         gantry_host::serve(address, tls, app, world.running.cancel.clone(), &world.running.tracker).await.unwrap();
-        Self { world, host, org, shop, registry, users }
+        Self { world, host, org, shop, open, registry, users }
     }
 
     /// A user with `role` on a project.
@@ -156,7 +157,7 @@ async fn token(State(door): State<Door>, request: Request) -> Response {
         }
     };
     let mut access = Vec::new();
-    for (_, scope) in params.iter().filter(|(n, _)| n == "scope") {
+    for scope in params.iter().filter(|(n, _)| n == "scope").flat_map(|(_, scopes)| scopes.split(' ')) {
         let mut parts = scope.splitn(3, ':');
         let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next()) else { continue };
         let mut place = name.splitn(3, '/');

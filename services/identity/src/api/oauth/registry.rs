@@ -13,7 +13,7 @@ use crate::api::origin::basic;
 use crate::app::App;
 use crate::app::registry_token::{Asker, RegistryToken};
 use crate::app::signin::Origin;
-use crate::domain::registry_scope::parse;
+use crate::domain::registry_scope::{asks_for_catalog, parse};
 use crate::error::OAuthError;
 
 /// GET with HTTP Basic, or anonymously.
@@ -24,7 +24,7 @@ pub async fn by_query(State(app): State<App>, headers: HeaderMap, origin: Origin
         None if headers.contains_key(header::AUTHORIZATION) => return Err(refuse(Problem::unauthenticated("use HTTP Basic"))),
         None => Asker::Anonymous,
     };
-    let mut token = app.registry_token(&asker, &parse(query.all("scope")), &origin).await.map_err(refuse)?;
+    let mut token = app.registry_token(&asker, &parse(query.all("scope")), asks_for_catalog(query.all("scope")), &origin).await.map_err(refuse)?;
     if query.get("offline_token") == Some("true") {
         token.refresh_token = offline(&app, &asker).await.map_err(refuse)?;
     }
@@ -42,7 +42,7 @@ pub async fn by_form(State(app): State<App>, origin: Origin, form: Form) -> Resu
         _ => return Err(OAuthError::new("unsupported_grant_type", "refresh_token or password")),
     };
     let scope = form.all("scope").collect::<Vec<_>>().join(" ");
-    let mut token = app.registry_token(&asker, &parse([scope.as_str()]), &origin).await?;
+    let mut token = app.registry_token(&asker, &parse([scope.as_str()]), asks_for_catalog([scope.as_str()]), &origin).await?;
     token.refresh_token = match form.get("refresh_token") {
         Some(kept) => Some(kept.to_owned()),
         None if form.get("access_type") == Some("offline") => offline(&app, &asker).await?,

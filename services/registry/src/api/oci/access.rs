@@ -36,19 +36,22 @@ impl Who {
     }
 }
 
-fn ask(app: &App, wanted: Option<(&RepositoryName, Action)>, error: Option<&str>) -> String {
+/// What a request needs: an action on a repository each.
+type Wanted<'a> = [(&'a RepositoryName, Action)];
+
+fn ask(app: &App, wanted: &Wanted<'_>, error: Option<&str>) -> String {
     let platform = &app.host.platform;
     challenge(&format!("{}/oauth2/registry-token", platform.public_url), platform.public_host(), wanted, error)
 }
 
 /// The challenge for the catalogue, which no repository's scope names.
 pub fn ask_for_catalog(app: &App) -> Failure {
-    let challenge = format!("{},scope=\"registry:catalog:*\"", ask(app, None, Some("insufficient_scope")));
+    let challenge = format!("{},scope=\"registry:catalog:*\"", ask(app, &[], Some("insufficient_scope")));
     Failure::unauthenticated(challenge, "listing repositories needs a token with scope `registry:catalog:*`")
 }
 
 /// Checks the token.
-pub async fn authenticate(app: &App, parts: &Parts, wanted: Option<(&RepositoryName, Action)>) -> Result<Who, Failure> {
+pub async fn authenticate(app: &App, parts: &Parts, wanted: &Wanted<'_>) -> Result<Who, Failure> {
     let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let token = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|h| h.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
@@ -78,7 +81,7 @@ pub async fn authenticate(app: &App, parts: &Parts, wanted: Option<(&RepositoryN
     Ok(Who { subject, access, from, trace: text("traceparent") })
 }
 
-fn invalid(app: &App, wanted: Option<(&RepositoryName, Action)>, error: &TokenError) -> Failure {
+fn invalid(app: &App, wanted: &Wanted<'_>, error: &TokenError) -> Failure {
     let detail = match error {
         TokenError::Expired => "the token has expired",
         TokenError::Foreign | TokenError::Invalid(_) => "the token is not valid here",
@@ -86,17 +89,28 @@ fn invalid(app: &App, wanted: Option<(&RepositoryName, Action)>, error: &TokenEr
     Failure::unauthenticated(ask(app, wanted, Some("invalid_token")), detail)
 }
 
-/// Checks the token and what it allows on `name`.
-pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: Action) -> Result<Who, Failure> {
-    let who = authenticate(app, parts, Some((name, action))).await?;
+/// Checks the token and what it allows on `name`. `from` is the repository a blob is to be mounted from: the challenge
+/// names it, too, so that one token serves both.
+pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: Action, from: Option<&RepositoryName>) -> Result<Who, Failure> {
+    let wanted: Vec<_> = std::iter::once((name, action)).chain(from.map(|f| (f, Action::Pull))).collect();
+    let who = authenticate(app, parts, &wanted).await?;
     if may(app, &who, name, action).await {
+        // The caller may read the source, but this token does not say so: another would do.
+        if let (Some(from), Some(access)) = (from, &who.access)
+            && !allows(access, from, Action::Pull)
+            && who.subject.starts_with("user:")
+            && holds(app, &who.subject, from, Action::Pull)
+        {
+            let detail = "the token does not allow to read the repository to mount from";
+            return Err(Failure::unauthenticated(ask(app, &wanted, Some("insufficient_scope")), detail));
+        }
         return Ok(who);
     }
     // Anonymous, or a token for something else although the person has the right: another token would do.
     let wrong_token = who.access.as_ref().is_some_and(|access| !allows(access, name, action)) && holds(app, &who.subject, name, action);
     if who.subject.is_empty() || wrong_token {
         let detail = "the token does not allow this on this repository";
-        return Err(Failure::unauthenticated(ask(app, Some((name, action)), Some("insufficient_scope")), detail));
+        return Err(Failure::unauthenticated(ask(app, &wanted, Some("insufficient_scope")), detail));
     }
     // The same whether the repository exists or not.
     Err(Problem::forbidden(format_args!("{} on repository {name}", action.as_str())).into())
@@ -111,6 +125,15 @@ pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) ->
         // The rights may still be on their way from identity, which issued this token a moment ago.
         Some(_) => app.caught_up(|| holds(app, &who.subject, name, action).then_some(())).await.is_some(),
         None => holds(app, &who.subject, name, action),
+    }
+}
+
+/// Whether a blob of `from` may be mounted for this caller who did not name `from`: by the rights of the person, or by the
+/// token where only that has rights.
+pub fn may_mount_from(app: &App, who: &Who, from: &RepositoryName) -> bool {
+    match &who.access {
+        Some(access) if !who.subject.is_empty() && !who.subject.starts_with("user:") => allows(access, from, Action::Pull),
+        _ => holds(app, &who.subject, from, Action::Pull),
     }
 }
 

@@ -12,17 +12,26 @@ pub struct Failure {
     error: Box<Error>,
     /// `WWW-Authenticate` of a 401.
     challenge: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Failure {
     pub fn unauthenticated(challenge: String, detail: &str) -> Self {
-        Self { error: Box::new(Error::Denied(Problem::unauthenticated(detail))), challenge: Some(challenge) }
+        Self { error: Box::new(Error::Denied(Problem::unauthenticated(detail))), challenge: Some(challenge), headers: Vec::new() }
+    }
+}
+
+impl Failure {
+    /// With more headers.
+    pub fn with(mut self, headers: Vec<(&'static str, String)>) -> Self {
+        self.headers.extend(headers);
+        self
     }
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error.into()), challenge: None }
+        Self { error: Box::new(error.into()), challenge: None, headers: Vec::new() }
     }
 }
 
@@ -41,6 +50,11 @@ impl IntoResponse for Failure {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(challenge) = self.challenge.and_then(|c| HeaderValue::try_from(c).ok()) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

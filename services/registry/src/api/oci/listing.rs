@@ -9,12 +9,13 @@ use super::query::Params;
 use super::{Answer, Call};
 use crate::app::App;
 use crate::domain::digest::Digest;
-use crate::domain::manifest::OCI_INDEX;
+use crate::domain::manifest::{MAX_BYTES, OCI_INDEX};
 use crate::error::{Error, Result};
 use crate::store::images;
 
 /// Most entries in one answer; more are on the next page.
 const MOST: u64 = 10_000;
+const MOST_REFERRERS: u64 = 1_000;
 
 struct Page {
     n: u64,
@@ -58,10 +59,20 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
     let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
     let params = Params::of(&call.parts.uri);
     let wanted = params.get("artifactType").filter(|t| !t.is_empty());
-    let rows = images::referrers(&call.app.host.db().orm, &call.name, &digest, wanted).await?;
-    let mut manifests = Vec::with_capacity(rows.len());
-    for row in rows {
+    let page = page(&params)?;
+    let n = page.n.clamp(1, MOST_REFERRERS);
+    let rows = images::referrers(&call.app.host.db().orm, &call.name, &digest, wanted, page.last.as_deref(), n + 1).await?;
+    let found = rows.len();
+    let mut manifests = Vec::with_capacity(found);
+    let (mut bytes, mut last) = (0, String::new());
+    for row in rows.into_iter().take(usize::try_from(n).unwrap_or(usize::MAX)) {
         let annotations = call.app.annotations(&row).await?;
+        bytes += annotations.iter().map(|(k, v)| k.len() + v.len() + 8).sum::<usize>() + 512;
+        // A client reads an answer like a manifest: as much as a manifest may have.
+        if bytes > MAX_BYTES && !manifests.is_empty() {
+            break;
+        }
+        last.clone_from(&row.digest);
         let mut descriptor = Map::new();
         descriptor.insert("mediaType".into(), row.media_type.into());
         descriptor.insert("digest".into(), row.digest.into());
@@ -74,8 +85,14 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
         }
         manifests.push(Value::Object(descriptor));
     }
+    let more = manifests.len() < found;
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     let mut response = ([(header::CONTENT_TYPE, OCI_INDEX)], index.to_string()).into_response();
+    if more {
+        let filter = wanted.map(|w| format!("&artifactType={}", url::form_urlencoded::byte_serialize(w.as_bytes()).collect::<String>())).unwrap_or_default();
+        let next = format!("</v2/{}/referrers/{digest}?n={n}&last={last}{filter}>; rel=\"next\"", call.name);
+        response.headers_mut().insert(header::LINK, HeaderValue::try_from(next).map_err(|e| Error::Internal(e.into()))?);
+    }
     if wanted.is_some() {
         response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
     }
@@ -83,7 +100,7 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
 }
 
 pub async fn catalog(app: &App, parts: &Parts) -> Answer {
-    let who = access::authenticate(app, parts, None).await?;
+    let who = access::authenticate(app, parts, &[]).await?;
     if !who.may_list() {
         return Err(access::ask_for_catalog(app));
     }

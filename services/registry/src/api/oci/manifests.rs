@@ -43,6 +43,11 @@ pub async fn push(call: Call<'_>, reference: &str, body: Body) -> Answer {
     let location = format!("/v2/{}/manifests/{}", call.name, done.digest);
     let mut headers = vec![("location", location), ("docker-content-digest", done.digest.to_string())];
     headers.extend(done.subject.map(|s| ("oci-subject", s.to_string())));
+    if let Some(first) = done.missing.first() {
+        // RFC 7234 section 5.5.7, as distribution-spec "Warnings" wants it.
+        let text = format!("299 - \"{} of the layers are not in this repository, the first is {first}: push them before somebody pulls\"", done.missing.len());
+        headers.push(("warning", text));
+    }
     if tagged {
         headers.extend(done.tags.iter().map(|t| ("oci-tag", t.to_string())));
     }

@@ -5,8 +5,10 @@ use http::{StatusCode, header};
 use uuid::Uuid;
 
 use super::access;
+use super::failure::Failure;
 use super::query::Params;
 use super::{Answer, Call, empty};
+use crate::adapters::blob_fs::UploadError;
 use crate::app::App;
 use crate::domain::access::Action;
 use crate::domain::digest::{Algorithm, Digest};
@@ -18,7 +20,7 @@ pub async fn start(call: Call<'_>, body: Body) -> Answer {
     let params = Params::of(&call.parts.uri);
     if let Some(mount) = params.get("mount") {
         let digest = parse(mount)?;
-        if mounted(&call, &digest, params.get("from")).await? {
+        if mounted(&call, &digest, source(&call.parts.uri)).await? {
             return Ok(created(&call.name, &digest));
         }
         // As the specification wants: an ordinary upload begins instead.
@@ -45,17 +47,37 @@ pub async fn start(call: Call<'_>, body: Body) -> Answer {
 }
 
 /// Whether the blob is in the repository now, or was made so from one that the caller may read.
-async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<&str>) -> Result<bool> {
+async fn mounted(call: &Call<'_>, digest: &Digest, from: Option<RepositoryName>) -> Result<bool> {
     if call.app.mount(&call.name, digest, &call.name).await? {
         return Ok(true);
     }
-    let Some(from) = from.and_then(|f| RepositoryName::parse(f).ok()) else { return Ok(false) };
-    Ok(access::may(call.app, call.who, &from, Action::Pull).await && call.app.mount(&call.name, digest, &from).await?)
+    let from = match from {
+        Some(from) => access::may(call.app, call.who, &from, Action::Pull).await.then_some(from),
+        // distribution-spec, "Mounting a blob from another repository": without `from` the registry may find one itself.
+        None if Params::of(&call.parts.uri).get("from").is_none() => {
+            call.app.places_of(digest).await?.into_iter().find(|from| access::may_mount_from(call.app, call.who, from))
+        }
+        None => None,
+    };
+    match from {
+        Some(from) => call.app.mount(&call.name, digest, &from).await,
+        None => Ok(false),
+    }
+}
+
+/// The repository a blob is to be mounted from, if the request names one.
+pub fn source(uri: &http::Uri) -> Option<RepositoryName> {
+    let params = Params::of(uri);
+    params.get("mount")?;
+    RepositoryName::parse(params.get("from")?).ok()
 }
 
 pub async fn append(call: Call<'_>, id: &str, body: Body) -> Answer {
     let id = App::upload_id(id)?;
-    let offset = take(&call, id, body).await?;
+    let offset = match take(&call, id, body).await {
+        Ok(offset) => offset,
+        Err(error) => return Err(stands(&call, id, error)),
+    };
     Ok(under_way(StatusCode::ACCEPTED, &call.name, id, offset))
 }
 
@@ -63,8 +85,10 @@ pub async fn finish(call: Call<'_>, id: &str, body: Body) -> Answer {
     let id = App::upload_id(id)?;
     let params = Params::of(&call.parts.uri);
     let digest = parse(params.get("digest").unwrap_or_default())?;
-    if call.header(header::CONTENT_LENGTH) != Some("0") {
-        take(&call, id, body).await?;
+    if call.header(header::CONTENT_LENGTH) != Some("0")
+        && let Err(error) = take(&call, id, body).await
+    {
+        return Err(stands(&call, id, error));
     }
     call.app.finish_upload(&call.name, id, &digest).await?;
     Ok(created(&call.name, &digest))
@@ -95,6 +119,13 @@ async fn take(call: &Call<'_>, id: Uuid, body: Body) -> Result<u64> {
     call.app.append(&call.name, id, range.map(|r| r.first), length, body.into_data_stream()).await
 }
 
+/// A chunk out of order is refused with where the upload stands, so that the client need not ask.
+fn stands(call: &Call<'_>, id: Uuid, error: Error) -> Failure {
+    let Error::Upload(UploadError::OutOfOrder { at, .. }) = &error else { return error.into() };
+    let headers = standing(&call.name, id, *at);
+    Failure::from(error).with(headers)
+}
+
 fn parse(digest: &str) -> Result<Digest> {
     Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))
 }
@@ -104,7 +135,11 @@ fn created(name: &RepositoryName, digest: &Digest) -> axum::response::Response {
     empty(StatusCode::CREATED, &[("location", location), ("docker-content-digest", digest.to_string())])
 }
 
-fn under_way(status: StatusCode, name: &RepositoryName, id: Uuid, offset: u64) -> axum::response::Response {
+fn standing(name: &RepositoryName, id: Uuid, offset: u64) -> Vec<(&'static str, String)> {
     let range = format!("0-{}", offset.saturating_sub(1));
-    empty(status, &[("location", format!("/v2/{name}/blobs/uploads/{id}")), ("range", range), ("docker-upload-uuid", id.to_string())])
+    vec![("location", format!("/v2/{name}/blobs/uploads/{id}")), ("range", range), ("docker-upload-uuid", id.to_string())]
+}
+
+fn under_way(status: StatusCode, name: &RepositoryName, id: Uuid, offset: u64) -> axum::response::Response {
+    empty(status, &standing(name, id, offset))
 }

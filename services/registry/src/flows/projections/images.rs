@@ -18,6 +18,10 @@ impl Projection for Images {
         "images"
     }
 
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
         // Tags and names are paged in the order of their bytes (distribution-spec, "Listing Tags"), hence collate "C".
         r#"create table repositories (
@@ -25,17 +29,18 @@ impl Projection for Images {
         );
         create index repositories_project on repositories (project, name);
         create table manifests (
-            repository text collate "C" not null, digest text not null, media_type text not null, artifact_type text, subject text,
+            repository text collate "C" not null, digest text collate "C" not null, media_type text not null, artifact_type text, subject text,
             size_bytes bigint not null, total_bytes bigint not null, platforms json not null, annotations json not null,
             pushed_by text not null, pushed_at timestamptz not null, scan json, primary key (repository, digest)
         );
-        create index manifests_subject on manifests (repository, subject) where subject is not null;
+        create index manifests_subject on manifests (repository, subject, digest) where subject is not null;
         create index manifests_digest on manifests (digest);
         create table manifest_blobs (
             repository text collate "C" not null, manifest text not null, blob text not null, size_bytes bigint not null,
-            primary key (repository, manifest, blob)
+            present boolean not null, primary key (repository, manifest, blob)
         );
         create index manifest_blobs_blob on manifest_blobs (blob, repository);
+        create index manifest_blobs_missing on manifest_blobs (repository, blob) where not present;
         create table tags (
             repository text collate "C" not null, tag text collate "C" not null, digest text not null, moved_by text not null,
             moved_at timestamptz not null, primary key (repository, tag)
@@ -94,8 +99,21 @@ impl Projection for Images {
 }
 
 async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> anyhow::Result<()> {
-    let Event::ManifestPushed { org, project, repository, digest, media_type, artifact_type, subject, size_bytes, blobs, manifests, platforms, annotations } =
-        event
+    let Event::ManifestPushed {
+        org,
+        project,
+        repository,
+        digest,
+        media_type,
+        artifact_type,
+        subject,
+        size_bytes,
+        blobs,
+        missing,
+        manifests,
+        platforms,
+        annotations,
+    } = event
     else {
         return Ok(());
     };
@@ -139,6 +157,7 @@ async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> 
         let rows = blobs.into_iter().map(|blob| manifest_blobs::ActiveModel {
             repository: Set(repository.clone()),
             manifest: Set(digest.clone()),
+            present: Set(!missing.contains(&blob.digest)),
             blob: Set(blob.digest),
             size_bytes: Set(signed(blob.size_bytes)),
         });
