@@ -2,7 +2,7 @@
 XTASK = cargo run --quiet --locked -p xtask --
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean-data demo bench test quick golden check conformance k8s-dev-secrets
+.PHONY: help up down status logs clean-data demo refusals bench test quick golden check conformance k8s-dev-secrets
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,6 +24,9 @@ clean-data: ## delete the suite's data; asks first (CONFIRM=yes for scripts)
 
 demo: ## the main job against the running suite
 	@$(XTASK) demo $(ARGS)
+
+refusals: ## every operation of the running suite, asked wrongly
+	@$(XTASK) refusals
 
 bench: ## our figures against their anchors, into target/bench/*.json
 	@$(XTASK) bench $(ARGS)

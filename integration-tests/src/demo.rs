@@ -12,4 +12,10 @@ mod suite;
 mod tools;
 mod traffic;
 
+pub(crate) use api::Api;
+pub(crate) use browser::Browser;
+pub(crate) use leftovers::operator;
+pub(crate) use sign_in::SignIn;
 pub use steps::run;
+pub(crate) use story::random;
+pub(crate) use suite::Suite;

@@ -52,6 +52,8 @@ enum Command {
     CleanData,
     /// The main job against the running suite, as a new user would do it.
     Demo { arguments: Vec<String> },
+    /// Everything the running suite must refuse: every operation, asked wrongly.
+    Refusals,
     /// Our figures against their anchors.
     Bench { arguments: Vec<String> },
     /// Every test, from a fresh clone.
@@ -91,7 +93,8 @@ fn main() -> Result<()> {
         Command::Status => down::status(&work),
         Command::Logs { parts, no_follow } => down::logs(&work, &parts, !no_follow),
         Command::CleanData => down::clean_data(&work),
-        Command::Demo { arguments } => up::demo(&work, &arguments),
+        Command::Demo { arguments } => up::story(&work, "demo", &arguments),
+        Command::Refusals => up::story(&work, "refusals", &[]),
         Command::Bench { arguments } => up::bench(&work, &arguments),
         Command::Test { quick } => test::test(&work, quick),
         Command::StopTestServers => gantry_servers::TestServers::stop_in(&work.test_servers()),

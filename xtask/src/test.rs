@@ -141,6 +141,7 @@ fn with_suite(work: &Work) -> Result<()> {
     }
     // Before the main job: containers that come and go change the machine's interfaces, and Chromium then drops its requests.
     browser_tests(work, &home)?;
+    own(&["refusals"])?;
     own(&["demo"])?;
     own(&["down"])
 }

@@ -169,13 +169,13 @@ fn replaced(pid: u32, program: &Path) -> bool {
     running.is_some() && running != fs::metadata(program).map(|m| (m.dev(), m.ino())).ok()
 }
 
-/// Runs the main job against the running suite.
+/// Runs a story of integration-tests against the running suite: `demo` (the main job) or `refusals`.
 ///
 /// # Errors
-/// When the suite does not run or a step fails.
-pub fn demo(work: &Work, arguments: &[String]) -> Result<()> {
+/// When the suite does not run or the story fails.
+pub fn story(work: &Work, name: &str, arguments: &[String]) -> Result<()> {
     let env = settings::read_env(&work.home)?;
-    run(Command::new(work.program("demo")).args(arguments).envs(env).current_dir(&work.repository))
+    run(Command::new(work.program(name)).args(arguments).envs(env).current_dir(&work.repository))
 }
 
 /// Measures our figures and their anchors; the only place that builds with optimisation.

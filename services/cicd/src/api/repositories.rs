@@ -53,8 +53,9 @@ pub async fn create(
     Json(body): Json<NewRepository>,
 ) -> ApiResult<Response> {
     let host = &api.cicd.host;
-    let project = host.auth.project(&org, &project)?;
+    // First what says nothing about whether the project is there.
     let name = Cicd::name("name", &body.name)?;
+    let project = host.auth.project(&org, &project)?;
     let executed = api.cicd.create_repository(&caller, &project, name.clone()).await?;
     host.settled(executed.position).await;
     let row = queries::repository(&host.db().orm, project.id, name.as_str()).await.map_err(error::database)?;
@@ -67,8 +68,8 @@ pub async fn create(
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/repositories/{repository}", tag = "repositories",
     params(("org" = String, Path), ("project" = String, Path), ("repository" = String, Path)), responses((status = 204)))]
 pub async fn remove(State(api): State<Arc<Api>>, caller: Caller, Path((org, project, repository)): Path<(String, String, String)>) -> ApiResult<StatusCode> {
-    let project = api.cicd.host.auth.project(&org, &project)?;
     let name = Cicd::name("repository", &repository)?;
+    let project = api.cicd.host.auth.project(&org, &project)?;
     let executed = api.cicd.delete_repository(&caller, &project, name).await?;
     api.cicd.host.settled(executed.position).await;
     Ok(StatusCode::NO_CONTENT)

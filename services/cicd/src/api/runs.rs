@@ -59,8 +59,8 @@ pub async fn list(
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/runs", tag = "runs",
     params(("org" = String, Path), ("project" = String, Path)), request_body = NewRun, responses((status = 201, body = Run)))]
 pub async fn start(State(api): State<Arc<Api>>, caller: Caller, Path((org, project)): Path<(String, String)>, Json(body): Json<NewRun>) -> ApiResult<Response> {
-    let project = api.cicd.host.auth.project(&org, &project)?;
     let repository = Cicd::name("repository", &body.repository)?;
+    let project = api.cicd.host.auth.project(&org, &project)?;
     let executed = api.cicd.start_run(&caller, &project, repository, &body.reference).await?;
     let about = executed.state.about.ok_or_else(|| Problem::internal("a run that was just made has no start"))?;
     let row = api.read(&project, about.run, executed.position).await?;

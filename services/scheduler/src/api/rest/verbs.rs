@@ -64,7 +64,7 @@ pub async fn restart(
     caller: Caller,
     Path(at): Path<AppPath>,
     expect: IfMatch,
-    body: Option<axum::Json<RestartBody>>,
+    body: Option<Json<RestartBody>>,
 ) -> ApiResult<Response> {
     let asked = body.map(|b| b.0).unwrap_or_default();
     let workloads = asked.workloads.iter().map(|w| name("workloads", w)).collect::<Result<_, _>>()?;
