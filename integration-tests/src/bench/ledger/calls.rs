@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use tonic::transport::Channel;
+use gantry_host::Channel;
 
 use crate::bench::ledger::proto::ledger_client::LedgerClient;
 use crate::bench::ledger::proto::{AppendRequest, Entry};
