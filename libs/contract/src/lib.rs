@@ -10,6 +10,7 @@ pub mod identity;
 pub mod logs;
 pub mod registry;
 pub mod scheduler;
+pub mod upstream;
 pub mod usage;
 
 /// Generated from `schemas/proto`.

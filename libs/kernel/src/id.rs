@@ -48,6 +48,10 @@ typed_id! {
     SpaceId,
     /// A role given to a subject at a scope.
     BindingId,
+    /// A directory or foreign provider that vouches for people.
+    UpstreamId,
+    /// An account at an upstream that is a person's here.
+    LinkId,
     /// An application in a space.
     AppId,
     /// A running copy of a workload.

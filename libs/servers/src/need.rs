@@ -22,6 +22,7 @@ pub enum Need {
     Skopeo,
     Git,
     Chromium,
+    Slapd,
 }
 
 /// How a missing program gets onto the machine.
@@ -77,6 +78,7 @@ impl Need {
             Self::Skopeo => "skopeo",
             Self::Git => "git",
             Self::Chromium => "Chromium",
+            Self::Slapd => "OpenLDAP server",
         }
     }
 
@@ -96,6 +98,7 @@ impl Need {
             Self::Skopeo => "copies images to and from the registry",
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
+            Self::Slapd => "the directory that tests of sign-in by LDAP ask",
         }
     }
 
@@ -121,6 +124,7 @@ impl Need {
             Self::Skopeo => Source::Apt("skopeo"),
             Self::Git => Source::Apt("git"),
             Self::Chromium => Source::Apt("chromium"),
+            Self::Slapd => Source::Apt("slapd"),
         }
     }
 
@@ -134,7 +138,7 @@ impl Need {
             Self::Haproxy => Version(2, 4, 0),
             Self::Containerd => Version(1, 6, 0),
             Self::Git => Version(2, 30, 0),
-            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium => Version(0, 0, 0),
+            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium | Self::Slapd => Version(0, 0, 0),
         }
     }
 
@@ -169,6 +173,7 @@ impl Need {
             Self::Skopeo => one("skopeo"),
             Self::Git => one("git"),
             Self::Chromium => one("chromium"),
+            Self::Slapd => one("slapd"),
         }
     }
 
@@ -178,6 +183,8 @@ impl Need {
             Self::CniPlugins => return None,
             // Asking Chromium for its version starts half a browser, and any will do.
             Self::Chromium => return None,
+            // It has no such option, and any version of the last ten years will do.
+            Self::Slapd => return None,
             Self::Haproxy => "-v",
             _ => "--version",
         };

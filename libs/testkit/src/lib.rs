@@ -3,9 +3,11 @@
 
 mod clause;
 mod identity;
+pub mod slapd;
 mod tokens;
 mod world;
 
 pub use clause::clause;
 pub use identity::TestIdentity;
+pub use slapd::Slapd;
 pub use world::{World, servers};

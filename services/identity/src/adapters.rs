@@ -1,4 +1,6 @@
 //! The outside world: Redis for attempt counters, a mail server for confirmations.
 
 pub mod attempts;
+pub mod ldap;
 pub mod mail;
+pub mod reach;

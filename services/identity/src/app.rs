@@ -22,6 +22,7 @@ pub mod secrets;
 pub mod signin;
 pub mod signing;
 pub mod steps;
+pub mod upstreams;
 pub mod users;
 
 pub use context::App;

@@ -15,4 +15,5 @@ pub mod refresh;
 pub mod registry_scope;
 pub mod signing;
 pub mod totp;
+pub mod upstream;
 pub mod user;

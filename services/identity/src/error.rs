@@ -7,6 +7,7 @@ use gantry_kernel::{Kind, Problem};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::domain::upstream::{self, link};
 use crate::domain::{binding, factor, org, user};
 
 impl AsProblem for user::Refusal {
@@ -47,6 +48,25 @@ impl AsProblem for binding::Refusal {
         match self {
             Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
             Self::Exists => Problem::conflict("identity.binding_exists", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for upstream::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.name_taken", self.to_string()),
+            Self::OtherKind => Problem::invalid("settings.connection", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for link::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.link_exists", self.to_string()),
         }
     }
 }

@@ -4,3 +4,5 @@ pub mod directory;
 pub mod factors;
 pub mod rotation;
 pub mod sweep;
+pub mod sync;
+pub mod upstreams;

@@ -50,12 +50,14 @@ impl Service for Identity {
         let app = app(config, host.clone()).await?;
         host.project(Arc::new(Directory { keyring: app.keyring.clone(), lookup: app.lookup.clone() })).await?;
         host.project(Arc::new(flows::factors::FactorList)).await?;
+        host.project(Arc::new(flows::upstreams::Upstreams)).await?;
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
         app.bootstrap().await?;
         host.tracker.spawn(flows::rotation::run(app.clone()));
         host.tracker.spawn(flows::sweep::run(app.clone()));
+        host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
         let router = rest.merge(api::oauth::router()).merge(api::pages::router()).with_state(app.clone());
         Ok(Parts {
@@ -91,6 +93,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         hasher: Hasher::new(if config.hashes_at_once == 0 { cores } else { config.hashes_at_once })?,
         attempts: Attempts::new(Some(host.redis.clone()), &format!("{}:identity", host.platform.prefix), env.clone(), limits),
         clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?)?,
+        upstreams: app::upstreams::Upstreams::new(host.log()),
         mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
         keyring,
         config,

@@ -26,3 +26,4 @@ pub mod personal;
 pub mod refresh;
 pub mod registrations;
 pub mod sessions;
+pub mod upstreams;

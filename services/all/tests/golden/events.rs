@@ -1,6 +1,6 @@
 //! The events that services publish, as JSON Schemas, and the AsyncAPI document that lists them.
 
-use gantry_contract::{billing, catalog, cicd, factor, identity, registry, scheduler};
+use gantry_contract::{billing, catalog, cicd, factor, identity, registry, scheduler, upstream};
 use serde_json::{Value, json};
 
 use crate::compare::compare;
@@ -14,7 +14,7 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
         ("billing", vec![schema::<billing::QuotaEvent>(), schema::<billing::InvoiceEvent>(), schema::<billing::PricePlanEvent>()]),
         ("catalog", vec![schema::<catalog::ServiceInstanceEvent>()]),
         ("cicd", vec![schema::<cicd::SourceEvent>(), schema::<cicd::RunEvent>()]),
-        ("identity", vec![schema::<identity::UserEvent>(), schema::<identity::OrgEvent>(), schema::<identity::BindingEvent>(), schema::<factor::FactorEvent>()]),
+        ("identity", vec![schema::<identity::UserEvent>(), schema::<identity::OrgEvent>(), schema::<identity::BindingEvent>(), schema::<factor::FactorEvent>(), schema::<upstream::UpstreamEvent>(), schema::<upstream::LinkEvent>()]),
         ("registry", vec![schema::<registry::RepositoryEvent>()]),
         ("scheduler", vec![schema::<scheduler::AppEvent>(), schema::<scheduler::InstanceEvent>(), schema::<scheduler::NodeEvent>()]),
     ]

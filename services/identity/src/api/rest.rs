@@ -1,12 +1,14 @@
 //! The REST API of people, organisations and rights.
 
 pub mod bindings;
+pub mod links;
 pub mod members;
 pub mod orgs;
 pub mod principals;
 pub mod projects;
 pub mod sessions;
 pub mod tokens;
+pub mod upstreams;
 pub mod users;
 
 use gantry_auth::Caller;
@@ -37,6 +39,14 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(sessions::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
+        .routes(routes!(upstreams::list, upstreams::create))
+        .routes(routes!(upstreams::show, upstreams::change, upstreams::delete))
+        .routes(routes!(upstreams::try_new))
+        .routes(routes!(upstreams::try_kept))
+        .routes(routes!(upstreams::syncs, upstreams::sync))
+        .routes(routes!(links::mine, links::make))
+        .routes(routes!(links::remove))
+        .routes(routes!(links::of_user))
 }
 
 /// The person calling; programs with robot accounts have no profile, sessions or organisations of their own.

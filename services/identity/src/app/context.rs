@@ -16,6 +16,7 @@ use crate::app::clients::Clients;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
+use crate::app::upstreams::Upstreams;
 use crate::config::Config;
 use crate::domain::binding::Binding;
 use crate::domain::factor::Factors;
@@ -45,6 +46,7 @@ pub struct Parts {
     pub attempts: Attempts,
     pub clients: Clients,
     pub mailer: Option<Mailer>,
+    pub upstreams: Upstreams,
 }
 
 impl std::ops::Deref for App {

@@ -52,6 +52,11 @@ fn check_email(email: &str) -> Result<(), String> {
     if shape && plain { Ok(()) } else { Err("must be an e-mail address".into()) }
 }
 
+/// Whether a text has the shape of an e-mail address.
+pub fn is_email(text: &str) -> bool {
+    check_email(text).is_ok()
+}
+
 fn check_display_name(name: &str) -> Result<(), String> {
     let fits = name.chars().count() <= 100 && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err("must have at most 100 characters and no control characters".into()) }
@@ -216,6 +221,7 @@ impl App {
         if directory::owns_any(self.orm(), person.id.0).await.map_err(fault)? {
             return Err(Problem::new(Kind::Conflict, "identity.owns_organisations", "this user owns organisations: delete them first"));
         }
+        self.forget_links(person.id, &meta).await?;
         for binding in directory::bindings_of(self.orm(), &subject(person.id)).await.map_err(fault)? {
             self.revoke(binding.id.into(), meta.clone()).await?;
         }

@@ -40,14 +40,42 @@ pub struct Project {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    Create { org: OrgId, name: Name, display_name: String, owner: UserId },
-    Rename { display_name: String },
-    AddMember { user: UserId },
-    RemoveMember { user: UserId },
-    CreateProject { project: ProjectId, name: Name, public: bool },
-    DeleteProject { name: Name },
-    CreateSpace { project: Name, space: SpaceId, name: Name },
-    DeleteSpace { project: Name, name: Name },
+    Create {
+        org: OrgId,
+        name: Name,
+        display_name: String,
+        owner: UserId,
+    },
+    Rename {
+        display_name: String,
+    },
+    AddMember {
+        user: UserId,
+    },
+    /// Many at once: one event each, one decision.
+    AddMembers {
+        users: Vec<UserId>,
+    },
+    RemoveMember {
+        user: UserId,
+    },
+    CreateProject {
+        project: ProjectId,
+        name: Name,
+        public: bool,
+    },
+    DeleteProject {
+        name: Name,
+    },
+    CreateSpace {
+        project: Name,
+        space: SpaceId,
+        name: Name,
+    },
+    DeleteSpace {
+        project: Name,
+        name: Name,
+    },
     Delete,
 }
 
@@ -115,6 +143,10 @@ fn decide_present(it: &Present, command: Command) -> Result<Vec<OrgEvent>, Refus
         Command::Rename { display_name } => vec![OrgEvent::Renamed { org, display_name }],
         Command::AddMember { user } if it.members.contains(&user) => vec![],
         Command::AddMember { user } => vec![OrgEvent::MemberAdded { org, user }],
+        Command::AddMembers { users } => {
+            let fresh: BTreeSet<UserId> = users.into_iter().filter(|user| !it.members.contains(user)).collect();
+            fresh.into_iter().map(|user| OrgEvent::MemberAdded { org, user }).collect()
+        }
         Command::RemoveMember { user } if user == it.owner => return Err(Refusal::OwnerStays),
         Command::RemoveMember { user } if it.members.contains(&user) => vec![OrgEvent::MemberRemoved { org, user }],
         Command::RemoveMember { .. } => vec![],

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_contract::factor::FactorEvent;
 use gantry_contract::identity::{BindingEvent, OrgEvent, UserEvent};
+use gantry_contract::upstream::{LinkEvent, UpstreamEvent};
 use gantry_es::EventData;
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         OrgEvent::AGGREGATE => OrgEvent::decode(kind, version, data)?.encode(),
         FactorEvent::AGGREGATE => FactorEvent::decode(kind, version, data)?.encode(),
         BindingEvent::AGGREGATE => BindingEvent::decode(kind, version, data)?.encode(),
+        UpstreamEvent::AGGREGATE => UpstreamEvent::decode(kind, version, data)?.encode(),
+        LinkEvent::AGGREGATE => LinkEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
@@ -39,7 +42,11 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         assert_eq!(read, data, "{name}");
         seen.insert(kind.to_owned());
     }
-    let all: BTreeSet<String> = [kinds::<UserEvent>(), kinds::<OrgEvent>(), kinds::<BindingEvent>(), kinds::<FactorEvent>()].into_iter().flatten().collect();
+    let all: BTreeSet<String> =
+        [kinds::<UserEvent>(), kinds::<OrgEvent>(), kinds::<BindingEvent>(), kinds::<FactorEvent>(), kinds::<UpstreamEvent>(), kinds::<LinkEvent>()]
+            .into_iter()
+            .flatten()
+            .collect();
     assert_eq!(seen, all);
 }
 

@@ -2,6 +2,7 @@
 
 mod code_flow;
 mod device_flow;
+mod directory;
 mod factors;
 mod history;
 mod machines;

@@ -46,6 +46,9 @@ fn explain(problem: &Problem) -> (StatusCode, &'static str) {
         (Kind::Unauthenticated, _) => (StatusCode::UNAUTHORIZED, "wrong_password"),
         (Kind::TooMany, "identity.busy") => (StatusCode::TOO_MANY_REQUESTS, "busy"),
         (Kind::TooMany, _) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
+        (Kind::Unavailable, "identity.directory_unavailable") => (StatusCode::SERVICE_UNAVAILABLE, "directory_down"),
+        (Kind::Conflict, "identity.link_needed") => (StatusCode::CONFLICT, "link_needed"),
+        (Kind::Forbidden, "identity.not_admitted") => (StatusCode::FORBIDDEN, "not_admitted"),
         (kind, _) => (kind.status(), "failed"),
     }
 }

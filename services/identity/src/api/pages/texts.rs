@@ -49,6 +49,17 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("confirm_question", "Press the button to activate your account.", "点击按钮激活账号。"),
     ("signed_out", "You are signed out.", "您已退出登录。"),
     ("bad_request", "This sign-in request is not valid. Go back to the application and try again.", "登录请求无效,请返回应用重试。"),
+    (
+        "directory_down",
+        "The company's directory cannot be reached right now. Accounts of this platform itself still work.",
+        "暂时无法连接企业目录;平台本地账号仍可登录。",
+    ),
+    (
+        "link_needed",
+        "An account with your e-mail address is here already. Sign in to it, then link the other account to it.",
+        "已存在使用该邮箱的账号。请先登录该账号,再关联此外部账号。",
+    ),
+    ("not_admitted", "This account is not admitted here. Ask an administrator.", "该账号不允许登录,请联系管理员。"),
     ("failed", "This did not work.", "操作未成功。"),
 ];
 

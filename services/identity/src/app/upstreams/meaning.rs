@@ -1,0 +1,96 @@
+//! What an upstream's groups mean here: roles at places, teams, and the organisations that come with them. Places are
+//! named in the settings and looked up when they are needed; one that is gone is reported and gives nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_contract::upstream::Connection;
+use gantry_kernel::{OrgId, Problem, Role, Scope};
+
+use super::Upstream;
+use crate::app::App;
+use crate::domain::upstream::groups::is_called;
+
+/// What somebody is to have by an upstream's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub grants: BTreeSet<(Scope, Role)>,
+    pub orgs: BTreeSet<OrgId>,
+}
+
+/// The mappings of an upstream with their places looked up.
+pub struct Meaning {
+    /// Of a mapping's group: the roles, and the organisation each is in.
+    by_group: Vec<(String, Scope, Role, Option<OrgId>)>,
+    default: Option<(Scope, Role, OrgId)>,
+    directory: bool,
+    /// Places that are not there.
+    pub missing: BTreeMap<String, String>,
+}
+
+impl Meaning {
+    /// The groups that mean anything.
+    pub fn groups(&self) -> Vec<String> {
+        self.by_group.iter().map(|(group, ..)| group.clone()).collect()
+    }
+
+    pub fn wanted(&self, groups: &[String]) -> Wanted {
+        let mut wanted = Wanted::default();
+        if let Some((scope, role, org)) = self.default {
+            wanted.grants.insert((scope, role));
+            wanted.orgs.insert(org);
+        }
+        for (group, scope, role, org) in &self.by_group {
+            // Directories compare names without case; claims are compared as they are.
+            let means = |held: &String| if self.directory { is_called(group, held, held) } else { group == held };
+            if groups.iter().any(means) {
+                wanted.grants.insert((*scope, *role));
+                wanted.orgs.extend(*org);
+            }
+        }
+        wanted
+    }
+}
+
+impl App {
+    pub fn meaning(&self, of: &Upstream) -> Meaning {
+        let mut missing = BTreeMap::new();
+        let mut by_group = Vec::new();
+        for mapping in &of.settings.mappings {
+            let (Some(role), Some(at)) = (mapping.role, mapping.at.as_deref()) else { continue };
+            match self.place(of, at) {
+                Ok((scope, org)) => by_group.push((mapping.group.clone(), scope, role, org)),
+                Err(problem) => {
+                    missing.insert(at.to_owned(), problem.detail);
+                }
+            }
+        }
+        let home = of.org.and_then(|org| self.host.auth.read(|rights| rights.org_ref(org).map(|o| o.name.to_string())));
+        let default = of.settings.rules.default_org.clone().or(home).and_then(|name| match self.place(of, &name) {
+            Ok((scope, Some(org))) => Some((scope, of.settings.rules.default_role, org)),
+            Ok((_, None)) => None,
+            Err(problem) => {
+                missing.insert(name, problem.detail);
+                None
+            }
+        });
+        Meaning { by_group, default, directory: matches!(of.settings.connection, Connection::Ldap(_)), missing }
+    }
+
+    /// The scope of a place's name, and its organisation. An organisation's upstream reaches its own places only,
+    /// whatever is called by their names today.
+    fn place(&self, of: &Upstream, at: &str) -> Result<(Scope, Option<OrgId>), Problem> {
+        let auth = &self.host.auth;
+        let parts: Vec<&str> = at.split('/').collect();
+        let (scope, org) = match parts.as_slice() {
+            ["platform"] => (Scope::Platform, None),
+            [org] => auth.org(org).map(|o| (Scope::Org(o.id), Some(o.id)))?,
+            [org, project] => auth.project(org, project).map(|p| (Scope::Project(p.id), Some(p.org.id)))?,
+            [org, project, space] => auth.space(org, project, space).map(|s| (Scope::Space(s.id), Some(s.org().id)))?,
+            _ => return Err(Problem::invalid("at", "must be platform, org, org/project or org/project/space")),
+        };
+        if of.org.is_some() && org != of.org {
+            return Err(Problem::forbidden(format_args!("administrator of `{at}`")));
+        }
+        Ok((scope, org))
+    }
+}
