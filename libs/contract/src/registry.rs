@@ -1,5 +1,7 @@
 //! Events of the registry.
 
+pub mod settings;
+
 use gantry_es::EventData;
 use gantry_kernel::{OrgId, ProjectId};
 use serde::{Deserialize, Serialize};

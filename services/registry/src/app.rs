@@ -10,13 +10,18 @@ use crate::adapters::blob_fs::BlobFs;
 use crate::config::Config;
 use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Place, Repository};
+use crate::domain::settings::ProjectSettings;
 use crate::error::{Error, Result};
+use crate::store::settings::Shelf;
 
 pub mod blobs;
 pub mod listing;
 pub mod manifests;
+pub mod policy;
 pub mod remove;
 pub mod scan;
+pub mod settings;
+pub mod signatures;
 pub mod uploads;
 
 /// What every verb needs. Cheap to clone.
@@ -25,6 +30,8 @@ pub struct App {
     pub host: Host,
     pub config: Arc<Config>,
     pub repositories: Store<Repository>,
+    pub project_settings: Store<ProjectSettings>,
+    pub shelf: Shelf,
     pub blobs: BlobFs,
 }
 
@@ -33,6 +40,11 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const CATCH_UP_STEP: Duration = Duration::from_millis(40);
 
 impl App {
+    pub fn new(host: Host, config: Arc<Config>, blobs: BlobFs) -> Self {
+        let log = host.log().clone();
+        Self { host, config, repositories: Store::new(log.clone()), project_settings: Store::new(log), shelf: Shelf::default(), blobs }
+    }
+
     /// Organisation and project of a repository.
     ///
     /// # Errors

@@ -70,6 +70,7 @@ impl Error {
             Self::Upload(error) => upload(error),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "UNSUPPORTED", Value::Null),
             Self::Unsupported(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", Value::Null),
+            Self::Denied(problem) if problem.code.starts_with("registry.") => (StatusCode::FORBIDDEN, "DENIED", json!({ "reason": problem.code })),
             Self::Denied(problem) => (problem.kind.status(), code_of(problem.kind), Value::Null),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", Value::Null),
         }
@@ -154,6 +155,9 @@ impl From<anyhow::Error> for Error {
 impl From<ExecuteError<Refusal>> for Error {
     fn from(error: ExecuteError<Refusal>) -> Self {
         match error {
+            ExecuteError::Refused(Refusal::ImmutableTag(tag)) => {
+                Self::Denied(Problem::conflict("registry.tag_immutable", Refusal::ImmutableTag(tag).to_string()))
+            }
             ExecuteError::Refused(Refusal::NoSuchTag(what) | Refusal::NoSuchManifest(what)) => Self::UnknownManifest(what),
             ExecuteError::Stale { .. } => Self::Denied(Problem::unavailable("this much-written repository")),
             ExecuteError::NameTaken { name, .. } => Self::Internal(anyhow::anyhow!("no names are claimed here, but `{name}` is taken")),

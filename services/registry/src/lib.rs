@@ -13,12 +13,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use gantry_es_pg::Store;
 use gantry_host::{Host, Parts, Service};
 
 use crate::adapters::blob_fs::BlobFs;
 use crate::app::App;
 pub use crate::config::Config;
+
+/// Settings are small.
+const MAX_REST_BODY: usize = 1 << 20;
 
 pub struct Registry;
 
@@ -46,10 +48,10 @@ impl Service for Registry {
         app.host.tracker.spawn(flows::metering::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
         Ok(Parts {
-            router: rest.merge(api::oci::router(app.clone())),
+            router: rest.layer(axum::extract::DefaultBodyLimit::max(MAX_REST_BODY)).merge(api::oci::router(app.clone())),
             grpc: Some(api::grpc::routes(app)),
             grpc_names: api::grpc::NAMES.to_vec(),
-            // Blobs are streams with their own bound; manifests have theirs, and REST takes no bodies.
+            // Blobs are streams with their own bound; manifests and REST bodies have theirs.
             max_body_bytes: Some(0),
             ..Parts::default()
         })
@@ -61,6 +63,8 @@ async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     let blobs = BlobFs::open(&storage).with_context(|| format!("cannot use the blob folder {}", storage.display()))?;
     host.project(Arc::new(flows::projections::Images)).await?;
     host.project(Arc::new(flows::projections::ScanQueue)).await?;
-    let repositories = Store::new(host.log().clone());
-    Ok(App { host, config: Arc::new(config), repositories, blobs })
+    host.project(Arc::new(flows::projections::Settings)).await?;
+    host.project(Arc::new(flows::projections::Lineage)).await?;
+    host.project(Arc::new(flows::projections::Usage)).await?;
+    Ok(App::new(host, Arc::new(config), blobs))
 }

@@ -4,5 +4,8 @@ pub mod advisories;
 pub mod blobs;
 pub mod entities;
 pub mod images;
+pub mod lineage;
 pub mod migrations;
 pub mod scans;
+pub mod settings;
+pub mod usage;

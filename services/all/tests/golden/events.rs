@@ -15,7 +15,7 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
         ("catalog", vec![schema::<catalog::ServiceInstanceEvent>()]),
         ("cicd", vec![schema::<cicd::SourceEvent>(), schema::<cicd::RunEvent>()]),
         ("identity", vec![schema::<identity::UserEvent>(), schema::<identity::OrgEvent>(), schema::<identity::BindingEvent>(), schema::<factor::FactorEvent>(), schema::<upstream::UpstreamEvent>(), schema::<upstream::LinkEvent>()]),
-        ("registry", vec![schema::<registry::RepositoryEvent>()]),
+        ("registry", vec![schema::<registry::RepositoryEvent>(), schema::<registry::settings::SettingsEvent>()]),
         ("scheduler", vec![schema::<scheduler::AppEvent>(), schema::<scheduler::InstanceEvent>(), schema::<scheduler::NodeEvent>()]),
     ]
 }

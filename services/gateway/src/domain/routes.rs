@@ -109,7 +109,7 @@ fn orgs(rest: &[&str]) -> Option<Upstream> {
         [_, "projects", _, in_project, ..] => match *in_project {
             "spaces" => return spaces(&rest[4..]),
             "members" | "bindings" => Upstream::Identity,
-            "images" => Upstream::Registry,
+            "images" | "registry" => Upstream::Registry,
             "repositories" | "runs" | "pipelines" | "artifacts" => Upstream::Cicd,
             "quota" | "usage" => Upstream::Billing,
             _ => return None,
@@ -159,6 +159,7 @@ mod tests {
                     "/v2",
                     "/v2/acme/shop/web/blobs/uploads/",
                     "/api/v1/orgs/acme/projects/shop/images",
+                    "/api/v1/orgs/acme/projects/shop/registry/settings",
                     "/api/v1/orgs/acme/projects/shop/images/web/tags/v1",
                 ],
             ),

@@ -31,6 +31,7 @@ impl Images for Door {
             return Err(Problem::not_found("image of this registry", &text).into());
         }
         let row = self.0.manifest_row(&image.name, &image.reference).await.map_err(Problem::from)?;
+        self.0.may_hand_out(&image.name, &row, gantry_contract::registry::settings::Moment::Deploy).await.map_err(Problem::from)?;
         Ok(Response::new(ResolveResponse {
             repository: image.name.to_string(),
             platforms: strings(&row.platforms).iter().map(|p| platform(p)).collect(),

@@ -1,9 +1,12 @@
-//! `/api/v1/orgs/{org}/projects/{project}/images`: what people and programs see of a project's images.
+//! `/api/v1/orgs/{org}/projects/{project}/{images,registry}`: what people and programs see of a project's images.
 //! `{repo}` is the part after the project, with `/` written as `%2F`.
 
 mod bodies;
 mod images;
 mod scans;
+mod settings;
+mod settings_view;
+mod signatures;
 
 use gantry_auth::{Caller, ProjectRef};
 use gantry_kernel::{Problem, Role};
@@ -21,6 +24,16 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(images::delete_tag))
         .routes(routes!(scans::report))
         .routes(routes!(scans::sbom))
+        .routes(routes!(signatures::list))
+        .routes(routes!(settings::show))
+        .routes(routes!(settings::usage))
+        .routes(routes!(settings::quota))
+        .routes(routes!(settings::immutability))
+        .routes(routes!(settings::retention))
+        .routes(routes!(settings::scanning))
+        .routes(routes!(settings::trust, settings::distrust))
+        .routes(routes!(settings::set_policy, settings::remove_policy))
+        .routes(routes!(settings::allow, settings::disallow))
 }
 
 /// The project, if the caller has `role` there. Anybody may read a public one.

@@ -60,6 +60,8 @@ impl App {
         tags.extend(more_tags);
         let missing = self.check_content(name, &manifest).await?;
         let platforms = self.platforms(name, &manifest).await?;
+        let settings = self.settings(at.project).await?;
+        let turn = self.within_quota(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
         self.keep_bytes(&digest, bytes.clone()).await?;
 
         let subject = manifest.subject.as_ref().map(|s| s.digest.clone());
@@ -76,9 +78,12 @@ impl App {
             annotations: manifest.event_annotations(),
         };
         let meta = meta.tenant(at.org);
-        let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone() };
+        let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
         let done = self.repositories.execute(name, command, meta).await?;
         self.host.settled(done.position).await;
+        if let Some(turn) = turn {
+            turn.commit().await?;
+        }
         Ok(PushDone { digest, subject, missing, tags })
     }
 

@@ -19,9 +19,10 @@ impl App {
         }
         let at = self.place(name).await?;
         let meta = meta.tenant(at.org);
+        let frozen = self.settings(at.project).await?.frozen(name.rest());
         let command = match reference {
-            Reference::Tag(tag) => Command::DeleteTag { at, tag: tag.clone() },
-            Reference::Digest(digest) => Command::DeleteManifest { at, digest: digest.clone() },
+            Reference::Tag(tag) => Command::DeleteTag { at, tag: tag.clone(), frozen },
+            Reference::Digest(digest) => Command::DeleteManifest { at, digest: digest.clone(), frozen },
         };
         let done = self.repositories.execute(name, command, meta).await?;
         self.host.settled(done.position).await;

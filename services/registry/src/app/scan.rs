@@ -69,7 +69,9 @@ impl App {
         let command = Command::RecordScan { at, digest: digest.clone(), findings, database };
         match self.repositories.execute(&name, command, Meta::system().tenant(job.org)).await {
             Ok(_) => Ok(()),
-            Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_))) => Ok(scans::forget(db, &name, &digest).await?),
+            Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_) | Refusal::ImmutableTag(_))) => {
+                Ok(scans::forget(db, &name, &digest).await?)
+            }
             Err(error) => Err(error.into()),
         }
     }

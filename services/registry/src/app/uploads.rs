@@ -51,6 +51,7 @@ impl App {
     pub async fn finish_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest) -> Result<()> {
         self.place(name).await?;
         let staged = self.blobs.finish(id, name, digest).await?;
+        self.blob_may_fit(name, digest, staged.size).await?;
         let now = self.host.env.now();
         // The row's lock orders this with garbage collection: the blob is published while nobody can be removing it.
         let tx = self.host.db().orm.begin().await?;

@@ -52,14 +52,18 @@ pub enum Command {
         at: Place,
         manifest: Box<Pushed>,
         tags: Vec<Tag>,
+        /// Patterns of tags that stay as they are.
+        frozen: Vec<String>,
     },
     DeleteTag {
         at: Place,
         tag: Tag,
+        frozen: Vec<String>,
     },
     DeleteManifest {
         at: Place,
         digest: Digest,
+        frozen: Vec<String>,
     },
     RecordScan {
         at: Place,
@@ -75,6 +79,10 @@ pub enum Refusal {
     NoSuchTag(String),
     #[error("there is no manifest `{0}`")]
     NoSuchManifest(String),
+    #[error(
+        "the tag `{0}` is immutable by a rule of the project: it can neither be moved nor deleted; use another tag, or ask an administrator of the project to change the rule"
+    )]
+    ImmutableTag(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -105,12 +113,20 @@ impl Decider for Repository {
 
     fn decide(state: &State, command: Command, _: &Ctx) -> Result<Vec<Event>, Refusal> {
         match command {
-            Command::Push { at, manifest, tags } => Ok(push(state, at, *manifest, tags)),
-            Command::DeleteTag { at, tag } => {
+            Command::Push { at, manifest, tags, frozen } => {
+                let moves = |t: &&Tag| state.tag(t).is_some_and(|d| d != manifest.digest.as_str());
+                thawed(&frozen, tags.iter().filter(moves).map(Tag::as_str))?;
+                Ok(push(state, at, *manifest, tags))
+            }
+            Command::DeleteTag { at, tag, frozen } => {
                 let digest = state.tag(&tag).ok_or_else(|| Refusal::NoSuchTag(tag.to_string()))?.to_owned();
+                thawed(&frozen, [tag.as_str()])?;
                 Ok(vec![Event::TagDeleted { org: at.org, project: at.project, repository: at.name.to_string(), tag: tag.to_string(), digest }])
             }
-            Command::DeleteManifest { at, digest } => delete(state, &at, digest.as_str()),
+            Command::DeleteManifest { at, digest, frozen } => {
+                thawed(&frozen, state.tags.iter().filter(|(_, d)| *d == digest.as_str()).map(|(t, _)| t.as_str()))?;
+                delete(state, &at, digest.as_str())
+            }
             Command::RecordScan { at, digest, findings, database } => {
                 if !state.has(&digest) {
                     return Err(Refusal::NoSuchManifest(digest.to_string()));
@@ -182,6 +198,12 @@ fn push(state: &State, at: Place, manifest: Pushed, tags: Vec<Tag>) -> Vec<Event
     events
 }
 
+/// Refuses when one of `tags`, which would be moved or deleted, is immutable.
+fn thawed<'a>(frozen: &[String], tags: impl IntoIterator<Item = &'a str>) -> Result<(), Refusal> {
+    let held = tags.into_iter().find(|tag| frozen.iter().any(|p| super::pattern::matches(p, tag)));
+    held.map_or(Ok(()), |tag| Err(Refusal::ImmutableTag(tag.to_owned())))
+}
+
 /// The tags go first, so that a reader of the history sees each one end.
 fn delete(state: &State, at: &Place, digest: &str) -> Result<Vec<Event>, Refusal> {
     if !state.manifests.contains(digest) {
@@ -231,7 +253,7 @@ mod tests {
     }
 
     fn push_command(n: u8, tag: Option<&str>) -> Command {
-        Command::Push { at: at(), manifest: manifest(n), tags: tag.into_iter().map(|t| Tag::parse(t).unwrap()).collect() }
+        Command::Push { at: at(), manifest: manifest(n), tags: tag.into_iter().map(|t| Tag::parse(t).unwrap()).collect(), frozen: vec![] }
     }
 
     fn moved(tag: &str, n: u8, from: Option<u8>) -> Event {
@@ -272,7 +294,7 @@ mod tests {
             Event::TagDeleted { org: place.org, project: place.project, repository: place.name.to_string(), tag: "v1".into(), digest: digest(1).into() };
         let gone = Event::ManifestDeleted { org: place.org, project: place.project, repository: place.name.to_string(), digest: digest(1).into() };
         let state = given::<Repository>([pushed(1), pushed(2), moved("v1", 1, None), moved("v2", 2, None)])
-            .when(Command::DeleteManifest { at: at(), digest: digest(1) })
+            .when(Command::DeleteManifest { at: at(), digest: digest(1), frozen: vec![] })
             .then([ended, gone]);
         assert_eq!((state.tags.len(), state.manifests.len()), (1, 1));
     }
@@ -280,11 +302,27 @@ mod tests {
     #[test]
     fn what_is_not_there_cannot_be_deleted_or_scanned() {
         given::<Repository>([])
-            .when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap() })
+            .when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), frozen: vec![] })
             .then_refused(|r| matches!(r, Refusal::NoSuchTag(t) if t == "v1"));
-        given::<Repository>([]).when(Command::DeleteManifest { at: at(), digest: digest(1) }).then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
+        given::<Repository>([])
+            .when(Command::DeleteManifest { at: at(), digest: digest(1), frozen: vec![] })
+            .then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
         let scan = Command::RecordScan { at: at(), digest: digest(1), findings: Findings::default(), database: "d".into() };
         given::<Repository>([]).when(scan).then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
+    }
+
+    #[test]
+    fn an_immutable_tag_can_be_set_once_and_neither_moved_nor_deleted() {
+        let frozen = || vec!["v*".to_owned()];
+        let push = |n| Command::Push { at: at(), manifest: manifest(n), tags: vec![Tag::parse("v1").unwrap()], frozen: frozen() };
+        let history = || [pushed(1), moved("v1", 1, None)];
+        given::<Repository>([]).when(push(1)).then(history());
+        given::<Repository>(history()).when(push(1)).then([]);
+        given::<Repository>(history()).when(push(2)).then_refused(|r| matches!(r, Refusal::ImmutableTag(t) if t == "v1"));
+        let delete = Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), frozen: frozen() };
+        given::<Repository>(history()).when(delete).then_refused(|r| matches!(r, Refusal::ImmutableTag(_)));
+        let delete = Command::DeleteManifest { at: at(), digest: digest(1), frozen: frozen() };
+        given::<Repository>(history()).when(delete).then_refused(|r| matches!(r, Refusal::ImmutableTag(_)));
     }
 
     #[test]
@@ -304,9 +342,9 @@ mod tests {
             for (what, n, t) in steps {
                 let tag = Tag::parse(&format!("t{t}")).unwrap();
                 let command = match what {
-                    0 => Command::Push { at: at(), manifest: manifest(n), tags: vec![tag] },
-                    1 => Command::DeleteTag { at: at(), tag },
-                    _ => Command::DeleteManifest { at: at(), digest: digest(n) },
+                    0 => Command::Push { at: at(), manifest: manifest(n), tags: vec![tag], frozen: vec![] },
+                    1 => Command::DeleteTag { at: at(), tag, frozen: vec![] },
+                    _ => Command::DeleteManifest { at: at(), digest: digest(n), frozen: vec![] },
                 };
                 if let Ok(events) = Repository::decide(&state, command, &ctx) {
                     state = gantry_es::fold::<Repository>(state, &events);

@@ -1,7 +1,13 @@
 //! Read models of the registry's own events.
 
 mod images;
+mod lineage;
 mod scan_queue;
+mod settings;
+mod usage;
 
 pub use images::Images;
+pub use lineage::Lineage;
 pub use scan_queue::{ScanQueue, TODO as SCAN_TODO};
+pub use settings::Settings;
+pub use usage::Usage;

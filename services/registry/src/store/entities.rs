@@ -120,6 +120,13 @@ entity!(advisories, "advisories", {
     advisory: Json,
 });
 
+entity!(project_settings, "project_settings", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    project: Uuid,
+    org: Uuid,
+    settings: Json,
+});
+
 entity!(advisory_sources, "advisory_sources", {
     #[sea_orm(primary_key, auto_increment = false)]
     name: String,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_es_pg::Store;
 use gantry_kernel::Role;
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::BlobFs;
@@ -21,7 +20,7 @@ const REPO: &str = "acme/shop/web";
 fn collector(stage: &Stage, grace: u64) -> App {
     let config = Config { gc_grace_seconds: grace, ..Config::default() };
     let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
-    App { host: stage.host.clone(), config: Arc::new(config), repositories: Store::new(stage.host.log().clone()), blobs }
+    App::new(stage.host.clone(), Arc::new(config), blobs)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -191,7 +191,7 @@ async fn an_index_shows_its_platforms_to_people_and_to_the_scheduler() {
     }
 }
 
-async fn resolve(stage: &Stage, caller: &str, reference: &str) -> Result<gantry_contract::proto::registry::ResolveResponse, tonic::Status> {
+pub async fn resolve(stage: &Stage, caller: &str, reference: &str) -> Result<gantry_contract::proto::registry::ResolveResponse, tonic::Status> {
     use gantry_contract::proto::registry::{ResolveRequest, images_client::ImagesClient};
     let (running, leaf) = (&stage.world.running, stage.world.running.pki().leaf(caller, &[]).unwrap());
     let tls = tonic::transport::ClientTlsConfig::new()

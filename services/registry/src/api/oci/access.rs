@@ -27,6 +27,11 @@ impl Who {
         Meta { actor, tenant: None, from: self.from.clone(), trace: self.trace.clone(), command_id: None }
     }
 
+    /// Whether the token is for pushing here, too. Policies on pulls do not bind those: who may push must be able to sign and repair.
+    pub fn may_push(&self, name: &RepositoryName) -> bool {
+        self.access.as_ref().is_some_and(|access| allows(access, name, Action::Push))
+    }
+
     /// Whether `_catalog` may be asked for; what it shows is limited by the subject's own rights.
     pub fn may_list(&self) -> bool {
         match &self.access {

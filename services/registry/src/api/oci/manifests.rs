@@ -20,6 +20,9 @@ pub async fn read(call: Call<'_>, reference: &str) -> Answer {
         let found = call.app.manifest(&call.name, &reference).await?;
         (found.row, Body::from(found.bytes))
     };
+    if !call.who.may_push(&call.name) {
+        call.app.may_hand_out(&call.name, &row, gantry_contract::registry::settings::Moment::Pull).await?;
+    }
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     for (name, value) in [("content-type", row.media_type.clone()), ("docker-content-digest", row.digest.clone()), ("etag", format!("\"{}\"", row.digest))] {

@@ -216,6 +216,7 @@ mod tests {
                 architecture: "amd64".into(),
                 source: "openssl".into(),
                 source_version: version.into(),
+                licence: String::new(),
             },
             kind: kind.into(),
             layer: "sha256:x".into(),

@@ -25,6 +25,9 @@ pub struct Package {
     /// What it was built from; advisories name this.
     pub source: String,
     pub source_version: String,
+    /// As the package says; empty if it does not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
 }
 
 /// What one file tells.
@@ -96,6 +99,7 @@ fn dpkg(text: &str) -> Vec<Package> {
             architecture: field("Architecture").unwrap_or_default().to_owned(),
             source: source.to_owned(),
             source_version: source_version.to_owned(),
+            licence: String::new(),
         });
     }
     packages
@@ -113,6 +117,7 @@ fn apk(text: &str) -> Vec<Package> {
             architecture: field("A").unwrap_or_default().to_owned(),
             source: field("o").unwrap_or(name).to_owned(),
             source_version: version.to_owned(),
+            licence: field("L").unwrap_or_default().to_owned(),
         });
     }
     packages

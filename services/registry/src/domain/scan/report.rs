@@ -92,6 +92,7 @@ mod tests {
                 architecture: "amd64".into(),
                 source: "openssl".into(),
                 source_version: "1.0-1".into(),
+                licence: String::new(),
             },
             kind: "deb".into(),
             layer: "sha256:l".into(),

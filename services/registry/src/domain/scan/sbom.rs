@@ -81,6 +81,7 @@ mod tests {
                     architecture: "amd64".into(),
                     source: "gcc-12".into(),
                     source_version: "12.2.0-14".into(),
+                    licence: String::new(),
                 },
                 kind: "deb".into(),
                 layer: "sha256:l".into(),

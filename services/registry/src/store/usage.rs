@@ -1,0 +1,99 @@
+//! What each project keeps, counted both ways: every piece of content once, and once per image.
+
+use gantry_kernel::{ProjectId, Uuid};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
+
+/// Bytes a project keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Usage {
+    /// Manifests, configs and layers, each once however many images share it: what counts for the quota.
+    pub unique_bytes: i64,
+    /// The sum over images: what they would be without sharing.
+    pub image_bytes: i64,
+    pub images: i64,
+}
+
+/// # Errors
+/// Database.
+pub async fn of(db: &impl ConnectionTrait, project: ProjectId) -> Result<Usage, DbErr> {
+    let sql = "select unique_bytes, image_bytes, images from project_usage where project = $1";
+    Ok(Usage::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.0.into()])).one(db).await?.unwrap_or_default())
+}
+
+/// The same, counted from the manifests there are: what [`of`] must always equal.
+///
+/// # Errors
+/// Database.
+pub async fn recount(db: &impl ConnectionTrait, project: ProjectId) -> Result<Usage, DbErr> {
+    let sql = "with mine as (select m.repository, m.digest, m.size_bytes from manifests m join repositories r on r.name = m.repository where r.project = $1),
+        content as (select digest, size_bytes from mine
+            union select b.blob, b.size_bytes from manifest_blobs b join mine on mine.repository = b.repository and mine.digest = b.manifest)
+        select coalesce((select sum(size_bytes) from (select digest, max(size_bytes) as size_bytes from content group by digest) c), 0)::bigint as unique_bytes,
+            (coalesce((select sum(size_bytes) from mine), 0) + coalesce((select sum(b.size_bytes) from manifest_blobs b
+                join mine on mine.repository = b.repository and mine.digest = b.manifest), 0))::bigint as image_bytes,
+            (select count(*) from mine)::bigint as images";
+    Ok(Usage::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.0.into()])).one(db).await?.unwrap_or_default())
+}
+
+/// Those of `digests` that the project does not keep yet.
+///
+/// # Errors
+/// Database.
+pub async fn new_to(db: &impl ConnectionTrait, project: ProjectId, digests: &[String]) -> Result<Vec<String>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        digest: String,
+    }
+    let sql = "select digest from project_content where project = $1 and digest = any($2)";
+    let values = [project.0.into(), digests.to_vec().into()];
+    let known: Vec<String> =
+        Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?.into_iter().map(|r| r.digest).collect();
+    let mut new: Vec<String> = digests.iter().filter(|d| !known.contains(d)).cloned().collect();
+    new.sort();
+    new.dedup();
+    Ok(new)
+}
+
+/// One manifest more. `content` is each of its blobs and itself, once.
+///
+/// # Errors
+/// Database.
+pub async fn add(tx: &impl ConnectionTrait, project: Uuid, repository: &str, manifest: &str, content: &[(String, i64)]) -> Result<(), DbErr> {
+    let digests: Vec<String> = content.iter().map(|(d, _)| d.clone()).collect();
+    let sizes: Vec<i64> = content.iter().map(|(_, s)| *s).collect();
+    let sql = "with fresh as (
+            insert into project_manifests (repository, digest, project, content, sizes) values ($2, $3, $1, $4, $5) on conflict do nothing returning 1),
+        counted as (
+            insert into project_content (project, digest, size_bytes, uses)
+            select $1, c.digest, c.size, 1 from unnest($4::text[], $5::bigint[]) as c (digest, size) where exists (select from fresh)
+            on conflict (project, digest) do update set uses = project_content.uses + 1
+            returning uses, size_bytes)
+        insert into project_usage (project, unique_bytes, image_bytes, images)
+        select $1, coalesce(sum(size_bytes) filter (where uses = 1), 0)::bigint, coalesce(sum(size_bytes), 0)::bigint, 1 from counted
+        having exists (select from fresh)
+        on conflict (project) do update set unique_bytes = project_usage.unique_bytes + excluded.unique_bytes,
+            image_bytes = project_usage.image_bytes + excluded.image_bytes, images = project_usage.images + 1";
+    let values = [project.into(), repository.into(), manifest.into(), digests.into(), sizes.into()];
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    Ok(())
+}
+
+/// One manifest less.
+///
+/// # Errors
+/// Database.
+pub async fn take(tx: &impl ConnectionTrait, repository: &str, manifest: &str) -> Result<(), DbErr> {
+    let values = || [repository.into(), manifest.into()];
+    let sql = "with gone as (delete from project_manifests where repository = $1 and digest = $2 returning project, content),
+        counted as (
+            update project_content p set uses = p.uses - 1 from gone where p.project = gone.project and p.digest = any(gone.content)
+            returning p.project, p.uses, p.size_bytes),
+        total as (select project, coalesce(sum(size_bytes) filter (where uses = 0), 0)::bigint as freed, sum(size_bytes)::bigint as less from counted group by project)
+        update project_usage u set unique_bytes = u.unique_bytes - t.freed, image_bytes = u.image_bytes - t.less, images = u.images - 1
+        from total t where u.project = t.project";
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values())).await?;
+    // Apart: a row cannot be changed and deleted by one statement.
+    let sql = "delete from project_content where uses <= 0";
+    tx.execute_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    Ok(())
+}
