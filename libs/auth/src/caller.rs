@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use gantry_es::Meta;
-use gantry_kernel::{Env, OrgId, Problem, UserId};
+use gantry_kernel::{Env, OffsetDateTime, OrgId, Problem, UserId};
 use http::request::Parts;
 
-use crate::rights::Auth;
+use crate::auth::Auth;
+use crate::conditions::Context;
 use crate::token::{AccessClaims, TokenError};
 
 /// A verified caller. As a handler's argument it refuses requests without a valid bearer token.
@@ -24,6 +25,8 @@ pub struct Caller {
     pub from: Option<String>,
     /// Who really acts, when somebody is impersonated.
     pub acting: Option<String>,
+    /// When the request came.
+    pub at: OffsetDateTime,
     trace: Option<String>,
     command_id: Option<String>,
 }
@@ -47,6 +50,11 @@ impl Caller {
         Meta { actor: self.subject.clone(), tenant, from: self.from.clone(), trace: self.trace.clone(), command_id: self.command_id.clone() }
     }
 
+    /// What conditions of bindings are judged by.
+    pub fn context(&self) -> Context {
+        Context { now: self.at, from: self.from.as_deref().and_then(|a| a.parse().ok()), factors: self.amr.clone() }
+    }
+
     /// # Errors
     /// When the token is missing, foreign, expired.
     pub async fn from_parts(parts: &Parts) -> Result<Self, Problem> {
@@ -55,14 +63,14 @@ impl Caller {
         let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let token = header.and_then(bearer).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer <access token>`; `gantry login` gets one"))?;
         let claims = auth.verifier.access(token, env.now()).await.map_err(refuse)?;
-        let caller = Self::of(&claims, parts);
+        let caller = Self::of(&claims, parts, env.now());
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {
             let _ = slot.0.set(Identity { subject: caller.subject.clone() });
         }
         Ok(caller)
     }
 
-    fn of(claims: &AccessClaims, parts: &Parts) -> Self {
+    fn of(claims: &AccessClaims, parts: &Parts, at: OffsetDateTime) -> Self {
         let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let from = header("x-forwarded-for").and_then(|v| v.split(',').next().map(|a| a.trim().to_owned()));
         let socket = parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|c| c.0.ip().to_string());
@@ -74,6 +82,7 @@ impl Caller {
             amr: claims.amr.clone(),
             from: from.or(socket),
             acting: claims.act.as_ref().and_then(|a| a.get("sub")).and_then(|s| s.as_str()).map(str::to_owned),
+            at,
             trace: header("traceparent"),
             // Two callers' keys must never meet.
             command_id: header("idempotency-key").map(|key| format!("{}:{}:{}", claims.sub, parts.uri.path(), key)),

@@ -1,17 +1,14 @@
-//! Identity's bindings and places in the service's own tables, and from there in memory.
+//! Identity's bindings, teams, roles and places in the service's own tables.
 //!
 //! Rows are never removed but marked, with the position that changed them, so that every replica can follow by
 //! reading what is newer than what it has.
 
 use async_trait::async_trait;
-use gantry_contract::identity::{BindingEvent, OrgEvent, UserEvent};
+use gantry_contract::identity::{BindingEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
 use gantry_es::Recorded;
-use gantry_es_pg::{Db, Projection};
-use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Role, Scope, SpaceId, Uuid};
+use gantry_es_pg::Projection;
+use gantry_kernel::{OrgId, Uuid};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
-
-use crate::places::{OrgRef, ProjectRef, SpaceRef};
-use crate::rights::Auth;
 
 pub struct RightsProjection;
 
@@ -26,38 +23,73 @@ impl Projection for RightsProjection {
         "auth-rights"
     }
 
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
-        "create table auth_bindings (id uuid primary key, subject text not null, role text not null, scope text not null, gone boolean not null, position bigint not null);
+        "create table auth_bindings (id uuid primary key, subject text not null, role text not null, scope text not null, condition text, gone boolean not null, position bigint not null);
          create index auth_bindings_position on auth_bindings (position);
          create table auth_places (id uuid primary key, level text not null, parent uuid, name text not null, public boolean not null, gone boolean not null, position bigint not null);
-         create index auth_places_position on auth_places (position)"
+         create index auth_places_position on auth_places (position);
+         create index auth_places_parent on auth_places (parent);
+         create table auth_teams (id uuid primary key, org uuid not null, name text not null, parent uuid, gone boolean not null, position bigint not null);
+         create index auth_teams_position on auth_teams (position);
+         create index auth_teams_org on auth_teams (org);
+         create table auth_members (team uuid not null, subject text not null, gone boolean not null, position bigint not null, primary key (team, subject));
+         create index auth_members_position on auth_members (position);
+         create table auth_roles (id uuid primary key, org uuid, name text not null, permissions text not null, gone boolean not null, position bigint not null);
+         create index auth_roles_position on auth_roles (position)"
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["auth_bindings", "auth_places"]
+        &["auth_bindings", "auth_places", "auth_teams", "auth_members", "auth_roles"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
         let at: Value = event.position.into();
         if event.is::<BindingEvent>() {
-            let (binding, subject, role, scope, gone) = match event.decode::<BindingEvent>()? {
-                BindingEvent::Granted { binding, subject, role, scope } => (binding, subject, role, scope, false),
-                BindingEvent::Revoked { binding, subject, role, scope } => (binding, subject, role, scope, true),
+            let (binding, subject, role, scope, condition, gone) = match event.decode::<BindingEvent>()? {
+                BindingEvent::Granted { binding, subject, role, scope, condition } => (binding, subject, role, scope, condition, false),
+                BindingEvent::Revoked { binding, subject, role, scope } => (binding, subject, role, scope, None, true),
             };
-            let sql = "insert into auth_bindings (id, subject, role, scope, gone, position) values ($1, $2, $3, $4, $5, $6)
+            let condition: Option<String> = condition.map(|c| serde_json::to_string(&c)).transpose()?;
+            let sql = "insert into auth_bindings (id, subject, role, scope, condition, gone, position) values ($1, $2, $3, $4, $5, $6, $7)
                        on conflict (id) do update set gone = excluded.gone, position = excluded.position";
-            return run(tx, sql, vec![binding.0.into(), subject.into(), role.as_str().into(), scope.to_string().into(), gone.into(), at]).await;
+            let values = vec![binding.0.into(), subject.into(), role.to_string().into(), scope.to_string().into(), condition.into(), gone.into(), at];
+            return run(tx, sql, values).await;
         }
         if event.is::<UserEvent>() {
             let (user, gone) = match event.decode::<UserEvent>()? {
                 UserEvent::Suspended { user, .. } | UserEvent::Deleted { user } => (user, true),
                 UserEvent::Resumed { user } => (user, false),
-                UserEvent::Registered { .. } | UserEvent::ProfileChanged { .. } | UserEvent::PasswordChanged { .. } => return Ok(()),
+                // What does not change whether the person is in.
+                _ => return Ok(()),
             };
             // A person who is out has no rights, however long the access token still lives.
-            let sql = "insert into auth_places (id, level, parent, name, public, gone, position) values ($1, 'user', null, 'user', false, $2, $3)
-                       on conflict (id) do update set gone = excluded.gone, position = excluded.position";
-            return run(tx, sql, vec![user.0.into(), gone.into(), at]).await;
+            return principal(tx, "user", user.0, None, gone, at).await;
+        }
+        if event.is::<RobotEvent>() {
+            return match event.decode::<RobotEvent>()? {
+                RobotEvent::Created { robot, org, .. } | RobotEvent::Resumed { robot, org } => principal(tx, "robot", robot, Some(org), false, at).await,
+                RobotEvent::Suspended { robot, org, .. } | RobotEvent::Deleted { robot, org, .. } => principal(tx, "robot", robot, Some(org), true, at).await,
+                RobotEvent::Changed { .. } => Ok(()),
+            };
+        }
+        if event.is::<TeamEvent>() {
+            return apply_team(tx, event.decode()?, at).await;
+        }
+        if event.is::<MembershipEvent>() {
+            let (team, subject, gone) = match event.decode::<MembershipEvent>()? {
+                MembershipEvent::Added { team, subject, .. } => (team, subject, false),
+                MembershipEvent::Removed { team, subject, .. } => (team, subject, true),
+            };
+            let sql = "insert into auth_members (team, subject, gone, position) values ($1, $2, $3, $4)
+                       on conflict (team, subject) do update set gone = excluded.gone, position = excluded.position";
+            return run(tx, sql, vec![team.0.into(), subject.into(), gone.into(), at]).await;
+        }
+        if event.is::<RoleEvent>() {
+            return apply_role(tx, event.decode()?, at).await;
         }
         if !event.is::<OrgEvent>() {
             return Ok(());
@@ -81,84 +113,47 @@ impl Projection for RightsProjection {
     }
 }
 
+/// Whether somebody is in.
+async fn principal(tx: &DatabaseTransaction, level: &str, id: Uuid, org: Option<OrgId>, gone: bool, at: Value) -> anyhow::Result<()> {
+    let sql = "insert into auth_places (id, level, parent, name, public, gone, position) values ($1, $2, $3, $2, false, $4, $5)
+               on conflict (id) do update set gone = excluded.gone, position = excluded.position";
+    run(tx, sql, vec![id.into(), level.into(), org.map(|o| o.0).into(), gone.into(), at]).await
+}
+
+async fn apply_team(tx: &DatabaseTransaction, event: TeamEvent, at: Value) -> anyhow::Result<()> {
+    match event {
+        TeamEvent::Created { org, team, name, parent, .. } => {
+            let sql = "insert into auth_teams (id, org, name, parent, gone, position) values ($1, $2, $3, $4, false, $5)
+                       on conflict (id) do update set gone = false, parent = excluded.parent, position = excluded.position";
+            run(tx, sql, vec![team.0.into(), org.0.into(), name.as_str().into(), parent.map(|p| p.0).into(), at]).await
+        }
+        TeamEvent::Moved { team, parent, .. } => {
+            run(tx, "update auth_teams set parent = $2, position = $3 where id = $1", vec![team.0.into(), parent.map(|p| p.0).into(), at]).await
+        }
+        TeamEvent::Deleted { team, .. } => run(tx, "update auth_teams set gone = true, position = $2 where id = $1", vec![team.0.into(), at]).await,
+        TeamEvent::Renamed { .. } => Ok(()),
+    }
+}
+
+async fn apply_role(tx: &DatabaseTransaction, event: RoleEvent, at: Value) -> anyhow::Result<()> {
+    match event {
+        RoleEvent::Defined { role, org, name, permissions, .. } => {
+            let sql = "insert into auth_roles (id, org, name, permissions, gone, position) values ($1, $2, $3, $4, false, $5)
+                       on conflict (id) do update set permissions = excluded.permissions, gone = false, position = excluded.position";
+            run(tx, sql, vec![role.0.into(), org.map(|o| o.0).into(), name.as_str().into(), permissions.join(" ").into(), at]).await
+        }
+        RoleEvent::Changed { role, permissions, .. } => {
+            run(tx, "update auth_roles set permissions = $2, position = $3 where id = $1", vec![role.0.into(), permissions.join(" ").into(), at]).await
+        }
+        RoleEvent::Deleted { role } => run(tx, "update auth_roles set gone = true, position = $2 where id = $1", vec![role.0.into(), at]).await,
+    }
+}
+
 /// The place and all below it.
 async fn gone(tx: &DatabaseTransaction, id: Uuid, at: Value) -> anyhow::Result<()> {
     let sql = "with recursive below as (select id from auth_places where id = $1 union all select p.id from auth_places p join below b on p.parent = b.id)
                update auth_places set gone = true, position = $2 where id in (select id from below)";
-    run(tx, sql, vec![id.into(), at]).await
-}
-
-impl Auth {
-    /// Takes into memory what the tables have after `since`; returns the position now held.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn follow(&self, db: &Db, since: i64) -> anyhow::Result<i64> {
-        // Two statements see two states. Reading both up to the checkpoint as it was before them loses nothing: what is
-        // committed in between has higher positions and comes next time.
-        let sql = "select position from projections where name = 'auth-rights'";
-        let row = db.orm.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-        let upto: i64 = match row {
-            Some(row) => row.try_get("", "position")?,
-            None => return Ok(since),
-        };
-        let sql = "select id, level, parent, name, public, gone from auth_places where position > $1 and position <= $2
-                   order by case level when 'org' then 0 when 'project' then 1 else 2 end, position";
-        let places = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into(), upto.into()])).await?;
-        let sql = "select id, subject, role, scope, gone from auth_bindings where position > $1 and position <= $2 order by position";
-        let bindings = db.orm.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [since.into(), upto.into()])).await?;
-        let mut places_read: Vec<(Uuid, String, Option<Uuid>, Name, bool, bool)> = Vec::with_capacity(places.len());
-        for row in places {
-            let name: String = row.try_get("", "name")?;
-            places_read.push((
-                row.try_get("", "id")?,
-                row.try_get("", "level")?,
-                row.try_get("", "parent")?,
-                Name::parse(&name)?,
-                row.try_get("", "public")?,
-                row.try_get("", "gone")?,
-            ));
-        }
-        let mut bindings_read: Vec<(BindingId, String, Role, Scope, bool)> = Vec::with_capacity(bindings.len());
-        for row in bindings {
-            let (role, scope): (String, String) = (row.try_get("", "role")?, row.try_get("", "scope")?);
-            let role = role.parse().map_err(anyhow::Error::msg)?;
-            bindings_read.push((BindingId(row.try_get("", "id")?), row.try_get("", "subject")?, role, scope.parse()?, row.try_get("", "gone")?));
-        }
-        self.write(|rights| {
-            for (id, level, parent, name, public, gone) in places_read {
-                if level == "user" {
-                    rights.set_out(format!("user:{id}"), gone);
-                    continue;
-                }
-                let scope = match level.as_str() {
-                    "org" => Scope::Org(OrgId(id)),
-                    "project" => Scope::Project(ProjectId(id)),
-                    _ => Scope::Space(SpaceId(id)),
-                };
-                if gone {
-                    rights.remove(scope);
-                    continue;
-                }
-                match (scope, parent) {
-                    (Scope::Org(id), _) => rights.put_org(OrgRef { id, name }),
-                    (Scope::Project(id), Some(org)) => {
-                        if let Some(org) = rights.org_ref(OrgId(org)).cloned() {
-                            rights.put_project(ProjectRef { org, id, name, public });
-                        }
-                    }
-                    (Scope::Space(id), Some(project)) => {
-                        if let Some(project) = rights.project_ref(ProjectId(project)).cloned() {
-                            rights.put_space(SpaceRef { project, id, name });
-                        }
-                    }
-                    (Scope::Platform | Scope::Project(_) | Scope::Space(_), _) => {}
-                }
-            }
-            for (id, subject, role, scope, gone) in bindings_read {
-                if gone { rights.revoke(id) } else { rights.grant(id, subject, role, scope) }
-            }
-        });
-        Ok(upto)
-    }
+    run(tx, sql, vec![id.into(), at.clone()]).await?;
+    run(tx, "update auth_teams set gone = true, position = $2 where org = $1", vec![id.into(), at.clone()]).await?;
+    run(tx, "update auth_roles set gone = true, position = $2 where org = $1", vec![id.into(), at]).await
 }

@@ -1,40 +1,103 @@
-//! Role bindings and the tree of places, in memory; decisions are pure look-ups.
+//! Bindings, teams, custom roles and the tree of places, in memory. What follows from them is decided in `decide`.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use gantry_kernel::{BindingId, Name, OrgId, Problem, ProjectId, Role, Scope, SpaceId};
+use gantry_contract::identity::{Condition, RoleRef};
+use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Role, RoleId, Scope, SpaceId, TeamId};
 
-use crate::caller::Caller;
+use crate::permissions::PermissionSet;
 use crate::places::{OrgRef, ProjectRef, SpaceRef};
-use crate::token::Verifier;
+
+/// A role given to somebody somewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// "user:<uuid>", "robot:<uuid>" or "team:<uuid>".
+    pub subject: String,
+    pub role: RoleRef,
+    pub scope: Scope,
+    pub condition: Option<Arc<Condition>>,
+}
+
+/// A team as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamRef {
+    pub id: TeamId,
+    pub org: OrgId,
+    pub name: Name,
+    pub parent: Option<TeamId>,
+}
+
+/// A custom role as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomRole {
+    pub id: RoleId,
+    /// Whose it is; none: the platform's.
+    pub org: Option<OrgId>,
+    pub name: Name,
+    pub permissions: PermissionSet,
+}
+
+pub(crate) type ByScope = HashMap<Scope, Vec<BindingId>>;
 
 /// Who may do what where. Kept up to date by the host from [`crate::RightsProjection`].
 #[derive(Default)]
 pub struct Rights {
-    bindings: HashMap<BindingId, (String, Role, Scope)>,
-    by_subject: HashMap<String, HashSet<BindingId>>,
-    orgs: HashMap<OrgId, OrgRef>,
-    org_names: HashMap<Name, OrgId>,
-    projects: HashMap<ProjectId, ProjectRef>,
-    project_names: HashMap<(OrgId, Name), ProjectId>,
-    spaces: HashMap<SpaceId, SpaceRef>,
-    space_names: HashMap<(ProjectId, Name), SpaceId>,
-    /// Suspended and deleted people: bindings of theirs count for nothing.
-    out: HashSet<String>,
+    /// Whose checks by built-in role these are: see [`crate::permissions::area_of`].
+    pub(crate) area: &'static str,
+    pub(crate) bindings: HashMap<BindingId, Grant>,
+    pub(crate) by_subject: HashMap<String, ByScope>,
+    pub(crate) by_scope: HashMap<Scope, BTreeSet<BindingId>>,
+    pub(crate) teams: HashMap<TeamId, TeamRef>,
+    pub(crate) children: HashMap<TeamId, BTreeSet<TeamId>>,
+    pub(crate) members: HashMap<TeamId, BTreeSet<String>>,
+    pub(crate) member_of: HashMap<String, BTreeSet<TeamId>>,
+    pub(crate) roles: HashMap<RoleId, CustomRole>,
+    pub(crate) orgs: HashMap<OrgId, OrgRef>,
+    pub(crate) org_names: HashMap<Name, OrgId>,
+    pub(crate) projects: HashMap<ProjectId, ProjectRef>,
+    pub(crate) project_names: HashMap<(OrgId, Name), ProjectId>,
+    pub(crate) spaces: HashMap<SpaceId, SpaceRef>,
+    pub(crate) space_names: HashMap<(ProjectId, Name), SpaceId>,
+    /// Suspended and deleted people and programs: bindings of theirs count for nothing.
+    pub(crate) out: HashSet<String>,
 }
 
 impl Rights {
+    pub fn of_area(area: &'static str) -> Self {
+        Self { area, ..Self::default() }
+    }
+
+    /// An unconditional binding of a built-in role.
     pub fn grant(&mut self, binding: BindingId, subject: String, role: Role, scope: Scope) {
-        self.by_subject.entry(subject.clone()).or_default().insert(binding);
-        self.bindings.insert(binding, (subject, role, scope));
+        self.put_binding(binding, Grant { subject, role: role.into(), scope, condition: None });
+    }
+
+    pub fn put_binding(&mut self, binding: BindingId, grant: Grant) {
+        self.revoke(binding);
+        self.by_subject.entry(grant.subject.clone()).or_default().entry(grant.scope).or_default().push(binding);
+        self.by_scope.entry(grant.scope).or_default().insert(binding);
+        self.bindings.insert(binding, grant);
     }
 
     pub fn revoke(&mut self, binding: BindingId) {
-        if let Some((subject, _, _)) = self.bindings.remove(&binding)
-            && let Some(of_subject) = self.by_subject.get_mut(&subject)
-        {
-            of_subject.remove(&binding);
+        let Some(grant) = self.bindings.remove(&binding) else { return };
+        if let Some(by_scope) = self.by_subject.get_mut(&grant.subject) {
+            if let Some(here) = by_scope.get_mut(&grant.scope) {
+                here.retain(|id| *id != binding);
+                if here.is_empty() {
+                    by_scope.remove(&grant.scope);
+                }
+            }
+            if by_scope.is_empty() {
+                self.by_subject.remove(&grant.subject);
+            }
+        }
+        if let Some(here) = self.by_scope.get_mut(&grant.scope) {
+            here.remove(&binding);
+            if here.is_empty() {
+                self.by_scope.remove(&grant.scope);
+            }
         }
     }
 
@@ -45,6 +108,54 @@ impl Rights {
         } else {
             self.out.remove(&subject);
         }
+    }
+
+    pub fn put_team(&mut self, team: TeamRef) {
+        self.unlink_team(team.id);
+        if let Some(parent) = team.parent {
+            self.children.entry(parent).or_default().insert(team.id);
+        }
+        self.teams.insert(team.id, team);
+    }
+
+    pub fn remove_team(&mut self, team: TeamId) {
+        self.unlink_team(team);
+        self.teams.remove(&team);
+        for subject in self.members.remove(&team).unwrap_or_default() {
+            if let Some(of) = self.member_of.get_mut(&subject) {
+                of.remove(&team);
+            }
+        }
+    }
+
+    fn unlink_team(&mut self, team: TeamId) {
+        if let Some(parent) = self.teams.get(&team).and_then(|t| t.parent)
+            && let Some(siblings) = self.children.get_mut(&parent)
+        {
+            siblings.remove(&team);
+        }
+    }
+
+    pub fn set_member(&mut self, team: TeamId, subject: String, is_in: bool) {
+        if is_in {
+            self.members.entry(team).or_default().insert(subject.clone());
+            self.member_of.entry(subject).or_default().insert(team);
+        } else {
+            if let Some(members) = self.members.get_mut(&team) {
+                members.remove(&subject);
+            }
+            if let Some(of) = self.member_of.get_mut(&subject) {
+                of.remove(&team);
+            }
+        }
+    }
+
+    pub fn put_role(&mut self, role: CustomRole) {
+        self.roles.insert(role.id, role);
+    }
+
+    pub fn remove_role(&mut self, role: RoleId) {
+        self.roles.remove(&role);
     }
 
     pub fn put_org(&mut self, org: OrgRef) {
@@ -66,20 +177,48 @@ impl Rights {
         match scope {
             Scope::Platform => {}
             Scope::Org(id) => {
-                if let Some(org) = self.orgs.remove(&id) {
+                if let Some(org) = self.orgs.remove(&id)
+                    && self.org_names.get(&org.name) == Some(&id)
+                {
                     self.org_names.remove(&org.name);
                 }
             }
             Scope::Project(id) => {
                 if let Some(project) = self.projects.remove(&id) {
-                    self.project_names.remove(&(project.org.id, project.name));
+                    let name = (project.org.id, project.name);
+                    if self.project_names.get(&name) == Some(&id) {
+                        self.project_names.remove(&name);
+                    }
                 }
             }
             Scope::Space(id) => {
                 if let Some(space) = self.spaces.remove(&id) {
-                    self.space_names.remove(&(space.project.id, space.name));
+                    let name = (space.project.id, space.name);
+                    if self.space_names.get(&name) == Some(&id) {
+                        self.space_names.remove(&name);
+                    }
                 }
             }
+        }
+    }
+
+    pub fn binding(&self, id: BindingId) -> Option<&Grant> {
+        self.bindings.get(&id)
+    }
+
+    pub fn team(&self, id: TeamId) -> Option<&TeamRef> {
+        self.teams.get(&id)
+    }
+
+    pub fn custom_role(&self, id: RoleId) -> Option<&CustomRole> {
+        self.roles.get(&id)
+    }
+
+    /// The name of a role as people know it.
+    pub fn role_name(&self, role: RoleRef) -> String {
+        match role {
+            RoleRef::BuiltIn(role) => role.as_str().to_owned(),
+            RoleRef::Custom(id) => self.roles.get(&id).map_or_else(|| role.to_string(), |r| r.name.to_string()),
         }
     }
 
@@ -97,200 +236,5 @@ impl Rights {
 
     pub fn space_ref(&self, id: SpaceId) -> Option<&SpaceRef> {
         self.spaces.get(&id)
-    }
-
-    /// The highest role of `subject` at `scope`, by a binding there or above.
-    pub fn role(&self, subject: &str, scope: Scope) -> Option<Role> {
-        // Only identity can mint such a subject, for the platform's own services.
-        if subject.starts_with("service:") {
-            return Some(Role::Admin);
-        }
-        if self.out.contains(subject) {
-            return None;
-        }
-        let above = self.lineage(scope);
-        let bound = self.by_subject.get(subject)?;
-        bound.iter().filter_map(|id| self.bindings.get(id)).filter(|(_, _, at)| above.contains(at)).map(|(_, role, _)| *role).max()
-    }
-
-    /// The scope itself and all that contain it. An unknown scope is contained in nothing but the platform.
-    fn lineage(&self, scope: Scope) -> Vec<Scope> {
-        let mut all = vec![Scope::Platform, scope];
-        match scope {
-            Scope::Platform | Scope::Org(_) => {}
-            Scope::Project(id) => {
-                if let Some(project) = self.projects.get(&id) {
-                    all.push(project.org.scope());
-                }
-            }
-            Scope::Space(id) => {
-                if let Some(space) = self.spaces.get(&id) {
-                    all.extend([space.project.scope(), space.project.org.scope()]);
-                }
-            }
-        }
-        all
-    }
-
-    /// Whether `subject` has any role at `scope`, above it or below it (then it may know that the place exists).
-    pub fn may_know(&self, subject: &str, scope: Scope) -> bool {
-        if self.out.contains(subject) {
-            return false;
-        }
-        if self.role(subject, scope).is_some() {
-            return true;
-        }
-        let Some(bound) = self.by_subject.get(subject) else { return false };
-        bound.iter().filter_map(|id| self.bindings.get(id)).any(|(_, _, at)| self.lineage(*at).contains(&scope) && scope != Scope::Platform)
-    }
-
-    /// Everything `subject` may read: places where it has a role or that are below one.
-    pub fn visible_orgs(&self, subject: &str) -> Vec<OrgRef> {
-        let mut orgs: Vec<_> = self.orgs.values().filter(|o| self.may_know(subject, o.scope())).cloned().collect();
-        orgs.sort_by(|a, b| a.name.cmp(&b.name));
-        orgs
-    }
-
-    pub fn visible_projects(&self, subject: &str, org: Option<OrgId>) -> Vec<ProjectRef> {
-        let mut projects: Vec<_> = self.projects.values().filter(|p| org.is_none_or(|o| o == p.org.id) && self.may_know(subject, p.scope())).cloned().collect();
-        projects.sort_by(|a, b| (&a.org.name, &a.name).cmp(&(&b.org.name, &b.name)));
-        projects
-    }
-
-    pub fn visible_spaces(&self, subject: &str, project: Option<ProjectId>) -> Vec<SpaceRef> {
-        let mut spaces: Vec<_> =
-            self.spaces.values().filter(|s| project.is_none_or(|p| p == s.project.id) && self.may_know(subject, s.scope())).cloned().collect();
-        spaces.sort_by_key(SpaceRef::path);
-        spaces
-    }
-}
-
-/// Verification and rights of one service. Cheap to clone.
-#[derive(Clone)]
-pub struct Auth {
-    pub verifier: Verifier,
-    rights: Arc<RwLock<Rights>>,
-}
-
-impl Auth {
-    pub fn new(verifier: Verifier) -> Self {
-        Self { verifier, rights: Arc::default() }
-    }
-
-    /// Looks something up. Do not hold on to the result across an await.
-    pub fn read<T>(&self, look: impl FnOnce(&Rights) -> T) -> T {
-        look(&self.rights.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub fn write(&self, change: impl FnOnce(&mut Rights)) {
-        change(&mut self.rights.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Refuses unless `caller` has `role` (or a higher one) at `scope`. Who may not even read is told that it is not there.
-    ///
-    /// # Errors
-    /// Not found, or forbidden with the missing right.
-    pub fn require(&self, caller: &Caller, role: Role, scope: Scope) -> Result<(), Problem> {
-        self.require_subject(&caller.subject, role, scope)
-    }
-
-    /// The same for a subject that another service speaks for.
-    ///
-    /// # Errors
-    /// As [`Auth::require`].
-    pub fn require_subject(&self, subject: &str, role: Role, scope: Scope) -> Result<(), Problem> {
-        let (has, known) = self.read(|r| (r.role(subject, scope), r.may_know(subject, scope)));
-        match has {
-            Some(has) if has >= role => Ok(()),
-            Some(_) => Err(Problem::forbidden(format_args!("{} on {}", role.as_str(), self.describe(scope)))),
-            None if known || scope == Scope::Platform => Err(Problem::forbidden(format_args!("{} on {}", role.as_str(), self.describe(scope)))),
-            None => Err(Problem::not_found("such place", scope)),
-        }
-    }
-
-    fn describe(&self, scope: Scope) -> String {
-        self.read(|r| match scope {
-            Scope::Platform => "the platform".to_owned(),
-            Scope::Org(id) => r.org_ref(id).map_or_else(|| scope.to_string(), |o| format!("organisation {}", o.name)),
-            Scope::Project(id) => r.project_ref(id).map_or_else(|| scope.to_string(), |p| format!("project {}", p.path())),
-            Scope::Space(id) => r.space_ref(id).map_or_else(|| scope.to_string(), |s| format!("space {}", s.path())),
-        })
-    }
-
-    /// # Errors
-    /// Not found.
-    pub fn org(&self, org: &str) -> Result<OrgRef, Problem> {
-        let found = Name::parse(org).ok().and_then(|name| self.read(|r| r.org_names.get(&name).and_then(|id| r.orgs.get(id)).cloned()));
-        found.ok_or_else(|| Problem::not_found("organisation", org))
-    }
-
-    /// # Errors
-    /// Not found.
-    pub fn project(&self, org: &str, project: &str) -> Result<ProjectRef, Problem> {
-        let missing = || Problem::not_found("project", format_args!("{org}/{project}"));
-        let org_id = self.org(org).map_err(|_| missing())?.id;
-        let name = Name::parse(project).map_err(|_| missing())?;
-        self.read(|r| r.project_names.get(&(org_id, name)).and_then(|id| r.projects.get(id)).cloned()).ok_or_else(missing)
-    }
-
-    /// # Errors
-    /// Not found.
-    pub fn space(&self, org: &str, project: &str, space: &str) -> Result<SpaceRef, Problem> {
-        let missing = || Problem::not_found("space", format_args!("{org}/{project}/{space}"));
-        let project_id = self.project(org, project).map_err(|_| missing())?.id;
-        let name = Name::parse(space).map_err(|_| missing())?;
-        self.read(|r| r.space_names.get(&(project_id, name)).and_then(|id| r.spaces.get(id)).cloned()).ok_or_else(missing)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gantry_kernel::Uuid;
-
-    fn rights() -> (Rights, OrgRef, ProjectRef, SpaceRef) {
-        let name = |n| Name::parse(n).unwrap();
-        let org = OrgRef { id: OrgId(Uuid::from_u128(1)), name: name("acme") };
-        let project = ProjectRef { org: org.clone(), id: ProjectId(Uuid::from_u128(2)), name: name("shop"), public: false };
-        let space = SpaceRef { project: project.clone(), id: SpaceId(Uuid::from_u128(3)), name: name("test") };
-        let mut rights = Rights::default();
-        rights.put_org(org.clone());
-        rights.put_project(project.clone());
-        rights.put_space(space.clone());
-        (rights, org, project, space)
-    }
-
-    #[test]
-    fn a_role_holds_below_its_scope_but_not_above_or_beside() {
-        let (mut rights, org, project, space) = rights();
-        rights.grant(BindingId(Uuid::from_u128(9)), "user:a".into(), Role::Editor, project.scope());
-        assert_eq!(rights.role("user:a", space.scope()), Some(Role::Editor));
-        assert_eq!(rights.role("user:a", org.scope()), None);
-        assert_eq!(rights.role("user:a", Scope::Project(ProjectId(Uuid::from_u128(7)))), None);
-        assert_eq!(rights.role("user:b", space.scope()), None);
-        assert!(rights.may_know("user:a", org.scope()), "the way down to one's project may be seen");
-        assert!(!rights.may_know("user:b", org.scope()));
-    }
-
-    #[test]
-    fn a_suspended_subject_has_no_rights_until_it_is_back() {
-        let (mut rights, org, _, space) = rights();
-        rights.grant(BindingId(Uuid::from_u128(9)), "user:a".into(), Role::Admin, org.scope());
-        rights.set_out("user:a".into(), true);
-        assert_eq!(rights.role("user:a", space.scope()), None);
-        assert!(!rights.may_know("user:a", org.scope()));
-        rights.set_out("user:a".into(), false);
-        assert_eq!(rights.role("user:a", space.scope()), Some(Role::Admin));
-    }
-
-    #[test]
-    fn the_highest_of_several_roles_counts_and_a_revoked_one_does_not() {
-        let (mut rights, org, _, space) = rights();
-        let (low, high) = (BindingId(Uuid::from_u128(8)), BindingId(Uuid::from_u128(9)));
-        rights.grant(low, "user:a".into(), Role::Viewer, space.scope());
-        rights.grant(high, "user:a".into(), Role::Admin, org.scope());
-        assert_eq!(rights.role("user:a", space.scope()), Some(Role::Admin));
-        rights.revoke(high);
-        assert_eq!(rights.role("user:a", space.scope()), Some(Role::Viewer));
     }
 }

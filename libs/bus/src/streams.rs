@@ -30,6 +30,15 @@ impl Bus {
         self.stream(service, Config::default()).await
     }
 
+    /// The sequence of the last message on a service's event stream, asked of the server: also a sign that it answers.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn last_of(&self, service: &str) -> Result<u64, BusError> {
+        let mut stream = self.event_stream(service).await?;
+        Ok(stream.info().await.map_err(|e| BusError::JetStream(e.to_string()))?.state.last_sequence)
+    }
+
     /// A stream of samples: the oldest go when `max_bytes` or `max_age` is reached.
     ///
     /// # Errors

@@ -1,7 +1,11 @@
 //! Events of identity. `Sealed` fields are personal: encrypted under the person's key, readable only by identity.
 
+mod rights;
+
+pub use rights::{Condition, Hours, MembershipEvent, RepositoryGrant, RobotEvent, RoleEvent, RoleRef, TeamEvent};
+
 use gantry_es::{EventData, Sealed};
-use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Role, Scope, SpaceId, UserId};
+use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Scope, SpaceId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Stream `user-<id>`.
@@ -34,6 +38,12 @@ pub enum UserEvent {
     Resumed { user: UserId },
     #[serde(rename = "user.deleted")]
     Deleted { user: UserId },
+    /// The person must choose a new password at the next sign-in.
+    #[serde(rename = "user.password-reset-required")]
+    PasswordResetRequired { user: UserId, reason: String },
+    /// All that `from` had is `user`'s now; `from` is deleted.
+    #[serde(rename = "user.merged")]
+    Merged { user: UserId, from: UserId },
 }
 
 impl EventData for UserEvent {
@@ -74,9 +84,16 @@ impl EventData for OrgEvent {
 pub enum BindingEvent {
     /// `subject`: "user:<uuid>", "team:<uuid>" or "robot:<uuid>".
     #[serde(rename = "binding.granted")]
-    Granted { binding: BindingId, subject: String, role: Role, scope: Scope },
+    Granted {
+        binding: BindingId,
+        subject: String,
+        role: RoleRef,
+        scope: Scope,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<Condition>,
+    },
     #[serde(rename = "binding.revoked")]
-    Revoked { binding: BindingId, subject: String, role: Role, scope: Scope },
+    Revoked { binding: BindingId, subject: String, role: RoleRef, scope: Scope },
 }
 
 impl EventData for BindingEvent {

@@ -49,6 +49,8 @@ pub struct Platform {
     pub peers: std::collections::BTreeMap<String, String>,
     /// 32 bytes, base64 or raw; made on first start if missing. Wraps the data keys.
     pub master_key_file: PathBuf,
+    /// A service that has not heard from identity's event stream for so long refuses changes: the rights it knows may be old.
+    pub rights_stale_seconds: u32,
     /// Connections to Postgres per service.
     pub database_connections: u32,
     /// How long Postgres, NATS and Redis may take to be there when this process starts.
@@ -84,6 +86,7 @@ impl Default for Platform {
             port_base: 7400,
             peers: std::collections::BTreeMap::new(),
             master_key_file: PathBuf::from(".gantry/master.key"),
+            rights_stale_seconds: 60,
             database_connections: 10,
             server_patience_seconds: 60,
             otlp_endpoint: String::new(),
@@ -107,6 +110,9 @@ impl Section for Platform {
         }
         if self.prefix.is_empty() || !self.prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             faults.push(format!("prefix = {:?}: must be of a-z, 0-9 and '_'", self.prefix));
+        }
+        if !(1..=86_400).contains(&self.rights_stale_seconds) {
+            faults.push(format!("rights_stale_seconds = {}: must be 1 to 86400", self.rights_stale_seconds));
         }
         if !(2..=100).contains(&self.database_connections) {
             faults.push(format!("database_connections = {}: must be 2 to 100", self.database_connections));

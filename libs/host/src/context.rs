@@ -108,7 +108,7 @@ impl Host {
         let client = redis::Client::open(url)?;
         let redis = patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager()).await?;
         let keys = Keys::new(Arc::new(IdentityKeys { http: http.clone(), addresses: addresses.clone(), platform: platform.clone() }));
-        let auth = Auth::new(Verifier::new(keys, &platform.public_url));
+        let auth = Auth::of_service(Verifier::new(keys, &platform.public_url), name);
         let stored = if database {
             let settings =
                 Settings { url: platform.database_url.expose().to_owned(), schema: platform.schema(name), max_connections: platform.database_connections };
@@ -151,7 +151,9 @@ impl Host {
             ProjectionRunner::start(self.log(), projection, &self.progress, &self.cancel, &self.tracker).await?;
             self.progress.watch("auth-rights").ok_or_else(|| anyhow::anyhow!("the projection was just started"))?
         } else {
-            gantry_bus::subscribe(&self.bus, self.db(), "identity", projection, &self.cancel, &self.tracker).await?
+            let at = gantry_bus::subscribe(&self.bus, self.db(), "identity", projection, &self.cancel, &self.tracker).await?;
+            self.tracker.spawn(crate::freshness::watch(self.clone()));
+            at
         };
         let (moved, rights_at) = watch::channel(0);
         let mut held = self.auth.follow(self.db(), 0).await?;

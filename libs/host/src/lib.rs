@@ -8,6 +8,7 @@ mod context;
 mod entry;
 mod etag;
 mod extract;
+mod freshness;
 mod grpc;
 mod health;
 mod idempotency;

@@ -52,6 +52,10 @@ typed_id! {
     UpstreamId,
     /// An account at an upstream that is a person's here.
     LinkId,
+    /// A group of people and programs in an organisation.
+    TeamId,
+    /// A role that an organisation or the platform has put together itself.
+    RoleId,
     /// An application in a space.
     AppId,
     /// A running copy of a workload.

@@ -52,12 +52,12 @@ impl TestIdentity {
     /// Grants and returns the binding, for [`TestIdentity::revoke`].
     pub async fn grant(&self, subject: &str, role: Role, scope: Scope) -> BindingId {
         let binding = BindingId(self.log.env.uuid());
-        self.append(binding, None, BindingEvent::Granted { binding, subject: subject.into(), role, scope }).await;
+        self.append(binding, None, BindingEvent::Granted { binding, subject: subject.into(), role: role.into(), scope, condition: None }).await;
         binding
     }
 
     pub async fn revoke(&self, binding: BindingId, subject: &str, role: Role, scope: Scope) {
-        self.append(binding, None, BindingEvent::Revoked { binding, subject: subject.into(), role, scope }).await;
+        self.append(binding, None, BindingEvent::Revoked { binding, subject: subject.into(), role: role.into(), scope }).await;
     }
 
     /// Waits until `host` decides by everything appended so far.

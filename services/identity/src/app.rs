@@ -18,11 +18,14 @@ pub mod personal;
 pub mod refresh;
 pub mod register;
 pub mod registry_token;
+pub mod robots;
+pub mod roles;
 pub mod secrets;
 pub mod signin;
 pub mod signing;
 pub mod steps;
 pub mod upstreams;
+pub mod teams;
 pub mod users;
 
 pub use context::App;

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::domain::upstream::{self, link};
-use crate::domain::{binding, factor, org, user};
+use crate::domain::{binding, factor, membership, org, robot, role, teams, user};
 
 impl AsProblem for user::Refusal {
     fn as_problem(&self) -> Problem {
@@ -16,6 +16,7 @@ impl AsProblem for user::Refusal {
             Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
             Self::Exists => Problem::conflict("identity.user_exists", self.to_string()),
             Self::Suspended => Problem::conflict("identity.user_suspended", self.to_string()),
+            Self::Same => Problem::invalid("from", self.to_string()),
         }
     }
 }
@@ -67,6 +68,45 @@ impl AsProblem for link::Refusal {
         match self {
             Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
             Self::Exists => Problem::conflict("identity.link_exists", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for role::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.name_taken", self.to_string()),
+            Self::Permissions => Problem::invalid("permissions", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for teams::Refusal {
+    fn as_problem(&self) -> Problem {
+        let text = self.to_string();
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", text),
+            Self::NoParent => Problem::invalid("parent", text),
+            Self::Exists(_) => Problem::conflict("identity.name_taken", text),
+            Self::Circle(_) => Problem::conflict("identity.team_circle", text),
+            Self::TooDeep | Self::TooMany => Problem::new(Kind::QuotaExceeded, "identity.too_many", text),
+            Self::HasTeams(_) => Problem::conflict("identity.team_has_teams", text),
+        }
+    }
+}
+
+impl AsProblem for membership::Refusal {
+    fn as_problem(&self) -> Problem {
+        match *self {}
+    }
+}
+
+impl AsProblem for robot::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.name_taken", self.to_string()),
         }
     }
 }

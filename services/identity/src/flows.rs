@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod factors;
+pub mod groups;
 pub mod rotation;
 pub mod sweep;
 pub mod sync;

@@ -30,6 +30,7 @@ use crate::app::signing::SigningKeys;
 use crate::config::Config;
 use crate::domain::signing::Policy;
 use crate::flows::directory::Directory;
+use crate::flows::groups::Groups;
 
 pub struct Identity;
 
@@ -51,6 +52,7 @@ impl Service for Identity {
         host.project(Arc::new(Directory { keyring: app.keyring.clone(), lookup: app.lookup.clone() })).await?;
         host.project(Arc::new(flows::factors::FactorList)).await?;
         host.project(Arc::new(flows::upstreams::Upstreams)).await?;
+        host.project(Arc::new(Groups)).await?;
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
@@ -86,6 +88,10 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         orgs: Store::new(host.log().clone()),
         bindings: Store::new(host.log().clone()),
         factor_store: Store::new(host.log().clone()),
+        roles: Store::new(host.log().clone()),
+        teams: Store::new(host.log().clone()),
+        memberships: Store::new(host.log().clone()),
+        robots: Store::new(host.log().clone()),
         lookup: Lookup::new(&secret("lookup").await?),
         forms: FormSeal::new(&secret("forms").await?),
         succession: Succession::new(&secret("succession").await?),

@@ -14,7 +14,21 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
         ("billing", vec![schema::<billing::QuotaEvent>(), schema::<billing::InvoiceEvent>(), schema::<billing::PricePlanEvent>()]),
         ("catalog", vec![schema::<catalog::ServiceInstanceEvent>()]),
         ("cicd", vec![schema::<cicd::SourceEvent>(), schema::<cicd::RunEvent>()]),
-        ("identity", vec![schema::<identity::UserEvent>(), schema::<identity::OrgEvent>(), schema::<identity::BindingEvent>(), schema::<factor::FactorEvent>(), schema::<upstream::UpstreamEvent>(), schema::<upstream::LinkEvent>()]),
+        (
+            "identity",
+            vec![
+                schema::<identity::UserEvent>(),
+                schema::<identity::OrgEvent>(),
+                schema::<identity::BindingEvent>(),
+                schema::<identity::RoleEvent>(),
+                schema::<identity::TeamEvent>(),
+                schema::<identity::MembershipEvent>(),
+                schema::<identity::RobotEvent>(),
+                schema::<factor::FactorEvent>(),
+                schema::<upstream::UpstreamEvent>(),
+                schema::<upstream::LinkEvent>(),
+            ],
+        ),
         ("registry", vec![schema::<registry::RepositoryEvent>(), schema::<registry::settings::SettingsEvent>()]),
         ("scheduler", vec![schema::<scheduler::AppEvent>(), schema::<scheduler::InstanceEvent>(), schema::<scheduler::NodeEvent>()]),
     ]

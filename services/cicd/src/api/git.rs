@@ -24,6 +24,8 @@ const PULL: &str = "git-upload-pack";
 const PUSH: &str = "git-receive-pack";
 /// How personal access tokens begin.
 const PERSONAL: &str = "gpat_";
+/// How keys of service accounts begin.
+const SERVICE_KEY: &str = "gsk_";
 
 pub fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -114,7 +116,11 @@ async fn caller(api: &Api, parts: &mut Parts) -> Result<Caller, Problem> {
     if let Some(encoded) = header.strip_prefix("Basic ").or_else(|| header.strip_prefix("basic ")) {
         let pair = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok().and_then(|b| String::from_utf8(b).ok());
         let password = pair.as_deref().and_then(|p| p.split_once(':')).map(|(_, password)| password).unwrap_or_default();
-        let token = if password.starts_with(PERSONAL) { api.peers.exchange_personal(password).await? } else { password.to_owned() };
+        let token = if password.starts_with(PERSONAL) || password.starts_with(SERVICE_KEY) {
+            api.peers.exchange_personal(password).await?
+        } else {
+            password.to_owned()
+        };
         let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Problem::unauthenticated("the password must be an access token"))?;
         parts.headers.insert(header::AUTHORIZATION, bearer);
     }

@@ -6,13 +6,17 @@ pub mod members;
 pub mod orgs;
 pub mod principals;
 pub mod projects;
+pub mod rights;
+pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
+pub mod teams;
 pub mod tokens;
 pub mod upstreams;
 pub mod users;
 
 use gantry_auth::Caller;
-use gantry_kernel::{Problem, Role, Scope, UserId};
+use gantry_kernel::{OrgId, Problem, Role, Scope, UserId};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -35,6 +39,20 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(bindings::list, bindings::create))
         .routes(routes!(bindings::delete))
         .routes(routes!(principals::resolve))
+        .routes(routes!(rights::check))
+        .routes(routes!(rights::who_can))
+        .routes(routes!(rights::matrix))
+        .routes(routes!(roles::permissions))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::show, roles::change, roles::delete))
+        .routes(routes!(teams::list, teams::create))
+        .routes(routes!(teams::show, teams::change, teams::delete))
+        .routes(routes!(teams::members))
+        .routes(routes!(teams::put_member, teams::delete_member))
+        .routes(routes!(service_accounts::list, service_accounts::create))
+        .routes(routes!(service_accounts::show, service_accounts::change, service_accounts::delete))
+        .routes(routes!(service_accounts::keys, service_accounts::create_key))
+        .routes(routes!(service_accounts::delete_key))
         .routes(routes!(sessions::list, sessions::delete_all))
         .routes(routes!(sessions::delete))
         .routes(routes!(tokens::list, tokens::create))
@@ -58,4 +76,16 @@ impl App {
     fn may(&self, caller: &Caller, role: Role, scope: Scope) -> bool {
         self.host.auth.require(caller, role, scope).is_ok()
     }
+}
+
+/// The organisation, if the caller may read in it. What is missing and what is hidden look alike.
+fn seen(app: &App, caller: &Caller, name: &str) -> Result<OrgId, Problem> {
+    permitted(app, caller, name, "identity.read")
+}
+
+/// The organisation, if the caller has `permission` there.
+fn permitted(app: &App, caller: &Caller, name: &str, permission: &'static str) -> Result<OrgId, Problem> {
+    let org = orgs::known(app, caller, name)?;
+    app.host.auth.permit(caller, permission, Scope::Org(org))?;
+    Ok(org)
 }

@@ -20,7 +20,11 @@ use crate::app::upstreams::Upstreams;
 use crate::config::Config;
 use crate::domain::binding::Binding;
 use crate::domain::factor::Factors;
+use crate::domain::membership::Membership;
 use crate::domain::org::Org;
+use crate::domain::robot::Robot;
+use crate::domain::role::CustomRole;
+use crate::domain::teams::Teams;
 use crate::domain::user::User;
 use crate::store::facts;
 
@@ -37,6 +41,10 @@ pub struct Parts {
     pub orgs: Store<Org>,
     pub bindings: Store<Binding>,
     pub factor_store: Store<Factors>,
+    pub roles: Store<CustomRole>,
+    pub teams: Store<Teams>,
+    pub memberships: Store<Membership>,
+    pub robots: Store<Robot>,
     pub keyring: Keyring,
     pub lookup: Lookup,
     pub forms: FormSeal,

@@ -9,7 +9,7 @@ use crate::app::people::subject;
 use crate::domain::binding::Subject;
 use crate::domain::org::{Command, Present, State};
 use crate::error::{fault, refused};
-use crate::store::directory;
+use crate::store::{directory, groups};
 
 /// # Errors
 /// When the text is no name; `field` says where it stood.
@@ -17,7 +17,7 @@ pub fn name_of(field: &str, text: &str) -> Result<Name, Problem> {
     Name::parse(text).map_err(|error| Problem::invalid_fields(vec![FieldFault { field: field.into(), detail: error.to_string() }]))
 }
 
-fn display_name(text: &str) -> Result<String, Problem> {
+pub(crate) fn display_name(text: &str) -> Result<String, Problem> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
         return Err(Problem::invalid("display_name", "must have 1 to 200 characters and no control characters"));
@@ -94,6 +94,11 @@ impl App {
     pub async fn remove_member(&self, org: OrgId, user: UserId, meta: Meta) -> Result<(), Problem> {
         self.change_org(org, Command::RemoveMember { user }, Expect::Any, meta.clone()).await?;
         let meta = Meta { command_id: None, ..meta };
+        for (of, team) in groups::memberships_of(self.pool(), &subject(user)).await.map_err(fault)? {
+            if of == org.0 {
+                self.put_in_team(org, team.into(), &subject(user), false, meta.clone()).await?;
+            }
+        }
         for binding in directory::bindings_of(self.orm(), &subject(user)).await.map_err(fault)? {
             let scope: Option<Scope> = binding.scope.parse().ok();
             if scope.is_some_and(|s| self.tenant(s) == Some(org)) {

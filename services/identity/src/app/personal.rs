@@ -8,6 +8,7 @@ use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::{Origin, PERSONAL_PREFIX};
+use crate::domain::token_scope;
 use crate::error::fault;
 use crate::store::personal::{self, PersonalToken};
 
@@ -19,7 +20,14 @@ impl App {
     ///
     /// # Errors
     /// A name or life that is out of range.
-    pub async fn make_personal(&self, user: UserId, name: &str, days: Option<u32>, origin: &Origin) -> Result<(PersonalToken, String), Problem> {
+    pub async fn make_personal(
+        &self,
+        user: UserId,
+        name: &str,
+        scopes: &[String],
+        days: Option<u32>,
+        origin: &Origin,
+    ) -> Result<(PersonalToken, String), Problem> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > 100 {
             return Err(Problem::invalid("name", "must have 1 to 100 characters"));
@@ -27,6 +35,8 @@ impl App {
         if days.is_some_and(|d| d == 0 || d > MAX_DAYS) {
             return Err(Problem::invalid("expires_in_days", format!("must be 1 to {MAX_DAYS}")));
         }
+        let everything = ["api".to_owned()];
+        let scope = token_scope::parse(if scopes.is_empty() { &everything } else { scopes }).map_err(|detail| Problem::invalid("scopes", detail))?;
         if personal::of_user(self.pool(), user).await.map_err(fault)?.len() >= MAX_TOKENS {
             return Err(Problem::conflict("identity.too_many_tokens", format!("there are {MAX_TOKENS} tokens already: revoke some first")));
         }
@@ -37,7 +47,7 @@ impl App {
             user_id: user.0,
             name: name.to_owned(),
             hint: text.chars().take(PERSONAL_PREFIX.len() + 4).collect(),
-            scope: "api".into(),
+            scope,
             created_at: now,
             expires_at: Some(now + Duration::days(days.unwrap_or(90).into())),
             last_used_at: None,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use gantry_auth::{RegistryAccess, RegistryClaims};
+use gantry_auth::{Context, RegistryAccess, RegistryClaims, permissions};
 use gantry_kernel::{OffsetDateTime, Problem, Secret};
 use serde::{Deserialize, Serialize};
 use time::Duration;
@@ -11,9 +11,11 @@ use time::Duration;
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::subject;
+use crate::app::robots::KEY_PREFIX;
 use crate::app::secrets::{fresh, kept};
-use crate::app::signin::Origin;
+use crate::app::signin::{Origin, PERSONAL_PREFIX};
 use crate::domain::registry_scope::{Access, Action, Asked, Pattern, grant, grant_by_patterns};
+use crate::domain::token_scope;
 use crate::error::{OAuthError, fault};
 use crate::store::refresh::{self, Family};
 
@@ -29,6 +31,10 @@ pub enum Asker {
     Anonymous,
     /// "user:<uuid>".
     User(String),
+    /// The same with a personal access token that allows only these actions.
+    Limited(String, BTreeSet<Action>),
+    /// A service account: by its roles, and by the repositories it was given directly.
+    Robot(String, Vec<Pattern>),
     Service(Credential),
 }
 
@@ -70,6 +76,17 @@ impl App {
         {
             return Ok(Asker::Service(credential));
         }
+        if text.starts_with(KEY_PREFIX) {
+            let robot = self.verify_robot_key(text, origin).await?;
+            return Ok(Asker::Robot(format!("robot:{}", robot.id), Self::robot_patterns(&robot)));
+        }
+        if text.starts_with(PERSONAL_PREFIX) {
+            let (person, token) = self.verify_personal_token(text, origin).await?;
+            return Ok(match token_scope::registry_actions(&token.scope) {
+                Some(actions) => Asker::Limited(subject(person.id), actions),
+                None => Asker::User(subject(person.id)),
+            });
+        }
         Ok(Asker::User(subject(self.verify_basic(name, secret, origin).await?.id)))
     }
 
@@ -82,8 +99,20 @@ impl App {
             .iter()
             .map(|one| match asker {
                 Asker::Service(credential) => grant_by_patterns(one, &credential.grants),
-                Asker::Anonymous => self.grant_to(one, None),
-                Asker::User(subject) => self.grant_to(one, Some(subject)),
+                Asker::Anonymous => self.grant_to(one, None, origin),
+                Asker::User(subject) => self.grant_to(one, Some(subject), origin),
+                Asker::Limited(subject, actions) => {
+                    let mut access = self.grant_to(one, Some(subject), origin);
+                    access.actions.retain(|a| actions.contains(a));
+                    access
+                }
+                Asker::Robot(subject, patterns) => {
+                    let mut access = self.grant_to(one, Some(subject), origin);
+                    access.actions.extend(grant_by_patterns(one, patterns).actions);
+                    access.actions.sort();
+                    access.actions.dedup();
+                    access
+                }
             })
             .filter(|access| !access.actions.is_empty())
             .map(as_claim)
@@ -93,7 +122,7 @@ impl App {
         }
         let sub = match asker {
             Asker::Anonymous => "",
-            Asker::User(subject) => subject,
+            Asker::User(subject) | Asker::Limited(subject, _) | Asker::Robot(subject, _) => subject,
             Asker::Service(credential) => &credential.sub,
         };
         let now = self.now();
@@ -127,12 +156,19 @@ impl App {
         })
     }
 
-    /// By the project of the repository's name; an unknown one gives nothing.
-    fn grant_to(&self, asked: &Asked, subject: Option<&str>) -> Access {
+    /// By the project of the repository's name; an unknown one gives nothing. On a public project everybody may pull.
+    fn grant_to(&self, asked: &Asked, subject: Option<&str>, origin: &Origin) -> Access {
         let place = asked.project().and_then(|(org, project)| self.host.auth.project(org.as_str(), project.as_str()).ok());
         let Some(place) = place else { return grant(asked, None, false) };
-        let role = subject.and_then(|s| self.host.auth.read(|rights| rights.role(s, place.scope())));
-        grant(asked, role, place.public)
+        let Some(subject) = subject else { return grant(asked, None, place.public) };
+        // The password alone was seen: a condition on factors does not hold here.
+        let context = Context { now: self.now(), from: origin.address.parse().ok(), factors: Vec::new() };
+        let allowed = |action: Action| {
+            let permission = permissions::find(action.permission());
+            (place.public && action == Action::Pull)
+                || permission.is_some_and(|p| self.host.auth.read(|rights| rights.allows(subject, p, place.scope(), Some(&context))))
+        };
+        Access { kind: "repository".into(), name: asked.name.clone(), actions: asked.actions.iter().copied().filter(|a| allowed(*a)).collect() }
     }
 
     /// A refresh token for `offline_token=true` or `access_type=offline` (docker and containerd keep it instead of the

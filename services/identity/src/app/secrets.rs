@@ -32,6 +32,29 @@ impl Lookup {
     }
 }
 
+/// Beginnings longer than this are not kept: who types more is compared with the opened name.
+pub const LONGEST_BEGINNING: usize = 12;
+
+impl Lookup {
+    /// The hash of the beginning of a name's word, for search.
+    pub fn beginning(&self, text: &str) -> Vec<u8> {
+        let short: String = text.trim().to_lowercase().chars().take(LONGEST_BEGINNING).collect();
+        // Another realm than `hash`: a one-letter name must not look like a beginning.
+        hmac::sign(&self.0, format!("begins\n{short}").as_bytes()).as_ref()[..16].to_vec()
+    }
+
+    /// Hashes of all beginnings of a name and of its words.
+    pub fn beginnings(&self, name: &str) -> Vec<Vec<u8>> {
+        let name = name.trim().to_lowercase();
+        let starts = std::iter::once(name.as_str()).chain(name.split([' ', '.', '-', '_']).filter(|w| !w.is_empty()).take(8));
+        let of = |word: &str| (1..=word.chars().count().min(LONGEST_BEGINNING)).map(|n| word.chars().take(n).collect::<String>()).collect::<Vec<_>>();
+        let mut all: Vec<_> = starts.flat_map(of).collect();
+        all.sort();
+        all.dedup();
+        all.iter().map(|b| self.beginning(b)).collect()
+    }
+}
+
 /// Ties forms to the browser they were shown to (CSRF).
 #[derive(Clone)]
 pub struct FormSeal(hmac::Key);
@@ -100,6 +123,19 @@ mod tests {
         assert_eq!(a.hash("Ada@Example.org "), a.hash("ada@example.org"));
         assert_ne!(a.hash("ada"), a.hash("adb"));
         assert_ne!(a.hash("ada"), b.hash("ada"));
+    }
+
+    #[test]
+    fn a_name_is_found_by_the_beginnings_of_its_words_only() {
+        let lookup = Lookup::new(&[1; 32]);
+        let kept = lookup.beginnings("Ada King-Lovelace");
+        for typed in ["a", "ADA", "ada king", "lovel", "lovelace"] {
+            assert!(kept.contains(&lookup.beginning(typed)), "{typed}");
+        }
+        for typed in ["da", "kingx", "ada king-lovelacex", ""] {
+            assert_eq!(kept.contains(&lookup.beginning(typed)), typed == "ada king-lovelacex", "{typed}: only the first 12 letters are kept");
+        }
+        assert!(!kept.contains(&Lookup::new(&[2; 32]).beginning("a")));
     }
 
     #[test]

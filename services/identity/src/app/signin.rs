@@ -87,6 +87,14 @@ impl App {
     /// # Errors
     /// Unauthenticated for an unknown, expired or revoked token; 429 after too many of them.
     pub async fn verify_personal(&self, token: &str, origin: &Origin) -> Result<Person, Problem> {
+        self.verify_personal_token(token, origin).await.map(|(person, _)| person)
+    }
+
+    /// The same with the token, whose scope limits what it may be used for.
+    ///
+    /// # Errors
+    /// As [`App::verify_personal`].
+    pub async fn verify_personal_token(&self, token: &str, origin: &Origin) -> Result<(Person, personal::PersonalToken), Problem> {
         let found = personal::find(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
         let Some(found) = found else {
             self.attempts.begin("personal-token", &origin.address).await.ok();
@@ -95,7 +103,7 @@ impl App {
             self.record(fact).await;
             return Err(Problem::unauthenticated(WRONG));
         };
-        self.active_person(UserId(found.user_id)).await
+        Ok((self.active_person(UserId(found.user_id)).await?, found))
     }
 
     /// The person, unless deleted or suspended meanwhile.

@@ -9,7 +9,7 @@ use crate::app::people::{Person, subject};
 use crate::domain::password::{self, Weak};
 use crate::domain::user::{Command, Registration, State};
 use crate::error::{fault, refused, unsealed};
-use crate::store::{directory, personal, sessions};
+use crate::store::{directory, groups, personal, sessions};
 
 /// What somebody wants to be called, checked.
 #[derive(Clone)]
@@ -222,8 +222,9 @@ impl App {
             return Err(Problem::new(Kind::Conflict, "identity.owns_organisations", "this user owns organisations: delete them first"));
         }
         self.forget_links(person.id, &meta).await?;
-        for binding in directory::bindings_of(self.orm(), &subject(person.id)).await.map_err(fault)? {
-            self.revoke(binding.id.into(), meta.clone()).await?;
+        self.revoke_all(&subject(person.id), &meta).await?;
+        for (org, team) in groups::memberships_of(self.pool(), &subject(person.id)).await.map_err(fault)? {
+            self.put_in_team(org.into(), team.into(), &subject(person.id), false, meta.clone()).await?;
         }
         let claims = vec![Claim::release("username", self.lookup.hash(&person.username)), Claim::release("email", self.lookup.hash(&person.email))];
         let executed = self.users.execute(person.id, Command::Delete, Options { meta, claims, ..Options::default() }).await.map_err(refused)?;

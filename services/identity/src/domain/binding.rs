@@ -1,8 +1,8 @@
 //! A role given to a subject at a scope. Granted once, revoked once; changing it means another binding.
 
-use gantry_contract::identity::BindingEvent;
+use gantry_contract::identity::{BindingEvent, Condition, RoleRef};
 use gantry_es::{Ctx, Decider};
-use gantry_kernel::{BindingId, Role, Scope, UserId, Uuid};
+use gantry_kernel::{BindingId, Scope, TeamId, UserId, Uuid};
 use thiserror::Error;
 
 pub struct Binding;
@@ -14,7 +14,7 @@ pub enum State {
     Granted {
         binding: BindingId,
         subject: String,
-        role: Role,
+        role: RoleRef,
         scope: Scope,
     },
     Revoked,
@@ -22,7 +22,7 @@ pub enum State {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    Grant { binding: BindingId, subject: Subject, role: Role, scope: Scope },
+    Grant { binding: BindingId, subject: Subject, role: RoleRef, scope: Scope, condition: Option<Condition> },
     Revoke,
 }
 
@@ -39,10 +39,11 @@ pub enum Refusal {
 pub enum Subject {
     User(UserId),
     Robot(Uuid),
+    Team(TeamId),
 }
 
 #[derive(Debug, Error)]
-#[error("must be `user:<id>` or `robot:<id>`")]
+#[error("must be `user:<id>`, `team:<id>` or `robot:<id>`")]
 pub struct SubjectError;
 
 impl std::str::FromStr for Subject {
@@ -51,6 +52,7 @@ impl std::str::FromStr for Subject {
         match text.split_once(':') {
             Some(("user", id)) => Ok(Self::User(id.parse().map_err(|_| SubjectError)?)),
             Some(("robot", id)) => Ok(Self::Robot(Uuid::parse_str(id).map_err(|_| SubjectError)?)),
+            Some(("team", id)) => Ok(Self::Team(id.parse().map_err(|_| SubjectError)?)),
             _ => Err(SubjectError),
         }
     }
@@ -61,6 +63,7 @@ impl std::fmt::Display for Subject {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
             Self::Robot(id) => write!(f, "robot:{id}"),
+            Self::Team(id) => write!(f, "team:{id}"),
         }
     }
 }
@@ -73,8 +76,10 @@ impl Decider for Binding {
 
     fn decide(state: &State, command: Command, _: &Ctx) -> Result<Vec<BindingEvent>, Refusal> {
         match (state, command) {
-            (State::Absent, Command::Grant { binding, subject, role, scope }) => {
-                Ok(vec![BindingEvent::Granted { binding, subject: subject.to_string(), role, scope }])
+            (State::Absent, Command::Grant { binding, subject, role, scope, condition }) => {
+                // An empty condition is none.
+                let condition = condition.filter(|c| *c != Condition::default());
+                Ok(vec![BindingEvent::Granted { binding, subject: subject.to_string(), role, scope, condition }])
             }
             (_, Command::Grant { .. }) => Err(Refusal::Exists),
             (State::Absent, Command::Revoke) => Err(Refusal::Unknown),
@@ -87,7 +92,7 @@ impl Decider for Binding {
 
     fn evolve(_: State, event: &BindingEvent) -> State {
         match event {
-            BindingEvent::Granted { binding, subject, role, scope } => {
+            BindingEvent::Granted { binding, subject, role, scope, .. } => {
                 State::Granted { binding: *binding, subject: subject.clone(), role: *role, scope: *scope }
             }
             BindingEvent::Revoked { .. } => State::Revoked,
@@ -98,6 +103,7 @@ impl Decider for Binding {
 #[cfg(test)]
 mod tests {
     use gantry_es::spec::given;
+    use gantry_kernel::Role;
 
     use super::*;
 
@@ -105,15 +111,15 @@ mod tests {
     const USER: Subject = Subject::User(UserId(Uuid::from_u128(2)));
 
     fn grant() -> Command {
-        Command::Grant { binding: ID, subject: USER, role: Role::Admin, scope: Scope::Platform }
+        Command::Grant { binding: ID, subject: USER, role: Role::Admin.into(), scope: Scope::Platform, condition: Some(Condition::default()) }
     }
 
     fn granted() -> BindingEvent {
-        BindingEvent::Granted { binding: ID, subject: USER.to_string(), role: Role::Admin, scope: Scope::Platform }
+        BindingEvent::Granted { binding: ID, subject: USER.to_string(), role: Role::Admin.into(), scope: Scope::Platform, condition: None }
     }
 
     fn revoked() -> BindingEvent {
-        BindingEvent::Revoked { binding: ID, subject: USER.to_string(), role: Role::Admin, scope: Scope::Platform }
+        BindingEvent::Revoked { binding: ID, subject: USER.to_string(), role: Role::Admin.into(), scope: Scope::Platform }
     }
 
     #[test]
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn a_subject_has_a_known_type_and_an_id() {
         let id = Uuid::from_u128(7);
-        for good in [format!("user:{id}"), format!("robot:{id}")] {
+        for good in [format!("user:{id}"), format!("robot:{id}"), format!("team:{id}")] {
             assert_eq!(good.parse::<Subject>().unwrap().to_string(), good);
         }
         for bad in ["user:ada", "group:1", "user", ""] {

@@ -18,6 +18,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// The published permission that allows it.
+    pub fn permission(self) -> &'static str {
+        match self {
+            Self::Pull => "images.pull",
+            Self::Push => "images.push",
+            Self::Delete => "images.delete",
+        }
+    }
+
     /// The least role that allows it on the repository's project.
     pub fn needs(self) -> Role {
         match self {

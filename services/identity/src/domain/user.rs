@@ -23,9 +23,24 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub enum Command {
     Register(Registration),
-    ChangeProfile { email: Option<Sealed>, display_name: Option<Sealed> },
-    ChangePassword { password_hash: Sealed, must_change_password: bool },
-    Suspend { reason: String },
+    ChangeProfile {
+        email: Option<Sealed>,
+        display_name: Option<Sealed>,
+    },
+    ChangePassword {
+        password_hash: Sealed,
+        must_change_password: bool,
+    },
+    Suspend {
+        reason: String,
+    },
+    RequirePasswordReset {
+        reason: String,
+    },
+    /// All that `from` had is this one's now.
+    Absorb {
+        from: UserId,
+    },
     Resume,
     Delete,
 }
@@ -49,6 +64,8 @@ pub enum Refusal {
     Exists,
     #[error("this user is suspended")]
     Suspended,
+    #[error("a user cannot be merged with itself")]
+    Same,
 }
 
 impl Decider for User {
@@ -76,6 +93,9 @@ impl Decider for User {
             Command::ChangePassword { password_hash, must_change_password } => {
                 vec![UserEvent::PasswordChanged { user, password_hash, must_change_password }]
             }
+            Command::RequirePasswordReset { reason } => vec![UserEvent::PasswordResetRequired { user, reason }],
+            Command::Absorb { from } if from == user => return Err(Refusal::Same),
+            Command::Absorb { from } => vec![UserEvent::Merged { user, from }],
             Command::Suspend { .. } if suspended => vec![],
             Command::Suspend { reason } => vec![UserEvent::Suspended { user, reason }],
             Command::Resume if !suspended => vec![],
@@ -89,7 +109,7 @@ impl Decider for User {
             UserEvent::Registered { user, .. } | UserEvent::Resumed { user } => State::Active { id: *user },
             UserEvent::Suspended { user, .. } => State::Suspended { id: *user },
             UserEvent::Deleted { .. } => State::Deleted,
-            UserEvent::ProfileChanged { .. } | UserEvent::PasswordChanged { .. } => state,
+            UserEvent::ProfileChanged { .. } | UserEvent::PasswordChanged { .. } | UserEvent::PasswordResetRequired { .. } | UserEvent::Merged { .. } => state,
         }
     }
 }
@@ -156,6 +176,15 @@ mod tests {
         given::<User>([known(), suspended()]).when(Command::Suspend { reason: "again".into() }).then([]);
         given::<User>([known()]).when(Command::Resume).then([]);
         given::<User>([known()]).when(Command::ChangeProfile { email: None, display_name: None }).then([]);
+    }
+
+    #[test]
+    fn a_user_absorbs_another_but_not_itself_and_can_be_made_to_reset() {
+        let from = UserId(Uuid::from_u128(2));
+        given::<User>([known()]).when(Command::Absorb { from }).then([UserEvent::Merged { user: ID, from }]);
+        given::<User>([known()]).when(Command::Absorb { from: ID }).then_refused(|r| *r == Refusal::Same);
+        let required = UserEvent::PasswordResetRequired { user: ID, reason: "leak".into() };
+        given::<User>([known()]).when(Command::RequirePasswordReset { reason: "leak".into() }).then([required]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use gantry_es_pg::{Keyring, KeyringError, Projection};
 use gantry_kernel::{Scope, UserId};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, Statement};
 
 use crate::app::secrets::Lookup;
 use crate::store::entities::{binding, member, org, project, space, user};
@@ -24,11 +24,17 @@ impl Projection for Directory {
         "directory"
     }
 
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
         "create table users (
             id uuid primary key, username_key text not null, email_key text not null, username text not null, email text not null,
             display_name text not null, password_hash text, must_change_password boolean not null, suspended_reason text,
             version bigint not null, created_at timestamptz not null);
+         create table user_terms (term bytea not null, user_id uuid not null, primary key (term, user_id));
+         create index on user_terms (user_id);
          create unique index on users (username_key);
          create index on users (email_key);
          create table orgs (
@@ -43,13 +49,14 @@ impl Projection for Directory {
             id uuid primary key, org uuid not null, project uuid not null, name text not null, created_at timestamptz not null,
             unique (project, name));
          create table bindings (
-            id uuid primary key, subject text not null, role text not null, scope text not null, created_at timestamptz not null);
+            id uuid primary key, subject text not null, role text not null, scope text not null, condition text, created_at timestamptz not null);
          create index on bindings (subject);
-         create index on bindings (scope);"
+         create index on bindings (scope);
+         create index on bindings (role);"
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["users", "orgs", "members", "projects", "spaces", "bindings"]
+        &["users", "user_terms", "orgs", "members", "projects", "spaces", "bindings"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
@@ -73,6 +80,7 @@ impl Directory {
                 let (Some(username_key), Some(email_key)) = (self.key(user, &username).await?, self.key(user, &email).await?) else {
                     return Ok(());
                 };
+                self.index(tx, user, &username, &display_name).await?;
                 let row = user::ActiveModel {
                     id: Set(user.0),
                     username_key: Set(username_key),
@@ -97,6 +105,9 @@ impl Directory {
                     update_user(tx, user, change).await?;
                 }
                 if let Some(name) = display_name {
+                    if let Some(row) = user::Entity::find_by_id(user.0).one(tx).await? {
+                        self.index(tx, user, &Sealed(row.username), &name).await?;
+                    }
                     update_user(tx, user, [(user::Column::DisplayName, Expr::value(name.0))]).await?;
                 }
                 user
@@ -115,14 +126,37 @@ impl Directory {
                 update_user(tx, user, [(user::Column::SuspendedReason, Expr::value(Option::<String>::None))]).await?;
                 user
             }
+            UserEvent::PasswordResetRequired { user, .. } => {
+                update_user(tx, user, [(user::Column::MustChangePassword, Expr::value(true))]).await?;
+                user
+            }
+            UserEvent::Merged { user, .. } => user,
             UserEvent::Deleted { user } => {
                 user::Entity::delete_by_id(user.0).exec(tx).await?;
+                forget_terms(tx, user).await?;
                 member::Entity::delete_many().filter(member::Column::UserId.eq(user.0)).exec(tx).await?;
                 self.keyring.erase(&subject(user)).await?;
                 return Ok(());
             }
         };
         update_user(tx, id, [(user::Column::Version, Expr::value(at.version))]).await
+    }
+
+    /// The hashed beginnings by which a person is found: names stay sealed, and who reads the table cannot tell them.
+    async fn index(&self, tx: &DatabaseTransaction, user: UserId, username: &Sealed, display_name: &Sealed) -> anyhow::Result<()> {
+        let mut terms = std::collections::BTreeSet::new();
+        for sealed in [username, display_name] {
+            match self.keyring.open(&subject(user), sealed).await {
+                Ok(plain) => terms.extend(self.lookup.beginnings(&plain)),
+                Err(KeyringError::Erased) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        forget_terms(tx, user).await?;
+        let terms: Vec<Vec<u8>> = terms.into_iter().collect();
+        let sql = "insert into user_terms (term, user_id) select unnest($1::bytea[]), $2";
+        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [terms.into(), user.0.into()])).await?;
+        Ok(())
     }
 
     /// The lookup hash of a sealed value; `None` when the person was erased.
@@ -133,6 +167,11 @@ impl Directory {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+async fn forget_terms(tx: &DatabaseTransaction, user: UserId) -> anyhow::Result<()> {
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, "delete from user_terms where user_id = $1", [user.0.into()])).await?;
+    Ok(())
 }
 
 fn subject(user: UserId) -> String {
@@ -214,12 +253,13 @@ async fn forget_scope(tx: &DatabaseTransaction, scope: Scope) -> anyhow::Result<
 
 async fn apply_binding(tx: &DatabaseTransaction, at: &Recorded, event: BindingEvent) -> anyhow::Result<()> {
     match event {
-        BindingEvent::Granted { binding, subject, role, scope } => {
+        BindingEvent::Granted { binding, subject, role, scope, condition } => {
             let row = binding::ActiveModel {
                 id: Set(binding.0),
                 subject: Set(subject),
-                role: Set(role.as_str().to_owned()),
+                role: Set(role.to_string()),
                 scope: Set(scope.to_string()),
+                condition: Set(condition.map(|c| serde_json::to_string(&c)).transpose()?),
                 created_at: Set(at.at),
             };
             binding::Entity::insert(row).exec_without_returning(tx).await?;

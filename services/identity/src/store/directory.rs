@@ -113,3 +113,8 @@ pub async fn bindings_at(db: &DatabaseConnection, scopes: Vec<String>, after: Op
 pub async fn owns_any(db: &DatabaseConnection, person: Uuid) -> Result<bool, DbErr> {
     Ok(org::Entity::find().filter(org::Column::Owner.eq(person)).one(db).await?.is_some())
 }
+
+/// Bindings of one role, as its text.
+pub async fn bindings_with(db: &DatabaseConnection, role: &str, limit: u64) -> Result<Vec<binding::Model>, DbErr> {
+    binding::Entity::find().filter(binding::Column::Role.eq(role)).order_by_asc(binding::Column::Id).limit(limit).all(db).await
+}

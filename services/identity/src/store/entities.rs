@@ -95,6 +95,8 @@ entity!(
         subject: String,
         role: String,
         scope: String,
+        /// JSON of `contract::identity::Condition`.
+        condition: Option<String>,
         created_at: OffsetDateTime,
     }
 );

@@ -1,8 +1,12 @@
 //! Tables that are no projections. Forward only: never edit a merged entry, add one.
 //! Tokens and codes are kept as SHA-256 hashes: who reads the table cannot use them.
 
-pub const ALL: &[(&str, &str)] =
-    &[("identity-0001-oauth", OAUTH), ("identity-0002-factors", FACTORS), ("identity-0100-upstreams", crate::store::upstreams::TABLES)];
+pub const ALL: &[(&str, &str)] = &[
+    ("identity-0001-oauth", OAUTH),
+    ("identity-0002-factors", FACTORS),
+    ("identity-0100-upstreams", crate::store::upstreams::TABLES),
+    crate::store::people_tables::PEOPLE,
+];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());
     create table signing_keys (

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gantry_contract::factor::FactorEvent;
-use gantry_contract::identity::{BindingEvent, OrgEvent, UserEvent};
+use gantry_contract::identity::{BindingEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
 use gantry_contract::upstream::{LinkEvent, UpstreamEvent};
 use gantry_es::EventData;
 use serde_json::Value;
@@ -17,6 +17,10 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         BindingEvent::AGGREGATE => BindingEvent::decode(kind, version, data)?.encode(),
         UpstreamEvent::AGGREGATE => UpstreamEvent::decode(kind, version, data)?.encode(),
         LinkEvent::AGGREGATE => LinkEvent::decode(kind, version, data)?.encode(),
+        RoleEvent::AGGREGATE => RoleEvent::decode(kind, version, data)?.encode(),
+        TeamEvent::AGGREGATE => TeamEvent::decode(kind, version, data)?.encode(),
+        MembershipEvent::AGGREGATE => MembershipEvent::decode(kind, version, data)?.encode(),
+        RobotEvent::AGGREGATE => RobotEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
@@ -42,11 +46,21 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         assert_eq!(read, data, "{name}");
         seen.insert(kind.to_owned());
     }
-    let all: BTreeSet<String> =
-        [kinds::<UserEvent>(), kinds::<OrgEvent>(), kinds::<BindingEvent>(), kinds::<FactorEvent>(), kinds::<UpstreamEvent>(), kinds::<LinkEvent>()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let all: BTreeSet<String> = [
+        kinds::<UserEvent>(),
+        kinds::<OrgEvent>(),
+        kinds::<BindingEvent>(),
+        kinds::<RoleEvent>(),
+        kinds::<TeamEvent>(),
+        kinds::<MembershipEvent>(),
+        kinds::<RobotEvent>(),
+        kinds::<FactorEvent>(),
+        kinds::<UpstreamEvent>(),
+        kinds::<LinkEvent>(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     assert_eq!(seen, all);
 }
 
@@ -54,4 +68,13 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
 fn a_password_change_from_before_the_flag_decodes() {
     let old = serde_json::json!({ "user": uuid::Uuid::nil(), "password_hash": "c2VhbGVk" });
     assert_eq!(decode("user.password-changed", 1, old).unwrap()["must_change_password"], false);
+}
+
+#[test]
+fn a_binding_with_a_custom_role_and_a_condition_decodes() {
+    let condition =
+        serde_json::json!({ "hours": { "from": "08:00", "to": "18:00", "utc_offset_minutes": 480 }, "networks": ["10.0.0.0/8"], "factors": ["otp"] });
+    let id = uuid::Uuid::nil();
+    let granted = serde_json::json!({ "binding": id, "subject": format!("team:{id}"), "role": format!("role:{id}"), "scope": { "level": "platform" }, "condition": condition });
+    assert_eq!(decode("binding.granted", 1, granted.clone()).unwrap(), granted);
 }

@@ -9,4 +9,7 @@ mod machines;
 mod refresh;
 mod registry;
 mod rest;
+mod rights;
+mod service_accounts;
 mod support;
+mod two_services;

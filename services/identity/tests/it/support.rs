@@ -87,6 +87,41 @@ impl Suite {
         self.tokens(name).await["access_token"].as_str().unwrap().to_owned()
     }
 
+    pub async fn post(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        self.json(Method::POST, path, Some(token), Some(body)).await
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> (u16, Value) {
+        self.json(Method::GET, path, Some(token), None).await
+    }
+
+    pub async fn put(&self, token: &str, path: &str, body: Value) -> u16 {
+        self.json(Method::PUT, path, Some(token), Some(body)).await.0
+    }
+
+    pub async fn patch(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+        self.json(Method::PATCH, path, Some(token), Some(body)).await
+    }
+
+    pub async fn delete(&self, token: &str, path: &str) -> u16 {
+        self.json(Method::DELETE, path, Some(token), None).await.0
+    }
+
+    /// Ada with her organisation `acme` and its project `shop`; Bob and Eve are members as viewers. Their tokens.
+    pub async fn acme(&self) -> [String; 3] {
+        for name in ["ada", "bob", "eve"] {
+            self.register(name).await;
+        }
+        let tokens = [self.access("ada").await, self.access("bob").await, self.access("eve").await];
+        let ada = &tokens[0];
+        assert_eq!(self.post(ada, "/api/v1/orgs", json!({ "name": "acme" })).await.0, 201);
+        assert_eq!(self.post(ada, "/api/v1/orgs/acme/projects", json!({ "name": "shop" })).await.0, 201);
+        for name in ["bob", "eve"] {
+            assert_eq!(self.put(ada, &format!("/api/v1/orgs/acme/members/{name}"), json!({})).await, 204);
+        }
+        tokens
+    }
+
     pub async fn admin(&self) -> String {
         let password = std::fs::read_to_string(self.world.home.path().join("admin-password")).unwrap();
         self.tokens_with("admin", password.trim()).await["access_token"].as_str().unwrap().to_owned()

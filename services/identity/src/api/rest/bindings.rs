@@ -3,15 +3,15 @@
 use axum::extract::State;
 use axum::response::Response;
 use gantry_auth::Caller;
+use gantry_contract::identity::{Condition, RoleRef};
 use gantry_host::{ApiResult, Json, Page, PageQuery, Path, Query, created};
-use gantry_kernel::{BindingId, OffsetDateTime, Problem, Role, Scope, UserId, Uuid};
+use gantry_kernel::{BindingId, OffsetDateTime, Problem, Scope, UserId, Uuid};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::app::people::subject as subject_of;
-use crate::domain::binding::Subject;
 use crate::error::fault;
 use crate::store::directory;
 use crate::store::entities::binding;
@@ -19,15 +19,20 @@ use crate::store::entities::binding;
 #[derive(Serialize, ToSchema)]
 pub struct Binding {
     id: BindingId,
-    /// `user:<id>` or `robot:<id>`.
+    /// `user:<id>`, `team:<id>` or `robot:<id>`.
     subject: String,
-    /// The user's name.
+    /// User name, `team:<name>` or `robot:<name>`.
     name: Option<String>,
+    /// `viewer`, `editor`, `admin`, or `role:<id>`.
     role: String,
+    role_name: String,
     /// `platform`, `org:<id>`, `project:<id>` or `space:<id>`.
     scope: String,
     /// `platform`, `acme`, `acme/shop` or `acme/shop/test`.
     scope_name: String,
+    /// When it counts; always if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
 }
@@ -35,26 +40,29 @@ pub struct Binding {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBinding {
-    /// `user:<id>`, `robot:<id>`, or a user name.
+    /// A user name, `user:<id>`, `team:<name or id>` or `robot:<name or id>`.
     subject: String,
-    role: Role,
+    /// `viewer`, `editor`, `admin`, or a custom role by name or `role:<id>`.
+    role: String,
     /// Without one: the platform.
     org: Option<String>,
     project: Option<String>,
     space: Option<String>,
+    /// Time, network and factors under which the binding counts.
+    condition: Option<Condition>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct At {
     /// Without one: the platform.
-    org: Option<String>,
-    project: Option<String>,
-    space: Option<String>,
+    pub org: Option<String>,
+    pub project: Option<String>,
+    pub space: Option<String>,
 }
 
 /// The scope named by organisation, project and space, if the caller may know it. Hidden and missing look alike.
-fn scope(app: &App, caller: &Caller, at: &At) -> ApiResult<Scope> {
+pub(super) fn scope(app: &App, caller: &Caller, at: &At) -> ApiResult<Scope> {
     let auth = &app.host.auth;
     let (found, hidden) = match (&at.org, &at.project, &at.space) {
         (None, None, None) => return Ok(Scope::Platform),
@@ -70,17 +78,17 @@ fn scope(app: &App, caller: &Caller, at: &At) -> ApiResult<Scope> {
 
 async fn render(app: &App, row: binding::Model) -> ApiResult<Binding> {
     let names = app.scope_names(std::iter::once(row.scope.as_str())).await;
-    let user = row.subject.strip_prefix("user:").and_then(|id| id.parse::<UserId>().ok());
-    let name = match user {
-        Some(user) => app.person(user).await?.map(|p| p.username),
-        None => None,
-    };
+    let name = app.subject_name(&row.subject).await?;
+    let role: RoleRef = row.role.parse().map_err(|e: String| fault(e))?;
+    let condition = row.condition.as_deref().map(serde_json::from_str).transpose().map_err(fault)?;
     Ok(Binding {
         id: BindingId(row.id),
         name,
         scope_name: names.get(&row.scope).cloned().unwrap_or_default(),
         subject: row.subject,
+        role_name: app.host.auth.read(|r| r.role_name(role)),
         role: row.role,
+        condition,
         scope: row.scope,
         created_at: row.created_at,
     })
@@ -90,7 +98,7 @@ async fn render(app: &App, row: binding::Model) -> ApiResult<Binding> {
 #[utoipa::path(get, path = "/api/v1/bindings", tag = "rights", params(At, PageQuery), responses((status = 200, body = Page<Binding>)))]
 pub async fn list(State(app): State<App>, caller: Caller, Query(at): Query<At>, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<Binding>>> {
     let scope = scope(&app, &caller, &at)?;
-    app.host.auth.require(&caller, Role::Viewer, scope)?;
+    app.host.auth.permit(&caller, "identity.bindings-read", scope)?;
     let limit = page.limit()?;
     let after = page.cursor.as_deref().map(Uuid::parse_str).transpose().map_err(|_| Problem::invalid("cursor", "must be `next` of a page before"))?;
     let mut items = Vec::new();
@@ -100,20 +108,15 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(at): Query<At>, 
     Ok(Json(Page::of(items, limit, |b| b.id.to_string())))
 }
 
-/// Gives a role (administrators of the place).
+/// Gives a role (needs `identity.bindings-write` and everything the role allows).
 #[utoipa::path(post, path = "/api/v1/bindings", tag = "rights", request_body = NewBinding, responses((status = 201, body = Binding)))]
 pub async fn create(State(app): State<App>, caller: Caller, Json(body): Json<NewBinding>) -> ApiResult<Response> {
     let scope = scope(&app, &caller, &At { org: body.org, project: body.project, space: body.space })?;
-    app.host.auth.require(&caller, Role::Admin, scope)?;
-    let subject = match body.subject.parse::<Subject>() {
-        Ok(subject) => subject,
-        Err(error) if body.subject.contains(':') => return Err(Problem::invalid("subject", error.to_string())),
-        Err(_) => {
-            let row = app.find_user(&body.subject).await?.ok_or_else(|| Problem::invalid("subject", "there is no such user"))?;
-            Subject::User(UserId(row.id))
-        }
-    };
-    let id = app.grant(subject, body.role, scope, caller.meta(None)).await?;
+    app.host.auth.permit(&caller, "identity.bindings-write", scope)?;
+    let subject = app.find_subject(&body.subject, app.tenant(scope)).await?;
+    let role = app.find_role(&body.role, scope).await?;
+    app.refuse_more_than_own(&caller, role, scope)?;
+    let id = app.grant_when(subject, role, scope, body.condition, caller.meta(None)).await?;
     let row = directory::binding(app.orm(), id).await.map_err(fault)?.ok_or_else(|| Problem::not_found("binding", id))?;
     Ok(created(&format!("/api/v1/bindings/{id}"), 1, Json(render(&app, row).await?)))
 }
@@ -127,7 +130,7 @@ pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>
     if !app.host.auth.read(|rights| rights.may_know(&caller.subject, scope)) {
         return Err(missing());
     }
-    app.host.auth.require(&caller, Role::Admin, scope)?;
+    app.host.auth.permit(&caller, "identity.bindings-write", scope)?;
     let user = row.subject.strip_prefix("user:").and_then(|u| u.parse::<UserId>().ok());
     if let (Some(user), "admin") = (user, row.role.as_str()) {
         match scope {

@@ -44,6 +44,9 @@ pub struct MadeToken {
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     name: String,
+    /// `api` (everything you may do), `api:read`, `registry:pull`, `registry:push`; `api` if not given.
+    #[serde(default)]
+    scopes: Vec<String>,
     /// 1 to 366; 90 if not given.
     expires_in_days: Option<u32>,
 }
@@ -88,7 +91,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page
 /// exchanges for an access token. Also with HTTP Basic authentication.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "sessions", request_body = NewToken, responses((status = 201, body = MadeToken)))]
 pub async fn create(State(app): State<App>, Maker(user): Maker, origin: Origin, Json(body): Json<NewToken>) -> ApiResult<Response> {
-    let (row, secret) = app.make_personal(user, &body.name, body.expires_in_days, &origin).await?;
+    let (row, secret) = app.make_personal(user, &body.name, &body.scopes, body.expires_in_days, &origin).await?;
     let location = format!("/api/v1/tokens/{}", row.id);
     let mut response = created(&location, 1, Json(MadeToken { token: row.into(), secret }));
     response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
