@@ -265,7 +265,7 @@ async fn end_sessions(visit: Visit) -> Response {
 async fn make_token(visit: Visit, form: &Form) -> Response {
     // A number that is none is out of range too.
     let days = form.get("days").map(|d| d.parse().unwrap_or(0));
-    match visit.app.make_personal(visit.person.id, form.get("name").unwrap_or_default(), days, &visit.origin).await {
+    match visit.app.make_personal(visit.person.id, form.get("name").unwrap_or_default(), &[], days, &visit.origin).await {
         Ok((row, secret)) => visit.render(StatusCode::OK, "token.html", context! { name => row.name, secret }),
         Err(problem) => visit.refused(problem).await,
     }
