@@ -234,6 +234,11 @@ impl Rights {
         self.projects.values()
     }
 
+    /// The spaces of a project.
+    pub fn spaces_of(&self, project: ProjectId) -> Vec<Scope> {
+        self.spaces.values().filter(|s| s.project.id == project).map(SpaceRef::scope).collect()
+    }
+
     pub fn space_ref(&self, id: SpaceId) -> Option<&SpaceRef> {
         self.spaces.get(&id)
     }

@@ -58,6 +58,8 @@ pub enum OrgEvent {
     Created { org: OrgId, name: Name, display_name: String, owner: UserId },
     #[serde(rename = "org.renamed")]
     Renamed { org: OrgId, display_name: String },
+    #[serde(rename = "org.owner-changed")]
+    OwnerChanged { org: OrgId, owner: UserId },
     #[serde(rename = "org.member-added")]
     MemberAdded { org: OrgId, user: UserId },
     #[serde(rename = "org.member-removed")]

@@ -70,6 +70,37 @@ impl Keyring {
         String::from_utf8(decrypt(&key, subject, &bytes)?).map_err(|_| KeyringError::Damaged)
     }
 
+    /// Fetches the keys of many subjects at once, so that opening a page of people asks the database once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn preload(&self, subjects: &[String]) -> Result<(), KeyringError> {
+        let missing: Vec<&String> = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            subjects.iter().filter(|s| kept.get(*s).is_none_or(|(since, _)| since.elapsed() >= KEPT)).collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(String, Vec<u8>)> = sqlx::query_as("select subject, wrapped from subject_keys where subject = any($1) and wrapped is not null")
+            .bind(missing)
+            .fetch_all(&self.db.pool)
+            .await?;
+        for (subject, wrapped) in rows {
+            let key: Key = Arc::new(Zeroizing::new(decrypt(&self.master, &subject, &wrapped)?));
+            self.keep(&subject, key);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, subject: &str, key: Key) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_AT_MOST {
+            kept.clear();
+        }
+        kept.insert(subject.to_owned(), (Instant::now(), key));
+    }
+
     /// Makes everything sealed for `subject` unreadable, for ever.
     ///
     /// # Errors
@@ -104,11 +135,7 @@ impl Keyring {
             sqlx::query_scalar("select wrapped from subject_keys where subject = $1").bind(subject).fetch_optional(&self.db.pool).await?;
         let wrapped = wrapped.flatten().ok_or(KeyringError::Erased)?;
         let key: Key = Arc::new(Zeroizing::new(decrypt(&self.master, subject, &wrapped)?));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT_AT_MOST {
-            kept.clear();
-        }
-        kept.insert(subject.to_owned(), (Instant::now(), key.clone()));
+        self.keep(subject, key.clone());
         Ok(key)
     }
 }

@@ -1,5 +1,9 @@
 //! What can be typed. Addresses of places are written `org`, `org/project` or `org/project/space`.
 
+mod people;
+
+pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -86,6 +90,34 @@ pub enum Command {
     /// Spaces (address: org/project/space).
     #[command(subcommand)]
     Space(Places),
+    /// People (administrators of the platform; others see their colleagues).
+    #[command(subcommand)]
+    User(User),
+    /// Teams of an organisation.
+    #[command(subcommand)]
+    Team(Team),
+    /// Roles and the permissions they are made of.
+    #[command(subcommand)]
+    Role(Role),
+    /// Who may do what where.
+    #[command(subcommand)]
+    Rights(Rights),
+    /// Whether you may do something at the place of --at, and why.
+    CanI {
+        /// For example apps.write; `gantry role permissions` lists all.
+        permission: String,
+        /// Ask about somebody else: a user name, team:NAME or robot:NAME.
+        #[arg(long = "as", value_name = "SUBJECT")]
+        subject: Option<String>,
+        #[arg(long)]
+        platform: bool,
+    },
+    /// Service accounts (robots) of an organisation and their keys.
+    #[command(subcommand)]
+    ServiceAccount(ServiceAccount),
+    /// Your personal access tokens.
+    #[command(subcommand)]
+    Token(Token),
     /// Applications of a space.
     #[command(subcommand)]
     App(App),

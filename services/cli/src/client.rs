@@ -101,6 +101,35 @@ impl Client {
         read(answer).await
     }
 
+    /// A change of whatever version is there.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn patch<B: Serialize + Sync>(&mut self, path: &str, body: &B) -> Result<Value> {
+        let answer = self.send(Method::PATCH, path, &[], Some(serde_json::to_value(body)?), &[]).await?;
+        read(answer).await
+    }
+
+    /// Puts something in its place, whether or not it is there.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn put_new<B: Serialize + Sync>(&mut self, path: &str, body: &B) -> Result<Value> {
+        let answer = self.send(Method::PUT, path, &[], Some(serde_json::to_value(body)?), &[]).await?;
+        read(answer).await
+    }
+
+    /// A body that is no JSON value of ours, such as a file. It may take minutes.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn post_raw(&mut self, path: &str, query: &[(&str, String)], kind: &str, body: Vec<u8>) -> Result<Value> {
+        let token = self.token().await?;
+        let request = self.http.post(format!("{}{path}", self.url)).query(query).bearer_auth(token).header(header::CONTENT_TYPE, kind).body(body);
+        let answer = request.send().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
+        if answer.status().is_success() { read(answer).await } else { Err(refusal(answer).await.into()) }
+    }
+
     /// # Errors
     /// A refusal, or no connection.
     pub async fn delete(&mut self, path: &str) -> Result<()> {

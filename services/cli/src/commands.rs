@@ -5,6 +5,7 @@ mod catalog;
 mod delivery;
 mod money;
 mod operate;
+mod people;
 mod places;
 mod progress;
 
@@ -54,6 +55,13 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Org(command) => places::run(&mut cx, command, 1).await,
         Command::Project(command) => places::run(&mut cx, command, 2).await,
         Command::Space(command) => places::run(&mut cx, command, 3).await,
+        Command::User(command) => people::user(&mut cx, command).await,
+        Command::Team(command) => people::team(&mut cx, command).await,
+        Command::Role(command) => people::role(&mut cx, command).await,
+        Command::Rights(command) => people::rights(&mut cx, command).await,
+        Command::CanI { permission, subject, platform } => people::can_i(&mut cx, &permission, subject, platform).await,
+        Command::ServiceAccount(command) => people::service_account(&mut cx, command).await,
+        Command::Token(command) => people::token(&mut cx, command).await,
         Command::App(command) => app::run(&mut cx, command).await,
         Command::Image(command) => delivery::image(&mut cx, command).await,
         Command::Repo(command) => delivery::repo(&mut cx, command).await,

@@ -30,3 +30,4 @@ pub mod registrations;
 pub mod robot_keys;
 pub mod sessions;
 pub mod upstreams;
+pub mod user_search;

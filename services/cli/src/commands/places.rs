@@ -37,6 +37,10 @@ pub async fn run(cx: &mut Context, command: Places, depth: usize) -> Result<()> 
         }
         Places::Delete { place, yes } => {
             let names = exact(&place, depth)?;
+            if depth == 1 && !yes {
+                let takes: Value = cx.client.get(&format!("{}/deletion", path(&names)), &[]).await?;
+                cx.one(&takes)?;
+            }
             confirm(&format!("Delete {kind} {place} and everything in it"), yes)?;
             // An organisation wants its name said again; the flag or the answer above did.
             let query = if depth == 1 { format!("?confirm={}", names[0]) } else { String::new() };

@@ -76,6 +76,7 @@ pub fn target(path: &str) -> Target {
         "v2" => Target::Service(Upstream::Registry, Class::Bulk),
         "git" => Target::Service(Upstream::Cicd, Class::Bulk),
         "osb" => Target::Service(Upstream::Catalog, Class::Api),
+        "scim" => Target::Service(Upstream::Identity, Class::Api),
         "oauth2" | "login" | "register" | "logout" | "account" | ".well-known" => Target::Service(Upstream::Identity, Class::SignIn),
         _ => Target::Console,
     }
@@ -85,7 +86,7 @@ pub fn target(path: &str) -> Target {
 fn api(rest: &[&str]) -> Option<Upstream> {
     Some(match *rest.first()? {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
-        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "upstreams" | "upstream-trials" => Upstream::Identity,
+        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "roles" | "permissions" | "rights" | "upstreams" | "upstream-trials" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
             Some(&"metrics") => Upstream::Monitoring,

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod teams;
 pub mod tokens;
 pub mod upstreams;
+pub mod user_lists;
 pub mod users;
 
 use gantry_auth::Caller;
@@ -24,7 +25,12 @@ use crate::app::App;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(users::list, users::create))
+        .routes(routes!(user_lists::list, users::create))
+        .routes(routes!(user_lists::import))
+        .routes(routes!(user_lists::export))
+        .routes(routes!(user_lists::merge))
+        .routes(routes!(user_lists::require_password_reset))
+        .routes(routes!(user_lists::deletion))
         .routes(routes!(users::register))
         .routes(routes!(users::me, users::change_me))
         .routes(routes!(users::show, users::change, users::delete))

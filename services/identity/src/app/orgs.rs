@@ -87,6 +87,27 @@ impl App {
         Ok(())
     }
 
+    /// A member without a role of their own.
+    ///
+    /// # Errors
+    /// When there is no such organisation.
+    pub async fn add_member(&self, org: OrgId, user: UserId, meta: Meta) -> Result<(), Problem> {
+        self.change_org(org, Command::AddMember { user }, Expect::Any, meta).await.map(|_| ())
+    }
+
+    /// Another owner, who gets the administrator's role. The old one keeps what they have.
+    ///
+    /// # Errors
+    /// When there is no such organisation.
+    pub async fn change_owner(&self, org: OrgId, to: UserId, meta: Meta) -> Result<(), Problem> {
+        match self.grant(Subject::User(to), Role::Admin, Scope::Org(org), Meta { command_id: None, ..meta.clone() }).await {
+            Ok(_) => {}
+            Err(problem) if problem.kind == gantry_kernel::Kind::Conflict => {}
+            Err(problem) => return Err(problem),
+        }
+        self.change_org(org, Command::ChangeOwner { to }, Expect::Any, meta).await.map(|_| ())
+    }
+
     /// Takes a member out, with every role in the organisation.
     ///
     /// # Errors

@@ -56,6 +56,10 @@ pub enum Command {
     AddMembers {
         users: Vec<UserId>,
     },
+    /// The new owner becomes a member, too.
+    ChangeOwner {
+        to: UserId,
+    },
     RemoveMember {
         user: UserId,
     },
@@ -141,6 +145,11 @@ fn decide_present(it: &Present, command: Command) -> Result<Vec<OrgEvent>, Refus
         Command::Create { .. } => return Err(Refusal::Exists),
         Command::Rename { display_name } if display_name == it.display_name => vec![],
         Command::Rename { display_name } => vec![OrgEvent::Renamed { org, display_name }],
+        Command::ChangeOwner { to } if to == it.owner => vec![],
+        Command::ChangeOwner { to } => {
+            let member = (!it.members.contains(&to)).then_some(OrgEvent::MemberAdded { org, user: to });
+            member.into_iter().chain([OrgEvent::OwnerChanged { org, owner: to }]).collect()
+        }
         Command::AddMember { user } if it.members.contains(&user) => vec![],
         Command::AddMember { user } => vec![OrgEvent::MemberAdded { org, user }],
         Command::AddMembers { users } => {
@@ -198,6 +207,7 @@ fn evolve_present(it: &mut Present, event: &OrgEvent) {
     match event {
         OrgEvent::Created { .. } | OrgEvent::Deleted { .. } => {}
         OrgEvent::Renamed { display_name, .. } => it.display_name.clone_from(display_name),
+        OrgEvent::OwnerChanged { owner, .. } => it.owner = *owner,
         OrgEvent::MemberAdded { user, .. } => {
             it.members.insert(*user);
         }

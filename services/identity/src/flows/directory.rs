@@ -206,6 +206,11 @@ async fn apply_org(tx: &DatabaseTransaction, at: &Recorded, event: OrgEvent) -> 
             update.col_expr(org::Column::DisplayName, Expr::value(display_name)).exec(tx).await?;
             org
         }
+        OrgEvent::OwnerChanged { org, owner } => {
+            let update = org::Entity::update_many().filter(org::Column::Id.eq(org.0));
+            update.col_expr(org::Column::Owner, Expr::value(owner.0)).exec(tx).await?;
+            org
+        }
         OrgEvent::MemberAdded { org, user } => {
             let row = member::ActiveModel { org: Set(org.0), user_id: Set(user.0), added_at: Set(at.at) };
             member::Entity::insert(row).exec_without_returning(tx).await?;

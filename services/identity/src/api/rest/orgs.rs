@@ -38,7 +38,9 @@ pub struct NewOrg {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrgChange {
-    display_name: String,
+    display_name: Option<String>,
+    /// A user name or id: who owns it from now on (only its owner, or a platform administrator).
+    owner: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -100,7 +102,17 @@ pub async fn change(
     Json(body): Json<OrgChange>,
 ) -> ApiResult<Response> {
     let org = at(&app, &caller, &name, Role::Admin)?;
-    app.rename_org(org, &body.display_name, expect, caller.meta(None)).await?;
+    if let Some(display_name) = &body.display_name {
+        app.rename_org(org, display_name, expect, caller.meta(None)).await?;
+    }
+    if let Some(owner) = &body.owner {
+        let row = read(&app, &name).await?;
+        if caller.user_id() != Some(UserId(row.owner)) {
+            app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+        }
+        let to = app.find_user(owner).await?.ok_or_else(|| Problem::invalid("owner", "there is no such user"))?;
+        app.change_owner(org, UserId(to.id), gantry_es::Meta { command_id: None, ..caller.meta(None) }).await?;
+    }
     let row = read(&app, &name).await?;
     Ok(with_etag(row.version, Json(render(&app, &caller, row))))
 }
@@ -114,7 +126,7 @@ pub async fn delete(
     Path(name): Path<String>,
     Query(query): Query<Confirm>,
 ) -> ApiResult<StatusCode> {
-    let org = at(&app, &caller, &name, Role::Admin)?;
+    let org = crate::api::rest::permitted(&app, &caller, &name, "identity.org-delete")?;
     let name = app.host.auth.org(&name)?.name;
     app.delete_org(org, &name, query.confirm.as_deref(), expect, caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)

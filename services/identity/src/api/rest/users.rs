@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, IfMatch, Json, Page, PageQuery, Path, Query, created, with_etag};
-use gantry_kernel::{Kind, OffsetDateTime, Problem, Role, Scope, Secret, UserId, Uuid};
+use gantry_host::{ApiResult, IfMatch, Json, Path, created, with_etag};
+use gantry_kernel::{Kind, OffsetDateTime, Problem, Role, Scope, Secret, UserId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -97,35 +97,10 @@ pub struct Me {
     platform_admin: bool,
 }
 
-/// Users that the caller may see: all with a role on the platform, else those of the own organisations.
-#[utoipa::path(get, path = "/api/v1/users", tag = "users", params(PageQuery), responses((status = 200, body = Page<User>)))]
-pub async fn list(State(app): State<App>, caller: Caller, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<User>>> {
-    let limit = page.limit()?;
-    let after = page.cursor.as_deref().map(Uuid::parse_str).transpose().map_err(|_| Problem::invalid("cursor", "must be `next` of a page before"))?;
-    let rows = if app.may(&caller, Role::Viewer, Scope::Platform) {
-        directory::users(app.orm(), after, limit + 1).await.map_err(fault)?
-    } else {
-        let mut ids = directory::colleagues(app.orm(), person(&caller)?.0).await.map_err(fault)?;
-        ids.push(person(&caller)?.0);
-        ids.sort_unstable();
-        ids.dedup();
-        ids.retain(|id| after.is_none_or(|a| *id > a));
-        ids.truncate(usize::try_from(limit + 1).unwrap_or(usize::MAX));
-        let mut rows = directory::users_by_ids(app.orm(), ids).await.map_err(fault)?;
-        rows.sort_unstable_by_key(|r| r.id);
-        rows
-    };
-    let mut users = Vec::with_capacity(rows.len());
-    for row in rows {
-        users.push(User::from(app.open(row).await?));
-    }
-    Ok(Json(Page::of(users, limit, |u| u.id.to_string())))
-}
-
-/// Creates a user (platform administrators).
+/// Creates a user (needs `identity.users-write` on the platform).
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", request_body = NewUser, responses((status = 201, body = User)))]
 pub async fn create(State(app): State<App>, caller: Caller, Json(body): Json<NewUser>) -> ApiResult<Response> {
-    app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    app.host.auth.permit(&caller, "identity.users-write", Scope::Platform)?;
     let profile = Profile::parse(&body.username, &body.email, body.display_name.as_deref())?;
     let made = app.create_user(&profile, body.password.as_ref(), By::Admin, body.must_change_password, caller.meta(None)).await?;
     Ok(created(&format!("/api/v1/users/{}", made.id), made.version, Json(User::from(made))))

@@ -79,6 +79,15 @@ fn members_come_and_go_but_the_owner_stays() {
 }
 
 #[test]
+fn a_new_owner_is_a_member_and_the_old_one_may_leave() {
+    let owner = OrgEvent::OwnerChanged { org: ORG, owner: OTHER };
+    given::<Org>(created()).when(Command::ChangeOwner { to: OTHER }).then([OrgEvent::MemberAdded { org: ORG, user: OTHER }, owner.clone()]);
+    given::<Org>(created()).when(Command::ChangeOwner { to: OWNER }).then([]);
+    let history = created().into_iter().chain([OrgEvent::MemberAdded { org: ORG, user: OTHER }, owner]);
+    given::<Org>(history).when(Command::RemoveMember { user: OWNER }).then([OrgEvent::MemberRemoved { org: ORG, user: OWNER }]);
+}
+
+#[test]
 fn deleting_the_organisation_names_every_part() {
     let gone = OrgEvent::Deleted { org: ORG, name: name("acme") };
     given::<Org>(with_space()).when(Command::Delete).then([space_deleted(), project_deleted(), gone.clone()]);

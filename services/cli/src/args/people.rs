@@ -1,0 +1,231 @@
+//! What can be typed about people and rights.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub enum User {
+    /// Those you may see.
+    List {
+        /// The beginning of a name, or a whole e-mail address.
+        #[arg(short)]
+        q: Option<String>,
+        #[arg(long, value_parser = ["active", "suspended"])]
+        state: Option<String>,
+        /// Members of this organisation.
+        #[arg(long)]
+        org: Option<String>,
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    Show {
+        user: String,
+    },
+    Create {
+        username: String,
+        #[arg(long)]
+        email: String,
+        #[arg(long)]
+        display_name: Option<String>,
+        /// File with the first password; without one an administrator or a mail sets it later.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    Suspend {
+        user: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    Resume {
+        user: String,
+    },
+    /// Erase for ever.
+    Delete {
+        user: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make somebody choose a new password; ends their sessions.
+    ResetPassword {
+        user: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Make two accounts one: what FROM has moves to USER, then FROM is erased.
+    Merge {
+        user: String,
+        #[arg(long, value_name = "FROM")]
+        from: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Create users from a file: CSV with the columns username, email, display_name, password_hash; or a JSON list.
+    Import {
+        file: PathBuf,
+        /// Say for each line what would happen; change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// All users, as CSV or JSON.
+    Export {
+        #[arg(long, value_parser = ["csv", "json"], default_value = "csv")]
+        format: String,
+    },
+}
+
+/// In the organisation of --at.
+#[derive(Subcommand)]
+pub enum Team {
+    List,
+    Create {
+        name: String,
+        #[arg(long)]
+        display_name: Option<String>,
+        /// The team above: its rights hold here as well.
+        #[arg(long)]
+        parent: Option<String>,
+    },
+    /// Put a team below another one, or (without --parent) on its own.
+    Move {
+        name: String,
+        #[arg(long)]
+        parent: Option<String>,
+    },
+    Delete {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    Members {
+        name: String,
+    },
+    /// MEMBER is a user name, or robot:NAME.
+    Add {
+        name: String,
+        member: String,
+    },
+    Remove {
+        name: String,
+        member: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Role {
+    /// Built-in roles, the platform's, and those of the organisation of --at.
+    List,
+    /// What roles can be put together from.
+    Permissions,
+    Create {
+        name: String,
+        /// May be repeated.
+        #[arg(long = "permission", value_name = "PERMISSION", required = true)]
+        permissions: Vec<String>,
+        #[arg(long, default_value = "")]
+        description: String,
+        /// A role of the platform instead of the organisation of --at.
+        #[arg(long)]
+        platform: bool,
+    },
+    Delete {
+        id: String,
+    },
+}
+
+/// At the place of --at, or with --platform at the platform.
+#[derive(Subcommand)]
+pub enum Rights {
+    /// Who has which role, exactly there.
+    Bindings {
+        #[arg(long)]
+        platform: bool,
+    },
+    /// SUBJECT is a user name, team:NAME or robot:NAME; ROLE viewer, editor, admin or a custom role.
+    Grant {
+        subject: String,
+        role: String,
+        #[arg(long)]
+        platform: bool,
+        /// Only from this network; may be repeated.
+        #[arg(long = "network", value_name = "CIDR")]
+        networks: Vec<String>,
+        /// Only after a sign-in with this factor (otp, hwk, ...); may be repeated.
+        #[arg(long = "factor", value_name = "FACTOR")]
+        factors: Vec<String>,
+        /// Only until then (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    Revoke {
+        binding: String,
+    },
+    /// Everybody who may do it there, and why.
+    WhoCan {
+        permission: String,
+        #[arg(long)]
+        platform: bool,
+    },
+    /// Who may what there.
+    Matrix {
+        #[arg(long)]
+        platform: bool,
+    },
+}
+
+/// In the organisation of --at.
+#[derive(Subcommand)]
+pub enum ServiceAccount {
+    List,
+    Create {
+        name: String,
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Repositories it may use without a role: PATTERN=ACTIONS, e.g. acme/shop/*=pull,push; may be repeated.
+        #[arg(long = "repository", value_name = "PATTERN=ACTIONS")]
+        repositories: Vec<String>,
+    },
+    Suspend {
+        name: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    Resume {
+        name: String,
+    },
+    Delete {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    Keys {
+        name: String,
+    },
+    /// Make a key; it is shown this once. Two may live at the same time.
+    CreateKey {
+        name: String,
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+    },
+    RevokeKey {
+        name: String,
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Token {
+    List,
+    /// Make a personal access token; it is shown this once.
+    Create {
+        name: String,
+        /// api, api:read, registry:pull, registry:push; may be repeated.
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+    },
+    Revoke {
+        id: String,
+    },
+}

@@ -1,0 +1,198 @@
+//! PATCH of a resource as JSON (RFC 7644 section 3.5.2): add, replace, remove, with or without a path.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::domain::scim::filter::{self, FilterError, PatchPath};
+
+pub const MOST_OPERATIONS: usize = 200;
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PatchError {
+    #[error("at most {MOST_OPERATIONS} operations")]
+    TooMany,
+    #[error("op `{0}`: must be add, replace or remove")]
+    Operation(String),
+    #[error("path: {0}")]
+    Path(#[from] FilterError),
+    #[error("the path selects nothing")]
+    NoTarget,
+    #[error("value: {0}")]
+    Value(&'static str),
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Operation {
+    pub op: String,
+    #[serde(default)]
+    pub path: Option<String>,
+    #[serde(default)]
+    pub value: Value,
+}
+
+/// # Errors
+/// The first operation that cannot be done; the resource is then in between and must be thrown away.
+pub fn apply(resource: &mut Value, operations: &[Operation]) -> Result<(), PatchError> {
+    if operations.len() > MOST_OPERATIONS {
+        return Err(PatchError::TooMany);
+    }
+    for operation in operations {
+        let path = operation.path.as_deref().map(filter::parse_path).transpose()?;
+        match (operation.op.to_ascii_lowercase().as_str(), path) {
+            ("add", Some(path)) => set(resource, &path, operation.value.clone(), true)?,
+            ("replace", Some(path)) => set(resource, &path, operation.value.clone(), false)?,
+            (op @ ("add" | "replace"), None) => {
+                let Value::Object(fields) = &operation.value else { return Err(PatchError::Value("without a path it must be an object")) };
+                for (name, value) in fields {
+                    set(resource, &filter::parse_path(name)?, value.clone(), op == "add")?;
+                }
+            }
+            ("remove", Some(path)) => remove(resource, &path, &operation.value)?,
+            ("remove", None) => return Err(PatchError::NoTarget),
+            _ => return Err(PatchError::Operation(operation.op.clone())),
+        }
+    }
+    Ok(())
+}
+
+/// The attribute under the name it already has in whatever case, else under the given one.
+fn slot<'a>(resource: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
+    let key = resource.keys().find(|k| k.eq_ignore_ascii_case(name)).cloned().unwrap_or_else(|| name.to_owned());
+    resource.entry(key).or_insert(Value::Null)
+}
+
+fn object(value: &mut Value) -> Result<&mut Map<String, Value>, PatchError> {
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().ok_or(PatchError::Value("the path goes through something that has no parts"))
+}
+
+fn set(resource: &mut Value, path: &PatchPath, value: Value, add: bool) -> Result<(), PatchError> {
+    let target = slot(object(resource)?, &path.path.attribute);
+    if let Some(element) = &path.element {
+        let mut hit = false;
+        for one in target.as_array_mut().into_iter().flatten().filter(|e| element.fits(e)) {
+            hit = true;
+            match &path.path.sub {
+                Some(sub) => *slot(object(one)?, sub) = value.clone(),
+                None if value.is_object() => merge(object(one)?, value.clone()),
+                None => *one = value.clone(),
+            }
+        }
+        return if hit { Ok(()) } else { Err(PatchError::NoTarget) };
+    }
+    let target = match &path.path.sub {
+        Some(sub) => slot(object(target)?, sub),
+        None => target,
+    };
+    match (target, value, add) {
+        (Value::Array(known), Value::Array(more), true) => more.into_iter().for_each(|one| put_once(known, one)),
+        (Value::Array(known), one, true) => put_once(known, one),
+        (Value::Object(known), value @ Value::Object(_), _) => merge(known, value),
+        (target, value, _) => *target = value,
+    }
+    Ok(())
+}
+
+/// Elements with the same `value` are the same.
+fn put_once(known: &mut Vec<Value>, one: Value) {
+    let same = |k: &Value| *k == one || (one.get("value").is_some() && k.get("value") == one.get("value"));
+    match known.iter_mut().find(|k| same(k)) {
+        Some(there) => *there = one,
+        None => known.push(one),
+    }
+}
+
+fn merge(known: &mut Map<String, Value>, value: Value) {
+    if let Value::Object(fields) = value {
+        for (name, value) in fields {
+            *slot(known, &name) = value;
+        }
+    }
+}
+
+fn remove(resource: &mut Value, path: &PatchPath, value: &Value) -> Result<(), PatchError> {
+    let fields = object(resource)?;
+    let Some(key) = fields.keys().find(|k| k.eq_ignore_ascii_case(&path.path.attribute)).cloned() else { return Ok(()) };
+    match (&path.element, &path.path.sub, value) {
+        (Some(element), None, _) => {
+            if let Some(Value::Array(known)) = fields.get_mut(&key) {
+                known.retain(|one| !element.fits(one));
+            }
+        }
+        (Some(element), Some(sub), _) => {
+            for one in fields.get_mut(&key).and_then(Value::as_array_mut).into_iter().flatten().filter(|e| element.fits(e)) {
+                object(one)?.retain(|name, _| !name.eq_ignore_ascii_case(sub));
+            }
+        }
+        // Some directories name the members to remove in the value.
+        (None, None, Value::Array(gone)) if fields.get(&key).is_some_and(Value::is_array) => {
+            if let Some(Value::Array(known)) = fields.get_mut(&key) {
+                known.retain(|one| !gone.iter().any(|g| g == one || (g.get("value").is_some() && g.get("value") == one.get("value"))));
+            }
+        }
+        (None, None, _) => {
+            fields.remove(&key);
+        }
+        (None, Some(sub), _) => {
+            if let Some(Value::Object(inner)) = fields.get_mut(&key) {
+                inner.retain(|name, _| !name.eq_ignore_ascii_case(sub));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(resource: Value, operations: Value) -> Result<Value, PatchError> {
+        let mut resource = resource;
+        let operations: Vec<Operation> = serde_json::from_value(operations).unwrap();
+        apply(&mut resource, &operations).map(|()| resource)
+    }
+
+    #[test]
+    fn members_are_added_once_and_removed_by_filter_or_by_value() {
+        let group = json!({ "members": [{ "value": "1" }] });
+        let add = json!([{ "op": "Add", "path": "members", "value": [{ "value": "2" }, { "value": "1" }] }]);
+        let both = patched(group, add).unwrap();
+        assert_eq!(both["members"].as_array().unwrap().len(), 2);
+        let by_filter = patched(both.clone(), json!([{ "op": "remove", "path": "members[value eq \"1\"]" }])).unwrap();
+        assert_eq!(by_filter["members"], json!([{ "value": "2" }]));
+        let by_value = patched(both.clone(), json!([{ "op": "remove", "path": "members", "value": [{ "value": "2" }] }])).unwrap();
+        assert_eq!(by_value["members"], json!([{ "value": "1" }]));
+        assert_eq!(patched(both, json!([{ "op": "remove", "path": "members" }])).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn paths_reach_parts_and_elements_in_any_case() {
+        let user = json!({ "userName": "ada", "active": true, "name": { "familyName": "K" }, "emails": [{ "type": "work", "value": "a@b.c" }] });
+        let operations = json!([
+            { "op": "replace", "path": "ACTIVE", "value": false },
+            { "op": "replace", "path": "name.familyName", "value": "King" },
+            { "op": "replace", "path": "emails[type eq \"work\"].value", "value": "ada@example.org" },
+            { "op": "add", "value": { "displayName": "Ada", "urn:ietf:params:scim:schemas:core:2.0:User:title": "Countess" } },
+        ]);
+        let changed = patched(user.clone(), operations).unwrap();
+        assert_eq!((&changed["active"], &changed["name"]["familyName"], &changed["title"]), (&json!(false), &json!("King"), &json!("Countess")));
+        assert_eq!(changed["emails"][0], json!({ "type": "work", "value": "ada@example.org" }));
+        assert_eq!(patched(user.clone(), json!([{ "op": "replace", "path": "emails[type eq \"x\"].value", "value": 1 }])), Err(PatchError::NoTarget));
+        assert_eq!(patched(user.clone(), json!([{ "op": "remove" }])), Err(PatchError::NoTarget));
+        assert!(matches!(patched(user.clone(), json!([{ "op": "move", "path": "a" }])), Err(PatchError::Operation(_))));
+        assert!(matches!(patched(user, json!([{ "op": "add", "path": "userName.x", "value": 1 }])), Err(PatchError::Value(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_it_panic(op in prop::sample::select(vec!["add", "replace", "remove"]), path in "[a-c.\\[\\]\" eq1]{0,20}", value in prop::option::of("[a-c]{0,3}")) {
+            let mut resource = json!({ "a": [{ "b": 1, "value": "c" }], "b": { "c": "x" }, "c": 1 });
+            let _ = apply(&mut resource, &[Operation { op: op.to_owned(), path: Some(path), value: json!(value) }]);
+        }
+    }
+}
