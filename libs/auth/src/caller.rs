@@ -10,6 +10,8 @@ use http::request::Parts;
 
 use crate::auth::Auth;
 use crate::conditions::Context;
+use crate::dpop;
+use crate::peer::{Peer, certificate_thumbprint, client_certificate};
 use crate::token::{AccessClaims, TokenError};
 
 /// A verified caller. As a handler's argument it refuses requests without a valid bearer token.
@@ -38,6 +40,16 @@ pub struct CallerSlot(pub Arc<OnceLock<Identity>>);
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub subject: String,
+    /// Who really acts, when somebody is impersonated.
+    pub acting: Option<String>,
+}
+
+/// Where something came from, for records: with who really acted, when somebody was impersonated.
+pub fn from_of(from: Option<&str>, acting: Option<&str>) -> Option<String> {
+    match (from, acting) {
+        (from, Some(acting)) => Some(format!("{} by {acting}", from.unwrap_or_default()).trim().to_owned()),
+        (from, None) => from.map(str::to_owned),
+    }
 }
 
 impl Caller {
@@ -47,7 +59,13 @@ impl Caller {
 
     /// Who and from where, for events.
     pub fn meta(&self, tenant: Option<OrgId>) -> Meta {
-        Meta { actor: self.subject.clone(), tenant, from: self.from.clone(), trace: self.trace.clone(), command_id: self.command_id.clone() }
+        Meta {
+            actor: self.subject.clone(),
+            tenant,
+            from: from_of(self.from.as_deref(), self.acting.as_deref()),
+            trace: self.trace.clone(),
+            command_id: self.command_id.clone(),
+        }
     }
 
     /// What conditions of bindings are judged by.
@@ -61,11 +79,13 @@ impl Caller {
         let auth = parts.extensions.get::<Auth>().ok_or_else(|| Problem::internal("the host did not install Auth"))?;
         let env = parts.extensions.get::<Env>().ok_or_else(|| Problem::internal("the host did not install Env"))?;
         let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let token = header.and_then(bearer).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer <access token>`; `gantry login` gets one"))?;
+        let (scheme, token) =
+            header.and_then(bearer).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer <access token>`; `gantry login` gets one"))?;
         let claims = auth.verifier.access(token, env.now()).await.map_err(refuse)?;
+        possessed(&claims, scheme, token, parts, auth, env).await?;
         let caller = Self::of(&claims, parts, env.now());
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {
-            let _ = slot.0.set(Identity { subject: caller.subject.clone() });
+            let _ = slot.0.set(Identity { subject: caller.subject.clone(), acting: caller.acting.clone() });
         }
         Ok(caller)
     }
@@ -90,9 +110,43 @@ impl Caller {
     }
 }
 
-fn bearer(header: &str) -> Option<&str> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+fn bearer(header: &str) -> Option<(Scheme, &str)> {
     let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let scheme = match scheme {
+        s if s.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        s if s.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+        _ => return None,
+    };
+    Some((scheme, token.trim()))
+}
+
+/// A token that is bound to a key or certificate counts only with proof of it; one that is not bound needs none.
+async fn possessed(claims: &AccessClaims, scheme: Scheme, token: &str, parts: &Parts, auth: &Auth, env: &Env) -> Result<(), Problem> {
+    let Some(cnf) = &claims.cnf else {
+        return if scheme == Scheme::Bearer { Ok(()) } else { Err(Problem::unauthenticated("this token is not bound to a key: send it as Bearer")) };
+    };
+    if let Some(jkt) = cnf.get("jkt").and_then(|j| j.as_str()) {
+        let mut proofs = parts.headers.get_all("dpop").iter();
+        let proof = proofs.next().filter(|_| proofs.next().is_none() && scheme == Scheme::Dpop).and_then(|v| v.to_str().ok());
+        let proof = proof.ok_or_else(|| Problem::unauthenticated("this token is bound to a key: send `Authorization: DPoP <token>` and one DPoP proof"))?;
+        let uri = format!("{}{}", auth.verifier.issuer(), parts.uri.path());
+        let proof = dpop::check(proof, parts.method.as_str(), &uri, Some(token), env.now()).map_err(|error| Problem::unauthenticated(error.to_string()))?;
+        if proof.jkt != jkt || !auth.verifier.first_time(&proof).await {
+            return Err(Problem::unauthenticated("the DPoP proof is of another key, or was used before"));
+        }
+        return Ok(());
+    }
+    let shown = client_certificate(&parts.headers, parts.extensions.get::<Peer>()).map(|c| certificate_thumbprint(&c));
+    match (cnf.get("x5t#S256").and_then(|t| t.as_str()), shown) {
+        (Some(bound), Some(shown)) if bound == shown => Ok(()),
+        _ => Err(Problem::unauthenticated("this token is bound to a certificate: show it when connecting")),
+    }
 }
 
 fn refuse(error: TokenError) -> Problem {

@@ -41,6 +41,9 @@ pub struct AccessClaims {
     /// Who really acts, when somebody is impersonated (RFC 8693 section 4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<serde_json::Value>,
+    /// The key it is bound to (RFC 9449, RFC 8705): without proof of that key it is worth nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<serde_json::Value>,
 }
 
 /// Claims of a registry token.
@@ -99,11 +102,18 @@ pub struct Verifier {
     keys: Keys,
     issuer: Arc<str>,
     verified: Cache<[u8; 32], Arc<AccessClaims>>,
+    /// Proofs seen, for as long as they would count.
+    proofs: Cache<(String, String), ()>,
 }
 
 impl Verifier {
     pub fn new(keys: Keys, issuer: &str) -> Self {
-        Self { keys, issuer: issuer.into(), verified: Cache::builder().max_capacity(50_000).time_to_live(std::time::Duration::from_secs(60)).build() }
+        Self {
+            keys,
+            issuer: issuer.into(),
+            verified: Cache::builder().max_capacity(50_000).time_to_live(std::time::Duration::from_secs(60)).build(),
+            proofs: Cache::builder().max_capacity(200_000).time_to_live(std::time::Duration::from_secs(130)).build(),
+        }
     }
 
     pub fn keys(&self) -> &Keys {
@@ -126,6 +136,11 @@ impl Verifier {
         let claims: Arc<AccessClaims> = Arc::new(self.check(token, &self.issuer.clone()).await?);
         self.verified.insert(key, claims.clone()).await;
         Ok(claims)
+    }
+
+    /// Whether a proof (RFC 9449) comes for the first time here.
+    pub async fn first_time(&self, proof: &crate::dpop::Proof) -> bool {
+        self.proofs.entry((proof.jkt.clone(), proof.jti.clone())).or_insert(()).await.is_fresh()
     }
 
     /// Checks any token of ours for `audience`.

@@ -1,11 +1,12 @@
 //! Events of identity. `Sealed` fields are personal: encrypted under the person's key, readable only by identity.
 
+mod client;
 mod rights;
 
-pub use rights::{Condition, Hours, MembershipEvent, RepositoryGrant, RobotEvent, RoleEvent, RoleRef, TeamEvent};
-
+pub use client::{ClientEvent, ClientSecret, ClientSettings};
 use gantry_es::{EventData, Sealed};
 use gantry_kernel::{BindingId, Name, OrgId, ProjectId, Scope, SpaceId, UserId};
+pub use rights::{Condition, Hours, MembershipEvent, RepositoryGrant, RobotEvent, RoleEvent, RoleRef, TeamEvent};
 use serde::{Deserialize, Serialize};
 
 /// Stream `user-<id>`.

@@ -88,7 +88,8 @@ async fn surround(State(Surround { host, room }): State<Surround>, mut request: 
     if denied(status, actor) {
         let mut fact = host.fact(actor, format!("{method} {route}"), path, "denied");
         fact.reason = problem.as_ref().map(|p| p.detail.clone()).unwrap_or_default();
-        fact.from = client_address(forwarded.as_ref());
+        let acting = slot.0.get().and_then(|i| i.acting.as_deref());
+        fact.from = gantry_auth::from_of(Some(&client_address(forwarded.as_ref())), acting).unwrap_or_default();
         fact.trace_id = Some(trace.id());
         let host = host.clone();
         host.tracker.clone().spawn(async move { host.audit(fact).await });

@@ -41,6 +41,7 @@ impl Signer {
             sid: None,
             amr: vec!["pwd".into()],
             act: None,
+            cnf: None,
         };
         self.sign(&claims)
     }

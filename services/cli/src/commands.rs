@@ -2,6 +2,7 @@
 
 mod app;
 mod catalog;
+mod clients;
 mod delivery;
 mod money;
 mod operate;
@@ -70,6 +71,8 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Usage { from, to } => money::usage(&mut cx, from, to).await,
         Command::Invoice { period, list } => money::invoice(&mut cx, period, list).await,
         Command::Quota(command) => money::quota(&mut cx, command).await,
+        Command::Client(command) => clients::run(&mut cx, command).await,
+        Command::Key(command) => clients::keys(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,
         Command::Audit { actor, kind, object, result, from, to, q, limit } => {

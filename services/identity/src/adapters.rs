@@ -3,4 +3,6 @@
 pub mod attempts;
 pub mod ldap;
 pub mod mail;
+pub mod outside;
 pub mod reach;
+pub mod replay;

@@ -21,6 +21,8 @@ pub struct Config {
     pub console_redirects: Vec<String>,
     pub clients: Vec<ClientConfig>,
     pub smtp: Option<Smtp>,
+    /// PEM file with further authorities: for key sets, logout notices and certificates of clients.
+    pub authorities_file: Option<PathBuf>,
     /// Password hashes computed at once, 19 MiB and a core each; 0: one per core.
     pub hashes_at_once: usize,
     /// Failed sign-ins of one account in five minutes.
@@ -95,6 +97,7 @@ impl Default for Config {
             console_redirects: Vec::new(),
             clients: Vec::new(),
             smtp: None,
+            authorities_file: None,
             hashes_at_once: 0,
             attempts_per_account: 10,
             attempts_per_address: 100,

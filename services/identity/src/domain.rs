@@ -4,12 +4,16 @@
 pub mod assurance;
 pub mod authorize;
 pub mod binding;
+pub mod claims;
+pub mod client;
+pub mod client_settings;
 pub mod csv;
 pub mod device;
 pub mod factor;
 pub mod language;
 pub mod membership;
 pub mod org;
+pub mod outsider;
 pub mod password;
 pub mod pkce;
 pub mod redirect;

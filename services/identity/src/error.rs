@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::domain::upstream::{self, link};
-use crate::domain::{binding, factor, membership, org, robot, role, teams, user};
+use crate::domain::{binding, client, factor, membership, org, robot, role, teams, user};
 
 impl AsProblem for user::Refusal {
     fn as_problem(&self) -> Problem {
@@ -107,6 +107,17 @@ impl AsProblem for robot::Refusal {
         match self {
             Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
             Self::Exists => Problem::conflict("identity.name_taken", self.to_string()),
+        }
+    }
+}
+
+impl AsProblem for client::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown | Self::NoSecret => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.client_exists", self.to_string()),
+            Self::TooManySecrets => Problem::conflict("identity.too_many_secrets", self.to_string()),
+            Self::LastSecret => Problem::conflict("identity.last_secret", self.to_string()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What runs by itself: the directory read model, key rotation, and the removal of what has expired.
 
+pub mod clients;
 pub mod directory;
 pub mod factors;
 pub mod groups;

@@ -12,6 +12,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use async_trait::async_trait;
 use gantry_es_pg::Store;
 use gantry_host::{Host, Parts, Service};
@@ -21,14 +22,19 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::adapters::attempts::{Attempts, Limits};
 use crate::adapters::mail::Mailer;
+use crate::adapters::outside::Outside;
+use crate::adapters::replay::Replay;
 use crate::app::App;
+use crate::app::client_auth::Vouched;
 use crate::app::clients::Clients;
 use crate::app::context;
+use crate::app::logout::Deliver;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{self, FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
 use crate::config::Config;
 use crate::domain::signing::Policy;
+use crate::flows::clients::ClientDirectory;
 use crate::flows::directory::Directory;
 use crate::flows::groups::Groups;
 
@@ -53,10 +59,12 @@ impl Service for Identity {
         host.project(Arc::new(flows::factors::FactorList)).await?;
         host.project(Arc::new(flows::upstreams::Upstreams)).await?;
         host.project(Arc::new(Groups)).await?;
+        host.project(Arc::new(ClientDirectory)).await?;
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
         app.bootstrap().await?;
+        host.work(Arc::new(Deliver { app: app.clone() }));
         host.tracker.spawn(flows::rotation::run(app.clone()));
         host.tracker.spawn(flows::sweep::run(app.clone()));
         host.tracker.spawn(flows::sync::run(app.clone()));
@@ -78,10 +86,17 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
     let policy = Policy {
         lifetime: Duration::days(config.key_lifetime_days.into()),
         ahead: Duration::hours(2),
-        overlap: Duration::seconds(i64::from(config.access_token_seconds)) + Duration::hours(1),
+        // As long as any client's token may live.
+        overlap: Duration::days(1) + Duration::hours(1),
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = Limits { per_account: config.attempts_per_account, per_address: config.attempts_per_address };
+    // Applications of this installation have certificates of its own authority; others by `authorities_file`.
+    let mut authorities = host.pki.ca_pem.clone();
+    if let Some(file) = &config.authorities_file {
+        authorities.push('\n');
+        authorities.push_str(&std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
     let parts = context::Parts {
         issuer: host.platform.public_url.clone(),
         users: Store::new(host.log().clone()),
@@ -92,14 +107,18 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         teams: Store::new(host.log().clone()),
         memberships: Store::new(host.log().clone()),
         robots: Store::new(host.log().clone()),
+        client_log: Store::new(host.log().clone()),
         lookup: Lookup::new(&secret("lookup").await?),
         forms: FormSeal::new(&secret("forms").await?),
         succession: Succession::new(&secret("succession").await?),
         keys: SigningKeys::new(pool.clone(), keyring.clone(), env.clone(), policy),
         hasher: Hasher::new(if config.hashes_at_once == 0 { cores } else { config.hashes_at_once })?,
         attempts: Attempts::new(Some(host.redis.clone()), &format!("{}:identity", host.platform.prefix), env.clone(), limits),
-        clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?)?,
         upstreams: app::upstreams::Upstreams::new(host.log()),
+        clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?, pool.clone())?,
+        replay: Replay::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
+        outside: Outside::new(&authorities)?,
+        vouched: Vouched::new(&authorities)?,
         mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
         keyring,
         config,

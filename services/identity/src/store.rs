@@ -14,19 +14,26 @@ macro_rules! row {
 use row;
 
 pub mod account;
+pub mod clients;
 pub mod codes;
+pub mod consents;
 pub mod devices;
 pub mod directory;
 pub mod entities;
 pub mod factors;
 pub mod facts;
 pub mod groups;
+pub mod impersonations;
+pub mod issuers;
 pub mod keys;
 pub mod migrations;
 pub mod people_tables;
 pub mod personal;
+pub mod pushed;
 pub mod refresh;
+pub mod registration_tokens;
 pub mod registrations;
+pub mod revoked;
 pub mod robot_keys;
 pub mod sessions;
 pub mod upstreams;

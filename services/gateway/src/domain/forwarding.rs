@@ -18,7 +18,9 @@ const HOP_BY_HOP: [&str; 8] =
     ["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"];
 
 /// Headers by which a client could pretend to be somebody's proxy, or one of us.
-const FOREIGN: [&str; 10] = [
+const FOREIGN: [&str; 12] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",

@@ -6,12 +6,18 @@ pub mod device;
 pub mod discovery;
 pub mod form;
 pub mod introspect;
+pub mod par;
+pub mod registration;
 pub mod registry;
 pub mod token;
 pub mod userinfo;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::{HeaderValue, header};
 
 use crate::app::App;
 
@@ -21,10 +27,34 @@ pub fn router() -> Router<App> {
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/oauth2/jwks", get(discovery::jwks))
         .route("/oauth2/authorize", get(authorize::by_query).post(authorize::by_form))
-        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/par", post(par::push))
+        .route("/oauth2/register", post(registration::register))
+        .route("/oauth2/register/{client}", get(registration::show).put(registration::change).delete(registration::delete))
         .route("/oauth2/device_authorization", post(device::start))
-        .route("/oauth2/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
-        .route("/oauth2/revoke", post(introspect::revoke))
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/registry-token", get(registry::by_query).post(registry::by_form))
+        .merge(called_by_scripts())
+}
+
+/// What applications that run in a browser call from their own pages. No cookie is read here, so any page may.
+fn called_by_scripts() -> Router<App> {
+    Router::new()
+        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
+        .route("/oauth2/revoke", post(introspect::revoke))
+        .layer(axum::middleware::from_fn(open_to_pages))
+}
+
+async fn open_to_pages(request: Request, next: Next) -> Response {
+    let asked = request.method() == http::Method::OPTIONS;
+    let mut response = if asked { http::StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("dpop-nonce, www-authenticate"));
+    if asked {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, dpop"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
 }

@@ -2,6 +2,7 @@
 //! browser's cookie, and every answer forbids framing, foreign content and caching.
 
 mod account;
+mod consent;
 mod device;
 mod login;
 mod logout;
@@ -35,6 +36,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut all = Environment::new();
     for (name, text) in [
         ("frame.html", include_str!("../../templates/frame.html")),
+        ("consent.html", include_str!("../../templates/consent.html")),
+        ("form_post.html", include_str!("../../templates/form_post.html")),
         ("login.html", include_str!("../../templates/login.html")),
         ("register.html", include_str!("../../templates/register.html")),
         ("second.html", include_str!("../../templates/second.html")),
@@ -62,6 +65,7 @@ pub fn router() -> Router<App> {
         .route("/oauth2/pages.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "public, max-age=3600")], SCRIPT) }))
         .route("/register", get(register::show).post(register::submit))
         .route("/register/confirm", get(register::show_confirm).post(register::confirm))
+        .route("/oauth2/consent", get(consent::show).post(consent::submit))
         .route("/oauth2/device", get(device::show).post(device::submit))
         .route("/oauth2/logout", get(logout::show).post(logout::submit))
         .route("/logout", get(logout::show).post(logout::submit))
@@ -126,6 +130,24 @@ fn render(language: Language, status: StatusCode, template: &str, values: Value,
     response
 }
 
+/// An answer that the browser sends on as a form (OAuth 2.0 Form Post Response Mode). The script sends it; without
+/// script there is a button.
+pub fn form_post(to: &str, origin: &str, pairs: &[(&str, &str)]) -> Response {
+    const SCRIPT: &str = "document.forms[0].submit()";
+    let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, <sha2::Sha256 as sha2::Digest>::digest(SCRIPT));
+    let rendered = TEMPLATES.get_template("form_post.html").and_then(|t| {
+        t.render(context! { to, pairs => pairs.iter().map(|(n, v)| vec![(*n).to_owned(), (*v).to_owned()]).collect::<Vec<_>>(), script => SCRIPT })
+    });
+    let Ok(html) = rendered else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let policy = format!("default-src 'none'; script-src 'sha256-{digest}'; form-action {origin}; frame-ancestors 'none'; base-uri 'none'");
+    let mut response = Html(html).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 fn cookie(name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build((name, value)).path("/").secure(true).http_only(true).same_site(SameSite::Lax).build()
 }
@@ -163,12 +185,11 @@ fn encoded(to: &str) -> String {
 }
 
 /// The origin of the client that `to`, an authorization request, will lead to.
-fn client_origins(app: &App, to: &str) -> Vec<String> {
+async fn client_origins(app: &App, to: &str) -> Vec<String> {
     let Some(query) = to.strip_prefix("/oauth2/authorize?") else { return Vec::new() };
     let form = crate::api::oauth::form::Form::parse(query.as_bytes());
-    let known = form.get("client_id").and_then(|id| app.clients.get(id));
-    let address = form.get("redirect_uri").filter(|uri| known.is_some_and(|c| crate::domain::redirect::allowed(&c.redirects, uri)));
-    address.and_then(|a| Url::parse(a).ok()).map(|url| url.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect()
+    let Ok(Ok(it)) = crate::api::oauth::authorize::asked(app, &form).await else { return Vec::new() };
+    Url::parse(&it.request.redirect_uri).ok().map(|url| url.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect()
 }
 
 #[cfg(test)]
@@ -180,6 +201,7 @@ mod tests {
         for language in [Language::English, Language::Chinese] {
             for name in [
                 "login.html",
+                "consent.html",
                 "second.html",
                 "account.html",
                 "totp.html",

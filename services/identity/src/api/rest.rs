@@ -1,6 +1,10 @@
 //! The REST API of people, organisations and rights.
 
 pub mod bindings;
+pub mod clients;
+pub mod consents;
+pub mod issuers;
+pub mod keys;
 pub mod links;
 pub mod members;
 pub mod orgs;
@@ -59,6 +63,18 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(service_accounts::show, service_accounts::change, service_accounts::delete))
         .routes(routes!(service_accounts::keys, service_accounts::create_key))
         .routes(routes!(service_accounts::delete_key))
+        .routes(routes!(clients::list, clients::create))
+        .routes(routes!(clients::show, clients::change, clients::delete))
+        .routes(routes!(clients::add_secret))
+        .routes(routes!(clients::remove_secret))
+        .routes(routes!(clients::list_tokens, clients::create_token))
+        .routes(routes!(clients::delete_token))
+        .routes(routes!(issuers::list, issuers::create))
+        .routes(routes!(issuers::delete))
+        .routes(routes!(keys::list, keys::rotate))
+        .routes(routes!(consents::list))
+        .routes(routes!(consents::delete))
+        .routes(routes!(consents::lend, consents::withdraw))
         .routes(routes!(sessions::list, sessions::delete_all))
         .routes(routes!(sessions::delete))
         .routes(routes!(tokens::list, tokens::create))

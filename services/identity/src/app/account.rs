@@ -86,14 +86,15 @@ impl App {
     /// When the database refuses.
     pub async fn connected_apps(&self, user: UserId) -> Result<Vec<ConnectedApp>, Problem> {
         let rows = account::apps(self.pool(), user, self.now()).await.map_err(fault)?;
-        let app = |(client_id, scopes, since): (String, Vec<String>, OffsetDateTime)| {
+        let mut apps = Vec::new();
+        for (client_id, scopes, since) in rows {
             let mut words: Vec<&str> = scopes.iter().flat_map(|s| s.split_ascii_whitespace()).collect();
             words.sort_unstable();
             words.dedup();
-            let name = self.clients.get(&client_id).map_or_else(|| client_id.clone(), |c| c.name.clone());
-            ConnectedApp { name, scope: words.join(" "), since, client_id }
-        };
-        Ok(rows.into_iter().map(app).collect())
+            let name = self.clients.name(&client_id).await?;
+            apps.push(ConnectedApp { name, scope: words.join(" "), since, client_id });
+        }
+        Ok(apps)
     }
 
     /// Ends every token that an application holds of a person.

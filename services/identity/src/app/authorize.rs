@@ -1,14 +1,20 @@
 //! The authorization endpoint's decision for a request that is well formed: a code, a page, or an error.
 
-use gantry_kernel::Problem;
+use std::collections::BTreeSet;
+
+use gantry_kernel::{Problem, UserId};
 use time::Duration;
 
 use crate::app::App;
+use crate::app::clients::Client;
+use crate::app::people::subject;
 use crate::app::secrets::{fresh, kept};
-use crate::domain::authorize::{Prompt, Request};
+use crate::domain::assurance::{asked, level};
+use crate::domain::authorize::Request;
 use crate::error::fault;
 use crate::store::codes::{self, Code};
 use crate::store::sessions::Session;
+use crate::store::{consents, directory};
 
 /// Long enough for a redirect, too short for a thief.
 const CODE_LIFE: Duration = Duration::seconds(60);
@@ -19,31 +25,76 @@ pub enum Next {
     Grant,
     /// Show the sign-in page.
     SignIn,
-    /// `prompt=none`, but somebody would have to do something.
-    LoginRequired,
+    /// Ask for a second factor.
+    StepUp,
+    /// Ask the person what the client may have.
+    Consent,
+    /// An error for the client (OpenID Connect Core 3.1.2.6).
+    Refuse(&'static str),
 }
 
-/// What the session at hand is good for. `not_before`: the sign-in must be at least that recent, because the request
-/// asked for a new one and this is its second round.
-pub fn next(request: &Request, session: Option<&Session>, not_before: Option<i64>, now: time::OffsetDateTime) -> Next {
-    let fresh_enough = |session: &Session| {
+/// What the decision looks at besides the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    pub session: Option<&'a Session>,
+    /// When this request came first; it is back from a page of ours.
+    pub first_seen: Option<i64>,
+    /// Who the request says must be signed in.
+    pub expected: Option<UserId>,
+    /// When the person agreed to all that is asked; `None`: not yet. `Some(i64::MAX)`: need not be asked.
+    pub agreed_at: Option<i64>,
+}
+
+pub fn next(request: &Request, facts: Facts<'_>, now: time::OffsetDateTime) -> Next {
+    let since = |at: i64| facts.first_seen.is_some_and(|first| at >= first);
+    let good = |session: &&Session| {
         let age = (now - session.auth_time).whole_seconds();
-        let young = request.max_age.is_none_or(|max| age <= max);
-        let signed_in_again = match (request.prompt, not_before) {
-            (Prompt::Login, Some(at)) => session.auth_time.unix_timestamp() >= at,
-            (Prompt::Login, None) => false,
-            (Prompt::AsNeeded | Prompt::Never, _) => true,
-        };
-        young && signed_in_again
+        let again = since(session.auth_time.unix_timestamp());
+        // `max_age=0` means `prompt=login` (OpenID Connect Core 3.1.2.1), also within the same second.
+        let young = request.max_age.is_none_or(|max| (max > 0 && age <= max) || again);
+        let right_person = facts.expected.is_none_or(|user| user.0 == session.user_id);
+        young && (again || !request.prompt.login) && right_person
     };
-    match (session.is_some_and(fresh_enough), request.prompt) {
-        (true, _) => Next::Grant,
-        (false, Prompt::Never) => Next::LoginRequired,
-        (false, Prompt::AsNeeded | Prompt::Login) => Next::SignIn,
+    let Some(session) = facts.session.filter(good) else {
+        return if request.prompt.none { Next::Refuse("login_required") } else { Next::SignIn };
+    };
+    // What is essential must hold; what is only preferred is tried once, with what the person has.
+    let essential = !request.claims.acr.is_empty() && asked(&request.claims.acr.join(" ")).is_none_or(|wanted| level(&session.amr) < wanted);
+    let preferred = asked(&request.acr_values.join(" ")).is_some_and(|wanted| level(&session.amr) < wanted);
+    if (essential || preferred) && facts.first_seen.is_none() && !request.prompt.none {
+        return Next::StepUp;
+    }
+    if essential {
+        return Next::Refuse("unmet_authentication_requirements");
+    }
+    match facts.agreed_at {
+        Some(i64::MAX) if !request.prompt.consent => Next::Grant,
+        Some(at) if !request.prompt.consent || since(at) => Next::Grant,
+        Some(_) | None if request.prompt.none => Next::Refuse("consent_required"),
+        Some(_) | None => Next::Consent,
     }
 }
 
 impl App {
+    /// When the person agreed to all that the request asks for; `Some(i64::MAX)`: this client need not ask.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn agreed(&self, client: &Client, request: &Request, user: UserId) -> Result<Option<i64>, Problem> {
+        let trusted = match client.org {
+            _ if client.settings.consent_required => false,
+            None => true,
+            // An organisation vouches for its clients to its own people only.
+            Some(org) => directory::is_member(self.orm(), org, user.0).await.map_err(fault)?,
+        };
+        let given = consents::get(self.pool(), user, &client.id).await.map_err(fault)?;
+        if trusted && !request.prompt.consent {
+            return Ok(Some(i64::MAX));
+        }
+        let asked = asked_scopes(request);
+        Ok(given.filter(|c| asked.iter().all(|s| c.scope.split(' ').any(|g| g == *s))).map(|c| c.granted_at.unix_timestamp()))
+    }
+
     /// # Errors
     /// When the database refuses.
     pub async fn issue_code(&self, request: &Request, session: &Session) -> Result<String, Problem> {
@@ -60,10 +111,54 @@ impl App {
             auth_time: session.auth_time,
             amr: session.amr.clone(),
             expires_at: self.now() + CODE_LIFE,
+            claims: serde_json::to_string(&request.claims).map_err(fault)?,
+            dpop_jkt: request.dpop_jkt.clone(),
         };
         codes::insert(self.pool(), &kept(&code), &row).await.map_err(fault)?;
         Ok(code)
     }
+
+    /// The person an ID token of ours names, as the hint of a request.
+    pub fn hinted(&self, request: &Request) -> Option<UserId> {
+        #[derive(serde::Deserialize)]
+        struct Hint {
+            sub: String,
+        }
+        let by_claims = request.claims.sub.clone();
+        let by_hint = || request.id_token_hint.as_ref().and_then(|t| self.keys.verify_hint::<Hint>(t, &self.issuer)).map(|h| h.sub);
+        let sub = by_claims.or_else(by_hint)?;
+        // Somebody we do not know is nobody who could be signed in.
+        Some(sub.strip_prefix("user:").and_then(|id| id.parse().ok()).unwrap_or(UserId(gantry_kernel::Uuid::nil())))
+    }
+
+    /// Marks an address of ours that a request comes back to with the time it came first. Nobody else can make the mark.
+    pub fn mark(&self, at: i64) -> String {
+        format!("{at}.{}", self.forms.field(&format!("authorize {at}")))
+    }
+
+    pub fn marked(&self, mark: &str) -> Option<i64> {
+        let (at, seal) = mark.split_once('.')?;
+        let at: i64 = at.parse().ok()?;
+        self.forms.fits(&format!("authorize {at}"), seal).then_some(at)
+    }
+
+    /// Records what a person agreed to.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn agree(&self, user: UserId, request: &Request, from: &str) -> Result<(), Problem> {
+        let asked = asked_scopes(request);
+        let scope = asked.iter().copied().collect::<Vec<_>>().join(" ");
+        consents::put(self.pool(), user, &request.client_id, &scope, self.now()).await.map_err(fault)?;
+        let (actor, object) = (subject(user), format!("client:{}", request.client_id));
+        self.record(crate::app::context::Fact { actor: &actor, action: "consent.given", object: &object, result: "ok", reason: &scope, from }).await;
+        Ok(())
+    }
+}
+
+/// The scopes of a request with those of single claims.
+pub fn asked_scopes(request: &Request) -> BTreeSet<&str> {
+    request.scope.split(' ').chain(request.claims.scopes()).collect()
 }
 
 #[cfg(test)]
@@ -71,11 +166,13 @@ mod tests {
     use gantry_kernel::{OffsetDateTime, Uuid};
 
     use super::*;
+    use crate::domain::authorize::Prompt;
 
     fn request(prompt: Prompt, max_age: Option<i64>) -> Request {
         Request {
             client_id: "shop".into(),
             redirect_uri: "https://shop.example/cb".into(),
+            response_mode: Default::default(),
             scope: "openid".into(),
             state: None,
             nonce: None,
@@ -83,6 +180,10 @@ mod tests {
             prompt,
             max_age,
             login_hint: None,
+            id_token_hint: None,
+            acr_values: vec![],
+            claims: Default::default(),
+            dpop_jkt: None,
         }
     }
 
@@ -100,25 +201,67 @@ mod tests {
         }
     }
 
+    const ANY: Prompt = Prompt { none: false, login: false, consent: false };
+    const NONE: Prompt = Prompt { none: true, ..ANY };
+    const LOGIN: Prompt = Prompt { login: true, ..ANY };
+    const CONSENT: Prompt = Prompt { consent: true, ..ANY };
+    const T0: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn facts(session: Option<&Session>) -> Facts<'_> {
+        Facts { session, agreed_at: Some(i64::MAX), ..Facts::default() }
+    }
+
     #[test]
     fn a_session_is_enough_unless_more_is_asked() {
-        let t0 = OffsetDateTime::UNIX_EPOCH + Duration::days(1);
-        let (now, it) = (t0 + Duration::minutes(10), session(t0));
-        assert_eq!(next(&request(Prompt::AsNeeded, None), Some(&it), None, now), Next::Grant);
-        assert_eq!(next(&request(Prompt::AsNeeded, None), None, None, now), Next::SignIn);
-        assert_eq!(next(&request(Prompt::Never, None), None, None, now), Next::LoginRequired);
-        assert_eq!(next(&request(Prompt::Never, None), Some(&it), None, now), Next::Grant);
-        assert_eq!(next(&request(Prompt::AsNeeded, Some(60)), Some(&it), None, now), Next::SignIn);
-        assert_eq!(next(&request(Prompt::Never, Some(60)), Some(&it), None, now), Next::LoginRequired);
+        let (now, it) = (T0 + Duration::minutes(10), session(T0));
+        assert_eq!(next(&request(ANY, None), facts(Some(&it)), now), Next::Grant);
+        assert_eq!(next(&request(ANY, None), facts(None), now), Next::SignIn);
+        assert_eq!(next(&request(NONE, None), facts(None), now), Next::Refuse("login_required"));
+        assert_eq!(next(&request(NONE, None), facts(Some(&it)), now), Next::Grant);
+        assert_eq!(next(&request(ANY, Some(60)), facts(Some(&it)), now), Next::SignIn);
+        assert_eq!(next(&request(NONE, Some(60)), facts(Some(&it)), now), Next::Refuse("login_required"));
     }
 
     #[test]
     fn prompt_login_wants_a_sign_in_after_the_request() {
-        let t0 = OffsetDateTime::UNIX_EPOCH + Duration::days(1);
-        let it = session(t0);
-        let asked = request(Prompt::Login, None);
-        assert_eq!(next(&asked, Some(&it), None, t0), Next::SignIn);
-        assert_eq!(next(&asked, Some(&it), Some(t0.unix_timestamp() + 1), t0), Next::SignIn);
-        assert_eq!(next(&asked, Some(&it), Some(t0.unix_timestamp()), t0), Next::Grant);
+        let it = session(T0 + Duration::days(1));
+        let at = it.auth_time.unix_timestamp();
+        for asked in [request(LOGIN, None), request(ANY, Some(0))] {
+            let later = it.auth_time + Duration::seconds(5);
+            let back = |first| next(&asked, Facts { first_seen: first, ..facts(Some(&it)) }, later);
+            assert_eq!(back(None), Next::SignIn);
+            assert_eq!(back(Some(at + 1)), Next::SignIn);
+            assert_eq!(back(Some(at)), Next::Grant);
+        }
+    }
+
+    #[test]
+    fn consent_is_asked_once_and_again_when_the_client_wants_it() {
+        let it = session(T0);
+        let with = |agreed_at, first_seen| Facts { session: Some(&it), agreed_at, first_seen, expected: None };
+        assert_eq!(next(&request(ANY, None), with(None, None), T0), Next::Consent);
+        assert_eq!(next(&request(NONE, None), with(None, None), T0), Next::Refuse("consent_required"));
+        assert_eq!(next(&request(ANY, None), with(Some(5), None), T0), Next::Grant);
+        assert_eq!(next(&request(CONSENT, None), with(Some(5), None), T0), Next::Consent);
+        assert_eq!(next(&request(CONSENT, None), with(Some(5), Some(6)), T0), Next::Consent);
+        assert_eq!(next(&request(CONSENT, None), with(Some(6), Some(6)), T0), Next::Grant);
+    }
+
+    #[test]
+    fn the_right_person_and_the_asked_strength_are_needed() {
+        let it = session(T0);
+        let other = Facts { expected: Some(UserId(Uuid::max())), ..facts(Some(&it)) };
+        assert_eq!(next(&request(NONE, None), other, T0), Next::Refuse("login_required"));
+        let strong = Request { claims: crate::domain::claims::ClaimsRequest { acr: vec!["2".into()], ..Default::default() }, ..request(ANY, None) };
+        assert_eq!(next(&strong, facts(Some(&it)), T0), Next::StepUp);
+        let preferred = Request { acr_values: vec!["2".into(), "1".into()], ..request(ANY, None) };
+        assert_eq!(next(&preferred, facts(Some(&it)), T0), Next::Grant);
+        let preferred = Request { acr_values: vec!["2".into()], ..request(ANY, None) };
+        assert_eq!(next(&preferred, facts(Some(&it)), T0), Next::StepUp);
+        assert_eq!(next(&preferred, Facts { first_seen: Some(0), ..facts(Some(&it)) }, T0), Next::Grant);
+        let tried = Facts { first_seen: Some(0), ..facts(Some(&it)) };
+        assert_eq!(next(&strong, tried, T0), Next::Refuse("unmet_authentication_requirements"));
+        let two = Session { amr: "pwd otp mfa".into(), ..it.clone() };
+        assert_eq!(next(&strong, facts(Some(&two)), T0), Next::Grant);
     }
 }

@@ -1,6 +1,7 @@
 //! Exchanging an authorization code (RFC 6749 section 4.1.3 with PKCE).
 
 use gantry_kernel::{OffsetDateTime, UserId};
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::app::App;
@@ -16,16 +17,25 @@ use crate::store::codes::{self, Code, Taken};
 use crate::store::refresh::{self, Family};
 use crate::store::sessions;
 
+/// What a client shows for a code.
+#[derive(Clone, Copy)]
+pub struct CodeShown<'a> {
+    pub code: &'a str,
+    pub redirect_uri: &'a str,
+    pub verifier: &'a str,
+}
+
 impl App {
     /// # Errors
     /// `invalid_grant` when the code is unknown, used, expired, or not for this client, address or verifier.
-    pub async fn exchange_code(&self, client: &Client, code: &str, redirect_uri: &str, verifier: &str, origin: &Origin) -> Result<Tokens, OAuthError> {
+    pub async fn exchange_code(&self, client: &Client, shown: CodeShown<'_>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
+        let CodeShown { code, redirect_uri, verifier } = shown;
         let now = self.now();
         let row = match codes::take(self.pool(), &kept(code), now).await.map_err(fault)? {
             Taken::First(row) => row,
             Taken::Unknown => return Err(OAuthError::invalid_grant("the code is not known")),
             Taken::Again(row) => {
-                refresh::forestall(self.pool(), &self.family(&row, now), "code replayed", now).await.map_err(fault)?;
+                refresh::forestall(self.pool(), &self.family(client, &row, now), "code replayed", now).await.map_err(fault)?;
                 let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", row.client_id));
                 self.record(Fact {
                     actor: &actor,
@@ -42,20 +52,23 @@ impl App {
         if row.client_id != client.id || row.redirect_uri != redirect_uri || now >= row.expires_at {
             return Err(OAuthError::invalid_grant("the code is expired or was given for another client or redirect_uri"));
         }
+        if row.dpop_jkt.as_ref().is_some_and(|jkt| bound.as_ref().and_then(|b| b.get("jkt")) != Some(&json!(jkt))) {
+            return Err(OAuthError::new("invalid_dpop_proof", "the code is bound to another key"));
+        }
         if !pkce::proves(&row.challenge, verifier) {
             return Err(OAuthError::invalid_grant("code_verifier does not fit"));
         }
         if !sessions::is_alive(self.pool(), row.session_id, now).await.map_err(fault)? {
             return Err(OAuthError::invalid_grant("the session has ended"));
         }
-        let family = self.family(&row, now);
-        let tokens = self.start_family(client, family, row.nonce.as_deref()).await?;
+        let family = self.family(client, &row, now);
+        let tokens = self.start_family(client, family, row.nonce.as_deref(), bound).await?;
         let (actor, object) = (subject(UserId(row.user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "authorization_code", from: &origin.address }).await;
         Ok(tokens)
     }
 
-    fn family(&self, row: &Code, now: OffsetDateTime) -> Family {
+    fn family(&self, client: &Client, row: &Code, now: OffsetDateTime) -> Family {
         Family {
             id: row.family,
             client_id: row.client_id.clone(),
@@ -65,33 +78,52 @@ impl App {
             auth_time: row.auth_time,
             amr: row.amr.clone(),
             created_at: now,
-            expires_at: now + Duration::days(self.config.refresh_days.into()),
+            expires_at: now + self.refresh_life(client),
             ended_at: None,
+            claims: row.claims.clone(),
+            cnf: None,
         }
     }
 
     /// Begins a family of tokens and issues the first ones.
-    pub(crate) async fn start_family(&self, client: &Client, family: Family, nonce: Option<&str>) -> Result<Tokens, OAuthError> {
+    pub(crate) async fn start_family(&self, client: &Client, family: Family, nonce: Option<&str>, bound: Option<Value>) -> Result<Tokens, OAuthError> {
+        // Nothing else protects the refresh token of a client without credentials (RFC 9449 section 5).
+        let cnf = bound.as_ref().filter(|_| client.is_public()).map(Value::to_string);
+        let family = Family { cnf, ..family };
         let person = self.active_person(UserId(family.user_id)).await?;
         let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
         let hash = refresh_token.as_deref().map(kept);
-        let idle_until = self.now() + Duration::days(self.config.refresh_idle_days.into());
+        let idle_until = self.now() + self.refresh_idle(client);
         let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until))).await.map_err(fault)?;
         if !begun {
             return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
         }
-        let source = source_of(&family);
-        Ok(self.issue(&person, &source, nonce, refresh_token).await?)
+        if let Some(session) = family.session_id {
+            sessions::joined(self.pool(), session, &client.id).await.map_err(fault)?;
+        }
+        let source = Source { cnf: bound, ..source_of(&family) };
+        Ok(self.issue(client, &person, &source, nonce, refresh_token).await?)
+    }
+
+    pub(crate) fn refresh_life(&self, client: &Client) -> Duration {
+        Duration::days(client.settings.refresh_days.unwrap_or(self.config.refresh_days).into())
+    }
+
+    pub(crate) fn refresh_idle(&self, client: &Client) -> Duration {
+        Duration::days(client.settings.refresh_idle_days.unwrap_or(self.config.refresh_idle_days).into())
     }
 }
 
 pub(crate) fn source_of(family: &Family) -> Source {
     Source {
-        client_id: family.client_id.clone(),
         scope: family.scope.clone(),
         session: family.session_id,
         family: Some(family.id),
         auth_time: family.auth_time,
         amr: family.amr.clone(),
+        claims: serde_json::from_str(&family.claims).unwrap_or_default(),
+        cnf: None,
+        act: None,
+        seconds: None,
     }
 }

@@ -12,6 +12,9 @@ use sqlx::PgPool;
 
 use crate::adapters::attempts::Attempts;
 use crate::adapters::mail::Mailer;
+use crate::adapters::outside::Outside;
+use crate::adapters::replay::Replay;
+use crate::app::client_auth::Vouched;
 use crate::app::clients::Clients;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{FormSeal, Lookup, Succession};
@@ -19,6 +22,7 @@ use crate::app::signing::SigningKeys;
 use crate::app::upstreams::Upstreams;
 use crate::config::Config;
 use crate::domain::binding::Binding;
+use crate::domain::client::Client;
 use crate::domain::factor::Factors;
 use crate::domain::membership::Membership;
 use crate::domain::org::Org;
@@ -45,6 +49,7 @@ pub struct Parts {
     pub teams: Store<Teams>,
     pub memberships: Store<Membership>,
     pub robots: Store<Robot>,
+    pub client_log: Store<Client>,
     pub keyring: Keyring,
     pub lookup: Lookup,
     pub forms: FormSeal,
@@ -53,6 +58,9 @@ pub struct Parts {
     pub hasher: Hasher,
     pub attempts: Attempts,
     pub clients: Clients,
+    pub replay: Replay,
+    pub outside: Outside,
+    pub vouched: Vouched,
     pub mailer: Option<Mailer>,
     pub upstreams: Upstreams,
 }

@@ -2,6 +2,7 @@
 
 use gantry_kernel::{Problem, UserId};
 use serde::Serialize;
+use serde_json::Value;
 use time::Duration;
 
 use crate::app::App;
@@ -11,7 +12,6 @@ use crate::app::issue::Tokens;
 use crate::app::people::subject;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
-use crate::domain::authorize::granted_scope;
 use crate::domain::device::{self, Answer};
 use crate::error::{OAuthError, fault};
 use crate::store::devices::{self, Decision, Device};
@@ -36,7 +36,7 @@ impl App {
     /// # Errors
     /// `invalid_scope`, or when the database refuses.
     pub async fn start_device(&self, client: &Client, scope: &str) -> Result<Started, OAuthError> {
-        let scope = granted_scope(if scope.trim().is_empty() { "openid profile email offline_access api" } else { scope });
+        let scope = client.scope(if scope.trim().is_empty() { "openid profile email offline_access api" } else { scope });
         if scope.is_empty() {
             return Err(OAuthError::new("invalid_scope", "no known scope is asked for"));
         }
@@ -83,8 +83,8 @@ impl App {
         if found.is_some() {
             self.attempts.succeeded(&guessing, &origin.address).await;
         }
-        let name = |id: &str| self.clients.get(id).map_or_else(|| id.to_owned(), |c| c.name.clone());
-        Ok(found.map(|d| (name(&d.client_id), d.scope)))
+        let Some(found) = found else { return Ok(None) };
+        Ok(Some((self.clients.name(&found.client_id).await?, found.scope)))
     }
 
     /// # Errors
@@ -102,7 +102,7 @@ impl App {
 
     /// # Errors
     /// Those of section 3.5.
-    pub async fn poll_device(&self, client: &Client, device_code: &str, origin: &Origin) -> Result<Tokens, OAuthError> {
+    pub async fn poll_device(&self, client: &Client, device_code: &str, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let now = self.now();
         let hash = kept(device_code);
         let mut tx = self.pool().begin().await.map_err(fault)?;
@@ -137,10 +137,12 @@ impl App {
             auth_time,
             amr: device.amr.unwrap_or_default(),
             created_at: now,
-            expires_at: now + Duration::days(self.config.refresh_days.into()),
+            expires_at: now + self.refresh_life(client),
             ended_at: None,
+            claims: "{}".into(),
+            cnf: None,
         };
-        let tokens = self.start_family(client, family, None).await?;
+        let tokens = self.start_family(client, family, None, bound).await?;
         let (actor, object) = (subject(UserId(user_id)), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "device_code", from: &origin.address }).await;
         Ok(tokens)

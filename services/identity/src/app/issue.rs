@@ -3,25 +3,88 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gantry_auth::AccessClaims;
-use gantry_kernel::{OffsetDateTime, Problem, Uuid};
+use gantry_kernel::{OffsetDateTime, OrgId, Problem, Uuid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::app::App;
+use crate::app::clients::Client;
 use crate::app::people::{Person, subject};
+use crate::domain::claims::{ClaimsRequest, acr_of};
+use crate::domain::signing::Algorithm;
+use crate::error::fault;
+use crate::store::{directory, groups as groups_store};
 
 pub const ACCESS_TYPE: &str = "at+jwt";
 
-/// Where tokens come from: a sign-in at a client.
+/// Where tokens come from: a sign-in at a client, or the client itself.
 #[derive(Clone, Debug)]
 pub struct Source {
-    pub client_id: String,
     pub scope: String,
     pub session: Option<Uuid>,
     pub family: Option<Uuid>,
     pub auth_time: OffsetDateTime,
     pub amr: String,
+    pub claims: ClaimsRequest,
+    /// The key the access token is bound to (`cnf`).
+    pub cnf: Option<Value>,
+    /// Who really acts (`act`).
+    pub act: Option<Value>,
+    /// It ends sooner than the client's tokens usually do.
+    pub seconds: Option<u32>,
+}
+
+impl Source {
+    /// Nobody signed in: the client acts for itself or on a token.
+    pub fn machine(scope: &str, now: OffsetDateTime) -> Self {
+        Self {
+            scope: scope.to_owned(),
+            session: None,
+            family: None,
+            auth_time: now,
+            amr: String::new(),
+            claims: ClaimsRequest::default(),
+            cnf: None,
+            act: None,
+            seconds: None,
+        }
+    }
+}
+
+/// The claims of an access token of ours, for whatever audience.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Issued {
+    pub iss: String,
+    pub sub: String,
+    #[serde(with = "one_or_many")]
+    pub aud: Vec<String>,
+    pub exp: i64,
+    pub iat: i64,
+    /// The family is in it, so that introspection knows whether it has ended.
+    pub jti: String,
+    #[serde(default)]
+    pub client_id: String,
+    #[serde(default)]
+    pub scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Value>,
 }
 
 /// The body of a successful token answer (RFC 6749 section 5.1).
@@ -44,110 +107,222 @@ impl App {
     ///
     /// # Errors
     /// When there is no signing key or the directory cannot be read.
-    pub async fn issue(&self, person: &Person, source: &Source, nonce: Option<&str>, refresh_token: Option<String>) -> Result<Tokens, Problem> {
-        let access_token = self.access_token(&subject(person.id), Some(&person.username), source)?;
-        let openid = source.scope.split(' ').any(|s| s == "openid");
-        let id_token = if openid { Some(self.id_token(person, source, nonce, &access_token).await?) } else { None };
-        Ok(Tokens {
-            access_token,
-            token_type: "Bearer".into(),
-            expires_in: self.config.access_token_seconds,
+    pub async fn issue(
+        &self,
+        client: &Client,
+        person: &Person,
+        source: &Source,
+        nonce: Option<&str>,
+        refresh_token: Option<String>,
+    ) -> Result<Tokens, Problem> {
+        let mut claims = self.access_for(client, &subject(person.id), source);
+        claims.preferred_username = Some(person.username.clone());
+        // Services of others may decide by them; ours have their own copy of the rights.
+        if has(&source.scope, "groups") {
+            claims.groups = Some(self.member_groups(person).await?);
+        }
+        if has(&source.scope, "roles") {
+            claims.roles = Some(self.groups(person.id).await?);
+        }
+        let mut tokens = self.signed(&claims)?;
+        if has(&source.scope, "openid") {
+            tokens.id_token = Some(self.id_token(client, person, source, nonce, &tokens.access_token).await?);
+        }
+        tokens.refresh_token = refresh_token;
+        Ok(tokens)
+    }
+
+    /// The claims of an access token of `sub` at `client`.
+    pub fn access_for(&self, client: &Client, sub: &str, source: &Source) -> Issued {
+        let now = self.now().unix_timestamp();
+        let family = source.family.unwrap_or_default().simple();
+        Issued {
+            iss: self.issuer.clone(),
+            sub: sub.to_owned(),
+            aud: self.audience(client, &source.scope),
+            exp: now + i64::from(source.seconds.unwrap_or_else(|| self.token_seconds(client))),
+            iat: now,
+            jti: format!("{family}.{}", self.host.env.uuid().simple()),
+            client_id: client.id.clone(),
             scope: source.scope.clone(),
-            refresh_token,
-            id_token,
-            issued_token_type: None,
-        })
+            auth_time: source.session.map(|_| source.auth_time.unix_timestamp()),
+            acr: source.session.map(|_| acr_of(&source.amr).to_owned()),
+            amr: source.amr.split_whitespace().map(str::to_owned).collect(),
+            preferred_username: None,
+            sid: source.session.map(|s| s.to_string()),
+            groups: None,
+            roles: None,
+            cnf: source.cnf.clone(),
+            act: source.act.clone(),
+        }
     }
 
     /// # Errors
     /// When there is no signing key.
-    pub fn access_token(&self, sub: &str, username: Option<&str>, source: &Source) -> Result<String, Problem> {
-        let now = self.now().unix_timestamp();
-        let claims = AccessClaims {
-            iss: self.issuer.clone(),
-            sub: sub.to_owned(),
-            aud: self.issuer.clone(),
-            exp: now + i64::from(self.config.access_token_seconds),
-            iat: now,
-            // The family is in the id, so that introspection knows whether it has ended.
-            jti: format!("{}.{}", source.family.unwrap_or_default().simple(), self.host.env.uuid().simple()),
-            client_id: source.client_id.clone(),
-            scope: source.scope.clone(),
-            preferred_username: username.map(str::to_owned),
-            sid: source.session.map(|s| s.to_string()),
-            amr: source.amr.split_whitespace().map(str::to_owned).collect(),
-            act: None,
-        };
-        self.keys.sign(ACCESS_TYPE, &claims)
+    pub fn signed(&self, claims: &Issued) -> Result<Tokens, Problem> {
+        let bound = claims.cnf.as_ref().is_some_and(|c| c.get("jkt").is_some());
+        Ok(Tokens {
+            access_token: self.keys.sign(ACCESS_TYPE, claims)?,
+            token_type: if bound { "DPoP" } else { "Bearer" }.into(),
+            expires_in: u32::try_from(claims.exp - claims.iat).unwrap_or_default(),
+            scope: claims.scope.clone(),
+            refresh_token: None,
+            id_token: None,
+            issued_token_type: None,
+        })
     }
 
-    async fn id_token(&self, person: &Person, source: &Source, nonce: Option<&str>, access_token: &str) -> Result<String, Problem> {
+    pub fn token_seconds(&self, client: &Client) -> u32 {
+        client.settings.access_token_seconds.unwrap_or(self.config.access_token_seconds)
+    }
+
+    /// Whom an access token is for: our API only with scope `api`, so that no application of somebody else can act here
+    /// with a token that people gave it for something else.
+    fn audience(&self, client: &Client, scope: &str) -> Vec<String> {
+        let mut audience: Vec<String> = client.settings.audience.clone().into_iter().collect();
+        if client.built_in || has(scope, "api") || has(scope, gantry_auth::READ_ONLY) {
+            audience.push(self.issuer.clone());
+        } else if audience.is_empty() || has(scope, "openid") {
+            audience.push(self.userinfo_audience());
+        }
+        // Our services take tokens for themselves alone.
+        if audience.len() > 1 && audience.contains(&self.issuer) {
+            audience.retain(|a| *a == self.issuer);
+        }
+        audience
+    }
+
+    pub fn userinfo_audience(&self) -> String {
+        format!("{}/oauth2/userinfo", self.issuer)
+    }
+
+    async fn id_token(&self, client: &Client, person: &Person, source: &Source, nonce: Option<&str>, access_token: &str) -> Result<String, Problem> {
         let now = self.now().unix_timestamp();
-        let mut claims = self.profile_claims(person, &source.scope).await?;
+        let algorithm = Algorithm::parse(&client.settings.id_token_signed_response_alg).unwrap_or(Algorithm::Rs256);
+        let mut claims = self.profile_claims(person, &source.scope, source.claims.id_token.iter().map(String::as_str)).await?;
         let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         put("iss", json!(self.issuer));
-        put("aud", json!(source.client_id));
-        put("azp", json!(source.client_id));
-        put("exp", json!(now + i64::from(self.config.access_token_seconds)));
+        put("aud", json!(client.id));
+        put("azp", json!(client.id));
+        put("exp", json!(now + i64::from(self.token_seconds(client))));
         put("iat", json!(now));
         put("auth_time", json!(source.auth_time.unix_timestamp()));
         put("amr", json!(source.amr.split_whitespace().collect::<Vec<_>>()));
-        put("at_hash", json!(at_hash(access_token)));
+        put("acr", json!(acr_of(&source.amr)));
+        put("at_hash", json!(at_hash(algorithm, access_token)));
         if let Some(nonce) = nonce {
             put("nonce", json!(nonce));
         }
         if let Some(session) = source.session {
             put("sid", json!(session));
         }
-        self.keys.sign("JWT", &claims)
+        self.keys.sign_with(algorithm, "JWT", &claims)
     }
 
-    /// `sub` and what the scopes `profile`, `email` and `groups` give (OpenID Connect Core 5.4).
+    /// `sub`, what the scopes give (OpenID Connect Core 5.4), and single claims besides.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub async fn profile_claims(&self, person: &Person, scope: &str) -> Result<Map<String, Value>, Problem> {
+    pub async fn profile_claims<'a>(&self, person: &Person, scope: &str, besides: impl Iterator<Item = &'a str>) -> Result<Map<String, Value>, Problem> {
+        let mut wanted: Vec<&str> = besides.collect();
+        for scope in scope.split(' ') {
+            wanted.extend_from_slice(match scope {
+                "profile" => &["preferred_username", "name"],
+                "email" => &["email", "email_verified"],
+                "groups" => &["groups"],
+                "roles" => &["roles"],
+                _ => &[],
+            });
+        }
         let mut claims = Map::new();
         claims.insert("sub".into(), json!(subject(person.id)));
-        for scope in scope.split(' ') {
-            match scope {
-                "profile" => {
-                    claims.insert("preferred_username".into(), json!(person.username));
-                    claims.insert("name".into(), json!(person.display_name));
-                }
-                "email" => {
-                    claims.insert("email".into(), json!(person.email));
-                    // Only a confirmed address gets in when a mail server is configured.
-                    claims.insert("email_verified".into(), json!(self.mailer.is_some()));
-                }
-                "groups" => {
-                    claims.insert("groups".into(), json!(self.groups(person.id).await?));
-                }
-                _ => {}
-            }
+        for claim in wanted {
+            let value = match claim {
+                "preferred_username" => json!(person.username),
+                "name" => json!(person.display_name),
+                "email" => json!(person.email),
+                // Only a confirmed address gets in when a mail server is configured.
+                "email_verified" => json!(self.mailer.is_some()),
+                "groups" => json!(self.member_groups(person).await?),
+                "roles" => json!(self.groups(person.id).await?),
+                _ => continue,
+            };
+            claims.insert(claim.into(), value);
         }
         Ok(claims)
     }
 
-    /// The claims of an access token of ours that is still valid.
+    /// What a person belongs to, as other programs know groups: organisations (`acme`), teams (`acme/team`), and roles as
+    /// `acme/shop:editor`.
+    async fn member_groups(&self, person: &Person) -> Result<Vec<String>, Problem> {
+        let mut groups = directory::org_names_of(self.pool(), person.id).await.map_err(fault)?;
+        for (org, team) in groups_store::memberships_of(self.pool(), &subject(person.id)).await.map_err(fault)? {
+            let org = OrgId(org);
+            let name = self.host.auth.read(|rights| rights.org_ref(org).map(|o| o.name.to_string()));
+            let team = groups_store::team_by_id(self.pool(), org, team.into()).await.map_err(fault)?;
+            groups.extend(name.zip(team).map(|(org, team)| format!("{org}/{}", team.name)));
+        }
+        groups.extend(self.groups(person.id).await?);
+        Ok(groups)
+    }
+
+    /// The claims of an access token of ours that is still valid, for our API.
     ///
     /// # Errors
     /// Unauthenticated.
     pub async fn access_claims(&self, token: &str) -> Result<AccessClaims, Problem> {
         let claims = self.keys.verify::<AccessClaims>(token, ACCESS_TYPE, &self.issuer, &self.issuer);
-        claims.ok_or_else(|| Problem::unauthenticated("the access token is not valid"))
+        // One that is bound to a key is no password.
+        claims.filter(|c| c.cnf.is_none()).ok_or_else(|| Problem::unauthenticated("the access token is not valid"))
+    }
+
+    /// The claims of an access token of ours for anybody.
+    pub fn issued_claims(&self, token: &str) -> Option<Issued> {
+        self.keys.verify_any::<Issued>(token, ACCESS_TYPE, &self.issuer)
     }
 }
 
-/// The left half of the hash of the access token (OpenID Connect Core 3.1.3.6).
-fn at_hash(access_token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(access_token.as_bytes())[..16])
+fn has(scope: &str, name: &str) -> bool {
+    scope.split(' ').any(|s| s == name)
+}
+
+/// The left half of the hash of the access token (OpenID Connect Core 3.1.3.6), by the hash of the signature's algorithm.
+fn at_hash(algorithm: Algorithm, access_token: &str) -> String {
+    match algorithm {
+        Algorithm::Es256 | Algorithm::Rs256 => URL_SAFE_NO_PAD.encode(&Sha256::digest(access_token.as_bytes())[..16]),
+        Algorithm::EdDsa => URL_SAFE_NO_PAD.encode(&Sha512::digest(access_token.as_bytes())[..32]),
+    }
 }
 
 /// The family of a token's id.
 pub fn family_of(jti: &str) -> Option<Uuid> {
     let family = Uuid::parse_str(jti.split_once('.')?.0).ok()?;
     (!family.is_nil()).then_some(family)
+}
+
+/// A single audience is written as text (RFC 7519 section 4.1.3).
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(all: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match all {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            One(String),
+            Many(Vec<String>),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::One(one) => vec![one],
+            Either::Many(many) => many,
+        })
+    }
 }
 
 #[cfg(test)]

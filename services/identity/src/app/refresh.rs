@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use gantry_kernel::UserId;
+use serde_json::Value;
 use time::Duration;
 
 use crate::app::App;
@@ -20,7 +21,7 @@ use crate::store::refresh;
 impl App {
     /// # Errors
     /// `invalid_grant` when the token is unknown, dead or replayed.
-    pub async fn refresh(&self, client: &Client, token: &str, scope: Option<&str>, origin: &Origin) -> Result<Tokens, OAuthError> {
+    pub async fn refresh(&self, client: &Client, token: &str, scope: Option<&str>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let now = self.now();
         let hash = kept(token);
         let mut tx = self.pool().begin().await.map_err(fault)?;
@@ -29,6 +30,10 @@ impl App {
         // Somebody else's token: say nothing about it, and change nothing.
         if family.client_id != client.id {
             return Err(unknown());
+        }
+        // A stolen token without the key is worth nothing, and does not end the family of its owner.
+        if family.cnf.as_ref().is_some_and(|cnf| bound.as_ref().map(Value::to_string).as_ref() != Some(cnf)) {
+            return Err(OAuthError::new("invalid_dpop_proof", "the refresh token is bound to a key: send a proof by that key"));
         }
         let narrowed = narrow(&family.scope, scope)?;
         let verdict = judge(&shown, now, Duration::seconds(self.config.refresh_grace_seconds.into()));
@@ -51,15 +56,15 @@ impl App {
                 return Err(OAuthError::invalid_grant("the refresh token was used before; sign in again"));
             }
             Verdict::Rotate => {
-                let idle_until = now + Duration::days(self.config.refresh_idle_days.into());
+                let idle_until = now + self.refresh_idle(client);
                 refresh::rotate(&mut tx, &hash, &kept(&successor), family.id, now, idle_until).await.map_err(fault)?;
             }
             Verdict::SameSuccessor => {}
         }
         tx.commit().await.map_err(fault)?;
         let person = self.active_person(UserId(family.user_id)).await?;
-        let source = Source { scope: narrowed, ..source_of(&family) };
-        Ok(self.issue(&person, &source, None, Some(successor)).await?)
+        let source = Source { scope: narrowed, cnf: bound, ..source_of(&family) };
+        Ok(self.issue(client, &person, &source, None, Some(successor)).await?)
     }
 }
 

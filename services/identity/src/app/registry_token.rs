@@ -191,6 +191,8 @@ impl App {
             created_at: now,
             expires_at,
             ended_at: None,
+            claims: "{}".into(),
+            cnf: None,
         };
         refresh::start(self.pool(), &family, Some((&kept(&token), expires_at))).await.map_err(fault)?;
         Ok(token)

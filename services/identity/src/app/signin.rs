@@ -171,6 +171,7 @@ impl App {
     /// # Errors
     /// When the database refuses.
     pub async fn end_session(&self, user: UserId, id: Uuid, from: &str) -> Result<bool, Problem> {
+        self.announce_end(&[id]).await?;
         let ended = sessions::end(self.pool(), user, id, self.now()).await.map_err(fault)?;
         if ended {
             let (actor, object) = (subject(user), format!("session:{id}"));

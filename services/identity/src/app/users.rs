@@ -9,7 +9,7 @@ use crate::app::people::{Person, subject};
 use crate::domain::password::{self, Weak};
 use crate::domain::user::{Command, Registration, State};
 use crate::error::{fault, refused, unsealed};
-use crate::store::{directory, groups, personal, sessions};
+use crate::store::{consents, directory, groups, personal};
 
 /// What somebody wants to be called, checked.
 #[derive(Clone)]
@@ -187,7 +187,7 @@ impl App {
         let password_hash = self.keyring.seal(&subject(person.id), &hash).await.map_err(unsealed)?;
         let command = Command::ChangePassword { password_hash, must_change_password: must_change };
         let executed = self.users.execute(person.id, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
-        sessions::end_all(self.pool(), person.id, keep, "password changed", self.now()).await.map_err(fault)?;
+        self.end_sessions(person.id, keep, "password changed").await?;
         self.settled(executed.position).await;
         Ok(())
     }
@@ -200,7 +200,7 @@ impl App {
         }
         let command = Command::Suspend { reason: reason.to_owned() };
         let executed = self.users.execute(user, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
-        sessions::end_all(self.pool(), user, None, "suspended", self.now()).await.map_err(fault)?;
+        self.end_sessions(user, None, "suspended").await?;
         self.settled(executed.position).await;
         Ok(())
     }
@@ -229,7 +229,8 @@ impl App {
         let claims = vec![Claim::release("username", self.lookup.hash(&person.username)), Claim::release("email", self.lookup.hash(&person.email))];
         let executed = self.users.execute(person.id, Command::Delete, Options { meta, claims, ..Options::default() }).await.map_err(refused)?;
         let now = self.now();
-        sessions::end_all(self.pool(), person.id, None, "deleted", now).await.map_err(fault)?;
+        self.end_sessions(person.id, None, "deleted").await?;
+        consents::forget(self.pool(), person.id).await.map_err(fault)?;
         personal::revoke_all(self.pool(), person.id, now).await.map_err(fault)?;
         // The read model does this too, should this process die here.
         self.keyring.erase(&subject(person.id)).await.map_err(unsealed)?;

@@ -3,24 +3,33 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::claims::ClaimsRequest;
 use crate::domain::{pkce, redirect};
 
-/// Longer values are no honest request, and they travel in addresses.
+/// Longer values are no honest request, and they travel in addresses. An ID token hint with many groups may be longer.
 const MAX_VALUE: usize = 2_048;
+const MAX_HINT: usize = 16_384;
 
 /// What the provider understands; others are left out of the grant (RFC 6749 section 3.3).
-pub const SCOPES: [&str; 6] = ["openid", "profile", "email", "groups", "offline_access", "api"];
+pub const SCOPES: [&str; 7] = ["openid", "profile", "email", "groups", "roles", "offline_access", "api"];
 
 /// What the rules need to know of a client.
 pub trait ClientFacts {
     fn redirects(&self) -> &[String];
     fn may_use_code(&self) -> bool;
+    /// The asked scopes that it may have.
+    fn scope(&self, asked: &str) -> String;
+    /// It only takes pushed requests (RFC 9126).
+    fn wants_pushed(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub client_id: String,
     pub redirect_uri: String,
+    pub response_mode: ResponseMode,
     pub scope: String,
     pub state: Option<String>,
     pub nonce: Option<String>,
@@ -30,65 +39,85 @@ pub struct Request {
     /// Seconds since the sign-in at most.
     pub max_age: Option<i64>,
     pub login_hint: Option<String>,
+    pub id_token_hint: Option<String>,
+    /// In the order of preference.
+    pub acr_values: Vec<String>,
+    pub claims: ClaimsRequest,
+    /// The key that the code will be bound to (RFC 9449 section 10).
+    pub dpop_jkt: Option<String>,
 }
 
+/// How the answer travels (OAuth 2.0 Multiple Response Types, Form Post Response Mode).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Prompt {
+pub enum ResponseMode {
     #[default]
-    AsNeeded,
+    Query,
+    FormPost,
+}
+
+/// What the person must be shown in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
     /// Never show a page.
-    Never,
-    /// Sign in again in any case.
-    Login,
+    pub none: bool,
+    /// Sign in again (`login`, `select_account`).
+    pub login: bool,
+    /// Ask again what the client may have.
+    pub consent: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Shown to the person: nobody may be redirected.
     Page(&'static str),
-    /// Told to the client by redirect.
-    Redirect { redirect_uri: String, state: Option<String>, error: &'static str, description: &'static str },
+    /// Told to the client.
+    Redirect { redirect_uri: String, response_mode: ResponseMode, state: Option<String>, error: &'static str, description: &'static str },
 }
 
-/// Reads the parameters, looking the client up with `client`.
+/// Reads the parameters of a request by `client` (none: not known). `pushed`: they came by RFC 9126, from the authenticated client.
 ///
 /// # Errors
 /// See [`Fault`].
-pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: impl FnOnce(&str) -> Option<C>) -> Result<Request, Fault> {
+pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, pushed: bool) -> Result<Request, Fault> {
     let mut seen = BTreeSet::new();
     for (name, value) in parameters {
         if !seen.insert(name.as_str()) {
             return Err(Fault::Page("a parameter is there twice"));
         }
-        if value.len() > MAX_VALUE {
+        if value.len() > if name == "id_token_hint" { MAX_HINT } else { MAX_VALUE } {
             return Err(Fault::Page("a parameter is too long"));
         }
     }
     let get = |name: &str| parameters.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str());
     let client_id = get("client_id").ok_or(Fault::Page("client_id is missing"))?;
-    let facts = client(client_id).ok_or(Fault::Page("the client is not known"))?;
+    let facts = client.ok_or(Fault::Page("the client is not known"))?;
     let redirect_uri = get("redirect_uri").ok_or(Fault::Page("redirect_uri is missing"))?;
     if !redirect::allowed(facts.redirects(), redirect_uri) {
         return Err(Fault::Page("redirect_uri is not registered for this client"));
     }
     let state = get("state").map(str::to_owned);
-    let to_client = |error, description| Fault::Redirect { redirect_uri: redirect_uri.to_owned(), state: state.clone(), error, description };
+    let asked_mode = get("response_mode");
+    let response_mode = if asked_mode == Some("form_post") { ResponseMode::FormPost } else { ResponseMode::Query };
+    let to_client = |error, description| Fault::Redirect { redirect_uri: redirect_uri.to_owned(), response_mode, state: state.clone(), error, description };
     if !facts.may_use_code() {
         return Err(to_client("unauthorized_client", "this client may not use the code flow"));
     }
     if get("request").is_some() {
-        return Err(to_client("request_not_supported", "request objects are not supported"));
+        return Err(to_client("request_not_supported", "request objects are not supported: push the request (RFC 9126)"));
     }
     if get("request_uri").is_some() {
-        return Err(to_client("request_uri_not_supported", "request objects are not supported"));
+        return Err(to_client("request_uri_not_supported", "only addresses that the pushed request endpoint gave (RFC 9126)"));
+    }
+    if facts.wants_pushed() && !pushed {
+        return Err(to_client("invalid_request", "this client must push its requests (RFC 9126)"));
     }
     match get("response_type") {
         Some("code") => {}
         Some(_) => return Err(to_client("unsupported_response_type", "only `code`")),
         None => return Err(to_client("invalid_request", "response_type is missing")),
     }
-    if get("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(to_client("invalid_request", "response_mode: only `query`"));
+    if asked_mode.is_some_and(|mode| !matches!(mode, "query" | "form_post")) {
+        return Err(to_client("invalid_request", "response_mode: `query` or `form_post`"));
     }
     let challenge = get("code_challenge").ok_or_else(|| to_client("invalid_request", "code_challenge is missing: PKCE is required"))?;
     if get("code_challenge_method") != Some("S256") {
@@ -97,20 +126,30 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: impl FnOnce
     if !pkce::is_challenge(challenge) {
         return Err(to_client("invalid_request", "code_challenge is no S256 challenge"));
     }
-    let scope = granted_scope(get("scope").unwrap_or("openid"));
+    let scope = facts.scope(get("scope").unwrap_or("openid"));
     if scope.is_empty() {
-        return Err(to_client("invalid_scope", "no known scope is asked for"));
+        return Err(to_client("invalid_scope", "no scope is asked for that this client may have"));
+    }
+    let dpop_jkt = get("dpop_jkt").map(str::to_owned);
+    if dpop_jkt.as_deref().is_some_and(|jkt| !pkce::is_challenge(jkt)) {
+        return Err(to_client("invalid_request", "dpop_jkt is no SHA-256 thumbprint"));
     }
     let max_age = get("max_age").map(str::parse::<u32>).transpose().map_err(|_| to_client("invalid_request", "max_age: seconds"))?;
+    let claims = ClaimsRequest::parse(get("claims")).map_err(|why| to_client("invalid_request", why))?;
     Ok(Request {
         client_id: client_id.to_owned(),
         redirect_uri: redirect_uri.to_owned(),
+        response_mode,
+        claims: claims.within(&scope, |s| !facts.scope(s).is_empty()),
         scope,
         nonce: get("nonce").map(str::to_owned),
         challenge: challenge.to_owned(),
         prompt: prompt(get("prompt")).ok_or_else(|| to_client("invalid_request", "prompt: none, or login, consent, select_account"))?,
         max_age: max_age.map(i64::from),
         login_hint: get("login_hint").map(str::to_owned),
+        id_token_hint: get("id_token_hint").map(str::to_owned),
+        acr_values: get("acr_values").unwrap_or_default().split_ascii_whitespace().take(10).map(str::to_owned).collect(),
+        dpop_jkt,
         state,
     })
 }
@@ -127,13 +166,8 @@ fn prompt(text: Option<&str>) -> Option<Prompt> {
     if !known || (words.contains("none") && words.len() > 1) {
         return None;
     }
-    Some(if words.contains("none") {
-        Prompt::Never
-    } else if words.contains("login") || words.contains("select_account") {
-        Prompt::Login
-    } else {
-        Prompt::AsNeeded
-    })
+    let login = words.contains("login") || words.contains("select_account");
+    Some(Prompt { none: words.contains("none"), login, consent: words.contains("consent") })
 }
 
 #[cfg(test)]
@@ -147,6 +181,9 @@ mod tests {
         }
         fn may_use_code(&self) -> bool {
             true
+        }
+        fn scope(&self, asked: &str) -> String {
+            granted_scope(asked)
         }
     }
 
@@ -169,7 +206,8 @@ mod tests {
                 None => all.push(((*name).into(), (*value).into())),
             }
         }
-        read(&all, |id| (id == "shop").then(|| Shop(vec!["https://shop.example/cb".into()])))
+        let known = all.iter().any(|(n, v)| n == "client_id" && v == "shop");
+        read(&all, known.then(|| Shop(vec!["https://shop.example/cb".into()])), false)
     }
 
     fn error(changes: &[(&str, &str)]) -> &'static str {
@@ -185,8 +223,10 @@ mod tests {
     #[test]
     fn a_good_request_is_read_and_unknown_scopes_are_dropped() {
         let read = request(&[("max_age", "60"), ("prompt", "login")]).unwrap();
-        assert_eq!((read.scope.as_str(), read.max_age, read.prompt), ("openid email", Some(60), Prompt::Login));
-        assert_eq!(request(&[("prompt", "none")]).unwrap().prompt, Prompt::Never);
+        assert_eq!((read.scope.as_str(), read.max_age, read.prompt.login), ("openid email", Some(60), true));
+        assert_eq!(request(&[("prompt", "none")]).unwrap().prompt, Prompt { none: true, ..Prompt::default() });
+        assert_eq!(request(&[("prompt", "consent select_account")]).unwrap().prompt, Prompt { none: false, login: true, consent: true });
+        assert_eq!(request(&[("response_mode", "form_post")]).unwrap().response_mode, ResponseMode::FormPost);
     }
 
     #[test]
@@ -202,7 +242,7 @@ mod tests {
     fn a_parameter_given_twice_is_refused() {
         let mut all: Vec<(String, String)> = GOOD.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
         all.push(("redirect_uri".into(), "https://evil.example".into()));
-        assert!(matches!(read(&all, |_| Some(Shop(vec![]))), Err(Fault::Page(_))));
+        assert!(matches!(read(&all, Some(Shop(vec![])), false), Err(Fault::Page(_))));
     }
 
     #[test]
@@ -221,6 +261,9 @@ mod tests {
         assert_eq!(error(&[("prompt", "create")]), "invalid_request");
         assert_eq!(error(&[("scope", "everything")]), "invalid_scope");
         assert_eq!(error(&[("request", "eyJ")]), "request_not_supported");
+        assert_eq!(error(&[("request_uri", "https://evil.example/r.jwt")]), "request_uri_not_supported");
         assert_eq!(error(&[("max_age", "-1")]), "invalid_request");
+        assert_eq!(error(&[("claims", "[")]), "invalid_request");
+        assert_eq!(error(&[("dpop_jkt", "short")]), "invalid_request");
     }
 }

@@ -17,16 +17,19 @@ pub struct Code {
     pub auth_time: OffsetDateTime,
     pub amr: String,
     pub expires_at: OffsetDateTime,
+    /// `domain::claims::ClaimsRequest` as JSON.
+    pub claims: String,
+    pub dpop_jkt: Option<String>,
 }
 
-crate::store::row!(Code { family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at });
+crate::store::row!(Code { family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at, claims, dpop_jkt });
 
-const COLUMNS: &str = "family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at";
+const COLUMNS: &str = "family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at, claims, dpop_jkt";
 
 pub async fn insert(pool: &PgPool, hash: &[u8], code: &Code) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into codes (hash, family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "insert into codes (hash, family, client_id, user_id, session_id, redirect_uri, challenge, nonce, scope, auth_time, amr, expires_at, claims, dpop_jkt)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(hash)
     .bind(code.family)
@@ -40,6 +43,8 @@ pub async fn insert(pool: &PgPool, hash: &[u8], code: &Code) -> Result<(), sqlx:
     .bind(code.auth_time)
     .bind(&code.amr)
     .bind(code.expires_at)
+    .bind(&code.claims)
+    .bind(&code.dpop_jkt)
     .execute(pool)
     .await?;
     Ok(())

@@ -118,3 +118,9 @@ pub async fn owns_any(db: &DatabaseConnection, person: Uuid) -> Result<bool, DbE
 pub async fn bindings_with(db: &DatabaseConnection, role: &str, limit: u64) -> Result<Vec<binding::Model>, DbErr> {
     binding::Entity::find().filter(binding::Column::Role.eq(role)).order_by_asc(binding::Column::Id).limit(limit).all(db).await
 }
+
+/// The names of the organisations a person is a member of.
+pub async fn org_names_of(pool: &sqlx::PgPool, person: gantry_kernel::UserId) -> Result<Vec<String>, sqlx::Error> {
+    let sql = "select o.name from members m join orgs o on o.id = m.org where m.user_id = $1 order by o.name limit 500";
+    sqlx::query_scalar(sql).bind(person.0).fetch_all(pool).await
+}

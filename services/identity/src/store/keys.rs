@@ -6,21 +6,23 @@ use sqlx::PgPool;
 #[derive(Clone, Debug)]
 pub struct SigningKeyRow {
     pub kid: String,
+    pub alg: String,
     pub public_jwk: String,
     pub private_sealed: String,
     pub created_at: OffsetDateTime,
     pub active_at: OffsetDateTime,
 }
 
-crate::store::row!(SigningKeyRow { kid, public_jwk, private_sealed, created_at, active_at });
+crate::store::row!(SigningKeyRow { kid, alg, public_jwk, private_sealed, created_at, active_at });
 
 pub async fn all(pool: &PgPool) -> Result<Vec<SigningKeyRow>, sqlx::Error> {
-    sqlx::query_as("select kid, public_jwk, private_sealed, created_at, active_at from signing_keys order by active_at").fetch_all(pool).await
+    sqlx::query_as("select kid, alg, public_jwk, private_sealed, created_at, active_at from signing_keys order by active_at").fetch_all(pool).await
 }
 
 pub async fn insert(pool: &PgPool, row: &SigningKeyRow) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into signing_keys (kid, public_jwk, private_sealed, created_at, active_at) values ($1, $2, $3, $4, $5)")
+    sqlx::query("insert into signing_keys (kid, alg, public_jwk, private_sealed, created_at, active_at) values ($1, $2, $3, $4, $5, $6)")
         .bind(&row.kid)
+        .bind(&row.alg)
         .bind(&row.public_jwk)
         .bind(&row.private_sealed)
         .bind(row.created_at)

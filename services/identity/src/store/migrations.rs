@@ -6,6 +6,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0002-factors", FACTORS),
     ("identity-0100-upstreams", crate::store::upstreams::TABLES),
     crate::store::people_tables::PEOPLE,
+    ("identity-0003-clients", CLIENTS),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());
@@ -68,4 +69,28 @@ const FACTORS: &str = "create table factor_uses (factor uuid primary key, user_i
     create table known_devices (
         user_id uuid not null, hash bytea not null, first_seen_at timestamptz not null, last_seen_at timestamptz not null,
         user_agent text not null, from_addr text not null, primary key (user_id, hash)
+    );";
+
+/// Keys of several algorithms, consents, pushed requests, what a grant was asked for and bound to, self-registration of clients.
+const CLIENTS: &str = "alter table signing_keys add column alg text not null default 'ES256';
+    alter table codes add column claims text not null default '{}', add column dpop_jkt text;
+    alter table families add column claims text not null default '{}', add column cnf text, add column act text;
+    create index families_client on families (client_id);
+    create table consents (user_id uuid not null, client_id text not null, scope text not null, granted_at timestamptz not null, primary key (user_id, client_id));
+    create index consents_client on consents (client_id);
+    create table pushed_requests (hash bytea primary key, client_id text not null, parameters jsonb not null, expires_at timestamptz not null);
+    create index pushed_requests_expiry on pushed_requests (expires_at);
+    create table initial_access_tokens (
+        id uuid primary key, hash bytea not null unique, org uuid, created_by text not null, created_at timestamptz not null,
+        expires_at timestamptz not null, uses_left int not null
+    );
+    create table registration_access_tokens (client_id text primary key, hash bytea not null);
+    create table session_clients (
+        session_id uuid not null references sessions (id) on delete cascade, client_id text not null, primary key (session_id, client_id)
+    );
+    create table revoked_tokens (jti text primary key, expires_at timestamptz not null);
+    create index revoked_tokens_expiry on revoked_tokens (expires_at);
+    create table impersonations (user_id uuid not null, by_user uuid not null, expires_at timestamptz not null, primary key (user_id, by_user));
+    create table trusted_issuers (
+        id uuid primary key, org uuid, name text not null, settings jsonb not null, created_at timestamptz not null, unique (org, name)
     );";

@@ -17,18 +17,22 @@ pub struct Family {
     pub created_at: OffsetDateTime,
     pub expires_at: OffsetDateTime,
     pub ended_at: Option<OffsetDateTime>,
+    /// `domain::claims::ClaimsRequest` as JSON.
+    pub claims: String,
+    /// The key its tokens are bound to, as a `cnf` claim in JSON.
+    pub cnf: Option<String>,
 }
 
-crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at });
+crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, ended_at, claims, cnf });
 
-const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at";
+const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf";
 
 /// Starts a family, with its first token if it has one. `false`: it has been ended before it began (a replayed code).
 pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetDateTime)>) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let fresh = sqlx::query(
-        "insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing",
+        "insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing",
     )
     .bind(family.id)
     .bind(&family.client_id)
@@ -39,6 +43,8 @@ pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetD
     .bind(&family.amr)
     .bind(family.created_at)
     .bind(family.expires_at)
+    .bind(&family.claims)
+    .bind(&family.cnf)
     .execute(&mut *tx)
     .await?
     .rows_affected()
@@ -122,6 +128,21 @@ pub async fn family_of(pool: &PgPool, hash: &[u8]) -> Result<Option<(Family, Off
 pub async fn is_ended(pool: &PgPool, family: Uuid) -> Result<bool, sqlx::Error> {
     let ended: Option<bool> = sqlx::query_scalar("select ended_at is not null from families where id = $1").bind(family).fetch_optional(pool).await?;
     Ok(ended.unwrap_or(false))
+}
+
+/// The claims that were asked for at its beginning.
+pub async fn claims_of(pool: &PgPool, family: Uuid) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("select claims from families where id = $1").bind(family).fetch_optional(pool).await
+}
+
+pub async fn end_all_of_client(pool: &PgPool, client: &str, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update families set ended_at = $2, end_reason = $3 where client_id = $1 and ended_at is null")
+        .bind(client)
+        .bind(now)
+        .bind(why)
+        .execute(pool)
+        .await?;
+    Ok(())
 }
 
 pub async fn end_all_of(pool: &PgPool, user: UserId, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {

@@ -108,6 +108,18 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
     tx.commit().await
 }
 
+/// This client has tokens of the session: it wants to hear of its end.
+pub async fn joined(pool: &PgPool, id: Uuid, client: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into session_clients (session_id, client_id) values ($1, $2) on conflict do nothing").bind(id).bind(client).execute(pool).await?;
+    Ok(())
+}
+
+/// The clients that a session was used for.
+pub async fn clients_of(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid, String)>, sqlx::Error> {
+    let sql = "select s.id, s.user_id, c.client_id from session_clients c join sessions s on s.id = c.session_id where c.session_id = any($1)";
+    sqlx::query_as(sql).bind(ids).fetch_all(pool).await
+}
+
 pub async fn is_alive(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select exists (select from sessions where id = $1 and ended_at is null and expires_at > $2)").bind(id).bind(now).fetch_one(pool).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gantry_contract::factor::FactorEvent;
-use gantry_contract::identity::{BindingEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
+use gantry_contract::identity::{BindingEvent, ClientEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
 use gantry_contract::upstream::{LinkEvent, UpstreamEvent};
 use gantry_es::EventData;
 use serde_json::Value;
@@ -21,6 +21,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         TeamEvent::AGGREGATE => TeamEvent::decode(kind, version, data)?.encode(),
         MembershipEvent::AGGREGATE => MembershipEvent::decode(kind, version, data)?.encode(),
         RobotEvent::AGGREGATE => RobotEvent::decode(kind, version, data)?.encode(),
+        ClientEvent::AGGREGATE => ClientEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
@@ -54,6 +55,7 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         kinds::<TeamEvent>(),
         kinds::<MembershipEvent>(),
         kinds::<RobotEvent>(),
+        kinds::<ClientEvent>(),
         kinds::<FactorEvent>(),
         kinds::<UpstreamEvent>(),
         kinds::<LinkEvent>(),

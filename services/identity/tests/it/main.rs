@@ -1,13 +1,19 @@
 //! identity as its callers see it: on real Postgres, NATS and Redis, over its own port.
 
+mod bound;
+mod clients;
 mod code_flow;
 mod device_flow;
 mod directory;
 mod factors;
 mod history;
+mod keys;
 mod machines;
+mod openid;
+mod party;
 mod refresh;
 mod registry;
+mod relying_parties;
 mod rest;
 mod rights;
 mod service_accounts;

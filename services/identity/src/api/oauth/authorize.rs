@@ -1,20 +1,22 @@
-//! The authorization endpoint: reads the request, looks at the session, answers by redirect or page.
+//! The authorization endpoint: reads the request, looks at the session, answers by redirect, form or page.
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
-use gantry_kernel::Problem;
+use gantry_kernel::{Problem, UserId};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::api::oauth::form::Form;
+use crate::api::oauth::par;
 use crate::api::pages::{self, SESSION_COOKIE};
 use crate::app::App;
-use crate::app::authorize::{Next, next};
-use crate::domain::authorize::{Fault, Prompt, Request, read};
+use crate::app::authorize::{Facts, Next, next};
+use crate::app::clients::Client;
+use crate::domain::authorize::{Fault, Request, ResponseMode, read};
 
-/// Marks the second round of a request that wants a fresh sign-in: the time of the first.
-const AFTER: &str = "gantry_after";
+/// Marks a request that comes back from a page of ours with the time it came first.
+pub const MARK: &str = "gantry_mark";
 
 pub async fn by_query(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     answer(app, jar, headers, Form::parse(query.unwrap_or_default().as_bytes())).await
@@ -24,76 +26,132 @@ pub async fn by_form(State(app): State<App>, jar: CookieJar, headers: HeaderMap,
     answer(app, jar, headers, form).await
 }
 
+/// A request with the client it is by.
+pub struct Asked {
+    pub client: std::sync::Arc<Client>,
+    pub request: Request,
+    /// What a pushed request is kept under.
+    pub pushed: Option<Vec<u8>>,
+}
+
+/// Reads a request; one that was pushed is taken from where it was kept.
+///
+/// # Errors
+/// See [`Fault`]; the problem when the database refuses.
+pub async fn asked(app: &App, form: &Form) -> Result<Result<Asked, Fault>, Problem> {
+    let id = form.get("client_id").unwrap_or_default();
+    let client = app.clients.get(id).await?;
+    let (parameters, pushed) = match form.get("request_uri") {
+        Some(uri) if uri.starts_with(par::PREFIX) => match par::kept(app, uri, id).await? {
+            Some((parameters, hash)) => (parameters, Some(hash)),
+            None => return Ok(Err(Fault::Page("the pushed request is not known, was used, or has expired"))),
+        },
+        _ => (form.0.iter().filter(|(n, _)| n != MARK).cloned().collect(), None),
+    };
+    Ok(match (read(&parameters, client.as_deref(), pushed.is_some()), client) {
+        (Ok(request), Some(client)) => Ok(Asked { client, request, pushed }),
+        (Err(fault), _) => Err(fault),
+        (Ok(_), None) => Err(Fault::Page("the client is not known")),
+    })
+}
+
 async fn answer(app: App, jar: CookieJar, headers: HeaderMap, form: Form) -> Response {
     let language = pages::language(&headers, form.get("ui_locales"));
-    let request = match read(&form.0, |id| app.clients.get(id)) {
-        Ok(request) => request,
-        Err(Fault::Page(reason)) => return pages::message(language, StatusCode::BAD_REQUEST, "bad_request", reason),
-        Err(Fault::Redirect { redirect_uri, state, error, description }) => {
-            return back(&app, &redirect_uri, state.as_deref(), &[("error", error), ("error_description", description)]);
+    let it = match asked(&app, &form).await {
+        Ok(Ok(it)) => it,
+        Ok(Err(Fault::Page(reason))) => return pages::message(language, StatusCode::BAD_REQUEST, "bad_request", reason),
+        Ok(Err(Fault::Redirect { redirect_uri, response_mode, state, error, description })) => {
+            let to = To { redirect_uri: &redirect_uri, response_mode, state: state.as_deref() };
+            return back(&app, to, &[("error", error), ("error_description", description)]);
         }
+        Err(problem) => return pages::message(language, problem.kind.status(), "failed", &problem.detail),
     };
-    match decide(&app, &jar, &form, &request).await {
+    match decide(&app, &jar, &form, &it).await {
         Ok(response) => response,
         Err(problem) => {
-            let mut response =
-                back(&app, &request.redirect_uri, request.state.as_deref(), &[("error", "server_error"), ("error_description", &problem.detail)]);
+            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &problem.detail)]);
             response.extensions_mut().insert(problem);
             response
         }
     }
 }
 
-async fn decide(app: &App, jar: &CookieJar, form: &Form, request: &Request) -> Result<Response, Problem> {
+async fn decide(app: &App, jar: &CookieJar, form: &Form, it: &Asked) -> Result<Response, Problem> {
+    let request = &it.request;
     let session = match jar.get(SESSION_COOKIE) {
         Some(cookie) => app.session(cookie.value()).await?.map(|(session, _)| session),
         None => None,
     };
-    let not_before = form.get(AFTER).and_then(|t| t.parse().ok());
-    let state = request.state.as_deref();
-    Ok(match (next(request, session.as_ref(), not_before, app.now()), session) {
+    let agreed_at = match &session {
+        Some(session) => app.agreed(&it.client, request, UserId(session.user_id)).await?,
+        None => None,
+    };
+    let first_seen = form.get(MARK).and_then(|mark| app.marked(mark));
+    let facts = Facts { session: session.as_ref(), first_seen, expected: app.hinted(request), agreed_at };
+    Ok(match (next(request, facts, app.now()), &session) {
         (Next::Grant, Some(session)) => {
-            let code = app.issue_code(request, &session).await?;
-            back(app, &request.redirect_uri, state, &[("code", &code)])
+            // A pushed request is good for one code (RFC 9126 section 7.3).
+            if let Some(hash) = &it.pushed
+                && !par::take(app, hash).await?
+            {
+                return Ok(back(app, To::of(request), &[("error", "invalid_request"), ("error_description", "the pushed request was used before")]));
+            }
+            let code = app.issue_code(request, session).await?;
+            back(app, To::of(request), &[("code", &code)])
         }
-        (Next::LoginRequired, _) => back(app, &request.redirect_uri, state, &[("error", "login_required")]),
-        (Next::Grant | Next::SignIn, _) => sign_in(app, form, request),
+        (Next::Refuse(error), _) => back(app, To::of(request), &[("error", error)]),
+        (Next::StepUp, Some(_)) => pages::see_other(&format!("/login/second?{}", with_return(app, form, None))),
+        (Next::Consent, Some(_)) => pages::see_other(&format!("/oauth2/consent?{}", with_return(app, form, None))),
+        (Next::Grant | Next::SignIn | Next::StepUp | Next::Consent, _) => {
+            pages::see_other(&format!("/login?{}", with_return(app, form, request.login_hint.as_deref())))
+        }
     })
 }
 
-/// To the sign-in page, which comes back here with the same request.
-fn sign_in(app: &App, form: &Form, request: &Request) -> Response {
+/// The parameters of a page of ours that comes back here with the same request, marked with the time it came first.
+fn with_return(app: &App, form: &Form, hint: Option<&str>) -> String {
     let mut again = url::form_urlencoded::Serializer::new(String::new());
-    again.extend_pairs(form.0.iter().filter(|(n, _)| n != AFTER));
-    if request.prompt == Prompt::Login {
-        again.append_pair(AFTER, &app.now().unix_timestamp().to_string());
-    }
+    again.extend_pairs(form.0.iter().filter(|(n, _)| n != MARK));
+    let first = form.get(MARK).filter(|mark| app.marked(mark).is_some()).map(str::to_owned);
+    again.append_pair(MARK, &first.unwrap_or_else(|| app.mark(app.now().unix_timestamp())));
     let again = format!("/oauth2/authorize?{}", again.finish());
     let mut to = url::form_urlencoded::Serializer::new(String::new());
     to.append_pair("continue", &again);
     if let Some(locales) = form.get("ui_locales") {
         to.append_pair("ui_locales", locales);
     }
-    if let Some(hint) = &request.login_hint {
+    if let Some(hint) = hint {
         to.append_pair("login_hint", hint);
     }
-    pages::see_other(&format!("/login?{}", to.finish()))
+    to.finish()
+}
+
+/// Where an answer goes.
+#[derive(Clone, Copy)]
+pub struct To<'a> {
+    redirect_uri: &'a str,
+    response_mode: ResponseMode,
+    state: Option<&'a str>,
+}
+
+impl<'a> To<'a> {
+    pub fn of(request: &'a Request) -> Self {
+        Self { redirect_uri: &request.redirect_uri, response_mode: request.response_mode, state: request.state.as_deref() }
+    }
 }
 
 /// To the client, with `state` and our name (RFC 9207).
-fn back(app: &App, redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> Response {
-    // Registered addresses are checked to be addresses when they are used, here.
-    let Ok(mut url) = Url::parse(redirect_uri) else {
+pub fn back(app: &App, to: To<'_>, parameters: &[(&str, &str)]) -> Response {
+    let last = [to.state.map(|s| ("state", s)), Some(("iss", app.issuer.as_str()))];
+    let all: Vec<(&str, &str)> = parameters.iter().copied().chain(last.into_iter().flatten()).collect();
+    // Registered addresses were checked to be addresses.
+    let Ok(mut url) = Url::parse(to.redirect_uri) else {
         return (StatusCode::BAD_REQUEST, "the registered redirect_uri is not an address").into_response();
     };
-    {
-        let mut pairs = url.query_pairs_mut();
-        pairs.extend_pairs(parameters);
-        if let Some(state) = state {
-            pairs.append_pair("state", state);
-        }
-        pairs.append_pair("iss", &app.issuer);
+    if to.response_mode == ResponseMode::FormPost {
+        return pages::form_post(to.redirect_uri, &url.origin().ascii_serialization(), &all);
     }
+    url.query_pairs_mut().extend_pairs(all);
     let mut response = pages::see_other(url.as_str());
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response

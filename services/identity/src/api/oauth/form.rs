@@ -62,6 +62,27 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        /// Whatever bytes come: what is let through has every name once, and nothing is made up.
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+            if let Ok(form) = Form::parse(&body).once() {
+                let names: std::collections::BTreeSet<_> = form.0.iter().map(|(n, _)| n).collect();
+                proptest::prop_assert_eq!(names.len(), form.0.len());
+                for (name, value) in &form.0 {
+                    proptest::prop_assert!(value.is_empty() || form.get(name) == Some(value.as_str()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_name_given_twice_is_found_wherever_it_stands(before in 0usize..20, between in 0usize..20, name in "[a-z_]{1,20}") {
+            let other = |from: usize, n: usize| (from..from + n).map(|i| format!("other{i}=x&")).collect::<String>();
+            let body = format!("{}{name}=1&{}{name}=2", other(0, before), other(100, between));
+            proptest::prop_assert_eq!(Form::parse(body.as_bytes()).once().unwrap_err().error, "invalid_request");
+        }
+    }
+
     #[test]
     fn a_parameter_counts_once_and_empty_ones_are_absent() {
         let form = Form::parse(b"a=1&b=&c=x%20y");

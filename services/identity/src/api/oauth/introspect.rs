@@ -2,34 +2,34 @@
 
 use axum::Json;
 use axum::extract::State;
-use gantry_auth::AccessClaims;
 use gantry_kernel::{Problem, Uuid};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::api::oauth::client_auth::client;
+use crate::api::oauth::client_auth::{Asking, client};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::clients::Client;
-use crate::app::issue::family_of;
+use crate::app::issue::{Issued, family_of};
 use crate::app::secrets::kept;
 use crate::error::{OAuthError, fault};
-use crate::store::{refresh, sessions};
+use crate::store::{refresh, revoked, sessions};
 
 /// For clients with a secret: whether a token counts right now, its session and its owner included.
-pub async fn introspect(State(app): State<App>, headers: HeaderMap, form: Form) -> Result<Json<Value>, OAuthError> {
+pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> Result<Json<Value>, OAuthError> {
     let form = form.once()?;
-    if client(&app, &headers, &form)?.is_public() {
+    if client(&app, &asking, &form).await?.is_public() {
         return Err(OAuthError::invalid_client());
     }
     let token = form.need("token")?;
-    if let Ok(claims) = app.access_claims(token).await {
+    if let Some(claims) = app.issued_claims(token) {
         if !app.counts(&claims).await? {
             return Ok(Json(json!({ "active": false })));
         }
         let mut answer = serde_json::to_value(&claims).map_err(fault)?;
         answer["active"] = json!(true);
-        answer["token_type"] = json!("Bearer");
+        let bound = claims.cnf.as_ref().is_some_and(|c| c.get("jkt").is_some());
+        answer["token_type"] = json!(if bound { "DPoP" } else { "Bearer" });
         answer["username"] = json!(claims.preferred_username);
         return Ok(Json(answer));
     }
@@ -47,28 +47,42 @@ pub async fn introspect(State(app): State<App>, headers: HeaderMap, form: Form) 
 }
 
 /// Ends a refresh token's family, or that of an access token. An unknown token is as good as revoked (section 2.2).
-pub async fn revoke(State(app): State<App>, headers: HeaderMap, form: Form) -> Result<StatusCode, OAuthError> {
+pub async fn revoke(State(app): State<App>, asking: Asking, form: Form) -> Result<StatusCode, OAuthError> {
     let form = form.once()?;
-    let asker = client(&app, &headers, &form)?;
+    let asker = client(&app, &asking, &form).await?;
     let token = form.need("token")?;
-    if let Some(family) = family(&app, asker, token).await? {
-        refresh::end(app.pool(), family, "revoked", app.now()).await.map_err(fault)?;
+    match what(&app, &asker, token).await? {
+        Some(Revoked::Family(family)) => refresh::end(app.pool(), family, "revoked", app.now()).await.map_err(fault)?,
+        Some(Revoked::Token(claims)) => revoked::insert(app.pool(), &claims.jti, claims.exp).await.map_err(fault)?,
+        None => {}
     }
     Ok(StatusCode::OK)
 }
 
-/// The family of a token that was issued to this client.
-async fn family(app: &App, asker: &Client, token: &str) -> Result<Option<Uuid>, Problem> {
+enum Revoked {
+    Family(Uuid),
+    /// It came from no refresh token.
+    Token(Box<Issued>),
+}
+
+/// What to end for a token that was issued to this client.
+async fn what(app: &App, asker: &Client, token: &str) -> Result<Option<Revoked>, Problem> {
     if let Some((family, _, _)) = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)? {
-        return Ok((family.client_id == asker.id).then_some(family.id));
+        return Ok((family.client_id == asker.id).then_some(Revoked::Family(family.id)));
     }
-    let claims = app.access_claims(token).await.ok().filter(|c| c.client_id == asker.id);
-    Ok(claims.and_then(|c| family_of(&c.jti)))
+    let claims = app.issued_claims(token).filter(|c| c.client_id == asker.id);
+    Ok(claims.map(|c| family_of(&c.jti).map_or_else(|| Revoked::Token(Box::new(c)), Revoked::Family)))
 }
 
 impl App {
     /// Whether a valid token's family, session and owner are still there.
-    async fn counts(&self, claims: &AccessClaims) -> Result<bool, Problem> {
+    pub(crate) async fn counts(&self, claims: &Issued) -> Result<bool, Problem> {
+        if self.clients.get(&claims.client_id).await?.is_none() {
+            return Ok(false);
+        }
+        if revoked::is(self.pool(), &claims.jti).await.map_err(fault)? {
+            return Ok(false);
+        }
         if let Some(family) = family_of(&claims.jti)
             && refresh::is_ended(self.pool(), family).await.map_err(fault)?
         {

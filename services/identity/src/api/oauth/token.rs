@@ -2,33 +2,46 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
-use crate::api::oauth::client_auth::client;
+use crate::api::oauth::client_auth::{Asking, client};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::clients::Grant;
+use crate::app::code::CodeShown;
+use crate::app::exchange::Exchange;
 use crate::app::issue::Tokens;
 use crate::app::signin::Origin;
 use crate::error::OAuthError;
 
-pub async fn token(State(app): State<App>, headers: HeaderMap, origin: Origin, form: Form) -> Result<Response, OAuthError> {
+pub async fn token(State(app): State<App>, asking: Asking, origin: Origin, form: Form) -> Result<Response, OAuthError> {
     let form = form.once()?;
-    let asker = client(&app, &headers, &form)?;
+    let asker = client(&app, &asking, &form).await?;
     let grant = form.need("grant_type")?;
     let grant = Grant::parse(grant).ok_or_else(|| OAuthError::new("unsupported_grant_type", "this grant is not offered"))?;
     if !asker.may(grant) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
     }
+    let bound = app.binding(&asker, asking.shown(&asking.proofs())).await?;
+    let scope = form.get("scope");
     let tokens = match grant {
         Grant::AuthorizationCode => {
-            let (code, to, verifier) = (form.need("code")?, form.need("redirect_uri")?, form.need("code_verifier")?);
-            app.exchange_code(asker, code, to, verifier, &origin).await?
+            let shown = CodeShown { code: form.need("code")?, redirect_uri: form.need("redirect_uri")?, verifier: form.need("code_verifier")? };
+            app.exchange_code(&asker, shown, bound, &origin).await?
         }
-        Grant::RefreshToken => app.refresh(asker, form.need("refresh_token")?, form.get("scope"), &origin).await?,
-        Grant::DeviceCode => app.poll_device(asker, form.need("device_code")?, &origin).await?,
-        Grant::ClientCredentials => app.client_credentials(asker, &origin).await?,
-        Grant::TokenExchange => app.exchange_token(asker, form.need("subject_token")?, form.need("subject_token_type")?, &origin).await?,
+        Grant::RefreshToken => app.refresh(&asker, form.need("refresh_token")?, scope, bound, &origin).await?,
+        Grant::DeviceCode => app.poll_device(&asker, form.need("device_code")?, bound, &origin).await?,
+        Grant::ClientCredentials => app.client_credentials(&asker, scope, bound, &origin).await?,
+        Grant::TokenExchange => {
+            let asked = Exchange {
+                token: form.need("subject_token")?,
+                token_type: form.need("subject_token_type")?,
+                requested_subject: form.get("requested_subject"),
+                requested_type: form.get("requested_token_type"),
+                scope,
+            };
+            app.exchange_token(&asker, asked, bound, &origin).await?
+        }
     };
     Ok(answer(&tokens))
 }

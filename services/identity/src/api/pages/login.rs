@@ -17,22 +17,22 @@ use crate::domain::language::Language;
 pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
     let language = language(&headers, query.get("ui_locales"));
-    page(&app, jar, language, StatusCode::OK, query.get("continue"), query.get("login_hint"), None)
+    page(&app, jar, language, StatusCode::OK, query.get("continue"), query.get("login_hint"), None).await
 }
 
 pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
     let language = language(&headers, form.get("ui_locales"));
     let (to, name) = (form.get("continue"), form.get("username"));
-    let again = |jar, status, error| page(&app, jar, language, status, to, name, Some(error));
+    let again = async |jar, status, error| page(&app, jar, language, status, to, name, Some(error)).await;
     if !form_fits(&app, &jar, form.get("csrf")) {
-        return again(jar, StatusCode::BAD_REQUEST, "expired_form");
+        return again(jar, StatusCode::BAD_REQUEST, "expired_form").await;
     }
     let password = Secret::new(form.get("password").unwrap_or_default());
     let person = match app.verify_password(name.unwrap_or_default(), &password, &origin).await {
         Ok(person) => person,
         Err(problem) => {
             let (status, error) = explain(&problem);
-            let mut response = again(jar, status, error);
+            let mut response = again(jar, status, error).await;
             super::retry_after(&mut response, &problem);
             response.extensions_mut().insert(problem);
             return response;
@@ -53,10 +53,10 @@ fn explain(problem: &Problem) -> (StatusCode, &'static str) {
     }
 }
 
-fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: Option<&str>, name: Option<&str>, error: Option<&str>) -> Response {
+async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: Option<&str>, name: Option<&str>, error: Option<&str>) -> Response {
     let (jar, csrf) = form_seal(app, jar);
     let to = safe_continue(to);
-    let origins = client_origins(app, to);
+    let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
     let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()

@@ -34,7 +34,13 @@ async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin,
     let language = language(headers, form.get("ui_locales"));
     let hint: Option<Hint> = form.get("id_token_hint").and_then(|token| app.keys.verify_hint(token, &app.issuer));
     let client = hint.as_ref().map(|h| h.aud.as_str()).or_else(|| form.get("client_id"));
-    let to = form.get("post_logout_redirect_uri").filter(|to| app.clients.logout_redirect(client, to));
+    let to = match form.get("post_logout_redirect_uri") {
+        Some(to) => match app.clients.logout_redirect(client, to).await {
+            Ok(registered) => Some(to).filter(|_| registered),
+            Err(problem) => return failed(language, &problem),
+        },
+        None => None,
+    };
     let done = |jar: CookieJar| match to {
         Some(to) => (jar, see_other(&with_state(to, form.get("state")))).into_response(),
         None => (jar, message(language, StatusCode::OK, "signed_out", "")).into_response(),

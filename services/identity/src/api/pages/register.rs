@@ -18,13 +18,13 @@ use crate::domain::language::Language;
 
 pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
-    page(&app, jar, language(&headers, query.get("ui_locales")), StatusCode::OK, &query, None, None)
+    page(&app, jar, language(&headers, query.get("ui_locales")), StatusCode::OK, &query, None, None).await
 }
 
 pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
     let language = language(&headers, form.get("ui_locales"));
     if !form_fits(&app, &jar, form.get("csrf")) {
-        return page(&app, jar, language, StatusCode::BAD_REQUEST, &form, Some("expired_form"), None);
+        return page(&app, jar, language, StatusCode::BAD_REQUEST, &form, Some("expired_form"), None).await;
     }
     match register(&app, &form, &origin).await {
         Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", form.get("continue")).await,
@@ -32,7 +32,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         Err(problem) => {
             let error = if problem.code == "identity.registration_closed" { "closed" } else { "failed" };
             let status = if problem.kind == Kind::Internal { StatusCode::INTERNAL_SERVER_ERROR } else { problem.kind.status() };
-            let mut response = page(&app, jar, language, status, &form, Some(error), Some(&problem.detail));
+            let mut response = page(&app, jar, language, status, &form, Some(error), Some(&problem.detail)).await;
             response.extensions_mut().insert(problem);
             response
         }
@@ -64,10 +64,10 @@ pub async fn confirm(State(app): State<App>, jar: CookieJar, headers: HeaderMap,
     }
 }
 
-fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, form: &Form, error: Option<&str>, detail: Option<&str>) -> Response {
+async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, form: &Form, error: Option<&str>, detail: Option<&str>) -> Response {
     let (jar, csrf) = form_seal(app, jar);
     let to = safe_continue(form.get("continue"));
-    let origins = client_origins(app, to);
+    let origins = client_origins(app, to).await;
     let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let closed = app.config.registration == Registration::Closed;
     let values = context! {

@@ -158,7 +158,7 @@ async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode,
     }
     let (jar, csrf) = form_seal(app, jar);
     let to = safe_continue(to);
-    let origins = client_origins(app, to);
+    let origins = client_origins(app, to).await;
     let values = context! { csrf, continue => to, error, totp => choices.totp, passkey => choices.passkey, person => at.person().username.clone() };
     (jar, render_scripted(app, language, status, "second.html", values, &origins)).into_response()
 }

@@ -54,6 +54,6 @@ pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "sessions", responses((status = 204)))]
 pub async fn delete_all(State(app): State<App>, caller: Caller) -> ApiResult<StatusCode> {
     let keep = caller.session.as_deref().and_then(|s| s.parse().ok());
-    sessions::end_all(app.pool(), person(&caller)?, keep, "ended by the person", app.now()).await.map_err(fault)?;
+    app.end_sessions(person(&caller)?, keep, "ended by the person").await?;
     Ok(StatusCode::NO_CONTENT)
 }

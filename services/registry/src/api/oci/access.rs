@@ -80,7 +80,7 @@ pub async fn authenticate(app: &App, parts: &Parts, wanted: &Wanted<'_>) -> Resu
     if !subject.is_empty()
         && let Some(slot) = parts.extensions.get::<CallerSlot>()
     {
-        let _ = slot.0.set(Identity { subject: subject.clone() });
+        let _ = slot.0.set(Identity { subject: subject.clone(), acting: None });
     }
     let from = text("x-forwarded-for").and_then(|v| v.split(',').next().map(|a| a.trim().to_owned()));
     Ok(Who { subject, access, from, trace: text("traceparent") })

@@ -1,0 +1,96 @@
+//! Requests to addresses that clients and trusted issuers registered: key sets to fetch, logout notices to deliver. Only
+//! https, no redirects, small answers, short patience; our own certificate is not shown.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use moka::future::Cache;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_ANSWER: usize = 256 * 1024;
+/// A key set is asked for again after this long, or for an unknown key id after `AGAIN`.
+const KEPT: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_secs(10);
+const MAX_SETS: u64 = 2_000;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Outside {
+    http: reqwest::Client,
+    sets: Cache<String, JwkSet>,
+    asked: Cache<String, ()>,
+}
+
+impl Outside {
+    /// Trusts the machine's authorities and those in `ca_pem`.
+    ///
+    /// # Errors
+    /// When the certificates are damaged.
+    pub fn new(ca_pem: &str) -> anyhow::Result<Self> {
+        let ca = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).context("the authority's certificates")?;
+        let http = reqwest::Client::builder()
+            .tls_certs_merge(ca)
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(PATIENCE)
+            .timeout(PATIENCE)
+            .user_agent("gantry-identity")
+            .build()?;
+        Ok(Self {
+            http,
+            sets: Cache::builder().max_capacity(MAX_SETS).time_to_live(KEPT).build(),
+            asked: Cache::builder().max_capacity(MAX_SETS).time_to_live(AGAIN).build(),
+        })
+    }
+
+    /// The key `kid` of the set at `address`; the only key if there is no id.
+    ///
+    /// # Errors
+    /// When the set cannot be had.
+    pub async fn key(&self, address: &str, kid: Option<&str>) -> anyhow::Result<Option<Jwk>> {
+        if let Some(set) = self.sets.get(address).await {
+            let found = pick(&set, kid);
+            // Made-up ids must not make us ask on and on.
+            if found.is_some() || !self.asked.entry_by_ref(address).or_insert(()).await.is_fresh() {
+                return Ok(found);
+            }
+        }
+        let set = self.fetch(address).await?;
+        let found = pick(&set, kid);
+        self.sets.insert(address.to_owned(), set).await;
+        Ok(found)
+    }
+
+    async fn fetch(&self, address: &str) -> anyhow::Result<JwkSet> {
+        let mut answer = self.http.get(address).send().await?.error_for_status()?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            anyhow::ensure!(body.len() + chunk.len() <= MAX_ANSWER, "the key set is too large");
+            body.extend_from_slice(&chunk);
+        }
+        Ok(read_set(&serde_json::from_slice(&body)?))
+    }
+
+    /// Posts one form field. Gives the status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&self, address: &str, field: &str, value: &str) -> anyhow::Result<u16> {
+        Ok(self.http.post(address).form(&[(field, value)]).send().await?.status().as_u16())
+    }
+}
+
+/// The keys of a set that we understand; others are left out, not refused (RFC 7517 section 5).
+pub fn read_set(value: &serde_json::Value) -> JwkSet {
+    let keys = value.get("keys").and_then(|k| k.as_array()).into_iter().flatten();
+    JwkSet { keys: keys.filter_map(|k| serde_json::from_value(k.clone()).ok()).take(50).collect() }
+}
+
+/// By id, or without one the only key.
+pub fn pick(set: &JwkSet, kid: Option<&str>) -> Option<Jwk> {
+    match kid {
+        Some(kid) => set.find(kid).cloned().or_else(|| set.keys.iter().find(|k| k.common.key_id.is_none() && set.keys.len() == 1).cloned()),
+        None => (set.keys.len() == 1).then(|| set.keys[0].clone()),
+    }
+}

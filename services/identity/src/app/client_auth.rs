@@ -1,0 +1,169 @@
+//! Which client is asking, proved (RFC 6749 section 2.3, RFC 7523, RFC 8705).
+
+use std::sync::Arc;
+
+use gantry_auth::dpop::algorithm_of;
+use gantry_kernel::Secret;
+use jsonwebtoken::{DecodingKey, Validation};
+use serde::Deserialize;
+
+use crate::adapters::outside::{pick, read_set};
+use crate::app::App;
+use crate::app::certificates;
+use crate::app::clients::Client;
+use crate::domain::client::uses_secret;
+use crate::error::{OAuthError, fault};
+
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Longer-lived assertions would have to be remembered for longer.
+const MAX_LIFE_SECS: i64 = 600;
+const LEEWAY_SECS: i64 = 10;
+const MAX_ASSERTION: usize = 16 * 1024;
+
+/// What a request shows of who is asking.
+#[derive(Default)]
+pub struct Credentials {
+    pub id: String,
+    pub secret: Option<Secret>,
+    pub assertion: Option<String>,
+    /// DER, from the gateway.
+    pub certificate: Option<Vec<u8>>,
+}
+
+#[derive(Deserialize)]
+struct Assertion {
+    iss: String,
+    sub: String,
+    exp: i64,
+    #[serde(default)]
+    nbf: Option<i64>,
+    #[serde(default)]
+    iat: Option<i64>,
+    jti: String,
+    aud: serde_json::Value,
+}
+
+impl App {
+    /// # Errors
+    /// `invalid_client`, the same for whatever reason; 503 when replay cannot be ruled out.
+    pub async fn authenticate_client(&self, shown: &Credentials) -> Result<Arc<Client>, OAuthError> {
+        let client = self.clients.get(&shown.id).await?.ok_or_else(OAuthError::invalid_client)?;
+        let authentic = match client.settings.token_endpoint_auth_method.as_str() {
+            // Some programs always send Basic, with an empty secret for public clients.
+            "none" => shown.assertion.is_none() && shown.secret.as_ref().is_none_or(Secret::is_empty),
+            method if uses_secret(method) => {
+                shown.assertion.is_none() && shown.secret.as_ref().is_some_and(|secret| client.secret_fits(secret.expose(), self.now()))
+            }
+            "private_key_jwt" => match (&shown.assertion, &shown.secret) {
+                (Some(assertion), None) => self.assertion_fits(&client, assertion).await?,
+                _ => false,
+            },
+            "tls_client_auth" => shown.certificate.as_ref().is_some_and(|c| {
+                // The TLS layer asked for the certificate's key; that an authority we trust signed it is checked here.
+                certificates::in_time(c, self.now().unix_timestamp()) && self.vouched.vouches(c) && certificates::name_fits(&client.settings, c)
+            }),
+            "self_signed_tls_client_auth" => shown.certificate.as_ref().is_some_and(|c| {
+                let known = client.settings.jwks.as_ref().is_some_and(|jwks| certificates::registered(jwks, c));
+                known && certificates::in_time(c, self.now().unix_timestamp())
+            }),
+            _ => false,
+        };
+        if authentic { Ok(client) } else { Err(OAuthError::invalid_client()) }
+    }
+
+    /// RFC 7523 section 3: signed by a key of the client, meant for us, fresh, and never seen before.
+    async fn assertion_fits(&self, client: &Client, assertion: &str) -> Result<bool, OAuthError> {
+        if assertion.len() > MAX_ASSERTION {
+            return Ok(false);
+        }
+        let Ok(header) = jsonwebtoken::decode_header(assertion) else { return Ok(false) };
+        let kid = header.kid.as_deref();
+        let key = match (&client.settings.jwks, &client.settings.jwks_uri) {
+            (Some(jwks), _) => pick(&read_set(jwks), kid),
+            (None, Some(address)) => match self.outside.key(address, kid).await {
+                Ok(key) => key,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), client.id = client.id, "a client's key set cannot be fetched");
+                    None
+                }
+            },
+            (None, None) => None,
+        };
+        // The key says which algorithm, never the assertion.
+        let Some((key, algorithm)) = key.and_then(|k| algorithm_of(&k).map(|a| (k, a))) else { return Ok(false) };
+        let Ok(decoding) = DecodingKey::from_jwk(&key) else { return Ok(false) };
+        let mut rules = Validation::new(algorithm);
+        rules.required_spec_claims.clear();
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        let Ok(read) = jsonwebtoken::decode::<Assertion>(assertion, &decoding, &rules) else { return Ok(false) };
+        let it = read.claims;
+        let now = self.now().unix_timestamp();
+        // One audience only, ours: a token that is also meant for somebody else can be used by them (RFC 7523bis).
+        let ours = [self.issuer.clone(), format!("{}/oauth2/token", self.issuer), format!("{}/oauth2/par", self.issuer)];
+        let aud = match &it.aud {
+            serde_json::Value::String(aud) => Some(aud.as_str()),
+            serde_json::Value::Array(all) if all.len() == 1 => all[0].as_str(),
+            _ => None,
+        };
+        let fits = it.iss == client.id
+            && it.sub == client.id
+            && aud.is_some_and(|aud| ours.iter().any(|o| o == aud))
+            && now <= it.exp + LEEWAY_SECS
+            && it.exp <= now + MAX_LIFE_SECS + LEEWAY_SECS
+            && it.nbf.is_none_or(|at| at <= now + LEEWAY_SECS)
+            && it.iat.is_none_or(|at| at <= now + LEEWAY_SECS)
+            && (1..=256).contains(&it.jti.len());
+        if !fits {
+            return Ok(false);
+        }
+        let left = u64::try_from(it.exp + LEEWAY_SECS - now).unwrap_or_default() + 1;
+        self.replay.first_time(&format!("assertion {}", client.id), &it.jti, left).await.map_err(OAuthError::from)
+    }
+}
+
+/// The authorities whose certificates are believed for `tls_client_auth`.
+pub struct Vouched(Vec<Vec<u8>>);
+
+impl Vouched {
+    /// # Errors
+    /// When the bundle is damaged.
+    pub fn new(pem: &str) -> Result<Self, gantry_kernel::Problem> {
+        let all = x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+        Ok(Self(all.into_iter().map(|p| p.contents).collect()))
+    }
+
+    /// Whether one of them signed `der`. Intermediates have to be in the bundle.
+    pub fn vouches(&self, der: &[u8]) -> bool {
+        use x509_parser::prelude::{FromDer, X509Certificate};
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+        self.0.iter().any(|authority| {
+            X509Certificate::from_der(authority)
+                .is_ok_and(|(_, a)| a.is_ca() && a.subject().as_raw() == certificate.issuer().as_raw() && verified(&certificate, &a))
+        })
+    }
+}
+
+fn verified(certificate: &x509_parser::certificate::X509Certificate<'_>, authority: &x509_parser::certificate::X509Certificate<'_>) -> bool {
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, UnparsedPublicKey,
+        VerificationAlgorithm,
+    };
+    use x509_parser::oid_registry::{OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519};
+    let oid = &certificate.signature_algorithm.algorithm;
+    let algorithm: &'static dyn VerificationAlgorithm = if *oid == OID_SIG_ECDSA_WITH_SHA256 {
+        &ECDSA_P256_SHA256_ASN1
+    } else if *oid == OID_SIG_ECDSA_WITH_SHA384 {
+        &ECDSA_P384_SHA384_ASN1
+    } else if *oid == OID_SIG_ED25519 {
+        &ED25519
+    } else if *oid == OID_PKCS1_SHA256WITHRSA {
+        &RSA_PKCS1_2048_8192_SHA256
+    } else if *oid == OID_PKCS1_SHA384WITHRSA {
+        &RSA_PKCS1_2048_8192_SHA384
+    } else {
+        return false;
+    };
+    let key = UnparsedPublicKey::new(algorithm, authority.public_key().subject_public_key.data.as_ref());
+    key.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data).is_ok()
+}

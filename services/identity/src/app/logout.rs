@@ -1,0 +1,106 @@
+//! Telling clients that a session has ended (OpenID Connect Back-Channel Logout 1.0). Noted down before the session ends
+//! and delivered until the client has taken it, so that neither a crash nor a client that is away loses a notice.
+
+use async_trait::async_trait;
+use gantry_es_pg::{Todo, TodoHandler, TodoItem};
+use gantry_kernel::{Problem, UserId, Uuid};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::app::App;
+use crate::app::people::subject;
+use crate::domain::signing::Algorithm;
+use crate::error::fault;
+use crate::store::sessions;
+
+const WORK: &str = "backchannel-logout";
+/// Then the client's own tokens have long expired.
+const MAX_TRIES: i32 = 30;
+const TOKEN_SECS: i64 = 120;
+
+#[derive(Serialize, Deserialize)]
+struct Notice {
+    client: String,
+    session: Uuid,
+    user: Uuid,
+}
+
+impl App {
+    /// Notes down whom to tell. To be called before the sessions end.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn announce_end(&self, ids: &[Uuid]) -> Result<(), Problem> {
+        for (session, user, client) in sessions::clients_of(self.pool(), ids).await.map_err(fault)? {
+            let wants = self.clients.get(&client).await?.is_some_and(|c| c.settings.backchannel_logout_uri.is_some());
+            if wants {
+                let key = format!("{session} {client}");
+                let notice = serde_json::to_value(Notice { client, session, user }).map_err(fault)?;
+                Todo::enqueue(self.orm(), WORK, &key, &notice).await.map_err(fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all sessions of a person but `keep`, with the tokens that came from them.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_sessions(&self, user: UserId, keep: Option<Uuid>, why: &str) -> Result<(), Problem> {
+        let all = sessions::of_user(self.pool(), user, self.now()).await.map_err(fault)?;
+        let ending: Vec<Uuid> = all.iter().map(|s| s.id).filter(|id| Some(*id) != keep).collect();
+        self.announce_end(&ending).await?;
+        sessions::end_all(self.pool(), user, keep, why, self.now()).await.map_err(fault)
+    }
+}
+
+/// Delivers the notices.
+pub struct Deliver {
+    pub app: App,
+}
+
+#[async_trait]
+impl TodoHandler for Deliver {
+    fn name(&self) -> &'static str {
+        WORK
+    }
+
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        let notice: Notice = serde_json::from_value(item.payload)?;
+        let app = &self.app;
+        if sessions::is_alive(app.pool(), notice.session, app.now()).await? {
+            // Noted down a moment before it ends; if it never does, there is nothing to tell.
+            anyhow::ensure!(item.attempts > 3, "the session has not ended yet");
+            return Ok(());
+        }
+        let Some(client) = app.clients.get(&notice.client).await? else { return Ok(()) };
+        let Some(address) = &client.settings.backchannel_logout_uri else { return Ok(()) };
+        let now = app.now().unix_timestamp();
+        // Made anew for each try, so that it is fresh.
+        let claims = json!({
+            "iss": app.issuer, "aud": client.id, "sub": subject(UserId(notice.user)), "sid": notice.session, "iat": now, "exp": now + TOKEN_SECS,
+            "jti": app.host.env.uuid(), "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        let algorithm = Algorithm::parse(&client.settings.id_token_signed_response_alg).unwrap_or(Algorithm::Rs256);
+        let token = app.keys.sign_with(algorithm, "logout+jwt", &claims)?;
+        let told = app.outside.post(address, "logout_token", &token).await;
+        match told {
+            Ok(200..=299) => Ok(()),
+            // It says that it has no such session, or does not want to know.
+            Ok(400) => {
+                tracing::warn!(client.id = client.id, "a client refused a logout notice");
+                Ok(())
+            }
+            Ok(status) if item.attempts >= MAX_TRIES => {
+                tracing::warn!(client.id = client.id, status, "a logout notice was given up");
+                Ok(())
+            }
+            Err(error) if item.attempts >= MAX_TRIES => {
+                tracing::warn!(client.id = client.id, error = format!("{error:#}"), "a logout notice was given up");
+                Ok(())
+            }
+            Ok(status) => anyhow::bail!("the client {} answers {status}", client.id),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The `claims` request parameter (OpenID Connect Core 5.5): single claims beside those that scopes give.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::assurance::level;
+
+/// Which scope a claim belongs to: a client gets by `claims` no more than its scopes could give it.
+const CLAIMS: [(&str, &str); 6] =
+    [("preferred_username", "profile"), ("name", "profile"), ("email", "email"), ("email_verified", "email"), ("groups", "groups"), ("roles", "roles")];
+
+/// The claims that can be asked for.
+pub fn scope_of(claim: &str) -> Option<&'static str> {
+    CLAIMS.iter().find(|(name, _)| *name == claim).map(|(_, scope)| *scope)
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClaimsRequest {
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub id_token: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub userinfo: BTreeSet<String>,
+    /// `sub` must be this one.
+    #[serde(skip)]
+    pub sub: Option<String>,
+    /// One of these is essential (section 5.5.1.1).
+    #[serde(skip)]
+    pub acr: Vec<String>,
+}
+
+impl ClaimsRequest {
+    /// # Errors
+    /// When the text is no such object.
+    pub fn parse(text: Option<&str>) -> Result<Self, &'static str> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        let all: Map<String, Value> = serde_json::from_str(text).map_err(|_| "claims: must be a JSON object")?;
+        let mut read = Self::default();
+        for (place, wanted) in &all {
+            let wanted = wanted.as_object().ok_or("claims: id_token and userinfo must be objects")?;
+            let known = || wanted.keys().filter(|name| scope_of(name).is_some()).cloned().collect();
+            match place.as_str() {
+                "id_token" => {
+                    read.id_token = known();
+                    read.sub = wanted.get("sub").and_then(|s| s.get("value")).and_then(Value::as_str).map(str::to_owned);
+                    read.acr = essential_acr(wanted.get("acr"));
+                }
+                "userinfo" => read.userinfo = known(),
+                // Unknown members are ignored (section 5.5).
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    /// Without what the granted scope gives anyway and what the client may not have.
+    #[must_use]
+    pub fn within(mut self, granted: &str, may: impl Fn(&str) -> bool) -> Self {
+        let keep = |claim: &String| scope_of(claim).is_some_and(|s| may(s) && !granted.split(' ').any(|g| g == s));
+        self.id_token.retain(&keep);
+        self.userinfo.retain(&keep);
+        self
+    }
+
+    /// The scopes that the asked claims belong to: what a person must agree to.
+    pub fn scopes(&self) -> BTreeSet<&'static str> {
+        self.id_token.iter().chain(&self.userinfo).filter_map(|c| scope_of(c)).collect()
+    }
+}
+
+fn essential_acr(acr: Option<&Value>) -> Vec<String> {
+    let Some(acr) = acr.filter(|a| a.get("essential").and_then(Value::as_bool) == Some(true)) else { return Vec::new() };
+    let one = acr.get("value").and_then(Value::as_str);
+    let many = acr.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    one.into_iter().chain(many).take(10).map(str::to_owned).collect()
+}
+
+/// How strong a sign-in was, as `acr`.
+pub fn acr_of(amr: &str) -> &'static str {
+    level(amr).name()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_claims_are_read_and_others_ignored() {
+        let text = r#"{"id_token":{"email":null,"shoe_size":null,"acr":{"essential":true,"values":["2"]},"sub":{"value":"user:1"}},
+                       "userinfo":{"groups":{"essential":true}},"x":{}}"#;
+        let read = ClaimsRequest::parse(Some(text)).unwrap();
+        assert_eq!(read.id_token, BTreeSet::from(["email".to_owned()]));
+        assert_eq!((read.sub.as_deref(), read.acr.as_slice()), (Some("user:1"), &["2".to_owned()][..]));
+        assert_eq!(read.scopes(), BTreeSet::from(["email", "groups"]));
+        assert_eq!(ClaimsRequest::parse(None).unwrap(), ClaimsRequest::default());
+        for bad in ["[]", "x", "{\"id_token\":1}", &"[".repeat(2000)] {
+            assert!(ClaimsRequest::parse(Some(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_client_gets_no_claim_that_its_scopes_could_not_give() {
+        let read = || ClaimsRequest::parse(Some(r#"{"id_token":{"email":null,"groups":null}}"#)).unwrap();
+        assert_eq!(read().within("openid", |s| s == "email").id_token, BTreeSet::from(["email".to_owned()]));
+        assert!(read().within("openid email groups", |_| true).id_token.is_empty(), "they come by the scopes");
+    }
+}
