@@ -23,8 +23,10 @@ pub struct Config {
     pub gc_interval_seconds: u64,
     /// Uploads that nobody touched for this long are removed.
     pub upload_ttl_seconds: u64,
-    /// Folder of vulnerability records in OSV format (`*.json`, one record each); empty: images are inventoried, not matched.
+    /// Folder of vulnerability records (`*.json`, `*.gz`, `*.zip`: OSV, Debian's tracker, Alpine's secdb); empty: images are inventoried, not matched.
     pub advisories: PathBuf,
+    /// Addresses of such files (JSON, or a ZIP of JSON files); fetched into the folder when they change.
+    pub advisory_mirrors: Vec<String>,
     /// How often the folder is looked at.
     pub advisories_interval_seconds: u64,
     /// How often storage is metered.
@@ -43,6 +45,7 @@ impl Default for Config {
             gc_interval_seconds: 600,
             upload_ttl_seconds: 7 * 24 * 3600,
             advisories: PathBuf::new(),
+            advisory_mirrors: Vec::new(),
             advisories_interval_seconds: 60,
             usage_interval_seconds: 60,
         }

@@ -6,7 +6,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use crate::domain::scan::inventory::{LayerInventory, is_interesting, read};
+use crate::domain::scan::inventory::{Interest, LayerInventory, interest, read};
+use crate::domain::scan::pkg::elf;
 
 /// Bounds of one layer's reading.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +17,22 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of one interesting file.
     pub file_bytes: u64,
+    /// Bytes of one program; in a larger one no modules are looked for.
+    pub program_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { unpacked_bytes: 16 << 30, entries: 1_000_000, file_bytes: 64 << 20 }
+        Self { unpacked_bytes: 16 << 30, entries: 1_000_000, file_bytes: 256 << 20, program_bytes: 256 << 20 }
     }
 }
 
 /// Header data (long names, extended headers) that is worth reading.
 const HEADER_BYTES: u64 = 256 * 1024;
+/// Enough of a program to know its machine.
+const HEAD_BYTES: u64 = 64;
+/// Paths removed or replaced in one layer.
+const MOST_REMOVED: usize = 200_000;
 
 /// Takes the inventory of a layer. A layer that is no archive, is damaged, or exceeds a limit gives what was found before, and says so.
 ///
@@ -82,26 +89,44 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
             found.opaque.push(folder.to_owned());
         } else if let Some(name) = name.strip_prefix(".wh.") {
             found.removed.push(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") });
-        } else if kind.is_file() && is_interesting(&path) {
-            let mut content = Vec::new();
-            (&mut entry).take(limits.file_bytes + 1).read_to_end(&mut content)?;
-            if content.len() as u64 > limits.file_bytes {
-                return Err(io::Error::other(format!("{path} has more than {} bytes", limits.file_bytes)));
-            }
-            if let Some(what) = read(&path, &String::from_utf8_lossy(&content)) {
-                found.files.insert(path, what);
-            }
+        } else if kind.is_file() {
+            let executable = entry.header().mode().is_ok_and(|m| m & 0o111 != 0);
+            take(path, &mut entry, executable, limits, found)?;
+        }
+        if found.removed.len() + found.opaque.len() > MOST_REMOVED {
+            return Err(io::Error::other(format!("more than {MOST_REMOVED} paths removed or replaced")));
         }
     }
-    // Whiteouts matter only where scans look; the rest would be kept for nothing.
-    let relevant = |path: &String| {
-        ["var/lib/dpkg/status.d/x", "lib/apk/db/installed", "usr/lib/apk/db/installed", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/status"]
-            .iter()
-            .any(|p| path.is_empty() || p == path || p.strip_prefix(path.as_str()).is_some_and(|r| r.starts_with('/')))
-            || path.starts_with("var/lib/dpkg/status.d/")
-    };
-    found.removed.retain(relevant);
-    found.opaque.retain(relevant);
+    Ok(())
+}
+
+/// Looks at one file as far as it is worth it.
+fn take(path: String, entry: &mut impl Read, executable: bool, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
+    let interest = interest(&path, executable);
+    if interest == Interest::None {
+        return Ok(());
+    }
+    let mut content = Vec::new();
+    entry.take(HEAD_BYTES).read_to_end(&mut content)?;
+    let machine = elf::machine(&content);
+    if let Some(machine) = machine {
+        *found.machines.entry(machine.to_owned()).or_insert(0) += 1;
+    }
+    let mut told = None;
+    if interest == Interest::Whole || machine.is_some() {
+        let most = if machine.is_some() { limits.program_bytes } else { limits.file_bytes };
+        entry.take((most + 1).saturating_sub(content.len() as u64)).read_to_end(&mut content)?;
+        if content.len() as u64 <= most {
+            told = read(&path, &content);
+        } else if interest == Interest::Whole {
+            return Err(io::Error::other(format!("{path} has more than {most} bytes")));
+        }
+    }
+    match told {
+        Some(what) => drop(found.files.insert(path, what)),
+        // It takes the place of whatever a lower layer has there.
+        None => found.removed.push(path),
+    }
     Ok(())
 }
 
@@ -210,7 +235,7 @@ mod tests {
     #[test]
     fn whiteouts_are_seen() {
         let found = scan(&archive(&[("var/lib/dpkg/.wh.status", b""), ("lib/apk/db/.wh..wh..opq", b""), ("srv/.wh.x", b"")]), Limits::default());
-        assert_eq!(found.removed, ["var/lib/dpkg/status"]);
+        assert_eq!(found.removed, ["var/lib/dpkg/status", "srv/x"]);
         assert_eq!(found.opaque, ["lib/apk/db"]);
     }
 
@@ -224,6 +249,65 @@ mod tests {
         assert!(scan(&archive(&many), Limits { entries: 10, ..Limits::default() }).truncated.unwrap().contains("entries"));
         let large = scan(&archive(&[("var/lib/dpkg/status", &vec![b'x'; 2000])]), Limits { file_bytes: 1000, ..Limits::default() });
         assert!(large.truncated.is_some() && large.files.is_empty());
+    }
+
+    #[test]
+    fn too_many_entries_and_a_zstd_bomb_are_cut_short() {
+        let mut one = tar::Header::new_gnu();
+        one.set_path("d/").unwrap();
+        one.set_entry_type(tar::EntryType::Directory);
+        one.set_size(0);
+        one.set_cksum();
+        // Repeated headers compress well: this is how such an archive is sent.
+        let many = zstd::encode_all(one.as_bytes().repeat(60_000).as_slice(), 1).unwrap();
+        assert!(many.len() < 1 << 20);
+        assert!(scan(&many, Limits { entries: 50_000, ..Limits::default() }).truncated.unwrap().contains("50000 entries"));
+        assert_eq!(Limits::default().entries, 1_000_000);
+        let bomb = zstd::encode_all(archive(&[("zeros", &vec![0; 3 << 20])]).as_slice(), 1).unwrap();
+        assert!(scan(&bomb, Limits { unpacked_bytes: 1 << 20, ..Limits::default() }).truncated.unwrap().contains("unpacks to more"));
+    }
+
+    #[test]
+    fn absolute_paths_and_devices_are_names_only() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[..20].copy_from_slice(b"/var/lib/dpkg/status");
+        header.set_size(STATUS.len() as u64);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, STATUS).unwrap();
+        assert_eq!(scan(&builder.into_inner().unwrap(), Limits::default()).files.len(), 1, "as below the image's root");
+        for kind in [tar::EntryType::Char, tar::EntryType::Block, tar::EntryType::Fifo, tar::EntryType::Link] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_path("var/lib/dpkg/status").unwrap();
+            header.set_size(0);
+            header.set_cksum();
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append(&header, io::empty()).unwrap();
+            let found = scan(&builder.into_inner().unwrap(), Limits::default());
+            assert!(found.files.is_empty() && found.truncated.is_none(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn programs_tell_their_machine_and_modules_and_replace_what_was_there() {
+        use crate::domain::scan::pkg::elf::tests::{elf, go_section};
+        let program = elf(183, ".go.buildinfo", &go_section("go1.22.1", "dep\tgolang.org/x/net\tv0.1.0\th1:x\n"));
+        let layer = |content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o755);
+            header.set_cksum();
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append_data(&mut header, "usr/bin/app", content).unwrap();
+            scan(&builder.into_inner().unwrap(), Limits::default())
+        };
+        let (go, script) = (layer(&program), layer(b"#!/bin/sh\n"));
+        assert_eq!(go.machines.get("arm64"), Some(&1));
+        let merged = crate::domain::scan::inventory::merge(&[("l".into(), go.clone())]);
+        assert_eq!(merged.packages[1].package.name, "stdlib");
+        assert_eq!((merged.packages[0].kind.as_str(), merged.packages[0].path.as_str()), ("golang", "usr/bin/app"));
+        assert!(crate::domain::scan::inventory::merge(&[("l".into(), go), ("u".into(), script)]).packages.is_empty());
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl App {
             layers.push((layer.digest.to_string(), self.layer(layer).await?));
         }
         let inventory = merge(&layers);
-        let mut sources: Vec<&str> = inventory.packages.iter().map(|p| p.package.source.as_str()).collect();
+        let mut sources: Vec<&str> = inventory.packages.iter().flat_map(|p| [p.package.source.as_str(), p.package.name.as_str()]).collect();
         sources.sort_unstable();
         sources.dedup();
         let about = advisories::about(db, &advisory::ecosystems(&inventory), &sources).await?;

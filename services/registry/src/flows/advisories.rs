@@ -1,5 +1,6 @@
-//! Keeps the advisories the same as the configured folder of OSV files, and asks for new matches when they changed.
+//! Keeps the advisories the same as the configured folder and mirrors (OSV, Debian's tracker, Alpine's secdb), and asks for new matches when they changed.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,18 +10,24 @@ use gantry_es_pg::{Lease, Todo};
 use super::projections::SCAN_TODO;
 use super::scan::Job;
 use crate::app::App;
-use crate::domain::digest::{Algorithm, Hasher};
-use crate::domain::scan::advisory::{Advisory, Record};
+use crate::domain::digest::{Algorithm, Digest, Hasher};
+use crate::domain::scan::advisory::Advisory;
+use crate::domain::scan::feeds;
+use crate::domain::scan::pkg::zip;
 use crate::store::{advisories, images};
 
 /// No honest record is larger.
-const LARGEST_FILE: u64 = 64 << 20;
+const LARGEST_FILE: u64 = 512 << 20;
+const LARGEST_RECORD: u64 = 16 << 20;
 
 /// Looks at the folder now and then until shutdown. Without a folder there is nothing to do.
 pub async fn run(app: App) {
-    let folder = app.config.advisories.clone();
+    let mut folder = app.config.advisories.clone();
     if folder.as_os_str().is_empty() {
-        return;
+        if app.config.advisory_mirrors.is_empty() {
+            return;
+        }
+        folder = app.config.storage(&app.host.platform.home).join("advisories");
     }
     loop {
         if let Err(error) = round(&app, &folder).await {
@@ -36,6 +43,10 @@ pub async fn run(app: App) {
 async fn round(app: &App, folder: &Path) -> anyhow::Result<()> {
     let db = app.host.db();
     let Some(lease) = Lease::try_acquire(&db.pool, "registry-advisories").await? else { return Ok(()) };
+    if !app.config.advisory_mirrors.is_empty() {
+        tokio::fs::create_dir_all(folder).await?;
+        mirror(app, folder).await;
+    }
     let done = take_in(app, folder).await;
     lease.release().await;
     done
@@ -68,7 +79,7 @@ fn list(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, String)> {
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         let metadata = path.metadata()?;
-        if metadata.is_file() && path.extension().is_some_and(|e| e == "json") {
+        if metadata.is_file() && path.extension().is_some_and(|e| e == "json" || e == "zip" || e == "gz") {
             let touched = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             files.push((path, metadata.len(), touched.as_nanos()));
         }
@@ -87,25 +98,80 @@ fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
     let mut all = Vec::new();
     for path in files {
         match read(path) {
-            Ok(records) => all.extend(records.into_iter().flat_map(Record::advisories)),
+            Ok(records) => all.extend(records),
             Err(error) => tracing::warn!(file = %path.display(), error = format!("{error:#}"), "an advisory file is left out"),
         }
     }
     all
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Record>> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        Many(Vec<Record>),
-        One(Box<Record>),
-    }
+/// JSON, JSON compressed with gzip, or a ZIP of JSON files (as osv.dev publishes an ecosystem).
+fn read(path: &Path) -> anyhow::Result<Vec<Advisory>> {
     anyhow::ensure!(path.metadata()?.len() <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
-    Ok(match serde_json::from_slice(&std::fs::read(path)?)? {
-        OneOrMany::Many(records) => records,
-        OneOrMany::One(record) => vec![*record],
-    })
+    parse(&std::fs::read(path)?)
+}
+
+fn parse(bytes: &[u8]) -> anyhow::Result<Vec<Advisory>> {
+    if bytes.starts_with(b"PK\x03\x04") {
+        let mut all = Vec::new();
+        for entry in zip::entries(bytes).iter().filter(|e| e.name.ends_with(".json")) {
+            match entry.content(LARGEST_RECORD).ok_or_else(|| anyhow::anyhow!("damaged or too large")).and_then(|c| Ok(feeds::read(&c)?)) {
+                Ok(records) => all.extend(records),
+                Err(error) => tracing::warn!(file = entry.name, error = format!("{error:#}"), "an advisory is left out"),
+            }
+        }
+        return Ok(all);
+    }
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        flate2::read::MultiGzDecoder::new(bytes).take(LARGEST_FILE + 1).read_to_end(&mut plain)?;
+        anyhow::ensure!(plain.len() as u64 <= LARGEST_FILE, "unpacks to more than {LARGEST_FILE} bytes");
+        return Ok(feeds::read(&plain)?);
+    }
+    Ok(feeds::read(bytes)?)
+}
+
+/// Fetches each configured mirror into the folder, if it changed. A mirror that is away leaves the last state in place.
+async fn mirror(app: &App, folder: &Path) {
+    for url in &app.config.advisory_mirrors {
+        if let Err(error) = fetch(folder, url).await {
+            tracing::warn!(url, error = format!("{error:#}"), "an advisory mirror could not be read; what was fetched before stays");
+        }
+    }
+}
+
+async fn fetch(folder: &Path, url: &str) -> anyhow::Result<()> {
+    use futures::StreamExt;
+    let name = Digest::of(Algorithm::Sha256, url.as_bytes()).hex()[..16].to_owned();
+    let (target, tag) = (folder.join(format!("mirror-{name}.json")), folder.join(format!("mirror-{name}.etag")));
+    let known = tokio::fs::read_to_string(&tag).await.ok().filter(|_| target.exists());
+    let mut request = reqwest::Client::new().get(url).timeout(Duration::from_secs(600));
+    if let Some(known) = &known {
+        request = request.header(http::header::IF_NONE_MATCH, known);
+    }
+    let answer = request.send().await?.error_for_status()?;
+    if answer.status() == http::StatusCode::NOT_MODIFIED {
+        return Ok(());
+    }
+    let etag = answer.headers().get(http::header::ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let mut bytes = Vec::new();
+    let mut pieces = answer.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        bytes.extend_from_slice(&piece?);
+        anyhow::ensure!(bytes.len() as u64 <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
+    }
+    // A login page instead of data must not take the place of data.
+    let checked = tokio::task::spawn_blocking(move || parse(&bytes).map(|records| (records.len(), bytes))).await??;
+    anyhow::ensure!(checked.0 > 0, "it has no records");
+    if tokio::fs::read(&target).await.ok().as_deref() != Some(checked.1.as_slice()) {
+        let staged = folder.join(format!("mirror-{name}.part"));
+        tokio::fs::write(&staged, checked.1).await?;
+        tokio::fs::rename(&staged, &target).await?;
+    }
+    if let Some(etag) = etag {
+        tokio::fs::write(&tag, etag).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

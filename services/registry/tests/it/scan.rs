@@ -79,3 +79,101 @@ async fn a_damaged_layer_is_reported_not_hidden() {
     assert_eq!(found["summary"]["packages"], 2);
     assert_eq!(found["notes"].as_array().unwrap().len(), 1, "{found}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn language_packages_are_found_matched_and_exported_in_every_form() {
+    clause("7.4.2.a");
+    let osv = |id: &str, ecosystem: &str, name: &str, kind: &str, fixed: &str| {
+        json!({ "id": id, "affected": [{ "package": { "ecosystem": ecosystem, "name": name }, "ranges": [{ "type": kind, "events": [{ "introduced": "0" }, { "fixed": fixed }] }] }],
+            "severity": [{ "type": "CVSS_V4", "score": "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N" }] })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let records = json!([
+        osv("GHSA-npm", "npm", "lodash", "SEMVER", "4.17.21"),
+        osv("GHSA-py", "PyPI", "Requests", "ECOSYSTEM", "2.31.0"),
+        osv("RUSTSEC-1", "crates.io", "time", "SEMVER", "0.2.23"),
+        osv("GHSA-mvn", "Maven", "org.apache.logging.log4j:log4j-core", "ECOSYSTEM", "2.15.0"),
+    ]);
+    std::fs::write(folder.path().join("osv.json"), records.to_string()).unwrap();
+    let stage = Stage::with(Config { advisories: folder.path().to_owned(), advisories_interval_seconds: 1, ..Config::default() }).await;
+    let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let lock = b"version = 3\n[[package]]\nname = \"time\"\nversion = \"0.1.40\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
+    let base = layer(&[("app/node_modules/lodash/package.json", br#"{"name":"lodash","version":"4.17.20","license":"MIT"}"#.as_slice())]);
+    let upper = layer(&[
+        ("usr/lib/python3/site-packages/requests-2.28.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: requests\nVersion: 2.28.0\n".as_slice()),
+        ("srv/Cargo.lock", lock),
+        ("srv/package.json", br#"{"name":"not-installed","version":"1.0.0"}"#),
+    ]);
+    let image = Image::of(vec![base, upper], "amd64");
+    let digest = image.push(&stage, REPO, "v1", &stage.full(user, REPO)).await;
+    let access = stage.world.token(user, "ada");
+    let at = format!("/api/v1/orgs/acme/projects/shop/images/web/{digest}");
+    let report = || async { stage.world.call(&stage.host, Method::GET, &format!("{at}/scan"), Some(&access), None).await.1 };
+    stage.world.until("the findings are reported", Duration::from_secs(30), || async { report().await["summary"]["critical"] == 3 }).await;
+    let found = report().await;
+    let lodash = found["findings"].as_array().unwrap().iter().find(|f| f["id"] == "GHSA-npm").unwrap().clone();
+    assert_eq!((&lodash["layer"], &lodash["path"]), (&image.manifest["layers"][0]["digest"], &json!("app/node_modules/lodash/package.json")));
+    assert_eq!((&lodash["score"], &lodash["fixed_version"]), (&json!(9.3), &json!("4.17.21")));
+
+    let get = |query: &'static str| {
+        let request = stage.request(Method::GET, &format!("{at}/{query}"), &access);
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
+        }
+    };
+    let (_, kind, sarif) = get("scan?format=sarif").await;
+    assert_eq!(kind, "application/sarif+json");
+    assert_eq!(serde_json::from_str::<Value>(&sarif).unwrap()["runs"][0]["results"].as_array().unwrap().len(), 3);
+    let (_, kind, page) = get("scan?format=html").await;
+    assert!(kind.starts_with("text/html") && page.contains("RUSTSEC-1"));
+    let (_, kind, spdx) = get("sbom?format=spdx").await;
+    assert_eq!((kind.as_str(), &serde_json::from_str::<Value>(&spdx).unwrap()["spdxVersion"]), ("application/spdx+json", &json!("SPDX-2.3")));
+    let (_, _, bom) = get("sbom?format=cyclonedx").await;
+    assert_eq!(serde_json::from_str::<Value>(&bom).unwrap()["specVersion"], "1.6");
+    assert_eq!(get("scan?format=pdf").await.0, 400);
+    assert_eq!(get("sbom?format=pdf").await.0, 400);
+
+    // What the project accepts says why and is not counted.
+    let allow = "/api/v1/orgs/acme/projects/shop/registry/allowances/GHSA-npm";
+    let body = json!({ "reason": "only used to build" });
+    assert_eq!(stage.world.call(&stage.host, Method::PUT, allow, Some(&access), Some(&body)).await.0, 200);
+    let found = report().await;
+    assert_eq!(found["summary"]["critical"], 2);
+    assert!(found["findings"].as_array().unwrap().iter().any(|f| f["accepted"] == "only used to build"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn debians_tracker_is_read_from_a_mirror_and_what_was_read_stays_when_it_is_away() {
+    let feed = json!({ "openssl": { "CVE-2026-7": { "description": "a hole", "releases": { "bookworm": { "status": "resolved", "fixed_version": "3.0.10-1", "urgency": "high" } } } } });
+    let up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let state = up.clone();
+    let mirror = axum::Router::new().route(
+        "/tracker.json",
+        axum::routing::get(move || {
+            let (feed, up) = (feed.to_string(), state.load(std::sync::atomic::Ordering::SeqCst));
+            async move { if up { (http::StatusCode::OK, feed) } else { (http::StatusCode::OK, "<html>sign in</html>".to_owned()) } }
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/tracker.json", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, mirror).await });
+    let stage = Stage::with(Config { advisory_mirrors: vec![url], advisories_interval_seconds: 1, ..Config::default() }).await;
+    let user = stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
+    let access = stage.world.token(user, "ada");
+    let scan = |text: &'static str, tag: &'static str| {
+        let (stage, access) = (&stage, access.clone());
+        async move {
+            let image = Image::of(vec![layer(&[("etc/os-release", RELEASE), ("var/lib/dpkg/status", STATUS), ("own", text.as_bytes())])], "amd64");
+            let digest = image.push(stage, REPO, tag, &stage.full(user, REPO)).await;
+            let path = format!("/api/v1/orgs/acme/projects/shop/images/web/{digest}/scan");
+            let high = || async { stage.world.call(&stage.host, Method::GET, &path, Some(&access), None).await.1["summary"]["high"] == 1 };
+            stage.world.until("the finding is reported", Duration::from_secs(30), high).await;
+        }
+    };
+    scan("one", "v1").await;
+    up.store(false, std::sync::atomic::Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    scan("two", "v2").await;
+    serving.abort();
+}

@@ -3,28 +3,50 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, Json, Path};
+use gantry_host::{ApiResult, Json, Path, Query};
 use gantry_kernel::{Kind, Problem, Role};
 use http::header;
+use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
+use utoipa::IntoParams;
 
 use super::bodies::{ScanReport, ScanSummary};
 use super::{digest, project, repository};
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::name::{Reference, RepositoryName};
-use crate::domain::scan::sbom::cyclonedx;
+use crate::domain::scan::export;
+use crate::domain::scan::sbom::Format;
 use crate::store::scans::{self, Scan};
 
 type Address = Path<(String, String, String, String)>;
 
-/// The findings of an image.
+/// The findings of an image. Those the project accepts say why and are not counted.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/{digest}/scan", tag = "images",
-    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path), ReportQuery),
     responses((status = 200, body = ScanReport), (status = 404, description = "no such image, not visible, or not scanned yet")))]
-pub async fn report(State(app): State<App>, caller: Caller, Path((org, name, repo, at)): Address) -> ApiResult<Json<ScanReport>> {
+pub async fn report(State(app): State<App>, caller: Caller, Path((org, name, repo, at)): Address, Query(query): Query<ReportQuery>) -> ApiResult<Response> {
     let (repository, digest, scan) = find(&app, &caller, &org, &name, &repo, &at).await?;
-    let counts = scan.report.summary();
+    let place = app.place(&repository).await?;
+    let settings = app.settings(place.project).await?;
+    let mut report = scan.report;
+    let now = app.host.env.now();
+    for finding in &mut report.findings {
+        let ids: Vec<&str> = std::iter::once(finding.id.as_str()).chain(finding.aliases.iter().map(String::as_str)).collect();
+        finding.accepted = settings.allowance(&ids, &finding.package, now).map(|a| a.reason.clone());
+    }
+    let counts = report.summary();
+    let at = scan.at.format(&Rfc3339).map_err(Problem::internal)?;
+    let subject = format!("{repository}@{digest}");
+    match query.format.as_deref() {
+        None | Some("json") => {}
+        Some("sarif") => return Ok(([(header::CONTENT_TYPE, "application/sarif+json")], export::sarif(&subject, &report).to_string()).into_response()),
+        Some("html") => {
+            let page = export::html(&subject, &report, &at, &scan.database);
+            return Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response());
+        }
+        Some(_) => return Err(Problem::invalid("format", "must be json, sarif or html")),
+    }
     let summary = ScanSummary {
         packages: counts.packages,
         critical: counts.critical,
@@ -33,28 +55,38 @@ pub async fn report(State(app): State<App>, caller: Caller, Path((org, name, rep
         low: counts.low,
         unknown: counts.unknown,
         database: scan.database,
-        at: scan.at.format(&Rfc3339).map_err(Problem::internal)?,
+        at,
     };
-    let report = scan.report;
-    Ok(Json(ScanReport {
-        name: repository.to_string(),
-        digest: digest.to_string(),
-        system: report.system,
-        summary,
-        findings: report.findings,
-        notes: report.notes,
-    }))
+    let body =
+        ScanReport { name: repository.to_string(), digest: digest.to_string(), system: report.system, summary, findings: report.findings, notes: report.notes };
+    Ok(Json(body).into_response())
 }
 
-/// The packages of an image as a CycloneDX 1.5 bill of materials.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ReportQuery {
+    /// `json` (the default), `sarif` (2.1.0) or `html`.
+    format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct SbomQuery {
+    /// `cyclonedx` (1.6), `cyclonedx-1.5` (the default) or `spdx` (2.3).
+    format: Option<String>,
+}
+
+/// The packages of an image as a bill of materials: CycloneDX or SPDX.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/{digest}/sbom", tag = "images",
-    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path)),
+    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path), SbomQuery),
     responses((status = 200, content_type = "application/vnd.cyclonedx+json", body = Object), (status = 404, description = "no such image, not visible, or not scanned yet")))]
-pub async fn sbom(State(app): State<App>, caller: Caller, Path((org, name, repo, at)): Address) -> ApiResult<Response> {
+pub async fn sbom(State(app): State<App>, caller: Caller, Path((org, name, repo, at)): Address, Query(query): Query<SbomQuery>) -> ApiResult<Response> {
+    let word = query.format.as_deref().unwrap_or("cyclonedx-1.5");
+    let format = Format::parse(word).ok_or_else(|| Problem::invalid("format", "must be cyclonedx, cyclonedx-1.5 or spdx"))?;
     let (repository, digest, scan) = find(&app, &caller, &org, &name, &repo, &at).await?;
     let at = scan.at.format(&Rfc3339).map_err(Problem::internal)?;
-    let bom = cyclonedx(&format!("{repository}@{digest}"), digest.as_str(), &scan.inventory, &at);
-    Ok(([(header::CONTENT_TYPE, "application/vnd.cyclonedx+json; version=1.5")], bom.to_string()).into_response())
+    let bom = format.write(&format!("{repository}@{digest}"), digest.as_str(), &scan.inventory, &at);
+    Ok(([(header::CONTENT_TYPE, format.content_type())], bom.to_string()).into_response())
 }
 
 async fn find(app: &App, caller: &Caller, org: &str, name: &str, repo: &str, at: &str) -> Result<(RepositoryName, Digest, Scan), Problem> {

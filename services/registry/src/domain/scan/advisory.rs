@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cvss::{Severity, base_score};
 use super::inventory::{Installed, Inventory};
-use super::{apk, deb};
+use super::pkg::language::python_name;
+use super::version;
 
 /// One record as published. Fields that are not needed are ignored: the schema grows.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,7 +102,7 @@ impl Record {
         for affected in self.affected {
             let Some(package) = affected.package else { continue };
             let scores = if affected.severity.is_empty() { &self.severity } else { &affected.severity };
-            let score = scores.iter().filter(|s| s.kind == "CVSS_V3").find_map(|s| base_score(&s.score));
+            let score = ["CVSS_V4", "CVSS_V3", "CVSS_V2"].iter().find_map(|kind| scores.iter().filter(|s| s.kind == *kind).find_map(|s| base_score(&s.score)));
             let severity = match score {
                 Some(score) => Severity::from_score(score),
                 None => [
@@ -112,21 +113,21 @@ impl Record {
                 ]
                 .into_iter()
                 .filter_map(|v| v.as_str())
-                .chain(scores.iter().filter(|s| s.kind != "CVSS_V3").map(|s| s.score.as_str()))
+                .chain(scores.iter().filter(|s| !s.kind.starts_with("CVSS_")).map(|s| s.score.as_str()))
                 .map(Severity::from_word)
                 .find(|s| *s != Severity::Unknown)
                 .unwrap_or(Severity::Unknown),
             };
             advisories.push(Advisory {
                 id: self.id.clone(),
-                ecosystem: package.ecosystem,
-                package: package.name,
+                package: if package.ecosystem == "PyPI" { python_name(&package.name) } else { package.name },
+                ecosystem: ecosystem(package.ecosystem),
                 summary: self.summary.chars().take(300).collect(),
                 aliases: aliases.clone(),
                 severity,
                 score,
                 // Commit ranges say nothing about packaged versions.
-                ranges: affected.ranges.into_iter().filter(|r| r.kind == "ECOSYSTEM").collect(),
+                ranges: affected.ranges.into_iter().filter(|r| matches!(r.kind.as_str(), "ECOSYSTEM" | "SEMVER")).collect(),
                 versions: affected.versions,
             });
         }
@@ -136,6 +137,38 @@ impl Record {
 
 /// The ecosystems whose advisories concern this system, as OSV names them.
 pub fn ecosystems(inventory: &Inventory) -> Vec<String> {
+    let mut all = system(inventory);
+    for (kind, ecosystem) in LANGUAGES {
+        if inventory.packages.iter().any(|p| p.kind == kind) {
+            all.push(ecosystem.into());
+        }
+    }
+    all
+}
+
+/// Kinds of packages and where advisories about them are.
+const LANGUAGES: [(&str, &str); 5] = [("npm", "npm"), ("pypi", "PyPI"), ("cargo", "crates.io"), ("golang", "Go"), ("maven", "Maven")];
+
+/// Red Hat's names one place per product; they share their packages' versions.
+fn ecosystem(name: String) -> String {
+    match name.strip_prefix("Red Hat:enterprise_linux:") {
+        Some(rest) => format!("Red Hat:{}", rest.split([':', '.']).next().unwrap_or(rest)),
+        None => name,
+    }
+}
+
+/// Whether an ecosystem's advisories are about packages of a kind: names alone are shared by many.
+fn speaks_of(ecosystem: &str, kind: &str) -> bool {
+    let base = ecosystem.split(':').next().unwrap_or(ecosystem);
+    match kind {
+        "deb" => matches!(base, "Debian" | "Ubuntu"),
+        "apk" => matches!(base, "Alpine" | "Wolfi" | "Chainguard"),
+        "rpm" => matches!(base, "Red Hat" | "Rocky Linux" | "AlmaLinux" | "openSUSE" | "SUSE" | "Fedora" | "Oracle Linux" | "openEuler" | "Amazon Linux"),
+        kind => LANGUAGES.iter().any(|(k, e)| *k == kind && *e == base),
+    }
+}
+
+fn system(inventory: &Inventory) -> Vec<String> {
     let major = |v: &str| v.split('.').next().unwrap_or_default().to_owned();
     match inventory.os_id.as_str() {
         "debian" => vec![format!("Debian:{}", major(&inventory.os_version)), "Debian".into()],
@@ -145,6 +178,12 @@ pub fn ecosystems(inventory: &Inventory) -> Vec<String> {
             let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             vec![format!("Alpine:v{major}.{minor}"), "Alpine".into()]
         }
+        "rhel" | "centos" => vec![format!("Red Hat:{}", major(&inventory.os_version))],
+        "rocky" => vec![format!("Rocky Linux:{}", major(&inventory.os_version))],
+        "almalinux" => vec![format!("AlmaLinux:{}", major(&inventory.os_version))],
+        "openEuler" => vec![format!("openEuler:{}", inventory.os_version), format!("openEuler:{}-LTS", inventory.os_version)],
+        "opensuse-leap" => vec![format!("openSUSE:Leap {}", inventory.os_version)],
+        "wolfi" => vec!["Wolfi".into()],
         _ => Vec::new(),
     }
 }
@@ -161,7 +200,10 @@ pub enum Concern {
 
 /// Whether `advisory` concerns `installed`.
 pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
-    let compare = if installed.kind == "apk" { apk::compare } else { deb::compare };
+    if !speaks_of(&advisory.ecosystem, &installed.kind) {
+        return Concern::No;
+    }
+    let compare = version::order(&installed.kind);
     let version = &installed.package.source_version;
     for range in &advisory.ranges {
         if let Some(fixed) = in_range(&range.events, version, compare) {
@@ -220,6 +262,7 @@ mod tests {
             },
             kind: kind.into(),
             layer: "sha256:x".into(),
+            path: String::new(),
         }
     }
 
@@ -243,7 +286,9 @@ mod tests {
 
     #[test]
     fn several_branches_each_have_their_fix() {
-        let advisory = advisory(json!([{"introduced": "3.1"}, {"fixed": "3.1.4"}, {"introduced": "3.2"}, {"fixed": "3.2.1"}]));
+        let mut advisory = advisory(json!([{"introduced": "3.1"}, {"fixed": "3.1.4"}, {"introduced": "3.2"}, {"fixed": "3.2.1"}]));
+        assert_eq!(concerns(&advisory, &installed("apk", "3.1.3-r0")), Concern::No, "another system's package of the same name");
+        advisory.ecosystem = "Alpine:v3.18".into();
         assert_eq!(concerns(&advisory, &installed("apk", "3.1.3-r0")), Concern::Yes { fixed: Some("3.1.4".into()) });
         assert_eq!(concerns(&advisory, &installed("apk", "3.1.5-r0")), Concern::No);
         assert_eq!(concerns(&advisory, &installed("apk", "3.2.0-r0")), Concern::Yes { fixed: Some("3.2.1".into()) });

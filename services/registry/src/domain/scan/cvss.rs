@@ -1,4 +1,4 @@
-//! Severity from a CVSS 3.x vector: the base score of the specification, section 7.1, and its rating, section 5.
+//! Severity from a CVSS vector: base scores by FIRST's specifications of versions 2 and 3.x; version 4 by its published table.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,29 @@ impl Severity {
     }
 }
 
-/// The base score of `CVSS:3.0/..` or `CVSS:3.1/..`; none when a base metric is missing or unknown.
+/// The base score of a vector of any version; none when a base metric is missing or unknown.
 pub fn base_score(vector: &str) -> Option<f64> {
+    if vector.starts_with("CVSS:4.0/") {
+        return vector.parse::<cvss::v4::Vector>().ok().map(|v| cvss::v4::Score::from(&v).value());
+    }
+    version_3(vector).or_else(|| version_2(vector))
+}
+
+/// Version 2 (complete guide, section 3.2.1): `AV:N/AC:L/Au:N/C:P/I:P/A:P`.
+fn version_2(vector: &str) -> Option<f64> {
+    let metric = |name: &str| vector.trim_matches(['(', ')']).split('/').find_map(|m| m.strip_prefix(name)?.strip_prefix(':'));
+    let attack = pick(metric("AV")?, &[("L", 0.395), ("A", 0.646), ("N", 1.0)])?;
+    let complexity = pick(metric("AC")?, &[("H", 0.35), ("M", 0.61), ("L", 0.71)])?;
+    let authentication = pick(metric("Au")?, &[("M", 0.45), ("S", 0.56), ("N", 0.704)])?;
+    let loss = |name: &str| pick(metric(name)?, &[("N", 0.0), ("P", 0.275), ("C", 0.660)]);
+    let impact = 10.41 * (1.0 - (1.0 - loss("C")?) * (1.0 - loss("I")?) * (1.0 - loss("A")?));
+    let exploitability = 20.0 * attack * complexity * authentication;
+    let weight = if impact == 0.0 { 0.0 } else { 1.176 };
+    Some(((0.6 * impact + 0.4 * exploitability - 1.5) * weight * 10.0).round() / 10.0)
+}
+
+/// Versions 3.0 and 3.1 (section 7.1).
+fn version_3(vector: &str) -> Option<f64> {
     let metrics = vector.strip_prefix("CVSS:3.0/").or_else(|| vector.strip_prefix("CVSS:3.1/"))?;
     let metric = |name: &str| metrics.split('/').find_map(|m| m.strip_prefix(name)?.strip_prefix(':'));
     let changed = match metric("S")? {
@@ -108,8 +129,25 @@ mod tests {
     }
 
     #[test]
+    fn versions_2_and_4_score_as_published() {
+        // CVSS v2 complete guide, section 3.3; FIRST, CVSS v4.0 examples.
+        for (vector, score) in [
+            ("AV:N/AC:L/Au:N/C:N/I:N/A:C", 7.8),
+            ("AV:N/AC:L/Au:N/C:C/I:C/A:C", 10.0),
+            ("AV:L/AC:H/Au:N/C:C/I:C/A:C", 6.2),
+            ("AV:N/AC:L/Au:N/C:N/I:N/A:N", 0.0),
+            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", 9.3),
+            ("CVSS:4.0/AV:L/AC:L/AT:P/PR:L/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", 7.3),
+            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 10.0),
+        ] {
+            let found = base_score(vector).unwrap();
+            assert!((found - score).abs() < 1e-9, "{vector}: {found}");
+        }
+    }
+
+    #[test]
     fn other_vectors_have_no_score() {
-        for bad in ["", "CVSS:2.0/AV:N", "CVSS:3.1/AV:N", "CVSS:3.1/AV:X/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"] {
+        for bad in ["", "CVSS:2.0/AV:N", "CVSS:4.0/AV:N", "CVSS:3.1/AV:N", "CVSS:3.1/AV:X/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"] {
             assert_eq!(base_score(bad), None, "{bad}");
         }
     }

@@ -3,18 +3,22 @@
 //! Each layer gives a [`LayerInventory`] that depends on the layer's bytes only, so it is kept per digest and shared by all
 //! images with that layer. [`merge`] stacks layers as overlayfs does: a later file replaces, a whiteout removes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+
+use super::pkg::{elf, java, language, rpm};
 
 pub const DPKG_STATUS: &str = "var/lib/dpkg/status";
 const DPKG_STATUS_DIR: &str = "var/lib/dpkg/status.d/";
 const APK_INSTALLED: &str = "lib/apk/db/installed";
 const APK_INSTALLED_USR: &str = "usr/lib/apk/db/installed";
 const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
+const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Raised when the readers below change, so that kept inventories are made anew.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,9 +38,24 @@ pub struct Package {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Found {
-    Dpkg { packages: Vec<Package> },
-    Apk { packages: Vec<Package> },
-    OsRelease { id: String, version_id: String, name: String },
+    Dpkg {
+        packages: Vec<Package>,
+    },
+    Apk {
+        packages: Vec<Package>,
+    },
+    Rpm {
+        packages: Vec<Package>,
+    },
+    /// Packages of languages, each with its kind as package URLs name it.
+    Language {
+        packages: Vec<(String, Package)>,
+    },
+    OsRelease {
+        id: String,
+        version_id: String,
+        name: String,
+    },
 }
 
 /// The interesting files of one layer, and which paths it removes from those below.
@@ -47,32 +66,98 @@ pub struct LayerInventory {
     pub removed: Vec<String>,
     /// Folders whose lower content is hidden (`.wh..wh..opq`).
     pub opaque: Vec<String>,
+    /// Architectures of the programs in it (as images name them), and how many of each.
+    #[serde(default)]
+    pub machines: BTreeMap<String, u32>,
     /// Set when a limit cut the reading short; the report says so.
     pub truncated: Option<String>,
 }
 
-/// Whether the reader should take this path's content.
-pub fn is_interesting(path: &str) -> bool {
-    path == DPKG_STATUS
+/// How much of a file the reader should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    None,
+    /// The whole file, by its name.
+    Whole,
+    /// The whole file, if it turns out to be a program.
+    Program,
+}
+
+/// Judges by path and whether the file may be executed.
+pub fn interest(path: &str, executable: bool) -> Interest {
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(f, n)| (f, n));
+    let by_name = path == DPKG_STATUS
         || path == APK_INSTALLED
         || path == APK_INSTALLED_USR
         || OS_RELEASE.contains(&path)
         || path.strip_prefix(DPKG_STATUS_DIR).is_some_and(|f| !f.is_empty() && !f.contains('/') && !f.ends_with(".md5sums"))
+        || RPM_FOLDERS.iter().any(|f| path.strip_prefix(f).is_some_and(|n| RPM_FILES.contains(&n)))
+        || (name == "package.json" && is_npm_package(folder))
+        || (name == "package-lock.json" && !path.contains("node_modules/"))
+        || (name == "METADATA" && folder.ends_with(".dist-info"))
+        || (name == "PKG-INFO" && folder.ends_with(".egg-info"))
+        || name.ends_with(".egg-info")
+        || name == "Cargo.lock"
+        || java::is_archive(path);
+    if by_name {
+        Interest::Whole
+    } else if executable {
+        Interest::Program
+    } else {
+        Interest::None
+    }
 }
 
-/// Reads an interesting file.
-pub fn read(path: &str, text: &str) -> Option<Found> {
+/// `node_modules/<name>` or `node_modules/@<scope>/<name>`, itself somewhere.
+fn is_npm_package(folder: &str) -> bool {
+    let mut parts = folder.rsplit('/');
+    let (last, before, above) = (parts.next(), parts.next(), parts.next());
+    last.is_some() && (before == Some("node_modules") || (before.is_some_and(|b| b.starts_with('@')) && above == Some("node_modules")))
+}
+
+/// Reads an interesting file; none if it tells nothing.
+pub fn read(path: &str, bytes: &[u8]) -> Option<Found> {
+    let text = || String::from_utf8_lossy(bytes);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let of = |kind: &str, packages: Vec<Package>| Some(Found::Language { packages: packages.into_iter().map(|p| (kind.to_owned(), p)).collect() });
     if path == DPKG_STATUS || path.starts_with(DPKG_STATUS_DIR) {
-        Some(Found::Dpkg { packages: dpkg(text) })
-    } else if path == APK_INSTALLED || path == APK_INSTALLED_USR {
-        Some(Found::Apk { packages: apk(text) })
-    } else if OS_RELEASE.contains(&path) {
+        return Some(Found::Dpkg { packages: dpkg(&text()) });
+    }
+    if path == APK_INSTALLED || path == APK_INSTALLED_USR {
+        return Some(Found::Apk { packages: apk(&text()) });
+    }
+    if RPM_FOLDERS.iter().any(|f| path.starts_with(f)) && RPM_FILES.contains(&name) {
+        return Some(Found::Rpm { packages: rpm::packages(bytes) });
+    }
+    if OS_RELEASE.contains(&path) {
+        let text = text();
         let field = |name: &str| {
             text.lines().find_map(|l| l.trim().strip_prefix(name)?.strip_prefix('=')).map(|v| v.trim_matches(['"', '\'']).to_owned()).unwrap_or_default()
         };
-        Some(Found::OsRelease { id: field("ID"), version_id: field("VERSION_ID"), name: field("PRETTY_NAME") })
-    } else {
-        None
+        return Some(Found::OsRelease { id: field("ID"), version_id: field("VERSION_ID"), name: field("PRETTY_NAME") });
+    }
+    let found = match name {
+        "package.json" => of("npm", language::npm(bytes)),
+        "package-lock.json" => of("npm", language::npm_lock(bytes)),
+        "METADATA" | "PKG-INFO" => of("pypi", language::python(&text())),
+        "Cargo.lock" => of("cargo", language::cargo_lock(&text())),
+        _ if name.ends_with(".egg-info") => of("pypi", language::python(&text())),
+        _ if java::is_archive(path) => of("maven", java::packages(path, bytes)),
+        _ => Some(Found::Language { packages: elf::packages(bytes).into_iter().map(|(kind, p)| (kind.to_owned(), p)).collect() }),
+    };
+    found.filter(|f| !matches!(f, Found::Language { packages } if packages.is_empty()))
+}
+
+impl Found {
+    /// Kind and package of each.
+    fn each(&self) -> Vec<(&str, &Package)> {
+        match self {
+            Self::Dpkg { packages } => packages.iter().map(|p| ("deb", p)).collect(),
+            Self::Apk { packages } => packages.iter().map(|p| ("apk", p)).collect(),
+            Self::Rpm { packages } => packages.iter().map(|p| ("rpm", p)).collect(),
+            Self::Language { packages } => packages.iter().map(|(k, p)| (k.as_str(), p)).collect(),
+            Self::OsRelease { .. } => Vec::new(),
+        }
     }
 }
 
@@ -143,10 +228,13 @@ fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
 pub struct Installed {
     #[serde(flatten)]
     pub package: Package,
-    /// `deb` or `apk`, as in package URLs.
+    /// `deb`, `apk`, `rpm`, `npm`, `pypi`, `cargo`, `golang`, `maven`: as in package URLs.
     pub kind: String,
     /// Digest of the lowest layer that has exactly this package.
     pub layer: String,
+    /// File that tells of it; empty for the system's package manager.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
 }
 
 /// A whole image's inventory.
@@ -156,51 +244,57 @@ pub struct Inventory {
     pub os_version: String,
     pub os_name: String,
     pub packages: Vec<Installed>,
+    /// Architectures of the programs, and how many of each.
+    #[serde(default)]
+    pub machines: BTreeMap<String, u32>,
     pub notes: Vec<String>,
 }
 
 /// Stacks layers, lowest first.
 pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
     let mut files: BTreeMap<&str, &Found> = BTreeMap::new();
-    let mut first_seen: BTreeMap<&Package, &str> = BTreeMap::new();
+    let mut first_seen: BTreeMap<(&str, &Package), &str> = BTreeMap::new();
     let mut notes = Vec::new();
+    let mut machines = BTreeMap::new();
     for (digest, layer) in layers {
-        files.retain(|path, _| !layer.removed.iter().any(|r| *path == r || is_below(path, r)) && !layer.opaque.iter().any(|o| is_below(path, o)));
+        // A layer removes many paths from few files: look each file up instead of comparing all with all.
+        let removed: HashSet<&str> = layer.removed.iter().map(String::as_str).collect();
+        let opaque: HashSet<&str> = layer.opaque.iter().map(String::as_str).collect();
+        files.retain(|path, _| !removed.contains(path) && !folders(path).any(|f| removed.contains(f) || opaque.contains(f)));
         for (path, found) in &layer.files {
-            if let Found::Dpkg { packages } | Found::Apk { packages } = found {
-                for package in packages {
-                    first_seen.entry(package).or_insert(digest);
-                }
+            for key in found.each() {
+                first_seen.entry(key).or_insert(digest);
             }
             files.insert(path, found);
         }
+        for (machine, count) in &layer.machines {
+            *machines.entry(machine.clone()).or_insert(0) += count;
+        }
         notes.extend(layer.truncated.iter().map(|why| format!("{digest}: {why}")));
     }
-    let mut inventory = Inventory { notes, ..Inventory::default() };
+    let mut inventory = Inventory { notes, machines, ..Inventory::default() };
     for path in OS_RELEASE.iter().rev() {
         if let Some(Found::OsRelease { id, version_id, name }) = files.get(path) {
             (inventory.os_id, inventory.os_version, inventory.os_name) = (id.clone(), version_id.clone(), name.clone());
         }
     }
-    for found in files.values() {
-        let (kind, packages) = match found {
-            Found::Dpkg { packages } => ("deb", packages),
-            Found::Apk { packages } => ("apk", packages),
-            Found::OsRelease { .. } => continue,
-        };
-        inventory.packages.extend(packages.iter().map(|package| Installed {
+    for (path, found) in files {
+        let system = !matches!(found, Found::Language { .. });
+        inventory.packages.extend(found.each().into_iter().map(|(kind, package)| Installed {
             kind: kind.to_owned(),
-            layer: first_seen.get(package).copied().unwrap_or_default().to_owned(),
+            layer: first_seen.get(&(kind, package)).copied().unwrap_or_default().to_owned(),
             package: package.clone(),
+            path: if system { String::new() } else { path.to_owned() },
         }));
     }
-    inventory.packages.sort_by(|a, b| a.package.cmp(&b.package));
-    inventory.packages.dedup();
+    inventory.packages.sort_by(|a, b| a.package.cmp(&b.package).then_with(|| a.kind.cmp(&b.kind)));
+    inventory.packages.dedup_by(|a, b| a.package == b.package && a.kind == b.kind);
     inventory
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+/// The folders a path is in, and "" for the top.
+fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.char_indices().filter(|(_, c)| *c == '/').map(|(i, _)| &path[..i]).chain(std::iter::once(""))
 }
 
 #[cfg(test)]
@@ -213,7 +307,7 @@ mod tests {
         Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\nPackage: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\n";
 
     fn layer(path: &str, text: &str) -> LayerInventory {
-        LayerInventory { files: [(path.to_owned(), read(path, text).unwrap())].into(), ..LayerInventory::default() }
+        LayerInventory { files: [(path.to_owned(), read(path, text.as_bytes()).unwrap())].into(), ..LayerInventory::default() }
     }
 
     #[test]
@@ -260,18 +354,39 @@ mod tests {
     }
 
     #[test]
-    fn only_package_managers_files_are_read() {
-        assert!(is_interesting("var/lib/dpkg/status.d/libc6"));
-        for no in ["var/lib/dpkg/status.d/", "var/lib/dpkg/status.d/a/b", "var/lib/dpkg/status-old", "var/lib/dpkg/status.d/x.md5sums", "etc/passwd"] {
-            assert!(!is_interesting(no), "{no}");
+    fn only_files_that_tell_of_packages_are_read() {
+        for yes in [
+            "var/lib/dpkg/status.d/libc6",
+            "usr/lib/sysimage/rpm/rpmdb.sqlite",
+            "app/node_modules/left-pad/package.json",
+            "app/node_modules/@babel/core/package.json",
+            "usr/lib/python3/dist-packages/x-1.dist-info/METADATA",
+            "usr/lib/python3/x.egg-info",
+            "srv/Cargo.lock",
+            "srv/app.jar",
+            "srv/package-lock.json",
+        ] {
+            assert_eq!(interest(yes, false), Interest::Whole, "{yes}");
         }
+        for no in [
+            "var/lib/dpkg/status.d/",
+            "var/lib/dpkg/status.d/a/b",
+            "var/lib/dpkg/status-old",
+            "var/lib/dpkg/status.d/x.md5sums",
+            "etc/passwd",
+            "srv/package.json",
+            "node_modules/a/lib/package.json",
+        ] {
+            assert_eq!(interest(no, false), Interest::None, "{no}");
+        }
+        assert_eq!(interest("usr/bin/app", true), Interest::Program);
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_readers_panic(text in "\\PC{0,20}|(([A-Z]{1}[a-z]{0,7}:.{0,12}\n){0,8}\n?){0,4}") {
             for path in [DPKG_STATUS, APK_INSTALLED, OS_RELEASE[0]] {
-                let _ = read(path, &text);
+                let _ = read(path, text.as_bytes());
             }
         }
     }

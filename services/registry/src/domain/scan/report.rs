@@ -14,7 +14,7 @@ pub struct Finding {
     /// Other names, such as CVE numbers.
     pub aliases: Vec<String>,
     pub severity: Severity,
-    /// CVSS 3 base score.
+    /// CVSS base score, of the newest version the advisory gives.
     pub score: Option<f64>,
     pub package: String,
     pub installed_version: String,
@@ -22,6 +22,15 @@ pub struct Finding {
     pub summary: String,
     /// Digest of the layer that brought the package.
     pub layer: String,
+    /// `deb`, `apk`, `rpm`, `npm`, `pypi`, `cargo`, `golang`, `maven`.
+    #[serde(default)]
+    pub kind: String,
+    /// File that tells of the package, for those that no system package manager brought.
+    #[serde(default)]
+    pub path: String,
+    /// Why the project accepts it; null: it counts.
+    #[serde(default, skip_deserializing)]
+    pub accepted: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,7 +51,10 @@ pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
     }
     let mut findings = Vec::new();
     for installed in &inventory.packages {
-        for advisory in by_package.get(installed.package.source.as_str()).into_iter().flatten() {
+        let (source, name) = (installed.package.source.as_str(), installed.package.name.as_str());
+        // Some publish by source package, some by what is installed.
+        let by_name = (name != source && installed.kind == "rpm").then(|| by_package.get(name)).flatten();
+        for advisory in by_package.get(source).into_iter().chain(by_name).flatten() {
             if let Concern::Yes { fixed } = concerns(advisory, installed) {
                 findings.push(Finding {
                     id: advisory.id.clone(),
@@ -54,6 +66,9 @@ pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
                     fixed_version: fixed,
                     summary: advisory.summary.clone(),
                     layer: installed.layer.clone(),
+                    kind: installed.kind.clone(),
+                    path: installed.path.clone(),
+                    accepted: None,
                 });
             }
         }
@@ -65,7 +80,7 @@ pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
 
 impl Report {
     pub fn summary(&self) -> Findings {
-        let count = |s: Severity| u32::try_from(self.findings.iter().filter(|f| f.severity == s).count()).unwrap_or(u32::MAX);
+        let count = |s: Severity| u32::try_from(self.findings.iter().filter(|f| f.severity == s && f.accepted.is_none()).count()).unwrap_or(u32::MAX);
         Findings {
             packages: u32::try_from(self.packages).unwrap_or(u32::MAX),
             critical: count(Severity::Critical),
@@ -96,6 +111,7 @@ mod tests {
             },
             kind: "deb".into(),
             layer: "sha256:l".into(),
+            path: String::new(),
         };
         let advisory = |id: &str, severity| Advisory {
             id: id.into(),
