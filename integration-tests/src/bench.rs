@@ -6,6 +6,7 @@
 mod event_log;
 mod figure;
 mod ground;
+pub mod http;
 mod idle;
 mod ledger;
 mod pgbench;
@@ -26,6 +27,9 @@ pub struct Options {
     /// Only say what there is.
     #[arg(long)]
     pub list: bool,
+    /// Be the service that `http` asks; started by it.
+    #[arg(long, hide = true)]
+    pub desk: bool,
     /// Rounds of each figure; the median of fewer than five says little.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
@@ -54,6 +58,7 @@ struct Group {
 
 const GROUPS: &[Group] = &[
     Group { name: "event-log", figures: event_log::FIGURES, measure: event_log::measure },
+    Group { name: "http", figures: http::FIGURES, measure: http::measure },
     Group { name: "idle", figures: &["idle-memory", "idle-processor"], measure: idle::measure },
 ];
 

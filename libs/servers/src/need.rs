@@ -23,6 +23,7 @@ pub enum Need {
     Git,
     Chromium,
     Slapd,
+    Nginx,
 }
 
 /// How a missing program gets onto the machine.
@@ -79,6 +80,7 @@ impl Need {
             Self::Git => "git",
             Self::Chromium => "Chromium",
             Self::Slapd => "OpenLDAP server",
+            Self::Nginx => "nginx",
         }
     }
 
@@ -99,6 +101,7 @@ impl Need {
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
+            Self::Nginx => "is what the cost of a request is measured against",
         }
     }
 
@@ -125,6 +128,7 @@ impl Need {
             Self::Git => Source::Apt("git"),
             Self::Chromium => Source::Apt("chromium"),
             Self::Slapd => Source::Apt("slapd"),
+            Self::Nginx => Source::Apt("nginx-light"),
         }
     }
 
@@ -138,7 +142,9 @@ impl Need {
             Self::Haproxy => Version(2, 4, 0),
             Self::Containerd => Version(1, 6, 0),
             Self::Git => Version(2, 30, 0),
-            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium | Self::Slapd => Version(0, 0, 0),
+            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium | Self::Slapd | Self::Nginx => {
+                Version(0, 0, 0)
+            }
         }
     }
 
@@ -174,6 +180,7 @@ impl Need {
             Self::Git => one("git"),
             Self::Chromium => one("chromium"),
             Self::Slapd => one("slapd"),
+            Self::Nginx => one("nginx"),
         }
     }
 
@@ -185,6 +192,8 @@ impl Need {
             Self::Chromium => return None,
             // It has no such option, and any version of the last ten years will do.
             Self::Slapd => return None,
+            // It prints its version on the wrong side, and any will do.
+            Self::Nginx => return None,
             Self::Haproxy => "-v",
             _ => "--version",
         };

@@ -10,4 +10,5 @@ mod world;
 pub use clause::clause;
 pub use identity::TestIdentity;
 pub use slapd::Slapd;
+pub use tokens::Signer;
 pub use world::{World, servers};

@@ -6,7 +6,8 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::KeyPair;
 
-pub(crate) struct Signer {
+/// Stands in for identity's signing key.
+pub struct Signer {
     key: EncodingKey,
     pub set: JwkSet,
 }
@@ -14,6 +15,7 @@ pub(crate) struct Signer {
 const KID: &str = "test";
 
 impl Signer {
+    #[allow(clippy::new_without_default, reason = "each one is another")]
     pub fn new() -> Self {
         let pair = KeyPair::generate().expect("a P-256 key is made");
         let key = EncodingKey::from_ec_der(pair.serialized_der());

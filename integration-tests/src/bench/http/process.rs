@@ -1,0 +1,97 @@
+//! Processes being measured: our own programs as children that end with us, and what processor time they have used.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use gantry_host::Platform;
+use gantry_servers::server::free_port;
+use gantry_servers::until;
+
+use super::desk::Desk;
+use crate::bench::ground::Ground;
+
+/// Of Linux on every architecture we run on (`getconf CLK_TCK`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Seconds of processor time, user and system, that these processes have used (proc(5), `stat`, fields 14 and 15).
+pub fn cpu_of(pids: &[u32]) -> Result<f64> {
+    let mut ticks = 0.0;
+    for pid in pids {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has ended"))?;
+        let fields: Vec<&str> = stat.rsplit_once(')').context("an odd stat line")?.1.split_whitespace().collect();
+        for field in [11, 12] {
+            ticks += fields.get(field).and_then(|f| f.parse::<f64>().ok()).context("an odd stat line")?;
+        }
+    }
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
+/// A child that is killed when this is dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// Settings of the platform go along in the environment; what it prints goes to `log`.
+    pub fn start(program: &Path, args: &[&str], platform: &Platform, log: &Path, more: &[(&str, String)]) -> Result<Self> {
+        let mut command = Command::new(program);
+        let settings = [
+            ("HOME", platform.home.display().to_string()),
+            ("PUBLIC_URL", platform.public_url.clone()),
+            ("DATABASE_URL", platform.database_url.expose().to_owned()),
+            ("NATS_URL", platform.nats_url.expose().to_owned()),
+            ("REDIS_URL", platform.redis_url.expose().to_owned()),
+            ("CA_DIR", platform.ca_dir.display().to_string()),
+            ("MASTER_KEY_FILE", platform.master_key_file.display().to_string()),
+            ("PORT_BASE", "0".to_owned()),
+        ];
+        command.args(args).envs(settings.map(|(key, value)| (format!("GANTRYD__PLATFORM__{key}"), value)));
+        command.envs(more.iter().map(|(key, value)| (format!("GANTRYD__{key}"), value)));
+        // The line per request that every suite writes is a part of its cost.
+        command.env("GANTRYD__PLATFORM__LOG", "info").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
+        Ok(Self(command.spawn().with_context(|| format!("cannot run {}", program.display()))?))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.0.stdout.take()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real gateway in front of the desk.
+pub struct Door {
+    process: Process,
+    pub address: SocketAddr,
+}
+
+impl Door {
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+pub fn gateway(ground: &Ground, desk: &Desk) -> Result<Door> {
+    let program = std::env::current_exe()?.with_file_name("gantryd");
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+    let more = [
+        ("GATEWAY__LISTEN", address.to_string()),
+        // One client on one address is all there is here.
+        ("GATEWAY__REQUESTS_PER_SECOND", "0".to_owned()),
+        ("PLATFORM__PEERS__IDENTITY", format!("https://{}", desk.address)),
+    ];
+    let process = Process::start(&program, &["--target=gateway"], &ground.platform(), &ground.folder().join("gateway.log"), &more)?;
+    until("the gateway", Duration::from_secs(20), || Ok(std::net::TcpStream::connect(address).map(drop)?))?;
+    Ok(Door { process, address })
+}
