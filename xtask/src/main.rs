@@ -5,6 +5,7 @@ mod check;
 mod conformance;
 mod down;
 mod gantryd;
+mod image;
 mod kubernetes;
 mod leftovers;
 mod parts;
@@ -76,6 +77,8 @@ enum Command {
     },
     /// Write docs/conformance.md from the last test run.
     Conformance,
+    /// Run the image's entry point, unpacked from the Dockerfile, against private servers.
+    Image,
     /// Draw passwords and the master key for k8s/overlays/dev, unless they are there.
     K8sDevSecrets,
     /// Keep the suite's processes alive; started by `up`.
@@ -102,6 +105,7 @@ fn main() -> Result<()> {
         Command::Check => check::check(&work),
         Command::Rooms { write } => rooms::run(&work, write),
         Command::Conformance => conformance::write(&work),
+        Command::Image => image::check(&work),
         Command::K8sDevSecrets => kubernetes::secrets(&work.repository.join("k8s/overlays/dev")),
         Command::Supervise => supervise::run(&work),
     }

@@ -10,7 +10,7 @@ use gantry_servers::{Need, TestServers, install, is_root};
 use serde_json::Value;
 
 use crate::work::{Work, own_program, run, say};
-use crate::{conformance, down, settings, up};
+use crate::{conformance, down, image, settings, up};
 
 /// Far from the default, so that a user's suite may run beside it.
 const PORT_BASE: &str = "17400";
@@ -40,6 +40,13 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
     note(&mut failed, "unit and service tests", rust);
     TestServers::stop_in(&work.test_servers())?;
 
+    if !quick {
+        say("the image's entry point, unpacked");
+        let outcome = image::check(work);
+        totals.push(format!("image: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        note(&mut failed, "the image", outcome);
+        TestServers::stop_in(&work.test_servers())?;
+    }
     if work.console().join("src").is_dir() {
         say("layer 2: console tests");
         let outcome = console_tests(work);
