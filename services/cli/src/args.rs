@@ -302,6 +302,33 @@ pub enum Image {
         repository: String,
         tag: String,
     },
+    /// Who moved and deleted which tag when, newest first.
+    History {
+        repository: String,
+        /// Only this tag.
+        tag: Option<String>,
+    },
+    /// Bring a deleted tag back while its content lives.
+    Restore {
+        repository: String,
+        tag: String,
+        /// One it pointed at before; the last one if not given.
+        #[arg(long)]
+        digest: Option<String>,
+    },
+    /// Remove content that no image needs, on the whole platform.
+    Collect {
+        /// Only say how much there is.
+        #[arg(long)]
+        dry_run: bool,
+        /// How long nobody must have needed it, in seconds.
+        #[arg(long)]
+        older_than: Option<u64>,
+    },
+    /// Have all content of the platform compared with its digest now.
+    Check,
+    /// The images that damaged content hurts.
+    Damage,
 }
 
 #[derive(Subcommand)]

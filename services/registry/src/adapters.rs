@@ -3,3 +3,4 @@
 pub mod blob_fs;
 pub mod layer;
 mod upload_fs;
+pub mod verified;

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use gantry_es_pg::Store;
 use gantry_host::Host;
+use tokio::sync::Notify;
 
 use crate::adapters::blob_fs::BlobFs;
+use crate::app::arrivals::Arrivals;
+use crate::app::cache::{ManifestCache, Tokens};
 use crate::config::Config;
 use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Place, Repository};
@@ -14,7 +17,11 @@ use crate::domain::settings::ProjectSettings;
 use crate::error::{Error, Result};
 use crate::store::settings::Shelf;
 
+pub mod arrivals;
 pub mod blobs;
+pub mod cache;
+pub mod care;
+pub mod history;
 pub mod listing;
 pub mod manifests;
 pub mod policy;
@@ -33,6 +40,11 @@ pub struct App {
     pub project_settings: Store<ProjectSettings>,
     pub shelf: Shelf,
     pub blobs: BlobFs,
+    pub arrivals: Arrivals,
+    pub manifests: ManifestCache,
+    pub tokens: Tokens,
+    /// Wakes the check of kept content.
+    pub scrub: Arc<Notify>,
 }
 
 /// Identity's events arrive in milliseconds, but a client may use a project right after it was made.
@@ -40,9 +52,22 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const CATCH_UP_STEP: Duration = Duration::from_millis(40);
 
 impl App {
+    /// The verbs on this host, with content in `blobs`. Starts the task that publishes uploads.
     pub fn new(host: Host, config: Arc<Config>, blobs: BlobFs) -> Self {
         let log = host.log().clone();
-        Self { host, config, repositories: Store::new(log.clone()), project_settings: Store::new(log), shelf: Shelf::default(), blobs }
+        let arrivals = Arrivals::start(&host, blobs.clone());
+        Self {
+            host,
+            config,
+            repositories: Store::new(log.clone()),
+            project_settings: Store::new(log),
+            shelf: Shelf::default(),
+            blobs,
+            arrivals,
+            manifests: ManifestCache::default(),
+            tokens: Tokens::default(),
+            scrub: Arc::default(),
+        }
     }
 
     /// Organisation and project of a repository.

@@ -21,6 +21,9 @@ pub struct Config {
     /// How long content that nothing refers to stays. Longer than any push may take.
     pub gc_grace_seconds: u64,
     pub gc_interval_seconds: u64,
+    /// How often kept content is read and compared with its digest, and how fast.
+    pub scrub_every_seconds: u64,
+    pub scrub_bytes_per_second: u64,
     /// Uploads that nobody touched for this long are removed.
     pub upload_ttl_seconds: u64,
     /// Folder of vulnerability records (`*.json`, `*.gz`, `*.zip`: OSV, Debian's tracker, Alpine's secdb); empty: images are inventoried, not matched.
@@ -43,6 +46,8 @@ impl Default for Config {
             patience_seconds: 60,
             gc_grace_seconds: 6 * 3600,
             gc_interval_seconds: 600,
+            scrub_every_seconds: 14 * 24 * 3600,
+            scrub_bytes_per_second: 50 << 20,
             upload_ttl_seconds: 7 * 24 * 3600,
             advisories: PathBuf::new(),
             advisory_mirrors: Vec::new(),
@@ -63,6 +68,8 @@ impl Section for Config {
         within("patience_seconds", self.patience_seconds, 1, 3600);
         within("gc_grace_seconds", self.gc_grace_seconds, 60, 30 * 24 * 3600);
         within("gc_interval_seconds", self.gc_interval_seconds, 1, 24 * 3600);
+        within("scrub_every_seconds", self.scrub_every_seconds, 3600, 366 * 24 * 3600);
+        within("scrub_bytes_per_second", self.scrub_bytes_per_second, 1 << 20, 1 << 40);
         within("upload_ttl_seconds", self.upload_ttl_seconds, 60, 90 * 24 * 3600);
         within("advisories_interval_seconds", self.advisories_interval_seconds, 1, 24 * 3600);
         within("usage_interval_seconds", self.usage_interval_seconds, 1, 3600);
@@ -75,6 +82,11 @@ impl Section for Config {
 impl Config {
     pub fn storage(&self, home: &Path) -> PathBuf {
         if self.storage.as_os_str().is_empty() { home.join("registry") } else { self.storage.clone() }
+    }
+
+    /// A mark that a blob is needed which is younger than this is as good as a new one: well within the grace period.
+    pub fn fresh(&self) -> Duration {
+        Duration::from_secs(self.gc_grace_seconds / 4).min(Duration::from_secs(20))
     }
 
     pub fn patience(&self) -> Duration {

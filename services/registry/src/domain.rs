@@ -12,3 +12,4 @@ pub mod repository;
 pub mod scan;
 pub mod settings;
 pub mod signature;
+pub mod sums;

@@ -5,3 +5,4 @@ pub mod gc;
 pub mod metering;
 pub mod projections;
 pub mod scan;
+pub mod scrub;

@@ -17,6 +17,7 @@ use gantry_host::{Host, Parts, Service};
 
 use crate::adapters::blob_fs::BlobFs;
 use crate::app::App;
+use crate::app::cache::ManifestCache;
 pub use crate::config::Config;
 
 /// Settings are small.
@@ -44,6 +45,7 @@ impl Service for Registry {
         let app = wire(config, host).await?;
         app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
         app.host.tracker.spawn(flows::gc::run(app.clone()));
+        app.host.tracker.spawn(flows::scrub::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
         app.host.tracker.spawn(flows::metering::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
@@ -61,10 +63,11 @@ impl Service for Registry {
 async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     let storage = config.storage(&host.platform.home);
     let blobs = BlobFs::open(&storage).with_context(|| format!("cannot use the blob folder {}", storage.display()))?;
-    host.project(Arc::new(flows::projections::Images)).await?;
+    let manifests = ManifestCache::default();
+    host.project(Arc::new(flows::projections::Images(manifests.clone()))).await?;
     host.project(Arc::new(flows::projections::ScanQueue)).await?;
     host.project(Arc::new(flows::projections::Settings)).await?;
     host.project(Arc::new(flows::projections::Lineage)).await?;
     host.project(Arc::new(flows::projections::Usage)).await?;
-    Ok(App::new(host, Arc::new(config), blobs))
+    Ok(App { manifests, ..App::new(host, Arc::new(config), blobs) })
 }

@@ -2,6 +2,7 @@
 
 pub mod advisories;
 pub mod blobs;
+pub mod content;
 pub mod entities;
 pub mod images;
 pub mod lineage;

@@ -13,8 +13,48 @@ use crate::output::{find, print};
 use crate::sse;
 
 pub async fn image(cx: &mut Context, command: Image) -> Result<()> {
+    match care(cx, command).await? {
+        Some(command) => in_project(cx, command).await,
+        None => Ok(()),
+    }
+}
+
+/// What concerns the content of the whole platform; the command comes back if it does not.
+async fn care(cx: &mut Context, command: Image) -> Result<Option<Image>> {
+    match command {
+        Image::Collect { dry_run, older_than } => {
+            let done = cx.client.post("/api/v1/registry/collections", &[], &json!({ "dry_run": dry_run, "older_than_seconds": older_than })).await?;
+            cx.one(&done)?;
+        }
+        Image::Check => {
+            let begun = cx.client.post("/api/v1/registry/checks", &[], &json!({})).await?;
+            cx.one(&begun)?;
+        }
+        Image::Damage => {
+            let damage: Value = cx.client.get("/api/v1/registry/damage", &[]).await?;
+            let items = damage["items"].as_array().cloned().unwrap_or_default();
+            cx.list(&items, &[("CONTENT", "digest"), ("REPOSITORY", "repository"), ("IMAGE", "image"), ("TAGS", "tags"), ("FOUND", "found_at")])?;
+            cx.note(&format!("{} blobs wait for their check", damage["waiting"]));
+        }
+        other => return Ok(Some(other)),
+    }
+    Ok(None)
+}
+
+async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
     let images = format!("{}/images", cx.project()?);
     match command {
+        Image::Collect { .. } | Image::Check | Image::Damage => Ok(()),
+        Image::History { repository, tag } => {
+            let query: Vec<(&str, String)> = tag.into_iter().map(|t| ("tag", t)).collect();
+            let items = cx.client.list(&format!("{images}/{}/history", segment(&repository)), &query, 10_000).await?;
+            cx.list(&items, &[("AT", "at"), ("TAG", "tag"), ("ACTION", "action"), ("DIGEST", "digest"), ("PREVIOUS", "previous"), ("BY", "by")])
+        }
+        Image::Restore { repository, tag, digest } => {
+            let path = format!("{images}/{}/tags/{}/restore", segment(&repository), segment(&tag));
+            let done = cx.client.post(&path, &[], &json!({ "digest": digest })).await?;
+            cx.one(&done)
+        }
         Image::List => {
             let items = cx.client.list(&images, &[], 10_000).await?;
             // A line per tag; a repository without tags shows as one line.

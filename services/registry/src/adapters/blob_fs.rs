@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::upload_fs::Sessions;
 pub use super::upload_fs::{Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::sums::Sums;
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -92,60 +93,76 @@ impl BlobFs {
         .await
     }
 
-    /// Keeps bytes at hand (a manifest). `digest` must be theirs. On return they are on the disk.
+    /// Writes bytes at hand (a manifest) to the disk, to be published. `digest` must be theirs.
     ///
     /// # Errors
     /// I/O.
-    pub async fn put(&self, name: Uuid, digest: &Digest, bytes: bytes::Bytes) -> io::Result<()> {
-        let staged = self.root.join("uploads").join(format!("{name}.whole"));
-        let target = self.blob_path(digest);
+    pub async fn stage(&self, name: Uuid, digest: Digest, bytes: bytes::Bytes) -> io::Result<Staged> {
+        let path = self.root.join("uploads").join(format!("{name}.whole"));
+        let target = self.blob_path(&digest);
         blocking(move || {
-            if target.exists() {
-                return Ok(());
+            let staged = Staged { digest, size: bytes.len() as u64, sums: Sums::of(&bytes), path };
+            // What stands there may be damaged; then it is replaced.
+            if fs::read(&target).is_ok_and(|there| there == bytes) {
+                return Ok(staged);
             }
-            let mut file = File::create_new(&staged)?;
-            let written = file.write_all(&bytes).and_then(|()| file.sync_all());
-            let done = written.and_then(|()| publish(&staged, &target));
-            if done.is_err() {
-                let _ = fs::remove_file(&staged);
+            let mut file = File::create_new(&staged.path)?;
+            if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_all()) {
+                let _ = fs::remove_file(&staged.path);
+                return Err(error);
             }
-            done
+            Ok(staged)
         })
         .await
     }
 
-    /// Makes a finished upload readable under its digest. On return name and content are on the disk.
+    /// Makes finished files readable under their digests. On return names and contents are on the disk. Repeating it is harmless.
     ///
     /// # Errors
     /// I/O; the upload then stays as it was.
-    pub async fn publish(&self, staged: &Staged) -> io::Result<()> {
-        let (from, target) = (staged.path.clone(), self.blob_path(&staged.digest));
-        blocking(move || publish(&from, &target)).await
+    pub async fn publish(&self, staged: impl IntoIterator<Item = &Staged>) -> io::Result<()> {
+        let moves: Vec<(PathBuf, PathBuf)> = staged.into_iter().map(|s| (s.path.clone(), self.blob_path(&s.digest))).collect();
+        blocking(move || publish(&moves)).await
     }
 
-    /// Removes a blob. The caller has made sure that nothing refers to it.
+    /// Removes blobs. The caller has made sure that nothing refers to them.
     ///
     /// # Errors
     /// I/O; a missing blob is fine.
-    pub async fn remove(&self, digest: &Digest) -> io::Result<()> {
-        let path = self.blob_path(digest);
-        blocking(move || match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    pub async fn remove(&self, digests: &[Digest]) -> io::Result<()> {
+        let paths: Vec<PathBuf> = digests.iter().map(|d| self.blob_path(d)).collect();
+        blocking(move || {
+            for path in paths {
+                if let Err(error) = fs::remove_file(path)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
+            }
+            Ok(())
         })
         .await
     }
 }
 
-/// Renames into place and makes the name durable.
-fn publish(from: &Path, target: &Path) -> io::Result<()> {
-    let shard = target.parent().expect("a blob's path has a folder");
-    if !shard.exists() {
-        fs::create_dir_all(shard)?;
-        sync_dir(shard.parent().expect("a shard is in the algorithm's folder"))?;
+/// Renames into place and makes the names durable: each folder is synced once.
+fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+    let mut shards = std::collections::BTreeSet::new();
+    for (from, target) in moves {
+        let shard = target.parent().expect("a blob's path has a folder");
+        if !shard.exists() {
+            fs::create_dir_all(shard)?;
+            sync_dir(shard.parent().expect("a shard is in the algorithm's folder"))?;
+        }
+        match fs::rename(from, target) {
+            // A repetition, or bytes that stood there already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        shards.insert(shard);
     }
-    fs::rename(from, target)?;
-    sync_dir(shard)
+    shards.into_iter().try_for_each(sync_dir)
 }
 
 /// A new name in a folder survives a power cut only once the folder itself is written.
@@ -173,13 +190,15 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha512, b"hello");
         assert!(store.read(&digest).await.unwrap().is_none());
         for n in 0..2 {
-            store.put(Uuid::from_u128(n), &digest, bytes::Bytes::from_static(b"hello")).await.unwrap();
+            let staged = store.stage(Uuid::from_u128(n), digest.clone(), bytes::Bytes::from_static(b"hello")).await.unwrap();
+            store.publish([&staged]).await.unwrap();
+            store.publish([&staged]).await.unwrap();
         }
         assert_eq!(store.read_small(&digest, 100).await.unwrap().unwrap(), b"hello");
         assert!(store.read_small(&digest, 4).await.is_err());
         assert_eq!(store.size(&digest).await.unwrap(), Some(5));
-        store.remove(&digest).await.unwrap();
-        store.remove(&digest).await.unwrap();
+        store.remove(std::slice::from_ref(&digest)).await.unwrap();
+        store.remove(std::slice::from_ref(&digest)).await.unwrap();
         assert!(store.read(&digest).await.unwrap().is_none());
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::blob_fs::{BlobFs, blocking};
 use crate::domain::digest::{Algorithm, Digest, Hasher};
 use crate::domain::name::RepositoryName;
+use crate::domain::sums::{BLOCK, Summing, Sums};
 
 #[derive(Debug, Error)]
 pub enum UploadError {
@@ -60,6 +61,7 @@ pub struct Chunk {
 pub struct Staged {
     pub digest: Digest,
     pub size: u64,
+    pub sums: Sums,
     pub(super) path: PathBuf,
 }
 
@@ -69,6 +71,7 @@ pub struct Sessions(Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Option<Progress>>
 
 struct Progress {
     hasher: Hasher,
+    summing: Summing,
     offset: u64,
 }
 
@@ -100,7 +103,7 @@ impl BlobFs {
     pub async fn upload_offset(&self, id: Uuid, repository: &RepositoryName) -> Result<u64, UploadError> {
         self.owner(id, repository).await?;
         let data = self.upload_dir(id).join("data");
-        Ok(blocking(move || Ok(fs::metadata(data)?.len())).await?)
+        blocking(move || Ok(fs::metadata(data)?.len())).await.map_err(over)
     }
 
     /// Appends a body; returns the new offset. What came before a broken connection stays.
@@ -120,7 +123,8 @@ impl BlobFs {
             let at = file.metadata()?.len();
             Ok((file, at))
         })
-        .await?;
+        .await
+        .map_err(over)?;
         // Two replicas may share the folder.
         file.try_lock().map_err(|_| UploadError::Busy)?;
         if let Some(start) = chunk.start.filter(|start| *start != at) {
@@ -160,23 +164,24 @@ impl BlobFs {
         let path = self.upload_dir(id).join("data");
         let known = guard.take();
         let (staged, algorithm) = (path.clone(), wanted.algorithm());
-        let (size, found) = blocking(move || {
+        let (size, found, sums) = blocking(move || {
             let file = File::open(&staged)?;
             let size = file.metadata()?.len();
-            let found = match known {
-                Some(progress) if progress.offset == size && progress.hasher.algorithm() == algorithm => progress.hasher.finish(),
-                _ => hash_file(&staged, algorithm)?.hasher.finish(),
+            let progress = match known {
+                Some(progress) if progress.offset == size && progress.hasher.algorithm() == algorithm => progress,
+                _ => hash_file(&staged, algorithm)?,
             };
             file.sync_all()?;
-            Ok((size, found))
+            Ok((size, progress.hasher.finish(), progress.summing.finish()))
         })
-        .await?;
+        .await
+        .map_err(over)?;
         drop(guard);
         if found != *wanted {
             self.end_upload(id).await?;
             return Err(UploadError::Digest { found });
         }
-        Ok(Staged { digest: found, size, path })
+        Ok(Staged { digest: found, size, sums, path })
     }
 
     /// Forgets an upload and what is left of its bytes.
@@ -258,6 +263,14 @@ impl BlobFs {
     }
 }
 
+/// The data moved to its place and the process was killed before it removed the rest: the upload is over.
+fn over(error: io::Error) -> UploadError {
+    if error.kind() == io::ErrorKind::NotFound { UploadError::Unknown } else { UploadError::Io(error) }
+}
+
+/// What is read of a body that cannot be kept: a client that is still sending would see a broken connection instead of the answer.
+const DRAINED: u64 = 64 << 20;
+
 /// Passes the body on to the writer, watching its length and pace.
 async fn feed<E>(chunk: Chunk, at: u64, body: impl Stream<Item = Result<Bytes, E>>, pieces: tokio::sync::mpsc::Sender<Bytes>) -> Result<(), UploadError>
 where
@@ -281,6 +294,13 @@ where
         }
         // The writer hangs up only after a fault of its own, which its result tells.
         if pieces.send(piece).await.is_err() {
+            let mut left = DRAINED;
+            while let Ok(Some(Ok(piece))) = tokio::time::timeout(chunk.patience, body.next()).await {
+                left = left.saturating_sub(piece.len() as u64);
+                if left == 0 {
+                    break;
+                }
+            }
             return Ok(());
         }
     }
@@ -307,6 +327,7 @@ fn write(
     while let Some(piece) = inbox.blocking_recv() {
         file.write_all(&piece)?;
         progress.hasher.update(&piece);
+        progress.summing.update(&piece);
         progress.offset += piece.len() as u64;
     }
     let offset = progress.offset;
@@ -315,15 +336,16 @@ fn write(
 }
 
 fn hash_file(path: &std::path::Path, algorithm: Algorithm) -> io::Result<Progress> {
-    let mut progress = Progress { hasher: Hasher::new(algorithm), offset: 0 };
+    let mut progress = Progress { hasher: Hasher::new(algorithm), summing: Summing::default(), offset: 0 };
     let mut file = File::open(path)?;
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; BLOCK];
     loop {
         let n = file.read(&mut buffer)?;
         if n == 0 {
             return Ok(progress);
         }
         progress.hasher.update(&buffer[..n]);
+        progress.summing.update(&buffer[..n]);
         progress.offset += n as u64;
     }
 }
@@ -366,7 +388,7 @@ mod tests {
             let staged = store.finish(ID, &name(), &digest).await.unwrap();
             assert_eq!(staged.size, 11);
             if algorithm == Algorithm::Sha256 {
-                store.publish(&staged).await.unwrap();
+                store.publish([&staged]).await.unwrap();
                 store.end_upload(ID).await.unwrap();
                 assert_eq!(store.size(&digest).await.unwrap(), Some(11));
             }

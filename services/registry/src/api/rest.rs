@@ -2,6 +2,8 @@
 //! `{repo}` is the part after the project, with `/` written as `%2F`.
 
 mod bodies;
+mod care;
+mod history;
 mod images;
 mod scans;
 mod settings;
@@ -22,6 +24,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(images::list))
         .routes(routes!(images::tags))
         .routes(routes!(images::delete_tag))
+        .routes(routes!(history::history))
+        .routes(routes!(history::restore))
+        .routes(routes!(care::collect, care::collections))
+        .routes(routes!(care::check))
+        .routes(routes!(care::damage))
         .routes(routes!(scans::report))
         .routes(routes!(scans::sbom))
         .routes(routes!(signatures::list))

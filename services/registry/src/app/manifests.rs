@@ -95,7 +95,7 @@ impl App {
         let digests: Vec<String> = needed.iter().map(|d| d.digest.to_string()).collect();
         let visible = blobs::visible(&self.host.db().orm, name, &digests).await?;
         // From here on they are safe from garbage collection for a grace period.
-        let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now()).await?.into_iter().collect();
+        let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now(), self.config.fresh()).await?.into_iter().collect();
         let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d) || !sizes.contains_key(*d)).cloned().collect();
         if !missing.is_empty() && !(self.config.sparse_images && manifest.may_lack(&missing)) {
             return Err(Error::MissingContent(missing));
@@ -129,12 +129,8 @@ impl App {
     }
 
     async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
-        use sea_orm::TransactionTrait;
-        let tx = self.host.db().orm.begin().await?;
-        blobs::touch_new(&tx, digest, bytes.len() as u64, self.host.env.now()).await?;
-        self.blobs.put(self.host.env.uuid(), digest, bytes).await?;
-        tx.commit().await?;
-        Ok(())
+        let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
+        self.publish(None, staged).await
     }
 
     /// # Errors
@@ -164,11 +160,20 @@ impl App {
     /// # Errors
     /// Not in this repository, or the store.
     pub async fn manifest(&self, name: &RepositoryName, reference: &Reference) -> Result<Found> {
+        let text = reference.to_string();
+        let read = self.host.progress.watch("images").map_or(0, |position| *position.borrow());
+        if let Some(kept) = self.manifests.get(name.as_str(), &text, self.host.log().head(), read).await {
+            return Ok(Found { row: kept.row.clone(), bytes: kept.bytes.clone() });
+        }
         let row = self.manifest_row(name, reference).await?;
         let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
-        let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?;
-        let bytes = bytes.ok_or_else(|| Error::Internal(anyhow::anyhow!("the bytes of manifest {digest} of {name} are not on the disk")))?;
-        Ok(Found { row, bytes: bytes.into() })
+        let bytes = Bytes::from(self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default());
+        if Digest::of(digest.algorithm(), &bytes) != digest {
+            self.report_damage(digest.clone());
+            return Err(Error::UnknownManifest(reference.to_string()));
+        }
+        self.manifests.put(name.as_str(), &text, row.clone(), bytes.clone(), read).await;
+        Ok(Found { row, bytes })
     }
 }
 

@@ -52,13 +52,7 @@ impl App {
         self.place(name).await?;
         let staged = self.blobs.finish(id, name, digest).await?;
         self.blob_may_fit(name, digest, staged.size).await?;
-        let now = self.host.env.now();
-        // The row's lock orders this with garbage collection: the blob is published while nobody can be removing it.
-        let tx = self.host.db().orm.begin().await?;
-        blobs::touch_new(&tx, digest, staged.size, now).await?;
-        blobs::link(&tx, name, digest, now).await?;
-        self.blobs.publish(&staged).await?;
-        tx.commit().await?;
+        self.publish(Some(name), staged).await?;
         // The blob is there; what is left of the upload is only a folder, and stale ones are removed later anyway.
         if let Err(error) = self.blobs.end_upload(id).await {
             tracing::warn!(upload.id = %id, error = %error, "the rest of a finished upload could not be removed");
@@ -78,7 +72,7 @@ impl App {
             return Ok(false);
         }
         let tx = self.host.db().orm.begin().await?;
-        let there = !blobs::touch(&tx, &[digest.to_string()], now).await?.is_empty() && self.blobs.size(digest).await?.is_some();
+        let there = !blobs::touch(&tx, &[digest.to_string()], now, self.config.fresh()).await?.is_empty() && self.blobs.size(digest).await?.is_some();
         if there {
             blobs::link(&tx, name, digest, now).await?;
         }

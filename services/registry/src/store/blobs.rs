@@ -1,41 +1,62 @@
 //! What is on the disk, who may see it, and what nobody needs any more.
 
-use sea_orm::sea_query::{Expr, OnConflict, Query};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, Statement};
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
-use super::entities::{blob_links, blobs, manifest_blobs, manifests};
+use super::entities::{blob_links, blobs, manifest_blobs};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
 
-/// Notes that a blob is there and needed now. Holds the row until the transaction ends, so that a blob is not collected
-/// while it is being published.
+/// Marks blobs as needed now, and returns those that are whole on the disk with their sizes. Marks younger than `fresh` stay: a base
+/// layer that every push needs would be written by every push otherwise.
 ///
 /// # Errors
 /// Database.
-pub async fn touch_new(tx: &DatabaseTransaction, digest: &Digest, size: u64, now: OffsetDateTime) -> Result<(), DbErr> {
-    let row = blobs::ActiveModel { digest: Set(digest.to_string()), size_bytes: Set(signed(size)), touched_at: Set(now) };
-    let conflict = OnConflict::column(blobs::Column::Digest).update_columns([blobs::Column::SizeBytes, blobs::Column::TouchedAt]).to_owned();
-    blobs::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
-    Ok(())
-}
-
-/// Marks blobs as needed now, and returns those that are on the disk with their sizes.
-///
-/// # Errors
-/// Database.
-pub async fn touch(db: &impl ConnectionTrait, digests: &[String], now: OffsetDateTime) -> Result<Vec<(String, u64)>, DbErr> {
+pub async fn touch(db: &impl ConnectionTrait, digests: &[String], now: OffsetDateTime, fresh: Duration) -> Result<Vec<(String, u64)>, DbErr> {
     if digests.is_empty() {
         return Ok(Vec::new());
     }
+    let wanted = || blobs::Column::Digest.is_in(digests.iter().map(String::as_str));
+    let rows: Vec<(String, i64, OffsetDateTime)> = blobs::Entity::find()
+        .select_only()
+        .columns([blobs::Column::Digest, blobs::Column::SizeBytes, blobs::Column::TouchedAt])
+        .filter(wanted())
+        .filter(blobs::Column::DamagedAt.is_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    if rows.iter().all(|(_, _, at)| now - *at < fresh) {
+        return Ok(rows.into_iter().map(|(digest, size, _)| (digest, size.unsigned_abs())).collect());
+    }
     let rows = blobs::Entity::update_many()
         .col_expr(blobs::Column::TouchedAt, Expr::value(now))
-        .filter(blobs::Column::Digest.is_in(digests.iter().map(String::as_str)))
+        .filter(wanted())
+        .filter(blobs::Column::DamagedAt.is_null())
         .exec_with_returning(db)
         .await?;
     Ok(rows.into_iter().map(|r| (r.digest, r.size_bytes.unsigned_abs())).collect())
+}
+
+/// # Errors
+/// Database.
+pub async fn size(db: &impl ConnectionTrait, digest: &Digest) -> Result<Option<u64>, DbErr> {
+    let row = blobs::Entity::find_by_id(digest.to_string()).one(db).await?;
+    Ok(row.map(|r| r.size_bytes.unsigned_abs()))
+}
+
+/// What is needed to read a blob of a repository: its size and sums. None when it is not readable there, or damaged.
+///
+/// # Errors
+/// Database.
+pub async fn readable(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<Option<blobs::Model>, DbErr> {
+    let sql = "select b.* from blobs b where b.digest = $2 and b.damaged_at is null and (
+        exists (select from blob_links l where l.repository = $1 and l.digest = $2)
+        or exists (select from manifest_blobs m where m.repository = $1 and m.blob = $2 and m.present))";
+    let values = [repository.as_str().into(), digest.as_str().into()];
+    blobs::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).one(db).await
 }
 
 /// Makes a blob readable in a repository.
@@ -53,6 +74,9 @@ pub async fn link(db: &impl ConnectionTrait, repository: &RepositoryName, digest
 /// Database.
 pub async fn unlink(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<bool, DbErr> {
     let done = blob_links::Entity::delete_by_id((repository.to_string(), digest.to_string())).exec(db).await?;
+    // Perhaps that was the last who needed it.
+    let idle = blobs::Entity::update_many().col_expr(blobs::Column::Idle, Expr::value(true));
+    idle.filter(blobs::Column::Digest.eq(digest.as_str())).exec(db).await?;
     Ok(done.rows_affected > 0)
 }
 
@@ -113,46 +137,6 @@ pub async fn needed_by(db: &impl ConnectionTrait, repository: &RepositoryName, d
         .one(db)
         .await?;
     Ok(row.map(|r| r.manifest))
-}
-
-/// Blobs that nothing refers to and nobody relied on since `before`, oldest first.
-///
-/// # Errors
-/// Database.
-pub async fn collectable(db: &impl ConnectionTrait, before: OffsetDateTime, limit: u64) -> Result<Vec<String>, DbErr> {
-    unneeded(before).select_only().column(blobs::Column::Digest).order_by_asc(blobs::Column::TouchedAt).limit(limit).into_tuple().all(db).await
-}
-
-/// Forgets a blob if it is still unneeded; the caller removes the file before it commits.
-///
-/// # Errors
-/// Database.
-pub async fn forget(tx: &DatabaseTransaction, digest: &str, before: OffsetDateTime) -> Result<bool, DbErr> {
-    // The lock first: who touches the blob meanwhile waits here or is seen by the count below.
-    let row = blobs::Entity::find_by_id(digest.to_owned()).lock_exclusive().one(tx).await?;
-    if row.is_none() || unneeded(before).filter(blobs::Column::Digest.eq(digest)).count(tx).await? == 0 {
-        return Ok(false);
-    }
-    blobs::Entity::delete_by_id(digest.to_owned()).exec(tx).await?;
-    Ok(true)
-}
-
-/// Removes links that served their purpose.
-///
-/// # Errors
-/// Database.
-pub async fn remove_old_links(db: &impl ConnectionTrait, before: OffsetDateTime) -> Result<u64, DbErr> {
-    Ok(blob_links::Entity::delete_many().filter(blob_links::Column::At.lt(before)).exec(db).await?.rows_affected)
-}
-
-fn unneeded(before: OffsetDateTime) -> sea_orm::Select<blobs::Entity> {
-    let digest = || Expr::col((blobs::Entity, blobs::Column::Digest));
-    let refers = |mut query: sea_orm::sea_query::SelectStatement| Expr::exists(query.expr(Expr::value(1)).take()).not();
-    let by_manifest =
-        Query::select().from(manifest_blobs::Entity).and_where(Expr::col((manifest_blobs::Entity, manifest_blobs::Column::Blob)).eq(digest())).take();
-    let is_manifest = Query::select().from(manifests::Entity).and_where(Expr::col((manifests::Entity, manifests::Column::Digest)).eq(digest())).take();
-    let by_link = Query::select().from(blob_links::Entity).and_where(Expr::col((blob_links::Entity, blob_links::Column::Digest)).eq(digest())).take();
-    blobs::Entity::find().filter(blobs::Column::TouchedAt.lt(before)).filter(refers(by_manifest)).filter(refers(is_manifest)).filter(refers(by_link))
 }
 
 pub(super) fn signed(size: u64) -> i64 {

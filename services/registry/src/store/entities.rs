@@ -29,6 +29,41 @@ entity!(
     digest: String,
     size_bytes: i64,
     touched_at: OffsetDateTime,
+    /// Perhaps nobody needs it: collection looks at these.
+    idle: bool,
+    /// A checksum per block; none for content from before there were any.
+    sums: Option<Vec<u8>>,
+    checked_at: Option<OffsetDateTime>,
+    damaged_at: Option<OffsetDateTime>,
+});
+
+entity!(
+    /// What collection did.
+    collections, "collections", {
+    #[sea_orm(primary_key)]
+    id: i64,
+    at: OffsetDateTime,
+    by_whom: String,
+    dry_run: bool,
+    blobs: i64,
+    bytes: i64,
+    uploads: i64,
+    took_ms: i64,
+});
+
+entity!(
+    /// Every move and end of a tag.
+    tag_history, "tag_history", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    position: i64,
+    repository: String,
+    tag: String,
+    /// `moved` or `deleted`.
+    what: String,
+    digest: String,
+    previous: Option<String>,
+    by_whom: String,
+    at: OffsetDateTime,
 });
 
 entity!(

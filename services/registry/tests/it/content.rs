@@ -7,8 +7,8 @@ use gantry_kernel::Role;
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
+use gantry_registry::app::care::Freed;
 use gantry_registry::domain::digest::Digest;
-use gantry_registry::flows::gc;
 use http::Method;
 
 use crate::image::Image;
@@ -21,6 +21,10 @@ fn collector(stage: &Stage, grace: u64) -> App {
     let config = Config { gc_grace_seconds: grace, ..Config::default() };
     let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
     App::new(stage.host.clone(), Arc::new(config), blobs)
+}
+
+async fn round(app: &App) -> anyhow::Result<Option<Freed>> {
+    app.collect(Duration::from_secs(app.config.gc_grace_seconds), false, "user:test").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +42,7 @@ async fn only_content_that_nobody_needs_is_collected_and_only_after_the_grace_pe
     let deleted = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{gone_digest}"), &token).send().await.unwrap();
     assert_eq!(deleted.status(), 202);
 
-    let patient = gc::round(&collector(&stage, 3600)).await.unwrap().expect("nobody else collects");
+    let patient = round(&collector(&stage, 3600)).await.unwrap().expect("nobody else collects");
     assert_eq!(patient.blobs, 0);
     let everything = [blob(&kept), blob(&gone), orphan.clone(), Digest::parse(&gone_digest).unwrap()];
     for digest in &everything {
@@ -47,7 +51,7 @@ async fn only_content_that_nobody_needs_is_collected_and_only_after_the_grace_pe
 
     // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let freed = gc::round(&now).await.unwrap().expect("nobody else collects");
+    let freed = round(&now).await.unwrap().expect("nobody else collects");
     assert_eq!(freed.blobs, 4, "layer, config and manifest of the deleted image, and the orphan");
     assert!(now.blobs.size(&blob(&gone)).await.unwrap().is_none());
     assert!(now.blobs.size(&orphan).await.unwrap().is_none());
@@ -70,7 +74,7 @@ async fn pushes_during_collection_never_lose_content() {
         let cancel = cancel.clone();
         async move {
             while !cancel.is_cancelled() {
-                gc::round(&app).await.unwrap();
+                round(&app).await.unwrap();
             }
         }
     });

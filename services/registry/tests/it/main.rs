@@ -3,10 +3,12 @@
 
 mod access;
 mod blobs;
+mod care;
 mod conformance;
 mod conformance_data;
 mod content;
 mod events;
+mod faults;
 mod image;
 mod manifests;
 mod policy;

@@ -1,6 +1,8 @@
 //! Who is at the door and what their token allows. Registry tokens carry their rights; access tokens of the platform
 //! (scripts, the console) are judged by role. A right taken away counts at once, not only when the token ends.
 
+use std::sync::Arc;
+
 use gantry_auth::{AccessClaims, CallerSlot, Identity, RegistryClaims, TokenError};
 use gantry_es::Meta;
 use gantry_kernel::{Problem, Role, Scope};
@@ -8,6 +10,7 @@ use http::{header, request::Parts};
 
 use super::failure::Failure;
 use crate::app::App;
+use crate::app::cache::Verified;
 use crate::domain::access::{Access, Action, allows, challenge};
 use crate::domain::name::RepositoryName;
 
@@ -16,7 +19,7 @@ pub struct Who {
     /// "user:<uuid>" and so on; empty for anonymous.
     pub subject: String,
     /// `None`: an access token, judged by role.
-    access: Option<Vec<Access>>,
+    access: Option<Arc<Verified>>,
     from: Option<String>,
     trace: Option<String>,
 }
@@ -29,14 +32,14 @@ impl Who {
 
     /// Whether the token is for pushing here, too. Policies on pulls do not bind those: who may push must be able to sign and repair.
     pub fn may_push(&self, name: &RepositoryName) -> bool {
-        self.access.as_ref().is_some_and(|access| allows(access, name, Action::Push))
+        self.access.as_ref().is_some_and(|token| allows(&token.access, name, Action::Push))
     }
 
     /// Whether `_catalog` may be asked for; what it shows is limited by the subject's own rights.
     pub fn may_list(&self) -> bool {
         match &self.access {
             None => true,
-            Some(access) => access.iter().any(|a| a.kind == "registry" && a.name == "catalog"),
+            Some(token) => token.access.iter().any(|a| a.kind == "registry" && a.name == "catalog"),
         }
     }
 }
@@ -64,18 +67,24 @@ pub async fn authenticate(app: &App, parts: &Parts, wanted: &Wanted<'_>) -> Resu
         return Err(Failure::unauthenticated(ask(app, wanted, None), "a token of this registry is needed"));
     };
     let verifier = &app.host.auth.verifier;
-    let (subject, access) = match verifier.check::<RegistryClaims>(token, &app.config.audience).await {
-        Ok(claims) => {
-            let access = claims.access.into_iter().map(|a| Access { kind: a.kind, name: a.name, actions: a.actions });
-            (claims.sub, Some(access.collect()))
-        }
-        // Valid, but for another audience: perhaps the platform's API.
-        Err(TokenError::Invalid(_)) => {
-            let claims = verifier.access(token, app.host.env.now()).await.map_err(|e| invalid(app, wanted, &e))?;
-            let AccessClaims { sub, .. } = &*claims;
-            (sub.clone(), None)
-        }
-        Err(error) => return Err(invalid(app, wanted, &error)),
+    let now = app.host.env.now();
+    let (subject, access) = match app.tokens.get(token, now.unix_timestamp()).await {
+        Some(verified) => (verified.subject.clone(), Some(verified)),
+        None => match verifier.check::<RegistryClaims>(token, &app.config.audience).await {
+            Ok(RegistryClaims { sub, exp, access, .. }) => {
+                let access = access.into_iter().map(|a| Access { kind: a.kind, name: a.name, actions: a.actions }).collect();
+                let verified = Arc::new(Verified { subject: sub.clone(), access, expires: exp });
+                app.tokens.put(token, verified.clone()).await;
+                (sub, Some(verified))
+            }
+            // Valid, but for another audience: perhaps the platform's API.
+            Err(TokenError::Invalid(_)) => {
+                let claims = verifier.access(token, now).await.map_err(|e| invalid(app, wanted, &e))?;
+                let AccessClaims { sub, .. } = &*claims;
+                (sub.clone(), None)
+            }
+            Err(error) => return Err(invalid(app, wanted, &error)),
+        },
     };
     if !subject.is_empty()
         && let Some(slot) = parts.extensions.get::<CallerSlot>()
@@ -102,7 +111,7 @@ pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: 
     if may(app, &who, name, action).await {
         // The caller may read the source, but this token does not say so: another would do.
         if let (Some(from), Some(access)) = (from, &who.access)
-            && !allows(access, from, Action::Pull)
+            && !allows(&access.access, from, Action::Pull)
             && who.subject.starts_with("user:")
             && holds(app, &who.subject, from, Action::Pull)
         {
@@ -112,7 +121,7 @@ pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: 
         return Ok(who);
     }
     // Anonymous, or a token for something else although the person has the right: another token would do.
-    let wrong_token = who.access.as_ref().is_some_and(|access| !allows(access, name, action)) && holds(app, &who.subject, name, action);
+    let wrong_token = who.access.as_ref().is_some_and(|token| !allows(&token.access, name, action)) && holds(app, &who.subject, name, action);
     if who.subject.is_empty() || wrong_token {
         let detail = "the token does not allow this on this repository";
         return Err(Failure::unauthenticated(ask(app, &wanted, Some("insufficient_scope")), detail));
@@ -124,7 +133,7 @@ pub async fn authorize(app: &App, parts: &Parts, name: &RepositoryName, action: 
 /// Whether this caller may do `action` on `name`, by token and by present rights.
 pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) -> bool {
     match &who.access {
-        Some(access) if !allows(access, name, action) => false,
+        Some(token) if !allows(&token.access, name, action) => false,
         // A service's or robot's credential: identity wrote its rights into the token, and it is short-lived.
         Some(_) if !who.subject.is_empty() && !who.subject.starts_with("user:") => true,
         // The rights may still be on their way from identity, which issued this token a moment ago.
@@ -137,7 +146,7 @@ pub async fn may(app: &App, who: &Who, name: &RepositoryName, action: Action) ->
 /// token where only that has rights.
 pub fn may_mount_from(app: &App, who: &Who, from: &RepositoryName) -> bool {
     match &who.access {
-        Some(access) if !who.subject.is_empty() && !who.subject.starts_with("user:") => allows(access, from, Action::Pull),
+        Some(token) if !who.subject.is_empty() && !who.subject.starts_with("user:") => allows(&token.access, from, Action::Pull),
         _ => holds(app, &who.subject, from, Action::Pull),
     }
 }

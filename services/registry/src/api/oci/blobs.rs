@@ -3,16 +3,11 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::{Answer, Call, empty};
 use crate::domain::digest::Digest;
 use crate::domain::range::{ReadRange, read_range};
 use crate::error::Error;
-
-/// Large enough that reading costs few wake-ups, small enough for many readers.
-const PIECE: usize = 256 * 1024;
 
 pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
@@ -26,16 +21,9 @@ pub async fn read(call: Call<'_>, digest: &str) -> Answer {
         ReadRange::Part { first, len } if call.parts.method == Method::GET => Some((first, len)),
         ReadRange::Part { .. } | ReadRange::Whole => None,
     };
-    let (first, len) = range.unwrap_or((0, blob.size));
-    let body = if call.parts.method == Method::HEAD {
-        Body::empty()
-    } else {
-        let mut file = tokio::fs::File::from_std(blob.file);
-        if first > 0 {
-            file.seek(std::io::SeekFrom::Start(first)).await?;
-        }
-        Body::from_stream(ReaderStream::with_capacity(file.take(len), PIECE))
-    };
+    let size = blob.size;
+    let (first, len) = range.unwrap_or((0, size));
+    let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(call.app.content(&digest, blob, (first, len)).await?) };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
@@ -44,7 +32,7 @@ pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     headers.insert("docker-content-digest", text(digest.as_str()));
     headers.insert(header::ETAG, text(&format!("\"{digest}\"")));
     if range.is_some() {
-        headers.insert(header::CONTENT_RANGE, text(&format!("bytes {first}-{}/{}", first + len - 1, blob.size)));
+        headers.insert(header::CONTENT_RANGE, text(&format!("bytes {first}-{}/{}", first + len - 1, size)));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)

@@ -14,12 +14,9 @@ use crate::error::{Error, Result};
 
 pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     let reference = parse(reference)?;
-    let (row, body) = if call.parts.method == Method::HEAD {
-        (call.app.manifest_row(&call.name, &reference).await?, Body::empty())
-    } else {
-        let found = call.app.manifest(&call.name, &reference).await?;
-        (found.row, Body::from(found.bytes))
-    };
+    let found = call.app.manifest(&call.name, &reference).await?;
+    let row = found.row;
+    let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from(found.bytes) };
     if !call.who.may_push(&call.name) {
         call.app.may_hand_out(&call.name, &row, gantry_contract::registry::settings::Moment::Pull).await?;
     }

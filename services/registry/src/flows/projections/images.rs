@@ -8,9 +8,10 @@ use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::json;
 
-use crate::store::entities::{blobs, manifest_blobs, manifests, repositories, tags};
+use crate::app::cache::ManifestCache;
+use crate::store::entities::{blobs, manifest_blobs, manifests, repositories, tag_history, tags};
 
-pub struct Images;
+pub struct Images(pub ManifestCache);
 
 #[async_trait]
 impl Projection for Images {
@@ -45,20 +46,30 @@ impl Projection for Images {
             repository text collate "C" not null, tag text collate "C" not null, digest text not null, moved_by text not null,
             moved_at timestamptz not null, primary key (repository, tag)
         );
-        create index tags_digest on tags (repository, digest)"#
+        create index tags_digest on tags (repository, digest);
+        create table tag_history (
+            position bigint primary key, repository text collate "C" not null, tag text collate "C" not null, what text not null, digest text not null,
+            previous text, by_whom text not null, at timestamptz not null
+        );
+        create index tag_history_tag on tag_history (repository, tag, position desc);
+        create index tag_history_repository on tag_history (repository, position desc)"#
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["repositories", "manifests", "manifest_blobs", "tags"]
+        &["repositories", "manifests", "manifest_blobs", "tags", "tag_history"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
         if !recorded.is::<Event>() {
+            self.0.applied(recorded.position, None);
             return Ok(());
         }
-        match recorded.decode::<Event>()? {
+        let event = recorded.decode::<Event>()?;
+        self.0.applied(recorded.position, Some(repository_of(&event)));
+        match event {
             event @ Event::ManifestPushed { .. } => pushed(tx, recorded, event).await,
-            Event::TagMoved { repository, tag, digest, .. } => {
+            Event::TagMoved { repository, tag, digest, from, .. } => {
+                remember(tx, recorded, (&repository, &tag), "moved", &digest, from).await?;
                 let row = tags::ActiveModel {
                     repository: Set(repository.clone()),
                     tag: Set(tag),
@@ -71,7 +82,8 @@ impl Projection for Images {
                 tags::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
                 changed(tx, repository, recorded).await
             }
-            Event::TagDeleted { repository, tag, .. } => {
+            Event::TagDeleted { repository, tag, digest, .. } => {
+                remember(tx, recorded, (&repository, &tag), "deleted", &digest, None).await?;
                 tags::Entity::delete_by_id((repository.clone(), tag)).exec(tx).await?;
                 changed(tx, repository, recorded).await
             }
@@ -95,6 +107,16 @@ impl Projection for Images {
                 Ok(())
             }
         }
+    }
+}
+
+fn repository_of(event: &Event) -> &str {
+    match event {
+        Event::ManifestPushed { repository, .. }
+        | Event::TagMoved { repository, .. }
+        | Event::TagDeleted { repository, .. }
+        | Event::ManifestDeleted { repository, .. }
+        | Event::Scanned { repository, .. } => repository,
     }
 }
 
@@ -177,9 +199,9 @@ async fn rest(tx: &DatabaseTransaction, repository: &str, manifest: &str, record
         .await?;
     let freed = rows.iter().map(|r| r.blob.as_str()).chain([manifest]);
     blobs::Entity::update_many()
-        .col_expr(blobs::Column::TouchedAt, Expr::value(recorded.at))
+        .col_expr(blobs::Column::TouchedAt, Expr::cust_with_exprs("greatest($1, $2)", [Expr::col(blobs::Column::TouchedAt), Expr::value(recorded.at)]))
+        .col_expr(blobs::Column::Idle, Expr::value(true))
         .filter(blobs::Column::Digest.is_in(freed))
-        .filter(blobs::Column::TouchedAt.lt(recorded.at))
         .exec(tx)
         .await?;
     manifest_blobs::Entity::delete_many()
@@ -187,6 +209,28 @@ async fn rest(tx: &DatabaseTransaction, repository: &str, manifest: &str, record
         .filter(manifest_blobs::Column::Manifest.eq(manifest))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+async fn remember(
+    tx: &DatabaseTransaction,
+    recorded: &Recorded,
+    (repository, tag): (&str, &str),
+    what: &str,
+    digest: &str,
+    previous: Option<String>,
+) -> anyhow::Result<()> {
+    let row = tag_history::ActiveModel {
+        position: Set(recorded.position),
+        repository: Set(repository.to_owned()),
+        tag: Set(tag.to_owned()),
+        what: Set(what.to_owned()),
+        digest: Set(digest.to_owned()),
+        previous: Set(previous),
+        by_whom: Set(recorded.meta.actor.clone()),
+        at: Set(recorded.at),
+    };
+    tag_history::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }
 

@@ -1,0 +1,191 @@
+//! Care of the content as a whole: collection of what nobody needs, checks of what is kept, and what damage hurts.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use gantry_es_pg::Lease;
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder, QuerySelect};
+
+use super::App;
+use crate::domain::digest::{Digest, Hasher};
+use crate::domain::sums::{BLOCK, Summing, Sums};
+use crate::store::content::{self, Hurt};
+use crate::store::entities::collections;
+
+/// Blobs of one transaction.
+const BATCH: i64 = 500;
+/// How long the read model may take.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// What one collection removed, or would remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    pub blobs: u64,
+    pub bytes: u64,
+    pub uploads: u64,
+    pub links: u64,
+}
+
+impl App {
+    /// Removes what no manifest needs, no upload linked, and nobody relied on for `older_than`. `dry_run` only counts. `None`
+    /// when another replica is at it, or when the read model does not show every manifest yet.
+    ///
+    /// # Errors
+    /// Database or store.
+    pub async fn collect(&self, older_than: Duration, dry_run: bool, by: &str) -> anyhow::Result<Option<Freed>> {
+        let started = Instant::now();
+        let db = self.host.db();
+        let Some(lease) = Lease::try_acquire(&db.pool, "registry-gc").await? else { return Ok(None) };
+        let done = self.collect_alone(older_than, dry_run).await;
+        lease.release().await;
+        let Some(freed) = done? else { return Ok(None) };
+        // A round that found nothing, by the timer, is no news.
+        if freed != Freed::default() || by != TIMER {
+            let row = collections::ActiveModel {
+                at: Set(self.host.env.now()),
+                by_whom: Set(by.to_owned()),
+                dry_run: Set(dry_run),
+                blobs: Set(signed(freed.blobs)),
+                bytes: Set(signed(freed.bytes)),
+                uploads: Set(signed(freed.uploads)),
+                took_ms: Set(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX)),
+                ..Default::default()
+            };
+            collections::Entity::insert(row).exec_without_returning(&db.orm).await?;
+        }
+        Ok(Some(freed))
+    }
+
+    async fn collect_alone(&self, older_than: Duration, dry_run: bool) -> anyhow::Result<Option<Freed>> {
+        let db = self.host.db();
+        let before = self.host.env.now() - older_than;
+        if !self.sees_every_manifest().await {
+            return Ok(None);
+        }
+        if dry_run {
+            let (blobs, bytes) = content::removable(&db.pool, before).await?;
+            return Ok(Some(Freed { blobs: blobs.unsigned_abs(), bytes: bytes.unsigned_abs(), ..Freed::default() }));
+        }
+        let mut freed = Freed {
+            uploads: self.blobs.remove_stale_uploads(Duration::from_secs(self.config.upload_ttl_seconds)).await?,
+            links: content::remove_old_links(&db.pool, before).await?,
+            ..Freed::default()
+        };
+        while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
+            let mut tx = db.pool.begin().await?;
+            let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;
+            let digests = gone.iter().map(|(digest, _)| Digest::parse(digest)).collect::<Result<Vec<_>, _>>()?;
+            // The rows' locks are held until the files are gone: a push of the same content waits, then writes it anew.
+            self.blobs.remove(&digests).await?;
+            tx.commit().await?;
+            freed.blobs += gone.len() as u64;
+            freed.bytes += gone.iter().map(|(_, size)| size.unsigned_abs()).sum::<u64>();
+            if looked < usize::try_from(BATCH).unwrap_or(usize::MAX) {
+                break;
+            }
+        }
+        Ok(Some(freed))
+    }
+
+    /// Waits until the read model shows every manifest there is at this moment: blobs of one that it has not taken in would
+    /// look unneeded. What comes later has marked its blobs already.
+    async fn sees_every_manifest(&self) -> bool {
+        let head = self.host.log().head();
+        let Some(mut position) = self.host.progress.watch("images") else { return false };
+        matches!(tokio::time::timeout(CATCH_UP, position.wait_for(|at| *at >= head)).await, Ok(Ok(_)))
+    }
+
+    /// The last collections, newest first.
+    ///
+    /// # Errors
+    /// Database.
+    pub async fn collections(&self, limit: u64) -> Result<Vec<collections::Model>, sea_orm::DbErr> {
+        collections::Entity::find().order_by_desc(collections::Column::Id).limit(limit).all(&self.host.db().orm).await
+    }
+
+    /// Checks one blob as it is on the disk, and notes the outcome. `false`: it is damaged.
+    ///
+    /// # Errors
+    /// Database, or a disk that cannot be read for another reason.
+    pub async fn check(&self, digest: &Digest, size: u64) -> anyhow::Result<bool> {
+        let found = match self.blobs.read(digest).await? {
+            Some(blob) if blob.size == size => {
+                let algorithm = digest.algorithm();
+                let read = tokio::task::spawn_blocking(move || {
+                    let (mut hasher, mut summing, mut file) = (Hasher::new(algorithm), Summing::default(), blob.file);
+                    let mut buffer = vec![0; BLOCK];
+                    loop {
+                        match file.read(&mut buffer)? {
+                            0 => return std::io::Result::Ok((hasher.finish(), summing.finish())),
+                            n => {
+                                hasher.update(&buffer[..n]);
+                                summing.update(&buffer[..n]);
+                            }
+                        }
+                    }
+                });
+                // A sector that cannot be read is damage like any other.
+                read.await?.ok().filter(|(found, _)| found == digest).map(|(_, sums)| sums)
+            }
+            _ => None,
+        };
+        self.note_check(digest, found.as_ref()).await?;
+        Ok(found.is_some())
+    }
+
+    async fn note_check(&self, digest: &Digest, sums: Option<&Sums>) -> anyhow::Result<()> {
+        content::checked(&self.host.db().pool, digest.as_str(), sums.is_some(), sums, self.host.env.now()).await?;
+        if sums.is_none() {
+            self.manifests.clear();
+            tracing::error!(blob = %digest, "the content is damaged on the disk and is not served; `gantry registry damage` lists the images it hurts");
+        }
+        Ok(())
+    }
+
+    /// A reader met damage. The whole blob is looked at before anybody is told.
+    pub fn report_damage(&self, digest: Digest) {
+        let app = self.clone();
+        self.host.tracker.spawn(async move {
+            let size = crate::store::blobs::size(&app.host.db().orm, &digest).await;
+            let outcome = match size {
+                Ok(Some(size)) => app.check(&digest, size).await.map(|_| ()),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(blob = %digest, error = format!("{error:#}"), "a damaged blob could not be looked at");
+            }
+        });
+    }
+
+    /// Damaged content with the images it hurts, and how many blobs wait for their check.
+    ///
+    /// # Errors
+    /// Database.
+    pub async fn damage(&self) -> anyhow::Result<(Vec<Hurt>, i64)> {
+        let pool = &self.host.db().pool;
+        Ok((content::damage(pool).await?, content::waiting_for_check(pool, self.check_before()).await?))
+    }
+
+    /// Everything is to be checked now, not only what has not been for long.
+    ///
+    /// # Errors
+    /// Database.
+    pub async fn check_all(&self) -> anyhow::Result<i64> {
+        let count = content::check_all(&self.host.db().pool).await?;
+        self.scrub.notify_one();
+        Ok(count)
+    }
+
+    /// What was checked before this is due again.
+    pub fn check_before(&self) -> time::OffsetDateTime {
+        self.host.env.now() - Duration::from_secs(self.config.scrub_every_seconds)
+    }
+}
+
+/// Who starts the regular rounds.
+pub const TIMER: &str = "service:registry";
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

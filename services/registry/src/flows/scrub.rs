@@ -1,0 +1,51 @@
+//! Reads everything that is kept once in a while and compares it with its digest, slowly enough to disturb nobody: a bit that
+//! flips on the disk is found before somebody needs the content.
+
+use std::time::Duration;
+
+use gantry_es_pg::Lease;
+
+use crate::app::App;
+use crate::domain::digest::Digest;
+use crate::store::content;
+
+const BATCH: i64 = 100;
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Checks until shutdown; `app.scrub` wakes it.
+pub async fn run(app: App) {
+    loop {
+        match round(&app).await {
+            // There may be more.
+            Ok(checked) if checked > 0 => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the check of kept content stopped and will go on"),
+        }
+        tokio::select! {
+            () = app.host.cancel.cancelled() => return,
+            () = app.scrub.notified() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+async fn round(app: &App) -> anyhow::Result<usize> {
+    let Some(lease) = Lease::try_acquire(&app.host.db().pool, "registry-scrub").await? else { return Ok(0) };
+    let done = check(app).await;
+    lease.release().await;
+    done
+}
+
+async fn check(app: &App) -> anyhow::Result<usize> {
+    let due = content::unchecked(&app.host.db().pool, app.check_before(), BATCH).await?;
+    for (digest, size) in &due {
+        let size = size.unsigned_abs();
+        app.check(&Digest::parse(digest)?, size).await?;
+        let pace = Duration::from_secs_f64(size as f64 / app.config.scrub_bytes_per_second as f64);
+        tokio::select! {
+            () = app.host.cancel.cancelled() => return Ok(0),
+            () = tokio::time::sleep(pace) => {}
+        }
+    }
+    Ok(due.len())
+}

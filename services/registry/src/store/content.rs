@@ -1,0 +1,168 @@
+//! Many blobs in one statement: what arrived, what nobody needs, what was checked. Written for throughput, hence in plain SQL.
+
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+
+use crate::domain::digest::Digest;
+use crate::domain::name::RepositoryName;
+use crate::domain::sums::Sums;
+
+/// A blob that is on the disk, or will be before the transaction ends.
+pub struct Arrived<'a> {
+    /// Where it was uploaded to; none for a manifest, which its event makes readable.
+    pub repository: Option<&'a RepositoryName>,
+    pub digest: &'a Digest,
+    pub size: u64,
+    pub sums: &'a Sums,
+}
+
+/// Notes that blobs are there and needed now, and makes them readable where they were uploaded. Holds the rows until the
+/// transaction ends, so that none is collected while it is being published.
+///
+/// # Errors
+/// Database.
+pub async fn keep(tx: &mut PgConnection, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let mut blobs: Vec<&Arrived<'_>> = arrived.iter().collect();
+    // In one order everywhere, or two replicas could wait for each other.
+    blobs.sort_by_key(|a| a.digest);
+    blobs.dedup_by_key(|a| a.digest);
+    let digests: Vec<&str> = blobs.iter().map(|a| a.digest.as_str()).collect();
+    let sizes: Vec<i64> = blobs.iter().map(|a| super::blobs::signed(a.size)).collect();
+    let sums: Vec<Vec<u8>> = blobs.iter().map(|a| a.sums.to_bytes()).collect();
+    sqlx::query(
+        "insert into blobs (digest, size_bytes, sums, touched_at, checked_at) select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
+         on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
+             checked_at = excluded.checked_at, damaged_at = null, idle = true",
+    )
+    .bind(&digests)
+    .bind(&sizes)
+    .bind(&sums)
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    let mut links: Vec<(&str, &str)> = arrived.iter().filter_map(|a| Some((a.repository?.as_str(), a.digest.as_str()))).collect();
+    links.sort_unstable();
+    links.dedup();
+    if !links.is_empty() {
+        let (repositories, digests): (Vec<&str>, Vec<&str>) = links.into_iter().unzip();
+        sqlx::query(
+            "insert into blob_links (repository, digest, at) select r, d, $3 from unnest($1::text[], $2::text[]) t(r, d)
+             on conflict (repository, digest) do update set at = excluded.at",
+        )
+        .bind(&repositories)
+        .bind(&digests)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+const NEEDED: &str = "(exists (select from manifest_blobs m where m.blob = b.digest) or exists (select from manifests m where m.digest = b.digest))";
+
+/// Blobs, and their bytes, that one round of collection would remove.
+///
+/// # Errors
+/// Database.
+pub async fn removable(pool: &PgPool, before: OffsetDateTime) -> Result<(i64, i64), sqlx::Error> {
+    let sql = format!(
+        "select count(*), coalesce(sum(size_bytes), 0)::bigint from blobs b where idle and touched_at < $1 and not {NEEDED}
+         and not exists (select from blob_links l where l.digest = b.digest and l.at >= $1)"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(before).fetch_one(pool).await
+}
+
+/// Forgets up to `limit` blobs that nobody needs, and says which and how large; the caller removes the files before it
+/// commits. Those that turn out to be needed are not looked at again until something is deleted. `looked`: how many rows there were.
+///
+/// # Errors
+/// Database.
+pub async fn forget(tx: &mut PgConnection, before: OffsetDateTime, limit: i64) -> Result<(Vec<(String, i64)>, usize), sqlx::Error> {
+    // A row that a push holds is left for the next round.
+    let sql = "select digest from blobs where idle and touched_at < $1 order by touched_at limit $2 for update skip locked";
+    let looked: Vec<String> = sqlx::query_scalar(sql).bind(before).bind(limit).fetch_all(&mut *tx).await?;
+    let sql = format!(
+        "delete from blobs b where digest = any($1) and not {NEEDED} and not exists (select from blob_links l where l.digest = b.digest) returning digest, size_bytes"
+    );
+    let gone: Vec<(String, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(&looked).fetch_all(&mut *tx).await?;
+    if gone.len() < looked.len() {
+        sqlx::query("update blobs set idle = false where digest = any($1)").bind(&looked).execute(&mut *tx).await?;
+    }
+    Ok((gone, looked.len()))
+}
+
+/// Removes links that served their purpose: older than `before`, and not what makes a sparse image's late layer readable.
+///
+/// # Errors
+/// Database.
+pub async fn remove_old_links(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    let sql = "delete from blob_links l where at < $1 and not exists
+        (select from manifest_blobs m where m.repository = l.repository and m.blob = l.digest and not m.present)";
+    Ok(sqlx::query(sql).bind(before).execute(pool).await?.rows_affected())
+}
+
+/// Blobs that were not checked since `before`, the longest first: digest, size, sums.
+///
+/// # Errors
+/// Database.
+pub async fn unchecked(pool: &PgPool, before: OffsetDateTime, limit: i64) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let sql = "select digest, size_bytes from blobs where checked_at is null or checked_at < $1 order by checked_at nulls first, digest limit $2";
+    sqlx::query_as(sql).bind(before).bind(limit).fetch_all(pool).await
+}
+
+/// Notes the outcome of a check.
+///
+/// # Errors
+/// Database.
+pub async fn checked(pool: &PgPool, digest: &str, whole: bool, sums: Option<&Sums>, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let sql =
+        "update blobs set checked_at = $2, damaged_at = case when $3 then null else coalesce(damaged_at, $2) end, sums = coalesce($4, sums) where digest = $1";
+    sqlx::query(sql).bind(digest).bind(now).bind(whole).bind(sums.map(Sums::to_bytes)).execute(pool).await?;
+    Ok(())
+}
+
+/// An image that damaged content hurts.
+#[derive(Debug)]
+pub struct Hurt {
+    pub digest: String,
+    pub size_bytes: i64,
+    pub damaged_at: OffsetDateTime,
+    /// None: no image has it.
+    pub repository: Option<String>,
+    pub manifest: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// Damaged content with every image it belongs to.
+///
+/// # Errors
+/// Database.
+pub async fn damage(pool: &PgPool) -> Result<Vec<Hurt>, sqlx::Error> {
+    let sql = "select b.digest, b.size_bytes, b.damaged_at, m.repository, m.manifest,
+            array(select t.tag from tags t where t.repository = m.repository and t.digest = m.manifest order by t.tag limit 50) as tags
+        from blobs b left join lateral (
+            select repository, manifest from manifest_blobs where blob = b.digest
+            union select repository, digest from manifests where digest = b.digest
+        ) m on true
+        where b.damaged_at is not null order by b.digest, m.repository, m.manifest limit 10000";
+    let rows: Vec<(String, i64, OffsetDateTime, Option<String>, Option<String>, Vec<String>)> = sqlx::query_as(sql).fetch_all(pool).await?;
+    let hurt = |(digest, size_bytes, damaged_at, repository, manifest, tags)| Hurt { digest, size_bytes, damaged_at, repository, manifest, tags };
+    Ok(rows.into_iter().map(hurt).collect())
+}
+
+/// How many blobs were not checked since `before`.
+///
+/// # Errors
+/// Database.
+pub async fn waiting_for_check(pool: &PgPool, before: OffsetDateTime) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from blobs where checked_at is null or checked_at < $1").bind(before).fetch_one(pool).await
+}
+
+/// Everything is due for a check.
+///
+/// # Errors
+/// Database.
+pub async fn check_all(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    let done = sqlx::query("update blobs set checked_at = null where checked_at is not null").execute(pool).await?;
+    Ok(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
+}
