@@ -4,6 +4,7 @@
 mod access;
 mod blobs;
 mod care;
+mod clients;
 mod conformance;
 mod conformance_data;
 mod content;
