@@ -8,6 +8,7 @@ pub mod cicd;
 pub mod factor;
 pub mod identity;
 pub mod logs;
+pub mod policy;
 pub mod registry;
 pub mod scheduler;
 pub mod upstream;

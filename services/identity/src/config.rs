@@ -25,10 +25,16 @@ pub struct Config {
     pub authorities_file: Option<PathBuf>,
     /// Password hashes computed at once, 19 MiB and a core each; 0: one per core.
     pub hashes_at_once: usize,
+    /// Failed sign-ins of one account from one address, after which a pause follows that doubles each time.
+    pub attempts_per_pair: u32,
     /// Failed sign-ins of one account in five minutes.
     pub attempts_per_account: u32,
     /// Failed sign-ins from one address in five minutes.
     pub attempts_per_address: u32,
+    /// Failed sign-ins after which a captcha follows; 0: never.
+    pub captcha_after: u32,
+    /// File of sorted, upper-case SHA-1 hashes of passwords that became known elsewhere.
+    pub breached_passwords_file: Option<PathBuf>,
     pub session_hours: u32,
     pub access_token_seconds: u32,
     /// A refresh token not used for so long is void.
@@ -99,8 +105,11 @@ impl Default for Config {
             smtp: None,
             authorities_file: None,
             hashes_at_once: 0,
+            attempts_per_pair: 5,
             attempts_per_account: 10,
             attempts_per_address: 100,
+            captcha_after: 3,
+            breached_passwords_file: None,
             session_hours: 12,
             access_token_seconds: 600,
             refresh_idle_days: 7,
@@ -124,6 +133,7 @@ impl Section for Config {
                 faults.push(format!("{key} = {value}: must be {low} to {high}"));
             }
         };
+        range("attempts_per_pair", self.attempts_per_pair, 1, 1_000);
         range("attempts_per_account", self.attempts_per_account, 1, 1_000);
         range("attempts_per_address", self.attempts_per_address, 1, 100_000);
         range("session_hours", self.session_hours, 1, 24 * 30);

@@ -44,6 +44,12 @@ impl AsProblem for factor::Refusal {
     }
 }
 
+impl AsProblem for crate::domain::policy::Refusal {
+    fn as_problem(&self) -> Problem {
+        match *self {}
+    }
+}
+
 impl AsProblem for binding::Refusal {
     fn as_problem(&self) -> Problem {
         match self {

@@ -4,6 +4,8 @@ pub mod clients;
 pub mod directory;
 pub mod factors;
 pub mod groups;
+pub mod outbox;
+pub mod policies;
 pub mod rotation;
 pub mod sweep;
 pub mod sync;

@@ -29,6 +29,7 @@ use crate::app::client_auth::Vouched;
 use crate::app::clients::Clients;
 use crate::app::context;
 use crate::app::logout::Deliver;
+use crate::app::passkeys::Passkeys;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{self, FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
@@ -60,12 +61,17 @@ impl Service for Identity {
         host.project(Arc::new(flows::upstreams::Upstreams)).await?;
         host.project(Arc::new(Groups)).await?;
         host.project(Arc::new(ClientDirectory)).await?;
+        host.project(Arc::new(flows::policies::PolicyList)).await?;
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
         app.bootstrap().await?;
         host.work(Arc::new(Deliver { app: app.clone() }));
         host.tracker.spawn(flows::rotation::run(app.clone()));
+        if app.mailer.is_some() {
+            host.work(Arc::new(flows::outbox::Outbox(app.clone())));
+            host.work(Arc::new(flows::outbox::Forgotten(app.clone())));
+        }
         host.tracker.spawn(flows::sweep::run(app.clone()));
         host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
@@ -90,7 +96,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         overlap: Duration::days(1) + Duration::hours(1),
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let limits = Limits { per_account: config.attempts_per_account, per_address: config.attempts_per_address };
+    let limits = Limits { per_pair: config.attempts_per_pair, per_account: config.attempts_per_account, per_address: config.attempts_per_address };
     // Applications of this installation have certificates of its own authority; others by `authorities_file`.
     let mut authorities = host.pki.ca_pem.clone();
     if let Some(file) = &config.authorities_file {
@@ -108,6 +114,10 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         memberships: Store::new(host.log().clone()),
         robots: Store::new(host.log().clone()),
         client_log: Store::new(host.log().clone()),
+        policy_store: Store::new(host.log().clone()),
+        answered: app::captcha::Answered::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
+        breached: config.breached_passwords_file.as_deref().map(adapters::breached::Breached::open).transpose()?,
+        passkey_room: Passkeys::new(&Url::parse(&host.platform.public_url)?, host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
         lookup: Lookup::new(&secret("lookup").await?),
         forms: FormSeal::new(&secret("forms").await?),
         succession: Succession::new(&secret("succession").await?),

@@ -86,7 +86,7 @@ pub fn target(path: &str) -> Target {
 fn api(rest: &[&str]) -> Option<Upstream> {
     Some(match *rest.first()? {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
-        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "roles" | "permissions" | "rights"
+        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions" | "rights"
         | "upstreams" | "upstream-trials" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
@@ -105,7 +105,7 @@ fn api(rest: &[&str]) -> Option<Upstream> {
 /// `/api/v1/orgs/<rest>`: organisations, projects and spaces themselves are identity's; what lies in them is not.
 fn orgs(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
-        [] | [_] | [_, "members" | "teams" | "robots" | "bindings", ..] | [_, "projects"] => Upstream::Identity,
+        [] | [_] | [_, "members" | "teams" | "robots" | "bindings" | "invitations" | "policies", ..] | [_, "projects"] => Upstream::Identity,
         [_, "quota" | "usage" | "invoices" | "price-plan", ..] => Upstream::Billing,
         [_, "projects", _] => Upstream::Identity,
         [_, "projects", _, in_project, ..] => match *in_project {

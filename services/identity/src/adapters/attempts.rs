@@ -1,6 +1,9 @@
-//! How often one may fail to sign in, counted in Redis by all replicas together. While Redis is away a stricter count
-//! in memory holds: never "open". An attempt is counted before it is made, so that many at once cannot slip through,
-//! and taken back when it succeeds. A window ends by itself, so nobody can lock a colleague out for good.
+//! How often one may fail to sign in, counted in Redis by all replicas together: per account, per address, and per pair
+//! of both. Past the limit comes a pause that doubles each time. Attempts during a pause do not make it longer, and a
+//! browser that its person has signed in with before is counted by itself: so nobody can lock a colleague out for good.
+//!
+//! While Redis is away a stricter count in memory holds: never "open". An attempt is counted before it is made, so that
+//! many at once cannot slip through, and taken back when it succeeds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +14,40 @@ use redis::Script;
 use redis::aio::ConnectionManager;
 
 const WINDOW: Duration = Duration::from_secs(300);
+/// The first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+/// After so long without another pause the first one is short again.
+const FORGET: Duration = Duration::from_secs(86_400);
 const LOCAL_AT_MOST: usize = 50_000;
+
+/// Gives the milliseconds of the pause; 0: go on. Keys: count, pause, pauses so far.
+const COUNT: &str = "
+    local left = redis.call('pttl', KEYS[2])
+    if left > 0 then return left end
+    local n = redis.call('incr', KEYS[1])
+    if n == 1 then redis.call('pexpire', KEYS[1], ARGV[2]) end
+    if n <= tonumber(ARGV[1]) then return 0 end
+    local s = redis.call('incr', KEYS[3])
+    redis.call('pexpire', KEYS[3], ARGV[5])
+    local ms = math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ (s - 1))
+    redis.call('set', KEYS[2], 1, 'PX', ms)
+    redis.call('del', KEYS[1])
+    return ms";
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    pub per_pair: u32,
     pub per_account: u32,
     pub per_address: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Local {
+    since: OffsetDateTime,
+    count: u32,
+    pause_until: Option<OffsetDateTime>,
+    pauses: u32,
 }
 
 /// Cheap to clone.
@@ -26,7 +57,11 @@ pub struct Attempts {
     prefix: Arc<str>,
     env: Env,
     limits: Limits,
-    local: Arc<Mutex<HashMap<String, (OffsetDateTime, u32)>>>,
+    local: Arc<Mutex<HashMap<String, Local>>>,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Attempts {
@@ -37,56 +72,95 @@ impl Attempts {
     /// Counts an attempt for `account` (a keyed hash, never a name) from `address`.
     ///
     /// # Errors
-    /// 429 with the time until the window ends.
+    /// 429 with the time until the pause ends.
     pub async fn begin(&self, account: &str, address: &str) -> Result<(), Problem> {
-        let counted = [(self.key("account", account), self.limits.per_account), (self.key("address", address), self.limits.per_address)];
+        self.begin_from(account, address, None).await
+    }
+
+    /// The same from a browser that may be known: `device` names one that this account has signed in with before.
+    ///
+    /// # Errors
+    /// 429 with the time until the pause ends.
+    pub async fn begin_from(&self, account: &str, address: &str, device: Option<&str>) -> Result<(), Problem> {
+        let limits = self.limits;
+        let mut counted = vec![(self.key("address", address), limits.per_address)];
+        match device {
+            Some(device) => counted.push((self.key("device", &format!("{account}:{device}")), limits.per_account)),
+            None => {
+                counted.push((self.pair(account, address), limits.per_pair));
+                counted.push((self.key("account", account), limits.per_account));
+            }
+        }
         for (key, limit) in counted {
-            let (count, left, limit) = match self.count_in_redis(&key).await {
-                Some((count, left)) => (count, left, limit),
-                None => {
-                    let (count, left) = self.count_here(&key);
-                    (count, left, (limit / 2).max(1))
-                }
+            let pause = match self.count_in_redis(&key, limit).await {
+                Some(pause) => pause,
+                None => self.count_here(&key, (limit / 2).max(1)),
             };
-            if count > limit {
-                return Err(Problem::new(Kind::TooMany, "identity.too_many_attempts", "too many failed sign-ins; wait a few minutes").retry_after(left));
+            if let Some(left) = pause {
+                return Err(Problem::new(Kind::TooMany, "identity.too_many_attempts", "too many failed sign-ins; wait a little").retry_after(left));
             }
         }
         Ok(())
     }
 
-    /// The attempt was right: the account's count starts anew, the address's loses this one.
+    /// The attempt was right: the counts of the account start anew, the address's loses this one.
     pub async fn succeeded(&self, account: &str, address: &str) {
-        let (account, address) = (self.key("account", account), self.key("address", address));
+        let forget = [self.pair(account, address), self.key("account", account)];
+        let address = self.key("address", address);
         if let Some(redis) = &self.redis {
-            let script = Script::new("redis.call('del', KEYS[1]) if redis.call('exists', KEYS[2]) == 1 then redis.call('decr', KEYS[2]) end return 1");
+            let script =
+                Script::new("redis.call('del', KEYS[1], KEYS[2], KEYS[3]) if redis.call('exists', KEYS[4]) == 1 then redis.call('decr', KEYS[4]) end return 1");
             let mut invocation = script.prepare_invoke();
-            invocation.key(&account).key(&address);
+            invocation.key(&forget[0]).key(format!("{}:pauses", forget[0])).key(&forget[1]).key(&address);
             if let Err(error) = invocation.invoke_async::<i64>(&mut redis.clone()).await {
                 tracing::warn!(error = %error, "an attempt could not be taken back in Redis");
             }
         }
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        local.remove(&account);
-        if let Some((_, count)) = local.get_mut(&address) {
-            *count = count.saturating_sub(1);
+        for key in &forget {
+            local.remove(key);
         }
+        if let Some(entry) = local.get_mut(&address) {
+            entry.count = entry.count.saturating_sub(1);
+        }
+    }
+
+    /// How often `account` failed lately, from `address` or from everywhere: what a captcha depends on. While Redis is
+    /// away everybody is suspect.
+    pub async fn failures(&self, account: &str, address: &str) -> u32 {
+        let (pair, account) = (self.pair(account, address), self.key("account", account));
+        if let Some(redis) = &self.redis {
+            let asked = redis::cmd("MGET").arg(&pair).arg(format!("{pair}:pauses")).arg(&account).query_async::<Vec<Option<u32>>>(&mut redis.clone()).await;
+            return match asked.as_deref() {
+                Ok([pair, pauses, account]) => {
+                    let paused = if pauses.unwrap_or(0) > 0 { u32::MAX } else { 0 };
+                    pair.unwrap_or(0).max(account.unwrap_or(0)).max(paused)
+                }
+                Ok(_) | Err(_) => u32::MAX,
+            };
+        }
+        let local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        [pair, account].iter().filter_map(|k| local.get(k)).map(|e| if e.pauses > 0 { u32::MAX } else { e.count }).max().unwrap_or(0)
     }
 
     fn key(&self, kind: &str, name: &str) -> String {
         format!("{}:attempts:{kind}:{name}", self.prefix)
     }
 
-    /// The count with this attempt and the time left; `None` when Redis does not answer.
-    async fn count_in_redis(&self, key: &str) -> Option<(u32, Duration)> {
+    fn pair(&self, account: &str, address: &str) -> String {
+        self.key("pair", &format!("{account}:{address}"))
+    }
+
+    /// The pause, if there is one; the outer `None` when Redis does not answer.
+    async fn count_in_redis(&self, key: &str, limit: u32) -> Option<Option<Duration>> {
         let redis = self.redis.as_ref()?;
-        let script = Script::new(
-            "local n = redis.call('incr', KEYS[1]) if n == 1 then redis.call('pexpire', KEYS[1], ARGV[1]) end return {n, redis.call('pttl', KEYS[1])}",
-        );
+        let script = Script::new(COUNT);
         let mut invocation = script.prepare_invoke();
-        invocation.key(key).arg(u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX));
-        match invocation.invoke_async::<(u32, i64)>(&mut redis.clone()).await {
-            Ok((count, left)) => Some((count, Duration::from_millis(u64::try_from(left).unwrap_or(1_000)))),
+        invocation.key(key).key(format!("{key}:pause")).key(format!("{key}:pauses"));
+        invocation.arg(limit).arg(millis(WINDOW)).arg(millis(FIRST_PAUSE)).arg(millis(LONGEST_PAUSE)).arg(millis(FORGET));
+        match invocation.invoke_async::<u64>(&mut redis.clone()).await {
+            Ok(0) => Some(None),
+            Ok(left) => Some(Some(Duration::from_millis(left))),
             Err(error) => {
                 tracing::warn!(error = %error, "Redis does not count attempts; the stricter local limit holds");
                 None
@@ -94,19 +168,26 @@ impl Attempts {
         }
     }
 
-    fn count_here(&self, key: &str) -> (u32, Duration) {
+    fn count_here(&self, key: &str, limit: u32) -> Option<Duration> {
         let now = self.env.now();
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
         if local.len() >= LOCAL_AT_MOST {
-            local.retain(|_, (since, _)| now - *since < WINDOW);
+            local.retain(|_, e| now - e.since < WINDOW || e.pause_until.is_some_and(|until| until > now));
         }
-        let entry = local.entry(key.to_owned()).or_insert((now, 0));
-        if now - entry.0 >= WINDOW {
-            *entry = (now, 0);
+        let entry = local.entry(key.to_owned()).or_insert(Local { since: now, count: 0, pause_until: None, pauses: 0 });
+        if let Some(until) = entry.pause_until.filter(|until| *until > now) {
+            return Some((until - now).unsigned_abs());
         }
-        entry.1 += 1;
-        let left = WINDOW.saturating_sub((now - entry.0).unsigned_abs());
-        (entry.1, left)
+        if now - entry.since >= WINDOW {
+            (entry.since, entry.count) = (now, 0);
+        }
+        entry.count += 1;
+        if entry.count <= limit {
+            return None;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << entry.pauses.min(10)).min(LONGEST_PAUSE);
+        *entry = Local { since: now, count: 0, pause_until: Some(now + pause), pauses: entry.pauses + 1 };
+        Some(pause)
     }
 }
 
@@ -119,20 +200,42 @@ mod tests {
     fn without_redis() -> (Attempts, FixedClock) {
         let clock = FixedClock::at(OffsetDateTime::UNIX_EPOCH);
         let env = Env { clock: Arc::new(clock.clone()), ids: Arc::new(SystemIds) };
-        (Attempts::new(None, "t", env, Limits { per_account: 10, per_address: 100 }), clock)
+        (Attempts::new(None, "t", env, Limits { per_pair: 10, per_account: 20, per_address: 100 }), clock)
     }
 
     #[tokio::test]
-    async fn without_redis_half_the_attempts_are_allowed_and_the_window_ends() {
+    async fn without_redis_half_the_attempts_are_allowed_and_each_pause_is_longer() {
         let (attempts, clock) = without_redis();
-        for _ in 0..5 {
-            attempts.begin("ada", "10.0.0.1").await.unwrap();
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            for _ in 0..5 {
+                attempts.begin("ada", "10.0.0.1").await.unwrap();
+            }
+            let refused = attempts.begin("ada", "10.0.0.1").await.unwrap_err();
+            assert_eq!(refused.kind, Kind::TooMany);
+            let pause = refused.retry_after.unwrap();
+            clock.advance(pause / 2);
+            let still = attempts.begin("ada", "10.0.0.1").await.unwrap_err().retry_after.unwrap();
+            assert!(still <= pause / 2, "trying during a pause does not make it longer");
+            clock.advance(pause);
+            pauses.push(pause.as_secs());
         }
-        let refused = attempts.begin("ada", "10.0.0.1").await.unwrap_err();
-        assert_eq!(refused.kind, Kind::TooMany);
-        attempts.begin("bob", "10.0.0.1").await.unwrap();
-        clock.advance(WINDOW);
-        attempts.begin("ada", "10.0.0.1").await.unwrap();
+        assert_eq!(pauses, [60, 120, 240, 480, 900, 900]);
+    }
+
+    #[tokio::test]
+    async fn a_known_device_passes_while_strangers_are_locked_out() {
+        let (attempts, _) = without_redis();
+        for i in 0..60 {
+            attempts.begin("ada", &format!("10.0.1.{i}")).await.ok();
+        }
+        assert!(attempts.begin("ada", "10.0.2.1").await.is_err(), "from anywhere");
+        attempts.begin_from("ada", "10.0.2.1", Some("laptop")).await.unwrap();
+        for _ in 0..20 {
+            attempts.begin_from("ada", "10.0.2.2", Some("laptop")).await.ok();
+        }
+        assert!(attempts.begin_from("ada", "10.0.2.1", Some("laptop")).await.is_err(), "a known device is limited by itself");
+        attempts.begin("bob", "10.0.2.1").await.unwrap();
     }
 
     #[tokio::test]
@@ -142,6 +245,7 @@ mod tests {
             attempts.begin("ada", "10.0.0.1").await.unwrap();
             attempts.succeeded("ada", "10.0.0.1").await;
         }
+        assert_eq!(attempts.failures("ada", "10.0.0.1").await, 0);
     }
 
     #[tokio::test]
@@ -152,5 +256,15 @@ mod tests {
         }
         assert!(attempts.begin("user50", "10.0.0.1").await.is_err());
         attempts.begin("user50", "10.0.0.2").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn failures_are_counted_for_the_captcha() {
+        let (attempts, _) = without_redis();
+        for _ in 0..3 {
+            attempts.begin("ada", "10.0.0.1").await.unwrap();
+        }
+        assert_eq!(attempts.failures("ada", "10.0.0.1").await, 3);
+        assert_eq!(attempts.failures("bob", "10.0.0.1").await, 0);
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header;
 use http::request::Parts;
 
+use crate::api::pages::DEVICE_COOKIE;
 use crate::app::signin::Origin;
 
 impl<S: Send + Sync> FromRequestParts<S> for Origin {
@@ -19,7 +20,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
         if address.is_empty() {
             address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip().to_string()).unwrap_or_default();
         }
-        Ok(Self { address, user_agent: text(header::USER_AGENT.as_str()) })
+        let jar = axum_extra::extract::CookieJar::from_headers(&parts.headers);
+        let device = jar.get(DEVICE_COOKIE).map(|c| c.value().to_owned()).filter(|v| v.len() >= 32 && v.len() <= 100);
+        Ok(Self { address, user_agent: text(header::USER_AGENT.as_str()), device })
     }
 }
 

@@ -4,8 +4,12 @@
 mod account;
 mod consent;
 mod device;
+mod enrol;
+mod forgotten;
+mod invitation;
 mod login;
 mod logout;
+mod passkey;
 mod register;
 pub mod step;
 mod texts;
@@ -26,6 +30,7 @@ use crate::app::secrets::fresh;
 use crate::domain::language::Language;
 
 pub const SESSION_COOKIE: &str = "__Host-gantry_session";
+pub(crate) const DEVICE_COOKIE: &str = "__Host-gantry_device";
 const FORM_COOKIE: &str = "__Host-gantry_form";
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -46,6 +51,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("codes.html", include_str!("../../templates/codes.html")),
         ("token.html", include_str!("../../templates/token.html")),
         ("erased.html", include_str!("../../templates/erased.html")),
+        ("forgotten.html", include_str!("../../templates/forgotten.html")),
+        ("reset.html", include_str!("../../templates/reset.html")),
+        ("invitation.html", include_str!("../../templates/invitation.html")),
         ("device.html", include_str!("../../templates/device.html")),
         ("logout.html", include_str!("../../templates/logout.html")),
         ("confirm.html", include_str!("../../templates/confirm.html")),
@@ -63,6 +71,12 @@ pub fn router() -> Router<App> {
         .route("/account", get(account::show))
         .route("/account/{verb}", axum::routing::post(account::submit))
         .route("/oauth2/pages.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "public, max-age=3600")], SCRIPT) }))
+        .route("/login/passkey", axum::routing::post(passkey::submit))
+        .route("/login/passkey/challenge", axum::routing::post(passkey::challenge))
+        .route("/login/enrol", get(enrol::show).post(enrol::submit))
+        .route("/login/forgotten", get(forgotten::show).post(forgotten::submit))
+        .route("/login/reset", get(forgotten::show_reset).post(forgotten::submit_reset))
+        .route("/register/invitation", get(invitation::show).post(invitation::submit))
         .route("/register", get(register::show).post(register::submit))
         .route("/register/confirm", get(register::show_confirm).post(register::confirm))
         .route("/oauth2/consent", get(consent::show).post(consent::submit))
@@ -173,7 +187,11 @@ fn form_fits(app: &App, jar: &CookieJar, field: Option<&str>) -> bool {
 /// Where to go after a page: only to our own authorization and device pages, or the console.
 fn safe_continue(to: Option<&str>) -> &str {
     let ours = |to: &&str| {
-        (to.starts_with("/oauth2/authorize?") || to.starts_with("/oauth2/device") || *to == "/account" || to.starts_with("/account/"))
+        (to.starts_with("/oauth2/authorize?")
+            || to.starts_with("/oauth2/device")
+            || *to == "/account"
+            || to.starts_with("/account/")
+            || to.starts_with("/register/invitation?"))
             && !to.contains(['\\', '\r', '\n'])
     };
     to.filter(ours).unwrap_or("/")
@@ -208,6 +226,9 @@ mod tests {
                 "codes.html",
                 "token.html",
                 "erased.html",
+                "forgotten.html",
+                "reset.html",
+                "invitation.html",
                 "register.html",
                 "device.html",
                 "logout.html",
@@ -217,7 +238,7 @@ mod tests {
                 let values = context! {
                     key => "bad_request", reason => "<script>", csrf => "x", continue => "/", again => "%2F", username => "<b>", email => "", display_name => "", token => "t",
                     error => "wrong_password", closed => false, user_code => "", client => "<i>", scopes => vec!["openid"], step => "decide", person => "ada",
-                    totp => true, passkey => true, secret => "<i>", picture => "", pending => "<b>", label => "<b>", codes => vec!["<b>"], name => "<i>", to => "/", values => 3, readable => 0,
+                    totp => true, passkey => true, secret => "<i>", picture => "", org => "<b>", detail => "<i>", captcha => context! { token => "<b>", bits => 16, picture => "<b>" }, pending => "<b>", label => "<b>", codes => vec!["<b>"], name => "<i>", to => "/", values => 3, readable => 0,
                     factors => vec![context! { id => "1", kind => "totp", label => "<b>", created => "x" }], sessions => vec![context! { agent => "<script>" }],
                     tokens => vec![context! { name => "<b>" }], apps => vec![context! { name => "<i>" }],
                 };

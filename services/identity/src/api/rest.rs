@@ -1,13 +1,16 @@
 //! The REST API of people, organisations and rights.
 
+pub mod account;
 pub mod bindings;
 pub mod clients;
 pub mod consents;
 pub mod issuers;
 pub mod keys;
+pub mod invitations;
 pub mod links;
 pub mod members;
 pub mod orgs;
+pub mod policies;
 pub mod principals;
 pub mod projects;
 pub mod rights;
@@ -36,10 +39,21 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(user_lists::require_password_reset))
         .routes(routes!(user_lists::deletion))
         .routes(routes!(users::register))
-        .routes(routes!(users::me, users::change_me))
+        .routes(routes!(users::me, users::change_me, account::leave))
+        .routes(routes!(account::factors, account::add_totp))
+        .routes(routes!(account::offer_totp))
+        .routes(routes!(account::remove_factor))
+        .routes(routes!(account::recovery_codes))
+        .routes(routes!(account::applications))
+        .routes(routes!(account::disconnect))
+        .routes(routes!(account::export))
         .routes(routes!(users::show, users::change, users::delete))
         .routes(routes!(orgs::list, orgs::create))
         .routes(routes!(orgs::show, orgs::change, orgs::delete))
+        .routes(routes!(policies::show_platform, policies::put_platform))
+        .routes(routes!(policies::show_org, policies::put_org))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::delete))
         .routes(routes!(members::list))
         .routes(routes!(members::put, members::delete))
         .routes(routes!(projects::list, projects::create))

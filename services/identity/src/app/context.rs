@@ -11,11 +11,14 @@ use sea_orm::DatabaseConnection;
 use sqlx::PgPool;
 
 use crate::adapters::attempts::Attempts;
+use crate::adapters::breached::Breached;
 use crate::adapters::mail::Mailer;
 use crate::adapters::outside::Outside;
 use crate::adapters::replay::Replay;
 use crate::app::client_auth::Vouched;
+use crate::app::captcha::Answered;
 use crate::app::clients::Clients;
+use crate::app::passkeys::Passkeys;
 use crate::app::passwords::Hasher;
 use crate::app::secrets::{FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
@@ -26,6 +29,7 @@ use crate::domain::client::Client;
 use crate::domain::factor::Factors;
 use crate::domain::membership::Membership;
 use crate::domain::org::Org;
+use crate::domain::policy::Policies;
 use crate::domain::robot::Robot;
 use crate::domain::role::CustomRole;
 use crate::domain::teams::Teams;
@@ -50,6 +54,10 @@ pub struct Parts {
     pub memberships: Store<Membership>,
     pub robots: Store<Robot>,
     pub client_log: Store<Client>,
+    pub policy_store: Store<Policies>,
+    pub passkey_room: Option<Passkeys>,
+    pub answered: Answered,
+    pub breached: Option<Breached>,
     pub keyring: Keyring,
     pub lookup: Lookup,
     pub forms: FormSeal,

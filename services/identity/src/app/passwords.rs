@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use gantry_kernel::{Kind, Problem, Secret};
 use tokio::sync::Semaphore;
+
+use crate::domain::password_hash::Known;
 
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
@@ -30,6 +31,11 @@ pub struct Hasher {
 fn argon2() -> Argon2<'static> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are in range");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// Whether a hash was made otherwise than we make them now: it is made anew at the next sign-in.
+pub fn is_outdated(phc: &str) -> bool {
+    !phc.starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"))
 }
 
 impl Hasher {
@@ -66,8 +72,7 @@ impl Hasher {
         let known = phc.is_some();
         let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
         let password = password.clone();
-        let fits =
-            self.run(move || PasswordHash::new(&phc).is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())).await?;
+        let fits = self.run(move || Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes()))).await?;
         Ok(fits && known)
     }
 

@@ -40,11 +40,11 @@ impl App {
             return Err(Problem::new(Kind::Forbidden, "identity.registration_closed", "registration is closed: ask an administrator"));
         }
         self.attempts.begin(&format!("register {}", self.lookup.hash(profile.username.as_str())), &origin.address).await?;
-        let Some(mailer) = &self.mailer else {
+        if self.mailer.is_none() {
             let person = self.create_user(&profile, Some(password), By::Self_, false, meta_of("anonymous", &origin.address)).await?;
             self.registered(&person, origin).await;
             return Ok(Registered::Active(Box::new(person)));
-        };
+        }
         let hash = self.checked_hash(password, &profile).await?;
         let (username_key, email_key) = (self.lookup.hash(profile.username.as_str()), self.lookup.hash(&profile.email));
         let by_name = directory::user_by_key(self.orm(), &username_key).await.map_err(fault)?;
@@ -54,7 +54,7 @@ impl App {
         // A known address gets a mail that says so; the answer here is the same, so that nobody can probe addresses.
         if directory::user_by_key(self.orm(), &email_key).await.map_err(fault)?.is_some() {
             let text = format!("Somebody tried to register with this address at {}, but there is an account already.\n此邮箱已注册过账号。\n", self.issuer);
-            mailer.send(&profile.email, "Gantry", text).await?;
+            self.mail(&profile.email, "Gantry", text).await?;
             return Ok(Registered::Unconfirmed);
         }
         let waiting = Waiting { username: profile.username.to_string(), email: profile.email.clone(), display_name: profile.display_name, password_hash: hash };
@@ -67,7 +67,7 @@ impl App {
             "Open this address to confirm your registration (valid for 24 hours):\n打开此链接以确认注册(24 小时内有效):\n\n{}/register/confirm?token={token}\n",
             self.issuer
         );
-        mailer.send(&waiting.email, "Gantry: confirm your registration / 确认注册", text).await?;
+        self.mail(&waiting.email, "Gantry: confirm your registration / 确认注册", text).await?;
         Ok(Registered::Unconfirmed)
     }
 

@@ -1,23 +1,29 @@
 //! Proving who one is with a password. Every failure looks and lasts the same, whether the account exists or not.
 
-use gantry_es::Sealed;
+use gantry_es::{Meta, Sealed};
 use gantry_kernel::{Problem, Secret, UserId, Uuid};
 use time::Duration;
 
 use crate::app::App;
 use crate::app::context::Fact;
+use crate::app::passwords::is_outdated;
 use crate::app::people::{Person, subject};
+use crate::app::policies::least_level;
 use crate::app::secrets::{fresh, kept};
+use crate::domain::assurance::level;
 use crate::domain::password::MAX_LENGTH;
-use crate::error::{fault, unsealed};
+use crate::domain::user::Command;
+use crate::error::{fault, refused, unsealed};
 use crate::store::sessions::{self, Session};
-use crate::store::{directory, personal};
+use crate::store::{directory, links, personal};
 
 /// Where a request comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub address: String,
     pub user_agent: String,
+    /// The cookie of a browser that somebody has signed in with before.
+    pub device: Option<String>,
 }
 
 pub const PERSONAL_PREFIX: &str = "gpat_";
@@ -30,8 +36,13 @@ impl App {
     /// Unauthenticated, whatever the reason; 429 after too many failures or when too many sign in at once.
     pub async fn verify_password(&self, name: &str, password: &Secret, origin: &Origin) -> Result<Person, Problem> {
         let key = self.lookup.hash(name);
-        self.attempts.begin(&key, &origin.address).await?;
         let found = directory::user_by_key(self.orm(), &key).await.map_err(fault)?;
+        let known = match (&found, &origin.device) {
+            (Some(row), Some(device)) => links::device_known(self.pool(), row.id, &kept(device)).await.map_err(fault)?,
+            (Some(_) | None, Some(_) | None) => false,
+        };
+        let device = origin.device.as_deref().filter(|_| known).map(|device| self.lookup.hash(device));
+        self.attempts.begin_from(&key, &origin.address, device.as_deref()).await?;
         let hash = match &found {
             Some(row) => self.password_hash(UserId(row.id), row.password_hash.as_deref()).await?,
             None => None,
@@ -48,12 +59,29 @@ impl App {
             Some(row) if row.suspended_reason.is_some() => "suspended",
             Some(row) => {
                 self.attempts.succeeded(&key, &origin.address).await;
-                return self.open(row.clone()).await;
+                let person = self.open(row.clone()).await?;
+                self.admit(person.id, "password", origin).await?;
+                if hash.as_deref().is_some_and(is_outdated) {
+                    self.upgrade_hash(&person, password).await;
+                }
+                return Ok(person);
             }
         };
         let object = found.map_or_else(|| "user:unknown".to_owned(), |row| subject(UserId(row.id)));
         self.record(Fact { actor: "anonymous", action: "session.refused", object: &object, result: "denied", reason, from: &origin.address }).await;
         Err(Problem::unauthenticated(WRONG))
+    }
+
+    /// Replaces a hash of another system, or of weaker parameters, by one of ours. If that fails, the next sign-in does it.
+    async fn upgrade_hash(&self, person: &Person, password: &Secret) {
+        let upgraded = async {
+            let password_hash = self.keyring.seal(&subject(person.id), &self.hasher.hash(password).await?).await.map_err(unsealed)?;
+            let command = Command::ChangePassword { password_hash, must_change_password: person.must_change_password };
+            self.users.execute(person.id, command, Meta::system()).await.map_err(refused)
+        };
+        if let Err(error) = upgraded.await {
+            tracing::warn!(error = error.chain(), user.id = subject(person.id), "a password hash could not be upgraded");
+        }
     }
 
     async fn password_hash(&self, user: UserId, sealed: Option<&str>) -> Result<Option<String>, Problem> {
@@ -121,6 +149,8 @@ impl App {
     /// When the database refuses.
     pub async fn open_session(&self, person: &Person, origin: &Origin, amr: &str) -> Result<(Session, String), Problem> {
         let now = self.now();
+        let policy = self.policy_for(person.id).await?;
+        let hours = policy.session_hours.map_or(self.config.session_hours, |h| h.min(self.config.session_hours));
         let secret = fresh(&self.host.env, "gs_");
         let session = Session {
             id: self.host.env.uuid(),
@@ -129,7 +159,7 @@ impl App {
             last_seen_at: now,
             auth_time: now,
             amr: amr.to_owned(),
-            expires_at: now + Duration::hours(self.config.session_hours.into()),
+            expires_at: now + Duration::hours(hours.into()),
             from_addr: origin.address.clone(),
             user_agent: origin.user_agent.chars().take(200).collect(),
         };
@@ -162,6 +192,14 @@ impl App {
         let now = self.now();
         let Some(session) = sessions::find(self.pool(), &kept(cookie), now).await.map_err(fault)? else { return Ok(None) };
         let Some(person) = self.person(UserId(session.user_id)).await?.filter(|p| p.suspended.is_none()) else { return Ok(None) };
+        let policy = self.policy_for(person.id).await?;
+        // A policy that became stricter holds for the sessions that are open, too.
+        let idle = policy.session_idle_minutes.is_some_and(|m| now - session.last_seen_at > Duration::minutes(m.into()));
+        let over = policy.session_hours.is_some_and(|h| now - session.created_at > Duration::hours(h.into()));
+        if idle || over || level(&session.amr) < least_level(policy.second_factor) {
+            sessions::end(self.pool(), person.id, session.id, now).await.map_err(fault)?;
+            return Ok(None);
+        }
         sessions::seen(self.pool(), session.id, now).await.map_err(fault)?;
         Ok(Some((session, person)))
     }

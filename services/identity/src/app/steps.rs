@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::app::people::Person;
+use crate::app::policies::least_level;
 use crate::app::secrets::SUBJECT;
 use crate::domain::assurance::{Level, level};
 use crate::error::{fault, unsealed};
@@ -55,10 +56,18 @@ impl App {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn due_after(&self, user: UserId, amr: &str) -> Result<Due, Problem> {
-        if level(amr) >= Level::Two {
+        let has = level(amr);
+        let needed = least_level(self.policy_for(user).await?.second_factor);
+        if has >= needed.max(Level::Two) {
             return Ok(Due::Nothing);
         }
-        Ok(if self.choices(user).await?.any() { Due::SecondStep } else { Due::Nothing })
+        let choices = self.choices(user).await?;
+        let can = if needed == Level::Phishproof { choices.passkey } else { choices.any() };
+        Ok(match (can, has < needed) {
+            (true, _) => Due::SecondStep,
+            (false, true) => Due::Enrolment,
+            (false, false) => Due::Nothing,
+        })
     }
 
     /// Whether a session could and should prove more for a request that names `acr_values`.

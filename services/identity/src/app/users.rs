@@ -1,13 +1,15 @@
 //! Users: creation, changes, suspension, erasure.
 
+use gantry_contract::identity::UserEvent;
 use gantry_es::Meta;
-use gantry_es_pg::{Claim, Expect, Options};
+use gantry_es_pg::{Claim, Expect, Options, Store};
 use gantry_kernel::{FieldFault, Kind, Problem, Secret, UserId, Username};
 
 use crate::app::App;
 use crate::app::people::{Person, subject};
-use crate::domain::password::{self, Weak};
-use crate::domain::user::{Command, Registration, State};
+use crate::domain::password::{self, Rules, Weak};
+use crate::domain::policy::Effective;
+use crate::domain::user::{Command, Registration, State, User};
 use crate::error::{fault, refused, unsealed};
 use crate::store::{consents, directory, groups, personal};
 
@@ -89,8 +91,45 @@ impl App {
     /// # Errors
     /// A weak password.
     pub async fn checked_hash(&self, new: &Secret, of: &Profile) -> Result<String, Problem> {
-        password::check(new.expose(), &[of.username.as_str(), &of.email, &of.display_name]).map_err(|weak| weak_password(&weak))?;
+        let policy = self.platform_policy().await?;
+        self.judge_new(new, of, &policy).await?;
         self.hasher.hash(new).await
+    }
+
+    async fn judge_new(&self, new: &Secret, of: &Profile, policy: &Effective) -> Result<(), Problem> {
+        let rules = Rules { min_length: policy.password_min_length as usize, min_score: policy.password_min_score };
+        password::check(new.expose(), &[of.username.as_str(), &of.email, &of.display_name], rules).map_err(|weak| weak_password(&weak))?;
+        match &self.breached {
+            Some(list) if list.holds(new).await? => Err(weak_password(&Weak::Breached)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a password is good enough for a person, by every policy that holds for them.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn judge_password(&self, person: &Person, new: &Secret) -> Result<(), Problem> {
+        let profile = Profile::parse(&person.username, &person.email, Some(&person.display_name))?;
+        let policy = self.policy_for(person.id).await?;
+        self.judge_new(new, &profile, &policy).await?;
+        // The log remembers every hash there was.
+        let mut before = Vec::new();
+        if policy.password_history > 0 {
+            for event in self.host.log().read_stream(&Store::<User>::stream(person.id), 0).await.map_err(fault)? {
+                match event.decode::<UserEvent>().map_err(fault)? {
+                    UserEvent::Registered { password_hash: Some(hash), .. } | UserEvent::PasswordChanged { password_hash: hash, .. } => before.push(hash),
+                    _ => {}
+                }
+            }
+        }
+        for sealed in before.iter().rev().take(policy.password_history as usize) {
+            let hash = self.keyring.open(&subject(person.id), sealed).await.map_err(unsealed)?;
+            if self.hasher.verify(new, Some(&hash)).await? {
+                return Err(weak_password(&Weak::Used));
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -182,8 +221,8 @@ impl App {
         expect: Expect,
         meta: Meta,
     ) -> Result<(), Problem> {
-        let profile = Profile::parse(&person.username, &person.email, Some(&person.display_name))?;
-        let hash = self.checked_hash(new, &profile).await?;
+        self.judge_password(person, new).await?;
+        let hash = self.hasher.hash(new).await?;
         let password_hash = self.keyring.seal(&subject(person.id), &hash).await.map_err(unsealed)?;
         let command = Command::ChangePassword { password_hash, must_change_password: must_change };
         let executed = self.users.execute(person.id, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;

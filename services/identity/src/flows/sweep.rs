@@ -10,7 +10,7 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Rows per statement, so that no statement holds locks for long.
 const BATCH: i64 = 1_000;
 
-const SWEEPS: [&str; 8] = [
+const SWEEPS: [&str; 10] = [
     "delete from pushed_requests where hash in (select hash from pushed_requests where expires_at < now() limit $1)",
     "delete from revoked_tokens where jti in (select jti from revoked_tokens where expires_at < now() limit $1)",
     "delete from initial_access_tokens where id in (select id from initial_access_tokens where expires_at < now() limit $1)",
@@ -18,6 +18,8 @@ const SWEEPS: [&str; 8] = [
     "delete from device_codes where hash in (select hash from device_codes where expires_at < now() - interval '1 day' limit $1)",
     "delete from families where id in (select id from families where expires_at < now() - interval '1 day' limit $1)",
     "delete from sessions where id in (select id from sessions where expires_at < now() - interval '30 days' limit $1)",
+    "delete from mail_links where hash in (select hash from mail_links where expires_at < now() limit $1)",
+    "delete from invitations where id in (select id from invitations where expires_at < now() - interval '30 days' limit $1)",
     "delete from registrations where hash in (select hash from registrations where expires_at < now() limit $1)",
 ];
 

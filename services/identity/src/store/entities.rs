@@ -123,3 +123,13 @@ entity!(
         made_at: OffsetDateTime,
     }
 );
+
+entity!(
+    /// Security policies as JSON; the platform's is of the nil id. Written by `flows::policies` only.
+    policy, "security_policies", {
+        #[sea_orm(primary_key, auto_increment = false)]
+        org: Uuid,
+        policy: String,
+        version: i64,
+    }
+);

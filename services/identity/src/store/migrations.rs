@@ -4,6 +4,7 @@
 pub const ALL: &[(&str, &str)] = &[
     ("identity-0001-oauth", OAUTH),
     ("identity-0002-factors", FACTORS),
+    ("identity-0003-links", LINKS),
     ("identity-0100-upstreams", crate::store::upstreams::TABLES),
     crate::store::people_tables::PEOPLE,
     ("identity-0003-clients", CLIENTS),
@@ -94,3 +95,15 @@ const CLIENTS: &str = "alter table signing_keys add column alg text not null def
     create table trusted_issuers (
         id uuid primary key, org uuid, name text not null, settings jsonb not null, created_at timestamptz not null, unique (org, name)
     );";
+
+/// Links that were mailed, and invitations: hashes of their tokens.
+const LINKS: &str = "create table mail_links (
+        hash bytea primary key, purpose text not null, user_id uuid not null, sealed text not null, created_at timestamptz not null,
+        expires_at timestamptz not null
+    );
+    create index mail_links_user on mail_links (user_id);
+    create table invitations (
+        id uuid primary key, hash bytea not null unique, org uuid not null, sealed text not null, role text not null, invited_by text not null,
+        created_at timestamptz not null, expires_at timestamptz not null, used_at timestamptz
+    );
+    create index invitations_org on invitations (org);";

@@ -248,3 +248,50 @@ pub fn claims_of(token: &str) -> serde_json::Value {
     let body = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_manage_the_own_account_with_a_fresh_and_strong_token() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let weak = suite.access("ada").await;
+    let pat = suite.json(Method::POST, "/api/v1/tokens", Some(&weak), Some(json!({ "name": "x" }))).await.1["secret"].as_str().unwrap().to_owned();
+    let fields = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("client_id", "gantry-cli"),
+        ("subject_token", pat.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+    ];
+    let (_, exchanged) = suite.form("/oauth2/token", &fields).await;
+    let sessionless = exchanged["access_token"].as_str().unwrap();
+    let (status, problem) = suite.json(Method::POST, "/api/v1/me/factors/totp", Some(sessionless), None).await;
+    assert_eq!((status, problem["code"].as_str()), (403, Some("identity.sign_in_again")), "a token of no sign-in takes no account over");
+    assert_eq!(suite.json(Method::GET, "/api/v1/me/factors", None, None).await.0, 401);
+
+    let (status, offer) = suite.json(Method::POST, "/api/v1/me/factors/totp", Some(&weak), None).await;
+    assert_eq!(status, 200, "{offer}");
+    let secret = offer["secret"].as_str().unwrap();
+    let proof = |code: &str| json!({ "pending": offer["pending"], "code": code, "label": "phone" });
+    assert_eq!(suite.json(Method::POST, "/api/v1/me/factors", Some(&weak), Some(proof("000000"))).await.0, 400);
+    let (status, made) = suite.json(Method::POST, "/api/v1/me/factors", Some(&weak), Some(proof(&code_of(secret, 0)))).await;
+    assert_eq!((status, made["codes"].as_array().map(Vec::len)), (201, Some(10)), "{made}");
+    let (_, factors) = suite.json(Method::GET, "/api/v1/me/factors", Some(&weak), None).await;
+    assert_eq!((factors["items"][0]["kind"].as_str(), factors["items"][0]["label"].as_str()), (Some("totp"), Some("phone")));
+    // From now on the password alone is too weak.
+    let (status, problem) = suite.json(Method::POST, "/api/v1/me/recovery-codes", Some(&weak), None).await;
+    assert_eq!((status, problem["code"].as_str()), (403, Some("identity.sign_in_again")), "{problem}");
+
+    let mut browser = suite.browser();
+    let page = first_step(&mut browser, "ada").await;
+    second_step(&mut browser, &page, &code_of(secret, 1)).await;
+    let pkce = Pkce::new("s");
+    let code = browser.code(&pkce).await;
+    let strong = suite.exchange(&code, &pkce.verifier).await.1["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(suite.json(Method::POST, "/api/v1/me/recovery-codes", Some(&strong), None).await.0, 201);
+    let (_, apps) = suite.json(Method::GET, "/api/v1/me/applications", Some(&strong), None).await;
+    assert!(apps["items"].as_array().unwrap().iter().any(|a| a["client_id"] == "gantry-console"), "{apps}");
+    assert_eq!(suite.json(Method::GET, "/api/v1/me/export", Some(&strong), None).await.1["profile"]["username"], "ada");
+    assert_eq!(suite.json(Method::DELETE, "/api/v1/me?confirm=eve", Some(&strong), None).await.0, 400);
+    let (status, erased) = suite.json(Method::DELETE, "/api/v1/me?confirm=ada", Some(&strong), None).await;
+    assert_eq!((status, erased["readable"].as_u64()), (200, Some(0)), "{erased}");
+    assert!(erased["values"].as_u64().unwrap() >= 6, "{erased}");
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_contract::factor::FactorEvent;
 use gantry_contract::identity::{BindingEvent, ClientEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
+use gantry_contract::policy::SecurityPolicyEvent;
 use gantry_contract::upstream::{LinkEvent, UpstreamEvent};
 use gantry_es::EventData;
 use serde_json::Value;
@@ -13,6 +14,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
     let encoded = match aggregate {
         UserEvent::AGGREGATE => UserEvent::decode(kind, version, data)?.encode(),
         OrgEvent::AGGREGATE => OrgEvent::decode(kind, version, data)?.encode(),
+        SecurityPolicyEvent::AGGREGATE => SecurityPolicyEvent::decode(kind, version, data)?.encode(),
         FactorEvent::AGGREGATE => FactorEvent::decode(kind, version, data)?.encode(),
         BindingEvent::AGGREGATE => BindingEvent::decode(kind, version, data)?.encode(),
         UpstreamEvent::AGGREGATE => UpstreamEvent::decode(kind, version, data)?.encode(),
@@ -57,6 +59,7 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         kinds::<RobotEvent>(),
         kinds::<ClientEvent>(),
         kinds::<FactorEvent>(),
+        kinds::<SecurityPolicyEvent>(),
         kinds::<UpstreamEvent>(),
         kinds::<LinkEvent>(),
     ]

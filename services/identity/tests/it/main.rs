@@ -2,6 +2,7 @@
 
 mod bound;
 mod clients;
+mod abuse;
 mod code_flow;
 mod device_flow;
 mod directory;
@@ -11,11 +12,14 @@ mod keys;
 mod machines;
 mod openid;
 mod party;
+mod mails;
+mod passkeys;
 mod refresh;
 mod registry;
 mod relying_parties;
 mod rest;
 mod rights;
 mod service_accounts;
+mod smtp;
 mod support;
 mod two_services;

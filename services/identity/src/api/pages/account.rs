@@ -26,17 +26,17 @@ use crate::store::sessions::{self, Session};
 const PAGE: &str = "/account";
 
 /// A request of somebody who is signed in.
-struct Visit {
+pub(super) struct Visit {
     app: App,
     jar: CookieJar,
     language: Language,
     origin: Origin,
     session: Session,
-    person: Person,
+    pub(super) person: Person,
 }
 
 impl Visit {
-    async fn begin(app: App, jar: CookieJar, headers: &HeaderMap, origin: Origin, locale: Option<&str>) -> Result<Self, Response> {
+    pub(super) async fn begin(app: App, jar: CookieJar, headers: &HeaderMap, origin: Origin, locale: Option<&str>) -> Result<Self, Response> {
         let language = language(headers, locale);
         let found = match jar.get(SESSION_COOKIE) {
             Some(cookie) => app.session(cookie.value()).await.map_err(|p| step::failed(language, p))?,
@@ -51,7 +51,7 @@ impl Visit {
     }
 
     /// Sends away who has to prove more first.
-    async fn prove(&self) -> Result<(), Response> {
+    pub(super) async fn prove(&self) -> Result<(), Response> {
         let to = encoded(PAGE);
         match self.app.proof(&self.session).await {
             Ok(Proof::Enough) => Ok(()),
@@ -145,6 +145,7 @@ pub async fn submit(State(app): State<App>, Path(verb): Path<String>, jar: Cooki
         "password" => password(visit, &form).await,
         "totp" => begin_totp(visit).await,
         "totp-confirm" => confirm_totp(visit, &form).await,
+        "passkey" => add_passkey(visit, &form).await,
         "remove-factor" => remove_factor(visit, &form).await,
         "recovery-codes" => recovery_codes(visit).await,
         "end-session" => end_session(visit, &form).await,
@@ -191,7 +192,7 @@ async fn password(visit: Visit, form: &Form) -> Response {
 }
 
 /// The picture of a code, black on white so that it can be read from dark pages too.
-fn qr(text: &str) -> Result<String, Problem> {
+pub(super) fn qr(text: &str) -> Result<String, Problem> {
     let code = qrcode::QrCode::new(text.as_bytes()).map_err(Problem::internal)?;
     let picture = code.render::<svg::Color<'_>>().min_dimensions(220, 220).dark_color(svg::Color("#000")).light_color(svg::Color("#fff")).build();
     // As part of the page: no declaration.
@@ -205,7 +206,7 @@ fn totp_page(visit: Visit, status: StatusCode, new: &NewTotp, error: Option<&str
             visit.render(
                 status,
                 "totp.html",
-                context! { picture, secret => new.secret.clone(), uri => new.uri.clone(), pending => new.pending.clone(), error, label, action => "/account/totp-confirm" },
+                context! { picture, secret => new.secret.clone(), uri => new.uri.clone(), pending => new.pending.clone(), totp => true, error, label, action => "/account/totp-confirm" },
             )
         }
         Err(problem) => step::failed(visit.language, problem),
@@ -229,6 +230,15 @@ async fn confirm_totp(visit: Visit, form: &Form) -> Response {
             Ok(again) => totp_page(visit, StatusCode::UNPROCESSABLE_ENTITY, &again, Some("wrong_code"), &label),
             Err(problem) => visit.refused(problem).await,
         },
+        Err(problem) => visit.refused(problem).await,
+    }
+}
+
+async fn add_passkey(visit: Visit, form: &Form) -> Response {
+    let (credential, label) = (form.get("credential").unwrap_or_default(), form.get("label").unwrap_or_default());
+    match visit.app.add_passkey(&visit.person, &super::passkey::browser(&visit.jar), credential, label, visit.meta()).await {
+        Ok(codes) if codes.is_empty() => saved(),
+        Ok(codes) => visit.render(StatusCode::OK, "codes.html", context! { codes, to => PAGE }),
         Err(problem) => visit.refused(problem).await,
     }
 }

@@ -10,6 +10,7 @@ use minijinja::context;
 use super::{client_origins, encoded, form_fits, form_seal, language, render_scripted, safe_continue, step};
 use crate::api::oauth::form::Form;
 use crate::app::App;
+use crate::app::captcha::Captcha;
 use crate::app::signin::Origin;
 use crate::config::Registration;
 use crate::domain::language::Language;
@@ -17,22 +18,31 @@ use crate::domain::language::Language;
 pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
     let language = language(&headers, query.get("ui_locales"));
-    page(&app, jar, language, StatusCode::OK, query.get("continue"), query.get("login_hint"), None).await
+    page(&app, jar, language, StatusCode::OK, query.get("continue"), query.get("login_hint"), None, None).await
 }
 
 pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
     let language = language(&headers, form.get("ui_locales"));
     let (to, name) = (form.get("continue"), form.get("username"));
-    let again = async |jar, status, error| page(&app, jar, language, status, to, name, Some(error)).await;
+    let again = async |jar, status, error, captcha| page(&app, jar, language, status, to, name, Some(error), captcha).await;
     if !form_fits(&app, &jar, form.get("csrf")) {
-        return again(jar, StatusCode::BAD_REQUEST, "expired_form").await;
+        return again(jar, StatusCode::BAD_REQUEST, "expired_form", None).await;
+    }
+    let typed = name.unwrap_or_default();
+    if app.wants_captcha(typed, &origin.address).await {
+        let text = |field: &str| form.get(field).unwrap_or_default();
+        if !app.captcha_fits(text("captcha"), text("work"), text("digits")).await {
+            let captcha = app.new_captcha().await.ok();
+            return again(jar, StatusCode::FORBIDDEN, "captcha_needed", captcha).await;
+        }
     }
     let password = Secret::new(form.get("password").unwrap_or_default());
     let person = match app.verify_password(name.unwrap_or_default(), &password, &origin).await {
         Ok(person) => person,
         Err(problem) => {
             let (status, error) = explain(&problem);
-            let mut response = again(jar, status, error).await;
+            let captcha = if app.wants_captcha(typed, &origin.address).await { app.new_captcha().await.ok() } else { None };
+            let mut response = again(jar, status, error, captcha).await;
             super::retry_after(&mut response, &problem);
             response.extensions_mut().insert(problem);
             return response;
@@ -49,15 +59,26 @@ fn explain(problem: &Problem) -> (StatusCode, &'static str) {
         (Kind::Unavailable, "identity.directory_unavailable") => (StatusCode::SERVICE_UNAVAILABLE, "directory_down"),
         (Kind::Conflict, "identity.link_needed") => (StatusCode::CONFLICT, "link_needed"),
         (Kind::Forbidden, "identity.not_admitted") => (StatusCode::FORBIDDEN, "not_admitted"),
+        (kind, "identity.policy") => (kind.status(), "by_policy"),
         (kind, _) => (kind.status(), "failed"),
     }
 }
 
-async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, to: Option<&str>, name: Option<&str>, error: Option<&str>) -> Response {
+#[allow(clippy::too_many_arguments, reason = "what the page shows, each once")]
+pub(super) async fn page(
+    app: &App,
+    jar: CookieJar,
+    language: Language,
+    status: StatusCode,
+    to: Option<&str>,
+    name: Option<&str>,
+    error: Option<&str>,
+    captcha: Option<Captcha>,
+) -> Response {
     let (jar, csrf) = form_seal(app, jar);
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
 }

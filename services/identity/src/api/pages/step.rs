@@ -7,10 +7,13 @@ use gantry_kernel::Problem;
 use http::{HeaderMap, StatusCode};
 use minijinja::context;
 
-use super::{SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, message, render_scripted, safe_continue, see_other};
+use super::{
+    DEVICE_COOKIE, SESSION_COOKIE, client_origins, cookie, encoded, form_fits, form_seal, language, message, render_scripted, safe_continue, see_other,
+};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::people::Person;
+use crate::app::secrets::fresh;
 use crate::app::signin::Origin;
 use crate::app::steps::Due;
 use crate::domain::assurance::{Level, level, with_second};
@@ -45,12 +48,33 @@ pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person
         return failed(language, problem);
     }
     match app.open_session(person, origin, amr).await {
-        Ok((_, secret)) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
+        Ok((_, secret)) => {
+            let jar = remember(app, without_step(jar).add(cookie(SESSION_COOKIE, secret)), person, origin).await;
+            (jar, see_other(safe_continue(to))).into_response()
+        }
         Err(problem) => failed(language, problem),
     }
 }
 
-fn without_step(jar: CookieJar) -> CookieJar {
+/// Knows this browser again. A failure to do so does not undo the sign-in.
+async fn remember(app: &App, jar: CookieJar, person: &Person, origin: &Origin) -> CookieJar {
+    let known = jar.get(DEVICE_COOKIE).map(|c| c.value().to_owned()).filter(|v| v.len() >= 32 && v.len() <= 100);
+    let (jar, device) = match known {
+        Some(device) => (jar, device),
+        None => {
+            let device = fresh(&app.host.env, "gd_");
+            let mut kept = cookie(DEVICE_COOKIE, device.clone());
+            kept.set_max_age(time::Duration::days(400));
+            (jar.add(kept), device)
+        }
+    };
+    if let Err(problem) = app.note_device(person, &device, origin).await {
+        tracing::warn!(error = problem.chain(), "a device could not be remembered");
+    }
+    jar
+}
+
+pub(super) fn without_step(jar: CookieJar) -> CookieJar {
     let mut gone = cookie(STEP_COOKIE, String::new());
     gone.make_removal();
     jar.add(gone)
@@ -97,7 +121,8 @@ pub(super) async fn at(app: &App, jar: &CookieJar) -> Result<Option<At>, Problem
 pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, method: &str, origin: &Origin, to: Option<&str>) -> Response {
     let amr = with_second(at.amr(), method);
     match at {
-        At::Half(person, _) => open(app, jar, language, &person, origin, &amr, to).await,
+        // A policy may want more than this step gave.
+        At::Half(person, _) => Box::pin(after_first(app, jar, language, &person, origin, &amr, to)).await,
         At::Session(session, person) => match app.strengthen_session(&person, session.id, &amr, origin).await {
             Ok(secret) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
             Err(problem) => failed(language, problem),

@@ -1,0 +1,96 @@
+//! Security policies: read, changed, and asked at each sign-in.
+
+use gantry_contract::policy::{SecondFactor, SecurityPolicy};
+use gantry_es::Meta;
+use gantry_es_pg::{Expect, Options};
+use gantry_kernel::{Kind, OrgId, Problem, UserId, Uuid};
+
+use crate::app::App;
+use crate::app::context::Fact;
+use crate::app::people::subject;
+use crate::app::signin::Origin;
+use crate::domain::assurance::Level;
+use crate::domain::policy::{Change, Effective, faults};
+use crate::error::{fault, refused};
+use crate::store::policies;
+
+impl App {
+    /// The policy of an organisation or, with none, of the platform; and its version.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn policy(&self, org: Option<OrgId>) -> Result<(SecurityPolicy, i64), Problem> {
+        match policies::of(self.orm(), org.map_or(Uuid::nil(), |o| o.0)).await.map_err(fault)? {
+            Some(row) => Ok((serde_json::from_str(&row.policy).map_err(fault)?, row.version)),
+            None => Ok((SecurityPolicy::default(), 0)),
+        }
+    }
+
+    /// # Errors
+    /// Every faulty field, a stale version, or a policy that would lock out who makes it.
+    pub async fn change_policy(&self, org: Option<OrgId>, policy: SecurityPolicy, expect: Expect, meta: Meta) -> Result<(SecurityPolicy, i64), Problem> {
+        let wrong = faults(&policy);
+        if !wrong.is_empty() {
+            return Err(Problem::invalid_fields(wrong));
+        }
+        let from = meta.from.clone().unwrap_or_default();
+        if !Effective::of([policy.clone()]).allows_network(&from) {
+            return Err(Problem::conflict(
+                "identity.policy_locks_out",
+                format!("you come from {from}, which is in none of `networks`: you would lock yourself out"),
+            ));
+        }
+        let meta = match org {
+            Some(org) => meta.tenant(org),
+            None => meta,
+        };
+        let stream = org.map_or(Uuid::nil(), |o| o.0);
+        let options = Options { meta, expect, ..Options::default() };
+        let executed = self.policy_store.execute(stream, Change { org, policy }, options).await.map_err(refused)?;
+        self.settled(executed.position).await;
+        Ok((executed.state, executed.version))
+    }
+
+    /// What holds for a person: the stricter of the platform's and of all their organisations' policies.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn policy_for(&self, user: UserId) -> Result<Effective, Problem> {
+        let all = policies::for_user(self.pool(), user.0).await.map_err(fault)?;
+        let read = all.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<SecurityPolicy>, _>>().map_err(fault)?;
+        Ok(Effective::of(read))
+    }
+
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn platform_policy(&self) -> Result<Effective, Problem> {
+        Ok(Effective::of([self.policy(None).await?.0]))
+    }
+
+    /// Whether a person may sign in from there this way: `password`, `passkey`, or the name of an upstream.
+    ///
+    /// # Errors
+    /// Forbidden, saying which rule; on record.
+    pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Effective, Problem> {
+        let policy = self.policy_for(user).await?;
+        let refusal = if !policy.allows_network(&origin.address) {
+            "your organisation allows signing in from its own networks only"
+        } else if !policy.allows_way(way) {
+            "your organisation allows other ways to sign in only"
+        } else {
+            return Ok(policy);
+        };
+        let object = subject(user);
+        self.record(Fact { actor: &object, action: "session.refused", object: &object, result: "denied", reason: refusal, from: &origin.address }).await;
+        Err(Problem::new(Kind::Forbidden, "identity.policy", refusal))
+    }
+}
+
+/// The least a session must have proved under a policy.
+pub fn least_level(rule: SecondFactor) -> Level {
+    match rule {
+        SecondFactor::Optional => Level::One,
+        SecondFactor::Required => Level::Two,
+        SecondFactor::Passkey => Level::Phishproof,
+    }
+}
