@@ -50,7 +50,7 @@ pub struct SecurityPolicy {
     /// Networks to sign in from, e.g. `10.0.0.0/8`. None: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-    /// Ways to sign in: `password`, `passkey`, or the name of an upstream. None: any.
+    /// Ways to sign in: `password`, `passkey`, or `directory` (LDAP). None: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sign_in_by: Vec<String>,
     pub registration: RegistrationRule,

@@ -4,10 +4,10 @@
 pub mod assurance;
 pub mod authorize;
 pub mod binding;
+pub mod captcha;
 pub mod claims;
 pub mod client;
 pub mod client_settings;
-pub mod captcha;
 pub mod csv;
 pub mod device;
 pub mod factor;

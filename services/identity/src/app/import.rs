@@ -111,8 +111,8 @@ impl App {
 
     async fn import_line(&self, line: Line, dry_run: bool, meta: &Meta) -> Result<&'static str, Problem> {
         let profile = Profile::parse(&line.username, &line.email, line.display_name.as_deref())?;
-        if line.password_hash.as_deref().is_some_and(|h| !h.starts_with("$argon2") || h.len() > 500 || !h.is_ascii()) {
-            return Err(Problem::invalid("password_hash", "must be an argon2 hash in PHC format: $argon2id$..."));
+        if let Some(Err(unknown)) = line.password_hash.as_deref().map(crate::domain::password_hash::Known::parse) {
+            return Err(Problem::invalid("password_hash", unknown.to_string()));
         }
         let (name_key, email_key) = (self.lookup.hash(profile.username.as_str()), self.lookup.hash(&profile.email));
         if let Some(known) = directory::user_by_key(self.orm(), &name_key).await.map_err(fault)? {

@@ -70,7 +70,7 @@ fn refused() -> Problem {
 }
 
 fn refused_because(error: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    eprintln!("DEBUG {error} {error:?}");
+    tracing::info!(error = %error, "a passkey was not accepted");
     refused().with_source(error)
 }
 
@@ -159,7 +159,10 @@ impl App {
         // There is no name to count by: strangers elsewhere must not lock anybody out.
         let from = format!("passkey from {}", origin.address);
         self.attempts.begin(&from, &origin.address).await?;
-        let proved = self.judge_passkey(browser, credential).await;
+        let proved = match self.judge_passkey(browser, credential).await {
+            Ok(proved) => self.admit(proved.person.id, "passkey", origin).await.map(|_| proved),
+            Err(problem) => Err(problem),
+        };
         match &proved {
             Ok(_) => self.attempts.succeeded(&from, &origin.address).await,
             Err(problem) => {

@@ -1,6 +1,9 @@
 //! Self-registration. With a mail server the address is confirmed before anything is written to the log; without one
 //! the account is active at once.
 
+use gantry_contract::policy::RegistrationRule;
+use gantry_es::Meta;
+use gantry_es_pg::Expect;
 use gantry_kernel::{Kind, Problem, Secret, UserId};
 use serde::{Deserialize, Serialize};
 use time::Duration;
@@ -15,11 +18,15 @@ use crate::config::Registration;
 use crate::error::{fault, unsealed};
 use crate::store::{directory, registrations};
 
+/// Why a new account is suspended where registrations are approved: what administrators look for.
+const AWAITING: &str = "awaiting approval";
 const CONFIRM_WITHIN: Duration = Duration::hours(24);
 
 /// What becomes of a registration.
 pub enum Registered {
     Active(Box<Person>),
+    /// An administrator has to approve it: the account is suspended until then.
+    Waiting,
     /// A mail is on its way.
     Unconfirmed,
 }
@@ -36,14 +43,17 @@ impl App {
     /// # Errors
     /// When registration is closed, a field is faulty, a name is taken, or too many come from one address.
     pub async fn register(&self, profile: Profile, password: &Secret, origin: &Origin) -> Result<Registered, Problem> {
-        if self.config.registration == Registration::Closed {
+        let policy = self.platform_policy().await?;
+        if self.config.registration == Registration::Closed || policy.registration == RegistrationRule::Closed {
             return Err(Problem::new(Kind::Forbidden, "identity.registration_closed", "registration is closed: ask an administrator"));
+        }
+        if !policy.allows_email(&profile.email) {
+            return Err(Problem::invalid("email", "is of a domain that may not register here"));
         }
         self.attempts.begin(&format!("register {}", self.lookup.hash(profile.username.as_str())), &origin.address).await?;
         if self.mailer.is_none() {
             let person = self.create_user(&profile, Some(password), By::Self_, false, meta_of("anonymous", &origin.address)).await?;
-            self.registered(&person, origin).await;
-            return Ok(Registered::Active(Box::new(person)));
+            return self.registered(person, origin).await;
         }
         let hash = self.checked_hash(password, &profile).await?;
         let (username_key, email_key) = (self.lookup.hash(profile.username.as_str()), self.lookup.hash(&profile.email));
@@ -73,7 +83,7 @@ impl App {
 
     /// # Errors
     /// When the token is unknown or too old, or the name was taken meanwhile.
-    pub async fn confirm_registration(&self, token: &str, origin: &Origin) -> Result<Person, Problem> {
+    pub async fn confirm_registration(&self, token: &str, origin: &Origin) -> Result<Registered, Problem> {
         let sealed = registrations::take(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
         let sealed =
             sealed.ok_or_else(|| Problem::new(Kind::NotFound, "identity.confirmation_unknown", "this confirmation is not known or too old: register again"))?;
@@ -83,12 +93,17 @@ impl App {
         let user = UserId(self.host.env.uuid());
         let meta = meta_of("anonymous", &origin.address);
         let person = self.create_user_with_hash(user, &profile, Some(waiting.password_hash), By::Self_, false, meta).await?;
-        self.registered(&person, origin).await;
-        Ok(person)
+        self.registered(person, origin).await
     }
 
-    async fn registered(&self, person: &Person, origin: &Origin) {
+    /// What a registration has become. Where the policy says so, an administrator has to resume the account first.
+    async fn registered(&self, person: Person, origin: &Origin) -> Result<Registered, Problem> {
         let subject = subject(person.id);
         self.record(Fact { actor: &subject, action: "user.self-registered", object: &subject, result: "ok", reason: "", from: &origin.address }).await;
+        if self.platform_policy().await?.registration == RegistrationRule::Approval {
+            self.suspend(person.id, AWAITING, Expect::Any, Meta::system()).await?;
+            return Ok(Registered::Waiting);
+        }
+        Ok(Registered::Active(Box::new(person)))
     }
 }

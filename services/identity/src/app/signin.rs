@@ -10,7 +10,7 @@ use crate::app::passwords::is_outdated;
 use crate::app::people::{Person, subject};
 use crate::app::policies::least_level;
 use crate::app::secrets::{fresh, kept};
-use crate::domain::assurance::level;
+use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
@@ -51,6 +51,7 @@ impl App {
         let fits = self.hasher.verify(if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
         if !fits && let Some(person) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
+            self.admit(person.id, "directory", origin).await?;
             return Ok(person);
         }
         let reason = match &found {
@@ -106,7 +107,8 @@ impl App {
         }
         let person = self.verify_password(name, secret, origin).await?;
         // Programs that send a password cannot take a second step, and the password alone must not do for it.
-        if self.choices(person.id).await?.any() {
+        let needed = least_level(self.policy_for(person.id).await?.second_factor);
+        if needed > Level::One || self.choices(person.id).await?.any() {
             return Err(Problem::unauthenticated("this account has a second factor: use a personal access token in place of the password"));
         }
         Ok(person)

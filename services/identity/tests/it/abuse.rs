@@ -144,3 +144,27 @@ async fn a_policy_shuts_out_foreign_networks_and_other_ways_to_sign_in() {
     assert_eq!(put(json!({ "sign_in_by": ["corp"] })).await.0, 200);
     assert_eq!(from("127.0.0.1").await.unwrap().status(), 403, "passwords are not among the ways");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_follow_the_policy() {
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let put = async |body| assert_eq!(suite.json(Method::PUT, "/api/v1/policies/security", Some(&admin), Some(body)).await.0, 200);
+    let register = async |name: &str, domain: &str| {
+        let body = json!({ "username": name, "email": format!("{name}@{domain}"), "password": PASSWORD });
+        suite.json(Method::POST, "/api/v1/registrations", None, Some(body)).await
+    };
+    put(json!({ "email_domains": ["example.org"] })).await;
+    assert_eq!(register("eve", "example.org.evil").await.0, 400);
+    assert_eq!(register("ada", "example.org").await.0, 201);
+    put(json!({ "registration": "closed" })).await;
+    assert_eq!(register("bob", "example.org").await.0, 403);
+    put(json!({ "registration": "approval" })).await;
+    let (status, waiting) = register("bob", "example.org").await;
+    assert_eq!((status, waiting["state"].as_str()), (202, Some("waiting")));
+    let mut browser = suite.browser();
+    let page = browser.get("/login").await;
+    assert_eq!(browser.submit_login(&page, "bob", PASSWORD).await.status, 401, "not before somebody approved");
+    assert_eq!(suite.json(Method::PATCH, "/api/v1/users/bob", Some(&admin), Some(json!({ "suspended": false }))).await.0, 200);
+    suite.tokens("bob").await;
+}

@@ -1,8 +1,8 @@
 //! identity as its callers see it: on real Postgres, NATS and Redis, over its own port.
 
+mod abuse;
 mod bound;
 mod clients;
-mod abuse;
 mod code_flow;
 mod device_flow;
 mod directory;
@@ -10,10 +10,9 @@ mod factors;
 mod history;
 mod keys;
 mod machines;
+mod mails;
 mod openid;
 mod party;
-mod mails;
-mod passkeys;
 mod refresh;
 mod registry;
 mod relying_parties;

@@ -28,6 +28,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     }
     match register(&app, &form, &origin).await {
         Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", form.get("continue")).await,
+        Ok(Registered::Waiting) => message(language, StatusCode::ACCEPTED, "waiting", ""),
         Ok(Registered::Unconfirmed) => message(language, StatusCode::ACCEPTED, "check_mail", ""),
         Err(problem) => {
             let error = if problem.code == "identity.registration_closed" { "closed" } else { "failed" };
@@ -59,7 +60,8 @@ pub async fn confirm(State(app): State<App>, jar: CookieJar, headers: HeaderMap,
         return message(language, StatusCode::BAD_REQUEST, "expired_form", "");
     }
     match app.confirm_registration(form.get("token").unwrap_or_default(), &origin).await {
-        Ok(person) => step::after_first(&app, jar, language, &person, &origin, "pwd", None).await,
+        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", None).await,
+        Ok(Registered::Waiting | Registered::Unconfirmed) => message(language, StatusCode::ACCEPTED, "waiting", ""),
         Err(problem) => message(language, problem.kind.status(), "failed", &problem.detail),
     }
 }

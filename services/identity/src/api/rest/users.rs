@@ -113,6 +113,7 @@ pub async fn register(State(app): State<App>, origin: Origin, Json(body): Json<R
     let profile = Profile::parse(&body.username, &body.email, body.display_name.as_deref())?;
     Ok(match app.register(profile, &body.password, &origin).await? {
         Registered::Active(made) => created(&format!("/api/v1/users/{}", made.id), made.version, Json(User::from(*made))),
+        Registered::Waiting => (StatusCode::ACCEPTED, Json(serde_json::json!({ "state": "waiting" }))).into_response(),
         Registered::Unconfirmed => (StatusCode::ACCEPTED, Json(serde_json::json!({ "state": "unconfirmed" }))).into_response(),
     })
 }
