@@ -36,7 +36,7 @@ impl Leaf {
 pub struct Pki {
     dir: PathBuf,
     pub ca_pem: String,
-    ca_key: Option<String>,
+    pub(crate) ca_key: Option<String>,
 }
 
 impl Pki {

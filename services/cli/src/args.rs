@@ -90,6 +90,20 @@ pub enum Command {
     /// Spaces (address: org/project/space).
     #[command(subcommand)]
     Space(Places),
+    /// Make the platform what documents say: shows the plan, asks, then changes.
+    Apply {
+        /// A file of `apiVersion: gantry.io/v1` documents, `-` for standard input; may be repeated.
+        #[arg(short, long = "file", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show how the platform differs from documents; changes nothing, fails if it does.
+    Diff {
+        #[arg(short, long = "file", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
     /// People (administrators of the platform; others see their colleagues).
     #[command(subcommand)]
     User(User),
@@ -421,6 +435,24 @@ pub enum Quota {
 
 #[derive(Subcommand)]
 pub enum Node {
+    /// Make a token that lets one node in, once; it is shown this once.
+    JoinToken {
+        /// Good for this node only.
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+        #[arg(long, value_name = "MINUTES")]
+        expires_in_minutes: Option<u32>,
+    },
+    /// Certificates that nodes were given.
+    Certificates {
+        name: Option<String>,
+    },
+    /// Revoke all certificates of a node: it has to join anew.
+    RevokeCertificates {
+        name: String,
+        #[arg(long)]
+        reason: Option<String>,
+    },
     List,
     /// No new instances.
     Cordon {

@@ -3,6 +3,7 @@
 mod app;
 mod catalog;
 mod clients;
+mod configuration;
 mod delivery;
 mod money;
 mod operate;
@@ -56,6 +57,8 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Org(command) => places::run(&mut cx, command, 1).await,
         Command::Project(command) => places::run(&mut cx, command, 2).await,
         Command::Space(command) => places::run(&mut cx, command, 3).await,
+        Command::Apply { files, yes } => configuration::apply(&mut cx, &files, yes).await,
+        Command::Diff { files } => configuration::diff(&mut cx, &files).await,
         Command::User(command) => people::user(&mut cx, command).await,
         Command::Team(command) => people::team(&mut cx, command).await,
         Command::Role(command) => people::role(&mut cx, command).await,

@@ -181,3 +181,50 @@ fn golden_help() {
 fn the_command_line_is_well_formed() {
     Arguments::command().debug_assert();
 }
+
+#[tokio::test]
+async fn configuration_is_planned_applied_and_then_does_not_differ() {
+    let world = World::signed_in(3600).await;
+    let file = world._folder.path().join("acme.yaml");
+    let text = "apiVersion: gantry.io/v1\nkind: Binding\nmetadata: {name: dev-edits}\nspec: {subject: 'team:dev', role: editor, at: acme/shop}\n---\napiVersion: gantry.io/v1\nkind: Team\nmetadata: {name: dev, org: acme}\nspec: {display_name: Developers, members: [bob]}\n";
+    std::fs::write(&file, text).unwrap();
+    let words = |verb: &str, more: &str| format!("{verb} -f {}{more}", file.display());
+    // Nothing there: both are created, the team first.
+    let get = |at: &str| Mock::given(method("GET")).and(path(at));
+    let missing = ResponseTemplate::new(404).set_body_json(json!({ "title": "Not found", "status": 404, "detail": "no" }));
+    get("/api/v1/orgs/acme/teams/dev").respond_with(missing).up_to_n_times(2).mount(&world.platform).await;
+    let empty = ResponseTemplate::new(200).set_body_json(json!({ "items": [], "next": null }));
+    get("/api/v1/bindings").respond_with(empty).up_to_n_times(2).mount(&world.platform).await;
+    assert!(render(&world.run(&words("diff", "")).await.expect_err("differs")).contains("2 of 2 differ"));
+    let made = ResponseTemplate::new(201).set_body_json(json!({ "name": "dev" }));
+    let team = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/teams")).and(body_json(json!({ "name": "dev", "display_name": "Developers" })));
+    world.answers(team, made.clone()).await;
+    world.answers(Mock::given(method("PUT")).and(path("/api/v1/orgs/acme/teams/dev/members/bob")), ResponseTemplate::new(204)).await;
+    let binding = json!({ "subject": "team:dev", "role": "editor", "org": "acme", "project": "shop" });
+    world.answers(Mock::given(method("POST")).and(path("/api/v1/bindings")).and(body_json(binding)), made).await;
+    world.run(&words("apply", " --yes")).await.expect("applied");
+    // Now it is as the file says.
+    let there = json!({ "name": "dev", "display_name": "Developers", "parent": null });
+    get("/api/v1/orgs/acme/teams/dev").respond_with(ResponseTemplate::new(200).set_body_json(there)).mount(&world.platform).await;
+    let members = json!({ "items": [{ "name": "bob", "subject": "user:1" }], "next": null });
+    get("/api/v1/orgs/acme/teams/dev/members").respond_with(ResponseTemplate::new(200).set_body_json(members)).mount(&world.platform).await;
+    let bindings = json!({ "items": [{ "id": "b1", "name": "team:dev", "subject": "team:2", "role": "editor", "role_name": "editor" }], "next": null });
+    get("/api/v1/bindings").respond_with(ResponseTemplate::new(200).set_body_json(bindings)).mount(&world.platform).await;
+    world.run(&words("diff", "")).await.expect("no difference");
+    world.run(&words("apply", " --yes")).await.expect("nothing to do");
+}
+
+#[tokio::test]
+async fn a_document_of_an_unknown_kind_is_refused_before_anything_is_asked() {
+    let world = World::signed_in(3600).await;
+    let file = world._folder.path().join("odd.yaml");
+    for (text, expected) in [
+        ("apiVersion: gantry.io/v1\nkind: Castle\nmetadata: {name: x}\n", "Castle"),
+        ("apiVersion: v2\nkind: Team\nmetadata: {name: x, org: acme}\n", "gantry.io/v1"),
+        ("apiVersion: gantry.io/v1\nkind: Team\nmetadata: {name: x}\ncolour: red\n", "colour"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = world.run(&format!("apply -f {} --yes", file.display())).await.expect_err("refused");
+        assert!(render(&error).contains(expected), "{}", render(&error));
+    }
+}

@@ -5,3 +5,4 @@ pub mod oauth;
 pub mod origin;
 pub mod pages;
 pub mod rest;
+pub mod scim;

@@ -75,7 +75,7 @@ impl Service for Identity {
         host.tracker.spawn(flows::sweep::run(app.clone()));
         host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
-        let router = rest.merge(api::oauth::router()).merge(api::pages::router()).with_state(app.clone());
+        let router = rest.merge(api::oauth::router()).merge(api::pages::router()).merge(api::scim::router()).with_state(app.clone());
         Ok(Parts {
             router,
             grpc: Some(tonic::service::Routes::new(api::grpc::service(app))),

@@ -25,6 +25,19 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             ];
             return cx.list(&items, &columns);
         }
+        Node::JoinToken { node, expires_in_minutes } => {
+            let made = cx.client.post("/api/v1/node-join-tokens", &[], &json!({ "node": node, "expires_in_minutes": expires_in_minutes })).await?;
+            return cx.one(&made);
+        }
+        Node::Certificates { name } => {
+            let query: Vec<_> = name.into_iter().map(|n| ("node", n)).collect();
+            let items = cx.client.list("/api/v1/node-certificates", &query, 1_000).await?;
+            return cx.list(&items, &[("NODE", "node"), ("SERIAL", "serial"), ("ISSUED", "issued_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at")]);
+        }
+        Node::RevokeCertificates { name, reason } => {
+            let reason: String = reason.unwrap_or_default();
+            return cx.client.delete(&format!("/api/v1/node-certificates/{}?reason={}", segment(&name), segment(&reason))).await;
+        }
         Node::Cordon { name } => (name, "cordon"),
         Node::Uncordon { name } => (name, "uncordon"),
         Node::Drain { name } => (name, "drain"),

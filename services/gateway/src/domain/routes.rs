@@ -86,8 +86,8 @@ pub fn target(path: &str) -> Target {
 fn api(rest: &[&str]) -> Option<Upstream> {
     Some(match *rest.first()? {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
-        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions" | "rights"
-        | "upstreams" | "upstream-trials" => Upstream::Identity,
+        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions"
+        | "rights" | "node-join-tokens" | "node-certificates" | "upstreams" | "upstream-trials" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
             Some(&"metrics") => Upstream::Monitoring,

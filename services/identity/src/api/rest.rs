@@ -9,12 +9,14 @@ pub mod issuers;
 pub mod keys;
 pub mod links;
 pub mod members;
+pub mod nodes;
 pub mod orgs;
 pub mod policies;
 pub mod principals;
 pub mod projects;
 pub mod rights;
 pub mod roles;
+pub mod scim_tokens;
 pub mod service_accounts;
 pub mod sessions;
 pub mod teams;
@@ -89,6 +91,14 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(consents::list))
         .routes(routes!(consents::delete))
         .routes(routes!(consents::lend, consents::withdraw))
+        .routes(routes!(scim_tokens::list, scim_tokens::create))
+        .routes(routes!(scim_tokens::delete))
+        .routes(routes!(nodes::tokens, nodes::create_token))
+        .routes(routes!(nodes::delete_token))
+        .routes(routes!(nodes::certificates, nodes::join))
+        .routes(routes!(nodes::renew))
+        .routes(routes!(nodes::revoked))
+        .routes(routes!(nodes::revoke))
         .routes(routes!(sessions::list, sessions::delete_all))
         .routes(routes!(sessions::delete))
         .routes(routes!(tokens::list, tokens::create))

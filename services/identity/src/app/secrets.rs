@@ -36,6 +36,11 @@ impl Lookup {
 pub const LONGEST_BEGINNING: usize = 12;
 
 impl Lookup {
+    /// A keyed hash of a text as it is.
+    pub fn exact(&self, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, format!("exact\n{text}").as_bytes()))
+    }
+
     /// The hash of the beginning of a name's word, for search.
     pub fn beginning(&self, text: &str) -> Vec<u8> {
         let short: String = text.trim().to_lowercase().chars().take(LONGEST_BEGINNING).collect();

@@ -8,6 +8,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0100-upstreams", crate::store::upstreams::TABLES),
     crate::store::people_tables::PEOPLE,
     ("identity-0003-clients", CLIENTS),
+    crate::store::scim::TABLES,
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

@@ -1,0 +1,101 @@
+//! Many operations in one request (RFC 7644 section 3.7): in their order, later ones may name what earlier ones made.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Ask, dispatch, error_body};
+use crate::app::App;
+use crate::app::scim::{Provisioner, ScimError};
+
+pub const MOST: usize = 100;
+const REQUEST: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
+const RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
+
+pub async fn run(app: &App, of: &Provisioner, ask: &Ask<'_>) -> Result<Answer, ScimError> {
+    if ask.method != "POST" {
+        return Err(ScimError::new(405, "", "Bulk takes POST"));
+    }
+    if !ask.body["schemas"].as_array().is_some_and(|s| s.iter().any(|s| s == REQUEST)) {
+        return Err(ScimError::new(400, "invalidSyntax", format!("schemas: must hold {REQUEST}")));
+    }
+    let operations = ask.body["Operations"].as_array().ok_or_else(|| ScimError::new(400, "invalidSyntax", "Operations: must be a list"))?;
+    if operations.len() > MOST {
+        return Err(ScimError::new(413, "", format!("at most {MOST} operations in one request")));
+    }
+    let most_errors = ask.body["failOnErrors"].as_u64().unwrap_or(u64::MAX);
+    let mut made: BTreeMap<String, String> = BTreeMap::new();
+    let (mut answers, mut errors) = (Vec::new(), 0);
+    for operation in operations {
+        let (answer, failed) = one(app, of, operation, &mut made).await;
+        answers.push(answer);
+        errors += u64::from(failed);
+        if errors >= most_errors {
+            break;
+        }
+    }
+    Ok(Answer { status: 200, body: Some(json!({ "schemas": [RESPONSE], "Operations": answers })) })
+}
+
+async fn one(app: &App, of: &Provisioner, operation: &Value, made: &mut BTreeMap<String, String>) -> (Value, bool) {
+    let text = |name: &str| operation[name].as_str().unwrap_or_default();
+    let (method, bulk_id) = (text("method").to_ascii_uppercase(), text("bulkId"));
+    let mut answer = json!({ "method": method });
+    if !bulk_id.is_empty() {
+        answer["bulkId"] = json!(bulk_id);
+    }
+    let outcome = async {
+        if method == "POST" && bulk_id.is_empty() {
+            return Err(ScimError::invalid("bulkId: is needed to create"));
+        }
+        if !matches!(method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE") {
+            return Err(ScimError::invalid("method: must be POST, PUT, PATCH or DELETE"));
+        }
+        let path = resolve_text(text("path"), made)?;
+        let body = resolve(operation["data"].clone(), made, 0)?;
+        let if_match = operation["version"].as_str().map(str::to_owned);
+        dispatch(app, of, Ask { method: &method, path: path.trim_matches('/'), query: Vec::new(), body, if_match }).await
+    };
+    match outcome.await {
+        Ok(Answer { status, body }) => {
+            answer["status"] = json!(status.to_string());
+            if let Some(body) = body {
+                if let (Some(id), false) = (body["id"].as_str(), bulk_id.is_empty()) {
+                    made.insert(bulk_id.to_owned(), id.to_owned());
+                }
+                answer["location"] = body["meta"]["location"].clone();
+                answer["version"] = body["meta"]["version"].clone();
+            }
+            (answer, false)
+        }
+        Err(error) => {
+            answer["status"] = json!(error.status.to_string());
+            answer["response"] = error_body(&error);
+            (answer, true)
+        }
+    }
+}
+
+/// `bulkId:x` in a path: the id of what the operation with that id made.
+fn resolve_text(text: &str, made: &BTreeMap<String, String>) -> Result<String, ScimError> {
+    let parts: Result<Vec<_>, ScimError> = text
+        .split('/')
+        .map(|part| match part.strip_prefix("bulkId:") {
+            Some(id) => made.get(id).cloned().ok_or_else(|| ScimError::new(409, "", format!("bulkId `{id}`: nothing was made by it before"))),
+            None => Ok(part.to_owned()),
+        })
+        .collect();
+    Ok(parts?.join("/"))
+}
+
+/// The same anywhere in a body. serde_json bounds how deep one can be.
+fn resolve(value: Value, made: &BTreeMap<String, String>, depth: usize) -> Result<Value, ScimError> {
+    Ok(match value {
+        Value::String(text) if text.starts_with("bulkId:") => Value::String(resolve_text(&text, made)?),
+        Value::Array(elements) if depth < 128 => Value::Array(elements.into_iter().map(|e| resolve(e, made, depth + 1)).collect::<Result<_, _>>()?),
+        Value::Object(fields) if depth < 128 => {
+            Value::Object(fields.into_iter().map(|(k, v)| Ok((k, resolve(v, made, depth + 1)?))).collect::<Result<_, ScimError>>()?)
+        }
+        other => other,
+    })
+}
