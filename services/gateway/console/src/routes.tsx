@@ -26,6 +26,7 @@ const Instances = lazy(() => import('./pages/Instances'));
 const Billing = lazy(() => import('./pages/Billing'));
 const Nodes = lazy(() => import('./pages/Nodes'));
 const NodePage = lazy(() => import('./pages/NodePage'));
+const People = lazy(() => import('./pages/People'));
 const Audit = lazy(() => import('./pages/Audit'));
 const Health = lazy(() => import('./pages/Health'));
 const ApiDocs = lazy(() => import('./pages/ApiDocs'));
@@ -69,6 +70,7 @@ export function Console() {
           <Route path="catalog" element={<Catalog />} />
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />
+          <Route path="people" element={<People />} />
           <Route path="audit" element={<Audit />} />
           <Route path="health" element={<Health />} />
           <Route path="api/docs" element={<ApiDocs />} />

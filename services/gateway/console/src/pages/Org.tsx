@@ -13,6 +13,7 @@ import { get, type Page } from '../api/http';
 import { identity, type Binding, type Member, type Org as OrgType, type Project, type Role } from '../api/identity';
 import { Answer, DataTable, PageHeader, Time } from '../parts/basics';
 import { nameRules } from '../parts/forms';
+import { Accounts, Matrix, Roles, Teams } from '../parts/OrgAccess';
 import { QuotaCard } from '../parts/QuotaCard';
 import { useAction, useList } from '../parts/query';
 import { forgetPlace, to } from '../place';
@@ -48,6 +49,10 @@ export default function Org() {
               { key: 'projects', label: t('org.projects'), children: <Projects org={org} /> },
               { key: 'members', label: t('org.members'), children: <Members org={org} /> },
               { key: 'rights', label: t('org.rights'), children: <Rights org={org} /> },
+              { key: 'teams', label: t('access.teams'), children: <Teams org={org} /> },
+              { key: 'roles', label: t('access.roles'), children: <Roles org={org} /> },
+              { key: 'accounts', label: t('access.accounts'), children: <Accounts org={org} /> },
+              { key: 'matrix', label: t('access.matrix'), children: <Matrix org={org} /> },
               { key: 'quota', label: t('org.quota'), children: <QuotaCard name="org" url={billing.orgQuota(org)} /> },
             ]}
           />

@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, ShopOutlined, TeamOutlined, UserOutlined,
+  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, IdcardOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, ShopOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -42,6 +42,7 @@ export function Shell() {
     ]),
     group('operate', [
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
+      link('people', <IdcardOutlined />, '/people'),
       link('nodes', <ClusterOutlined />, '/nodes'),
       link('audit', <AuditOutlined />, '/audit'),
       link('health', <PartitionOutlined />, '/health'),
