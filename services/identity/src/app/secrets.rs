@@ -51,7 +51,8 @@ impl Lookup {
     /// Hashes of all beginnings of a name and of its words.
     pub fn beginnings(&self, name: &str) -> Vec<Vec<u8>> {
         let name = name.trim().to_lowercase();
-        let starts = std::iter::once(name.as_str()).chain(name.split([' ', '.', '-', '_']).filter(|w| !w.is_empty()).take(8));
+        let words = name.split(' ').chain(name.split([' ', '.', '-', '_'])).filter(|w| !w.is_empty());
+        let starts = std::iter::once(name.as_str()).chain(words.take(16));
         let of = |word: &str| (1..=word.chars().count().min(LONGEST_BEGINNING)).map(|n| word.chars().take(n).collect::<String>()).collect::<Vec<_>>();
         let mut all: Vec<_> = starts.flat_map(of).collect();
         all.sort();
@@ -134,7 +135,7 @@ mod tests {
     fn a_name_is_found_by_the_beginnings_of_its_words_only() {
         let lookup = Lookup::new(&[1; 32]);
         let kept = lookup.beginnings("Ada King-Lovelace");
-        for typed in ["a", "ADA", "ada king", "lovel", "lovelace"] {
+        for typed in ["a", "ADA", "ada king", "lovel", "lovelace", "king-l"] {
             assert!(kept.contains(&lookup.beginning(typed)), "{typed}");
         }
         for typed in ["da", "kingx", "ada king-lovelacex", ""] {

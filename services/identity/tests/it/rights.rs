@@ -75,6 +75,8 @@ async fn a_custom_role_gives_what_it_names_and_nobody_makes_one_beyond_their_own
     assert_eq!(suite.post(&ada, "/api/v1/roles", json!({ "name": "all", "permissions": ["apps.read"] })).await.0, 403, "not the platform's");
 
     assert_eq!(suite.post(&ada, "/api/v1/bindings", json!({ "subject": "bob", "role": "keeper", "org": "acme" })).await.0, 201);
+    let (status, unknown) = suite.post(&ada, "/api/v1/bindings", json!({ "subject": "bob", "role": "king", "org": "acme" })).await;
+    assert!(status == 400 && unknown["detail"].as_str().unwrap().contains("king"), "{unknown}");
     assert_eq!(suite.post(&bob, "/api/v1/orgs/acme/teams", json!({ "name": "dev" })).await.0, 201);
     assert_eq!(suite.post(&eve, "/api/v1/orgs/acme/teams", json!({ "name": "mine" })).await.0, 403);
     assert_eq!(suite.post(&bob, "/api/v1/orgs/acme/projects", json!({ "name": "other" })).await.0, 403, "the role says nothing of projects");

@@ -225,10 +225,17 @@ impl<'a> Parser<'a> {
 
     /// A JSON string, number, true, false or null.
     fn value(&mut self) -> Result<Value, FilterError> {
-        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) if !value.is_array() && !value.is_object() => {
-                self.at += values.byte_offset();
+        let rest = self.rest();
+        let (value, length) = if rest.starts_with('"') {
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+            (values.next().and_then(Result::ok), values.byte_offset())
+        } else {
+            let word = rest.split([' ', ')', ']']).next().unwrap_or_default();
+            (serde_json::from_str(word).ok(), word.len())
+        };
+        match value {
+            Some(value) if !value.is_array() && !value.is_object() => {
+                self.at += length;
                 Ok(value)
             }
             _ => Err(self.fault("a value is expected: \"text\", a number, true, false or null")),
