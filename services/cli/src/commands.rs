@@ -10,6 +10,7 @@ mod operate;
 mod people;
 mod places;
 mod progress;
+mod upstream;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -73,6 +74,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Catalog(command) => catalog::run(&mut cx, command).await,
         Command::Usage { from, to } => money::usage(&mut cx, from, to).await,
         Command::Invoice { period, list } => money::invoice(&mut cx, period, list).await,
+        Command::Upstream(command) => upstream::run(&mut cx, command).await,
         Command::Quota(command) => money::quota(&mut cx, command).await,
         Command::Client(command) => clients::run(&mut cx, command).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,

@@ -73,6 +73,7 @@ impl Service for Identity {
             host.work(Arc::new(flows::outbox::Forgotten(app.clone())));
         }
         host.tracker.spawn(flows::sweep::run(app.clone()));
+        app.refresh_ways().await?;
         host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
         let router = rest.merge(api::oauth::router()).merge(api::pages::router()).merge(api::scim::router()).with_state(app.clone());

@@ -13,6 +13,7 @@ mod passkey;
 mod register;
 pub mod step;
 mod texts;
+mod upstream;
 
 use std::sync::LazyLock;
 
@@ -58,6 +59,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("logout.html", include_str!("../../templates/logout.html")),
         ("confirm.html", include_str!("../../templates/confirm.html")),
         ("message.html", include_str!("../../templates/message.html")),
+        ("ways.html", include_str!("../../templates/ways.html")),
+        ("onward.html", include_str!("../../templates/onward.html")),
+        ("links.html", include_str!("../../templates/links.html")),
     ] {
         all.add_template(name, text).expect("the templates are part of the program and tested");
     }
@@ -77,6 +81,7 @@ pub fn router() -> Router<App> {
         .route("/login/forgotten", get(forgotten::show).post(forgotten::submit))
         .route("/login/reset", get(forgotten::show_reset).post(forgotten::submit_reset))
         .route("/register/invitation", get(invitation::show).post(invitation::submit))
+        .merge(upstream::router())
         .route("/register", get(register::show).post(register::submit))
         .route("/register/confirm", get(register::show_confirm).post(register::confirm))
         .route("/oauth2/consent", get(consent::show).post(consent::submit))
@@ -234,6 +239,8 @@ mod tests {
                 "logout.html",
                 "confirm.html",
                 "message.html",
+                "onward.html",
+                "links.html",
             ] {
                 let values = context! {
                     key => "bad_request", reason => "<script>", csrf => "x", continue => "/", again => "%2F", username => "<b>", email => "", display_name => "", token => "t",
@@ -241,6 +248,8 @@ mod tests {
                     totp => true, passkey => true, secret => "<i>", picture => "", org => "<b>", detail => "<i>", captcha => context! { token => "<b>", bits => 16, picture => "<b>" }, pending => "<b>", label => "<b>", codes => vec!["<b>"], name => "<i>", to => "/", values => 3, readable => 0,
                     factors => vec![context! { id => "1", kind => "totp", label => "<b>", created => "x" }], sessions => vec![context! { agent => "<script>" }],
                     tokens => vec![context! { name => "<b>" }], apps => vec![context! { name => "<i>" }],
+                    ways => context! { buttons => vec![vec!["a", "<b>"]], realms => true }, shown => "<b>", links => vec![context! { id => "1", shown => "<b>", subject => "<i>" }],
+                    more => vec![context! { name => "a", shown => "<b>", directory => true }],
                 };
                 let page = context! { lang => language.tag(), t => texts::of(language), ..values };
                 let html = TEMPLATES.get_template(name).unwrap().render(page).unwrap();

@@ -44,6 +44,7 @@ impl App {
         for (org, team) in groups::memberships_of(self.pool(), &subject(from.id)).await.map_err(fault)? {
             self.put_in_team(org.into(), team.into(), &subject(into.id), true, meta.clone()).await?;
         }
+        self.move_links(from.id, into.id, &meta).await?;
         self.users.execute(into.id, Command::Absorb { from: from.id }, Options::from(meta.clone())).await.map_err(refused)?;
         self.erase_user(from, meta).await
     }

@@ -1,6 +1,7 @@
 //! Directories and foreign providers that vouch for people: managing them, letting people in by them, keeping in step.
 
 pub mod come_in;
+pub mod federate;
 pub mod links;
 pub mod manage;
 pub mod meaning;
@@ -9,7 +10,7 @@ pub mod report;
 pub mod sync;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gantry_contract::upstream::{Connection, LinkEvent, Settings};
 use gantry_es::{Meta, Sealed};
@@ -17,6 +18,7 @@ use gantry_es_pg::Store;
 use gantry_kernel::{Kind, OffsetDateTime, OrgId, Problem, Secret, UpstreamId, Uuid};
 
 use crate::adapters::ldap::{Directory, Fault};
+use crate::adapters::oidc;
 use crate::app::App;
 use crate::domain::upstream::{self, link};
 use crate::error::{fault, unsealed};
@@ -27,11 +29,34 @@ pub struct Upstreams {
     pub store: Store<upstream::Upstream>,
     pub links: Store<link::Link>,
     directories: Mutex<HashMap<Uuid, (i64, Directory)>>,
+    providers: Mutex<HashMap<Uuid, (i64, OffsetDateTime, Arc<oidc::Metadata>)>>,
+    ways: RwLock<Ways>,
 }
 
 impl Upstreams {
     pub fn new(log: &gantry_es_pg::Log) -> Self {
-        Self { store: Store::new(log.clone()), links: Store::new(log.clone()), directories: Mutex::default() }
+        Self {
+            store: Store::new(log.clone()),
+            links: Store::new(log.clone()),
+            directories: Mutex::default(),
+            providers: Mutex::default(),
+            ways: RwLock::default(),
+        }
+    }
+}
+
+/// The ways to sign in elsewhere that the page offers; looked up by itself every half minute and after each change here.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// The platform's providers: name and what people read.
+    pub buttons: Vec<(String, String)>,
+    /// Some e-mail domain leads to a provider.
+    pub realms: bool,
+}
+
+impl Upstreams {
+    pub fn ways(&self) -> Ways {
+        self.ways.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -108,6 +133,18 @@ impl App {
     /// When the database refuses.
     pub async fn all_upstreams(&self) -> Result<Vec<Upstream>, Problem> {
         rows::all(self.pool()).await.map_err(fault)?.into_iter().map(opened).collect()
+    }
+
+    /// Looks up what the sign-in page offers.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn refresh_ways(&self) -> Result<(), Problem> {
+        let all: Vec<Upstream> = self.all_upstreams().await?.into_iter().filter(|u| u.settings.enabled && !u.is_directory()).collect();
+        let buttons = all.iter().filter(|u| u.org.is_none()).map(|u| (u.name.clone(), u.shown().to_owned())).collect();
+        let ways = Ways { buttons, realms: all.iter().any(|u| !u.settings.domains.is_empty()) };
+        *self.upstreams.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
+        Ok(())
     }
 
     /// # Errors

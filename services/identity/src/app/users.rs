@@ -54,11 +54,6 @@ fn check_email(email: &str) -> Result<(), String> {
     if shape && plain { Ok(()) } else { Err("must be an e-mail address".into()) }
 }
 
-/// Whether a text has the shape of an e-mail address.
-pub fn is_email(text: &str) -> bool {
-    check_email(text).is_ok()
-}
-
 fn check_display_name(name: &str) -> Result<(), String> {
     let fits = name.chars().count() <= 100 && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err("must have at most 100 characters and no control characters".into()) }

@@ -21,6 +21,7 @@ pub async fn run(app: App) {
 }
 
 async fn once(app: &App) -> Result<(), gantry_kernel::Problem> {
+    app.refresh_ways().await?;
     app.remove_orphans().await?;
     let last: HashMap<_, _> = crate::store::upstreams::last_syncs(app.pool()).await.map_err(crate::error::fault)?.into_iter().collect();
     for upstream in app.all_upstreams().await?.into_iter().filter(|u| u.is_directory() && u.settings.enabled && u.settings.sync_minutes > 0) {

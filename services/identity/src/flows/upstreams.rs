@@ -50,6 +50,7 @@ impl Projection for Upstreams {
             "binding.granted" => apply_grant(tx, event).await,
             "binding.revoked" => run(tx, "delete from upstream_grants where binding = $1", [uuid(event, "binding")?.into()]).await,
             "membership.added" | "membership.removed" => apply_membership(tx, event).await,
+            "team.deleted" => run(tx, "delete from upstream_memberships where team = $1", [uuid(event, "team")?.into()]).await,
             "user.deleted" => {
                 let user = uuid(event, "user")?;
                 run(tx, "delete from links where user_id = $1", [user.into()]).await?;

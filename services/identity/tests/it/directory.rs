@@ -222,12 +222,21 @@ async fn a_directory_is_kept_in_step() {
     let suite = Suite::start().await;
     let admin = suite.admin().await;
     assert_eq!(suite.json(Method::POST, "/api/v1/orgs", Some(&admin), Some(json!({ "name": "acme" }))).await.0, 201);
+    assert_eq!(suite.post(&admin, "/api/v1/orgs/acme/teams", json!({ "name": "developers" })).await.0, 201);
+    let team = async || {
+        let (status, members) = suite.get(&admin, "/api/v1/orgs/acme/teams/developers/members").await;
+        assert_eq!(status, 200, "{members}");
+        let mut names: Vec<String> = members["items"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap_or_default().to_owned()).collect();
+        names.sort();
+        names
+    };
     let mut all = settings(&slapd);
     all["rules"] = json!({ "default_org": "acme", "default_role": "viewer" });
     all["mappings"] = json!([
         { "group": "cn=dev,ou=groups,dc=example,dc=org", "role": "editor", "at": "acme" },
         { "group": "leads", "role": "admin", "at": "platform" },
         { "group": "dev", "role": "admin", "at": "acme/nowhere" },
+        { "group": "dev", "team": "acme/developers" },
     ]);
     create(&suite, &admin, &all).await;
     let run = sync(&suite, &admin, "changes").await;
@@ -267,6 +276,7 @@ async fn a_directory_is_kept_in_step() {
     assert_eq!(roles("user0").await.1, ["acme:editor", "acme:viewer"]);
     assert_eq!(roles("user1").await.1, ["acme:editor", "acme:viewer", "platform:admin"], "a group in a group");
     assert_eq!(roles("user2").await.1, ["acme:viewer"], "a group in itself");
+    assert_eq!(team().await, ["user0", "user1"]);
     let (_, members) = suite.json(Method::GET, "/api/v1/orgs/acme/members?limit=500", Some(&admin), None).await;
     assert_eq!(members["items"].as_array().unwrap().len(), 500, "and more");
 
@@ -292,6 +302,7 @@ async fn a_directory_is_kept_in_step() {
     assert_eq!((three["email"].as_str(), three["display_name"].as_str()), (Some("three@corp.example"), Some("Three")));
     assert_eq!(roles("user1").await.1, ["acme:viewer"], "no lead any more");
     assert_eq!(roles("user4").await.1, ["acme:editor", "acme:viewer", "platform:admin"]);
+    assert_eq!(team().await, ["user0", "user4"]);
     let (five, held) = roles("user5").await;
     assert_eq!((five["state"].as_str(), held), (Some("suspended"), vec![]), "gone there, suspended here, with no role");
     assert_eq!(roles("neo").await.0["email"], "neo@corp.invalid", "who has no address gets one that no mail reaches");

@@ -7,6 +7,7 @@ mod code_flow;
 mod device_flow;
 mod directory;
 mod factors;
+mod federation;
 mod history;
 mod keys;
 mod machines;

@@ -122,6 +122,26 @@ impl Suite {
         tokens
     }
 
+    /// The administrator's token of a suite with another issuer: its console's redirect address differs.
+    pub async fn admin_at(&self, issuer: &str) -> String {
+        let password = std::fs::read_to_string(self.world.home.path().join("admin-password")).unwrap();
+        let mut browser = self.browser();
+        browser.sign_in("admin", password.trim()).await;
+        let (pkce, redirect) = (Pkce::new("w"), format!("{issuer}/auth/callback"));
+        let seen = browser.get(&authorize_path(&pkce, &[("redirect_uri", &redirect)])).await;
+        let code = seen.parameter("code").unwrap_or_else(|| panic!("no code: {} {}", seen.location(), seen.body));
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("client_id", "gantry-console"),
+            ("code", &code),
+            ("redirect_uri", &redirect),
+            ("code_verifier", &pkce.verifier),
+        ];
+        let (status, tokens) = self.form("/oauth2/token", &fields).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens["access_token"].as_str().unwrap().to_owned()
+    }
+
     pub async fn admin(&self) -> String {
         let password = std::fs::read_to_string(self.world.home.path().join("admin-password")).unwrap();
         self.tokens_with("admin", password.trim()).await["access_token"].as_str().unwrap().to_owned()

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, StdStream};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -19,17 +17,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Trusts the authorities in `pem` and no others.
 pub fn tls(pem: &str) -> Result<Arc<ClientConfig>, Fault> {
     let unreadable = |why: String| Fault::new(Step::Tls, "", format!("the authority's certificate (ca_pem) cannot be read: {why}"));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|e| unreadable(e.to_string()))?;
-        roots.add(certificate).map_err(|e| unreadable(e.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unreadable("there is none in it".into()));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| unreadable(e.to_string()))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    reach::trusting(pem).map(Arc::new).map_err(unreadable)
 }
 
 impl Directory {

@@ -79,6 +79,12 @@ pub(super) async fn page(
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
+}
+
+fn ways_of(app: &App) -> minijinja::Value {
+    let ways = app.upstreams.ways();
+    let buttons: Vec<_> = ways.buttons.into_iter().map(|(name, shown)| vec![name, shown]).collect();
+    context! { buttons, realms => ways.realms }
 }

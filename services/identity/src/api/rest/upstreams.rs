@@ -31,6 +31,8 @@ pub struct Upstream {
     settings: Settings,
     /// Whether a secret is kept; it is never shown.
     has_secret: bool,
+    /// As in the ETag.
+    version: i64,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -127,6 +129,7 @@ fn render(app: &App, of: Found) -> Upstream {
         id: of.id,
         org,
         has_secret: of.has_secret(),
+        version: of.version,
         created_at: of.created_at,
         changed_at: of.changed_at,
         settings: (*of.settings).clone(),

@@ -64,7 +64,7 @@ impl App {
     /// Forbidden when the rules do not admit them; conflict when the address is another account's; unauthenticated when
     /// the account is suspended.
     pub async fn come_in(&self, by: &Upstream, external: &External, from: &str) -> Result<(Person, How), Problem> {
-        let meaning = self.meaning(by);
+        let meaning = self.meaning(by).await;
         let meta = by.meta(Some(from));
         let wanted = meaning.wanted(external.groups.as_deref().unwrap_or_default());
         let key = self.link_key(by, &external.subject);
@@ -76,6 +76,7 @@ impl App {
             self.bring_up(by, user, link.provisioned, external, &meta).await?;
             let held = rows::grants(self.pool(), by.id.0, Some(user.0)).await.map_err(fault)?;
             self.give(by, user, external, &wanted, &held, &meta).await?;
+            self.give_teams(by, user, external, &wanted, &meta).await?;
             rows::saw(self.pool(), &[link.id], &[self.seen(external)], self.now()).await.map_err(fault)?;
             return Ok((self.active_person(user).await?, How::Known));
         }
@@ -86,11 +87,13 @@ impl App {
             let position = self.link(by, user, &external.subject, false, &meta).await?;
             self.settled(position).await;
             self.give(by, user, external, &wanted, &[], &meta).await?;
+            self.give_teams(by, user, external, &wanted, &meta).await?;
             return Ok((self.active_person(user).await?, How::Linked));
         }
-        let (user, position) = self.make_account(by, external, &wanted, meta).await?;
+        let (user, position) = self.make_account(by, external, &wanted, meta.clone()).await?;
         self.settled(position).await;
         self.join(&wanted, &[user], by).await?;
+        self.give_teams(by, user, external, &wanted, &meta).await?;
         Ok((self.active_person(user).await?, How::Created))
     }
 
@@ -255,6 +258,19 @@ impl App {
             }
         }
         Ok((given, taken))
+    }
+
+    /// The same for teams: memberships that people gave by hand stay.
+    pub async fn give_teams(&self, by: &Upstream, user: UserId, external: &External, wanted: &Wanted, meta: &Meta) -> Result<(), Problem> {
+        let held = rows::memberships(self.pool(), by.id.0, Some(user.0)).await.map_err(fault)?;
+        let own = subject(user);
+        for (org, team) in wanted.teams.iter().filter(|(_, team)| !held.iter().any(|m| m.team == team.0)) {
+            self.put_in_team(*org, *team, &own, true, meta.clone()).await?;
+        }
+        for gone in held.iter().filter(|m| external.groups.is_some() && !wanted.teams.iter().any(|(_, team)| team.0 == m.team)) {
+            self.put_in_team(gone.org.into(), gone.team.into(), &own, false, meta.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Revokes a role that an upstream gave; one that is gone already is fine.

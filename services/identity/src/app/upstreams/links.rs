@@ -54,8 +54,9 @@ impl App {
         let meta = Meta { actor: actor.clone(), tenant: by.org, from: Some(from.to_owned()), ..Meta::default() };
         let position = self.link(by, user, &external.subject, false, &meta).await?;
         self.settled(position).await;
-        let wanted = self.meaning(by).wanted(external.groups.as_deref().unwrap_or_default());
+        let wanted = self.meaning(by).await.wanted(external.groups.as_deref().unwrap_or_default());
         self.give(by, user, external, &wanted, &[], &by.meta(Some(from))).await?;
+        self.give_teams(by, user, external, &wanted, &by.meta(Some(from))).await?;
         let object = format!("upstream:{}", by.id);
         self.record(Fact { actor: &actor, action: "link.made", object: &object, result: "ok", reason: "proven", from }).await;
         Ok(())
@@ -86,10 +87,34 @@ impl App {
         Ok(())
     }
 
+    /// When two accounts become one, what was linked to the one that goes is linked to the other; where both were, the one
+    /// that stays keeps its own.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn move_links(&self, from: UserId, into: UserId, meta: &Meta) -> Result<(), Problem> {
+        let meta = Meta { command_id: None, ..meta.clone() };
+        let all = self.all_upstreams().await?;
+        for row in rows::links_of(self.pool(), from.0).await.map_err(fault)? {
+            let name = self.keyring.open(&subject(from), &Sealed(row.subject.clone())).await.map_err(unsealed)?;
+            self.remove_link(&row, "merged", meta.clone()).await?;
+            let Some(by) = all.iter().find(|u| u.id.0 == row.upstream) else { continue };
+            match self.link(by, into, &name, row.provisioned, &meta).await {
+                Ok(position) => self.settled(position).await,
+                Err(problem) if problem.code == "identity.link_exists" => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(())
+    }
+
     async fn remove_link(&self, row: &LinkRow, reason: &str, meta: Meta) -> Result<(), Problem> {
         let (user, upstream) = (UserId(row.user_id), UpstreamId(row.upstream));
         for grant in rows::grants(self.pool(), row.upstream, Some(row.user_id)).await.map_err(fault)? {
             self.take_back(&grant, &meta).await?;
+        }
+        for held in rows::memberships(self.pool(), row.upstream, Some(row.user_id)).await.map_err(fault)? {
+            self.put_in_team(held.org.into(), held.team.into(), &subject(user), false, meta.clone()).await?;
         }
         let options = Options { meta, claims: link_releases(upstream, &row.key, user), ..Options::default() };
         let executed = self.upstreams.links.execute(row.id, Command::Remove { reason: reason.to_owned() }, options).await.map_err(refused)?;

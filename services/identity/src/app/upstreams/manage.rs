@@ -7,9 +7,10 @@ use gantry_kernel::{FieldFault, OrgId, Problem, Secret, UpstreamId};
 
 use super::{Upstream, sealed_for};
 use crate::adapters::ldap::{Directory, Step, Trial};
+use crate::adapters::provider::Http;
 use crate::app::App;
 use crate::app::orgs::name_of;
-use crate::domain::upstream::{Command, settings};
+use crate::domain::upstream::{Command, preset, settings};
 use crate::error::{refused, unsealed};
 
 /// Secrets longer than this are not secrets.
@@ -31,6 +32,7 @@ impl App {
         let options = Options { meta, claims: vec![Claim::take("upstream", name.as_str())], ..Options::default() };
         let executed = self.upstreams.store.execute(upstream, command, options).await.map_err(refused)?;
         self.settled(executed.position).await;
+        self.refresh_ways().await?;
         self.upstream(name.as_str()).await?.ok_or_else(|| Problem::not_found("upstream", name))
     }
 
@@ -43,6 +45,7 @@ impl App {
         let command = Command::Change { settings: Box::new(given), secret };
         let executed = self.upstreams.store.execute(of.id, command, options).await.map_err(refused)?;
         self.settled(executed.position).await;
+        self.refresh_ways().await?;
         self.upstream(&of.name).await?.ok_or_else(|| Problem::not_found("upstream", &of.name))
     }
 
@@ -56,6 +59,7 @@ impl App {
         let executed = self.upstreams.store.execute(of.id, Command::Delete, options).await.map_err(refused)?;
         self.keyring.erase(&sealed_for(of.id)).await.map_err(unsealed)?;
         self.settled(executed.position).await;
+        self.refresh_ways().await?;
         Ok(())
     }
 
@@ -70,10 +74,25 @@ impl App {
                 Ok(directory) => directory.trial(name).await,
                 Err(fault) => vec![Trial { step: fault.step, server: fault.server, ok: false, detail: fault.detail }],
             },
-            Connection::Oidc(_) | Connection::Oauth2(_) => {
-                vec![Trial { step: Step::Name, server: String::new(), ok: true, detail: "the settings are whole".into() }]
+            Connection::Oidc(oidc) => vec![self.try_provider(given, oidc).await],
+            Connection::Oauth2(oauth2) => {
+                let detail = "the settings are whole; whether the client's id and secret are right shows at the first sign-in".to_owned();
+                vec![Trial { step: Step::Attributes, server: preset::resolved(oauth2).endpoints.authorize, ok: true, detail }]
             }
         })
+    }
+
+    /// Discovery: is the provider there, and is it who it should be?
+    async fn try_provider(&self, given: &Settings, oidc: &gantry_contract::upstream::Oidc) -> Trial {
+        let outcome = match Http::new(given) {
+            Ok(http) => crate::adapters::oidc::discover(&http, oidc).await,
+            Err(error) => Err(error),
+        };
+        let (ok, detail) = match outcome {
+            Ok(_) => (true, "the provider's metadata and keys are there, and its issuer is the one given".to_owned()),
+            Err(error) => (false, format!("the provider's metadata cannot be used: {error}")),
+        };
+        Trial { step: Step::Connect, server: oidc.issuer.clone(), ok, detail }
     }
 
     async fn sealed_secret(&self, id: UpstreamId, secret: Option<&Secret>) -> Result<Option<gantry_es::Sealed>, Problem> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::upstream::Connection;
-use gantry_kernel::{OrgId, Problem, Role, Scope};
+use gantry_kernel::{OrgId, Problem, Role, Scope, TeamId};
 
 use super::Upstream;
 use crate::app::App;
@@ -15,12 +15,14 @@ use crate::domain::upstream::groups::is_called;
 pub struct Wanted {
     pub grants: BTreeSet<(Scope, Role)>,
     pub orgs: BTreeSet<OrgId>,
+    pub teams: BTreeSet<(OrgId, TeamId)>,
 }
 
 /// The mappings of an upstream with their places looked up.
 pub struct Meaning {
     /// Of a mapping's group: the roles, and the organisation each is in.
     by_group: Vec<(String, Scope, Role, Option<OrgId>)>,
+    teams: Vec<(String, OrgId, TeamId)>,
     default: Option<(Scope, Role, OrgId)>,
     directory: bool,
     /// Places that are not there.
@@ -30,7 +32,7 @@ pub struct Meaning {
 impl Meaning {
     /// The groups that mean anything.
     pub fn groups(&self) -> Vec<String> {
-        self.by_group.iter().map(|(group, ..)| group.clone()).collect()
+        self.by_group.iter().map(|(group, ..)| group).chain(self.teams.iter().map(|(group, ..)| group)).cloned().collect()
     }
 
     pub fn wanted(&self, groups: &[String]) -> Wanted {
@@ -39,10 +41,16 @@ impl Meaning {
             wanted.grants.insert((scope, role));
             wanted.orgs.insert(org);
         }
+        // Directories compare names without case; claims are compared as they are.
+        let in_group = |group: &String| groups.iter().any(|held| if self.directory { is_called(group, held, held) } else { group == held });
+        for (group, org, team) in &self.teams {
+            if in_group(group) {
+                wanted.teams.insert((*org, *team));
+                wanted.orgs.insert(*org);
+            }
+        }
         for (group, scope, role, org) in &self.by_group {
-            // Directories compare names without case; claims are compared as they are.
-            let means = |held: &String| if self.directory { is_called(group, held, held) } else { group == held };
-            if groups.iter().any(means) {
+            if in_group(group) {
                 wanted.grants.insert((*scope, *role));
                 wanted.orgs.extend(*org);
             }
@@ -52,10 +60,18 @@ impl Meaning {
 }
 
 impl App {
-    pub fn meaning(&self, of: &Upstream) -> Meaning {
+    pub async fn meaning(&self, of: &Upstream) -> Meaning {
         let mut missing = BTreeMap::new();
-        let mut by_group = Vec::new();
+        let (mut by_group, mut teams) = (Vec::new(), Vec::new());
         for mapping in &of.settings.mappings {
+            if let Some(text) = mapping.team.as_deref() {
+                match self.team_of(of, text).await {
+                    Ok((org, team)) => teams.push((mapping.group.clone(), org, team)),
+                    Err(problem) => {
+                        missing.insert(text.to_owned(), problem.detail);
+                    }
+                }
+            }
             let (Some(role), Some(at)) = (mapping.role, mapping.at.as_deref()) else { continue };
             match self.place(of, at) {
                 Ok((scope, org)) => by_group.push((mapping.group.clone(), scope, role, org)),
@@ -73,7 +89,16 @@ impl App {
                 None
             }
         });
-        Meaning { by_group, default, directory: matches!(of.settings.connection, Connection::Ldap(_)), missing }
+        Meaning { by_group, teams, default, directory: matches!(of.settings.connection, Connection::Ldap(_)), missing }
+    }
+
+    async fn team_of(&self, of: &Upstream, text: &str) -> Result<(OrgId, TeamId), Problem> {
+        let (org, team) = text.split_once('/').ok_or_else(|| Problem::invalid("team", "must be org/team"))?;
+        let org = self.host.auth.org(org)?.id;
+        if of.org.is_some_and(|own| own != org) {
+            return Err(Problem::forbidden(format_args!("administrator of `{text}`")));
+        }
+        Ok((org, TeamId(self.find_team(org, team).await?.id)))
     }
 
     /// The scope of a place's name, and its organisation. An organisation's upstream reaches its own places only,

@@ -11,7 +11,7 @@ use crate::adapters::ldap::{Directory, Entry};
 use crate::app::App;
 use crate::app::people::Person;
 use crate::domain::password::MAX_LENGTH;
-use crate::domain::upstream::person::{External, domain_of};
+use crate::domain::upstream::person::{External, domain_of, is_address};
 use crate::error::fault;
 use crate::store::entities::user;
 use crate::store::upstreams as rows;
@@ -125,7 +125,7 @@ pub fn external(entry: &Entry, groups: Vec<String>) -> External {
     External {
         subject: entry.id.clone(),
         username: entry.username.clone(),
-        email: entry.email.clone().filter(|e| crate::app::users::is_email(e)),
+        email: entry.email.clone().filter(|e| is_address(e)),
         email_verified: true,
         display_name: entry.display_name.clone(),
         groups: Some(groups),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{FutureExt, StreamExt, stream};
 use gantry_es_pg::Lease;
-use gantry_kernel::{Kind, OffsetDateTime, Problem, UserId, Uuid};
+use gantry_kernel::{Kind, OffsetDateTime, OrgId, Problem, TeamId, UserId, Uuid};
 use serde::{Deserialize, Serialize};
 use time::Duration;
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use super::report::Report;
 use super::{Upstream, unreachable};
 use crate::adapters::ldap::{Entry, Fault, Memberships, Present, Session, later};
 use crate::app::App;
+use crate::app::people::subject;
 use crate::domain::upstream::person::External;
 use crate::error::fault;
 use crate::store::upstreams::{self as rows, GrantRow, LinkedRow, Mark};
@@ -115,7 +116,7 @@ impl App {
 
     async fn sync(&self, of: &Upstream, extent: Option<Extent>, report: &mut Report) -> Result<Extent, Problem> {
         let directory = self.directory(of).await?.ok_or_else(|| Problem::invalid("upstream", "is not a directory"))?;
-        let meaning = self.meaning(of);
+        let meaning = self.meaning(of).await;
         for (place, why) in &meaning.missing {
             report.remark(format!("mapping to `{place}` gives nothing: {why}"));
         }
@@ -169,6 +170,7 @@ impl App {
         let mut done = stream::iter(work).map(|(name, person)| one(self.clone(), of.clone(), name, person).boxed()).buffer_unordered(AT_ONCE);
         let (mut last, mut joining) = (0, Vec::<(Wanted, UserId)>::new());
         let (mut seen_links, mut seen) = (Vec::new(), Vec::new());
+        let mut teams: HashMap<(OrgId, TeamId), HashSet<Uuid>> = HashMap::new();
         while let Some((name, outcome, wanted)) = done.next().await {
             match outcome {
                 Ok(one) => {
@@ -180,6 +182,9 @@ impl App {
                     report.roles_given += one.given;
                     report.roles_taken += one.taken;
                     one.done.remark.into_iter().for_each(|r| report.remark(r));
+                    for (team, user) in wanted.teams.iter().filter_map(|team| Some((*team, one.user?))) {
+                        teams.entry(team).or_default().insert(user.0);
+                    }
                     last = last.max(one.position);
                     joining.extend(one.created.map(|user| (wanted, user)));
                     if let Some((link, what)) = one.seen {
@@ -205,6 +210,24 @@ impl App {
             let one = Wanted { orgs: [org].into(), ..Wanted::default() };
             self.join(&one, &users, of).await?;
         }
+        self.teams_in_step(of, teams).await
+    }
+
+    /// Puts people into teams and out of those that the directory put them in.
+    async fn teams_in_step(&self, of: &Upstream, mut wanted: HashMap<(OrgId, TeamId), HashSet<Uuid>>) -> Result<(), Problem> {
+        let mut changes: HashMap<(OrgId, TeamId), Vec<(String, bool)>> = HashMap::new();
+        for held in rows::memberships(self.pool(), of.id.0, None).await.map_err(fault)? {
+            let team = (OrgId(held.org), TeamId(held.team));
+            if !wanted.get_mut(&team).is_some_and(|users| users.remove(&held.user_id)) {
+                changes.entry(team).or_default().push((subject(UserId(held.user_id)), false));
+            }
+        }
+        for (team, users) in wanted {
+            changes.entry(team).or_default().extend(users.into_iter().map(|user| (subject(UserId(user)), true)));
+        }
+        for ((org, team), changes) in changes {
+            self.put_many_in_team(org, team, changes, &of.meta(None)).await?;
+        }
         Ok(())
     }
 
@@ -225,10 +248,10 @@ impl App {
             if let Some(user) = self.same_person(of, &external).await? {
                 let position = self.link(of, user, &external.subject, false, &meta).await?;
                 let (given, taken) = self.give(of, user, &external, wanted, &[], &meta).await?;
-                return Ok(One { linked: true, given, taken, position, ..One::default() });
+                return Ok(One { user: Some(user), linked: true, given, taken, position, ..One::default() });
             }
             let (user, position) = self.make_account(of, &external, wanted, meta).await?;
-            return Ok(One { created: Some(user), given: wanted.grants.len() as u64, position, ..One::default() });
+            return Ok(One { user: Some(user), created: Some(user), given: wanted.grants.len() as u64, position, ..One::default() });
         };
         let user = UserId(link.user_id);
         let mut one = One::default();
@@ -247,9 +270,11 @@ impl App {
                 one.seen = Some((link.id, fingerprint));
             }
             (one.given, one.taken) = self.give_if_other(of, user, &external, wanted, held).await?;
+            one.user = Some(user);
         } else if link.suspended_reason.is_none() {
             let external = External { groups: Some(groups), ..External::default() };
             (one.given, one.taken) = self.give_if_other(of, user, &external, wanted, held).await?;
+            one.user = Some(user);
         }
         Ok(one)
     }
@@ -298,6 +323,8 @@ async fn one(app: App, of: Upstream, name: String, person: Person) -> (String, R
 /// What was done for one person.
 #[derive(Default)]
 struct One {
+    /// Whoever is active here now.
+    user: Option<UserId>,
     created: Option<UserId>,
     linked: bool,
     done: Done,

@@ -33,6 +33,15 @@ pub fn second_name(taken: &Username, upstream: &str) -> Option<Username> {
     Username::parse(&format!("{}-{upstream}", &taken.as_str()[..taken.as_str().len().min(room)])).ok()
 }
 
+/// Whether a text has the shape of an e-mail address that can be taken over.
+pub fn is_address(text: &str) -> bool {
+    let plain = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"'));
+    let shape = text
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && domain.len() > 1 && !domain.contains('@') && !domain.starts_with('.') && !domain.ends_with('.'));
+    plain && shape
+}
+
 pub fn domain_of(email: &str) -> Option<String> {
     email.rsplit_once('@').map(|(_, domain)| domain.trim().to_lowercase()).filter(|d| !d.is_empty())
 }
