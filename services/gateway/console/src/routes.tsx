@@ -27,6 +27,7 @@ const Billing = lazy(() => import('./pages/Billing'));
 const Nodes = lazy(() => import('./pages/Nodes'));
 const NodePage = lazy(() => import('./pages/NodePage'));
 const People = lazy(() => import('./pages/People'));
+const Upstreams = lazy(() => import('./pages/Upstreams'));
 const Audit = lazy(() => import('./pages/Audit'));
 const Health = lazy(() => import('./pages/Health'));
 const ApiDocs = lazy(() => import('./pages/ApiDocs'));
@@ -71,6 +72,7 @@ export function Console() {
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />
           <Route path="people" element={<People />} />
+          <Route path="upstreams" element={<Upstreams />} />
           <Route path="audit" element={<Audit />} />
           <Route path="health" element={<Health />} />
           <Route path="api/docs" element={<ApiDocs />} />

@@ -44,6 +44,7 @@ export function Shell() {
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
       link('people', <IdcardOutlined />, '/people'),
       link('nodes', <ClusterOutlined />, '/nodes'),
+      link('upstreams', <IdcardOutlined />, '/upstreams'),
       link('audit', <AuditOutlined />, '/audit'),
       link('health', <PartitionOutlined />, '/health'),
       link('api', <ApiOutlined />, '/api/docs'),

@@ -1,0 +1,70 @@
+// Directories and providers that people sign in by.
+
+import { path, post, put, remove } from './http';
+
+export interface Connection {
+  ldap?: { flavour?: 'open_ldap' | 'active_directory'; servers: string[]; bind_dn: string; user_base: string; group_base?: string };
+  oidc?: { issuer: string; client_id: string; scopes?: string[] };
+  oauth2?: { preset: string; client_id: string; agent_id?: string };
+}
+
+export interface Settings {
+  display_name?: string;
+  enabled?: boolean;
+  domains?: string[];
+  allow_private?: boolean;
+  ca_pem?: string;
+  sync_minutes?: number;
+  connection: Connection;
+}
+
+export interface Upstream {
+  id: string;
+  name: string;
+  org: string | null;
+  settings: Settings;
+  has_secret: boolean;
+  changed_at: string;
+}
+
+export interface NewUpstream {
+  name: string;
+  settings: Settings;
+  secret?: string;
+}
+
+export interface Step {
+  step: string;
+  server: string;
+  ok: boolean;
+  detail: string;
+}
+
+export interface Sync {
+  id: string;
+  extent: string;
+  result: 'running' | 'ok' | 'failed';
+  started_at: string;
+  report: { seen: number; created: number; changed: number; suspended: number; skipped: number; milliseconds: number; remarks: string[]; fault: string | null };
+}
+
+export const upstreams = {
+  all: path('upstreams'),
+  syncs: (name: string) => path('upstreams', name, 'syncs'),
+  create: (body: NewUpstream) => post<Upstream>(path('upstreams'), body),
+  change: (name: string, settings: Settings) => put(path('upstreams', name), { settings }),
+  remove: (name: string) => remove(path('upstreams', name)),
+  test: (name: string) => post<{ ok: boolean; steps: Step[] }>(path('upstreams', name, 'trials'), {}),
+  sync: (name: string) => post<Sync>(path('upstreams', name, 'syncs'), {}),
+};
+
+export function kindOf(upstream: Upstream): 'ldap' | 'oidc' | 'oauth2' {
+  const { connection } = upstream.settings;
+  if (connection.ldap) return 'ldap';
+  return connection.oidc ? 'oidc' : 'oauth2';
+}
+
+/** One entry per line or comma. */
+export function lines(text?: string): string[] {
+  return (text ?? '').split(/[\n,]/).map((line) => line.trim()).filter(Boolean);
+}

@@ -1,0 +1,219 @@
+// Directories and providers that people sign in by: list, connect, try out, synchronise.
+
+import { PlusOutlined } from '@ant-design/icons';
+import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented, Switch, Table, Tag } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+
+import { kindOf, lines, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
+import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { nameRules } from '../parts/forms';
+import { useAction, useList } from '../parts/query';
+
+export default function Upstreams() {
+  const { t } = useTranslation();
+  const query = useList<Upstream>(['upstreams'], upstreams.all);
+  const [creating, setCreating] = useState(false);
+  const [report, setReport] = useState<string | null>(null);
+  const button = (
+    <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
+      {t('upstreams.connect')}
+    </Button>
+  );
+  return (
+    <>
+      <PageHeader title={t('menu.upstreams')} sub={t('upstreams.sub')} actions={button} />
+      <DataTable<Upstream>
+        label={t('menu.upstreams')}
+        query={query}
+        rowKey="name"
+        empty={t('upstreams.empty')}
+        emptyAction={button}
+        columns={[
+          { title: t('common.name'), dataIndex: 'name' },
+          { title: t('common.displayName'), render: (_, up) => up.settings.display_name },
+          { title: t('upstreams.kind'), render: (_, up) => t(`upstreams.kinds.${kindOf(up)}`) },
+          { title: t('upstreams.of'), render: (_, up) => up.org ?? t('upstreams.platform') },
+          { title: t('upstreams.domains'), render: (_, up) => up.settings.domains?.map((domain) => <Tag key={domain}>{domain}</Tag>) },
+          { title: t('upstreams.enabled'), render: (_, up) => <Enabled upstream={up} /> },
+          { title: t('common.changed'), dataIndex: 'changed_at', render: (at: string) => <Time at={at} /> },
+          { title: t('common.actions'), render: (_, up) => <Actions upstream={up} onReport={() => setReport(up.name)} /> },
+        ]}
+      />
+      <Create open={creating} onClose={() => setCreating(false)} />
+      <Reports name={report} onClose={() => setReport(null)} />
+    </>
+  );
+}
+
+function Enabled({ upstream }: { upstream: Upstream }) {
+  const { t } = useTranslation();
+  const change = useAction((enabled: boolean) => upstreams.change(upstream.name, { ...upstream.settings, enabled }), { done: t('upstreams.changed'), refresh: [['upstreams']] });
+  return <Switch size="small" aria-label={`${t('upstreams.enabled')} ${upstream.name}`} checked={upstream.settings.enabled !== false} loading={change.isPending} onChange={(on) => change.mutate(on)} />;
+}
+
+function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => void }) {
+  const { t } = useTranslation();
+  const [steps, setSteps] = useState<{ ok: boolean; steps: Step[] } | null>(null);
+  const test = useAction(() => upstreams.test(upstream.name), { onDone: setSteps });
+  const sync = useAction(() => upstreams.sync(upstream.name), { done: t('upstreams.begun'), refresh: [['syncs', upstream.name]], onDone: onReport });
+  const remove = useAction(() => upstreams.remove(upstream.name), { done: t('upstreams.deleted'), refresh: [['upstreams']] });
+  return (
+    <Flex gap="small" wrap>
+      <Button size="small" loading={test.isPending} onClick={() => test.mutate()}>
+        {t('upstreams.test')}
+      </Button>
+      {kindOf(upstream) === 'ldap' && (
+        <>
+          <Button size="small" loading={sync.isPending} onClick={() => sync.mutate()}>
+            {t('upstreams.sync')}
+          </Button>
+          <Button size="small" onClick={onReport}>
+            {t('upstreams.reports')}
+          </Button>
+        </>
+      )}
+      <Popconfirm title={t('upstreams.confirmDelete', { name: upstream.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
+        <Button size="small" danger>
+          {t('common.delete')}
+        </Button>
+      </Popconfirm>
+      <Modal open={steps !== null} title={t('upstreams.testOf', { name: upstream.name })} footer={null} width={760} onCancel={() => setSteps(null)}>
+        <Alert type={steps?.ok ? 'success' : 'error'} title={t(steps?.ok ? 'upstreams.works' : 'upstreams.worksNot')} style={{ marginBottom: 16 }} />
+        <Table<Step>
+          size="small"
+          pagination={false}
+          rowKey={(step) => `${step.server} ${step.step} ${step.detail}`}
+          dataSource={steps?.steps ?? []}
+          columns={[
+            { title: t('upstreams.step'), dataIndex: 'step', render: (step: string) => t(`upstreams.steps.${step}`, { defaultValue: step }) },
+            { title: t('upstreams.server'), dataIndex: 'server' },
+            { title: t('common.state'), dataIndex: 'ok', render: (ok: boolean) => <Tag color={ok ? 'green' : 'red'}>{t(ok ? 'upstreams.fine' : 'upstreams.fault')}</Tag> },
+            { title: t('common.details'), dataIndex: 'detail' },
+          ]}
+        />
+      </Modal>
+    </Flex>
+  );
+}
+
+function Reports({ name, onClose }: { name: string | null; onClose: () => void }) {
+  const { t } = useTranslation();
+  const query = useList<Sync>(['syncs', name], upstreams.syncs(name ?? '-'), { enabled: name !== null, interval: 2_000 });
+  return (
+    <Drawer open={name !== null} onClose={onClose} size="large" title={t('upstreams.reportsOf', { name })}>
+      <DataTable<Sync>
+        label={t('upstreams.reports')}
+        query={query}
+        rowKey="id"
+        empty={t('upstreams.noReports')}
+        expandable={{
+          rowExpandable: (run) => run.report.remarks.length > 0 || run.report.fault !== null,
+          expandedRowRender: (run) => (
+            <ul>
+              {run.report.fault && <li>{run.report.fault}</li>}
+              {run.report.remarks.map((remark) => (
+                <li key={remark}>{remark}</li>
+              ))}
+            </ul>
+          ),
+        }}
+        columns={[
+          { title: t('upstreams.started'), dataIndex: 'started_at', render: (at: string) => <Time at={at} /> },
+          { title: t('common.state'), dataIndex: 'result', render: (result: string) => <State value={result} /> },
+          { title: t('upstreams.extent'), dataIndex: 'extent' },
+          { title: t('upstreams.seen'), render: (_, run) => run.report.seen },
+          { title: t('upstreams.made'), render: (_, run) => run.report.created },
+          { title: t('common.changed'), render: (_, run) => run.report.changed },
+          { title: t('upstreams.suspended'), render: (_, run) => run.report.suspended },
+          { title: t('upstreams.skipped'), render: (_, run) => run.report.skipped },
+          { title: t('upstreams.took'), render: (_, run) => `${run.report.milliseconds} ms` },
+        ]}
+      />
+    </Drawer>
+  );
+}
+
+interface Values {
+  name: string;
+  display_name?: string;
+  secret?: string;
+  domains?: string;
+  allow_private?: boolean;
+  ca_pem?: string;
+  flavour?: 'open_ldap' | 'active_directory';
+  servers?: string;
+  bind_dn?: string;
+  user_base?: string;
+  group_base?: string;
+  issuer?: string;
+  client_id?: string;
+}
+
+function settingsOf(kind: 'ldap' | 'oidc', values: Values): Settings {
+  const common = { display_name: values.display_name ?? '', domains: lines(values.domains), allow_private: values.allow_private ?? false, ...(values.ca_pem ? { ca_pem: values.ca_pem } : {}) };
+  const connection =
+    kind === 'ldap'
+      ? { ldap: { flavour: values.flavour ?? 'open_ldap', servers: lines(values.servers), bind_dn: values.bind_dn ?? '', user_base: values.user_base ?? '', group_base: values.group_base ?? '' } }
+      : { oidc: { issuer: values.issuer ?? '', client_id: values.client_id ?? '', scopes: ['profile', 'email', 'groups'] } };
+  return { ...common, connection };
+}
+
+function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const { t } = useTranslation();
+  const [kind, setKind] = useState<'ldap' | 'oidc'>('ldap');
+  const [form] = Form.useForm<Values>();
+  const create = useAction(upstreams.create, { done: t('upstreams.created'), refresh: [['upstreams']], onDone: onClose });
+  const needed = [{ required: true, message: t('form.required') }];
+  const text = (name: keyof Values, rules = needed, extra?: string) => (
+    <Form.Item name={name} label={t(`upstreams.fields.${name}`)} rules={rules} extra={extra}>
+      <Input />
+    </Form.Item>
+  );
+  return (
+    <Modal open={open} width={640} title={t('upstreams.connect')} okText={t('common.create')} cancelText={t('common.cancel')} confirmLoading={create.isPending} onCancel={onClose} onOk={() => form.submit()} destroyOnHidden>
+      <Segmented
+        block
+        value={kind}
+        onChange={setKind}
+        options={[
+          { value: 'ldap', label: t('upstreams.kinds.ldap') },
+          { value: 'oidc', label: t('upstreams.kinds.oidc') },
+        ]}
+        style={{ marginBottom: 16 }}
+      />
+      <Form form={form} layout="vertical" preserve={false} onFinish={(values) => create.mutate({ name: values.name, secret: values.secret, settings: settingsOf(kind, values) })}>
+        <Form.Item name="name" label={t('common.name')} rules={nameRules(t)} extra={t('form.nameHelp')}>
+          <Input autoFocus maxLength={63} />
+        </Form.Item>
+        {text('display_name', [])}
+        {kind === 'ldap' ? (
+          <>
+            <Form.Item name="flavour" label={t('upstreams.fields.flavour')} initialValue="open_ldap">
+              <Segmented options={[{ value: 'open_ldap', label: 'OpenLDAP' }, { value: 'active_directory', label: 'Active Directory' }]} />
+            </Form.Item>
+            {text('servers', needed, t('upstreams.serversHelp'))}
+            {text('bind_dn')}
+            {text('user_base')}
+            {text('group_base', [])}
+          </>
+        ) : (
+          <>
+            {text('issuer')}
+            {text('client_id')}
+          </>
+        )}
+        <Form.Item name="secret" label={t(`upstreams.secret.${kind}`)} rules={kind === 'ldap' ? needed : []}>
+          <Input.Password autoComplete="new-password" />
+        </Form.Item>
+        {text('domains', [], t('upstreams.domainsHelp'))}
+        <Form.Item name="ca_pem" label={t('upstreams.fields.ca_pem')}>
+          <Input.TextArea rows={3} placeholder="-----BEGIN CERTIFICATE-----" />
+        </Form.Item>
+        <Form.Item name="allow_private" label={t('upstreams.fields.allow_private')} valuePropName="checked">
+          <Switch />
+        </Form.Item>
+      </Form>
+    </Modal>
+  );
+}
