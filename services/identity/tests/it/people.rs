@@ -146,6 +146,28 @@ async fn a_forced_reset_ends_sessions_and_shows_in_the_profile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_users_by_a_custom_role_cannot_become_an_administrator() {
+    let suite = Suite::start().await;
+    for name in ["ada", "bob"] {
+        suite.register(name).await;
+    }
+    let (admin, ada) = (suite.admin().await, suite.access("ada").await);
+    assert_eq!(suite.patch(&ada, "/api/v1/users/bob", json!({ "suspended": true })).await.0, 404);
+    let role = json!({ "name": "helpdesk", "permissions": ["identity.users-read", "identity.users-write"] });
+    assert_eq!(suite.post(&admin, "/api/v1/roles", role).await.0, 201);
+    assert_eq!(suite.post(&admin, "/api/v1/bindings", json!({ "subject": "ada", "role": "helpdesk" })).await.0, 201);
+    assert_eq!(suite.patch(&ada, "/api/v1/users/bob", json!({ "suspended": true, "reason": "left" })).await.0, 200);
+    assert_eq!(suite.patch(&ada, "/api/v1/users/bob", json!({ "suspended": false })).await.0, 200);
+    let take_over = json!({ "password": "0ther-Pumice_olive" });
+    let (status, refused) = suite.patch(&ada, "/api/v1/users/admin", take_over).await;
+    assert!(status == 403 && refused["detail"].as_str().unwrap().contains("nobody gives more than they have"), "{refused}");
+    assert_eq!(suite.patch(&ada, "/api/v1/users/admin", json!({ "email": "ada+admin@example.org" })).await.0, 403);
+    assert_eq!(suite.delete(&ada, "/api/v1/users/admin").await, 403);
+    assert_eq!(suite.post(&ada, "/api/v1/users/admin/require-password-reset", json!({})).await.0, 403);
+    assert_eq!(suite.delete(&ada, "/api/v1/users/bob").await, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_changes_hands_and_says_what_its_deletion_takes_along() {
     gantry_testkit::clause("6.5.1.2.a");
     let suite = Suite::start().await;

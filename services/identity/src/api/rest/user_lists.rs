@@ -236,6 +236,7 @@ pub async fn merge(State(app): State<App>, caller: Caller, Path(id): Path<String
 pub async fn require_password_reset(State(app): State<App>, caller: Caller, Path(id): Path<String>, Json(body): Json<Because>) -> ApiResult<StatusCode> {
     app.host.auth.permit(&caller, WRITE, Scope::Platform)?;
     let target = visible(&app, &caller, &id).await?;
+    app.refuse_subject_beyond(&caller, &subject(target.id))?;
     app.require_password_reset(&target, &body.reason, caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

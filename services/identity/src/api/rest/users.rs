@@ -18,6 +18,8 @@ use crate::app::users::{By, Profile};
 use crate::error::fault;
 use crate::store::directory;
 
+const WRITE: &str = "identity.users-write";
+
 #[derive(Serialize, ToSchema)]
 pub struct User {
     pub id: UserId,
@@ -160,7 +162,8 @@ pub async fn change(
 pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let target = visible(&app, &caller, &id).await?;
     if caller.user_id() != Some(target.id) {
-        app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+        app.host.auth.permit(&caller, WRITE, Scope::Platform)?;
+        app.refuse_subject_beyond(&caller, &crate::app::people::subject(target.id))?;
     }
     app.refuse_last_admin(target.id).await?;
     app.erase_user(&target, caller.meta(None)).await?;
@@ -172,7 +175,7 @@ pub(super) async fn visible(app: &App, caller: &Caller, id_or_name: &str) -> Api
     let missing = || Problem::not_found("user", id_or_name);
     let row = app.find_user(id_or_name).await?.ok_or_else(missing)?;
     let id = UserId(row.id);
-    if caller.user_id() != Some(id) && !app.may(caller, Role::Viewer, Scope::Platform) {
+    if caller.user_id() != Some(id) && app.host.auth.permit(caller, "identity.users-read", Scope::Platform).is_err() {
         let colleagues = directory::colleagues(app.orm(), person(caller)?.0).await.map_err(fault)?;
         if !colleagues.contains(&row.id) {
             return Err(missing());
@@ -183,9 +186,13 @@ pub(super) async fn visible(app: &App, caller: &Caller, id_or_name: &str) -> Api
 
 async fn apply(app: &App, caller: &Caller, origin: &Origin, target: Person, IfMatch(expect): IfMatch, body: UserChange) -> ApiResult<Response> {
     let own = caller.user_id() == Some(target.id);
-    let admin = app.may(caller, Role::Admin, Scope::Platform);
+    let admin = app.host.auth.permit(caller, WRITE, Scope::Platform).is_ok();
     if !own && !admin {
-        return Err(Problem::forbidden("administrator of the platform"));
+        return Err(Problem::forbidden(format_args!("{WRITE} on the platform")));
+    }
+    if !own {
+        // Who sets somebody's password or address can become them.
+        app.refuse_subject_beyond(caller, &crate::app::people::subject(target.id))?;
     }
     let meta = caller.meta(None);
     // Only the first change may be under the caller's version and key: the next ones follow from it.
@@ -211,7 +218,7 @@ async fn apply(app: &App, caller: &Caller, origin: &Origin, target: Person, IfMa
     }
     match body.suspended {
         None => {}
-        Some(_) if !admin => return Err(Problem::forbidden("administrator of the platform")),
+        Some(_) if !admin => return Err(Problem::forbidden(format_args!("{WRITE} on the platform"))),
         Some(true) => {
             app.refuse_last_admin(target.id).await?;
             let (expect, meta) = spend();
