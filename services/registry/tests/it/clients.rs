@@ -28,6 +28,7 @@ async fn buildah_builds_pushes_and_pulls() {
     stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("hello"), "from buildah").unwrap();
+    std::fs::write(folder.path().join("none.json"), "{}").unwrap();
     let certificates = stage.ca_folder();
     let buildah = |store: &str, arguments: &[&str]| {
         let root = folder.path().join(store);
@@ -95,7 +96,13 @@ async fn containerd_pulls_and_pushes_with_tokens() {
     let authority = stage.world.home.path().join("ca/ca.pem");
     let authority = authority.to_str().unwrap();
     let web = format!("{}/acme/shop/web:v1", stage.registry);
-    let as_user = |user: &'static str| ["--tlscacert", authority, "--user", user];
+    // Without this, ctr takes a registry on this machine to speak plain HTTP.
+    let hosts = containerd.folder.path().join("hosts");
+    std::fs::create_dir_all(hosts.join(&stage.registry)).unwrap();
+    let server = format!("server = \"https://{0}\"\n[host.\"https://{0}\"]\nca = \"{authority}\"\n", stage.registry);
+    std::fs::write(hosts.join(&stage.registry).join("hosts.toml"), server).unwrap();
+    let hosts = hosts.to_str().unwrap();
+    let as_user = |user: &'static str| ["--hosts-dir", hosts, "--tlscacert", authority, "--user", user];
     let refused = containerd.ctr(&[&["images", "pull", "--snapshotter", "native"][..], &as_user("eve:secret"), &[&web]].concat()).await;
     assert!(refused.is_err(), "somebody without rights gets nothing");
     containerd.ctr(&[&["images", "pull", "--snapshotter", "native"][..], &as_user("ada:secret"), &[&web]].concat()).await.unwrap();
