@@ -8,6 +8,7 @@ mod gantryd;
 mod image;
 mod kubernetes;
 mod leftovers;
+mod new_service;
 mod parts;
 mod pods;
 mod ready;
@@ -21,7 +22,7 @@ mod work;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::work::Work;
+use crate::work::{Work, run};
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Commands of this repository; `make <target>` calls them.")]
@@ -75,6 +76,8 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// The skeleton of a service, with all rooms, that compiles and passes its test.
+    NewService { name: String },
     /// Write docs/conformance.md from the last test run.
     Conformance,
     /// Run the image's entry point, unpacked from the Dockerfile, against private servers.
@@ -104,6 +107,11 @@ fn main() -> Result<()> {
         Command::Golden => check::golden(&work),
         Command::Check => check::check(&work),
         Command::Rooms { write } => rooms::run(&work, write),
+        Command::NewService { name } => {
+            new_service::write(&work.repository, &name)?;
+            // Another name may break a line elsewhere.
+            run(&mut work.cargo(["fmt", "-p", &format!("gantry-{name}")]))
+        }
         Command::Conformance => conformance::write(&work),
         Command::Image => image::check(&work),
         Command::K8sDevSecrets => kubernetes::secrets(&work.repository.join("k8s/overlays/dev")),

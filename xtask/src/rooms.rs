@@ -29,10 +29,12 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
 
 /// Programs that are no services. The stories of integration-tests are black-box (see [`STORIES`]); its `bench` is not: to measure
 /// the event log, the bus and the host without a service's own work, it puts a small service of its own on them.
-const PROGRAMS: [(&str, &[&str]); 3] = [
+const PROGRAMS: [(&str, &[&str]); 4] = [
     ("cli", &["kernel"]),
     ("integration-tests", &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit"]),
     ("xtask", &["kernel", "servers", "cri"]),
+    // What `new-service` copies: as any service.
+    ("sample", &["kernel", "es", "es-pg", "host", "auth"]),
 ];
 
 /// What only the bench may name of all that integration-tests depends on, and where stories lie.

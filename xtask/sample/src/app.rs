@@ -1,0 +1,3 @@
+//! What the service can do: gather facts, execute, answer.
+
+pub mod items;

@@ -1,0 +1,3 @@
+//! The rules, as pure functions: no I/O, no clock.
+
+pub mod item;

@@ -1,0 +1,3 @@
+//! What events and timers start.
+
+pub mod projections;
