@@ -49,9 +49,9 @@ impl App {
         };
         let too_long = password.expose().len() > 4 * MAX_LENGTH;
         let fits = self.hasher.verify(if too_long { &EMPTY } else { password }, hash.as_deref()).await? && !too_long;
-        if !fits && let Some(person) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
+        if !fits && let Some((person, directory)) = self.directory_password(name, password, found.as_ref(), &origin.address).await? {
             self.attempts.succeeded(&key, &origin.address).await;
-            self.admit(person.id, "directory", origin).await?;
+            self.admit(person.id, &directory, origin).await?;
             return Ok(person);
         }
         let reason = match &found {

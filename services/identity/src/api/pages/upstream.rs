@@ -105,6 +105,7 @@ fn key_of(problem: &Problem) -> &'static str {
         (_, "identity.link_taken") => "link_taken",
         (_, "identity.link_exists") => "link_exists",
         (_, "identity.last_way_in") => "last_way_in",
+        (_, "identity.policy") => "by_policy",
         (_, "identity.provider_refused" | "identity.provider_unavailable" | "identity.errand_unknown") => "provider_failed",
         (Kind::Unavailable, _) => "directory_down",
         (Kind::TooMany, _) => "too_many",

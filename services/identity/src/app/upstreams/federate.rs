@@ -145,6 +145,7 @@ impl App {
             return Ok(Back::Linked);
         }
         let (person, how) = self.come_in(by, &external, &origin.address).await?;
+        self.admit(person.id, &by.name, origin).await?;
         tracing::info!(upstream = by.name, how = format!("{how:?}"), actor.id = crate::app::people::subject(person.id), "signed in elsewhere");
         Ok(Back::SignedIn { person: Box::new(person), to: errand.to })
     }

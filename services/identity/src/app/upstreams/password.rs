@@ -23,11 +23,17 @@ const LONGEST: usize = 256;
 
 impl App {
     /// The person behind a name and a password in one of the directories. `found`: the account here of that name,
-    /// which has a password of its own that did not fit, or none. `None`: nobody; the caller says so as it always does.
+    /// which has a password of its own that did not fit, or none. With the directory's name. `None`: nobody; the caller says so as it always does.
     ///
     /// # Errors
     /// Unavailable when a directory that should be asked does not answer; what the rules refuse.
-    pub async fn directory_password(&self, name: &str, password: &Secret, found: Option<&user::Model>, from: &str) -> Result<Option<Person>, Problem> {
+    pub async fn directory_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        found: Option<&user::Model>,
+        from: &str,
+    ) -> Result<Option<(Person, String)>, Problem> {
         let all = self.all_upstreams().await?;
         let asked = asked(&all, name);
         if asked.is_empty() {
@@ -42,7 +48,14 @@ impl App {
         outcome
     }
 
-    async fn ask(&self, asked: &[&Upstream], name: &str, password: &Secret, found: Option<&user::Model>, from: &str) -> Result<Option<Person>, Problem> {
+    async fn ask(
+        &self,
+        asked: &[&Upstream],
+        name: &str,
+        password: &Secret,
+        found: Option<&user::Model>,
+        from: &str,
+    ) -> Result<Option<(Person, String)>, Problem> {
         let linked = match found {
             Some(row) => rows::links_of(self.pool(), row.id).await.map_err(fault)?.into_iter().map(|l| l.upstream).collect(),
             None => Vec::new(),
@@ -64,7 +77,7 @@ impl App {
                         // The name here is one person's and there another's: neither is let in by the other's name.
                         return Ok(None);
                     }
-                    return Ok(Some(person));
+                    return Ok(Some((person, by.name.clone())));
                 }
                 Ok(None) => {}
                 Err(fault) => {
