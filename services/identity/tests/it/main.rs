@@ -15,6 +15,7 @@ mod mails;
 mod nodes;
 mod openid;
 mod party;
+mod passkeys;
 mod people;
 mod refresh;
 mod registry;
