@@ -81,7 +81,7 @@ impl Caller {
         let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let (scheme, token) =
             header.and_then(bearer).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer <access token>`; `gantry login` gets one"))?;
-        let claims = auth.verifier.access(token, env.now()).await.map_err(refuse)?;
+        let claims = auth.verifier.bound_or_bearer(token, env.now()).await.map_err(refuse)?;
         possessed(&claims, scheme, token, parts, auth, env).await?;
         let caller = Self::of(&claims, parts, env.now());
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {

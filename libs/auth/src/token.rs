@@ -124,11 +124,21 @@ impl Verifier {
         &self.issuer
     }
 
-    /// Checks an access token whose audience is this installation. The outcome is kept for a minute at most.
+    /// Checks an access token that is shown as a bearer token: one that is bound to a key does not count.
     ///
     /// # Errors
     /// See [`TokenError`].
     pub async fn access(&self, token: &str, now: OffsetDateTime) -> Result<Arc<AccessClaims>, TokenError> {
+        let claims = self.bound_or_bearer(token, now).await?;
+        if claims.cnf.is_none() { Ok(claims) } else { Err(TokenError::Invalid("it is bound to a key".into())) }
+    }
+
+    /// Checks an access token whose audience is this installation; whether its key is there is for the caller to see
+    /// (`cnf`). The outcome is kept for a minute at most.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub(crate) async fn bound_or_bearer(&self, token: &str, now: OffsetDateTime) -> Result<Arc<AccessClaims>, TokenError> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(claims) = self.verified.get(&key).await {
             return if claims.exp + LEEWAY_SECS.cast_signed() >= now.unix_timestamp() { Ok(claims) } else { Err(TokenError::Expired) };

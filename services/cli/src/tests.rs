@@ -150,6 +150,25 @@ async fn a_place_is_remembered_and_a_missing_one_is_asked_for() {
     world.run("app list").await.expect("listed");
 }
 
+#[tokio::test]
+async fn a_client_is_made_from_words_and_changed_without_losing_the_rest() {
+    let world = World::signed_in(3600).await;
+    let made =
+        json!({ "org": "acme", "id": "shop", "settings": { "client_name": "Shop", "redirect_uris": ["https://shop.example/cb"], "consent_required": true } });
+    let answer = ResponseTemplate::new(201).set_body_json(json!({ "id": "shop", "secret": "gcs_x" }));
+    world.answers(Mock::given(method("POST")).and(path("/api/v1/clients")).and(body_json(made)), answer).await;
+    world.run("client create shop --org acme --name Shop --redirect-uri https://shop.example/cb --set consent_required=true").await.expect("made");
+    let before = json!({ "id": "shop", "settings": { "client_name": "Shop", "scopes": ["openid"] } });
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/clients/shop")), ResponseTemplate::new(200).set_body_json(before)).await;
+    let after = Mock::given(method("PUT")).and(path("/api/v1/clients/shop")).and(body_json(json!({ "client_name": "New", "scopes": ["openid"] })));
+    world.answers(after, ResponseTemplate::new(200).set_body_json(json!({ "id": "shop" }))).await;
+    world.run("client set shop --name New").await.expect("changed");
+    let rotated = Mock::given(method("POST")).and(path("/api/v1/signing-keys")).and(body_json(json!({ "alg": "RS256", "compromised": false })));
+    world.answers(rotated, ResponseTemplate::new(201).set_body_json(json!({ "kid": "k" }))).await;
+    world.run("key rotate RS256").await.expect("rotated");
+    assert!(world.run("key rotate ES256 --compromised").await.is_err(), "without a terminal it wants --yes");
+}
+
 /// The whole help, one command after another.
 fn help_text() -> String {
     fn add(command: &mut clap::Command, path: &str, text: &mut String) {

@@ -18,6 +18,8 @@ use crate::domain::gcra::Limit;
 pub struct GatewayConfig {
     /// Where the public door listens.
     pub listen: SocketAddr,
+    /// A second door that asks clients for their certificate (RFC 8705); none: such clients cannot come in.
+    pub certificates_listen: Option<SocketAddr>,
     /// PEM files of the door's own certificate; empty: one from the installation's authority.
     pub certificate_file: PathBuf,
     pub key_file: PathBuf,
@@ -45,6 +47,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7443)),
+            certificates_listen: None,
             certificate_file: PathBuf::new(),
             key_file: PathBuf::new(),
             requests_per_second: 2_000,

@@ -23,6 +23,8 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// PEM file with further authorities: for key sets, logout notices and certificates of clients.
     pub authorities_file: Option<PathBuf>,
+    /// Address of the gateway's door for certificates (`gateway.certificates_listen`), as clients reach it.
+    pub certificates_url: Option<String>,
     /// Password hashes computed at once, 19 MiB and a core each; 0: one per core.
     pub hashes_at_once: usize,
     /// Failed sign-ins of one account from one address, after which a pause follows that doubles each time.
@@ -104,6 +106,7 @@ impl Default for Config {
             clients: Vec::new(),
             smtp: None,
             authorities_file: None,
+            certificates_url: None,
             hashes_at_once: 0,
             attempts_per_pair: 5,
             attempts_per_account: 10,

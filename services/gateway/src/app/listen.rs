@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::door::Door;
+use crate::adapters::certificates::ClientCertificate;
 
 /// Bounds of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +80,14 @@ pub async fn serve(
                 Err(_) => return tracing::debug!(%client, "a TLS handshake took too long"),
             };
             let address = canonical(client.ip());
+            let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(ClientCertificate::of);
             let service = service_fn(move |request: Request<Incoming>| {
                 let door = Arc::clone(&door);
-                async move { Ok::<Response, std::convert::Infallible>(door.answer(address, request.map(Body::new)).await) }
+                let mut request = request.map(Body::new);
+                if let Some(certificate) = &shown {
+                    request.extensions_mut().insert(certificate.clone());
+                }
+                async move { Ok::<Response, std::convert::Infallible>(door.answer(address, request).await) }
             });
             let connection = pin!(watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()));
             if let Err(error) = connection.await {

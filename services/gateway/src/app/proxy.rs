@@ -15,6 +15,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::certificates::ClientCertificate;
 use crate::adapters::upstreams::Upstreams;
 use crate::domain::forwarding::{self, Seen};
 use crate::domain::routes::{Class, Upstream};
@@ -70,8 +71,13 @@ impl Proxy {
         let path = parts.uri.path_and_query().cloned().ok_or_else(|| Problem::invalid("path", "must not be empty"))?;
         parts.uri = self.upstreams.uri(upstream, path).ok_or_else(|| Problem::unavailable(upstream))?;
         parts.version = Version::HTTP_11;
+        let certificate = parts.extensions.remove::<ClientCertificate>();
         parts.extensions.clear();
         forwarding::prepare(&mut parts.headers, seen, upgrade);
+        // Only identity and the services' own checks look at it, and only because it comes from us.
+        if let Some(value) = certificate.and_then(|ClientCertificate(text)| http::HeaderValue::from_str(&text).ok()) {
+            parts.headers.insert(forwarding::CLIENT_CERT, value);
+        }
         let bodyless = body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_LENGTH);
         let bound = match class {
             Class::Bulk => None,

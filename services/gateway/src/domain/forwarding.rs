@@ -33,6 +33,9 @@ const FOREIGN: [&str; 12] = [
     "x-client-ip",
 ];
 
+/// The certificate that a client showed to the door for certificates (RFC 9440).
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
 /// The name of the header that carries the request's id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

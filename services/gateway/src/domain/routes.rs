@@ -88,6 +88,9 @@ fn api(rest: &[&str]) -> Option<Upstream> {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
         "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions"
         | "rights" | "node-join-tokens" | "node-certificates" | "upstreams" | "upstream-trials" => Upstream::Identity,
+        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "roles" | "permissions" | "rights"
+        | "upstreams" | "upstream-trials" => Upstream::Identity,
+        "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
             Some(&"metrics") => Upstream::Monitoring,
@@ -153,6 +156,7 @@ mod tests {
             ),
             ("identity", vec!["/api/v1/orgs/acme/members", "/api/v1/orgs/acme/members/eva", "/api/v1/orgs/acme/projects", P, "/api/v1/principals/resolve"]),
             ("identity", vec!["/api/v1/orgs/acme/projects/shop/spaces", "/api/v1/orgs/acme/projects/shop/spaces/test", "/api/v1/sessions", "/api/v1/tokens"]),
+            ("identity", vec!["/api/v1/clients/shop/secrets", "/api/v1/client-registration-tokens", "/api/v1/signing-keys", "/api/v1/trusted-issuers"]),
             ("identity", vec!["/.well-known/openid-configuration", "/oauth2/token", "/login", "/login/second", "/register", "/logout", "/account"]),
             (
                 "registry",

@@ -223,3 +223,25 @@ async fn a_console_that_was_not_built_or_was_is_served_and_its_stale_files_are_n
     let changed = door.http.post(format!("{}/orgs", door.url)).send().await.expect("an answer");
     assert_eq!(changed.status(), 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_handed_on_by_the_door_for_certificates_and_cannot_be_made_up() {
+    let certificates = free_address().await;
+    let config = GatewayConfig { certificates_listen: Some(certificates), ..GatewayConfig::default() };
+    let door = door(vec![("identity", mirror())], config).await;
+    let made_up = door.http.get(format!("{}/oauth2/jwks", door.url)).header("client-cert", ":AAAA:").header("client-cert-chain", ":AAAA:");
+    let headers = seen(made_up).await["headers"].clone();
+    assert!(headers.get("client-cert").is_none() && headers.get("client-cert-chain").is_none(), "{headers}");
+
+    let leaf = door.world.running.pki().leaf("shop", &[]).unwrap();
+    let der = leaf.der().unwrap().0[0].to_vec();
+    let expected = format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der));
+    let identity = reqwest::Identity::from_pem(format!("{}{}", leaf.key_pem, leaf.chain_pem).as_bytes()).unwrap();
+    let ca = reqwest::Certificate::from_pem(door.world.running.pki().ca_pem.as_bytes()).unwrap();
+    let url = format!("https://localhost:{}/oauth2/jwks", certificates.port());
+    let with = reqwest::Client::builder().tls_certs_only([ca.clone()]).identity(identity).build().unwrap();
+    let headers = seen(with.get(&url).header("client-cert", ":AAAA:")).await["headers"].clone();
+    assert_eq!(headers["client-cert"], expected, "{headers}");
+    let without = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+    assert!(seen(without.get(&url)).await["headers"].get("client-cert").is_none());
+}

@@ -18,6 +18,8 @@ use crate::store::{consents, directory};
 
 /// Long enough for a redirect, too short for a thief.
 const CODE_LIFE: Duration = Duration::seconds(60);
+/// As long as a person may take to sign in and agree.
+const MARK_SECS: i64 = 1_800;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -131,15 +133,17 @@ impl App {
         Some(sub.strip_prefix("user:").and_then(|id| id.parse().ok()).unwrap_or(UserId(gantry_kernel::Uuid::nil())))
     }
 
-    /// Marks an address of ours that a request comes back to with the time it came first. Nobody else can make the mark.
-    pub fn mark(&self, at: i64) -> String {
-        format!("{at}.{}", self.forms.field(&format!("authorize {at}")))
+    /// Marks an address of ours that a client's request comes back to with the time it came first. Nobody else can make
+    /// the mark, and an old one counts for nothing.
+    pub fn mark(&self, client: &str, at: i64) -> String {
+        format!("{at}.{}", self.forms.field(&format!("authorize {at} {client}")))
     }
 
-    pub fn marked(&self, mark: &str) -> Option<i64> {
+    pub fn marked(&self, client: &str, mark: &str) -> Option<i64> {
         let (at, seal) = mark.split_once('.')?;
         let at: i64 = at.parse().ok()?;
-        self.forms.fits(&format!("authorize {at}"), seal).then_some(at)
+        let young = (0..=MARK_SECS).contains(&(self.now().unix_timestamp() - at));
+        (young && self.forms.fits(&format!("authorize {at} {client}"), seal)).then_some(at)
     }
 
     /// Records what a person agreed to.

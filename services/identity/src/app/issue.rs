@@ -119,10 +119,10 @@ impl App {
         claims.preferred_username = Some(person.username.clone());
         // Services of others may decide by them; ours have their own copy of the rights.
         if has(&source.scope, "groups") {
-            claims.groups = Some(self.member_groups(person).await?);
+            claims.groups = Some(self.member_groups(person, client.org).await?);
         }
         if has(&source.scope, "roles") {
-            claims.roles = Some(self.groups(person.id).await?);
+            claims.roles = Some(self.roles_in(person, client.org).await?);
         }
         let mut tokens = self.signed(&claims)?;
         if has(&source.scope, "openid") {
@@ -199,7 +199,7 @@ impl App {
     async fn id_token(&self, client: &Client, person: &Person, source: &Source, nonce: Option<&str>, access_token: &str) -> Result<String, Problem> {
         let now = self.now().unix_timestamp();
         let algorithm = Algorithm::parse(&client.settings.id_token_signed_response_alg).unwrap_or(Algorithm::Rs256);
-        let mut claims = self.profile_claims(person, &source.scope, source.claims.id_token.iter().map(String::as_str)).await?;
+        let mut claims = self.profile_claims(person, &source.scope, source.claims.id_token.iter().map(String::as_str), client.org).await?;
         let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         put("iss", json!(self.issuer));
         put("aud", json!(client.id));
@@ -219,11 +219,17 @@ impl App {
         self.keys.sign_with(algorithm, "JWT", &claims)
     }
 
-    /// `sub`, what the scopes give (OpenID Connect Core 5.4), and single claims besides.
+    /// `sub`, what the scopes give (OpenID Connect Core 5.4), and single claims besides. `org`: whose client asks.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub async fn profile_claims<'a>(&self, person: &Person, scope: &str, besides: impl Iterator<Item = &'a str>) -> Result<Map<String, Value>, Problem> {
+    pub async fn profile_claims<'a>(
+        &self,
+        person: &Person,
+        scope: &str,
+        besides: impl Iterator<Item = &'a str>,
+        org: Option<OrgId>,
+    ) -> Result<Map<String, Value>, Problem> {
         let mut wanted: Vec<&str> = besides.collect();
         for scope in scope.split(' ') {
             wanted.extend_from_slice(match scope {
@@ -243,8 +249,8 @@ impl App {
                 "email" => json!(person.email),
                 // Only a confirmed address gets in when a mail server is configured.
                 "email_verified" => json!(self.mailer.is_some()),
-                "groups" => json!(self.member_groups(person).await?),
-                "roles" => json!(self.groups(person.id).await?),
+                "groups" => json!(self.member_groups(person, org).await?),
+                "roles" => json!(self.roles_in(person, org).await?),
                 _ => continue,
             };
             claims.insert(claim.into(), value);
@@ -254,7 +260,7 @@ impl App {
 
     /// What a person belongs to, as other programs know groups: organisations (`acme`), teams (`acme/team`), and roles as
     /// `acme/shop:editor`.
-    async fn member_groups(&self, person: &Person) -> Result<Vec<String>, Problem> {
+    async fn member_groups(&self, person: &Person, org: Option<OrgId>) -> Result<Vec<String>, Problem> {
         let mut groups = directory::org_names_of(self.pool(), person.id).await.map_err(fault)?;
         for (org, team) in groups_store::memberships_of(self.pool(), &subject(person.id)).await.map_err(fault)? {
             let org = OrgId(org);
@@ -263,7 +269,18 @@ impl App {
             groups.extend(name.zip(team).map(|(org, team)| format!("{org}/{}", team.name)));
         }
         groups.extend(self.groups(person.id).await?);
-        Ok(groups)
+        Ok(self.only_of(org, groups))
+    }
+
+    async fn roles_in(&self, person: &Person, org: Option<OrgId>) -> Result<Vec<String>, Problem> {
+        Ok(self.only_of(org, self.groups(person.id).await?))
+    }
+
+    /// An organisation's client learns nothing of what people are elsewhere.
+    fn only_of(&self, org: Option<OrgId>, groups: Vec<String>) -> Vec<String> {
+        let Some(org) = org else { return groups };
+        let name = self.host.auth.read(|rights| rights.org_ref(org).map(|o| o.name.to_string())).unwrap_or_default();
+        groups.into_iter().filter(|g| g.split(['/', ':']).next() == Some(name.as_str())).collect()
     }
 
     /// The claims of an access token of ours that is still valid, for our API.

@@ -281,7 +281,9 @@ async fn an_organisations_client_is_trusted_by_its_own_people_only() {
     suite.register("ada").await;
     suite.register("eve").await;
     let ada = suite.access("ada").await;
-    suite.json(Method::POST, "/api/v1/orgs", Some(&ada), Some(json!({ "name": "acme" }))).await;
+    for org in ["acme", "elsewhere"] {
+        assert_eq!(suite.json(Method::POST, "/api/v1/orgs", Some(&ada), Some(json!({ "name": org }))).await.0, 201);
+    }
     let body = json!({ "org": "acme", "settings": crate::party::settings(json!({})) });
     let (_, made): (u16, Value) = suite.json(Method::POST, "/api/v1/clients", Some(&ada), Some(body)).await;
     let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
@@ -289,6 +291,6 @@ async fn an_organisations_client_is_trusted_by_its_own_people_only() {
     let code = suite.signed_in("ada").await.get(&ask(id, &pkce, &[])).await.code();
     let (_, tokens) = suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await;
     let read = claims(tokens["id_token"].as_str().unwrap());
-    assert_eq!((read["groups"].clone(), read["roles"].clone()), (json!(["acme", "acme:admin"]), json!(["acme:admin"])));
+    assert_eq!((read["groups"].clone(), read["roles"].clone()), (json!(["acme", "acme:admin"]), json!(["acme:admin"])), "and nothing of elsewhere");
     assert!(suite.signed_in("eve").await.get(&ask(id, &pkce, &[])).await.location().starts_with("/oauth2/consent?"));
 }

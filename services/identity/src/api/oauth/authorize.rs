@@ -86,7 +86,7 @@ async fn decide(app: &App, jar: &CookieJar, form: &Form, it: &Asked) -> Result<R
         Some(session) => app.agreed(&it.client, request, UserId(session.user_id)).await?,
         None => None,
     };
-    let first_seen = form.get(MARK).and_then(|mark| app.marked(mark));
+    let first_seen = form.get(MARK).and_then(|mark| app.marked(&it.client.id, mark));
     let facts = Facts { session: session.as_ref(), first_seen, expected: app.hinted(request), agreed_at };
     Ok(match (next(request, facts, app.now()), &session) {
         (Next::Grant, Some(session)) => {
@@ -112,8 +112,9 @@ async fn decide(app: &App, jar: &CookieJar, form: &Form, it: &Asked) -> Result<R
 fn with_return(app: &App, form: &Form, hint: Option<&str>) -> String {
     let mut again = url::form_urlencoded::Serializer::new(String::new());
     again.extend_pairs(form.0.iter().filter(|(n, _)| n != MARK));
-    let first = form.get(MARK).filter(|mark| app.marked(mark).is_some()).map(str::to_owned);
-    again.append_pair(MARK, &first.unwrap_or_else(|| app.mark(app.now().unix_timestamp())));
+    let client = form.get("client_id").unwrap_or_default();
+    let first = form.get(MARK).filter(|mark| app.marked(client, mark).is_some()).map(str::to_owned);
+    again.append_pair(MARK, &first.unwrap_or_else(|| app.mark(client, app.now().unix_timestamp())));
     let again = format!("/oauth2/authorize?{}", again.finish());
     let mut to = url::form_urlencoded::Serializer::new(String::new());
     to.append_pair("continue", &again);

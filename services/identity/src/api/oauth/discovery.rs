@@ -25,7 +25,7 @@ pub async fn metadata(State(app): State<App>) -> Response {
 fn document(app: &App) -> Value {
     let at = |path: &str| format!("{}{path}", app.issuer);
     let with_credentials: Vec<&str> = AUTH_METHODS.into_iter().filter(|m| *m != "none").collect();
-    json!({
+    let mut document = json!({
         "issuer": app.issuer,
         "authorization_endpoint": at("/oauth2/authorize"),
         "token_endpoint": at("/oauth2/token"),
@@ -68,7 +68,20 @@ fn document(app: &App) -> Value {
         "request_uri_parameter_supported": false,
         "ui_locales_supported": ["en", "zh-CN"],
         "authorization_response_iss_parameter_supported": true,
-    })
+    });
+    // RFC 8705 section 5.
+    if let Some(base) = &app.config.certificates_url {
+        let at = |path: &str| format!("{}{path}", base.trim_end_matches('/'));
+        document["mtls_endpoint_aliases"] = json!({
+            "token_endpoint": at("/oauth2/token"),
+            "revocation_endpoint": at("/oauth2/revoke"),
+            "introspection_endpoint": at("/oauth2/introspect"),
+            "device_authorization_endpoint": at("/oauth2/device_authorization"),
+            "pushed_authorization_request_endpoint": at("/oauth2/par"),
+            "userinfo_endpoint": at("/oauth2/userinfo"),
+        });
+    }
+    document
 }
 
 pub async fn jwks(State(app): State<App>) -> Result<Response, Problem> {

@@ -38,7 +38,8 @@ pub async fn userinfo(State(app): State<App>, asking: Asking) -> Result<Json<Map
     }
     let person = app.active_person(user).await.map_err(|_| invalid())?;
     let besides = besides(&app, &claims.jti).await.map_err(|error| failed(fault(error)))?;
-    app.profile_claims(&person, &claims.scope, besides.userinfo.iter().map(String::as_str)).await.map(Json).map_err(failed)
+    let org = app.clients.get(&claims.client_id).await.map_err(failed)?.and_then(|c| c.org);
+    app.profile_claims(&person, &claims.scope, besides.userinfo.iter().map(String::as_str), org).await.map(Json).map_err(failed)
 }
 
 /// Single claims that the client asked for beside the scopes.
