@@ -3,6 +3,7 @@
 //!
 //! A new group is one file below `bench/` and one line in [`GROUPS`].
 
+mod delivery;
 mod event_log;
 mod figure;
 mod ground;
@@ -10,7 +11,9 @@ pub mod http;
 mod idle;
 mod ledger;
 mod pgbench;
+mod reading;
 mod rounds;
+mod stage;
 
 use std::time::Duration;
 
@@ -58,6 +61,8 @@ struct Group {
 
 const GROUPS: &[Group] = &[
     Group { name: "event-log", figures: event_log::FIGURES, measure: event_log::measure },
+    Group { name: "delivery", figures: delivery::FIGURES, measure: delivery::measure },
+    Group { name: "reading", figures: reading::FIGURES, measure: reading::measure },
     Group { name: "http", figures: http::FIGURES, measure: http::measure },
     Group { name: "idle", figures: &["idle-memory", "idle-processor"], measure: idle::measure },
 ];

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::connect::Bus;
 use crate::message::{from_message, position_of};
 
-const BATCH: usize = 500;
+const BATCH: usize = 1_000;
 /// How long a round waits for the first message.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -94,6 +94,10 @@ impl Source for Feed {
             *slot = None;
         }
         result
+    }
+
+    fn again(&self) -> Box<dyn Source> {
+        Box::new(Self { bus: self.bus.clone(), service: self.service.clone(), open: Mutex::new(None) })
     }
 
     fn waits(&self) -> bool {

@@ -1,11 +1,16 @@
 //! Publishes a service's log to its stream, in order. The stream itself says how far it is, so a deleted or
 //! restored store is simply filled from where it stands.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
+use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::stream::Stream;
-use futures::future::try_join_all;
+use bytes::Bytes;
+use gantry_es::Recorded;
 use gantry_es_pg::{Lease, Log};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,8 +18,12 @@ use tokio_util::task::TaskTracker;
 use crate::connect::Bus;
 use crate::message::{headers_of, position_of, subject_of};
 
-/// Publications under way at once.
-const BATCH: i64 = 500;
+/// Events read at once.
+const BATCH: i64 = 1_000;
+/// Events that are confirmed together.
+const BLOCK: usize = 100;
+/// Blocks under way at once, beside the batch being published.
+const UNCONFIRMED: usize = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
@@ -41,16 +50,21 @@ pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTr
 
 async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) -> anyhow::Result<()> {
     let mut stream = bus.event_stream(log.origin()).await?;
-    let mut position = last_position(&mut stream).await?;
+    let mut at = Stored::last_of(&mut stream).await?;
     let head = log.head();
-    if position > head {
+    if at.position > head {
+        let position = at.position;
         bail!("the stream of {} is at position {position}, its log only at {head}: was the database restored? Delete the stream to fill it anew", log.origin());
     }
     let mut wake = log.watch_head();
+    let mut unconfirmed = VecDeque::new();
     loop {
         wake.mark_unchanged();
-        let events = log.read(position, BATCH).await?;
+        let events = log.read(at.position, BATCH).await?;
         if events.is_empty() {
+            while let Some(block) = unconfirmed.pop_front() {
+                confirm(block).await?;
+            }
             // The timer also notices a store that was deleted under us, and a lost lease.
             tokio::select! {
                 changed = wake.changed() => changed.context("the log was closed")?,
@@ -59,31 +73,67 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
                         bail!("the lease was lost");
                     }
                     stream.info().await.context("the stream is gone")?;
-                    let stored = last_position(&mut stream).await?;
-                    if stored != position {
-                        bail!("the stream is at {stored} instead of {position}");
+                    let stored = Stored::last_of(&mut stream).await?;
+                    if stored != at {
+                        bail!("the stream is at {stored:?} instead of {at:?}");
                     }
                 }
             }
             continue;
         }
-        let mut acks = Vec::with_capacity(events.len());
-        for event in &events {
-            let payload = serde_json::to_vec(&event.data)?;
-            acks.push(bus.js.publish_with_headers(subject_of(&bus.prefix, event), headers_of(event), payload.into()).await?.into_future());
+        for block in events.chunks(BLOCK) {
+            unconfirmed.push_back(publish(bus, block, &mut at).await?);
         }
-        try_join_all(acks).await?;
-        position = events.last().map_or(position, |e| e.position);
+        // What is under way stays bounded, and the next events are read while the last blocks are stored.
+        while unconfirmed.len() > UNCONFIRMED {
+            confirm(unconfirmed.pop_front().context("it is longer than that")?).await?;
+        }
         *pause = Duration::from_millis(200);
     }
 }
 
-async fn last_position(stream: &mut Stream) -> anyhow::Result<i64> {
-    let last = stream.info().await?.state.last_sequence;
-    let messages = stream.cached_info().state.messages;
-    if messages == 0 {
-        return Ok(0);
+/// Publishes a block. Every message says which sequence it must follow, so JetStream takes it only right behind the one
+/// before: if one is lost or refused, all after it are, too, and the answer to the last one speaks for the whole block.
+async fn publish(bus: &Bus, block: &[Recorded], at: &mut Stored) -> anyhow::Result<(PublishAckFuture, u64)> {
+    let (last, before) = block.split_last().context("a block has events")?;
+    for event in before {
+        let (subject, headers, payload) = message(bus, event, at)?;
+        bus.client.publish_with_headers(subject, headers, payload).await?;
     }
-    let message = stream.get_raw_message(last).await.context("the stream's last message cannot be read")?;
-    position_of(&message.headers).context("the stream's last message carries no position")
+    let (subject, headers, payload) = message(bus, last, at)?;
+    Ok((bus.js.publish_with_headers(subject, headers, payload).await?, at.sequence))
+}
+
+async fn confirm((acknowledged, sequence): (PublishAckFuture, u64)) -> anyhow::Result<()> {
+    let stored = acknowledged.await?.sequence;
+    anyhow::ensure!(stored == sequence, "an event was stored as {stored} instead of {sequence}");
+    Ok(())
+}
+
+/// The event as it must stand behind `at`, which moves on to it.
+fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> anyhow::Result<(String, HeaderMap, Bytes)> {
+    let mut headers = headers_of(event);
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.sequence.to_string());
+    *at = Stored { position: event.position, sequence: at.sequence + 1 };
+    Ok((subject_of(&bus.prefix, event), headers, serde_json::to_vec(&event.data)?.into()))
+}
+
+/// The last message of a stream: which event it is, and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stored {
+    position: i64,
+    sequence: u64,
+}
+
+impl Stored {
+    async fn last_of(stream: &mut Stream) -> anyhow::Result<Self> {
+        let state = &stream.info().await?.state;
+        let (sequence, messages) = (state.last_sequence, state.messages);
+        if messages == 0 {
+            return Ok(Self { position: 0, sequence });
+        }
+        let message = stream.get_raw_message(sequence).await.context("the stream's last message cannot be read")?;
+        let position = position_of(&message.headers).context("the stream's last message carries no position")?;
+        Ok(Self { position, sequence })
+    }
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::append::{Answer, Append, AppendError, Appended};
 use crate::batch::{Memory, append_batch};
 use crate::db::Db;
+use crate::snapshot::{self, Draft};
 use crate::trace::Trace;
 
 /// Rows of one transaction at most. More would only make the callers of the batch wait for one another.
@@ -30,6 +31,7 @@ pub struct Log {
     pub(crate) db: Db,
     pub(crate) origin: Arc<str>,
     queue: mpsc::Sender<Request>,
+    pub(crate) drafts: mpsc::Sender<Draft>,
     head: watch::Receiver<i64>,
     pub env: Env,
 }
@@ -43,7 +45,9 @@ impl Log {
         let (queue, requests) = mpsc::channel(WAITING);
         let (moved, head) = watch::channel(read_head(&db).await?);
         let moved = Arc::new(moved);
-        let log = Self { db, origin: origin.into(), queue, head, env };
+        let (drafts, to_keep) = mpsc::channel(snapshot::WAITING);
+        let log = Self { db, origin: origin.into(), queue, drafts, head, env };
+        tasks.spawn(snapshot::write_task(log.db.clone(), to_keep, cancel.clone()));
         tasks.spawn(append_task(log.db.clone(), log.origin.clone(), log.env.clone(), requests, moved.clone(), cancel.clone()));
         tasks.spawn(listen_task(log.db.clone(), moved, cancel.clone()));
         Ok(log)

@@ -50,6 +50,9 @@ const CORE: &[(&str, &str)] = &[
     create index answers_at on answers (at);",
     ),
     ("es-0002-todo-trace", "alter table todos add column trace text"),
+    ("es-0003-rebuild-by-request", "alter table projections add column rebuild_since timestamptz, add column rebuild_error text"),
+    // Any kept before cannot be checked; there are none, for nothing wrote them.
+    ("es-0004-sealed-snapshots", "truncate snapshots; alter table snapshots add column seal bytea not null"),
 ];
 
 pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> Result<(), sqlx::Error> {

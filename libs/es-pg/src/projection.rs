@@ -1,24 +1,14 @@
 //! Read models: rows and checkpoint move in one transaction, so each event counts exactly once.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use gantry_es::Recorded;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
+use gantry_kernel::OffsetDateTime;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sqlx::{AssertSqlSafe, Executor};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::db::Db;
-use crate::log::Log;
-use crate::progress::Progress;
 use crate::trace::Trace;
-
-const BATCH: i64 = 500;
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A read model built from one log, its own or another service's.
 #[async_trait]
@@ -42,6 +32,18 @@ pub trait Projection: Send + Sync + 'static {
     /// # Errors
     /// Stops this projection at this event until it can be applied; nothing is skipped.
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()>;
+
+    /// Takes in several events, oldest first, with the same outcome as one after the other. Worth its own code where one
+    /// statement can write many rows.
+    ///
+    /// # Errors
+    /// As [`Projection::apply`]; the events are then tried one by one, to find the one that cannot be taken in.
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        for event in events {
+            apply(self, tx, event).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Where a projection stands.
@@ -56,6 +58,12 @@ pub struct Checkpoint {
     pub sequence: i64,
     /// Why it stands still, if it does.
     pub error: Option<String>,
+    /// Since when a rebuild is wanted or under way.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub rebuild_since: Option<OffsetDateTime>,
+    /// Why the last rebuild came to nothing; the tables before it stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuild_error: Option<String>,
 }
 
 /// All checkpoints of a service.
@@ -63,9 +71,19 @@ pub struct Checkpoint {
 /// # Errors
 /// When the database refuses.
 pub async fn checkpoints(db: &Db) -> Result<Vec<Checkpoint>, sqlx::Error> {
-    let sql = "select name, version, source, position, sequence, error from projections order by name";
-    let rows: Vec<(String, i32, String, i64, i64, Option<String>)> = sqlx::query_as(sql).fetch_all(&db.pool).await?;
-    let checkpoint = |(name, version, source, position, sequence, error)| Checkpoint { name, version, source, position, sequence, error };
+    let sql = "select name, version, source, position, sequence, error, rebuild_since, rebuild_error from projections order by name";
+    type Row = (String, i32, String, i64, i64, Option<String>, Option<OffsetDateTime>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(&db.pool).await?;
+    let checkpoint = |(name, version, source, position, sequence, error, rebuild_since, rebuild_error)| Checkpoint {
+        name,
+        version,
+        source,
+        position,
+        sequence,
+        error,
+        rebuild_since,
+        rebuild_error,
+    };
     Ok(rows.into_iter().map(checkpoint).collect())
 }
 
@@ -99,57 +117,17 @@ pub trait Source: Send + Sync {
     /// Events after the checkpoint, in order; empty when there are none now.
     async fn next(&self, position: i64, sequence: i64) -> anyhow::Result<Batch>;
 
+    /// Another reader of the same events, for a rebuild beside this one.
+    fn again(&self) -> Box<dyn Source>;
+
     /// Whether `next` itself waits for news, so that the runner need not.
     fn waits(&self) -> bool {
         false
     }
 }
 
-/// One transaction: lock the checkpoint, take in what is after it. Returns the new position.
-/// On a poison event, everything before it is kept, and the error names it.
-///
-/// # Errors
-/// See [`Projection::apply`].
-pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
-    let mut upto = batch.len();
-    loop {
-        let tx = orm.begin().await?;
-        let at = lock_checkpoint(&tx, projection.name()).await?;
-        let mut position = at;
-        let mut sequence = None;
-        let mut poison = None;
-        for (index, (event, stream_sequence)) in batch[..upto].iter().enumerate() {
-            // Another replica, or a redelivery, was here before.
-            if event.position <= position {
-                continue;
-            }
-            if let Err(error) = apply(projection, &tx, event).await {
-                poison = Some((index, error.context(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position))));
-                break;
-            }
-            position = event.position;
-            sequence = Some(*stream_sequence);
-        }
-        if let Some((index, error)) = poison {
-            tx.rollback().await?;
-            if index == 0 || upto == index {
-                return Err(error);
-            }
-            // Keep what came before the poison, then meet it alone.
-            upto = index;
-            let kept = Box::pin(run_batch(orm, projection, &batch[..upto].to_vec())).await;
-            return kept.and(Err(error));
-        }
-        if let Some(sequence) = sequence {
-            save_checkpoint(&tx, projection.name(), position, sequence).await?;
-        }
-        tx.commit().await?;
-        return Ok(position);
-    }
-}
-
 /// Taking an event in is the last part of the trace that wrote it.
-async fn apply(projection: &dyn Projection, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+pub(crate) async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
     let Some(trace) = event.meta.trace.as_deref().and_then(|t| t.parse::<Trace>().ok()) else { return projection.apply(tx, event).await };
     let span =
         tracing::debug_span!(target: "trace", "projection", otel.name = projection.name(), otel.kind = "consumer", event.kind = event.kind, event.position);
@@ -168,114 +146,5 @@ pub(crate) async fn save_checkpoint(tx: &DatabaseTransaction, name: &str, positi
     let sql = "update projections set position = $2, sequence = $3, error = null, failed_at = null where name = $1";
     let values = [name.into(), position.into(), sequence.into()];
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
-    Ok(())
-}
-
-/// Keeps one projection up to date until cancelled.
-pub struct ProjectionRunner;
-
-struct OwnLog(Log);
-
-#[async_trait]
-impl Source for OwnLog {
-    async fn next(&self, position: i64, _: i64) -> anyhow::Result<Batch> {
-        Ok(self.0.read(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
-    }
-}
-
-impl ProjectionRunner {
-    /// Starts a projection of the own log, rebuilding it first if its version was raised.
-    ///
-    /// # Errors
-    /// When its tables cannot be made.
-    pub async fn start(log: &Log, projection: Arc<dyn Projection>, progress: &Progress, cancel: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<()> {
-        if prepare(&log.db, &*projection, &log.origin).await? {
-            crate::rebuild::rebuild(log, &*projection).await?;
-        }
-        let at: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&log.db.pool).await?;
-        let report = progress.register(projection.name(), at);
-        let wake = log.watch_head();
-        tasks.spawn(Self::run(log.db.clone(), Box::new(OwnLog(log.clone())), projection, report, wake, cancel.clone()));
-        Ok(())
-    }
-
-    /// The loop itself, for any source. `wake` changes when there may be something to read.
-    pub async fn run(
-        db: Db,
-        source: Box<dyn Source>,
-        projection: Arc<dyn Projection>,
-        report: watch::Sender<i64>,
-        mut wake: watch::Receiver<i64>,
-        cancel: CancellationToken,
-    ) {
-        let mut pause = Duration::from_millis(100);
-        loop {
-            wake.mark_unchanged();
-            let result = tokio::select! {
-                result = step(&db, &*source, &*projection) => result,
-                // A transaction cut here is rolled back: nothing is half done.
-                () = cancel.cancelled() => return,
-            };
-            match result {
-                Ok((position, more)) => {
-                    pause = Duration::from_millis(100);
-                    report.send_replace(position);
-                    if more || source.waits() {
-                        continue;
-                    }
-                    tokio::select! {
-                        () = cancel.cancelled() => return,
-                        changed = wake.changed() => if changed.is_err() { return },
-                        () = tokio::time::sleep(Duration::from_secs(2)) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(projection = projection.name(), error = format!("{error:#}"), "a projection stands still and will try again");
-                    // What came before the poison is in; whoever waits for that must not wait for the poison.
-                    let saved = sqlx::query_scalar("update projections set error = $2, failed_at = now() where name = $1 returning position")
-                        .bind(projection.name())
-                        .bind(format!("{error:#}"))
-                        .fetch_one(&db.pool)
-                        .await;
-                    match saved {
-                        Ok(position) => {
-                            report.send_replace(position);
-                        }
-                        Err(error) => tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved"),
-                    }
-                    tokio::select! {
-                        () = cancel.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-}
-
-/// One round: the position reached, and whether there may be more.
-async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection) -> anyhow::Result<(i64, bool)> {
-    let (position, sequence): (i64, i64) =
-        sqlx::query_as("select position, sequence from projections where name = $1").bind(projection.name()).fetch_one(&db.pool).await?;
-    let batch = source.next(position, sequence).await?;
-    if batch.is_empty() {
-        return Ok((position, false));
-    }
-    Ok((run_batch(&db.orm, projection, &batch).await?, true))
-}
-
-/// An operator passes over one event that a projection cannot take in: recorded in the log, then done.
-///
-/// # Errors
-/// When the projection does not stand right before `position`.
-pub async fn skip(log: &Log, name: &str, position: i64, meta: gantry_es::Meta) -> anyhow::Result<()> {
-    let event =
-        gantry_es::NewEvent { kind: "projection.event-skipped".into(), kind_version: 1, data: serde_json::json!({ "projection": name, "position": position }) };
-    let changed =
-        sqlx::query_scalar::<_, i64>("select position from projections where name = $1 and error is not null").bind(name).fetch_optional(&log.db.pool).await?;
-    anyhow::ensure!(changed.is_some_and(|at| at < position), "projection {name} does not stand still before position {position}");
-    log.append(crate::Append::one(gantry_es::StreamId::new("projection", name), None, vec![event], meta)).await?;
-    sqlx::query("update projections set position = $2, error = null where name = $1 and position < $2").bind(name).bind(position).execute(&log.db.pool).await?;
     Ok(())
 }

@@ -50,7 +50,7 @@ impl FromRow<'_, PgRow> for Row {
 }
 
 impl Row {
-    fn into_recorded(self, origin: &str) -> Result<Recorded, sqlx::Error> {
+    pub(crate) fn into_recorded(self, origin: &str) -> Result<Recorded, sqlx::Error> {
         Ok(Recorded {
             position: self.position,
             stream: StreamId::from_stored(self.stream),
@@ -86,9 +86,12 @@ impl Log {
     /// # Errors
     /// When the database refuses.
     pub async fn read_stream(&self, stream: &StreamId, version: i64) -> Result<Vec<Recorded>, sqlx::Error> {
+        self.stream_rows(stream, version).await?.into_iter().map(|row| row.into_recorded(&self.origin)).collect()
+    }
+
+    pub(crate) async fn stream_rows(&self, stream: &StreamId, version: i64) -> Result<Vec<Row>, sqlx::Error> {
         let sql = select_events("where stream = $1 and version > $2 order by version", &self.db.schema);
-        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(stream.as_str()).bind(version).fetch_all(&self.db.pool).await?;
-        rows.into_iter().map(|row| row.into_recorded(&self.origin)).collect()
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(stream.as_str()).bind(version).fetch_all(&self.db.pool).await
     }
 }
 

@@ -1,37 +1,47 @@
-//! Builds a projection of the own log anew beside the live one, which goes on serving, and swaps the two at the end.
+//! Builds a projection anew beside the live one, which goes on serving, and swaps the two at the end.
 
 use gantry_es::Recorded;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::db::role_of;
+use crate::db::{Db, role_of};
 use crate::log::Log;
-use crate::projection::{Projection, lock_checkpoint, save_checkpoint};
+use crate::projection::{Batch, Projection, Source, lock_checkpoint, save_checkpoint};
+use crate::runner::OwnLog;
 
-const BATCH: i64 = 2_000;
-
-/// Builds anew and swaps; returns the position at the swap. Running it twice at once is refused by a lock.
+/// Builds a projection of the own log anew and swaps; returns the position at the swap.
 ///
 /// # Errors
-/// When an event cannot be applied or the database refuses; the live tables are then untouched.
+/// When it is being rebuilt already, an event cannot be applied or the database refuses; the live tables are then untouched.
 pub async fn rebuild(log: &Log, projection: &dyn Projection) -> anyhow::Result<i64> {
-    let schema = &log.db.schema;
-    let beside = format!("{schema}_new_{}", projection.name().replace('-', "_"));
-    let role = role_of(schema);
-    let mut lock = log.db.admin.acquire().await?;
-    let free: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext($1))").bind(&beside).fetch_one(&mut *lock).await?;
-    anyhow::ensure!(free, "projection {} is being rebuilt already", projection.name());
-    let result = build_and_swap(log, projection, schema, &beside, &role).await;
-    sqlx::query("select pg_advisory_unlock(hashtext($1))").bind(&beside).execute(&mut *lock).await?;
-    if result.is_err() {
-        log.db.admin.execute(AssertSqlSafe(format!("drop schema if exists {beside} cascade"))).await?;
-    }
-    result
+    let done = rebuild_from(&log.db, projection, &OwnLog(log.clone())).await?;
+    done.ok_or_else(|| anyhow::anyhow!("projection {} is being rebuilt already", projection.name()))
 }
 
-async fn build_and_swap(log: &Log, projection: &dyn Projection, schema: &str, beside: &str, role: &str) -> anyhow::Result<i64> {
-    log.db
-        .admin
+/// The same from any source. `None`: somebody else is at it.
+///
+/// # Errors
+/// See [`rebuild`].
+pub(crate) async fn rebuild_from(db: &Db, projection: &dyn Projection, source: &dyn Source) -> anyhow::Result<Option<i64>> {
+    let schema = &db.schema;
+    let beside = format!("{schema}_new_{}", projection.name().replace('-', "_"));
+    let role = role_of(schema);
+    let mut lock = db.admin.acquire().await?;
+    // Dropped half-way (a shutdown), the connection must not go back to the pool with the lock.
+    lock.close_on_drop();
+    let free: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext($1))").bind(&beside).fetch_one(&mut *lock).await?;
+    if !free {
+        return Ok(None);
+    }
+    let result = build_and_swap(db, projection, source, schema, &beside, &role).await;
+    if result.is_err() {
+        db.admin.execute(AssertSqlSafe(format!("drop schema if exists {beside} cascade"))).await?;
+    }
+    result.map(Some)
+}
+
+async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Source, schema: &str, beside: &str, role: &str) -> anyhow::Result<i64> {
+    db.admin
         .execute(AssertSqlSafe(format!(
             "drop schema if exists {beside} cascade; create schema {beside}; set search_path to {beside}; {}; set search_path to {schema};
              grant usage on schema {beside} to {role}; grant select, insert, update, delete, truncate on all tables in schema {beside} to {role};
@@ -39,27 +49,39 @@ async fn build_and_swap(log: &Log, projection: &dyn Projection, schema: &str, be
             projection.ddl()
         )))
         .await?;
-    let orm = log.db.admin_orm();
+    let orm = db.admin_orm();
     let path = format!("set local search_path to {beside}, {schema}");
-    let mut position = 0;
+    let mut at = (0, 0);
+    // As far as the live one is, reading ahead while rows are written.
+    let mut batch = Batch::new();
     loop {
-        let events = log.read(position, BATCH).await?;
-        let Some(last) = events.last().map(|e| e.position) else { break };
-        let tx = orm.begin().await?;
-        tx.execute_unprepared(&path).await?;
-        apply_all(projection, &tx, &events).await?;
-        tx.commit().await?;
-        position = last;
+        let live: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&db.pool).await?;
+        if at.0 >= live {
+            break;
+        }
+        if batch.is_empty() {
+            batch = source.next(at.0, at.1).await?;
+            continue;
+        }
+        let next = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
+        let write = async {
+            let tx = orm.begin().await?;
+            tx.execute_unprepared(&path).await?;
+            apply_all(projection, &tx, &batch).await?;
+            anyhow::Ok(tx.commit().await?)
+        };
+        let read = async { if next.0 >= live { Ok(Batch::new()) } else { source.next(next.0, next.1).await } };
+        let ((), ahead) = tokio::try_join!(write, read)?;
+        (batch, at) = (ahead, next);
     }
     // The live runner waits at this lock; what came meanwhile is little.
     let tx = orm.begin().await?;
     let live = lock_checkpoint(&tx, projection.name()).await?;
     tx.execute_unprepared(&path).await?;
-    loop {
-        let events = log.read(position, BATCH).await?;
-        let Some(last) = events.last().map(|e| e.position) else { break };
-        apply_all(projection, &tx, &events).await?;
-        position = last;
+    while at.0 < live {
+        let batch = source.next(at.0, at.1).await?;
+        apply_all(projection, &tx, &batch).await?;
+        at = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
     }
     for table in projection.tables() {
         tx.execute_unprepared(&format!("drop table if exists {schema}.{table} cascade")).await?;
@@ -68,15 +90,15 @@ async fn build_and_swap(log: &Log, projection: &dyn Projection, schema: &str, be
         tx.execute_unprepared(&format!("alter table {beside}.{table} set schema {schema}")).await?;
     }
     tx.execute_unprepared(&format!("drop schema {beside} cascade; set local search_path to {schema}")).await?;
-    tx.execute_unprepared(&format!("update projections set version = {} where name = '{}'", projection.version(), projection.name())).await?;
-    save_checkpoint(&tx, projection.name(), position.max(live), 0).await?;
+    let (version, name) = (projection.version(), projection.name());
+    tx.execute_unprepared(&format!("update projections set version = {version}, rebuild_since = null, rebuild_error = null where name = '{name}'")).await?;
+    save_checkpoint(&tx, name, at.0, at.1).await?;
     tx.commit().await?;
-    Ok(position)
+    Ok(at.0)
 }
 
-async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, events: &[Recorded]) -> anyhow::Result<()> {
-    for event in events {
-        projection.apply(tx, event).await.map_err(|e| e.context(format!("rebuilding {} at {}", projection.name(), event.position)))?;
-    }
-    Ok(())
+async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, batch: &Batch) -> anyhow::Result<()> {
+    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| event).collect();
+    let Some(first) = events.first().map(|e| e.position) else { return Ok(()) };
+    projection.apply_batch(tx, &events).await.map_err(|e| e.context(format!("rebuilding {} after {}", projection.name(), first - 1)))
 }

@@ -3,11 +3,13 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use gantry_es::{Ctx, Decider, DecodeError, EventData, Meta, Recorded, StreamId};
+use gantry_es::{Ctx, Decider, DecodeError, EventData, Meta, Recorded, Snapshots, StreamId};
 use thiserror::Error;
 
 use crate::append::{Append, AppendError, Claim, StreamWrite};
 use crate::log::Log;
+use crate::read::Row;
+use crate::snapshot::{Draft, Kept};
 
 /// How often a command is decided anew when somebody else was faster. Of N writers of one stream, one wins each round,
 /// so the last may need N: this is how many may meet on one aggregate before one of them is told to come back.
@@ -101,8 +103,41 @@ impl<D: Decider> Store<D> {
     }
 
     async fn load_stream(&self, stream: &StreamId) -> Result<Loaded<D::State>, ExecuteError<D::Refusal>> {
-        let mut loaded = Loaded { state: D::State::default(), version: 0 };
-        for recorded in self.log.read_stream(stream, 0).await? {
+        let Some(snapshots) = D::snapshots() else {
+            let rows = self.log.stream_rows(stream, 0).await?;
+            return self.replay(Loaded { state: D::State::default(), version: 0 }, rows);
+        };
+        let (start, rows) = self.from_snapshot(stream, &snapshots).await?;
+        let replayed = rows.len();
+        let loaded = self.replay(start, rows)?;
+        if replayed >= snapshots.every {
+            let (state, write) = (loaded.state.clone(), snapshots.write);
+            let draft = Draft { stream: stream.clone(), version: loaded.version, shape: snapshots.shape, render: Box::new(move || write(&state)) };
+            // No room: somebody will load it again.
+            let _ = self.log.drafts.try_send(draft);
+        }
+        Ok(loaded)
+    }
+
+    /// Where to start, and the events from there. The event that a snapshot stands at is read along, to check its seal.
+    async fn from_snapshot(&self, stream: &StreamId, snapshots: &Snapshots<D::State>) -> Result<(Loaded<D::State>, Vec<Row>), sqlx::Error> {
+        if let Some(kept) = Kept::read(&self.log.db, stream, snapshots.shape).await? {
+            let mut rows = self.log.stream_rows(stream, kept.version - 1).await?;
+            let belongs = rows.first().is_some_and(|row| row.version == kept.version && kept.belongs_to(&row.hash, snapshots.shape));
+            match (snapshots.read)(&kept.state) {
+                Ok(state) if belongs => {
+                    rows.remove(0);
+                    return Ok((Loaded { state, version: kept.version }, rows));
+                }
+                _ => tracing::warn!(%stream, version = kept.version, "a snapshot is not of this history; the events are read instead"),
+            }
+        }
+        Ok((Loaded { state: D::State::default(), version: 0 }, self.log.stream_rows(stream, 0).await?))
+    }
+
+    fn replay(&self, mut loaded: Loaded<D::State>, rows: Vec<Row>) -> Result<Loaded<D::State>, ExecuteError<D::Refusal>> {
+        for row in rows {
+            let recorded = row.into_recorded(&self.log.origin)?;
             loaded.state = D::evolve(loaded.state, &recorded.decode::<D::Event>()?);
             loaded.version = recorded.version;
         }

@@ -2,7 +2,7 @@
 
 use gantry_kernel::OffsetDateTime;
 
-use crate::EventData;
+use crate::{EventData, Snapshots};
 
 /// What a decision may know besides the state: when it is made and for whom. No I/O can hide here.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Ctx {
 /// An aggregate as two pure, total functions. Neither may block, log, panic, or ask for time or randomness:
 /// facts they need arrive in the command or in [`Ctx`].
 pub trait Decider {
-    type State: Default + Clone + Send + Sync;
+    type State: Default + Clone + Send + Sync + 'static;
     type Command: Send;
     type Event: EventData;
     type Refusal: std::error::Error + Send + Sync + 'static;
@@ -28,6 +28,11 @@ pub trait Decider {
 
     /// The state after `event`. Never fails: history cannot be refused.
     fn evolve(state: Self::State, event: &Self::Event) -> Self::State;
+
+    /// For aggregates whose streams grow long: `Some(Snapshots::json(1))`.
+    fn snapshots() -> Option<Snapshots<Self::State>> {
+        None
+    }
 }
 
 /// The state after all of `events`.

@@ -5,6 +5,7 @@ mod event;
 mod memory;
 mod process;
 mod sealed;
+mod snapshot;
 pub mod spec;
 
 pub use decider::{Ctx, Decider, fold};
@@ -12,3 +13,4 @@ pub use event::{DecodeError, EventData, Meta, NewEvent, Recorded, StreamId};
 pub use memory::MemoryLog;
 pub use process::Process;
 pub use sealed::Sealed;
+pub use snapshot::Snapshots;

@@ -1,8 +1,12 @@
 //! What an operator does with logs and projections, beside or without the running services.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use gantry_es::Meta;
 use gantry_host::{Entry, Platform, Running};
+
+use crate::args::Admin;
 
 type Entries = [Box<dyn Entry>];
 
@@ -25,7 +29,16 @@ pub fn print_config(platform: &Platform, entries: &Entries) -> Result<()> {
     Ok(())
 }
 
-pub async fn verify_log(entries: &Entries, running: &Running, service: Option<&str>) -> Result<()> {
+pub async fn run(entries: &Entries, running: &Running, command: Admin) -> Result<()> {
+    match command {
+        Admin::VerifyLog { service } => verify_log(entries, running, service.as_deref()).await,
+        Admin::Projections { service } => projections(entries, running, &service).await,
+        Admin::Rebuild { service, projection, no_wait } => rebuild(entries, running, &service, &projection, !no_wait).await,
+        Admin::SkipEvent { service, projection, position } => skip_event(entries, running, &service, &projection, position).await,
+    }
+}
+
+async fn verify_log(entries: &Entries, running: &Running, service: Option<&str>) -> Result<()> {
     let mut faulty = false;
     for entry in entries.iter().filter(|e| service.is_none_or(|s| s == e.name())) {
         // The agent and the gateway have no log.
@@ -45,7 +58,7 @@ pub async fn verify_log(entries: &Entries, running: &Running, service: Option<&s
     if faulty { bail!("the event log was changed outside the platform") } else { Ok(()) }
 }
 
-pub async fn projections(entries: &Entries, running: &Running, service: &str) -> Result<()> {
+async fn projections(entries: &Entries, running: &Running, service: &str) -> Result<()> {
     let log = find(entries, service)?.administer(running).await?;
     for checkpoint in gantry_es_pg::checkpoints(log.db()).await? {
         println!("{}", serde_json::to_string(&checkpoint)?);
@@ -53,9 +66,32 @@ pub async fn projections(entries: &Entries, running: &Running, service: &str) ->
     Ok(())
 }
 
-pub async fn skip_event(entries: &Entries, running: &Running, service: &str, projection: &str, position: i64) -> Result<()> {
+async fn skip_event(entries: &Entries, running: &Running, service: &str, projection: &str, position: i64) -> Result<()> {
     let log = find(entries, service)?.administer(running).await?;
-    gantry_es_pg::skip(&log, projection, position, Meta { actor: "operator".into(), ..Meta::system() }).await?;
+    gantry_es_pg::skip(&log, projection, position, operator()).await?;
     println!("{service}: {projection} passes over position {position}");
     Ok(())
+}
+
+async fn rebuild(entries: &Entries, running: &Running, service: &str, projection: &str, wait: bool) -> Result<()> {
+    let log = find(entries, service)?.administer(running).await?;
+    gantry_es_pg::request_rebuild(&log, projection, operator()).await?;
+    println!("{service}: {projection} is to be built anew; the live tables serve until then");
+    while wait {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let checkpoints = gantry_es_pg::checkpoints(log.db()).await?;
+        let checkpoint = checkpoints.into_iter().find(|c| c.name == projection).context("the projection is gone")?;
+        if let Some(error) = checkpoint.rebuild_error {
+            bail!("it could not be built anew, and the tables before it stand: {error}");
+        }
+        if checkpoint.rebuild_since.is_none() {
+            println!("{service}: {projection} was built anew up to position {}", checkpoint.position);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn operator() -> Meta {
+    Meta { actor: "operator".into(), ..Meta::system() }
 }

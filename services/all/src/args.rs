@@ -25,12 +25,31 @@ pub struct Args {
 pub enum Command {
     /// Makes the certificate authority and the certificates that other programs need, and ends.
     Init,
-    /// Walks the hash chain of a service's event log (or of all) and names every fault.
-    VerifyLog { service: Option<String> },
-    /// Shows how far each projection of a service is, and why it stands still if it does.
-    Projections { service: String },
-    /// Passes over an event that a projection cannot take in; the decision is itself recorded in the log.
-    SkipEvent { service: String, projection: String, position: i64 },
+    /// What an operator does with logs and projections, beside the running services or without them.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Prints a service's OpenAPI document.
     Openapi { service: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Walks the hash chain of a service's event log (or of all) and names every fault.
+    VerifyLog {
+        #[arg(long)]
+        service: Option<String>,
+    },
+    /// Shows how far each projection of a service is, and why it stands still if it does.
+    Projections { service: String },
+    /// Has a projection built anew from the log beside the live one, which serves until the two are swapped. The running service
+    /// does it; recorded in the log.
+    Rebuild {
+        service: String,
+        projection: String,
+        /// Do not wait until it is done.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Passes over the event that a projection stands still before; the decision is itself recorded in the log.
+    SkipEvent { service: String, projection: String, position: i64 },
 }

@@ -37,9 +37,7 @@ fn main() -> Result<()> {
         let result = match args.command {
             None => serve(targets::chosen(entries, &args.target)?, &running).await,
             Some(Command::Init) => running.pki().write_leaf("prometheus"),
-            Some(Command::VerifyLog { service }) => admin::verify_log(&entries, &running, service.as_deref()).await,
-            Some(Command::Projections { service }) => admin::projections(&entries, &running, &service).await,
-            Some(Command::SkipEvent { service, projection, position }) => admin::skip_event(&entries, &running, &service, &projection, position).await,
+            Some(Command::Admin(command)) => admin::run(&entries, &running, command).await,
             Some(Command::Openapi { .. }) => Ok(()),
         };
         running.stop().await;

@@ -206,8 +206,7 @@ pub enum Command {
         limit: u32,
     },
     /// Work on the machine itself (platform operators).
-    #[command(subcommand)]
-    Admin(Admin),
+    Admin(AdminCommand),
     /// Print a completion script for a shell.
     Completion { shell: Shell },
 }
@@ -534,6 +533,15 @@ pub enum Events {
     },
 }
 
+#[derive(Args)]
+pub struct AdminCommand {
+    #[command(subcommand)]
+    pub command: Admin,
+    /// The services' configuration.
+    #[arg(long, default_value = ".gantry/gantry.toml", value_name = "FILE", global = true)]
+    pub config: PathBuf,
+}
+
 #[derive(Subcommand)]
 pub enum Admin {
     /// Check the hash chain of the event logs; runs on the platform's machine.
@@ -541,10 +549,19 @@ pub enum Admin {
         /// One service; all if not given.
         #[arg(long)]
         service: Option<String>,
-        /// The services' configuration.
-        #[arg(long, default_value = ".gantry/gantry.toml", value_name = "FILE")]
-        config: PathBuf,
     },
+    /// How far each projection of a service is, and why it stands still if it does; runs on the platform's machine.
+    Projections { service: String },
+    /// Have a projection built anew beside the live one and swapped in; runs on the platform's machine.
+    Rebuild {
+        service: String,
+        projection: String,
+        /// Do not wait until it is done.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Pass over the event that a projection cannot take in; runs on the platform's machine.
+    SkipEvent { service: String, projection: String, position: i64 },
 }
 
 #[derive(Subcommand)]

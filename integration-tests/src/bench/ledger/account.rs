@@ -1,6 +1,6 @@
 //! The aggregate.
 
-use gantry_es::{Ctx, Decider, EventData};
+use gantry_es::{Ctx, Decider, EventData, Snapshots};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,5 +53,9 @@ impl Decider for Account {
         }
         state.last_notes.push(note.clone());
         state
+    }
+
+    fn snapshots() -> Option<Snapshots<State>> {
+        Some(Snapshots::json(1))
     }
 }

@@ -1,7 +1,5 @@
 //! Both services, as the host sees them.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use gantry_auth::peer;
 use gantry_es::{EventData, Meta, StreamId};
@@ -13,7 +11,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::bench::ledger::proto::ledger_server::LedgerServer;
 use crate::bench::ledger::proto::{AppendRequest, AppendResponse, LoadRequest, LoadResponse, ledger_server};
-use crate::bench::ledger::{Account, AccountEvent, Statement, entered};
+use crate::bench::ledger::{Account, AccountEvent, entered};
 
 /// Owns the accounts.
 pub struct Ledger;
@@ -33,7 +31,7 @@ impl Service for Ledger {
     }
 }
 
-/// Another service: follows the accounts over the bus.
+/// Another service, which calls the ledger and follows it over the bus.
 pub struct Reader;
 
 #[async_trait]
@@ -45,8 +43,7 @@ impl Service for Reader {
         OpenApi::default()
     }
 
-    async fn start(_: Nothing, host: Host) -> anyhow::Result<Parts> {
-        host.subscribe("ledger", Arc::new(Statement)).await?;
+    async fn start(_: Nothing, _: Host) -> anyhow::Result<Parts> {
         Ok(Parts::default())
     }
 }

@@ -24,10 +24,29 @@ impl Projection for Statement {
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
-        let AccountEvent::Entered { amount, note } = event.decode()?;
-        let sql = "insert into statement (position, account, amount, note, at) values ($1, $2, $3, $4, $5)";
-        let values = [event.position.into(), event.stream.as_str().into(), amount.into(), note.into(), event.at.into()];
-        tx.execute_raw(Sql::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        self.apply_batch(tx, &[event]).await
+    }
+
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        let mut lines = Vec::with_capacity(events.len());
+        for event in events.iter().filter(|e| e.is::<AccountEvent>()) {
+            let AccountEvent::Entered { amount, note } = event.decode()?;
+            lines.push(Line { position: event.position, account: event.stream.as_str(), amount, note, at: event.at });
+        }
+        let sql = "insert into statement select * from json_to_recordset($1::text::json)
+                   as line(position bigint, account text, amount bigint, note text, at timestamptz)";
+        tx.execute_raw(Sql::from_sql_and_values(DbBackend::Postgres, sql, [serde_json::to_string(&lines)?.into()])).await?;
         Ok(())
     }
+}
+
+/// A row to insert.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    position: i64,
+    account: &'a str,
+    amount: i64,
+    note: String,
+    #[serde(with = "time::serde::rfc3339")]
+    at: time::OffsetDateTime,
 }

@@ -14,8 +14,11 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Long enough for several dozen interruptions.
-const STORM: Duration = Duration::from_secs(25);
+/// How long parts go down: `GANTRY_CHAOS_SECONDS`, else a minute. It waits most of the time, so other tests run beside it.
+fn storm() -> Duration {
+    let given = gantry_servers::number_from_env("GANTRY_CHAOS_SECONDS").unwrap();
+    Duration::from_secs(given.unwrap_or(60).into())
+}
 
 struct Seen;
 
@@ -142,7 +145,7 @@ async fn every_event_is_applied_once_and_in_order_whatever_is_killed() {
     let (mut out, mut into) = (relay(&origin, &url, "chaos").await, subscriber(&target, &url, "chaos").await);
     let mut seed = Uuid::parse_str(&id).unwrap().as_u64_pair().1;
     println!("seed {seed}");
-    let until = Instant::now() + STORM;
+    let until = Instant::now() + storm();
     let mut emptied = 0;
     while Instant::now() < until {
         match next(&mut seed) % 4 {

@@ -6,4 +6,5 @@ mod keyring;
 mod killed;
 mod order;
 mod projections;
+mod snapshots;
 mod tampering;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es::Recorded;
-use gantry_es_pg::{Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild};
+use gantry_es::{Meta, Recorded};
+use gantry_es_pg::{Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild, request_rebuild, skip};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 
 use crate::fixture::{Counted, Fixture, raise};
@@ -27,6 +27,9 @@ impl Projection for Totals {
         &["totals"]
     }
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+        if !event.is::<Counted>() {
+            return Ok(());
+        }
         let Counted::Raised { by } = event.decode()?;
         if by == 13 && self.refuse.load(Ordering::Relaxed) {
             anyhow::bail!("thirteen is poison");
@@ -111,6 +114,65 @@ async fn a_projection_is_rebuilt_beside_the_live_one_while_events_come_in() {
     writer.await.unwrap();
     progress.settled(400, Duration::from_secs(10)).await.unwrap();
     assert_eq!(total(&f).await, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_asks_for_a_rebuild_and_the_running_service_does_it() {
+    let f = Fixture::new().await;
+    let operator = f.again().await;
+    let progress = Progress::default();
+    let refuse = Arc::new(AtomicBool::new(false));
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: refuse.clone() }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for by in [1, 13, 3] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    progress.settled(3, Duration::from_secs(10)).await.unwrap();
+    sqlx::query("update totals set total = 7").execute(&f.log.db().pool).await.unwrap();
+    let ended = async || {
+        loop {
+            let checkpoint = checkpoints(operator.log.db()).await.unwrap().remove(0);
+            if checkpoint.rebuild_since.is_none() {
+                return checkpoint;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // An event that cannot be taken in now: the live tables go on.
+    refuse.store(true, Ordering::Relaxed);
+    request_rebuild(&operator.log, "totals", Meta::system()).await.unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(10), ended()).await.unwrap();
+    assert!(failed.rebuild_error.unwrap().contains("thirteen is poison"));
+    assert_eq!(total(&f).await, 7);
+
+    refuse.store(false, Ordering::Relaxed);
+    request_rebuild(&operator.log, "totals", Meta::system()).await.unwrap();
+    let done = tokio::time::timeout(Duration::from_secs(10), ended()).await.unwrap();
+    assert_eq!((done.rebuild_error, total(&f).await), (None, 17));
+    let kinds: Vec<String> = f.log.read(3, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, ["projection.rebuild-requested", "projection.rebuild-requested"], "each request is in the log");
+    assert!(request_rebuild(&operator.log, "nothing", Meta::system()).await.unwrap_err().to_string().contains("test has totals"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_passes_over_one_poison_event_and_no_other() {
+    let f = Fixture::new().await;
+    let progress = Progress::default();
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: Arc::new(AtomicBool::new(true)) }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    for by in [1, 13, 4] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    progress.settled(1, Duration::from_secs(10)).await.unwrap();
+    let stands = async {
+        while checkpoints(f.log.db()).await.unwrap()[0].error.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), stands).await.unwrap();
+    assert!(skip(&f.log, "totals", 3, Meta::system()).await.is_err(), "only the event it stands before");
+    skip(&f.log, "totals", 2, Meta::system()).await.unwrap();
+    progress.settled(4, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(total(&f).await, 5);
+    assert_eq!(f.log.read(3, 10).await.unwrap()[0].kind, "projection.event-skipped", "itself an event");
 }
 
 struct Flaky(Arc<AtomicBool>, tokio::sync::mpsc::UnboundedSender<(String, i32)>);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Context, segment};
-use crate::args::{Admin, Events, Node};
+use crate::args::{Admin, AdminCommand, Events, Node};
 use crate::output::{find, print};
 use crate::sse;
 
@@ -73,16 +73,21 @@ pub async fn audit(cx: &mut Context, filters: [(&'static str, Option<String>); 7
     cx.list(&items, &columns)
 }
 
-/// Runs the platform's own program: the log is checked where it lies, not over the network.
-pub fn admin(command: Admin) -> Result<()> {
-    let Admin::VerifyLog { service, config } = command;
+/// Runs the platform's own program: logs and projections are looked after where they lie, not over the network.
+pub fn admin(AdminCommand { command, config }: AdminCommand) -> Result<()> {
     let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("gantryd")).filter(|p| p.is_file());
     let program = beside.unwrap_or_else(|| "gantryd".into());
     let mut run = Command::new(&program);
-    run.arg("--config").arg(&config).arg("verify-log").args(service);
+    run.arg("--config").arg(&config).arg("admin");
+    match command {
+        Admin::VerifyLog { service } => run.arg("verify-log").args(service.map(|s| format!("--service={s}"))),
+        Admin::Projections { service } => run.arg("projections").arg(service),
+        Admin::Rebuild { service, projection, no_wait } => run.arg("rebuild").args([service, projection]).args(no_wait.then_some("--no-wait")),
+        Admin::SkipEvent { service, projection, position } => run.arg("skip-event").args([service, projection, position.to_string()]),
+    };
     let status = run.status().with_context(|| format!("cannot run {}; this command works on the platform's machine", program.display()))?;
     if !status.success() {
-        bail!("the log is not whole, or could not be read ({status}); see above");
+        bail!("{} could not do it, or found faults ({status}); see above", program.display());
     }
     Ok(())
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::registry::{BlobRef, RepositoryEvent as Event};
-use gantry_es::{Ctx, Decider};
+use gantry_es::{Ctx, Decider, Snapshots};
 use gantry_kernel::{OrgId, ProjectId};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::digest::Digest;
@@ -27,7 +28,7 @@ pub struct Pushed {
 }
 
 /// Severity counts of one scan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     pub packages: u32,
     pub critical: u32,
@@ -85,7 +86,8 @@ pub enum Refusal {
     ImmutableTag(String),
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Kept as a snapshot: raise its shape below whenever the same events would give another state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     manifests: BTreeSet<String>,
     tags: BTreeMap<String, String>,
@@ -139,6 +141,11 @@ impl Decider for Repository {
                 Ok(vec![Event::Scanned { org, project, repository, digest, packages, critical, high, medium, low, unknown, database }])
             }
         }
+    }
+
+    // One event per push, for years.
+    fn snapshots() -> Option<Snapshots<State>> {
+        Some(Snapshots::json(1))
     }
 
     fn evolve(mut state: State, event: &Event) -> State {

@@ -1,0 +1,208 @@
+//! Keeps projections up to date, and rebuilds them when an operator asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gantry_es::Recorded;
+use sea_orm::{DatabaseConnection, TransactionTrait};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::db::Db;
+use crate::log::Log;
+use crate::progress::Progress;
+use crate::projection::{Batch, Projection, Source, apply, lock_checkpoint, prepare, save_checkpoint};
+use crate::rebuild::rebuild_from;
+
+const BATCH: i64 = 1_000;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// One transaction: lock the checkpoint, take in what is after it. Returns the new position.
+/// On a poison event, everything before it is kept, and the error names it.
+///
+/// # Errors
+/// See [`Projection::apply`].
+pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
+    let tx = orm.begin().await?;
+    let at = lock_checkpoint(&tx, projection.name()).await?;
+    // Another replica, or a redelivery, was here before.
+    let fresh: Vec<&Recorded> = batch.iter().map(|(event, _)| event).filter(|e| e.position > at).collect();
+    let Some((last, sequence)) = batch.last().filter(|_| !fresh.is_empty()) else {
+        tx.rollback().await?;
+        return Ok(at);
+    };
+    if projection.apply_batch(&tx, &fresh).await.is_ok() {
+        save_checkpoint(&tx, projection.name(), last.position, *sequence).await?;
+        tx.commit().await?;
+        return Ok(last.position);
+    }
+    tx.rollback().await?;
+    one_by_one(orm, projection, batch).await
+}
+
+/// The same for a batch that did not go through: keeps what comes before the poison.
+async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Recorded, i64)]) -> anyhow::Result<i64> {
+    let tx = orm.begin().await?;
+    let at = lock_checkpoint(&tx, projection.name()).await?;
+    let mut reached = None;
+    for (index, (event, sequence)) in batch.iter().enumerate().filter(|(_, (event, _))| event.position > at) {
+        if let Err(error) = apply(projection, &tx, event).await {
+            let error = error.context(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position));
+            // Whatever the failed statement left of the transaction cannot be committed: do the good part again.
+            tx.rollback().await?;
+            if reached.is_some() {
+                Box::pin(one_by_one(orm, projection, &batch[..index])).await?;
+            }
+            return Err(error);
+        }
+        reached = Some((event.position, *sequence));
+    }
+    if let Some((position, sequence)) = reached {
+        save_checkpoint(&tx, projection.name(), position, sequence).await?;
+    }
+    tx.commit().await?;
+    Ok(reached.map_or(at, |(position, _)| position))
+}
+
+/// Keeps one projection up to date until cancelled.
+pub struct ProjectionRunner;
+
+pub(crate) struct OwnLog(pub Log);
+
+#[async_trait]
+impl Source for OwnLog {
+    async fn next(&self, position: i64, _: i64) -> anyhow::Result<Batch> {
+        Ok(self.0.read(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
+    }
+
+    fn again(&self) -> Box<dyn Source> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl ProjectionRunner {
+    /// Starts a projection of the own log, rebuilding it first if its version was raised.
+    ///
+    /// # Errors
+    /// When its tables cannot be made.
+    pub async fn start(log: &Log, projection: Arc<dyn Projection>, progress: &Progress, cancel: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<()> {
+        if prepare(&log.db, &*projection, &log.origin).await? {
+            crate::rebuild::rebuild(log, &*projection).await?;
+        }
+        let at: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&log.db.pool).await?;
+        let report = progress.register(projection.name(), at);
+        let wake = log.watch_head();
+        tasks.spawn(Self::run(log.db.clone(), Box::new(OwnLog(log.clone())), projection, report, wake, cancel.clone()));
+        Ok(())
+    }
+
+    /// The loop itself, for any source. `wake` changes when there may be something to read.
+    pub async fn run(
+        db: Db,
+        source: Box<dyn Source>,
+        projection: Arc<dyn Projection>,
+        report: watch::Sender<i64>,
+        wake: watch::Receiver<i64>,
+        cancel: CancellationToken,
+    ) {
+        let wanted = Notify::new();
+        tokio::select! {
+            () = Self::follow(&db, &*source, &*projection, report, wake, &wanted, &cancel) => {}
+            never = rebuild_when(&db, &*source, &*projection, &wanted) => match never {},
+        }
+    }
+
+    async fn follow(
+        db: &Db,
+        source: &dyn Source,
+        projection: &dyn Projection,
+        report: watch::Sender<i64>,
+        mut wake: watch::Receiver<i64>,
+        rebuild: &Notify,
+        cancel: &CancellationToken,
+    ) {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            wake.mark_unchanged();
+            let result = tokio::select! {
+                result = step(db, source, projection, rebuild) => result,
+                // A transaction cut here is rolled back: nothing is half done.
+                () = cancel.cancelled() => return,
+            };
+            match result {
+                Ok((position, more)) => {
+                    pause = Duration::from_millis(100);
+                    report.send_replace(position);
+                    if more || source.waits() {
+                        continue;
+                    }
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        changed = wake.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(projection = projection.name(), error = format!("{error:#}"), "a projection stands still and will try again");
+                    // What came before the poison is in; whoever waits for that must not wait for the poison.
+                    let saved = sqlx::query_scalar("update projections set error = $2, failed_at = now() where name = $1 returning position")
+                        .bind(projection.name())
+                        .bind(format!("{error:#}"))
+                        .fetch_one(&db.pool)
+                        .await;
+                    match saved {
+                        Ok(position) => {
+                            report.send_replace(position);
+                        }
+                        Err(error) => tracing::warn!(projection = projection.name(), error = %error, "the projection's state could not be saved"),
+                    }
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// One round: the position reached, and whether there may be more.
+async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild: &Notify) -> anyhow::Result<(i64, bool)> {
+    let (position, sequence, wanted): (i64, i64, bool) =
+        sqlx::query_as("select position, sequence, rebuild_since is not null from projections where name = $1")
+            .bind(projection.name())
+            .fetch_one(&db.pool)
+            .await?;
+    if wanted {
+        rebuild.notify_one();
+    }
+    let batch = source.next(position, sequence).await?;
+    if batch.is_empty() {
+        return Ok((position, false));
+    }
+    Ok((run_batch(&db.orm, projection, &batch).await?, true))
+}
+
+/// Rebuilds whenever an operator wants it, while the projection goes on being followed and served.
+async fn rebuild_when(db: &Db, source: &dyn Source, projection: &dyn Projection, wanted: &Notify) -> std::convert::Infallible {
+    loop {
+        wanted.notified().await;
+        let name = projection.name();
+        match rebuild_from(db, projection, &*source.again()).await {
+            Ok(Some(position)) => tracing::info!(projection = name, event.position = position, "a projection was built anew and swapped in"),
+            // Another replica is at it.
+            Ok(None) => tokio::time::sleep(Duration::from_secs(2)).await,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(projection = name, error, "a projection could not be built anew; the one before it goes on serving");
+                let saved = sqlx::query("update projections set rebuild_since = null, rebuild_error = $2 where name = $1").bind(name).bind(error);
+                if let Err(error) = saved.execute(&db.pool).await {
+                    tracing::warn!(projection = name, error = %error, "the projection's state could not be saved");
+                }
+            }
+        }
+    }
+}
