@@ -80,6 +80,8 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
     tx.execute_unprepared(&path).await?;
     while at.0 < live {
         let batch = source.next(at.0, at.1).await?;
+        // The live one waits: an emptied stream must not hold it up.
+        anyhow::ensure!(!batch.is_empty(), "no event after {} can be read now, and the live tables are at {live}", at.0);
         apply_all(projection, &tx, &batch).await?;
         at = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
     }
