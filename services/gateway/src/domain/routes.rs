@@ -88,8 +88,6 @@ fn api(rest: &[&str]) -> Option<Upstream> {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
         "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions"
         | "rights" | "node-join-tokens" | "node-certificates" | "upstreams" | "upstream-trials" => Upstream::Identity,
-        "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "roles" | "permissions" | "rights"
-        | "upstreams" | "upstream-trials" => Upstream::Identity,
         "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
