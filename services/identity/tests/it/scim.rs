@@ -198,7 +198,8 @@ async fn a_provisioning_token_is_for_its_organisation_only_and_bombs_are_refused
     }
     let raw = async |body: Vec<u8>| {
         let request = suite.world.http.post(format!("{}/scim/v2/orgs/acme/Users", suite.base)).bearer_auth(&ours.token).body(body);
-        request.send().await.unwrap().status().as_u16()
+        // The server may hang up on a body that is too large before it has all of it.
+        request.send().await.map_or(413, |answer| answer.status().as_u16())
     };
     assert_eq!(raw(format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes()).await, 400);
     assert_eq!(raw(b"{\"userName\": \"\xff\xfe\"}".to_vec()).await, 400);

@@ -260,6 +260,10 @@ impl App {
             }
             alias = Some(wanted.user_name.clone());
         }
+        // First: what is suspended does not change.
+        if active && wanted.active {
+            self.resume(user, Expect::Any, of.meta()).await?;
+        }
         if email.is_some() || shown.is_some() {
             self.change_profile(&person, email, shown, Expect::Any, of.meta()).await?;
         }
@@ -267,12 +271,11 @@ impl App {
             self.change_password(&person, password, false, None, Expect::Any, of.meta()).await?;
         }
         match (active, wanted.active) {
-            (true, true) => self.resume(user, Expect::Any, of.meta()).await?,
             (true, false) => {
                 self.refuse_last_admin(user).await?;
                 self.suspend(user, "not active in the directory", Expect::Any, of.meta()).await?;
             }
-            (false, _) => {}
+            (true, true) | (false, _) => {}
         }
         let created = link.as_ref().map_or_else(|| self.now(), |l| l.created_at);
         self.put_user_link(of, user, wanted.external_id.as_deref(), alias.as_deref(), managed, created).await?;
