@@ -4,6 +4,7 @@
 use gantry_es::{Meta, Sealed};
 use gantry_es_pg::{Expect, Todo};
 use gantry_kernel::{Kind, OrgId, Problem, Role, Secret, UserId, Uuid};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::Duration;
 
@@ -14,9 +15,22 @@ use crate::app::secrets::{SUBJECT, fresh, kept};
 use crate::app::signin::Origin;
 use crate::app::users::{By, Profile};
 use crate::error::{fault, unsealed};
-use crate::flows::outbox::{FORGOTTEN, Letter, MAIL, WORTH_SECONDS};
 use crate::store::directory;
 use crate::store::links::{self, Invitation};
+
+/// The lists of work that `flows::outbox` does.
+pub const MAIL: &str = "identity.mail";
+pub const FORGOTTEN: &str = "identity.forgotten";
+/// Nobody wants a link or a notice of yesterday.
+const WORTH_SECONDS: i64 = 86_400;
+
+/// A mail as it waits to be sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Letter {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+}
 
 const RESET: &str = "reset";
 const RESET_WITHIN: Duration = Duration::minutes(30);

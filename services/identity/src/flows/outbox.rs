@@ -5,21 +5,10 @@ use anyhow::Context;
 use async_trait::async_trait;
 use gantry_es::Sealed;
 use gantry_es_pg::{TodoHandler, TodoItem};
-use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::app::mailing::{FORGOTTEN, Letter, MAIL};
 use crate::app::secrets::SUBJECT;
-
-pub const MAIL: &str = "identity.mail";
-/// Nobody wants a link or a notice of yesterday.
-pub const WORTH_SECONDS: i64 = 86_400;
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Letter {
-    pub to: String,
-    pub subject: String,
-    pub text: String,
-}
 
 pub struct Outbox(pub App);
 
@@ -50,8 +39,6 @@ impl TodoHandler for Outbox {
         }
     }
 }
-
-pub const FORGOTTEN: &str = "identity.forgotten";
 
 /// Looks up who forgot a password, away from the request: its answer takes as long whoever is asked for.
 pub struct Forgotten(pub App);
