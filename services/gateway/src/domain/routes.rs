@@ -106,7 +106,10 @@ fn api(rest: &[&str]) -> Option<Upstream> {
 /// `/api/v1/orgs/<rest>`: organisations, projects and spaces themselves are identity's; what lies in them is not.
 fn orgs(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
-        [] | [_] | [_, "members" | "teams" | "robots" | "bindings" | "invitations" | "policies", ..] | [_, "projects"] => Upstream::Identity,
+        [] | [_] | [_, "projects"] => Upstream::Identity,
+        [_, "members" | "teams" | "robots" | "bindings" | "invitations" | "policies" | "deletion" | "scim-tokens" | "service-accounts", ..] => {
+            Upstream::Identity
+        }
         [_, "quota" | "usage" | "invoices" | "price-plan", ..] => Upstream::Billing,
         [_, "projects", _] => Upstream::Identity,
         [_, "projects", _, in_project, ..] => match *in_project {
