@@ -24,6 +24,7 @@ pub enum Need {
     Chromium,
     Slapd,
     Nginx,
+    ModAuthOpenidc,
 }
 
 /// How a missing program gets onto the machine.
@@ -81,6 +82,7 @@ impl Need {
             Self::Chromium => "Chromium",
             Self::Slapd => "OpenLDAP server",
             Self::Nginx => "nginx",
+            Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
         }
     }
 
@@ -101,6 +103,7 @@ impl Need {
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
+            Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
             Self::Nginx => "is what the cost of a request is measured against",
         }
     }
@@ -129,6 +132,8 @@ impl Need {
             Self::Chromium => Source::Apt("chromium"),
             Self::Slapd => Source::Apt("slapd"),
             Self::Nginx => Source::Apt("nginx-light"),
+            // Brings the program, without the machine's own web server being started.
+            Self::ModAuthOpenidc => Source::Apt("libapache2-mod-auth-openidc"),
         }
     }
 
@@ -142,9 +147,16 @@ impl Need {
             Self::Haproxy => Version(2, 4, 0),
             Self::Containerd => Version(1, 6, 0),
             Self::Git => Version(2, 30, 0),
-            Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah | Self::Skopeo | Self::Chromium | Self::Slapd | Self::Nginx => {
-                Version(0, 0, 0)
-            }
+            Self::Runc
+            | Self::CniPlugins
+            | Self::Iptables
+            | Self::Nftables
+            | Self::Buildah
+            | Self::Skopeo
+            | Self::Chromium
+            | Self::Slapd
+            | Self::Nginx
+            | Self::ModAuthOpenidc => Version(0, 0, 0),
         }
     }
 
@@ -181,6 +193,7 @@ impl Need {
             Self::Chromium => one("chromium"),
             Self::Slapd => one("slapd"),
             Self::Nginx => one("nginx"),
+            Self::ModAuthOpenidc => ["/usr/lib/apache2/modules/mod_auth_openidc.so"].map(PathBuf::from).into_iter().filter(|p| p.is_file()).collect(),
         }
     }
 
@@ -194,6 +207,8 @@ impl Need {
             Self::Slapd => return None,
             // It prints its version on the wrong side, and any will do.
             Self::Nginx => return None,
+            // A module is no program.
+            Self::ModAuthOpenidc => return None,
             Self::Haproxy => "-v",
             _ => "--version",
         };
