@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -244,7 +244,7 @@ describe('relying parties', { skip: reason === '' ? false : reason, timeout: 180
       ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
       `TypesConfig /etc/mime.types`,
       `OIDCProviderMetadataURL ${url}/.well-known/openid-configuration`,
-      ...(process.env.GANTRY_CA ? [`OIDCCABundlePath ${process.env.GANTRY_CA}`] : []),
+      ...(process.env.GANTRY_CA ? [`OIDCCABundlePath ${folder}/ca.pem`] : []),
       `OIDCClientID ${id}`, `OIDCClientSecret ${secret}`, `OIDCRedirectURI ${own}/app/callback`, 'OIDCCryptoPassphrase for-this-test-alone',
       'OIDCPKCEMethod S256', 'OIDCScope "openid profile email groups"', 'OIDCRemoteUserClaim preferred_username', 'OIDCCookiePath /',
       `<Location /app>`, 'AuthType openid-connect', 'Require claim groups:platform:admin', '</Location>',
@@ -253,6 +253,8 @@ describe('relying parties', { skip: reason === '' ? false : reason, timeout: 180
     ].join('\n');
     writeFileSync(join(folder, 'apache.conf'), `${config}\n`);
     chmodSync(folder, 0o755);
+    // Apache reads it as another user, who may not see the suite's folder.
+    if (process.env.GANTRY_CA) copyFileSync(process.env.GANTRY_CA, join(folder, 'ca.pem'));
     mkdirSync(join(folder, 'app/other'), { recursive: true });
     writeFileSync(join(folder, 'app/hello.txt'), 'hello\n');
     writeFileSync(join(folder, 'app/other/hello.txt'), 'hello\n');
