@@ -1,8 +1,10 @@
 //! What can be typed. Addresses of places are written `org`, `org/project` or `org/project/space`.
 
 mod people;
+mod registry;
 
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
+pub use registry::{Key, Policy, Registry, Retention};
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -138,6 +140,9 @@ pub enum Command {
     /// Images of a project.
     #[command(subcommand)]
     Image(Image),
+    /// What a project wants of its images: quota, immutable tags, retention, keys, policies.
+    #[command(subcommand)]
+    Registry(Registry),
     /// Git repositories of a project.
     #[command(subcommand)]
     Repo(Repo),
@@ -310,6 +315,21 @@ pub enum Image {
     List,
     /// What the scanner found in an image.
     Scan {
+        repository: String,
+        digest: String,
+        /// sarif or html: printed as they are.
+        #[arg(long, value_parser = ["sarif", "html"])]
+        format: Option<String>,
+    },
+    /// The bill of materials of an image.
+    Sbom {
+        repository: String,
+        digest: String,
+        #[arg(long, value_parser = ["cyclonedx", "cyclonedx-1.5", "spdx"], default_value = "cyclonedx")]
+        format: String,
+    },
+    /// Who signed an image, how it was built, and whether the project's policies hand it out.
+    Signatures {
         repository: String,
         digest: String,
     },

@@ -10,6 +10,7 @@ mod operate;
 mod people;
 mod places;
 mod progress;
+mod registry;
 mod upstream;
 
 use anyhow::Result;
@@ -69,6 +70,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Token(command) => people::token(&mut cx, command).await,
         Command::App(command) => app::run(&mut cx, command).await,
         Command::Image(command) => delivery::image(&mut cx, command).await,
+        Command::Registry(command) => registry::run(&mut cx, command).await,
         Command::Repo(command) => delivery::repo(&mut cx, command).await,
         Command::Pipeline(command) => delivery::pipeline(&mut cx, command).await,
         Command::Catalog(command) => catalog::run(&mut cx, command).await,

@@ -15,6 +15,7 @@ use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Place, Repository};
 use crate::domain::settings::ProjectSettings;
 use crate::error::{Error, Result};
+use crate::store::pulls::Pulls;
 use crate::store::settings::Shelf;
 
 pub mod arrivals;
@@ -26,6 +27,7 @@ pub mod listing;
 pub mod manifests;
 pub mod policy;
 pub mod remove;
+pub mod retention;
 pub mod scan;
 pub mod settings;
 pub mod signatures;
@@ -39,6 +41,7 @@ pub struct App {
     pub repositories: Store<Repository>,
     pub project_settings: Store<ProjectSettings>,
     pub shelf: Shelf,
+    pub pulls: Pulls,
     pub blobs: BlobFs,
     pub arrivals: Arrivals,
     pub manifests: ManifestCache,
@@ -62,6 +65,7 @@ impl App {
             repositories: Store::new(log.clone()),
             project_settings: Store::new(log),
             shelf: Shelf::default(),
+            pulls: Pulls::default(),
             blobs,
             arrivals,
             manifests: ManifestCache::default(),

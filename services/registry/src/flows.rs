@@ -4,5 +4,6 @@ pub mod advisories;
 pub mod gc;
 pub mod metering;
 pub mod projections;
+pub mod retention;
 pub mod scan;
 pub mod scrub;

@@ -48,6 +48,8 @@ impl Service for Registry {
         app.host.tracker.spawn(flows::scrub::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
         app.host.tracker.spawn(flows::metering::run(app.clone()));
+        app.host.tracker.spawn(flows::retention::write_pulls(app.clone()));
+        app.host.tracker.spawn(flows::retention::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
         Ok(Parts {
             router: rest.layer(axum::extract::DefaultBodyLimit::max(MAX_REST_BODY)).merge(api::oci::router(app.clone())),

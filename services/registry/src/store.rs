@@ -7,6 +7,7 @@ pub mod entities;
 pub mod images;
 pub mod lineage;
 pub mod migrations;
+pub mod pulls;
 pub mod scans;
 pub mod settings;
 pub mod usage;

@@ -1,6 +1,6 @@
 //! What a project wants of its part of the registry: events, and the bodies that REST takes and shows.
 
-use gantry_es::{EventData, Sealed};
+use gantry_es::EventData;
 use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
 
@@ -30,14 +30,6 @@ pub enum Change {
     PolicyRemoved(String),
     FindingAllowed(Allowance),
     FindingDisallowed(String),
-    ReplicationSet(Replication),
-    ReplicationRemoved(String),
-    UpstreamSet(Upstream),
-    UpstreamRemoved(String),
-    WebhookSet(Webhook),
-    WebhookRemoved(String),
-    ScannerSet(Scanner),
-    ScannerRemoved(String),
     Scanning(Scanning),
 }
 
@@ -161,78 +153,6 @@ pub struct Allowance {
     /// Only in this package; none: in any.
     #[serde(default)]
     pub package: Option<String>,
-}
-
-/// Credentials for another registry or receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Login {
-    pub username: String,
-    pub password: Sealed,
-}
-
-/// Copies images from or to another registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replication {
-    pub name: String,
-    pub direction: Direction,
-    /// `https://host[:port]/path`: what stands before the repository's name over there.
-    pub remote: String,
-    pub repositories: String,
-    pub tags: String,
-    pub every_minutes: Option<u32>,
-    /// Pushing: as soon as a tag moves.
-    pub on_push: bool,
-    pub login: Option<Login>,
-    /// PEM of the authority that signed the other side's certificate; none: the usual ones.
-    pub ca: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    Push,
-    Pull,
-}
-
-/// A registry that this project is a pull-through cache of: `<prefix>/<name>` here is `<remote>/<name>` there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// First part of the repositories' names after the project.
-    pub name: String,
-    pub remote: String,
-    /// How long a tag is believed before upstream is asked again.
-    pub fresh_seconds: u32,
-    pub login: Option<Login>,
-    pub ca: Option<String>,
-}
-
-/// Somebody to tell what happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    pub name: String,
-    pub url: String,
-    /// `push`, `delete`, `scan`.
-    pub events: Vec<String>,
-    pub repositories: String,
-    pub secret: Sealed,
-    pub ca: Option<String>,
-}
-
-/// A scanner that speaks Harbor's pluggable scanner API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Scanner {
-    pub name: String,
-    pub url: String,
-    /// `Authorization` for the scanner.
-    pub authorization: Option<Sealed>,
-    /// `Authorization` with which the scanner pulls images here.
-    pub registry_authorization: Option<Sealed>,
-    pub ca: Option<String>,
 }
 
 /// What scanning does besides the report.

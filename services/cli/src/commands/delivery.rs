@@ -84,7 +84,21 @@ async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
                 ],
             )
         }
-        Image::Scan { repository, digest } => {
+        Image::Scan { repository, digest, format: Some(format) } => {
+            let path = format!("{images}/{}/{}/scan", segment(&repository), segment(&digest));
+            let answer = cx.client.stream(&path, &[("format", format)]).await?;
+            crate::output::print(&answer.text().await?)
+        }
+        Image::Sbom { repository, digest, format } => {
+            let path = format!("{images}/{}/{}/sbom", segment(&repository), segment(&digest));
+            let answer = cx.client.stream(&path, &[("format", format)]).await?;
+            crate::output::print(&answer.text().await?)
+        }
+        Image::Signatures { repository, digest } => {
+            let trust: Value = cx.client.get(&format!("{images}/{}/{}/signatures", segment(&repository), segment(&digest)), &[]).await?;
+            cx.one(&trust)
+        }
+        Image::Scan { repository, digest, format: None } => {
             let report: Value = cx.client.get(&format!("{images}/{}/{}/scan", segment(&repository), segment(&digest)), &[]).await?;
             cx.one(&report)
         }

@@ -82,7 +82,7 @@ fn with(mut limits: Map<String, Value>, words: &[String]) -> Result<Value> {
     Ok(Value::Object(limits))
 }
 
-fn amount(text: &str) -> Option<u64> {
+pub(super) fn amount(text: &str) -> Option<u64> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     match units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift))) {
         Some((number, shift)) => number.parse::<u64>().ok()?.checked_mul(1 << shift),

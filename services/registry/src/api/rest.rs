@@ -5,6 +5,7 @@ mod bodies;
 mod care;
 mod history;
 mod images;
+mod retention;
 mod scans;
 mod settings;
 mod settings_view;
@@ -38,6 +39,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(settings::immutability))
         .routes(routes!(settings::retention))
         .routes(routes!(settings::scanning))
+        .routes(routes!(retention::simulate))
+        .routes(routes!(retention::run))
         .routes(routes!(settings::trust, settings::distrust))
         .routes(routes!(settings::set_policy, settings::remove_policy))
         .routes(routes!(settings::allow, settings::disallow))

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use crate::adapters::layer::{Limits, inventory};
-use crate::domain::digest::Digest;
-use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest};
-use crate::domain::name::RepositoryName;
+use crate::domain::digest::{Algorithm, Digest};
+use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest, OCI_MANIFEST, config_platform};
+use crate::domain::name::{Reference, RepositoryName};
+use crate::domain::platform;
 use crate::domain::repository::{Command, Place, Refusal};
-use crate::domain::scan::inventory::{LayerInventory, merge};
+use crate::domain::scan::inventory::{Inventory, LayerInventory, merge};
+use crate::domain::scan::sbom::Format;
 use crate::domain::scan::{advisory, report};
-use crate::store::{advisories, scans};
+use crate::store::{advisories, blobs, images, scans};
 
 /// One image to scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,7 +62,9 @@ impl App {
         sources.sort_unstable();
         sources.dedup();
         let about = advisories::about(db, &advisory::ecosystems(&inventory), &sources).await?;
-        let report = report::report(&inventory, &about);
+        let mut report = report::report(&inventory, &about);
+        report.notes.extend(self.foreign_programs(&manifest, &inventory).await?);
+        self.attach_sbom(job, &name, &digest, &manifest, bytes.len(), &inventory).await?;
         let findings = report.summary();
         let scan = scans::Scan { report, inventory, database: database.clone(), at: self.host.env.now() };
         scans::keep(db, &name, &digest, &scan).await?;
@@ -71,6 +75,65 @@ impl App {
             Ok(_) => Ok(()),
             Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_) | Refusal::ImmutableTag(_))) => {
                 Ok(scans::forget(db, &name, &digest).await?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is odd about the programs in the image: they are for another machine than its config says.
+    async fn foreign_programs(&self, manifest: &Manifest, inventory: &Inventory) -> anyhow::Result<Option<String>> {
+        let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) else { return Ok(None) };
+        let bytes = self.blobs.read_small(&config.digest, MAX_BYTES as u64).await?.unwrap_or_default();
+        let said = config_platform(&bytes).unwrap_or_default();
+        let architecture = said.split('/').nth(1).unwrap_or_default();
+        Ok(platform::mismatch(architecture, &inventory.machines).map(|found| format!("the image says it is for {said}, {found}")))
+    }
+
+    /// Keeps the bill of materials beside the image if the project wants that and there is none yet: the packages of an image
+    /// never change, whatever advisories come.
+    async fn attach_sbom(
+        &self,
+        job: &Job,
+        name: &RepositoryName,
+        digest: &Digest,
+        manifest: &Manifest,
+        size: usize,
+        inventory: &Inventory,
+    ) -> anyhow::Result<()> {
+        use sea_orm::TransactionTrait;
+        let settings = self.settings(job.project).await?;
+        let Some(format) = settings.scanning.attach_sbom.as_deref().and_then(Format::parse) else { return Ok(()) };
+        if manifest.subject.is_some() || !images::referrers(&self.host.db().orm, name, digest, Some(format.media_type()), None, 1).await?.is_empty() {
+            return Ok(());
+        }
+        let now = self.host.env.now();
+        let at = now.format(&time::format_description::well_known::Rfc3339)?;
+        let bom = bytes::Bytes::from(format.write(&format!("{name}@{digest}"), digest.as_str(), inventory, &at).to_string());
+        let empty = bytes::Bytes::from_static(b"{}");
+        let digests = [&bom, &empty].map(|content| Digest::of(Algorithm::Sha256, content));
+        for (at, content) in digests.iter().zip([&bom, &empty]) {
+            // As an upload does: the row's lock orders this with garbage collection.
+            let tx = self.host.db().orm.begin().await?;
+            blobs::touch_new(&tx, at, content.len() as u64, now).await?;
+            blobs::link(&tx, name, at, now).await?;
+            self.blobs.put(self.host.env.uuid(), at, content.clone()).await?;
+            tx.commit().await?;
+        }
+        let attached = serde_json::json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": format.media_type(),
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digests[1].as_str(), "size": 2 },
+            "layers": [{ "mediaType": format.media_type(), "digest": digests[0].as_str(), "size": bom.len() }],
+            "subject": { "mediaType": manifest.media_type, "digest": digest.as_str(), "size": size },
+            "annotations": { "org.opencontainers.image.created": at },
+        });
+        let bytes = bytes::Bytes::from(attached.to_string());
+        let reference = Reference::Digest(Digest::of(Algorithm::Sha256, &bytes));
+        match self.push_manifest(name, &reference, Vec::new(), Some(OCI_MANIFEST), bytes, Meta::system()).await {
+            Ok(_) => Ok(()),
+            // A full quota is the project's word; the report is there all the same.
+            Err(crate::error::Error::Denied(problem)) => {
+                tracing::info!(repository = %name, image.digest = %digest, reason = problem.code, "the bill of materials is not attached");
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }

@@ -1,11 +1,9 @@
 //! A project's settings for its images, as an event-sourced aggregate: quota, immutable tags, retention, trusted keys,
-//! policies, accepted findings, other registries, receivers of events.
+//! policies, accepted findings, scanning.
 
 use std::collections::BTreeMap;
 
-use gantry_contract::registry::settings::{
-    Allowance, Change, Policy, Replication, Retention, RetentionRule, Scanner, Scanning, SettingsEvent as Event, TagRule, TrustedKey, Upstream, Webhook,
-};
+use gantry_contract::registry::settings::{Allowance, Change, Policy, Retention, RetentionRule, Scanning, SettingsEvent as Event, TagRule, TrustedKey};
 use gantry_es::{Ctx, Decider};
 use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
@@ -16,7 +14,7 @@ use super::scan::cvss::Severity;
 
 /// Of each kind of thing, a project has at most this many.
 pub const MOST: usize = 100;
-/// Reasons and URLs.
+/// Reasons and labels.
 const LONGEST: usize = 1000;
 
 #[derive(Clone, Debug)]
@@ -48,10 +46,6 @@ pub struct Settings {
     pub keys: BTreeMap<String, TrustedKey>,
     pub policies: BTreeMap<String, Policy>,
     pub allowances: BTreeMap<String, Allowance>,
-    pub replications: BTreeMap<String, Replication>,
-    pub upstreams: BTreeMap<String, Upstream>,
-    pub webhooks: BTreeMap<String, Webhook>,
-    pub scanners: BTreeMap<String, Scanner>,
     pub scanning: Scanning,
 }
 
@@ -80,14 +74,6 @@ impl Settings {
             Change::PolicyRemoved(name) => drop(self.policies.remove(&name)),
             Change::FindingAllowed(allowance) => drop(self.allowances.insert(allowance.id.clone(), allowance)),
             Change::FindingDisallowed(id) => drop(self.allowances.remove(&id)),
-            Change::ReplicationSet(rule) => drop(self.replications.insert(rule.name.clone(), rule)),
-            Change::ReplicationRemoved(name) => drop(self.replications.remove(&name)),
-            Change::UpstreamSet(upstream) => drop(self.upstreams.insert(upstream.name.clone(), upstream)),
-            Change::UpstreamRemoved(name) => drop(self.upstreams.remove(&name)),
-            Change::WebhookSet(hook) => drop(self.webhooks.insert(hook.name.clone(), hook)),
-            Change::WebhookRemoved(name) => drop(self.webhooks.remove(&name)),
-            Change::ScannerSet(scanner) => drop(self.scanners.insert(scanner.name.clone(), scanner)),
-            Change::ScannerRemoved(name) => drop(self.scanners.remove(&name)),
             Change::Scanning(scanning) => self.scanning = scanning,
         }
     }
@@ -165,45 +151,6 @@ fn check(state: &Settings, change: &Change, now: OffsetDateTime) -> Result<(), R
             Ok(())
         }
         Change::FindingDisallowed(id) => there("allowance", id, state.allowances.contains_key(id)),
-        Change::ReplicationSet(rule) => {
-            room(state.replications.len(), state.replications.contains_key(&rule.name))?;
-            name_field(&rule.name)?;
-            url_field("remote", &rule.remote)?;
-            pattern_field("repositories", &rule.repositories)?;
-            pattern_field("tags", &rule.tags)?;
-            if rule.every_minutes.is_some_and(|m| !(1..=60 * 24 * 31).contains(&m)) {
-                return invalid("every_minutes", "must be 1 to 44640");
-            }
-            Ok(())
-        }
-        Change::ReplicationRemoved(name) => there("replication", name, state.replications.contains_key(name)),
-        Change::UpstreamSet(upstream) => {
-            room(state.upstreams.len(), state.upstreams.contains_key(&upstream.name))?;
-            name_field(&upstream.name)?;
-            url_field("remote", &upstream.remote)?;
-            if upstream.fresh_seconds > 7 * 24 * 3600 {
-                return invalid("fresh_seconds", "must be at most 604800");
-            }
-            Ok(())
-        }
-        Change::UpstreamRemoved(name) => there("upstream", name, state.upstreams.contains_key(name)),
-        Change::WebhookSet(hook) => {
-            room(state.webhooks.len(), state.webhooks.contains_key(&hook.name))?;
-            name_field(&hook.name)?;
-            url_field("url", &hook.url)?;
-            pattern_field("repositories", &hook.repositories)?;
-            if hook.events.is_empty() || hook.events.iter().any(|e| !matches!(e.as_str(), "push" | "delete" | "scan")) {
-                return invalid("events", "must be one or more of push, delete, scan");
-            }
-            Ok(())
-        }
-        Change::WebhookRemoved(name) => there("webhook", name, state.webhooks.contains_key(name)),
-        Change::ScannerSet(scanner) => {
-            room(state.scanners.len(), state.scanners.contains_key(&scanner.name))?;
-            name_field(&scanner.name)?;
-            url_field("url", &scanner.url)
-        }
-        Change::ScannerRemoved(name) => there("scanner", name, state.scanners.contains_key(name)),
         Change::Scanning(scanning) => match scanning.attach_sbom.as_deref() {
             None | Some("cyclonedx" | "spdx") => Ok(()),
             Some(_) => invalid("attach_sbom", "must be cyclonedx, spdx or null"),
@@ -277,12 +224,6 @@ fn name_field(name: &str) -> Result<(), Refusal> {
 
 fn text_field(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
     if text.trim().is_empty() || text.len() > most { invalid(field, &format!("must have 1 to {most} characters")) } else { Ok(()) }
-}
-
-fn url_field(field: &str, text: &str) -> Result<(), Refusal> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let fine = rest.is_some_and(|r| !r.is_empty() && !r.starts_with('/') && !r.contains(['@', ' ', '?', '#'])) && text.len() <= LONGEST;
-    if fine { Ok(()) } else { invalid(field, "must be a URL such as https://registry.example/path, without user, query or fragment") }
 }
 
 #[cfg(test)]

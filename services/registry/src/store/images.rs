@@ -187,3 +187,12 @@ pub async fn stored(db: &impl ConnectionTrait) -> Result<Vec<Stored>, DbErr> {
         from repositories r join content c on c.repository = r.name group by r.name, r.org, r.project order by r.name";
     Stored::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
 }
+
+/// Whether a tag points at the manifest, those that `ignored` names apart.
+///
+/// # Errors
+/// Database.
+pub async fn is_tagged(db: &impl ConnectionTrait, name: &RepositoryName, digest: &Digest, ignored: fn(&str) -> bool) -> Result<bool, DbErr> {
+    let rows = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str())).filter(tags::Column::Digest.eq(digest.as_str())).all(db).await?;
+    Ok(rows.iter().any(|t| !ignored(&t.tag)))
+}

@@ -35,3 +35,17 @@ pub async fn remove_children(tx: &impl ConnectionTrait, repository: &str, parent
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repository.into(), parent.into()])).await?;
     Ok(())
 }
+
+/// What an index lists.
+///
+/// # Errors
+/// Database.
+pub async fn children(db: &impl ConnectionTrait, repository: &RepositoryName, parent: &Digest) -> Result<Vec<String>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        child: String,
+    }
+    let sql = "select child from index_children where repository = $1 and parent = $2 order by child";
+    let values = [repository.as_str().into(), parent.as_str().into()];
+    Ok(Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?.into_iter().map(|r| r.child).collect())
+}

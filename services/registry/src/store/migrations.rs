@@ -1,6 +1,7 @@
 //! Tables that are not made from events. Forward only; never edit a merged entry.
 
-pub const MIGRATIONS: &[(&str, &str)] = &[("registry-0001-content", CONTENT), ("registry-0002-scans", SCANS), ("registry-0010-idle", IDLE)];
+pub const MIGRATIONS: &[(&str, &str)] =
+    &[("registry-0001-content", CONTENT), ("registry-0002-scans", SCANS), ("registry-0010-idle", IDLE), ("registry-0020-pulls", PULLS)];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
 /// to. A link is needed only until a manifest refers to the blob, so it ends with the grace period of garbage collection.
@@ -38,3 +39,8 @@ const SCANS: &str = "
     );
     create index advisories_package on advisories (ecosystem, package);
     create table advisory_sources (name text primary key, fingerprint text not null, records bigint not null, at timestamptz not null);";
+
+/// When images were pulled, and when a project's retention was last applied by schedule.
+const PULLS: &str = r#"
+    create table pulls (repository text collate "C" not null, digest text not null, last timestamptz not null, pulls bigint not null, primary key (repository, digest));
+    create table retention_runs (project uuid primary key, at timestamptz not null, kept bigint not null, removed bigint not null);"#;

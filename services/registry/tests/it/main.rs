@@ -13,6 +13,7 @@ mod faults;
 mod image;
 mod manifests;
 mod policy;
+mod retention;
 mod scan;
 mod settings;
 mod signing;

@@ -177,3 +177,43 @@ async fn debians_tracker_is_read_from_a_mirror_and_what_was_read_stays_when_it_i
     scan("two", "v2").await;
     serving.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bill_of_materials_is_attached_once_if_the_project_wants_it_and_a_foreign_machine_is_noted() {
+    use gantry_registry::domain::scan::pkg::elf;
+    let stage = Stage::new().await;
+    let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(user, "ada"), stage.full(user, REPO));
+    let settings = "/api/v1/orgs/acme/projects/shop/registry/scanning";
+    let body = json!({ "attach_sbom": "spdx" });
+    assert_eq!(stage.world.call(&stage.host, Method::PUT, settings, Some(&access), Some(&body)).await.0, 200);
+    let mut program = vec![0; 64];
+    program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    program[18] = 183;
+    assert_eq!(elf::machine(&program), Some("arm64"));
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(64);
+    header.set_mode(0o755);
+    header.set_cksum();
+    builder.append_data(&mut header, "usr/bin/app", program.as_slice()).unwrap();
+    let foreign = builder.into_inner().unwrap().finish().unwrap();
+    let image = Image::of(vec![layer(&[("etc/os-release", RELEASE), ("var/lib/dpkg/status", STATUS)]), foreign], "amd64");
+    let digest = image.push(&stage, REPO, "v1", &token).await;
+    let referrers = || async {
+        let path = format!("/v2/{REPO}/referrers/{digest}?artifactType=application/spdx%2Bjson");
+        stage.request(Method::GET, &path, &token).send().await.unwrap().json::<Value>().await.unwrap()["manifests"].as_array().unwrap().clone()
+    };
+    stage.world.until("it is attached", Duration::from_secs(30), || async { referrers().await.len() == 1 }).await;
+    let path = format!("/v2/{REPO}/manifests/{}", referrers().await[0]["digest"].as_str().unwrap());
+    let attached: Value = stage.request(Method::GET, &path, &token).send().await.unwrap().json().await.unwrap();
+    let path = format!("/v2/{REPO}/blobs/{}", attached["layers"][0]["digest"].as_str().unwrap());
+    let bom: Value = stage.request(Method::GET, &path, &token).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&bom["spdxVersion"], bom["packages"].as_array().unwrap().len()), (&json!("SPDX-2.3"), 3));
+    let path = format!("/api/v1/orgs/acme/projects/shop/images/web/{digest}/scan");
+    let noted = || async {
+        let report = stage.world.call(&stage.host, Method::GET, &path, Some(&access), None).await.1;
+        report["notes"][0].as_str().unwrap_or_default().contains("linux/amd64, but 1 of its 1 programs are for arm64")
+    };
+    stage.world.until("the mismatch is noted", Duration::from_secs(10), noted).await;
+}

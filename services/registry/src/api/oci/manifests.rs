@@ -20,6 +20,9 @@ pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     if !call.who.may_push(&call.name) {
         call.app.may_hand_out(&call.name, &row, gantry_contract::registry::settings::Moment::Pull).await?;
     }
+    if call.parts.method == Method::GET {
+        call.app.pulls.note(call.name.as_str(), &row.digest, call.app.host.env.now());
+    }
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     for (name, value) in [("content-type", row.media_type.clone()), ("docker-content-digest", row.digest.clone()), ("etag", format!("\"{}\"", row.digest))] {

@@ -65,7 +65,7 @@ pub(super) fn named<T: DeserializeOwned>(key: &str, name: String, body: Value) -
     serde_json::from_value(Value::Object(map)).map_err(|e| Problem::invalid("body", e.to_string()))
 }
 
-/// All settings of a project's images; secrets are left out.
+/// All settings of a project's images.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/registry/settings", tag = "registry settings",
     params(("org" = String, Path), ("project" = String, Path)),
     responses((status = 200, body = SettingsView, description = "with an ETag for If-Match"), (status = 404, description = "no such project, or not a member")))]

@@ -1,6 +1,6 @@
-//! Settings as they are shown: without passwords and secrets.
+//! Settings as they are shown.
 
-use gantry_contract::registry::settings::{Allowance, Direction, Login, Policy, Retention, Scanning, TagRule};
+use gantry_contract::registry::settings::{Allowance, Policy, Retention, Scanning, TagRule};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,10 +17,6 @@ pub struct SettingsView {
     pub keys: Vec<KeyView>,
     pub policies: Vec<Policy>,
     pub allowances: Vec<Allowance>,
-    pub replications: Vec<ReplicationView>,
-    pub upstreams: Vec<UpstreamView>,
-    pub webhooks: Vec<WebhookView>,
-    pub scanners: Vec<ScannerView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,43 +30,8 @@ pub struct KeyView {
     pub fingerprint: String,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ReplicationView {
-    pub name: String,
-    pub direction: Direction,
-    pub remote: String,
-    pub repositories: String,
-    pub tags: String,
-    pub every_minutes: Option<u32>,
-    pub on_push: bool,
-    pub username: Option<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UpstreamView {
-    pub name: String,
-    pub remote: String,
-    pub fresh_seconds: u32,
-    pub username: Option<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct WebhookView {
-    pub name: String,
-    pub url: String,
-    pub events: Vec<String>,
-    pub repositories: String,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ScannerView {
-    pub name: String,
-    pub url: String,
-}
-
 impl SettingsView {
     pub fn of(settings: Settings) -> Self {
-        let username = |login: Option<Login>| login.map(|l| l.username);
         Self {
             quota_bytes: settings.quota_bytes,
             immutability: settings.immutability,
@@ -89,31 +50,6 @@ impl SettingsView {
                 .collect(),
             policies: settings.policies.into_values().collect(),
             allowances: settings.allowances.into_values().collect(),
-            replications: settings
-                .replications
-                .into_values()
-                .map(|r| ReplicationView {
-                    name: r.name,
-                    direction: r.direction,
-                    remote: r.remote,
-                    repositories: r.repositories,
-                    tags: r.tags,
-                    every_minutes: r.every_minutes,
-                    on_push: r.on_push,
-                    username: username(r.login),
-                })
-                .collect(),
-            upstreams: settings
-                .upstreams
-                .into_values()
-                .map(|u| UpstreamView { name: u.name, remote: u.remote, fresh_seconds: u.fresh_seconds, username: username(u.login) })
-                .collect(),
-            webhooks: settings
-                .webhooks
-                .into_values()
-                .map(|w| WebhookView { name: w.name, url: w.url, events: w.events, repositories: w.repositories })
-                .collect(),
-            scanners: settings.scanners.into_values().map(|s| ScannerView { name: s.name, url: s.url }).collect(),
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Applying a project's retention: facts, plan, and the deletes it asks for. A simulation is the plan without the deletes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use gantry_contract::registry::settings::Retention;
+use gantry_es::Meta;
+use gantry_kernel::ProjectId;
+
+use super::App;
+use crate::domain::digest::Digest;
+use crate::domain::manifest::{MAX_BYTES, Manifest};
+use crate::domain::name::{Reference, RepositoryName, Tag};
+use crate::domain::pattern;
+use crate::domain::retention::{Candidate, Verdict, is_attached, plan};
+use crate::error::{Error, Result};
+use crate::store::entities::manifests;
+use crate::store::{images, lineage, pulls};
+
+/// Repositories looked at together.
+const BATCH: u64 = 100;
+
+impl App {
+    /// What `retention` would keep and let go, for every tag of the project.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn plan_retention(&self, project: ProjectId, retention: &Retention) -> Result<Vec<Verdict>> {
+        let db = &self.host.db().orm;
+        self.pulls.write(db).await?;
+        let settings = self.settings(project).await?;
+        let labels = retention.rules.iter().any(|r| r.label.is_some());
+        let mut verdicts = Vec::new();
+        let mut last: Option<String> = None;
+        loop {
+            let repositories = images::repositories_of(db, project, last.as_deref(), BATCH).await?;
+            let names: Vec<String> = repositories.into_iter().map(|r| r.name).collect();
+            let Some(end) = names.last().cloned() else { return Ok(verdicts) };
+            last = Some(end);
+            let pulled: HashMap<(String, String), _> = pulls::of(db, &names).await?.into_iter().map(|p| ((p.repository, p.digest), p.last)).collect();
+            let rows: HashMap<(String, String), manifests::Model> = if labels {
+                images::manifests_of(db, &names).await?.into_iter().map(|m| ((m.repository.clone(), m.digest.clone()), m)).collect()
+            } else {
+                HashMap::new()
+            };
+            let mut candidates = Vec::new();
+            for tag in images::tags_of(db, &names).await? {
+                let Ok(name) = RepositoryName::parse(&tag.repository) else { continue };
+                let key = (tag.repository, tag.digest);
+                let immutable = settings.frozen(name.rest()).iter().any(|p| pattern::matches(p, &tag.tag));
+                let labels = match rows.get(&key) {
+                    Some(row) => self.labels(row).await?,
+                    None => BTreeMap::new(),
+                };
+                candidates.push(Candidate {
+                    repository: name.rest().to_owned(),
+                    tag: tag.tag,
+                    pushed_at: tag.moved_at,
+                    pulled_at: pulled.get(&key).copied(),
+                    digest: key.1,
+                    labels,
+                    immutable,
+                });
+            }
+            verdicts.extend(plan(retention, &candidates, self.host.env.now()));
+        }
+    }
+
+    /// Annotations of a manifest and labels of its config.
+    async fn labels(&self, row: &manifests::Model) -> Result<BTreeMap<String, String>> {
+        let Ok(digest) = Digest::parse(&row.digest) else { return Ok(BTreeMap::new()) };
+        let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default();
+        let Ok(manifest) = Manifest::parse(Some(&row.media_type), &bytes) else { return Ok(BTreeMap::new()) };
+        let mut labels = manifest.annotations.clone();
+        if let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) {
+            let bytes = self.blobs.read_small(&config.digest, MAX_BYTES as u64).await?.unwrap_or_default();
+            let config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let own = config["config"]["Labels"].as_object().into_iter().flatten();
+            labels.extend(own.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))));
+        }
+        Ok(labels)
+    }
+
+    /// Applies the project's retention: tags that no rule keeps go, with the images that nothing names any more, what those
+    /// images list, and the signatures about them.
+    ///
+    /// # Errors
+    /// The store. What was deleted before stays deleted; repeating goes on.
+    pub async fn retain(&self, at: (&str, &str), project: ProjectId, meta: &Meta) -> Result<Vec<Verdict>> {
+        let settings = self.settings(project).await?;
+        let verdicts = self.plan_retention(project, &settings.retention).await?;
+        let kept: HashSet<(&str, &str)> = verdicts.iter().filter(|v| v.keep).map(|v| (v.repository.as_str(), v.digest.as_str())).collect();
+        for verdict in verdicts.iter().filter(|v| !v.keep) {
+            let (Ok(name), Ok(tag), Ok(digest)) =
+                (RepositoryName::of(at.0, at.1, &verdict.repository), Tag::parse(&verdict.tag), Digest::parse(&verdict.digest))
+            else {
+                continue;
+            };
+            gone_is_fine(self.delete_manifest(&name, &Reference::Tag(tag), meta.clone()).await)?;
+            if !kept.contains(&(verdict.repository.as_str(), verdict.digest.as_str())) {
+                self.delete_unnamed(&name, &digest, meta).await?;
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Deletes a manifest that no tag and no index names, and then what only it needed.
+    async fn delete_unnamed(&self, name: &RepositoryName, digest: &Digest, meta: &Meta) -> Result<()> {
+        let db = &self.host.db().orm;
+        let mut todo = vec![digest.clone()];
+        while let Some(digest) = todo.pop() {
+            if !lineage::parents(db, name, &digest).await?.is_empty() || images::is_tagged(db, name, &digest, is_attached).await? {
+                continue;
+            }
+            let children = lineage::children(db, name, &digest).await?;
+            let about = images::referrers(db, name, &digest, None, None, 1000).await?;
+            for suffix in ["sig", "att", "sbom"] {
+                if let Ok(tag) = Tag::parse(&format!("{}.{suffix}", digest.as_str().replace(':', "-")))
+                    && let Some(row) = images::manifest(db, name, &Reference::Tag(tag)).await?
+                {
+                    todo.extend(Digest::parse(&row.digest).ok());
+                }
+            }
+            gone_is_fine(self.delete_manifest(name, &Reference::Digest(digest), meta.clone()).await)?;
+            todo.extend(children.iter().chain(about.iter().map(|r| &r.digest)).filter_map(|d| Digest::parse(d).ok()));
+        }
+        Ok(())
+    }
+}
+
+fn gone_is_fine(done: Result<()>) -> Result<()> {
+    match done {
+        Err(Error::UnknownManifest(_) | Error::UnknownRepository(_)) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,76 @@
+//! Applies retention by schedule, one replica at a time, and writes down pulls in batches.
+
+use std::time::Duration;
+
+use gantry_es::Meta;
+use gantry_es_pg::Lease;
+
+use crate::app::App;
+use crate::store::{pulls, settings};
+
+/// How often the schedules are looked at.
+const LOOK: Duration = Duration::from_secs(60);
+/// How long a pull may be known in memory only.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// Writes pulls until shutdown, and once more then.
+pub async fn write_pulls(app: App) {
+    let mut last = false;
+    while !last {
+        tokio::select! {
+            () = app.host.cancel.cancelled() => last = true,
+            () = tokio::time::sleep(WRITE) => {}
+        }
+        if let Err(error) = app.pulls.write(&app.host.db().orm).await {
+            tracing::warn!(error = %error, "pulls could not be written down and will be tried again");
+        }
+    }
+}
+
+/// Applies what is due until shutdown.
+pub async fn run(app: App) {
+    loop {
+        tokio::select! {
+            () = app.host.cancel.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Err(error) = round(&app).await {
+            tracing::warn!(error = format!("{error:#}"), "retention stopped and will try again");
+        }
+    }
+}
+
+/// One look at every project's schedule; how many were due. 0 also when another replica is at it.
+///
+/// # Errors
+/// Database.
+pub async fn round(app: &App) -> anyhow::Result<usize> {
+    let db = app.host.db();
+    let Some(lease) = Lease::try_acquire(&db.pool, "registry-retention").await? else { return Ok(0) };
+    let done = due(app).await;
+    lease.release().await;
+    done
+}
+
+async fn due(app: &App) -> anyhow::Result<usize> {
+    let db = &app.host.db().orm;
+    let mut applied = 0;
+    for (org, project, settings) in settings::all(db).await? {
+        let Some(hours) = settings.retention.every_hours.filter(|_| !settings.retention.rules.is_empty()) else { continue };
+        let now = app.host.env.now();
+        if pulls::last_retention(db, project).await?.is_some_and(|last| last + Duration::from_secs(u64::from(hours) * 3600) > now) {
+            continue;
+        }
+        // A project that is gone has nothing to keep.
+        let Some(place) = app.host.auth.read(|r| r.projects().find(|p| p.id.0 == project).map(|p| (p.org.name.to_string(), p.name.to_string()))) else {
+            continue;
+        };
+        let meta = Meta::system().tenant(org.into());
+        let verdicts = app.retain((&place.0, &place.1), project.into(), &meta).await?;
+        let kept = verdicts.iter().filter(|v| v.keep).count();
+        pulls::retained(db, project, now, kept, verdicts.len() - kept).await?;
+        tracing::info!(tenant.id = %org, project = format!("{}/{}", place.0, place.1), kept, removed = verdicts.len() - kept, "retention applied");
+        applied += 1;
+    }
+    Ok(applied)
+}

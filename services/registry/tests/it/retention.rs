@@ -1,0 +1,88 @@
+//! Retention: what a simulation says is what a run does; signatures and parts of an index go along; pulls count.
+
+use gantry_kernel::Role;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::image::{Image, descriptor};
+use crate::stage::Stage;
+
+const REPO: &str = "acme/shop/web";
+const BASE: &str = "/api/v1/orgs/acme/projects/shop/registry";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_removes_what_the_simulation_said_with_all_that_only_it_needed() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let vic = stage.user("vic", Some((Role::Viewer, stage.shop.scope()))).await;
+    let eve = stage.user("eve", None).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let call = |method: Method, path: &'static str, token: String, body: Option<Value>| {
+        let stage = &stage;
+        async move { stage.world.call(&stage.host, method, &format!("{BASE}/{path}"), Some(&token), body.as_ref()).await }
+    };
+    let mut digests = Vec::new();
+    for tag in ["v1", "v2", "v3"] {
+        digests.push(Image::simple(&format!("retained {tag}")).push(&stage, REPO, tag, &token).await);
+    }
+    // An index with a child of its own, and a signature of v1 in cosign's form.
+    let child = Image::simple("child of old");
+    let child_digest = child.push(&stage, REPO, "x", &token).await;
+    let path = format!("/v2/{REPO}/manifests/x");
+    assert_eq!(stage.request(Method::DELETE, &path, &token).send().await.unwrap().status(), 202);
+    let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", child.manifest.to_string().as_bytes())] });
+    assert_eq!(stage.push(REPO, "old-multi", &token, &index).await.status(), 201);
+    let signature = format!("{}.sig", digests[0].replace(':', "-"));
+    let about = Image::simple("about v1").push(&stage, REPO, &signature, &token).await;
+    Image::simple("other").push(&stage, "acme/shop/db", "only", &stage.full(ada, "acme/shop/db")).await;
+    // v1 is pulled, v2 is not.
+    let rules = json!({ "rules": [{ "repositories": "web", "tags": "v*", "keep": { "newest": 1 } }] });
+    let (status, plan) = call(Method::POST, "retention/simulate", stage.world.token(vic, "vic"), Some(rules.clone())).await;
+    assert_eq!((status, &plan["kept"], &plan["removed"]), (200, &json!(2), &json!(3)), "{plan}");
+    assert_eq!(call(Method::POST, "retention/simulate", stage.world.token(eve, "eve"), Some(rules.clone())).await.0, 404);
+    let bad = json!({ "rules": [{ "keep": { "newest": 0 } }] });
+    assert_eq!(call(Method::POST, "retention/simulate", access.clone(), Some(bad)).await.1["errors"][0]["field"], "rules[0].keep");
+    assert_eq!(call(Method::PUT, "retention", access.clone(), Some(rules)).await.0, 200);
+    assert_eq!(call(Method::POST, "retention/run", stage.world.token(vic, "vic"), None).await.0, 403);
+    let (status, done) = call(Method::POST, "retention/run", access.clone(), None).await;
+    assert_eq!((status, &done), (200, &plan), "the run does what was said");
+    let there = |reference: String| {
+        let request = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{reference}"), &token);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    for gone in ["v1".to_owned(), "v2".to_owned(), "old-multi".to_owned(), digests[0].clone(), digests[1].clone(), child_digest, signature, about] {
+        assert_eq!(there(gone.clone()).await, 404, "{gone}");
+    }
+    assert_eq!((there("v3".into()).await, there(digests[2].clone()).await), (200, 200));
+    let (_, again) = call(Method::POST, "retention/run", access, None).await;
+    assert_eq!((&again["kept"], &again["removed"]), (&json!(2), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_pulled_lately_stays_and_the_schedule_is_kept_by_one() {
+    use gantry_registry::adapters::blob_fs::BlobFs;
+    use gantry_registry::app::App;
+    use gantry_registry::{Config, flows, store::pulls};
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let digest = Image::simple("pulled").push(&stage, REPO, "v1", &token).await;
+    let get = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/v1"), &token);
+    assert_eq!(get.send().await.unwrap().status(), 200);
+    let db = &stage.host.db().orm;
+    let names = [REPO.to_owned()];
+    let seen = || async { pulls::of(db, &names).await.unwrap().into_iter().any(|p| p.digest == digest && p.pulls == 1) };
+    stage.world.until("the pull is written down", std::time::Duration::from_secs(15), seen).await;
+    let config = Config::default();
+    let app = App::new(stage.host.clone(), std::sync::Arc::new(config.clone()), BlobFs::open(config.storage(&stage.host.platform.home)).unwrap());
+    assert_eq!(flows::retention::round(&app).await.unwrap(), 0, "nothing is due");
+    let rules = json!({ "rules": [{ "keep": { "pulled_within_days": 1 } }], "every_hours": 1 });
+    let put = stage.world.call(&stage.host, Method::PUT, &format!("{BASE}/retention"), Some(&access), Some(&rules)).await;
+    assert_eq!(put.0, 200);
+    let (one, other) = tokio::join!(flows::retention::round(&app), flows::retention::round(&app));
+    assert_eq!(one.unwrap() + other.unwrap(), 1, "by one of two, once");
+    assert_eq!(flows::retention::round(&app).await.unwrap(), 0, "not again before the hour is over");
+    let again = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/v1"), &token).send().await.unwrap();
+    assert_eq!(again.status(), 200);
+}
