@@ -15,7 +15,7 @@ use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{Inventory, LayerInventory, merge};
 use crate::domain::scan::sbom::Format;
 use crate::domain::scan::{advisory, report};
-use crate::store::{advisories, blobs, images, scans};
+use crate::store::{advisories, images, scans};
 
 /// One image to scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,7 +100,6 @@ impl App {
         size: usize,
         inventory: &Inventory,
     ) -> anyhow::Result<()> {
-        use sea_orm::TransactionTrait;
         let settings = self.settings(job.project).await?;
         let Some(format) = settings.scanning.attach_sbom.as_deref().and_then(Format::parse) else { return Ok(()) };
         if manifest.subject.is_some() || !images::referrers(&self.host.db().orm, name, digest, Some(format.media_type()), None, 1).await?.is_empty() {
@@ -112,12 +111,8 @@ impl App {
         let empty = bytes::Bytes::from_static(b"{}");
         let digests = [&bom, &empty].map(|content| Digest::of(Algorithm::Sha256, content));
         for (at, content) in digests.iter().zip([&bom, &empty]) {
-            // As an upload does: the row's lock orders this with garbage collection.
-            let tx = self.host.db().orm.begin().await?;
-            blobs::touch_new(&tx, at, content.len() as u64, now).await?;
-            blobs::link(&tx, name, at, now).await?;
-            self.blobs.put(self.host.env.uuid(), at, content.clone()).await?;
-            tx.commit().await?;
+            let staged = self.blobs.stage(self.host.env.uuid(), at.clone(), content.clone()).await?;
+            self.publish(Some(name), staged).await?;
         }
         let attached = serde_json::json!({
             "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": format.media_type(),
