@@ -40,6 +40,7 @@ struct Platform<'a> {
 struct Identity<'a> {
     admin_username: &'a str,
     admin_password_file: String,
+    outside_private: bool,
 }
 
 #[derive(Serialize)]
@@ -83,7 +84,12 @@ pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
             master_key_file: home.file("master.key").display().to_string(),
         },
         gateway: Gateway { listen: format!("127.0.0.1:{}", ports.gateway()) },
-        identity: Identity { admin_username: &admin.user, admin_password_file: home.file(ADMIN_FILE).display().to_string() },
+        identity: Identity {
+            admin_username: &admin.user,
+            admin_password_file: home.file(ADMIN_FILE).display().to_string(),
+            // A platform that only this machine reaches has its clients here, too.
+            outside_private: url.starts_with("https://localhost:"),
+        },
         scheduler: Scheduler { first_port, last_port, route_port: ports.routes() },
     };
     let text = format!(

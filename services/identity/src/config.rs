@@ -23,6 +23,9 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// PEM file with further authorities: for key sets, logout notices and certificates of clients.
     pub authorities_file: Option<PathBuf>,
+    /// Whether key sets may be fetched from, and logout notices delivered to, this machine and private networks. Whoever may
+    /// register a client names these addresses: only where all of them are trusted, or all programs live inside.
+    pub outside_private: bool,
     /// Address of the gateway's door for certificates (`gateway.certificates_listen`), as clients reach it.
     pub certificates_url: Option<String>,
     /// Password hashes computed at once, 19 MiB and a core each; 0: one per core.
@@ -112,6 +115,7 @@ impl Default for Config {
             attempts_per_account: 10,
             attempts_per_address: 100,
             captcha_after: 3,
+            outside_private: false,
             breached_passwords_file: None,
             session_hours: 12,
             access_token_seconds: 600,

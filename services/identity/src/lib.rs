@@ -128,7 +128,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         upstreams: app::upstreams::Upstreams::new(host.log()),
         clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?, pool.clone())?,
         replay: Replay::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
-        outside: Outside::new(&authorities)?,
+        outside: Outside::new(&authorities, config.outside_private)?,
         vouched: Vouched::new(&authorities)?,
         mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,
         keyring,

@@ -1,11 +1,15 @@
 //! Requests to addresses that clients and trusted issuers registered: key sets to fetch, logout notices to deliver. Only
-//! https, no redirects, small answers, short patience; our own certificate is not shown.
+//! https, no redirects, no private addresses unless allowed, small answers, short patience; our own certificate is not shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use moka::future::Cache;
+use url::Url;
+
+use super::reach::{self, Guarded};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 256 * 1024;
@@ -18,27 +22,33 @@ const MAX_SETS: u64 = 2_000;
 #[derive(Clone)]
 pub struct Outside {
     http: reqwest::Client,
+    private: bool,
     sets: Cache<String, JwkSet>,
     asked: Cache<String, ()>,
 }
 
 impl Outside {
-    /// Trusts the machine's authorities and those in `ca_pem`.
+    /// Trusts the machine's authorities and those in `ca_pem`. `private`: addresses of this machine and private networks
+    /// are reached, too.
     ///
     /// # Errors
     /// When the certificates are damaged.
-    pub fn new(ca_pem: &str) -> anyhow::Result<Self> {
+    pub fn new(ca_pem: &str, private: bool) -> anyhow::Result<Self> {
         let ca = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).context("the authority's certificates")?;
         let http = reqwest::Client::builder()
             .tls_certs_merge(ca)
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            // A proxy of the environment would look names up itself.
+            .no_proxy()
+            .dns_resolver(Arc::new(Guarded { private }))
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE)
             .user_agent("gantry-identity")
             .build()?;
         Ok(Self {
             http,
+            private,
             sets: Cache::builder().max_capacity(MAX_SETS).time_to_live(KEPT).build(),
             asked: Cache::builder().max_capacity(MAX_SETS).time_to_live(AGAIN).build(),
         })
@@ -63,6 +73,7 @@ impl Outside {
     }
 
     async fn fetch(&self, address: &str) -> anyhow::Result<JwkSet> {
+        self.check(address).await?;
         let mut answer = self.http.get(address).send().await?.error_for_status()?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await? {
@@ -72,11 +83,21 @@ impl Outside {
         Ok(read_set(&serde_json::from_slice(&body)?))
     }
 
+    /// Addresses written as numbers do not pass the resolver.
+    async fn check(&self, address: &str) -> anyhow::Result<()> {
+        let url = Url::parse(address)?;
+        if matches!(url.host(), Some(url::Host::Ipv4(_) | url::Host::Ipv6(_))) {
+            reach::resolve(url.host_str().unwrap_or_default(), 0, self.private).await?;
+        }
+        Ok(())
+    }
+
     /// Posts one form field. Gives the status.
     ///
     /// # Errors
     /// When there is no answer.
     pub async fn post(&self, address: &str, field: &str, value: &str) -> anyhow::Result<u16> {
+        self.check(address).await?;
         Ok(self.http.post(address).form(&[(field, value)]).send().await?.status().as_u16())
     }
 }
@@ -92,5 +113,23 @@ pub fn pick(set: &JwkSet, kid: Option<&str>) -> Option<Jwk> {
     match kid {
         Some(kid) => set.find(kid).cloned().or_else(|| set.keys.iter().find(|k| k.common.key_id.is_none() && set.keys.len() == 1).cloned()),
         None => (set.keys.len() == 1).then(|| set.keys[0].clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lies_inside_is_left_alone_unless_that_is_allowed() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        for address in
+            ["https://127.0.0.1:1/keys", "https://localhost:1/keys", "https://10.0.0.1:1/keys", "https://[::1]:1/keys", "https://169.254.169.254/keys"]
+        {
+            let refused = Outside::new("", false).unwrap().key(address, None).await.unwrap_err();
+            assert!(format!("{refused:?}").contains("private address"), "{address}: {refused:?}");
+        }
+        let allowed = Outside::new("", true).unwrap().key("https://127.0.0.1:1/keys", None).await.unwrap_err();
+        assert!(!format!("{allowed:?}").contains("private address"), "{allowed:?}");
     }
 }
