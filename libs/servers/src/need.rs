@@ -25,6 +25,7 @@ pub enum Need {
     Slapd,
     Nginx,
     ModAuthOpenidc,
+    DockerRegistry,
 }
 
 /// How a missing program gets onto the machine.
@@ -83,6 +84,7 @@ impl Need {
             Self::Slapd => "OpenLDAP server",
             Self::Nginx => "nginx",
             Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
+            Self::DockerRegistry => "docker-registry",
         }
     }
 
@@ -105,6 +107,7 @@ impl Need {
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
             Self::Nginx => "is what the cost of a request is measured against",
+            Self::DockerRegistry => "is the registry that ours is measured against",
         }
     }
 
@@ -134,6 +137,7 @@ impl Need {
             Self::Nginx => Source::Apt("nginx-light"),
             // Brings the program, without the machine's own web server being started.
             Self::ModAuthOpenidc => Source::Apt("libapache2-mod-auth-openidc"),
+            Self::DockerRegistry => Source::Apt("docker-registry"),
         }
     }
 
@@ -156,7 +160,8 @@ impl Need {
             | Self::Chromium
             | Self::Slapd
             | Self::Nginx
-            | Self::ModAuthOpenidc => Version(0, 0, 0),
+            | Self::ModAuthOpenidc
+            | Self::DockerRegistry => Version(0, 0, 0),
         }
     }
 
@@ -193,6 +198,7 @@ impl Need {
             Self::Chromium => one("chromium"),
             Self::Slapd => one("slapd"),
             Self::Nginx => one("nginx"),
+            Self::DockerRegistry => one("docker-registry"),
             Self::ModAuthOpenidc => ["/usr/lib/apache2/modules/mod_auth_openidc.so"].map(PathBuf::from).into_iter().filter(|p| p.is_file()).collect(),
         }
     }
