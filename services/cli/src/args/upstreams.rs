@@ -1,0 +1,59 @@
+//! What can be typed about directories and foreign providers.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub enum Upstream {
+    List,
+    Show {
+        name: String,
+    },
+    /// From a file with its settings (YAML or JSON; docs/identity/upstreams.md).
+    Create {
+        name: String,
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// File with the password of the searching account, or the client's secret.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        /// The organisation it is for; the platform's if not given.
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// Replace the settings.
+    Change {
+        name: String,
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// A new secret; the old one stays if not given.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+    },
+    Delete {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Try the connection out, step by step.
+    Test {
+        name: String,
+        /// Somebody to look up.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Bring accounts in step with a directory now.
+    Sync {
+        name: String,
+        /// Read everybody, not only what has changed.
+        #[arg(long)]
+        full: bool,
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// What the last synchronisations did.
+    Report {
+        name: String,
+    },
+}
