@@ -3,12 +3,14 @@
 
 mod clause;
 mod identity;
+mod replay;
 pub mod slapd;
 mod tokens;
 mod world;
 
 pub use clause::clause;
 pub use identity::TestIdentity;
+pub use replay::replay;
 pub use slapd::Slapd;
 pub use tokens::Signer;
 pub use world::{World, servers};

@@ -8,6 +8,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod flows;
+pub mod fuzzing;
 pub mod store;
 
 use std::sync::Arc;

@@ -54,7 +54,9 @@ pub async fn client(app: &App, asking: &Asking, form: &Form) -> Result<Arc<Clien
     app.authenticate_client(&credentials(asking, form)?).await
 }
 
-fn credentials(asking: &Asking, form: &Form) -> Result<Credentials, OAuthError> {
+/// # Errors
+/// See [`client`].
+pub fn credentials(asking: &Asking, form: &Form) -> Result<Credentials, OAuthError> {
     let header = basic(&asking.headers).map(|(id, secret)| (decode(&id), Secret::new(decode(secret.expose()))));
     if header.is_none() && asking.headers.contains_key(http::header::AUTHORIZATION) {
         return Err(OAuthError::invalid_client());
@@ -85,7 +87,7 @@ fn credentials(asking: &Asking, form: &Form) -> Result<Credentials, OAuthError> 
 }
 
 /// Who an assertion says it is by. Not believed until its signature is checked.
-fn issuer_of(assertion: &str) -> Option<String> {
+pub fn issuer_of(assertion: &str) -> Option<String> {
     let body = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1)?).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&body).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
