@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
-import { api, launch, missing, root, signIn, watch } from './suite.mjs';
+import { api, faults, launch, missing, root, settled, signIn, watch } from './suite.mjs';
 
 const reason = missing();
 if (reason !== '') console.log(`# browser tests are left out: ${reason}`);
@@ -20,9 +20,12 @@ const PAGES = [
   ['/', 'Overview', '概览'],
   ['/orgs', 'Organisations', '组织'],
   [`/orgs/${org}`, org, org],
+  [`/orgs/${org}/access`, 'Members and rights', '成员与权限'],
+  [`/orgs/${org}/security`, 'Protection', '安全防护'],
   [`/orgs/${org}/billing`, 'Billing', '计费'],
   [base, project, project],
   [`${base}/images`, 'Images', '镜像'],
+  [`${base}/registry`, 'Rules and storage', '规则与存储'],
   [`${base}/repositories`, 'Repositories', '代码仓库'],
   [`${base}/runs`, 'Pipelines', '流水线'],
   [`${base}/spaces/${space}/apps`, 'Applications', '应用'],
@@ -30,6 +33,14 @@ const PAGES = [
   [`${base}/spaces/${space}/instances`, 'Services', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],
   ['/nodes', 'Nodes', '节点'],
+  ['/me', 'My account', '我的账户'],
+  ['/people', 'People', '用户'],
+  ['/people/import', 'Import', '导入'],
+  ['/clients', 'Clients', '客户端'],
+  ['/upstreams', 'Sign-in sources', '登录来源'],
+  ['/security', 'Security', '安全'],
+  ['/price-plans', 'Price plans', '价格方案'],
+  ['/image-store', 'Image store', '镜像存储'],
   ['/audit', 'Audit', '审计'],
   ['/health', 'Health', '健康状况'],
   ['/api/docs', 'API', 'API 文档'],
@@ -100,6 +111,14 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
         assert.deepEqual(await faults(page), [], `${language} ${entry[0]}`);
         const alerts = await page.locator('main [role=alert].ant-alert-error').allInnerTexts();
         assert.deepEqual(alerts, [], `${language} ${entry[0]} shows an error`);
+        for (const tab of await page.locator('main').getByRole('tab').all()) {
+          await tab.click();
+          await settled(page);
+          const where = `${language} ${entry[0]} ${await tab.innerText()}`;
+          assert.deepEqual(complaints.take(), [], where);
+          assert.deepEqual(await faults(page), [], where);
+          assert.deepEqual(await page.locator('main [role=alert].ant-alert-error').allInnerTexts(), [], `${where} shows an error`);
+        }
         for (const link of await page.locator('a[href^="/"]').evaluateAll((all) => all.map((a) => a.getAttribute('href')))) links.add(link);
       }
       const known = new Set(PAGES.map((entry) => entry[0]));
@@ -218,35 +237,4 @@ async function busiest(page) {
     }
   }
   return null;
-}
-
-/** Waits until no placeholder is shown any more. */
-async function settled(page) {
-  await page.locator('main h1, main .ant-result').first().waitFor();
-  await page.waitForFunction(() => [...document.querySelectorAll('main .ant-skeleton, main .ant-spin-dot')].every((one) => one.getClientRects().length === 0));
-  await page.waitForTimeout(150);
-}
-
-/** What a screen reader would stumble over: fields and buttons without a name, images without a text, repeated ids. */
-function faults(page) {
-  return page.evaluate(() => {
-    const found = [];
-    const named = (element) => {
-      const labelled = element.getAttribute('aria-labelledby')?.split(' ').some((id) => document.getElementById(id)?.textContent?.trim());
-      const label = element.id && document.querySelector(`label[for="${CSS.escape(element.id)}"]`)?.textContent?.trim();
-      return Boolean(element.getAttribute('aria-label')?.trim() || labelled || label || element.closest('label')?.textContent?.trim() || element.getAttribute('title')?.trim());
-    };
-    const shown = (element) => element.getClientRects().length > 0 && getComputedStyle(element).visibility !== 'hidden' && !element.closest('[aria-hidden=true]');
-    const text = (element) => element.outerHTML.slice(0, 160);
-    for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea')) if (shown(field) && !named(field)) found.push(`a field without a name: ${text(field)}`);
-    for (const button of document.querySelectorAll('button, [role=button], a[href]')) {
-      if (shown(button) && !button.textContent?.trim() && !named(button) && !button.querySelector('img[alt]:not([alt=""])')) found.push(`a button or link without a name: ${text(button)}`);
-    }
-    for (const image of document.querySelectorAll('img:not([alt])')) found.push(`an image without a text: ${text(image)}`);
-    const ids = [...document.querySelectorAll('[id]')].map((element) => element.id).filter((id) => !id.startsWith('rc_'));
-    for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) found.push(`the id ${id} is there twice`);
-    if (!document.documentElement.lang) found.push('the page has no language');
-    if (document.querySelectorAll('h1').length !== 1) found.push(`${document.querySelectorAll('h1').length} main headings`);
-    return found;
-  });
 }

@@ -80,3 +80,41 @@ export function watch(page) {
   });
   return { take: () => complaints.splice(0) };
 }
+
+/** Waits until no placeholder is shown any more. */
+export async function settled(page) {
+  await page.locator('main h1, main .ant-result').first().waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll('main .ant-skeleton, main .ant-spin-dot')].every((one) => one.getClientRects().length === 0));
+  await page.waitForTimeout(150);
+}
+
+/** What a screen reader would stumble over: fields and buttons without a name, images without a text, repeated ids. */
+export function faults(page) {
+  return page.evaluate(() => {
+    const found = [];
+    const named = (element) => {
+      const labelled = element.getAttribute('aria-labelledby')?.split(' ').some((id) => document.getElementById(id)?.textContent?.trim());
+      const label = element.id && document.querySelector(`label[for="${CSS.escape(element.id)}"]`)?.textContent?.trim();
+      return Boolean(element.getAttribute('aria-label')?.trim() || labelled || label || element.closest('label')?.textContent?.trim() || element.getAttribute('title')?.trim());
+    };
+    const shown = (element) => element.getClientRects().length > 0 && getComputedStyle(element).visibility !== 'hidden' && !element.closest('[aria-hidden=true]');
+    const text = (element) => element.outerHTML.slice(0, 160);
+    for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea')) if (shown(field) && !named(field)) found.push(`a field without a name: ${text(field)}`);
+    for (const button of document.querySelectorAll('button, [role=button], a[href]')) {
+      if (shown(button) && !button.textContent?.trim() && !named(button) && !button.querySelector('img[alt]:not([alt=""])')) found.push(`a button or link without a name: ${text(button)}`);
+    }
+    for (const image of document.querySelectorAll('img:not([alt])')) found.push(`an image without a text: ${text(image)}`);
+    const ids = [...document.querySelectorAll('[id]')].map((element) => element.id).filter((id) => !id.startsWith('rc_'));
+    for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) found.push(`the id ${id} is there twice`);
+    if (!document.documentElement.lang) found.push('the page has no language');
+    if (document.querySelectorAll('h1').length !== 1) found.push(`${document.querySelectorAll('h1').length} main headings`);
+    return found;
+  });
+}
+
+/** A fresh token of the signed-in person, for what the browser does not do itself: `docker`, scripts. */
+export async function freshToken(page, name, scopes = ['api']) {
+  const made = await api(page, 'POST', '/api/v1/tokens', { name, scopes, expires_in_days: 1 });
+  if (made.status !== 201) throw new Error(`no token: ${made.status} ${JSON.stringify(made.body)}`);
+  return made.body;
+}

@@ -71,5 +71,13 @@ export const to = {
   app: (org: string, project: string, space: string, app: string) => `${to.apps(org, project, space)}/${segment(app)}`,
   deploy: (org: string, project: string, space: string, app?: string) => `${to.space(org, project, space)}/deploy${app ? `?app=${segment(app)}` : ''}`,
   instances: (org: string, project: string, space: string) => `${to.space(org, project, space)}/instances`,
+  access: (org: string) => `/orgs/${segment(org)}/access`,
+  protection: (org: string) => `/orgs/${segment(org)}/security`,
+  image: (org: string, project: string, repository: string) => `${to.images(org, project)}/${segment(repository)}`,
+  digest: (org: string, project: string, repository: string, digest: string) => `${to.image(org, project, repository)}/${segment(digest)}`,
+  registry: (org: string, project: string) => `${to.project(org, project)}/registry`,
+  instance: (org: string, project: string, space: string, app: string, instance: string) => `${to.app(org, project, space, app)}/instances/${segment(instance)}`,
+  user: (id: string) => `/people/${segment(id)}`,
+  client: (id: string) => `/clients/${segment(id)}`,
   node: (node: string) => `/nodes/${segment(node)}`,
 };

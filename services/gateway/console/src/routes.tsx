@@ -11,22 +11,36 @@ import { useSession } from './session';
 
 const Welcome = lazy(() => import('./pages/Welcome'));
 const Overview = lazy(() => import('./pages/Overview'));
-const Orgs = lazy(() => import('./pages/Orgs'));
-const Org = lazy(() => import('./pages/Org'));
+const Orgs = lazy(() => import('./pages/org/Orgs'));
+const Org = lazy(() => import('./pages/org/Org'));
 const Project = lazy(() => import('./pages/Project'));
-const Apps = lazy(() => import('./pages/Apps'));
-const AppPage = lazy(() => import('./pages/AppPage'));
-const Deploy = lazy(() => import('./pages/Deploy'));
-const Images = lazy(() => import('./pages/Images'));
+const Apps = lazy(() => import('./pages/apps/Apps'));
+const AppPage = lazy(() => import('./pages/apps/App'));
+const Deploy = lazy(() => import('./pages/apps/Deploy'));
+const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
 const Runs = lazy(() => import('./pages/Runs'));
 const RunPage = lazy(() => import('./pages/RunPage'));
 const Catalog = lazy(() => import('./pages/Catalog'));
 const Instances = lazy(() => import('./pages/Instances'));
-const Billing = lazy(() => import('./pages/Billing'));
+const Billing = lazy(() => import('./pages/billing/Billing'));
 const Nodes = lazy(() => import('./pages/Nodes'));
 const NodePage = lazy(() => import('./pages/NodePage'));
-const People = lazy(() => import('./pages/People'));
+const People = lazy(() => import('./pages/people/People'));
+const User = lazy(() => import('./pages/people/User'));
+const Import = lazy(() => import('./pages/people/Import'));
+const Account = lazy(() => import('./pages/account/Account'));
+const Access = lazy(() => import('./pages/org/Access'));
+const Protection = lazy(() => import('./pages/org/Protection'));
+const Clients = lazy(() => import('./pages/clients/Clients'));
+const Client = lazy(() => import('./pages/clients/Client'));
+const Security = lazy(() => import('./pages/security/Security'));
+const Plans = lazy(() => import('./pages/billing/Plans'));
+const RepositoryPage = lazy(() => import('./pages/images/Repository'));
+const ImagePage = lazy(() => import('./pages/images/Image'));
+const Registry = lazy(() => import('./pages/registry/Registry'));
+const Store = lazy(() => import('./pages/registry/Store'));
+const Instance = lazy(() => import('./pages/apps/Instance'));
 const Upstreams = lazy(() => import('./pages/Upstreams'));
 const Audit = lazy(() => import('./pages/Audit'));
 const Health = lazy(() => import('./pages/Health'));
@@ -52,10 +66,15 @@ export function Console() {
           <Route path="orgs" element={<Orgs />} />
           <Route path="orgs/:org">
             <Route index element={<Org />} />
+            <Route path="access" element={<Access />} />
+            <Route path="security" element={<Protection />} />
             <Route path="billing" element={<Billing />} />
             <Route path="projects/:project">
               <Route index element={<Project />} />
               <Route path="images" element={<Images />} />
+              <Route path="images/:repository" element={<RepositoryPage />} />
+              <Route path="images/:repository/:digest" element={<ImagePage />} />
+              <Route path="registry" element={<Registry />} />
               <Route path="repositories" element={<Repositories />} />
               <Route path="runs" element={<Runs />} />
               <Route path="runs/:run" element={<RunPage />} />
@@ -63,6 +82,7 @@ export function Console() {
                 <Route index element={<Apps />} />
                 <Route path="apps" element={<Apps />} />
                 <Route path="apps/:app" element={<AppPage />} />
+                <Route path="apps/:app/instances/:instance" element={<Instance />} />
                 <Route path="deploy" element={<Deploy />} />
                 <Route path="instances" element={<Instances />} />
               </Route>
@@ -71,7 +91,15 @@ export function Console() {
           <Route path="catalog" element={<Catalog />} />
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />
+          <Route path="me" element={<Account />} />
           <Route path="people" element={<People />} />
+          <Route path="people/import" element={<Import />} />
+          <Route path="people/:user" element={<User />} />
+          <Route path="clients" element={<Clients />} />
+          <Route path="clients/:client" element={<Client />} />
+          <Route path="security" element={<Security />} />
+          <Route path="price-plans" element={<Plans />} />
+          <Route path="image-store" element={<Store />} />
           <Route path="upstreams" element={<Upstreams />} />
           <Route path="audit" element={<Audit />} />
           <Route path="health" element={<Health />} />

@@ -14,6 +14,8 @@ function flat(tree: Tree, prefix = ''): Map<string, string> {
   return found;
 }
 
+const holes = (text: string) => (text.match(/\{\{\w+\}\}/g) ?? []).toSorted();
+
 const english = flat(enUS);
 const chinese = flat(zhCN);
 
@@ -21,11 +23,10 @@ const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw'
 
 describe('the two languages', () => {
   it('have the same keys', () => {
-    expect([...chinese.keys()].sort()).toEqual([...english.keys()].sort());
+    expect([...chinese.keys()].toSorted()).toEqual([...english.keys()].toSorted());
   });
 
   it('have no empty text and the same placeholders', () => {
-    const holes = (text: string) => (text.match(/\{\{\w+\}\}/g) ?? []).sort();
     for (const [key, text] of english) {
       expect(text, key).not.toBe('');
       expect(chinese.get(key), key).not.toBe('');

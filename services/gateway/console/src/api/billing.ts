@@ -1,6 +1,6 @@
 // Billing: limits, use and bills. Money and quantities are decimal texts.
 
-import { path, put } from './http';
+import { path, post, put } from './http';
 
 export interface Limits {
   cpu_millis?: number | null;
@@ -65,6 +65,10 @@ export const billing = {
   usage: (org: string) => path('orgs', org, 'usage'),
   invoices: (org: string) => path('orgs', org, 'invoices'),
   current: (org: string) => path('orgs', org, 'invoices', 'current'),
+  plans: path('price-plans'),
+  publish: (body: { name: string; currency: string; prices: Record<string, string> }) => put<PricePlan>(path('price-plans'), body),
+  assign: (org: string, plan: string) => put<PricePlan>(path('orgs', org, 'price-plan'), { plan }),
+  voidInvoice: (org: string, period: string, reason: string) => post<Invoice>(path('orgs', org, 'invoices', period, 'void'), { reason }),
   pricePlan: (org: string) => path('orgs', org, 'price-plan'),
   setQuota: (url: string, limits: Limits) => put<Quota>(url, limits),
 };

@@ -30,6 +30,8 @@ export type Query = Record<string, string | number | boolean | undefined | null>
 export interface CallOptions {
   query?: Query;
   body?: unknown;
+  /** A body that is no JSON; its type is in the headers. */
+  text?: string;
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
@@ -71,7 +73,7 @@ export async function send(method: string, url: string, options: CallOptions = {
     response = await fetch(withQuery(url, options.query), {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: options.text ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
       signal: options.signal,
       credentials: 'same-origin',
     });
@@ -88,6 +90,20 @@ export async function call<T>(method: string, url: string, options: CallOptions 
   const text = await response.text();
   return (text === '' ? undefined : JSON.parse(text)) as T;
 }
+
+/** An answer with its version, to be given back with the change that is based on it. */
+export interface Tagged<T> {
+  value: T;
+  etag: string | null;
+}
+
+export async function getTagged<T>(url: string, signal?: AbortSignal): Promise<Tagged<T>> {
+  const response = await send('GET', url, { signal });
+  return { value: (await response.json()) as T, etag: response.headers.get('etag') };
+}
+
+/** Refused (412) when somebody else changed it since it was read. */
+export const putTagged = <T>(url: string, body: unknown, etag: string | null) => call<T>('PUT', url, { body, headers: etag === null ? {} : { 'if-match': etag } });
 
 export const get = <T>(url: string, query?: Query, signal?: AbortSignal) => call<T>('GET', url, { query, signal });
 export const post = <T>(url: string, body?: unknown, query?: Query) => call<T>('POST', url, { body, query });

@@ -1,6 +1,6 @@
 // Identity: people, organisations, projects, spaces and who may do what in them.
 
-import { get, path, post, put, remove, withQuery, type Page } from './http';
+import { get, patch, path, post, put, remove, withQuery, type Page } from './http';
 
 export interface User {
   id: string;
@@ -44,12 +44,25 @@ export interface Member {
   added_at: string;
 }
 
+/** When a binding counts; every part that is given must hold. */
+export interface Condition {
+  networks?: string[];
+  factors?: string[];
+  not_before?: string | null;
+  not_after?: string | null;
+  weekdays?: number[];
+  hours?: { from: string; to: string; utc_offset_minutes?: number } | null;
+}
+
 export interface Binding {
   id: string;
-  /** "user:<id>" or "robot:<id>". */
+  /** "user:<id>", "team:<id>" or "robot:<id>". */
   subject: string;
   name: string | null;
-  role: Role;
+  /** A built-in role, or "role:<id>". */
+  role: string;
+  role_name: string;
+  condition: Condition | null;
   scope: string;
   /** "platform", "acme", "acme/shop" or "acme/shop/test". */
   scope_name: string;
@@ -58,7 +71,8 @@ export interface Binding {
 
 export interface NewBinding {
   subject: string;
-  role: Role;
+  role: string;
+  condition?: Condition;
   org?: string;
   project?: string;
   space?: string;
@@ -74,6 +88,7 @@ export const identity = {
   spaces: (org: string, project: string) => path('orgs', org, 'projects', project, 'spaces'),
   bindings: path('bindings'),
   createOrg: (body: { name: string; display_name: string }) => post<Org>(path('orgs'), body),
+  renameOrg: (org: string, displayName: string) => patch<Org>(path('orgs', org), { display_name: displayName }),
   deleteOrg: (org: string) => remove(withQuery(path('orgs', org), { confirm: org })),
   createProject: (org: string, body: { name: string; public: boolean }) => post<Project>(path('orgs', org, 'projects'), body),
   deleteProject: (org: string, project: string) => remove(path('orgs', org, 'projects', project)),

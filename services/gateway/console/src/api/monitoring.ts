@@ -1,6 +1,6 @@
 // Monitoring: measured series, log lines, the audit trail and the stream of events.
 
-import { path } from './http';
+import { get, path } from './http';
 
 export interface PromSeries {
   metric?: Record<string, string>;
@@ -21,10 +21,20 @@ export interface AuditRecord {
   object: string;
   name: string | null;
   content: unknown;
+  /** What it was and is, where the service says it. */
+  before?: unknown;
+  after?: unknown;
   result: 'ok' | 'denied' | 'failed';
   reason: string;
   from?: string;
   trace: string | null;
+}
+
+/** Whether the trail's chain of hashes is whole. */
+export interface Proof {
+  records: number;
+  whole: boolean;
+  first_bad: number | null;
 }
 
 export interface LogLine {
@@ -41,4 +51,5 @@ export const monitoring = {
   nodeMetrics: (node: string) => path('nodes', node, 'metrics'),
   events: path('events'),
   audit: path('audit'),
+  verify: () => get<Proof>(path('audit', 'verify')),
 };

@@ -1,6 +1,6 @@
 // Identity: users of the platform, teams, roles, service accounts, and who may do what.
 
-import { patch, path, post, put, remove } from './http';
+import { patch, path, post, put, remove, send, withQuery } from './http';
 
 export interface Account {
   id: string;
@@ -10,6 +10,56 @@ export interface Account {
   state: 'active' | 'suspended';
   must_change_password: boolean;
   created_at: string;
+}
+
+export interface Invitation {
+  id: string;
+  email: string;
+  role: string;
+  invited_by: string;
+  created_at: string;
+  expires_at: string;
+  /** Only in the answer that makes it. */
+  link?: string | null;
+}
+
+export interface Because {
+  role: string;
+  scope: string;
+  /** From the subject's own team to the one that is bound. */
+  teams: string[];
+  condition: string | null;
+}
+
+export interface Holder {
+  subject: string;
+  name: string;
+  reasons: Because[];
+}
+
+export interface Verdict {
+  allowed: boolean;
+  explanation: string;
+  reasons: Because[];
+}
+
+export interface ImportReport {
+  dry_run: boolean;
+  created: number;
+  unchanged: number;
+  failed: number;
+  lines: { line: number; username: string; result: 'created' | 'unchanged' | 'failed'; errors: string[] }[];
+}
+
+/** What deleting an organisation takes along. */
+export interface Deletion {
+  projects: string[];
+  spaces: number;
+  members: number;
+  teams: number;
+  roles: number;
+  service_accounts: number;
+  bindings: number;
 }
 
 export interface Team {
@@ -46,6 +96,8 @@ export interface ServiceAccount {
   name: string;
   description: string;
   state: 'active' | 'suspended';
+  /** "robot:<id>": what roles are bound to. */
+  subject: string;
   created_at: string;
 }
 
@@ -83,7 +135,28 @@ export const people = {
   createAccount: (org: string, body: { name: string; description?: string }) => post<ServiceAccount>(path('orgs', org, 'service-accounts'), body),
   deleteAccount: (org: string, name: string) => remove(path('orgs', org, 'service-accounts', name)),
   keys: (org: string, name: string) => path('orgs', org, 'service-accounts', name, 'keys'),
-  createKey: (org: string, name: string) => post<Key & { secret: string }>(path('orgs', org, 'service-accounts', name, 'keys'), {}),
+  createKey: (org: string, name: string, body: { name?: string; expires_in_days?: number }) => post<Key & { secret: string }>(path('orgs', org, 'service-accounts', name, 'keys'), body),
   revokeKey: (org: string, name: string, id: string) => remove(path('orgs', org, 'service-accounts', name, 'keys', id)),
   matrix: path('rights', 'matrix'),
+  whoCan: path('rights', 'who-can'),
+  check: (body: Record<string, string | undefined>) => post<Verdict>(path('rights', 'check'), body),
+  user: (id: string) => path('users', id),
+  userLinks: (id: string) => path('users', id, 'links'),
+  sessions: (id: string) => path('users', id, 'sessions'),
+  endSession: (id: string, session: string) => remove(path('users', id, 'sessions', session)),
+  userQuota: (id: string) => path('users', id, 'quota'),
+  changeUser: (id: string, body: { display_name?: string; email?: string }) => patch<Account>(path('users', id), body),
+  erase: (id: string) => remove(path('users', id)),
+  merge: (id: string, from: string) => post(path('users', id, 'merge'), { from, confirm: from }),
+  exported: (format: 'csv' | 'json') => withQuery(path('users', 'export'), { format }),
+  importUsers: async (csv: string, dryRun: boolean) => {
+    const answer = await send('POST', path('users', 'import'), { query: { dry_run: dryRun }, text: csv, headers: { 'content-type': 'text/csv' } });
+    return (await answer.json()) as ImportReport;
+  },
+  deletion: (org: string) => path('orgs', org, 'deletion'),
+  invitations: (org: string) => path('orgs', org, 'invitations'),
+  invite: (org: string, body: { email: string; role?: string; expires_in_days?: number }) => post<Invitation>(path('orgs', org, 'invitations'), body),
+  uninvite: (org: string, id: string) => remove(path('orgs', org, 'invitations', id)),
+  changeRole: (id: string, body: { description?: string; permissions: string[] }) => patch<RoleView>(path('roles', id), body),
+  changeAccount: (org: string, name: string, body: { suspended?: boolean; reason?: string }) => patch<ServiceAccount>(path('orgs', org, 'service-accounts', name), body),
 };

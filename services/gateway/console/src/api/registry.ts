@@ -1,6 +1,6 @@
-// Registry: images of a project with their tags and scans.
+// Registry: images of a project with their tags, scans and signatures, and what holds for them.
 
-import { path, remove } from './http';
+import { path, post, put, remove, withQuery } from './http';
 
 export interface ScanSummary {
   packages: number;
@@ -39,7 +39,18 @@ export interface Image {
   pushed_by: string | null;
   pushed_at: string | null;
   images: number;
+  /** Everything in the repository, shared content once. */
   stored_bytes: number;
+}
+
+/** One thing that happened to a tag. */
+export interface Change {
+  tag: string;
+  action: 'moved' | 'deleted';
+  digest: string;
+  previous: string | null;
+  by: string;
+  at: string;
 }
 
 export interface Finding {
@@ -50,7 +61,13 @@ export interface Finding {
   package: string;
   installed_version: string;
   fixed_version: string | null;
+  /** Digest of the layer that brought the package. */
+  layer: string;
+  path: string | null;
+  kind?: string;
   summary: string;
+  /** Why the project accepts it, if it does. */
+  accepted?: string | null;
 }
 
 export interface ScanReport {
@@ -62,8 +79,143 @@ export interface ScanReport {
   notes: string[];
 }
 
+export interface Signature {
+  artifact: string;
+  form: 'cosign' | 'sigstore_bundle' | 'attestation' | 'notation';
+  valid: boolean;
+  key: string | null;
+  signer: string | null;
+  predicate_type: string | null;
+  builder: string | null;
+  materials: string[];
+  fault: string | null;
+}
+
+export interface Trust {
+  name: string;
+  digest: string;
+  /** SLSA build level: 0 none, 1 there, 2 signed, 3 and by a named builder. */
+  provenance_level: number;
+  signatures: Signature[];
+  pull_refused: string[];
+  deploy_refused: string[];
+}
+
+export interface TagRule {
+  repositories?: string;
+  tags?: string;
+}
+
+export type Keep = 'all' | { newest: number } | { pushed_within_days: number } | { pulled_within_days: number };
+
+export interface RetentionRule extends TagRule {
+  keep: Keep;
+  label?: string | null;
+}
+
+export interface Retention {
+  rules: RetentionRule[];
+  every_hours?: number | null;
+}
+
+export interface RetentionPlan {
+  kept: number;
+  removed: number;
+  tags: { repository: string; tag: string; digest: string; keep: boolean; reason: string }[];
+}
+
+export interface Policy {
+  name: string;
+  repositories?: string;
+  at?: ('pull' | 'deploy')[];
+  block_severity?: string | null;
+  only_fixable?: boolean;
+  must_be_scanned?: boolean;
+  signed_by?: string[];
+  provenance_level?: number;
+  builders?: string[];
+  denied_licences?: string[];
+}
+
+export interface Allowance {
+  id: string;
+  package?: string | null;
+  reason: string;
+  until?: string | null;
+}
+
+export interface TrustedKey {
+  name: string;
+  pem: string;
+  subject?: string[];
+  kind: string;
+  fingerprint: string;
+}
+
+export interface Settings {
+  allowances: Allowance[];
+  immutability: TagRule[];
+  keys: TrustedKey[];
+  policies: Policy[];
+  quota_bytes: number | null;
+  retention: Retention;
+  scanning: { attach_sbom?: string | null };
+}
+
+export interface StorageUsage {
+  images: number;
+  /** The sum over all images, shared content each time. */
+  image_bytes: number;
+  /** Everything once; this counts for the quota. */
+  unique_bytes: number;
+  quota_bytes: number | null;
+}
+
+export interface Collection {
+  at: string;
+  by: string;
+  dry_run: boolean;
+  blobs: number;
+  bytes: number;
+  uploads: number;
+  took_ms: number;
+}
+
+export interface Damage {
+  waiting: number;
+  items: { digest: string; repository: string | null; image: string | null; tags: string[]; size_bytes: number; found_at: string }[];
+}
+
+const part = encodeURIComponent;
+
 export const registry = {
   images: (org: string, project: string) => path('orgs', org, 'projects', project, 'images'),
-  scan: (org: string, project: string, repository: string, digest: string) => `${registry.images(org, project)}/${encodeURIComponent(repository)}/${encodeURIComponent(digest)}/scan`,
-  removeTag: (org: string, project: string, repository: string, tag: string) => remove(`${registry.images(org, project)}/${encodeURIComponent(repository)}/tags/${encodeURIComponent(tag)}`),
+  repository: (org: string, project: string, repository: string) => `${registry.images(org, project)}/${part(repository)}`,
+  tags: (org: string, project: string, repository: string) => `${registry.repository(org, project, repository)}/tags`,
+  history: (org: string, project: string, repository: string) => `${registry.repository(org, project, repository)}/history`,
+  image: (org: string, project: string, repository: string, digest: string) => `${registry.repository(org, project, repository)}/${part(digest)}`,
+  scan: (image: string) => `${image}/scan`,
+  sbom: (image: string, format: 'cyclonedx' | 'spdx') => withQuery(`${image}/sbom`, { format }),
+  signatures: (image: string) => `${image}/signatures`,
+  removeTag: (org: string, project: string, repository: string, tag: string) => remove(`${registry.tags(org, project, repository)}/${part(tag)}`),
+  restoreTag: (org: string, project: string, repository: string, tag: string, digest: string) => post(`${registry.tags(org, project, repository)}/${part(tag)}/restore`, { digest }),
+  of: (org: string, project: string) => path('orgs', org, 'projects', project, 'registry'),
+  settings: (base: string) => `${base}/settings`,
+  usage: (base: string) => `${base}/usage`,
+  setQuota: (base: string, bytes: number | null) => put<Settings>(`${base}/quota`, { bytes }),
+  setImmutability: (base: string, rules: TagRule[]) => put<Settings>(`${base}/immutability`, { rules }),
+  setRetention: (base: string, body: Retention) => put<Settings>(`${base}/retention`, body),
+  simulate: (base: string, body: Retention) => post<RetentionPlan>(`${base}/retention/simulate`, body),
+  runRetention: (base: string) => post<RetentionPlan>(`${base}/retention/run`, {}),
+  setScanning: (base: string, attach: string | null) => put<Settings>(`${base}/scanning`, { attach_sbom: attach }),
+  allow: (base: string, body: Allowance) => put<Settings>(`${base}/allowances/${part(body.id)}`, body),
+  disallow: (base: string, id: string) => remove<Settings>(`${base}/allowances/${part(id)}`),
+  trust: (base: string, body: { name: string; pem: string; subject?: string[] }) => put<Settings>(`${base}/keys/${part(body.name)}`, body),
+  distrust: (base: string, name: string) => remove<Settings>(`${base}/keys/${part(name)}`),
+  setPolicy: (base: string, body: Policy) => put<Settings>(`${base}/policies/${part(body.name)}`, body),
+  removePolicy: (base: string, name: string) => remove<Settings>(`${base}/policies/${part(name)}`),
+  collections: path('registry', 'collections'),
+  collect: (dryRun: boolean) => post<Collection>(path('registry', 'collections'), { dry_run: dryRun }),
+  damage: path('registry', 'damage'),
+  check: () => post<{ waiting: number }>(path('registry', 'checks')),
 };

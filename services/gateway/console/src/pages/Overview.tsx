@@ -91,25 +91,26 @@ async function totals(org: string): Promise<Totals> {
   return counted;
 }
 
+const orDash = (value?: number) => value ?? '–';
+
 function Counts({ org }: { org?: string }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ['totals', org], queryFn: () => totals(org!), enabled: org !== undefined, refetchInterval: 15_000 });
   const nodes = useList<NodeItem>(['nodes', 'count'], scheduler.nodes, { interval: 15_000 });
   const ready = nodes.items.filter((node) => node.state === 'ready').length;
-  const show = (value?: number) => value ?? '–';
   return (
     <div className="grid-narrow">
       <Card>
-        <Statistic title={t('org.projects')} value={show(query.data?.projects)} />
+        <Statistic title={t('org.projects')} value={orDash(query.data?.projects)} />
       </Card>
       <Card>
-        <Statistic title={t('project.spaces')} value={show(query.data?.spaces)} />
+        <Statistic title={t('project.spaces')} value={orDash(query.data?.spaces)} />
       </Card>
       <Card>
-        <Statistic title={t('menu.apps')} value={show(query.data?.apps)} suffix={query.data && query.data.troubled > 0 ? <Typography.Text type="danger">{t('overview.troubled', { count: query.data.troubled })}</Typography.Text> : undefined} />
+        <Statistic title={t('menu.apps')} value={orDash(query.data?.apps)} suffix={query.data && query.data.troubled > 0 ? <Typography.Text type="danger">{t('overview.troubled', { count: query.data.troubled })}</Typography.Text> : undefined} />
       </Card>
       <Card>
-        <Statistic title={t('overview.instances')} value={show(query.data?.instances)} suffix={query.data ? `/ ${query.data.wanted}` : undefined} />
+        <Statistic title={t('overview.instances')} value={orDash(query.data?.instances)} suffix={query.data ? `/ ${query.data.wanted}` : undefined} />
       </Card>
       <Card>
         <Statistic title={t('menu.nodes')} value={nodes.isSuccess ? ready : '–'} suffix={nodes.isSuccess ? `/ ${nodes.items.length}` : undefined} />

@@ -12,7 +12,7 @@ import { bytes, duration, short } from '../parts/format';
 import { LogView } from '../parts/LogView';
 import { useAction, useList, useLive } from '../parts/query';
 
-const OPEN = ['queued', 'running', 'waiting'];
+const OPEN = new Set(['queued', 'running', 'waiting']);
 
 export default function RunPage() {
   const { t } = useTranslation();
@@ -38,7 +38,7 @@ export default function RunPage() {
               sub={run.message}
               live={query.live}
               actions={
-                OPEN.includes(run.state) && (
+                OPEN.has(run.state) && (
                   <Popconfirm title={t('runs.confirmCancel')} okText={t('runs.cancel')} cancelText={t('common.back')} onConfirm={() => cancel.mutate()}>
                     <Button danger icon={<StopOutlined />} loading={cancel.isPending}>
                       {t('runs.cancel')}
@@ -152,7 +152,7 @@ function StepRow({ step, chosen, choose }: { step: Step; chosen: boolean; choose
 
 /** The step to look at first: the one at work, else the failed one, else the last that began. */
 function current(steps: Step[]): Step | undefined {
-  return steps.find((step) => step.state === 'running') ?? steps.find((step) => step.state === 'failed') ?? [...steps].reverse().find((step) => step.started_at !== null) ?? steps[0];
+  return steps.find((step) => step.state === 'running') ?? steps.find((step) => step.state === 'failed') ?? steps.toReversed().find((step) => step.started_at !== null) ?? steps[0];
 }
 
 function stageStatus(steps: Step[]): 'wait' | 'process' | 'finish' | 'error' {

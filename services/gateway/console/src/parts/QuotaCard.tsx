@@ -30,7 +30,7 @@ const KINDS: Kind[] = [
   { limit: 'containers', used: 'containers', show: String, unit: 1, suffix: '' },
 ];
 
-export function QuotaCard({ name, url }: { name: 'org' | 'project'; url: string }) {
+export function QuotaCard({ name, url }: { name: 'org' | 'project' | 'user'; url: string }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ['quota', url], queryFn: () => get<Quota>(url), refetchInterval: 15_000 });
   const [open, setOpen] = useState(false);

@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, IdcardOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, ShopOutlined, TeamOutlined, UserOutlined,
+  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, LoginOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -11,6 +11,7 @@ import { Link, Outlet, useLocation } from 'react-router';
 import { to, usePlace } from '../place';
 import { signOut, useSession } from '../session';
 import { Loading } from './Loading';
+import { usePlatformAdmin } from './me';
 import { PlaceSwitch } from './PlaceSwitch';
 import { LanguageSwitch, LookSwitch } from './Switches';
 
@@ -22,6 +23,7 @@ export function Shell() {
   const { pathname } = useLocation();
   const { org, project, space } = usePlace();
   const { user } = useSession();
+  const admin = usePlatformAdmin();
   const [collapsed, setCollapsed] = useState(false);
   const link = (key: string, icon: React.ReactNode, url: string) => ({ key, icon, label: <Link to={url}>{t(`menu.${key}`)}</Link> });
   const inSpace = (make: (o: string, p: string, s: string) => string) => (org && project && space ? make(org, project, space) : '/choose/space');
@@ -42,12 +44,16 @@ export function Shell() {
     ]),
     group('operate', [
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
-      link('people', <IdcardOutlined />, '/people'),
       link('nodes', <ClusterOutlined />, '/nodes'),
-      link('upstreams', <IdcardOutlined />, '/upstreams'),
       link('audit', <AuditOutlined />, '/audit'),
       link('health', <PartitionOutlined />, '/health'),
       link('api', <ApiOutlined />, '/api/docs'),
+    ]),
+    group('administer', [
+      link('people', <IdcardOutlined />, '/people'),
+      link('clients', <KeyOutlined />, '/clients'),
+      link('upstreams', <LoginOutlined />, '/upstreams'),
+      ...(admin ? [link('security', <SafetyOutlined />, '/security'), link('prices', <TagsOutlined />, '/price-plans'), link('store', <HddOutlined />, '/image-store')] : []),
     ]),
   ];
   return (
@@ -70,6 +76,7 @@ export function Shell() {
             items: [
               { key: 'name', label: user?.name, disabled: true },
               { type: 'divider' },
+              { key: 'account', icon: <UserOutlined />, label: <Link to="/me">{t('menu.account')}</Link> },
               { key: 'out', icon: <LogoutOutlined />, label: t('shell.signOut'), onClick: () => void signOut() },
             ],
           }}
@@ -101,9 +108,12 @@ export function Shell() {
 export function selected(pathname: string): string {
   if (pathname === '/') return 'overview';
   if (pathname === '/api/docs') return 'api';
+  if (pathname === '/price-plans') return 'prices';
+  if (pathname === '/image-store') return 'store';
   const [, first, , in1, , in2, , in3] = pathname.split('/');
   if (first !== 'orgs') return first ?? 'overview';
   if (in1 === 'billing') return 'billing';
+  if (in2 === 'registry') return 'images';
   if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
   if (in2 === 'spaces') return in3 === 'instances' ? 'services' : 'apps';
   return 'orgs';

@@ -57,7 +57,7 @@ export function useEvents(): { events: Happened[]; live: Live; refused: ApiError
           const more = readEvents(event.data);
           setEvents((old) => {
             const known = new Set(old.map((one) => one.key));
-            return [...more.filter((one) => !known.has(one.key)).reverse(), ...old].slice(0, KEPT);
+            return [...more.filter((one) => !known.has(one.key)).toReversed(), ...old].slice(0, KEPT);
           });
         },
       }),

@@ -5,12 +5,12 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams, useSearchParams } from 'react-router';
 
-import type { ApiError } from '../api/http';
-import { scheduler, type DeployBody, type Deployed } from '../api/scheduler';
-import { EmptyState, LinkButton, PageHeader, ProblemView } from '../parts/basics';
-import { nameRules } from '../parts/forms';
-import { useAction } from '../parts/query';
-import { to } from '../place';
+import type { ApiError } from '../../api/http';
+import { scheduler, type DeployBody, type Deployed } from '../../api/scheduler';
+import { EmptyState, LinkButton, PageHeader, ProblemView } from '../../parts/basics';
+import { nameRules } from '../../parts/forms';
+import { useAction } from '../../parts/query';
+import { to } from '../../place';
 
 type Values = Omit<DeployBody, 'values' | 'format'>;
 

@@ -5,10 +5,10 @@ import { Flex } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
-import { scheduler, type AppItem } from '../api/scheduler';
-import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
-import { useLiveList } from '../parts/query';
-import { to } from '../place';
+import { scheduler, type AppItem } from '../../api/scheduler';
+import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { useLiveList } from '../../parts/query';
+import { to } from '../../place';
 
 export default function Apps() {
   const { t } = useTranslation();

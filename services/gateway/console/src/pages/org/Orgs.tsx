@@ -6,11 +6,11 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 
-import { identity, type Org } from '../api/identity';
-import { DataTable, PageHeader, Time } from '../parts/basics';
-import { nameRules } from '../parts/forms';
-import { useAction, useList } from '../parts/query';
-import { to } from '../place';
+import { identity, type Org } from '../../api/identity';
+import { DataTable, PageHeader, Time } from '../../parts/basics';
+import { nameRules } from '../../parts/forms';
+import { useAction, useList } from '../../parts/query';
+import { to } from '../../place';
 
 export default function Orgs() {
   const { t } = useTranslation();

@@ -1,0 +1,192 @@
+// Images by the console: what was pushed is seen, moved, restored, ruled over and measured.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
+
+import { api, freshToken, launch, missing, settled, signIn, url, watch } from './suite.mjs';
+
+const reason = missing();
+const stamp = Date.now().toString(36);
+const org = `img-${stamp}`;
+const base = `/orgs/${org}/projects/shop`;
+const digestOf = (bytes) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+
+/** A tar archive of one file. */
+function tar(name, content) {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write('0000644\0', 100);
+  header.write('0000000\0', 108);
+  header.write('0000000\0', 116);
+  header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
+  header.write('00000000000\0', 136);
+  header.write('        ', 148);
+  header.write('0', 156);
+  header.write('ustar\0', 257);
+  header.write('00', 263);
+  header.write(`${[...header].reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, 148);
+  return Buffer.concat([header, Buffer.from(content), Buffer.alloc((512 - (content.length % 512)) % 512), Buffer.alloc(1024)]);
+}
+
+describe('images in the console', { skip: reason === '' ? false : reason, timeout: 300_000 }, () => {
+  let browser;
+  let page;
+  let complaints;
+  let bearer;
+
+  before(async () => {
+    const launched = await launch();
+    browser = launched.browser;
+    page = await launched.context.newPage();
+    complaints = watch(page);
+    await signIn(page);
+    assert.equal((await api(page, 'POST', '/api/v1/orgs', { name: org })).status, 201);
+    assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
+    const me = (await api(page, 'GET', '/api/v1/me')).body;
+    const token = await freshToken(page, `images ${stamp}`);
+    bearer = await registryToken(me.username, token.secret);
+    await push('v1', 'one');
+  });
+
+  after(async () => {
+    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    await browser?.close();
+  });
+
+  /** As `docker login` and `docker push` do: the registry says where tokens are. */
+  async function registryToken(username, password) {
+    const challenge = (await fetch(`${url}/v2/`)).headers.get('www-authenticate');
+    const [, realm] = challenge.match(/realm="([^"]+)"/);
+    const [, service] = challenge.match(/service="([^"]+)"/);
+    const scope = `repository:${org}/shop/web:pull,push`;
+    const answer = await fetch(`${realm}?${new URLSearchParams({ service, scope })}`, { headers: { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` } });
+    assert.equal(answer.status, 200);
+    return (await answer.json()).token;
+  }
+
+  async function push(tag, content) {
+    const headers = { authorization: `Bearer ${bearer}` };
+    const name = `${org}/shop/web`;
+    const upload = async (bytes) => {
+      const begun = await fetch(`${url}/v2/${name}/blobs/uploads/`, { method: 'POST', headers });
+      const to = new URL(begun.headers.get('location'), url);
+      to.searchParams.set('digest', digestOf(bytes));
+      assert.equal((await fetch(to, { method: 'PUT', headers: { ...headers, 'content-type': 'application/octet-stream' }, body: bytes })).status, 201);
+    };
+    const plain = tar('etc/what', content);
+    const layer = gzipSync(plain);
+    const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: [digestOf(plain)] }, history: [{ created_by: `COPY ${content}` }] }));
+    await upload(layer);
+    await upload(config);
+    const media = 'application/vnd.oci.image';
+    const manifest = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: `${media}.manifest.v1+json`,
+      config: { mediaType: `${media}.config.v1+json`, digest: digestOf(config), size: config.length },
+      layers: [{ mediaType: `${media}.layer.v1.tar+gzip`, digest: digestOf(layer), size: layer.length }],
+    });
+    const put = await fetch(`${url}/v2/${name}/manifests/${tag}`, { method: 'PUT', headers: { ...headers, 'content-type': `${media}.manifest.v1+json` }, body: manifest });
+    assert.ok(put.status === 201 || put.status === 400 || put.status === 403, `${put.status} ${await put.clone().text()}`);
+    return put.status;
+  }
+
+  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
+  const dialog = () => page.getByRole('dialog').last();
+  async function open(path) {
+    await page.goto(path);
+    await settled(page);
+  }
+  async function confirmed(where, name) {
+    await where.getByRole('button', { name, exact: true }).click();
+    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
+  }
+  const clean = () => assert.deepEqual(complaints.take(), []);
+
+  it('shows a pushed image with its tags, and the image itself', async () => {
+    await open(`${base}/images`);
+    await page.getByRole('link', { name: 'web', exact: true }).click();
+    await page.getByRole('link', { name: 'v1', exact: true }).click();
+    await page.getByRole('heading', { level: 1, name: /^web@[0-9a-f]{12}$/ }).waitFor();
+    await settled(page);
+    await page.getByRole('tab', { name: 'Signatures' }).click();
+    await page.getByText('Nobody has signed this image').waitFor();
+    clean();
+  });
+
+  it('deletes a tag and restores it from its history', async () => {
+    await push('old', 'two');
+    await open(`${base}/images/web`);
+    await confirmed(row('old'), 'Delete');
+    await row('old').waitFor({ state: 'detached' });
+    await page.getByRole('tab', { name: 'History' }).click();
+    await confirmed(row('old').first(), 'Restore');
+    await page.getByRole('tab', { name: 'Tags' }).click();
+    await row('old').waitFor();
+    clean();
+  });
+
+  it('makes tags immutable, and a push over one is refused', async () => {
+    await open(`${base}/registry?tab=immutable`);
+    await page.getByRole('button', { name: 'Add a rule' }).click();
+    await page.getByLabel('Tags').fill('v*');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').first().waitFor();
+    assert.notEqual(await push('v1', 'something else'), 201);
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.waitForTimeout(300);
+    clean();
+  });
+
+  it('simulates retention before anything goes', async () => {
+    await open(`${base}/registry?tab=retention`);
+    await page.getByRole('button', { name: 'Add a rule' }).click();
+    await page.getByLabel('How many').fill('1');
+    await page.getByRole('button', { name: 'Simulate' }).click();
+    await page.getByText('Would go: 1; stay: 1').waitFor();
+    const tags = await api(page, 'GET', `/api/v1${base}/images/web/tags`);
+    assert.equal(tags.body.items.length, 2, 'nothing went');
+    clean();
+  });
+
+  it('limits the storage and shows it counted both ways', async () => {
+    await open(`${base}/registry`);
+    await page.getByText('Saved by sharing').waitFor();
+    await page.getByLabel('Storage limit').fill('2');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').first().waitFor();
+    const usage = await api(page, 'GET', `/api/v1${base}/registry/usage`);
+    assert.equal(usage.body.quota_bytes, 2 * 1024 ** 3);
+    clean();
+  });
+
+  it('sets a policy, and the image says that it would be refused', async () => {
+    await open(`${base}/registry?tab=policies`);
+    await page.getByRole('button', { name: 'Add a policy' }).click();
+    await dialog().getByLabel('Name', { exact: true }).fill('signed');
+    await dialog().getByLabel('Signed by').click();
+    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden)').getByText('any trusted key').click();
+    await dialog().locator('.ant-modal-title').click();
+    await dialog().getByRole('button', { name: 'Save' }).click();
+    await row('signed').waitFor();
+    await open(`${base}/images/web`);
+    await page.getByRole('link', { name: 'v1', exact: true }).click();
+    await page.getByRole('tab', { name: 'Signatures' }).click();
+    await page.getByText('Deployment: refused').waitFor();
+    await open(`${base}/registry?tab=policies`);
+    await confirmed(row('signed'), 'Delete');
+    await row('signed').waitFor({ state: 'detached' });
+    clean();
+  });
+
+  it('collects what no image needs, and checks everything', async () => {
+    await open('/image-store');
+    await page.getByRole('button', { name: 'Dry run' }).click();
+    await page.locator('tbody tr.ant-table-row').first().waitFor();
+    await page.getByRole('button', { name: 'Check everything' }).click();
+    await page.getByText('Everything is being read').first().waitFor();
+    clean();
+  });
+});

@@ -1,0 +1,117 @@
+// What an application is now: what waits and why, its workloads and its instances.
+
+import { useQuery } from '@tanstack/react-query';
+import { Alert, Button, Card, Descriptions, Flex, InputNumber, Table, Tag } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { Link, useParams } from 'react-router';
+
+import { get } from '../../api/http';
+import { scheduler, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
+import { DataTable, State, Time } from '../../parts/basics';
+import { bytes, cpu } from '../../parts/format';
+import { useAction, useLiveList } from '../../parts/query';
+import { to } from '../../place';
+import { Endpoints } from './Apps';
+
+export default function Instances({ app, url }: { app: AppItem; url: string }) {
+  const { t } = useTranslation();
+  const params = useParams();
+  const query = useLiveList<Instance>(['instances', url], `${url}/instances`);
+  const trouble = app.state !== 'running' && app.state !== 'stopped';
+  const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), enabled: trouble, refetchInterval: 5_000 });
+  return (
+    <div className="stack">
+      {trouble &&
+        why.data?.waiting.map((one) => (
+          <Alert
+            key={one.workload}
+            type="warning"
+            showIcon
+            title={t('apps.waits', { workload: one.workload, count: one.instances })}
+            description={
+              <>
+                {one.reason && <p>{one.reason}</p>}
+                <ul>
+                  {one.nodes.map((node) => (
+                    <li key={node.node}>
+                      {node.node}: {node.reasons.join(', ')}
+                    </li>
+                  ))}
+                </ul>
+              </>
+            }
+          />
+        ))}
+      <Card>
+        <Descriptions
+          column={{ xs: 1, md: 3 }}
+          items={[
+            { key: 'revision', label: t('apps.revision'), children: app.revision },
+            { key: 'endpoints', label: t('apps.endpoints'), children: <Endpoints app={app} /> },
+            { key: 'changed', label: t('common.changed'), children: <Time at={app.updated_at} /> },
+          ]}
+        />
+      </Card>
+      <Card title={t('apps.workloads')}>
+        <Table<Workload>
+          size="small"
+          aria-label={t('apps.workloads')}
+          rowKey="name"
+          pagination={false}
+          dataSource={app.workloads}
+          scroll={{ x: 'max-content' }}
+          columns={[
+            { title: t('common.name'), dataIndex: 'name' },
+            { title: t('apps.kind'), dataIndex: 'kind', render: (kind: string) => <Tag>{t(`workloadKind.${kind}`, { defaultValue: kind })}</Tag> },
+            { title: t('apps.image'), dataIndex: 'image', render: (image: string) => <span className="mono">{image.replace(/@sha256:([0-9a-f]{12})[0-9a-f]+$/, '@$1')}</span> },
+            { title: t('apps.ready'), render: (_, one) => `${one.ready}/${one.replicas}` },
+            { title: t('apps.reserved'), render: (_, one) => `${cpu(one.cpu_millis)} CPU · ${bytes(one.memory_bytes)}` },
+            { title: t('apps.scale'), render: (_, one) => (one.kind === 'stateless' || one.kind === 'stateful' ? <Scale url={url} workload={one} /> : '–') },
+          ]}
+        />
+      </Card>
+      <Card title={t('apps.instances')}>
+        <DataTable<Instance>
+          label={t('apps.instances')}
+          query={query}
+          rowKey="id"
+          empty={t('apps.noInstances')}
+          columns={[
+            { title: t('common.name'), dataIndex: 'name', render: (text: string, one) => <Link to={to.instance(params.org!, params.project!, params.space!, app.name, one.id)}>{text || `${one.workload}-${one.index}`}</Link> },
+            {
+              title: t('common.state'),
+              render: (_, one) => (
+                <Flex gap={4}>
+                  <State value={one.state} />
+                  {one.state === 'running' && !one.available && <Tag>{t('apps.notInRotation')}</Tag>}
+                </Flex>
+              ),
+            },
+            { title: t('apps.revision'), dataIndex: 'revision' },
+            { title: t('apps.node'), dataIndex: 'node', render: (node: string) => (node ? <Link to={to.node(node)}>{node}</Link> : '–') },
+            { title: t('apps.address'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },
+            { title: t('apps.restarts'), dataIndex: 'restarts' },
+            { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
+            { title: t('apps.reason'), dataIndex: 'reason' },
+          ]}
+        />
+      </Card>
+    </div>
+  );
+}
+
+function Scale({ url, workload }: { url: string; workload: Workload }) {
+  const { t } = useTranslation();
+  const [count, setCount] = useState<number | null>(null);
+  const scale = useAction((replicas: number) => scheduler.scale(url, workload.name, replicas), { done: t('apps.scaled'), refresh: [['app', url], ['instances', url]], onDone: () => setCount(null) });
+  const wanted = count ?? workload.replicas;
+  return (
+    <Flex gap={4}>
+      <InputNumber size="small" min={0} max={1000} precision={0} value={wanted} onChange={setCount} aria-label={t('apps.replicasOf', { name: workload.name })} />
+      <Button size="small" disabled={wanted === workload.replicas} loading={scale.isPending} onClick={() => scale.mutate(wanted)}>
+        {t('apps.scale')}
+      </Button>
+    </Flex>
+  );
+}

@@ -1,0 +1,58 @@
+// One running copy of an application: where it is, how it fares, and its own log.
+
+import { Card, Descriptions, Result, Tag } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link, useParams } from 'react-router';
+
+import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
+import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { LogView } from '../../parts/LogView';
+import { readAppLog } from '../../parts/logs';
+import { useLiveList } from '../../parts/query';
+import { to } from '../../place';
+
+export default function Instance() {
+  const { t } = useTranslation();
+  const params = useParams();
+  const [org, project, space, app, id] = [params.org!, params.project!, params.space!, params.app!, params.instance!];
+  const url = scheduler.app(org, project, space, app);
+  const query = useLiveList<InstanceType>(['instances', url], `${url}/instances`);
+  const back = to.app(org, project, space, app);
+  return (
+    <Answer query={query}>
+      {() => {
+        const one = query.items.find((instance) => instance.id === id);
+        if (!one) return <Result status="404" title={t('instance.missing', { name: id.slice(-6) })} subTitle={t('instance.missingHelp')} extra={<LinkButton to={back}>{app}</LinkButton>} />;
+        const name = one.name || `${one.workload}-${one.index}`;
+        return (
+          <>
+            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} />
+            <div className="stack">
+              <Card>
+                <Descriptions
+                  column={{ xs: 1, md: 3 }}
+                  items={[
+                    { key: 'state', label: t('common.state'), children: <State value={one.state} /> },
+                    { key: 'rotation', label: t('instance.inRotation'), children: <Tag color={one.available ? 'green' : 'default'}>{t(one.available ? 'parts.yes' : 'parts.no')}</Tag> },
+                    { key: 'revision', label: t('apps.revision'), children: one.revision },
+                    { key: 'workload', label: t('instance.workload'), children: one.workload },
+                    { key: 'node', label: t('apps.node'), children: one.node ? <Link to={to.node(one.node)}>{one.node}</Link> : '–' },
+                    { key: 'address', label: t('apps.address'), children: <span className="mono">{one.address || '–'}</span> },
+                    { key: 'restarts', label: t('apps.restarts'), children: one.restarts },
+                    { key: 'exit', label: t('instance.exitCode'), children: one.exit_code ?? '–' },
+                    { key: 'placed', label: t('instance.placed'), children: <Time at={one.placed_at} /> },
+                    { key: 'running', label: t('instance.running'), children: <Time at={one.running_at} /> },
+                    { key: 'reason', label: t('apps.reason'), children: one.reason || '–' },
+                  ]}
+                />
+              </Card>
+              <Card title={t('apps.logs')}>
+                <LogView name={name} url={`${url}/logs?follow=true&limit=500&instance=${encodeURIComponent(id)}`} read={readAppLog} />
+              </Card>
+            </div>
+          </>
+        );
+      }}
+    </Answer>
+  );
+}

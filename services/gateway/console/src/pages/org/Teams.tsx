@@ -1,0 +1,69 @@
+// Teams of an organisation; a team below another has that one's rights as well.
+
+import { PlusOutlined } from '@ant-design/icons';
+import { Button, Card, Flex, Tag } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+
+import { people, type ServiceAccount, type Team, type TeamMember } from '../../api/people';
+import { DataTable, Time } from '../../parts/basics';
+import { DeleteButton, FormDialog } from '../../parts/dialogs';
+import { ChoiceField, NameField, UserSelect } from '../../parts/fields';
+import { useAction, useList, useLiveList } from '../../parts/query';
+
+export default function Teams({ org }: { org: string }) {
+  const { t } = useTranslation();
+  const query = useLiveList<Team>(['teams', org], people.teams(org), { query: { limit: 500 } });
+  const [open, setOpen] = useState(false);
+  const refresh = [['teams', org]];
+  const create = useAction((body: { name: string; parent?: string }) => people.createTeam(org, body), { done: t('access.teamCreated'), refresh, onDone: () => setOpen(false) });
+  const drop = useAction((team: string) => people.deleteTeam(org, team), { done: t('access.teamDeleted'), refresh });
+  return (
+    <Card
+      title={t('access.teams')}
+      extra={
+        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+          {t('access.createTeam')}
+        </Button>
+      }
+    >
+      <DataTable<Team>
+        label={t('access.teams')}
+        query={query}
+        rowKey="id"
+        empty={t('access.noTeams')}
+        expandable={{ expandedRowRender: (team) => <TeamMembers org={org} team={team.name} /> }}
+        columns={[
+          { title: t('common.name'), dataIndex: 'name' },
+          { title: t('people.name'), dataIndex: 'display_name' },
+          { title: t('access.parent'), dataIndex: 'parent', render: (name: string | null) => name ?? '–' },
+          { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
+          { key: 'do', render: (_, team) => <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} /> },
+        ]}
+      />
+      <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
+        <NameField />
+        <ChoiceField name="parent" label={t('access.parent')} options={query.items.map(({ name }) => ({ value: name, label: name }))} />
+      </FormDialog>
+    </Card>
+  );
+}
+
+function TeamMembers({ org, team }: { org: string; team: string }) {
+  const { t } = useTranslation();
+  const key = ['team', org, team];
+  const query = useList<TeamMember>(key, people.members(org, team), { query: { limit: 500 } });
+  const accounts = useList<ServiceAccount>(['accounts', org, 'all'], people.accounts(org), { query: { limit: 500 } });
+  const add = useAction((subject: string) => people.putMember(org, team, subject), { refresh: [key] });
+  const drop = useAction((subject: string) => people.removeMember(org, team, subject), { refresh: [key] });
+  return (
+    <Flex gap="small" wrap align="center">
+      {query.items.map((member) => (
+        <Tag key={member.subject} closable={{ closeIcon: true, 'aria-label': t('access.takeOut', { name: member.name }) }} onClose={(event) => (event.preventDefault(), drop.mutate(member.subject))}>
+          {member.name}
+        </Tag>
+      ))}
+      <UserSelect org={org} label={t('access.addMember')} more={accounts.items.map(({ name }) => ({ value: `robot:${name}`, label: `${t('access.account')} ${name}` }))} onChange={(subject) => subject && add.mutate(subject)} />
+    </Flex>
+  );
+}

@@ -1,0 +1,102 @@
+// Records of the audit trail, the newest first, and one of them with everything it says.
+
+import { Button, Descriptions, Drawer, Table, Typography } from 'antd';
+import { useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { Link } from 'react-router';
+
+import type { Query } from '../api/http';
+import { monitoring, type AuditRecord } from '../api/monitoring';
+import { State, Time } from './basics';
+import { changesOf, type FieldChange } from './changes';
+import { useNames } from './names';
+import { PagedTable, usePaged } from './paged';
+import { to } from '../place';
+
+export function AuditTable({ filter }: { filter: Query }) {
+  const { t } = useTranslation();
+  const query = usePaged<AuditRecord>(['audit'], monitoring.audit, { query: filter, interval: 10_000 });
+  const names = useNames(query.items.map((item) => item.actor));
+  const [open, setOpen] = useState<AuditRecord | null>(null);
+  return (
+    <>
+      <PagedTable<AuditRecord>
+        size="small"
+        label={t('menu.audit')}
+        query={query}
+        rowKey="id"
+        empty={t('audit.empty')}
+        columns={[
+          { title: t('audit.when'), dataIndex: 'at', render: (at: string) => <Time at={at} /> },
+          { title: t('audit.actor'), dataIndex: 'actor', render: (actor: string) => <Actor subject={actor} name={names(actor)} /> },
+          {
+            title: t('audit.kind'),
+            dataIndex: 'kind',
+            render: (kind: string, item) => (
+              <Button type="link" size="small" className="mono plain-button" onClick={() => setOpen(item)}>
+                {kind}
+              </Button>
+            ),
+          },
+          { title: t('audit.service'), dataIndex: 'service', render: (service: string) => t(`service.${service}`, { defaultValue: service }) },
+          { title: t('audit.object'), render: (_, item) => <span className="mono">{item.name ?? item.object}</span> },
+          { title: t('audit.result'), dataIndex: 'result', render: (result: string) => <State value={result} /> },
+          { title: t('audit.reason'), dataIndex: 'reason' },
+          { title: t('audit.from'), dataIndex: 'from', render: (from?: string) => from ?? '–' },
+        ]}
+      />
+      <Drawer open={open !== null} onClose={() => setOpen(null)} size="large" title={<span className="mono">{open?.kind}</span>} destroyOnHidden>
+        {open && <Detail item={open} who={names(open.actor)} />}
+      </Drawer>
+    </>
+  );
+}
+
+function Actor({ subject, name }: { subject: string; name: string }) {
+  return subject.startsWith('user:') ? <Link to={to.user(subject.slice(5))}>{name}</Link> : <>{name}</>;
+}
+
+function Detail({ item, who }: { item: AuditRecord; who: string }) {
+  const { t } = useTranslation();
+  const changes = changesOf(item);
+  const text = (value: string) => (
+    <Typography.Text className="mono" copyable={{ tooltips: [t('common.copy'), t('common.copied')] }}>
+      {value}
+    </Typography.Text>
+  );
+  return (
+    <div className="stack">
+      <Descriptions
+        column={1}
+        size="small"
+        bordered
+        items={[
+          { key: 'at', label: t('audit.when'), children: <time dateTime={item.at}>{item.at}</time> },
+          { key: 'actor', label: t('audit.actor'), children: <Actor subject={item.actor} name={who} /> },
+          { key: 'from', label: t('audit.from'), children: item.from ?? '–' },
+          { key: 'result', label: t('audit.result'), children: <State value={item.result} /> },
+          { key: 'reason', label: t('audit.reason'), children: item.reason || '–' },
+          { key: 'object', label: t('audit.object'), children: text(item.object) },
+          ...(item.trace ? [{ key: 'trace', label: t('audit.trace'), children: text(item.trace) }] : []),
+          { key: 'id', label: t('audit.id'), children: text(item.id) },
+        ]}
+      />
+      {changes.length > 0 && (
+        <Table<FieldChange>
+          size="small"
+          aria-label={t('audit.changes')}
+          rowKey="field"
+          dataSource={changes}
+          pagination={false}
+          columns={[
+            { title: t('audit.field'), dataIndex: 'field', render: (field: string) => <span className="mono">{field}</span> },
+            { title: t('audit.before'), dataIndex: 'before', render: (value: string) => <span className="mono removed">{value}</span> },
+            { title: t('audit.after'), dataIndex: 'after', render: (value: string) => <span className="mono added">{value}</span> },
+          ]}
+        />
+      )}
+      <Typography.Title level={5}>{t('audit.content')}</Typography.Title>
+      <pre className="code mono">{JSON.stringify(item.content ?? null, null, 2)}</pre>
+    </div>
+  );
+}
