@@ -48,7 +48,18 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
     const token = await freshToken(page, `images ${stamp}`);
     bearer = await registryToken(me.username, token.secret);
     await push('v1', 'one');
+    await scanned();
   });
+
+  /** The report comes a moment after the push. */
+  async function scanned() {
+    for (let tries = 0; tries < 100; tries += 1) {
+      const [tag] = (await api(page, 'GET', `/api/v1${base}/images/web/tags`)).body?.items ?? [];
+      if (tag?.scan) return;
+      await page.waitForTimeout(200);
+    }
+    assert.fail('the image is not scanned');
+  }
 
   after(async () => {
     if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
@@ -110,6 +121,8 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
     await page.getByRole('link', { name: 'v1', exact: true }).click();
     await page.getByRole('heading', { level: 1, name: /^web@[0-9a-f]{12}$/ }).waitFor();
     await settled(page);
+    await page.getByRole('tab', { name: 'Layers' }).click();
+    await page.getByText('COPY one').waitFor();
     await page.getByRole('tab', { name: 'Signatures' }).click();
     await page.getByText('Nobody has signed this image').waitFor();
     clean();
@@ -167,7 +180,7 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
     await page.getByRole('button', { name: 'Add a policy' }).click();
     await dialog().getByLabel('Name', { exact: true }).fill('signed');
     await dialog().getByLabel('Signed by').click();
-    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden)').getByText('any trusted key').click();
+    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option-content').filter({ hasText: 'any trusted key' }).click();
     await dialog().locator('.ant-modal-title').click();
     await dialog().getByRole('button', { name: 'Save' }).click();
     await row('signed').waitFor();

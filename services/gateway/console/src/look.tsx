@@ -37,6 +37,7 @@ export function LookProvider({ children }: { children: ReactNode }) {
         locale={i18n.language === 'zh-CN' ? zhCN : enUS}
         theme={{
           algorithm: dark ? theme.darkAlgorithm : theme.defaultAlgorithm,
+          components: { Menu: { itemHeight: 34, itemMarginBlock: 2 } },
           token: { colorPrimary: '#1d4ed8', colorInfo: '#1d4ed8', borderRadius: 6, fontFamily: "system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif" },
         }}
       >

@@ -1,43 +1,5 @@
-// Starts the console: languages, data, look, session, routes.
+// Begins with the nonce: whatever is loaded after it may write style elements, also while it is being loaded.
 
 import './nonce';
 
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { StrictMode } from 'react';
-import { createRoot } from 'react-dom/client';
-import { BrowserRouter } from 'react-router';
-
-import { ApiError } from './api/http';
-import { startI18n } from './i18n';
-import { LookProvider } from './look';
-import { ProblemView } from './parts/basics';
-import { Loading } from './parts/Loading';
-import { Console } from './routes';
-import { SessionProvider } from './session';
-import './styles.css';
-
-startI18n();
-
-const client = new QueryClient({
-  defaultOptions: {
-    queries: {
-      staleTime: 5_000,
-      // What the service refused it will refuse again.
-      retry: (count, error) => count < 2 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 502),
-    },
-  },
-});
-
-createRoot(document.getElementById('root')!).render(
-  <StrictMode>
-    <QueryClientProvider client={client}>
-      <LookProvider>
-        <BrowserRouter>
-          <SessionProvider waiting={<Loading />} failed={(error, again) => <div className="welcome"><ProblemView error={error} retry={again} /></div>}>
-            <Console />
-          </SessionProvider>
-        </BrowserRouter>
-      </LookProvider>
-    </QueryClientProvider>
-  </StrictMode>,
-);
+void import('./start');

@@ -7,19 +7,18 @@ import { changesOf } from '../src/parts/changes';
 
 describe('what changed', () => {
   it('is the fields that differ, also inside others', () => {
-    const before = { name: 'web', limits: { cpu: 1, memory: 2 }, tags: ['a'] };
-    const after = { name: 'web', limits: { cpu: 3, memory: 2 }, tags: ['a', 'b'] };
-    expect(changesOf({ before, after })).toEqual([
+    const before = { limits: { cpu: 1, memory: 2 }, tags: ['a'] };
+    const content = { name: 'web', limits: { cpu: 3, memory: 2 }, tags: ['a', 'b'] };
+    expect(changesOf({ kind: 'app.changed', before, content })).toEqual([
       { field: 'limits.cpu', before: '1', after: '3' },
       { field: 'tags', before: '["a"]', after: '["a","b"]' },
     ]);
   });
 
-  it('is read from the content too, and everything of what was made or deleted', () => {
-    expect(changesOf({ content: { before: null, after: { role: 'viewer' } } })).toEqual([{ field: 'role', before: '–', after: 'viewer' }]);
-    expect(changesOf({ content: { before: { role: 'viewer' } } })).toEqual([{ field: 'role', before: 'viewer', after: '–' }]);
-    expect(changesOf({ content: { name: 'web' } })).toEqual([]);
-    expect(changesOf({ content: null })).toEqual([]);
+  it('is everything of what is gone, and nothing where nothing was before', () => {
+    expect(changesOf({ kind: 'org.member-removed', before: { role: 'viewer' }, content: { role: 'viewer' } })).toEqual([{ field: 'role', before: 'viewer', after: '–' }]);
+    expect(changesOf({ kind: 'org.created', content: { name: 'acme' } })).toEqual([]);
+    expect(changesOf({ kind: 'org.created', content: null, before: null })).toEqual([]);
   });
 });
 

@@ -21,9 +21,11 @@ export interface AuditRecord {
   object: string;
   name: string | null;
   content: unknown;
-  /** What it was and is, where the service says it. */
+  /** The fields that are different now, as they were; all of what is gone. */
   before?: unknown;
-  after?: unknown;
+  /** Whether what it tells of is over; deployments and runs take their time. */
+  state?: 'running' | 'ended';
+  ended_at?: string | null;
   result: 'ok' | 'denied' | 'failed';
   reason: string;
   from?: string;

@@ -101,6 +101,26 @@ export interface Trust {
   deploy_refused: string[];
 }
 
+/** One layer, and the step that made it. */
+export interface Layer {
+  digest: string;
+  media_type: string;
+  size_bytes: number;
+  created_by: string;
+  /** How many images of the project have it, this one included. */
+  images: number;
+}
+
+/** What an image is made of. */
+export interface Parts {
+  digest: string;
+  media_type: string;
+  config: { created: string | null; author: string | null; user: string; working_dir: string; entrypoint: string[]; command: string[]; ports: string[]; volumes: string[] };
+  layers: Layer[];
+  own_bytes: number;
+  shared_bytes: number;
+}
+
 export interface TagRule {
   repositories?: string;
   tags?: string;
@@ -196,6 +216,7 @@ export const registry = {
   image: (org: string, project: string, repository: string, digest: string) => `${registry.repository(org, project, repository)}/${part(digest)}`,
   scan: (image: string) => `${image}/scan`,
   sbom: (image: string, format: 'cyclonedx' | 'spdx') => withQuery(`${image}/sbom`, { format }),
+  layers: (image: string) => `${image}/layers`,
   signatures: (image: string) => `${image}/signatures`,
   removeTag: (org: string, project: string, repository: string, tag: string) => remove(`${registry.tags(org, project, repository)}/${part(tag)}`),
   restoreTag: (org: string, project: string, repository: string, tag: string, digest: string) => post(`${registry.tags(org, project, repository)}/${part(tag)}/restore`, { digest }),

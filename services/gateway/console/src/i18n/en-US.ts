@@ -448,6 +448,7 @@ export const enUS = {
     capacity: 'capacity',
   },
   images: {
+    layers: 'Layers',
     empty: 'No images yet. Push one: docker push {{registry}}/{{place}}/name:tag',
     reference: 'Reference',
     tags: 'Tags',
@@ -790,6 +791,7 @@ export const enUS = {
     disk_write: 'Disk, written',
   },
   state: {
+    ended: 'ended',
     running: 'running',
     ready: 'ready',
     not_ready: 'not ready',

@@ -449,6 +449,7 @@ export const zhCN: typeof enUS = {
     capacity: '总量',
   },
   images: {
+    layers: '层',
     empty: '暂无镜像。推送：docker push {{registry}}/{{place}}/name:tag',
     reference: '引用',
     tags: '标签数',
@@ -791,6 +792,7 @@ export const zhCN: typeof enUS = {
     disk_write: '磁盘写入',
   },
   state: {
+    ended: '已结束',
     running: '运行中',
     ready: '就绪',
     not_ready: '未就绪',

@@ -1,6 +1,6 @@
 // Records of the audit trail, the newest first, and one of them with everything it says.
 
-import { Button, Descriptions, Drawer, Table, Typography } from 'antd';
+import { Button, Descriptions, Drawer, Flex, Table, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
@@ -52,8 +52,18 @@ export function AuditTable({ filter }: { filter: Query }) {
   );
 }
 
+/** A person who has a name here also has a page; whoever was erased has neither. */
 function Actor({ subject, name }: { subject: string; name: string }) {
-  return subject.startsWith('user:') ? <Link to={to.user(subject.slice(5))}>{name}</Link> : <>{name}</>;
+  return subject.startsWith('user:') && name !== subject.slice(5, 13) ? <Link to={to.user(subject.slice(5))}>{name}</Link> : <>{name}</>;
+}
+
+function Ended({ state, at }: { state: string; at?: string | null }) {
+  return (
+    <Flex gap={4}>
+      <State value={state} />
+      {at && <Time at={at} />}
+    </Flex>
+  );
 }
 
 function Detail({ item, who }: { item: AuditRecord; who: string }) {
@@ -75,6 +85,7 @@ function Detail({ item, who }: { item: AuditRecord; who: string }) {
           { key: 'actor', label: t('audit.actor'), children: <Actor subject={item.actor} name={who} /> },
           { key: 'from', label: t('audit.from'), children: item.from ?? '–' },
           { key: 'result', label: t('audit.result'), children: <State value={item.result} /> },
+          ...(item.state ? [{ key: 'state', label: t('common.state'), children: <Ended state={item.state} at={item.ended_at} /> }] : []),
           { key: 'reason', label: t('audit.reason'), children: item.reason || '–' },
           { key: 'object', label: t('audit.object'), children: text(item.object) },
           ...(item.trace ? [{ key: 'trace', label: t('audit.trace'), children: text(item.trace) }] : []),

@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, LoginOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
+  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -52,7 +52,7 @@ export function Shell() {
     group('administer', [
       link('people', <IdcardOutlined />, '/people'),
       link('clients', <KeyOutlined />, '/clients'),
-      link('upstreams', <LoginOutlined />, '/upstreams'),
+      link('upstreams', <SolutionOutlined />, '/upstreams'),
       ...(admin ? [link('security', <SafetyOutlined />, '/security'), link('prices', <TagsOutlined />, '/price-plans'), link('store', <HddOutlined />, '/image-store')] : []),
     ]),
   ];

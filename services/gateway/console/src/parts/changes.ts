@@ -8,25 +8,26 @@ export interface FieldChange {
 
 type Tree = Record<string, unknown>;
 
+/** Endings of kinds after which something is gone. */
+const GONE = /(deleted|removed|revoked|unbound)$/;
+
 const tree = (value: unknown): Tree | null => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Tree) : null);
 const shown = (value: unknown): string => (value === undefined || value === null ? '–' : typeof value === 'string' ? value : JSON.stringify(value));
 
-/** `before` and `after` of the record itself or of its content; only what differs. */
-export function changesOf(record: { content?: unknown; before?: unknown; after?: unknown }): FieldChange[] {
-  const inner = tree(record.content);
-  const before = record.before ?? inner?.before;
-  const after = record.after ?? inner?.after;
-  if (before === undefined && after === undefined) return [];
-  return differences(before, after, '');
+/** `before` holds the fields that are different now, as they were; `content` holds them as they became. */
+export function changesOf(record: { kind: string; content?: unknown; before?: unknown }): FieldChange[] {
+  const before = tree(record.before);
+  if (before === null) return [];
+  const after = GONE.test(record.kind) ? null : tree(record.content);
+  return Object.keys(before).flatMap((key) => differences(before[key], after?.[key], key));
 }
 
 function differences(before: unknown, after: unknown, at: string): FieldChange[] {
   const [a, b] = [tree(before), tree(after)];
-  // A thing that was made or deleted differs in each of its fields.
-  if ((a || before == null) && (b || after == null) && (a || b)) {
-    const keys = [...new Set([...Object.keys(a ?? {}), ...Object.keys(b ?? {})])];
-    return keys.flatMap((key) => differences(a?.[key], b?.[key], at === '' ? key : `${at}.${key}`));
+  if (a && b) {
+    const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+    return keys.flatMap((key) => differences(a[key], b[key], `${at}.${key}`));
   }
   const [left, right] = [shown(before), shown(after)];
-  return left === right ? [] : [{ field: at === '' ? '*' : at, before: left, after: right }];
+  return left === right ? [] : [{ field: at, before: left, after: right }];
 }

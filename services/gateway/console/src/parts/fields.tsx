@@ -89,14 +89,16 @@ interface UserSelectProps {
   org?: string;
   /** Put before the id: "user:" makes a subject. */
   prefix?: string;
-  label: string;
+  /** Where no label stands beside it. */
+  label?: string;
+  placeholder?: string;
   more?: Choice[];
 }
 
 const NONE: Choice[] = [];
 
 /** Finds a person by the beginning of a name or by an address. */
-export function UserSelect({ value, id, onChange, org, prefix = '', label, more = NONE }: UserSelectProps) {
+export function UserSelect({ value, id, onChange, org, prefix = '', label, placeholder = label, more = NONE }: UserSelectProps) {
   const { t } = useTranslation();
   const [q, setQ] = useState('');
   const query = useList<Account>(['user-choice', org ?? ''], people.users, { query: { q, org, limit: 20 } });
@@ -106,7 +108,7 @@ export function UserSelect({ value, id, onChange, org, prefix = '', label, more 
     <Select
       id={id}
       aria-label={label}
-      placeholder={label}
+      placeholder={placeholder}
       allowClear
       showSearch={{ filterOption: false, onSearch: setQ }}
       loading={query.isFetching}

@@ -80,7 +80,7 @@ const en = {
     signInByHelp: 'Also names of sign-in sources. Empty: any.',
     length: 'Shortest password',
     score: 'Password strength',
-    history: 'Passwords not to be repeated',
+    history: 'Passwords remembered',
     sessionHours: 'Sessions end after',
     idle: 'Unused sessions end after',
     keys: 'Signing keys',

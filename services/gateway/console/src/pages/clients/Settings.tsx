@@ -20,7 +20,7 @@ export function ListField({ name, label, help, required }: { name: string; label
       getValueProps={(value?: string[]) => ({ value: (value ?? []).join('\n') })}
       normalize={(value: string[]) => value}
     >
-      <Input.TextArea autoSize={{ minRows: 2, maxRows: 8 }} className="mono" />
+      <Input.TextArea rows={3} className="mono" />
     </Form.Item>
   );
 }

@@ -14,6 +14,7 @@ import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
 
 const Findings = lazy(() => import('./Findings'));
+const Layers = lazy(() => import('./Layers'));
 const Signatures = lazy(() => import('./Signatures'));
 
 const download = (key: string, label: string, href: string, name: string) => ({
@@ -63,6 +64,7 @@ export default function ImagePage() {
       <PageTabs
         items={[
           { key: 'findings', label: t('images.findings'), children: <Findings org={org} project={project} url={url} /> },
+          { key: 'layers', label: t('images.layers'), children: <Layers url={url} /> },
           { key: 'signatures', label: t('images.signatures'), children: <Signatures url={url} /> },
         ]}
       />

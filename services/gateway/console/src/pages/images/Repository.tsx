@@ -101,7 +101,7 @@ function History({ org, project, repository }: Place) {
   return (
     <>
       <Flex className="toolbar">
-        <Input.Search allowClear aria-label={t('images.tag')} placeholder={t('images.tag')} className="filter" onSearch={(text) => setTag(text.trim())} />
+        <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('images.tag')} placeholder={t('images.tag')} className="filter" onSearch={(text) => setTag(text.trim())} />
       </Flex>
       <PagedTable<Change>
         label={t('images.history')}

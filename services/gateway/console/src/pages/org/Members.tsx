@@ -56,7 +56,7 @@ export default function Members({ org }: { org: string }) {
       />
       <FormDialog<{ user: string; role: Role }> open={open} title={t('access.addToOrg')} ok={t('org.addMember')} pending={put.isPending} initial={{ role: 'viewer' }} onClose={() => setOpen(false)} onSubmit={put.mutate}>
         <Form.Item name="user" label={t('org.username')} rules={[{ required: true, message: t('form.required') }]} extra={t('access.notYet')}>
-          <UserSelect label={t('people.search')} />
+          <UserSelect placeholder={t('people.search')} />
         </Form.Item>
         <Form.Item name="role" label={t('org.role')}>
           <Select options={roles} />

@@ -108,7 +108,7 @@ function Fields({ org, projects }: { org: string; projects: string[] }) {
   return (
     <>
       <Form.Item name="subject" label={t('org.who')} rules={[{ required: true, message: t('form.required') }]}>
-        <UserSelect org={org} prefix="user:" label={t('access.someone')} more={others} />
+        <UserSelect org={org} prefix="user:" placeholder={t('access.someone')} more={others} />
       </Form.Item>
       <ChoiceField name="role" label={t('org.role')} required options={roles.items.map((role) => ({ value: role.built_in ? role.name : `role:${role.id}`, label: role.built_in ? t(`role.${role.name}`) : role.name }))} />
       <Form.Item name="project" label={t('org.where')}>

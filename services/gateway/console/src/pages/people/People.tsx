@@ -65,7 +65,7 @@ export default function People() {
       />
       <Card>
         <Flex gap="small" wrap className="toolbar">
-          <Input.Search allowClear aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 320 }} onSearch={(text) => setQ(text.trim())} />
+          <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 380 }} onSearch={(text) => setQ(text.trim())} />
           <Select
             allowClear
             aria-label={t('common.state')}
