@@ -29,6 +29,7 @@ pub mod people;
 pub mod personal;
 pub mod policies;
 pub mod possession;
+pub mod record;
 pub mod refresh;
 pub mod register;
 pub mod registry_token;

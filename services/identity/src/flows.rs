@@ -1,8 +1,9 @@
-//! What runs by itself: the directory read model, key rotation, and the removal of what has expired.
+//! What runs by itself: the directory read model, key rotation, the way of security facts to the audit stream, and the removal of what has expired.
 
 pub mod clients;
 pub mod directory;
 pub mod factors;
+pub mod facts;
 pub mod groups;
 pub mod outbox;
 pub mod policies;

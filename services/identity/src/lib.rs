@@ -63,6 +63,9 @@ impl Service for Identity {
         host.project(Arc::new(Groups)).await?;
         host.project(Arc::new(ClientDirectory)).await?;
         host.project(Arc::new(flows::policies::PolicyList)).await?;
+        store::facts::make_partitions(&app.host.db().admin, app.now()).await?;
+        app.host.tracker.spawn(flows::facts::run(app.clone()));
+        app.host.tracker.spawn(flows::facts::partitions(app.clone()));
         // Signing works before the first request comes.
         app.keys.turn().await?;
         flows::rotation::publish(&app);
@@ -117,6 +120,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         robots: Store::new(host.log().clone()),
         client_log: Store::new(host.log().clone()),
         policy_store: Store::new(host.log().clone()),
+        recorder: app::record::Recorder::start(pool.clone(), &host.cancel, &host.tracker),
         answered: app::captcha::Answered::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
         breached: config.breached_passwords_file.as_deref().map(adapters::breached::Breached::open).transpose()?,
         passkey_room: Passkeys::new(&Url::parse(&host.platform.public_url)?, host.redis.clone(), &format!("{}:identity", host.platform.prefix)),

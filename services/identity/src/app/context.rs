@@ -6,7 +6,7 @@ use gantry_contract::audit::AuditFact;
 use gantry_es::Meta;
 use gantry_es_pg::{Keyring, Store};
 use gantry_host::Host;
-use gantry_kernel::OffsetDateTime;
+use gantry_kernel::{OffsetDateTime, Problem};
 use sea_orm::DatabaseConnection;
 use sqlx::PgPool;
 
@@ -20,6 +20,7 @@ use crate::app::client_auth::Vouched;
 use crate::app::clients::Clients;
 use crate::app::passkeys::Passkeys;
 use crate::app::passwords::Hasher;
+use crate::app::record::Recorder;
 use crate::app::secrets::{FormSeal, Lookup, Succession};
 use crate::app::signing::SigningKeys;
 use crate::app::upstreams::Upstreams;
@@ -34,7 +35,6 @@ use crate::domain::robot::Robot;
 use crate::domain::role::CustomRole;
 use crate::domain::teams::Teams;
 use crate::domain::user::User;
-use crate::store::facts;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +55,7 @@ pub struct Parts {
     pub robots: Store<Robot>,
     pub client_log: Store<Client>,
     pub policy_store: Store<Policies>,
+    pub recorder: Recorder,
     pub passkey_room: Option<Passkeys>,
     pub answered: Answered,
     pub breached: Option<Breached>,
@@ -104,15 +105,15 @@ impl App {
         }
     }
 
-    /// Puts a security fact on record, here and on the audit stream. A record that cannot be kept does not undo what
-    /// has happened: it is logged for the operator.
+    /// Puts a security fact on record, durably; from there it goes to the audit stream (flows/facts). A record that cannot be
+    /// kept does not undo what has happened: it is logged for the operator, and the audit stream gets it all the same.
     pub async fn record(&self, fact: Fact<'_>) {
         let Fact { actor, action, object, result, reason, from } = fact;
         let fact = AuditFact { reason: reason.to_owned(), from: from.to_owned(), ..self.host.fact(actor, action, object, result) };
-        if let Err(error) = facts::append(self.pool(), &fact).await {
-            tracing::error!(error = %error, action = fact.action, "a security fact could not be kept");
+        if let Err(error) = self.recorder.keep(&fact).await {
+            tracing::error!(error = Problem::internal(error).chain(), action = fact.action, "a security fact could not be kept");
+            self.host.audit(fact).await;
         }
-        self.host.audit(fact).await;
     }
 }
 

@@ -20,7 +20,11 @@ type FactRow = (OffsetDateTime, String, String, String, String, String);
 
 /// Facts that a person did or that were about them, the latest first.
 pub async fn facts(pool: &PgPool, subject: &str) -> Result<Vec<FactRow>, sqlx::Error> {
-    let sql = "select at, action, object, result, reason, from_addr from facts where actor = $1 or object = $1 order by at desc limit 5000";
+    let sql = "(select at, fact ->> 'action', object, fact ->> 'result', fact ->> 'reason', fact ->> 'from' from fact_chain where actor = $1 or object = $1
+                order by at desc limit 5000)
+               union all
+               (select at, action, object, result, reason, from_addr from facts where actor = $1 or object = $1 order by at desc limit 5000)
+               order by 1 desc limit 5000";
     sqlx::query_as(sql).bind(subject).fetch_all(pool).await
 }
 

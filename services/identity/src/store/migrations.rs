@@ -9,6 +9,7 @@ pub const ALL: &[(&str, &str)] = &[
     crate::store::people_tables::PEOPLE,
     ("identity-0003-clients", CLIENTS),
     crate::store::scim::TABLES,
+    crate::store::facts::TABLES,
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

@@ -174,7 +174,10 @@ async fn support_acts_for_somebody_with_right_or_consent_only_and_in_both_names(
     assert_eq!(suite.json(Method::DELETE, "/api/v1/me/impersonators/sam", Some(&ada), None).await.0, 204);
     assert_eq!(act(&sam, "ada").await.0, 400);
     let facts: Vec<(String, String)> =
-        sqlx::query_as("select object, result from facts where action = 'person.impersonated' order by at").fetch_all(&suite.host.db().pool).await.unwrap();
+        sqlx::query_as("select object, fact ->> 'result' from fact_chain where fact ->> 'action' = 'person.impersonated' order by seq")
+            .fetch_all(&suite.host.db().pool)
+            .await
+            .unwrap();
     assert!(facts.iter().any(|(o, r)| *o == format!("user:{ada_id}") && r == "ok") && facts.iter().any(|(_, r)| r == "denied"), "{facts:?}");
 }
 

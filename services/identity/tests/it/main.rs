@@ -17,6 +17,7 @@ mod openid;
 mod party;
 mod passkeys;
 mod people;
+mod record;
 mod refresh;
 mod registry;
 mod relying_parties;

@@ -1,0 +1,79 @@
+//! The record of security facts: chained, published, kept whole by many at once.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use gantry_bus::streams::AUDIT;
+use gantry_contract::audit::AuditFact;
+use serde_json::json;
+
+use crate::support::Suite;
+
+/// The check that docs/identity.md tells operators.
+const BROKEN: &str =
+    "select seq from (select seq, hash, sha256(lag(hash, 1, '\\x') over (order by seq) || convert_to(seq::text || ' ' || fact::text, 'UTF8')) as ought
+     from fact_chain) c where hash <> ought order by seq";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_of_many_requests_at_once_are_one_chain_that_shows_tampering() {
+    gantry_testkit::clause("6.6.2.1.a");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let body = json!({ "settings": { "client_name": "Job", "grant_types": ["client_credentials"] } });
+    let (status, made) = suite.post(&admin, "/api/v1/clients", body).await;
+    assert_eq!(status, 201, "{made}");
+    let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
+    let fields = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+    let all = futures::future::join_all((0..40).map(|_| suite.form("/oauth2/token", &fields))).await;
+    assert!(all.iter().all(|(status, _)| *status == 200), "{:?}", all.iter().find(|(s, _)| *s != 200));
+
+    let db = suite.host.db();
+    let issued: i64 = sqlx::query_scalar("select count(*) from fact_chain where object = $1 and fact ->> 'action' = 'token.issued'")
+        .bind(format!("client:{id}"))
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(issued, 40, "an answer waits until its fact is kept");
+    let broken: Vec<i64> = sqlx::query_scalar(BROKEN).fetch_all(&db.pool).await.unwrap();
+    assert!(broken.is_empty(), "{broken:?}");
+    for partition in ["fact_chain", "fact_chain_rest"] {
+        let changed = sqlx::query(sqlx::AssertSqlSafe(format!("delete from {partition}"))).execute(&db.pool).await.unwrap_err();
+        assert!(changed.to_string().contains("permission denied"), "{changed}");
+    }
+    let rest: i64 = sqlx::query_scalar("select count(*) from fact_chain_rest").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(rest, 0, "this month has a partition of its own");
+
+    // Only the schema's owner could, and it shows.
+    sqlx::query("update fact_chain set fact = '{\"actor\":\"x\",\"object\":\"y\"}' where seq = 3").execute(&db.admin).await.unwrap();
+    let broken: Vec<i64> = sqlx::query_scalar(BROKEN).fetch_all(&db.pool).await.unwrap();
+    assert_eq!(broken, [3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_record_reaches_the_audit_stream_once() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    suite.tokens("ada").await;
+    let bus = &suite.host.bus;
+    let consumer = bus.sample_stream(AUDIT).await.unwrap();
+    let consumer = consumer.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await.unwrap();
+    let mut messages = consumer.messages().await.unwrap();
+    let mut seen: Vec<AuditFact> = Vec::new();
+    while !seen.iter().any(|f| f.action == "token.issued") {
+        let message = tokio::time::timeout(Duration::from_secs(20), messages.next()).await.expect("in time").unwrap().unwrap();
+        seen.push(serde_json::from_slice(&message.payload).unwrap());
+    }
+    let opened: Vec<_> = seen.iter().filter(|f| f.action == "session.opened").collect();
+    assert_eq!(opened.len(), 1, "{seen:?}");
+    let published = async {
+        loop {
+            let behind: bool =
+                sqlx::query_scalar("select published < (select seq from fact_head) from fact_relay").fetch_one(&suite.host.db().pool).await.unwrap();
+            if !behind {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), published).await.expect("the relay says how far it is");
+}
