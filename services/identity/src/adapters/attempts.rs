@@ -6,7 +6,7 @@
 //! many at once cannot slip through, and taken back when it succeeds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use gantry_kernel::{Env, Kind, OffsetDateTime, Problem};
@@ -21,19 +21,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 const FORGET: Duration = Duration::from_secs(86_400);
 const LOCAL_AT_MOST: usize = 50_000;
 
-/// Gives the milliseconds of the pause; 0: go on. Keys: count, pause, pauses so far.
-const COUNT: &str = "
-    local left = redis.call('pttl', KEYS[2])
-    if left > 0 then return left end
-    local n = redis.call('incr', KEYS[1])
-    if n == 1 then redis.call('pexpire', KEYS[1], ARGV[2]) end
-    if n <= tonumber(ARGV[1]) then return 0 end
-    local s = redis.call('incr', KEYS[3])
-    redis.call('pexpire', KEYS[3], ARGV[5])
-    local ms = math.min(tonumber(ARGV[4]), tonumber(ARGV[3]) * 2 ^ (s - 1))
-    redis.call('set', KEYS[2], 1, 'PX', ms)
-    redis.call('del', KEYS[1])
-    return ms";
+/// Gives the milliseconds of the first pause there is; 0: go on. Keys, three for each count: count, pause, pauses so far.
+/// Arguments: the times, then the limit of each count. Once one says stop, those after it are not counted.
+static COUNT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "
+    for i = 1, #KEYS, 3 do
+        local left = redis.call('pttl', KEYS[i + 1])
+        if left > 0 then return left end
+        local n = redis.call('incr', KEYS[i])
+        if n == 1 then redis.call('pexpire', KEYS[i], ARGV[1]) end
+        if n > tonumber(ARGV[5 + (i - 1) / 3]) then
+            local s = redis.call('incr', KEYS[i + 2])
+            redis.call('pexpire', KEYS[i + 2], ARGV[4])
+            local ms = math.min(tonumber(ARGV[3]), tonumber(ARGV[2]) * 2 ^ (s - 1))
+            redis.call('set', KEYS[i + 1], 1, 'PX', ms)
+            redis.call('del', KEYS[i])
+            return ms
+        end
+    end
+    return 0",
+    )
+});
+
+/// Keys: count of the pair, its pauses, count of the account; the address's count, which loses this attempt alone.
+static FORGET_FAILURES: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("redis.call('del', KEYS[1], KEYS[2], KEYS[3]) if redis.call('exists', KEYS[4]) == 1 then redis.call('decr', KEYS[4]) end return 1")
+});
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -91,16 +105,14 @@ impl Attempts {
                 counted.push((self.key("account", account), limits.per_account));
             }
         }
-        for (key, limit) in counted {
-            let pause = match self.count_in_redis(&key, limit).await {
-                Some(pause) => pause,
-                None => self.count_here(&key, (limit / 2).max(1)),
-            };
-            if let Some(left) = pause {
-                return Err(Problem::new(Kind::TooMany, "identity.too_many_attempts", "too many failed sign-ins; wait a little").retry_after(left));
-            }
+        let pause = match self.count_in_redis(&counted).await {
+            Some(pause) => pause,
+            None => counted.iter().find_map(|(key, limit)| self.count_here(key, (limit / 2).max(1))),
+        };
+        match pause {
+            Some(left) => Err(Problem::new(Kind::TooMany, "identity.too_many_attempts", "too many failed sign-ins; wait a little").retry_after(left)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The attempt was right: the counts of the account start anew, the address's loses this one.
@@ -108,9 +120,7 @@ impl Attempts {
         let forget = [self.pair(account, address), self.key("account", account)];
         let address = self.key("address", address);
         if let Some(redis) = &self.redis {
-            let script =
-                Script::new("redis.call('del', KEYS[1], KEYS[2], KEYS[3]) if redis.call('exists', KEYS[4]) == 1 then redis.call('decr', KEYS[4]) end return 1");
-            let mut invocation = script.prepare_invoke();
+            let mut invocation = FORGET_FAILURES.prepare_invoke();
             invocation.key(&forget[0]).key(format!("{}:pauses", forget[0])).key(&forget[1]).key(&address);
             if let Err(error) = invocation.invoke_async::<i64>(&mut redis.clone()).await {
                 tracing::warn!(error = %error, "an attempt could not be taken back in Redis");
@@ -152,12 +162,16 @@ impl Attempts {
     }
 
     /// The pause, if there is one; the outer `None` when Redis does not answer.
-    async fn count_in_redis(&self, key: &str, limit: u32) -> Option<Option<Duration>> {
+    async fn count_in_redis(&self, counted: &[(String, u32)]) -> Option<Option<Duration>> {
         let redis = self.redis.as_ref()?;
-        let script = Script::new(COUNT);
-        let mut invocation = script.prepare_invoke();
-        invocation.key(key).key(format!("{key}:pause")).key(format!("{key}:pauses"));
-        invocation.arg(limit).arg(millis(WINDOW)).arg(millis(FIRST_PAUSE)).arg(millis(LONGEST_PAUSE)).arg(millis(FORGET));
+        let mut invocation = COUNT.prepare_invoke();
+        for (key, _) in counted {
+            invocation.key(key).key(format!("{key}:pause")).key(format!("{key}:pauses"));
+        }
+        invocation.arg(millis(WINDOW)).arg(millis(FIRST_PAUSE)).arg(millis(LONGEST_PAUSE)).arg(millis(FORGET));
+        for (_, limit) in counted {
+            invocation.arg(limit);
+        }
         match invocation.invoke_async::<u64>(&mut redis.clone()).await {
             Ok(0) => Some(None),
             Ok(left) => Some(Some(Duration::from_millis(left))),

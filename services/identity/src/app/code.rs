@@ -94,12 +94,9 @@ impl App {
         let refresh_token = client.may(Grant::RefreshToken).then(|| fresh(&self.host.env, "gr_"));
         let hash = refresh_token.as_deref().map(kept);
         let idle_until = self.now() + self.refresh_idle(client);
-        let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until))).await.map_err(fault)?;
+        let begun = refresh::start(self.pool(), &family, hash.as_deref().map(|h| (h, idle_until)), true).await.map_err(fault)?;
         if !begun {
             return Err(OAuthError::invalid_grant("the code was used twice; what it gave is revoked"));
-        }
-        if let Some(session) = family.session_id {
-            sessions::joined(self.pool(), session, &client.id).await.map_err(fault)?;
         }
         let source = Source { cnf: bound, ..source_of(&family) };
         Ok(self.issue(client, &person, &source, nonce, refresh_token).await?)

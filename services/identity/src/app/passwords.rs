@@ -1,12 +1,12 @@
 //! Password hashes: argon2id with OWASP's parameters, on threads of their own and only so many at once, so that a
 //! flood of sign-ins neither eats the memory nor starves other requests; the excess is told to come back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::PasswordHasher;
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use gantry_kernel::{Kind, Problem, Secret};
 use tokio::sync::Semaphore;
 
@@ -24,6 +24,8 @@ pub struct Hasher {
     running: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     most_waiting: usize,
+    /// Memory of hashes done, while others wait for theirs: clearing 19 MiB anew would cost each of them a tenth more.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
     /// Of a password nobody has: verified when there is no such user, so that the time tells nothing.
     dummy: Arc<str>,
 }
@@ -49,6 +51,7 @@ impl Hasher {
             running: Arc::new(Semaphore::new(at_once.max(1))),
             waiting: Arc::default(),
             most_waiting: at_once.max(1) * WAITING_EACH,
+            memory: Arc::default(),
             dummy: dummy.into(),
         })
     }
@@ -59,7 +62,7 @@ impl Hasher {
     /// 429 when too many wait.
     pub async fn hash(&self, password: &Secret) -> Result<String, Problem> {
         let password = password.clone();
-        self.run(move || argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
+        self.run(move |_| argon2().hash_password(password.expose().as_bytes()).map(|h| h.to_string()))
             .await?
             .map_err(|e| Problem::internal(std::io::Error::other(e.to_string())))
     }
@@ -72,16 +75,26 @@ impl Hasher {
         let known = phc.is_some();
         let phc = phc.map_or_else(|| self.dummy.to_string(), str::to_owned);
         let password = password.clone();
-        let fits = self.run(move || Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes()))).await?;
+        let fits = self.run(move |memory| Known::parse(&phc).is_ok_and(|known| known.fits(password.expose().as_bytes(), memory))).await?;
         Ok(fits && known)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static) -> Result<T, Problem> {
         let _place = Place::take(&self.waiting, self.most_waiting)?;
         let permit = self.running.clone().acquire_owned().await.map_err(Problem::internal)?;
         // The permit goes along: a caller that gives up does not let another hash start before this one ends.
+        let (waiting, kept) = (self.waiting.clone(), self.memory.clone());
         let done = tokio::task::spawn_blocking(move || {
-            let result = work();
+            let mut memory = kept.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let result = work(&mut memory);
+            // An imported hash may have taken much more; and when nobody waits, the system gets all of it back.
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.load(Ordering::Acquire) <= 1 {
+                kept.clear();
+            } else if memory.len() <= MEMORY_KIB as usize {
+                kept.push(memory);
+            }
+            drop(kept);
             drop(permit);
             result
         });
@@ -121,6 +134,17 @@ mod tests {
         assert!(!hasher.verify(&Secret::new("wrong horse"), Some(&phc)).await.unwrap());
         assert!(!hasher.verify(&Secret::new("nobody has this password"), None).await.unwrap(), "no hash, no entry");
         assert!(!hasher.verify(&Secret::new("x"), Some("not a hash")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_while_others_wait_and_given_back_when_nobody_does() {
+        let hasher = Hasher::new(1).unwrap();
+        let phc = hasher.hash(&Secret::new("x")).await.unwrap();
+        let right = Secret::new("x");
+        let all = futures::future::join_all((0..3).map(|_| hasher.verify(&right, Some(&phc)))).await;
+        assert!(all.into_iter().all(|fits| fits.unwrap()));
+        assert!(hasher.verify(&right, Some(&phc)).await.unwrap());
+        assert!(hasher.memory.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

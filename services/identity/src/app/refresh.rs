@@ -16,7 +16,7 @@ use crate::app::secrets::kept;
 use crate::app::signin::Origin;
 use crate::domain::refresh::{Verdict, judge};
 use crate::error::{OAuthError, fault};
-use crate::store::refresh;
+use crate::store::refresh::{self, Family, FirstUse};
 
 impl App {
     /// # Errors
@@ -24,6 +24,16 @@ impl App {
     pub async fn refresh(&self, client: &Client, token: &str, scope: Option<&str>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let now = self.now();
         let hash = kept(token);
+        let successor = self.succession.successor(token);
+        // Nearly always it is the first use and the whole scope, and one statement does it.
+        if scope.is_none_or(|asked| asked.trim().is_empty()) {
+            let (kept, cnf) = (kept(&successor), bound.as_ref().map(Value::to_string));
+            let idle_until = now + self.refresh_idle(client);
+            let it = FirstUse { hash: &hash, client: &client.id, cnf: cnf.as_deref(), successor: &kept, now, successor_expires_at: idle_until };
+            if let Some(family) = refresh::rotate_first(self.pool(), &it).await.map_err(fault)? {
+                return self.refreshed(client, &family, family.scope.clone(), bound, successor).await;
+            }
+        }
         let mut tx = self.pool().begin().await.map_err(fault)?;
         let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
         let (family, shown) = refresh::lock(&mut tx, &hash).await.map_err(fault)?.ok_or_else(unknown)?;
@@ -37,7 +47,6 @@ impl App {
         }
         let narrowed = narrow(&family.scope, scope)?;
         let verdict = judge(&shown, now, Duration::seconds(self.config.refresh_grace_seconds.into()));
-        let successor = self.succession.successor(token);
         match verdict {
             Verdict::Dead => return Err(unknown()),
             Verdict::Replay => {
@@ -62,8 +71,12 @@ impl App {
             Verdict::SameSuccessor => {}
         }
         tx.commit().await.map_err(fault)?;
+        self.refreshed(client, &family, narrowed, bound, successor).await
+    }
+
+    async fn refreshed(&self, client: &Client, family: &Family, scope: String, bound: Option<Value>, successor: String) -> Result<Tokens, OAuthError> {
         let person = self.active_person(UserId(family.user_id)).await?;
-        let source = Source { scope: narrowed, cnf: bound, ..source_of(&family) };
+        let source = Source { scope, cnf: bound, ..source_of(family) };
         Ok(self.issue(client, &person, &source, None, Some(successor)).await?)
     }
 }

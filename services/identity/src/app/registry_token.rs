@@ -194,7 +194,7 @@ impl App {
             claims: "{}".into(),
             cnf: None,
         };
-        refresh::start(self.pool(), &family, Some((&kept(&token), expires_at))).await.map_err(fault)?;
+        refresh::start(self.pool(), &family, Some((&kept(&token), expires_at)), false).await.map_err(fault)?;
         Ok(token)
     }
 

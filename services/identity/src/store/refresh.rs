@@ -27,12 +27,19 @@ crate::store::row!(Family { id, client_id, user_id, session_id, scope, auth_time
 
 const FAMILY: &str = "f.id, f.client_id, f.user_id, f.session_id, f.scope, f.auth_time, f.amr, f.created_at, f.expires_at, f.ended_at, f.claims, f.cnf";
 
-/// Starts a family, with its first token if it has one. `false`: it has been ended before it began (a replayed code).
-pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetDateTime)>) -> Result<bool, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    let fresh = sqlx::query(
-        "insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing",
+/// Starts a family, with its first token if it has one, in one statement. `joins`: its client has part in the session and
+/// wants to hear of its end. `false`: the family has been ended before it began (a replayed code).
+pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetDateTime)>, joins: bool) -> Result<bool, sqlx::Error> {
+    let begun: Option<i32> = sqlx::query_scalar(
+        "with begun as (
+            insert into families (id, client_id, user_id, session_id, scope, auth_time, amr, created_at, expires_at, claims, cnf)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing returning id, session_id, client_id),
+         token as (
+            insert into refresh_tokens (hash, family, expires_at) select $12, id, $13 from begun where $12::bytea is not null on conflict do nothing),
+         joined as (
+            insert into session_clients (session_id, client_id) select session_id, client_id from begun where $14 and session_id is not null
+            on conflict do nothing)
+         select 1 from begun",
     )
     .bind(family.id)
     .bind(&family.client_id)
@@ -45,15 +52,12 @@ pub async fn start(pool: &PgPool, family: &Family, token: Option<(&[u8], OffsetD
     .bind(family.expires_at)
     .bind(&family.claims)
     .bind(&family.cnf)
-    .execute(&mut *tx)
-    .await?
-    .rows_affected()
-        > 0;
-    if fresh && let Some((hash, expires_at)) = token {
-        insert_token(&mut tx, hash, family.id, expires_at).await?;
-    }
-    tx.commit().await?;
-    Ok(fresh)
+    .bind(token.map(|(hash, _)| hash))
+    .bind(token.map(|(_, expires_at)| expires_at))
+    .bind(joins)
+    .fetch_optional(pool)
+    .await?;
+    Ok(begun.is_some())
 }
 
 async fn insert_token(connection: &mut PgConnection, hash: &[u8], family: Uuid, expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
@@ -85,6 +89,33 @@ pub async fn lock(connection: &mut PgConnection, hash: &[u8]) -> Result<Option<(
     Ok(Some((family, shown)))
 }
 
+/// What a first use needs to be let through at once.
+pub struct FirstUse<'a> {
+    pub hash: &'a [u8],
+    pub client: &'a str,
+    /// The `cnf` that the request proves, in JSON.
+    pub cnf: Option<&'a str>,
+    pub successor: &'a [u8],
+    pub now: OffsetDateTime,
+    pub successor_expires_at: OffsetDateTime,
+}
+
+/// Rotates a token that is used for the first time and that nothing speaks against, in one statement. `None`: nothing was
+/// changed, and [`lock`] tells why not.
+pub async fn rotate_first(pool: &PgPool, it: &FirstUse<'_>) -> Result<Option<Family>, sqlx::Error> {
+    let sql = format!(
+        "with rotated as (
+            update refresh_tokens t set used_at = $4, successor = $5 from families f
+            where t.hash = $1 and f.id = t.family and f.client_id = $2 and (f.cnf is null or f.cnf = $3)
+              and t.used_at is null and t.expires_at > $4 and f.ended_at is null and f.expires_at > $4
+            returning {FAMILY}),
+         added as (insert into refresh_tokens (hash, family, expires_at) select $5, id, $6 from rotated on conflict do nothing)
+         select * from rotated"
+    );
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(it.hash).bind(it.client).bind(it.cnf).bind(it.now);
+    query.bind(it.successor).bind(it.successor_expires_at).fetch_optional(pool).await
+}
+
 pub async fn rotate(
     connection: &mut PgConnection,
     hash: &[u8],
@@ -110,7 +141,7 @@ pub async fn end(pool: &PgPool, family: Uuid, why: &str, now: OffsetDateTime) ->
 
 /// Ends a family, or makes sure that it never begins: a replayed code may overtake its own first use.
 pub async fn forestall(pool: &PgPool, family: &Family, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    start(pool, family, None).await?;
+    start(pool, family, None, false).await?;
     end(pool, family.id, why, now).await
 }
 

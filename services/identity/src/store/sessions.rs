@@ -108,12 +108,6 @@ pub async fn end_all(pool: &PgPool, user: UserId, keep: Option<Uuid>, why: &str,
     tx.commit().await
 }
 
-/// This client has tokens of the session: it wants to hear of its end.
-pub async fn joined(pool: &PgPool, id: Uuid, client: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into session_clients (session_id, client_id) values ($1, $2) on conflict do nothing").bind(id).bind(client).execute(pool).await?;
-    Ok(())
-}
-
 /// The clients that a session was used for.
 pub async fn clients_of(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<(Uuid, Uuid, String)>, sqlx::Error> {
     let sql = "select s.id, s.user_id, c.client_id from session_clients c join sessions s on s.id = c.session_id where c.session_id = any($1)";
