@@ -276,13 +276,20 @@ async fn write_claims(tx: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Er
             .execute(&mut *tx)
             .await?;
     }
-    for (scope, name, stream) in &rows.take {
-        sqlx::query("insert into claims (scope, name, stream) values ($1, $2, $3) on conflict (scope, name) do update set stream = excluded.stream")
-            .bind(scope)
-            .bind(name)
-            .bind(stream)
-            .execute(&mut *tx)
-            .await?;
+    if !rows.take.is_empty() {
+        // Each once: the last of a batch is who has it, and one statement may not touch a row twice.
+        let owners: HashMap<(&String, &String), &String> = rows.take.iter().map(|(scope, name, stream)| ((scope, name), stream)).collect();
+        let (keys, streams): (Vec<_>, Vec<_>) = owners.into_iter().unzip();
+        let (scopes, names): (Vec<&String>, Vec<&String>) = keys.into_iter().unzip();
+        sqlx::query(
+            "insert into claims (scope, name, stream) select * from unnest($1::text[], $2::text[], $3::text[])
+             on conflict (scope, name) do update set stream = excluded.stream",
+        )
+        .bind(scopes)
+        .bind(names)
+        .bind(streams)
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(())
 }

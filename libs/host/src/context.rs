@@ -291,9 +291,14 @@ impl Host {
     /// Puts a security fact on the audit stream; a failure to do so is logged and does not fail the request.
     pub async fn audit(&self, fact: AuditFact) {
         let result = async {
+            let body: bytes::Bytes = serde_json::to_vec(&fact).unwrap_or_default().into();
+            let publish = || gantry_bus::publish(&self.bus, gantry_bus::streams::AUDIT, self.name, fact.id, body.clone());
+            if publish().await.is_ok() {
+                return Ok(());
+            }
+            // Most likely there is no stream yet. To ask for it each time would cost more than the fact itself.
             self.bus.sample_stream(gantry_bus::streams::AUDIT).await?;
-            let body = serde_json::to_vec(&fact).unwrap_or_default();
-            gantry_bus::publish(&self.bus, gantry_bus::streams::AUDIT, self.name, fact.id, body).await
+            publish().await
         };
         match tokio::time::timeout(Duration::from_secs(5), result).await {
             Ok(Ok(())) => {}
