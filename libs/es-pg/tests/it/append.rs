@@ -64,6 +64,20 @@ async fn a_name_is_claimed_once_and_can_be_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn appends_of_one_owner_at_once_may_name_the_same_name() {
+    let f = Fixture::new().await;
+    let with = |id: &str, claims: Vec<Claim>| Append { claims, ..raise(id, None, 1) };
+    let all = (0..20).map(|n| f.log.append(with("x", vec![Claim::take("org", "shared"), Claim::take("org", n.to_string())])));
+    for appended in futures::future::join_all(all).await {
+        appended.unwrap();
+    }
+    for name in ["shared", "0", "19"] {
+        let taken = f.log.append(with("y", vec![Claim::take("org", name)])).await;
+        assert!(matches!(&taken, Err(AppendError::NameTaken { by, .. }) if *by == stream("x")), "{name}: {taken:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_command_gives_the_first_answer_and_happens_once() {
     let f = Fixture::new().await;
     let store = Store::<Counter>::new(f.log.clone());
