@@ -2,6 +2,7 @@
 
 use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One record: who, what, when, from where, result, reason (clause 6.6.2.1.a).
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -24,4 +25,9 @@ pub struct AuditFact {
     /// The caller's address.
     pub from: String,
     pub trace_id: Option<String>,
+    /// What it was and what it became, without personal and secret values, where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
 }

@@ -323,6 +323,8 @@ impl Host {
             reason: String::new(),
             from: String::new(),
             trace_id: None,
+            before: None,
+            after: None,
         }
     }
 

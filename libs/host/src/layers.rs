@@ -85,8 +85,9 @@ async fn surround(State(Surround { host, room }): State<Surround>, mut request: 
     let actor = slot.0.get().map_or("anonymous", |i| i.subject.as_str());
     let problem = response.extensions().get::<Problem>().cloned();
     span.in_scope(|| report(host.name, &method, path, status, took, actor, problem.as_ref()));
-    if denied(status, actor) {
-        let mut fact = host.fact(actor, format!("{method} {route}"), path, "denied");
+    if let Some(outcome) = on_record(&method, status, actor) {
+        let mut fact = host.fact(actor, format!("{method} {route}"), object_of(route, path), outcome);
+        fact.org = org_of(&host, path);
         fact.reason = problem.as_ref().map(|p| p.detail.clone()).unwrap_or_default();
         let acting = slot.0.get().and_then(|i| i.acting.as_deref());
         fact.from = gantry_auth::from_of(Some(&client_address(forwarded.as_ref())), acting).unwrap_or_default();
@@ -106,9 +107,35 @@ fn client_address(forwarded: Option<&HeaderValue>) -> String {
     forwarded.and_then(|v| v.to_str().ok()).and_then(|v| v.split(',').next()).unwrap_or_default().trim().to_owned()
 }
 
-/// Missing rights are denials; a missing or expired token of nobody in particular is only noise of the road.
-fn denied(status: StatusCode, actor: &str) -> bool {
-    status == StatusCode::FORBIDDEN || (status == StatusCode::UNAUTHORIZED && actor != "anonymous")
+/// How an attempt that came to nothing stands in the audit trail. Missing rights are denials; a change that somebody known
+/// asked for and did not get has failed. What worked is on record by its event; a missing or expired token of nobody in
+/// particular is only noise of the road.
+fn on_record(method: &Method, status: StatusCode, actor: &str) -> Option<&'static str> {
+    let known = actor != "anonymous";
+    match status {
+        StatusCode::FORBIDDEN => Some("denied"),
+        StatusCode::UNAUTHORIZED if known => Some("denied"),
+        status if known && !method.is_safe() && (status.is_client_error() || status.is_server_error()) => Some("failed"),
+        _ => None,
+    }
+}
+
+/// The path without people's names: the trail is for ever, and a person can be erased.
+fn object_of(route: &str, path: &str) -> String {
+    let is_id = |part: &str| gantry_kernel::Uuid::parse_str(part.trim_start_matches("user:")).is_ok();
+    let mut before = "";
+    let parts = path.split('/').zip(route.split('/').chain(std::iter::repeat(""))).map(|(part, pattern)| {
+        let personal = matches!(pattern, "{user}" | "{subject}") || (before == "users" && pattern == "{id}");
+        before = pattern;
+        if personal && !is_id(part) { "*" } else { part }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The organisation that a path names: its administrators see who was turned away there.
+fn org_of(host: &Host, path: &str) -> Option<gantry_kernel::OrgId> {
+    let name = path.strip_prefix("/api/v1/orgs/")?.split('/').next()?;
+    host.auth.org(name).ok().map(|org| org.id)
 }
 
 fn report(service: &str, method: &Method, path: &str, status: StatusCode, took: Duration, actor: &str, problem: Option<&Problem>) {
@@ -147,4 +174,43 @@ pub(crate) async fn caller_of(request: Request) -> (Request, Option<Caller>) {
     let (parts, body) = request.into_parts();
     let caller = Caller::from_parts(&parts).await.ok();
     (Request::from_parts(parts, body), caller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_people_do_not_stand_in_the_trail() {
+        let id = "01990000-0000-7000-8000-000000000001";
+        let merge = format!("/api/v1/users/{id}/merge");
+        for (route, path, object) in [
+            ("/api/v1/users/{id}", "/api/v1/users/ada", "/api/v1/users/*".to_owned()),
+            ("/api/v1/users/{id}/merge", merge.as_str(), merge.clone()),
+            ("/api/v1/orgs/{org}/members/{user}", "/api/v1/orgs/acme/members/ada", "/api/v1/orgs/acme/members/*".to_owned()),
+            ("/api/v1/orgs/{org}", "/api/v1/orgs/acme", "/api/v1/orgs/acme".to_owned()),
+            ("other", "/api/v1/x/y", "/api/v1/x/y".to_owned()),
+        ] {
+            assert_eq!(object_of(route, path), object);
+        }
+    }
+
+    #[test]
+    fn denials_and_failed_changes_are_on_record_and_reading_what_is_not_there_is_not() {
+        let ada = "user:1";
+        for (method, status, actor, outcome) in [
+            (Method::GET, 403, ada, Some("denied")),
+            (Method::GET, 403, "anonymous", Some("denied")),
+            (Method::POST, 401, ada, Some("denied")),
+            (Method::POST, 401, "anonymous", None),
+            (Method::POST, 409, ada, Some("failed")),
+            (Method::PUT, 412, ada, Some("failed")),
+            (Method::DELETE, 503, ada, Some("failed")),
+            (Method::POST, 400, "anonymous", None),
+            (Method::GET, 404, ada, None),
+            (Method::POST, 201, ada, None),
+        ] {
+            assert_eq!(on_record(&method, StatusCode::from_u16(status).expect("a status"), actor), outcome, "{method} {status} {actor}");
+        }
+    }
 }

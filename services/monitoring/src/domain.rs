@@ -1,6 +1,7 @@
 //! Pure rules: what an audit record holds, what is taken out of it, how a table is exported, which metrics are offered.
 
 pub mod csv;
+pub mod history;
 pub mod lines;
 pub mod promql;
 pub mod record;

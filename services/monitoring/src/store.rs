@@ -1,6 +1,7 @@
 //! All SQL of monitoring.
 
 pub mod audit;
+pub mod history;
 pub mod logs;
 pub mod migrations;
 pub mod places;

@@ -45,7 +45,7 @@ struct AuditQuery {
     /// 1 to 500; 50 if not given. Exports ignore it.
     limit: Option<i64>,
     cursor: Option<String>,
-    /// `json` (default) or `csv`: everything that fits, as a file.
+    /// `json` (default): a page. `csv` or `jsonl` (a JSON record a line): everything that fits, as a file.
     format: Option<String>,
 }
 
@@ -65,8 +65,9 @@ async fn search(State(app): State<Arc<App>>, caller: Caller, Query(query): Query
             let records = app.audit(&sight, &filter, before, limit + 1).await?;
             Ok(Json(Page::of(records, limit.unsigned_abs(), |r| r.seq.to_string())).into_response())
         }
-        Some("csv") => Ok(export(app, sight, filter)),
-        Some(_) => Err(Problem::invalid("format", "must be json or csv")),
+        Some("csv") => Ok(export(app, sight, filter, &CSV)),
+        Some("jsonl") => Ok(export(app, sight, filter, &JSON_LINES)),
+        Some(_) => Err(Problem::invalid("format", "must be json, csv or jsonl")),
     }
 }
 
@@ -94,10 +95,34 @@ fn filter(app: &App, query: &AuditQuery) -> ApiResult<Filter> {
     })
 }
 
+/// A form that an export may have.
+struct FileForm {
+    media_type: &'static str,
+    disposition: &'static str,
+    head: fn() -> String,
+    line: fn(&Record) -> String,
+}
+
+const CSV: FileForm = FileForm {
+    media_type: "text/csv; charset=utf-8",
+    disposition: "attachment; filename=\"audit.csv\"",
+    head: || {
+        csv::record(["seq", "time", "service", "kind", "actor", "object", "name", "result", "reason", "from", "content", "trace", "before", "state", "ended"])
+    },
+    line: row,
+};
+
+const JSON_LINES: FileForm = FileForm {
+    media_type: "application/jsonl; charset=utf-8",
+    disposition: "attachment; filename=\"audit.jsonl\"",
+    head: String::new,
+    line: |record| serde_json::to_string(record).map(|line| line + "\n").unwrap_or_default(),
+};
+
 /// Streams page after page, so that an export of any size takes the memory of one.
-fn export(app: Arc<App>, sight: Sight, filter: Filter) -> Response {
+fn export(app: Arc<App>, sight: Sight, filter: Filter, form: &'static FileForm) -> Response {
     let stream = async_stream::stream! {
-        yield Ok::<_, std::io::Error>(csv::record(["seq", "time", "service", "kind", "actor", "object", "name", "result", "reason", "from", "content", "trace"]));
+        yield Ok::<_, std::io::Error>((form.head)());
         let mut before = None;
         loop {
             let (page, next) = match app.export(&sight, &filter, before).await {
@@ -109,14 +134,14 @@ fn export(app: Arc<App>, sight: Sight, filter: Filter) -> Response {
                     return;
                 }
             };
-            yield Ok(page.iter().map(row).collect());
+            yield Ok(page.iter().map(form.line).collect());
             match next {
                 Some(_) => before = next,
                 None => return,
             }
         }
     };
-    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\"")];
+    let headers = [(header::CONTENT_TYPE, form.media_type), (header::CONTENT_DISPOSITION, form.disposition)];
     (headers, Body::from_stream(stream)).into_response()
 }
 
@@ -125,9 +150,14 @@ fn row(record: &Record) -> String {
     let (seq, at) = (record.seq.to_string(), record.at.format(&Rfc3339).unwrap_or_default());
     let optional = |text: &'_ Option<String>| text.clone().unwrap_or_default();
     let (name, from, trace) = (optional(&record.name), optional(&record.from), optional(&record.trace));
+    let before = record.before.as_ref().map(ToString::to_string).unwrap_or_default();
+    let ended = record.ended_at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+    let state = if record.ended_at.is_some() { "ended" } else { "running" };
     csv::record(
-        [&seq, &at, &record.service, &record.kind, &record.actor, &record.object, &name, &record.result, &record.reason, &from, &content, &trace]
-            .map(String::as_str),
+        [&seq, &at, &record.service, &record.kind, &record.actor, &record.object, &name, &record.result, &record.reason, &from, &content, &trace, &before]
+            .map(String::as_str)
+            .into_iter()
+            .chain([state, &ended]),
     )
 }
 

@@ -46,13 +46,30 @@ pub struct Described {
 /// Endings of kinds that report that something did not work.
 const FAILURES: [&str; 6] = ["failed", "lost", "unhealthy", "rejected", "refused", "denied"];
 
+/// What takes its time, and the kinds of the events that end it.
+const LONG: [(&str, &[&str]); 6] = [
+    ("app.revised", &["app.release-finished", "app.release-failed", "app.revised", "app.deleted"]),
+    ("app.release-started", &["app.release-finished", "app.release-failed", "app.deleted"]),
+    ("run.created", &["run.finished", "run.cancelled"]),
+    ("run.started", &["run.finished", "run.cancelled"]),
+    ("service-instance.requested", &["service-instance.provisioned", "service-instance.failed", "service-instance.deleted"]),
+    ("service-instance.deleting", &["service-instance.deleted", "service-instance.failed"]),
+];
+
+/// The kinds that end what began with this event; none: it was over at once.
+pub fn ended_by(kind: &str) -> Option<Vec<String>> {
+    LONG.iter().find(|(begins, _)| *begins == kind).map(|(_, ends)| ends.iter().map(|&end| end.to_owned()).collect())
+}
+
 pub fn describe(event: &Recorded) -> Described {
     let aggregate = event.aggregate();
     let object = event.stream.as_str();
     let object = object.strip_prefix(aggregate).and_then(|rest| rest.strip_prefix('-')).map_or_else(|| object.to_owned(), |id| format!("{aggregate}:{id}"));
     let verb = event.kind.rsplit('.').next().unwrap_or_default();
     let bad_exit = verb == "stopped" && event.data.get("exit_code").and_then(Value::as_i64).is_some_and(|code| code != 0);
-    let failed = bad_exit || FAILURES.iter().any(|f| verb == *f || verb.ends_with(&format!("-{f}")));
+    // A run that came to a bad end says so in its data.
+    let bad_end = verb == "finished" && event.data.get("ok").and_then(Value::as_bool) == Some(false);
+    let failed = bad_exit || bad_end || FAILURES.iter().any(|f| verb == *f || verb.ends_with(&format!("-{f}")));
     let id = |field: &str| event.data.get(field).and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok());
     let text = |field: &str| event.data.get(field).and_then(Value::as_str).map(str::to_owned);
     Described {

@@ -8,7 +8,7 @@ use sea_orm::DatabaseTransaction;
 
 use crate::domain::record;
 use crate::store::audit::{self, NewRecord};
-use crate::store::places;
+use crate::store::{history, places};
 
 /// The services that have an event log, and the name of the checkpoint for each.
 pub const ORIGINS: [(&str, &str); 6] = [
@@ -48,6 +48,7 @@ impl Projection for Trail {
                 Ok(_) | Err(_) => {}
             }
         }
+        let before = history::turn(tx, &described.object, &event.kind, &described.content).await?;
         let record = NewRecord {
             id: event.id,
             at: event.at,
@@ -61,6 +62,8 @@ impl Projection for Trail {
             object: described.object,
             name: place.name,
             content: Some(described.content),
+            before,
+            ended_by: record::ended_by(&event.kind),
             result: described.outcome.as_str().into(),
             reason: described.reason,
             from: event.meta.from.clone(),

@@ -8,6 +8,7 @@ use gantry_es_pg::Db;
 use sea_orm::TransactionTrait;
 
 use super::consumer::Taker;
+use crate::domain::redact::redact;
 use crate::store::audit::{self, NewRecord};
 
 pub struct Facts(pub Db);
@@ -48,7 +49,9 @@ fn record(fact: AuditFact) -> NewRecord {
         space: None,
         object: fact.object,
         name: None,
-        content: None,
+        content: fact.after.map(|after| redact("", after)),
+        before: fact.before.map(|before| redact("", before)),
+        ended_by: None,
         result: fact.result,
         reason: fact.reason,
         from: Some(fact.from).filter(|f| !f.is_empty()),

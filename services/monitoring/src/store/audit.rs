@@ -23,13 +23,24 @@ pub struct NewRecord {
     pub object: String,
     pub name: Option<String>,
     pub content: Option<Value>,
+    pub before: Option<Value>,
+    /// The kinds of the event that will end it; none: it has ended.
+    pub ended_by: Option<Vec<String>>,
     pub result: String,
     pub reason: String,
     pub from: Option<String>,
     pub trace: Option<String>,
 }
 
-/// A record as it is shown: who, what kind, on what, content, when, with what result, why, from where (clause 6.6.2.1.a).
+/// Whether what a record tells of is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Running,
+    Ended,
+}
+
+/// A record as it is shown: who, what kind, on what, content, state, when, with what result, why, from where (clause 6.6.2.1.a).
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Record {
     pub seq: i64,
@@ -47,10 +58,17 @@ pub struct Record {
     pub object: String,
     /// The object's name for people, if it has one.
     pub name: Option<String>,
-    /// The event's data without personal and secret values.
+    /// What it became: the event's data without personal and secret values.
     pub content: Option<Value>,
-    /// `ok`, `denied` or `failed`.
+    /// What it was, as far as it has changed: the same fields, or all of what was removed.
+    pub before: Option<Value>,
+    pub state: State,
+    /// When it was over; none while it runs.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// `ok`, `denied` or `failed`; of what takes its time, the end's.
     pub result: String,
+    /// Why it failed or was denied, or what its author gave as a reason.
     pub reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -93,8 +111,8 @@ pub struct Filter {
 pub async fn add(tx: &impl ConnectionTrait, record: NewRecord) -> Result<(), DbErr> {
     // Postgres takes no NUL in texts; nobody should be able to stop the trail with one.
     let clean = |text: String| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
-    let sql = "select audit_add($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-    let values: [sea_orm::Value; 16] = [
+    let sql = "select audit_add($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, string_to_array($18, ','))";
+    let values: [sea_orm::Value; 18] = [
         record.id.into(),
         record.at.into(),
         record.source.into(),
@@ -111,6 +129,8 @@ pub async fn add(tx: &impl ConnectionTrait, record: NewRecord) -> Result<(), DbE
         clean(record.reason).into(),
         record.from.map(clean).into(),
         record.trace.map(clean).into(),
+        record.before.into(),
+        record.ended_by.map(|kinds| kinds.join(",")).into(),
     ];
     tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
     Ok(())
@@ -134,7 +154,7 @@ pub async fn search(pool: &PgPool, sight: &Sight, filter: &Filter, before: Optio
         query.push(" and object = ").push_bind(object.clone());
     }
     if let Some(result) = &filter.result {
-        query.push(" and result = ").push_bind(result.clone());
+        query.push(" and coalesce(e.end_result, result) = ").push_bind(result.clone());
     }
     if let Some(from) = filter.from {
         query.push(" and at >= ").push_bind(from);
@@ -147,7 +167,7 @@ pub async fn search(pool: &PgPool, sight: &Sight, filter: &Filter, before: Optio
     }
     if let Some(text) = &filter.text {
         let like = format!("%{}%", escaped(text));
-        query.push(" and concat_ws(' ', kind, object, name, reason, actor, content::text) ilike ").push_bind(like);
+        query.push(" and concat_ws(' ', kind, object, name, reason, end_reason, actor, content::text, before::text) ilike ").push_bind(like);
     }
     if let Some(before) = before {
         query.push(" and seq < ").push_bind(before);
@@ -194,7 +214,13 @@ pub async fn verify(pool: &PgPool) -> Result<(i64, Option<i64>), sqlx::Error> {
 
 fn select(sight: &Sight) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new(
-        "select seq, id, at, service, kind, actor, org, project, space, object, name, content, result, reason, from_addr, trace from audit where ",
+        "select seq, id, at, service, kind, actor, org, project, space, object, name, content, before, coalesce(e.end_result, result) as result,
+                concat_ws(' · ', nullif(reason, ''), nullif(e.end_reason, '')) as reason, from_addr, trace, case when ended_by is null then at else e.ended_at end as ended_at
+         from audit left join lateral (
+             select later.at as ended_at, later.result as end_result, later.reason as end_reason from audit later
+             where audit.ended_by is not null and later.object = audit.object and later.seq > audit.seq and later.kind = any(audit.ended_by)
+             order by later.seq limit 1
+         ) e on true where ",
     );
     if sight.everything {
         query.push("true");
@@ -226,6 +252,9 @@ fn record_of(row: &PgRow) -> Result<Record, sqlx::Error> {
         object: row.try_get("object")?,
         name: row.try_get("name")?,
         content: row.try_get("content")?,
+        before: row.try_get("before")?,
+        state: if row.try_get::<Option<OffsetDateTime>, _>("ended_at")?.is_some() { State::Ended } else { State::Running },
+        ended_at: row.try_get("ended_at")?,
         result: row.try_get("result")?,
         reason: row.try_get("reason")?,
         from: row.try_get("from_addr")?,

@@ -64,4 +64,35 @@ pub const ALL: &[(&str, &str)] = &[
         create table log_blocks_head (only_one boolean primary key default true check (only_one), seq bigint not null);
         insert into log_blocks_head values (true, 0);",
     ),
+    (
+        "monitoring-0010-before-and-end",
+        "-- What it was before; and, for what takes its time, the kinds of the event that ends it.
+        alter table audit add column before jsonb, add column ended_by text[];
+        -- Of each object, what its events have said so far, as far as it may be shown: the `before` of the next one.
+        create table object_states (object text not null, part text not null, content jsonb not null, primary key (object, part));
+        -- Records from before these columns keep their text, and so their hash.
+        create or replace function audit_text(r audit) returns text language sql stable as $f$
+            select json_build_array(r.seq, r.id, extract(epoch from r.at), r.source, r.service, r.kind, r.actor, r.org, r.project, r.space, r.object, r.name,
+                                    r.content::text, r.result, r.reason, r.from_addr, r.trace)::text
+                   || case when r.before is null and r.ended_by is null then '' else json_build_array(r.before::text, r.ended_by)::text end
+        $f$;
+        create function audit_add(p_id uuid, p_at timestamptz, p_source text, p_service text, p_kind text, p_actor text, p_org uuid, p_project uuid, p_space uuid,
+                                  p_object text, p_name text, p_content jsonb, p_result text, p_reason text, p_from text, p_trace text,
+                                  p_before jsonb, p_ended_by text[])
+        returns bigint language plpgsql as $f$
+        declare
+            head audit_head%rowtype;
+            r audit%rowtype;
+        begin
+            select * into head from audit_head for update;
+            if exists (select 1 from audit where id = p_id) then return null; end if;
+            r.seq := head.seq + 1; r.id := p_id; r.at := p_at; r.source := p_source; r.service := p_service; r.kind := p_kind; r.actor := p_actor;
+            r.org := p_org; r.project := p_project; r.space := p_space; r.object := p_object; r.name := p_name; r.content := p_content;
+            r.result := p_result; r.reason := p_reason; r.from_addr := p_from; r.trace := p_trace; r.before := p_before; r.ended_by := p_ended_by;
+            r.hash := sha256(head.hash || convert_to(audit_text(r), 'UTF8'));
+            insert into audit values (r.*);
+            update audit_head set seq = r.seq, hash = r.hash;
+            return r.seq;
+        end $f$;",
+    ),
 ];

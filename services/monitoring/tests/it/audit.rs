@@ -31,7 +31,7 @@ async fn every_event_is_a_record_of_who_what_when_with_what_result_and_no_secret
     place.world.until("both are in", LONG, || async { seen(&place, "kind=app.release-failed", &place.admin).await.len() == 1 }).await;
 
     let failed = seen(&place, "result=failed", &place.admin).await;
-    assert_eq!(failed.len(), 1);
+    assert_eq!(failed.len(), 2, "the end, and what it ended");
     let record = &failed[0];
     assert_eq!((record["reason"].as_str(), record["result"].as_str(), record["name"].as_str()), (Some("image not found"), Some("failed"), Some("web")));
     assert_eq!(record["actor"], format!("user:{}", place.admin_id));
@@ -50,8 +50,19 @@ async fn every_event_is_a_record_of_who_what_when_with_what_result_and_no_secret
     let second = place.get(&format!("/api/v1/audit?kind=app.*&limit=2&cursor={next}"), &place.admin).await.1;
     assert_eq!((second["items"][0]["kind"].as_str(), second["next"].as_str()), (Some("app.created"), None));
 
+    // What was asked for is running until its end is heard of, and then has the end's outcome.
+    assert_eq!((revisions[0]["state"].as_str(), revisions[0]["result"].as_str()), (Some("ended"), Some("failed")), "{}", revisions[0]);
+    assert!(revisions[0]["ended_at"].is_string());
+    place.happened(place.app, AppEvent::ReleaseStarted { app: place.app, revision: 2, from: Some(1), strategy: "rolling".into() }).await;
+    place.world.until("the release began", LONG, || async { !seen(&place, "kind=app.release-started", &place.admin).await.is_empty() }).await;
+    let running = &seen(&place, "kind=app.release-started", &place.admin).await[0];
+    assert_eq!((running["state"].as_str(), &running["ended_at"]), (Some("running"), &Value::Null), "{running}");
+
     let csv = place.open_stream("/api/v1/audit?format=csv&kind=app.*", &place.admin, None).await.text().await.expect("text");
-    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert_eq!(csv.lines().count(), 5, "{csv}");
+    let lines = place.open_stream("/api/v1/audit?format=jsonl&kind=app.*", &place.admin, None).await.text().await.expect("text");
+    let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!((lines.len(), lines[3]["kind"].as_str()), (4, Some("app.created")));
     assert!(csv.contains("'=cmd|"), "formulas are text: {csv}");
 }
 
@@ -71,6 +82,8 @@ async fn administrators_see_their_own_part_and_others_nothing() {
         reason: reason.into(),
         from: "192.0.2.7".into(),
         trace_id: None,
+        before: Some(json!({"secret_key": "hunter2", "name": "old"})),
+        after: Some(json!({"name": "new"})),
     };
     let (own, nobodys) = (fact(Some(org), "wrong password"), fact(None, "no such user"));
     for fact in [&own, &own, &nobodys] {
@@ -80,6 +93,9 @@ async fn administrators_see_their_own_part_and_others_nothing() {
     place.world.until("the facts are in", LONG, || async { seen(&place, "result=denied&q=no such user", &place.root).await.len() == 1 }).await;
     assert_eq!(seen(&place, "result=denied&kind=session.refused", &place.root).await.len(), 2);
     assert_eq!(seen(&place, "result=denied&kind=session.refused", &place.admin).await.len(), 1);
+    let told = &seen(&place, "result=denied&kind=session.refused", &place.admin).await[0];
+    assert_eq!((told["content"].clone(), told["before"].clone()), (json!({"name": "new"}), json!({"secret_key": "***", "name": "old"})));
+    assert_eq!(seen(&place, "q=\"old\"", &place.root).await.len(), 2, "found by what it was");
     for record in seen(&place, "limit=500", &place.stranger).await {
         assert_ne!(record["org"], org.to_string(), "{record}");
     }
@@ -124,4 +140,35 @@ async fn live_events_come_to_those_who_may_see_them_and_go_on_after_a_break() {
     assert_eq!(got[0].1["kind"], "app.started");
     let leaked = tokio::time::timeout(Duration::from_millis(500), events_until(&mut theirs, |e| !e.is_empty())).await;
     assert!(leaked.is_err(), "another tenant's events: {leaked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_on_record_with_what_it_was_before() {
+    clause("6.6.2.1.a");
+    let place = Place::open(|_| {}).await;
+    let scaled = |replicas, from| AppEvent::Scaled { app: place.app, workload: crate::place::name("web"), replicas, from };
+    place.happened(place.app, revised(&place)).await;
+    let again = json!({"workloads": [{"name": "web", "env": [{"name": "DB_PASSWORD", "value": "other"}], "replicas": 2}]});
+    let second =
+        AppEvent::Revised { app: place.app, revision: 2, format: "compose".into(), model: again, images: vec!["web@sha256:2".into()], reason: "more".into() };
+    place.happened(place.app, second).await;
+    place.happened(place.app, scaled(3, 2)).await;
+    place.happened(place.app, scaled(4, 3)).await;
+    place.happened(place.app, AppEvent::Deleted { app: place.app }).await;
+    place.world.until("all are in", LONG, || async { !seen(&place, "kind=app.deleted", &place.admin).await.is_empty() }).await;
+
+    let revisions = seen(&place, "kind=app.revised", &place.admin).await;
+    let (second, first) = (&revisions[0], &revisions[1]);
+    assert_eq!(first["before"], Value::Null);
+    assert_eq!(second["before"]["images"], json!(["web@sha256:1"]));
+    assert_eq!(second["content"]["images"], json!(["web@sha256:2"]));
+    assert_eq!(second["before"].get("format"), None, "only what has changed");
+    assert!(!second.to_string().contains("hunter2") && !second.to_string().contains("other"), "{second}");
+    assert_eq!(seen(&place, "kind=app.scaled", &place.admin).await[0]["before"], json!({"replicas": 3, "from": 2}));
+    let gone = &seen(&place, "kind=app.deleted", &place.admin).await[0];
+    assert_eq!((gone["before"]["name"].as_str(), gone["before"]["replicas"].as_u64()), (Some("web"), Some(4)), "{gone}");
+    let proof = place.get("/api/v1/audit/verify", &place.root).await.1;
+    assert_eq!(proof["whole"], true, "{proof}");
+    sqlx::query("update audit set before = null where kind = 'app.deleted'").execute(&place.host.db().admin).await.expect("the owner can");
+    assert_eq!(place.get("/api/v1/audit/verify", &place.root).await.1["whole"], false, "what it was is under the chain, too");
 }
