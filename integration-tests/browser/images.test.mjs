@@ -143,7 +143,7 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
   it('makes tags immutable, and a push over one is refused', async () => {
     await open(`${base}/registry?tab=immutable`);
     await page.getByRole('button', { name: 'Add a rule' }).click();
-    await page.getByLabel('Tags').fill('v*');
+    await page.getByRole('textbox', { name: 'Tags' }).fill('v*');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('Saved').first().waitFor();
     assert.notEqual(await push('v1', 'something else'), 201);

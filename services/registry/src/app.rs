@@ -23,6 +23,7 @@ pub mod blobs;
 pub mod cache;
 pub mod care;
 pub mod history;
+pub mod layers;
 pub mod listing;
 pub mod manifests;
 pub mod policy;

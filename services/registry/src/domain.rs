@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod digest;
+pub mod layers;
 pub mod manifest;
 pub mod name;
 pub mod pattern;

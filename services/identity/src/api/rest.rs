@@ -101,6 +101,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(nodes::revoke))
         .routes(routes!(sessions::list, sessions::delete_all))
         .routes(routes!(sessions::delete))
+        .routes(routes!(sessions::of_user))
+        .routes(routes!(sessions::delete_of_user))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(upstreams::list, upstreams::create))

@@ -210,12 +210,16 @@ impl App {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn end_session(&self, user: UserId, id: Uuid, from: &str) -> Result<bool, Problem> {
+    pub async fn end_session(&self, user: UserId, id: Uuid, by: &str, from: &str) -> Result<bool, Problem> {
+        // Somebody else's session is nobody's to announce.
+        if !sessions::of_user(self.pool(), user, self.now()).await.map_err(fault)?.iter().any(|s| s.id == id) {
+            return Ok(false);
+        }
         self.announce_end(&[id]).await?;
         let ended = sessions::end(self.pool(), user, id, self.now()).await.map_err(fault)?;
         if ended {
-            let (actor, object) = (subject(user), format!("session:{id}"));
-            self.record(Fact { actor: &actor, action: "session.ended", object: &object, result: "ok", reason: "", from }).await;
+            let object = format!("session:{id}");
+            self.record(Fact { actor: by, action: "session.ended", object: &object, result: "ok", reason: "", from }).await;
         }
         Ok(ended)
     }

@@ -146,6 +146,24 @@ async fn a_forced_reset_ends_sessions_and_shows_in_the_profile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_sees_and_ends_somebodys_sessions() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    suite.register("eve").await;
+    let (admin, ada, eve) = (suite.admin().await, suite.access("ada").await, suite.access("eve").await);
+    let path = "/api/v1/users/ada/sessions";
+    assert_eq!(suite.get(&eve, path).await.0, 403);
+    let (_, sessions) = suite.get(&admin, path).await;
+    let id = sessions["items"][0]["id"].as_str().unwrap();
+    let one = format!("{path}/{id}");
+    assert_eq!(suite.json(Method::DELETE, &one, Some(&eve), None).await.0, 403);
+    assert_eq!(suite.json(Method::DELETE, &format!("/api/v1/users/eve/sessions/{id}"), Some(&admin), None).await.0, 404, "it is not hers");
+    assert_eq!(suite.json(Method::DELETE, &one, Some(&admin), None).await.0, 204);
+    assert_eq!(suite.json(Method::DELETE, &one, Some(&admin), None).await.0, 404);
+    assert_eq!(suite.get(&ada, "/api/v1/sessions").await.1["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_keeps_users_by_a_custom_role_cannot_become_an_administrator() {
     let suite = Suite::start().await;
     for name in ["ada", "bob"] {

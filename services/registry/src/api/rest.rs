@@ -5,6 +5,7 @@ mod bodies;
 mod care;
 mod history;
 mod images;
+mod layers;
 mod retention;
 mod scans;
 mod settings;
@@ -30,6 +31,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(care::collect, care::collections))
         .routes(routes!(care::check))
         .routes(routes!(care::damage))
+        .routes(routes!(layers::layers))
         .routes(routes!(scans::report))
         .routes(routes!(scans::sbom))
         .routes(routes!(signatures::list))

@@ -1,5 +1,7 @@
 //! What each project keeps, counted both ways: every piece of content once, and once per image.
 
+use std::collections::BTreeMap;
+
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 
@@ -52,6 +54,21 @@ pub async fn new_to(db: &impl ConnectionTrait, project: ProjectId, digests: &[St
     new.sort();
     new.dedup();
     Ok(new)
+}
+
+/// How many of the project's images have each piece of content.
+///
+/// # Errors
+/// Database.
+pub async fn uses(db: &impl ConnectionTrait, project: ProjectId, digests: &[String]) -> Result<BTreeMap<String, u64>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        digest: String,
+        uses: i64,
+    }
+    let sql = "select digest, uses::bigint as uses from project_content where project = $1 and digest = any($2)";
+    let rows = Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.0.into(), digests.to_vec().into()])).all(db).await?;
+    Ok(rows.into_iter().map(|r| (r.digest, r.uses.unsigned_abs())).collect())
 }
 
 /// One manifest more. `content` is each of its blobs and itself, once.

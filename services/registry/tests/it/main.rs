@@ -11,6 +11,7 @@ mod content;
 mod events;
 mod faults;
 mod image;
+mod layers;
 mod manifests;
 mod policy;
 mod retention;

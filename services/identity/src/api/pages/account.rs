@@ -258,7 +258,7 @@ async fn recovery_codes(visit: Visit) -> Response {
 }
 
 async fn end_session(visit: Visit, form: &Form) -> Response {
-    match visit.app.end_session(visit.person.id, id_of(form), &visit.origin.address).await {
+    match visit.app.end_session(visit.person.id, id_of(form), &subject(visit.person.id), &visit.origin.address).await {
         Ok(_) => saved(),
         Err(problem) => visit.refused(problem).await,
     }

@@ -13,6 +13,7 @@ use url::Url;
 use super::{SESSION_COOKIE, cookie, form_fits, form_seal, language, message, render, see_other};
 use crate::api::oauth::form::Form;
 use crate::app::App;
+use crate::app::people::subject;
 use crate::app::signin::Origin;
 
 #[derive(Deserialize)]
@@ -62,7 +63,7 @@ async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin,
         let values = context! { csrf, keep, person => person.username };
         return (jar, render(language, StatusCode::OK, "logout.html", values, &targets)).into_response();
     }
-    if let Err(problem) = app.end_session(person.id, session.id, &origin.address).await {
+    if let Err(problem) = app.end_session(person.id, session.id, &subject(person.id), &origin.address).await {
         return failed(language, &problem);
     }
     let mut gone = cookie(SESSION_COOKIE, String::new());

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::oauth::form::Form;
 use crate::app::App;
-use crate::app::people::Person;
+use crate::app::people::{Person, subject};
 use crate::app::secrets::fresh;
 use crate::app::signin::Origin;
 use crate::app::steps::Due;
@@ -43,7 +43,7 @@ pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: 
 pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, amr: &str, to: Option<&str>) -> Response {
     if let Some(old) = jar.get(SESSION_COOKIE)
         && let Ok(Some((session, owner))) = app.session(old.value()).await
-        && let Err(problem) = app.end_session(owner.id, session.id, &origin.address).await
+        && let Err(problem) = app.end_session(owner.id, session.id, &subject(owner.id), &origin.address).await
     {
         return failed(language, problem);
     }
