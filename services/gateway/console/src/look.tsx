@@ -38,7 +38,7 @@ export function LookProvider({ children }: { children: ReactNode }) {
         theme={{
           algorithm: dark ? theme.darkAlgorithm : theme.defaultAlgorithm,
           components: { Menu: { itemHeight: 34, itemMarginBlock: 2 } },
-          token: { colorPrimary: '#1d4ed8', colorInfo: '#1d4ed8', borderRadius: 6, fontFamily: "system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif" },
+          token: { colorPrimary: dark ? '#5b8def' : '#1d4ed8', colorInfo: dark ? '#5b8def' : '#1d4ed8', ...(dark ? { colorBgLayout: '#0f1115' } : {}), borderRadius: 6, fontFamily: "system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif" },
         }}
       >
         <App className="app">{children}</App>
