@@ -84,6 +84,13 @@ describe('administration by the console', { skip: reason === '' ? false : reason
     clean();
   });
 
+  it('shows where somebody is signed in', async () => {
+    const me = (await api(page, 'GET', '/api/v1/me')).body;
+    await open(`/people/${me.id}?tab=sessions`);
+    await page.getByText('this one').waitFor();
+    clean();
+  });
+
   it('registers a client, rotates its secret without a gap, and deletes it', async () => {
     const id = `svc-${stamp}`;
     await open('/clients');
