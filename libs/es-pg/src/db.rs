@@ -61,8 +61,9 @@ impl Db {
         }
         let options: PgConnectOptions = settings.url.parse().map_err(DbError::Url)?;
         let options = options.application_name(&format!("gantry {schema}")).options([("search_path", schema.as_str())]);
+        // The relay's lease and the listener keep one each for good, a rebuild needs two; one is left for small work beside it.
         let admin = PgPoolOptions::new()
-            .max_connections(3)
+            .max_connections(5)
             .min_connections(0)
             .idle_timeout(Duration::from_secs(30))
             .acquire_timeout(Duration::from_secs(10))

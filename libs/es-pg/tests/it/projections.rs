@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gantry_es::{Meta, Recorded};
-use gantry_es_pg::{Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild, request_rebuild, skip};
+use gantry_es_pg::{Lease, Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild, request_rebuild, skip};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 
 use crate::fixture::{Counted, Fixture, raise};
@@ -119,6 +119,8 @@ async fn a_projection_is_rebuilt_beside_the_live_one_while_events_come_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_asks_for_a_rebuild_and_the_running_service_does_it() {
     let f = Fixture::new().await;
+    // As the relay of a running service does, beside the log's own listener: a rebuild must find connections all the same.
+    let _relay = Lease::try_acquire(&f.log.db().admin, "relay").await.unwrap().expect("nobody else has it");
     let operator = f.again().await;
     let progress = Progress::default();
     let refuse = Arc::new(AtomicBool::new(false));
