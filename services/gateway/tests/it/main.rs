@@ -1,5 +1,6 @@
 //! The door as clients see it: real TLS, real Redis, services stood in for by small servers that say what they received.
 
 mod proxying;
+mod replicas;
 mod sessions;
 mod world;

@@ -16,19 +16,19 @@ use crate::world::{Door, door_to, free_address};
 
 /// Identity's token endpoint as far as the door uses it.
 #[derive(Clone, Default)]
-struct Identity {
+pub struct Identity {
     issuer: String,
     /// Set by the test from the authorization request.
-    asked: Arc<Mutex<Asked>>,
-    grants: Arc<Mutex<Vec<String>>>,
+    pub asked: Arc<Mutex<Asked>>,
+    pub grants: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone, Default)]
-struct Asked {
+pub struct Asked {
     challenge: String,
     nonce: String,
     /// Seconds that an access token lasts.
-    lasts: i64,
+    pub lasts: i64,
 }
 
 async fn token(State(identity): State<Identity>, Form(form): Form<Vec<(String, String)>>) -> axum::response::Response {
@@ -57,15 +57,15 @@ async fn mirror(request: Request) -> Json<Value> {
     Json(json!({ "authorization": header("authorization"), "cookie": header("cookie") }))
 }
 
-struct Signed {
-    door: Door,
-    identity: Identity,
-    cookie: String,
-    csrf: String,
+pub struct Signed {
+    pub door: Door,
+    pub identity: Identity,
+    pub cookie: String,
+    pub csrf: String,
 }
 
 /// A door with identity and a scheduler that says what it received.
-async fn opened(lasts: i64) -> (Door, Identity) {
+pub async fn opened(lasts: i64) -> (Door, Identity) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mirror_address = free_address().await;
@@ -78,13 +78,13 @@ async fn opened(lasts: i64) -> (Door, Identity) {
     (door, identity)
 }
 
-fn cookie_of(answer: &reqwest::Response, name: &str) -> Option<String> {
+pub fn cookie_of(answer: &reqwest::Response, name: &str) -> Option<String> {
     let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|v| v.to_str().ok());
     let own = cookies.filter_map(|c| c.strip_prefix(&format!("{name}=")).map(str::to_owned)).next()?;
     own.split(';').next().map(str::to_owned)
 }
 
-async fn begin(door: &Door, identity: &Identity) -> (String, String) {
+pub async fn begin(door: &Door, identity: &Identity) -> (String, String) {
     let answer = door.http.get(format!("{}/auth/login?return_to=/orgs/acme", door.url)).send().await.unwrap();
     assert_eq!(answer.status(), 303);
     let login = cookie_of(&answer, "__Host-gantry-login").expect("a cookie ties the sign-in to this browser");
@@ -95,7 +95,7 @@ async fn begin(door: &Door, identity: &Identity) -> (String, String) {
     (query("state"), login)
 }
 
-async fn signed_in(lasts: i64) -> Signed {
+pub async fn signed_in(lasts: i64) -> Signed {
     let (door, identity) = opened(lasts).await;
     let (state, login) = begin(&door, &identity).await;
     let answer = door
@@ -180,7 +180,7 @@ async fn a_token_that_runs_out_is_renewed_once_however_many_ask() {
 }
 
 /// Signed in with a token that has less left than the door wants, and no question asked since.
-async fn signed_in_stale() -> Signed {
+pub async fn signed_in_stale() -> Signed {
     let (door, identity) = opened(30).await;
     let (state, login) = begin(&door, &identity).await;
     let answer = door
