@@ -8,12 +8,13 @@ mod event_log;
 mod figure;
 mod ground;
 pub mod http;
-mod idle;
 mod ledger;
 mod pgbench;
 mod reading;
 mod rounds;
 mod stage;
+mod suite;
+mod usage;
 
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ const GROUPS: &[Group] = &[
     Group { name: "delivery", figures: delivery::FIGURES, measure: delivery::measure },
     Group { name: "reading", figures: reading::FIGURES, measure: reading::measure },
     Group { name: "http", figures: http::FIGURES, measure: http::measure },
-    Group { name: "idle", figures: &["idle-memory", "idle-processor"], measure: idle::measure },
+    Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 
 /// Measures what is asked for, prints ours and the anchor side by side, and writes each figure down.

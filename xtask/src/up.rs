@@ -64,7 +64,8 @@ pub fn build(work: &Work) -> Result<()> {
     build_console(&work.console())?;
     say("cargo build (gantryd, gantry, demo)");
     let packages = ["gantry-all", "gantry-cli", "gantry-integration-tests", "xtask"].map(|p| ["-p", p]).concat();
-    run(&mut work.cargo(["build", "--locked", "--quiet"].into_iter().chain(packages)))
+    let profile = work.release.then_some("--release");
+    run(&mut work.cargo(["build", "--locked", "--quiet"].into_iter().chain(profile).chain(packages)))
 }
 
 /// Builds the web console when its sources are newer than what was built.

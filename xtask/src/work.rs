@@ -11,6 +11,8 @@ pub struct Work {
     pub repository: PathBuf,
     pub home: Home,
     pub target: PathBuf,
+    /// Whether the suite runs optimised programs (`GANTRY_PROFILE=release`); they take much longer to build.
+    pub release: bool,
 }
 
 impl Work {
@@ -21,16 +23,17 @@ impl Work {
         let repository = here.parent().context("xtask lies in the repository")?.to_owned();
         let home = text_from_env("GANTRY_HOME").map_or_else(|| repository.join(".gantry"), PathBuf::from);
         let target = text_from_env("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), |t| repository.join(t));
-        Ok(Self { home: Home::at(&home)?, repository, target })
+        let release = text_from_env("GANTRY_PROFILE").is_some_and(|p| p == "release");
+        Ok(Self { home: Home::at(&home)?, repository, target, release })
     }
 
     /// The same repository with another suite.
     pub fn with_home(&self, home: &Path) -> Result<Self> {
-        Ok(Self { repository: self.repository.clone(), home: Home::at(home)?, target: self.target.clone() })
+        Ok(Self { repository: self.repository.clone(), home: Home::at(home)?, target: self.target.clone(), release: self.release })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(name)
+        self.target.join(if self.release { "release" } else { "debug" }).join(name)
     }
 
     pub fn console(&self) -> PathBuf {

@@ -20,12 +20,13 @@ pub use desk::serve;
 use self::desk::Desk;
 use self::load::{Http, calls};
 use self::nginx::Nginx;
-use self::process::{cpu_of, gateway};
+use self::process::gateway;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};
 use crate::bench::ground::{Ground, runtime};
 use crate::bench::pgbench::PgBench;
 use crate::bench::rounds::interleaved;
+use crate::bench::usage::cpu_of;
 
 pub const FIGURES: &[&str] = &["http-memory", "http-gateway", "grpc-unary", "http-row"];
 /// Requests under way at once.

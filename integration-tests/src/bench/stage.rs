@@ -81,13 +81,13 @@ impl Drop for Stage {
 
 /// The row that an append writes, with its 500 bytes of data and its 32 bytes of hash, as often as wanted.
 pub fn insert(rows: Option<usize>) -> String {
-    // In two pieces: pgbench would take `:1` for a variable.
+    // In two pieces, as the actor below: pgbench would take `:1` and `:reader` for variables.
     let data = format!("{{\"amount\":' || '1,\"note\":\"{NOTE}\"}}");
     let hash = "ab".repeat(32);
     let from = rows.map(|n| format!(" from generate_series(1, {n})")).unwrap_or_default();
     format!(
         "insert into anchor.events (stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash) \
-         select 'account-anchor-' || :client_id, nextval('anchor.versions'), gen_random_uuid(), 'account.entered', 1, ('{data}')::json, 'service:reader', \
+         select 'account-anchor-' || :client_id, nextval('anchor.versions'), gen_random_uuid(), 'account.entered', 1, ('{data}')::json, 'service:' || 'reader', \
          null, null, null, null, now(), '\\x{hash}'{from};\n"
     )
 }

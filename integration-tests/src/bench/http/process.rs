@@ -1,6 +1,6 @@
-//! Processes being measured: our own programs as children that end with us, and what processor time they have used.
+//! Processes being measured: our own programs as children that end with us.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,22 +13,6 @@ use gantry_servers::until;
 
 use super::desk::Desk;
 use crate::bench::ground::Ground;
-
-/// Of Linux on every architecture we run on (`getconf CLK_TCK`).
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Seconds of processor time, user and system, that these processes have used (proc(5), `stat`, fields 14 and 15).
-pub fn cpu_of(pids: &[u32]) -> Result<f64> {
-    let mut ticks = 0.0;
-    for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has ended"))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').context("an odd stat line")?.1.split_whitespace().collect();
-        for field in [11, 12] {
-            ticks += fields.get(field).and_then(|f| f.parse::<f64>().ok()).context("an odd stat line")?;
-        }
-    }
-    Ok(ticks / TICKS_PER_SECOND)
-}
 
 /// A child that is killed when this is dropped.
 pub struct Process(Child);
