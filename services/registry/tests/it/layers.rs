@@ -1,7 +1,10 @@
 //! What an image is made of, and how much of it only it has.
 
+use std::time::Duration;
+
 use gantry_kernel::Role;
 use http::Method;
+use serde_json::Value;
 
 use crate::image::{Image, layer};
 use crate::stage::Stage;
@@ -20,10 +23,11 @@ async fn layers_say_how_many_images_have_them() {
     two.push(&stage, REPO, "two", &token).await;
     let access = stage.world.token(user, "ada");
     let at = |digest: &str| format!("/api/v1/orgs/acme/projects/shop/images/web/{digest}/layers");
-    let (status, parts) = stage.world.call(&stage.host, Method::GET, &at(&digest), Some(&access), None).await;
+    let read = || async { stage.world.call(&stage.host, Method::GET, &at(&digest), Some(&access), None).await };
+    let images = |parts: &Value| -> Vec<u64> { parts["layers"].as_array().into_iter().flatten().filter_map(|l| l["images"].as_u64()).collect() };
+    stage.world.until("both images are counted", Duration::from_secs(10), || async { images(&read().await.1) == [2, 1] }).await;
+    let (status, parts) = read().await;
     assert_eq!(status, 200, "{parts}");
-    let images: Vec<u64> = parts["layers"].as_array().unwrap().iter().map(|l| l["images"].as_u64().unwrap()).collect();
-    assert_eq!(images, [2, 1]);
     assert_eq!(parts["layers"][0]["digest"], one.manifest["layers"][0]["digest"]);
     assert_eq!(parts["shared_bytes"], one.manifest["layers"][0]["size"]);
     assert_eq!(parts["own_bytes"], one.manifest["layers"][1]["size"]);
