@@ -39,9 +39,11 @@ export default function Audit() {
         actions={
           <>
             {admin && <Verify />}
-            <Button icon={<DownloadOutlined />} href={withQuery(monitoring.audit, { ...filter, format: 'csv' })} download="audit.csv">
-              CSV
-            </Button>
+            {(['csv', 'jsonl'] as const).map((format) => (
+              <Button key={format} icon={<DownloadOutlined />} href={withQuery(monitoring.audit, { ...filter, format })} download={`audit.${format}`}>
+                {format === 'csv' ? 'CSV' : 'JSON'}
+              </Button>
+            ))}
           </>
         }
       />
