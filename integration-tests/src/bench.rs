@@ -11,6 +11,7 @@ pub mod http;
 mod ledger;
 mod pgbench;
 mod reading;
+pub mod registry;
 mod rounds;
 mod stage;
 mod suite;
@@ -34,6 +35,9 @@ pub struct Options {
     /// Be the service that `http` asks; started by it.
     #[arg(long, hide = true)]
     pub desk: bool,
+    /// Be the registry that `registry` asks; started by it.
+    #[arg(long, hide = true)]
+    pub registry: bool,
     /// Rounds of each figure; the median of fewer than five says little.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
@@ -65,6 +69,7 @@ const GROUPS: &[Group] = &[
     Group { name: "delivery", figures: delivery::FIGURES, measure: delivery::measure },
     Group { name: "reading", figures: reading::FIGURES, measure: reading::measure },
     Group { name: "http", figures: http::FIGURES, measure: http::measure },
+    Group { name: "registry", figures: registry::FIGURES, measure: registry::measure },
     Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 

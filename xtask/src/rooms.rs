@@ -28,10 +28,11 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
 ];
 
 /// Programs that are no services. The stories of integration-tests are black-box (see [`STORIES`]); its `bench` is not: to measure
-/// the event log, the bus and the host without a service's own work, it puts a small service of its own on them.
+/// the event log, the bus and the host without a service's own work, it puts a small service of its own on them; and it starts the
+/// registry with a door that the peer has, too.
 const PROGRAMS: [(&str, &[&str]); 4] = [
     ("cli", &["kernel"]),
-    ("integration-tests", &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit"]),
+    ("integration-tests", &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry"]),
     ("xtask", &["kernel", "servers", "cri"]),
     // What `new-service` copies: as any service.
     ("sample", &["kernel", "es", "es-pg", "host", "auth"]),
@@ -40,7 +41,7 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 /// What only the bench may name of all that integration-tests depends on, and where stories lie.
 const STORIES: (&str, &[&str], &str) = (
     "integration-tests/src",
-    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit"],
+    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry"],
     "stories know the suite from outside only; what measures its inside lies below bench/",
 );
 

@@ -69,6 +69,12 @@ impl Figure {
         Self::compared(name, unit, "limit", rounds, Goal::AtMost(1.0))
     }
 
+    /// Ours against a fixed rate that must be reached.
+    pub fn at_least(name: &'static str, unit: &'static str, rounds: Vec<f64>, limit: f64) -> Self {
+        let rounds = rounds.into_iter().map(|ours| Round { ours, anchor: limit }).collect();
+        Self::compared(name, unit, "limit", rounds, Goal::AtLeast(1.0))
+    }
+
     pub fn write(&self) -> Result<()> {
         let folder = Path::new("target/bench");
         fs::create_dir_all(folder)?;

@@ -20,6 +20,7 @@ pub use desk::serve;
 use self::desk::Desk;
 use self::load::{Http, calls};
 use self::nginx::Nginx;
+pub use self::process::Process;
 use self::process::gateway;
 use crate::bench::Options;
 use crate::bench::figure::{Figure, Goal};

@@ -1,9 +1,13 @@
 //! Our figures beside their anchors; one JSON object per figure in `target/bench/`.
 
 use clap::Parser;
-use gantry_integration_tests::bench::{Options, http, run};
+use gantry_integration_tests::bench::{Options, http, registry, run};
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    if options.desk { http::serve() } else { run(&options) }
+    match &options {
+        Options { desk: true, .. } => http::serve(),
+        Options { registry: true, .. } => registry::serve(),
+        _ => run(&options),
+    }
 }

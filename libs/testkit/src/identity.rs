@@ -13,7 +13,11 @@ pub struct TestIdentity {
 }
 
 impl TestIdentity {
-    pub(crate) async fn start(running: &Running) -> anyhow::Result<Self> {
+    /// Opens identity's log on this installation and publishes what it gets.
+    ///
+    /// # Errors
+    /// When database or bus cannot be used.
+    pub async fn start(running: &Running) -> anyhow::Result<Self> {
         let platform = &running.platform;
         let settings = Settings { url: platform.database_url.expose().to_owned(), schema: platform.schema("identity"), max_connections: 2 };
         let db = Db::open(&settings, &[]).await?;
