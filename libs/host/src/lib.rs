@@ -17,6 +17,7 @@ mod node_pki;
 mod page;
 mod pki;
 mod problem_from;
+pub mod reach;
 mod serve;
 mod service;
 mod sse;

@@ -8,5 +8,4 @@ pub mod oauth2;
 pub mod oidc;
 pub mod outside;
 pub mod provider;
-pub mod reach;
 pub mod replay;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use gantry_host::reach::{self, Guarded};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use moka::future::Cache;
 use url::Url;
-
-use super::reach::{self, Guarded};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 256 * 1024;

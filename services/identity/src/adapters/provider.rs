@@ -7,12 +7,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantry_contract::upstream::Settings;
+use gantry_host::reach::{self, Guarded, ReachError};
 use openidconnect::{HttpClientError, HttpRequest, HttpResponse};
 use serde_json::Value;
 use thiserror::Error;
 use url::Url;
-
-use super::reach::{self, Guarded, ReachError};
 
 const LARGEST: usize = 1 << 20;
 

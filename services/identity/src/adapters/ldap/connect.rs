@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_host::reach;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, StdStream};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -10,7 +11,6 @@ use url::Url;
 
 use super::Directory;
 use super::explain::{self, Fault, Step};
-use crate::adapters::reach;
 
 const CONNECT: Duration = Duration::from_secs(3);
 

@@ -1,5 +1,6 @@
-//! Which addresses this service connects to when an administrator names a host: names are resolved here, and what is
-//! private is left alone unless that was allowed. The address that was checked is the one that is used.
+//! Which addresses a service connects to when somebody outside names a host: names are resolved here, and what is private is
+//! left alone unless that was allowed. The address that was checked is the one that is used. For every service that takes
+//! addresses from people: directories, providers, other registries, webhooks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+/// Why a host is not connected to.
 #[derive(Debug, Error)]
 pub enum ReachError {
     #[error("the name `{0}` is not known: check the spelling, and that the platform's machine can look it up")]
@@ -41,6 +43,18 @@ pub async fn resolve(host: &str, port: u16, private: bool) -> Result<Vec<SocketA
         return Err(ReachError::Unknown(bare.to_owned()));
     }
     Ok(found)
+}
+
+/// Addresses written as numbers do not pass the resolver: they are judged here.
+///
+/// # Errors
+/// When it is a private one, which is not allowed.
+pub fn check_url(url: &reqwest::Url, private: bool) -> Result<(), ReachError> {
+    let host = url.host_str().unwrap_or_default();
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(ip) if !private && !is_public(ip) => Err(ReachError::Private(host.to_owned(), ip)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an address is out on the internet: not of this machine, its networks, or any special use (RFC 6890).
