@@ -1,5 +1,6 @@
 //! Events of the registry.
 
+pub mod flow;
 pub mod settings;
 
 use gantry_es::EventData;

@@ -21,18 +21,25 @@ use crate::store::settings::Shelf;
 pub mod arrivals;
 pub mod blobs;
 pub mod cache;
+pub mod cached;
 pub mod care;
+pub mod evict;
+pub mod fetch;
+pub mod fill;
 pub mod history;
 pub mod layers;
 pub mod listing;
 pub mod manifests;
 pub mod policy;
+pub mod remotes;
 pub mod remove;
+pub mod replicate;
 pub mod retention;
 pub mod scan;
 pub mod settings;
 pub mod signatures;
 pub mod uploads;
+pub mod webhooks;
 
 /// What every verb needs. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +56,17 @@ pub struct App {
     pub tokens: Tokens,
     /// Wakes the check of kept content.
     pub scrub: Arc<Notify>,
+    pub flow: Flow,
+}
+
+/// What is remembered of other registries. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Flow {
+    pub remotes: remotes::Remotes,
+    pub fetches: fetch::Fetches,
+    pub turns: remotes::Turns,
+    pub checked: cached::Checked,
+    pub receivers: crate::adapters::receiver::Receivers,
 }
 
 /// Identity's events arrive in milliseconds, but a client may use a project right after it was made.
@@ -72,6 +90,7 @@ impl App {
             manifests: ManifestCache::default(),
             tokens: Tokens::default(),
             scrub: Arc::default(),
+            flow: Flow::default(),
         }
     }
 

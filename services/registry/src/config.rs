@@ -34,6 +34,12 @@ pub struct Config {
     pub advisories_interval_seconds: u64,
     /// How often storage is metered.
     pub usage_interval_seconds: u64,
+    /// Whether administrators of projects, not only of the platform, may let caches, replications and webhooks reach this machine and private networks.
+    pub private_targets: bool,
+    /// Seconds between tries of telling a webhook something; after the last it is given up.
+    pub webhook_pauses_seconds: Vec<u64>,
+    /// Tries in a row that fail until a webhook is paused.
+    pub webhook_pause_failures: u64,
 }
 
 impl Default for Config {
@@ -53,6 +59,9 @@ impl Default for Config {
             advisory_mirrors: Vec::new(),
             advisories_interval_seconds: 60,
             usage_interval_seconds: 60,
+            private_targets: false,
+            webhook_pauses_seconds: vec![5, 30, 120, 600, 1800, 7200, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600],
+            webhook_pause_failures: 50,
         }
     }
 }
@@ -72,6 +81,10 @@ impl Section for Config {
         within("scrub_bytes_per_second", self.scrub_bytes_per_second, 1 << 20, 1 << 40);
         within("upload_ttl_seconds", self.upload_ttl_seconds, 60, 90 * 24 * 3600);
         within("advisories_interval_seconds", self.advisories_interval_seconds, 1, 24 * 3600);
+        within("webhook_pause_failures", self.webhook_pause_failures, 1, 1_000_000);
+        for (n, pause) in self.webhook_pauses_seconds.iter().enumerate() {
+            within(&format!("webhook_pauses_seconds[{n}]"), *pause, 1, 7 * 24 * 3600);
+        }
         within("usage_interval_seconds", self.usage_interval_seconds, 1, 3600);
         if self.audience.is_empty() {
             faults.push("audience: must be set".into());

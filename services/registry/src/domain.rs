@@ -2,7 +2,10 @@
 //! the files it finds. No I/O, no async.
 
 pub mod access;
+pub mod challenge;
+pub mod cron;
 pub mod digest;
+pub mod idle;
 pub mod layers;
 pub mod manifest;
 pub mod name;
@@ -10,9 +13,11 @@ pub mod pattern;
 pub mod platform;
 pub mod policy;
 pub mod range;
+pub mod replication;
 pub mod repository;
 pub mod retention;
 pub mod scan;
 pub mod settings;
 pub mod signature;
 pub mod sums;
+pub mod webhook;

@@ -70,7 +70,10 @@ impl Error {
             Self::Upload(error) => upload(error),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "UNSUPPORTED", Value::Null),
             Self::Unsupported(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", Value::Null),
-            Self::Denied(problem) if problem.code.starts_with("registry.") => (StatusCode::FORBIDDEN, "DENIED", json!({ "reason": problem.code })),
+            // What is away or busy for a while says so by its status.
+            Self::Denied(problem) if problem.code.starts_with("registry.") && !matches!(problem.kind, Kind::Unavailable | Kind::TooMany | Kind::NotFound) => {
+                (StatusCode::FORBIDDEN, "DENIED", json!({ "reason": problem.code }))
+            }
             Self::Denied(problem) => (problem.kind.status(), code_of(problem.kind), Value::Null),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", Value::Null),
         }

@@ -1,9 +1,12 @@
 //! Everything started by an event or a timer.
 
 pub mod advisories;
+pub mod cache;
 pub mod gc;
 pub mod metering;
 pub mod projections;
+pub mod replication;
 pub mod retention;
 pub mod scan;
 pub mod scrub;
+pub mod webhooks;

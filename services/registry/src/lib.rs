@@ -44,6 +44,12 @@ impl Service for Registry {
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         let app = wire(config, host).await?;
         app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
+        app.host.work(Arc::new(flows::cache::Filler(app.clone())));
+        app.host.work(Arc::new(flows::replication::Replicator(app.clone())));
+        app.host.work(Arc::new(flows::webhooks::Teller(app.clone())));
+        app.host.tracker.spawn(flows::cache::run(app.clone()));
+        app.host.tracker.spawn(flows::replication::run(app.clone()));
+        app.host.tracker.spawn(flows::webhooks::run(app.clone()));
         app.host.tracker.spawn(flows::gc::run(app.clone()));
         app.host.tracker.spawn(flows::scrub::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
@@ -71,5 +77,7 @@ async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     host.project(Arc::new(flows::projections::Settings)).await?;
     host.project(Arc::new(flows::projections::Lineage)).await?;
     host.project(Arc::new(flows::projections::Usage)).await?;
+    let outgoing = flows::projections::Outgoing { public_url: host.platform.public_url.clone(), env: host.env.clone() };
+    host.project(Arc::new(outgoing)).await?;
     Ok(App { manifests, ..App::new(host, Arc::new(config), blobs) })
 }

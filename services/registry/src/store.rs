@@ -2,12 +2,16 @@
 
 pub mod advisories;
 pub mod blobs;
+pub mod cache;
 pub mod content;
 pub mod entities;
 pub mod images;
 pub mod lineage;
 pub mod migrations;
+pub mod outgoing;
 pub mod pulls;
+pub mod replications;
 pub mod scans;
 pub mod settings;
 pub mod usage;
+pub mod webhooks;

@@ -1,8 +1,10 @@
 //! What a project wants of its part of the registry: events, and the bodies that REST takes and shows.
 
-use gantry_es::EventData;
+use gantry_es::{EventData, Sealed};
 use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
+
+use super::flow::{Replication, Target, Upstream, Webhook};
 
 /// Stream `settings-<project id>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -31,6 +33,25 @@ pub enum Change {
     FindingAllowed(Allowance),
     FindingDisallowed(String),
     Scanning(Scanning),
+    UpstreamSet {
+        upstream: Upstream,
+        /// The password, sealed for the project.
+        secret: Option<Sealed>,
+    },
+    UpstreamRemoved(String),
+    TargetSet {
+        target: Target,
+        secret: Option<Sealed>,
+    },
+    TargetRemoved(String),
+    ReplicationSet(Replication),
+    ReplicationRemoved(String),
+    WebhookSet {
+        webhook: Webhook,
+        /// What deliveries are signed with: each of them, so that a receiver can change over.
+        secrets: Vec<Sealed>,
+    },
+    WebhookRemoved(String),
 }
 
 /// Which tags of which repositories, by patterns: `*` is any run of characters.

@@ -49,6 +49,10 @@ impl BlobFs {
         self.root.join("blobs").join(digest.algorithm().as_str()).join(&hex[..2]).join(hex)
     }
 
+    pub(super) fn spool_path(&self, name: Uuid) -> PathBuf {
+        self.root.join("uploads").join(format!("{name}.spool"))
+    }
+
     /// # Errors
     /// I/O; a missing blob is `None`.
     pub async fn read(&self, digest: &Digest) -> io::Result<Option<Blob>> {

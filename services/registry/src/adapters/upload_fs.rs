@@ -65,6 +65,13 @@ pub struct Staged {
     pub(super) path: PathBuf,
 }
 
+impl Staged {
+    /// A whole file that was checked and is on the disk.
+    pub(super) fn of(digest: Digest, size: u64, sums: Sums, path: PathBuf) -> Self {
+        Self { digest, size, sums, path }
+    }
+}
+
 /// The digest's state of each upload this process is writing.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Option<Progress>>>>>);

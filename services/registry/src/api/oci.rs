@@ -67,6 +67,9 @@ async fn dispatch(State(app): State<App>, request: Request) -> Answer {
         _ => None,
     };
     let who = access::authorize(&app, &parts, &name, action, from.as_ref().filter(|f| **f != name)).await?;
+    if action == Action::Push {
+        app.takes_pushes(&name).await?;
+    }
     let call = Call { app: &app, name, parts: &parts, who: &who };
     match target {
         Target::Blob(digest) => match parts.method {

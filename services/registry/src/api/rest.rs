@@ -3,14 +3,18 @@
 
 mod bodies;
 mod care;
+mod endpoints;
 mod history;
 mod images;
 mod layers;
+mod replications;
 mod retention;
 mod scans;
 mod settings;
 mod settings_view;
 mod signatures;
+mod upstreams;
+mod webhooks;
 
 use gantry_auth::{Caller, ProjectRef};
 use gantry_kernel::{Problem, Role};
@@ -46,6 +50,28 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(settings::trust, settings::distrust))
         .routes(routes!(settings::set_policy, settings::remove_policy))
         .routes(routes!(settings::allow, settings::disallow))
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::set, upstreams::remove))
+        .routes(routes!(upstreams::test))
+        .routes(routes!(upstreams::contents))
+        .routes(routes!(replications::targets))
+        .routes(routes!(replications::set_target, replications::remove_target))
+        .routes(routes!(replications::test_target))
+        .routes(routes!(replications::list))
+        .routes(routes!(replications::set, replications::remove))
+        .routes(routes!(replications::begin, replications::runs))
+        .routes(routes!(replications::run))
+        .routes(routes!(replications::items))
+        .routes(routes!(replications::cancel))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::set, webhooks::remove))
+        .routes(routes!(webhooks::new_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::resume))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::one))
+        .routes(routes!(webhooks::replay_one))
 }
 
 /// The project, if the caller has `role` there. Anybody may read a public one.

@@ -25,6 +25,24 @@ pub struct PushDone {
     pub tags: Vec<Tag>,
 }
 
+/// A manifest to be kept.
+pub(super) struct Pushing<'a> {
+    pub reference: &'a Reference,
+    pub more_tags: Vec<Tag>,
+    pub media_type: Option<&'a str>,
+    pub bytes: Bytes,
+    pub lacking: Lacking,
+}
+
+/// What of an image's content need not be here yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// As much as `sparse_images` allows.
+    Little,
+    /// It is a cache's: the rest is fetched when it is asked for.
+    Anything,
+}
+
 /// A manifest with its bytes.
 pub struct Found {
     pub row: manifests::Model,
@@ -45,6 +63,15 @@ impl App {
         bytes: Bytes,
         meta: Meta,
     ) -> Result<PushDone> {
+        self.keep_manifest(name, Pushing { reference, more_tags, media_type, bytes, lacking: Lacking::Little }, meta).await
+    }
+
+    /// The same, for one that may lack more than a client's may.
+    ///
+    /// # Errors
+    /// As [`App::push_manifest`].
+    pub(super) async fn keep_manifest(&self, name: &RepositoryName, pushing: Pushing<'_>, meta: Meta) -> Result<PushDone> {
+        let Pushing { reference, more_tags, media_type, bytes, lacking } = pushing;
         let at = self.place(name).await?;
         let manifest = Manifest::parse(media_type, &bytes)?;
         let (digest, mut tags) = match reference {
@@ -58,7 +85,7 @@ impl App {
             }
         };
         tags.extend(more_tags);
-        let missing = self.check_content(name, &manifest).await?;
+        let missing = self.check_content(name, &manifest, lacking).await?;
         let platforms = self.platforms(name, &manifest).await?;
         let settings = self.settings(at.project).await?;
         let turn = self.within_quota(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
@@ -90,14 +117,18 @@ impl App {
     /// Config and layers must be readable in this repository and as large as the manifest says. Children of an index may be
     /// missing, and some layers of an image (`sparse_images`): which ones is the answer. Content of another repository is as
     /// missing as content that is nowhere.
-    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Vec<String>> {
+    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest, lacking: Lacking) -> Result<Vec<String>> {
         let needed = manifest.blobs();
         let digests: Vec<String> = needed.iter().map(|d| d.digest.to_string()).collect();
         let visible = blobs::visible(&self.host.db().orm, name, &digests).await?;
         // From here on they are safe from garbage collection for a grace period.
         let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now(), self.config.fresh()).await?.into_iter().collect();
         let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d) || !sizes.contains_key(*d)).cloned().collect();
-        if !missing.is_empty() && !(self.config.sparse_images && manifest.may_lack(&missing)) {
+        let allowed = match lacking {
+            Lacking::Little => self.config.sparse_images && manifest.may_lack(&missing),
+            Lacking::Anything => true,
+        };
+        if !missing.is_empty() && !allowed {
             return Err(Error::MissingContent(missing));
         }
         for descriptor in needed.into_iter().filter(|d| !missing.iter().any(|m| m == d.digest.as_str())) {

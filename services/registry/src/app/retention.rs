@@ -66,7 +66,7 @@ impl App {
     }
 
     /// Annotations of a manifest and labels of its config.
-    async fn labels(&self, row: &manifests::Model) -> Result<BTreeMap<String, String>> {
+    pub(super) async fn labels(&self, row: &manifests::Model) -> Result<BTreeMap<String, String>> {
         let Ok(digest) = Digest::parse(&row.digest) else { return Ok(BTreeMap::new()) };
         let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default();
         let Ok(manifest) = Manifest::parse(Some(&row.media_type), &bytes) else { return Ok(BTreeMap::new()) };
@@ -104,7 +104,7 @@ impl App {
     }
 
     /// Deletes a manifest that no tag and no index names, and then what only it needed.
-    async fn delete_unnamed(&self, name: &RepositoryName, digest: &Digest, meta: &Meta) -> Result<()> {
+    pub(super) async fn delete_unnamed(&self, name: &RepositoryName, digest: &Digest, meta: &Meta) -> Result<()> {
         let db = &self.host.db().orm;
         let mut todo = vec![digest.clone()];
         while let Some(digest) = todo.pop() {
@@ -127,7 +127,7 @@ impl App {
     }
 }
 
-fn gone_is_fine(done: Result<()>) -> Result<()> {
+pub(super) fn gone_is_fine(done: Result<()>) -> Result<()> {
     match done {
         Err(Error::UnknownManifest(_) | Error::UnknownRepository(_)) => Ok(()),
         other => other,

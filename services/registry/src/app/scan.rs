@@ -17,6 +17,9 @@ use crate::domain::scan::sbom::Format;
 use crate::domain::scan::{advisory, report};
 use crate::store::{advisories, images, scans};
 
+/// Name of the work.
+pub const SCAN: &str = "scan";
+
 /// One image to scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {

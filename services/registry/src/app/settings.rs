@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gantry_auth::ProjectRef;
+use gantry_contract::registry::flow::Happening;
 use gantry_contract::registry::settings::Change;
 use gantry_es::Meta;
 use gantry_es_pg::{Expect, Options};
@@ -15,6 +16,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::name::RepositoryName;
 use crate::domain::settings::{Command, Refusal, Settings};
 use crate::domain::signature::key;
+use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
 use crate::store::usage;
 
@@ -71,6 +73,7 @@ impl App {
         let more: u64 = sizes.iter().filter(|(d, _)| new.contains(d)).map(|(_, s)| s).fold(0, |sum, s| sum.saturating_add(*s));
         let used = usage::of(&tx, project).await?.unique_bytes.unsigned_abs();
         if more > 0 && used.saturating_add(more) > limit {
+            self.announce_full(project, used, more, limit).await;
             return Err(Error::Denied(over_quota(used, more, limit)));
         }
         Ok(Some(tx))
@@ -88,7 +91,16 @@ impl App {
         if used.saturating_add(size) <= limit || usage::new_to(db, place.project, &[digest.to_string()]).await?.is_empty() {
             return Ok(());
         }
+        self.announce_full(place.project, used, size, limit).await;
         Err(Error::Denied(over_quota(used, size, limit)))
+    }
+
+    /// At most once an hour: a client that tries again and again is one piece of news.
+    async fn announce_full(&self, project: ProjectId, used: u64, more: u64, limit: u64) {
+        let data = serde_json::json!({ "used_bytes": used, "asked_bytes": more, "quota_bytes": limit });
+        let happened = Happened { happening: Happening::Quota, what: "quota.exceeded", repository: None, tag: None, data };
+        let hour = self.host.env.now().unix_timestamp() / 3600;
+        self.announce(project, &happened, Some(&format!("quota {hour}"))).await;
     }
 }
 
@@ -107,6 +119,7 @@ impl gantry_host::AsProblem for Refusal {
             Self::NoSuch { what, name } => Problem::not_found(what, name),
             Self::TooMany => Problem::conflict("registry.too_many", self.to_string()),
             Self::KeyInUse(_) => Problem::conflict("registry.key_in_use", self.to_string()),
+            Self::TargetInUse(_) => Problem::conflict("registry.target_in_use", self.to_string()),
         }
     }
 }

@@ -1,14 +1,18 @@
 //! A project's settings for its images, as an event-sourced aggregate: quota, immutable tags, retention, trusted keys,
-//! policies, accepted findings, scanning.
+//! policies, accepted findings, scanning; and what comes in and goes out (`flow`).
+
+pub mod flow;
 
 use std::collections::BTreeMap;
 
+use gantry_contract::registry::flow::Replication;
 use gantry_contract::registry::settings::{Allowance, Change, Policy, Retention, RetentionRule, Scanning, SettingsEvent as Event, TagRule, TrustedKey};
 use gantry_es::{Ctx, Decider};
 use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::flow::{KeptTarget, KeptUpstream, KeptWebhook};
 use super::pattern;
 use super::scan::cvss::Severity;
 
@@ -34,6 +38,8 @@ pub enum Refusal {
     TooMany,
     #[error("the policy `{0}` asks for signatures of this key; change the policy first")]
     KeyInUse(String),
+    #[error("the replication `{0}` goes to this target; change or remove the replication first")]
+    TargetInUse(String),
 }
 
 /// Everything a project wants.
@@ -47,6 +53,10 @@ pub struct Settings {
     pub policies: BTreeMap<String, Policy>,
     pub allowances: BTreeMap<String, Allowance>,
     pub scanning: Scanning,
+    pub upstreams: BTreeMap<String, KeptUpstream>,
+    pub targets: BTreeMap<String, KeptTarget>,
+    pub replications: BTreeMap<String, Replication>,
+    pub webhooks: BTreeMap<String, KeptWebhook>,
 }
 
 impl Settings {
@@ -75,6 +85,14 @@ impl Settings {
             Change::FindingAllowed(allowance) => drop(self.allowances.insert(allowance.id.clone(), allowance)),
             Change::FindingDisallowed(id) => drop(self.allowances.remove(&id)),
             Change::Scanning(scanning) => self.scanning = scanning,
+            Change::UpstreamSet { upstream, secret } => drop(self.upstreams.insert(upstream.name.clone(), KeptUpstream { upstream, secret })),
+            Change::UpstreamRemoved(name) => drop(self.upstreams.remove(&name)),
+            Change::TargetSet { target, secret } => drop(self.targets.insert(target.name.clone(), KeptTarget { target, secret })),
+            Change::TargetRemoved(name) => drop(self.targets.remove(&name)),
+            Change::ReplicationSet(rule) => drop(self.replications.insert(rule.name.clone(), rule)),
+            Change::ReplicationRemoved(name) => drop(self.replications.remove(&name)),
+            Change::WebhookSet { webhook, secrets } => drop(self.webhooks.insert(webhook.name.clone(), KeptWebhook { webhook, secrets })),
+            Change::WebhookRemoved(name) => drop(self.webhooks.remove(&name)),
         }
     }
 }
@@ -155,6 +173,30 @@ fn check(state: &Settings, change: &Change, now: OffsetDateTime) -> Result<(), R
             None | Some("cyclonedx" | "spdx") => Ok(()),
             Some(_) => invalid("attach_sbom", "must be cyclonedx, spdx or null"),
         },
+        Change::UpstreamSet { upstream, .. } => {
+            room(state.upstreams.len(), state.upstreams.contains_key(&upstream.name))?;
+            flow::check_upstream(state, upstream)
+        }
+        Change::UpstreamRemoved(name) => there("upstream", name, state.upstreams.contains_key(name)),
+        Change::TargetSet { target, .. } => {
+            room(state.targets.len(), state.targets.contains_key(&target.name))?;
+            name_field(&target.name)?;
+            flow::check_endpoint(&target.endpoint)
+        }
+        Change::TargetRemoved(name) => {
+            there("target", name, state.targets.contains_key(name))?;
+            state.replications.values().find(|r| r.target == *name).map_or(Ok(()), |r| Err(Refusal::TargetInUse(r.name.clone())))
+        }
+        Change::ReplicationSet(rule) => {
+            room(state.replications.len(), state.replications.contains_key(&rule.name))?;
+            flow::check_replication(state, rule)
+        }
+        Change::ReplicationRemoved(name) => there("replication", name, state.replications.contains_key(name)),
+        Change::WebhookSet { webhook, .. } => {
+            room(state.webhooks.len(), state.webhooks.contains_key(&webhook.name))?;
+            flow::check_webhook(webhook)
+        }
+        Change::WebhookRemoved(name) => there("webhook", name, state.webhooks.contains_key(name)),
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod images;
 mod lineage;
+mod outgoing;
 mod scan_queue;
 mod settings;
 mod usage;
 
 pub use images::Images;
 pub use lineage::Lineage;
+pub use outgoing::Outgoing;
 pub use scan_queue::{ScanQueue, TODO as SCAN_TODO};
 pub use settings::Settings;
 pub use usage::Usage;

@@ -21,8 +21,9 @@ pub async fn write_pulls(app: App) {
             () = app.host.cancel.cancelled() => last = true,
             () = tokio::time::sleep(WRITE) => {}
         }
-        if let Err(error) = app.pulls.write(&app.host.db().orm).await {
-            tracing::warn!(error = %error, "pulls could not be written down and will be tried again");
+        match app.pulls.write(&app.host.db().orm).await {
+            Ok(pulls) => app.announce_pulls(&pulls).await,
+            Err(error) => tracing::warn!(error = %error, "pulls could not be written down and will be tried again"),
         }
     }
 }

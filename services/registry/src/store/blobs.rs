@@ -139,6 +139,19 @@ pub async fn needed_by(db: &impl ConnectionTrait, repository: &RepositoryName, d
     Ok(row.map(|r| r.manifest))
 }
 
+/// How large a blob is by the manifests of this repository that need it, whether it is here or not.
+///
+/// # Errors
+/// Database.
+pub async fn announced_size(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, DbErr> {
+    let row = manifest_blobs::Entity::find()
+        .filter(manifest_blobs::Column::Repository.eq(repository.as_str()))
+        .filter(manifest_blobs::Column::Blob.eq(digest.as_str()))
+        .one(db)
+        .await?;
+    Ok(row.map(|r| r.size_bytes.unsigned_abs()))
+}
+
 pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

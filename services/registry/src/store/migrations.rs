@@ -1,7 +1,14 @@
 //! Tables that are not made from events. Forward only; never edit a merged entry.
 
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("registry-0001-content", CONTENT), ("registry-0002-scans", SCANS), ("registry-0010-idle", IDLE), ("registry-0020-pulls", PULLS)];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("registry-0001-content", CONTENT),
+    ("registry-0002-scans", SCANS),
+    ("registry-0010-idle", IDLE),
+    ("registry-0020-pulls", PULLS),
+    ("registry-0030-cache", CACHE),
+    ("registry-0031-replication", REPLICATION),
+    ("registry-0032-webhooks", WEBHOOKS),
+];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
 /// to. A link is needed only until a manifest refers to the blob, so it ends with the grace period of garbage collection.
@@ -44,3 +51,43 @@ const SCANS: &str = "
 const PULLS: &str = r#"
     create table pulls (repository text collate "C" not null, digest text not null, last timestamptz not null, pulls bigint not null, primary key (repository, digest));
     create table retention_runs (project uuid primary key, at timestamptz not null, kept bigint not null, removed bigint not null);"#;
+
+/// When what a cache has was last compared with its upstream, and how the upstreams are.
+const CACHE: &str = r#"
+    create table cache_checks (
+        repository text collate "C" not null, reference text not null, checked_at timestamptz not null, next_at timestamptz not null, error text,
+        primary key (repository, reference)
+    );
+    create table upstream_states (project uuid not null, name text not null, ok_at timestamptz, error_at timestamptz, error text, primary key (project, name));"#;
+
+/// Runs of replications with every tag they are about. One by hand or schedule at a time for each rule.
+const REPLICATION: &str = r#"
+    create table replication_runs (
+        id uuid primary key, org uuid not null, project uuid not null, name text not null, rule json not null, cause text not null, dry_run boolean not null,
+        by_whom text not null, state text not null, only_repository text, only_tag text, gone boolean not null, planned boolean not null default false,
+        same bigint not null default 0, tries int not null default 0, error text,
+        created_at timestamptz not null, started_at timestamptz, finished_at timestamptz
+    );
+    create index replication_runs_rule on replication_runs (project, name, created_at desc, id desc);
+    create index replication_runs_finished on replication_runs (finished_at) where finished_at is not null;
+    create unique index replication_runs_one on replication_runs (project, name) where state in ('waiting', 'running') and cause <> 'event';
+    create table replication_items (
+        run uuid not null, number int not null, repository text not null, other text not null, tag text not null, digest text, action text not null,
+        state text not null, tries int not null default 0, error text, bytes bigint not null default 0, blobs int not null default 0,
+        blobs_there int not null default 0, finished_at timestamptz, primary key (run, number)
+    );
+    create table replication_schedules (project uuid not null, name text not null, looked_at timestamptz not null, primary key (project, name));"#;
+
+/// What webhooks were told and are to be told, and which receivers fail.
+const WEBHOOKS: &str = r#"
+    create table webhook_deliveries (
+        id uuid primary key, org uuid not null, project uuid not null, webhook text not null, kind text not null, body text not null, state text not null,
+        tries int not null default 0, due_at timestamptz not null, created_at timestamptz not null, ended_at timestamptz, status int, error text,
+        log jsonb not null default '[]'
+    );
+    create index webhook_deliveries_due on webhook_deliveries (due_at) where state = 'waiting';
+    create index webhook_deliveries_log on webhook_deliveries (project, webhook, created_at desc, id desc);
+    create index webhook_deliveries_ended on webhook_deliveries (ended_at) where ended_at is not null;
+    create table webhook_states (
+        project uuid not null, name text not null, failures int not null, paused_at timestamptz, why text, primary key (project, name)
+    );"#;

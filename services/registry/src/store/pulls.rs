@@ -22,14 +22,14 @@ impl Pulls {
         }
     }
 
-    /// Writes what was noted. What cannot be written is noted again.
+    /// Writes what was noted, and gives it: repository, digest, pulls. What cannot be written is noted again.
     ///
     /// # Errors
     /// Database.
-    pub async fn write(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    pub async fn write(&self, db: &impl ConnectionTrait) -> Result<Vec<(String, String, i64)>, DbErr> {
         let batch = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if batch.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (mut repositories, mut digests, mut times, mut counts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for ((repository, digest), (at, count)) in &batch {
@@ -43,14 +43,15 @@ impl Pulls {
             on conflict (repository, digest) do update set last = greatest(pulls.last, excluded.last), pulls = pulls.pulls + excluded.pulls";
         let values = [repositories.into(), digests.into(), times.into(), counts.into()];
         let written = db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await;
-        if written.is_err() {
+        if let Err(error) = written {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, (at, count)) in batch {
                 let entry = kept.entry(key).or_insert((at, 0));
                 *entry = (entry.0.max(at), entry.1 + count);
             }
+            return Err(error);
         }
-        written.map(|_| ())
+        Ok(batch.into_iter().map(|((repository, digest), (_, count))| (repository, digest, count)).collect())
     }
 }
 

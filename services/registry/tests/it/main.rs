@@ -3,6 +3,7 @@
 
 mod access;
 mod blobs;
+mod cached;
 mod care;
 mod clients;
 mod conformance;
@@ -13,10 +14,13 @@ mod faults;
 mod image;
 mod layers;
 mod manifests;
+mod peer;
 mod policy;
+mod replication;
 mod retention;
 mod scan;
 mod settings;
 mod signing;
 mod skopeo;
 mod stage;
+mod webhooks;

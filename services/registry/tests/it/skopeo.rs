@@ -42,6 +42,12 @@ async fn pull(stage: &Stage, from: &str, to: &Path, credentials: Option<&str>) -
     skopeo(stage, &arguments).await
 }
 
+/// Every platform of an image into an OCI layout.
+pub async fn copy_all(stage: &Stage, from: &str, to: &Path, credentials: &str) -> Result<String, String> {
+    let (from, to) = (format!("docker://{}/{from}", stage.registry), format!("oci:{}:latest", to.display()));
+    skopeo(stage, &["copy", "--all", "--src-cert-dir", "{certs}", "--src-creds", credentials, &from, &to]).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_pushed_by_skopeo_comes_back_the_same() {
     clause("6.2.1.c");

@@ -5,14 +5,25 @@ use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::{Answer, Call, empty};
+use crate::app::blobs::Kept;
+use crate::app::cached::Readable;
 use crate::domain::digest::Digest;
 use crate::domain::range::{ReadRange, read_range};
 use crate::error::Error;
 
 pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     let digest = Digest::parse(digest).map_err(|_| Error::BadDigest(digest.to_owned()))?;
-    let blob = call.app.blob(&call.name, &digest).await?;
-    let range = match read_range(call.header(header::RANGE), blob.size) {
+    let head = call.parts.method == Method::HEAD;
+    let asked = call.header(header::RANGE);
+    match call.app.pull_blob(&call.name, &digest, head, asked.is_none()).await? {
+        Readable::Here(blob) => kept(&call, &digest, blob, asked).await,
+        Readable::Coming { size, stream } => Ok(answer(&digest, size, Body::from_stream(stream))),
+        Readable::There { size } => Ok(answer(&digest, size, Body::empty())),
+    }
+}
+
+async fn kept(call: &Call<'_>, digest: &Digest, blob: Kept, asked: Option<&str>) -> Answer {
+    let range = match read_range(asked, blob.size) {
         ReadRange::Unsatisfiable => {
             let all = format!("bytes */{}", blob.size);
             return Ok(empty(StatusCode::RANGE_NOT_SATISFIABLE, &[("content-range", all)]));
@@ -23,7 +34,16 @@ pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     };
     let size = blob.size;
     let (first, len) = range.unwrap_or((0, size));
-    let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(call.app.content(&digest, blob, (first, len)).await?) };
+    let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(call.app.content(digest, blob, (first, len)).await?) };
+    let mut response = answer(digest, len, body);
+    if range.is_some() {
+        response.headers_mut().insert(header::CONTENT_RANGE, text(&format!("bytes {first}-{}/{}", first + len - 1, size)));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+fn answer(digest: &Digest, len: u64, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
@@ -31,11 +51,7 @@ pub async fn read(call: Call<'_>, digest: &str) -> Answer {
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert("docker-content-digest", text(digest.as_str()));
     headers.insert(header::ETAG, text(&format!("\"{digest}\"")));
-    if range.is_some() {
-        headers.insert(header::CONTENT_RANGE, text(&format!("bytes {first}-{}/{}", first + len - 1, size)));
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    }
-    Ok(response)
+    response
 }
 
 pub async fn delete(call: Call<'_>, digest: &str) -> Answer {

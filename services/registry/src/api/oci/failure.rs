@@ -56,11 +56,13 @@ impl IntoResponse for Failure {
                 headers.insert(name, value);
             }
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
         // For the host's log line, and for audit.
-        response.extensions_mut().insert(Problem::from(*self.error));
+        let problem = Problem::from(*self.error);
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            let seconds = problem.retry_after.map_or(2, |after| after.as_secs().max(1));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(problem);
         response
     }
 }

@@ -61,6 +61,7 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
     let wanted = params.get("artifactType").filter(|t| !t.is_empty());
     let page = page(&params)?;
     let n = page.n.clamp(1, MOST_REFERRERS);
+    call.app.refresh_referrers(&call.name, &digest).await;
     let rows = images::referrers(&call.app.host.db().orm, &call.name, &digest, wanted, page.last.as_deref(), n + 1).await?;
     let found = rows.len();
     let mut manifests = Vec::with_capacity(found);

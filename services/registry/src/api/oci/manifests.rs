@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     let reference = parse(reference)?;
-    let found = call.app.manifest(&call.name, &reference).await?;
+    let found = call.app.pull(&call.name, &reference).await?;
     let row = found.row;
     let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from(found.bytes) };
     if !call.who.may_push(&call.name) {

@@ -1,5 +1,6 @@
 //! Settings as they are shown.
 
+use gantry_contract::registry::flow::{Replication, Target, Upstream, Webhook};
 use gantry_contract::registry::settings::{Allowance, Policy, Retention, Scanning, TagRule};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +18,10 @@ pub struct SettingsView {
     pub keys: Vec<KeyView>,
     pub policies: Vec<Policy>,
     pub allowances: Vec<Allowance>,
+    pub upstreams: Vec<Upstream>,
+    pub targets: Vec<Target>,
+    pub replications: Vec<Replication>,
+    pub webhooks: Vec<Webhook>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,6 +55,10 @@ impl SettingsView {
                 .collect(),
             policies: settings.policies.into_values().collect(),
             allowances: settings.allowances.into_values().collect(),
+            upstreams: settings.upstreams.into_values().map(|k| k.upstream).collect(),
+            targets: settings.targets.into_values().map(|k| k.target).collect(),
+            replications: settings.replications.into_values().collect(),
+            webhooks: settings.webhooks.into_values().map(|k| k.webhook).collect(),
         }
     }
 }

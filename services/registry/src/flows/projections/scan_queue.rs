@@ -9,7 +9,7 @@ use sea_orm::DatabaseTransaction;
 use crate::domain::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::flows::scan::Job;
 
-pub const TODO: &str = "scan";
+pub use crate::app::scan::SCAN as TODO;
 
 pub struct ScanQueue;
 
