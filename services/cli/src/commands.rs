@@ -5,6 +5,7 @@ mod catalog;
 mod clients;
 mod configuration;
 mod delivery;
+mod flow;
 mod money;
 mod operate;
 mod people;

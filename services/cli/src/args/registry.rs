@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::flow::{Cache, Replication, Target, Webhook};
+
 #[derive(Subcommand)]
 pub enum Registry {
     /// Everything that is set for the project's images.
@@ -26,6 +28,18 @@ pub enum Registry {
     /// What an image must be before it is handed out.
     #[command(subcommand)]
     Policy(Policy),
+    /// Repositories that are a cache of another registry.
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Registries to replicate with.
+    #[command(subcommand)]
+    Target(Target),
+    /// Copying images to other registries, and from them.
+    #[command(subcommand)]
+    Replication(Replication),
+    /// Telling programs what happens.
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Accept a finding.
     Allow {
         /// The advisory's id or an alias, such as CVE-2026-1.

@@ -52,6 +52,10 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
             });
             changed(cx, &format!("{base}/policies/{}", segment(&name)), &body).await
         }
+        Registry::Cache(command) => super::flow::cache(cx, &base, command).await,
+        Registry::Target(command) => super::flow::target(cx, &base, command).await,
+        Registry::Replication(command) => super::flow::replication(cx, &base, command).await,
+        Registry::Webhook(command) => super::flow::webhook(cx, &base, command).await,
         Registry::Allow { id, reason, until, package } => {
             changed(cx, &format!("{base}/allowances/{}", segment(&id)), &json!({ "reason": reason, "until": until, "package": package })).await
         }
