@@ -39,7 +39,7 @@ impl Peer {
         let auth = if password { format!("auth:\n  htpasswd:\n    realm: peer\n    path: {}/users\n", folder.path().display()) } else { String::new() };
         std::fs::write(folder.path().join("users"), format!("ada:{HASH}\n")).expect("written");
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{auth}",
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}/data\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n  relativeurls: true\n{auth}",
             folder.path().display()
         );
         let mut file = std::fs::File::create(folder.path().join("config.yml")).expect("a file");
