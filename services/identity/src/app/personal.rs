@@ -54,7 +54,7 @@ impl App {
         };
         personal::insert(self.pool(), &token, &kept(&text)).await.map_err(fault)?;
         let (actor, object) = (subject(user), format!("token:{}", token.id));
-        self.record(Fact { actor: &actor, action: "token.created", object: &object, result: "ok", reason: name, from: &origin.address }).await;
+        self.record(Fact { actor: &actor, action: "token.created", object: &object, result: "ok", reason: "", from: &origin.address }).await;
         Ok((token, text))
     }
 

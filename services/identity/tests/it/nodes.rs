@@ -23,6 +23,7 @@ fn client(suite: &Suite, key: &rcgen::KeyPair, signed: &Value) -> reqwest::Clien
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_joins_once_by_its_token_renews_and_is_shut_out_by_revocation() {
+    gantry_testkit::clause("7.4.3.c");
     let suite = Suite::start().await;
     suite.register("ada").await;
     let (admin, ada) = (suite.admin().await, suite.access("ada").await);

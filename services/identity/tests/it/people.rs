@@ -20,6 +20,8 @@ async fn import(suite: &Suite, token: &str, path: &str, kind: &str, body: impl I
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_found_by_beginning_address_state_and_organisation() {
+    gantry_testkit::clause("6.5.1.1.a");
+    gantry_testkit::clause("6.5.1.1.b");
     let suite = Suite::start().await;
     let [ada, _, _] = suite.acme().await;
     let admin = suite.admin().await;
@@ -72,6 +74,8 @@ async fn people_are_found_by_beginning_address_state_and_organisation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_tells_of_each_line_and_a_dry_run_changes_nothing() {
+    gantry_testkit::clause("6.5.1.1.a");
+    gantry_testkit::clause("6.5.2.2.i");
     let suite = Suite::start().await;
     suite.register("ada").await;
     let (admin, ada) = (suite.admin().await, suite.access("ada").await);
@@ -187,6 +191,7 @@ async fn who_keeps_users_by_a_custom_role_cannot_become_an_administrator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_changes_hands_and_says_what_its_deletion_takes_along() {
+    gantry_testkit::clause("6.5.1.2.b");
     gantry_testkit::clause("6.5.1.2.a");
     let suite = Suite::start().await;
     let [ada, bob, eve] = suite.acme().await;

@@ -36,6 +36,7 @@ async fn with_projects(suite: &Suite) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_token_holds_what_the_role_allows() {
     gantry_testkit::clause("7.4.2.d");
+    gantry_testkit::clause("6.5.2.2.c");
     let suite = Suite::start().await;
     let token = with_projects(&suite).await;
     suite.register("bob").await;

@@ -18,6 +18,7 @@ async fn get(suite: &Suite, token: &str, path: &str) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_makes_an_organisation_with_project_and_space_and_reads_them_at_once() {
+    gantry_testkit::clause("6.5.1.2.a");
     gantry_testkit::clause("6.5.2.1.a");
     let suite = Suite::start().await;
     suite.register("ada").await;
@@ -110,6 +111,7 @@ async fn a_revoked_right_stops_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_get_a_role_and_lose_everything_when_they_leave() {
+    gantry_testkit::clause("6.5.1.2.c");
     let suite = Suite::start().await;
     suite.register("ada").await;
     suite.register("bob").await;
@@ -129,6 +131,7 @@ async fn members_get_a_role_and_lose_everything_when_they_leave() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_bodies_are_refused_by_field_and_nothing_is_written() {
+    gantry_testkit::clause("6.5.2.2.e");
     let suite = Suite::start().await;
     suite.register("ada").await;
     let ada = suite.access("ada").await;
@@ -187,6 +190,7 @@ async fn a_stale_change_is_refused_and_a_repeated_one_happens_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_user_is_out_and_an_erased_one_is_unreadable() {
+    gantry_testkit::clause("6.5.1.1.b");
     let suite = Suite::start().await;
     let bob_id = suite.register("bob").await;
     let tokens = suite.tokens("bob").await;
@@ -225,6 +229,7 @@ async fn a_suspended_user_is_out_and_an_erased_one_is_unreadable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_administrator_rules_the_platform_and_cannot_lock_everybody_out() {
+    gantry_testkit::clause("6.5.2.2.b");
     let suite = Suite::start().await;
     suite.register("ada").await;
     let (admin, ada) = (suite.admin().await, suite.access("ada").await);
