@@ -37,6 +37,13 @@ pub struct Caller {
 #[derive(Clone, Default)]
 pub struct CallerSlot(pub Arc<OnceLock<Identity>>);
 
+/// What the client itself asked, when its request was rewritten on the way (an RPC that became a REST call).
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: http::Method,
+    pub path: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub subject: String,
@@ -135,8 +142,10 @@ async fn possessed(claims: &AccessClaims, scheme: Scheme, token: &str, parts: &P
         let mut proofs = parts.headers.get_all("dpop").iter();
         let proof = proofs.next().filter(|_| proofs.next().is_none() && scheme == Scheme::Dpop).and_then(|v| v.to_str().ok());
         let proof = proof.ok_or_else(|| Problem::unauthenticated("this token is bound to a key: send `Authorization: DPoP <token>` and one DPoP proof"))?;
-        let uri = format!("{}{}", auth.verifier.issuer(), parts.uri.path());
-        let proof = dpop::check(proof, parts.method.as_str(), &uri, Some(token), env.now()).map_err(|error| Problem::unauthenticated(error.to_string()))?;
+        let asked = parts.extensions.get::<Asked>();
+        let (method, path) = asked.map_or((&parts.method, parts.uri.path()), |a| (&a.method, a.path.as_str()));
+        let uri = format!("{}{path}", auth.verifier.issuer());
+        let proof = dpop::check(proof, method.as_str(), &uri, Some(token), env.now()).map_err(|error| Problem::unauthenticated(error.to_string()))?;
         if proof.jkt != jkt || !auth.verifier.first_time(&proof).await {
             return Err(Problem::unauthenticated("the DPoP proof is of another key, or was used before"));
         }

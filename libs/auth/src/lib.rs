@@ -16,7 +16,7 @@ mod rights;
 mod token;
 
 pub use auth::{Auth, READ_ONLY};
-pub use caller::{Caller, CallerSlot, Identity, from_of};
+pub use caller::{Asked, Caller, CallerSlot, Identity, from_of};
 pub use conditions::Context;
 pub use decide::{DEEPEST_TEAM, Decision, Reason};
 pub use keys::{KeySource, Keys};

@@ -16,6 +16,7 @@ use crate::context::{Addresses, Host, Surroundings};
 use crate::grpc::OnePort;
 use crate::pki::Pki;
 use crate::service::{Parts, Service};
+use crate::transcode::Transcoder;
 use crate::{health, layers, serve, telemetry, tls};
 
 /// A service as the process sees it.
@@ -161,14 +162,20 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
         rest = plain.fallback_service(rest);
     }
     let (reporter, health) = tonic_health::server::health_reporter();
-    for name in parts.grpc_names {
+    for name in parts.grpc_names.iter().chain(parts.transcoded).copied() {
         reporter.set_service_status(name, tonic_health::ServingStatus::Serving).await;
     }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(gantry_contract::proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
+    let mut grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
+    if !parts.transcoded.is_empty() {
+        let transcoder = Transcoder::new(gantry_contract::proto::DESCRIPTORS, parts.transcoded, rest.clone())?;
+        for name in parts.transcoded {
+            grpc = grpc.route_service(&format!("/{name}/{{method}}"), transcoder.clone());
+        }
+    }
     Ok(OnePort::new(rest, grpc, host))
 }
 

@@ -23,6 +23,7 @@ mod service;
 mod sse;
 pub mod telemetry;
 mod tls;
+mod transcode;
 
 pub use channel::Channel;
 pub use config::{ConfigFaults, Platform, Section, load};

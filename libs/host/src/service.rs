@@ -16,6 +16,8 @@ pub struct Parts {
     pub grpc: Option<tonic::service::Routes>,
     /// gRPC service names, for the health service.
     pub grpc_names: Vec<&'static str>,
+    /// gRPC services of `schemas/proto` whose RPCs are calls of the REST API (`google.api.http`): the host answers them.
+    pub transcoded: &'static [&'static str],
     /// Asked by `/readyz`, beside database, bus and projections.
     pub ready: Vec<Part>,
     /// Largest body; `None`: the platform's. `Some(0)`: none (streams).

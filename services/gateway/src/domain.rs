@@ -5,3 +5,4 @@ pub mod gcra;
 pub mod openapi;
 pub mod path;
 pub mod routes;
+pub mod rpc;

@@ -76,6 +76,7 @@ impl Service for Monitoring {
             live: Arc::new(Semaphore::new(config.live_streams)),
             host,
         };
-        Ok(Parts { router: api::routes().with_state(Arc::new(app)).split_for_parts().0, ..Parts::default() })
+        let router = api::routes().with_state(Arc::new(app)).split_for_parts().0;
+        Ok(Parts { router, transcoded: &["gantry.monitoring.v1.Audit"], ..Parts::default() })
     }
 }

@@ -27,6 +27,8 @@ type Resolve = dyn Fn(&'static str) -> Option<String> + Send + Sync;
 #[derive(Clone)]
 pub struct Upstreams {
     client: Client<HttpsConnector<HttpConnector>, Body>,
+    /// gRPC needs HTTP/2; few connections carry many calls.
+    calls: Client<HttpsConnector<HttpConnector>, Body>,
     resolve: Arc<Resolve>,
 }
 
@@ -40,13 +42,21 @@ impl Upstreams {
         tcp.set_connect_timeout(Some(Duration::from_secs(2)));
         // HTTP/1.1 only: one request a connection gives layers and event streams their own flow control, and lets a
         // WebSocket upgrade through.
-        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1().wrap_connector(tcp.clone());
+        let both = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http2().wrap_connector(tcp);
+        let calls = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_only(true)
+            .http2_adaptive_window(true)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .build(both);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(IDLE_PER_SERVICE)
             .build(connector);
-        Self { client, resolve: Arc::new(resolve) }
+        Self { client, calls, resolve: Arc::new(resolve) }
     }
 
     /// The same path and query at the service's address; `None` when it has no address.
@@ -61,6 +71,14 @@ impl Upstreams {
     /// When no answer's head came back.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
         self.client.request(request).await
+    }
+
+    /// A gRPC call.
+    ///
+    /// # Errors
+    /// When no answer's head came back.
+    pub async fn call(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
+        self.calls.request(request).await
     }
 
     /// A bounded GET of a JSON document, for the door's own questions.

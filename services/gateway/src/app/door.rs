@@ -75,6 +75,7 @@ impl Door {
         let host =
             request.uri().authority().map(ToString::to_string).or_else(|| text(request.headers(), &header::HOST)).unwrap_or_else(|| self.authority.clone());
         let seen = Seen { client, host: &host, request_id: &request_id, traceparent: &traceparent };
+        let rpc = request.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         let (mut answer, route) = match self.bounded(request.headers()).and_then(|()| normalised(request)) {
             Ok(()) => {
                 let target = routes::target(request.uri().path());
@@ -87,6 +88,11 @@ impl Door {
             }
             Err(problem) => (problem.into_response(), "gateway"),
         };
+        if rpc && let Some(problem) = answer.extensions().get::<Problem>().cloned() {
+            // Whoever speaks gRPC reads statuses, not documents.
+            answer = tonic::Status::from(problem.clone()).into_http();
+            answer.extensions_mut().insert(problem);
+        }
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             answer.headers_mut().insert(REQUEST_ID, value);
         }

@@ -70,23 +70,29 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().cloned().ok_or_else(|| Problem::invalid("path", "must not be empty"))?;
         parts.uri = self.upstreams.uri(upstream, path).ok_or_else(|| Problem::unavailable(upstream))?;
-        parts.version = Version::HTTP_11;
+        parts.version = if class == Class::Rpc { Version::HTTP_2 } else { Version::HTTP_11 };
         let certificate = parts.extensions.remove::<ClientCertificate>();
         parts.extensions.clear();
         forwarding::prepare(&mut parts.headers, seen, upgrade);
+        if class == Class::Rpc {
+            parts.headers.remove(header::HOST);
+            // gRPC over HTTP/2, "Requests": the status comes in trailers, and the caller takes them.
+            parts.headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+        }
         // Only identity and the services' own checks look at it, and only because it comes from us.
         if let Some(value) = certificate.and_then(|ClientCertificate(text)| http::HeaderValue::from_str(&text).ok()) {
             parts.headers.insert(forwarding::CLIENT_CERT, value);
         }
         let bodyless = body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_LENGTH);
         let bound = match class {
-            Class::Bulk => None,
+            // Messages of an RPC have their own bound, at the service.
+            Class::Bulk | Class::Rpc => None,
             Class::Api | Class::SignIn => Some(self.bounds.body),
         };
         check_length(&parts.headers, bound)?;
         if bodyless && parts.method.is_idempotent() {
             for pause in PAUSES {
-                match self.attempt(upstream, rebuilt(&parts), self.bounds.head).await {
+                match self.attempt(upstream, class, rebuilt(&parts), self.bounds.head).await {
                     Err(Failure::Connect(_)) => tokio::time::sleep(pause).await,
                     Err(Failure::Other(problem)) => return Err(problem),
                     Ok(answer) => return Ok(answer),
@@ -98,13 +104,14 @@ impl Proxy {
             Some(bound) if !bodyless => Body::new(Limited::new(body, bound)),
             Some(_) | None => body,
         };
-        self.attempt(upstream, Request::from_parts(parts, body), wait).await.map_err(|failure| match failure {
+        self.attempt(upstream, class, Request::from_parts(parts, body), wait).await.map_err(|failure| match failure {
             Failure::Connect(problem) | Failure::Other(problem) => problem,
         })
     }
 
-    async fn attempt(&self, upstream: Upstream, request: Request<Body>, wait: Duration) -> Result<Response<Incoming>, Failure> {
-        match tokio::time::timeout(wait, self.upstreams.send(request)).await {
+    async fn attempt(&self, upstream: Upstream, class: Class, request: Request<Body>, wait: Duration) -> Result<Response<Incoming>, Failure> {
+        let sent = async { if class == Class::Rpc { self.upstreams.call(request).await } else { self.upstreams.send(request).await } };
+        match tokio::time::timeout(wait, sent).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(failure(upstream, error)),
             Err(late) => {

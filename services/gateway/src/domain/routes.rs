@@ -47,6 +47,8 @@ pub enum Class {
     Bulk,
     /// Sign-in pages and OAuth endpoints: small bodies, identity's own cookies, a stricter rate limit for writes.
     SignIn,
+    /// gRPC: HTTP/2 all the way, with trailers; never the cookie.
+    Rpc,
 }
 
 /// Where a request goes.
@@ -78,6 +80,9 @@ pub fn target(path: &str) -> Target {
         "osb" => Target::Service(Upstream::Catalog, Class::Api),
         "scim" => Target::Service(Upstream::Identity, Class::Api),
         "oauth2" | "login" | "register" | "logout" | "account" | ".well-known" => Target::Service(Upstream::Identity, Class::SignIn),
+        service if service.starts_with("gantry.") || service.starts_with("grpc.") => {
+            super::rpc::upstream(service).map_or(Target::Nowhere, |upstream| Target::Service(upstream, Class::Rpc))
+        }
         _ => Target::Console,
     }
 }
@@ -88,7 +93,7 @@ fn api(rest: &[&str]) -> Option<Upstream> {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
         "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions"
         | "rights" | "node-join-tokens" | "node-certificates" | "upstreams" | "upstream-trials" => Upstream::Identity,
-        "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" => Upstream::Identity,
+        "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" | "configuration-sets" | "mails" => Upstream::Identity,
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
             Some(&"metrics") => Upstream::Monitoring,
@@ -157,7 +162,16 @@ mod tests {
             ),
             ("identity", vec!["/api/v1/orgs/acme/members", "/api/v1/orgs/acme/members/eva", "/api/v1/orgs/acme/projects", P, "/api/v1/principals/resolve"]),
             ("identity", vec!["/api/v1/orgs/acme/projects/shop/spaces", "/api/v1/orgs/acme/projects/shop/spaces/test", "/api/v1/sessions", "/api/v1/tokens"]),
-            ("identity", vec!["/api/v1/clients/shop/secrets", "/api/v1/client-registration-tokens", "/api/v1/signing-keys", "/api/v1/trusted-issuers"]),
+            (
+                "identity",
+                vec![
+                    "/api/v1/clients/shop/secrets",
+                    "/api/v1/client-registration-tokens",
+                    "/api/v1/signing-keys",
+                    "/api/v1/trusted-issuers",
+                    "/api/v1/configuration-sets/base",
+                ],
+            ),
             ("identity", vec!["/.well-known/openid-configuration", "/oauth2/token", "/login", "/login/second", "/register", "/logout", "/account"]),
             (
                 "registry",
@@ -247,5 +261,7 @@ mod tests {
         assert_eq!(target("/git/a/b/c.git/git-receive-pack"), Target::Service(Upstream::Cicd, Class::Bulk));
         assert_eq!(target("/oauth2/token"), Target::Service(Upstream::Identity, Class::SignIn));
         assert_eq!(target("/api/v1/orgs"), Target::Service(Upstream::Identity, Class::Api));
+        assert_eq!(target("/gantry.identity.v1.Users/ListUsers"), Target::Service(Upstream::Identity, Class::Rpc));
+        assert_eq!(target("/gantry.identity.v1.Tokens/IssueRegistryCredential"), Target::Nowhere);
     }
 }

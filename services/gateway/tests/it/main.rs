@@ -2,5 +2,6 @@
 
 mod proxying;
 mod replicas;
+mod rpc;
 mod sessions;
 mod world;

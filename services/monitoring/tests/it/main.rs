@@ -1,6 +1,7 @@
 //! Monitoring on real Postgres, NATS and Prometheus.
 
 mod audit;
+mod grpc;
 mod logs;
 mod metrics;
 mod place;
