@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod breached;
+pub mod guarded;
 pub mod ldap;
 pub mod mail;
 pub mod oauth2;

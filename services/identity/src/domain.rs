@@ -8,6 +8,7 @@ pub mod captcha;
 pub mod claims;
 pub mod client;
 pub mod client_settings;
+pub mod config_set;
 pub mod csv;
 pub mod device;
 pub mod factor;

@@ -85,6 +85,7 @@ impl Service for Identity {
             router,
             grpc: Some(tonic::service::Routes::new(api::grpc::service(app))),
             grpc_names: vec!["gantry.identity.v1.Tokens"],
+            transcoded: api::grpc::OF_REST,
             ..Parts::default()
         })
     }

@@ -1,14 +1,13 @@
 //! Requests to addresses that clients and trusted issuers registered: key sets to fetch, logout notices to deliver. Only
-//! https, no redirects, no private addresses unless allowed, small answers, short patience; our own certificate is not shown.
+//! https, small answers, short patience; our own certificate is not shown.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use gantry_host::reach::{self, Guarded};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use moka::future::Cache;
-use url::Url;
+
+use super::guarded::{GuardedHttp, bounded};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 256 * 1024;
@@ -20,8 +19,7 @@ const MAX_SETS: u64 = 2_000;
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Outside {
-    http: reqwest::Client,
-    private: bool,
+    http: GuardedHttp,
     sets: Cache<String, JwkSet>,
     asked: Cache<String, ()>,
 }
@@ -34,20 +32,9 @@ impl Outside {
     /// When the certificates are damaged.
     pub fn new(ca_pem: &str, private: bool) -> anyhow::Result<Self> {
         let ca = reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes()).context("the authority's certificates")?;
-        let http = reqwest::Client::builder()
-            .tls_certs_merge(ca)
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            // A proxy of the environment would look names up itself.
-            .no_proxy()
-            .dns_resolver(Arc::new(Guarded { private }))
-            .connect_timeout(PATIENCE)
-            .timeout(PATIENCE)
-            .user_agent("gantry-identity")
-            .build()?;
+        let builder = reqwest::Client::builder().tls_certs_merge(ca).https_only(true).connect_timeout(PATIENCE).timeout(PATIENCE).user_agent("gantry-identity");
         Ok(Self {
-            http,
-            private,
+            http: GuardedHttp::new(builder, private)?,
             sets: Cache::builder().max_capacity(MAX_SETS).time_to_live(KEPT).build(),
             asked: Cache::builder().max_capacity(MAX_SETS).time_to_live(AGAIN).build(),
         })
@@ -72,23 +59,10 @@ impl Outside {
     }
 
     async fn fetch(&self, address: &str) -> anyhow::Result<JwkSet> {
-        self.check(address).await?;
-        let mut answer = self.http.get(address).send().await?.error_for_status()?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            anyhow::ensure!(body.len() + chunk.len() <= MAX_ANSWER, "the key set is too large");
-            body.extend_from_slice(&chunk);
-        }
+        let request = self.http.request(http::Method::GET, address).build()?;
+        let answer = self.http.send(request).await?.error_for_status()?;
+        let body = bounded(answer, MAX_ANSWER).await.context("the key set")?;
         Ok(read_set(&serde_json::from_slice(&body)?))
-    }
-
-    /// Addresses written as numbers do not pass the resolver.
-    async fn check(&self, address: &str) -> anyhow::Result<()> {
-        let url = Url::parse(address)?;
-        if matches!(url.host(), Some(url::Host::Ipv4(_) | url::Host::Ipv6(_))) {
-            reach::resolve(url.host_str().unwrap_or_default(), 0, self.private).await?;
-        }
-        Ok(())
     }
 
     /// Posts one form field. Gives the status.
@@ -96,8 +70,8 @@ impl Outside {
     /// # Errors
     /// When there is no answer.
     pub async fn post(&self, address: &str, field: &str, value: &str) -> anyhow::Result<u16> {
-        self.check(address).await?;
-        Ok(self.http.post(address).form(&[(field, value)]).send().await?.status().as_u16())
+        let request = self.http.request(http::Method::POST, address).form(&[(field, value)]).build()?;
+        Ok(self.http.send(request).await?.status().as_u16())
     }
 }
 

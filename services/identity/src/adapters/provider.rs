@@ -1,17 +1,18 @@
-//! HTTP to foreign providers: no redirects, no private addresses unless allowed, answers of bounded size and time.
+//! HTTP to foreign providers, and what can go wrong with them.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gantry_contract::upstream::Settings;
-use gantry_host::reach::{self, Guarded, ReachError};
+use gantry_host::reach::{self, ReachError};
 use openidconnect::{HttpClientError, HttpRequest, HttpResponse};
 use serde_json::Value;
 use thiserror::Error;
-use url::Url;
+
+use super::guarded::{AskError, GuardedHttp, bounded};
 
 const LARGEST: usize = 1 << 20;
 
@@ -34,22 +35,25 @@ pub enum ProviderError {
     Refused(String),
 }
 
+impl From<AskError> for ProviderError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Http(error) => Self::Http(error),
+            AskError::Reach(error) => Self::Reach(error),
+            AskError::TooLarge(_) => Self::TooLarge,
+        }
+    }
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Http {
-    client: reqwest::Client,
-    private: bool,
-}
+pub struct Http(GuardedHttp);
 
 impl Http {
     /// # Errors
     /// When the authority's certificates cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, ProviderError> {
         let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            // A proxy of the environment would look names up itself.
-            .no_proxy()
-            .dns_resolver(Arc::new(Guarded { private: settings.allow_private }))
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(15))
             // GitHub refuses requests without one.
@@ -57,11 +61,11 @@ impl Http {
         if let Some(pem) = &settings.ca_pem {
             builder = builder.tls_backend_preconfigured(reach::trusting(pem).map_err(ProviderError::Settings)?);
         }
-        Ok(Self { client: builder.build()?, private: settings.allow_private })
+        Ok(Self(GuardedHttp::new(builder, settings.allow_private)?))
     }
 
     pub fn request(&self, method: http::Method, url: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, url).header(http::header::ACCEPT, "application/json")
+        self.0.request(method, url).header(http::header::ACCEPT, "application/json")
     }
 
     /// Sends a request and reads a JSON answer.
@@ -69,9 +73,9 @@ impl Http {
     /// # Errors
     /// When it cannot be reached, says no, or sends no JSON.
     pub async fn json(&self, request: reqwest::RequestBuilder) -> Result<Value, ProviderError> {
-        let response = self.send(request.build()?).await?;
+        let response = self.0.send(request.build()?).await?;
         let status = response.status();
-        let body = bounded(response).await?;
+        let body = bounded(response, LARGEST).await?;
         let value = serde_json::from_slice::<Value>(&body);
         if !status.is_success() {
             let said = value.as_ref().ok().and_then(|v| v["error"].as_str().or(v["message"].as_str())).unwrap_or_default();
@@ -79,30 +83,6 @@ impl Http {
         }
         value.map_err(|e| ProviderError::Answer(e.to_string()))
     }
-
-    async fn send(&self, request: reqwest::Request) -> Result<reqwest::Response, ProviderError> {
-        self.check(request.url()).await?;
-        Ok(self.client.execute(request).await?)
-    }
-
-    /// Addresses written as numbers do not pass the resolver.
-    async fn check(&self, url: &Url) -> Result<(), ProviderError> {
-        if matches!(url.host(), Some(url::Host::Ipv4(_) | url::Host::Ipv6(_))) {
-            reach::resolve(url.host_str().unwrap_or_default(), 0, self.private).await?;
-        }
-        Ok(())
-    }
-}
-
-async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, ProviderError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(ProviderError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// The openidconnect crate wants futures that are `Sync`: this one is polled by one task at a time anyway.
@@ -122,15 +102,15 @@ impl<'c> openidconnect::AsyncHttpClient<'c> for Http {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         let http = self.clone();
         Box::pin(Alone(Mutex::new(Box::pin(async move {
-            let other = |e: ProviderError| HttpClientError::Other(e.to_string());
+            let other = |e: AskError| HttpClientError::Other(ProviderError::from(e).to_string());
             let (parts, body) = request.into_parts();
-            let request = http.client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).build().map_err(Box::new)?;
-            let response = http.send(request).await.map_err(other)?;
+            let request = http.0.request(parts.method, &parts.uri.to_string()).headers(parts.headers).body(body).build().map_err(Box::new)?;
+            let response = http.0.send(request).await.map_err(other)?;
             let mut answer = http::Response::builder().status(response.status());
             if let Some(headers) = answer.headers_mut() {
                 headers.extend(response.headers().clone());
             }
-            Ok(answer.body(bounded(response).await.map_err(other)?)?)
+            Ok(answer.body(bounded(response, LARGEST).await.map_err(other)?)?)
         }))))
     }
 }

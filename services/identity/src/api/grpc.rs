@@ -1,4 +1,4 @@
-//! Credentials for platform services, which prove themselves by their certificates.
+//! Credentials for platform services, which prove themselves by their certificates; and which gRPC services are the REST API itself.
 
 use gantry_auth::peer;
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
@@ -12,6 +12,23 @@ use crate::app::registry_token::pattern_of;
 
 /// Nobody else pushes or pulls images by themselves.
 const CALLERS: &[&str] = &["cicd", "scheduler", "agent"];
+
+/// Their RPCs say which REST call they are (`schemas/proto/identity/v1`).
+pub const OF_REST: &[&str] = &[
+    "gantry.identity.v1.Account",
+    "gantry.identity.v1.Clients",
+    "gantry.identity.v1.ConfigurationSets",
+    "gantry.identity.v1.Mails",
+    "gantry.identity.v1.NodeIdentities",
+    "gantry.identity.v1.Organisations",
+    "gantry.identity.v1.Projects",
+    "gantry.identity.v1.Rights",
+    "gantry.identity.v1.SecurityPolicies",
+    "gantry.identity.v1.ServiceAccounts",
+    "gantry.identity.v1.Teams",
+    "gantry.identity.v1.Upstreams",
+    "gantry.identity.v1.Users",
+];
 
 pub struct TokensService(App);
 

@@ -3,11 +3,13 @@
 pub mod account;
 pub mod bindings;
 pub mod clients;
+pub mod config_sets;
 pub mod consents;
 pub mod invitations;
 pub mod issuers;
 pub mod keys;
 pub mod links;
+pub mod mails;
 pub mod members;
 pub mod nodes;
 pub mod orgs;
@@ -85,6 +87,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(clients::remove_secret))
         .routes(routes!(clients::list_tokens, clients::create_token))
         .routes(routes!(clients::delete_token))
+        .routes(routes!(mails::state))
+        .routes(routes!(config_sets::list))
+        .routes(routes!(config_sets::show, config_sets::put, config_sets::delete))
         .routes(routes!(issuers::list, issuers::create))
         .routes(routes!(issuers::delete))
         .routes(routes!(keys::list, keys::rotate))

@@ -28,6 +28,7 @@ pub struct Line {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportReport)]
 pub struct Report {
     pub dry_run: bool,
     pub created: usize,

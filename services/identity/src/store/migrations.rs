@@ -10,6 +10,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0003-clients", CLIENTS),
     crate::store::scim::TABLES,
     crate::store::facts::TABLES,
+    ("identity-0400-configuration-sets", crate::store::config_sets::TABLES),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

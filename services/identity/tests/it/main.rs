@@ -8,6 +8,7 @@ mod device_flow;
 mod directory;
 mod factors;
 mod federation;
+mod grpc;
 mod history;
 mod keys;
 mod machines;

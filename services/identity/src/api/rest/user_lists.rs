@@ -65,7 +65,9 @@ pub struct Merge {
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = PasswordResetReason)]
 pub struct Because {
+    /// What the person is told.
     reason: String,
 }
 

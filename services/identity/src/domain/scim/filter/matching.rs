@@ -1,0 +1,87 @@
+//! Whether a resource fits a filter.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::{Filter, Operator, Path};
+
+/// An attribute by its name in any case.
+pub fn attribute<'a>(resource: &'a Value, name: &str) -> Option<&'a Value> {
+    resource.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).filter(|v| !v.is_null())
+}
+
+impl Path {
+    /// The values it leads to: of every element, if there are several.
+    fn values<'a>(&self, resource: &'a Value) -> Vec<&'a Value> {
+        let found = attribute(resource, &self.attribute);
+        let elements = elements(found);
+        match &self.sub {
+            Some(sub) => elements.into_iter().filter_map(|e| attribute(e, sub)).collect(),
+            // A complex value stands for its `value`.
+            None => elements.into_iter().map(|e| if e.is_object() { attribute(e, "value").unwrap_or(e) } else { e }).collect(),
+        }
+    }
+
+    fn case_exact(&self) -> bool {
+        ["id", "externalId", "value", "$ref"].iter().any(|exact| self.sub.as_ref().unwrap_or(&self.attribute).eq_ignore_ascii_case(exact))
+            && !self.attribute.eq_ignore_ascii_case("emails")
+    }
+}
+
+fn elements(found: Option<&Value>) -> Vec<&Value> {
+    match found {
+        Some(Value::Array(elements)) => elements.iter().collect(),
+        Some(one) => vec![one],
+        None => Vec::new(),
+    }
+}
+
+impl Filter {
+    pub fn fits(&self, resource: &Value) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().all(|p| p.fits(resource)),
+            Self::Or(parts) => parts.iter().any(|p| p.fits(resource)),
+            Self::Not(inner) => !inner.fits(resource),
+            Self::Present(path) => path.values(resource).iter().any(|v| !matches!(v, Value::String(s) if s.is_empty())),
+            Self::Compare(path, Operator::Ne, value) => !Self::Compare(path.clone(), Operator::Eq, value.clone()).fits(resource),
+            Self::Compare(path, Operator::Eq, Value::Null) => path.values(resource).is_empty(),
+            Self::Compare(path, operator, value) => path.values(resource).into_iter().any(|v| compare(v, *operator, value, path.case_exact())),
+            Self::Element(path, inner) => elements(attribute(resource, &path.attribute)).into_iter().any(|e| inner.fits(e)),
+        }
+    }
+
+    /// The value that `attribute` must equal for anything to fit, if the filter says so: a lookup instead of a search.
+    pub fn must_equal(&self, attribute: &str) -> Option<&str> {
+        match self {
+            Self::Compare(path, Operator::Eq, Value::String(value)) if path.sub.is_none() && path.attribute.eq_ignore_ascii_case(attribute) => Some(value),
+            Self::And(parts) => parts.iter().find_map(|p| p.must_equal(attribute)),
+            _ => None,
+        }
+    }
+}
+
+fn compare(found: &Value, operator: Operator, wanted: &Value, case_exact: bool) -> bool {
+    use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+    let by = |order: Option<Ordering>| match (operator, order) {
+        (Eq, Some(Ordering::Equal)) | (Gt, Some(Ordering::Greater)) | (Lt, Some(Ordering::Less)) => true,
+        (Ge, Some(order)) => order != Ordering::Less,
+        (Le, Some(order)) => order != Ordering::Greater,
+        _ => false,
+    };
+    match (found, wanted) {
+        (Value::String(found), Value::String(wanted)) => {
+            let fold = |text: &str| if case_exact { text.to_owned() } else { text.to_lowercase() };
+            let (found, wanted) = (fold(found), fold(wanted));
+            match operator {
+                Co => found.contains(&wanted),
+                Sw => found.starts_with(&wanted),
+                Ew => found.ends_with(&wanted),
+                Eq | Ne | Gt | Ge | Lt | Le => by(Some(found.cmp(&wanted))),
+            }
+        }
+        (Value::Number(found), Value::Number(wanted)) => by(found.as_f64().zip(wanted.as_f64()).and_then(|(f, w)| f.partial_cmp(&w))),
+        (Value::Bool(found), Value::Bool(wanted)) => operator == Eq && found == wanted,
+        _ => false,
+    }
+}
