@@ -1,5 +1,6 @@
 //! What can be typed. Addresses of places are written `org`, `org/project` or `org/project/space`.
 
+mod account;
 mod apps;
 mod catalog;
 mod clients;
@@ -9,10 +10,12 @@ mod images;
 mod money;
 mod nodes;
 mod operate;
+mod orgs;
 mod people;
 mod registry;
 mod upstreams;
 
+pub use account::{Account, ProfileChange, Registration};
 pub use apps::App;
 pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
@@ -22,6 +25,7 @@ pub use images::Image;
 pub use money::Quota;
 pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Events};
+pub use orgs::{Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use registry::{Key, Policy, Registry, Retention};
 pub use upstreams::Upstream;
@@ -31,6 +35,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::commands::SetName;
 
 #[derive(Parser)]
 #[command(name = "gantry", version, about = "Works with a Gantry platform from the command line.", max_term_width = 100)]
@@ -103,9 +109,29 @@ pub enum Command {
     Whoami,
     /// Remember a place, so that --at need not be typed.
     Use { place: Place },
+    /// Your own account: profile, factors, sessions, what has access to it.
+    #[command(subcommand)]
+    Account(Account),
+    /// Make an account for yourself, where that is allowed.
+    Register(Registration),
     /// Organisations.
     #[command(subcommand)]
-    Org(Places),
+    Org(Org),
+    /// Members of an organisation.
+    #[command(subcommand)]
+    Member(Member),
+    /// Invitations to an organisation.
+    #[command(subcommand)]
+    Invitation(Invitation),
+    /// How safely people have to sign in.
+    #[command(subcommand)]
+    SecurityPolicy(SecurityPolicy),
+    /// Tokens with which a directory adds and removes people.
+    #[command(subcommand)]
+    ScimToken(ScimToken),
+    /// Outside issuers whose tokens act as service accounts.
+    #[command(subcommand)]
+    Issuer(Issuer),
     /// Projects (address: org/project).
     #[command(subcommand)]
     Project(Places),
@@ -117,6 +143,12 @@ pub enum Command {
         /// A file of `apiVersion: gantry.io/v1` documents, `-` for standard input; may be repeated.
         #[arg(short, long = "file", value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
+        /// The documents are this set: ORG/NAME of an organisation, NAME of the platform, which remembers what they name.
+        #[arg(long, value_name = "SET")]
+        set: Option<SetName>,
+        /// Remove what the set named before and no document names now; organisations and projects stay.
+        #[arg(long, requires = "set")]
+        prune: bool,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -125,6 +157,14 @@ pub enum Command {
     Diff {
         #[arg(short, long = "file", value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
+        /// Show as well what --prune would remove.
+        #[arg(long, value_name = "SET")]
+        set: Option<SetName>,
+    },
+    /// Write the documents of what is there: of the organisation of --at, or of the platform. Without secrets.
+    Export {
+        #[arg(long)]
+        platform: bool,
     },
     /// People (administrators of the platform; others see their colleagues).
     #[command(subcommand)]
@@ -198,6 +238,8 @@ pub enum Command {
     /// OAuth clients: applications that sign people in here, and programs with credentials of their own.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Whether mail gets out: how many wait, and why (platform operators).
+    Mails,
     /// The keys that sign tokens (platform operators).
     #[command(subcommand)]
     Key(KeyCommand),
@@ -246,6 +288,9 @@ pub enum Places {
     },
     /// Those you may see; inside --at for projects and spaces.
     List,
+    Show {
+        place: Place,
+    },
     Delete {
         place: Place,
         /// Do not ask.

@@ -93,6 +93,16 @@ impl Client {
         read(answer).await
     }
 
+    /// By somebody who has no account yet.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn post_open<B: Serialize + Sync>(&mut self, path: &str, body: &B) -> Result<Value> {
+        let answer = self.http.post(format!("{}{path}", self.url)).json(body).send().await;
+        let answer = answer.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
+        if answer.status().is_success() { read(answer).await } else { Err(refusal(answer).await.into()) }
+    }
+
     /// # Errors
     /// A refusal, or no connection.
     pub async fn put<B: Serialize + Sync>(&mut self, path: &str, body: &B, version: i64) -> Result<Value> {

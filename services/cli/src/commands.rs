@@ -1,5 +1,6 @@
 //! Which command does what; one file per group.
 
+mod account;
 mod app;
 mod catalog;
 mod clients;
@@ -8,15 +9,18 @@ mod delivery;
 mod flow;
 mod money;
 mod operate;
+mod orgs;
 mod people;
 mod places;
 mod progress;
 mod registry;
 mod upstream;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::CommandFactory;
 use serde_json::Value;
+
+pub use configuration::SetName;
 
 use crate::args::{Arguments, Command, Common, Place};
 use crate::client::Client;
@@ -57,11 +61,22 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         }
         Command::Logout => login::logout(&mut cx.client).await,
         Command::Whoami => places::whoami(&mut cx).await,
-        Command::Org(command) => places::run(&mut cx, command, 1).await,
+        Command::Account(command) => account::run(&mut cx, command).await,
+        Command::Register(new) => account::register(&mut cx, new).await,
+        Command::Org(command) => orgs::org(&mut cx, command).await,
+        Command::Member(command) => orgs::member(&mut cx, command).await,
+        Command::Invitation(command) => orgs::invitation(&mut cx, command).await,
+        Command::SecurityPolicy(command) => orgs::policy(&mut cx, command).await,
+        Command::ScimToken(command) => orgs::scim_token(&mut cx, command).await,
+        Command::Issuer(command) => orgs::issuer(&mut cx, command).await,
         Command::Project(command) => places::run(&mut cx, command, 2).await,
         Command::Space(command) => places::run(&mut cx, command, 3).await,
-        Command::Apply { files, yes } => configuration::apply(&mut cx, &files, yes).await,
-        Command::Diff { files } => configuration::diff(&mut cx, &files).await,
+        Command::Apply { files, set, prune, yes } => configuration::apply(&mut cx, &files, set.as_ref(), prune, yes).await,
+        Command::Diff { files, set } => configuration::diff(&mut cx, &files, set.as_ref()).await,
+        Command::Export { platform } => {
+            let org = if platform { None } else { Some(cx.at(1)?.remove(0)) };
+            configuration::export(&mut cx, org.as_deref()).await
+        }
         Command::User(command) => people::user(&mut cx, command).await,
         Command::Team(command) => people::team(&mut cx, command).await,
         Command::Role(command) => people::role(&mut cx, command).await,
@@ -80,6 +95,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Upstream(command) => upstream::run(&mut cx, command).await,
         Command::Quota(command) => money::quota(&mut cx, command).await,
         Command::Client(command) => clients::run(&mut cx, command).await,
+        Command::Mails => operate::mails(&mut cx).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,
@@ -151,6 +167,12 @@ fn segment(text: &str) -> String {
             _ => format!("%{b:02X}"),
         })
         .collect()
+}
+
+/// A file of settings: YAML, of which JSON is a part.
+fn settings(file: &std::path::Path) -> Result<Value> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_saphyr::from_str(&text).with_context(|| format!("{} is neither YAML nor JSON", file.display()))
 }
 
 /// Asks before something is lost; scripts say `--yes`.

@@ -1,5 +1,7 @@
 //! Commands against a pretended platform: what is sent, what is shown, what is remembered.
 
+mod reach;
+
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 use wiremock::matchers::{body_json, body_string_contains, header, header_exists, method, path, query_param};

@@ -47,6 +47,16 @@ pub enum ClientCommand {
         id: String,
         secret: String,
     },
+    /// Tokens with which clients may still register themselves.
+    RegistrationTokens {
+        #[arg(long)]
+        org: Option<String>,
+    },
+    DeleteRegistrationToken {
+        id: String,
+        #[arg(long)]
+        org: Option<String>,
+    },
     /// A token with which a client registers itself (RFC 7591).
     RegistrationToken {
         #[arg(long)]

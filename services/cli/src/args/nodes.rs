@@ -12,6 +12,13 @@ pub enum Node {
         #[arg(long, value_name = "MINUTES")]
         expires_in_minutes: Option<u32>,
     },
+    /// Join tokens that were not used yet.
+    JoinTokens,
+    DeleteJoinToken {
+        id: String,
+    },
+    /// The certificates that do not count any more, as a revocation list (PEM).
+    RevocationList,
     /// Certificates that nodes were given.
     Certificates {
         name: Option<String>,

@@ -32,6 +32,36 @@ pub enum User {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+    /// Change what somebody is called and how they are reached.
+    Set {
+        user: String,
+        #[arg(long)]
+        display_name: Option<String>,
+        #[arg(long)]
+        email: Option<String>,
+        /// File with a new password.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Accounts elsewhere that sign somebody in here.
+    Links {
+        user: String,
+    },
+    /// Where somebody is signed in.
+    Sessions {
+        user: String,
+    },
+    /// End one of somebody's sessions with the tokens that came from it.
+    EndSession {
+        user: String,
+        id: String,
+    },
+    /// Names of ids, as far as you may know them.
+    Resolve {
+        /// user:ID, or the id alone.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
     Suspend {
         user: String,
         #[arg(long)]
@@ -86,6 +116,14 @@ pub enum Team {
         #[arg(long)]
         parent: Option<String>,
     },
+    Show {
+        name: String,
+    },
+    Set {
+        name: String,
+        #[arg(long)]
+        display_name: String,
+    },
     /// Put a team below another one, or (without --parent) on its own.
     Move {
         name: String,
@@ -127,6 +165,19 @@ pub enum Role {
         /// A role of the platform instead of the organisation of --at.
         #[arg(long)]
         platform: bool,
+    },
+    /// ID is that of the list; of a built-in role its name.
+    Show {
+        id: String,
+    },
+    /// Change a role; it counts everywhere within a second.
+    Set {
+        id: String,
+        /// All permissions it shall have; may be repeated.
+        #[arg(long = "permission", value_name = "PERMISSION")]
+        permissions: Vec<String>,
+        #[arg(long)]
+        description: Option<String>,
     },
     Delete {
         id: String,
@@ -184,6 +235,20 @@ pub enum ServiceAccount {
         /// Repositories it may use without a role: PATTERN=ACTIONS, e.g. acme/shop/*=pull,push; may be repeated.
         #[arg(long = "repository", value_name = "PATTERN=ACTIONS")]
         repositories: Vec<String>,
+    },
+    Show {
+        name: String,
+    },
+    Set {
+        name: String,
+        #[arg(long)]
+        description: Option<String>,
+        /// All repositories it may use without a role: PATTERN=ACTIONS; may be repeated.
+        #[arg(long = "repository", value_name = "PATTERN=ACTIONS")]
+        repositories: Vec<String>,
+        /// It uses no repository without a role.
+        #[arg(long, conflicts_with = "repositories")]
+        no_repositories: bool,
     },
     Suspend {
         name: String,

@@ -36,12 +36,20 @@ pub enum Upstream {
         #[arg(long)]
         yes: bool,
     },
-    /// Try the connection out, step by step.
+    /// Try the connection out, step by step: of one that is kept, or of settings in a file.
     Test {
-        name: String,
+        #[arg(required_unless_present = "file")]
+        name: Option<String>,
         /// Somebody to look up.
         #[arg(long)]
         user: Option<String>,
+        /// Settings to try without keeping them.
+        #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
+        file: Option<PathBuf>,
+        #[arg(long, value_name = "FILE", requires = "file")]
+        secret_file: Option<PathBuf>,
+        #[arg(long, requires = "file")]
+        org: Option<String>,
     },
     /// Bring accounts in step with a directory now.
     Sync {

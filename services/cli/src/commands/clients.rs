@@ -53,6 +53,15 @@ pub async fn run(cx: &mut Context, command: ClientCommand) -> Result<()> {
             cx.note(&format!("secret {secret} of {id} is removed"));
             Ok(())
         }
+        ClientCommand::RegistrationTokens { org } => {
+            let query: Vec<_> = org.into_iter().map(|o| ("org", o)).collect();
+            let items = cx.client.list("/api/v1/client-registration-tokens", &query, 10_000).await?;
+            cx.list(&items, &[("ID", "id"), ("USES LEFT", "uses_left"), ("EXPIRES", "expires_at")])
+        }
+        ClientCommand::DeleteRegistrationToken { id, org } => {
+            let query = org.map(|o| format!("?org={}", segment(&o))).unwrap_or_default();
+            cx.client.delete(&format!("/api/v1/client-registration-tokens/{}{query}", segment(&id))).await
+        }
         ClientCommand::RegistrationToken { org, uses, hours } => {
             let body = json!({ "org": org, "uses": uses, "expires_in_hours": hours });
             let made = cx.client.post("/api/v1/client-registration-tokens", &[], &body).await?;

@@ -29,6 +29,12 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             let made = cx.client.post("/api/v1/node-join-tokens", &[], &json!({ "node": node, "expires_in_minutes": expires_in_minutes })).await?;
             return cx.one(&made);
         }
+        Node::JoinTokens => {
+            let items = cx.client.list("/api/v1/node-join-tokens", &[], 1_000).await?;
+            return cx.list(&items, &[("ID", "id"), ("NODE", "node"), ("BEGINS", "hint"), ("EXPIRES", "expires_at"), ("USED BY", "used_by")]);
+        }
+        Node::DeleteJoinToken { id } => return cx.client.delete(&format!("/api/v1/node-join-tokens/{}", segment(&id))).await,
+        Node::RevocationList => return print(cx.client.stream("/api/v1/node-certificates/revoked", &[]).await?.text().await?.trim_end()),
         Node::Certificates { name } => {
             let query: Vec<_> = name.into_iter().map(|n| ("node", n)).collect();
             let items = cx.client.list("/api/v1/node-certificates", &query, 1_000).await?;
@@ -45,6 +51,11 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
     cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
     cx.note(&format!("{verb} of {name} accepted"));
     Ok(())
+}
+
+pub async fn mails(cx: &mut Context) -> Result<()> {
+    let state: Value = cx.client.get("/api/v1/mails", &[]).await?;
+    cx.one(&state)
 }
 
 pub async fn events(cx: &mut Context, command: Events) -> Result<()> {

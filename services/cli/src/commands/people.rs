@@ -28,11 +28,32 @@ pub async fn user(cx: &mut Context, command: User) -> Result<()> {
                 body["display_name"] = json!(name);
             }
             if let Some(file) = password_file {
-                let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-                body["password"] = json!(text.trim_end_matches(['\r', '\n']));
+                body["password"] = json!(first_line(&file)?);
             }
             let made = cx.client.post("/api/v1/users", &[], &body).await?;
             cx.one(&made)
+        }
+        User::Set { user, display_name, email, password_file } => {
+            let mut body = serde_json::Map::new();
+            body.extend(display_name.map(|n| ("display_name".to_owned(), json!(n))));
+            body.extend(email.map(|e| ("email".to_owned(), json!(e))));
+            if let Some(file) = password_file {
+                body.insert("password".to_owned(), json!(first_line(&file)?));
+            }
+            changed(cx, &path(&user), body).await
+        }
+        User::Links { user } => {
+            let items = cx.client.list(&format!("{}/links", path(&user)), &[], MOST).await?;
+            cx.list(&items, &[("ID", "id"), ("UPSTREAM", "upstream"), ("ACCOUNT THERE", "display_name|subject"), ("SINCE", "created_at")])
+        }
+        User::Sessions { user } => {
+            let items = cx.client.list(&format!("{}/sessions", path(&user)), &[], MOST).await?;
+            cx.list(&items, &[("ID", "id"), ("FROM", "from"), ("WITH", "user_agent"), ("SINCE", "created_at"), ("LAST SEEN", "last_seen_at")])
+        }
+        User::EndSession { user, id } => cx.client.delete(&format!("{}/sessions/{}", path(&user), segment(&id))).await,
+        User::Resolve { ids } => {
+            let found = cx.client.post("/api/v1/principals/resolve", &[], &json!({ "ids": ids })).await?;
+            cx.list(found["items"].as_array().map(Vec::as_slice).unwrap_or_default(), &[("ID", "id"), ("NAME", "name")])
         }
         User::Suspend { user, reason } => {
             let changed = cx.client.patch(&path(&user), &json!({ "suspended": true, "reason": reason.unwrap_or_default() })).await?;
@@ -69,6 +90,21 @@ pub async fn user(cx: &mut Context, command: User) -> Result<()> {
     }
 }
 
+/// Changes some fields; which, the command line must say.
+async fn changed(cx: &mut Context, path: &str, body: serde_json::Map<String, Value>) -> Result<()> {
+    if body.is_empty() {
+        return Err(Failure::Usage("say what to change; --help shows what there is".to_owned()).into());
+    }
+    let after = cx.client.patch(path, &body).await?;
+    cx.one(&after)
+}
+
+/// What a file holds, without the end of its line.
+fn first_line(file: &std::path::Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 async fn import(cx: &mut Context, file: &std::path::Path, dry_run: bool) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let kind = if file.extension().is_some_and(|e| e == "json") { "application/json" } else { "text/csv" };
@@ -98,6 +134,14 @@ pub async fn team(cx: &mut Context, command: Team) -> Result<()> {
         Team::Create { name, display_name, parent } => {
             let made = cx.client.post(&teams, &[], &json!({ "name": name, "display_name": display_name, "parent": parent })).await?;
             cx.one(&made)
+        }
+        Team::Show { name } => {
+            let found: Value = cx.client.get(&path(&name), &[]).await?;
+            cx.one(&found)
+        }
+        Team::Set { name, display_name } => {
+            let after = cx.client.patch(&path(&name), &json!({ "display_name": display_name })).await?;
+            cx.one(&after)
         }
         Team::Move { name, parent } => {
             let changed = cx.client.patch(&path(&name), &json!({ "parent": parent.unwrap_or_default() })).await?;
@@ -135,6 +179,18 @@ pub async fn role(cx: &mut Context, command: Role) -> Result<()> {
             }
             let made = cx.client.post("/api/v1/roles", &[], &body).await?;
             cx.one(&made)
+        }
+        Role::Show { id } => {
+            let found: Value = cx.client.get(&format!("/api/v1/roles/{}", segment(&id)), &[]).await?;
+            cx.one(&found)
+        }
+        Role::Set { id, permissions, description } => {
+            let mut body = serde_json::Map::new();
+            body.extend(description.map(|d| ("description".to_owned(), json!(d))));
+            if !permissions.is_empty() {
+                body.insert("permissions".to_owned(), json!(permissions));
+            }
+            changed(cx, &format!("/api/v1/roles/{}", segment(&id)), body).await
         }
         Role::Delete { id } => cx.client.delete(&format!("/api/v1/roles/{}", segment(&id))).await,
     }
@@ -218,13 +274,21 @@ pub async fn service_account(cx: &mut Context, command: ServiceAccount) -> Resul
             cx.list(&items, &[("NAME", "name"), ("SUBJECT", "subject"), ("STATE", "state"), ("DESCRIPTION", "description")])
         }
         ServiceAccount::Create { name, description, repositories } => {
-            let grant = |text: &String| {
-                let (pattern, actions) = text.split_once('=').ok_or_else(|| Failure::Usage(format!("{text}: must be PATTERN=ACTIONS")))?;
-                Ok(json!({ "pattern": pattern, "actions": actions.split(',').collect::<Vec<_>>() }))
-            };
-            let repositories = repositories.iter().map(grant).collect::<Result<Vec<_>>>()?;
+            let repositories = grants(&repositories)?;
             let made = cx.client.post(&accounts, &[], &json!({ "name": name, "description": description, "repositories": repositories })).await?;
             cx.one(&made)
+        }
+        ServiceAccount::Show { name } => {
+            let found: Value = cx.client.get(&path(&name), &[]).await?;
+            cx.one(&found)
+        }
+        ServiceAccount::Set { name, description, repositories, no_repositories } => {
+            let mut body = serde_json::Map::new();
+            body.extend(description.map(|d| ("description".to_owned(), json!(d))));
+            if no_repositories || !repositories.is_empty() {
+                body.insert("repositories".to_owned(), json!(grants(&repositories)?));
+            }
+            changed(cx, &path(&name), body).await
         }
         ServiceAccount::Suspend { name, reason } => {
             let changed = cx.client.patch(&path(&name), &json!({ "suspended": true, "reason": reason.unwrap_or_default() })).await?;
@@ -248,6 +312,15 @@ pub async fn service_account(cx: &mut Context, command: ServiceAccount) -> Resul
         }
         ServiceAccount::RevokeKey { name, id } => cx.client.delete(&format!("{}/keys/{}", path(&name), segment(&id))).await,
     }
+}
+
+/// `PATTERN=ACTIONS` words.
+fn grants(words: &[String]) -> Result<Vec<Value>> {
+    let grant = |text: &String| {
+        let (pattern, actions) = text.split_once('=').ok_or_else(|| Failure::Usage(format!("{text}: must be PATTERN=ACTIONS")))?;
+        Ok(json!({ "pattern": pattern, "actions": actions.split(',').collect::<Vec<_>>() }))
+    };
+    words.iter().map(grant).collect()
 }
 
 pub async fn token(cx: &mut Context, command: Token) -> Result<()> {

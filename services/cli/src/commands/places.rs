@@ -35,6 +35,16 @@ pub async fn run(cx: &mut Context, command: Places, depth: usize) -> Result<()> 
             let items = cx.client.list(&format!("{}/{}", path(&above), LISTS[depth - 1]), &[], 10_000).await?;
             cx.list(&items, COLUMNS[depth - 1])
         }
+        Places::Show { place } if depth == 3 => {
+            let names = exact(&place, depth)?;
+            let spaces = cx.client.list(&format!("{}/spaces", path(&names[..2])), &[], 10_000).await?;
+            let found = spaces.into_iter().find(|s| s["name"] == names[2].as_str());
+            cx.one(&found.ok_or_else(|| Failure::Usage(format!("there is no space {place}, or you may not see it")))?)
+        }
+        Places::Show { place } => {
+            let found: Value = cx.client.get(&path(&exact(&place, depth)?), &[]).await?;
+            cx.one(&found)
+        }
         Places::Delete { place, yes } => {
             let names = exact(&place, depth)?;
             if depth == 1 && !yes {
@@ -51,7 +61,7 @@ pub async fn run(cx: &mut Context, command: Places, depth: usize) -> Result<()> 
     }
 }
 
-fn exact(place: &Place, depth: usize) -> Result<Vec<String>> {
+pub fn exact(place: &Place, depth: usize) -> Result<Vec<String>> {
     let forms = ["org", "org/project", "org/project/space"];
     match place.names().len() == depth {
         true => Ok(place.names().to_vec()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, confirm, segment, settings};
 use crate::args::Upstream;
 
 const COLUMNS: &[crate::output::Column] = &[
@@ -64,8 +64,16 @@ pub async fn run(cx: &mut Context, command: Upstream) -> Result<()> {
             cx.note(&format!("upstream {name} is deleted"));
             Ok(())
         }
-        Upstream::Test { name, user } => {
-            let seen = cx.client.post(&format!("{}/trials", at(&name)), &[], &json!({ "username": user })).await?;
+        Upstream::Test { name, user, file, secret_file, org } => {
+            let seen = match file {
+                Some(file) => {
+                    let mut body = json!({ "settings": settings(&file)?, "username": user });
+                    add(&mut body, "secret", secret_file.as_deref().map(secret).transpose()?);
+                    add(&mut body, "org", org);
+                    cx.client.post("/api/v1/upstream-trials", &[], &body).await?
+                }
+                None => cx.client.post(&format!("{}/trials", at(&name.unwrap_or_default())), &[], &json!({ "username": user })).await?,
+            };
             let steps = seen["steps"].as_array().cloned().unwrap_or_default();
             cx.list(&steps, STEPS)?;
             if seen["ok"] != true {
@@ -108,12 +116,6 @@ fn remarks(cx: &Context, run: Option<&Value>) {
 
 fn at(name: &str) -> String {
     format!("/api/v1/upstreams/{}", segment(name))
-}
-
-/// YAML, of which JSON is a part.
-fn settings(file: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{} is neither YAML nor JSON", file.display()))
 }
 
 fn secret(file: &Path) -> Result<String> {

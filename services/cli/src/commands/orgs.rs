@@ -1,0 +1,116 @@
+//! Organisations: members, invitations, security policies, provisioning tokens, trusted issuers.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::{Context, confirm, pairs, places, segment, settings};
+use crate::args::{Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
+use crate::failure::Failure;
+
+const MOST: usize = 100_000;
+
+pub async fn org(cx: &mut Context, command: Org) -> Result<()> {
+    match command {
+        Org::Places(command) => places::run(cx, command, 1).await,
+        Org::Set { place, display_name, owner } => {
+            let names = places::exact(&place, 1)?;
+            let mut body = Map::new();
+            body.extend(display_name.map(|n| ("display_name".to_owned(), json!(n))));
+            body.extend(owner.map(|o| ("owner".to_owned(), json!(o))));
+            if body.is_empty() {
+                return Err(Failure::Usage("say what to change: --display-name or --owner".to_owned()).into());
+            }
+            let changed = cx.client.patch(&super::path(&names), &body).await?;
+            cx.one(&changed)
+        }
+    }
+}
+
+pub async fn member(cx: &mut Context, command: Member) -> Result<()> {
+    let members = format!("{}/members", cx.org()?);
+    match command {
+        Member::List => {
+            let items = cx.client.list(&members, &[], MOST).await?;
+            cx.list(&items, &[("USERNAME", "username"), ("NAME", "display_name"), ("ROLE", "role"), ("SINCE", "added_at")])
+        }
+        Member::Put { user, role } => cx.client.put_new(&format!("{members}/{}", segment(&user)), &json!({ "role": role })).await.map(drop),
+        Member::Remove { user } => cx.client.delete(&format!("{members}/{}", segment(&user))).await,
+    }
+}
+
+pub async fn invitation(cx: &mut Context, command: Invitation) -> Result<()> {
+    let invitations = format!("{}/invitations", cx.org()?);
+    match command {
+        Invitation::List => {
+            let items = cx.client.list(&invitations, &[], MOST).await?;
+            cx.list(&items, &[("ID", "id"), ("E-MAIL", "email"), ("ROLE", "role"), ("EXPIRES", "expires_at")])
+        }
+        Invitation::Create { email, role, expires_in_days } => {
+            let made = cx.client.post(&invitations, &[], &json!({ "email": email, "role": role, "expires_in_days": expires_in_days })).await?;
+            cx.one(&made)
+        }
+        Invitation::Delete { id } => cx.client.delete(&format!("{invitations}/{}", segment(&id))).await,
+    }
+}
+
+pub async fn policy(cx: &mut Context, command: SecurityPolicy) -> Result<()> {
+    let at = |cx: &Context, platform: bool| {
+        let place = if platform { "/api/v1".to_owned() } else { cx.org()? };
+        Ok::<_, anyhow::Error>(format!("{place}/policies/security"))
+    };
+    match command {
+        SecurityPolicy::Show { platform } => {
+            let policy: Value = cx.client.get(&at(cx, platform)?, &[]).await?;
+            cx.one(&policy)
+        }
+        SecurityPolicy::Set { rules, file, replace, platform } => {
+            let path = at(cx, platform)?;
+            let mut policy: Value = if replace { json!({}) } else { cx.client.get(&path, &[]).await? };
+            let from_file = file.map(|f| settings(&f)).transpose()?.unwrap_or_else(|| json!({}));
+            for more in [from_file, pairs(&rules)?] {
+                for (rule, value) in more.as_object().into_iter().flatten() {
+                    policy[rule] = value.clone();
+                }
+            }
+            // A rule that is taken away is not there.
+            if let Some(rules) = policy.as_object_mut() {
+                rules.retain(|_, value| !value.is_null());
+            }
+            let kept = cx.client.put_new(&path, &policy).await?;
+            cx.one(&kept)
+        }
+    }
+}
+
+pub async fn scim_token(cx: &mut Context, command: ScimToken) -> Result<()> {
+    let tokens = format!("{}/scim-tokens", cx.org()?);
+    match command {
+        ScimToken::List => {
+            let items = cx.client.list(&tokens, &[], MOST).await?;
+            cx.list(&items, &[("ID", "id"), ("NAME", "name"), ("BEGINS", "hint"), ("EXPIRES", "expires_at"), ("LAST USED", "last_used_at")])
+        }
+        ScimToken::Create { name, expires_in_days } => {
+            let made = cx.client.post(&tokens, &[], &json!({ "name": name, "expires_in_days": expires_in_days })).await?;
+            cx.one(&made)
+        }
+        ScimToken::Delete { id } => cx.client.delete(&format!("{tokens}/{}", segment(&id))).await,
+    }
+}
+
+pub async fn issuer(cx: &mut Context, command: Issuer) -> Result<()> {
+    match command {
+        Issuer::List { org } => {
+            let query: Vec<_> = org.into_iter().map(|o| ("org", o)).collect();
+            let items = cx.client.list("/api/v1/trusted-issuers", &query, MOST).await?;
+            cx.list(&items, &[("ID", "id"), ("NAME", "name"), ("ISSUER", "settings.issuer"), ("SINCE", "created_at")])
+        }
+        Issuer::Create { name, file, org } => {
+            let made = cx.client.post("/api/v1/trusted-issuers", &[], &json!({ "name": name, "org": org, "settings": settings(&file)? })).await?;
+            cx.one(&made)
+        }
+        Issuer::Delete { id, yes } => {
+            confirm(&format!("Trust the issuer {id} no longer"), yes)?;
+            cx.client.delete(&format!("/api/v1/trusted-issuers/{}", segment(&id))).await
+        }
+    }
+}
