@@ -7,7 +7,6 @@ use gantry_host::reach::{self, Guarded, ReachError};
 use reqwest::{ClientBuilder, Request, RequestBuilder, Response};
 use thiserror::Error;
 
-
 #[derive(Debug, Error)]
 pub enum AskError {
     #[error("cannot be reached")]
