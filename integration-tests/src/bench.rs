@@ -8,6 +8,7 @@ mod event_log;
 mod figure;
 mod ground;
 pub mod http;
+mod identity;
 mod ledger;
 mod pgbench;
 mod reading;
@@ -44,6 +45,18 @@ pub struct Options {
     /// Length of one measurement.
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
+    /// Events in the log of `long-log`.
+    #[arg(long, default_value_t = 10_000_000)]
+    pub events: i64,
+    /// People of `long-log`.
+    #[arg(long, default_value_t = 100_000)]
+    pub people: usize,
+    /// Organisations of `organisations`.
+    #[arg(long, default_value_t = 10_000)]
+    pub organisations: usize,
+    /// Entries of `directory`.
+    #[arg(long, default_value_t = 20_000)]
+    pub entries: usize,
 }
 
 impl Options {
@@ -70,6 +83,12 @@ const GROUPS: &[Group] = &[
     Group { name: "reading", figures: reading::FIGURES, measure: reading::measure },
     Group { name: "http", figures: http::FIGURES, measure: http::measure },
     Group { name: "registry", figures: registry::FIGURES, measure: registry::measure },
+    Group { name: "tokens", figures: identity::tokens::FIGURES, measure: identity::tokens::measure },
+    Group { name: "sign-in", figures: identity::sign_in::FIGURES, measure: identity::sign_in::measure },
+    Group { name: "checks", figures: identity::checks::FIGURES, measure: identity::checks::measure },
+    Group { name: "long-log", figures: identity::scale::FIGURES, measure: identity::scale::measure },
+    Group { name: "organisations", figures: identity::scale::ORGANISATIONS, measure: identity::scale::organisations },
+    Group { name: "directory", figures: identity::directory::FIGURES, measure: identity::directory::measure },
     Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 

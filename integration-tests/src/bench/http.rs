@@ -5,7 +5,7 @@
 mod desk;
 mod load;
 mod nginx;
-mod process;
+pub mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
