@@ -38,6 +38,14 @@ pub struct ContainerSpec {
     pub cap_drop: Vec<String>,
     pub no_new_privileges: bool,
     pub seccomp: Seccomp,
+    /// `None` = the runtime's own choice.
+    pub apparmor: Option<Seccomp>,
+    /// `user:role:type:level`, parts may be empty; empty = the runtime's own choice.
+    pub selinux: String,
+    /// More groups of the processes.
+    pub groups: Vec<u32>,
+    pub tty: bool,
+    pub stdin: bool,
 }
 
 /// A folder or file of the host seen in the container.
@@ -69,7 +77,7 @@ pub struct Limits {
     pub oom_score_adj: i64,
 }
 
-/// System call filter.
+/// System call filter, or another profile with the same three choices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Seccomp {
     #[default]
@@ -253,6 +261,8 @@ impl ContainerSpec {
             labels: self.labels.clone().into_iter().collect(),
             annotations: self.annotations.clone().into_iter().collect(),
             log_path: self.log_path.clone(),
+            tty: self.tty,
+            stdin: self.stdin,
             linux: Some(wire::LinuxContainerConfig { resources: Some(self.limits.to_wire()), security_context: Some(self.security(host_network)) }),
             ..Default::default()
         }
@@ -274,6 +284,9 @@ impl ContainerSpec {
             masked_paths: paths(MASKED),
             readonly_paths: paths(READ_ONLY),
             seccomp: (!self.privileged).then(|| self.seccomp.to_wire()),
+            apparmor: self.apparmor.as_ref().map(Seccomp::to_wire),
+            selinux_options: selinux(&self.selinux),
+            supplemental_groups: self.groups.iter().map(|g| i64::from(*g)).collect(),
             ..Default::default()
         }
     }
@@ -294,6 +307,12 @@ const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+fn selinux(text: &str) -> Option<wire::SeLinuxOption> {
+    let mut parts = text.splitn(4, ':').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    (!text.is_empty()).then(|| wire::SeLinuxOption { user: next(), role: next(), r#type: next(), level: next() })
+}
 
 /// `uid`, `uid:gid` or a name; a group name cannot be asked for by CRI and is left to the image's passwd.
 fn parse_user(user: &str) -> (Option<i64>, Option<i64>, String) {

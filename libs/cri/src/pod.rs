@@ -33,8 +33,9 @@ pub struct PodSpec {
     pub runtime_class: String,
     /// A pod must be privileged for one of its containers to be.
     pub privileged: bool,
-    /// Network limits in bits a second, both ways; 0 = none. Needs the CNI `bandwidth` plug-in.
-    pub bandwidth_bps: u64,
+    /// Network limits in bits a second, out of the pod and into it; 0 = none. Needs the CNI `bandwidth` plug-in.
+    pub up_bps: u64,
+    pub down_bps: u64,
 }
 
 /// Resolver settings of a pod.
@@ -81,10 +82,11 @@ pub struct PodStatus {
 impl PodSpec {
     pub(crate) fn to_wire(&self) -> wire::PodSandboxConfig {
         let mut annotations: HashMap<_, _> = self.annotations.clone().into_iter().collect();
-        if self.bandwidth_bps > 0 {
-            // The names every CRI runtime hands to the CNI bandwidth plug-in.
-            annotations.insert("kubernetes.io/ingress-bandwidth".into(), self.bandwidth_bps.to_string());
-            annotations.insert("kubernetes.io/egress-bandwidth".into(), self.bandwidth_bps.to_string());
+        // The names every CRI runtime hands to the CNI bandwidth plug-in, which calls what comes into the pod ingress.
+        for (name, bps) in [("kubernetes.io/ingress-bandwidth", self.down_bps), ("kubernetes.io/egress-bandwidth", self.up_bps)] {
+            if bps > 0 {
+                annotations.insert(name.into(), bps.to_string());
+            }
         }
         wire::PodSandboxConfig {
             metadata: Some(wire::PodSandboxMetadata {

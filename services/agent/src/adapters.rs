@@ -5,6 +5,7 @@ pub mod exits;
 pub mod facts;
 pub mod folders;
 pub mod haproxy;
+pub mod hooks;
 pub mod logs;
 pub mod machine;
 pub mod metrics;

@@ -6,6 +6,7 @@ mod catalog;
 mod clients;
 mod configuration;
 mod delivery;
+mod document;
 mod flow;
 mod money;
 mod operate;

@@ -3,6 +3,7 @@
 pub mod change;
 mod context;
 pub mod deploy;
+pub mod documents;
 mod models;
 pub mod nodes;
 mod ports;

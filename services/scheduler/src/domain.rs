@@ -2,11 +2,19 @@
 //! placement, and releases. No I/O, no clock, no async.
 
 pub mod app;
+pub mod check;
 pub mod compose;
 pub mod document;
 pub mod engine;
+pub mod export;
+pub mod fields;
+pub mod interpolate;
+pub mod kubernetes;
+pub mod lacks;
 pub mod model;
 pub mod observe;
+pub mod own;
+pub mod patch;
 pub mod placement;
 pub mod release;
 pub mod status;

@@ -22,15 +22,23 @@ impl AsProblem for Refusal {
 
 /// Everything that is wrong with a document, each with its line.
 pub fn refused_document(remarks: &[Remark]) -> Problem {
-    let fault = |r: &Remark| FieldFault { field: format!("document:{}:{}", r.line, r.path), detail: r.detail.clone() };
+    // A path of a file is written before the line, as compilers do.
+    let place = |r: &Remark| if r.file.is_empty() { "document".to_owned() } else { r.file.clone() };
+    let fault = |r: &Remark| FieldFault { field: format!("{}:{}:{}", place(r), r.line, r.path), detail: r.detail.clone() };
     let faults: Vec<FieldFault> = remarks.iter().map(fault).collect();
-    let only_unsupported = remarks.iter().all(|r| r.level == Level::Unsupported);
+    let only_unsupported = remarks.iter().all(|r| r.level != Level::Wrong);
     let mut problem = Problem::invalid_fields(faults);
-    let lines: Vec<String> = remarks.iter().map(|r| format!("line {}: {}: {}", r.line, r.path, r.detail)).collect();
+    let lines: Vec<String> = remarks
+        .iter()
+        .map(|r| match r.file.as_str() {
+            "" => format!("line {}: {}: {}", r.line, r.path, r.detail),
+            file => format!("{file} line {}: {}: {}", r.line, r.path, r.detail),
+        })
+        .collect();
     problem.detail = lines.join("; ");
     if only_unsupported {
         problem.code = "scheduler.unsupported";
-        problem.detail.push_str(" (send `allow_unsupported` to leave these out)");
+        problem.detail.push_str(" (send `allow_unsupported`, or `gantry app deploy --accept-unsupported`, to go on without these)");
     } else {
         problem.code = "scheduler.document_invalid";
     }

@@ -64,6 +64,13 @@ impl Folders {
                     path
                 }
                 "tmpfs" => self.tmpfs(&own.join(format!("tmpfs-{index}")), mount.size_bytes).await?,
+                // Gone with the instance.
+                "scratch" => {
+                    let name: String = mount.source.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+                    let path = own.join(format!("scratch-{name}"));
+                    make(&path, 0o777, "scratch space").await?;
+                    path
+                }
                 "bind" => self.allowed(&mount.source)?,
                 other => return Err(FolderError::UnknownKind(other.into())),
             };

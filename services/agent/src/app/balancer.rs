@@ -70,14 +70,18 @@ impl Balancer {
         let own = app(of.labels.as_ref());
         let mut names = BTreeMap::new();
         for service in wanted.neighbours(of) {
-            let Some(address) = self.saved.addresses.get(&service.wire.service_id) else { continue };
-            let (name, of) = (&service.wire.name, app(service.wire.labels.as_ref()));
-            names.insert(format!("{name}.{of}"), IpAddr::V4(*address));
-            // Two applications of a space may use one name: each means its own by it.
-            if of == own || !names.contains_key(name) {
-                names.insert(name.clone(), IpAddr::V4(*address));
+            let Some(address) = self.saved.addresses.get(&named(service)) else { continue };
+            let of_app = app(service.wire.labels.as_ref());
+            for name in std::iter::once(&service.wire.name).chain(&service.wire.aliases) {
+                names.insert(format!("{name}.{of_app}"), IpAddr::V4(*address));
+                // Two applications of a space may use one name: each means its own by it.
+                if of_app == own || !names.contains_key(name) {
+                    names.insert(name.clone(), IpAddr::V4(*address));
+                }
             }
         }
+        // What the document says of a name counts most.
+        names.extend(of.extra_hosts.iter().filter_map(|(name, address)| Some((name.clone(), address.parse().ok()?))));
         names
     }
 
@@ -125,7 +129,7 @@ impl Balancer {
             return Err(error);
         }
         self.loaded = true;
-        let kept: BTreeSet<_> = layout.services.keys().cloned().collect();
+        let kept: BTreeSet<_> = wanted.services.values().map(named).collect();
         self.saved.layout = layout;
         self.give_back(&kept).await;
         self.save().await;
@@ -159,8 +163,9 @@ impl Balancer {
         if let Some(port) = u16::try_from(service.wire.listen_port).ok().filter(|p| *p > 0) {
             binds.insert(format!("{}:{port}", self.listen.address));
         }
-        if let Some(address) = self.address(id).await {
-            let ports: BTreeSet<_> = service.backends.values().map(|b| b.port).collect();
+        if let Some(address) = self.address(&named(service)).await {
+            let own = service.wire.port;
+            let ports: BTreeSet<_> = if own > 0 { BTreeSet::from([own]) } else { service.backends.values().map(|b| b.port).collect() };
             binds.extend(ports.iter().map(|port| format!("{address}:{port}")));
             if ports.is_empty() {
                 // No backend at the moment: the ports stay as they were.
@@ -227,6 +232,12 @@ impl Balancer {
             }
         }
     }
+}
+
+/// The ports of one name share one address: it is the name that people call.
+fn named(service: &Service) -> String {
+    let app = service.wire.labels.as_ref().map(|l| l.app_id.as_str()).unwrap_or_default();
+    format!("{app}.{}", service.wire.name)
 }
 
 async fn add_address(address: Ipv4Addr) {

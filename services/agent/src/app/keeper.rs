@@ -285,7 +285,7 @@ impl Keeper {
         for pod in pods.iter().filter(|p| p.running()) {
             let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
             let Some(address) = self.memory.get(&pod.instance).map(|m| m.address.as_str()).filter(|a| !a.is_empty()) else { continue };
-            let hostname = spec::hostname(&instance.name);
+            let hostname = spec::hostname_of(instance);
             let text = hosts_text(address, &hostname, &self.balancer.names(wanted, instance));
             if let Err(error) = self.steps.folders.write_hosts(pod.instance, &text).await {
                 tracing::warn!(error = %chain(&error), "an instance does not see the services of its space");

@@ -9,7 +9,7 @@ use gantry_cri::{ContainerState, Credential, Cri, CriError, PodSpec};
 use gantry_kernel::InstanceId;
 
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
-use crate::adapters::machine;
+use crate::adapters::{hooks, machine};
 use crate::domain::plan::Action;
 use crate::domain::spec;
 
@@ -25,6 +25,8 @@ pub enum StepError {
     Runtime(#[from] CriError),
     #[error("files")]
     Folders(#[from] FolderError),
+    #[error("what was to be done after the start has failed: {reason}")]
+    Hook { reason: String },
 }
 
 impl StepError {
@@ -88,14 +90,12 @@ impl Steps {
                 Ok(done)
             }
             (Action::Stop { container, grace_seconds, .. }, wanted) => {
-                let signal = wanted.map(|w| w.stop_signal).unwrap_or_default();
-                self.stop(&container, grace_seconds, &signal).await?;
+                self.stop(&container, grace_seconds, wanted.as_ref()).await?;
                 Ok(Done::default())
             }
             (Action::Remove { instance: id, pod, container, grace_seconds }, wanted) => {
                 if let Some(container) = container {
-                    let signal = wanted.map(|w| w.stop_signal).unwrap_or_default();
-                    self.stop(&container, grace_seconds, &signal).await?;
+                    self.stop(&container, grace_seconds, wanted.as_ref()).await?;
                 }
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
@@ -136,16 +136,29 @@ impl Steps {
     ) -> Result<Done, StepError> {
         let address = self.cri.pod_status(pod).await?.address;
         let mounts = self.folders.prepare(id, wanted, &hosts_text(&address, &pod_spec.hostname, names)).await?;
-        let spec = spec::container(&self.node, id, wanted, attempt, image, mounts);
+        let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
         let container = self.cri.create_container(pod, pod_spec, &spec).await?;
         self.limit_processes(id, wanted).await;
         self.cri.start_container(&container).await?;
         self.limit_files(&container, wanted).await;
+        if let Err(reason) = hooks::run(&self.cri, &container, &address, &wanted.post_start, hooks::POST_START).await {
+            self.cri.stop_container(&container, Duration::ZERO).await?;
+            return Err(StepError::Hook { reason });
+        }
         Ok(Done { address: Some(address), image_digest: Some(digest) })
     }
 
-    async fn stop(&self, container: &str, grace_seconds: u32, signal: &str) -> Result<(), StepError> {
+    async fn stop(&self, container: &str, grace_seconds: u32, wanted: Option<&WantedInstance>) -> Result<(), StepError> {
         let grace = Duration::from_secs(grace_seconds.into());
+        let signal = wanted.map_or("", |w| w.stop_signal.as_str());
+        let before = tokio::time::Instant::now();
+        if let Some(wanted) = wanted
+            && let Err(reason) = hooks::run(&self.cri, container, "", &wanted.pre_stop, grace).await
+        {
+            tracing::warn!(instance.id = wanted.instance_id, reason, "what was to be done before the stop has failed; it is stopped all the same");
+        }
+        // What the hooks took is not there any more, but a moment always is.
+        let grace = if grace.is_zero() { grace } else { grace.saturating_sub(before.elapsed()).max(Duration::from_secs(1)) };
         let known = signal.strip_prefix("SIG").unwrap_or(signal);
         if known.is_empty() || known == "TERM" || !known.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Ok(self.cri.stop_container(container, grace).await?);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gantry_contract::proto::scheduler as wire;
-use gantry_cri::{ContainerSpec, Dns, Limits, Mount, PodSpec, Seccomp};
+use gantry_cri::{ContainerSpec, Device, Dns, Limits, Mount, PodSpec, Seccomp};
 use gantry_kernel::InstanceId;
 use sha2::{Digest, Sha256};
 
@@ -39,11 +39,16 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         ports: Vec::new(),
         // The order of a hash map is not the same in two processes.
         sysctls: Default::default(),
+        // Read when it is stopped, and written into the hosts file while it runs.
+        pre_stop: Vec::new(),
+        extra_hosts: Default::default(),
         ..instance.clone()
     };
     let sysctls: BTreeMap<_, _> = instance.sysctls.iter().collect();
     let mut hash = Sha256::new();
-    hash.update(format!("{fixed:?}{sysctls:?}"));
+    // As on the wire: fields of later versions that are not set change nothing, so an upgrade remakes no container.
+    hash.update(prost::Message::encode_to_vec(&fixed));
+    hash.update(format!("{sysctls:?}"));
     hex::encode(&hash.finalize()[..16])
 }
 
@@ -73,23 +78,74 @@ pub fn cgroup(id: InstanceId) -> String {
 /// `dns` = the resolvers to use when the instance brings search names.
 pub fn pod(node: &str, id: InstanceId, instance: &wire::WantedInstance, attempt: u32, logs: &Path, resolvers: &[String]) -> PodSpec {
     let limits = instance.limits.unwrap_or_default();
-    let searches = instance.dns_search.clone();
     PodSpec {
         name: format!("{}-{}", instance.name, &id.to_string()[24..]),
         namespace: NAMESPACE.into(),
         uid: id.to_string(),
         attempt,
-        hostname: hostname(&instance.name),
+        hostname: hostname_of(instance),
         labels: labels(node, id, instance),
         log_directory: logs.to_owned(),
-        dns: (!searches.is_empty()).then(|| Dns { servers: resolvers.to_vec(), searches, options: vec!["ndots:2".into()] }),
+        dns: dns(instance, resolvers),
         sysctls: instance.sysctls.clone().into_iter().collect(),
         cgroup_parent: cgroup(id),
         runtime_class: instance.runtime_class.clone(),
         privileged: instance.privileged,
-        bandwidth_bps: limits.bandwidth_bps,
+        up_bps: if instance.up_bps > 0 { instance.up_bps } else { limits.bandwidth_bps },
+        down_bps: if instance.down_bps > 0 { instance.down_bps } else { limits.bandwidth_bps },
         ..PodSpec::default()
     }
+}
+
+/// Resolvers: the node's unless the instance names its own.
+fn dns(instance: &wire::WantedInstance, resolvers: &[String]) -> Option<Dns> {
+    let (searches, servers, options) = (&instance.dns_search, &instance.dns_servers, &instance.dns_options);
+    if searches.is_empty() && servers.is_empty() && options.is_empty() {
+        return None;
+    }
+    let servers = if servers.is_empty() { resolvers.to_vec() } else { servers.clone() };
+    let options = if options.is_empty() { vec!["ndots:2".into()] } else { options.clone() };
+    Some(Dns { servers, searches: searches.clone(), options })
+}
+
+/// The instance's own host name, or its name as one.
+pub fn hostname_of(instance: &wire::WantedInstance) -> String {
+    hostname(if instance.hostname.is_empty() { &instance.name } else { &instance.hostname })
+}
+
+/// With the variables that only the node can fill. `$(NAME)` of these is filled in command, arguments and other variables.
+pub fn with_facts(instance: &wire::WantedInstance, node: &str, address: &str) -> wire::WantedInstance {
+    let mut out = instance.clone();
+    let labels = out.labels.clone().unwrap_or_default();
+    let (limits, requests) = (out.limits.unwrap_or_default(), out.requests.unwrap_or_default());
+    // Whole cores and bytes, as Kubernetes gives them.
+    let cores = |millis: u64| millis.div_ceil(1000).to_string();
+    let mut filled = Vec::new();
+    for fact in std::mem::take(&mut out.env_facts) {
+        let value = match fact.fact.as_str() {
+            "instance" => out.name.clone(),
+            "instance_id" => out.instance_id.clone(),
+            "number" => out.name.rsplit_once('-').map(|(_, n)| n.to_owned()).unwrap_or_default(),
+            "address" => address.to_owned(),
+            "node" => node.to_owned(),
+            "application" => labels.app.clone(),
+            "workload" => labels.workload.clone(),
+            "space" => labels.space.clone(),
+            "cpu_limit" => cores(limits.cpu_millis),
+            "cpu_request" => cores(requests.cpu_millis),
+            "memory_limit" => limits.memory_bytes.to_string(),
+            "memory_request" => requests.memory_bytes.to_string(),
+            _ => continue,
+        };
+        filled.push(wire::KeyValue { name: fact.name, value });
+    }
+    for fact in &filled {
+        let written = format!("$({})", fact.name);
+        let texts = out.env.iter_mut().map(|e| &mut e.value).chain(&mut out.command).chain(&mut out.args);
+        texts.filter(|t| t.contains(&written)).for_each(|t| *t = t.replace(&written, &fact.value));
+    }
+    out.env.extend(filled);
+    out
 }
 
 /// Host names have at most 63 characters, of letters, digits and `-`.
@@ -125,8 +181,18 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
         read_only_root: instance.read_only_root,
         cap_add: instance.cap_add.clone(),
         cap_drop: instance.cap_drop.clone(),
-        no_new_privileges: !instance.privileged && instance.cap_add.is_empty(),
+        no_new_privileges: match instance.new_privileges.as_str() {
+            "yes" => false,
+            "no" => true,
+            _ => !instance.privileged && instance.cap_add.is_empty(),
+        },
         seccomp: seccomp(&instance.seccomp),
+        apparmor: (!instance.apparmor.is_empty()).then(|| apparmor(&instance.apparmor)),
+        selinux: instance.selinux.clone(),
+        groups: instance.groups.clone(),
+        devices: instance.devices.iter().map(|d| Device { host: d.source.clone(), container: d.target.clone(), permissions: d.permissions.clone() }).collect(),
+        tty: instance.tty,
+        stdin: instance.stdin,
         ..ContainerSpec::default()
     }
 }
@@ -139,9 +205,58 @@ fn seccomp(text: &str) -> Seccomp {
     }
 }
 
+/// As [`seccomp`], but a profile of AppArmor is a name instead of a file.
+fn apparmor(text: &str) -> Seccomp {
+    match text.split_once('/') {
+        Some(("localhost", name)) => Seccomp::Localhost(name.into()),
+        _ => seccomp(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_the_node_knows_is_filled_in() {
+        let fact = |name: &str, fact: &str| wire::EnvFact { name: name.into(), fact: fact.into() };
+        let wanted = wire::WantedInstance {
+            name: "shop-web-3".into(),
+            args: vec!["--ip=$(IP)".into(), "$(OTHER)".into()],
+            env: vec![wire::KeyValue { name: "URL".into(), value: "http://$(IP):80".into() }],
+            env_facts: vec![fact("IP", "address"), fact("N", "number"), fact("MEM", "memory_limit"), fact("X", "from the future")],
+            limits: Some(wire::Resources { memory_bytes: 1 << 20, ..Default::default() }),
+            ..instance()
+        };
+        let got = with_facts(&wanted, "n1", "10.0.0.7");
+        let env: Vec<_> = got.env.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
+        assert_eq!(env, ["URL=http://10.0.0.7:80", "IP=10.0.0.7", "N=3", "MEM=1048576"]);
+        assert_eq!(got.args, ["--ip=10.0.0.7", "$(OTHER)"]);
+    }
+
+    #[test]
+    fn what_a_document_asks_of_the_container_reaches_the_runtime() {
+        let wanted = wire::WantedInstance {
+            hostname: "db.example".into(),
+            apparmor: "localhost/strict".into(),
+            selinux: "::svirt_t:s0".into(),
+            groups: vec![7],
+            devices: vec![wire::Device { source: "/dev/fuse".into(), target: "/dev/fuse".into(), permissions: "rw".into() }],
+            new_privileges: "no".into(),
+            privileged: true,
+            tty: true,
+            up_bps: 5,
+            dns_options: vec!["ndots:1".into()],
+            ..instance()
+        };
+        let id = InstanceId(gantry_kernel::Uuid::from_u128(1));
+        let made = container("n1", id, &wanted, 0, "x", Vec::new());
+        assert_eq!((made.apparmor, made.selinux.as_str(), made.groups, made.tty), (Some(Seccomp::Localhost("strict".into())), "::svirt_t:s0", vec![7], true));
+        assert!(made.no_new_privileges && made.devices.len() == 1);
+        let pod = pod("n1", id, &wanted, 0, Path::new("/logs"), &["10.0.0.1".into()]);
+        assert_eq!((pod.hostname.as_str(), pod.up_bps, pod.down_bps), ("db-example", 5, 0));
+        assert_eq!(pod.dns, Some(Dns { servers: vec!["10.0.0.1".into()], searches: vec![], options: vec!["ndots:1".into()] }));
+    }
 
     fn instance() -> wire::WantedInstance {
         wire::WantedInstance { name: "shop-web-1".into(), image: "r/x@sha256:1".into(), ..Default::default() }

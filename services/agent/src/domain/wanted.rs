@@ -53,6 +53,8 @@ impl Wanted {
                 faults.push(Fault { what: "service", id: service.service_id, why });
                 continue;
             }
+            let mut service = service;
+            service.aliases.retain(|alias| name(alias));
             wanted.services.insert(service.service_id.clone(), Service { wire: service, backends });
         }
         (wanted, faults)

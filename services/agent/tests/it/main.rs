@@ -67,24 +67,35 @@ async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly()
 async fn files_volumes_names_and_limits_are_seen_inside() {
     let Some(stage) = Stage::new(143).await else { return };
     let node = stage.agent().await;
-    let script = "cat /etc/app.conf; id -u; touch /data/x /cache/y && echo written; grep -c gantry /proc/mounts; grep web /etc/hosts; cat /proc/self/limits | grep 'open files'; sleep 1000";
+    let script = "cat /etc/app.conf; id -u; touch /data/x /cache/y /scratch/z && echo written; hostname; echo ip=$IP n=$N; id -G; grep db.test /etc/hosts; grep other /etc/hosts; grep -c gantry /proc/mounts; grep web /etc/hosts; cat /proc/self/limits | grep 'open files'; sleep 1000";
     let mount = |kind: &str, source: &str, target: &str| wire::Mount { kind: kind.into(), source: source.into(), target: target.into(), ..Default::default() };
+    let hook = |script: &str| wire::Hook { kind: "command".into(), command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Default::default() };
     let instance = wire::WantedInstance {
         args: vec!["-c".into(), format!("sleep 1; {script}")],
         files: vec![wire::FileContent { path: "/etc/app.conf".into(), content: b"secret\n".to_vec(), mode: 0o400 }],
-        mounts: vec![mount("volume", "acme/data", "/data"), mount("tmpfs", "", "/cache")],
+        mounts: vec![mount("volume", "acme/data", "/data"), mount("tmpfs", "", "/cache"), mount("scratch", "work", "/scratch")],
+        hostname: "chosen".into(),
+        groups: vec![4711],
+        extra_hosts: [("db.test".to_owned(), "10.11.12.13".to_owned())].into(),
+        env_facts: vec![wire::EnvFact { name: "IP".into(), fact: "address".into() }, wire::EnvFact { name: "N".into(), fact: "number".into() }],
+        post_start: vec![hook("echo started > /data/started")],
+        pre_stop: vec![hook("echo stopped > /data/stopped")],
         ulimits: vec!["nofile=777:777".into()],
         limits: Some(wire::Resources { cpu_millis: 500, memory_bytes: 64 << 20, pids: 50, ..Default::default() }),
         ..web(1, "")
     };
-    stage.want(&node, [instance], [service(&[1])]);
+    let named = || wire::WantedService { aliases: vec!["other".into()], ..service(&[1]) };
+    stage.want(&node, [instance.clone()], [named()]);
     let log = stage.home.join(format!("agent/logs/{}/0.log", id(1)));
     stage.until("it has printed all", || std::fs::read_to_string(&log).unwrap_or_default().contains("open files")).await;
     let text = std::fs::read_to_string(&log).unwrap();
-    for expected in ["secret", " 0\n", "written", " web\n", "777"] {
+    for expected in ["secret", " 0\n", "written", " web\n", "777", "chosen", "ip=10.", " n=1", "4711", "10.11.12.13 db.test", " other\n"] {
         assert!(text.contains(expected), "{expected:?} in {text}");
     }
-    assert!(stage.home.join("volumes/acme/data/x").exists());
+    let data = stage.home.join("volumes/acme/data");
+    assert!(data.join("x").exists() && data.join("started").exists() && !data.join("stopped").exists());
+    stage.want(&node, [wire::WantedInstance { stopping: true, stop_grace_seconds: 5, ..instance }], [named()]);
+    stage.until("its last hook has run", || data.join("stopped").exists()).await;
     stage.want(&node, [], []);
     stage.until("nothing is left", || node.shared.pods.borrow().is_empty()).await;
     let own = stage.home.join(format!("agent/instances/{}", id(1)));

@@ -91,6 +91,7 @@ pub fn service(behind: &[u8]) -> wire::WantedService {
         listen_port: 1,
         routes: vec![wire::RouteMatch { host: "shop.test".into(), path_prefix: "/".into() }],
         backends: behind.iter().map(|n| wire::Backend { instance_id: id(*n).to_string(), port: 8080, weight: 1, address: String::new() }).collect(),
+        ..Default::default()
     }
 }
 

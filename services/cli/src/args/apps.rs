@@ -1,24 +1,18 @@
 //! What can be typed about applications.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
+
+use super::{OptionalSource, Source};
 
 #[derive(Subcommand)]
 pub enum App {
     /// Run an application described by a Compose file, Kubernetes manifests or a gantry document.
     Deploy {
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
-        /// The application's name; the file's own, or its folder's, if not given.
-        #[arg(long)]
-        name: Option<String>,
-        /// Told from the file if not given.
-        #[arg(long, value_parser = ["compose", "kubernetes", "gantry"])]
-        format: Option<String>,
-        /// A value the document asks for: KEY=VALUE, may be repeated.
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        values: Vec<String>,
+        #[command(flatten)]
+        source: Source,
+        /// Go on without what the platform does not do; it is listed.
+        #[arg(long, visible_alias = "allow-unsupported")]
+        accept_unsupported: bool,
         /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
@@ -28,6 +22,41 @@ pub enum App {
         /// Do not wait until it runs.
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Say what is wrong with a document, and what it asks that is not done here. Changes nothing.
+    Validate {
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Turn a document into another format.
+    Convert {
+        #[command(flatten)]
+        source: Source,
+        #[arg(long, value_parser = ["compose", "kubernetes", "gantry"])]
+        to: String,
+    },
+    /// What a document would change, or what differs between two revisions.
+    Diff {
+        #[command(flatten)]
+        source: OptionalSource,
+        /// Compare this revision ...
+        #[arg(long, requires = "name", conflicts_with = "files")]
+        from: Option<u64>,
+        /// ... with this one; the one at work if not given.
+        #[arg(long, requires = "from")]
+        to: Option<u64>,
+    },
+    /// An application as a document.
+    Export {
+        name: String,
+        #[arg(long, value_parser = ["compose", "kubernetes", "gantry"], default_value = "gantry")]
+        format: String,
+        /// The one at work if not given.
+        #[arg(long)]
+        revision: Option<u64>,
+        /// With the contents of secrets. Needs the right to administer the space, and is recorded.
+        #[arg(long)]
+        secrets: bool,
     },
     List,
     Show {

@@ -1,15 +1,15 @@
 //! Applications: deploy, look, change, logs.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use time::Duration as Span;
 use time::format_description::well_known::Rfc3339;
 
+use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, segment, texts};
+use super::{Context, confirm, segment};
 use crate::args::App;
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -40,19 +40,54 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
     let apps = format!("{}/apps", cx.space()?);
     let of = |name: &str| format!("{apps}/{}", segment(name));
     match command {
-        App::Deploy { file, name, format, values, reason, dry_run, no_wait } => {
-            let document = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let name = name.map_or_else(|| name_of(&file, &document), Ok)?;
-            let format = format.unwrap_or_else(|| format_of(&document).to_owned());
-            let body = json!({ "name": name, "format": format, "document": document, "values": texts(&values)?, "reason": reason.unwrap_or_default() });
-            let query = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
-            let answer = cx.client.post(&apps, &query, &body).await?;
+        App::Deploy { source, accept_unsupported, reason, dry_run, no_wait } => {
+            let mut document = Document::read(&source.files, &source.more)?;
+            document.complete(cx).await?;
+            let answer = document.deploy(cx, &apps, accept_unsupported, reason.as_deref(), dry_run).await?;
             if dry_run || no_wait || cx.common.output != crate::args::Format::Table {
-                return cx.one(&answer);
+                return document::plan(cx, &answer);
             }
-            wait(cx, &of(&name)).await?;
-            cx.note(&format!("{name} runs"));
+            document::remarks(cx, &answer["remarks"]);
+            wait(cx, &of(&document.name)).await?;
+            cx.note(&format!("{} runs", document.name));
             Ok(())
+        }
+        App::Validate { source } => {
+            let mut document = Document::read(&source.files, &source.more)?;
+            let checked = document.complete(cx).await?;
+            document::verdict(cx, &checked)
+        }
+        App::Convert { source, to } => {
+            let mut document = Document::read(&source.files, &source.more)?;
+            let checked = document.complete(cx).await?;
+            if checked["valid"] != true {
+                return document::verdict(cx, &checked);
+            }
+            document::remarks(cx, &checked["remarks"]);
+            let converted = document.convert(cx, &to).await?;
+            print(converted["document"].as_str().unwrap_or_default().trim_end())
+        }
+        App::Diff { source, from: Some(from), to } => {
+            let mut query = vec![("from", from.to_string())];
+            query.extend(to.map(|to| ("to", to.to_string())));
+            let answer: Value = cx.client.get(&format!("{}/diff", of(source.more.name.as_deref().unwrap_or_default())), &query).await?;
+            document::lines(cx, &answer)
+        }
+        App::Diff { source, from: None, .. } => {
+            if source.files.is_empty() {
+                return Err(Failure::Usage("compare what? name a document with --file, or revisions with --name and --from".to_owned()).into());
+            }
+            let mut document = Document::read(&source.files, &source.more)?;
+            document.complete(cx).await?;
+            let answer = document.deploy(cx, &apps, true, None, true).await?;
+            document::remarks(cx, &answer["remarks"]);
+            document::lines(cx, &answer)
+        }
+        App::Export { name, format, revision, secrets } => {
+            let mut query = vec![("format", format), ("secrets", secrets.to_string())];
+            query.extend(revision.map(|r| ("revision", r.to_string())));
+            let answer: Value = cx.client.get(&format!("{}/export", of(&name)), &query).await?;
+            print(answer["document"].as_str().unwrap_or_default().trim_end())
         }
         App::List => {
             let items = cx.client.list(&apps, &[], 10_000).await?;
@@ -197,33 +232,9 @@ fn moment(text: &str, now: gantry_kernel::OffsetDateTime) -> Result<String> {
     }
 }
 
-fn format_of(document: &str) -> &'static str {
-    let starts = |word: &str| document.lines().any(|l| l.starts_with(word));
-    match (starts("services:"), starts("apiVersion:")) {
-        (_, true) => "kubernetes",
-        (true, false) => "compose",
-        (false, false) => "gantry",
-    }
-}
-
-/// The document's own top-level `name:`, else the name of the folder the file lies in.
-fn name_of(file: &Path, document: &str) -> Result<String> {
-    let own = document.lines().find_map(|l| l.strip_prefix("name:")).map(|n| n.trim().trim_matches(['"', '\'']).to_owned());
-    let folder = || Some(file.canonicalize().ok()?.parent()?.file_name()?.to_string_lossy().to_lowercase().replace(['_', ' '], "-"));
-    own.filter(|n| !n.is_empty()).or_else(folder).ok_or_else(|| Failure::Usage("name the application with --name".to_owned()).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_format_and_the_name_come_from_the_file() {
-        assert_eq!(format_of("name: x\nservices:\n  web: {}\n"), "compose");
-        assert_eq!(format_of("apiVersion: v1\nkind: Service\n"), "kubernetes");
-        assert_eq!(format_of("workloads: []\n"), "gantry");
-        assert_eq!(name_of(Path::new("/nowhere/compose.yaml"), "name: \"shop\"\n").expect("its own"), "shop");
-    }
 
     #[test]
     fn instances_of_all_workloads_are_added_up() {

@@ -134,7 +134,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps", ..] => Upstream::Scheduler,
+        [_, "apps" | "documents", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -194,7 +194,14 @@ mod tests {
                     "/api/v1/nodes/n1/drain",
                 ],
             ),
-            ("scheduler", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/why"]),
+            (
+                "scheduler",
+                vec![
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/why",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/documents",
+                ],
+            ),
             ("monitoring", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/logs", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/metrics"]),
             ("monitoring", vec!["/api/v1/metrics/query", "/api/v1/audit", "/api/v1/events", "/api/v1/nodes/n1/metrics"]),
             (

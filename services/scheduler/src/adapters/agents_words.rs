@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use gantry_contract::proto::scheduler as proto;
 use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
 use crate::domain::engine::{Facts, Observation, Report, Seen, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, MountKind, Probe, Purpose, Resources};
+use crate::domain::model::{Check, EnvFact, File, Hook, MountKind, Probe, Purpose, Resources, Workload};
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
     Facts {
@@ -75,7 +77,13 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
         credential,
         command: spec.command.clone(),
         args: spec.args.clone(),
-        env: spec.env.iter().map(|(name, value)| proto::KeyValue { name: name.clone(), value: value.clone() }).collect(),
+        env: spec
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .chain(described(spec))
+            .map(|(name, value)| proto::KeyValue { name, value })
+            .collect(),
         working_dir: spec.working_dir.clone(),
         user: spec.user.clone(),
         requests: Some(resources(&spec.requests)),
@@ -88,6 +96,8 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
                     MountKind::Volume => "volume".into(),
                     MountKind::Tmpfs => "tmpfs".into(),
                     MountKind::Bind => "bind".into(),
+                    MountKind::Scratch => "scratch".into(),
+                    MountKind::Nfs => "nfs".into(),
                 },
                 source: m.source.clone(),
                 target: m.target.clone(),
@@ -96,7 +106,7 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
             })
             .collect(),
         probes: spec.probes.iter().map(probe).collect(),
-        files: spec.files.iter().map(|f| proto::FileContent { path: f.path.clone(), content: f.content.clone().into_bytes(), mode: f.mode }).collect(),
+        files: spec.files.iter().map(|f| proto::FileContent { path: f.path.clone(), content: content(f), mode: f.mode }).collect(),
         restart_policy: spec.restart.as_str().into(),
         stop_grace_seconds: spec.stop_grace_seconds,
         stop_signal: spec.stop_signal.clone(),
@@ -110,8 +120,82 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
         ulimits: spec.ulimits.clone(),
         ports: spec.ports.iter().map(|p| u32::from(*p)).collect(),
         stopping: from.stopping,
-        dns_search: Vec::new(),
+        dns_search: spec.dns.searches.clone(),
+        hostname: spec.hostname.clone(),
+        dns_servers: spec.dns.servers.clone(),
+        dns_options: spec.dns.options.clone(),
+        extra_hosts: spec.extra_hosts.clone().into_iter().collect(),
+        apparmor: spec.apparmor.clone(),
+        selinux: selinux(&spec.selinux),
+        groups: spec.groups.clone(),
+        devices: spec
+            .devices
+            .iter()
+            .map(|d| proto::Device { source: d.source.clone(), target: d.target.clone(), permissions: d.permissions.clone() })
+            .collect(),
+        tty: spec.tty,
+        stdin: spec.stdin,
+        post_start: spec.hooks.post_start.iter().map(hook).collect(),
+        pre_stop: spec.hooks.pre_stop.iter().filter(|h| !matches!(h, Hook::Http { .. })).map(hook).collect(),
+        env_facts: spec.env_facts.iter().filter_map(|(name, f)| Some(proto::EnvFact { name: name.clone(), fact: fact(f)?.into() })).collect(),
+        new_privileges: match spec.no_new_privileges {
+            None => "",
+            Some(true) => "no",
+            Some(false) => "yes",
+        }
+        .into(),
+        up_bps: spec.nics.first().map_or(0, |n| n.up_bps),
+        down_bps: spec.nics.first().map_or(0, |n| n.down_bps),
     }
+}
+
+/// Variables that are filled from what the document itself says.
+fn described(spec: &Workload) -> impl Iterator<Item = (String, String)> {
+    spec.env_facts.iter().filter_map(|(name, fact)| {
+        let value = match fact {
+            EnvFact::Label(label) => spec.labels.get(label),
+            EnvFact::Annotation(annotation) => spec.annotations.get(annotation),
+            _ => return None,
+        };
+        Some((name.clone(), value.cloned().unwrap_or_default()))
+    })
+}
+
+fn fact(fact: &EnvFact) -> Option<&'static str> {
+    Some(match fact {
+        EnvFact::Instance => "instance",
+        EnvFact::InstanceId => "instance_id",
+        EnvFact::Number => "number",
+        EnvFact::Address => "address",
+        EnvFact::Node => "node",
+        EnvFact::Application => "application",
+        EnvFact::Workload => "workload",
+        EnvFact::Space => "space",
+        EnvFact::CpuLimit => "cpu_limit",
+        EnvFact::MemoryLimit => "memory_limit",
+        EnvFact::CpuRequest => "cpu_request",
+        EnvFact::MemoryRequest => "memory_request",
+        EnvFact::NodeAddress | EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
+    })
+}
+
+fn hook(from: &Hook) -> proto::Hook {
+    match from {
+        Hook::Command { command, .. } => proto::Hook { kind: "command".into(), command: command.clone(), ..Default::default() },
+        Hook::Http { path, port, .. } => proto::Hook { kind: "http".into(), path: path.clone(), port: (*port).into(), ..Default::default() },
+        Hook::Sleep { seconds } => proto::Hook { kind: "sleep".into(), seconds: *seconds, ..Default::default() },
+    }
+}
+
+/// SELinux is switched off for a container by a type that may do everything.
+fn selinux(label: &str) -> String {
+    if label == "disable" { "::spc_t:".into() } else { label.to_owned() }
+}
+
+/// What is no text is kept as base64; a broken one stays as it is.
+fn content(file: &File) -> Vec<u8> {
+    let text = file.content.clone();
+    if file.base64 { STANDARD.decode(&text).unwrap_or(text.into_bytes()) } else { text.into_bytes() }
 }
 
 fn resources(from: &Resources) -> proto::Resources {
@@ -126,9 +210,9 @@ fn resources(from: &Resources) -> proto::Resources {
 
 fn probe(from: &Probe) -> proto::Probe {
     let (kind, path, port, command) = match &from.check {
-        Check::Http { path, port } => ("http", path.clone(), *port, Vec::new()),
+        Check::Http { path, port, .. } => ("http", path.clone(), *port, Vec::new()),
         Check::Tcp { port } => ("tcp", String::new(), *port, Vec::new()),
-        Check::Grpc { port } => ("grpc", String::new(), *port, Vec::new()),
+        Check::Grpc { port, .. } => ("grpc", String::new(), *port, Vec::new()),
         Check::Command { command } => ("command", String::new(), 0, command.clone()),
     };
     let purpose = match from.purpose {
@@ -164,5 +248,7 @@ fn service(from: &WantedService) -> proto::WantedService {
             .iter()
             .map(|b| proto::Backend { instance_id: b.instance.to_string(), port: b.port.into(), weight: 1, address: b.address.clone() })
             .collect(),
+        port: from.port.into(),
+        aliases: from.aliases.iter().cloned().collect(),
     }
 }

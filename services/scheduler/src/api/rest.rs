@@ -1,6 +1,7 @@
 //! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `/api/v1/nodes`.
 
 mod apps;
+mod documents;
 mod nodes;
 mod verbs;
 
@@ -22,6 +23,9 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(apps::instances))
         .routes(routes!(apps::revisions))
         .routes(routes!(apps::why))
+        .routes(routes!(documents::check))
+        .routes(routes!(documents::export))
+        .routes(routes!(documents::difference))
         .routes(routes!(verbs::scale))
         .routes(routes!(verbs::restart))
         .routes(routes!(verbs::stop))

@@ -6,16 +6,16 @@ use gantry_auth::SpaceRef;
 use gantry_es::Meta;
 use gantry_es_pg::{Claim, ExecuteError, Expect, Options};
 use gantry_host::from_execute;
-use gantry_kernel::{AppId, Kind, Name, Problem, Role, Scope};
+use gantry_kernel::{AppId, Name, Problem, Role, Scope};
 use serde::Serialize;
 
 use super::context::Scheduler;
+use super::documents::{self, Source};
 use super::{models, ports};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
-use crate::domain::compose;
-use crate::domain::document::{Document, Parsed, Remark};
-use crate::domain::model::{Demand, Model, MountKind};
+use crate::domain::document::{Parsed, Remark};
+use crate::domain::model::{Container, Demand, Hook, Model, MountKind, WorkloadKind};
 use crate::domain::stored;
 use crate::error::refused_document;
 use crate::store;
@@ -24,9 +24,7 @@ use crate::store;
 pub struct Deploy {
     pub space: SpaceRef,
     pub name: Name,
-    pub format: String,
-    pub document: String,
-    pub values: BTreeMap<String, String>,
+    pub source: Source,
     pub allow_unsupported: bool,
     pub reason: String,
     pub dry_run: bool,
@@ -57,7 +55,7 @@ pub struct Deployed {
 pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem> {
     let scope = request.space.scope();
     s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
-    let Parsed { mut model, remarks } = read(s, &request)?;
+    let Parsed { mut model, remarks } = documents::read(s, &request.source)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
     let app = row.as_ref().map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
@@ -100,10 +98,10 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
 
 async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model) -> Result<(App, i64), Problem> {
     let content = Content {
-        format: request.format.clone(),
+        format: request.source.format.clone(),
         model: models::seal(&s.host, app, model).await.map_err(Problem::internal)?,
         images: model.images(),
-        workloads: model.workloads.iter().map(|(n, w)| (n.clone(), w.kind != crate::domain::model::WorkloadKind::Global)).collect(),
+        workloads: model.workloads.iter().map(|(n, w)| (n.clone(), !matches!(w.kind, WorkloadKind::Global | WorkloadKind::CronJob))).collect(),
     };
     let space = &request.space;
     let home = Home {
@@ -134,32 +132,25 @@ pub fn name_scope(space: &SpaceRef) -> String {
     format!("app.{}", space.id)
 }
 
-fn read(s: &Scheduler, request: &Deploy) -> Result<Parsed, Problem> {
-    if request.document.len() > s.config.document_bytes {
-        return Err(Problem::new(Kind::TooLarge, "request.too_large", format!("a document has at most {} bytes", s.config.document_bytes)));
-    }
-    let document = Document {
-        text: &request.document,
-        values: &request.values,
-        allow_unsupported: request.allow_unsupported,
-        default_cpu_millis: s.config.default_cpu_millis,
-        default_memory_bytes: s.config.default_memory_bytes,
-    };
-    let parsed = match request.format.as_str() {
-        "compose" => compose::read(&document),
-        other => return Err(Problem::invalid("format", format!("`{other}` is not one of: compose"))),
-    };
-    parsed.map_err(|remarks| refused_document(&remarks))
-}
-
 /// What reaches out of the container needs the platform's own right.
 fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<(), Problem> {
     for (name, workload) in &model.workloads {
+        let others: Vec<&Container> = workload.others().collect();
+        let any = |main: bool, other: &dyn Fn(&Container) -> bool| main || others.iter().any(|c| other(c));
+        let bound = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| matches!(m.kind, MountKind::Bind | MountKind::Nfs));
+        let free = |profile: &str| profile == "unconfined" || profile.starts_with("localhost/");
+        let hooks = workload.hooks.post_start.iter().chain(&workload.hooks.pre_stop);
+        let shared = &workload.sharing;
         let reach = [
-            (workload.privileged, "privileged"),
-            (workload.mounts.iter().any(|m| m.kind == MountKind::Bind), "a path of the host"),
-            (!workload.cap_add.is_empty(), "added capabilities"),
-            (workload.seccomp == "unconfined", "no seccomp profile"),
+            (any(workload.privileged, &|c| c.privileged), "privileged"),
+            (hooks.into_iter().any(|h| matches!(h, Hook::Command { privileged: true, .. })), "a privileged hook"),
+            (any(bound(&workload.mounts), &|c| bound(&c.mounts)), "a path of the host"),
+            (any(!workload.cap_add.is_empty(), &|c| !c.cap_add.is_empty()), "added capabilities"),
+            (any(!workload.devices.is_empty(), &|c| !c.devices.is_empty()), "devices of the host"),
+            (any(free(&workload.seccomp), &|c| free(&c.seccomp)), "another seccomp profile than the node's"),
+            (any(free(&workload.apparmor), &|c| free(&c.apparmor)), "another AppArmor profile than the node's"),
+            (any(!workload.selinux.is_empty(), &|c| !c.selinux.is_empty()), "SELinux labels of its own"),
+            (shared.host_network || shared.host_pid || shared.host_ipc, "namespaces of the host"),
         ];
         if let Some((_, what)) = reach.iter().find(|(asked, _)| *asked)
             && s.host.auth.require_subject(subject, Role::Admin, Scope::Platform).is_err()
@@ -171,7 +162,8 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
 }
 
 async fn resolve_images(s: &Scheduler, model: &mut Model) -> Result<(), Problem> {
-    let asked: BTreeSet<String> = model.workloads.values().map(|w| w.image.clone()).collect();
+    let others = model.workloads.values().flat_map(|w| w.others()).map(|c| c.image.clone());
+    let asked: BTreeSet<String> = model.workloads.values().map(|w| w.image.clone()).chain(others).collect();
     let mut found = BTreeMap::new();
     for image in asked {
         let resolved = images::resolve(&s.host, &image).await?;
@@ -183,6 +175,9 @@ async fn resolve_images(s: &Scheduler, model: &mut Model) -> Result<(), Problem>
             if workload.placement.architectures.is_empty() {
                 workload.placement.architectures = resolved.architectures.clone();
             }
+        }
+        for container in workload.others_mut() {
+            container.pinned = found.get(&container.image).map(|r| r.pinned.clone());
         }
     }
     Ok(())
@@ -237,8 +232,16 @@ fn hidden_changes(before: Option<&Model>, after: &Model) -> Vec<String> {
             }
         }
         for file in &workload.files {
-            if old.files.iter().any(|f| f.path == file.path && f.content != file.content) {
+            if old.files.iter().any(|f| f.path == file.path && f.source.is_empty() && f.content != file.content) {
                 lines.push(format!("~ workloads.{name}.files {}: another content", file.path));
+            }
+        }
+    }
+    for (name, config) in &after.configs {
+        let Some(old) = before.and_then(|m| m.configs.get(name)) else { continue };
+        for (key, value) in config.entries.iter().chain(&config.binary) {
+            if old.get(key).is_some_and(|(was, _)| was != value) {
+                lines.push(format!("~ configs.{name}.{key}: another content"));
             }
         }
     }

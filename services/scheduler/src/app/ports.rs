@@ -95,19 +95,14 @@ pub fn claims(model: &Model) -> Vec<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::{Publish, Service, round_robin};
+    use crate::domain::model::{Publish, Service};
     use gantry_kernel::Name;
 
     fn model(wanted: &[u16]) -> Model {
         let name = Name::parse("web").unwrap();
         let service = |(n, wanted): (usize, &u16)| Service {
-            name: name.clone(),
-            workload: name.clone(),
-            port: 8000 + u16::try_from(n).unwrap(),
-            protocol: Protocol::Tcp,
-            balance: round_robin(),
             publish: Some(Publish { wanted: *wanted, listen: 0 }),
-            routes: vec![],
+            ..Service::plain(name.clone(), name.clone(), 8000 + u16::try_from(n).unwrap(), Protocol::Tcp)
         };
         Model { services: wanted.iter().enumerate().map(service).collect(), ..Model::default() }
     }

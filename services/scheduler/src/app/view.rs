@@ -201,7 +201,7 @@ impl Seeing {
                 // Finished jobs are not missed, and a global workload's number is that of its instances and the waiting ones.
                 WorkloadKind::Job => here,
                 WorkloadKind::Global => here + self.pending.get(name.as_str()).map_or(0, |(p, _)| p.instances),
-                WorkloadKind::Stateless | WorkloadKind::Stateful => workload.count(scale.get(name).copied(), 0),
+                WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::CronJob => workload.count(scale.get(name).copied(), 0),
             };
         }
         let trouble = self.alive.iter().find(|i| !i.reason.is_empty() && i.phase != "running" && i.phase != "stopping");
@@ -326,7 +326,7 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
             let url = format!("{scheme}://{host}:{}", publish.listen);
             out.push(EndpointBody { service: name.clone(), host, port: publish.listen, protocol: service.protocol, url });
         }
-        for route in &service.routes {
+        for route in service.routes.iter().filter(|r| r.is_served()) {
             let port = s.config.route_port;
             let url = format!("http://{}:{port}{}", route.host, route.path);
             out.push(EndpointBody { service: name.clone(), host: route.host.clone(), port, protocol: Protocol::Http, url });

@@ -1,9 +1,14 @@
 //! Compose files (the Compose specification) into the model. What is asked and not done is listed with its line.
-//! `x-gantry` on a service adds what Compose has no word for: `routes`, `balance`, `kind`, `ready`.
+//! `x-gantry` adds what Compose has no word for: on a service `routes`, `balance`, `kind`, `ready`; at the top `model`, a
+//! patch of the model in our own form.
 
 mod deploy;
+mod env_file;
+mod export;
 mod fields;
-mod interpolate;
+
+mod load;
+mod merge;
 mod ports;
 mod storage;
 mod workload;
@@ -12,132 +17,150 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_kernel::Name;
 
-use super::document::{Document, Parsed, Remark, Remarks};
-use super::model::{Condition, Model};
-use super::yaml::{self, Node, Value};
+use super::check;
+use super::document::{Document, Reading, Remarks};
+use super::fields::At;
+use super::model::{Model, Network, Subnet};
+use super::patch;
+use super::yaml::{Node, Value};
 
-/// # Errors
-/// Everything that is wrong or unsupported, with paths and lines.
-pub fn read(document: &Document<'_>) -> Result<Parsed, Vec<Remark>> {
-    let mut remarks = Remarks::default();
-    let root = match root(document, &mut remarks) {
-        Some(root) => root,
-        None => return remarks.finish(Model::default(), document.allow_unsupported),
-    };
+pub use export::export;
+pub use storage::mode;
+
+pub fn read(document: &Document<'_>) -> Reading {
+    let remarks = Remarks::default();
     let mut model = Model::default();
+    let mut loader = load::Loader::new(document, &remarks);
+    if let Some(root) = loader.load() {
+        let values = std::mem::take(&mut loader.values);
+        whole(&root, &Document { values: &values, ..*document }, &mut model, &remarks);
+    }
+    Reading { model, remarks }
+}
+
+fn whole(root: &Node, document: &Document<'_>, model: &mut Model, remarks: &Remarks) {
     let mut shared = storage::Shared::default();
+    let mut change = None;
     for entry in root.entries().unwrap_or_default() {
         let line = entry.line;
         match entry.key.as_str() {
-            "services" => {}
-            "version" | "name" => {}
-            "volumes" => shared.volumes(&entry.node, &mut remarks),
-            "configs" => shared.files("configs", &entry.node, document.values, &mut remarks),
-            "secrets" => shared.files("secrets", &entry.node, document.values, &mut remarks),
-            "networks" => remarks.note("networks", line, "the workloads of a space share one network and find each other by name"),
-            "include" => remarks.unsupported("include", line, "other files do not come with the document: merge them first (`docker compose config`)"),
+            "services" | "version" | "name" => {}
+            "volumes" => shared.volumes(&entry.node, remarks),
+            "configs" => shared.files("configs", &entry.node, document, remarks),
+            "secrets" => shared.files("secrets", &entry.node, document, remarks),
+            "networks" => networks(&entry.node, &mut model.networks, remarks),
+            "x-gantry" => change = patch_of(entry, remarks),
             key if key.starts_with("x-") => {}
             key => remarks.unsupported(key, line, "is not supported"),
         }
     }
-    match root.get("services").map(|s| (s, s.entries())) {
-        Some((_, Some(services))) if !services.is_empty() => {
+    match root.get("services").map(Node::entries) {
+        Some(Some(services)) if !services.is_empty() => {
+            let names = names(services.iter().map(|e| (e.key.as_str(), e.line)), remarks);
+            // By name: an export, whose maps are sorted, reads back in the same order.
+            let mut services: Vec<_> = services.iter().collect();
+            services.sort_by(|a, b| a.key.cmp(&b.key));
             for entry in services {
-                let path = format!("services.{}", entry.key);
-                match Name::parse(&entry.key) {
-                    Ok(name) => workload::read(&path, name, &entry.node, &shared, document, &mut model, &mut remarks),
-                    Err(e) => remarks.wrong(&path, entry.line, format!("a service's name {e}")),
-                }
+                let Some(name) = names.get(&entry.key) else { continue };
+                workload::Reader { names: &names, shared: &shared, document, remarks }.read(&entry.key, name, entry, model);
             }
+            shared.finish(model);
         }
         _ => remarks.wrong("services", root.line, "must be a map with at least one service"),
     }
-    check_dependencies(&root, &model, &mut remarks);
-    check_routes(&root, &model, &mut remarks);
-    remarks.finish(model, document.allow_unsupported)
-}
-
-/// The interpolated tree.
-fn root(document: &Document<'_>, remarks: &mut Remarks) -> Option<Node> {
-    let mut docs = match yaml::parse(document.text) {
-        Ok(docs) => docs,
-        Err(detail) => {
-            remarks.wrong("document", 0, detail);
-            return None;
+    workload::finish(model, remarks);
+    if let Some((node, line)) = change {
+        remarks.place("", "x-gantry.model", line);
+        if let Err(detail) = patch::apply(model, &node.json()) {
+            remarks.wrong("x-gantry.model", line, detail);
         }
-    };
-    if docs.len() != 1 || docs[0].entries().is_none() {
-        remarks.wrong("document", 1, "must be one YAML document with a map at the top");
-        return None;
     }
-    let mut root = docs.remove(0);
-    let mut missing = Vec::new();
-    if let Err((line, detail)) = root.map_texts(&mut |text| interpolate::interpolate(text, document.values, &mut missing)) {
-        remarks.wrong("document", line, detail);
-        return None;
-    }
-    missing.sort();
-    missing.dedup();
-    for name in missing {
-        remarks.note("document", 0, format!("the value `{name}` is not given: an empty text stands for it"));
-    }
-    Some(root)
+    check::complete(model, document, remarks);
 }
 
-fn line_of(root: &Node, service: &Name) -> u64 {
-    let services = root.get("services").and_then(Node::entries).unwrap_or_default();
-    services.iter().find(|e| e.key == service.as_str()).map_or(0, |e| e.line)
+fn patch_of<'a>(entry: &'a super::yaml::Entry, remarks: &Remarks) -> Option<(&'a Node, u64)> {
+    let mut found = None;
+    for option in entry.node.entries().unwrap_or_default() {
+        match option.key.as_str() {
+            "model" => found = Some((&option.node, option.line)),
+            key => remarks.wrong(&format!("x-gantry.{key}"), option.line, "must be `model` here; `routes` and the like belong to a service"),
+        }
+    }
+    found
 }
 
-/// Every dependency exists, none is circular, and each condition can come true.
-fn check_dependencies(root: &Node, model: &Model, remarks: &mut Remarks) {
-    for (name, workload) in &model.workloads {
-        let path = format!("services.{name}.depends_on");
-        let line = line_of(root, name);
-        for (needed, condition) in &workload.depends_on {
-            match model.workloads.get(needed) {
-                None => remarks.wrong(&path, line, format!("there is no service `{needed}`")),
-                Some(other) if *condition == Condition::Healthy && other.probes.is_empty() => {
-                    remarks.wrong(&path, line, format!("`{needed}` has no healthcheck, so it never becomes healthy"));
-                }
-                Some(_) => {}
+/// Services' names as ours. Others keep their own as an alias.
+fn names<'a>(keys: impl Iterator<Item = (&'a str, u64)>, remarks: &Remarks) -> BTreeMap<String, Name> {
+    let mut out: BTreeMap<String, Name> = BTreeMap::new();
+    for (key, line) in keys {
+        let path = format!("services.{key}");
+        let Some(name) = check::name_of(key) else {
+            remarks.wrong(&path, line, "a service's name must have letters or digits");
+            continue;
+        };
+        if out.values().any(|n| *n == name) {
+            remarks.wrong(&path, line, format!("is called `{name}` here, and so is another service"));
+            continue;
+        }
+        if name.as_str() != key {
+            remarks.note(&path, line, format!("is called `{name}` here; `{key}` stays a name that others can use"));
+        }
+        out.insert(key.to_owned(), name);
+    }
+    out
+}
+
+fn networks(node: &Node, out: &mut BTreeMap<String, Network>, remarks: &Remarks) {
+    let top = At { path: "networks".into(), line: node.line, node, remarks };
+    for (name, at) in top.fields().rest() {
+        at.place(format!("networks.{name}"));
+        let f = at.fields();
+        let mut network = Network {
+            driver: f.text("driver"),
+            options: f.map("driver_opts"),
+            internal: f.flag("internal"),
+            ipv6: f.flag("enable_ipv6"),
+            ..Network::default()
+        };
+        if let Some(ipam) = f.below("ipam") {
+            if let Some(driver) = ipam.take("driver")
+                && driver.text() != "default"
+            {
+                driver.unsupported("addresses are given by the node's network");
             }
+            for config in ipam.list("config") {
+                let c = config.fields();
+                network.subnets.push(Subnet { subnet: c.text("subnet"), gateway: c.text("gateway"), range: c.text("ip_range") });
+                c.unsupported(&["aux_addresses"], "addresses are given by the node's network");
+            }
+            ipam.unsupported(&["options"], "addresses are given by the node's network");
         }
-        if reaches(model, name, name, &mut BTreeSet::new()) {
-            remarks.wrong(&path, line, format!("`{name}` depends on itself"));
-        }
+        let own = f.text("name");
+        network.external = external(&f, name, &own);
+        f.note(&["labels", "attachable", "enable_ipv4"], "has no effect here");
+        out.insert(name.to_owned(), network);
     }
 }
 
-fn reaches(model: &Model, from: &Name, to: &Name, seen: &mut BTreeSet<Name>) -> bool {
-    let Some(workload) = model.workloads.get(from) else { return false };
-    workload.depends_on.keys().any(|next| next == to || (seen.insert(next.clone()) && reaches(model, next, to, seen)))
+/// `external: true`, or a map with a name as older files have it.
+fn external(f: &super::fields::Fields<'_>, key: &str, own: &str) -> Option<String> {
+    let at = f.take("external")?;
+    let other = at.node.get("name").and_then(Node::scalar);
+    let is = other.is_some() || at.flag();
+    is.then(|| other.unwrap_or_else(|| if own.is_empty() { key.to_owned() } else { own.to_owned() }))
 }
 
-/// No two services of the document take the same host and path, or the same published port.
-fn check_routes(root: &Node, model: &Model, remarks: &mut Remarks) {
-    let mut routes = BTreeMap::new();
-    let mut published = BTreeMap::new();
-    for service in &model.services {
-        let line = line_of(root, &service.workload);
-        for route in &service.routes {
-            if let Some(other) = routes.insert((route.host.clone(), route.path.clone()), service.workload.clone()) {
-                let path = format!("services.{}.x-gantry.routes", service.workload);
-                remarks.wrong(&path, line, format!("`{}{}` already goes to `{other}`", route.host, route.path));
-            }
-        }
-        let wanted = service.publish.map_or(0, |p| p.wanted);
-        let udp = service.protocol == super::model::Protocol::Udp;
-        if wanted > 0
-            && let Some(other) = published.insert((wanted, udp), service.workload.clone())
-        {
-            remarks.wrong(&format!("services.{}.ports", service.workload), line, format!("port {wanted} is already published by `{other}`"));
-        }
+/// Names in a list or a map.
+fn listed(node: &Node) -> BTreeSet<String> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().map(|e| e.key.clone()).collect(),
+        Value::List(items) => items.iter().filter_map(Node::scalar).collect(),
+        _ => BTreeSet::new(),
     }
 }
 
 /// `[a, b]` or a shell-like text into words.
-fn words(path: &str, node: &Node, remarks: &mut Remarks) -> Vec<String> {
+fn words(path: &str, node: &Node, remarks: &Remarks) -> Vec<String> {
     match &node.value {
         Value::List(items) => items.iter().filter_map(Node::scalar).collect(),
         Value::Null => Vec::new(),

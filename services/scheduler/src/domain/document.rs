@@ -1,29 +1,60 @@
 //! What reading a document gives: a model and remarks, or everything that is wrong with it. Shared by all formats.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::lacks::Lack;
 use super::model::Model;
 
 /// A document and what is needed to read it.
+#[derive(Clone, Copy)]
 pub struct Document<'a> {
     pub text: &'a str,
+    /// Further documents that are laid over it, in this order.
+    pub overrides: &'a [String],
+    /// Files that lie beside the document, by their path from its folder.
+    pub files: &'a BTreeMap<String, Vec<u8>>,
     /// Values for `${...}`.
     pub values: &'a BTreeMap<String, String>,
-    /// Leave out what the platform does not do instead of refusing it.
-    pub allow_unsupported: bool,
+    /// Images for services that are built elsewhere, by service.
+    pub images: &'a BTreeMap<String, String>,
+    /// Which optional parts are wanted.
+    pub profiles: &'a BTreeSet<String>,
     /// What a workload reserves if it says nothing.
     pub default_cpu_millis: u32,
     pub default_memory_bytes: u64,
 }
 
+impl Document<'_> {
+    /// A document with nothing beside it.
+    pub fn alone(text: &str) -> Document<'_> {
+        static NO_FILES: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        static NO_TEXTS: BTreeMap<String, String> = BTreeMap::new();
+        static NO_NAMES: BTreeSet<String> = BTreeSet::new();
+        Document {
+            text,
+            overrides: &[],
+            files: &NO_FILES,
+            values: &NO_TEXTS,
+            images: &NO_TEXTS,
+            profiles: &NO_NAMES,
+            default_cpu_millis: 100,
+            default_memory_bytes: 128 << 20,
+        }
+    }
+}
+
 /// A remark about one place of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Remark {
+    /// The file if it is not the document itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub file: String,
     /// `services.web.ports[0]`
     pub path: String,
-    /// The first line is 1.
+    /// The first line is 1; 0 if no line says it.
     pub line: u64,
     pub detail: String,
     pub level: Level,
@@ -34,8 +65,11 @@ pub struct Remark {
 pub enum Level {
     /// The document says something impossible.
     Wrong,
-    /// The platform does not do it: refused unless the user allows leaving it out.
+    /// The platform does not know it: refused unless the user allows leaving it out.
     Unsupported,
+    /// The platform knows and keeps it, but what would run it here does not do it yet: refused unless the user accepts that it
+    /// has no effect.
+    NotYet,
     /// It has no effect here and needs none.
     Note,
 }
@@ -47,36 +81,148 @@ pub struct Parsed {
     pub remarks: Vec<Remark>,
 }
 
-/// Gathers remarks while a document is read, so that a user sees all of them at once.
+/// What reading has found so far: the model as far as it could be read, and everything to be said about the document.
+#[derive(Debug)]
+pub struct Reading {
+    pub model: Model,
+    pub remarks: Remarks,
+}
+
+/// Gathers remarks while a document is read, so that a user sees all of them at once, and where each part of the model comes from.
+/// A line carries the number of its file in its upper half (see [`Remarks::file`]).
 #[derive(Debug, Default)]
-pub struct Remarks(Vec<Remark>);
+pub struct Remarks {
+    list: RefCell<Vec<Remark>>,
+    files: RefCell<Vec<String>>,
+    /// Model path to document path and line.
+    places: RefCell<BTreeMap<String, (String, u64)>>,
+    /// Files that the document names and that were not delivered.
+    needs: RefCell<BTreeSet<String>>,
+}
+
+const FILE_SHIFT: u32 = 32;
 
 impl Remarks {
-    pub fn wrong(&mut self, path: &str, line: u64, detail: impl Into<String>) {
+    pub fn wrong(&self, path: &str, line: u64, detail: impl Into<String>) {
         self.add(path, line, detail.into(), Level::Wrong);
     }
 
-    pub fn unsupported(&mut self, path: &str, line: u64, detail: impl Into<String>) {
+    pub fn unsupported(&self, path: &str, line: u64, detail: impl Into<String>) {
         self.add(path, line, detail.into(), Level::Unsupported);
     }
 
-    pub fn note(&mut self, path: &str, line: u64, detail: impl Into<String>) {
+    pub fn note(&self, path: &str, line: u64, detail: impl Into<String>) {
         self.add(path, line, detail.into(), Level::Note);
     }
 
-    fn add(&mut self, path: &str, line: u64, detail: String, level: Level) {
-        self.0.push(Remark { path: path.to_owned(), line, detail, level });
+    fn add(&self, path: &str, line: u64, detail: String, level: Level) {
+        let (file, line) = self.position(line);
+        let remark = Remark { file, path: path.to_owned(), line, detail, level };
+        let mut list = self.list.borrow_mut();
+        // What two workloads have from one place is said once.
+        if !list.contains(&remark) {
+            list.push(remark);
+        }
     }
 
-    /// # Errors
-    /// The remarks that refuse the document: wrong ones, and unsupported ones unless those are allowed.
-    pub fn finish(mut self, model: Model, allow_unsupported: bool) -> Result<Parsed, Vec<Remark>> {
-        self.0.sort_by_key(|r| r.line);
-        let refuses = |r: &Remark| r.level == Level::Wrong || (r.level == Level::Unsupported && !allow_unsupported);
-        if self.0.iter().any(refuses) {
-            return Err(self.0.into_iter().filter(refuses).collect());
+    /// How to mark the lines of a further file.
+    pub fn file(&self, name: &str) -> impl Fn(u64) -> u64 + use<> {
+        let mut files = self.files.borrow_mut();
+        files.push(name.to_owned());
+        let number = u64::try_from(files.len()).unwrap_or(0) << FILE_SHIFT;
+        move |line| line | number
+    }
+
+    fn position(&self, line: u64) -> (String, u64) {
+        let number = usize::try_from(line >> FILE_SHIFT).unwrap_or(0);
+        let file = number.checked_sub(1).and_then(|n| self.files.borrow().get(n).cloned()).unwrap_or_default();
+        (file, line & ((1 << FILE_SHIFT) - 1))
+    }
+
+    /// Notes that `model_path` comes from here.
+    pub fn place(&self, model_path: impl Into<String>, path: &str, line: u64) {
+        self.places.borrow_mut().insert(model_path.into(), (path.to_owned(), line));
+    }
+
+    /// What was noted for the path or the nearest one above it.
+    fn placed(&self, model_path: &str) -> (String, u64) {
+        let places = self.places.borrow();
+        let mut path = model_path;
+        loop {
+            if let Some(found) = places.get(path) {
+                return found.clone();
+            }
+            match path.rfind(['.', '[']) {
+                Some(cut) => path = &path[..cut],
+                None => return (model_path.to_owned(), 0),
+            }
         }
-        Ok(Parsed { model, remarks: self.0 })
+    }
+
+    /// The line of a part of the model, with its file.
+    pub fn line_of(&self, model_path: &str) -> u64 {
+        self.placed(model_path).1
+    }
+
+    /// Something about the model instead of a place.
+    pub fn wrong_at(&self, model_path: &str, detail: impl Into<String>) {
+        let (path, line) = self.placed(model_path);
+        self.add(&path, line, detail.into(), Level::Wrong);
+    }
+
+    pub fn unsupported_at(&self, model_path: &str, detail: impl Into<String>) {
+        let (path, line) = self.placed(model_path);
+        self.add(&path, line, detail.into(), Level::Unsupported);
+    }
+
+    pub fn note_at(&self, model_path: &str, detail: impl Into<String>) {
+        let (path, line) = self.placed(model_path);
+        self.add(&path, line, detail.into(), Level::Note);
+    }
+
+    /// What an engine does not do of the model.
+    pub fn lacking(&self, lacks: Vec<Lack>) {
+        for lack in lacks {
+            let (path, line) = self.placed(&lack.at);
+            self.add(&path, line, lack.detail, Level::NotYet);
+        }
+    }
+
+    /// A file that should have come with the document.
+    pub fn need(&self, file: impl Into<String>) {
+        self.needs.borrow_mut().insert(file.into());
+    }
+
+    pub fn needs(&self) -> BTreeSet<String> {
+        self.needs.borrow().clone()
+    }
+
+    pub fn any_wrong(&self) -> bool {
+        self.list.borrow().iter().any(|r| r.level == Level::Wrong)
+    }
+
+    /// All of them, by line.
+    pub fn into_list(self) -> Vec<Remark> {
+        let mut list = self.list.into_inner();
+        list.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        list
+    }
+}
+
+impl Reading {
+    /// # Errors
+    /// The remarks that refuse the document: wrong ones, and others than notes unless those are accepted.
+    pub fn finish(self, accept_unsupported: bool) -> Result<Parsed, Vec<Remark>> {
+        let list = self.remarks.into_list();
+        let refuses = |r: &Remark| match r.level {
+            Level::Wrong => true,
+            Level::Unsupported | Level::NotYet => !accept_unsupported,
+            Level::Note => false,
+        };
+        if list.iter().any(refuses) {
+            return Err(list.into_iter().filter(refuses).collect());
+        }
+        Ok(Parsed { model: self.model, remarks: list })
     }
 }
 

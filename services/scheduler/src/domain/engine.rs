@@ -100,6 +100,10 @@ pub struct WantedService {
     /// 0: none.
     pub listen: u16,
     pub routes: Vec<Route>,
+    /// Under the name; 0: that of the backends.
+    pub port: u16,
+    /// More names.
+    pub aliases: BTreeSet<String>,
     pub backends: Vec<Backend>,
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_kernel::{AppId, Name};
 use serde::{Deserialize, Serialize};
 
-use super::model::{Constraints, Resources};
+use super::model::{Constraints, Match, Resources};
 
 /// What a node is and has, and what already stands on it.
 #[derive(Clone, Debug)]
@@ -145,17 +145,31 @@ fn hard_rules(ask: &Ask<'_>, node: &Node, reasons: &mut Vec<String>) {
         reasons.push(format!("has no runtime class `{}`", ask.runtime_class));
     }
     for rule in &ask.constraints.rules {
-        let actual = match rule.attribute.as_str() {
-            "node.name" => node.name.as_str(),
-            "node.arch" => node.architecture.as_str(),
-            "node.os" => node.os.as_str(),
-            "node.zone" => node.zone.as_str(),
-            other => other.strip_prefix("node.labels.").and_then(|label| node.labels.get(label)).map_or("", String::as_str),
-        };
+        let actual = attribute(node, &rule.attribute).unwrap_or_default();
         if (actual == rule.value) != rule.equals {
             reasons.push(format!("the rule `{rule}` does not hold: it is `{actual}`"));
         }
     }
+    let choices = &ask.constraints.any_of;
+    if !choices.is_empty() && !choices.iter().any(|c| holds(node, c)) {
+        let texts: Vec<String> = choices.iter().map(|c| c.iter().map(Match::to_string).collect::<Vec<_>>().join(" and ")).collect();
+        reasons.push(format!("none of these holds: {}", texts.join("; or ")));
+    }
+}
+
+/// `None`: the node has no such label.
+fn attribute<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+    match name {
+        "node.name" => Some(node.name.as_str()),
+        "node.arch" => Some(&node.architecture),
+        "node.os" => Some(&node.os),
+        "node.zone" => Some(&node.zone),
+        other => node.labels.get(other.strip_prefix("node.labels.")?).map(String::as_str),
+    }
+}
+
+fn holds(node: &Node, matches: &[Match]) -> bool {
+    matches.iter().all(|m| m.holds(attribute(node, &m.attribute)))
 }
 
 fn here(ask: &Ask<'_>, node: &Node) -> u32 {
@@ -184,7 +198,9 @@ fn score(ask: &Ask<'_>, node: &Node, zones: &BTreeMap<&str, u32>, policy: &Polic
     };
     let cpu = full(node.used.cpu_millis.into(), ask.requests.cpu_millis.into(), node.capacity.cpu_millis.into());
     let memory = full(node.used.memory_bytes, ask.requests.memory_bytes, node.capacity.memory_bytes);
-    spread * i64::from(policy.spread) + (cpu + memory) / 2 * i64::from(policy.pack)
+    // Weights are 1 to 100; together they count as much as spreading does.
+    let preferred: i64 = ask.constraints.preferences.iter().filter(|p| holds(node, &p.matches)).map(|p| i64::from(p.weight.min(100)) * 10).sum();
+    (spread + preferred) * i64::from(policy.spread) + (cpu + memory) / 2 * i64::from(policy.pack)
 }
 
 #[cfg(test)]
@@ -240,7 +256,7 @@ mod tests {
         let constraints = Constraints {
             architectures: BTreeSet::from(["arm64".to_owned()]),
             rules: vec![Rule { attribute: "node.labels.disk".into(), equals: true, value: "ssd".into() }],
-            max_per_node: 0,
+            ..Constraints::default()
         };
         let mut only = node("a", 100, 100);
         only.cordoned = true;
@@ -248,6 +264,37 @@ mod tests {
         let decision = choose(&Ask { runtime_class: "kata", ..ask(&web, &constraints, 200, 200) }, &[only], &Policy::default());
         assert_eq!(decision.node, None);
         assert_eq!(decision.findings[0].reasons.len(), 7, "{:?}", decision.findings);
+    }
+
+    #[test]
+    fn one_of_several_choices_is_enough_and_preferred_nodes_come_first() {
+        use crate::domain::model::{Operator, Preference};
+        let test = |label: &str, operator, values: &[&str]| Match {
+            attribute: format!("node.labels.{label}"),
+            operator,
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+        };
+        let web = name("web");
+        let constraints = Constraints {
+            any_of: vec![
+                vec![test("disk", Operator::In, &["ssd", "nvme"])],
+                vec![test("cores", Operator::Above, &["16"]), test("old", Operator::NotExists, &[])],
+            ],
+            preferences: vec![Preference { weight: 50, matches: vec![test("rack", Operator::In, &["b"])] }],
+            ..Constraints::default()
+        };
+        let labelled =
+            |n: &str, labels: &[(&str, &str)]| Node { labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), ..node(n, 1000, 1000) };
+        let nodes = [
+            labelled("a", &[("disk", "hdd"), ("cores", "8")]),
+            labelled("b", &[("disk", "ssd")]),
+            labelled("c", &[("cores", "32"), ("rack", "b")]),
+            labelled("d", &[("cores", "32"), ("old", "")]),
+        ];
+        let decision = choose(&ask(&web, &constraints, 1, 1), &nodes, &Policy::default());
+        assert_eq!(decision.node.unwrap().as_str(), "c");
+        let fits: Vec<&str> = decision.findings.iter().filter(|f| f.reasons.is_empty()).map(|f| f.node.as_str()).collect();
+        assert_eq!(fits, ["b", "c"]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
     let (current, old): (Vec<&Instance>, Vec<&Instance>) = alive.iter().partition(|i| i.current && !i.displaced);
     let target = match wanted.kind {
         WorkloadKind::Job => wanted.count.saturating_sub(wanted.completed),
-        WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global => wanted.count,
+        WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global | WorkloadKind::CronJob => wanted.count,
     };
     let mut actions = stops(wanted, target, &current, &old);
     let stopped = |i: &Instance, actions: &[Action]| actions.contains(&Action::Stop { instance: i.id });
@@ -80,8 +80,8 @@ fn room(wanted: &Wanted) -> (u32, u32) {
     match wanted.kind {
         // Two of one number, or two on one node, would share a volume or a port.
         WorkloadKind::Stateful | WorkloadKind::Global => (0, wanted.update.max_unavailable.max(1)),
-        WorkloadKind::Stateless | WorkloadKind::Job if wanted.update.surge == 0 && wanted.update.max_unavailable == 0 => (1, 0),
-        WorkloadKind::Stateless | WorkloadKind::Job => (wanted.update.surge, wanted.update.max_unavailable),
+        WorkloadKind::Stateless | WorkloadKind::Job | WorkloadKind::CronJob if wanted.update.surge == 0 && wanted.update.max_unavailable == 0 => (1, 0),
+        WorkloadKind::Stateless | WorkloadKind::Job | WorkloadKind::CronJob => (wanted.update.surge, wanted.update.max_unavailable),
     }
 }
 

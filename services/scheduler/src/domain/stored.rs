@@ -8,7 +8,7 @@ use gantry_kernel::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::model::{Model, WorkloadKind};
+use super::model::{Hook, Model, WorkloadKind};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
@@ -29,9 +29,19 @@ pub fn outline(model: &Model) -> Model {
         for value in workload.env.values_mut() {
             value.clear();
         }
-        for file in &mut workload.files {
-            file.content.clear();
+        workload.files.iter_mut().for_each(|f| f.content.clear());
+        for container in workload.others_mut() {
+            container.env.values_mut().for_each(String::clear);
+            container.files.iter_mut().for_each(|f| f.content.clear());
         }
+        for hook in workload.hooks.post_start.iter_mut().chain(&mut workload.hooks.pre_stop) {
+            if let Hook::Command { env, .. } = hook {
+                env.values_mut().for_each(String::clear);
+            }
+        }
+    }
+    for config in outline.configs.values_mut() {
+        config.entries.values_mut().chain(config.binary.values_mut()).for_each(String::clear);
     }
     outline
 }
@@ -44,7 +54,7 @@ pub fn read(stored: &Value) -> Option<Stored> {
 /// Each workload, and whether its replicas may be set by hand.
 pub fn workloads(stored: &Value) -> BTreeMap<Name, bool> {
     let workloads = read(stored).map(|s| s.outline.workloads).unwrap_or_default();
-    workloads.into_iter().map(|(name, w)| (name, w.kind != WorkloadKind::Global)).collect()
+    workloads.into_iter().map(|(name, w)| (name, !matches!(w.kind, WorkloadKind::Global | WorkloadKind::CronJob))).collect()
 }
 
 pub fn replicas(stored: &Value, workload: &Name) -> Option<u32> {

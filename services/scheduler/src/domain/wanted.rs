@@ -130,7 +130,9 @@ impl AppView {
             protocol: service.protocol,
             balance: service.balance.clone(),
             listen: service.publish.map_or(0, |p| p.listen),
-            routes: service.routes.clone(),
+            routes: service.routes.iter().filter(|r| r.is_served()).cloned().collect(),
+            port: service.service_port,
+            aliases: service.aliases.clone(),
             backends: self.backends(service, node, reports),
         };
         // A name without a port has nothing that a balancer could listen on.
@@ -172,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::domain::engine::{Observation, Seen};
-    use crate::domain::model::{Protocol, Publish, round_robin};
+    use crate::domain::model::{Protocol, Publish};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -180,7 +182,7 @@ mod tests {
 
     fn service(port: u16) -> Service {
         let publish = Some(Publish { wanted: 20080, listen: 20080 });
-        Service { name: name("web"), workload: name("web"), port, protocol: Protocol::Tcp, balance: round_robin(), publish, routes: vec![] }
+        Service { publish, ..Service::plain(name("web"), name("web"), port, Protocol::Tcp) }
     }
 
     fn standing(n: u128, revision: u64, node: &str, phase: Phase) -> Standing {

@@ -1,16 +1,31 @@
 //! A YAML document as a tree that remembers its lines, so that every fault can point at one. Knows no format.
+//!
+//! Built from the parser's events instead of through serde, because Compose needs two things that serde hides: the tags
+//! `!reset` and `!override`, and whether a number was written with a leading zero.
 
-use std::collections::BTreeMap;
+mod build;
+mod write;
 
-use serde::Deserialize;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+pub use build::{Broken, parse};
+pub use write::to_yaml;
 
 /// A value and the line it starts on (1 is the first; 0 if unknown).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub line: u64,
     pub value: Value,
+    pub tag: Tag,
+}
+
+/// Tags with a meaning in Compose; all others are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tag {
+    #[default]
+    None,
+    /// Takes away what an earlier document said.
+    Reset,
+    /// Stands instead of what an earlier document said, without merging.
+    Override,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +33,8 @@ pub enum Value {
     Null,
     Bool(bool),
     Int(i64),
-    Float(f64),
+    /// As it was written; it is a number in YAML's sense.
+    Float(String),
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -32,18 +48,15 @@ pub struct Entry {
     pub node: Node,
 }
 
-/// Reads every document of `text`. Empty ones are left out.
-///
-/// # Errors
-/// The parser's message, which names line and column. Aliases and sizes are bounded by the parser's budget.
-pub fn parse(text: &str) -> Result<Vec<Node>, String> {
-    // Core schema only: a key `y` or a value `no` is a text, as Compose and Kubernetes read it.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let nodes: Vec<Node> = serde_saphyr::from_multiple_with_options(text, options).map_err(|e| e.without_snippet().to_string())?;
-    Ok(nodes.into_iter().filter(|n| n.value != Value::Null).collect())
-}
-
 impl Node {
+    pub fn new(line: u64, value: Value) -> Self {
+        Self { line, value, tag: Tag::None }
+    }
+
+    pub fn text(line: u64, text: impl Into<String>) -> Self {
+        Self::new(line, Value::Text(text.into()))
+    }
+
     pub fn entries(&self) -> Option<&[Entry]> {
         match &self.value {
             Value::Map(entries) => Some(entries),
@@ -62,15 +75,38 @@ impl Node {
         self.entries()?.iter().find(|e| e.key == key).map(|e| &e.node)
     }
 
+    /// The node at `a.b.c`, or the last one of that way which is there.
+    pub fn nearest(&self, path: &[&str]) -> &Node {
+        match path.split_first().and_then(|(key, rest)| Some((self.step(key)?, rest))) {
+            Some((next, rest)) => next.nearest(rest),
+            None => self,
+        }
+    }
+
+    fn step(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+            _ => self.get(key),
+        }
+    }
+
     /// A scalar as text: `8080`, `true` and `1.5` as they are usually written, null as nothing.
     pub fn scalar(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
             Value::Int(n) => Some(n.to_string()),
-            Value::Float(n) => Some(n.to_string()),
+            Value::Float(raw) => Some(raw.parse::<f64>().map_or_else(|_| raw.clone(), |n| n.to_string())),
             Value::Bool(b) => Some(b.to_string()),
             Value::Null => Some(String::new()),
             Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// A scalar as it was written, for quantities such as `1e3`.
+    pub fn source(&self) -> Option<String> {
+        match &self.value {
+            Value::Float(raw) => Some(raw.clone()),
+            _ => self.scalar(),
         }
     }
 
@@ -129,13 +165,28 @@ impl Node {
         Ok(())
     }
 
+    /// Applies `change` to every line number in the tree.
+    pub fn map_lines(&mut self, change: &impl Fn(u64) -> u64) {
+        self.line = change(self.line);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|i| i.map_lines(change)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.line = change(entry.line);
+                    entry.node.map_lines(change);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+
     /// As JSON, for parts that are kept as they are.
     pub fn json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Bool(b) => (*b).into(),
             Value::Int(n) => (*n).into(),
-            Value::Float(n) => (*n).into(),
+            Value::Float(raw) => raw.parse::<f64>().map_or_else(|_| raw.clone().into(), Into::into),
             Value::Text(text) => text.clone().into(),
             Value::List(items) => items.iter().map(Node::json).collect(),
             Value::Map(entries) => serde_json::Value::Object(entries.iter().map(|e| (e.key.clone(), e.node.json())).collect()),
@@ -143,112 +194,5 @@ impl Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Raw>::deserialize(from)?;
-        Ok(Self { line: spanned.referenced.line(), value: spanned.value.0 })
-    }
-}
-
-struct Raw(Value);
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("any YAML value")
-    }
-
-    fn visit_bool<E>(self, b: bool) -> Result<Raw, E> {
-        Ok(Raw(Value::Bool(b)))
-    }
-
-    fn visit_i64<E>(self, n: i64) -> Result<Raw, E> {
-        Ok(Raw(Value::Int(n)))
-    }
-
-    fn visit_u64<E>(self, n: u64) -> Result<Raw, E> {
-        Ok(Raw(i64::try_from(n).map_or_else(|_| Value::Text(n.to_string()), Value::Int)))
-    }
-
-    fn visit_f64<E>(self, n: f64) -> Result<Raw, E> {
-        Ok(Raw(Value::Float(n)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw(Value::Text(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw(Value::Null))
-    }
-
-    fn visit_some<D: de::Deserializer<'de>>(self, from: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(from)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Raw(Value::List(items)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        let mut entries = Vec::new();
-        let mut seen = BTreeMap::new();
-        while let Some(key) = map.next_key::<Node>()? {
-            let name = key.scalar().ok_or_else(|| de::Error::custom("a key must be a plain value"))?;
-            if seen.insert(name.clone(), key.line).is_some() {
-                return Err(de::Error::custom(format!("line {}: the key `{name}` is there twice", key.line)));
-            }
-            entries.push(Entry { key: name, line: key.line, node: map.next_value()? });
-        }
-        Ok(Raw(Value::Map(entries)))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_node_knows_its_line() {
-        let docs = parse("a: 1\nb:\n  - x\n  - y: 3000:3000\n    z: ~\n---\nc: yes\n").unwrap();
-        assert_eq!(docs.len(), 2);
-        let b = docs[0].get("b").unwrap();
-        assert_eq!(b.list().unwrap()[0].line, 3);
-        let second = &b.list().unwrap()[1];
-        assert_eq!(second.entries().unwrap()[0].line, 4);
-        assert_eq!(second.get("y").unwrap().scalar().unwrap(), "3000:3000");
-        assert_eq!(second.get("z").unwrap().value, Value::Null);
-        assert_eq!(docs[1].get("c").unwrap().boolean(), Some(true));
-    }
-
-    #[test]
-    fn anchors_and_merges_are_followed() {
-        let docs = parse("base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\n").unwrap();
-        let used = docs[0].get("use").unwrap();
-        assert_eq!((used.get("x").unwrap().integer(), used.get("y").unwrap().integer()), (Some(1), Some(3)));
-    }
-
-    #[test]
-    fn a_broken_document_names_the_place() {
-        let error = parse("a: [1, 2\nb: 3\n").unwrap_err();
-        assert!(error.contains("line"), "{error}");
-        assert!(parse("a: 1\na: 2\n").is_err());
-    }
-}
+mod tests;

@@ -18,6 +18,10 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, app("/instances"), None),
         (Method::GET, app("/revisions"), None),
         (Method::GET, app("/why"), None),
+        (Method::GET, app("/export"), None),
+        (Method::GET, app("/export?secrets=true"), None),
+        (Method::GET, app("/diff?from=1"), None),
+        (Method::POST, place.apps().replace("/apps", "/documents"), Some(json!({"document": web("9", 1)}))),
         (Method::POST, app("/scale"), Some(json!({"workload": "web", "replicas": 2}))),
         (Method::POST, app("/restart"), Some(json!({}))),
         (Method::POST, app("/stop"), None),
@@ -49,7 +53,8 @@ async fn nobody_does_what_they_have_no_right_to() {
         let foreign = call(Some(stranger.clone())).await;
         let expected = if path.starts_with("/api/v1/nodes") { 403 } else { 404 };
         assert_eq!(foreign, expected, "{method} {path} by a stranger");
-        let reads = method == Method::GET && !path.starts_with("/api/v1/nodes");
+        // A document with all values is for those who could deploy it.
+        let reads = method == Method::GET && !path.starts_with("/api/v1/nodes") && !path.contains("/export");
         assert_eq!(call(Some(viewer.clone())).await, if reads { 200 } else { 403 }, "{method} {path} by a viewer");
     }
     let written = place.host.log().read(head, 100).await.unwrap();
@@ -59,9 +64,19 @@ async fn nobody_does_what_they_have_no_right_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reaching_out_of_the_container_needs_the_platforms_right() {
     let place = Place::new().await;
-    for part in ["privileged: true", "volumes: ['/etc:/etc']", "cap_add: [NET_ADMIN]"] {
+    for part in [
+        "privileged: true",
+        "volumes: ['/etc:/etc']",
+        "cap_add: [NET_ADMIN]",
+        "devices: [/dev/fuse]",
+        "security_opt: ['seccomp:unconfined']",
+        "security_opt: ['apparmor:mine']",
+        "security_opt: ['label:disable']",
+        "pre_stop: [{command: [x], privileged: true}]",
+    ] {
         let text = format!("services:\n  web:\n    image: acme/shop/web:1\n    {part}\n");
-        let (status, problem) = place.deploy("web", &text).await;
+        let body = json!({"name": "web", "document": text, "allow_unsupported": true});
+        let (status, problem) = place.post(&place.apps(), body).await;
         assert_eq!(status, 403, "{part}: {problem}");
     }
     place.world.identity.grant(&place.subject, Role::Admin, Scope::Platform).await;

@@ -50,10 +50,10 @@ async fn a_quota_refusal_names_the_limit_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_document_asks_and_nobody_does_is_listed_with_its_line() {
     let place = Place::new().await;
-    let text = "services:\n  web:\n    image: acme/shop/web:1\n    build: .\n    devices: [/dev/kvm]\n";
+    let text = "services:\n  web:\n    image: acme/shop/web:1\n    volumes_from: [x]\n    bogus: [/dev/kvm]\n";
     let (status, problem) = place.deploy("web", text).await;
     assert_eq!((status, &problem["code"]), (400, &json!("scheduler.unsupported")), "{problem}");
-    assert_eq!(problem["errors"][1]["field"], "document:5:services.web.devices");
+    assert_eq!(problem["errors"][1]["field"], "document:5:services.web.bogus");
     let (status, _) = place.post(&place.apps(), json!({"name": "web", "document": text, "allow_unsupported": true})).await;
     assert_eq!(status, 201);
     let (status, problem) = place.deploy("other", "services: {web: {image: 'acme/shop/web:missing'}}").await;

@@ -4,6 +4,9 @@
 mod access;
 mod agent;
 mod deploying;
+mod documents;
+mod fixtures;
+mod history;
 mod neighbours;
 mod nodes;
 mod place;

@@ -121,7 +121,7 @@ async fn a_pipeline_deploys_and_watches_until_it_runs() {
         reason: "run 1".into(),
         subject: place.subject.clone(),
         idempotency_key: "run-1".into(),
-        allow_unsupported: false,
+        ..DeployRequest::default()
     };
     let first = client.deploy(request.clone()).await.unwrap().into_inner();
     assert_eq!(first.revision, 1);

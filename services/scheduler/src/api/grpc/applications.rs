@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::app::Scheduler;
 use crate::app::change::{self, Change};
 use crate::app::deploy::{self, Deploy};
+use crate::app::documents::Source;
 use crate::app::view::{self, Seeing};
 use crate::domain::app::Command;
 
@@ -82,9 +83,14 @@ impl Applications for ApplicationsApi {
         let deploy = Deploy {
             space: self.space(&at)?,
             name,
-            format: request.format,
-            document: request.document,
-            values: request.values.into_iter().collect(),
+            source: Source {
+                format: request.format,
+                document: request.document,
+                values: request.values.into_iter().collect(),
+                files: request.files.into_iter().collect(),
+                images: request.images.into_iter().collect(),
+                ..Source::default()
+            },
             allow_unsupported: request.allow_unsupported,
             reason: request.reason,
             dry_run: false,

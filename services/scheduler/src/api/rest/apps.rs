@@ -1,6 +1,6 @@
 //! Reading applications, and deploying them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use gantry_kernel::{Name, Problem, Role};
 use serde::Deserialize;
 
 use crate::app::deploy::{Deploy, Deployed};
+use crate::app::documents::{self, Source};
 use crate::app::view::{AppBody, InstanceBody, RevisionBody, WhyBody};
 use crate::app::{Scheduler, change, deploy as deploying, view};
 
@@ -35,21 +36,36 @@ pub struct AppPath {
 pub struct DeployBody {
     /// A DNS label, unique in the space.
     name: String,
-    /// compose
+    /// compose | kubernetes | gantry
     #[serde(default = "compose")]
     format: String,
     document: String,
+    /// Documents that are laid over the first one, in this order.
+    #[serde(default)]
+    overrides: Vec<String>,
+    /// Files that lie beside the document, by their path from its folder.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// Files that are no text, as base64.
+    #[serde(default)]
+    binary_files: BTreeMap<String, String>,
     /// Values for `${...}` in the document.
     #[serde(default)]
     values: BTreeMap<String, String>,
-    /// Leave out what the platform does not do instead of refusing the document.
+    /// Images for services that are built elsewhere, by service.
+    #[serde(default)]
+    images: BTreeMap<String, String>,
+    /// Which optional parts are wanted.
+    #[serde(default)]
+    profiles: BTreeSet<String>,
+    /// Go on without what the platform, or the engine here, does not do instead of refusing the document.
     #[serde(default)]
     allow_unsupported: bool,
     #[serde(default)]
     reason: String,
 }
 
-fn compose() -> String {
+pub fn compose() -> String {
     "compose".into()
 }
 
@@ -111,9 +127,15 @@ pub async fn deploy(
         subject: caller.subject.clone(),
         space,
         name,
-        format: body.format,
-        document: body.document,
-        values: body.values,
+        source: Source {
+            format: body.format,
+            document: body.document,
+            overrides: body.overrides,
+            files: documents::files(body.files, body.binary_files)?,
+            values: body.values,
+            images: body.images,
+            profiles: body.profiles,
+        },
         allow_unsupported: body.allow_unsupported,
         reason: body.reason,
         dry_run: query.dry_run,

@@ -1,15 +1,17 @@
 //! `deploy` of a service: kind, replicas, resources, update policy, restart policy, placement.
 
+use std::collections::BTreeMap;
+
 use super::fields;
 use crate::domain::document::Remarks;
-use crate::domain::model::{Restart, Rule, Workload, WorkloadKind};
+use crate::domain::model::{Restart, Rule, Selector, Spread, Workload, WorkloadKind};
 use crate::domain::yaml::Node;
 
 use crate::domain::model::MAX_REPLICAS;
 
-/// `Some(stop first)` if the document chose the order of updates.
-pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) -> Option<bool> {
-    let mut order = None;
+/// `Some(stop first)` if the document chose the order of updates, and whether names mean single instances.
+pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> (Option<bool>, bool) {
+    let (mut order, mut headless) = (None, false);
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -17,26 +19,34 @@ pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rema
                 Some("replicated") => workload.kind = WorkloadKind::Stateless,
                 Some("global") => workload.kind = WorkloadKind::Global,
                 Some("replicated-job") => workload.kind = WorkloadKind::Job,
-                _ => remarks.unsupported(&at, entry.line, "must be replicated, global or replicated-job"),
+                Some("global-job") => remarks.unsupported(&at, entry.line, "a job on each node is not known: use replicated-job or global"),
+                _ => remarks.wrong(&at, entry.line, "must be replicated, global, replicated-job or global-job"),
             },
             "replicas" => workload.replicas = fields::count(&at, &entry.node, MAX_REPLICAS, remarks),
             "resources" => resources(&at, &entry.node, workload, remarks),
             "update_config" => order = update(&at, &entry.node, workload, remarks),
             "restart_policy" => restart(&at, &entry.node, workload, remarks),
             "placement" => placement(&at, &entry.node, workload, remarks),
-            "labels" | "endpoint_mode" | "rollback_config" => remarks.note(&at, entry.line, "has no effect here"),
+            "endpoint_mode" => match entry.node.scalar().as_deref() {
+                Some("vip") => {}
+                Some("dnsrr") => headless = true,
+                _ => remarks.wrong(&at, entry.line, "must be vip or dnsrr"),
+            },
+            "labels" | "rollback_config" => remarks.note(&at, entry.line, "has no effect here"),
+            key if key.starts_with("x-") => {}
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
-    order
+    (order, headless)
 }
 
-fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     for side in node.entries().unwrap_or_default() {
         let path = format!("{path}.{}", side.key);
+        let Workload { limits, requests, extended, .. } = &mut *workload;
         let target = match side.key.as_str() {
-            "limits" => &mut workload.limits,
-            "reservations" => &mut workload.requests,
+            "limits" => limits,
+            "reservations" => requests,
             _ => {
                 remarks.unsupported(&path, side.line, "is not supported");
                 continue;
@@ -48,6 +58,8 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rem
                 "cpus" => target.cpu_millis = fields::cpu(&at, &entry.node, remarks),
                 "memory" => target.memory_bytes = fields::bytes(&at, &entry.node, remarks),
                 "pids" => target.pids = fields::count(&at, &entry.node, 1 << 22, remarks),
+                "devices" => super::workload::gpus(&at, &entry.node, extended, remarks),
+                "generic_resources" => generic(&at, &entry.node, extended, remarks),
                 _ => remarks.unsupported(&at, entry.line, "is not supported"),
             }
         }
@@ -56,7 +68,7 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rem
 
 /// `start-first` adds new instances before old ones go, `stop-first` the other way round. Unlike Swarm the former is the
 /// default, since an update shall not interrupt.
-fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) -> Option<bool> {
+fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Option<bool> {
     let mut parallelism = 1;
     let mut stop_first = None;
     for entry in node.entries().unwrap_or_default() {
@@ -78,7 +90,8 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
             "monitor" => {
                 workload.update.progress_deadline_seconds = (fields::millis(&at, &entry.node, remarks) / 1000).max(10);
             }
-            "delay" | "max_failure_ratio" => remarks.note(&at, entry.line, "has no effect: the next step waits until the new instances are in rotation"),
+            "delay" => workload.update.delay_seconds = fields::millis(&at, &entry.node, remarks) / 1000,
+            "max_failure_ratio" => remarks.note(&at, entry.line, "has no effect: the next step waits until the new instances are in rotation"),
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
@@ -88,7 +101,7 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
     stop_first
 }
 
-fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -98,13 +111,14 @@ fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remar
                 Some("none") => workload.restart = Restart::Never,
                 _ => remarks.wrong(&at, entry.line, "must be any, on-failure or none"),
             },
+            "max_attempts" => workload.restart_attempts = Some(fields::count(&at, &entry.node, u32::MAX, remarks)),
             "delay" | "window" => remarks.note(&at, entry.line, "the platform waits longer after each failure"),
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
 }
 
-fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -117,7 +131,16 @@ fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Rem
                 }
             }
             "max_replicas_per_node" => workload.placement.max_per_node = fields::count(&at, &entry.node, MAX_REPLICAS, remarks),
-            "preferences" => remarks.note(&at, entry.line, "instances are spread over nodes and zones in any case"),
+            "preferences" => {
+                for (n, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
+                    match item.get("spread").and_then(Node::scalar).and_then(|text| attribute_of(&text)) {
+                        Some(topology) => {
+                            workload.placement.spread.push(Spread { topology, max_skew: 1, hard: false, selector: Selector::default(), min_places: 0 })
+                        }
+                        None => remarks.unsupported(&format!("{at}[{n}]"), item.line, "a preference is `spread: node.labels.<label>`"),
+                    }
+                }
+            }
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
@@ -129,17 +152,37 @@ fn rule(text: &str) -> Option<Rule> {
         (None, Some((a, v))) => (a, false, v),
         (None, None) => return None,
     };
-    let (attribute, value) = (attribute.trim(), value.trim());
-    let attribute = match attribute {
+    let attribute = attribute_of(attribute.trim())?;
+    let value = value.trim();
+    let value = if attribute == "node.arch" { architecture(value) } else { value };
+    (!value.is_empty()).then(|| Rule { attribute, equals, value: value.to_owned() })
+}
+
+/// Swarm's names of a node's attributes as ours.
+fn attribute_of(text: &str) -> Option<String> {
+    let own = match text {
         "node.hostname" => "node.name",
         "node.platform.arch" => "node.arch",
         "node.platform.os" => "node.os",
-        "node.name" | "node.arch" | "node.os" | "node.zone" => attribute,
-        _ if attribute.strip_prefix("node.labels.").is_some_and(|l| !l.is_empty()) => attribute,
+        "node.name" | "node.arch" | "node.os" | "node.zone" => text,
+        _ if text.strip_prefix("node.labels.").is_some_and(|l| !l.is_empty()) => text,
         _ => return None,
     };
-    let value = if attribute == "node.arch" { architecture(value) } else { value };
-    (!value.is_empty()).then(|| Rule { attribute: attribute.to_owned(), equals, value: value.to_owned() })
+    Some(own.to_owned())
+}
+
+fn generic(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remarks: &Remarks) {
+    for item in node.list().unwrap_or_default() {
+        let spec = item.get("discrete_resource_spec");
+        let kind = spec.and_then(|s| s.get("kind")).and_then(Node::scalar);
+        let value = spec.and_then(|s| s.get("value")).and_then(Node::integer).and_then(|n| u64::try_from(n).ok());
+        match kind.zip(value) {
+            Some((kind, value)) => {
+                extended.insert(kind, value);
+            }
+            None => remarks.wrong(path, item.line, "must be `discrete_resource_spec` with `kind` and `value`"),
+        }
+    }
 }
 
 /// The OCI name of an architecture.

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use crate::domain::document::{self, Remarks};
 use crate::domain::yaml::{Node, Value};
 
-pub fn text(path: &str, node: &Node, remarks: &mut Remarks) -> String {
+pub fn text(path: &str, node: &Node, remarks: &Remarks) -> String {
     node.scalar().unwrap_or_else(|| {
         remarks.wrong(path, node.line, format!("must be a text, not {}", node.kind()));
         String::new()
     })
 }
 
-pub fn boolean(path: &str, node: &Node, remarks: &mut Remarks) -> bool {
+pub fn boolean(path: &str, node: &Node, remarks: &Remarks) -> bool {
     node.boolean().unwrap_or_else(|| {
         remarks.wrong(path, node.line, format!("must be true or false, not {}", node.kind()));
         false
     })
 }
 
-pub fn count(path: &str, node: &Node, max: u32, remarks: &mut Remarks) -> u32 {
+pub fn count(path: &str, node: &Node, max: u32, remarks: &Remarks) -> u32 {
     match node.integer().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= max) {
         Some(n) => n,
         None => {
@@ -29,28 +29,28 @@ pub fn count(path: &str, node: &Node, max: u32, remarks: &mut Remarks) -> u32 {
     }
 }
 
-pub fn bytes(path: &str, node: &Node, remarks: &mut Remarks) -> u64 {
+pub fn bytes(path: &str, node: &Node, remarks: &Remarks) -> u64 {
     node.scalar().as_deref().and_then(document::bytes).unwrap_or_else(|| {
         remarks.wrong(path, node.line, "must be a size such as 256m or 1g");
         0
     })
 }
 
-pub fn cpu(path: &str, node: &Node, remarks: &mut Remarks) -> u32 {
+pub fn cpu(path: &str, node: &Node, remarks: &Remarks) -> u32 {
     node.scalar().as_deref().and_then(document::cpu_millis).unwrap_or_else(|| {
         remarks.wrong(path, node.line, "must be a number of cores such as 0.5");
         0
     })
 }
 
-pub fn millis(path: &str, node: &Node, remarks: &mut Remarks) -> u32 {
+pub fn millis(path: &str, node: &Node, remarks: &Remarks) -> u32 {
     node.scalar().as_deref().and_then(document::duration_ms).unwrap_or_else(|| {
         remarks.wrong(path, node.line, "must be a duration such as 10s or 1m30s");
         0
     })
 }
 
-pub fn texts(path: &str, node: &Node, remarks: &mut Remarks) -> Vec<String> {
+pub fn texts(path: &str, node: &Node, remarks: &Remarks) -> Vec<String> {
     match &node.value {
         Value::List(items) => items.iter().map(|n| text(path, n, remarks)).collect(),
         Value::Null => Vec::new(),
@@ -63,9 +63,9 @@ pub fn texts(path: &str, node: &Node, remarks: &mut Remarks) -> Vec<String> {
 }
 
 /// A map, or a list of `NAME=value`. A name without a value takes it from `values`, and is left out if it is not there.
-pub fn pairs(path: &str, node: &Node, values: &BTreeMap<String, String>, remarks: &mut Remarks) -> BTreeMap<String, String> {
+pub fn pairs(path: &str, node: &Node, values: &BTreeMap<String, String>, remarks: &Remarks) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    let bare = |name: &str, line: u64, remarks: &mut Remarks| match values.get(name) {
+    let bare = |name: &str, line: u64, remarks: &Remarks| match values.get(name) {
         Some(value) => Some(value.clone()),
         None => {
             remarks.note(path, line, format!("`{name}` has no value here and is not set"));

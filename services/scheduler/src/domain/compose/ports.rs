@@ -11,11 +11,18 @@ pub struct Port {
     /// 0: any.
     pub published: u16,
     pub protocol: Protocol,
+    pub name: String,
+}
+
+impl Port {
+    fn plain(target: u16, published: u16, protocol: Protocol) -> Self {
+        Self { target, published, protocol, name: String::new() }
+    }
 }
 
 const MAX_RANGE: u16 = 100;
 
-pub fn read(path: &str, node: &Node, remarks: &mut Remarks) -> Vec<Port> {
+pub fn read(path: &str, node: &Node, remarks: &Remarks) -> Vec<Port> {
     let Some(items) = node.list() else {
         remarks.wrong(path, node.line, "must be a list");
         return Vec::new();
@@ -35,8 +42,8 @@ pub fn read(path: &str, node: &Node, remarks: &mut Remarks) -> Vec<Port> {
     out
 }
 
-fn long(path: &str, node: &Node, remarks: &mut Remarks) -> Option<Port> {
-    let mut port = Port { target: 0, published: 0, protocol: Protocol::Tcp };
+fn long(path: &str, node: &Node, remarks: &Remarks) -> Option<Port> {
+    let mut port = Port::plain(0, 0, Protocol::Tcp);
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         let text = entry.node.scalar().unwrap_or_default();
@@ -44,19 +51,25 @@ fn long(path: &str, node: &Node, remarks: &mut Remarks) -> Option<Port> {
             "target" | "published" => match text.parse::<u16>() {
                 Ok(number) if entry.key == "target" && number > 0 => port.target = number,
                 Ok(number) if entry.key == "published" => port.published = number,
+                Err(_) if entry.key == "published" && text.contains('-') => match range(&text) {
+                    Ok(mut ports) => port.published = ports.next().unwrap_or_default(),
+                    Err(detail) => remarks.wrong(&at, entry.line, detail),
+                },
                 _ => remarks.wrong(&at, entry.line, format!("`{text}` is not a port")),
             },
             "protocol" => match text.as_str() {
                 "tcp" if port.protocol == Protocol::Http => {}
                 "tcp" => port.protocol = Protocol::Tcp,
                 "udp" => port.protocol = Protocol::Udp,
+                "sctp" => remarks.unsupported(&at, entry.line, "SCTP is not balanced"),
                 _ => remarks.wrong(&at, entry.line, "must be tcp or udp"),
             },
             "app_protocol" => match text.as_str() {
-                "http" => port.protocol = Protocol::Http,
+                "http" | "http2" => port.protocol = Protocol::Http,
                 _ => remarks.note(&at, entry.line, "only `http` changes how the port is balanced"),
             },
-            "mode" | "name" => remarks.note(&at, entry.line, "every port is balanced by the node"),
+            "name" => port.name = text,
+            "mode" => remarks.note(&at, entry.line, "every port is balanced by the node"),
             "host_ip" => remarks.note(&at, entry.line, "the node's own listen address is used"),
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
@@ -80,17 +93,17 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
     let published = before.rsplit_once(':').map_or(before, |(_, p)| p).trim_end_matches(']');
     let target = range(target)?;
     if published.is_empty() || published.contains('.') {
-        return Ok(target.map(|target| Port { target, published: 0, protocol }).collect());
+        return Ok(target.map(|target| Port::plain(target, 0, protocol)).collect());
     }
     let published = range(published)?;
     // More published than target ports: any of them will do, so the first is taken.
     if published.len() < target.len() {
         return Err(format!("the ranges of `{text}` differ in length"));
     }
-    Ok(target.zip(published).map(|(target, published)| Port { target, published, protocol }).collect())
+    Ok(target.zip(published).map(|(target, published)| Port::plain(target, published, protocol)).collect())
 }
 
-fn range(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
+pub fn range(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
     let fault = || format!("`{text}` is not a port or a range of ports");
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let (from, to): (u16, u16) = (from.parse().map_err(|_| fault())?, to.parse().map_err(|_| fault())?);

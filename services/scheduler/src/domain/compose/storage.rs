@@ -2,92 +2,183 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::fields;
-use crate::domain::document::Remarks;
-use crate::domain::model::{File, Mount, MountKind, Workload};
-use crate::domain::yaml::{Entry, Node};
+use super::load::inside;
+use crate::domain::document::{Document, Remarks};
+use crate::domain::fields::At;
+use crate::domain::model::{Config, File, Model, Mount, MountKind, Volume, Workload};
+use crate::domain::yaml::{Entry, Node, Value};
 
 /// What the document declares once and its services refer to.
 #[derive(Default)]
 pub struct Shared {
-    volumes: BTreeSet<String>,
+    volumes: BTreeMap<String, Volume>,
     /// (section, name) to content; `None`: declared but not usable here, which has been remarked.
-    files: BTreeMap<(&'static str, String), Option<String>>,
+    files: BTreeMap<(&'static str, String), Option<Vec<u8>>>,
 }
 
 impl Shared {
-    pub fn volumes(&mut self, node: &Node, remarks: &mut Remarks) {
-        for entry in node.entries().unwrap_or_default() {
-            let path = format!("volumes.{}", entry.key);
-            for option in entry.node.entries().unwrap_or_default() {
-                let at = format!("{path}.{}", option.key);
-                match option.key.as_str() {
-                    "name" | "labels" => remarks.note(&at, option.line, "the platform names volumes by application"),
-                    "driver" if option.node.scalar().as_deref() == Some("local") => {}
-                    "driver" => remarks.unsupported(&at, option.line, "only local volumes are supported"),
-                    "external" if option.node.boolean() == Some(false) => {}
-                    key if key.starts_with("x-") => {}
-                    _ => remarks.unsupported(&at, option.line, "is not supported"),
-                }
+    pub fn volumes(&mut self, node: &Node, remarks: &Remarks) {
+        let top = At { path: "volumes".into(), line: node.line, node, remarks };
+        for (name, at) in top.fields().rest() {
+            at.place(format!("volumes.{name}"));
+            let f = at.fields();
+            let mut volume = Volume { labels: f.take("labels").map(|l| labels(&l)).unwrap_or_default(), options: f.map("driver_opts"), ..Volume::default() };
+            let driver = f.text("driver");
+            if driver != "local" {
+                volume.driver = driver;
             }
-            self.volumes.insert(entry.key.clone());
+            let own = f.text("name");
+            volume.external = super::external(&f, name, &own);
+            if !own.is_empty() && volume.external.is_none() {
+                f.remarks.note(&format!("{}.name", f.path), f.line, "the platform names volumes by application");
+            }
+            self.volumes.insert(name.to_owned(), volume);
         }
     }
 
-    pub fn files(&mut self, section: &'static str, node: &Node, values: &BTreeMap<String, String>, remarks: &mut Remarks) {
+    pub fn files(&mut self, section: &'static str, node: &Node, document: &Document<'_>, remarks: &Remarks) {
         for entry in node.entries().unwrap_or_default() {
-            let content = content(section, entry, values, remarks);
+            let content = content(section, entry, document, remarks);
             self.files.insert((section, entry.key.clone()), content);
+        }
+    }
+
+    /// Volumes that are mounted, and configs that are used, become the model's.
+    pub fn finish(self, model: &mut Model) {
+        let used: BTreeSet<String> =
+            model.workloads.values().flat_map(|w| &w.mounts).filter(|m| m.kind == MountKind::Volume).map(|m| m.source.clone()).collect();
+        for (name, volume) in self.volumes {
+            if used.contains(&name) || volume != Volume::default() {
+                model.volumes.insert(name, volume);
+            }
+        }
+        for ((section, name), content) in self.files {
+            let Some(content) = content else { continue };
+            let config = model.configs.entry(config_name(section, &name)).or_insert_with(|| Config { secret: section == "secrets", ..Config::default() });
+            match String::from_utf8(content) {
+                Ok(text) => drop(config.entries.insert(CONTENT.into(), text)),
+                Err(bytes) => drop(config.binary.insert(CONTENT.into(), STANDARD.encode(bytes.as_bytes()))),
+            }
         }
     }
 }
 
-fn content(section: &str, entry: &Entry, values: &BTreeMap<String, String>, remarks: &mut Remarks) -> Option<String> {
+/// The one key of a Compose config or secret.
+const CONTENT: &str = "content";
+
+/// Configs and secrets may have the same name in Compose and not in the model.
+fn config_name(section: &str, name: &str) -> String {
+    if section == "secrets" { format!("{name}.secret") } else { name.to_owned() }
+}
+
+pub fn labels(at: &At<'_>) -> BTreeMap<String, String> {
+    match &at.node.value {
+        Value::List(_) => at.texts().iter().map(|t| t.split_once('=').unwrap_or((t, ""))).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        _ => at.map(),
+    }
+}
+
+fn content(section: &str, entry: &Entry, document: &Document<'_>, remarks: &Remarks) -> Option<Vec<u8>> {
     let path = format!("{section}.{}", entry.key);
     let mut found = None;
+    let mut told = false;
     for option in entry.node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", option.key);
         match option.key.as_str() {
-            "content" => found = Some(fields::text(&at, &option.node, remarks)),
-            "environment" => match values.get(&fields::text(&at, &option.node, remarks)) {
-                Some(value) => found = Some(value.clone()),
-                None => remarks.wrong(&at, option.line, "that value is not given"),
-            },
-            "file" => remarks.unsupported(&at, option.line, "files do not come with the document: use `content` or `environment`"),
+            "content" => found = Some(fields::text(&at, &option.node, remarks).into_bytes()),
+            "environment" => {
+                let name = fields::text(&at, &option.node, remarks);
+                match document.values.get(&name) {
+                    Some(value) => found = Some(value.clone().into_bytes()),
+                    None => remarks.wrong(&at, option.line, format!("the value `{name}` is not given")),
+                }
+                told = true;
+            }
+            "file" => {
+                found = delivered(&at, option.line, &fields::text(&at, &option.node, remarks), document, remarks).cloned();
+                told = true;
+            }
             "external" if option.node.boolean() == Some(false) => {}
+            "external" => {
+                remarks.unsupported(&at, option.line, "secrets and configs of others cannot be used yet: give `content`, `file` or `environment`");
+                told = true;
+            }
             "name" | "labels" => {}
+            key if key.starts_with("x-") => {}
             _ => remarks.unsupported(&at, option.line, "is not supported"),
         }
     }
-    if found.is_none() && entry.node.entries().is_none_or(<[_]>::is_empty) {
-        remarks.wrong(&path, entry.line, "needs `content` or `environment`");
+    if found.is_none() && !told {
+        remarks.wrong(&path, entry.line, "needs `content`, `file` or `environment`");
     }
     found
 }
 
+/// A file that came with the document.
+pub fn delivered<'d>(at: &str, line: u64, path: &str, document: &Document<'d>, remarks: &Remarks) -> Option<&'d Vec<u8>> {
+    let Some(inside) = inside(path) else {
+        remarks.unsupported(at, line, format!("`{path}` lies outside of the document's folder and does not come with it"));
+        return None;
+    };
+    let found = document.files.get(&inside);
+    if found.is_none() {
+        remarks.need(&inside);
+        remarks.unsupported(at, line, format!("the file `{inside}` did not come with the document"));
+    }
+    found
+}
+
+/// A path of the document's folder as files of the container: copied at each deployment. False: nothing of it came along.
+fn copies(source: &str, mount: &Mount, document: &Document<'_>, workload: &mut Workload) -> bool {
+    let file = |path: String, bytes: &Vec<u8>| {
+        let (content, base64) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (STANDARD.encode(bytes), true),
+        };
+        File { path, content, base64, mode: 0o444, ..File::default() }
+    };
+    if let Some(bytes) = document.files.get(source) {
+        workload.files.push(file(mount.target.clone(), bytes));
+        return true;
+    }
+    let folder = if source.is_empty() { String::new() } else { format!("{source}/") };
+    let below = document.files.iter().filter_map(|(path, bytes)| Some((path.strip_prefix(&folder)?, bytes)));
+    let before = workload.files.len();
+    workload.files.extend(below.map(|(path, bytes)| file(format!("{}/{path}", mount.target.trim_end_matches('/')), bytes)));
+    workload.files.len() > before
+}
+
 /// `volumes` of a service. Host paths are refused later to those without the right.
-pub fn mounts(path: &str, node: &Node, shared: &Shared, workload: &mut Workload, remarks: &mut Remarks) {
+pub fn mounts(path: &str, node: &Node, shared: &Shared, document: &Document<'_>, workload: &mut Workload, remarks: &Remarks) {
     for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
         let path = format!("{path}[{n}]");
         let mount = if item.entries().is_some() { long_mount(&path, item, remarks) } else { short_mount(&path, item, remarks) };
         let Some(mount) = mount else { continue };
-        if !mount.target.starts_with('/') {
-            remarks.wrong(&path, item.line, format!("the target `{}` must be an absolute path", mount.target));
-        } else if mount.kind == MountKind::Volume && !mount.source.is_empty() && !shared.volumes.contains(&mount.source) {
-            remarks.wrong(&path, item.line, format!("`{}` is not declared under `volumes`", mount.source));
+        let line = item.line;
+        if mount.kind == MountKind::Volume && !mount.source.is_empty() && !shared.volumes.contains_key(&mount.source) {
+            remarks.wrong(&path, line, format!("`{}` is not declared under `volumes`", mount.source));
         } else if mount.kind == MountKind::Bind && !mount.source.starts_with('/') {
-            remarks.unsupported(
-                &path,
-                item.line,
-                format!("`{}` is a path beside the document, which does not come with it: put it into the image or use `configs`", mount.source),
-            );
+            let Some(inside) = inside(&mount.source) else {
+                remarks.unsupported(&path, line, format!("`{}` lies outside of the document's folder and does not come with it", mount.source));
+                continue;
+            };
+            if !copies(&inside, &mount, document, workload) {
+                remarks.need(if inside.is_empty() { "." } else { &inside });
+                remarks.unsupported(&path, line, format!("`{}` lies beside the document and did not come with it", mount.source));
+            } else if !mount.read_only {
+                remarks.note(&path, line, "the files are copied when the document is deployed, and cannot be changed from inside");
+            }
         } else {
             workload.mounts.push(mount);
         }
     }
 }
 
-fn short_mount(path: &str, item: &Node, remarks: &mut Remarks) -> Option<Mount> {
+fn short_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
     let text = fields::text(path, item, remarks);
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
@@ -99,20 +190,21 @@ fn short_mount(path: &str, item: &Node, remarks: &mut Remarks) -> Option<Mount> 
             return None;
         }
     };
-    let mut read_only = false;
+    let kind = if source.starts_with(['/', '.', '~']) { MountKind::Bind } else { MountKind::Volume };
+    let mut mount = Mount::new(kind, source, target);
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
-            "ro" => read_only = true,
-            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            "ro" => mount.read_only = true,
+            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" | "nocopy" => {}
+            "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" => mount.propagation = option.to_owned(),
             _ => remarks.unsupported(path, item.line, format!("the option `{option}` is not supported")),
         }
     }
-    let kind = if source.starts_with(['/', '.', '~']) { MountKind::Bind } else { MountKind::Volume };
-    Some(Mount { kind, source: source.to_owned(), target: target.to_owned(), read_only, size_bytes: 0 })
+    Some(mount)
 }
 
-fn long_mount(path: &str, item: &Node, remarks: &mut Remarks) -> Option<Mount> {
-    let mut mount = Mount { kind: MountKind::Volume, source: String::new(), target: String::new(), read_only: false, size_bytes: 0 };
+fn long_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
+    let mut mount = Mount::new(MountKind::Volume, "", "");
     for entry in item.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -128,10 +220,7 @@ fn long_mount(path: &str, item: &Node, remarks: &mut Remarks) -> Option<Mount> {
             "source" => mount.source = fields::text(&at, &entry.node, remarks),
             "target" => mount.target = fields::text(&at, &entry.node, remarks),
             "read_only" => mount.read_only = fields::boolean(&at, &entry.node, remarks),
-            "tmpfs" => match entry.node.get("size") {
-                Some(size) => mount.size_bytes = fields::bytes(&at, size, remarks),
-                None => remarks.note(&at, entry.line, "only `size` has an effect"),
-            },
+            "tmpfs" | "volume" | "bind" => options(&at, entry, &mut mount, remarks),
             "consistency" => {}
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
@@ -139,38 +228,66 @@ fn long_mount(path: &str, item: &Node, remarks: &mut Remarks) -> Option<Mount> {
     Some(mount)
 }
 
+fn options(path: &str, entry: &Entry, mount: &mut Mount, remarks: &Remarks) {
+    for option in entry.node.entries().unwrap_or_default() {
+        let at = format!("{path}.{}", option.key);
+        match (entry.key.as_str(), option.key.as_str()) {
+            ("tmpfs", "size") => mount.size_bytes = fields::bytes(&at, &option.node, remarks),
+            ("tmpfs", "mode") => remarks.note(&at, option.line, "everybody in the container may write there"),
+            ("volume", "subpath") => mount.sub_path = fields::text(&at, &option.node, remarks),
+            ("volume", "nocopy") => remarks.note(&at, option.line, "a new volume is empty in any case"),
+            ("bind", "propagation") => mount.propagation = fields::text(&at, &option.node, remarks),
+            ("bind", "create_host_path" | "selinux") => remarks.note(&at, option.line, "has no effect here"),
+            _ => remarks.unsupported(&at, option.line, "is not supported"),
+        }
+    }
+}
+
 /// `configs` or `secrets` of a service, as files.
-pub fn files(path: &str, section: &'static str, node: &Node, shared: &Shared, workload: &mut Workload, remarks: &mut Remarks) {
+pub fn files(path: &str, section: &'static str, node: &Node, shared: &Shared, workload: &mut Workload, remarks: &Remarks) {
     let secret = section == "secrets";
     for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
         let path = format!("{path}[{n}]");
         let source = item.get("source").map_or_else(|| item.scalar().unwrap_or_default(), |s| s.scalar().unwrap_or_default());
         let standard = if secret { format!("/run/secrets/{source}") } else { format!("/{source}") };
-        let mut file = File { path: standard, content: String::new(), mode: if secret { 0o400 } else { 0o444 }, secret };
+        let mut file = File {
+            path: standard,
+            mode: if secret { 0o400 } else { 0o444 },
+            secret,
+            source: format!("{}/{CONTENT}", config_name(section, &source)),
+            ..File::default()
+        };
         for entry in item.entries().unwrap_or_default() {
             let at = format!("{path}.{}", entry.key);
+            let id = |remarks: &Remarks| Some(fields::count(&at, &entry.node, u32::MAX, remarks));
             match entry.key.as_str() {
                 "source" => {}
                 "target" => {
                     let target = fields::text(&at, &entry.node, remarks);
                     file.path = if target.starts_with('/') { target } else { format!("{}{target}", if secret { "/run/secrets/" } else { "/" }) };
                 }
-                "mode" => match entry.node.scalar().and_then(|m| u32::from_str_radix(m.trim_start_matches("0o"), 8).ok()) {
-                    // A plain `0440` is an octal number to YAML 1.1 and text to us: both mean the digits.
-                    Some(mode) if mode <= 0o777 => file.mode = mode,
-                    _ => remarks.wrong(&at, entry.line, "must be an octal mode such as \"0440\""),
+                "mode" => match mode(&entry.node) {
+                    Some(mode) => file.mode = mode,
+                    None => remarks.wrong(&at, entry.line, "must be an octal mode such as \"0440\""),
                 },
-                "uid" | "gid" => remarks.note(&at, entry.line, "the file belongs to the container's user"),
+                "uid" => file.uid = id(remarks),
+                "gid" => file.gid = id(remarks),
                 _ => remarks.unsupported(&at, entry.line, "is not supported"),
             }
         }
         match shared.files.get(&(section, source.clone())) {
-            Some(Some(content)) => {
-                file.content.clone_from(content);
-                workload.files.push(file);
-            }
+            Some(Some(_)) => workload.files.push(file),
             Some(None) => {}
             None => remarks.wrong(&path, item.line, format!("`{source}` is not declared under `{section}`")),
         }
     }
+}
+
+/// A plain `0440` is an octal number to YAML 1.1 and text to us: both mean the digits. A number is a number.
+pub fn mode(node: &Node) -> Option<u32> {
+    let mode = match &node.value {
+        Value::Int(number) => u32::try_from(*number).ok()?,
+        _ => u32::from_str_radix(node.scalar()?.trim_start_matches("0o"), 8).ok()?,
+    };
+    (mode <= 0o7777).then_some(mode)
 }

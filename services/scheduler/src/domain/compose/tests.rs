@@ -1,19 +1,30 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::document::Level;
-use crate::domain::model::{Check, MountKind, Protocol, Purpose, Restart, WorkloadKind};
+use crate::domain::document::{Level, Parsed, Remark};
+use crate::domain::lacks;
+use crate::domain::model::{Check, Hook, MountKind, Protocol, Purpose, Restart, WorkloadKind};
 
 fn with<'a>(text: &'a str, values: &'a BTreeMap<String, String>) -> Document<'a> {
-    Document { text, values, allow_unsupported: false, default_cpu_millis: 100, default_memory_bytes: 64 << 20 }
+    Document { values, default_memory_bytes: 64 << 20, ..Document::alone(text) }
+}
+
+fn parsed(document: &Document<'_>, accept: bool) -> Result<Parsed, Vec<Remark>> {
+    read(document).finish(accept)
 }
 
 fn good(text: &str) -> Model {
-    read(&with(text, &BTreeMap::new())).unwrap_or_else(|r| panic!("{r:#?}")).model
+    parsed(&with(text, &BTreeMap::new()), false).unwrap_or_else(|r| panic!("{r:#?}")).model
 }
 
 fn bad(text: &str) -> Vec<(String, u64)> {
-    read(&with(text, &BTreeMap::new())).expect_err("refused").into_iter().map(|r| (r.path, r.line)).collect()
+    parsed(&with(text, &BTreeMap::new()), false).expect_err("refused").into_iter().map(|r| (r.path, r.line)).collect()
+}
+
+/// With files beside it.
+fn among(text: &str, files: &[(&str, &str)]) -> Result<Parsed, Vec<Remark>> {
+    let files = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
+    parsed(&Document { files: &files, ..Document::alone(text) }, false)
 }
 
 fn name(text: &str) -> Name {
@@ -75,10 +86,10 @@ configs: {app: {content: "x=1"}}
 
 #[test]
 fn what_is_not_done_is_listed_with_its_line() {
-    let text = "services:\n  web:\n    image: a/b/c\n    build: .\n    devices: [/dev/kvm]\n    ports:\n      - 80:80\n    env_file: .env\n";
-    assert_eq!(bad(text), [("services.web.build".into(), 4), ("services.web.devices".into(), 5), ("services.web.env_file".into(), 8)]);
+    let text = "services:\n  web:\n    image: a/b/c\n    volumes_from: [x]\n    nonsense: 1\n    ports:\n      - 80:80\n    env_file: .env\n";
+    assert_eq!(bad(text), [("services.web.volumes_from".into(), 4), ("services.web.nonsense".into(), 5), ("services.web.env_file[0]".into(), 8)]);
     let values = BTreeMap::new();
-    let parsed = read(&Document { allow_unsupported: true, ..with(text, &values) }).unwrap();
+    let parsed = parsed(&with(text, &values), true).unwrap();
     assert_eq!(parsed.remarks.iter().filter(|r| r.level == Level::Unsupported).count(), 3);
 }
 
@@ -86,15 +97,170 @@ fn what_is_not_done_is_listed_with_its_line() {
 fn allowing_the_unsupported_does_not_allow_the_wrong() {
     let values = BTreeMap::new();
     let text = "services:\n  web:\n    ports: [x]\n";
-    let remarks = read(&Document { allow_unsupported: true, ..with(text, &values) }).unwrap_err();
+    let remarks = parsed(&with(text, &values), true).unwrap_err();
     assert_eq!(remarks.len(), 2, "{remarks:?}");
+}
+
+#[test]
+fn what_the_engine_does_not_do_yet_is_kept_and_listed_with_its_line() {
+    let text = "services:\n  web:\n    image: a/b/c\n    network_mode: host\n    init: true\n    deploy:\n      resources: {reservations: {devices: [{driver: nvidia, count: 2, capabilities: [gpu]}]}}\n";
+    let reading = read(&Document::alone(text));
+    reading.remarks.lacking(lacks::containerd(&reading.model));
+    let web = reading.model.workloads[&name("web")].clone();
+    assert!(web.sharing.host_network && web.init_process && web.extended["nvidia.com/gpu"] == 2);
+    let refused = reading.finish(false).unwrap_err();
+    let lines: Vec<(u64, Level)> = refused.iter().map(|r| (r.line, r.level)).collect();
+    assert_eq!(lines, [(4, Level::NotYet), (5, Level::NotYet), (6, Level::NotYet)], "{refused:#?}");
+}
+
+#[test]
+fn the_whole_of_a_service_has_its_place_in_the_model() {
+    let text = r#"
+name: all
+services:
+  My_App:
+    image: a/b/c
+    container_name: boss
+    hostname: host-1
+    tty: true
+    stdin_open: true
+    group_add: ["20"]
+    devices: ["/dev/fuse:/dev/fuse:rw"]
+    dns: 10.0.0.1
+    dns_search: [a.b]
+    extra_hosts: ["db=10.0.0.9", "v6=[::1]"]
+    annotations: {a: b}
+    labels: [tier=web]
+    shm_size: 64m
+    security_opt: [apparmor:strict, "label:type:svirt_t", no-new-privileges, "seccomp:/etc/seccomp/app.json"]
+    memswap_limit: -1
+    cpuset: "0-1"
+    networks: {back: {aliases: [api], ipv4_address: 10.1.0.5, priority: 9}, front: {}}
+    post_start: [{command: [/bin/prepare], user: root}]
+    pre_stop: [{command: /bin/drain --now}]
+    expose: ["80", "53/udp", "9000-9002"]
+    volumes: [{type: volume, source: data, target: /data, volume: {nocopy: true, subpath: x}}, {type: tmpfs, target: /t, tmpfs: {size: 1m}}]
+    logging: {driver: syslog}
+    restart: on-failure:3
+    deploy: {endpoint_mode: dnsrr, placement: {preferences: [{spread: node.labels.rack}]}}
+networks: {front: {internal: true}, back: {ipam: {config: [{subnet: 10.1.0.0/16}]}}}
+volumes: {data: {driver_opts: {type: nfs}}}
+"#;
+    let model = good(text);
+    let app = &model.workloads[&name("my-app")];
+    assert_eq!((app.hostname.as_str(), app.tty, app.stdin, app.groups.as_slice()), ("host-1", true, true, [20].as_slice()));
+    assert_eq!((app.devices.len(), app.dns.servers.len(), app.extra_hosts["db"].as_str(), app.extra_hosts["v6"].as_str()), (1, 1, "10.0.0.9", "::1"));
+    assert_eq!((app.apparmor.as_str(), app.selinux.as_str(), app.seccomp.as_str()), ("localhost/strict", "::svirt_t:", "localhost/etc/seccomp/app.json"));
+    assert_eq!((app.no_new_privileges, app.tuning.memory_swap_bytes, app.tuning.cpuset.as_str()), (Some(true), -1, "0-1"));
+    assert_eq!(app.nics.iter().map(|n| n.network.as_str()).collect::<Vec<_>>(), ["back", "front"], "the first by priority");
+    assert!(matches!(&app.hooks.pre_stop[0], Hook::Command { command, .. } if command[..] == ["/bin/drain", "--now"]));
+    assert_eq!((app.restart, app.restart_attempts, app.mounts.len()), (Restart::OnFailure, Some(3), 3));
+    assert_eq!(app.placement.spread[0].topology, "node.labels.rack");
+    let ports: Vec<(u16, Protocol)> = model.services.iter().map(|s| (s.port, s.protocol)).collect();
+    assert_eq!(ports, [(80, Protocol::Tcp), (9000, Protocol::Tcp), (9001, Protocol::Tcp), (9002, Protocol::Tcp), (53, Protocol::Udp)]);
+    assert_eq!(model.services[0].aliases.iter().map(String::as_str).collect::<Vec<_>>(), ["My_App", "api", "boss", "host-1"]);
+    assert!(model.services[0].headless && model.networks["front"].internal && model.volumes["data"].options["type"] == "nfs");
+}
+
+#[test]
+fn files_beside_the_document_come_along() {
+    let text = r#"
+services:
+  web:
+    image: "a/b/web:${TAG}"
+    env_file: [conf/web.env, {path: conf/none.env, required: false}]
+    environment: {B: own}
+    configs: [site]
+    secrets: [{source: key, target: tls.key, mode: 256, uid: "7"}]
+    volumes: ["./conf/nginx.conf:/etc/nginx.conf:ro", "./static:/srv"]
+configs: {site: {file: ./conf/site.json}}
+secrets: {key: {file: conf/key.bin}}
+"#;
+    let files = [
+        (".env", "TAG=3\n"),
+        ("conf/web.env", "A=$TAG\nB=file\n"),
+        ("conf/nginx.conf", "server {}"),
+        ("static/a.html", "a"),
+        ("static/x/b.html", "b"),
+        ("conf/site.json", "{}"),
+        ("conf/key.bin", "k"),
+    ];
+    let model = among(text, &files).unwrap_or_else(|r| panic!("{r:#?}")).model;
+    let web = &model.workloads[&name("web")];
+    assert_eq!((web.image.as_str(), web.env["A"].as_str(), web.env["B"].as_str()), ("a/b/web:3", "3", "own"));
+    let paths: Vec<(&str, u32, bool)> = web.files.iter().map(|f| (f.path.as_str(), f.mode, f.secret)).collect();
+    assert_eq!(
+        paths,
+        [
+            ("/site", 0o444, false),
+            ("/run/secrets/tls.key", 0o400, true),
+            ("/etc/nginx.conf", 0o444, false),
+            ("/srv/a.html", 0o444, false),
+            ("/srv/x/b.html", 0o444, false)
+        ]
+    );
+    assert_eq!((web.files[1].content.as_str(), web.files[1].uid), ("k", Some(7)));
+    assert!(model.configs["key.secret"].secret);
+    let lacking = read(&Document::alone(text));
+    assert_eq!(
+        lacking.remarks.needs().into_iter().collect::<Vec<_>>(),
+        ["conf/key.bin", "conf/nginx.conf", "conf/none.env", "conf/site.json", "conf/web.env", "static"]
+    );
+}
+
+#[test]
+fn extends_include_overrides_and_profiles_make_one_application() {
+    let text = "include: [{path: mon/compose.yaml}]\nservices:\n  base: {image: a/b/c, environment: [A=1, B=1], profiles: [never]}\n  web:\n    extends: {service: base}\n    profiles: !reset []\n    environment: {B: 2}\n    command: [one, two]\n  worker:\n    extends: {file: common/base.yaml, service: job}\n  debug: {image: a/b/d, profiles: [dev]}\n";
+    let files = [
+        ("mon/compose.yaml", "services:\n  mon: {image: a/b/mon, env_file: mon.env}\n"),
+        ("mon/mon.env", "M=1"),
+        ("common/base.yaml", "services:\n  root: {image: a/b/job, volumes: [./j.conf:/j.conf]}\n  job: {extends: root, cap_drop: [ALL]}\n"),
+        ("common/j.conf", "x"),
+    ];
+    let files: BTreeMap<String, Vec<u8>> = files.iter().map(|(p, t)| ((*p).to_owned(), t.as_bytes().to_vec())).collect();
+    let overrides = ["services:\n  web:\n    command: [three]\n    environment: !override {C: 3}\n    cap_add: !reset []\n".to_owned()];
+    let profiles = BTreeSet::from(["dev".to_owned()]);
+    let document = Document { files: &files, overrides: &overrides, profiles: &profiles, ..Document::alone(text) };
+    let model = parsed(&document, false).unwrap_or_else(|r| panic!("{r:#?}")).model;
+    assert_eq!(model.workloads.keys().map(Name::as_str).collect::<Vec<_>>(), ["debug", "mon", "web", "worker"]);
+    let web = &model.workloads[&name("web")];
+    assert_eq!((web.args.join(" "), web.env.clone()), ("three".into(), BTreeMap::from([("C".to_owned(), "3".to_owned())])));
+    assert_eq!(model.workloads[&name("mon")].env["M"], "1");
+    let worker = &model.workloads[&name("worker")];
+    assert_eq!((worker.files[0].content.as_str(), worker.cap_drop.join(",")), ("x", "ALL".into()));
+}
+
+#[test]
+fn files_that_lead_out_or_in_circles_are_refused() {
+    for (text, files) in [
+        ("services: {a: {image: x, extends: {service: a}}}", vec![]),
+        ("services: {a: {image: x, extends: b}, b: {image: x, extends: a}}", vec![]),
+        (
+            "include: [a.yaml]\nservices: {w: {image: x}}",
+            vec![("a.yaml", "include: [b.yaml]\nservices: {a: {image: x}}"), ("b.yaml", "include: [a.yaml]\nservices: {b: {image: x}}")],
+        ),
+        ("include: [../a.yaml]\nservices: {w: {image: x}}", vec![]),
+        ("include: ['https://example.org/a.yaml']\nservices: {w: {image: x}}", vec![]),
+        ("services: {w: {image: x, extends: {file: /etc/passwd, service: a}}}", vec![]),
+        ("services: {w: {image: x, env_file: ../../etc/passwd}}", vec![]),
+        ("services: {w: {image: x, volumes: ['../a:/b']}}", vec![]),
+        ("services: {w: {image: x, secrets: [s]}}\nsecrets: {s: {file: a/../../b}}", vec![]),
+        ("include: [a.yaml]\nservices: {w: {image: x}}", vec![("a.yaml", "services: {w: {image: y}}")]),
+        ("services: {w: {image: x, extends: nobody}}", vec![]),
+        ("include: [a.yaml]\nservices: {w: {image: x}}", vec![("a.yaml", "services: [")]),
+    ] {
+        let remarks = among(text, &files).expect_err(text);
+        assert!(!remarks.is_empty() && remarks.iter().all(|r| !r.detail.is_empty()), "{text}");
+    }
+    let remarks = among("include: [a.yaml]\nservices: {w: {image: x}}", &[("a.yaml", "services:\n  b:\n    image: x\n    bogus: 1\n")]).unwrap_err();
+    assert_eq!((remarks[0].file.as_str(), remarks[0].line, remarks[0].path.as_str()), ("a.yaml", 4, "services.b.bogus"));
 }
 
 #[test]
 fn dependencies_must_exist_and_not_be_circular() {
     let text = "services:\n  a:\n    image: x/y/z\n    depends_on: [b, c]\n  b:\n    image: x/y/z\n    depends_on: [a]\n";
     let found = bad(text);
-    assert!(found.iter().any(|(p, l)| p == "services.a.depends_on" && *l == 2), "{found:?}");
+    assert!(found.iter().any(|(p, l)| p == "services.a.depends_on" && *l == 4), "{found:?}");
     assert_eq!(found.len(), 3, "{found:?}");
 }
 
@@ -108,7 +274,7 @@ fn two_services_may_not_take_one_route_or_port() {
 fn values_are_filled_in_before_types_are_read() {
     let values = BTreeMap::from([("N".to_owned(), "4".to_owned()), ("TAG".to_owned(), "v2".to_owned())]);
     let text = "services:\n  web:\n    image: acme/shop/web:${TAG:?}\n    deploy: {replicas: \"${N:-1}\"}\n";
-    let web = read(&with(text, &values)).unwrap().model.workloads.remove(&name("web")).unwrap();
+    let web = parsed(&with(text, &values), false).unwrap().model.workloads.remove(&name("web")).unwrap();
     assert_eq!((web.image.as_str(), web.replicas), ("acme/shop/web:v2", 4));
     assert_eq!(bad(text), [("document".into(), 3)], "TAG is required");
 }
@@ -131,7 +297,7 @@ fn real_files_are_read_or_say_what_they_lack() {
     let portainer = "services:\n  portainer:\n    image: portainer/portainer-ce:alpine\n    command: -H unix:///var/run/docker.sock\n    volumes:\n      - \"/var/run/docker.sock:/var/run/docker.sock\"\n";
     assert_eq!(good(portainer).workloads[&name("portainer")].mounts[0].kind, MountKind::Bind);
     let flask = "services:\n  web:\n    build:\n      context: .\n    volumes:\n      - .:/code\n";
-    assert_eq!(bad(flask), [("services.web.build".into(), 3), ("services.web.image".into(), 3), ("services.web.volumes[0]".into(), 6)]);
+    assert_eq!(bad(flask), [("services.web.build".into(), 3), ("services.web.volumes[0]".into(), 6)]);
 }
 
 proptest! {

@@ -1,147 +1,344 @@
 //! One service of a Compose file into one workload and its balanced ports.
 
+mod container;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use gantry_kernel::Name;
 
-use super::{deploy, fields, ports, storage, words};
+use super::{deploy, fields, listed, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
 use crate::domain::model::{
     BALANCES, Check, Condition, MAX_REPLICAS, Model, Mount, MountKind, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind,
     round_robin,
 };
-use crate::domain::yaml::{Node, Value};
+use crate::domain::yaml::{Entry, Node, Value};
+
+pub use container::gpus;
 
 /// How often a new instance is asked whether it is ready. Shorter than a health check's interval, which would hold up every
 /// release by that long.
 const READY_PERIOD_MS: u32 = 1000;
 
-pub fn read(path: &str, name: Name, node: &Node, shared: &storage::Shared, document: &Document<'_>, model: &mut Model, remarks: &mut Remarks) {
-    let Some(entries) = node.entries() else {
-        remarks.wrong(path, node.line, "must be a map");
-        return;
-    };
-    let mut workload = Workload { restart: Restart::Always, ..Workload::default() };
-    let mut published = Vec::new();
-    let mut extension = Extension::default();
-    let mut order = None;
-    for entry in entries {
-        let at = format!("{path}.{}", entry.key);
-        let (value, line) = (&entry.node, entry.line);
-        match entry.key.as_str() {
-            "image" => workload.image = fields::text(&at, value, remarks),
-            "build" => remarks.unsupported(&at, line, "images are built by a pipeline: name the result as `image`"),
-            "entrypoint" => workload.command = words(&at, value, remarks),
-            "command" => workload.args = words(&at, value, remarks),
-            "environment" => workload.env.extend(fields::pairs(&at, value, document.values, remarks)),
-            "env_file" => remarks.unsupported(&at, line, "files do not come with the document: use `environment`"),
-            "ports" => published = ports::read(&at, value, remarks),
-            "expose" => {
-                for text in fields::texts(&at, value, remarks) {
-                    match text.split('/').next().unwrap_or_default().parse::<u16>() {
-                        Ok(port) if port > 0 => {
-                            workload.ports.insert(port);
-                        }
-                        _ => remarks.wrong(&at, line, format!("`{text}` is not a port")),
-                    }
-                }
-            }
-            "volumes" => storage::mounts(&at, value, shared, &mut workload, remarks),
-            "tmpfs" => {
-                for target in fields::texts(&at, value, remarks) {
-                    let target = target.split(':').next().unwrap_or_default().to_owned();
-                    workload.mounts.push(Mount { kind: MountKind::Tmpfs, source: String::new(), target, read_only: false, size_bytes: 0 });
-                }
-            }
-            "configs" => storage::files(&at, "configs", value, shared, &mut workload, remarks),
-            "secrets" => storage::files(&at, "secrets", value, shared, &mut workload, remarks),
-            "healthcheck" => health(&at, value, &mut workload, remarks),
-            "depends_on" => depends(&at, value, &mut workload, remarks),
-            "deploy" => order = deploy::read(&at, value, &mut workload, remarks),
-            "scale" => workload.replicas = fields::count(&at, value, MAX_REPLICAS, remarks),
-            "restart" => match value.scalar().unwrap_or_default().split(':').next() {
-                Some("always" | "unless-stopped") => workload.restart = Restart::Always,
-                Some("on-failure") => workload.restart = Restart::OnFailure,
-                Some("no" | "false") => workload.restart = Restart::Never,
-                _ => remarks.wrong(&at, line, "must be no, always, on-failure or unless-stopped"),
-            },
-            "stop_grace_period" => workload.stop_grace_seconds = fields::millis(&at, value, remarks).div_ceil(1000).clamp(0, 3600),
-            "stop_signal" => workload.stop_signal = fields::text(&at, value, remarks),
-            "user" => workload.user = fields::text(&at, value, remarks),
-            "working_dir" => workload.working_dir = fields::text(&at, value, remarks),
-            "privileged" => workload.privileged = fields::boolean(&at, value, remarks),
-            "read_only" => workload.read_only_root = fields::boolean(&at, value, remarks),
-            "cap_add" => workload.cap_add = fields::texts(&at, value, remarks),
-            "cap_drop" => workload.cap_drop = fields::texts(&at, value, remarks),
-            "sysctls" => workload.sysctls = fields::pairs(&at, value, document.values, remarks),
-            "ulimits" => ulimits(&at, value, &mut workload, remarks),
-            "runtime" => workload.runtime_class = fields::text(&at, value, remarks),
-            "security_opt" => security(&at, value, &mut workload, remarks),
-            "platform" => {
-                let platform = fields::text(&at, value, remarks);
-                let architecture = platform.split('/').nth(1).unwrap_or(&platform);
-                workload.placement.architectures.insert(deploy::architecture(architecture).to_owned());
-            }
-            "cpus" => workload.limits.cpu_millis = fields::cpu(&at, value, remarks),
-            "mem_limit" => workload.limits.memory_bytes = fields::bytes(&at, value, remarks),
-            "mem_reservation" => workload.requests.memory_bytes = fields::bytes(&at, value, remarks),
-            "pids_limit" => workload.limits.pids = fields::count(&at, value, 1 << 22, remarks),
-            "networks" => remarks.note(&at, line, "the workloads of a space share one network and find each other by name"),
-            "container_name" | "hostname" => remarks.note(&at, line, "instances are named by the platform; the service's name finds them"),
-            "labels" | "logging" | "pull_policy" | "stdin_open" | "tty" | "init" | "annotations" => remarks.note(&at, line, "has no effect here"),
-            "profiles" => remarks.note(&at, line, "every service of the document is deployed"),
-            "x-gantry" => extension = Extension::read(&at, value, &mut workload, remarks),
-            key if key.starts_with("x-") => {}
-            _ => remarks.unsupported(&at, line, "is not supported"),
-        }
-    }
-    if workload.image.is_empty() {
-        remarks.wrong(&format!("{path}.image"), node.line, "is needed");
-    }
-    if workload.kind == WorkloadKind::Job && workload.restart == Restart::Always {
-        workload.restart = Restart::OnFailure;
-    }
-    // Two instances with one writable volume would spoil it: the old one goes first unless the document says otherwise.
-    let shares = workload.mounts.iter().any(|m| m.kind == MountKind::Volume && !m.source.is_empty() && !m.read_only);
-    if order.is_none() && shares {
-        (workload.update.surge, workload.update.max_unavailable) = (0, workload.update.surge.max(1));
-    }
-    reserve(&mut workload, document);
-    let services = services(&name, &mut workload, published, extension);
-    default_probe(&mut workload, &services);
-    if services.iter().all(|s| s.port == 0) && workload.kind != WorkloadKind::Job {
-        remarks.note(path, node.line, "declares no port: add `expose` if others are to reach it by its name");
-    }
-    model.services.extend(services);
-    model.volumes.extend(workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.clone()));
-    model.workloads.insert(name, workload);
+/// What a service is read with.
+pub struct Reader<'a> {
+    /// Services' names in the document and here.
+    pub names: &'a BTreeMap<String, Name>,
+    pub shared: &'a storage::Shared,
+    pub document: &'a Document<'a>,
+    pub remarks: &'a Remarks,
 }
 
-/// A limit without a reservation reserves itself; neither takes the platform's default.
-fn reserve(workload: &mut Workload, document: &Document<'_>) {
-    let (requests, limits) = (&mut workload.requests, &workload.limits);
-    if requests.cpu_millis == 0 {
-        requests.cpu_millis = if limits.cpu_millis > 0 { limits.cpu_millis } else { document.default_cpu_millis };
+/// What becomes of a service beside its workload.
+#[derive(Default)]
+struct Beside {
+    published: Vec<ports::Port>,
+    exposed_udp: BTreeSet<u16>,
+    extension: Extension,
+    aliases: BTreeSet<String>,
+    headless: bool,
+    /// The document chose the order of updates.
+    order: Option<bool>,
+    built: Option<(String, u64)>,
+}
+
+/// Which parts of the model a key is about, for what is said about them later.
+fn parts(key: &str) -> &'static [&'static str] {
+    match key {
+        "entrypoint" => &["command"],
+        "command" => &["args"],
+        "environment" | "env_file" => &["env"],
+        "volumes" | "tmpfs" | "shm_size" => &["mounts"],
+        "configs" | "secrets" => &["files"],
+        "healthcheck" => &["probes"],
+        "depends_on" => &["depends_on", "restart_with"],
+        "post_start" => &["hooks.post_start"],
+        "pre_stop" => &["hooks.pre_stop"],
+        "networks" => &["nics"],
+        "network_mode" => &["sharing.host_network", "sharing.network_of"],
+        "pid" => &["sharing.host_pid"],
+        "ipc" => &["sharing.host_ipc"],
+        "cpu_shares" | "cpuset" | "mem_swappiness" | "memswap_limit" | "oom_kill_disable" | "oom_score_adj" | "blkio_config" | "cgroup_parent" => &["tuning"],
+        "gpus" => &["extended"],
+        "init" => &["init_process"],
+        "restart" => &["restart_attempts"],
+        "deploy" => &["restart_attempts", "update", "extended", "placement"],
+        "mem_reservation" | "mem_limit" | "cpus" => &["requests", "limits"],
+        _ => &[],
     }
-    if requests.memory_bytes == 0 {
-        requests.memory_bytes = if limits.memory_bytes > 0 { limits.memory_bytes } else { document.default_memory_bytes };
+}
+
+impl Reader<'_> {
+    pub fn read(&self, key: &str, name: &Name, entry: &Entry, model: &mut Model) {
+        let (path, remarks) = (format!("services.{key}"), self.remarks);
+        remarks.place(format!("workloads.{name}"), &path, entry.line);
+        let Some(entries) = entry.node.entries() else {
+            remarks.wrong(&path, entry.line, "must be a map");
+            return;
+        };
+        let mut workload = Workload { restart: Restart::Always, ..Workload::default() };
+        let mut beside = Beside::default();
+        if name.as_str() != key {
+            beside.aliases.insert(key.to_owned());
+        }
+        for entry in entries.iter().filter(|e| e.node.value != Value::Null) {
+            let at = format!("{path}.{}", entry.key);
+            for part in parts(&entry.key) {
+                remarks.place(format!("workloads.{name}.{part}"), &at, entry.line);
+            }
+            remarks.place(format!("workloads.{name}.{}", entry.key), &at, entry.line);
+            self.entry(&at, entry, &mut workload, &mut beside);
+        }
+        if let Some(image) = self.document.images.get(key) {
+            workload.image.clone_from(image);
+        }
+        self.image(&path, name, entry.line, &workload, &beside);
+        // Two instances with one writable volume would spoil it: the old one goes first unless the document says otherwise.
+        let shares = workload.mounts.iter().any(|m| m.kind == MountKind::Volume && !m.source.is_empty() && !m.read_only);
+        if beside.order.is_none() && shares {
+            (workload.update.surge, workload.update.max_unavailable) = (0, workload.update.surge.max(1));
+        }
+        let services = services(name, &mut workload, beside);
+        for n in 0..services.len() {
+            remarks.place(format!("services[{}]", model.services.len() + n), &path, entry.line);
+        }
+        default_probe(&mut workload, &services);
+        if services.iter().all(|s| s.port == 0) && workload.kind != WorkloadKind::Job {
+            remarks.note(&path, entry.line, "declares no port: add `expose` if others are to reach it by its name");
+        }
+        model.services.extend(services);
+        let named = workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty());
+        model.volumes.extend(named.map(|m| (m.source.clone(), Default::default())));
+        model.workloads.insert(name.clone(), workload);
+    }
+
+    /// A service that is built needs the name of what comes of it; that there is none is told where it asks to be built.
+    fn image(&self, path: &str, name: &Name, line: u64, workload: &Workload, beside: &Beside) {
+        let model_path = format!("workloads.{name}.image");
+        match (&beside.built, workload.image.is_empty()) {
+            (Some((at, line)), true) => self.remarks.place(model_path, at, *line),
+            (Some((at, line)), false) => self.remarks.note(at, *line, format!("is not built here: `{}` runs", workload.image)),
+            (None, true) => self.remarks.place(model_path, &format!("{path}.image"), line),
+            (None, false) => {}
+        }
+    }
+
+    fn entry(&self, at: &str, entry: &Entry, workload: &mut Workload, beside: &mut Beside) {
+        let (value, line, remarks, document) = (&entry.node, entry.line, self.remarks, self.document);
+        match entry.key.as_str() {
+            "image" => workload.image = fields::text(at, value, remarks),
+            "build" => beside.built = Some((at.to_owned(), line)),
+            "entrypoint" => workload.command = words(at, value, remarks),
+            "command" => workload.args = words(at, value, remarks),
+            "environment" => {
+                let pairs = fields::pairs(at, value, document.values, remarks);
+                workload.env.extend(pairs);
+            }
+            "env_file" => {
+                let found = self.env_files(at, value);
+                for (name, value) in found {
+                    workload.env.entry(name).or_insert(value);
+                }
+            }
+            "ports" => beside.published = ports::read(at, value, remarks),
+            "expose" => self.expose(at, value, workload, beside),
+            "volumes" => storage::mounts(at, value, self.shared, document, workload, remarks),
+            "tmpfs" => self.tmpfs(at, value, workload),
+            "configs" => storage::files(at, "configs", value, self.shared, workload, remarks),
+            "secrets" => storage::files(at, "secrets", value, self.shared, workload, remarks),
+            "healthcheck" => health(at, value, workload, remarks),
+            "depends_on" => self.depends(at, value, workload),
+            "deploy" => {
+                let (order, headless) = deploy::read(at, value, workload, remarks);
+                (beside.order, beside.headless) = (order, headless);
+            }
+            "scale" => workload.replicas = fields::count(at, value, MAX_REPLICAS, remarks),
+            "restart" => self.restart(at, value, workload),
+            "networks" => self.networks(at, value, workload, beside),
+            "network_mode" => self.network_mode(at, value, workload),
+            "links" => self.links(at, value, workload),
+            "container_name" => {
+                beside.aliases.insert(fields::text(at, value, remarks));
+            }
+            "hostname" => {
+                workload.hostname = fields::text(at, value, remarks);
+                beside.aliases.insert(workload.hostname.clone());
+            }
+            "labels" => workload.labels = storage::labels(&crate::domain::fields::At { path: at.to_owned(), line, node: value, remarks }),
+            "profiles" | "extends" => {}
+            "x-gantry" => beside.extension = Extension::read(at, value, workload, remarks),
+            key if key.starts_with("x-") => {}
+            _ => self.container(at, entry, workload),
+        }
+    }
+
+    fn env_files(&self, path: &str, node: &Node) -> BTreeMap<String, String> {
+        let mut out = BTreeMap::new();
+        for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+            let at = format!("{path}[{n}]");
+            for entry in item.entries().unwrap_or_default().iter().filter(|e| !matches!(e.key.as_str(), "path" | "required" | "format")) {
+                self.remarks.unsupported(&format!("{at}.{}", entry.key), entry.line, "is not supported");
+            }
+            let file = item.get("path").and_then(Node::scalar).or_else(|| item.scalar()).unwrap_or_default();
+            let optional = item.get("required").and_then(Node::boolean) == Some(false);
+            let raw = item.get("format").and_then(Node::scalar).as_deref() == Some("raw");
+            let known = super::load::inside(&file).is_some_and(|p| self.document.files.contains_key(&p));
+            if optional && !known {
+                if let Some(inside) = super::load::inside(&file) {
+                    self.remarks.need(inside);
+                }
+                self.remarks.note(&at, item.line, format!("`{file}` is not there and need not be"));
+                continue;
+            }
+            let Some(bytes) = storage::delivered(&at, item.line, &file, self.document, self.remarks) else { continue };
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                self.remarks.wrong(&at, item.line, format!("`{file}` is no text"));
+                continue;
+            };
+            match if raw { Ok(super::env_file::read_raw(text)) } else { super::env_file::read(text, self.document.values) } {
+                Ok(pairs) => {
+                    let value = |name: &str, value: Option<String>| value.or_else(|| self.document.values.get(name).cloned());
+                    out.extend(pairs.into_iter().filter_map(|(name, v)| Some((name.clone(), value(&name, v)?))));
+                }
+                Err((line, detail)) => self.remarks.wrong("env_file", self.remarks.file(&file)(line), detail),
+            }
+        }
+        out
+    }
+
+    fn expose(&self, at: &str, node: &Node, workload: &mut Workload, beside: &mut Beside) {
+        for text in fields::texts(at, node, self.remarks) {
+            let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+            match ports::range(ports) {
+                Ok(range) if protocol == "udp" => beside.exposed_udp.extend(range),
+                Ok(range) if protocol == "tcp" => workload.ports.extend(range),
+                Ok(_) => self.remarks.unsupported(at, node.line, format!("`{protocol}` is not balanced")),
+                Err(detail) => self.remarks.wrong(at, node.line, detail),
+            }
+        }
+    }
+
+    fn tmpfs(&self, at: &str, node: &Node, workload: &mut Workload) {
+        for text in fields::texts(at, node, self.remarks) {
+            let (target, options) = text.split_once(':').unwrap_or((&text, ""));
+            let mut mount = Mount::new(MountKind::Tmpfs, "", target);
+            for option in options.split(',').filter(|o| !o.is_empty()) {
+                match option.split_once('=') {
+                    Some(("size", size)) => match crate::domain::document::bytes(size) {
+                        Some(size) => mount.size_bytes = size,
+                        None => self.remarks.wrong(at, node.line, format!("`{size}` is no size")),
+                    },
+                    Some(("mode" | "uid" | "gid", _)) => self.remarks.note(at, node.line, "everybody in the container may write there"),
+                    _ if matches!(option, "rw" | "nosuid" | "nodev" | "noexec" | "exec") => {}
+                    _ => self.remarks.unsupported(at, node.line, format!("the option `{option}` is not supported")),
+                }
+            }
+            workload.mounts.push(mount);
+        }
+    }
+
+    fn restart(&self, at: &str, node: &Node, workload: &mut Workload) {
+        let text = node.scalar().unwrap_or_default();
+        let (word, attempts) = text.split_once(':').unwrap_or((&text, ""));
+        match word {
+            "always" | "unless-stopped" => workload.restart = Restart::Always,
+            "on-failure" => workload.restart = Restart::OnFailure,
+            "no" | "false" => workload.restart = Restart::Never,
+            _ => self.remarks.wrong(at, node.line, "must be no, always, on-failure or unless-stopped"),
+        }
+        if !attempts.is_empty() {
+            match attempts.parse() {
+                Ok(attempts) => workload.restart_attempts = Some(attempts),
+                Err(_) => self.remarks.wrong(at, node.line, format!("`{attempts}` is no number of attempts")),
+            }
+        }
+    }
+
+    fn named(&self, at: &str, line: u64, key: &str) -> Option<Name> {
+        let found = self.names.get(key).cloned();
+        if found.is_none() {
+            self.remarks.wrong(at, line, format!("there is no service `{key}`"));
+        }
+        found
+    }
+
+    fn depends(&self, path: &str, node: &Node, workload: &mut Workload) {
+        for entry in node.entries().unwrap_or_default() {
+            let options = entry.node.entries().unwrap_or_default();
+            let of = |key: &str| options.iter().find(|o| o.key == key).map(|o| &o.node);
+            let condition = match of("condition").and_then(Node::scalar).as_deref() {
+                None | Some("service_started") => Condition::Started,
+                Some("service_healthy") => Condition::Healthy,
+                Some("service_completed_successfully") => Condition::Completed,
+                Some(other) => {
+                    self.remarks.wrong(path, entry.line, format!("`{other}` is not a condition"));
+                    continue;
+                }
+            };
+            for option in options.iter().filter(|o| !matches!(o.key.as_str(), "condition" | "required" | "restart")) {
+                self.remarks.unsupported(&format!("{path}.{}.{}", entry.key, option.key), option.line, "is not supported");
+            }
+            let required = of("required").and_then(Node::boolean) != Some(false);
+            if !required && !self.names.contains_key(&entry.key) {
+                self.remarks.note(&format!("{path}.{}", entry.key), entry.line, "is not there and need not be");
+                continue;
+            }
+            let Some(name) = self.named(path, entry.line, &entry.key) else { continue };
+            if !required {
+                workload.optional_dependencies.insert(name.clone());
+            }
+            if of("restart").and_then(Node::boolean) == Some(true) {
+                workload.restart_with.insert(name.clone());
+            }
+            workload.depends_on.insert(name, condition);
+        }
+        if node.entries().is_none() {
+            self.remarks.wrong(path, node.line, "must be a list or a map");
+        }
+    }
+}
+
+/// What is known only when all services have been read: links to others give these more names.
+pub fn finish(model: &mut Model, remarks: &Remarks) {
+    let mut taken: BTreeMap<String, Name> = model.services.iter().map(|s| (s.name.to_string(), s.name.clone())).collect();
+    for (n, service) in model.services.iter_mut().enumerate() {
+        let own = service.name.clone();
+        service.aliases.retain(|alias| {
+            let owner = taken.entry(alias.clone()).or_insert_with(|| own.clone());
+            let fits = *owner == own && alias.as_str() != own.as_str();
+            if *owner != own {
+                remarks.unsupported_at(&format!("services[{n}]"), format!("the name `{alias}` is `{owner}`'s already"));
+            }
+            fits && !alias.is_empty() && alias.len() < 254 && alias.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        });
     }
 }
 
 /// One service for each port, published, routed or only exposed; one without a port if there is none, for its name.
-fn services(name: &Name, workload: &mut Workload, published: Vec<ports::Port>, extension: Extension) -> Vec<Service> {
-    let balance = extension.balance.unwrap_or_else(round_robin);
-    let plain =
-        |port, protocol| Service { name: name.clone(), workload: name.clone(), port, protocol, balance: balance.clone(), publish: None, routes: Vec::new() };
+fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service> {
+    let balance = beside.extension.balance.unwrap_or_else(round_robin);
+    let plain = |port, protocol| Service {
+        balance: balance.clone(),
+        aliases: beside.aliases.clone(),
+        headless: beside.headless,
+        ..Service::plain(name.clone(), name.clone(), port, protocol)
+    };
     let mut out: Vec<Service> = Vec::new();
-    for port in published {
+    for port in beside.published {
         workload.ports.insert(port.target);
-        out.push(Service { publish: Some(Publish { wanted: port.published, listen: 0 }), ..plain(port.target, port.protocol) });
+        out.push(Service { publish: Some(Publish { wanted: port.published, listen: 0 }), port_name: port.name, ..plain(port.target, port.protocol) });
     }
     for port in &workload.ports {
         if !out.iter().any(|s| s.port == *port) {
             out.push(plain(*port, Protocol::Tcp));
         }
     }
-    for (port, route) in extension.routes {
+    for port in beside.exposed_udp {
+        if !out.iter().any(|s| s.port == port && s.protocol == Protocol::Udp) {
+            out.push(plain(port, Protocol::Udp));
+        }
+    }
+    for (port, route) in beside.extension.routes {
         let port = if port > 0 { port } else { out.first().map_or(80, |s| s.port) };
         workload.ports.insert(port);
         match out.iter_mut().find(|s| s.port == port && s.protocol != Protocol::Udp) {
@@ -178,7 +375,7 @@ fn default_probe(workload: &mut Workload, services: &[Service]) {
 }
 
 /// A health check says when an instance is ready (asked often) and when it must be restarted (as often as it says).
-fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     let (mut interval, mut timeout, mut retries, mut start) = (30_000, 30_000, 3, 0);
     let mut command = Vec::new();
     for entry in node.entries().unwrap_or_default() {
@@ -202,7 +399,9 @@ fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
             "timeout" => timeout = fields::millis(&at, &entry.node, remarks).max(100),
             "retries" => retries = fields::count(&at, &entry.node, 1000, remarks).max(1),
             "start_period" => start = fields::millis(&at, &entry.node, remarks),
-            "start_interval" => {}
+            "start_interval" => {
+                let _ = fields::millis(&at, &entry.node, remarks);
+            }
             "disable" if fields::boolean(&at, &entry.node, remarks) => return,
             "disable" => {}
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
@@ -224,46 +423,11 @@ fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remark
     workload.probes.push(probe(Purpose::Live, interval, start));
 }
 
-fn depends(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
-    let mut add = |name: &str, condition, line, remarks: &mut Remarks| match Name::parse(name) {
-        Ok(name) => {
-            workload.depends_on.insert(name, condition);
-        }
-        Err(e) => remarks.wrong(path, line, format!("`{name}`: {e}")),
-    };
-    match &node.value {
-        Value::List(items) => {
-            for item in items {
-                add(&item.scalar().unwrap_or_default(), Condition::Started, item.line, remarks);
-            }
-        }
-        Value::Map(entries) => {
-            for entry in entries {
-                let condition = match entry.node.get("condition").and_then(Node::scalar).as_deref() {
-                    None | Some("service_started") => Condition::Started,
-                    Some("service_healthy") => Condition::Healthy,
-                    Some("service_completed_successfully") => Condition::Completed,
-                    Some(other) => {
-                        remarks.wrong(path, entry.line, format!("`{other}` is not a condition"));
-                        continue;
-                    }
-                };
-                for option in entry.node.entries().unwrap_or_default() {
-                    if !matches!(option.key.as_str(), "condition" | "required" | "restart") {
-                        remarks.unsupported(&format!("{path}.{}.{}", entry.key, option.key), option.line, "is not supported");
-                    }
-                }
-                add(&entry.key, condition, entry.line, remarks);
-            }
-        }
-        _ => remarks.wrong(path, node.line, "must be a list or a map"),
-    }
-}
-
-fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
-        let (soft, hard) = match (entry.node.integer(), entry.node.get("soft").and_then(Node::integer), entry.node.get("hard").and_then(Node::integer)) {
+        let of = |key: &str| entry.node.get(key).and_then(Node::integer);
+        let (soft, hard) = match (entry.node.integer(), of("soft"), of("hard")) {
             (Some(both), _, _) => (both, both),
             (None, Some(soft), Some(hard)) => (soft, hard),
             _ => {
@@ -275,17 +439,6 @@ fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remar
     }
 }
 
-fn security(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
-    for option in fields::texts(path, node, remarks) {
-        match option.split_once([':', '=']) {
-            Some(("seccomp", "unconfined")) => workload.seccomp = "unconfined".into(),
-            Some(("no-new-privileges", "true")) => {}
-            _ if option == "no-new-privileges" => {}
-            _ => remarks.unsupported(path, node.line, format!("`{option}` is not supported")),
-        }
-    }
-}
-
 /// `x-gantry` of a service.
 #[derive(Default)]
 struct Extension {
@@ -294,7 +447,7 @@ struct Extension {
 }
 
 impl Extension {
-    fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) -> Self {
+    fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Self {
         let mut out = Self::default();
         for entry in node.entries().unwrap_or_default() {
             let at = format!("{path}.{}", entry.key);
@@ -327,9 +480,9 @@ impl Extension {
     }
 }
 
-fn route(path: &str, node: &Node, remarks: &mut Remarks) -> Option<(u16, Route)> {
+fn route(path: &str, node: &Node, remarks: &Remarks) -> Option<(u16, Route)> {
     let mut port = 0;
-    let mut route = Route { host: String::new(), path: "/".into() };
+    let mut route = Route::new("", "/");
     for entry in node.entries().unwrap_or_default() {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
@@ -339,27 +492,18 @@ fn route(path: &str, node: &Node, remarks: &mut Remarks) -> Option<(u16, Route)>
             _ => remarks.wrong(&at, entry.line, "must be host, path or port"),
         }
     }
-    let host_fits = !route.host.is_empty() && route.host.len() <= 253 && route.host.split('.').all(is_label);
-    let path_fits = route.path.starts_with('/') && route.path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}'));
-    if !host_fits {
+    if route.host.is_empty() {
         remarks.wrong(&format!("{path}.host"), node.line, "must be a host name such as shop.example.org");
+        return None;
     }
-    if !path_fits {
-        remarks.wrong(&format!("{path}.path"), node.line, "must start with / and hold no spaces or quotes");
-    }
-    (host_fits && path_fits).then_some((port, route))
-}
-
-fn is_label(text: &str) -> bool {
-    let inside = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    inside && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
+    Some((port, route))
 }
 
 /// `ready: {http: /healthz, port: 8080, period: 1s}` or `ready: {tcp: 8080}`.
-fn ready(path: &str, node: &Node, workload: &mut Workload, remarks: &mut Remarks) {
+fn ready(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
     let port_of = |key: &str| node.get(key).and_then(Node::integer).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     let check = match (node.get("http").and_then(Node::scalar), port_of("tcp"), port_of("port")) {
-        (Some(http), None, Some(port)) if http.starts_with('/') => Check::Http { path: http, port },
+        (Some(http), None, Some(port)) if http.starts_with('/') => Check::http(http, port),
         (None, Some(port), None) => Check::Tcp { port },
         _ => {
             remarks.wrong(path, node.line, "must be `{http: /path, port: N}` or `{tcp: N}`");

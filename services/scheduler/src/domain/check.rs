@@ -1,0 +1,219 @@
+//! What is done with a model after reading, whatever the format: contents are filled in from configs, defaults are set, and
+//! what cannot work is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_kernel::Name;
+
+use super::document::{Document, Remarks};
+use super::model::{Condition, Config, File, MAX_REPLICAS, Model, Protocol, Restart, Workload, WorkloadKind};
+
+pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
+    let configs = model.configs.clone();
+    for (name, workload) in &mut model.workloads {
+        let at = format!("workloads.{name}");
+        fill(&at, &configs, &mut workload.env, &workload.env_sources, &mut workload.files, remarks);
+        for container in workload.others_mut() {
+            fill(&at, &configs, &mut container.env, &container.env_sources, &mut container.files, remarks);
+        }
+        reserve(workload, document);
+        sound(&at, workload, remarks);
+    }
+    dependencies(model, remarks);
+    reached(model, remarks);
+}
+
+/// Variables and files that name a config get what is in it.
+fn fill(
+    at: &str,
+    configs: &BTreeMap<String, Config>,
+    env: &mut BTreeMap<String, String>,
+    sources: &BTreeMap<String, String>,
+    files: &mut [File],
+    remarks: &Remarks,
+) {
+    let find = |source: &str| {
+        let (config, key) = source.split_once('/')?;
+        let config = configs.get(config)?;
+        config.get(key).map(|(content, base64)| (content.to_owned(), base64, config.secret))
+    };
+    for (variable, source) in sources {
+        match find(source) {
+            Some((content, false, _)) => drop(env.insert(variable.clone(), content)),
+            Some((_, true, _)) => remarks.wrong_at(&format!("{at}.env"), format!("`{variable}`: `{source}` is no text")),
+            None => remarks.wrong_at(&format!("{at}.env"), format!("`{variable}`: there is no `{source}` among the configs")),
+        }
+    }
+    for file in files.iter_mut().filter(|f| !f.source.is_empty()) {
+        match find(&file.source) {
+            Some((content, base64, secret)) => (file.content, file.base64, file.secret) = (content, base64, secret),
+            None => remarks.wrong_at(&format!("{at}.files"), format!("`{}`: there is no `{}` among the configs", file.path, file.source)),
+        }
+    }
+}
+
+/// A limit without a reservation reserves itself; neither takes the platform's default.
+fn reserve(workload: &mut Workload, document: &Document<'_>) {
+    let (requests, limits) = (&mut workload.requests, &workload.limits);
+    if requests.cpu_millis == 0 {
+        requests.cpu_millis = if limits.cpu_millis > 0 { limits.cpu_millis } else { document.default_cpu_millis };
+    }
+    if requests.memory_bytes == 0 {
+        requests.memory_bytes = if limits.memory_bytes > 0 { limits.memory_bytes } else { document.default_memory_bytes };
+    }
+    if matches!(workload.kind, WorkloadKind::Job | WorkloadKind::CronJob) && workload.restart == Restart::Always {
+        workload.restart = Restart::OnFailure;
+    }
+}
+
+fn sound(at: &str, w: &Workload, remarks: &Remarks) {
+    let wrong = |field: &str, detail: String| remarks.wrong_at(&format!("{at}.{field}"), detail);
+    if w.image.is_empty() {
+        wrong("image", "an image is needed: images are built by a pipeline; name the result here, or with the deployment (`--image <service>=<image>`)".into());
+    }
+    if w.others().any(|c| c.image.is_empty()) {
+        wrong("image", "every container needs an image".into());
+    }
+    if w.replicas > MAX_REPLICAS {
+        wrong("replicas", format!("must be 0 to {MAX_REPLICAS}"));
+    }
+    if w.kind == WorkloadKind::CronJob && w.schedule.as_ref().is_none_or(|s| !is_cron(&s.cron)) {
+        wrong("schedule", "must be five fields such as `*/5 * * * *`, or `@hourly` and its like".into());
+    }
+    for (asked, limit, what) in [
+        (u64::from(w.requests.cpu_millis), u64::from(w.limits.cpu_millis), "processor time"),
+        (w.requests.memory_bytes, w.limits.memory_bytes, "memory"),
+        (w.requests.storage_bytes, w.limits.storage_bytes, "storage"),
+    ] {
+        if limit > 0 && asked > limit {
+            wrong("requests", format!("more {what} is reserved than the limit allows"));
+        }
+    }
+    let mut targets = BTreeSet::new();
+    for target in w.mounts.iter().map(|m| &m.target).chain(w.files.iter().map(|f| &f.path)) {
+        if !target.starts_with('/') || target.split('/').any(|p| p == "..") {
+            wrong("mounts", format!("the target `{target}` must be an absolute path"));
+        } else if !targets.insert(target.trim_end_matches('/')) {
+            wrong("mounts", format!("two things are mounted at `{target}`"));
+        }
+    }
+}
+
+fn is_cron(text: &str) -> bool {
+    if let Some(word) = text.strip_prefix('@') {
+        return matches!(word, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly") || word.starts_with("every ");
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    fields.len() == 5 && fields.iter().all(|f| f.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'/' | b',' | b'-' | b'?' | b'#')))
+}
+
+/// Every dependency exists, none is circular, and each condition can come true.
+fn dependencies(model: &Model, remarks: &Remarks) {
+    for (name, workload) in &model.workloads {
+        let at = format!("workloads.{name}.depends_on");
+        for (needed, condition) in &workload.depends_on {
+            match model.workloads.get(needed) {
+                None if workload.optional_dependencies.contains(needed) => {}
+                None => remarks.wrong_at(&at, format!("there is no service `{needed}`")),
+                Some(other) if *condition == Condition::Healthy && other.probes.is_empty() => {
+                    remarks.wrong_at(&at, format!("`{needed}` has no healthcheck, so it never becomes healthy"));
+                }
+                Some(_) => {}
+            }
+        }
+        if reaches(model, name, name, &mut BTreeSet::new()) {
+            remarks.wrong_at(&at, format!("`{name}` depends on itself"));
+        }
+    }
+}
+
+fn reaches(model: &Model, from: &Name, to: &Name, seen: &mut BTreeSet<Name>) -> bool {
+    let Some(workload) = model.workloads.get(from) else { return false };
+    workload.depends_on.keys().any(|next| next == to || (seen.insert(next.clone()) && reaches(model, next, to, seen)))
+}
+
+/// Routes are well formed, and no two services of the document take the same one or the same published port.
+fn reached(model: &mut Model, remarks: &Remarks) {
+    let mut routes = BTreeMap::new();
+    let mut published = BTreeMap::new();
+    for (n, service) in model.services.iter_mut().enumerate() {
+        let at = format!("services[{n}]");
+        if !model.workloads.contains_key(&service.workload) {
+            remarks.wrong_at(&at, format!("there is no workload `{}`", service.workload));
+        }
+        if !super::model::BALANCES.contains(&service.balance.as_str()) {
+            remarks.wrong_at(&at, format!("balance must be one of {}", super::model::BALANCES.join(", ")));
+        }
+        for (r, route) in service.routes.iter_mut().enumerate() {
+            let at = format!("{at}.routes[{r}]");
+            route.host.make_ascii_lowercase();
+            if !is_host(&route.host) {
+                remarks.wrong_at(&at, format!("`{}` must be a host name such as shop.example.org", route.host));
+            }
+            let harmless = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'{' | b'}');
+            if !route.path.starts_with('/') || (route.is_served() && !route.path.bytes().all(harmless)) {
+                remarks.wrong_at(&at, format!("the path `{}` must start with / and hold no spaces or quotes", route.path));
+            }
+            let asked = format!("{:?}", (&route.host, &route.path, route.path_kind, &route.headers, &route.queries, &route.method));
+            let other = routes.insert(asked, (service.name.clone(), route.weight.is_some()));
+            if let Some((other, weighted)) = other
+                && !(weighted && route.weight.is_some())
+            {
+                remarks.wrong_at(&at, format!("`{}{}` already goes to `{other}`", route.host, route.path));
+            }
+        }
+        let wanted = service.publish.map_or(0, |p| p.wanted);
+        if wanted > 0
+            && let Some(other) = published.insert((wanted, service.protocol == Protocol::Udp), service.name.clone())
+        {
+            remarks.wrong_at(&at, format!("port {wanted} is already published by `{other}`"));
+        }
+    }
+}
+
+/// A DNS name; the first label may be `*`; empty for every host.
+fn is_host(host: &str) -> bool {
+    let label = |text: &str| {
+        let inside = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        inside && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
+    };
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    host.is_empty() || (host.len() <= 253 && name.split('.').all(label))
+}
+
+/// A name of ours out of any text: lower case, `-` instead of other characters.
+pub fn name_of(text: &str) -> Option<Name> {
+    let clean: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let mut clean = clean.trim_matches('-').to_owned();
+    if clean.starts_with(|c: char| c.is_ascii_digit()) {
+        clean.insert_str(0, "n-");
+    }
+    clean.truncate(63);
+    Name::parse(clean.trim_end_matches('-')).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_names_become_ours() {
+        for (from, to) in [("my_app", "my-app"), ("Web.1", "web-1"), ("7zip", "n-7zip"), ("-a-", "a")] {
+            assert_eq!(name_of(from).unwrap().as_str(), to);
+        }
+        assert_eq!(name_of("__"), None);
+    }
+
+    #[test]
+    fn schedules_and_hosts_are_told_from_nonsense() {
+        for good in ["*/5 * * * *", "@daily", "0 0 1 JAN mon-fri"] {
+            assert!(is_cron(good), "{good}");
+        }
+        for bad in ["", "* * * *", "* * * * $", "@never"] {
+            assert!(!is_cron(bad), "{bad}");
+        }
+        for (host, good) in [("a.b", true), ("*.b.org", true), ("", true), ("a b", false), ("a..b", false), ("*", false), ("-a", false)] {
+            assert_eq!(is_host(host), good, "{host}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The keys of a service that set up its container: rights, limits, namespaces, hooks, networks.
+
+use std::collections::BTreeMap;
+
+use super::{Beside, Reader, fields, listed, words};
+use crate::domain::document::Remarks;
+use crate::domain::fields::At;
+use crate::domain::model::{Device, Hook, Mount, MountKind, Nic, Workload};
+use crate::domain::yaml::{Entry, Node, Value};
+
+impl Reader<'_> {
+    pub(super) fn container(&self, at: &str, entry: &Entry, w: &mut Workload) {
+        let (value, line, remarks) = (&entry.node, entry.line, self.remarks);
+        match entry.key.as_str() {
+            "stop_grace_period" => w.stop_grace_seconds = fields::millis(at, value, remarks).div_ceil(1000).clamp(0, 3600),
+            "stop_signal" => w.stop_signal = fields::text(at, value, remarks),
+            "user" => w.user = fields::text(at, value, remarks),
+            "group_add" => w.groups = self.groups(at, value),
+            "working_dir" => w.working_dir = fields::text(at, value, remarks),
+            "privileged" => w.privileged = fields::boolean(at, value, remarks),
+            "read_only" => w.read_only_root = fields::boolean(at, value, remarks),
+            "cap_add" => w.cap_add = fields::texts(at, value, remarks),
+            "cap_drop" => w.cap_drop = fields::texts(at, value, remarks),
+            "sysctls" => w.sysctls = fields::pairs(at, value, self.document.values, remarks),
+            "ulimits" => super::ulimits(at, value, w, remarks),
+            "runtime" => w.runtime_class = fields::text(at, value, remarks),
+            "security_opt" => self.security(at, value, w),
+            "platform" => {
+                let platform = fields::text(at, value, remarks);
+                let architecture = platform.split('/').nth(1).unwrap_or(&platform);
+                w.placement.architectures.insert(super::deploy::architecture(architecture).to_owned());
+            }
+            "cpus" => w.limits.cpu_millis = fields::cpu(at, value, remarks),
+            "mem_limit" => w.limits.memory_bytes = fields::bytes(at, value, remarks),
+            "mem_reservation" => w.requests.memory_bytes = fields::bytes(at, value, remarks),
+            "pids_limit" => w.limits.pids = value.integer().map_or_else(|| fields::count(at, value, 1 << 22, remarks), |n| u32::try_from(n).unwrap_or(0)),
+            "cpu_quota" => match value.integer().and_then(|n| u32::try_from(n).ok()) {
+                // Of the period of 100 ms that is meant if none is named.
+                Some(micros) => w.limits.cpu_millis = micros / 100,
+                None => remarks.wrong(at, line, "must be a number of microseconds"),
+            },
+            "cpu_period" if value.integer() == Some(100_000) => {}
+            "cpu_shares" => w.tuning.cpu_shares = fields::count(at, value, 1 << 20, remarks).into(),
+            "cpuset" => w.tuning.cpuset = fields::text(at, value, remarks),
+            "mem_swappiness" => w.tuning.swappiness = Some(fields::count(at, value, 100, remarks)),
+            "memswap_limit" => {
+                let bytes = if value.integer() == Some(-1) { -1 } else { i64::try_from(fields::bytes(at, value, remarks)).unwrap_or(i64::MAX) };
+                w.tuning.memory_swap_bytes = bytes;
+            }
+            "oom_kill_disable" => w.tuning.oom_kill_disable = fields::boolean(at, value, remarks),
+            "oom_score_adj" => w.tuning.oom_score_adj = value.integer().and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+            "blkio_config" => self.block(at, value, w),
+            "cgroup_parent" => w.tuning.cgroup_parent = fields::text(at, value, remarks),
+            "shm_size" => {
+                let size_bytes = fields::bytes(at, value, remarks);
+                w.mounts.push(Mount { size_bytes, ..Mount::new(MountKind::Tmpfs, "", "/dev/shm") });
+            }
+            "devices" => self.devices(at, value, w),
+            "gpus" => gpus(at, value, &mut w.extended, remarks),
+            "init" => w.init_process = fields::boolean(at, value, remarks),
+            "tty" => w.tty = fields::boolean(at, value, remarks),
+            "stdin_open" => w.stdin = fields::boolean(at, value, remarks),
+            "pull_policy" => w.pull = fields::text(at, value, remarks),
+            "dns" => w.dns.servers = fields::texts(at, value, remarks),
+            "dns_search" => w.dns.searches = fields::texts(at, value, remarks),
+            "dns_opt" => w.dns.options = fields::texts(at, value, remarks),
+            "extra_hosts" => self.hosts(at, value, w),
+            "annotations" => w.annotations = fields::pairs(at, value, self.document.values, remarks),
+            "post_start" => w.hooks.post_start = self.hooks(at, value),
+            "pre_stop" => w.hooks.pre_stop = self.hooks(at, value),
+            "mac_address" => match w.nics.first_mut() {
+                Some(nic) => nic.mac = fields::text(at, value, remarks),
+                None => w.nics.push(Nic { mac: fields::text(at, value, remarks), ..Nic::default() }),
+            },
+            "ipc" => match value.scalar().as_deref() {
+                Some("host") => w.sharing.host_ipc = true,
+                Some("private" | "shareable" | "none") => {}
+                _ => remarks.unsupported(at, line, "only `host` and `private` are known"),
+            },
+            "pid" => match value.scalar().as_deref() {
+                Some("host") => w.sharing.host_pid = true,
+                _ => remarks.unsupported(at, line, "only `host` is known"),
+            },
+            "logging" => self.logging(at, value),
+            "volumes_from" => remarks.unsupported(at, line, "name the volumes themselves: `volumes` of both services"),
+            "device_cgroup_rules" => remarks.unsupported(at, line, "devices are given by `devices`"),
+            "attach" | "label_file" | "develop" | "isolation" | "storage_opt" | "domainname" => remarks.note(at, line, "has no effect here"),
+            "cgroup" | "uts" | "userns_mode" => remarks.unsupported(at, line, "namespaces are set up by the node"),
+            "external_links" => remarks.unsupported(at, line, "others in the space are reached by `<service>.<application>`"),
+            _ => remarks.unsupported(at, line, "is not supported"),
+        }
+    }
+
+    fn groups(&self, at: &str, node: &Node) -> Vec<u32> {
+        let texts = fields::texts(at, node, self.remarks);
+        texts
+            .iter()
+            .filter_map(|text| {
+                let id = text.parse().ok();
+                if id.is_none() {
+                    self.remarks.unsupported(at, node.line, format!("`{text}`: groups are given by number"));
+                }
+                id
+            })
+            .collect()
+    }
+
+    fn security(&self, path: &str, node: &Node, w: &mut Workload) {
+        for option in fields::texts(path, node, self.remarks) {
+            let local = |profile: &str| if profile.starts_with('/') { format!("localhost{profile}") } else { format!("localhost/{profile}") };
+            match option.split_once([':', '=']) {
+                Some(("seccomp", "unconfined")) => w.seccomp = "unconfined".into(),
+                Some(("seccomp", profile)) if profile.starts_with('/') => w.seccomp = local(profile),
+                Some(("apparmor", "unconfined")) => w.apparmor = "unconfined".into(),
+                Some(("apparmor", profile)) => w.apparmor = local(profile),
+                Some(("label", "disable")) => w.selinux = "disable".into(),
+                Some(("label", part)) => match part.split_once(':') {
+                    Some((kind @ ("user" | "role" | "type" | "level"), value)) => w.selinux = labelled(&w.selinux, kind, value),
+                    _ => self.remarks.wrong(path, node.line, format!("`{option}` is not `label:user|role|type|level:<value>`")),
+                },
+                Some(("no-new-privileges", flag)) => w.no_new_privileges = Some(flag != "false"),
+                _ if option == "no-new-privileges" => w.no_new_privileges = Some(true),
+                Some(("seccomp", _)) => self.remarks.unsupported(path, node.line, format!("`{option}`: a profile is a file of the node, with its whole path")),
+                _ => self.remarks.unsupported(path, node.line, format!("`{option}` is not supported")),
+            }
+        }
+    }
+
+    fn block(&self, path: &str, node: &Node, w: &mut Workload) {
+        for entry in node.entries().unwrap_or_default() {
+            let at = format!("{path}.{}", entry.key);
+            match entry.key.as_str() {
+                "weight" => w.tuning.block_weight = fields::count(&at, &entry.node, 1000, self.remarks),
+                _ => self.remarks.unsupported(&at, entry.line, "disks are not limited one by one"),
+            }
+        }
+    }
+
+    fn devices(&self, path: &str, node: &Node, w: &mut Workload) {
+        for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+            let at = format!("{path}[{n}]");
+            let text = item.scalar().unwrap_or_default();
+            let mut parts = text.split(':');
+            let of = |key: &str| item.get(key).and_then(Node::scalar);
+            let source = of("source").or_else(|| parts.next().map(str::to_owned)).unwrap_or_default();
+            let target = of("target").or_else(|| parts.next().map(str::to_owned)).unwrap_or_else(|| source.clone());
+            let permissions = of("permissions").or_else(|| parts.next().map(str::to_owned)).unwrap_or_else(|| "rwm".into());
+            if !source.starts_with("/dev/") || !target.starts_with('/') || !permissions.bytes().all(|b| b"rwm".contains(&b)) {
+                self.remarks.unsupported(&at, item.line, "must be a device such as /dev/fuse:/dev/fuse:rwm");
+                continue;
+            }
+            w.devices.push(Device { source, target, permissions });
+        }
+    }
+
+    fn hosts(&self, at: &str, node: &Node, w: &mut Workload) {
+        for (name, address) in fields::pairs(at, node, self.document.values, self.remarks) {
+            let address = address.trim_matches(['[', ']']).to_owned();
+            if address.parse::<std::net::IpAddr>().is_ok() {
+                w.extra_hosts.insert(name, address);
+            } else {
+                self.remarks.unsupported(at, node.line, format!("`{name}`: `{address}` is no address"));
+            }
+        }
+    }
+
+    fn hooks(&self, path: &str, node: &Node) -> Vec<Hook> {
+        let items = node.list().unwrap_or_default().iter().enumerate();
+        items
+            .map(|(n, item)| {
+                let at = At { path: format!("{path}[{n}]"), line: item.line, node: item, remarks: self.remarks };
+                let f = at.fields();
+                let command = f.take("command").map(|c| words(&c.path, c.node, self.remarks)).unwrap_or_default();
+                if command.is_empty() {
+                    at.wrong("needs `command`");
+                }
+                let env = f.take("environment").map(|e| fields::pairs(&e.path, e.node, self.document.values, self.remarks)).unwrap_or_default();
+                Hook::Command { command, user: f.text("user"), working_dir: f.text("working_dir"), env, privileged: f.flag("privileged") }
+            })
+            .collect()
+    }
+
+    fn logging(&self, path: &str, node: &Node) {
+        let driver = node.get("driver").and_then(Node::scalar).unwrap_or_default();
+        let detail = if matches!(driver.as_str(), "" | "json-file" | "local" | "journald") {
+            "logs are kept and rotated by the platform"
+        } else {
+            "logs go to the platform; no other receiver is fed by the node"
+        };
+        self.remarks.note(path, node.line, detail);
+    }
+
+    pub(super) fn networks(&self, path: &str, node: &Node, w: &mut Workload, beside: &mut Beside) {
+        let all = listed(node);
+        for entry in node.entries().unwrap_or_default() {
+            let at = At { path: format!("{path}.{}", entry.key), line: entry.line, node: &entry.node, remarks: self.remarks };
+            let f = at.fields();
+            beside.aliases.extend(f.texts("aliases"));
+            let number = |key: &str| f.take(key).and_then(|at| at.node.integer()).and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
+            let nic = Nic {
+                network: if entry.key == "default" { String::new() } else { entry.key.clone() },
+                address4: f.text("ipv4_address"),
+                address6: f.text("ipv6_address"),
+                mac: f.text("mac_address"),
+                interface: f.text("interface_name"),
+                priority: number("priority"),
+                ..Nic::default()
+            };
+            f.note(&["gw_priority"], "has no effect here");
+            f.unsupported(&["link_local_ips", "driver_opts"], "addresses are given by the node's network");
+            at.place(format!(
+                "workloads.{}.nics[{}]",
+                path.strip_prefix("services.").and_then(|p| p.strip_suffix(".networks")).and_then(|k| self.names.get(k)).map_or("", |n| n.as_str()),
+                w.nics.len()
+            ));
+            w.nics.push(nic);
+        }
+        // The default network with nothing said is what everybody has.
+        if w.nics == [Nic::default()] {
+            w.nics.clear();
+        }
+        w.nics.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.network.cmp(&b.network)));
+        if all.len() > 1 {
+            self.remarks.note(path, node.line, "the workloads of a space share one network and find each other by name");
+        }
+    }
+
+    pub(super) fn network_mode(&self, at: &str, node: &Node, w: &mut Workload) {
+        let text = node.scalar().unwrap_or_default();
+        match text.as_str() {
+            "bridge" | "default" | "" => {}
+            "host" => w.sharing.host_network = true,
+            _ => match text.split_once(':') {
+                Some(("service", other)) => w.sharing.network_of = self.named(at, node.line, other),
+                _ => self.remarks.unsupported(at, node.line, format!("`{text}` is not known: bridge, host or service:<name>")),
+            },
+        }
+    }
+
+    /// A link is a dependency; its other name is told to the one it leads to in [`super::finish`] if that has none like it.
+    pub(super) fn links(&self, at: &str, node: &Node, w: &mut Workload) {
+        for text in fields::texts(at, node, self.remarks) {
+            let (key, alias) = text.split_once(':').unwrap_or((&text, &text));
+            let Some(name) = self.named(at, node.line, key) else { continue };
+            w.depends_on.entry(name).or_insert(super::Condition::Started);
+            if alias != key {
+                self.remarks.unsupported(at, node.line, format!("give `{key}` the alias `{alias}` instead: `networks: {{default: {{aliases: [{alias}]}}}}`"));
+            }
+        }
+    }
+}
+
+fn labelled(label: &str, kind: &str, value: &str) -> String {
+    let mut parts: Vec<String> = label.splitn(4, ':').map(str::to_owned).collect();
+    parts.resize(4, String::new());
+    let place = ["user", "role", "type", "level"].iter().position(|k| *k == kind).unwrap_or(3);
+    value.clone_into(&mut parts[place]);
+    parts.join(":")
+}
+
+/// `all`, or requests of devices: how many GPUs.
+pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remarks: &Remarks) {
+    const GPU: &str = "nvidia.com/gpu";
+    if node.scalar().as_deref() == Some("all") {
+        extended.insert(GPU.into(), 1);
+        return;
+    }
+    let Value::List(items) = &node.value else {
+        remarks.wrong(path, node.line, "must be `all` or a list");
+        return;
+    };
+    for (n, item) in items.iter().enumerate() {
+        let at = At { path: format!("{path}[{n}]"), line: item.line, node: item, remarks };
+        let f = at.fields();
+        let driver = f.text("driver");
+        let ids = f.texts("device_ids").len();
+        let count = f.take("count").map_or(ids.max(1), |c| c.node.integer().and_then(|n| usize::try_from(n).ok()).unwrap_or(1));
+        let gpu = f.texts("capabilities").iter().any(|c| c == "gpu");
+        f.unsupported(&["options"], "is not supported");
+        let name = if gpu || driver == "nvidia" { GPU.to_owned() } else { format!("device/{driver}") };
+        *extended.entry(name).or_default() += u64::try_from(count).unwrap_or(1);
+    }
+}

@@ -1,0 +1,130 @@
+//! Objects of all documents, lists unfolded, with what every object has.
+
+use std::collections::BTreeMap;
+
+use crate::domain::document::Remarks;
+use crate::domain::fields::{At, Fields};
+use crate::domain::yaml::Node;
+
+pub struct Object<'a> {
+    /// "" for the core group; without the version.
+    pub group: String,
+    pub kind: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// `Deployment/web`
+    pub path: String,
+    pub line: u64,
+    pub remarks: &'a Remarks,
+    /// What has not been read yet.
+    pub root: Fields<'a>,
+}
+
+impl<'a> Object<'a> {
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+
+    pub fn spec(&self) -> Option<Fields<'a>> {
+        let spec = self.root.below("spec");
+        if spec.is_none() {
+            self.wrong("needs `spec`");
+        }
+        spec
+    }
+
+    /// Nothing of it is to be listed one by one.
+    pub fn all_read(&self) {
+        drop(self.root.rest());
+    }
+
+    pub fn wrong(&self, detail: &str) {
+        self.remarks.wrong(&self.path, self.line, detail);
+    }
+
+    pub fn unsupported(&self, detail: &str) {
+        self.remarks.unsupported(&self.path, self.line, detail);
+    }
+
+    pub fn note(&self, detail: &str) {
+        self.remarks.note(&self.path, self.line, detail);
+    }
+}
+
+/// Objects by kind and name; each once.
+pub fn gather<'a>(roots: &'a [Node], remarks: &'a Remarks) -> Vec<Object<'a>> {
+    let mut out: Vec<Object<'a>> = Vec::new();
+    let mut namespaces = BTreeMap::new();
+    for (n, node) in roots.iter().enumerate() {
+        let at = At { path: format!("document[{n}]"), line: node.line, node, remarks };
+        unfold(&at, &mut out, &mut namespaces);
+    }
+    if namespaces.len() > 1 {
+        for (namespace, (path, line)) in namespaces.iter().skip(1) {
+            remarks.unsupported(path, *line, format!("the namespace `{namespace}` is another one: an application lives in one space"));
+        }
+    }
+    out
+}
+
+fn unfold<'a>(at: &At<'a>, out: &mut Vec<Object<'a>>, namespaces: &mut BTreeMap<String, (String, u64)>) {
+    let root = at.fields();
+    let (api, kind) = (root.text("apiVersion"), root.text("kind"));
+    if kind.is_empty() || api.is_empty() {
+        drop(root.rest());
+        at.wrong("an object needs `apiVersion` and `kind`");
+        return;
+    }
+    if kind == "List" || (kind.ends_with("List") && root.has("items")) {
+        root.skip(&["metadata"]);
+        for item in root.list("items") {
+            unfold(&item, out, namespaces);
+        }
+        return;
+    }
+    let group = api.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+    let name = at.node.nearest(&["metadata", "name"]).scalar().unwrap_or_default();
+    // Paths begin with the object instead of the document's number, which nobody counts.
+    let path = format!("{kind}/{name}");
+    drop(root.rest());
+    let own = At { path: path.clone(), line: at.line, node: at.node, remarks: at.remarks };
+    let root = own.fields();
+    root.skip(&["apiVersion", "kind", "status"]);
+    let metadata = root.below("metadata");
+    let map = |key: &str| metadata.as_ref().map(|m| m.map(key)).unwrap_or_default();
+    let (labels, annotations) = (map("labels"), map("annotations"));
+    let mut given = false;
+    if let Some(metadata) = &metadata {
+        metadata.skip(&["creationTimestamp", "uid", "resourceVersion", "generation", "managedFields", "selfLink", "deletionTimestamp", "name"]);
+        metadata.note(&["ownerReferences", "finalizers"], "has no effect here");
+        metadata.unsupported(&["generateName"], "objects need names of their own");
+        given = metadata.has("name") || metadata.has("generateName");
+        if let Some(namespace) = metadata.take("namespace") {
+            namespaces.entry(namespace.text()).or_insert((namespace.path.clone(), namespace.line));
+        }
+    }
+    if !given {
+        own.wrong("needs `metadata.name`");
+    }
+    if out.iter().any(|o| o.kind == kind && o.group == group && o.name == name) {
+        own.wrong("is there twice");
+        drop(root.rest());
+        return;
+    }
+    out.push(Object { group, kind, name, labels, annotations, path, line: at.line, remarks: at.remarks, root });
+}
+
+/// Annotations of objects that have no effect are said so, except those that tools write for themselves.
+pub fn note_annotations(object: &Object<'_>) {
+    let own = |key: &str| {
+        key.contains("kubernetes.io/last-applied")
+            || key.starts_with("gantry.io/")
+            || key.starts_with("kubectl.")
+            || key.starts_with("deployment.kubernetes.io/")
+    };
+    let others: Vec<&str> = object.annotations.keys().map(String::as_str).filter(|k| !own(k)).collect();
+    if !others.is_empty() {
+        object.remarks.note(&format!("{}.metadata.annotations", object.path), object.line, format!("have no effect here: {}", others.join(", ")));
+    }
+}

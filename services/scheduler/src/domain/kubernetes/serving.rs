@@ -1,0 +1,135 @@
+//! Services: names and ports in front of workloads.
+
+use gantry_kernel::Name;
+
+use super::objects::{Object, note_annotations};
+use super::{Known, name_of};
+use crate::domain::fields::{At, Fields};
+use crate::domain::model::{Model, Outside, Protocol, Publish, Service};
+
+pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
+    let Some(name) = name_of(object) else { return object.all_read() };
+    note_annotations(object);
+    let Some(spec) = object.spec() else { return };
+    let kind = spec.take("type").and_then(|at| at.one_of(&["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"])).unwrap_or(0);
+    spec.note(
+        &[
+            "clusterIPs",
+            "externalTrafficPolicy",
+            "internalTrafficPolicy",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "allocateLoadBalancerNodePorts",
+            "healthCheckNodePort",
+            "loadBalancerClass",
+            "trafficDistribution",
+            "publishNotReadyAddresses",
+        ],
+        "has no effect here",
+    );
+    spec.unsupported(&["externalIPs", "loadBalancerIP"], "addresses are those of the nodes");
+    spec.unsupported(&["loadBalancerSourceRanges"], "who may connect is not limited by address yet");
+    if kind == 3 {
+        object.remarks.place(format!("outside.{name}"), &object.path, object.line);
+        let ports = spec.list("ports").iter().filter_map(|at| u16::try_from(at.fields().number("port", 65_535)?).ok()).collect();
+        model.outside.insert(name, Outside { address: spec.text("externalName"), ports });
+        spec.skip(&["selector"]);
+        return;
+    }
+    let headless = spec.take("clusterIP").is_some_and(|at| at.text() == "None");
+    let (balance, sticky_seconds) = affinity(&spec);
+    let selector = spec.map("selector");
+    let Some(workload) = chosen(object, &selector, model) else {
+        drop(spec.rest());
+        return;
+    };
+    let ports = spec.list("ports");
+    for at in &ports {
+        let Some(mut service) = port(at, &name, &workload, kind, known) else { continue };
+        (service.balance, service.sticky_seconds, service.headless) = (balance.clone(), sticky_seconds, headless);
+        let here = format!("services[{}]", model.services.len());
+        at.place(&here);
+        if headless {
+            object.remarks.place(format!("{here}.headless"), &format!("{}.spec.clusterIP", object.path), object.line);
+        }
+        if let Some(w) = model.workloads.get_mut(&workload)
+            && service.protocol != Protocol::Udp
+        {
+            w.ports.insert(service.port);
+        }
+        model.services.push(service);
+    }
+    if ports.is_empty() {
+        let here = format!("services[{}]", model.services.len());
+        object.remarks.place(here, &object.path, object.line);
+        model.services.push(Service { headless, ..Service::plain(name, workload, 0, Protocol::Tcp) });
+    }
+}
+
+fn affinity(spec: &Fields<'_>) -> (String, u32) {
+    let by_client = spec.take("sessionAffinity").is_some_and(|at| at.one_of(&["None", "ClientIP"]) == Some(1));
+    let mut seconds = 0;
+    if let Some(config) = spec.below("sessionAffinityConfig")
+        && let Some(client) = config.below("clientIP")
+    {
+        seconds = client.number("timeoutSeconds", 86_400).unwrap_or(0);
+    }
+    (if by_client { "source".into() } else { crate::domain::model::round_robin() }, seconds)
+}
+
+/// The workload that the selector means. Several: the first, and the others are listed.
+fn chosen(object: &Object<'_>, selector: &std::collections::BTreeMap<String, String>, model: &Model) -> Option<Name> {
+    if selector.is_empty() {
+        object.unsupported("has no selector: addresses of its own are not known");
+        return None;
+    }
+    let mut found = model.workloads.iter().filter(|(_, w)| selector.iter().all(|(k, v)| w.labels.get(k) == Some(v))).map(|(name, _)| name);
+    let Some(first) = found.next() else {
+        object.unsupported("its selector chooses none of the document's workloads");
+        return None;
+    };
+    let others: Vec<String> = found.map(|n| format!("`{n}`")).collect();
+    if !others.is_empty() {
+        object.unsupported(&format!("chooses several workloads: requests go to `{first}` alone, not to {}", others.join(", ")));
+    }
+    Some(first.clone())
+}
+
+fn port(at: &At<'_>, name: &Name, workload: &Name, kind: usize, known: &Known) -> Option<Service> {
+    let p = at.fields();
+    let protocol = match p.take("protocol").map(|at| at.text()).as_deref() {
+        None | Some("TCP") => Protocol::Tcp,
+        Some("UDP") => Protocol::Udp,
+        Some(other) => {
+            at.unsupported(format!("{other} is not balanced"));
+            drop(p.rest());
+            return None;
+        }
+    };
+    let app = p.text("appProtocol");
+    let http = matches!(app.as_str(), "http" | "http2" | "grpc" | "kubernetes.io/h2c" | "kubernetes.io/ws");
+    let Some(port) = p.number("port", 65_535).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0) else {
+        at.wrong("needs `port`");
+        drop(p.rest());
+        return None;
+    };
+    let target = match p.take("targetPort") {
+        None => port,
+        Some(at) => {
+            let none = std::collections::BTreeMap::new();
+            super::container::port_of(&at, known.port_names.get(workload).unwrap_or(&none))?
+        }
+    };
+    let wanted = p.take("nodePort").and_then(|at| at.number(65_535)).and_then(|n| u16::try_from(n).ok());
+    let publish = match kind {
+        1 => Some(Publish { wanted: wanted.unwrap_or(0), listen: 0 }),
+        2 => Some(Publish { wanted: port, listen: 0 }),
+        _ => None,
+    };
+    Some(Service {
+        publish,
+        service_port: if port == target { 0 } else { port },
+        port_name: p.text("name"),
+        ..Service::plain(name.clone(), workload.clone(), target, if http && protocol == Protocol::Tcp { Protocol::Http } else { protocol })
+    })
+}

@@ -1,0 +1,187 @@
+//! What the containerd engine does not do of a model yet. One list for all input formats; another engine has its own.
+//! A line leaves this file on the day the engine does it.
+
+use super::model::{Check, EnvFact, Hook, Model, MountKind, PathKind, Service, Workload, WorkloadKind};
+
+/// One part of a model without effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// Path in the model, such as `workloads.web.sidecars`.
+    pub at: String,
+    pub detail: String,
+}
+
+struct Listing(Vec<Lack>);
+
+impl Listing {
+    fn when(&mut self, lacks: bool, at: impl Into<String>, detail: &str) {
+        if lacks {
+            self.0.push(Lack { at: at.into(), detail: detail.to_owned() });
+        }
+    }
+}
+
+pub fn containerd(model: &Model) -> Vec<Lack> {
+    let mut out = Listing(Vec::new());
+    for (name, workload) in &model.workloads {
+        let at = format!("workloads.{name}");
+        running(&at, workload, &mut out);
+        placing(&at, workload, &mut out);
+        changing(&at, workload, &mut out);
+    }
+    for (n, service) in model.services.iter().enumerate() {
+        serving(&format!("services[{n}]"), service, &mut out);
+    }
+    for (name, volume) in &model.volumes {
+        let at = format!("volumes.{name}");
+        out.when(volume.size_bytes > 0, format!("{at}.size_bytes"), "the size of a volume is not limited on nodes yet");
+        out.when(!volume.class.is_empty(), format!("{at}.class"), "nodes have one class of storage yet: their local disk");
+        out.when(volume.access.iter().any(|a| a.ends_with("Many")), format!("{at}.access"), "a volume is on one node and cannot be shared between nodes yet");
+        let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
+        out.when(other, format!("{at}.driver"), "only plain local volumes are made on nodes yet");
+        out.when(volume.external.is_some(), format!("{at}.external"), "a volume belongs to its application; others' cannot be mounted yet");
+    }
+    for (name, network) in &model.networks {
+        let at = format!("networks.{name}");
+        out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
+        let own = !matches!(network.driver.as_str(), "" | "bridge" | "overlay" | "default") || !network.options.is_empty() || !network.subnets.is_empty();
+        out.when(own, at.clone(), "the workloads of a space share one network; own drivers and subnets are not made yet");
+        out.when(network.ipv6, format!("{at}.ipv6"), "networks have no IPv6 addresses yet");
+        out.when(network.external.is_some(), format!("{at}.external"), "other networks cannot be joined yet");
+    }
+    for name in model.policies.keys() {
+        out.when(true, format!("policies.{name}"), "network policies are not enforced on nodes yet");
+    }
+    for name in model.outside.keys() {
+        out.when(true, format!("outside.{name}"), "names for what runs outside are not served yet");
+    }
+    out.0
+}
+
+fn running(at: &str, w: &Workload, out: &mut Listing) {
+    out.when(!w.init.is_empty(), format!("{at}.init"), "init containers are not run yet: an instance has one container");
+    out.when(!w.sidecars.is_empty(), format!("{at}.sidecars"), "further containers of an instance are not run yet: make each a workload of its own");
+    out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
+    out.when(w.sharing.host_pid, format!("{at}.sharing.host_pid"), "the node's processes are not shown to instances");
+    out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
+    out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "instances of two workloads do not share a network namespace yet");
+    out.when(!w.extended.is_empty(), format!("{at}.extended"), "nodes do not count GPUs and other extended resources yet");
+    out.when(w.fs_group.is_some(), format!("{at}.fs_group"), "volumes are not handed over to a group yet; they are writable to all users of the instance");
+    out.when(w.run_as_non_root, format!("{at}.run_as_non_root"), "whether the image runs as root is not checked yet: name a `user`");
+    out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");
+    out.when(w.restart_attempts.is_some(), format!("{at}.restart_attempts"), "restarts go on, with growing pauses; their number is not limited yet");
+    out.when(!w.dns.policy.is_empty(), format!("{at}.dns.policy"), "names of the space are always served beside other resolvers");
+    let tuned = &w.tuning;
+    let cpu = tuned.cpu_shares > 0 || !tuned.cpuset.is_empty() || !tuned.cpuset_memory.is_empty();
+    out.when(cpu, format!("{at}.tuning"), "processors are not bound or weighed by hand on nodes yet");
+    out.when(tuned.memory_swap_bytes != 0 || tuned.swappiness.is_some(), format!("{at}.tuning"), "instances get no swap");
+    out.when(tuned.oom_kill_disable || tuned.oom_score_adj != 0, format!("{at}.tuning"), "the node decides who ends when memory runs out");
+    out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
+    out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
+    storage(at, w, out);
+    for (n, nic) in w.nics.iter().enumerate() {
+        let at = format!("{at}.nics[{n}]");
+        let fixed = !nic.address4.is_empty() || !nic.address6.is_empty() || !nic.mac.is_empty() || !nic.interface.is_empty();
+        out.when(fixed, at.clone(), "addresses and interface names are given by the node's network; fixed ones are not possible yet");
+        out.when(n > 0 && (nic.up_bps > 0 || nic.down_bps > 0), at, "only the first interface is limited yet");
+    }
+    for (n, probe) in w.probes.iter().enumerate() {
+        let at = format!("{at}.probes[{n}]");
+        match &probe.check {
+            Check::Http { https, host, headers, .. } => {
+                out.when(*https, format!("{at}.check"), "probes speak plain HTTP yet");
+                out.when(!host.is_empty() || !headers.is_empty(), format!("{at}.check"), "probes send no own headers yet");
+            }
+            Check::Grpc { service, .. } => out.when(!service.is_empty(), format!("{at}.check"), "gRPC probes ask for the server as a whole yet"),
+            Check::Tcp { .. } | Check::Command { .. } => {}
+        }
+    }
+    hooks(at, w, out);
+    out.when(
+        !w.service_account.is_empty() && w.service_account != "default",
+        format!("{at}.service_account"),
+        "instances get no account of a cluster from the nodes",
+    );
+    let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
+    out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
+}
+
+fn storage(at: &str, w: &Workload, out: &mut Listing) {
+    for (n, mount) in w.mounts.iter().enumerate() {
+        let at = format!("{at}.mounts[{n}]");
+        out.when(mount.kind == MountKind::Nfs, at.clone(), "network file systems are not mounted yet");
+        out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
+        out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at.clone(), "mounts are not propagated");
+        out.when(mount.kind == MountKind::Scratch && mount.size_bytes > 0, at, "the size of scratch space is not limited yet");
+    }
+    let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
+    out.when(owned, format!("{at}.files"), "files belong to root; use a mode that lets others read");
+}
+
+fn hooks(at: &str, w: &Workload, out: &mut Listing) {
+    for (list, name) in [(&w.hooks.post_start, "post_start"), (&w.hooks.pre_stop, "pre_stop")] {
+        for hook in list {
+            let at = format!("{at}.hooks.{name}");
+            match hook {
+                Hook::Command { user, working_dir, env, privileged, .. } => {
+                    let own = !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged;
+                    out.when(own, at, "commands of hooks run as the container does; their own user, folder and variables are not set yet");
+                }
+                Hook::Http { .. } if name == "pre_stop" => out.when(true, at, "before the stop only commands and pauses are possible yet"),
+                Hook::Http { https, host, headers, .. } => {
+                    out.when(*https || !host.is_empty() || !headers.is_empty(), at, "requests of hooks are plain HTTP to the instance without own headers yet");
+                }
+                Hook::Sleep { .. } => {}
+            }
+        }
+    }
+}
+
+fn placing(at: &str, w: &Workload, out: &mut Listing) {
+    let p = &w.placement;
+    out.when(p.affinity.iter().any(|a| a.weight.is_none()), format!("{at}.placement.affinity"), "rules of nearness to other workloads are not kept yet");
+    out.when(
+        p.spread.iter().any(|s| s.hard),
+        format!("{at}.placement.spread"),
+        "instances are spread over nodes and zones as far as possible; a hard limit is not kept yet",
+    );
+    out.when(w.priority != 0 || !w.priority_class.is_empty(), format!("{at}.priority"), "placement does not know priorities yet");
+}
+
+fn changing(at: &str, w: &Workload, out: &mut Listing) {
+    out.when(w.kind == WorkloadKind::CronJob, format!("{at}.schedule"), "schedules do not start jobs yet");
+    if let Some(job) = &w.job {
+        out.when(job.parallelism > 0 && job.parallelism < w.replicas, format!("{at}.job.parallelism"), "all instances of a job run at once yet");
+        out.when(job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
+        out.when(job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
+        out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
+        out.when(job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
+    }
+    out.when(w.scaling.is_some(), format!("{at}.scaling"), "the number of instances does not follow metrics yet");
+    out.when(w.budget.is_some(), format!("{at}.budget"), "draining a node keeps the limits of updates; a budget of its own is not kept yet");
+    out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");
+    out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "the next step follows as soon as the instances are in rotation");
+    out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");
+    out.when(w.update.manual, format!("{at}.update.manual"), "a release replaces instances by itself");
+    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+}
+
+fn serving(at: &str, s: &Service, out: &mut Listing) {
+    out.when(s.headless, format!("{at}.headless"), "the name means one balanced address; single instances have no names yet");
+    out.when(
+        s.sticky_seconds > 0,
+        format!("{at}.sticky_seconds"),
+        "clients stay with an instance by their address as long as nothing changes; a time is not kept",
+    );
+    for (n, route) in s.routes.iter().enumerate() {
+        let at = format!("{at}.routes[{n}]");
+        out.when(route.host.is_empty(), at.clone(), "a route needs a host: all tenants share the port of the routes");
+        out.when(route.host.starts_with('*'), at.clone(), "routes match one host; patterns are not served yet");
+        out.when(route.path_kind != PathKind::Prefix, at.clone(), "routes match the beginning of a path yet, neither exact paths nor patterns");
+        out.when(!route.headers.is_empty() || !route.queries.is_empty() || !route.method.is_empty(), at.clone(), "routes match host and path yet");
+        out.when(route.weight.is_some(), at.clone(), "one route leads to one service; weights are not kept yet");
+        out.when(!route.rewrite.is_empty() || !route.set_headers.is_empty(), at.clone(), "requests are passed on as they are yet");
+        out.when(!route.tls_secret.is_empty(), at.clone(), "routes serve plain HTTP yet");
+        out.when(route.timeout_ms > 0, at, "routes have no time limits of their own yet");
+    }
+}

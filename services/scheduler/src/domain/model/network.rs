@@ -1,0 +1,312 @@
+//! How workloads are reached and what they may reach: services, routes, networks, interfaces, policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_kernel::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Selector, is_default};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    Http,
+    #[default]
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// One container port behind one balanced name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The name that others in the space use.
+    pub name: Name,
+    pub workload: Name,
+    /// The container's port; 0: the name alone.
+    pub port: u16,
+    pub protocol: Protocol,
+    /// roundrobin | leastconn | random | source
+    #[serde(default = "round_robin")]
+    pub balance: String,
+    /// To be reachable from outside at a port of the node.
+    #[serde(default)]
+    pub publish: Option<Publish>,
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The port under the service's name if it differs from the container's; 0: the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub service_port: u16,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub port_name: String,
+    /// More names for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aliases: BTreeSet<String>,
+    /// The name means the instances themselves.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub headless: bool,
+    /// For how long requests of one client go to one instance; 0: not so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sticky_seconds: u32,
+}
+
+impl Service {
+    /// With nothing said but the port.
+    pub fn plain(name: Name, workload: Name, port: u16, protocol: Protocol) -> Self {
+        Self {
+            name,
+            workload,
+            port,
+            protocol,
+            balance: round_robin(),
+            publish: None,
+            routes: Vec::new(),
+            service_port: 0,
+            port_name: String::new(),
+            aliases: BTreeSet::new(),
+            headless: false,
+            sticky_seconds: 0,
+        }
+    }
+
+    /// What stays the same over revisions, even if the container port changes: the published port, else the first route,
+    /// else the container port.
+    pub fn key(&self) -> String {
+        let transport = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
+        match (self.publish, self.routes.first()) {
+            (Some(publish), _) if publish.wanted > 0 => format!("{}.p{}.{transport}", self.name, publish.wanted),
+            (_, Some(route)) => format!("{}.r-{}{}", self.name, route.host, route.path.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
+            _ => format!("{}.c{}.{transport}", self.name, self.port),
+        }
+    }
+
+    /// Do the nodes say which instances get its requests? They do for what people reach, but not for datagrams.
+    pub fn has_rotation(&self) -> bool {
+        (self.publish.is_some() || self.routes.iter().any(Route::is_served)) && self.protocol != Protocol::Udp
+    }
+
+    /// The port under the service's name.
+    pub fn called_at(&self) -> u16 {
+        if self.service_port > 0 { self.service_port } else { self.port }
+    }
+}
+
+/// `Wanted` becomes `listen` when the platform has assigned it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// The port that the document asks for; 0 for any.
+    pub wanted: u16,
+    /// The port that the platform gave; 0 before.
+    pub listen: u16,
+}
+
+/// Requests on the shared HTTP port that go to a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Empty: every host.
+    pub host: String,
+    #[serde(default = "root_path")]
+    pub path: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub path_kind: PathKind,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub headers: Vec<ValueMatch>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub queries: Vec<ValueMatch>,
+    /// Every method if empty.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub method: String,
+    /// Of the requests that several services' routes match; none: an equal share.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub weight: Option<u32>,
+    /// What stands instead of the matched path.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rewrite: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub set_headers: BTreeMap<String, String>,
+    /// The secret with certificate and key; plain HTTP if empty.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls_secret: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeout_ms: u32,
+}
+
+impl Route {
+    pub fn new(host: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            path: path.into(),
+            path_kind: PathKind::Prefix,
+            headers: Vec::new(),
+            queries: Vec::new(),
+            method: String::new(),
+            weight: None,
+            rewrite: String::new(),
+            set_headers: BTreeMap::new(),
+            tls_secret: String::new(),
+            timeout_ms: 0,
+        }
+    }
+
+    /// Can a node's balancer match it? It knows one host and the beginning of a path; on a port that all tenants share,
+    /// a route without a host would take everybody's requests.
+    pub fn is_served(&self) -> bool {
+        let matched = self.path_kind == PathKind::Prefix && self.headers.is_empty() && self.queries.is_empty() && self.method.is_empty();
+        matched && !self.host.is_empty() && !self.host.starts_with('*')
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    #[default]
+    Prefix,
+    Exact,
+    /// A regular expression.
+    Pattern,
+}
+
+/// A header or query parameter with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValueMatch {
+    pub name: String,
+    pub value: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pattern: bool,
+}
+
+/// A name in the space for something that runs elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outside {
+    /// Host name or address.
+    pub address: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub ports: BTreeSet<u16>,
+}
+
+/// A network of the application.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// `bridge` if empty.
+    #[serde(skip_serializing_if = "is_default")]
+    pub driver: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub options: BTreeMap<String, String>,
+    /// Nothing outside of it is reached.
+    #[serde(skip_serializing_if = "is_default")]
+    pub internal: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv6: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub subnets: Vec<Subnet>,
+    /// It exists already, under this name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub external: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subnet {
+    pub subnet: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub gateway: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub range: String,
+}
+
+/// One interface of a workload's instances.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nic {
+    /// The space's own network if empty.
+    #[serde(skip_serializing_if = "is_default")]
+    pub network: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub address4: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub address6: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub mac: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub interface: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// Bits a second out of the instance; 0: no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub up_bps: u64,
+    /// Bits a second into the instance; 0: no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub down_bps: u64,
+}
+
+/// What may reach the selected workloads and what they may reach. `None`: not restricted; empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    pub selector: Selector,
+    #[serde(skip_serializing_if = "is_default")]
+    pub ingress: Option<Vec<PolicyRule>>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub egress: Option<Vec<PolicyRule>>,
+}
+
+/// Any of the peers at any of the ports; no peers: everybody, no ports: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyRule {
+    #[serde(skip_serializing_if = "is_default")]
+    pub peers: Vec<Peer>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub ports: Vec<PolicyPort>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Peer {
+    #[serde(skip_serializing_if = "is_default")]
+    pub cidr: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub except: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub workloads: Option<Selector>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub spaces: Option<Selector>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyPort {
+    /// tcp | udp | sctp
+    pub protocol: String,
+    /// A number or a port's name; empty: all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub port: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub end_port: u16,
+}
+
+pub const BALANCES: [&str; 4] = ["roundrobin", "leastconn", "random", "source"];
+
+pub fn round_robin() -> String {
+    "roundrobin".into()
+}
+
+pub fn root_path() -> String {
+    "/".into()
+}

@@ -1,0 +1,177 @@
+//! Where instances may and should run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Constraints {
+    /// `amd64`, `arm64`, ...: what the image has. Empty: any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub architectures: BTreeSet<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub rules: Vec<Rule>,
+    /// 0: no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_per_node: u32,
+    /// All of one of these lists must hold, if there is any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub any_of: Vec<Vec<Match>>,
+    /// Nodes where one holds are better by its weight.
+    #[serde(skip_serializing_if = "is_default")]
+    pub preferences: Vec<Preference>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub affinity: Vec<Affinity>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub spread: Vec<Spread>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub tolerations: Vec<Toleration>,
+}
+
+/// One hard rule on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone` or `node.labels.<label>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub attribute: String,
+    pub equals: bool,
+    pub value: String,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.attribute, if self.equals { "==" } else { "!=" }, self.value)
+    }
+}
+
+/// A test of one attribute (as in [`Rule`]), or of one label where labels are selected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    pub attribute: String,
+    pub operator: Operator,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    In,
+    NotIn,
+    Exists,
+    NotExists,
+    /// Greater than the one value, as whole numbers.
+    Above,
+    Below,
+}
+
+impl Match {
+    /// Does it hold for an attribute with this value (`None`: the node has no such attribute)?
+    pub fn holds(&self, actual: Option<&str>) -> bool {
+        let number = |text: Option<&str>| text.and_then(|t| t.parse::<i64>().ok());
+        let limit = number(self.values.first().map(String::as_str));
+        match self.operator {
+            Operator::In => actual.is_some_and(|a| self.values.iter().any(|v| v == a)),
+            Operator::NotIn => actual.is_none_or(|a| self.values.iter().all(|v| v != a)),
+            Operator::Exists => actual.is_some(),
+            Operator::NotExists => actual.is_none(),
+            Operator::Above => number(actual).zip(limit).is_some_and(|(a, l)| a > l),
+            Operator::Below => number(actual).zip(limit).is_some_and(|(a, l)| a < l),
+        }
+    }
+}
+
+impl std::fmt::Display for Match {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let values = self.values.join(", ");
+        match self.operator {
+            Operator::In => write!(f, "{} in ({values})", self.attribute),
+            Operator::NotIn => write!(f, "{} not in ({values})", self.attribute),
+            Operator::Exists => write!(f, "{} is set", self.attribute),
+            Operator::NotExists => write!(f, "{} is not set", self.attribute),
+            Operator::Above => write!(f, "{} > {values}", self.attribute),
+            Operator::Below => write!(f, "{} < {values}", self.attribute),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preference {
+    /// 1 to 100.
+    pub weight: u32,
+    pub matches: Vec<Match>,
+}
+
+/// Chooses workloads by their labels: all of both must hold. Empty: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selector {
+    #[serde(skip_serializing_if = "is_default")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub matches: Vec<Match>,
+}
+
+impl Selector {
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(k, v)| labels.get(k) == Some(v)) && self.matches.iter().all(|m| m.holds(labels.get(&m.attribute).map(String::as_str)))
+    }
+}
+
+/// Near to, or apart from, instances of the selected workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Affinity {
+    /// Not where they are, instead of where they are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub apart: bool,
+    /// The attribute whose equal value makes two nodes one place: `node.name`, `node.zone`, `node.labels.<label>`.
+    pub topology: String,
+    pub selector: Selector,
+    /// 1 to 100; a hard rule if there is none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub weight: Option<u32>,
+}
+
+/// Instances even over places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    pub topology: String,
+    /// By how many two places may differ.
+    #[serde(default = "one")]
+    pub max_skew: u32,
+    /// Rather wait than stand uneven.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hard: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub selector: Selector,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_places: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A node's taint that does not keep instances away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Toleration {
+    /// Empty: every taint.
+    pub key: String,
+    /// Any value if there is none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub value: Option<String>,
+    /// NoSchedule | PreferNoSchedule | NoExecute; empty: all of them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub effect: String,
+    /// How long it stays after such a taint comes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub seconds: Option<u32>,
+}

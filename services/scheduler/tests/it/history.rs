@@ -1,0 +1,50 @@
+//! A stored event of every kind and version decodes for ever: `tests/events/<kind>.<version>.json`.
+
+use std::collections::BTreeSet;
+
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_es::EventData;
+use gantry_scheduler::domain::stored;
+use serde_json::Value;
+
+fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::DecodeError> {
+    let encoded = match kind.split('.').next().unwrap() {
+        AppEvent::AGGREGATE => AppEvent::decode(kind, version, data)?.encode(),
+        InstanceEvent::AGGREGATE => InstanceEvent::decode(kind, version, data)?.encode(),
+        NodeEvent::AGGREGATE => NodeEvent::decode(kind, version, data)?.encode(),
+        other => panic!("no aggregate {other}"),
+    };
+    assert_eq!(encoded.kind, kind);
+    Ok(encoded.data)
+}
+
+fn kinds<E: schemars::JsonSchema>() -> BTreeSet<String> {
+    let schema = serde_json::to_value(schemars::schema_for!(E)).unwrap();
+    schema["oneOf"].as_array().unwrap().iter().map(|v| v["properties"]["kind"]["const"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_stored_event_decodes_and_every_kind_has_a_sample() {
+    let mut seen = BTreeSet::new();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/events")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().strip_suffix(".json").unwrap();
+        let (kind, version) = name.rsplit_once('.').unwrap();
+        let data: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let read = decode(kind, version.parse().unwrap(), data.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(read, data, "{name}");
+        seen.insert(kind.to_owned());
+    }
+    let all: BTreeSet<String> = [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>()].into_iter().flatten().collect();
+    assert_eq!(seen, all);
+}
+
+/// As models were stored before volumes, services and checks had more to say.
+#[test]
+fn a_model_of_the_first_revisions_is_still_a_model() {
+    let event: Value = serde_json::from_slice(include_bytes!("../events/app.revised.1.json")).unwrap();
+    let model = stored::read(&event["model"]).expect("an outline").outline;
+    let web = model.workloads.values().next().expect("its workload");
+    assert_eq!((web.replicas, web.probes.len(), web.placement.rules.len()), (2, 1, 1));
+    assert!(model.volumes.contains_key("data"), "a set of names became volumes");
+}
