@@ -164,8 +164,12 @@ impl App {
         let gone = |text: &str| Fault { text: text.to_owned(), last: true };
         let rule: Replication = serde_json::from_value(run.rule.clone()).map_err(|e| gone(&e.to_string()))?;
         let project = ProjectId(run.project);
-        let settings = self.settings(project).await?;
-        let target = settings.targets.get(&rule.target).ok_or_else(|| gone("the target was removed"))?;
+        let target = match self.settings(project).await?.targets.get(&rule.target).cloned() {
+            Some(target) => Some(target),
+            // What is at hand may be a moment old; the log is not.
+            None => self.settings_now(project).await.map_err(Error::from)?.0.targets.remove(&rule.target),
+        };
+        let target = target.ok_or_else(|| gone("the target was removed"))?;
         let place = self.host.auth.read(|r| r.projects().find(|p| p.id == project).map(|p| (p.org.name.to_string(), p.name.to_string())));
         let place = place.ok_or_else(|| gone("the project was removed"))?;
         let remote = self.remote(project, &format!("target {}", target.target.name), &target.target.endpoint, target.secret.as_ref()).await?;

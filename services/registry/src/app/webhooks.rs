@@ -105,8 +105,12 @@ impl App {
         let db = &self.host.db().orm;
         let Some(delivery) = webhooks::find(db, None, id).await?.filter(|d| d.state == "waiting") else { return Ok(()) };
         let project = ProjectId(delivery.project);
-        let settings = self.settings(project).await?;
-        let Some(kept) = settings.webhooks.get(&delivery.webhook) else { return self.give_up(&delivery, "the webhook was removed").await };
+        let kept = match self.settings(project).await?.webhooks.get(&delivery.webhook).cloned() {
+            Some(kept) => Some(kept),
+            // What is at hand may be a moment old; the log is not.
+            None => self.settings_now(project).await?.0.webhooks.remove(&delivery.webhook),
+        };
+        let Some(kept) = kept else { return self.give_up(&delivery, "the webhook was removed").await };
         let paused = webhooks::state(db, delivery.project, &delivery.webhook).await?.paused_at.is_some();
         if paused || !kept.webhook.enabled {
             return Ok(());
