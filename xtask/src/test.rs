@@ -29,8 +29,11 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
 
     say("layer 1: unit and service tests");
     // With containers and clients at hand, no test passes by.
-    let needs: Vec<Need> =
-        if is_root() { Need::ALL.into_iter().chain([Need::Chromium, Need::Slapd, Need::ModAuthOpenidc, Need::DockerRegistry]).collect() } else { Need::TESTS.to_vec() };
+    let needs: Vec<Need> = if is_root() {
+        Need::ALL.into_iter().chain([Need::Chromium, Need::Slapd, Need::ModAuthOpenidc, Need::DockerRegistry]).collect()
+    } else {
+        Need::TESTS.to_vec()
+    };
     install::ensure(&needs, &mut |line| say(line))?;
     TestServers::in_folder(&work.test_servers()).context("the test servers")?;
     let rust = rust_tests(work);

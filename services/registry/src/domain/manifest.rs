@@ -20,6 +20,8 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 const MAX_DESCRIPTORS: usize = 3_000;
 /// Characters of a media type (RFC 6838 section 4.2: 127 on each side of the slash).
 const MAX_MEDIA_TYPE: usize = 255;
+/// Bytes of one piece of content: what a registry can be configured to take at most. Sums of such stay far below what a table counts to.
+const MAX_CONTENT: u64 = 1 << 44;
 /// Annotations up to this size travel in the event; larger ones are in the manifest's bytes only.
 const MAX_EVENT_ANNOTATIONS: usize = 64 * 1024;
 const MAX_PLATFORMS: usize = 200;
@@ -44,6 +46,10 @@ pub enum ManifestError {
     TooMany,
     #[error("artifactType has at most {MAX_MEDIA_TYPE} characters")]
     ArtifactType,
+    #[error("a piece of content has at most {MAX_CONTENT} bytes")]
+    ContentSize,
+    #[error("annotations, types and platforms hold no zero bytes")]
+    ZeroByte,
     #[error("an image manifest needs `config` and `layers` and has no `manifests`; an index has only `manifests`")]
     Shape,
 }
@@ -169,7 +175,22 @@ impl Manifest {
         if manifest.layers().len() + manifest.children().len() > MAX_DESCRIPTORS {
             return Err(ManifestError::TooMany);
         }
+        if manifest.blobs().iter().any(|d| d.size > MAX_CONTENT) {
+            return Err(ManifestError::ContentSize);
+        }
+        if manifest.has_zero_byte() {
+            return Err(ManifestError::ZeroByte);
+        }
         Ok(manifest)
+    }
+
+    /// In what goes into events and tables, which cannot hold any.
+    fn has_zero_byte(&self) -> bool {
+        let zero = |text: &str| text.contains('\0');
+        let descriptors = self.layers().iter().chain(self.children()).chain(&self.subject);
+        self.annotations.iter().any(|(k, v)| zero(k) || zero(v))
+            || self.artifact_type.as_deref().is_some_and(zero)
+            || descriptors.into_iter().any(|d| zero(&d.media_type) || d.platform.as_ref().and_then(Platform::text).is_some_and(|p| zero(&p)))
     }
 
     /// The annotations as they travel in the event: all, or none if they are larger than any list should show.
@@ -234,7 +255,7 @@ impl Manifest {
 
 /// The platform in an image config (image-spec, config.md).
 pub fn config_platform(bytes: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Platform>(bytes).ok()?.text()
+    serde_json::from_slice::<Platform>(bytes).ok()?.text().filter(|p| !p.contains('\0'))
 }
 
 #[cfg(test)]
@@ -326,6 +347,19 @@ mod tests {
         assert!(manifest.event_annotations().is_empty());
         assert!(Manifest::may_hide_annotations(value.to_string().len() as u64));
         assert_eq!(config_platform(json!({"os": "x".repeat(100), "architecture": "y"}).to_string().as_bytes()), None);
+    }
+
+    #[test]
+    fn what_no_table_can_hold_is_refused() {
+        for (key, value) in [("annotations", json!({ "a": "\0" })), ("annotations", json!({ "\0": "a" })), ("artifactType", json!("x\0y"))] {
+            let mut manifest = image();
+            manifest[key] = value;
+            assert!(matches!(parse(None, &manifest), Err(ManifestError::ZeroByte)), "{key}");
+        }
+        let mut manifest = image();
+        manifest["layers"][0]["size"] = json!(u64::MAX);
+        assert!(matches!(parse(None, &manifest), Err(ManifestError::ContentSize)));
+        assert_eq!(config_platform(br#"{"os":"li\u0000nux","architecture":"amd64"}"#), None);
     }
 
     #[test]

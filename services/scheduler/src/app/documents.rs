@@ -136,17 +136,10 @@ pub async fn export(s: &Scheduler, request: Export) -> Result<String, Problem> {
     }
     // Every reading of secrets in clear leaves a trace, before anything is shown.
     let fact = AuditFact {
-        id: s.host.env.uuid(),
-        at: s.host.env.now(),
-        service: s.host.name.to_owned(),
-        actor: request.subject,
-        action: "app.secrets-exported".into(),
-        object: format!("app:{app}"),
         org: Some(request.space.org().id),
-        result: "ok".into(),
         reason: format!("revision {revision} as a document with the contents of its secrets"),
         from: request.from,
-        trace_id: None,
+        ..s.host.fact(request.subject, "app.secrets-exported", format!("app:{app}"), "ok")
     };
     s.host.audit(fact).await;
     Ok(export::export(request.format, &row.name, &model))
