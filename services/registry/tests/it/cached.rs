@@ -75,7 +75,10 @@ impl Cached {
     async fn until_whole(&self, digests: &[String]) {
         let name = gantry_registry::domain::name::RepositoryName::parse(REPO).unwrap();
         let db = &self.stage.host.db().orm;
-        let whole = || async { gantry_registry::store::blobs::visible(db, &name, digests).await.unwrap().len() >= digests.len() };
+        let whole = || async {
+            let here = gantry_registry::store::blobs::visible(db, &name, digests).await.unwrap();
+            digests.iter().all(|d| here.contains(d))
+        };
         self.stage.world.until("the rest of the image is fetched", LONG, whole).await;
     }
 }
@@ -326,7 +329,10 @@ async fn signatures_come_along_from_another_gantry_with_tokens_and_tls() {
     let name = gantry_registry::domain::name::RepositoryName::parse("acme/shop/hub/base").unwrap();
     let wanted = [blobs_of(&image), blobs_of(&json_image(&signature))].concat();
     let db = &cached.stage.host.db().orm;
-    let whole = || async { gantry_registry::store::blobs::visible(db, &name, &wanted).await.unwrap().len() >= wanted.len() };
+    let whole = || async {
+        let here = gantry_registry::store::blobs::visible(db, &name, &wanted).await.unwrap();
+        wanted.iter().all(|d| here.contains(d))
+    };
     cached.stage.world.until("everything is here", LONG, whole).await;
     let here = || async { get(format!("manifests/{cosign}")).await.unwrap().status() == 200 };
     cached.stage.world.until("cosign's tag came along", LONG, here).await;

@@ -192,6 +192,13 @@ async fn forward(front: Front, behind: String, http: reqwest::Client, request: a
     } else {
         vec![Ok(bytes::Bytes::from(bytes))]
     };
-    *response.body_mut() = axum::body::Body::from_stream(futures::stream::iter(pieces));
+    // The head and the first piece are out before the connection breaks.
+    let paced = futures::StreamExt::then(futures::stream::iter(pieces), |piece: Result<bytes::Bytes, std::io::Error>| async {
+        if piece.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        piece
+    });
+    *response.body_mut() = axum::body::Body::from_stream(paced);
     response
 }
