@@ -65,15 +65,20 @@ impl World {
     /// Starts a service; its tokens are the ones of [`World::token`].
     pub async fn start<S: Service>(&self, config: S::Config) -> Host {
         let host = gantry_host::start::<S>(config, &self.running).await.expect("the service starts");
-        host.auth.verifier.keys().set(&self.signer.set);
+        self.trust(&host);
         host
+    }
+
+    /// Has a service take the tokens of [`World::token`] again. Identity goes back to its own keys whenever it turns them.
+    pub fn trust(&self, host: &Host) {
+        host.auth.verifier.keys().set(&self.signer.set);
     }
 
     /// The same service once more, as another process of this installation has it. Stop what comes back.
     pub async fn replica<S: Service>(&self, config: S::Config) -> (Running, Host) {
         let beside = Running::new(self.running.platform.clone(), Env::system()).expect("the certificates are there");
         let host = gantry_host::start::<S>(config, &beside).await.expect("the replica starts");
-        host.auth.verifier.keys().set(&self.signer.set);
+        self.trust(&host);
         (beside, host)
     }
 

@@ -94,6 +94,8 @@ async fn a_deployment_over_quota_shows_the_limit_and_what_to_do() {
     let world = World::signed_in(3600).await;
     let file = world._folder.path().join("compose.yaml");
     std::fs::write(&file, "name: shop\nservices:\n  web:\n    image: x\n").unwrap();
+    let checked = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects/shop/spaces/test/documents"));
+    world.answers(checked, ResponseTemplate::new(200).set_body_json(json!({ "valid": true, "deployable": true, "remarks": [], "needs": [] }))).await;
     let problem = json!({ "status": 422, "code": "billing.quota_exceeded", "detail": "cpu_millis: limit 1000, used 900, asked 500" });
     let deploy = Mock::given(method("POST")).and(path("/api/v1/orgs/acme/projects/shop/spaces/test/apps"));
     world.answers(deploy.and(body_string_contains("\"format\":\"compose\"")), ResponseTemplate::new(422).set_body_json(problem)).await;
