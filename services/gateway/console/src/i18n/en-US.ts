@@ -1,6 +1,7 @@
 // The console's words in English. zh-CN.ts has the same keys.
 
 import { account } from './areas/account';
+import { flowWords } from './areas/flow';
 import { identityWords } from './areas/identity';
 import { operations } from './areas/operations';
 import { parts } from './areas/parts';
@@ -8,6 +9,7 @@ import { registryWords } from './areas/registry';
 
 export const enUS = {
   ...account.en,
+  ...flowWords.en,
   ...identityWords.en,
   ...operations.en,
   ...registryWords.en,

@@ -1,6 +1,7 @@
 // The console's words in Chinese. en-US.ts has the same keys.
 
 import { account } from './areas/account';
+import { flowWords } from './areas/flow';
 import { identityWords } from './areas/identity';
 import { operations } from './areas/operations';
 import { parts } from './areas/parts';
@@ -9,6 +10,7 @@ import type { enUS } from './en-US';
 
 export const zhCN: typeof enUS = {
   ...account.zh,
+  ...flowWords.zh,
   ...identityWords.zh,
   ...operations.zh,
   ...registryWords.zh,

@@ -16,6 +16,9 @@ const Immutable = lazy(() => import('./Immutable'));
 const Retention = lazy(() => import('./Retention'));
 const Policies = lazy(() => import('./Policies'));
 const Keys = lazy(() => import('./Keys'));
+const Caches = lazy(() => import('./Caches'));
+const Replications = lazy(() => import('./Replications'));
+const Webhooks = lazy(() => import('./Webhooks'));
 const Allowances = lazy(() => import('./Allowances'));
 
 /** What each of the tabs gets: where the project's settings are, and what they are. */
@@ -47,6 +50,9 @@ export default function Registry() {
                 { key: 'policies', label: t('registry.policies'), children: <Policies {...props} /> },
                 { key: 'keys', label: t('registry.keys'), children: <Keys {...props} /> },
                 { key: 'allowances', label: t('registry.allowances'), children: <Allowances {...props} /> },
+                { key: 'caches', label: t('flow.caches'), children: <Caches {...props} /> },
+                { key: 'replications', label: t('flow.replications'), children: <Replications {...props} /> },
+                { key: 'webhooks', label: t('flow.webhooks'), children: <Webhooks {...props} /> },
               ]}
             />
           );
