@@ -99,6 +99,8 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
   ]) {
     it(`shows every page in ${language} without an error`, async () => {
       await page.goto('/');
+      // A page that is still being put together may take the menu away under the pointer.
+      await settled(page);
       await page.getByTestId('language').click();
       await page.getByRole('menuitem', { name }).click();
       await page.waitForFunction((wanted) => document.documentElement.lang === wanted, language);
