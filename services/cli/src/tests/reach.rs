@@ -14,10 +14,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("POST /api/v1/node-certificates/renewals", "a node does it itself"),
     ("POST /api/v1/me/factors/totp", "gantry account add-totp, which asks for a code in between"),
     ("POST /api/v1/me/factors", "gantry account add-totp"),
-    ("GET /api/v1/configuration-sets", "for programs; a person knows the set's name"),
+    ("GET /api/v1/configuration-sets", "no command yet: sets can be read by name only"),
     ("GET /api/v1/configuration-sets/{set}", "gantry apply --set and diff --set, in tests/it/configuration.rs"),
     ("PUT /api/v1/configuration-sets/{set}", "gantry apply --set, in tests/it/configuration.rs"),
-    ("DELETE /api/v1/configuration-sets/{set}", "for programs; an empty set names nothing"),
+    ("DELETE /api/v1/configuration-sets/{set}", "no command yet: a set can be emptied by apply --set --prune, not deleted"),
 ];
 
 /// `{file}` is a file that holds what the command wants to read.
