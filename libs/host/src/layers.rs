@@ -9,6 +9,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::{Caller, CallerSlot};
 use gantry_kernel::{Kind, Problem};
+use http_body_util::BodyExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -17,6 +18,9 @@ use tracing::Instrument;
 use crate::context::Host;
 use crate::telemetry::{self, Trace};
 
+/// How much of a body that is too large is taken in (bytes), and for how long.
+const SWALLOWED: usize = 16 << 20;
+const SWALLOWING: Duration = Duration::from_secs(5);
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Wraps a service's routes.
@@ -27,7 +31,8 @@ pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
             with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource"))
         })
         .layer(axum::extract::DefaultBodyLimit::disable());
-    let router = if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)) };
+    let router =
+        if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)).layer(from_fn_with_state(max_body, swallow_too_large)) };
     let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
     router
         .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
@@ -42,6 +47,21 @@ fn with_status(status: StatusCode, problem: Problem) -> Response {
     let mut response = problem.into_response();
     *response.status_mut() = status;
     response
+}
+
+/// Refuses a body that is announced as too large, after taking in what its sender writes before it reads: were the connection
+/// closed at once, many clients would see a broken pipe instead of the answer. Who asks first (`Expect`) is answered first.
+async fn swallow_too_large(State(max): State<usize>, request: Request, next: Next) -> Response {
+    let length = request.headers().get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if length.is_none_or(|l| l <= max as u64) {
+        return next.run(request).await;
+    }
+    if !request.headers().contains_key(http::header::EXPECT) {
+        let mut body = http_body_util::Limited::new(request.into_body(), SWALLOWED);
+        let all = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _ = tokio::time::timeout(SWALLOWING, all).await;
+    }
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 #[derive(Clone)]

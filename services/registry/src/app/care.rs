@@ -90,9 +90,13 @@ impl App {
     /// Waits until the read model shows every manifest there is at this moment: blobs of one that it has not taken in would
     /// look unneeded. What comes later has marked its blobs already.
     async fn sees_every_manifest(&self) -> bool {
-        let head = self.host.log().head();
-        let Some(mut position) = self.host.progress.watch("images") else { return false };
-        matches!(tokio::time::timeout(CATCH_UP, position.wait_for(|at| *at >= head)).await, Ok(Ok(_)))
+        self.sees_manifests_until(self.host.log().head()).await
+    }
+
+    /// Waits until the read model of images has taken in what stands at `position` of the log.
+    pub(crate) async fn sees_manifests_until(&self, position: i64) -> bool {
+        let Some(mut seen) = self.host.progress.watch("images") else { return false };
+        matches!(tokio::time::timeout(CATCH_UP, seen.wait_for(|at| *at >= position)).await, Ok(Ok(_)))
     }
 
     /// The last collections, newest first.

@@ -21,6 +21,9 @@ pub struct Replicator(pub App);
 #[derive(Deserialize)]
 struct Work {
     run: Uuid,
+    /// Where the event that asks for it stands in the log.
+    #[serde(default)]
+    after: i64,
 }
 
 #[async_trait]
@@ -31,6 +34,8 @@ impl TodoHandler for Replicator {
 
     async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
         let work: Work = serde_json::from_value(item.payload)?;
+        // The plan is made from the images' read model, which another projection keeps: before the event it would show nothing to do.
+        anyhow::ensure!(self.0.sees_manifests_until(work.after).await, "the images of the event at {} are not in the read model yet", work.after);
         self.0.replicate(work.run).await
     }
 }

@@ -85,7 +85,7 @@ async fn replicate(
     let run = new_run(id, place, rule, "event", false, &recorded.meta.actor, recorded.at);
     let run = Run { only_repository: Some(repository.to_owned()), only_tag: Some(tag.to_owned()), gone, ..run };
     if replications::begin(tx, &run).await? {
-        Todo::enqueue(tx, REPLICATE, &id.to_string(), &json!({ "run": id })).await?;
+        Todo::enqueue(tx, REPLICATE, &id.to_string(), &json!({ "run": id, "after": recorded.position })).await?;
     }
     Ok(())
 }
