@@ -7,6 +7,7 @@ mod clients;
 mod configuration;
 mod delivery;
 mod document;
+mod finding;
 mod flow;
 mod money;
 mod operate;

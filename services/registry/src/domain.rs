@@ -3,12 +3,14 @@
 
 pub mod access;
 pub mod challenge;
+pub mod config;
 pub mod cron;
 pub mod digest;
 pub mod idle;
 pub mod layers;
 pub mod manifest;
 pub mod name;
+pub mod origin;
 pub mod pattern;
 pub mod platform;
 pub mod policy;
@@ -17,6 +19,7 @@ pub mod replication;
 pub mod repository;
 pub mod retention;
 pub mod scan;
+pub mod search;
 pub mod settings;
 pub mod signature;
 pub mod sums;

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod gc;
 pub mod metering;
 pub mod projections;
+pub mod reindex;
 pub mod replication;
 pub mod retention;
 pub mod scan;

@@ -54,6 +54,7 @@ impl Service for Registry {
         app.host.tracker.spawn(flows::scrub::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
         app.host.tracker.spawn(flows::metering::run(app.clone()));
+        app.host.tracker.spawn(flows::reindex::run(app.clone()));
         app.host.tracker.spawn(flows::retention::write_pulls(app.clone()));
         app.host.tracker.spawn(flows::retention::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();
@@ -76,6 +77,7 @@ async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     host.project(Arc::new(flows::projections::ScanQueue)).await?;
     host.project(Arc::new(flows::projections::Settings)).await?;
     host.project(Arc::new(flows::projections::Lineage)).await?;
+    host.project(Arc::new(flows::projections::Catalogue)).await?;
     host.project(Arc::new(flows::projections::Usage)).await?;
     let outgoing = flows::projections::Outgoing { public_url: host.platform.public_url.clone(), env: host.env.clone() };
     host.project(Arc::new(outgoing)).await?;

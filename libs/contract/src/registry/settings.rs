@@ -33,6 +33,7 @@ pub enum Change {
     FindingAllowed(Allowance),
     FindingDisallowed(String),
     Scanning(Scanning),
+    Platforms(WantedPlatforms),
     UpstreamSet {
         upstream: Upstream,
         /// The password, sealed for the project.
@@ -183,4 +184,12 @@ pub struct Scanning {
     /// Attach the bill of materials to each image as a referrer: `cyclonedx`, `spdx`, or none.
     #[serde(default)]
     pub attach_sbom: Option<String>,
+}
+
+/// For which platforms the project's images should be there; what a tag lacks of them is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WantedPlatforms {
+    /// Such as `linux/amd64` or `linux/arm/v7`.
+    pub wanted: Vec<String>,
 }

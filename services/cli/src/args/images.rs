@@ -1,5 +1,7 @@
 //! What can be typed about images.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Subcommand)]
@@ -22,6 +24,63 @@ pub enum Image {
     },
     /// Who signed an image, how it was built, and whether the project's policies hand it out.
     Signatures {
+        repository: String,
+        digest: String,
+    },
+    /// Find images in all projects you may see: by name, platform, label, package, finding or digest. Everything given must hold.
+    Search {
+        /// Part of a repository's name, name:start-of-tag, or the start of a digest.
+        text: Option<String>,
+        /// Such as linux/arm64; or only an operating system or an architecture.
+        #[arg(long)]
+        platform: Option<String>,
+        /// Of the config or the manifest's annotations: name, or name=value.
+        #[arg(long)]
+        label: Option<String>,
+        /// Installed in it: name, or name@version.
+        #[arg(long)]
+        package: Option<String>,
+        /// The advisory's id or an alias, such as CVE-2026-1.
+        #[arg(long)]
+        finding: Option<String>,
+        #[arg(long, value_parser = ["image", "index", "artifact"])]
+        kind: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// For which platforms a tag has images, whether they are what they claim, and which wanted ones are missing.
+    Platforms {
+        repository: String,
+        /// A tag or a digest.
+        reference: String,
+        /// A platform that should be there; may be repeated. Those of the project if not given.
+        #[arg(long)]
+        wanted: Vec<String>,
+    },
+    /// Save the image of one platform as a tar archive.
+    Export {
+        repository: String,
+        /// A tag or a digest.
+        reference: String,
+        /// Such as linux/arm64; may be left out when there is only one image.
+        #[arg(long)]
+        platform: Option<String>,
+        /// oci: an OCI layout. docker: what docker load takes, too.
+        #[arg(long, value_parser = ["oci", "docker"], default_value = "oci")]
+        format: String,
+        /// The file to write.
+        #[arg(short = 'f', long = "file", value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// What an image was built on, whether that is signed, and whether it has moved since.
+    Origin {
+        repository: String,
+        /// A tag or a digest.
+        reference: String,
+    },
+    /// Which images are built on this one, in all projects you may see.
+    Derived {
         repository: String,
         digest: String,
     },

@@ -19,6 +19,8 @@ pub enum Registry {
         /// REPOSITORIES:TAGS, both patterns, such as 'web:v*' or '*:release-*'.
         rules: Vec<String>,
     },
+    /// Say for which platforms images should be there, such as linux/amd64; replaces the list before. None: nothing is missed.
+    Platforms { wanted: Vec<String> },
     /// What is kept and what may go.
     #[command(subcommand)]
     Retention(Retention),

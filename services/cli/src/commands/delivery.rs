@@ -13,7 +13,8 @@ use crate::output::{find, print};
 use crate::sse;
 
 pub async fn image(cx: &mut Context, command: Image) -> Result<()> {
-    match care(cx, command).await? {
+    let Some(command) = care(cx, command).await? else { return Ok(()) };
+    match super::finding::run(cx, command).await? {
         Some(command) => in_project(cx, command).await,
         None => Ok(()),
     }
@@ -45,6 +46,7 @@ async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
     let images = format!("{}/images", cx.project()?);
     match command {
         Image::Collect { .. } | Image::Check | Image::Damage => Ok(()),
+        Image::Search { .. } | Image::Platforms { .. } | Image::Export { .. } | Image::Origin { .. } | Image::Derived { .. } => Ok(()),
         Image::History { repository, tag } => {
             let query: Vec<(&str, String)> = tag.into_iter().map(|t| ("tag", t)).collect();
             let items = cx.client.list(&format!("{images}/{}/history", segment(&repository)), &query, 10_000).await?;

@@ -37,6 +37,7 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
             let rules = rules.collect::<Result<Vec<_>>>()?;
             changed(cx, &format!("{base}/immutability"), &json!({ "rules": rules })).await
         }
+        Registry::Platforms { wanted } => changed(cx, &format!("{base}/platforms"), &json!({ "wanted": wanted })).await,
         Registry::Retention(command) => retention(cx, &base, command).await,
         Registry::Key(Key::Add { name, file, subject }) => {
             let pem = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;

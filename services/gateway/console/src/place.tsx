@@ -73,6 +73,7 @@ export const to = {
   instances: (org: string, project: string, space: string) => `${to.space(org, project, space)}/instances`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,
+  findImages: (q?: string) => `/images${q ? `?q=${segment(q)}` : ''}`,
   image: (org: string, project: string, repository: string) => `${to.images(org, project)}/${segment(repository)}`,
   digest: (org: string, project: string, repository: string, digest: string) => `${to.image(org, project, repository)}/${segment(digest)}`,
   registry: (org: string, project: string) => `${to.project(org, project)}/registry`,

@@ -36,6 +36,7 @@ const Clients = lazy(() => import('./pages/clients/Clients'));
 const Client = lazy(() => import('./pages/clients/Client'));
 const Security = lazy(() => import('./pages/security/Security'));
 const Plans = lazy(() => import('./pages/billing/Plans'));
+const FindImages = lazy(() => import('./pages/images/Search'));
 const RepositoryPage = lazy(() => import('./pages/images/Repository'));
 const ImagePage = lazy(() => import('./pages/images/Image'));
 const Registry = lazy(() => import('./pages/registry/Registry'));
@@ -88,6 +89,7 @@ export function Console() {
               </Route>
             </Route>
           </Route>
+          <Route path="images" element={<FindImages />} />
           <Route path="catalog" element={<Catalog />} />
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />

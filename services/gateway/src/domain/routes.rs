@@ -103,7 +103,7 @@ fn api(rest: &[&str]) -> Option<Upstream> {
         "offerings" | "brokers" => Upstream::Catalog,
         "price-plans" => Upstream::Billing,
         "metrics" | "audit" | "events" | "alerts" => Upstream::Monitoring,
-        "vulnerabilities" | "registry" => Upstream::Registry,
+        "vulnerabilities" | "registry" | "images" => Upstream::Registry,
         _ => return None,
     })
 }
@@ -180,6 +180,7 @@ mod tests {
                     "/v2",
                     "/v2/acme/shop/web/blobs/uploads/",
                     "/api/v1/registry/collections",
+                    "/api/v1/images",
                     "/api/v1/orgs/acme/projects/shop/images",
                     "/api/v1/orgs/acme/projects/shop/registry/settings",
                     "/api/v1/orgs/acme/projects/shop/images/web/tags/v1",

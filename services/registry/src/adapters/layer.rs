@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use crate::domain::scan::inventory::{Interest, LayerInventory, interest, read};
-use crate::domain::scan::pkg::elf;
+use crate::domain::scan::pkg::{elf, pe};
 
 /// Bounds of one layer's reading.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,12 @@ impl Default for Limits {
 
 /// Header data (long names, extended headers) that is worth reading.
 const HEADER_BYTES: u64 = 256 * 1024;
-/// Enough of a program to know its machine.
-const HEAD_BYTES: u64 = 64;
+/// Enough of a program to know its machine, or a script's interpreter.
+const HEAD_BYTES: u64 = 1024;
+/// Programs, scripts and links whose paths are kept, of each.
+const MOST_PATHS: usize = 5_000;
+/// Characters of a link's target that is kept.
+const LONGEST_TARGET: usize = 500;
 /// Paths removed or replaced in one layer.
 const MOST_REMOVED: usize = 200_000;
 
@@ -62,7 +66,7 @@ pub fn inventory(file: File, limits: Limits) -> io::Result<LayerInventory> {
 fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
     let bounded = Bounded { source, left: limits.unpacked_bytes };
     let mut archive = tar::Archive::new(bounded);
-    let mut long_name: Option<Vec<u8>> = None;
+    let (mut long_name, mut long_link): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
     for (count, entry) in (1u64..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
         if count > limits.entries {
@@ -76,12 +80,21 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
             continue;
         }
         if kind.is_pax_local_extensions() {
-            long_name = pax_path(&header_text(&mut entry)?).or(long_name);
+            let text = header_text(&mut entry)?;
+            long_name = pax_value(&text, b"path=").or(long_name);
+            long_link = pax_value(&text, b"linkpath=").or(long_link);
             continue;
         }
-        if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
+        if kind.is_gnu_longlink() {
+            let mut name = header_text(&mut entry)?;
+            name.retain(|b| *b != 0);
+            long_link = Some(name);
             continue;
         }
+        if kind.is_pax_global_extensions() {
+            continue;
+        }
+        let target = long_link.take();
         let raw = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let Some(path) = clean(&raw) else { continue };
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -92,12 +105,31 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
         } else if kind.is_file() {
             let executable = entry.header().mode().is_ok_and(|m| m & 0o111 != 0);
             take(path, &mut entry, executable, limits, found)?;
+        } else if (kind.is_symlink() || kind.is_hard_link()) && leads_to_programs(folder, name) && found.links.len() < MOST_PATHS {
+            let target = target.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+            // A hard link names its file from the top of the archive.
+            let top = if kind.is_hard_link() { "/" } else { "" };
+            if let Some(target) = String::from_utf8(target).ok().filter(|t| !t.is_empty() && t.len() <= LONGEST_TARGET && !t.contains('\0')) {
+                found.links.insert(path, format!("{top}{target}"));
+            }
         }
         if found.removed.len() + found.opaque.len() > MOST_REMOVED {
             return Err(io::Error::other(format!("more than {MOST_REMOVED} paths removed or replaced")));
         }
     }
     Ok(())
+}
+
+/// Links among programs, and those of whole folders (`bin` to `usr/bin`).
+fn leads_to_programs(folder: &str, name: &str) -> bool {
+    folder.is_empty() || folder.ends_with("bin") || name == "bin" || name == "sbin"
+}
+
+/// `#!/bin/sh -e` → `/bin/sh`; of `/usr/bin/env`, that.
+fn interpreter(head: &[u8]) -> Option<String> {
+    let line = head.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
+    let word = std::str::from_utf8(line).ok()?.split_whitespace().next()?;
+    (word.starts_with('/') && !word.contains('\0')).then(|| word.to_owned())
 }
 
 /// Looks at one file as far as it is worth it.
@@ -108,13 +140,18 @@ fn take(path: String, entry: &mut impl Read, executable: bool, limits: Limits, f
     }
     let mut content = Vec::new();
     entry.take(HEAD_BYTES).read_to_end(&mut content)?;
-    let machine = elf::machine(&content);
-    if let Some(machine) = machine {
+    let program = elf::machine(&content);
+    if let Some(machine) = program.or_else(|| pe::machine(&content)) {
         *found.machines.entry(machine.to_owned()).or_insert(0) += 1;
+        if found.programs.values().map(Vec::len).sum::<usize>() < MOST_PATHS {
+            found.programs.entry(machine.to_owned()).or_default().push(path.clone());
+        }
+    } else if let Some(interpreter) = interpreter(&content).filter(|_| executable && found.scripts.len() < MOST_PATHS) {
+        found.scripts.insert(path.clone(), interpreter);
     }
     let mut told = None;
-    if interest == Interest::Whole || machine.is_some() {
-        let most = if machine.is_some() { limits.program_bytes } else { limits.file_bytes };
+    if interest == Interest::Whole || program.is_some() {
+        let most = if program.is_some() { limits.program_bytes } else { limits.file_bytes };
         entry.take((most + 1).saturating_sub(content.len() as u64)).read_to_end(&mut content)?;
         if content.len() as u64 <= most {
             told = read(&path, &content);
@@ -139,13 +176,13 @@ fn header_text(entry: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `<length> path=<value>\n` in a pax extended header (POSIX pax, "pax Extended Header").
-fn pax_path(text: &[u8]) -> Option<Vec<u8>> {
+/// `<length> path=<value>\n` in a pax extended header (POSIX pax, "pax Extended Header"); `key` with the equals sign.
+fn pax_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     let mut rest = text;
     while let Some(space) = rest.iter().position(|b| *b == b' ') {
         let length: usize = std::str::from_utf8(&rest[..space]).ok()?.parse().ok()?;
         let record = rest.get(space + 1..length.checked_sub(1)?)?;
-        if let Some(path) = record.strip_prefix(b"path=") {
+        if let Some(path) = record.strip_prefix(key) {
             return Some(path.to_vec());
         }
         rest = rest.get(length..)?;
@@ -315,12 +352,12 @@ mod tests {
         let long = format!("{}/../../var/lib/dpkg/status", "d/".repeat(80));
         assert_eq!(clean(long.as_bytes()), None);
         assert_eq!(
-            pax_path(b"11 foo=bar\n28 path=var/lib/dpkg/status\n"),
+            pax_value(b"11 foo=bar\n28 path=var/lib/dpkg/status\n", b"path="),
             Some(b"var/lib/dpkg/status".to_vec()).filter(|_| "28 path=var/lib/dpkg/status\n".len() == 28)
         );
         assert_eq!(clean(b"/etc/./os-release").as_deref(), Some("etc/os-release"));
         for bad in [b"99 path=x\n".as_slice(), b"x path=y\n", b"0 path=y\n", b"3 \n"] {
-            assert_eq!(pax_path(bad), None);
+            assert_eq!(pax_value(bad, b"path="), None);
         }
     }
 

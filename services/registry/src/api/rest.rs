@@ -7,9 +7,12 @@ mod endpoints;
 mod history;
 mod images;
 mod layers;
+mod origin;
+mod platforms;
 mod replications;
 mod retention;
 mod scans;
+mod search;
 mod settings;
 mod settings_view;
 mod signatures;
@@ -36,6 +39,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(care::check))
         .routes(routes!(care::damage))
         .routes(routes!(layers::layers))
+        .routes(routes!(search::search))
+        .routes(routes!(platforms::platforms))
+        .routes(routes!(platforms::export))
+        .routes(routes!(origin::origin))
+        .routes(routes!(origin::derived))
         .routes(routes!(scans::report))
         .routes(routes!(scans::sbom))
         .routes(routes!(signatures::list))
@@ -45,6 +53,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(settings::immutability))
         .routes(routes!(settings::retention))
         .routes(routes!(settings::scanning))
+        .routes(routes!(settings::platforms))
         .routes(routes!(retention::simulate))
         .routes(routes!(retention::run))
         .routes(routes!(settings::trust, settings::distrust))

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use crate::adapters::layer::{Limits, inventory};
+use crate::domain::config::Config;
 use crate::domain::digest::{Algorithm, Digest};
-use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest, OCI_MANIFEST, config_platform};
+use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest, OCI_MANIFEST};
 use crate::domain::name::{Reference, RepositoryName};
 use crate::domain::platform;
 use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{Inventory, LayerInventory, merge};
 use crate::domain::scan::sbom::Format;
-use crate::domain::scan::{advisory, report};
+use crate::domain::scan::{advisory, entry, report};
 use crate::store::{advisories, images, scans};
 
 /// Name of the work.
@@ -65,8 +66,10 @@ impl App {
         sources.sort_unstable();
         sources.dedup();
         let about = advisories::about(db, &advisory::ecosystems(&inventory), &sources).await?;
-        let mut report = report::report(&inventory, &about);
-        report.notes.extend(self.foreign_programs(&manifest, &inventory).await?);
+        let config = self.image_config(&manifest).await?;
+        let check = platform::check(&config.platform, &inventory.machines, entry::entry(&config, &layers));
+        let foreign = check.fault.is_some().then(|| bringer(&check, &layers)).unwrap_or_default();
+        let report = report::report(&inventory, &about).checked(check, &foreign);
         self.attach_sbom(job, &name, &digest, &manifest, bytes.len(), &inventory).await?;
         let findings = report.summary();
         let scan = scans::Scan { report, inventory, database: database.clone(), at: self.host.env.now() };
@@ -75,7 +78,7 @@ impl App {
         let at = Place { org: job.org, project: job.project, name: name.clone() };
         let command = Command::RecordScan { at, digest: digest.clone(), findings, database };
         match self.repositories.execute(&name, command, Meta::system().tenant(job.org)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.index(&name, &digest, &manifest, &config, &scan).await,
             Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_) | Refusal::ImmutableTag(_))) => {
                 Ok(scans::forget(db, &name, &digest).await?)
             }
@@ -83,13 +86,13 @@ impl App {
         }
     }
 
-    /// What is odd about the programs in the image: they are for another machine than its config says.
-    async fn foreign_programs(&self, manifest: &Manifest, inventory: &Inventory) -> anyhow::Result<Option<String>> {
-        let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) else { return Ok(None) };
-        let bytes = self.blobs.read_small(&config.digest, MAX_BYTES as u64).await?.unwrap_or_default();
-        let said = config_platform(&bytes).unwrap_or_default();
-        let architecture = said.split('/').nth(1).unwrap_or_default();
-        Ok(platform::mismatch(architecture, &inventory.machines).map(|found| format!("the image says it is for {said}, {found}")))
+    /// The config of an image; one that says nothing if it is not here, or larger than any real one.
+    ///
+    /// # Errors
+    /// The store.
+    pub(super) async fn image_config(&self, manifest: &Manifest) -> anyhow::Result<Config> {
+        let Some(config) = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64) else { return Ok(Config::default()) };
+        Ok(Config::parse(&self.blobs.read_small(&config.digest, MAX_BYTES as u64).await?.unwrap_or_default()))
     }
 
     /// Keeps the bill of materials beside the image if the project wants that and there is none yet: the packages of an image
@@ -150,4 +153,13 @@ impl App {
         scans::keep_layer(db, &layer.digest, &taken, self.host.env.now()).await?;
         Ok(taken)
     }
+}
+
+/// Digest of the highest layer with what does not fit: what is started, else any program for another machine.
+fn bringer(check: &platform::Check, layers: &[(String, LayerInventory)]) -> String {
+    let has = |layer: &LayerInventory| match &check.entry {
+        Some(entry) => layer.programs.get(&entry.machine).is_some_and(|paths| paths.contains(&entry.path)),
+        None => layer.machines.keys().any(|machine| !check.claimed.contains(machine.as_str())),
+    };
+    layers.iter().rev().find(|(_, layer)| has(layer)).map(|(digest, _)| digest.clone()).unwrap_or_default()
 }

@@ -236,7 +236,7 @@ impl Manifest {
     /// The config, when it is one that names a platform.
     pub fn image_config(&self) -> Option<&Descriptor> {
         match &self.content {
-            Content::Image { config, .. } if matches!(config.media_type.as_str(), OCI_CONFIG | DOCKER_CONFIG) => Some(config),
+            Content::Image { config, .. } if is_image_config(&config.media_type) => Some(config),
             _ => None,
         }
     }
@@ -251,6 +251,16 @@ impl Manifest {
         }
         platforms
     }
+}
+
+/// Whether this media type is one of a config that names a platform.
+pub fn is_image_config(media_type: &str) -> bool {
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
+}
+
+/// Whether this media type is one of a list of images.
+pub fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_LIST)
 }
 
 /// The platform in an image config (image-spec, config.md).

@@ -4,6 +4,7 @@ pub mod advisory;
 pub mod apk;
 pub mod cvss;
 pub mod deb;
+pub mod entry;
 pub mod export;
 pub mod feeds;
 pub mod inventory;

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use self::flow::{KeptTarget, KeptUpstream, KeptWebhook};
 use super::pattern;
+use super::platform::Platform;
 use super::scan::cvss::Severity;
 
 /// Of each kind of thing, a project has at most this many.
@@ -53,6 +54,7 @@ pub struct Settings {
     pub policies: BTreeMap<String, Policy>,
     pub allowances: BTreeMap<String, Allowance>,
     pub scanning: Scanning,
+    pub wanted_platforms: Vec<String>,
     pub upstreams: BTreeMap<String, KeptUpstream>,
     pub targets: BTreeMap<String, KeptTarget>,
     pub replications: BTreeMap<String, Replication>,
@@ -85,6 +87,7 @@ impl Settings {
             Change::FindingAllowed(allowance) => drop(self.allowances.insert(allowance.id.clone(), allowance)),
             Change::FindingDisallowed(id) => drop(self.allowances.remove(&id)),
             Change::Scanning(scanning) => self.scanning = scanning,
+            Change::Platforms(platforms) => self.wanted_platforms = platforms.wanted,
             Change::UpstreamSet { upstream, secret } => drop(self.upstreams.insert(upstream.name.clone(), KeptUpstream { upstream, secret })),
             Change::UpstreamRemoved(name) => drop(self.upstreams.remove(&name)),
             Change::TargetSet { target, secret } => drop(self.targets.insert(target.name.clone(), KeptTarget { target, secret })),
@@ -173,6 +176,13 @@ fn check(state: &Settings, change: &Change, now: OffsetDateTime) -> Result<(), R
             None | Some("cyclonedx" | "spdx") => Ok(()),
             Some(_) => invalid("attach_sbom", "must be cyclonedx, spdx or null"),
         },
+        Change::Platforms(platforms) => {
+            room(platforms.wanted.len(), platforms.wanted.len() == MOST)?;
+            match platforms.wanted.iter().position(|p| Platform::parse(p).is_none()) {
+                Some(at) => invalid(&format!("wanted[{at}]"), "must be os/architecture[/variant], such as linux/amd64"),
+                None => Ok(()),
+            }
+        }
         Change::UpstreamSet { upstream, .. } => {
             room(state.upstreams.len(), state.upstreams.contains_key(&upstream.name))?;
             flow::check_upstream(state, upstream)
@@ -270,7 +280,7 @@ fn text_field(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use gantry_contract::registry::settings::{Keep, Moment};
+    use gantry_contract::registry::settings::{Keep, Moment, WantedPlatforms};
     use gantry_es::spec::given;
 
     use super::*;
@@ -320,6 +330,7 @@ mod tests {
         bad(Change::PolicySet(Policy { name: "No Name".into(), ..policy() }), "name");
         let rule = RetentionRule { repositories: "*".into(), tags: "*".into(), label: None, keep: Keep::Newest(0) };
         bad(Change::Retention(Retention { rules: vec![rule], every_hours: None }), "rules[0].keep");
+        bad(Change::Platforms(WantedPlatforms { wanted: vec!["linux/amd64".into(), "amd64".into()] }), "wanted[1]");
         let past = Some(OffsetDateTime::UNIX_EPOCH - std::time::Duration::from_secs(1));
         bad(Change::FindingAllowed(Allowance { id: "CVE-1".into(), reason: "r".into(), until: past, package: None }), "until");
         bad(Change::FindingAllowed(Allowance { id: "CVE-1".into(), reason: " ".into(), until: None, package: None }), "reason");

@@ -1,5 +1,6 @@
 //! Read models of the registry's own events.
 
+mod catalogue;
 mod images;
 mod lineage;
 mod outgoing;
@@ -7,6 +8,7 @@ mod scan_queue;
 mod settings;
 mod usage;
 
+pub use catalogue::Catalogue;
 pub use images::Images;
 pub use lineage::Lineage;
 pub use outgoing::Outgoing;

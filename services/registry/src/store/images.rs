@@ -1,6 +1,7 @@
 //! Questions to the read models of repositories, manifests and tags.
 
 use gantry_kernel::{ProjectId, Uuid};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use super::entities::{manifests, repositories, tags};
@@ -51,6 +52,21 @@ pub async fn tags(db: &impl ConnectionTrait, name: &RepositoryName, last: Option
     let mut query = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str()));
     if let Some(last) = last {
         query = query.filter(tags::Column::Tag.gt(last));
+    }
+    query.order_by(tags::Column::Tag, Order::Asc).limit(limit).all(db).await
+}
+
+/// The same, only those whose name contains `part`.
+///
+/// # Errors
+/// Database.
+pub async fn tags_with(db: &impl ConnectionTrait, name: &RepositoryName, part: &str, last: Option<&str>, limit: u64) -> Result<Vec<tags::Model>, DbErr> {
+    let mut query = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str()));
+    if let Some(last) = last {
+        query = query.filter(tags::Column::Tag.gt(last));
+    }
+    if !part.is_empty() {
+        query = query.filter(Expr::cust_with_exprs("position($1 in $2) > 0", [Expr::value(part), Expr::col(tags::Column::Tag)]));
     }
     query.order_by(tags::Column::Tag, Order::Asc).limit(limit).all(db).await
 }

@@ -8,6 +8,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0030-cache", CACHE),
     ("registry-0031-replication", REPLICATION),
     ("registry-0032-webhooks", WEBHOOKS),
+    ("registry-0040-search", SEARCH),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
@@ -91,3 +92,17 @@ const WEBHOOKS: &str = r#"
     create table webhook_states (
         project uuid not null, name text not null, failures int not null, paused_at timestamptz, why text, primary key (project, name)
     );"#;
+
+/// What images are found by: terms of pushes (`source` 0) and scans (1), and the stacks of layers they begin with. `image` is the number
+/// in the read model `catalogue`. `indexed`: which program made a scan's terms.
+const SEARCH: &str = r#"
+    create table image_terms (
+        term text collate "C" not null, project uuid not null, image bigint not null, detail text collate "C" not null, source smallint not null,
+        primary key (term, project, image, detail, source)
+    );
+    create index image_terms_image on image_terms (image);
+    create table image_chains (
+        chain text collate "C" not null, project uuid not null, image bigint not null, depth int not null, whole boolean not null, primary key (chain, image)
+    );
+    create index image_chains_image on image_chains (image);
+    alter table scan_reports add column indexed int not null default 0;"#;

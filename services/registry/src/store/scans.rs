@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::entities::{layer_inventories, scan_reports};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
+use crate::domain::platform::Check;
 use crate::domain::scan::inventory::{Inventory, LayerInventory, VERSION};
 use crate::domain::scan::report::Report;
 
@@ -66,6 +67,16 @@ pub async fn find(db: &impl ConnectionTrait, repository: &RepositoryName, digest
     let report = serde_json::from_value(row.report).with_context(|| format!("the kept report of {repository}@{digest}"))?;
     let inventory = serde_json::from_value(row.inventory).with_context(|| format!("the kept inventory of {repository}@{digest}"))?;
     Ok(Some(Scan { report, inventory, database: row.database, at: row.at }))
+}
+
+/// What a scan found about the platform of an image, without the rest of it.
+///
+/// # Errors
+/// Database, or a stored document of another shape.
+pub async fn platform(pool: &sqlx::PgPool, repository: &RepositoryName, digest: &Digest) -> anyhow::Result<Option<Check>> {
+    let sql = "select report->'platform' from scan_reports where repository = $1 and digest = $2";
+    let found: Option<Option<serde_json::Value>> = sqlx::query_scalar(sql).bind(repository.as_str()).bind(digest.as_str()).fetch_optional(pool).await?;
+    Ok(found.flatten().map(serde_json::from_value::<Option<Check>>).transpose()?.flatten())
 }
 
 /// # Errors

@@ -90,3 +90,16 @@ impl Image {
         std::fs::write(folder.join("index.json"), json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] }).to_string()).unwrap();
     }
 }
+
+/// A list of images with the platforms it says they are for.
+pub fn index(images: &[(&Image, &str, &str)]) -> Value {
+    let entries: Vec<Value> = images
+        .iter()
+        .map(|(image, os, architecture)| {
+            let mut entry = descriptor(OCI_MANIFEST, image.manifest.to_string().as_bytes());
+            entry["platform"] = json!({ "os": os, "architecture": architecture });
+            entry
+        })
+        .collect();
+    json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries })
+}

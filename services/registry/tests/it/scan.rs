@@ -215,7 +215,7 @@ async fn a_bill_of_materials_is_attached_once_if_the_project_wants_it_and_a_fore
     let path = format!("/api/v1/orgs/acme/projects/shop/images/web/{digest}/scan");
     let noted = || async {
         let report = stage.world.call(&stage.host, Method::GET, &path, Some(&access), None).await.1;
-        report["notes"][0].as_str().unwrap_or_default().contains("linux/amd64, but 1 of its 1 programs are for arm64")
+        report["findings"][0]["summary"].as_str().unwrap_or_default() == "claims linux/amd64, contains arm64: 1 of its 1 programs are for that"
     };
     stage.world.until("the mismatch is noted", Duration::from_secs(10), noted).await;
 }

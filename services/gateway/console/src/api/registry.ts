@@ -101,6 +101,86 @@ export interface Trust {
   deploy_refused: string[];
 }
 
+/** What an image claims to be for, and what its programs are. */
+export interface PlatformCheck {
+  claimed: string;
+  /** Null: nothing in it tells. */
+  agrees: boolean | null;
+  machines: Record<string, number>;
+  entry: { path: string; machine: string } | null;
+  fault: string | null;
+}
+
+export interface PlatformImage {
+  platform: string | null;
+  digest: string;
+  present: boolean;
+  size_bytes: number;
+  /** Where that is another platform than the index says. */
+  config_says: string | null;
+  check: PlatformCheck | null;
+}
+
+export interface TagPlatforms {
+  reference: string;
+  digest: string;
+  images: PlatformImage[];
+  wanted: string[];
+  missing: string[];
+}
+
+/** An image that was found, in any project. */
+export interface FoundImage {
+  name: string;
+  org: string;
+  project: string;
+  repository: string;
+  reference: string;
+  digest: string;
+  kind: 'image' | 'index' | 'artifact';
+  tags: string[];
+  index_tags: string[];
+  platforms: string[];
+  size_bytes: number;
+  pushed_at: string;
+  scan: ScanSummary | null;
+  matches: { what: string; name: string; detail: string }[];
+}
+
+export interface ImageBase {
+  name: string;
+  digest: string;
+  tags: string[];
+  by: 'both' | 'layers' | 'annotation';
+  layers: number;
+  signed: boolean;
+  signed_by: string[];
+  tag_moves: { tag: string; now: string | null; at: string | null; same: boolean }[];
+  others: { name: string; digest: string; tags: string[] }[];
+}
+
+export interface ImageOrigin {
+  digest: string;
+  platform: string | null;
+  claim: { name: string | null; digest: string | null } | null;
+  base: ImageBase | null;
+  claim_holds: boolean | null;
+  rebuild_needed: boolean;
+  reason: string;
+}
+
+export interface Origins {
+  digest: string;
+  images: ImageOrigin[];
+}
+
+export interface Derived {
+  name: string;
+  digest: string;
+  tags: string[];
+  layers: number;
+}
+
 /** One layer, and the step that made it. */
 export interface Layer {
   digest: string;
@@ -180,6 +260,7 @@ export interface Settings {
   quota_bytes: number | null;
   retention: Retention;
   scanning: { attach_sbom?: string | null };
+  wanted_platforms: string[];
 }
 
 export interface StorageUsage {
@@ -217,6 +298,11 @@ export const registry = {
   scan: (image: string) => `${image}/scan`,
   sbom: (image: string, format: 'cyclonedx' | 'spdx') => withQuery(`${image}/sbom`, { format }),
   layers: (image: string) => `${image}/layers`,
+  search: path('images'),
+  platforms: (image: string) => `${image}/platforms`,
+  export: (image: string, format: 'oci' | 'docker') => withQuery(`${image}/export`, { format }),
+  origin: (image: string) => `${image}/origin`,
+  derived: (image: string) => `${image}/derived`,
   signatures: (image: string) => `${image}/signatures`,
   removeTag: (org: string, project: string, repository: string, tag: string) => remove(`${registry.tags(org, project, repository)}/${part(tag)}`),
   restoreTag: (org: string, project: string, repository: string, tag: string, digest: string) => post(`${registry.tags(org, project, repository)}/${part(tag)}/restore`, { digest }),
@@ -229,6 +315,7 @@ export const registry = {
   simulate: (base: string, body: Retention) => post<RetentionPlan>(`${base}/retention/simulate`, body),
   runRetention: (base: string) => post<RetentionPlan>(`${base}/retention/run`, {}),
   setScanning: (base: string, attach: string | null) => put<Settings>(`${base}/scanning`, { attach_sbom: attach }),
+  setPlatforms: (base: string, wanted: string[]) => put<Settings>(`${base}/platforms`, { wanted }),
   allow: (base: string, body: Allowance) => put<Settings>(`${base}/allowances/${part(body.id)}`, body),
   disallow: (base: string, id: string) => remove<Settings>(`${base}/allowances/${part(id)}`),
   trust: (base: string, body: { name: string; pem: string; subject?: string[] }) => put<Settings>(`${base}/keys/${part(body.name)}`, body),

@@ -2,6 +2,7 @@
 
 import { account } from './areas/account';
 import { flowWords } from './areas/flow';
+import { findingWords } from './areas/finding';
 import { identityWords } from './areas/identity';
 import { operations } from './areas/operations';
 import { parts } from './areas/parts';
@@ -13,6 +14,7 @@ export const enUS = {
   ...identityWords.en,
   ...operations.en,
   ...registryWords.en,
+  ...findingWords.en,
   parts: parts.en,
   common: {
     actions: 'Actions',

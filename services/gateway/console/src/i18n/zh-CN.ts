@@ -2,6 +2,7 @@
 
 import { account } from './areas/account';
 import { flowWords } from './areas/flow';
+import { findingWords } from './areas/finding';
 import { identityWords } from './areas/identity';
 import { operations } from './areas/operations';
 import { parts } from './areas/parts';
@@ -14,6 +15,7 @@ export const zhCN: typeof enUS = {
   ...identityWords.zh,
   ...operations.zh,
   ...registryWords.zh,
+  ...findingWords.zh,
   parts: parts.zh,
   common: {
     actions: '操作',

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::app::listing::Listed;
 use crate::app::manifests::strings;
 use crate::domain::name::RepositoryName;
+use crate::domain::platform::Check;
 use crate::domain::scan::report::Finding;
 use crate::store::entities::{manifests, tags};
 
@@ -120,4 +121,6 @@ pub struct ScanReport {
     pub findings: Vec<Finding>,
     /// What could not be read and why; empty for a complete scan.
     pub notes: Vec<String>,
+    /// What it claims to be for, and what is in it; null in reports from before this was looked at.
+    pub platform: Option<Check>,
 }

@@ -6,6 +6,8 @@ use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, PageQuery, Path, Query, watch_list};
 use gantry_kernel::{Problem, Role};
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::bodies::{Image, Tag};
 use super::{project, repository};
@@ -39,24 +41,36 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pat
     }
 }
 
+/// A page, and what the tags' names must contain.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TagsQuery {
+    /// 1 to 500; 50 if not given.
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// Only tags whose name contains this.
+    pub q: Option<String>,
+}
+
 /// The tags of a repository, by name.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/tags", tag = "images",
-    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), PageQuery),
+    params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), TagsQuery),
     responses((status = 200, body = Page<Tag>), (status = 404, description = "no such repository, or not visible")))]
 pub async fn tags(
     State(app): State<App>,
     caller: Caller,
     Path((org, name, repo)): Path<(String, String, String)>,
-    Query(page): Query<PageQuery>,
+    Query(query): Query<TagsQuery>,
 ) -> ApiResult<Json<Page<Tag>>> {
     project(&app, &caller, &org, &name, Role::Viewer)?;
     let repository = repository(&org, &name, &repo)?;
-    let limit = page.limit()?;
+    let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
     let db = &app.host.db().orm;
     if images::repository(db, &repository).await.map_err(Problem::internal)?.is_none() {
         return Err(Error::UnknownRepository(repository.to_string()).into());
     }
-    let rows = images::tags(db, &repository, page.cursor.as_deref(), limit + 1).await.map_err(Problem::internal)?;
+    let rows = images::tags_with(db, &repository, query.q.as_deref().unwrap_or_default(), query.cursor.as_deref(), limit + 1).await.map_err(Problem::internal)?;
     let digests: Vec<String> = rows.iter().map(|t| t.digest.clone()).collect();
     let manifests = images::known_manifests(db, &repository, &digests).await.map_err(Problem::internal)?;
     let items = rows

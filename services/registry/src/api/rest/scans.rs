@@ -57,8 +57,8 @@ pub async fn report(State(app): State<App>, caller: Caller, Path((org, name, rep
         database: scan.database,
         at,
     };
-    let body =
-        ScanReport { name: repository.to_string(), digest: digest.to_string(), system: report.system, summary, findings: report.findings, notes: report.notes };
+    let (name, digest) = (repository.to_string(), digest.to_string());
+    let body = ScanReport { name, digest, system: report.system, summary, findings: report.findings, notes: report.notes, platform: report.platform };
     Ok(Json(body).into_response())
 }
 

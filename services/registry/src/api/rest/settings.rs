@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use gantry_auth::{Caller, ProjectRef};
-use gantry_contract::registry::settings::{Allowance, Change, Policy, Retention, Scanning, TagRule, TrustedKey};
+use gantry_contract::registry::settings::{Allowance, Change, Policy, Retention, Scanning, TagRule, TrustedKey, WantedPlatforms};
 use gantry_host::{ApiResult, IfMatch, Json, Path, with_etag};
 use gantry_kernel::{Problem, Role};
 use serde::de::DeserializeOwned;
@@ -130,6 +130,20 @@ pub async fn retention(
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
 pub async fn scanning(State(app): State<App>, caller: Caller, Path((org, name)): Project, expect: IfMatch, Json(body): Json<Scanning>) -> ApiResult<Response> {
     change(&app, &caller, (&org, &name), expect, Change::Scanning(body)).await
+}
+
+/// Says for which platforms images should be there.
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/platforms", tag = "registry settings",
+    params(("org" = String, Path), ("project" = String, Path)), request_body = WantedPlatforms,
+    responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
+pub async fn platforms(
+    State(app): State<App>,
+    caller: Caller,
+    Path((org, name)): Project,
+    expect: IfMatch,
+    Json(body): Json<WantedPlatforms>,
+) -> ApiResult<Response> {
+    change(&app, &caller, (&org, &name), expect, Change::Platforms(body)).await
 }
 
 /// Trusts a public key (cosign, in-toto) or certificate (Notation).

@@ -15,6 +15,8 @@ pub struct SettingsView {
     pub immutability: Vec<TagRule>,
     pub retention: Retention,
     pub scanning: Scanning,
+    /// For which platforms images should be there.
+    pub wanted_platforms: Vec<String>,
     pub keys: Vec<KeyView>,
     pub policies: Vec<Policy>,
     pub allowances: Vec<Allowance>,
@@ -42,6 +44,7 @@ impl SettingsView {
             immutability: settings.immutability,
             retention: settings.retention,
             scanning: settings.scanning,
+            wanted_platforms: settings.wanted_platforms,
             keys: settings
                 .keys
                 .into_values()

@@ -152,7 +152,7 @@ mod tests {
             path: "app/a b.js".into(),
             accepted: accepted.map(str::to_owned),
         };
-        Report { system: "x".into(), packages: 2, findings: vec![finding("a", None), finding("b", Some("not reachable"))], notes: vec![] }
+        Report { system: "x".into(), packages: 2, findings: vec![finding("a", None), finding("b", Some("not reachable"))], notes: vec![], platform: None }
     }
 
     #[test]

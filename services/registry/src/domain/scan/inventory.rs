@@ -18,7 +18,7 @@ const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
 const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Raised when the readers below change, so that kept inventories are made anew.
-pub const VERSION: i32 = 2;
+pub const VERSION: i32 = 3;
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +69,15 @@ pub struct LayerInventory {
     /// Architectures of the programs in it (as images name them), and how many of each.
     #[serde(default)]
     pub machines: BTreeMap<String, u32>,
+    /// Paths of the programs, by architecture; of very many, the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, Vec<String>>,
+    /// Where links among folders and programs lead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// Interpreters of the scripts that may be executed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scripts: BTreeMap<String, String>,
     /// Set when a limit cut the reading short; the report says so.
     pub truncated: Option<String>,
 }
@@ -101,7 +110,7 @@ pub fn interest(path: &str, executable: bool) -> Interest {
         || java::is_archive(path);
     if by_name {
         Interest::Whole
-    } else if executable {
+    } else if executable || name.ends_with(".exe") {
         Interest::Program
     } else {
         Interest::None

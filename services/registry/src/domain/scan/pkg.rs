@@ -6,6 +6,7 @@ pub mod elf;
 pub mod java;
 pub mod language;
 pub mod ndb;
+pub mod pe;
 pub mod rpm;
 pub mod sqlite;
 pub mod zip;

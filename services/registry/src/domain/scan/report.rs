@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::advisory::{Advisory, Concern, concerns};
 use super::cvss::Severity;
 use super::inventory::Inventory;
+use crate::domain::platform;
 use crate::domain::repository::Findings;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -41,7 +42,13 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What could not be read and why; empty for a complete scan.
     pub notes: Vec<String>,
+    /// What it says it is for, and what is in it; null in reports from before this was looked at.
+    #[serde(default)]
+    pub platform: Option<platform::Check>,
 }
+
+/// Id of the finding that an image is not for the platform it claims.
+pub const PLATFORM_FINDING: &str = "GANTRY-PLATFORM";
 
 /// Matches an inventory with the advisories of its ecosystems. Worst first.
 pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
@@ -75,10 +82,35 @@ pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
     }
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.package.cmp(&b.package)).then_with(|| a.id.cmp(&b.id)));
     findings.dedup_by(|a, b| a.id == b.id && a.package == b.package && a.installed_version == b.installed_version);
-    Report { system: inventory.os_name.clone(), packages: inventory.packages.len(), findings, notes: inventory.notes.clone() }
+    Report { system: inventory.os_name.clone(), packages: inventory.packages.len(), findings, notes: inventory.notes.clone(), platform: None }
 }
 
 impl Report {
+    /// With what was found about its platform: one that does not fit is a finding, because the image does not do what it says.
+    pub fn checked(mut self, check: platform::Check, layer: &str) -> Self {
+        if let Some(fault) = &check.fault {
+            let machine = check.entry.as_ref().map(|e| e.machine.clone()).unwrap_or_default();
+            let finding = Finding {
+                id: PLATFORM_FINDING.into(),
+                aliases: Vec::new(),
+                severity: Severity::High,
+                score: None,
+                package: check.claimed.clone(),
+                installed_version: machine,
+                fixed_version: None,
+                summary: fault.clone(),
+                layer: layer.to_owned(),
+                kind: "platform".into(),
+                path: check.entry.as_ref().map(|e| e.path.clone()).unwrap_or_default(),
+                accepted: None,
+            };
+            let at = self.findings.iter().position(|f| f.severity < Severity::High).unwrap_or(self.findings.len());
+            self.findings.insert(at, finding);
+        }
+        self.platform = Some(check);
+        self
+    }
+
     pub fn summary(&self) -> Findings {
         let count = |s: Severity| u32::try_from(self.findings.iter().filter(|f| f.severity == s && f.accepted.is_none()).count()).unwrap_or(u32::MAX);
         Findings {

@@ -15,6 +15,8 @@ import { to } from '../../place';
 
 const Findings = lazy(() => import('./Findings'));
 const Layers = lazy(() => import('./Layers'));
+const Origin = lazy(() => import('./Origin'));
+const Platforms = lazy(() => import('./Platforms'));
 const Signatures = lazy(() => import('./Signatures'));
 
 const download = (key: string, label: string, href: string, name: string) => ({
@@ -65,6 +67,8 @@ export default function ImagePage() {
         items={[
           { key: 'findings', label: t('images.findings'), children: <Findings org={org} project={project} url={url} /> },
           { key: 'layers', label: t('images.layers'), children: <Layers url={url} /> },
+          { key: 'platforms', label: t('platforms.title'), children: <Platforms org={org} project={project} repository={repository} url={url} /> },
+          { key: 'origin', label: t('origin.title'), children: <Origin url={url} /> },
           { key: 'signatures', label: t('images.signatures'), children: <Signatures url={url} /> },
         ]}
       />

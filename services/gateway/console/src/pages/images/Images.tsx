@@ -1,6 +1,6 @@
 // Image repositories of a project: what they hold and take, and what the scan of the newest image found.
 
-import { SettingOutlined } from '@ant-design/icons';
+import { SearchOutlined, SettingOutlined } from '@ant-design/icons';
 import { Flex, Input, Tag as Label, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -28,9 +28,14 @@ export default function Images() {
         sub={`${org}/${project}`}
         live={query.live}
         actions={
-          <LinkButton icon={<SettingOutlined />} to={to.registry(org, project)}>
-            {t('images.rules')}
-          </LinkButton>
+          <>
+            <LinkButton icon={<SearchOutlined />} to={to.findImages(q.trim())}>
+              {t('find.link')}
+            </LinkButton>
+            <LinkButton icon={<SettingOutlined />} to={to.registry(org, project)}>
+              {t('images.rules')}
+            </LinkButton>
+          </>
         }
       />
       {query.items.length > 5 && (

@@ -19,6 +19,7 @@ export default function Storage({ base, settings }: Props) {
     <div className="stack">
       <Usage base={base} settings={settings} />
       <Scanning base={base} settings={settings} />
+      <Wanted base={base} settings={settings} />
     </div>
   );
 }
@@ -79,6 +80,27 @@ function Scanning({ base, settings }: Props) {
             { value: 'spdx', label: 'SPDX' },
           ]}
         />
+      </Flex>
+    </Card>
+  );
+}
+
+function Wanted({ base, settings }: Props) {
+  const { t } = useTranslation();
+  const save = useAction((wanted: string[]) => registry.setPlatforms(base, wanted), { done: t('parts.saved'), refresh: [settingsKey(base)] });
+  return (
+    <Card title={t('platforms.wanted')}>
+      <Flex vertical gap="small">
+        <Select
+          mode="tags"
+          aria-label={t('platforms.wanted')}
+          style={{ maxWidth: 480 }}
+          value={settings.wanted_platforms}
+          loading={save.isPending}
+          onChange={(wanted: string[]) => save.mutate(wanted)}
+          options={['linux/amd64', 'linux/arm64', 'linux/arm/v7', 'linux/riscv64', 'linux/s390x', 'linux/ppc64le', 'windows/amd64'].map((value) => ({ value, label: value }))}
+        />
+        <Typography.Text type="secondary">{t('platforms.wantedHelp')}</Typography.Text>
       </Flex>
     </Card>
   );

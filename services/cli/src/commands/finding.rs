@@ -1,0 +1,131 @@
+//! Finding images, and what is known of one: platforms, origin, an archive of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::{Context, segment};
+use crate::args::{Format, Image};
+use crate::output::print;
+
+const FOUND: &[crate::output::Column] = &[
+    ("IMAGE", "name"),
+    ("KIND", "kind"),
+    ("TAGS", "tags"),
+    ("IN INDEXES", "index_tags"),
+    ("PLATFORMS", "platforms"),
+    ("DIGEST", "digest"),
+    ("HAS", "matches"),
+    ("PUSHED AT", "pushed_at"),
+];
+
+/// The command comes back if it is not one of these.
+pub async fn run(cx: &mut Context, command: Image) -> Result<Option<Image>> {
+    match command {
+        Image::Search { text, platform, label, package, finding, kind, limit } => {
+            let query = [("q", text), ("platform", platform), ("label", label), ("package", package), ("finding", finding), ("kind", kind)];
+            let query: Vec<(&str, String)> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let items = cx.client.list("/api/v1/images", &query, limit).await?;
+            cx.list(&items, FOUND)?;
+        }
+        Image::Platforms { repository, reference, wanted } => {
+            let query: Vec<(&str, String)> = (!wanted.is_empty()).then(|| ("wanted", wanted.join(","))).into_iter().collect();
+            let found: Value = cx.client.get(&format!("{}/platforms", at(cx, &repository, &reference)?), &query).await?;
+            platforms(cx, &found)?;
+        }
+        Image::Export { repository, reference, platform, format, file } => {
+            let mut query = vec![("format", format)];
+            query.extend(platform.map(|p| ("platform", p)));
+            export(cx, &format!("{}/export", at(cx, &repository, &reference)?), &query, &file).await?;
+        }
+        Image::Origin { repository, reference } => {
+            let found: Value = cx.client.get(&format!("{}/origin", at(cx, &repository, &reference)?), &[]).await?;
+            origin(cx, &found)?;
+        }
+        Image::Derived { repository, digest } => {
+            let items = cx.client.list(&format!("{}/derived", at(cx, &repository, &digest)?), &[], 10_000).await?;
+            cx.list(&items, &[("IMAGE", "name"), ("TAGS", "tags"), ("LAYERS", "layers"), ("DIGEST", "digest")])?;
+        }
+        other => return Ok(Some(other)),
+    }
+    Ok(None)
+}
+
+fn at(cx: &Context, repository: &str, reference: &str) -> Result<String> {
+    Ok(format!("{}/images/{}/{}", cx.project()?, segment(repository), segment(reference)))
+}
+
+fn platforms(cx: &Context, found: &Value) -> Result<()> {
+    if cx.common.output != Format::Table {
+        return cx.one(found);
+    }
+    let images = found["images"].as_array().cloned().unwrap_or_default();
+    cx.list(
+        &images,
+        &[
+            ("PLATFORM", "platform"),
+            ("HERE", "present"),
+            ("CONFIG SAYS", "config_says"),
+            ("PROGRAMS FIT", "check.agrees"),
+            ("FAULT", "check.fault"),
+            ("BYTES", "size_bytes"),
+            ("DIGEST", "digest"),
+        ],
+    )?;
+    let missing: Vec<&str> = found["missing"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !missing.is_empty() {
+        cx.note(&format!("missing: {}", missing.join(", ")));
+    }
+    Ok(())
+}
+
+fn origin(cx: &Context, found: &Value) -> Result<()> {
+    if cx.common.output != Format::Table {
+        return cx.one(found);
+    }
+    let images = found["images"].as_array().cloned().unwrap_or_default();
+    cx.list(
+        &images,
+        &[
+            ("PLATFORM", "platform"),
+            ("CLAIMS", "claim.name"),
+            ("CLAIM HOLDS", "claim_holds"),
+            ("BASE", "base.name"),
+            ("TAGS", "base.tags"),
+            ("KNOWN BY", "base.by"),
+            ("SIGNED BY", "base.signed_by"),
+            ("REBUILD", "rebuild_needed"),
+        ],
+    )?;
+    images.iter().filter_map(|i| i["reason"].as_str()).for_each(|reason| cx.note(reason));
+    Ok(())
+}
+
+/// Beside the file first, so that one that is cut off is not taken for the image.
+async fn export(cx: &mut Context, path: &str, query: &[(&str, String)], file: &Path) -> Result<()> {
+    let answer = cx.client.stream(path, query).await?;
+    let size = answer.content_length();
+    let digest = answer.headers().get("docker-content-digest").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let part = file.with_extension("part");
+    let mut out = std::fs::File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
+    let mut written = 0;
+    let mut pieces = answer.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.context("the archive broke off; run it again")?;
+        out.write_all(&piece).with_context(|| format!("cannot write {}", part.display()))?;
+        written += piece.len() as u64;
+    }
+    if size.is_some_and(|size| size != written) {
+        bail!("the archive has {written} bytes instead of {}; run it again", size.unwrap_or_default());
+    }
+    out.sync_all()?;
+    std::fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))?;
+    if cx.common.output == Format::Table {
+        cx.note(&format!("{} has {digest}", file.display()));
+        return Ok(());
+    }
+    print(&serde_json::json!({ "file": file.display().to_string(), "digest": digest, "bytes": written }).to_string())
+}
