@@ -20,6 +20,7 @@ pub enum Need {
     Nftables,
     Buildah,
     Skopeo,
+    Podman,
     Git,
     Chromium,
     Slapd,
@@ -81,6 +82,7 @@ impl Need {
             Self::Skopeo => "skopeo",
             Self::Git => "git",
             Self::Chromium => "Chromium",
+            Self::Podman => "Podman",
             Self::Slapd => "OpenLDAP server",
             Self::Nginx => "nginx",
             Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
@@ -104,6 +106,7 @@ impl Need {
             Self::Skopeo => "copies images to and from the registry",
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
+            Self::Podman => "the client that tests of the registry sign in, pull and push with",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
             Self::Nginx => "is what the cost of a request is measured against",
@@ -133,6 +136,7 @@ impl Need {
             Self::Skopeo => Source::Apt("skopeo"),
             Self::Git => Source::Apt("git"),
             Self::Chromium => Source::Apt("chromium"),
+            Self::Podman => Source::Apt("podman"),
             Self::Slapd => Source::Apt("slapd"),
             Self::Nginx => Source::Apt("nginx-light"),
             // Brings the program, without the machine's own web server being started.
@@ -158,6 +162,7 @@ impl Need {
             | Self::Buildah
             | Self::Skopeo
             | Self::Chromium
+            | Self::Podman
             | Self::Slapd
             | Self::Nginx
             | Self::ModAuthOpenidc
@@ -196,6 +201,7 @@ impl Need {
             Self::Skopeo => one("skopeo"),
             Self::Git => one("git"),
             Self::Chromium => one("chromium"),
+            Self::Podman => one("podman"),
             Self::Slapd => one("slapd"),
             Self::Nginx => one("nginx"),
             Self::DockerRegistry => one("docker-registry"),
@@ -210,6 +216,7 @@ impl Need {
             // Asking Chromium for its version starts half a browser, and any will do.
             Self::Chromium => return None,
             // It has no such option, and any version of the last ten years will do.
+            Self::Podman => return None,
             Self::Slapd => return None,
             // It prints its version on the wrong side, and any will do.
             Self::Nginx => return None,

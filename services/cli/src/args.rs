@@ -22,7 +22,7 @@ pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
 pub use delivery::{Pipeline, Repo};
 pub use document::{More, OptionalSource, Source};
-pub use flow::{Cache, Endpoint, Replication, Rule, Target, Webhook};
+pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
 pub use money::Quota;
 pub use nodes::Node;

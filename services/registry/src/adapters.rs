@@ -4,6 +4,7 @@ pub mod blob_fs;
 pub mod layer;
 pub mod receiver;
 pub mod remote;
+pub mod scanner;
 pub mod spool;
 mod upload_fs;
 pub mod verified;

@@ -40,6 +40,7 @@ pub mod remove;
 pub mod replicate;
 pub mod retention;
 pub mod scan;
+pub mod scanners;
 pub mod search;
 pub mod settings;
 pub mod signatures;

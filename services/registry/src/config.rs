@@ -38,8 +38,27 @@ pub struct Config {
     pub private_targets: bool,
     /// Seconds between tries of telling a webhook something; after the last it is given up.
     pub webhook_pauses_seconds: Vec<u64>,
+    /// Scanners outside that are given every project's images.
+    pub scanners: Vec<PlatformScanner>,
     /// Tries in a row that fail until a webhook is paused.
     pub webhook_pause_failures: u64,
+}
+
+/// A scanner outside for all projects, spoken to by Harbor's pluggable scanner API.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlatformScanner {
+    pub name: String,
+    pub url: String,
+    /// `none`, `basic`, `bearer` or `api_key`.
+    pub auth: String,
+    pub username: String,
+    /// File with the password, token or key.
+    pub secret_file: PathBuf,
+    /// Ask it for a bill of materials, too.
+    pub sbom: bool,
+    /// A report older than this is asked for again.
+    pub rescan_hours: Option<u32>,
 }
 
 impl Default for Config {
@@ -61,6 +80,7 @@ impl Default for Config {
             usage_interval_seconds: 60,
             private_targets: false,
             webhook_pauses_seconds: vec![5, 30, 120, 600, 1800, 7200, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600],
+            scanners: Vec::new(),
             webhook_pause_failures: 50,
         }
     }
@@ -86,6 +106,18 @@ impl Section for Config {
             within(&format!("webhook_pauses_seconds[{n}]"), *pause, 1, 7 * 24 * 3600);
         }
         within("usage_interval_seconds", self.usage_interval_seconds, 1, 3600);
+        for (n, scanner) in self.scanners.iter().enumerate() {
+            if gantry_kernel::Name::parse(&scanner.name).is_err() {
+                faults.push(format!("scanners[{n}].name = {:?}: must be of a-z, 0-9 and '-'", scanner.name));
+            }
+            if url::Url::parse(&scanner.url).is_ok_and(|u| matches!(u.scheme(), "http" | "https")) {
+                if !matches!(scanner.auth.as_str(), "" | "none" | "basic" | "bearer" | "api_key") {
+                    faults.push(format!("scanners[{n}].auth = {:?}: must be none, basic, bearer or api_key", scanner.auth));
+                }
+            } else {
+                faults.push(format!("scanners[{n}].url = {:?}: must be an http or https address", scanner.url));
+            }
+        }
         if self.audience.is_empty() {
             faults.push("audience: must be set".into());
         }

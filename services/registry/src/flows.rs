@@ -9,5 +9,6 @@ pub mod reindex;
 pub mod replication;
 pub mod retention;
 pub mod scan;
+pub mod scanners;
 pub mod scrub;
 pub mod webhooks;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod flows;
+pub mod fuzzing;
 pub mod store;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl Service for Registry {
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         let app = wire(config, host).await?;
         app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
+        app.host.work(Arc::new(flows::scanners::Outside(app.clone())));
         app.host.work(Arc::new(flows::cache::Filler(app.clone())));
         app.host.work(Arc::new(flows::replication::Replicator(app.clone())));
         app.host.work(Arc::new(flows::webhooks::Teller(app.clone())));
@@ -55,6 +57,7 @@ impl Service for Registry {
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
         app.host.tracker.spawn(flows::metering::run(app.clone()));
         app.host.tracker.spawn(flows::reindex::run(app.clone()));
+        app.host.tracker.spawn(flows::scanners::run(app.clone()));
         app.host.tracker.spawn(flows::retention::write_pulls(app.clone()));
         app.host.tracker.spawn(flows::retention::run(app.clone()));
         let (rest, _) = api::rest::router().with_state(app.clone()).split_for_parts();

@@ -12,6 +12,7 @@ pub mod origin;
 pub mod outgoing;
 pub mod pulls;
 pub mod replications;
+pub mod scanner_reports;
 pub mod scans;
 pub mod search;
 pub mod settings;

@@ -69,6 +69,56 @@ pub enum Platforms {
     All,
 }
 
+/// A scanner outside, spoken to by Harbor's pluggable scanner API (Trivy's and Clair's adapters, and others).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scanner {
+    pub name: String,
+    /// Where its API begins, such as `https://trivy-adapter.example:8080`; `http://` only with `allow_private`.
+    pub url: String,
+    #[serde(default)]
+    pub auth: ScannerAuth,
+    /// With `basic`.
+    #[serde(default)]
+    pub username: String,
+    /// The authority that signed its certificate, in PEM; the machine's ones if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+    /// May be at a private address (10.0.0.0/8, 127.0.0.0/8, ...).
+    #[serde(default)]
+    pub allow_private: bool,
+    /// Pattern of repositories it is given.
+    #[serde(default = "any")]
+    pub repositories: String,
+    /// Ask it for a bill of materials, too, if it makes one.
+    #[serde(default)]
+    pub sbom: bool,
+    /// A report older than this is asked for again; none: only when somebody asks.
+    #[serde(default)]
+    pub rescan_hours: Option<u32>,
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl Scanner {
+    /// Where it is, for whom a secret is kept.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { url: self.url.clone(), username: self.username.clone(), ca_pem: None, allow_private: self.allow_private }
+    }
+}
+
+/// How a scanner knows who asks. The secret comes beside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScannerAuth {
+    #[default]
+    None,
+    Basic,
+    Bearer,
+    /// `X-ScannerAdapter-API-Key`.
+    ApiKey,
+}
+
 /// A registry that images are replicated to or from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

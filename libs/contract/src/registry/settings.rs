@@ -4,7 +4,7 @@ use gantry_es::{EventData, Sealed};
 use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
 
-use super::flow::{Replication, Target, Upstream, Webhook};
+use super::flow::{Replication, Scanner, Target, Upstream, Webhook};
 
 /// Stream `settings-<project id>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,6 +53,12 @@ pub enum Change {
         secrets: Vec<Sealed>,
     },
     WebhookRemoved(String),
+    ScannerSet {
+        scanner: Scanner,
+        /// What opens it, sealed for the project.
+        secret: Option<Sealed>,
+    },
+    ScannerRemoved(String),
 }
 
 /// Which tags of which repositories, by patterns: `*` is any run of characters.

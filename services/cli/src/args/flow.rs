@@ -60,6 +60,40 @@ pub enum Cache {
 }
 
 #[derive(Subcommand)]
+pub enum Scanner {
+    List,
+    /// Give the project's images to a scanner that speaks Harbor's pluggable scanner API.
+    Set {
+        name: String,
+        #[command(flatten)]
+        endpoint: Endpoint,
+        /// How it knows who asks; the secret is in the password file.
+        #[arg(long, value_parser = ["none", "basic", "bearer", "api_key"], default_value = "none")]
+        auth: String,
+        /// Pattern of repositories it is given.
+        #[arg(long, default_value = "*")]
+        repositories: String,
+        /// Ask it for a bill of materials, too.
+        #[arg(long)]
+        sbom: bool,
+        /// Ask again when a report is older than this.
+        #[arg(long)]
+        rescan_hours: Option<u32>,
+        /// Keep the settings, but ask nothing.
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Ask a scanner what it is and can.
+    Test {
+        name: String,
+    },
+    /// Stop giving images to a scanner.
+    Remove {
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
 pub enum Target {
     /// The registries that images are replicated with.
     List,

@@ -15,12 +15,25 @@ pub enum Image {
         #[arg(long, value_parser = ["sarif", "html"])]
         format: Option<String>,
     },
+    /// Have an image scanned again, by the project's scanners outside, too.
+    Rescan {
+        repository: String,
+        digest: String,
+    },
+    /// What the scanners outside were asked about an image, and how it went.
+    Scanners {
+        repository: String,
+        digest: String,
+    },
     /// The bill of materials of an image.
     Sbom {
         repository: String,
         digest: String,
         #[arg(long, value_parser = ["cyclonedx", "cyclonedx-1.5", "spdx"], default_value = "cyclonedx")]
         format: String,
+        /// The one that this scanner outside made, as it made it.
+        #[arg(long)]
+        scanner: Option<String>,
     },
     /// Who signed an image, how it was built, and whether the project's policies hand it out.
     Signatures {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::flow::{Cache, Replication, Target, Webhook};
+use super::flow::{Cache, Replication, Scanner, Target, Webhook};
 
 #[derive(Subcommand)]
 pub enum Registry {
@@ -39,6 +39,9 @@ pub enum Registry {
     /// Copying images to other registries, and from them.
     #[command(subcommand)]
     Replication(Replication),
+    /// Scanners outside that the project's images are given to.
+    #[command(subcommand)]
+    Scanner(Scanner),
     /// Telling programs what happens.
     #[command(subcommand)]
     Webhook(Webhook),

@@ -91,10 +91,21 @@ async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
             let answer = cx.client.stream(&path, &[("format", format)]).await?;
             crate::output::print(&answer.text().await?)
         }
-        Image::Sbom { repository, digest, format } => {
+        Image::Sbom { repository, digest, format, scanner } => {
             let path = format!("{images}/{}/{}/sbom", segment(&repository), segment(&digest));
-            let answer = cx.client.stream(&path, &[("format", format)]).await?;
+            let mut query = vec![("format", format)];
+            query.extend(scanner.map(|s| ("scanner", s)));
+            let answer = cx.client.stream(&path, &query).await?;
             crate::output::print(&answer.text().await?)
+        }
+        Image::Rescan { repository, digest } => {
+            let asked = cx.client.post(&format!("{images}/{}/{}/scan", segment(&repository), segment(&digest)), &[], &json!({})).await?;
+            cx.note(&format!("it is scanned again; {} scanners outside are asked", asked["scanners"]));
+            Ok(())
+        }
+        Image::Scanners { repository, digest } => {
+            let items = cx.client.list(&format!("{images}/{}/{}/scanners", segment(&repository), segment(&digest)), &[], 500).await?;
+            cx.list(&items, &[("SCANNER", "scanner"), ("STATE", "state"), ("IS", "identity.name"), ("VERSION", "identity.version"), ("ASKED", "asked_at"), ("ANSWERED", "at"), ("ERROR", "error")])
         }
         Image::Signatures { repository, digest } => {
             let trust: Value = cx.client.get(&format!("{images}/{}/{}/signatures", segment(&repository), segment(&digest)), &[]).await?;

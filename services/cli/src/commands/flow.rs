@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Context, segment};
-use crate::args::{Cache, Endpoint, Replication, Rule, Target, Webhook};
+use crate::args::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -68,6 +68,40 @@ pub async fn target(cx: &mut Context, base: &str, command: Target) -> Result<()>
         }
         Target::Test { name } => test(cx, &at(&name)).await,
         Target::Remove { name } => removed(cx, &at(&name), "the target").await,
+    }
+}
+
+pub async fn scanner(cx: &mut Context, base: &str, command: Scanner) -> Result<()> {
+    let at = |name: &str| format!("{base}/scanners/{}", segment(name));
+    match command {
+        Scanner::List => {
+            let items = cx.client.list(&format!("{base}/scanners"), &[], SHOWN).await?;
+            let columns = &[
+                ("NAME", "scanner.name"),
+                ("URL", "scanner.url"),
+                ("AUTH", "scanner.auth"),
+                ("REPOSITORIES", "scanner.repositories"),
+                ("SBOM", "scanner.sbom"),
+                ("PLATFORM'S", "platform"),
+                ("ENABLED", "scanner.enabled"),
+            ];
+            cx.list(&items, columns)
+        }
+        Scanner::Set { name, endpoint, auth, repositories, sbom, rescan_hours, disabled } => {
+            let mut body = json!({});
+            reached(&mut body, &endpoint)?;
+            // A scanner's address stands beside its other settings.
+            let place = body.as_object_mut().and_then(|b| b.remove("endpoint")).unwrap_or_default();
+            for (key, value) in place.as_object().into_iter().flatten() {
+                body[key] = value.clone();
+            }
+            for (key, value) in [("auth", json!(auth)), ("repositories", json!(repositories)), ("sbom", json!(sbom)), ("rescan_hours", json!(rescan_hours)), ("enabled", json!(!disabled))] {
+                body[key] = value;
+            }
+            set(cx, &at(&name), &body).await
+        }
+        Scanner::Test { name } => test(cx, &at(&name)).await,
+        Scanner::Remove { name } => removed(cx, &at(&name), "the scanner").await,
     }
 }
 

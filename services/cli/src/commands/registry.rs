@@ -56,6 +56,7 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
         Registry::Cache(command) => super::flow::cache(cx, &base, command).await,
         Registry::Target(command) => super::flow::target(cx, &base, command).await,
         Registry::Replication(command) => super::flow::replication(cx, &base, command).await,
+        Registry::Scanner(command) => super::flow::scanner(cx, &base, command).await,
         Registry::Webhook(command) => super::flow::webhook(cx, &base, command).await,
         Registry::Allow { id, reason, until, package } => {
             changed(cx, &format!("{base}/allowances/{}", segment(&id)), &json!({ "reason": reason, "until": until, "package": package })).await

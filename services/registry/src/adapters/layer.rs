@@ -43,8 +43,15 @@ const MOST_REMOVED: usize = 200_000;
 /// # Errors
 /// Only when the file itself cannot be read.
 pub fn inventory(file: File, limits: Limits) -> io::Result<LayerInventory> {
-    let mut reader = BufReader::with_capacity(128 * 1024, file);
-    let magic = io::BufRead::fill_buf(&mut reader)?;
+    inventory_of(BufReader::with_capacity(128 * 1024, file), limits)
+}
+
+/// The same of bytes from anywhere.
+///
+/// # Errors
+/// As [`inventory`].
+pub fn inventory_of(mut reader: impl io::BufRead, limits: Limits) -> io::Result<LayerInventory> {
+    let magic = reader.fill_buf()?;
     let mut found = LayerInventory::default();
     let outcome = match magic {
         [0x1f, 0x8b, ..] => walk(flate2::bufread::MultiGzDecoder::new(reader), limits, &mut found),

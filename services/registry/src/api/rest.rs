@@ -11,6 +11,7 @@ mod origin;
 mod platforms;
 mod replications;
 mod retention;
+mod scanners;
 mod scans;
 mod search;
 mod settings;
@@ -44,7 +45,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(platforms::export))
         .routes(routes!(origin::origin))
         .routes(routes!(origin::derived))
-        .routes(routes!(scans::report))
+        .routes(routes!(scans::report, scanners::again))
+        .routes(routes!(scanners::states))
+        .routes(routes!(scanners::list))
+        .routes(routes!(scanners::set, scanners::remove))
+        .routes(routes!(scanners::test))
         .routes(routes!(scans::sbom))
         .routes(routes!(signatures::list))
         .routes(routes!(settings::show))

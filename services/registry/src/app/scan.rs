@@ -6,6 +6,7 @@ use gantry_kernel::{OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::scanners::Again;
 use crate::adapters::layer::{Limits, inventory};
 use crate::domain::config::Config;
 use crate::domain::digest::{Algorithm, Digest};
@@ -16,7 +17,7 @@ use crate::domain::repository::{Command, Place, Refusal};
 use crate::domain::scan::inventory::{Inventory, LayerInventory, merge};
 use crate::domain::scan::sbom::Format;
 use crate::domain::scan::{advisory, entry, report};
-use crate::store::{advisories, images, scans};
+use crate::store::{advisories, images, scanner_reports, scans};
 
 /// Name of the work.
 pub const SCAN: &str = "scan";
@@ -69,7 +70,9 @@ impl App {
         let config = self.image_config(&manifest).await?;
         let check = platform::check(&config.platform, &inventory.machines, entry::entry(&config, &layers));
         let foreign = check.fault.is_some().then(|| bringer(&check, &layers)).unwrap_or_default();
-        let report = report::report(&inventory, &about).checked(check, &foreign);
+        let mut report = report::report(&inventory, &about).checked(check, &foreign);
+        let settings = self.settings(job.project).await?;
+        self.merge_scanners(job, &settings, &mut report).await?;
         self.attach_sbom(job, &name, &digest, &manifest, bytes.len(), &inventory).await?;
         let findings = report.summary();
         let scan = scans::Scan { report, inventory, database: database.clone(), at: self.host.env.now() };
@@ -78,8 +81,12 @@ impl App {
         let at = Place { org: job.org, project: job.project, name: name.clone() };
         let command = Command::RecordScan { at, digest: digest.clone(), findings, database };
         match self.repositories.execute(&name, command, Meta::system().tenant(job.org)).await {
-            Ok(_) => self.index(&name, &digest, &manifest, &config, &scan).await,
+            Ok(_) => {
+                self.index(&name, &digest, &manifest, &config, &scan).await?;
+                self.ask_scanners(job, &settings, Again::Nobody).await.map(drop)
+            }
             Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_) | Refusal::ImmutableTag(_))) => {
+                scanner_reports::forget(&self.host.db().pool, name.as_str(), digest.as_str()).await?;
                 Ok(scans::forget(db, &name, &digest).await?)
             }
             Err(error) => Err(error.into()),

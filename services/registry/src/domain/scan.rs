@@ -6,6 +6,7 @@ pub mod cvss;
 pub mod deb;
 pub mod entry;
 pub mod export;
+pub mod external;
 pub mod feeds;
 pub mod inventory;
 pub mod pkg;

@@ -12,7 +12,7 @@ use gantry_kernel::{OffsetDateTime, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::flow::{KeptTarget, KeptUpstream, KeptWebhook};
+use self::flow::{KeptScanner, KeptTarget, KeptUpstream, KeptWebhook};
 use super::pattern;
 use super::platform::Platform;
 use super::scan::cvss::Severity;
@@ -59,6 +59,7 @@ pub struct Settings {
     pub targets: BTreeMap<String, KeptTarget>,
     pub replications: BTreeMap<String, Replication>,
     pub webhooks: BTreeMap<String, KeptWebhook>,
+    pub scanners: BTreeMap<String, KeptScanner>,
 }
 
 impl Settings {
@@ -96,6 +97,8 @@ impl Settings {
             Change::ReplicationRemoved(name) => drop(self.replications.remove(&name)),
             Change::WebhookSet { webhook, secrets } => drop(self.webhooks.insert(webhook.name.clone(), KeptWebhook { webhook, secrets })),
             Change::WebhookRemoved(name) => drop(self.webhooks.remove(&name)),
+            Change::ScannerSet { scanner, secret } => drop(self.scanners.insert(scanner.name.clone(), KeptScanner { scanner, secret })),
+            Change::ScannerRemoved(name) => drop(self.scanners.remove(&name)),
         }
     }
 }
@@ -207,6 +210,11 @@ fn check(state: &Settings, change: &Change, now: OffsetDateTime) -> Result<(), R
             flow::check_webhook(webhook)
         }
         Change::WebhookRemoved(name) => there("webhook", name, state.webhooks.contains_key(name)),
+        Change::ScannerSet { scanner, secret } => {
+            room(state.scanners.len(), state.scanners.contains_key(&scanner.name))?;
+            flow::check_scanner(scanner, secret.is_some())
+        }
+        Change::ScannerRemoved(name) => there("scanner", name, state.scanners.contains_key(name)),
     }
 }
 

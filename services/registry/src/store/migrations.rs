@@ -9,6 +9,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0031-replication", REPLICATION),
     ("registry-0032-webhooks", WEBHOOKS),
     ("registry-0040-search", SEARCH),
+    ("registry-0041-scanners", SCANNERS),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
@@ -106,3 +107,11 @@ const SEARCH: &str = r#"
     );
     create index image_chains_image on image_chains (image);
     alter table scan_reports add column indexed int not null default 0;"#;
+
+/// What scanners outside were asked about images, and what they said last.
+const SCANNERS: &str = r#"
+    create table scanner_reports (
+        repository text collate "C" not null, digest text collate "C" not null, scanner text not null, state text not null, asked_at timestamptz not null,
+        at timestamptz, error text, identity json, findings json, sbom json, primary key (repository, digest, scanner)
+    );
+    create index scanner_reports_age on scanner_reports (scanner, asked_at);"#;

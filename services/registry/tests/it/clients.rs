@@ -58,10 +58,16 @@ struct Containerd {
 
 impl Containerd {
     async fn start(stage: &Stage) -> Option<Self> {
+        Self::with(stage, "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n").await
+    }
+
+    /// `more` goes into the configuration after `version`, `root` and `state`; `{hosts}` is the folder of registries' certificates.
+    async fn with(stage: &Stage, more: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
+        let more = more.replace("{hosts}", &folder.path().join("hosts").display().to_string());
         let path = |name: &str| folder.path().join(name).display().to_string();
         let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n",
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\n{more}[grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n",
             path("root"),
             path("state"),
             path("sock"),
@@ -114,6 +120,88 @@ async fn containerd_pulls_and_pushes_with_tokens() {
     let head = stage.request(Method::HEAD, "/v2/acme/shop/copy/manifests/v2", &stage.full(user, "acme/shop/copy")).send().await.unwrap();
     assert_eq!(head.headers()["docker-content-digest"].to_str().unwrap(), digest);
     containerd.child.kill().await.unwrap();
+}
+
+/// How a node pulls: the container runtime interface of Kubernetes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_pulls_over_the_container_runtime_interface() {
+    clause("6.2.1.f");
+    let stage = Stage::new().await;
+    let user = stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
+    stage.user("eve", None).await;
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let own = Image::of(vec![layer(&[("hello", b"for this machine")])], architecture);
+    let other = Image::of(vec![layer(&[("hello", b"for another")])], "s390x");
+    let token = stage.full(user, "acme/shop/web");
+    for image in [&own, &other] {
+        image.push(&stage, "acme/shop/web", &image.digest(), &token).await;
+    }
+    let both = crate::image::index(&[(&other, "linux", "s390x"), (&own, "linux", architecture)]);
+    assert_eq!(stage.push("acme/shop/web", "v1", &token, &both).await.status(), 201);
+    let config = "[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\ndisable_tcp_service = true\nstream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n\
+        [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{hosts}\"\n";
+    let Some(mut containerd) = Containerd::with(&stage, config).await else {
+        println!("skipped: containerd is not installed");
+        return;
+    };
+    let hosts = containerd.folder.path().join("hosts").join(&stage.registry);
+    std::fs::create_dir_all(&hosts).unwrap();
+    let authority = stage.world.home.path().join("ca/ca.pem");
+    let server = format!("server = \"https://{0}\"\n[host.\"https://{0}\"]\nca = \"{1}\"\n", stage.registry, authority.display());
+    std::fs::write(hosts.join("hosts.toml"), server).unwrap();
+    let cri = gantry_cri::Cri::connect(containerd.folder.path().join("sock")).await.unwrap();
+    let image = format!("{}/acme/shop/web:v1", stage.registry);
+    let credential = |user: &str| gantry_cri::Credential { username: user.into(), password: "secret".into() };
+    assert!(cri.pull_image(&image, None).await.is_err() && cri.pull_image(&image, Some(&credential("eve"))).await.is_err());
+    cri.pull_image(&image, Some(&credential("ada"))).await.unwrap();
+    let (id, digests) = cri.image(&image).await.unwrap().expect("it was pulled");
+    // The image is known by its config, and by the index's digest.
+    assert_eq!(id, Digest::of(Algorithm::Sha256, &own.config).to_string());
+    let index = Digest::of(Algorithm::Sha256, both.to_string().as_bytes()).to_string();
+    assert!(digests.iter().any(|d| d.ends_with(&index)), "{digests:?}");
+    containerd.child.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn podman_signs_in_pulls_pushes_and_makes_lists() {
+    clause("6.2.1.f");
+    let stage = Stage::new().await;
+    let user = stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
+    stage.user("eve", None).await;
+    let image = Image::of(vec![layer(&[("hello", b"world")])], "amd64");
+    let digest = image.push(&stage, "acme/shop/web", "v1", &stage.full(user, "acme/shop/web")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = stage.ca_folder();
+    let certificates = certificates.to_str().unwrap().to_owned();
+    let podman = |arguments: Vec<String>| {
+        let mut command = Command::new("podman");
+        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
+        command.arg("--root").arg(folder.path().join("root")).arg("--runroot").arg(folder.path().join("run")).arg("--tmpdir").arg(folder.path().join("tmp")).args(arguments);
+        command.env("HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
+        async move { run(&mut command).await }
+    };
+    let words = |text: &str| text.split(' ').map(|w| w.replace("{certs}", &certificates).replace("{auth}", &folder.path().join("auth.json").display().to_string()).replace("{registry}", &stage.registry)).collect::<Vec<_>>();
+    if podman(words("version")).await.is_err() {
+        println!("skipped: podman is not installed, or does not run here");
+        return;
+    }
+    let wrong = podman(words("login --cert-dir {certs} --authfile {auth} -u ada -p wrong {registry}")).await;
+    assert!(wrong.is_err(), "a wrong password is told at once");
+    podman(words("login --cert-dir {certs} --authfile {auth} -u ada -p secret {registry}")).await.unwrap();
+    podman(words("pull --cert-dir {certs} --authfile {auth} --arch amd64 {registry}/acme/shop/web:v1")).await.unwrap();
+    let inspected = podman(words("image inspect {registry}/acme/shop/web:v1")).await.unwrap();
+    assert!(inspected.contains(&digest), "{inspected}");
+    podman(words("tag {registry}/acme/shop/web:v1 {registry}/acme/shop/copy:v2")).await.unwrap();
+    podman(words("push --cert-dir {certs} --authfile {auth} {registry}/acme/shop/copy:v2")).await.unwrap();
+    podman(words("manifest create localhost/list")).await.unwrap();
+    podman(words("manifest add --cert-dir {certs} --authfile {auth} localhost/list docker://{registry}/acme/shop/copy:v2")).await.unwrap();
+    podman(words("manifest push --all --cert-dir {certs} --authfile {auth} localhost/list docker://{registry}/acme/shop/copy:list")).await.unwrap();
+    let token = stage.full(user, "acme/shop/copy");
+    let head = stage.request(Method::HEAD, "/v2/acme/shop/copy/manifests/list", &token).send().await.unwrap();
+    assert!(head.headers()["content-type"].to_str().unwrap().contains("list") || head.headers()["content-type"].to_str().unwrap().contains("index"));
+    podman(words("logout --authfile {auth} {registry}")).await.unwrap();
+    let refused = podman(words("pull --cert-dir {certs} --authfile {auth} {registry}/acme/shop/copy:v2")).await;
+    assert!(refused.is_err(), "nobody pulls a private image without signing in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

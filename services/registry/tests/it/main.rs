@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod access;
+mod bad_input;
 mod blobs;
 mod cached;
 mod care;
@@ -9,6 +10,7 @@ mod clients;
 mod conformance;
 mod conformance_data;
 mod content;
+mod docker;
 mod events;
 mod faults;
 mod image;
@@ -21,6 +23,7 @@ mod policy;
 mod replication;
 mod retention;
 mod scan;
+mod scanners;
 mod search;
 mod settings;
 mod signing;

@@ -66,6 +66,8 @@ export interface Finding {
   path: string | null;
   kind?: string;
   summary: string;
+  /** Who found it; the own scanner alone if not given. */
+  scanners?: string[];
   /** Why the project accepts it, if it does. */
   accepted?: string | null;
 }
@@ -179,6 +181,19 @@ export interface Derived {
   digest: string;
   tags: string[];
   layers: number;
+}
+
+/** A scanner outside. */
+export interface Scanner {
+  scanner: { name: string; url: string; auth: 'none' | 'basic' | 'bearer' | 'api_key'; repositories: string; sbom: boolean; enabled: boolean };
+  has_secret: boolean;
+  platform: boolean;
+}
+
+export interface ScannerTrial {
+  ok: boolean;
+  identity: { name: string; vendor: string; version: string } | null;
+  error: string | null;
 }
 
 /** One layer, and the step that made it. */
@@ -322,6 +337,11 @@ export const registry = {
   distrust: (base: string, name: string) => remove<Settings>(`${base}/keys/${part(name)}`),
   setPolicy: (base: string, body: Policy) => put<Settings>(`${base}/policies/${part(body.name)}`, body),
   removePolicy: (base: string, name: string) => remove<Settings>(`${base}/policies/${part(name)}`),
+  scanners: (base: string) => `${base}/scanners`,
+  setScanner: (base: string, name: string, body: object) => put<Settings>(`${base}/scanners/${part(name)}`, body),
+  removeScanner: (base: string, name: string) => remove<Settings>(`${base}/scanners/${part(name)}`),
+  testScanner: (base: string, name: string) => post<ScannerTrial>(`${base}/scanners/${part(name)}/test`, {}),
+  scanAgain: (image: string) => post<{ scanners: number }>(`${image}/scan`, {}),
   collections: path('registry', 'collections'),
   collect: (dryRun: boolean) => post<Collection>(path('registry', 'collections'), { dry_run: dryRun }),
   damage: path('registry', 'damage'),

@@ -11,6 +11,7 @@ use http::{header, request::Parts};
 use super::failure::Failure;
 use crate::app::App;
 use crate::app::cache::Verified;
+use crate::app::scanners::SCANNER;
 use crate::domain::access::{Access, Action, allows, challenge};
 use crate::domain::name::RepositoryName;
 
@@ -33,6 +34,11 @@ impl Who {
     /// Whether the token is for pushing here, too. Policies on pulls do not bind those: who may push must be able to sign and repair.
     pub fn may_push(&self, name: &RepositoryName) -> bool {
         self.access.as_ref().is_some_and(|token| allows(&token.access, name, Action::Push))
+    }
+
+    /// A scanner outside must see what it is to judge, and its pulls say nothing about who needs an image.
+    pub fn is_scanner(&self) -> bool {
+        self.subject.starts_with(SCANNER)
     }
 
     /// Whether `_catalog` may be asked for; what it shows is limited by the subject's own rights.
@@ -68,7 +74,16 @@ pub async fn authenticate(app: &App, parts: &Parts, wanted: &Wanted<'_>) -> Resu
     };
     let verifier = &app.host.auth.verifier;
     let now = app.host.env.now();
-    let (subject, access) = match app.tokens.get(token, now.unix_timestamp()).await {
+    let mut known = app.tokens.get(token, now.unix_timestamp()).await;
+    // What a scanner outside was given for one repository.
+    if known.is_none()
+        && let Some(pass) = app.opened_pass(token, now).await
+    {
+        let pass = Arc::new(pass);
+        app.tokens.put(token, pass.clone()).await;
+        known = Some(pass);
+    }
+    let (subject, access) = match known {
         Some(verified) => (verified.subject.clone(), Some(verified)),
         None => match verifier.check::<RegistryClaims>(token, &app.config.audience).await {
             Ok(RegistryClaims { sub, exp, access, .. }) => {

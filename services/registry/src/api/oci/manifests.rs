@@ -17,10 +17,10 @@ pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     let found = call.app.pull(&call.name, &reference).await?;
     let row = found.row;
     let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from(found.bytes) };
-    if !call.who.may_push(&call.name) {
+    if !call.who.may_push(&call.name) && !call.who.is_scanner() {
         call.app.may_hand_out(&call.name, &row, gantry_contract::registry::settings::Moment::Pull).await?;
     }
-    if call.parts.method == Method::GET {
+    if call.parts.method == Method::GET && !call.who.is_scanner() {
         call.app.pulls.note(call.name.as_str(), &row.digest, call.app.host.env.now());
     }
     let mut response = Response::new(body);

@@ -17,6 +17,7 @@ use crate::domain::digest::Digest;
 use crate::domain::name::{Reference, RepositoryName};
 use crate::domain::scan::export;
 use crate::domain::scan::sbom::Format;
+use crate::store::scanner_reports;
 use crate::store::scans::{self, Scan};
 
 type Address = Path<(String, String, String, String)>;
@@ -74,6 +75,8 @@ pub struct ReportQuery {
 pub struct SbomQuery {
     /// `cyclonedx` (1.6), `cyclonedx-1.5` (the default) or `spdx` (2.3).
     format: Option<String>,
+    /// The bill of materials that this scanner outside made, as it made it.
+    scanner: Option<String>,
 }
 
 /// The packages of an image as a bill of materials: CycloneDX or SPDX.
@@ -84,6 +87,12 @@ pub async fn sbom(State(app): State<App>, caller: Caller, Path((org, name, repo,
     let word = query.format.as_deref().unwrap_or("cyclonedx-1.5");
     let format = Format::parse(word).ok_or_else(|| Problem::invalid("format", "must be cyclonedx, cyclonedx-1.5 or spdx"))?;
     let (repository, digest, scan) = find(&app, &caller, &org, &name, &repo, &at).await?;
+    if let Some(scanner) = query.scanner {
+        let found = scanner_reports::sbom(&app.host.db().pool, repository.as_str(), digest.as_str(), &scanner).await.map_err(Problem::internal)?;
+        let found = found.ok_or_else(|| Problem::not_found("bill of materials of scanner", &scanner))?;
+        let kind = if found["spdxVersion"].is_string() { "application/spdx+json" } else { "application/vnd.cyclonedx+json" };
+        return Ok(([(header::CONTENT_TYPE, kind)], found.to_string()).into_response());
+    }
     let at = scan.at.format(&Rfc3339).map_err(Problem::internal)?;
     let bom = format.write(&format!("{repository}@{digest}"), digest.as_str(), &scan.inventory, &at);
     Ok(([(header::CONTENT_TYPE, format.content_type())], bom.to_string()).into_response())

@@ -1,6 +1,6 @@
 //! Settings as they are shown.
 
-use gantry_contract::registry::flow::{Replication, Target, Upstream, Webhook};
+use gantry_contract::registry::flow::{Replication, Scanner, Target, Upstream, Webhook};
 use gantry_contract::registry::settings::{Allowance, Policy, Retention, Scanning, TagRule};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -24,6 +24,7 @@ pub struct SettingsView {
     pub targets: Vec<Target>,
     pub replications: Vec<Replication>,
     pub webhooks: Vec<Webhook>,
+    pub scanners: Vec<Scanner>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,6 +63,7 @@ impl SettingsView {
             targets: settings.targets.into_values().map(|k| k.target).collect(),
             replications: settings.replications.into_values().collect(),
             webhooks: settings.webhooks.into_values().map(|k| k.webhook).collect(),
+            scanners: settings.scanners.into_values().map(|k| k.scanner).collect(),
         }
     }
 }

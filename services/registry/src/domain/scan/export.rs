@@ -150,6 +150,7 @@ mod tests {
             layer: "sha256:l".into(),
             kind: "npm".into(),
             path: "app/a b.js".into(),
+            scanners: Vec::new(),
             accepted: accepted.map(str::to_owned),
         };
         Report { system: "x".into(), packages: 2, findings: vec![finding("a", None), finding("b", Some("not reachable"))], notes: vec![], platform: None }

@@ -29,6 +29,9 @@ pub struct Finding {
     /// File that tells of the package, for those that no system package manager brought.
     #[serde(default)]
     pub path: String,
+    /// Who found it; empty: the own scanner alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scanners: Vec<String>,
     /// Why the project accepts it; null: it counts.
     #[serde(default, skip_deserializing)]
     pub accepted: Option<String>,
@@ -75,6 +78,7 @@ pub fn report(inventory: &Inventory, advisories: &[Advisory]) -> Report {
                     layer: installed.layer.clone(),
                     kind: installed.kind.clone(),
                     path: installed.path.clone(),
+                    scanners: Vec::new(),
                     accepted: None,
                 });
             }
@@ -102,6 +106,7 @@ impl Report {
                 layer: layer.to_owned(),
                 kind: "platform".into(),
                 path: check.entry.as_ref().map(|e| e.path.clone()).unwrap_or_default(),
+                scanners: Vec::new(),
                 accepted: None,
             };
             let at = self.findings.iter().position(|f| f.severity < Severity::High).unwrap_or(self.findings.len());

@@ -1,6 +1,6 @@
 //! Caches, targets, replications and webhooks among a project's settings: what is kept of them, and what makes sense.
 
-use gantry_contract::registry::flow::{Direction, Endpoint, Replication, Target, Upstream, Webhook};
+use gantry_contract::registry::flow::{Direction, Endpoint, Replication, Scanner, ScannerAuth, Target, Upstream, Webhook};
 use gantry_es::Sealed;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -19,6 +19,12 @@ pub struct KeptUpstream {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptTarget {
     pub target: Target,
+    pub secret: Option<Sealed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptScanner {
+    pub scanner: Scanner,
     pub secret: Option<Sealed>,
 }
 
@@ -108,6 +114,28 @@ pub(super) fn check_webhook(webhook: &Webhook) -> Result<(), Refusal> {
     pattern_field("repositories", &webhook.repositories)?;
     pattern_field("tags", &webhook.tags)?;
     certificate_field("ca_pem", webhook.ca_pem.as_deref())
+}
+
+pub(super) fn check_scanner(scanner: &Scanner, has_secret: bool) -> Result<(), Refusal> {
+    name_field(&scanner.name)?;
+    address_field("url", &scanner.url, scanner.allow_private)?;
+    if Url::parse(&scanner.url).is_ok_and(|u| u.query().is_some()) {
+        return invalid("url", "must not have a query");
+    }
+    pattern_field("repositories", &scanner.repositories)?;
+    if scanner.username.len() > LONGEST || scanner.username.contains(':') || scanner.username.chars().any(char::is_control) {
+        return invalid("username", "must have at most 1000 characters and no colon");
+    }
+    if scanner.auth == ScannerAuth::Basic && scanner.username.is_empty() {
+        return invalid("username", "is needed for basic");
+    }
+    if scanner.auth != ScannerAuth::None && !has_secret {
+        return invalid("password", "is needed for this kind of auth");
+    }
+    if scanner.rescan_hours.is_some_and(|h| !(1..=24 * 366).contains(&h)) {
+        return invalid("rescan_hours", "must be 1 to 8784");
+    }
+    certificate_field("ca_pem", scanner.ca_pem.as_deref())
 }
 
 fn address_field(field: &str, text: &str, private: bool) -> Result<(), Refusal> {

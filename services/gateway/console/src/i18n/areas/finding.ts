@@ -66,6 +66,27 @@ const en = {
     noImages: 'It is no image, so it has no base',
     depth: 'Layers',
   },
+  scanners: {
+    title: 'Scanners',
+    add: 'Add a scanner',
+    none: 'Only the own scanner looks at images',
+    auth: 'How it knows who asks',
+    sbom: 'Bill of materials',
+    asked: 'asked for',
+    notAsked: 'not asked for',
+    askSbom: 'Ask it for a bill of materials, too',
+    platform: 'of the platform',
+    is: 'It is {{name}} {{version}}',
+    again: 'Scan again',
+    begun: 'It is scanned again',
+    found: 'Found by',
+  },
+  scannerAuth: {
+    none: 'not at all',
+    basic: 'user and password',
+    bearer: 'a bearer token',
+    api_key: 'an API key',
+  },
 };
 
 const zh: typeof en = {
@@ -133,6 +154,27 @@ const zh: typeof en = {
     noDerived: '没有您可以查看的镜像基于此镜像',
     noImages: '这不是镜像，没有基础镜像',
     depth: '层数',
+  },
+  scanners: {
+    title: '扫描器',
+    add: '添加扫描器',
+    none: '仅使用内置扫描器',
+    auth: '身份验证方式',
+    sbom: '物料清单',
+    asked: '已请求',
+    notAsked: '未请求',
+    askSbom: '同时请求物料清单',
+    platform: '平台提供',
+    is: '该扫描器为 {{name}} {{version}}',
+    again: '重新扫描',
+    begun: '已开始重新扫描',
+    found: '发现者',
+  },
+  scannerAuth: {
+    none: '无',
+    basic: '用户名和密码',
+    bearer: 'Bearer 令牌',
+    api_key: 'API 密钥',
   },
 };
 

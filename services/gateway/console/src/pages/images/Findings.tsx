@@ -19,6 +19,7 @@ const RANK = Object.fromEntries(SEVERITIES.map(([level], index) => [level, index
 export default function Findings({ org, project, url }: { org: string; project: string; url: string }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ['scan', url], queryFn: () => get<ScanReport>(registry.scan(url)) });
+  const again = useAction(registry.scanAgain, { done: t('scanners.begun'), refresh: [['scan', url]] });
   const [q, setQ] = useState('');
   const [fixable, setFixable] = useState(false);
   const [accepting, setAccepting] = useState<Finding | null>(null);
@@ -48,6 +49,9 @@ export default function Findings({ org, project, url }: { org: string; project: 
                 <Input allowClear aria-label={t('parts.text')} placeholder={t('images.findingFilter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
                 <Switch aria-label={t('images.fixable')} checked={fixable} onChange={setFixable} />
                 {t('images.fixable')}
+                <Button loading={again.isPending} onClick={() => again.mutate(url)}>
+                  {t('scanners.again')}
+                </Button>
               </Flex>
               <DataTable<Finding>
                 size="small"
@@ -62,6 +66,7 @@ export default function Findings({ org, project, url }: { org: string; project: 
                   { title: t('images.advisory'), render: (_, one) => [one.id, ...one.aliases].join(', ') },
                   { title: t('images.package'), render: (_, one) => `${one.package} ${one.installed_version}` },
                   { title: t('images.fixed'), dataIndex: 'fixed_version', render: (version: string | null) => version ?? '–' },
+                  ...(items.some((one) => one.scanners?.length) ? [{ title: t('scanners.found'), render: (_: unknown, one: Finding) => (one.scanners?.length ? one.scanners.join(', ') : 'gantry') }] : []),
                   { title: t('images.layer'), dataIndex: 'layer', render: (layer: string) => <span className="mono">{short(layer)}</span> },
                   {
                     key: 'do',

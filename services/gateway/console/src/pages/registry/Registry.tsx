@@ -19,6 +19,7 @@ const Keys = lazy(() => import('./Keys'));
 const Caches = lazy(() => import('./Caches'));
 const Replications = lazy(() => import('./Replications'));
 const Webhooks = lazy(() => import('./Webhooks'));
+const Scanners = lazy(() => import('./Scanners'));
 const Allowances = lazy(() => import('./Allowances'));
 
 /** What each of the tabs gets: where the project's settings are, and what they are. */
@@ -50,6 +51,7 @@ export default function Registry() {
                 { key: 'policies', label: t('registry.policies'), children: <Policies {...props} /> },
                 { key: 'keys', label: t('registry.keys'), children: <Keys {...props} /> },
                 { key: 'allowances', label: t('registry.allowances'), children: <Allowances {...props} /> },
+                { key: 'scanners', label: t('scanners.title'), children: <Scanners {...props} /> },
                 { key: 'caches', label: t('flow.caches'), children: <Caches {...props} /> },
                 { key: 'replications', label: t('flow.replications'), children: <Replications {...props} /> },
                 { key: 'webhooks', label: t('flow.webhooks'), children: <Webhooks {...props} /> },

@@ -1,0 +1,293 @@
+//! Scanners outside: who is asked about which image, with what key to it, and what becomes of the answer.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_contract::registry::flow::{Scanner, ScannerAuth};
+use gantry_es::Sealed;
+use gantry_es_pg::Todo;
+use gantry_kernel::{OffsetDateTime, ProjectId, Secret, Uuid};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::App;
+use super::scan::{Job, SCAN};
+use crate::adapters::scanner::{Client, Looked, ScannerError};
+use crate::app::cache::Verified;
+use crate::config::PlatformScanner;
+use crate::domain::access::Access;
+use crate::domain::digest::Digest;
+use crate::domain::name::RepositoryName;
+use crate::domain::pattern;
+use crate::domain::scan::external::{self, Abilities, Subject};
+use crate::domain::scan::report::{Finding, Report};
+use crate::domain::settings::Settings;
+use crate::error::Result;
+use crate::store::scanner_reports;
+
+/// Name of the work.
+pub const EXTERNAL: &str = "external-scan";
+/// How long a scanner may take for one image.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// Tries until an image's scan by this scanner is given up; it can be asked for again.
+const MOST_TRIES: i32 = 5;
+/// How long a scanner's key to one repository is good. Longer than one try may take.
+const KEY_LIFE: i64 = 3600;
+/// Mark of such keys.
+const KEY: &str = "gantry-scan.";
+
+/// One image for one scanner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ask {
+    pub image: Job,
+    pub scanner: String,
+}
+
+impl Ask {
+    fn key(&self) -> String {
+        format!("{} {}", self.scanner, self.image.key())
+    }
+}
+
+/// A scanner with what opens it.
+#[derive(Clone)]
+pub struct Known {
+    pub scanner: Scanner,
+    secret: Option<Locked>,
+    /// Of the platform, not of one project.
+    pub platform: bool,
+}
+
+/// Who is asked about an image although it was before.
+#[derive(Clone, Copy, Debug)]
+pub enum Again<'a> {
+    Nobody,
+    Everybody,
+    Only(&'a str),
+}
+
+#[derive(Clone)]
+enum Locked {
+    Sealed(Sealed),
+    File(std::path::PathBuf),
+}
+
+/// What a key to a repository says. Sealed under the key of its project, so nobody else can make one.
+#[derive(Serialize, Deserialize)]
+struct Pass {
+    repository: String,
+    scanner: String,
+    until: i64,
+}
+
+impl Known {
+    pub fn has_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+}
+
+impl App {
+    /// The scanners that a project's images are given to: its own, and the platform's under other names.
+    pub fn scanners(&self, settings: &Settings) -> Vec<Known> {
+        let own = settings.scanners.values().map(|k| Known { scanner: k.scanner.clone(), secret: k.secret.clone().map(Locked::Sealed), platform: false });
+        let mut all: Vec<Known> = own.collect();
+        let others = self.config.scanners.iter().filter(|p| !settings.scanners.contains_key(&p.name));
+        all.extend(others.filter_map(|p| {
+            let secret = (!p.secret_file.as_os_str().is_empty()).then(|| Locked::File(p.secret_file.clone()));
+            Some(Known { scanner: of_platform(p)?, secret, platform: true })
+        }));
+        all
+    }
+
+    async fn scanner_client(&self, project: ProjectId, known: &Known) -> anyhow::Result<Client> {
+        let secret = match &known.secret {
+            None => None,
+            Some(Locked::Sealed(sealed)) => Some(self.unseal(project, sealed).await?),
+            Some(Locked::File(path)) => {
+                let text = tokio::fs::read_to_string(path).await.with_context(|| format!("the secret of scanner {}", known.scanner.name))?;
+                Some(text.trim_end_matches(['\r', '\n']).to_owned())
+            }
+        };
+        Ok(Client::new(&known.scanner, secret.map(Secret::new))?)
+    }
+
+    /// What a scanner says about itself.
+    ///
+    /// # Errors
+    /// Why it is of no use, for people.
+    pub async fn try_scanner(&self, project: ProjectId, known: &Known) -> std::result::Result<Abilities, String> {
+        let client = self.scanner_client(project, known).await.map_err(|e| format!("{e:#}"))?;
+        client.abilities().await.map_err(|e| e.to_string())
+    }
+
+    /// Puts an image down for each scanner that has not been asked about it, or once more for those that `again` says.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn ask_scanners(&self, image: &Job, settings: &Settings, again: Again<'_>) -> anyhow::Result<usize> {
+        let name = RepositoryName::parse(&image.repository)?;
+        let known = scanner_reports::of(&self.host.db().pool, &image.repository, &image.digest).await?;
+        let mut asked = 0;
+        for scanner in self.scanners(settings).into_iter().map(|k| k.scanner) {
+            let about = scanner.enabled && pattern::matches(&scanner.repositories, name.rest());
+            let again = match again {
+                Again::Nobody => false,
+                Again::Everybody => true,
+                Again::Only(name) => name == scanner.name,
+            };
+            if !about || (!again && known.iter().any(|k| k.scanner == scanner.name)) {
+                continue;
+            }
+            let at = (image.repository.as_str(), image.digest.as_str());
+            scanner_reports::ask(&self.host.db().pool, at, &scanner.name, self.host.env.now()).await?;
+            let ask = Ask { image: image.clone(), scanner: scanner.name };
+            Todo::enqueue(&self.host.db().orm, EXTERNAL, &ask.key(), &serde_json::to_value(&ask)?).await?;
+            asked += 1;
+        }
+        Ok(asked)
+    }
+
+    /// Adds to an image's report what the project's scanners found in it.
+    ///
+    /// # Errors
+    /// The store.
+    pub(super) async fn merge_scanners(&self, image: &Job, settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
+        let names: Vec<String> = self.scanners(settings).into_iter().filter(|k| k.scanner.enabled).map(|k| k.scanner.name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        for (scanner, found) in scanner_reports::findings(&self.host.db().pool, &image.repository, &image.digest, &names).await? {
+            let found: Vec<Finding> = serde_json::from_value(found).with_context(|| format!("the kept findings of {scanner}"))?;
+            external::merge(report, found);
+        }
+        Ok(())
+    }
+
+    /// Has one image scanned by one scanner. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// It is to be tried again.
+    pub async fn external_scan(&self, ask: &Ask, tries: i32) -> anyhow::Result<()> {
+        let (name, digest) = (RepositoryName::parse(&ask.image.repository)?, Digest::parse(&ask.image.digest)?);
+        let at = (name.as_str(), digest.as_str());
+        let pool = &self.host.db().pool;
+        let settings = self.settings(ask.image.project).await?;
+        let known = self.scanners(&settings).into_iter().find(|k| k.scanner.name == ask.scanner && k.scanner.enabled);
+        let (Some(known), true) = (known, self.repositories.load(&name).await?.state.has(&digest)) else {
+            return Ok(scanner_reports::forget(pool, at.0, at.1).await?);
+        };
+        match self.scanned_outside(ask, &known, &name, &digest).await {
+            Ok((abilities, findings, sbom)) => {
+                let identity = serde_json::to_value(&abilities.scanner)?;
+                scanner_reports::done(pool, at, &ask.scanner, (&identity, &serde_json::to_value(findings)?, sbom.as_ref()), self.host.env.now()).await?;
+                // The report is made once more, with this.
+                Todo::enqueue(&self.host.db().orm, SCAN, &ask.image.key(), &serde_json::to_value(&ask.image)?).await?;
+                Ok(())
+            }
+            Err(error) => {
+                let last = tries >= MOST_TRIES;
+                scanner_reports::failed(pool, at, &ask.scanner, &format!("{error:#}"), last).await?;
+                if last { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    async fn scanned_outside(
+        &self,
+        ask: &Ask,
+        known: &Known,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> anyhow::Result<(Abilities, Vec<Finding>, Option<Value>)> {
+        let client = self.scanner_client(ask.image.project, known).await?;
+        let abilities = client.abilities().await?;
+        let row = self.manifest_row(name, &crate::domain::name::Reference::Digest(digest.clone())).await?;
+        let pass = self.pass(ask.image.project, name, &ask.scanner).await?;
+        let authorization = format!("Bearer {pass}");
+        let subject = Subject {
+            registry: &self.host.platform.public_url,
+            authorization: &authorization,
+            repository: name.as_str(),
+            digest: digest.as_str(),
+            media_type: &row.media_type,
+        };
+        let report = self.await_report(&client, &external::request(&subject, &abilities, false), abilities.report, None).await?;
+        let findings = external::findings(&report, &ask.scanner).map_err(|why| ScannerError::Answer(known.scanner.name.clone(), why))?;
+        let sbom = match abilities.sbom.filter(|_| known.scanner.sbom) {
+            Some(kind) => {
+                let report = self.await_report(&client, &external::request(&subject, &abilities, true), external::SBOM_REPORT, Some(kind)).await?;
+                Some(external::sbom(&report).map_err(|why| ScannerError::Answer(known.scanner.name.clone(), why))?)
+            }
+            None => None,
+        };
+        Ok((abilities, findings, sbom))
+    }
+
+    async fn await_report(&self, client: &Client, request: &Value, accept: &str, sbom: Option<&str>) -> anyhow::Result<Vec<u8>> {
+        let id = client.begin(request).await?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match client.report(&id, accept, sbom).await? {
+                Looked::Report(report) => return Ok(report),
+                Looked::Wait(pause) if waited < PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    waited += pause;
+                }
+                Looked::Wait(_) => anyhow::bail!("there is no report after {} minutes", PATIENCE.as_secs() / 60),
+            }
+        }
+    }
+
+    /// A key that lets a scanner pull from one repository for an hour.
+    async fn pass(&self, project: ProjectId, name: &RepositoryName, scanner: &str) -> Result<String> {
+        let until = self.host.env.now().unix_timestamp() + KEY_LIFE;
+        let pass = Pass { repository: name.to_string(), scanner: scanner.to_owned(), until };
+        let Sealed(sealed) = self.seal(project, &json!(pass).to_string()).await?;
+        Ok(format!("{KEY}{}.{}", project.0.simple(), URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// What such a key allows; none if it is none, or over.
+    pub async fn opened_pass(&self, token: &str, now: OffsetDateTime) -> Option<Verified> {
+        let (project, sealed) = token.strip_prefix(KEY)?.split_once('.')?;
+        let project = ProjectId(Uuid::parse_str(project).ok()?);
+        let sealed = String::from_utf8(URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?;
+        let pass: Pass = serde_json::from_str(&self.unseal(project, &Sealed(sealed)).await.ok()?).ok()?;
+        // Other secrets of the project are sealed by the same key, but are no such documents; the repository must be the project's own.
+        let name = RepositoryName::parse(&pass.repository).ok()?;
+        let place = self.host.auth.project(name.org().as_str(), name.project().as_str()).ok()?;
+        if pass.until <= now.unix_timestamp() || place.id != project {
+            return None;
+        }
+        let access = vec![Access { kind: "repository".into(), name: pass.repository, actions: vec!["pull".into()] }];
+        Some(Verified { subject: format!("{SCANNER}{}", pass.scanner), access, expires: pass.until })
+    }
+}
+
+/// How scanners are called in records.
+pub const SCANNER: &str = "scanner:";
+
+/// A scanner of the configuration; none with words that validation refuses.
+fn of_platform(p: &PlatformScanner) -> Option<Scanner> {
+    let auth = match p.auth.as_str() {
+        "none" | "" => ScannerAuth::None,
+        "basic" => ScannerAuth::Basic,
+        "bearer" => ScannerAuth::Bearer,
+        "api_key" => ScannerAuth::ApiKey,
+        _ => return None,
+    };
+    Some(Scanner {
+        name: p.name.clone(),
+        url: p.url.clone(),
+        auth,
+        username: p.username.clone(),
+        ca_pem: None,
+        // Whoever writes the configuration may reach what the platform can.
+        allow_private: true,
+        repositories: "*".into(),
+        sbom: p.sbom,
+        rescan_hours: p.rescan_hours,
+        enabled: true,
+    })
+}
