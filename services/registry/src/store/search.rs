@@ -228,13 +228,19 @@ impl Question<'_> {
             (Drive::Term(n), _) => {
                 let (term, detail) = &self.wanted.terms[n];
                 sql.push("select x.image from unnest(").push_bind(self.projects.to_vec());
-                sql.push("::uuid[]) as v(project) cross join lateral (select distinct t.image from image_terms t join catalogue c on c.image = t.image where t.term = ");
+                sql.push("::uuid[]) as v(project) cross join lateral (select distinct t.image from image_terms t ");
+                // Only what is asked for beside terms needs more than their own table.
+                if self.asks_of_images() {
+                    sql.push("join catalogue c on c.image = t.image ");
+                }
+                sql.push("where t.term = ");
                 sql.push_bind(term.clone()).push(" and t.project = v.project and t.image < ").push_bind(self.before);
                 if let Some(detail) = detail {
                     sql.push(" and t.detail = ").push_bind(detail.clone());
                 }
                 self.filters(sql, drive);
                 sql.push(" order by t.image desc limit ").push_bind(self.limit).push(") x");
+                self.newest(sql);
             }
             (Drive::Names, Names::These(these)) => {
                 sql.push("select x.image from unnest(").push_bind(these.clone());
@@ -242,21 +248,33 @@ impl Question<'_> {
                 sql.push_bind(self.projects.to_vec()).push(") and c.image < ").push_bind(self.before);
                 self.filters(sql, drive);
                 sql.push(" order by c.image desc limit ").push_bind(self.limit).push(") x");
+                self.newest(sql);
             }
             (Drive::Names | Drive::Projects, _) => {
                 sql.push("select x.image from unnest(").push_bind(self.projects.to_vec());
                 sql.push("::uuid[]) as v(project) cross join lateral (select c.image from catalogue c where c.project = v.project and c.image < ").push_bind(self.before);
                 self.filters(sql, drive);
                 sql.push(" order by c.image desc limit ").push_bind(self.limit).push(") x");
+                self.newest(sql);
             }
         }
+    }
+
+    /// Before anything else is read of them: of every project's page only the newest are shown.
+    fn newest(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" order by x.image desc limit ").push_bind(self.limit);
+    }
+
+    fn asks_of_images(&self) -> bool {
+        !matches!(self.names, Names::All) || self.wanted.digest.is_some() || self.wanted.kind.is_some() || self.wanted.tag.is_some()
     }
 
     /// Everything that does not drive.
     fn filters(&self, sql: &mut QueryBuilder<Postgres>, drive: Drive) {
         for (n, (term, detail)) in self.wanted.terms.iter().enumerate().filter(|(n, _)| drive != Drive::Term(*n)) {
             sql.push(format!(" and exists (select from image_terms u{n} where u{n}.term = ")).push_bind(term.clone());
-            sql.push(format!(" and u{n}.project = c.project and u{n}.image = c.image"));
+            let of = if matches!(drive, Drive::Term(_)) { 't' } else { 'c' };
+            sql.push(format!(" and u{n}.project = {of}.project and u{n}.image = {of}.image"));
             if let Some(detail) = detail {
                 sql.push(format!(" and u{n}.detail = ")).push_bind(detail.clone());
             }
