@@ -3,7 +3,9 @@
 
 pub mod audit;
 pub mod billing;
+pub mod branding;
 pub mod catalog;
+pub mod certificate;
 pub mod cicd;
 pub mod factor;
 pub mod identity;

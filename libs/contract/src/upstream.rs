@@ -36,7 +36,7 @@ pub struct Settings {
     /// What the upstream's groups mean here.
     #[serde(default)]
     pub mappings: Vec<Mapping>,
-    /// Minutes between synchronisations of a directory; 0: only at sign-in and by hand.
+    /// Minutes between synchronisations of a directory or an OpenID provider with the scope `offline_access`; 0: only at sign-in and by hand.
     #[serde(default = "hour")]
     pub sync_minutes: u32,
     pub connection: Connection,
@@ -53,7 +53,7 @@ pub struct Rules {
     /// Everybody becomes a member of this organisation, with `default_role`.
     pub default_org: Option<String>,
     pub default_role: Role,
-    /// Suspend accounts that this upstream made when they are gone there.
+    /// Suspend accounts that this upstream made, and end their sessions, when they are gone there; if not, they lose its roles only.
     pub suspend_gone: bool,
 }
 

@@ -1,5 +1,6 @@
 //! The one place that turns the log's faults into what the user sees.
 
+use gantry_es::DecodeError;
 use gantry_es_pg::{AppendError, ExecuteError};
 use gantry_kernel::{Kind, Problem};
 
@@ -21,6 +22,12 @@ pub fn from_execute<R: std::error::Error + AsProblem + Send + Sync + 'static>(er
         }
         ExecuteError::Log(error) => Problem::unavailable("the event log").with_source(error),
         ExecuteError::Read(error) => Problem::unavailable("the database").with_source(error),
-        ExecuteError::Decode(error) => Problem::internal(error),
+        // Another replica of this service is newer and has written it: that one can go on.
+        ExecuteError::Decode(error @ DecodeError::Newer { .. }) => {
+            Problem::new(Kind::Unavailable, "request.older_than_log", "a newer version of this service has changed this; try again, that version will answer")
+                .with_source(error)
+                .retry_after(std::time::Duration::from_secs(2))
+        }
+        ExecuteError::Decode(error @ DecodeError::Shape { .. }) => Problem::internal(error),
     }
 }

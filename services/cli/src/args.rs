@@ -26,8 +26,8 @@ pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
 pub use money::Quota;
 pub use nodes::Node;
-pub use operate::{Admin, AdminCommand, Events};
-pub use orgs::{Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
+pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
+pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use registry::{Key, Policy, Registry, Retention};
 pub use upstreams::Upstream;
@@ -168,6 +168,9 @@ pub enum Command {
         #[arg(long)]
         platform: bool,
     },
+    /// What `gantry apply --set` keeps: which things the documents of a set named.
+    #[command(subcommand)]
+    ConfigurationSet(ConfigurationSet),
     /// People (administrators of the platform; others see their colleagues).
     #[command(subcommand)]
     User(User),
@@ -252,28 +255,8 @@ pub enum Command {
     #[command(subcommand)]
     Events(Events),
     /// Who did what, when, from where, with which result.
-    Audit {
-        #[arg(long)]
-        actor: Option<String>,
-        #[arg(long)]
-        kind: Option<String>,
-        #[arg(long)]
-        object: Option<String>,
-        /// ok, denied or failed.
-        #[arg(long)]
-        result: Option<String>,
-        /// RFC 3339.
-        #[arg(long)]
-        from: Option<String>,
-        /// RFC 3339.
-        #[arg(long)]
-        to: Option<String>,
-        /// Words to look for.
-        #[arg(short)]
-        q: Option<String>,
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-    },
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit(Audit),
     /// Work on the machine itself (platform operators).
     Admin(AdminCommand),
     /// Print a completion script for a shell.

@@ -42,7 +42,7 @@ impl Client {
             session = Session { at: session.at, ..Session::default() };
         }
         let ca = common.ca.clone().or_else(|| session.ca.clone());
-        let http = http_client(ca.as_ref())?;
+        let http = http_client(ca.as_ref(), None)?;
         (session.url, session.ca) = (Some(url.clone()), ca);
         Ok(Self { http, url, store, session, given_token: given_token(), env: Env::system() })
     }
@@ -127,6 +127,19 @@ impl Client {
     pub async fn put_new<B: Serialize + Sync>(&mut self, path: &str, body: &B) -> Result<Value> {
         let answer = self.send(Method::PUT, path, &[], Some(serde_json::to_value(body)?), &[]).await?;
         read(answer).await
+    }
+
+    /// To an address of the platform that asks for a certificate: `identity` is PEM, the certificate and its key.
+    ///
+    /// # Errors
+    /// A certificate or key that is none, a refusal, or no connection.
+    pub async fn post_as<B: Serialize + Sync>(&mut self, url: &str, identity: &[u8], body: &B) -> Result<Value> {
+        let token = self.token().await?;
+        let identity = reqwest::Identity::from_pem(identity).context("the files are no certificate with its private key in PEM")?;
+        let http = http_client(self.session.ca.as_ref(), Some(identity))?;
+        let answer = http.post(url).bearer_auth(token).json(body).send().await;
+        let answer = answer.map_err(|source| Failure::Unreachable { url: url.to_owned(), source })?;
+        if answer.status().is_success() { read(answer).await } else { Err(refusal(answer).await.into()) }
     }
 
     /// A body that is no JSON value of ours, such as a file. It may take minutes.
@@ -219,12 +232,15 @@ fn given_token() -> Option<String> {
     std::env::var("GANTRY_TOKEN").ok().filter(|t| !t.is_empty())
 }
 
-fn http_client(ca: Option<&PathBuf>) -> Result<reqwest::Client> {
+fn http_client(ca: Option<&PathBuf>, identity: Option<reqwest::Identity>) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).user_agent(concat!("gantry-cli/", env!("CARGO_PKG_VERSION")));
     if let Some(file) = ca {
         let pem = std::fs::read(file).with_context(|| format!("cannot read the CA {}", file.display()))?;
         let ca = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("{} is no certificate", file.display()))?;
         builder = builder.tls_certs_only(ca);
+    }
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
     }
     Ok(builder.build()?)
 }

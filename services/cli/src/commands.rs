@@ -2,7 +2,9 @@
 
 mod account;
 mod app;
+mod audit;
 mod catalog;
+mod certificates;
 mod clients;
 mod configuration;
 mod delivery;
@@ -16,6 +18,7 @@ mod people;
 mod places;
 mod progress;
 mod registry;
+mod remains;
 mod upstream;
 
 use anyhow::{Context as _, Result};
@@ -73,6 +76,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Issuer(command) => orgs::issuer(&mut cx, command).await,
         Command::Project(command) => places::run(&mut cx, command, 2).await,
         Command::Space(command) => places::run(&mut cx, command, 3).await,
+        Command::ConfigurationSet(command) => configuration::sets(&mut cx, command).await,
         Command::Apply { files, set, prune, yes } => configuration::apply(&mut cx, &files, set.as_ref(), prune, yes).await,
         Command::Diff { files, set } => configuration::diff(&mut cx, &files, set.as_ref()).await,
         Command::Export { platform } => {
@@ -101,10 +105,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Key(command) => clients::keys(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,
-        Command::Audit { actor, kind, object, result, from, to, q, limit } => {
-            let filters = [("actor", actor), ("kind", kind), ("object", object), ("result", result), ("from", from), ("to", to), ("q", q)];
-            operate::audit(&mut cx, filters, limit).await
-        }
+        Command::Audit(command) => audit::run(&mut cx, command).await,
         Command::Completion { .. } | Command::Use { .. } | Command::Admin(_) => Ok(()),
     }
 }

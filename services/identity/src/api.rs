@@ -1,5 +1,6 @@
 //! The doors: REST for programs, OAuth and OpenID Connect endpoints, pages for people, gRPC for services.
 
+pub mod clean;
 pub mod grpc;
 pub mod oauth;
 pub mod origin;

@@ -4,7 +4,9 @@
 pub mod assurance;
 pub mod authorize;
 pub mod binding;
+pub mod branding;
 pub mod captcha;
+pub mod certificate;
 pub mod claims;
 pub mod client;
 pub mod client_settings;
@@ -23,6 +25,7 @@ pub mod policy;
 pub mod redirect;
 pub mod refresh;
 pub mod registry_scope;
+pub mod remains;
 pub mod robot;
 pub mod role;
 pub mod scim;

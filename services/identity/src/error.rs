@@ -50,6 +50,21 @@ impl AsProblem for crate::domain::policy::Refusal {
     }
 }
 
+impl AsProblem for crate::domain::branding::Refusal {
+    fn as_problem(&self) -> Problem {
+        match *self {}
+    }
+}
+
+impl AsProblem for crate::domain::certificate::Refusal {
+    fn as_problem(&self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
+            Self::Exists => Problem::conflict("identity.certificate_taken", self.to_string()),
+        }
+    }
+}
+
 impl AsProblem for binding::Refusal {
     fn as_problem(&self) -> Problem {
         match self {

@@ -63,6 +63,8 @@ impl Service for Identity {
         host.project(Arc::new(Groups)).await?;
         host.project(Arc::new(ClientDirectory)).await?;
         host.project(Arc::new(flows::policies::PolicyList)).await?;
+        host.project(Arc::new(flows::branding::Brandings)).await?;
+        host.project(Arc::new(flows::person_certificates::PersonCertificates)).await?;
         store::facts::make_partitions(&app.host.db().admin, app.now()).await?;
         app.host.tracker.spawn(flows::facts::run(app.clone()));
         app.host.tracker.spawn(flows::facts::partitions(app.clone()));
@@ -75,12 +77,14 @@ impl Service for Identity {
         if app.mailer.is_some() {
             host.work(Arc::new(flows::outbox::Outbox(app.clone())));
             host.work(Arc::new(flows::outbox::Forgotten(app.clone())));
+            host.tracker.spawn(flows::person_certificates::remind(app.clone()));
         }
         host.tracker.spawn(flows::sweep::run(app.clone()));
         app.refresh_ways().await?;
         host.tracker.spawn(flows::sync::run(app.clone()));
         let (rest, _) = OpenApiRouter::new().merge(api::rest::router()).split_for_parts();
-        let router = rest.merge(api::oauth::router()).merge(api::pages::router()).merge(api::scim::router()).with_state(app.clone());
+        let router = rest.merge(api::oauth::router()).merge(api::pages::router(app.clone())).merge(api::scim::router()).with_state(app.clone());
+        let router = router.layer(axum::middleware::from_fn(api::clean::layer));
         Ok(Parts {
             router,
             grpc: Some(tonic::service::Routes::new(api::grpc::service(app))),
@@ -121,6 +125,9 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         robots: Store::new(host.log().clone()),
         client_log: Store::new(host.log().clone()),
         policy_store: Store::new(host.log().clone()),
+        brands: Store::new(host.log().clone()),
+        certificates: Store::new(host.log().clone()),
+        authorities: Store::new(host.log().clone()),
         recorder: app::record::Recorder::start(pool.clone(), &host.cancel, &host.tracker),
         answered: app::captcha::Answered::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
         breached: config.breached_passwords_file.as_deref().map(adapters::breached::Breached::open).transpose()?,

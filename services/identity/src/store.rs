@@ -14,6 +14,7 @@ macro_rules! row {
 use row;
 
 pub mod account;
+pub mod branding;
 pub mod clients;
 pub mod codes;
 pub mod config_sets;
@@ -32,15 +33,18 @@ pub mod mails;
 pub mod migrations;
 pub mod nodes;
 pub mod people_tables;
+pub mod person_certificates;
 pub mod personal;
 pub mod policies;
 pub mod pushed;
 pub mod refresh;
 pub mod registration_tokens;
 pub mod registrations;
+pub mod remains;
 pub mod revoked;
 pub mod robot_keys;
 pub mod scim;
 pub mod sessions;
+pub mod upstream_tokens;
 pub mod upstreams;
 pub mod user_search;

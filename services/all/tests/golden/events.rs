@@ -1,6 +1,6 @@
 //! The events that services publish, as JSON Schemas, and the AsyncAPI document that lists them.
 
-use gantry_contract::{billing, catalog, cicd, factor, identity, policy, registry, scheduler, upstream};
+use gantry_contract::{billing, branding, catalog, certificate, cicd, factor, identity, policy, registry, scheduler, upstream};
 use serde_json::{Value, json};
 
 use crate::compare::compare;
@@ -26,6 +26,9 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
                 schema::<identity::RobotEvent>(),
                 schema::<factor::FactorEvent>(),
                 schema::<policy::SecurityPolicyEvent>(),
+                schema::<branding::BrandingEvent>(),
+                schema::<certificate::CertificateEvent>(),
+                schema::<certificate::AuthorityEvent>(),
                 schema::<upstream::UpstreamEvent>(),
                 schema::<upstream::LinkEvent>(),
             ],

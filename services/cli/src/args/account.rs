@@ -29,6 +29,27 @@ pub enum Account {
     RemoveFactor {
         id: String,
     },
+    /// Certificates that sign you in.
+    Certificates,
+    /// Bind the certificate that this command shows at the platform's door for certificates.
+    AddCertificate {
+        /// PEM file with the certificate, and those between it and its authority.
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+        /// PEM file with its private key; it stays here.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// A name for it.
+        #[arg(long)]
+        label: Option<String>,
+        /// And its successors: whatever the authority of an organisation of yours issues in the same name.
+        #[arg(long)]
+        by_name: bool,
+    },
+    /// It signs you in no longer.
+    RemoveCertificate {
+        id: String,
+    },
     /// Ten new recovery codes; the ones before are void.
     RecoveryCodes,
     /// Applications that hold tokens of yours.

@@ -15,6 +15,41 @@ pub enum Events {
 }
 
 #[derive(Args)]
+pub struct Audit {
+    #[arg(long)]
+    pub actor: Option<String>,
+    #[arg(long)]
+    pub kind: Option<String>,
+    #[arg(long)]
+    pub object: Option<String>,
+    /// ok, denied or failed.
+    #[arg(long)]
+    pub result: Option<String>,
+    /// RFC 3339.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// RFC 3339.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Words to look for.
+    #[arg(short)]
+    pub q: Option<String>,
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// Write everything that fits, without --limit, to a file: CSV, or JSON lines if its name ends with .jsonl.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Recompute the hash chains of the audit trail and of identity's record of security facts; fails if one is not whole.
+    Verify,
+}
+
+#[derive(Args)]
 pub struct AdminCommand {
     #[command(subcommand)]
     pub command: Admin,

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Place, Places};
+use crate::commands::SetName;
 
 #[derive(Subcommand)]
 pub enum Org {
@@ -18,6 +19,126 @@ pub enum Org {
         /// User name of the new owner.
         #[arg(long)]
         owner: Option<String>,
+    },
+    /// Authorities whose certificates the organisation's people may bind by name.
+    #[command(subcommand)]
+    CertificateAuthority(CertificateAuthority),
+    /// How the organisation's sign-in pages look.
+    #[command(subcommand)]
+    Branding(Branding),
+}
+
+#[derive(Subcommand)]
+pub enum CertificateAuthority {
+    List {
+        place: Place,
+    },
+    /// Trust an authority: whoever bound a certificate of it by name is signed in by the next one, too.
+    Trust {
+        place: Place,
+        name: String,
+        /// PEM file with the authority's own certificate.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    Distrust {
+        place: Place,
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Branding {
+    Show {
+        place: Place,
+    },
+    /// Change texts and colours; an empty text takes one away.
+    Set {
+        place: Place,
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Set the logo: PNG, JPEG or WebP, at most 100 KiB, sides of 16 to 1024 pixels.
+    Logo {
+        place: Place,
+        #[arg(value_name = "FILE", required_unless_present = "remove")]
+        file: Option<PathBuf>,
+        /// Take the logo away.
+        #[arg(long, conflicts_with = "file")]
+        remove: bool,
+    },
+    /// Let the pages look as the platform's own again.
+    Reset {
+        place: Place,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct Look {
+    /// Shown above the form.
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Colour of buttons and links: #rrggbb, readable on white.
+    #[arg(long, value_name = "COLOUR")]
+    pub accent: Option<String>,
+    /// The same for dark pages: readable on #1b212a.
+    #[arg(long, value_name = "COLOUR")]
+    pub accent_dark: Option<String>,
+    /// Where people get help: an e-mail or https address.
+    #[arg(long)]
+    pub support: Option<String>,
+    /// Shown above the form on English pages.
+    #[arg(long)]
+    pub notice_en: Option<String>,
+    /// The same on Chinese pages.
+    #[arg(long)]
+    pub notice_zh: Option<String>,
+    #[arg(long, value_name = "URL")]
+    pub privacy_url: Option<String>,
+    #[arg(long, value_name = "URL")]
+    pub terms_url: Option<String>,
+}
+
+impl Look {
+    /// Those that were typed, by their names in the API.
+    pub fn typed(self) -> Vec<(&'static str, String)> {
+        let Self { title, accent, accent_dark, support, notice_en, notice_zh, privacy_url, terms_url } = self;
+        let all = [
+            ("title", title),
+            ("accent", accent),
+            ("accent_dark", accent_dark),
+            ("support", support),
+            ("notice_en", notice_en),
+            ("notice_zh", notice_zh),
+            ("privacy_url", privacy_url),
+            ("terms_url", terms_url),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// Sets are named as for `gantry apply --set`: ORG/NAME of an organisation, NAME of the platform.
+#[derive(Subcommand)]
+pub enum ConfigurationSet {
+    List {
+        /// The organisation's; the platform's if not given.
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// What the documents of a set named when they were applied last.
+    Show { set: SetName },
+    /// Forget a set; what its documents made stays.
+    Delete {
+        set: SetName,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 

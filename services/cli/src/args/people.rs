@@ -47,6 +47,23 @@ pub enum User {
     Links {
         user: String,
     },
+    /// What still names somebody, erased or not, and whether any of it can be read: proof of erasure.
+    Remains {
+        /// The id, which stays after erasure, or the name of somebody who is here.
+        user: String,
+    },
+    /// Certificates that sign somebody in.
+    Certificates {
+        user: String,
+    },
+    /// It signs the person in no longer.
+    RevokeCertificate {
+        user: String,
+        id: String,
+        /// Kept in the record.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Where somebody is signed in.
     Sessions {
         user: String,

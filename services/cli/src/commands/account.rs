@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, certificates, confirm, segment};
 use crate::args::{Account, ProfileChange, Registration};
 use crate::failure::Failure;
 use crate::output::{Column, print};
@@ -30,6 +30,9 @@ pub async fn run(cx: &mut Context, command: Account) -> Result<()> {
         Account::Factors => list(cx, "/api/v1/me/factors", FACTORS).await,
         Account::AddTotp { label } => add_totp(cx, label).await,
         Account::RemoveFactor { id } => cx.client.delete(&me("factors", &id)).await,
+        Account::Certificates => list(cx, "/api/v1/me/certificates", certificates::COLUMNS).await,
+        Account::AddCertificate { cert, key, label, by_name } => certificates::add(cx, &cert, &key, label.as_deref(), by_name).await,
+        Account::RemoveCertificate { id } => cx.client.delete(&me("certificates", &id)).await,
         Account::RecoveryCodes => {
             let made = cx.client.post("/api/v1/me/recovery-codes", &[], &json!({})).await?;
             cx.one(&made)

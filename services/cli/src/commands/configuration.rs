@@ -4,6 +4,7 @@
 
 mod document;
 mod export;
+mod kept;
 mod kinds;
 mod plan;
 mod set;
@@ -15,6 +16,7 @@ use anyhow::{Context as _, Result};
 use super::{Context, confirm};
 use crate::failure::Failure;
 pub use export::export;
+pub use kept::sets;
 use plan::{Step, plan, show};
 use set::Set;
 pub use set::SetName;

@@ -1,4 +1,4 @@
-//! For operators: nodes, live events, the audit trail, the log's hash chain.
+//! For operators: nodes, live events, the log's hash chain.
 
 use std::process::Command;
 
@@ -74,14 +74,6 @@ pub async fn events(cx: &mut Context, command: Events) -> Result<()> {
         Ok(left != Some(0))
     })
     .await
-}
-
-pub async fn audit(cx: &mut Context, filters: [(&'static str, Option<String>); 7], limit: u32) -> Result<()> {
-    let mut query: Vec<_> = filters.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
-    query.push(("limit", limit.min(200).to_string()));
-    let items = cx.client.list("/api/v1/audit", &query, limit as usize).await?;
-    let columns = [("AT", "at"), ("WHO", "actor"), ("WHAT", "kind"), ("ON", "name|object"), ("FROM", "from"), ("RESULT", "result"), ("REASON", "reason")];
-    cx.list(&items, &columns)
 }
 
 /// Runs the platform's own program: logs and projections are looked after where they lie, not over the network.

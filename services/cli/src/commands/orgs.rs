@@ -1,13 +1,18 @@
 //! Organisations: members, invitations, security policies, provisioning tokens, trusted issuers.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Context, confirm, pairs, places, segment, settings};
-use crate::args::{Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
+use super::{Context, certificates, confirm, pairs, places, segment, settings};
+use crate::args::{Branding, Invitation, Issuer, Member, Org, Place, ScimToken, SecurityPolicy};
 use crate::failure::Failure;
 
 const MOST: usize = 100_000;
+
+/// Texts and colours of sign-in pages, as the API calls them.
+pub const LOOK: [&str; 8] = ["title", "accent", "accent_dark", "support", "notice_en", "notice_zh", "privacy_url", "terms_url"];
 
 pub async fn org(cx: &mut Context, command: Org) -> Result<()> {
     match command {
@@ -22,6 +27,44 @@ pub async fn org(cx: &mut Context, command: Org) -> Result<()> {
             }
             let changed = cx.client.patch(&super::path(&names), &body).await?;
             cx.one(&changed)
+        }
+        Org::Branding(command) => branding(cx, command).await,
+        Org::CertificateAuthority(command) => certificates::authority(cx, command).await,
+    }
+}
+
+async fn branding(cx: &mut Context, command: Branding) -> Result<()> {
+    let of = |place: &Place| Ok::<_, anyhow::Error>(format!("{}/branding", super::path(&places::exact(place, 1)?)));
+    match command {
+        Branding::Show { place } => {
+            let shown: Value = cx.client.get(&of(&place)?, &[]).await?;
+            cx.one(&shown)
+        }
+        Branding::Set { place, look } => {
+            let path = of(&place)?;
+            let typed = look.typed();
+            if typed.is_empty() {
+                return Err(Failure::Usage("say what to change, for example --title or --accent".to_owned()).into());
+            }
+            let mut body: Map<String, Value> = cx.client.get(&path, &[]).await?;
+            // The logo has a command of its own.
+            body.retain(|field, _| LOOK.contains(&field.as_str()));
+            for (field, value) in typed {
+                if value.is_empty() { body.remove(field) } else { body.insert(field.to_owned(), Value::String(value)) };
+            }
+            let kept = cx.client.put_new(&path, &body).await?;
+            cx.one(&kept)
+        }
+        Branding::Logo { place, file: Some(file), .. } => {
+            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let kept = cx.client.put_new(&format!("{}/logo", of(&place)?), &json!({ "content": STANDARD.encode(bytes) })).await?;
+            cx.one(&kept)
+        }
+        Branding::Logo { place, file: None, .. } => cx.client.delete(&format!("{}/logo", of(&place)?)).await,
+        Branding::Reset { place, yes } => {
+            let path = of(&place)?;
+            confirm(&format!("Let the sign-in pages of {place} look as the platform's own again"), yes)?;
+            cx.client.delete(&path).await
         }
     }
 }

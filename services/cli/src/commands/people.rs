@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Context, confirm, segment};
+use super::{Context, certificates, confirm, remains, segment};
 use crate::args::{Rights, Role, ServiceAccount, Team, Token, User};
 use crate::failure::Failure;
 use crate::output::print;
@@ -45,6 +45,15 @@ pub async fn user(cx: &mut Context, command: User) -> Result<()> {
         User::Links { user } => {
             let items = cx.client.list(&format!("{}/links", path(&user)), &[], MOST).await?;
             cx.list(&items, &[("ID", "id"), ("UPSTREAM", "upstream"), ("ACCOUNT THERE", "display_name|subject"), ("SINCE", "created_at")])
+        }
+        User::Remains { user } => remains::remains(cx, &path(&user)).await,
+        User::Certificates { user } => {
+            let items = cx.client.list(&format!("{}/certificates", path(&user)), &[], MOST).await?;
+            cx.list(&items, certificates::COLUMNS)
+        }
+        User::RevokeCertificate { user, id, reason } => {
+            let why = reason.map(|r| format!("?reason={}", segment(&r))).unwrap_or_default();
+            cx.client.delete(&format!("{}/certificates/{}{why}", path(&user), segment(&id))).await
         }
         User::Sessions { user } => {
             let items = cx.client.list(&format!("{}/sessions", path(&user)), &[], MOST).await?;

@@ -64,10 +64,18 @@ metadata: {name: security, org: acme}
 spec: {password_min_length: 14, networks: [127.0.0.0/8, '::1/128']}
 ---
 apiVersion: gantry.io/v1
+kind: Branding
+metadata: {name: sign-in, org: acme}
+spec: {title: Acme, accent: '#7a1fa2', support: help@acme.example, logo_file: LOGO}
+---
+apiVersion: gantry.io/v1
 kind: Binding
 metadata: {name: backend puts out releases}
 spec: {subject: 'team:backend', role: release, at: acme/shop, condition: {networks: [10.0.0.0/8]}}
 "#;
+
+/// 16 × 16 grey pixels.
+const PNG: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x08\x00\x00\x00\x00:\x98\xa0\xbd\x00\x00\x00\x0fIDATx\xdach@\x03\x0c#[\x00\x00\x05\x0c\x80\x01\xe33Y\x8a\x00\x00\x00\x00IEND\xaeB`\x82";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_are_applied_looked_at_changed_pruned_and_exported() {
@@ -80,14 +88,16 @@ async fn documents_are_applied_looked_at_changed_pruned_and_exported() {
         platform.person(name).await;
     }
     let secret = platform.file("secret", "s3cret\n");
-    let whole = DOCUMENTS.replace("SECRET", &secret.display().to_string());
+    let logo = platform.world.home.path().join("logo.png");
+    std::fs::write(&logo, PNG).expect("written");
+    let whole = DOCUMENTS.replace("SECRET", &secret.display().to_string()).replace("LOGO", &logo.display().to_string());
     let file = platform.file("acme.yaml", &whole);
     let file = file.to_str().expect("text");
     let types = async |words: &[&str]| platform.types(&ada, words).await;
 
     // Nothing there: all is to be made, and then nothing differs.
     let plan = types(&["diff", "-f", file]).await;
-    assert!(!plan.ok && plan.err.contains("11 of 11 differ") && plan.out.contains("+ Team acme/backend"), "{}{}", plan.out, plan.err);
+    assert!(!plan.ok && plan.err.contains("12 of 12 differ") && plan.out.contains("+ Team acme/backend"), "{}{}", plan.out, plan.err);
     let refused = types(&["apply", "-f", file]).await;
     assert!(!refused.ok && refused.err.contains("--yes"), "without a terminal it asks for --yes: {}", refused.err);
     // The organisation has to be there before it can keep a set.
@@ -101,7 +111,7 @@ async fn documents_are_applied_looked_at_changed_pruned_and_exported() {
     types(&["team", "set", "dev", "--display-name", "Devs", "--at", "acme"]).await.well();
     types(&["security-policy", "set", "password_min_length=8", "--at", "acme"]).await.well();
     let drift = types(&["diff", "-f", file]).await;
-    assert!(!drift.ok && drift.err.contains("2 of 11 differ"), "{}{}", drift.out, drift.err);
+    assert!(!drift.ok && drift.err.contains("2 of 12 differ"), "{}{}", drift.out, drift.err);
     assert!(drift.out.contains("~ Team acme/dev") && drift.out.contains("\"Devs\" → \"Developers\"") && drift.out.contains("8 → 14"), "{}", drift.out);
     types(&["apply", "-f", file, "--yes"]).await.well();
     types(&["diff", "-f", file]).await.well();
@@ -138,9 +148,29 @@ async fn documents_are_applied_looked_at_changed_pruned_and_exported() {
     let exported = platform.file("exported.yaml", &exported);
     let none = types(&["diff", "-f", exported.to_str().expect("text")]).await;
     assert!(none.ok, "{}{}", none.out, none.err);
-    for kind in ["Organisation", "Project", "Role", "Team", "ServiceAccount", "Client", "TrustedIssuer", "Upstream", "SecurityPolicy", "Binding"] {
+    for kind in ["Organisation", "Project", "Role", "Team", "ServiceAccount", "Client", "TrustedIssuer", "Upstream", "SecurityPolicy", "Branding", "Binding"] {
         assert!(none.out.contains(&format!("= {kind} ")), "{kind}: {}", none.out);
     }
+
+    let written = std::fs::read_to_string(&exported).expect("read");
+    assert!(written.contains("logo:") && written.contains("iVBORw0KGgo"), "the logo stands in its document: {written}");
+
+    // A set is listed, shown and forgotten; what it made stays.
+    assert!(types(&["configuration-set", "list", "--org", "acme"]).await.well().contains("base"));
+    assert!(types(&["configuration-set", "show", "acme/base"]).await.well().contains("Branding"));
+    types(&["configuration-set", "delete", "acme/base", "--yes"]).await.well();
+    let gone = types(&["configuration-set", "show", "acme/base"]).await;
+    assert!(!gone.ok && gone.err.contains("base"), "{}{}", gone.out, gone.err);
+    assert!(types(&["team", "list", "--at", "acme"]).await.well().contains("backend"));
+
+    // The look of the sign-in pages by hand.
+    let look = types(&["org", "branding", "set", "acme", "--title", "Acme Ltd", "--support", "", "-o", "json"]).await.well();
+    assert!(look.contains("Acme Ltd") && look.contains("#7a1fa2") && !look.contains("help@acme.example"), "{look}");
+    let bad = types(&["org", "branding", "logo", "acme", file]).await;
+    assert!(!bad.ok && bad.err.contains("PNG, JPEG or WebP"), "{}", bad.err);
+    types(&["org", "branding", "logo", "acme", logo.to_str().expect("text")]).await.well();
+    types(&["org", "branding", "reset", "acme", "--yes"]).await.well();
+    assert!(!types(&["org", "branding", "show", "acme", "-o", "json"]).await.well().contains("title"));
 
     // Another person's documents do not reach in here.
     let mallory = platform.person("mallory").await;

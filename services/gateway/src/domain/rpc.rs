@@ -4,6 +4,8 @@ use super::routes::Upstream;
 
 const OPEN: &[(&str, Upstream)] = &[
     ("gantry.identity.v1.Account", Upstream::Identity),
+    ("gantry.identity.v1.Brandings", Upstream::Identity),
+    ("gantry.identity.v1.Certificates", Upstream::Identity),
     ("gantry.identity.v1.Clients", Upstream::Identity),
     ("gantry.identity.v1.ConfigurationSets", Upstream::Identity),
     ("gantry.identity.v1.Mails", Upstream::Identity),
@@ -12,6 +14,7 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.identity.v1.Projects", Upstream::Identity),
     ("gantry.identity.v1.Rights", Upstream::Identity),
     ("gantry.identity.v1.SecurityPolicies", Upstream::Identity),
+    ("gantry.identity.v1.SecurityRecord", Upstream::Identity),
     ("gantry.identity.v1.ServiceAccounts", Upstream::Identity),
     ("gantry.identity.v1.Teams", Upstream::Identity),
     ("gantry.identity.v1.Upstreams", Upstream::Identity),

@@ -1,5 +1,7 @@
 //! OpenID Connect providers as upstreams: discovery, the authorization request, and the claims behind a code.
 
+mod renew;
+
 use std::time::Duration;
 
 use gantry_contract::upstream::Oidc;
@@ -17,6 +19,7 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::renew::{Renewed, renew};
 use super::provider::{Http, ProviderError};
 use crate::domain::upstream::person::External;
 
@@ -144,18 +147,9 @@ pub fn is_from(metadata: &Metadata, iss: Option<&str>) -> bool {
     }
 }
 
-/// Exchanges the code and checks the ID token: signature, issuer, audience, expiry, nonce, access token hash. What it
-/// says about the person, completed by the UserInfo endpoint.
-///
-/// # Errors
-/// When anything does not fit.
-pub async fn claims(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secret, asked: &Asked<'_>, code: &str) -> Result<External, ProviderError> {
-    let client = party(metadata, oidc, secret, asked.redirect)?;
-    let request = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(answer)?;
-    let tokens = request.set_pkce_verifier(PkceCodeVerifier::new(asked.verifier.to_owned())).request_async(http).await.map_err(|e| answer(chain(&e)))?;
-    let id_token = tokens.id_token().ok_or_else(|| answer("there is no ID token"))?;
-    // By the keys only: neither `none`, nor a shared secret that anybody with the client's configuration knows.
-    let verifier = client.id_token_verifier().set_allowed_algs([
+/// By the keys only: neither `none`, nor a shared secret that anybody with the client's configuration knows.
+fn verifier(client: &Party) -> openidconnect::IdTokenVerifier<'_, CoreJsonWebKey> {
+    client.id_token_verifier().set_allowed_algs([
         CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
         CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
         CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
@@ -163,7 +157,20 @@ pub async fn claims(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secr
         CoreJwsSigningAlgorithm::EcdsaP256Sha256,
         CoreJwsSigningAlgorithm::EcdsaP384Sha384,
         CoreJwsSigningAlgorithm::EdDsa,
-    ]);
+    ])
+}
+
+/// Exchanges the code and checks the ID token: signature, issuer, audience, expiry, nonce, access token hash. What it
+/// says about the person, completed by the UserInfo endpoint; and the refresh token, if it gave one.
+///
+/// # Errors
+/// When anything does not fit.
+pub async fn claims(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secret, asked: &Asked<'_>, code: &str) -> Result<(External, Option<Secret>), ProviderError> {
+    let client = party(metadata, oidc, secret, asked.redirect)?;
+    let request = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(answer)?;
+    let tokens = request.set_pkce_verifier(PkceCodeVerifier::new(asked.verifier.to_owned())).request_async(http).await.map_err(|e| answer(chain(&e)))?;
+    let id_token = tokens.id_token().ok_or_else(|| answer("there is no ID token"))?;
+    let verifier = verifier(&client);
     let claims = id_token.claims(&verifier, &Nonce::new(asked.nonce.to_owned())).map_err(answer)?;
     if let Some(expected) = claims.access_token_hash() {
         let algorithm = id_token.signing_alg().map_err(answer)?;
@@ -181,7 +188,8 @@ pub async fn claims(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secr
             }
         }
     }
-    Ok(person(oidc, claims.subject().as_str(), &all))
+    let refresh = tokens.refresh_token().map(|t| Secret::new(t.secret().as_str()));
+    Ok((person(oidc, claims.subject().as_str(), &all), refresh))
 }
 
 fn person(oidc: &Oidc, subject: &str, claims: &Value) -> External {

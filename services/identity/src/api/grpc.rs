@@ -16,6 +16,8 @@ const CALLERS: &[&str] = &["cicd", "scheduler", "agent"];
 /// Their RPCs say which REST call they are (`schemas/proto/identity/v1`).
 pub const OF_REST: &[&str] = &[
     "gantry.identity.v1.Account",
+    "gantry.identity.v1.Brandings",
+    "gantry.identity.v1.Certificates",
     "gantry.identity.v1.Clients",
     "gantry.identity.v1.ConfigurationSets",
     "gantry.identity.v1.Mails",
@@ -24,6 +26,7 @@ pub const OF_REST: &[&str] = &[
     "gantry.identity.v1.Projects",
     "gantry.identity.v1.Rights",
     "gantry.identity.v1.SecurityPolicies",
+    "gantry.identity.v1.SecurityRecord",
     "gantry.identity.v1.ServiceAccounts",
     "gantry.identity.v1.Teams",
     "gantry.identity.v1.Upstreams",

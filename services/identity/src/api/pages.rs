@@ -2,12 +2,15 @@
 //! browser's cookie, and every answer forbids framing, foreign content and caching.
 
 mod account;
+mod brand;
+mod certificate;
 mod consent;
 mod device;
 mod enrol;
 mod forgotten;
 mod invitation;
 mod login;
+mod look;
 mod logout;
 mod passkey;
 mod register;
@@ -62,19 +65,20 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("ways.html", include_str!("../../templates/ways.html")),
         ("onward.html", include_str!("../../templates/onward.html")),
         ("links.html", include_str!("../../templates/links.html")),
+        ("certificate.html", include_str!("../../templates/certificate.html")),
     ] {
         all.add_template(name, text).expect("the templates are part of the program and tested");
     }
     all
 });
 
-pub fn router() -> Router<App> {
+/// `app`: what the look of the pages is read from.
+pub fn router(app: App) -> Router<App> {
     Router::new()
         .route("/login", get(login::show).post(login::submit))
         .route("/login/second", get(step::show).post(step::submit))
         .route("/account", get(account::show))
         .route("/account/{verb}", axum::routing::post(account::submit))
-        .route("/oauth2/pages.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "public, max-age=3600")], SCRIPT) }))
         .route("/login/passkey", axum::routing::post(passkey::submit))
         .route("/login/passkey/challenge", axum::routing::post(passkey::challenge))
         .route("/login/enrol", get(enrol::show).post(enrol::submit))
@@ -82,19 +86,23 @@ pub fn router() -> Router<App> {
         .route("/login/reset", get(forgotten::show_reset).post(forgotten::submit_reset))
         .route("/register/invitation", get(invitation::show).post(invitation::submit))
         .merge(upstream::router())
+        .merge(certificate::router())
         .route("/register", get(register::show).post(register::submit))
         .route("/register/confirm", get(register::show_confirm).post(register::confirm))
         .route("/oauth2/consent", get(consent::show).post(consent::submit))
         .route("/oauth2/device", get(device::show).post(device::submit))
         .route("/oauth2/logout", get(logout::show).post(logout::submit))
         .route("/logout", get(logout::show).post(logout::submit))
+        .layer(axum::middleware::from_fn_with_state(app, look::layer))
+        .merge(brand::router())
+        .route("/oauth2/pages.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "public, max-age=3600")], SCRIPT) }))
         .route("/oauth2/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css"), (header::CACHE_CONTROL, "public, max-age=3600")], STYLE) }))
 }
 
-/// `ui_locales` if it names a language we have, else the browser's wish.
+/// What the person chose in this browser; else `ui_locales` if it names a language we have, else the browser's wish.
 pub fn language(headers: &HeaderMap, ui_locales: Option<&str>) -> Language {
     let wish = || headers.get(header::ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).and_then(Language::from_accept_language);
-    ui_locales.and_then(Language::from_ui_locales).or_else(wish).unwrap_or_default()
+    look::chosen(headers).or_else(|| ui_locales.and_then(Language::from_ui_locales)).or_else(wish).unwrap_or_default()
 }
 
 pub fn see_other(to: &str) -> Response {
@@ -128,7 +136,8 @@ fn retry_after(response: &mut Response, problem: &gantry_kernel::Problem) {
 
 /// `targets`: other origins that the page's form may lead to (a redirect after a form counts as such).
 fn render(language: Language, status: StatusCode, template: &str, values: Value, targets: &[String]) -> Response {
-    let page = context! { lang => language.tag(), t => texts::of(language), ..values };
+    let to = values.get_attr("continue").ok();
+    let page = context! { lang => language.tag(), t => texts::of(language), look => look::value(language, to.as_ref().and_then(Value::as_str)), ..values };
     let html = match TEMPLATES.get_template(template).and_then(|t| t.render(page)) {
         Ok(html) => html,
         Err(error) => {
@@ -241,6 +250,7 @@ mod tests {
                 "message.html",
                 "onward.html",
                 "links.html",
+                "certificate.html",
             ] {
                 let values = context! {
                     key => "bad_request", reason => "<script>", csrf => "x", continue => "/", again => "%2F", username => "<b>", email => "", display_name => "", token => "t",
@@ -248,10 +258,14 @@ mod tests {
                     totp => true, passkey => true, secret => "<i>", picture => "", org => "<b>", detail => "<i>", captcha => context! { token => "<b>", bits => 16, picture => "<b>" }, pending => "<b>", label => "<b>", codes => vec!["<b>"], name => "<i>", to => "/", values => 3, readable => 0,
                     factors => vec![context! { id => "1", kind => "totp", label => "<b>", created => "x" }], sessions => vec![context! { agent => "<script>" }],
                     tokens => vec![context! { name => "<b>" }], apps => vec![context! { name => "<i>" }],
-                    ways => context! { buttons => vec![vec!["a", "<b>"]], realms => true }, shown => "<b>", links => vec![context! { id => "1", shown => "<b>", subject => "<i>" }],
+                    ways => context! { buttons => vec![vec!["a", "<b>"]], realms => true }, shown => "<b>", certificate => true, home => "/<b>", onward => "/<i>", certificates => vec![context! { id => "1", label => "<b>", until => "<i>", subject => "<b>" }], links => vec![context! { id => "1", shown => "<b>", subject => "<i>" }],
                     more => vec![context! { name => "a", shown => "<b>", directory => true }],
                 };
-                let page = context! { lang => language.tag(), t => texts::of(language), ..values };
+                let look = context! {
+                    brand => context! { title => "<b>", named => true, notice => "<i>", style => "/s.css", support => "<b>", support_link => "mailto:<b>", privacy => "<i>", terms => "<b>", logo => context! { src => "/<b>", width => 1, height => 1 } },
+                    switch => context! { href => "/login?<b>", tag => "en", shown => "<i>" },
+                };
+                let page = context! { lang => language.tag(), t => texts::of(language), look, ..values };
                 let html = TEMPLATES.get_template(name).unwrap().render(page).unwrap();
                 assert!(html.contains(&format!("lang=\"{}\"", language.tag())), "{name}");
                 for raw in ["<script", "<b>", "<i>"] {

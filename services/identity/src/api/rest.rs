@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod bindings;
+pub mod branding;
+pub mod certificates;
 pub mod clients;
 pub mod config_sets;
 pub mod consents;
@@ -16,9 +18,11 @@ pub mod orgs;
 pub mod policies;
 pub mod principals;
 pub mod projects;
+pub mod remains;
 pub mod rights;
 pub mod roles;
 pub mod scim_tokens;
+pub mod security_record;
 pub mod service_accounts;
 pub mod sessions;
 pub mod teams;
@@ -42,11 +46,18 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(user_lists::merge))
         .routes(routes!(user_lists::require_password_reset))
         .routes(routes!(user_lists::deletion))
+        .routes(routes!(remains::show))
         .routes(routes!(users::register))
         .routes(routes!(users::me, users::change_me, account::leave))
         .routes(routes!(account::factors, account::add_totp))
         .routes(routes!(account::offer_totp))
         .routes(routes!(account::remove_factor))
+        .routes(routes!(certificates::mine, certificates::bind))
+        .routes(routes!(certificates::unbind))
+        .routes(routes!(certificates::of_user))
+        .routes(routes!(certificates::revoke))
+        .routes(routes!(certificates::authorities, certificates::trust))
+        .routes(routes!(certificates::distrust))
         .routes(routes!(account::recovery_codes))
         .routes(routes!(account::applications))
         .routes(routes!(account::disconnect))
@@ -56,6 +67,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(orgs::show, orgs::change, orgs::delete))
         .routes(routes!(policies::show_platform, policies::put_platform))
         .routes(routes!(policies::show_org, policies::put_org))
+        .routes(routes!(branding::show, branding::put, branding::reset))
+        .routes(routes!(branding::put_logo, branding::delete_logo))
         .routes(routes!(invitations::list, invitations::create))
         .routes(routes!(invitations::delete))
         .routes(routes!(members::list))
@@ -88,6 +101,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(clients::list_tokens, clients::create_token))
         .routes(routes!(clients::delete_token))
         .routes(routes!(mails::state))
+        .routes(routes!(security_record::verify))
         .routes(routes!(config_sets::list))
         .routes(routes!(config_sets::show, config_sets::put, config_sets::delete))
         .routes(routes!(issuers::list, issuers::create))

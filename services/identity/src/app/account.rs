@@ -15,7 +15,7 @@ use crate::app::people::{Person, subject};
 use crate::domain::assurance::{Level, level};
 use crate::error::{fault, unsealed};
 use crate::store::sessions::{self, Session};
-use crate::store::{account, factors, personal};
+use crate::store::{account, personal};
 
 /// How fresh a sign-in must be for changes that could take an account over.
 const RECENT: Duration = Duration::minutes(15);
@@ -203,7 +203,6 @@ impl App {
         }
         let from = meta.from.clone().unwrap_or_default();
         self.erase_user(person, meta).await?;
-        factors::forget(self.pool(), person.id).await.map_err(fault)?;
         let subject = subject(person.id);
         let mut erased = Erased { events: self.events_of(person.id).await?.len(), values: sealed.len(), readable: 0 };
         for text in sealed {

@@ -48,6 +48,50 @@ pub fn in_time(der: &[u8], now: i64) -> bool {
     X509Certificate::from_der(der).is_ok_and(|(_, c)| (c.validity().not_before.timestamp()..=c.validity().not_after.timestamp()).contains(&now))
 }
 
+/// What a certificate says, as far as signing people in goes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Said {
+    pub subject: String,
+    pub issuer: String,
+    /// Hex.
+    pub serial: String,
+    /// Of the whole certificate; lower-case hex.
+    pub sha256: String,
+    /// What an authority's word is about: `email:` with the first address it names, else `cn:` with its common name.
+    pub name: Option<String>,
+    /// Unix seconds.
+    pub not_before: i64,
+    pub not_after: i64,
+    /// An authority's own certificate.
+    pub authority: bool,
+    /// Not limited to other uses than proving who a client is (RFC 5280 section 4.2.1.12).
+    pub for_clients: bool,
+}
+
+/// `None`: it is no certificate.
+pub fn said(der: &[u8]) -> Option<Said> {
+    let (rest, it) = X509Certificate::from_der(der).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let san = it.subject_alternative_name().ok().flatten();
+    let addresses = san.iter().flat_map(|names| &names.value.general_names);
+    let email = addresses.filter_map(|name| if let GeneralName::RFC822Name(email) = name { Some((*email).to_owned()) } else { None }).next();
+    let common = || it.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).map(|cn| format!("cn:{cn}"));
+    let uses = it.extended_key_usage().ok().flatten();
+    Some(Said {
+        subject: it.subject().to_string(),
+        issuer: it.issuer().to_string(),
+        serial: it.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
+        sha256: <sha2::Sha256 as sha2::Digest>::digest(der).iter().map(|b| format!("{b:02x}")).collect(),
+        name: email.map(|e| format!("email:{}", e.to_lowercase())).or_else(common),
+        not_before: it.validity().not_before.timestamp(),
+        not_after: it.validity().not_after.timestamp(),
+        authority: it.is_ca(),
+        for_clients: uses.is_none_or(|u| u.value.client_auth || u.value.any),
+    })
+}
+
 /// `self_signed_tls_client_auth` (section 2.2): the very certificate is in the client's key set, as `x5c`.
 pub fn registered(jwks: &serde_json::Value, der: &[u8]) -> bool {
     use base64::Engine;

@@ -26,6 +26,8 @@ use crate::app::signing::SigningKeys;
 use crate::app::upstreams::Upstreams;
 use crate::config::Config;
 use crate::domain::binding::Binding;
+use crate::domain::branding::Brand;
+use crate::domain::certificate::{Authority, Certificate};
 use crate::domain::client::Client;
 use crate::domain::factor::Factors;
 use crate::domain::membership::Membership;
@@ -55,6 +57,9 @@ pub struct Parts {
     pub robots: Store<Robot>,
     pub client_log: Store<Client>,
     pub policy_store: Store<Policies>,
+    pub brands: Store<Brand>,
+    pub certificates: Store<Certificate>,
+    pub authorities: Store<Authority>,
     pub recorder: Recorder,
     pub passkey_room: Option<Passkeys>,
     pub answered: Answered,

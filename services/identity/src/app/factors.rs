@@ -53,11 +53,13 @@ struct Pending {
 pub struct Choices {
     pub totp: bool,
     pub passkey: bool,
+    /// A certificate, where there is a door to show it at.
+    pub certificate: bool,
 }
 
 impl Choices {
     pub fn any(self) -> bool {
-        self.totp || self.passkey
+        self.totp || self.passkey || self.certificate
     }
 }
 
@@ -83,7 +85,8 @@ impl App {
     pub async fn choices(&self, user: UserId) -> Result<Choices, Problem> {
         let rows = factors::of_user(self.orm(), user).await.map_err(fault)?;
         let has = |kind: FactorKind| rows.iter().any(|r| r.kind == kind.as_str());
-        Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey) })
+        let certificate = self.config.certificates_url.is_some() && self.has_certificate(user).await?;
+        Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey), certificate })
     }
 
     /// A fresh secret for a code generator.

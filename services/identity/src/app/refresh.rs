@@ -31,7 +31,7 @@ impl App {
             let idle_until = now + self.refresh_idle(client);
             let it = FirstUse { hash: &hash, client: &client.id, cnf: cnf.as_deref(), successor: &kept, now, successor_expires_at: idle_until };
             if let Some(family) = refresh::rotate_first(self.pool(), &it).await.map_err(fault)? {
-                return self.refreshed(client, &family, family.scope.clone(), bound, successor).await;
+                return self.refreshed(client, &family, family.scope.clone(), bound, successor, origin).await;
             }
         }
         let mut tx = self.pool().begin().await.map_err(fault)?;
@@ -71,13 +71,24 @@ impl App {
             Verdict::SameSuccessor => {}
         }
         tx.commit().await.map_err(fault)?;
-        self.refreshed(client, &family, narrowed, bound, successor).await
+        self.refreshed(client, &family, narrowed, bound, successor, origin).await
     }
 
-    async fn refreshed(&self, client: &Client, family: &Family, scope: String, bound: Option<Value>, successor: String) -> Result<Tokens, OAuthError> {
+    async fn refreshed(
+        &self,
+        client: &Client,
+        family: &Family,
+        scope: String,
+        bound: Option<Value>,
+        successor: String,
+        origin: &Origin,
+    ) -> Result<Tokens, OAuthError> {
         let person = self.active_person(UserId(family.user_id)).await?;
         let source = Source { scope, cnf: bound, ..source_of(family) };
-        Ok(self.issue(client, &person, &source, None, Some(successor)).await?)
+        let tokens = self.issue(client, &person, &source, None, Some(successor)).await?;
+        let (actor, object) = (subject(person.id), format!("client:{}", client.id));
+        self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason: "refresh_token", from: &origin.address }).await;
+        Ok(tokens)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::app::people::Person;
+use crate::app::person_certificates::METHOD;
 use crate::app::policies::least_level;
 use crate::app::secrets::SUBJECT;
 use crate::domain::assurance::{Level, level};
@@ -61,8 +62,10 @@ impl App {
         if has >= needed.max(Level::Two) {
             return Ok(Due::Nothing);
         }
-        let choices = self.choices(user).await?;
-        let can = if needed == Level::Phishproof { choices.passkey } else { choices.any() };
+        let mut choices = self.choices(user).await?;
+        // What was the first step cannot be the second one: a key that did not check its holder is a certificate's.
+        choices.certificate &= !amr.split(' ').any(|method| method == METHOD);
+        let can = if needed == Level::Phishproof { choices.passkey || choices.certificate } else { choices.any() };
         Ok(match (can, has < needed) {
             (true, _) => Due::SecondStep,
             (false, true) => Due::Enrolment,
@@ -81,7 +84,7 @@ impl App {
             return Ok(false);
         }
         let choices = self.choices(UserId(session.user_id)).await?;
-        let reachable = match (choices.passkey, choices.totp) {
+        let reachable = match (choices.passkey || choices.certificate, choices.totp) {
             (true, _) => Level::Phishproof,
             (false, true) => Level::Two,
             (false, false) => Level::One,

@@ -6,6 +6,7 @@ pub mod links;
 pub mod manage;
 pub mod meaning;
 pub mod password;
+pub mod renew;
 pub mod report;
 pub mod sync;
 

@@ -11,7 +11,7 @@ use crate::domain::password::{self, Rules, Weak};
 use crate::domain::policy::Effective;
 use crate::domain::user::{Command, Registration, State, User};
 use crate::error::{fault, refused, unsealed};
-use crate::store::{consents, directory, groups, personal};
+use crate::store::{consents, directory, groups, personal, remains};
 
 /// What somebody wants to be called, checked.
 #[derive(Clone)]
@@ -256,6 +256,7 @@ impl App {
             return Err(Problem::new(Kind::Conflict, "identity.owns_organisations", "this user owns organisations: delete them first"));
         }
         self.forget_links(person.id, &meta).await?;
+        self.forget_certificates(person.id, &meta).await?;
         self.revoke_all(&subject(person.id), &meta).await?;
         for (org, team) in groups::memberships_of(self.pool(), &subject(person.id)).await.map_err(fault)? {
             self.put_in_team(org.into(), team.into(), &subject(person.id), false, meta.clone()).await?;
@@ -264,6 +265,7 @@ impl App {
         let executed = self.users.execute(person.id, Command::Delete, Options { meta, claims, ..Options::default() }).await.map_err(refused)?;
         let now = self.now();
         self.end_sessions(person.id, None, "deleted").await?;
+        remains::forget(self.pool(), person.id.0).await.map_err(fault)?;
         consents::forget(self.pool(), person.id).await.map_err(fault)?;
         personal::revoke_all(self.pool(), person.id, now).await.map_err(fault)?;
         // The read model does this too, should this process die here.

@@ -10,7 +10,7 @@ const EVERY: Duration = Duration::from_secs(600);
 /// Rows per statement, so that no statement holds locks for long.
 const BATCH: i64 = 1_000;
 
-const SWEEPS: [&str; 10] = [
+const SWEEPS: [&str; 14] = [
     "delete from pushed_requests where hash in (select hash from pushed_requests where expires_at < now() limit $1)",
     "delete from revoked_tokens where jti in (select jti from revoked_tokens where expires_at < now() limit $1)",
     "delete from initial_access_tokens where id in (select id from initial_access_tokens where expires_at < now() limit $1)",
@@ -21,6 +21,14 @@ const SWEEPS: [&str; 10] = [
     "delete from mail_links where hash in (select hash from mail_links where expires_at < now() limit $1)",
     "delete from invitations where id in (select id from invitations where expires_at < now() - interval '30 days' limit $1)",
     "delete from registrations where hash in (select hash from registrations where expires_at < now() limit $1)",
+    // A picture is kept a little before the event that names it.
+    "delete from logos where ctid in (select l.ctid from logos l where l.kept_at < now() - interval '1 day'
+         and not exists (select from brandings b where b.org = l.org and b.logo_sha256 = l.sha256) limit $1)",
+    "delete from certificate_proofs where hash in (select hash from certificate_proofs where expires_at < now() limit $1)",
+    "delete from certificate_notices where certificate in (select n.certificate from certificate_notices n
+         where not exists (select from person_certificates c where c.id = n.certificate) limit $1)",
+    "delete from upstream_tokens where link in (select t.link from upstream_tokens t left join links l on l.id = t.link
+         where l.id is null and t.kept_at < now() - interval '1 hour' limit $1)",
 ];
 
 pub async fn run(app: App) {

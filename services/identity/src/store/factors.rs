@@ -48,10 +48,3 @@ pub async fn take_recovery(pool: &PgPool, user: UserId, code: &str, now: OffsetD
 pub async fn used_recovery(pool: &PgPool, user: UserId) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("select code from recovery_uses where user_id = $1").bind(user.0).fetch_all(pool).await
 }
-
-pub async fn forget(pool: &PgPool, user: UserId) -> Result<(), sqlx::Error> {
-    for sql in ["delete from factor_uses where user_id = $1", "delete from recovery_uses where user_id = $1", "delete from known_devices where user_id = $1"] {
-        sqlx::query(sql).bind(user.0).execute(pool).await?;
-    }
-    Ok(())
-}

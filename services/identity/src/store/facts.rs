@@ -88,6 +88,25 @@ pub async fn append(pool: &PgPool, before: &Head, facts: &[Kept]) -> Result<Opti
     Ok(moved.map(|_| end))
 }
 
+/// How many facts there are, and the first that is not as it was written or whose predecessor is missing. Reads all of them.
+pub async fn verify(pool: &PgPool) -> Result<(i64, Option<i64>), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    // One moment's view: the end must be that of the rows.
+    sqlx::query("set transaction isolation level repeatable read read only").execute(&mut *tx).await?;
+    let sql = "select min(seq) from (
+                   select seq, hash, coalesce(lag(seq) over w, 0) + 1 as next,
+                          sha256(coalesce(lag(hash) over w, '\\x'::bytea) || convert_to(seq::text || ' ' || fact::text, 'UTF8')) as ought
+                   from fact_chain window w as (order by seq)
+               ) chain where hash <> ought or seq <> next";
+    let bad: Option<i64> = sqlx::query_scalar(sql).fetch_one(&mut *tx).await?;
+    let (seq, hash): (i64, Vec<u8>) = sqlx::query_as("select seq, hash from fact_head").fetch_one(&mut *tx).await?;
+    let last: Option<(i64, Vec<u8>)> = sqlx::query_as("select seq, hash from fact_chain order by seq desc limit 1").fetch_optional(&mut *tx).await?;
+    tx.commit().await?;
+    // Rows cut off at the end leave no gap: the head remembers.
+    let cut = (last.unwrap_or_default() != (seq, hash)).then_some(seq);
+    Ok((seq, bad.or(cut)))
+}
+
 /// What comes after the last published one, and the lock on being the one who publishes it; `None` while another does.
 pub async fn unpublished(connection: &mut PgConnection, limit: i64) -> Result<Option<Vec<(i64, Uuid, String)>>, sqlx::Error> {
     let published: Option<i64> = sqlx::query_scalar("select published from fact_relay for update skip locked").fetch_optional(&mut *connection).await?;

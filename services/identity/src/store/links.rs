@@ -91,9 +91,9 @@ pub async fn invitations(pool: &PgPool, org: Uuid, now: OffsetDateTime) -> Resul
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(org).bind(now).fetch_all(pool).await
 }
 
-/// Marks an invitation as used; whether it was still open.
+/// Marks an invitation as used, and forgets the address it was sent to; whether it was still open.
 pub async fn accept(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    let sql = "update invitations set used_at = $2 where hash = $1 and used_at is null and expires_at > $2";
+    let sql = "update invitations set used_at = $2, sealed = '' where hash = $1 and used_at is null and expires_at > $2";
     Ok(sqlx::query(sql).bind(hash).bind(now).execute(pool).await?.rows_affected() > 0)
 }
 

@@ -11,6 +11,9 @@ pub const ALL: &[(&str, &str)] = &[
     crate::store::scim::TABLES,
     crate::store::facts::TABLES,
     ("identity-0400-configuration-sets", crate::store::config_sets::TABLES),
+    ("identity-0500-logos", crate::store::branding::TABLES),
+    ("identity-0510-upstream-tokens", crate::store::upstream_tokens::TABLES),
+    ("identity-0520-person-certificates", crate::store::person_certificates::TABLES),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

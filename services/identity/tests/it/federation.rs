@@ -21,7 +21,7 @@ use crate::support::{Browser, ISSUER, PASSWORD, Pkce, Seen, Suite};
 const CALLBACK: &str = "https://gantry.test/login/upstream/partner/callback";
 
 /// A second platform behind a plain door of its own, as its issuer says.
-async fn partner() -> (Suite, String) {
+pub async fn partner() -> (Suite, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
     let public = issuer.clone();
@@ -34,7 +34,7 @@ async fn partner() -> (Suite, String) {
         secret_file: Some(secret),
         redirect_uris: vec![CALLBACK.into()],
         post_logout_redirect_uris: vec![],
-        grants: vec!["authorization_code".into()],
+        grants: vec!["authorization_code".into(), "refresh_token".into()],
     };
     let host = world.start::<Identity>(Config { clients: vec![client], ..Config::default() }).await;
     let base = host.url_of("identity").unwrap();
@@ -60,7 +60,7 @@ async fn pass(State(behind): State<Arc<(reqwest::Client, String)>>, request: Req
     response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
 }
 
-async fn create(suite: &Suite, admin: &str, body: Value) -> Value {
+pub async fn create(suite: &Suite, admin: &str, body: Value) -> Value {
     let (status, made) = suite.json(Method::POST, "/api/v1/upstreams", Some(admin), Some(body)).await;
     assert_eq!(status, 201, "{made}");
     made
@@ -72,7 +72,7 @@ fn path_of(address: &str) -> String {
 }
 
 /// At the partner: signs `name` in and gives the address the browser is sent back to.
-async fn at_partner(up: &Suite, address: &str, name: &str) -> String {
+pub async fn at_partner(up: &Suite, address: &str, name: &str) -> String {
     let mut browser = up.browser();
     let seen = browser.get(&path_of(address)).await;
     assert_eq!(seen.status, 303, "{}", seen.body);
@@ -88,14 +88,14 @@ fn relative(location: &str) -> String {
     if location.starts_with('/') { location.to_owned() } else { path_of(location) }
 }
 
-async fn leave(browser: &mut Browser<'_>) -> String {
+pub async fn leave(browser: &mut Browser<'_>) -> String {
     let seen = browser.get("/login/upstream/partner?continue=%2Foauth2%2Fdevice").await;
     assert_eq!(seen.status, 303, "{}", seen.body);
     seen.location().to_owned()
 }
 
 /// Who is signed in, by a code of the session at hand.
-async fn me(suite: &Suite, browser: &mut Browser<'_>) -> Value {
+pub async fn me(suite: &Suite, browser: &mut Browser<'_>) -> Value {
     let pkce = Pkce::new("f");
     let code = browser.code(&pkce).await;
     let (status, tokens) = suite.exchange(&code, &pkce.verifier).await;

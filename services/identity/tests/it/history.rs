@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use gantry_contract::branding::BrandingEvent;
+use gantry_contract::certificate::{AuthorityEvent, CertificateEvent};
 use gantry_contract::factor::FactorEvent;
 use gantry_contract::identity::{BindingEvent, ClientEvent, MembershipEvent, OrgEvent, RobotEvent, RoleEvent, TeamEvent, UserEvent};
 use gantry_contract::policy::SecurityPolicyEvent;
@@ -15,6 +17,9 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         UserEvent::AGGREGATE => UserEvent::decode(kind, version, data)?.encode(),
         OrgEvent::AGGREGATE => OrgEvent::decode(kind, version, data)?.encode(),
         SecurityPolicyEvent::AGGREGATE => SecurityPolicyEvent::decode(kind, version, data)?.encode(),
+        BrandingEvent::AGGREGATE => BrandingEvent::decode(kind, version, data)?.encode(),
+        CertificateEvent::AGGREGATE => CertificateEvent::decode(kind, version, data)?.encode(),
+        AuthorityEvent::AGGREGATE => AuthorityEvent::decode(kind, version, data)?.encode(),
         FactorEvent::AGGREGATE => FactorEvent::decode(kind, version, data)?.encode(),
         BindingEvent::AGGREGATE => BindingEvent::decode(kind, version, data)?.encode(),
         UpstreamEvent::AGGREGATE => UpstreamEvent::decode(kind, version, data)?.encode(),
@@ -60,6 +65,9 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         kinds::<ClientEvent>(),
         kinds::<FactorEvent>(),
         kinds::<SecurityPolicyEvent>(),
+        kinds::<BrandingEvent>(),
+        kinds::<CertificateEvent>(),
+        kinds::<AuthorityEvent>(),
         kinds::<UpstreamEvent>(),
         kinds::<LinkEvent>(),
     ]

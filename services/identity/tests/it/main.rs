@@ -1,11 +1,15 @@
 //! identity as its callers see it: on real Postgres, NATS and Redis, over its own port.
 
 mod abuse;
+mod bad_input;
 mod bound;
+mod branding;
+mod certificates;
 mod clients;
 mod code_flow;
 mod device_flow;
 mod directory;
+mod erasure;
 mod factors;
 mod federation;
 mod grpc;
@@ -21,6 +25,7 @@ mod people;
 mod record;
 mod refresh;
 mod registry;
+mod renewal;
 mod relying_parties;
 mod rest;
 mod rights;
@@ -29,3 +34,4 @@ mod service_accounts;
 mod smtp;
 mod support;
 mod two_services;
+mod versions;

@@ -43,10 +43,36 @@ async fn facts_of_many_requests_at_once_are_one_chain_that_shows_tampering() {
     let rest: i64 = sqlx::query_scalar("select count(*) from fact_chain_rest").fetch_one(&db.pool).await.unwrap();
     assert_eq!(rest, 0, "this month has a partition of its own");
 
+    let proof = async || suite.get(&admin, "/api/v1/security-record/verify").await;
+    let (status, whole) = proof().await;
+    assert!(status == 200 && whole["whole"] == true && whole["records"].as_i64().unwrap() >= 40, "{whole}");
+
     // Only the schema's owner could, and it shows.
     sqlx::query("update fact_chain set fact = '{\"actor\":\"x\",\"object\":\"y\"}' where seq = 3").execute(&db.admin).await.unwrap();
     let broken: Vec<i64> = sqlx::query_scalar(BROKEN).fetch_all(&db.pool).await.unwrap();
     assert_eq!(broken, [3]);
+    let (_, changed) = proof().await;
+    assert_eq!((&changed["whole"], &changed["first_bad"]), (&json!(false), &json!(3)), "{changed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_shows_what_was_cut_off_and_tokens_that_were_refreshed() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let (admin, tokens) = (suite.admin().await, suite.tokens("ada").await);
+    let fields = [("grant_type", "refresh_token"), ("client_id", "gantry-console"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+    assert_eq!(suite.form("/oauth2/token", &fields).await.0, 200);
+    let db = suite.host.db();
+    let reasons: Vec<String> = sqlx::query_scalar("select fact ->> 'reason' from fact_chain where fact ->> 'action' = 'token.issued' order by seq")
+        .fetch_all(&db.pool)
+        .await
+        .unwrap();
+    assert!(reasons.contains(&"refresh_token".to_owned()), "{reasons:?}");
+    let ada = tokens["access_token"].as_str().unwrap();
+    assert_eq!(suite.get(ada, "/api/v1/security-record/verify").await.0, 403);
+    sqlx::query("delete from fact_chain where seq = (select max(seq) from fact_chain)").execute(&db.admin).await.unwrap();
+    let (_, cut) = suite.get(&admin, "/api/v1/security-record/verify").await;
+    assert_eq!((&cut["whole"], &cut["first_bad"]), (&json!(false), &cut["records"]), "{cut}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

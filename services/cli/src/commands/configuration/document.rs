@@ -23,11 +23,12 @@ pub enum Kind {
     TrustedIssuer,
     Upstream,
     SecurityPolicy,
+    Branding,
     Binding,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Organisation,
         Self::Project,
         Self::Role,
@@ -37,6 +38,7 @@ impl Kind {
         Self::TrustedIssuer,
         Self::Upstream,
         Self::SecurityPolicy,
+        Self::Branding,
         Self::Binding,
     ];
 
@@ -51,6 +53,7 @@ impl Kind {
             Self::TrustedIssuer => "TrustedIssuer",
             Self::Upstream => "Upstream",
             Self::SecurityPolicy => "SecurityPolicy",
+            Self::Branding => "Branding",
             Self::Binding => "Binding",
         }
     }

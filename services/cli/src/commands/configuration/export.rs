@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Context, segment};
 use super::document::{Document, Kind};
-use super::kinds::at_of;
+use super::kinds::{at_of, look};
 use crate::args::Format;
 use crate::output::print;
 
@@ -58,6 +58,10 @@ async fn organisation(cx: &mut Context, org: &str, documents: &mut Vec<Document>
         documents.push(document(Kind::ServiceAccount, &text(&account, "name"), Some(org), spec));
     }
     shared(cx, Some(org), documents).await?;
+    let look = look(cx, &format!("{path}/branding")).await?;
+    if !look.is_empty() {
+        documents.push(Document { kind: Kind::Branding, name: "sign-in".to_owned(), org: Some(org.to_owned()), spec: look });
+    }
     for place in places {
         bindings(cx, &place, &roles, documents).await?;
     }

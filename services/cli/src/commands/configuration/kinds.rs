@@ -1,6 +1,7 @@
 //! What is done with each kind: find it, make it as its document says, take it away.
 
 mod bindings;
+mod looks;
 mod parties;
 mod people;
 mod places;
@@ -13,6 +14,7 @@ use super::document::{Document, Kind};
 use super::plan::{Live, Step};
 
 pub(super) use bindings::at_of;
+pub(super) use looks::look;
 
 /// # Errors
 /// A refusal of the platform; "not found" as well, when what it lies in is not there.
@@ -21,6 +23,7 @@ pub async fn find(cx: &mut Context, document: &Document) -> Result<Option<Live>>
         Kind::Organisation => places::organisation(cx, document).await.map(Some),
         Kind::Project => places::project(cx, document).await.map(Some),
         Kind::SecurityPolicy => places::policy(cx, document).await.map(Some),
+        Kind::Branding => looks::branding(cx, document).await.map(Some),
         Kind::Team => people::team(cx, document).await.map(Some),
         Kind::Role => people::role(cx, document).await,
         Kind::ServiceAccount => people::service_account(cx, document).await.map(Some),
@@ -42,6 +45,7 @@ pub async fn take(cx: &mut Context, step: &Step) -> Result<()> {
         Kind::Organisation => places::make_organisation(cx, step).await,
         Kind::Project => places::make_project(cx, step).await,
         Kind::SecurityPolicy => places::make_policy(cx, step).await,
+        Kind::Branding => looks::make_branding(cx, step).await,
         Kind::Team => people::make_team(cx, step).await,
         Kind::Role => people::make_role(cx, step).await,
         Kind::ServiceAccount => people::make_service_account(cx, step).await,
@@ -54,7 +58,7 @@ pub async fn take(cx: &mut Context, step: &Step) -> Result<()> {
 async fn remove(cx: &mut Context, step: &Step) -> Result<()> {
     let Some(live) = &step.live else { return Ok(()) };
     match step.document.kind {
-        // Rules that no document names hold no longer.
+        // Rules that no document names hold no longer; looks go by their deletion.
         Kind::SecurityPolicy => cx.client.put_new(&live.id, &Map::new()).await.map(drop),
         // The plan never says so.
         Kind::Organisation | Kind::Project => Ok(()),

@@ -33,8 +33,17 @@ impl FromStr for SetName {
     }
 }
 
+impl std::fmt::Display for SetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.org {
+            Some(org) => write!(f, "{org}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 impl SetName {
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let query = self.org.as_ref().map(|o| format!("?org={}", segment(o))).unwrap_or_default();
         format!("/api/v1/configuration-sets/{}{query}", segment(&self.name))
     }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use minijinja::{Value, context};
 use qrcode::render::svg;
 
+use super::certificate::{self, Bind};
 use super::{SESSION_COOKIE, cookie, encoded, form_fits, form_seal, language, message, render, render_scripted, see_other, step};
 use crate::api::oauth::form::Form;
 use crate::app::App;
@@ -98,10 +99,17 @@ impl Visit {
             .into_iter()
             .map(|a| context! { client => a.client_id, name => a.name, scope => a.scope, since => day(a.since) })
             .collect();
+        let certificates: Vec<Value> = app
+            .certificates_of(id)
+            .await?
+            .into_iter()
+            .map(|c| context! { id => c.id.to_string(), label => c.label, subject => c.subject, until => day(c.expires_at), by_name => c.by == "name" })
+            .collect();
+        let certificate = app.config.certificates_url.is_some();
         let codes_left = app.recovery_left(id).await?;
         let groups = app.groups(id).await?;
         let (email, display_name) = (self.person.email.clone(), self.person.display_name.clone());
-        Ok(context! { factors, sessions, tokens, apps, codes_left, groups, email, display_name })
+        Ok(context! { factors, certificates, certificate, sessions, tokens, apps, codes_left, groups, email, display_name })
     }
 
     async fn refused(self, problem: Problem) -> Response {
@@ -136,7 +144,7 @@ pub async fn submit(State(app): State<App>, Path(verb): Path<String>, jar: Cooki
         return visit.overview(StatusCode::BAD_REQUEST, Some("expired_form"), None, None).await;
     }
     // What only ends things needs no fresh sign-in: who fears a thief must be able to act at once.
-    let harmless = matches!(verb.as_str(), "profile" | "end-session" | "end-sessions" | "revoke-token" | "disconnect");
+    let harmless = matches!(verb.as_str(), "profile" | "end-session" | "end-sessions" | "revoke-token" | "disconnect" | "remove-certificate");
     if !harmless && let Err(response) = visit.prove().await {
         return response;
     }
@@ -147,6 +155,8 @@ pub async fn submit(State(app): State<App>, Path(verb): Path<String>, jar: Cooki
         "totp-confirm" => confirm_totp(visit, &form).await,
         "passkey" => add_passkey(visit, &form).await,
         "remove-factor" => remove_factor(visit, &form).await,
+        "certificate" => add_certificate(visit, &form).await,
+        "remove-certificate" => remove_certificate(visit, &form).await,
         "recovery-codes" => recovery_codes(visit).await,
         "end-session" => end_session(visit, &form).await,
         "end-sessions" => end_sessions(visit).await,
@@ -245,6 +255,19 @@ async fn add_passkey(visit: Visit, form: &Form) -> Response {
 
 async fn remove_factor(visit: Visit, form: &Form) -> Response {
     match visit.app.remove_factor(visit.person.id, id_of(form), visit.meta()).await {
+        Ok(()) => saved(),
+        Err(problem) => visit.refused(problem).await,
+    }
+}
+
+async fn add_certificate(visit: Visit, form: &Form) -> Response {
+    let label = form.get("label").unwrap_or_default().chars().take(100).collect();
+    let bind = Bind { user: visit.person.id, label, by_name: form.get("by") == Some("name") };
+    certificate::onward(&visit.app, visit.jar, visit.language, bind).await
+}
+
+async fn remove_certificate(visit: Visit, form: &Form) -> Response {
+    match visit.app.remove_certificate(visit.person.id, id_of(form), "removed by the person", visit.meta()).await {
         Ok(()) => saved(),
         Err(problem) => visit.refused(problem).await,
     }

@@ -79,7 +79,7 @@ pub(super) async fn page(
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
     let open = app.config.registration == Registration::Open;
-    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
+    let values = context! { csrf, continue => to, again => encoded(to), username => name.unwrap_or_default(), error, open, ways => ways_of(app), certificate => app.config.certificates_url.is_some(), captcha => captcha.map(|c| context! { token => c.token, bits => c.bits, picture => c.picture }) };
     (jar, render_scripted(app, language, status, "login.html", values, &origins)).into_response()
 }
 

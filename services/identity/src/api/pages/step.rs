@@ -177,13 +177,13 @@ async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode,
         Err(problem) => return failed(language, problem),
     };
     // Nothing to prove with, or nothing left to prove: no page that cannot be passed.
-    let enough = !choices.any() || (level(at.amr()) >= Level::Two && !choices.passkey);
+    let enough = !choices.any() || (level(at.amr()) >= Level::Two && !choices.passkey && !choices.certificate);
     if matches!(at, At::Session(..)) && enough {
         return see_other(safe_continue(to));
     }
     let (jar, csrf) = form_seal(app, jar);
     let to = safe_continue(to);
     let origins = client_origins(app, to).await;
-    let values = context! { csrf, continue => to, error, totp => choices.totp, passkey => choices.passkey, person => at.person().username.clone() };
+    let values = context! { csrf, continue => to, error, totp => choices.totp, passkey => choices.passkey, certificate => choices.certificate, again => encoded(to), person => at.person().username.clone() };
     (jar, render_scripted(app, language, status, "second.html", values, &origins)).into_response()
 }

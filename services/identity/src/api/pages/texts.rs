@@ -89,6 +89,24 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("provider_failed", "The other provider did not confirm who you are. Please try again.", "外部身份提供方未能确认您的身份,请重试。"),
     ("not_admitted", "This account is not admitted here. Ask an administrator.", "该账号不允许登录,请联系管理员。"),
     ("failed", "This did not work.", "操作未成功。"),
+    ("title_certificate", "Sign in with a certificate", "使用证书登录"),
+    ("certificate_hint", "Your browser will ask which certificate to show.", "浏览器将询问要出示哪个证书。"),
+    (
+        "certificate_none",
+        "Your browser showed no certificate. Install one in the browser or insert your card, close the browser, and try again.",
+        "浏览器未出示证书。请在浏览器中安装证书或插入智能卡,关闭浏览器后重试。",
+    ),
+    ("certificate_unknown", "This certificate is not bound to an account. Sign in another way, then bind it on the page of your account.", "该证书未绑定任何账号。请用其他方式登录,然后在账号页面绑定。"),
+    ("certificate_unusable", "This certificate cannot be used.", "该证书无法使用。"),
+    ("certificate_taken", "This certificate is bound already.", "该证书已被绑定。"),
+    ("certificates", "Certificates", "证书"),
+    ("no_certificates", "No certificate signs you in.", "尚未绑定登录证书。"),
+    ("add_certificate", "Bind a certificate", "绑定证书"),
+    ("certificate_by_name", "and its successors from my organisation's authority", "以及本组织证书机构签发的后续证书"),
+    ("back", "Back", "返回"),
+    ("support", "Help:", "帮助:"),
+    ("privacy", "Privacy", "隐私政策"),
+    ("terms", "Terms", "使用条款"),
 ];
 
 pub fn of(language: Language) -> BTreeMap<&'static str, &'static str> {

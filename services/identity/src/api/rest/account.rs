@@ -50,7 +50,7 @@ pub struct Leave {
     confirm: Option<String>,
 }
 
-async fn proved(app: &App, caller: &Caller) -> ApiResult<Person> {
+pub(super) async fn proved(app: &App, caller: &Caller) -> ApiResult<Person> {
     let user = person(caller)?;
     app.prove(user, caller.session.as_deref()).await?;
     app.active_person(user).await

@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError};
 
 use gantry_contract::upstream::{Connection, Oidc};
 use gantry_es::Sealed;
-use gantry_kernel::{Kind, Problem, UserId, Uuid};
+use gantry_kernel::{Kind, Problem, Secret, UserId, Uuid};
 use serde::{Deserialize, Serialize};
 
 use super::Upstream;
+use super::renew::asks_later;
 use crate::adapters::oauth2;
 use crate::adapters::oidc::{self, Asked, Metadata};
 use crate::adapters::provider::{Http, ProviderError};
@@ -135,22 +136,29 @@ impl App {
         let code = answer.code.filter(|c| !c.is_empty() && c.len() <= 4_000).ok_or_else(stale)?;
         let redirect = self.callback_of(by);
         let asked = Asked { state: &errand.state, nonce: &errand.nonce, verifier: &errand.verifier, redirect: &redirect, hint: None };
-        let external = self.person_behind(by, &asked, answer, code).await?;
+        let (external, refresh) = self.person_behind(by, &asked, answer, code).await?;
+        let refresh = refresh.filter(|_| asks_later(by));
         if let Some(user) = errand.link {
             // The proof of the other side: the same person is still signed in here.
             if signed_in != Some(user) {
                 return Err(stale());
             }
             self.link_proven(by, user, &external, &origin.address).await?;
+            if let Some(token) = &refresh {
+                self.keep_refresh(by, &external.subject, token).await?;
+            }
             return Ok(Back::Linked);
         }
         let (person, how) = self.come_in(by, &external, &origin.address).await?;
+        if let Some(token) = &refresh {
+            self.keep_refresh(by, &external.subject, token).await?;
+        }
         self.admit(person.id, &by.name, origin).await?;
         tracing::info!(upstream = by.name, how = format!("{how:?}"), actor.id = crate::app::people::subject(person.id), "signed in elsewhere");
         Ok(Back::SignedIn { person: Box::new(person), to: errand.to })
     }
 
-    async fn person_behind(&self, by: &Upstream, asked: &Asked<'_>, answer: &Answer<'_>, code: &str) -> Result<External, Problem> {
+    async fn person_behind(&self, by: &Upstream, asked: &Asked<'_>, answer: &Answer<'_>, code: &str) -> Result<(External, Option<Secret>), Problem> {
         let http = Http::new(&by.settings).map_err(|e| unreachable(by, e))?;
         let secret = self.upstream_secret(by).await?;
         match &by.settings.connection {
@@ -165,13 +173,13 @@ impl App {
                     refused(by, e)
                 })
             }
-            Connection::Oauth2(oauth2) => oauth2::person(&http, oauth2, &secret, asked, code).await.map_err(|e| refused(by, e)),
+            Connection::Oauth2(oauth2) => oauth2::person(&http, oauth2, &secret, asked, code).await.map(|person| (person, None)).map_err(|e| refused(by, e)),
             Connection::Ldap(_) => Err(Problem::not_found("provider", &by.name)),
         }
     }
 
     /// Discovery, kept for an hour.
-    async fn metadata(&self, of: &Upstream, http: &Http, oidc: &Oidc) -> Result<Arc<Metadata>, Problem> {
+    pub(super) async fn metadata(&self, of: &Upstream, http: &Http, oidc: &Oidc) -> Result<Arc<Metadata>, Problem> {
         let now = self.now();
         let kept = self.upstreams.providers.lock().unwrap_or_else(PoisonError::into_inner).get(&of.id.0).cloned();
         if let Some((_, _, metadata)) = kept.filter(|(version, at, _)| *version == of.version && now - *at < oidc::KEPT) {
@@ -183,7 +191,7 @@ impl App {
     }
 }
 
-fn unreachable(of: &Upstream, error: ProviderError) -> Problem {
+pub(super) fn unreachable(of: &Upstream, error: ProviderError) -> Problem {
     Problem::new(Kind::Unavailable, "identity.provider_unavailable", format!("{} cannot be used right now; try again later", of.shown())).with_source(error)
 }
 

@@ -12,7 +12,7 @@ use crate::app::people::subject;
 use crate::domain::upstream::link::Command;
 use crate::domain::upstream::person::External;
 use crate::error::{fault, refused, unsealed};
-use crate::store::directory;
+use crate::store::{directory, upstream_tokens};
 use crate::store::upstreams::{self as rows, LinkRow};
 
 /// A link as its person may see it.
@@ -119,7 +119,7 @@ impl App {
         let options = Options { meta, claims: link_releases(upstream, &row.key, user), ..Options::default() };
         let executed = self.upstreams.links.execute(row.id, Command::Remove { reason: reason.to_owned() }, options).await.map_err(refused)?;
         self.settled(executed.position).await;
-        Ok(())
+        upstream_tokens::forget(self.pool(), row.id).await.map_err(fault)
     }
 
     /// Links and roles of upstreams that were deleted.

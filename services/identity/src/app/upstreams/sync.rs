@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{FutureExt, StreamExt, stream};
+use gantry_contract::upstream::Connection;
 use gantry_es_pg::Lease;
 use gantry_kernel::{Kind, OffsetDateTime, OrgId, Problem, TeamId, UserId, Uuid};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use super::come_in::Done;
 use super::meaning::{Meaning, Wanted};
 use super::password::external;
+use super::renew::asks_later;
 use super::report::Report;
 use super::{Upstream, unreachable};
 use crate::adapters::ldap::{Entry, Fault, Memberships, Present, Session, later};
@@ -48,10 +50,10 @@ impl App {
     /// Synchronises now, unless another replica is at it. The id of the run, at once; the work goes on by itself.
     ///
     /// # Errors
-    /// Conflict when it runs already; invalid when it is no directory.
+    /// Conflict when it runs already; invalid when it can only be asked at sign-ins.
     pub async fn begin_sync(&self, of: &Upstream, extent: Option<Extent>) -> Result<Uuid, Problem> {
         let Some(lease) = self.sync_lease(of).await? else {
-            return Err(Problem::conflict("identity.sync_running", "this directory is being synchronised right now: wait for the report"));
+            return Err(Problem::conflict("identity.sync_running", "this upstream is being synchronised right now: wait for the report"));
         };
         let (app, of, id) = (self.clone(), of.clone(), self.host.env.uuid());
         rows::sync_begun(self.pool(), id, of.id.0, "running", self.now()).await.map_err(fault)?;
@@ -76,8 +78,9 @@ impl App {
     }
 
     async fn sync_lease(&self, of: &Upstream) -> Result<Option<Lease>, Problem> {
-        if !of.is_directory() {
-            return Err(Problem::invalid("upstream", "only directories are synchronised; others say what they know at each sign-in"));
+        if !of.is_directory() && !asks_later(of) {
+            let text = "says what it knows at each sign-in only: directories are synchronised, and OpenID providers with the scope `offline_access`";
+            return Err(Problem::invalid("upstream", text));
         }
         Lease::try_acquire(self.pool(), &format!("upstream-sync-{}", of.id)).await.map_err(fault)
     }
@@ -93,7 +96,7 @@ impl App {
             Ok(Extent::Full) => ("full", "ok"),
             Ok(Extent::Changes) => ("changes", "ok"),
             Err(problem) => {
-                tracing::error!(upstream = of.name, error = problem.chain(), "a directory could not be synchronised");
+                tracing::error!(upstream = of.name, error = problem.chain(), "an upstream could not be synchronised");
                 report.fault = Some(std::error::Error::source(&problem).map_or_else(|| problem.detail.clone(), ToString::to_string));
                 ("interrupted", "failed")
             }
@@ -105,7 +108,7 @@ impl App {
             seen = report.seen,
             created = report.created,
             duration_ms = report.milliseconds,
-            "directory synchronised"
+            "upstream synchronised"
         );
         let body = serde_json::to_value(&report).unwrap_or_default();
         if let Err(error) = rows::sync_ended(self.pool(), id, kind, result, &body, self.now()).await {
@@ -115,6 +118,9 @@ impl App {
     }
 
     async fn sync(&self, of: &Upstream, extent: Option<Extent>, report: &mut Report) -> Result<Extent, Problem> {
+        if let Connection::Oidc(oidc) = &of.settings.connection {
+            return self.renew_all(of, oidc, report).await.map(|()| Extent::Full);
+        }
         let directory = self.directory(of).await?.ok_or_else(|| Problem::invalid("upstream", "is not a directory"))?;
         let meaning = self.meaning(of).await;
         for (place, why) in &meaning.missing {

@@ -1,6 +1,6 @@
 //! Organisations with their members, projects with their spaces, and how safely people sign in.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use super::super::super::{Context, segment};
@@ -12,9 +12,13 @@ use crate::failure::Failure;
 pub async fn organisation(cx: &mut Context, document: &Document) -> Result<Live> {
     let path = format!("/api/v1/orgs/{}", segment(&document.name));
     let found: Value = cx.client.get(&path, &[]).await?;
-    let owner: Value = cx.client.get(&format!("/api/v1/users/{}", found["owner"].as_str().unwrap_or_default()), &[]).await.unwrap_or_default();
     let mut spec = pick(&found, &["display_name"]);
-    spec.insert("owner".into(), owner["username"].clone());
+    if document.spec.contains_key("owner") {
+        let id = found["owner"].as_str().unwrap_or_default();
+        let owner: Result<Value> = cx.client.get(&format!("/api/v1/users/{}", segment(id)), &[]).await;
+        let owner = owner.with_context(|| format!("{}: its owner {id} cannot be looked up", document.title()))?;
+        spec.insert("owner".into(), owner["username"].clone());
+    }
     if let Some(listed) = document.spec.get("members").and_then(Value::as_object) {
         let members = cx.client.list(&format!("{path}/members"), &[], 100_000).await?;
         // Only those that the document names: the others may come from a directory.

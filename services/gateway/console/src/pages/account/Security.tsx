@@ -9,11 +9,13 @@ import { DataTable, Time } from '../../parts/basics';
 import { AskButton, DeleteButton, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { useAction, useList } from '../../parts/query';
+import Certificates from './Certificates';
 
 export default function Security() {
   return (
     <div className="stack">
       <Factors />
+      <Certificates />
       <Links />
     </div>
   );

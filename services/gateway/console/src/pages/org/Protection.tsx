@@ -9,6 +9,8 @@ import { PolicyForm } from '../../parts/PolicyForm';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
 
+const Authorities = lazy(() => import('./Authorities'));
+const SignInPages = lazy(() => import('./SignInPages'));
 const Scim = lazy(() => import('./Scim'));
 const Issuers = lazy(() => import('../security/Issuers'));
 const Registrations = lazy(() => import('../security/Registrations'));
@@ -22,6 +24,8 @@ export default function Protection() {
       <PageTabs
         items={[
           { key: 'policy', label: t('protection.policy'), children: <PolicyForm org={org} /> },
+          { key: 'branding', label: t('branding.tab'), children: <SignInPages org={org} /> },
+          { key: 'authorities', label: t('certificates.authorities'), children: <Authorities org={org} /> },
           { key: 'scim', label: t('protection.scim'), children: <Scim org={org} /> },
           { key: 'issuers', label: t('protection.issuers'), children: <Issuers org={org} /> },
           { key: 'registrations', label: t('protection.registrations'), children: <Registrations org={org} /> },

@@ -1,0 +1,85 @@
+//! The audit trail: looked through, written to a file, and checked.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use super::Context;
+use crate::args::{Audit, AuditCommand, Format};
+use crate::output::print;
+
+const COLUMNS: &[crate::output::Column] =
+    &[("AT", "at"), ("WHO", "actor"), ("WHAT", "kind"), ("ON", "name|object"), ("FROM", "from"), ("RESULT", "result"), ("REASON", "reason")];
+
+/// The chains there are: what each is of, and where it is checked.
+const CHAINS: [(&str, &str); 2] = [("audit trail", "/api/v1/audit/verify"), ("record of security facts", "/api/v1/security-record/verify")];
+
+pub async fn run(cx: &mut Context, command: Audit) -> Result<()> {
+    let Audit { actor, kind, object, result, from, to, q, limit, export: file, command } = command;
+    if let Some(AuditCommand::Verify) = command {
+        return verify(cx).await;
+    }
+    let filters = [("actor", actor), ("kind", kind), ("object", object), ("result", result), ("from", from), ("to", to), ("q", q)];
+    let mut query: Vec<_> = filters.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+    if let Some(file) = file {
+        return export(cx, &query, &file).await;
+    }
+    query.push(("limit", limit.min(200).to_string()));
+    let items = cx.client.list("/api/v1/audit", &query, limit as usize).await?;
+    cx.list(&items, COLUMNS)
+}
+
+/// Streams into a file beside the wanted one, which takes its place once all is there: a part is never taken for the whole.
+async fn export(cx: &mut Context, query: &[(&str, String)], file: &Path) -> Result<()> {
+    let lines = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl"));
+    let format = if lines { "jsonl" } else { "csv" };
+    let query = [query, &[("format", format.to_owned())]].concat();
+    let part = PathBuf::from(format!("{}.part", file.display()));
+    let written = async {
+        let mut bytes = cx.client.stream("/api/v1/audit", &query).await?.bytes_stream();
+        let mut to = tokio::fs::File::create(&part).await.with_context(|| format!("cannot write {}", part.display()))?;
+        let mut size = 0_u64;
+        while let Some(piece) = bytes.next().await {
+            let piece = piece.context("the export broke off: what came of it is not kept")?;
+            size += piece.len() as u64;
+            to.write_all(&piece).await?;
+        }
+        to.sync_all().await?;
+        tokio::fs::rename(&part, file).await.with_context(|| format!("cannot write {}", file.display()))?;
+        Ok::<_, anyhow::Error>(size)
+    };
+    let size = written.await;
+    if size.is_err() {
+        // What is left of a failed export helps nobody; that it cannot be removed is not the failure to tell of.
+        let _ = tokio::fs::remove_file(&part).await;
+    }
+    cx.note(&format!("{} bytes are in {}", size?, file.display()));
+    Ok(())
+}
+
+async fn verify(cx: &mut Context) -> Result<()> {
+    let mut proofs = serde_json::Map::new();
+    for (chain, path) in CHAINS {
+        proofs.insert(chain.to_owned(), cx.client.get::<Value>(path, &[]).await?);
+    }
+    if cx.common.output == Format::Table {
+        for (chain, proof) in &proofs {
+            let records = proof["records"].as_i64().unwrap_or_default();
+            let found = match proof["first_bad"].as_i64() {
+                None => "whole".to_owned(),
+                Some(seq) => format!("changed or missing from record {seq} on"),
+            };
+            print(&format!("{chain}: {records} records, {found}"))?;
+        }
+    } else {
+        cx.one(&Value::Object(proofs.clone()))?;
+    }
+    let broken: Vec<&str> = proofs.iter().filter(|(_, p)| p["whole"] != true).map(|(chain, _)| chain.as_str()).collect();
+    if !broken.is_empty() {
+        bail!("not as it was written: {}", broken.join(", "));
+    }
+    Ok(())
+}

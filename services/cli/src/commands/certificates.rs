@@ -1,0 +1,45 @@
+//! Certificates that sign people in, and the authorities that an organisation trusts for them.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::{Context, confirm, places, segment};
+use crate::args::CertificateAuthority;
+use crate::failure::Failure;
+use crate::output::Column;
+
+pub const COLUMNS: &[Column] =
+    &[("ID", "id"), ("LABEL", "label"), ("SUBJECT", "subject"), ("ISSUER", "issuer"), ("FOUND BY", "by"), ("UNTIL", "expires_at")];
+
+/// Shows the certificate itself, at the address that the platform names for it (RFC 8705 section 5).
+pub async fn add(cx: &mut Context, cert: &Path, key: &Path, label: Option<&str>, by_name: bool) -> Result<()> {
+    let about: Value = cx.client.get("/.well-known/openid-configuration", &[]).await?;
+    let door = about["mtls_endpoint_aliases"]["token_endpoint"].as_str().and_then(|e| e.strip_suffix("/oauth2/token"));
+    let door = door.ok_or_else(|| Failure::Usage("this platform has no door for certificates: its operator sets identity.certificates_url".to_owned()))?;
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    let identity = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+    let body = json!({ "label": label.unwrap_or_default(), "by": if by_name { "name" } else { "certificate" } });
+    let made = cx.client.post_as(&format!("{door}/api/v1/me/certificates"), &identity, &body).await?;
+    cx.one(&made)
+}
+
+pub async fn authority(cx: &mut Context, command: CertificateAuthority) -> Result<()> {
+    let of = |place: &crate::args::Place| Ok::<_, anyhow::Error>(format!("{}/certificate-authorities", super::path(&places::exact(place, 1)?)));
+    match command {
+        CertificateAuthority::List { place } => {
+            let items = cx.client.list(&of(&place)?, &[], 1_000).await?;
+            cx.list(&items, &[("ID", "id"), ("NAME", "name"), ("SINCE", "trusted_at")])
+        }
+        CertificateAuthority::Trust { place, name, file } => {
+            let pem = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let made = cx.client.post(&of(&place)?, &[], &json!({ "name": name, "pem": pem })).await?;
+            cx.one(&made)
+        }
+        CertificateAuthority::Distrust { place, id, yes } => {
+            confirm(&format!("Let certificates of the authority {id} sign nobody of {place} in any more"), yes)?;
+            cx.client.delete(&format!("{}/{}", of(&place)?, segment(&id))).await
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Certificates of people and authorities of organisations; what was just shown at the door for certificates, and which notices went out.
+
+use gantry_kernel::{OffsetDateTime, Uuid};
+use sqlx::{AssertSqlSafe, PgPool};
+
+/// Tables that are no projections. `certificate_proofs`: shown at the door, not yet used; by the hash of a random text.
+pub const TABLES: &str = "create table certificate_proofs (
+        hash bytea primary key, nonce text not null, der bytea not null, expires_at timestamptz not null
+    );
+    create index certificate_proofs_expiry on certificate_proofs (expires_at);
+    create table certificate_notices (certificate uuid primary key, sent_at timestamptz not null);";
+
+#[derive(Clone, Debug)]
+pub struct CertificateRow {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub key: String,
+    pub authority: Option<Uuid>,
+    pub details: String,
+    pub label: String,
+    pub not_after: OffsetDateTime,
+    pub bound_at: OffsetDateTime,
+}
+
+#[derive(Clone, Debug)]
+pub struct AuthorityRow {
+    pub id: Uuid,
+    pub org: Uuid,
+    pub name: String,
+    pub pem: String,
+    pub trusted_at: OffsetDateTime,
+}
+
+crate::store::row!(CertificateRow { id, user_id, key, authority, details, label, not_after, bound_at });
+crate::store::row!(AuthorityRow { id, org, name, pem, trusted_at });
+
+const CERTIFICATE: &str = "select id, user_id, key, authority, details, label, not_after, bound_at from person_certificates";
+const AUTHORITY: &str = "select id, org, name, pem, trusted_at from person_authorities";
+
+pub async fn of_user(pool: &PgPool, user: Uuid) -> Result<Vec<CertificateRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where user_id = $1 order by bound_at, id"))).bind(user).fetch_all(pool).await
+}
+
+pub async fn by_key(pool: &PgPool, key: &str) -> Result<Option<CertificateRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where key = $1"))).bind(key).fetch_optional(pool).await
+}
+
+/// Those that end before `until`, have not ended, and nobody was told about.
+pub async fn ending(pool: &PgPool, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<CertificateRow>, sqlx::Error> {
+    let sql = format!(
+        "{CERTIFICATE} where authority is null and not_after > $1 and not_after <= $2
+         and not exists (select from certificate_notices n where n.certificate = person_certificates.id) order by not_after limit 1000"
+    );
+    sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(until).fetch_all(pool).await
+}
+
+/// Whether this is the first notice.
+pub async fn noticed(pool: &PgPool, certificate: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "insert into certificate_notices (certificate, sent_at) values ($1, $2) on conflict do nothing";
+    Ok(sqlx::query(sql).bind(certificate).bind(now).execute(pool).await?.rows_affected() > 0)
+}
+
+pub async fn authorities(pool: &PgPool, org: Option<Uuid>) -> Result<Vec<AuthorityRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where $1::uuid is null or org = $1 order by name"))).bind(org).fetch_all(pool).await
+}
+
+pub async fn keep_proof(pool: &PgPool, hash: &[u8], nonce: &str, der: &[u8], expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let sql = "insert into certificate_proofs (hash, nonce, der, expires_at) values ($1, $2, $3, $4)";
+    sqlx::query(sql).bind(hash).bind(nonce).bind(der).bind(expires_at).execute(pool).await?;
+    Ok(())
+}
+
+/// Uses a proof up.
+pub async fn take_proof(pool: &PgPool, hash: &[u8], nonce: &str, now: OffsetDateTime) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let sql = "delete from certificate_proofs where hash = $1 and nonce = $2 and expires_at > $3 returning der";
+    sqlx::query_scalar(sql).bind(hash).bind(nonce).bind(now).fetch_optional(pool).await
+}

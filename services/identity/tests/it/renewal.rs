@@ -1,0 +1,130 @@
+//! What changes at an OpenID provider between two sign-ins counts here as well. The provider is a second Gantry.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::federation::{at_partner, create, leave, me, partner};
+use crate::support::{Browser, Suite};
+
+const SYNCS: &str = "/api/v1/upstreams/partner/syncs";
+
+fn settings(issuer: &str, suspend_gone: bool, scopes: &[&str]) -> Value {
+    json!({
+        "display_name": "Partner", "allow_private": true, "rules": { "suspend_gone": suspend_gone },
+        "mappings": [{ "group": "acme:editor", "role": "editor", "at": "partners" }, { "group": "acme:editor", "team": "partners/guests" }],
+        "connection": { "oidc": { "issuer": issuer, "client_id": "downstream", "scopes": scopes }},
+    })
+}
+
+/// Both platforms, and their administrators: Ada is an editor of `acme` up there, which means something down here.
+async fn world(suspend_gone: bool) -> (Suite, Suite, String, String) {
+    let (up, issuer) = partner().await;
+    let down = Suite::start().await;
+    let (admin, there) = (down.admin().await, up.admin_at(&issuer).await);
+    up.register("ada").await;
+    assert_eq!(up.post(&there, "/api/v1/orgs", json!({ "name": "acme" })).await.0, 201);
+    assert_eq!(up.put(&there, "/api/v1/orgs/acme/members/ada", json!({ "role": "editor" })).await, 204);
+    assert_eq!(down.post(&admin, "/api/v1/orgs", json!({ "name": "partners" })).await.0, 201);
+    assert_eq!(down.post(&admin, "/api/v1/orgs/partners/teams", json!({ "name": "guests" })).await.0, 201);
+    let settings = settings(&issuer, suspend_gone, &["profile", "email", "groups", "offline_access"]);
+    create(&down, &admin, json!({ "name": "partner", "secret": "a-long-enough-shared-secret", "settings": settings })).await;
+    (up, down, there, admin)
+}
+
+async fn come_in(up: &Suite, browser: &mut Browser<'_>) {
+    let away = leave(browser).await;
+    let seen = browser.get(&at_partner(up, &away, "ada").await).await;
+    assert_eq!(seen.status, 303, "{}", seen.body);
+}
+
+/// Synchronises; gives the report.
+async fn sync(down: &Suite, admin: &str) -> Value {
+    let (status, run) = down.post(admin, SYNCS, json!({})).await;
+    assert_eq!(status, 202, "{run}");
+    let done = async || {
+        let (_, runs) = down.get(admin, SYNCS).await;
+        runs["items"].as_array().unwrap().iter().find(|r| r["id"] == run["id"] && r["result"] != "running").cloned()
+    };
+    down.world.until("the synchronisation ends", Duration::from_secs(60), async || done().await.is_some()).await;
+    done().await.unwrap()
+}
+
+async fn guests(down: &Suite, admin: &str) -> usize {
+    down.get(admin, "/api/v1/orgs/partners/teams/guests/members").await.1["items"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_says_between_sign_ins_counts_and_who_it_refuses_is_out() {
+    gantry_testkit::clause("6.5.2.2.g");
+    let (up, down, there, admin) = world(true).await;
+    let mut browser = down.browser();
+    come_in(&up, &mut browser).await;
+    let ada = me(&down, &mut browser).await;
+    assert_eq!((ada["groups"].to_string().as_str(), guests(&down, &admin).await), ("[\"partners:editor\"]", 1), "{ada}");
+    let quiet = sync(&down, &admin).await;
+    assert_eq!((&quiet["result"], &quiet["report"]["seen"], &quiet["report"]["roles_taken"]), (&json!("ok"), &json!(1), &json!(0)), "{quiet}");
+
+    // Another role there: less here, and back again; she did not sign in in between.
+    assert_eq!(up.put(&there, "/api/v1/orgs/acme/members/ada", json!({ "role": "viewer" })).await, 204);
+    let less = sync(&down, &admin).await;
+    assert_eq!(less["report"]["roles_taken"], 1, "{less}");
+    assert_eq!((me(&down, &mut browser).await["groups"].to_string().as_str(), guests(&down, &admin).await), ("[]", 0));
+    assert_eq!(up.put(&there, "/api/v1/orgs/acme/members/ada", json!({ "role": "editor" })).await, 204);
+    let more = sync(&down, &admin).await;
+    assert_eq!((&more["report"]["roles_given"], guests(&down, &admin).await), (&json!(1), 1), "{more}");
+
+    // Suspended there: out here, sessions and all.
+    let user = format!("/api/v1/users/{}", ada["id"].as_str().unwrap());
+    let (status, suspended) = up.patch(&there, "/api/v1/users/ada", json!({ "suspended": true, "reason": "left" })).await;
+    assert_eq!(status, 200, "{suspended}");
+    let out = sync(&down, &admin).await;
+    assert_eq!((&out["result"], &out["report"]["suspended"]), (&json!("ok"), &json!(1)), "{out}");
+    let (_, shown) = down.get(&admin, &user).await;
+    assert_eq!(shown["state"], "suspended", "{shown}");
+    assert_eq!(browser.get("/account").await.status, 303, "her session is over");
+    assert_eq!(guests(&down, &admin).await, 0);
+    assert_eq!(sync(&down, &admin).await["report"]["seen"], 0, "nobody is asked after who was refused");
+
+    // Back there: back here at the next sign-in.
+    assert_eq!(up.patch(&there, "/api/v1/users/ada", json!({ "suspended": false })).await.0, 200);
+    let mut again = down.browser();
+    come_in(&up, &mut again).await;
+    let back = me(&down, &mut again).await;
+    assert_eq!((&back["id"], back["groups"].to_string().as_str()), (&ada["id"], "[\"partners:editor\"]"), "{back}");
+
+    // A provider that is away says nothing about anybody.
+    let wrong = json!({ "settings": settings("http://127.0.0.1:1", true, &["offline_access"]) });
+    assert_eq!(down.put(&admin, "/api/v1/upstreams/partner", wrong).await, 200);
+    let failed = sync(&down, &admin).await;
+    assert_eq!(failed["result"], "failed", "{failed}");
+    assert_eq!(me(&down, &mut again).await["groups"].to_string(), "[\"partners:editor\"]");
+
+    // The token is of no use to who reads the table, and goes with the link.
+    let rows: Vec<String> = sqlx::query_scalar("select sealed from upstream_tokens").fetch_all(&down.host.db().pool).await.unwrap();
+    assert!(rows.len() == 1 && !rows[0].contains("gr_"), "{rows:?}");
+    assert_eq!(down.delete(&admin, &user).await, 204);
+    let left: i64 = sqlx::query_scalar("select count(*) from upstream_tokens").fetch_one(&down.host.db().pool).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_a_provider_refuses_may_stay_without_its_roles() {
+    let (up, down, there, admin) = world(false).await;
+    let mut browser = down.browser();
+    come_in(&up, &mut browser).await;
+    assert_eq!(guests(&down, &admin).await, 1);
+    assert_eq!(up.patch(&there, "/api/v1/users/ada", json!({ "suspended": true, "reason": "left" })).await.0, 200);
+    let out = sync(&down, &admin).await;
+    assert_eq!((&out["report"]["suspended"], &out["report"]["roles_taken"]), (&json!(0), &json!(1)), "{out}");
+    assert_eq!((me(&down, &mut browser).await["groups"].to_string().as_str(), guests(&down, &admin).await), ("[]", 0), "she is in, with nothing");
+    let (_, record) = down.get(&admin, SYNCS).await;
+    assert!(record["items"][0]["report"]["remarks"].to_string().contains("invalid_grant"), "{record}");
+
+    // Providers that were not asked for it cannot be asked later.
+    let issuer = "https://id.example";
+    create(&down, &admin, json!({ "name": "plain", "secret": "s", "settings": settings(issuer, true, &["groups"]) })).await;
+    let (status, refused) = down.json(Method::POST, "/api/v1/upstreams/plain/syncs", Some(&admin), Some(json!({}))).await;
+    assert!(status == 400 && refused["detail"].as_str().unwrap().contains("offline_access"), "{refused}");
+}
