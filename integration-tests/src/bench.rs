@@ -11,6 +11,7 @@ pub mod http;
 mod identity;
 mod ledger;
 mod pgbench;
+mod planner;
 mod reading;
 pub mod registry;
 mod rounds;
@@ -89,6 +90,7 @@ const GROUPS: &[Group] = &[
     Group { name: "long-log", figures: identity::scale::FIGURES, measure: identity::scale::measure },
     Group { name: "organisations", figures: identity::scale::ORGANISATIONS, measure: identity::scale::organisations },
     Group { name: "directory", figures: identity::directory::FIGURES, measure: identity::directory::measure },
+    Group { name: "planner", figures: planner::FIGURES, measure: planner::measure },
     Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 

@@ -14,7 +14,7 @@ const CALLS: &str = "schemas/calls.txt";
 const CALLS_HEAD: &str = "# Which service calls which over gRPC. `make golden` rewrites it; a test fails on a difference or a cycle.\n";
 
 /// Crate → crates of this workspace it may use. Services and programs follow rules of their own, below.
-const LIBRARIES: [(&str, &[&str]); 11] = [
+const LIBRARIES: [(&str, &[&str]); 12] = [
     ("kernel", &[]),
     ("es", &["kernel"]),
     ("es-pg", &["es", "kernel"]),
@@ -25,6 +25,8 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     // For programs outside: it knows the published API only.
     ("client", &[]),
     ("cri", &["kernel"]),
+    // Pure, and of use to any engine: it knows nothing else.
+    ("planner", &[]),
     ("servers", &["kernel"]),
     ("testkit", &["host", "auth", "bus", "es-pg", "es", "contract", "kernel", "servers", "cri"]),
 ];
@@ -34,7 +36,7 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
 /// registry with a door that the peer has, too.
 const PROGRAMS: [(&str, &[&str]); 4] = [
     ("cli", &["kernel"]),
-    ("integration-tests", &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry"]),
+    ("integration-tests", &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "planner"]),
     ("xtask", &["kernel", "servers", "cri"]),
     // What `new-service` copies: as any service.
     ("sample", &["kernel", "es", "es-pg", "host", "auth"]),
@@ -43,7 +45,7 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 /// What only the bench may name of all that integration-tests depends on, and where stories lie.
 const STORIES: (&str, &[&str], &str) = (
     "integration-tests/src",
-    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry"],
+    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry", "gantry_planner"],
     "stories know the suite from outside only; what measures its inside lies below bench/",
 );
 

@@ -1,0 +1,175 @@
+//! The decision: filter all nodes, score the rest, take the best. Equal scores go to the node that became known first.
+
+use crate::amounts::KINDS;
+use crate::best::{NO, add_by, best, rule_out_below};
+use crate::cluster::{Cluster, GroupIx, NodeIx};
+use crate::rules::{Effect, Match, Taint};
+use crate::score::{Weights, apart};
+
+/// What is known of this one decision beside the group's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Only these: where its volumes are.
+    pub only: Option<Vec<NodeIx>>,
+    /// Not these: where it is to go away from.
+    pub except: Vec<NodeIx>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    pub node: NodeIx,
+    /// Higher is better; only compared within one decision.
+    pub score: f32,
+}
+
+/// A soft taint costs as much as a preference of this weight.
+const SOFT_TAINT: f32 = 300.0;
+
+impl Cluster {
+    /// The best node for one more instance, or none. Nothing is booked.
+    pub fn choose(&mut self, group: GroupIx, weights: &Weights, hints: &Hints) -> Option<Choice> {
+        let mut scores = std::mem::take(&mut self.scratch);
+        self.score_rules(group, weights, hints, &mut scores);
+        self.rule_out_full(group, &mut scores);
+        self.add_fill(&mut scores, &self.groups[group.0 as usize].asked, weights);
+        let found = best(&scores).map(|(at, score)| Choice { node: NodeIx(at as u32), score });
+        self.scratch = scores;
+        found
+    }
+
+    /// The score of every node before its room is looked at; minus infinity where a rule forbids it.
+    pub(crate) fn score_rules(&mut self, group: GroupIx, weights: &Weights, hints: &Hints, scores: &mut Vec<f32>) {
+        self.ensure_bias(group);
+        let terms = self.terms(group, weights);
+        let own = &self.groups[group.0 as usize];
+        let prefer = Weights::factor(weights.prefer);
+        scores.clear();
+        scores.extend(own.bias.iter().map(|b| b * prefer));
+        for term in &terms {
+            add_by(scores, self.columns[term.column].of(), &term.table);
+        }
+        self.add_load(scores, weights);
+        let spread = weights.spread as f32 * 0.5;
+        for (node, count) in &self.families[own.family].on {
+            let score = &mut scores[*node as usize];
+            // All nodes without any have the same 1000, which is left out.
+            *score += spread * (apart(*count) - apart(0));
+            if own.spec.max_per_node > 0 && *count >= own.spec.max_per_node {
+                *score = NO;
+            }
+        }
+        if weights.image > 0 && !own.spec.image.is_empty() {
+            for node in self.image_nodes.get(&own.spec.image).into_iter().flatten() {
+                scores[*node as usize] += 1000.0 * weights.image as f32;
+            }
+        }
+        if let Some(only) = &hints.only {
+            let kept: Vec<(NodeIx, f32)> = only.iter().map(|n| (*n, scores[n.0 as usize])).collect();
+            scores.fill(NO);
+            kept.into_iter().for_each(|(n, score)| scores[n.0 as usize] = score);
+        }
+        for node in &hints.except {
+            scores[node.0 as usize] = NO;
+        }
+    }
+
+    /// Rules out the nodes without room.
+    pub(crate) fn rule_out_full(&self, group: GroupIx, scores: &mut [f32]) {
+        let own = &self.groups[group.0 as usize];
+        // What is reserved for it counts as free for it, on those few nodes.
+        let promised: Vec<(usize, f32)> = self.promised(group).into_iter().map(|at| (at, scores[at])).collect();
+        for kind in 0..KINDS {
+            if own.asked[kind] > 0 {
+                rule_out_below(scores, &self.free[kind], own.asked[kind] as i32);
+            }
+        }
+        for (at, score) in promised {
+            if self.has_room_reserved(group, at) {
+                // And it should be used before anything else is.
+                scores[at] = score + 1e6;
+            }
+        }
+        for (index, amount) in &own.extended {
+            for (score, free) in scores.iter_mut().zip(&self.extended_free[*index]) {
+                *score = if free < amount { NO } else { *score };
+            }
+        }
+        for port in &own.spec.ports {
+            for node in self.port_users.get(port).into_iter().flatten() {
+                scores[*node as usize] = NO;
+            }
+        }
+    }
+
+    /// Makes the group's column of nodes by rules on attributes anew, if a node has changed.
+    pub(crate) fn ensure_bias(&mut self, group: GroupIx) {
+        let at = group.0 as usize;
+        if self.groups[at].bias_at == self.attributes_at && self.groups[at].bias.len() == self.nodes.len() {
+            return;
+        }
+        let spec = std::sync::Arc::clone(&self.groups[at].spec);
+        let rules = &spec.rules;
+        let mut bias = std::mem::take(&mut self.groups[at].bias);
+        bias.clear();
+        bias.extend(self.gone.iter().map(|gone| if *gone { NO } else { 0.0 }));
+        let state = self.state_column();
+        self.narrow(&mut bias, state, |state| if state.is_some() { NO } else { 0.0 });
+        let runtime = self.runtime_column();
+        if !rules.runtime_class.is_empty() {
+            self.narrow(&mut bias, runtime, |classes| if has_runtime(classes, &rules.runtime_class) { 0.0 } else { NO });
+        }
+        let taint = self.taint_column();
+        self.narrow(&mut bias, taint, |set| {
+            let left = |t: &Taint| !rules.tolerations.iter().any(|toleration| toleration.tolerates(t));
+            taints(set).iter().filter(|t| left(t)).map(|t| if t.effect == Effect::PreferNoSchedule { -SOFT_TAINT } else { NO }).sum()
+        });
+        for rule in &rules.required {
+            let column = self.column(&rule.attribute);
+            self.narrow(&mut bias, column, |value| if rule.holds(value) { 0.0 } else { NO });
+        }
+        if !rules.any_of.is_empty() {
+            let mut any = vec![false; bias.len()];
+            for choice in &rules.any_of {
+                let holds = self.all_hold(choice);
+                any.iter_mut().zip(holds).for_each(|(any, holds)| *any |= holds);
+            }
+            bias.iter_mut().zip(any).for_each(|(bias, any)| *bias = if any { *bias } else { NO });
+        }
+        for preference in &rules.preferred {
+            let holds = self.all_hold(&preference.matches);
+            let worth = preference.weight.min(100) as f32 * 10.0;
+            bias.iter_mut().zip(holds).for_each(|(bias, holds)| *bias += if holds { worth } else { 0.0 });
+        }
+        // Columns that were made meanwhile have moved nothing.
+        self.groups[at].bias = bias;
+        self.groups[at].bias_at = self.attributes_at;
+    }
+
+    fn narrow(&self, bias: &mut [f32], column: usize, f: impl FnMut(Option<&str>) -> f32) {
+        let column = &self.columns[column];
+        add_by(bias, column.of(), &column.table(f));
+    }
+
+    fn all_hold(&mut self, matches: &[Match]) -> Vec<bool> {
+        let mut all = vec![true; self.nodes.len()];
+        for rule in matches {
+            let column = self.column(&rule.attribute);
+            let table = self.columns[column].table(|value| rule.holds(value));
+            all.iter_mut().zip(self.columns[column].of()).for_each(|(all, of)| *all &= table[*of as usize]);
+        }
+        all
+    }
+}
+
+pub(crate) fn has_runtime(classes: Option<&str>, wanted: &str) -> bool {
+    classes.is_some_and(|all| all.split('\u{2}').any(|c| c == wanted))
+}
+
+/// A set of taints as its column holds it.
+pub(crate) fn taints(set: Option<&str>) -> Vec<Taint> {
+    let one = |text: &str| {
+        let mut parts = text.split('\u{1}');
+        Some(Taint { key: parts.next()?.to_owned(), value: parts.next()?.to_owned(), effect: Effect::parse(parts.next()?)? })
+    };
+    set.unwrap_or_default().split('\u{2}').filter_map(one).collect()
+}
