@@ -14,6 +14,11 @@ pub enum AppEvent {
     Revised { app: AppId, revision: u64, format: String, model: serde_json::Value, images: Vec<String>, reason: String },
     #[serde(rename = "app.release-started")]
     ReleaseStarted { app: AppId, revision: u64, from: Option<u64>, strategy: String },
+    /// The quota is full for now: the revision is put to work when there is room in it.
+    #[serde(rename = "app.queued")]
+    Queued { app: AppId, revision: u64, reason: String },
+    #[serde(rename = "app.admitted")]
+    Admitted { app: AppId, revision: u64 },
     #[serde(rename = "app.release-finished")]
     ReleaseFinished { app: AppId, revision: u64 },
     #[serde(rename = "app.release-failed")]
@@ -61,6 +66,10 @@ pub enum InstanceEvent {
     Restarted { instance: InstanceId, app: AppId, restarts: u32, exit_code: i32, reason: String },
     #[serde(rename = "instance.lost")]
     Lost { instance: InstanceId, app: AppId, node: Name },
+    /// It has to leave its node: others with a higher priority need the room, the node keeps it away, or the cluster is made
+    /// even. It is stopped when its budget allows.
+    #[serde(rename = "instance.displaced")]
+    Displaced { instance: InstanceId, app: AppId, node: Name, reason: String },
     #[serde(rename = "instance.stopping")]
     Stopping { instance: InstanceId, app: AppId },
     #[serde(rename = "instance.stopped")]
@@ -91,8 +100,25 @@ pub enum NodeEvent {
     Drained { node: Name },
     #[serde(rename = "node.removed")]
     Removed { node: Name },
+    /// Labels, taints, overcommitment and reservations as operators set them, as a whole: JSON owned by the scheduler
+    /// (`domain::placement::NodeSettings`).
+    #[serde(rename = "node.settings-changed")]
+    SettingsChanged { node: Name, settings: serde_json::Value },
 }
 
 impl EventData for NodeEvent {
     const AGGREGATE: &'static str = "node";
+}
+
+/// Stream `placement-<space id>`: what counts for where all of a space's workloads run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", content = "data", deny_unknown_fields)]
+pub enum PlacementEvent {
+    /// As a whole: JSON owned by the scheduler (`domain::placement::SpaceRules`).
+    #[serde(rename = "placement.changed")]
+    Changed { space: SpaceId, org: OrgId, rules: serde_json::Value },
+}
+
+impl EventData for PlacementEvent {
+    const AGGREGATE: &'static str = "placement";
 }

@@ -8,7 +8,9 @@ use crate::domain::{invoice, plan, quota};
 
 impl From<Exceeded> for Problem {
     fn from(exceeded: Exceeded) -> Self {
-        let mut problem = Self::new(Kind::QuotaExceeded, "billing.quota_exceeded", exceeded.to_string());
+        // Waiting helps only when others use what is asked for.
+        let code = if exceeded.asked > exceeded.allowed { "billing.quota_too_small" } else { "billing.quota_exceeded" };
+        let mut problem = Self::new(Kind::QuotaExceeded, code, exceeded.to_string());
         let detail = format!("{}: limit {}, used {}, asked {}", exceeded.holder, exceeded.allowed, exceeded.used, exceeded.asked);
         problem.faults.push(FieldFault { field: exceeded.limit.to_owned(), detail });
         problem

@@ -20,6 +20,7 @@ mod progress;
 mod registry;
 mod remains;
 mod upstream;
+mod why;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;

@@ -1,5 +1,6 @@
 //! The outside world: the containerd engine's agents, and the three services that are called.
 
+pub mod advisor;
 pub mod agents;
 pub mod agents_words;
 pub mod credentials;

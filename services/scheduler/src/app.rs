@@ -1,12 +1,13 @@
 //! What can be asked of the scheduler, one file per family of verbs; and what they all need.
 
 pub mod change;
-mod context;
+pub mod context;
 pub mod deploy;
 pub mod documents;
 mod models;
 pub mod nodes;
 mod ports;
+pub mod space_rules;
 pub mod view;
 
 pub use context::Scheduler;

@@ -71,6 +71,11 @@ impl Section for Config {
         within("document_bytes", self.document_bytes as u64, 1024, 16 << 20);
         within("placement.overcommit_cpu_percent", self.placement.overcommit_cpu_percent.into(), 1, 10_000);
         within("placement.overcommit_memory_percent", self.placement.overcommit_memory_percent.into(), 1, 1000);
+        let p = &self.placement;
+        for (name, weight) in [("spread", p.spread), ("pack", p.pack), ("load", p.load), ("even", p.even), ("image", p.image), ("prefer", p.prefer)] {
+            within(&format!("placement.{name}"), weight.into(), 0, 1000);
+        }
+        within("placement.rebalance_moves", self.placement.rebalance_moves.into(), 0, 1000);
     }
 }
 

@@ -3,5 +3,7 @@
 mod advance;
 mod membership;
 pub mod metering;
+mod place;
 mod push;
 pub mod reconcile;
+mod world;

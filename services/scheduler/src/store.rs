@@ -1,18 +1,26 @@
 //! All tables of the scheduler: the projection of its own events, and what is kept beside it.
 
+mod decisions;
 mod entities;
 mod pending;
 mod projection;
 mod queries;
 
+pub use decisions::{load as load_decisions, save as save_decisions};
 pub use entities::{app, instance, node, revision};
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
 
 /// Tables that are not made from events, (name, SQL), forward only.
-pub const MIGRATIONS: &[(&str, &str)] = &[(
-    "0001-pending-and-metering",
-    "create table pending (app uuid not null, workload text not null, findings jsonb not null, since timestamptz not null, primary key (app, workload));
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "0001-pending-and-metering",
+        "create table pending (app uuid not null, workload text not null, findings jsonb not null, since timestamptz not null, primary key (app, workload));
      create table metered (one boolean primary key default true check (one), upto timestamptz not null)",
-)];
+    ),
+    (
+        "0002-decisions",
+        "create table decisions (instance uuid primary key, app uuid not null, chosen jsonb not null, at timestamptz not null); create index decisions_app on decisions (app)",
+    ),
+];

@@ -16,6 +16,9 @@ pub enum App {
         /// Goes into the audit trail.
         #[arg(long)]
         reason: Option<String>,
+        /// Wait for room in the quota, if it is full for now, instead of being refused.
+        #[arg(long)]
+        queue: bool,
         /// Check and show the plan; change nothing.
         #[arg(long)]
         dry_run: bool,
@@ -98,9 +101,14 @@ pub enum App {
         name: String,
         revision: Option<u64>,
     },
-    /// Why it is as it is: placement, waiting, failures.
+    /// Why it is as it is: what waits for what, what would have to change, why each instance is where it is, failures.
     Why {
         name: String,
+    },
+    /// What counts for where all workloads of the space run; with --set, from a YAML or JSON file.
+    Placement {
+        #[arg(long, value_name = "FILE")]
+        set: Option<std::path::PathBuf>,
     },
     Delete {
         name: String,

@@ -1,5 +1,7 @@
 //! What can be typed about nodes.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Subcommand)]
@@ -40,5 +42,26 @@ pub enum Node {
     /// No new instances, and those that are there move away.
     Drain {
         name: String,
+    },
+    /// Labels, taints, overcommitment and reservations of a node; without options only shown.
+    Settings {
+        name: String,
+        /// All of it, from a YAML or JSON file.
+        #[arg(long, short, value_name = "FILE", conflicts_with_all = ["label", "remove_label", "taint", "untaint", "overcommit_cpu", "overcommit_memory"])]
+        file: Option<PathBuf>,
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<String>,
+        #[arg(long, value_name = "KEY")]
+        remove_label: Vec<String>,
+        /// KEY[=VALUE]:EFFECT with NoSchedule, PreferNoSchedule or NoExecute.
+        #[arg(long, value_name = "TAINT")]
+        taint: Vec<String>,
+        #[arg(long, value_name = "KEY")]
+        untaint: Vec<String>,
+        /// Processor time that may be given away, in per cent of what there is.
+        #[arg(long, value_name = "PERCENT")]
+        overcommit_cpu: Option<u32>,
+        #[arg(long, value_name = "PERCENT")]
+        overcommit_memory: Option<u32>,
     },
 }

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, segment};
+use super::{Context, confirm, segment, why};
 use crate::args::App;
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -40,11 +40,11 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
     let apps = format!("{}/apps", cx.space()?);
     let of = |name: &str| format!("{apps}/{}", segment(name));
     match command {
-        App::Deploy { source, accept_unsupported, reason, dry_run, no_wait } => {
+        App::Deploy { source, accept_unsupported, reason, queue, dry_run, no_wait } => {
             let mut document = Document::read(&source.files, &source.more)?;
             document.complete(cx).await?;
-            let answer = document.deploy(cx, &apps, accept_unsupported, reason.as_deref(), dry_run).await?;
-            if dry_run || no_wait || cx.common.output != crate::args::Format::Table {
+            let answer = document.deploy(cx, &apps, accept_unsupported, reason.as_deref(), queue, dry_run).await?;
+            if dry_run || no_wait || !answer["queued"].is_null() || cx.common.output != crate::args::Format::Table {
                 return document::plan(cx, &answer);
             }
             document::remarks(cx, &answer["remarks"]);
@@ -79,7 +79,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             let mut document = Document::read(&source.files, &source.more)?;
             document.complete(cx).await?;
-            let answer = document.deploy(cx, &apps, true, None, true).await?;
+            let answer = document.deploy(cx, &apps, true, None, false, true).await?;
             document::remarks(cx, &answer["remarks"]);
             document::lines(cx, &answer)
         }
@@ -119,8 +119,19 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             cx.list(&items, &[("REVISION", "revision"), ("CURRENT", "current"), ("REASON", "reason"), ("BY", "author"), ("AT", "at"), ("IMAGES", "images")])
         }
         App::Why { name } => {
-            let why: Value = cx.client.get(&format!("{}/why", of(&name)), &[]).await?;
-            cx.one(&why)
+            let answer: Value = cx.client.get(&format!("{}/why", of(&name)), &[]).await?;
+            if cx.common.output != crate::args::Format::Table {
+                return cx.one(&answer);
+            }
+            print(why::told(&answer).trim_end())
+        }
+        App::Placement { set } => {
+            let path = format!("{}/placement", cx.space()?);
+            let rules: Value = match set {
+                Some(file) => cx.client.put_new(&path, &super::settings(&file)?).await?,
+                None => cx.client.get(&path, &[]).await?,
+            };
+            cx.one(&rules)
         }
         App::Delete { name, yes } => {
             confirm(&format!("Delete application {name}"), yes)?;

@@ -127,9 +127,12 @@ impl Document {
         Ok(())
     }
 
-    pub async fn deploy(&self, cx: &mut Context, apps: &str, accept_unsupported: bool, reason: Option<&str>, dry_run: bool) -> Result<Value> {
+    pub async fn deploy(&self, cx: &mut Context, apps: &str, accept_unsupported: bool, reason: Option<&str>, queue: bool, dry_run: bool) -> Result<Value> {
         let mut body = self.body();
         (body["allow_unsupported"], body["reason"]) = (accept_unsupported.into(), reason.unwrap_or_default().into());
+        if queue {
+            body["queue"] = true.into();
+        }
         let query = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
         cx.client.post(apps, &query, &body).await
     }
@@ -148,6 +151,9 @@ pub fn plan(cx: &Context, answer: &Value) -> Result<()> {
         return cx.one(answer);
     }
     remarks(cx, &answer["remarks"]);
+    if let Some(why) = answer["queued"].as_str() {
+        cx.note(&format!("waits for room in the quota: {why}"));
+    }
     match answer["changed"].as_bool() {
         Some(false) => print("nothing changes"),
         _ => print(&format!("revision {}:", answer["revision"])),

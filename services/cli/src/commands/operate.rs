@@ -44,6 +44,10 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             let reason: String = reason.unwrap_or_default();
             return cx.client.delete(&format!("/api/v1/node-certificates/{}?reason={}", segment(&name), segment(&reason))).await;
         }
+        Node::Settings { name, file, label, remove_label, taint, untaint, overcommit_cpu, overcommit_memory } => {
+            let changes = NodeChanges { label, remove_label, taint, untaint, overcommit_cpu, overcommit_memory };
+            return node_settings(cx, &name, file, changes).await;
+        }
         Node::Cordon { name } => (name, "cordon"),
         Node::Uncordon { name } => (name, "uncordon"),
         Node::Drain { name } => (name, "drain"),
@@ -51,6 +55,64 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
     cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
     cx.note(&format!("{verb} of {name} accepted"));
     Ok(())
+}
+
+struct NodeChanges {
+    label: Vec<String>,
+    remove_label: Vec<String>,
+    taint: Vec<String>,
+    untaint: Vec<String>,
+    overcommit_cpu: Option<u32>,
+    overcommit_memory: Option<u32>,
+}
+
+impl NodeChanges {
+    fn is_empty(&self) -> bool {
+        let lists = [&self.label, &self.remove_label, &self.taint, &self.untaint];
+        lists.iter().all(|l| l.is_empty()) && self.overcommit_cpu.is_none() && self.overcommit_memory.is_none()
+    }
+
+    /// Lays the changes over what is set.
+    fn lay_over(self, settings: &mut Value) -> Result<()> {
+        for label in self.label {
+            let (key, value) = label.split_once('=').with_context(|| format!("--label {label}: must be KEY=VALUE"))?;
+            settings["labels"][key] = json!(value);
+        }
+        if let Some(labels) = settings["labels"].as_object_mut() {
+            labels.retain(|key, _| !self.remove_label.contains(key));
+        }
+        let mut taints = settings["taints"].as_array().cloned().unwrap_or_default();
+        taints.retain(|t| !self.untaint.iter().any(|key| t["key"] == key.as_str()));
+        for taint in self.taint {
+            let (what, effect) = taint.rsplit_once(':').with_context(|| format!("--taint {taint}: must be KEY[=VALUE]:EFFECT"))?;
+            let (key, value) = what.split_once('=').unwrap_or((what, ""));
+            taints.retain(|t| t["key"] != key || t["effect"] != effect);
+            taints.push(json!({ "key": key, "value": value, "effect": effect }));
+        }
+        settings["taints"] = Value::Array(taints);
+        for (field, percent) in [("overcommit_cpu_percent", self.overcommit_cpu), ("overcommit_memory_percent", self.overcommit_memory)] {
+            if let Some(percent) = percent {
+                settings[field] = json!(percent);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn node_settings(cx: &mut Context, name: &str, file: Option<std::path::PathBuf>, changes: NodeChanges) -> Result<()> {
+    let path = format!("/api/v1/nodes/{}/settings", segment(name));
+    if let Some(file) = file {
+        let set = cx.client.put_new(&path, &super::settings(&file)?).await?;
+        return cx.one(&set);
+    }
+    let nodes = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
+    let mut settings = nodes.into_iter().find(|n| n["name"] == name).with_context(|| format!("there is no node {name}"))?["settings"].clone();
+    if changes.is_empty() {
+        return cx.one(&settings);
+    }
+    changes.lay_over(&mut settings)?;
+    let set = cx.client.put_new(&path, &settings).await?;
+    cx.one(&set)
 }
 
 pub async fn mails(cx: &mut Context) -> Result<()> {
@@ -93,4 +155,27 @@ pub fn admin(AdminCommand { command, config }: AdminCommand) -> Result<()> {
         bail!("{} could not do it, or found faults ({status}); see above", program.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_a_node_are_changed_piece_by_piece() {
+        let mut settings =
+            json!({"labels": {"disk": "hdd", "old": "1"}, "taints": [{"key": "gpu", "value": "", "effect": "NoSchedule"}], "overcommit_cpu_percent": null});
+        let words = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let changes = NodeChanges {
+            label: words(&["disk=ssd"]),
+            remove_label: words(&["old"]),
+            taint: words(&["batch=yes:NoExecute"]),
+            untaint: words(&["gpu"]),
+            overcommit_cpu: Some(200),
+            overcommit_memory: None,
+        };
+        changes.lay_over(&mut settings).unwrap();
+        let taints = json!([{"key": "batch", "value": "yes", "effect": "NoExecute"}]);
+        assert_eq!(settings, json!({"labels": {"disk": "ssd"}, "taints": taints, "overcommit_cpu_percent": 200}));
+    }
 }

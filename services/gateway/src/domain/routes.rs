@@ -134,7 +134,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps" | "documents", ..] => Upstream::Scheduler,
+        [_, "apps" | "documents" | "placement", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -193,6 +193,8 @@ mod tests {
                     "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web",
                     "/api/v1/nodes",
                     "/api/v1/nodes/n1/drain",
+                    "/api/v1/nodes/n1/settings",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/placement",
                 ],
             ),
             (

@@ -9,6 +9,9 @@ use gantry_kernel::{AppId, Kind, OrgId, Problem, ProjectId};
 
 use crate::domain::model::Demand;
 
+/// As billing refuses what fits only when others have given something back.
+pub const FULL: &str = "billing.quota_exceeded";
+
 /// Sets what the application reserves, as a whole; so a repetition is harmless.
 ///
 /// # Errors
@@ -32,7 +35,10 @@ pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, us
     });
     request.set_timeout(Duration::from_secs(5));
     QuotasClient::new(host.channel("billing")?).reserve(request).await.map_err(|status| match status.code() {
-        tonic::Code::ResourceExhausted => Problem::new(Kind::QuotaExceeded, "billing.quota_exceeded", status.message().to_owned()),
+        tonic::Code::ResourceExhausted => {
+            let too_small = status.metadata().get("gantry-code").is_some_and(|c| c.as_bytes() == b"billing.quota_too_small");
+            Problem::new(Kind::QuotaExceeded, if too_small { "billing.quota_too_small" } else { FULL }, status.message().to_owned())
+        }
         _ => Problem::from(status),
     })?;
     Ok(())

@@ -3,6 +3,7 @@
 mod apps;
 mod documents;
 mod nodes;
+mod placement;
 mod verbs;
 
 use axum::Router;
@@ -31,7 +32,9 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(verbs::stop))
         .routes(routes!(verbs::start))
         .routes(routes!(verbs::rollback))
+        .routes(routes!(placement::get, placement::set))
         .routes(routes!(nodes::list))
+        .routes(routes!(nodes::configure))
         .routes(routes!(nodes::cordon))
         .routes(routes!(nodes::uncordon))
         .routes(routes!(nodes::drain))

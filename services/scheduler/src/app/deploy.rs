@@ -27,6 +27,8 @@ pub struct Deploy {
     pub source: Source,
     pub allow_unsupported: bool,
     pub reason: String,
+    /// Wait for room in the quota, if it is full for now, instead of being refused.
+    pub queue: bool,
     pub dry_run: bool,
     /// On whose behalf.
     pub subject: String,
@@ -42,6 +44,8 @@ pub struct Deployed {
     pub revision: u64,
     /// False: it is already so, and nothing was written.
     pub changed: bool,
+    /// Why it waits for room in the quota, if it does.
+    pub queued: Option<String>,
     /// What differs from the revision before, one line each.
     pub diff: Vec<String>,
     /// What the document says that has no effect or was left out.
@@ -68,7 +72,8 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     ports::assign(&mut model, before.as_deref(), &taken, &s.config)?;
     let diff = diff(before.as_deref(), &model);
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
-    let mut deployed = Deployed { app_id: app, revision: latest + 1, changed: true, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
+    let mut deployed =
+        Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
     if let (Some(row), Some(before)) = (&row, &before)
         && **before == model
         && !row.stopped
@@ -80,8 +85,11 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
         return Ok(deployed);
     }
     let demand = model.demand(&BTreeMap::new(), node_count(s).await?);
-    quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await?;
-    match append(s, &request, app, &model).await {
+    match quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await {
+        Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
+        reserved => reserved?,
+    }
+    match append(s, &request, app, &model, deployed.queued.clone()).await {
         Ok((state, version)) => {
             deployed.revision = state.current;
             deployed.version = version;
@@ -96,7 +104,7 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     }
 }
 
-async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model) -> Result<(App, i64), Problem> {
+async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queued: Option<String>) -> Result<(App, i64), Problem> {
     let content = Content {
         format: request.source.format.clone(),
         model: models::seal(&s.host, app, model).await.map_err(Problem::internal)?,
@@ -115,7 +123,7 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model) -> R
     let mut claims = ports::claims(model);
     claims.push(Claim::take(name_scope(space), request.name.as_str()));
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
-    let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone() };
+    let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
     let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
     let executed = s.apps.execute(app, command, options).await.map_err(|error| match error {
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {

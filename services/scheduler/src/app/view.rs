@@ -81,6 +81,8 @@ pub struct InstanceBody {
     pub restarts: u32,
     pub exit_code: Option<i32>,
     pub reason: String,
+    /// Why it has to leave its node, if it has to.
+    pub displaced: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub placed_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -112,6 +114,17 @@ pub struct WhyBody {
     pub waiting: Vec<WaitingBody>,
     /// Instances in trouble or ended lately, newest first.
     pub instances: Vec<InstanceBody>,
+    /// Why each instance that has not ended is where it is, as far as that was recorded.
+    pub placed: Vec<PlacedBody>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PlacedBody {
+    #[schema(value_type = String, format = Uuid)]
+    pub instance: InstanceId,
+    pub name: String,
+    pub workload: String,
+    pub chosen: placement::Chosen,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -119,7 +132,14 @@ pub struct WaitingBody {
     pub workload: String,
     pub instances: u32,
     pub reason: String,
+    /// The nodes with the fewest reasons against them first, at most 50.
     pub nodes: Vec<placement::Finding>,
+    /// How many nodes were looked at.
+    pub nodes_seen: u32,
+    /// Each rule in the way, and on how many nodes.
+    pub against: Vec<placement::Against>,
+    /// What would have to change: each alone would be enough.
+    pub remedies: Vec<placement::Remedy>,
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
 }
@@ -282,6 +302,7 @@ impl Seeing {
             restarts: row.restarts.unsigned_abs(),
             exit_code: row.exit_code,
             reason,
+            displaced: row.displaced.clone(),
             placed_at: row.placed_at,
             running_at: row.running_at,
             ended_at: row.ended_at,
@@ -297,12 +318,20 @@ impl Seeing {
             instances: p.instances,
             reason: p.reason.clone(),
             nodes: p.findings.clone(),
+            nodes_seen: p.nodes,
+            against: p.against.clone(),
+            remedies: p.remedies.clone(),
             since: *since,
         });
         let ended = store::ended(s.orm(), AppId(self.row.id), 20).await.map_err(database)?;
         let trouble = self.alive.iter().filter(|i| !self.available(InstanceId(i.id)));
         let instances = trouble.chain(ended.iter()).map(|i| self.instance(i)).collect();
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances })
+        let mut chosen = store::load_decisions(s.orm(), AppId(self.row.id)).await.map_err(database)?;
+        let placed = self.alive.iter().filter_map(|i| {
+            let body = self.instance(i);
+            Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
+        });
+        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect() })
     }
 }
 
@@ -310,9 +339,19 @@ fn sentence(workload: &str, pending: &store::Pending) -> String {
     if !pending.reason.is_empty() {
         return format!("{workload}: {}", pending.reason);
     }
-    match pending.findings.first() {
-        None => format!("{workload}: there is no node"),
-        Some(first) => format!("{workload}: no node has room; {}: {}", first.node, first.reasons.join(", ")),
+    match (pending.findings.first(), pending.remedies.first()) {
+        (None, _) => format!("{workload}: there is no node"),
+        (Some(first), None) => format!("{workload}: no node has room; {}: {}", first.node, first.reasons.join(", ")),
+        (Some(first), Some(remedy)) => {
+            format!(
+                "{workload}: no node has room; {}: {}; on {} of {} nodes it would be enough to {}",
+                first.node,
+                first.reasons.join(", "),
+                remedy.nodes,
+                pending.nodes,
+                remedy.change
+            )
+        }
     }
 }
 

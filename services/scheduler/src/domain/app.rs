@@ -39,6 +39,12 @@ pub enum Command {
         name: Name,
         content: Content,
         reason: String,
+        /// Why it has to wait for room in the quota, if it has to.
+        queued: Option<String>,
+    },
+    /// There is room in the quota now.
+    Admit {
+        revision: u64,
     },
     Scale {
         workload: Name,
@@ -105,6 +111,8 @@ pub struct App {
     pub release: Option<Release>,
     pub scale: BTreeMap<Name, u32>,
     pub failure: Option<String>,
+    /// The revision that waits for room in the quota.
+    pub queued: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -136,14 +144,16 @@ impl Decider for App {
     type Refusal = Refusal;
 
     fn decide(state: &Self, command: Command, _: &Ctx) -> Result<Vec<AppEvent>, Refusal> {
-        if let Command::Deploy { app, home, name, content, reason } = command {
-            return deploy(state, app, home, name, content, reason);
+        if let Command::Deploy { app, home, name, content, reason, queued } = command {
+            return deploy(state, app, home, name, content, reason, queued);
         }
         let Some(app) = state.id.filter(|_| state.exists()) else {
             return Err(Refusal::Missing);
         };
         match command {
             Command::Deploy { .. } => Ok(Vec::new()),
+            Command::Admit { revision } if state.queued == Some(revision) => Ok(vec![AppEvent::Admitted { app, revision }]),
+            Command::Admit { .. } => Ok(Vec::new()),
             Command::Scale { workload, replicas } => scale(state, app, workload, replicas),
             Command::Restart { workloads } => {
                 if state.stopped {
@@ -212,7 +222,10 @@ impl Decider for App {
                 state.release = Some(Release { revision: *revision, from: *from });
                 // The replicas of a new revision are the document's again; those set by hand belonged to the one before.
                 state.scale.clear();
+                state.queued = None;
             }
+            AppEvent::Queued { revision, .. } => state.queued = Some(*revision),
+            AppEvent::Admitted { .. } => state.queued = None,
             AppEvent::ReleaseFinished { revision, .. } => {
                 state.release = None;
                 state.finished = Some(*revision);
@@ -234,7 +247,7 @@ impl Decider for App {
     }
 }
 
-fn deploy(state: &App, app: AppId, home: Home, name: Name, content: Content, reason: String) -> Result<Vec<AppEvent>, Refusal> {
+fn deploy(state: &App, app: AppId, home: Home, name: Name, content: Content, reason: String, queued: Option<String>) -> Result<Vec<AppEvent>, Refusal> {
     if state.deleted {
         return Err(Refusal::Missing);
     }
@@ -249,6 +262,7 @@ fn deploy(state: &App, app: AppId, home: Home, name: Name, content: Content, rea
     let revision = state.revisions.keys().next_back().copied().unwrap_or(0) + 1;
     events.push(AppEvent::Revised { app, revision, format: content.format, model: content.model, images: content.images, reason });
     events.push(state.start_release(app, revision, "rolling"));
+    events.extend(queued.map(|reason| AppEvent::Queued { app, revision, reason }));
     if state.stopped {
         events.push(AppEvent::Started { app });
     }

@@ -138,14 +138,9 @@ fn hooks(at: &str, w: &Workload, out: &mut Listing) {
 }
 
 fn placing(at: &str, w: &Workload, out: &mut Listing) {
-    let p = &w.placement;
-    out.when(p.affinity.iter().any(|a| a.weight.is_none()), format!("{at}.placement.affinity"), "rules of nearness to other workloads are not kept yet");
-    out.when(
-        p.spread.iter().any(|s| s.hard),
-        format!("{at}.placement.spread"),
-        "instances are spread over nodes and zones as far as possible; a hard limit is not kept yet",
-    );
-    out.when(w.priority != 0 || !w.priority_class.is_empty(), format!("{at}.priority"), "placement does not know priorities yet");
+    let class = &w.priority_class;
+    let unknown = w.priority == 0 && super::placement::class_priority(class).is_none();
+    out.when(unknown, format!("{at}.priority_class"), "the classes are low (-100), normal (0), high (100) and critical (1000); use a number for others");
 }
 
 fn changing(at: &str, w: &Workload, out: &mut Listing) {
@@ -158,7 +153,6 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         out.when(job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
     }
     out.when(w.scaling.is_some(), format!("{at}.scaling"), "the number of instances does not follow metrics yet");
-    out.when(w.budget.is_some(), format!("{at}.budget"), "draining a node keeps the limits of updates; a budget of its own is not kept yet");
     out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");
     out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "the next step follows as soon as the instances are in rotation");
     out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");

@@ -124,7 +124,7 @@ mod tests {
             InstanceEvent::Unhealthy { .. } => "unhealthy",
             InstanceEvent::Restarted { .. } => "restarted",
             InstanceEvent::Stopped { .. } => "stopped",
-            InstanceEvent::Placed { .. } | InstanceEvent::Lost { .. } | InstanceEvent::Stopping { .. } => "other",
+            InstanceEvent::Placed { .. } | InstanceEvent::Lost { .. } | InstanceEvent::Displaced { .. } | InstanceEvent::Stopping { .. } => "other",
         };
         changes(&[known(phase)], report).iter().map(name).collect()
     }

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub completed: u32,
     /// Too soon after a failure, or something it depends on is not there yet: place nothing now.
     pub hold: bool,
+    /// Its budget: so many stay ready while nodes are emptied.
+    pub keep: Option<u32>,
 }
 
 /// An instance that has not ended.
@@ -47,6 +49,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Everything is as wanted: the right number, all current and available, no old one left.
     pub settled: bool,
+    /// So many would have to leave their node, and their budget does not let them.
+    pub held: u32,
 }
 
 /// The next steps. Never takes the number of available instances below `count - max_unavailable` by itself, and never has
@@ -59,7 +63,7 @@ pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
         WorkloadKind::Job => wanted.count.saturating_sub(wanted.completed),
         WorkloadKind::Stateless | WorkloadKind::Stateful | WorkloadKind::Global | WorkloadKind::CronJob => wanted.count,
     };
-    let mut actions = stops(wanted, target, &current, &old);
+    let (mut actions, held) = stops(wanted, target, &current, &old);
     let stopped = |i: &Instance, actions: &[Action]| actions.contains(&Action::Stop { instance: i.id });
     let placed = if wanted.hold { Vec::new() } else { places(wanted, target, instances, &current, &old) };
     let kept: Vec<_> = alive.iter().filter(|i| !stopped(i, &actions)).collect();
@@ -67,7 +71,7 @@ pub fn plan(wanted: &Wanted, instances: &[Instance]) -> Plan {
         wanted.kind == WorkloadKind::Job && target == 0 || wanted.kind != WorkloadKind::Job && kept.iter().all(|i| i.available)
     };
     actions.extend(placed.into_iter().map(|index| Action::Place { index }));
-    Plan { actions, settled }
+    Plan { actions, settled, held }
 }
 
 /// Has a release that is not settled had no progress for too long?
@@ -85,12 +89,14 @@ fn room(wanted: &Wanted) -> (u32, u32) {
     }
 }
 
-fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance]) -> Vec<Action> {
+/// Who goes now, and how many their budget keeps.
+fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance]) -> (Vec<Action>, u32) {
     let (_, may_miss) = room(wanted);
     let available = count_if(current, |i| i.available) + count_if(old, |i| i.available);
     let floor = target.saturating_sub(may_miss);
     let mut spare = available.saturating_sub(floor);
-    let mut out = Vec::new();
+    let (mut out, mut held) = (Vec::new(), 0);
+    let mut ready = available;
     // Old ones that serve nobody go first and cost nothing, but a stateful workload replaces one at a time, from the last.
     let mut leaving: Vec<&Instance> = old.to_vec();
     leaving.sort_by_key(|i| (i.available, std::cmp::Reverse(i.index), i.id));
@@ -107,7 +113,13 @@ fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance])
             if spare == 0 {
                 break;
             }
+            // Without a target nothing is to be kept: it is stopped or deleted.
+            if instance.displaced && instance.current && target > 0 && wanted.keep.is_some_and(|keep| ready <= keep) {
+                held += 1;
+                continue;
+            }
             spare -= 1;
+            ready -= 1;
         }
         at_once -= 1;
         out.push(Action::Stop { instance: instance.id });
@@ -124,7 +136,7 @@ fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance])
         }
         out.push(Action::Stop { instance: instance.id });
     }
-    out
+    (out, held)
 }
 
 fn places(wanted: &Wanted, target: u32, instances: &[Instance], current: &[&Instance], old: &[&Instance]) -> Vec<u32> {

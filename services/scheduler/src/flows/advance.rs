@@ -7,17 +7,18 @@ use std::time::Duration;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::{AppId, InstanceId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
+use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId};
 
+use super::place::Steps;
 use super::reconcile::Reconciler;
+use super::world::World;
 use crate::adapters::quotas;
 use crate::app::change::scaled;
 use crate::app::view;
 use crate::domain::app::Command;
-use crate::domain::engine::Facts;
-use crate::domain::model::{Condition, Demand, Model, Rule, Update, Workload, WorkloadKind};
+use crate::domain::model::{Condition, Demand, Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
-use crate::domain::placement::{self, Ask};
+use crate::domain::placement;
 use crate::domain::release::{self, Action, Wanted};
 use crate::domain::wanted::{AppView, Reports, kept_volumes};
 use crate::store::{self, Pending};
@@ -25,65 +26,20 @@ use crate::store::{self, Pending};
 /// Failures older than this no longer slow a workload down.
 const REMEMBERED: time::Duration = time::Duration::minutes(10);
 
-/// All nodes as the planner sees them; placements of this round are booked in it.
-pub(super) struct World {
-    nodes: Vec<placement::Node>,
-    draining: BTreeSet<String>,
-    /// Not lost, but not heard from since this process decides.
-    unheard: BTreeSet<String>,
-    reports: Reports,
-}
+/// A queued application asks so often whether there is room in the quota.
+const QUEUE_PAUSE: time::Duration = time::Duration::seconds(2);
+const QUEUED: &str = "waits for room in the quota: ";
 
 /// One application while it is looked after.
-struct Subject {
-    row: store::app::Model,
-    view: AppView,
-    alive: Vec<store::instance::Model>,
+pub(super) struct Subject {
+    pub row: store::app::Model,
+    pub view: AppView,
+    pub alive: Vec<store::instance::Model>,
     ended: Vec<store::instance::Model>,
     model: Arc<Model>,
 }
 
 impl Reconciler {
-    pub(super) async fn world(&self) -> anyhow::Result<World> {
-        let reports = view::reports(&self.s);
-        let rows = store::nodes(self.s.orm()).await?;
-        let alive = store::all_alive(self.s.orm()).await?;
-        let mut nodes = Vec::new();
-        for row in &rows {
-            let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
-            let Ok(name) = Name::parse(&row.name) else { continue };
-            let mut node = placement::Node {
-                present: !row.lost && reports.contains_key(&name),
-                name,
-                capacity: facts.capacity(),
-                architecture: facts.architecture,
-                os: facts.os,
-                zone: facts.zone,
-                labels: facts.labels,
-                runtime_classes: facts.runtime_classes.into_iter().collect(),
-                used: Default::default(),
-                instances: BTreeMap::new(),
-                cordoned: row.cordoned,
-            };
-            for instance in alive.iter().filter(|i| i.node == row.name) {
-                node.used.cpu_millis = node.used.cpu_millis.saturating_add(u32::try_from(instance.cpu_millis).unwrap_or(0));
-                node.used.memory_bytes = node.used.memory_bytes.saturating_add(instance.memory_bytes.unsigned_abs());
-                node.used.storage_bytes = node.used.storage_bytes.saturating_add(instance.storage_bytes.unsigned_abs());
-                if let Ok(workload) = Name::parse(&instance.workload) {
-                    *node.instances.entry((AppId(instance.app), workload)).or_default() += 1;
-                }
-            }
-            nodes.push(node);
-        }
-        let heard = |name: &str| reports.keys().any(|n| n.as_str() == name);
-        Ok(World {
-            draining: rows.iter().filter(|r| r.draining).map(|r| r.name.clone()).collect(),
-            unheard: rows.iter().filter(|r| !r.lost && !heard(&r.name)).map(|r| r.name.clone()).collect(),
-            nodes,
-            reports,
-        })
-    }
-
     /// The next steps of an application. True: all is as wanted.
     pub(super) async fn advance(&mut self, app: AppId, world: &mut World) -> anyhow::Result<bool> {
         let Some(row) = store::app_by_id(self.s.orm(), app).await? else { return Ok(true) };
@@ -96,8 +52,14 @@ impl Reconciler {
             return Ok(false);
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
-        let mut events = Vec::new();
-        let mut pending = BTreeMap::new();
+        if let Some(reason) = subject.row.queued.clone().filter(|_| !goal.workloads.is_empty())
+            && !self.admitted(&subject, &goal, reason, world).await?
+        {
+            return Ok(false);
+        }
+        self.know(app, subject.view.current).await?;
+        self.priorities.insert(app, subject.model.workloads.values().map(placement::priority).max().unwrap_or(0));
+        let mut steps = Steps::default();
         let mut settled = true;
         let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();
         for name in &names {
@@ -107,28 +69,68 @@ impl Reconciler {
             if let Some(reason) = hold {
                 let missing = wanted.count.saturating_sub(u32::try_from(instances(&subject, name, world).len()).unwrap_or(0));
                 if missing > 0 {
-                    pending.insert(name.to_string(), Pending { instances: missing, reason, findings: Vec::new() });
+                    steps.pending.insert(name.to_string(), Pending::because(missing, reason));
                 }
             }
+            if plan.held > 0 {
+                let reason = format!("its budget keeps {} ready, so {} cannot leave their node yet", wanted.keep.unwrap_or_default(), plan.held);
+                steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(plan.held, reason));
+            }
+            let before = steps.events.len();
             for action in plan.actions {
                 match action {
-                    Action::Stop { instance } => events.push(InstanceEvent::Stopping { instance, app }),
+                    Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
                     Action::Place { index } => {
                         if let Some(workload) = goal.workloads.get(name) {
-                            self.place(&subject, name, workload, index, world, &mut events, &mut pending);
+                            self.place(&subject, name, workload, index, world, &mut steps).await;
                         }
                     }
                 }
             }
+            let gang = goal.workloads.get(name).is_some_and(|w| w.placement.all_or_none);
+            if gang && instances(&subject, name, world).is_empty() {
+                steps.all_or_none(name, before, world);
+            }
         }
-        settled &= pending.is_empty();
+        settled &= steps.pending.is_empty();
+        let Steps { events, pending, chosen } = steps;
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
+        store::save_decisions(self.s.orm(), app, &chosen).await?;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
         let reserved = self.keep_reserved(&subject, &goal, world).await;
         self.move_release(&subject, settled, &pending, meta).await?;
         Ok(settled && reserved)
+    }
+
+    /// Whether there is room in the quota by now. While there is none, what runs goes on, and nothing is placed.
+    async fn admitted(&mut self, subject: &Subject, goal: &Model, reason: String, world: &World) -> anyhow::Result<bool> {
+        let (app, now) = (subject.view.id, self.s.host.env.now());
+        let due = self.queued_until.get(&app).is_none_or(|until| now >= *until);
+        let mut reason = reason;
+        if due {
+            let demand: Demand = goal.demand(&scaled(&subject.row), world.open.max(1));
+            match quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, "", &demand).await {
+                Ok(()) => {
+                    self.queued_until.remove(&app);
+                    let meta = Meta::system().tenant(OrgId(subject.row.org));
+                    let executed = self.s.apps.execute(app, Command::Admit { revision: subject.view.current }, Options::from(meta)).await?;
+                    self.settle(executed.position).await?;
+                    self.dirty.insert(app);
+                    // The next look begins with its new row.
+                    return Ok(false);
+                }
+                Err(problem) => reason = problem.detail,
+            }
+            self.queued_until.insert(app, now + QUEUE_PAUSE);
+        } else if let Some((pending, _)) = store::load_pending(self.s.orm(), app).await?.into_values().next() {
+            reason = pending.reason.trim_start_matches(QUEUED).to_owned();
+        }
+        let waits = |w: &Workload| Pending::because(w.replicas.max(1), format!("{QUEUED}{reason}"));
+        let pending: BTreeMap<String, Pending> = goal.workloads.iter().map(|(name, w)| (name.to_string(), waits(w))).collect();
+        store::save_pending(self.s.orm(), app, &pending, now).await?;
+        Ok(false)
     }
 
     async fn subject(&self, row: store::app::Model) -> anyhow::Result<Subject> {
@@ -140,20 +142,21 @@ impl Reconciler {
     }
 
     /// What is wanted of one workload, and why nothing is placed now if that is so.
-    fn wanted(&self, subject: &Subject, goal: &Model, name: &Name, world: &World) -> (Wanted, Option<String>) {
+    fn wanted(&self, subject: &Subject, goal: &Model, name: &Name, world: &mut World) -> (Wanted, Option<String>) {
         let Some(workload) = goal.workloads.get(name) else {
-            let gone = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false };
+            let gone = Wanted { kind: WorkloadKind::Stateless, count: 0, update: Update::default(), completed: 0, hold: false, keep: None };
             return (gone, None);
         };
-        let ask = ask(subject, name, workload);
-        let nodes = u32::try_from(world.nodes.iter().filter(|n| placement::eligible(&ask, n)).count()).unwrap_or(u32::MAX);
+        let nodes = if workload.kind == WorkloadKind::Global { self.eligible(subject, name, world) } else { 0 };
+        let count = workload.count(scaled(&subject.row).get(name).copied(), nodes);
         let hold = self.dependency(subject, goal, workload, world).or_else(|| pause(subject, name, workload.kind, self.s.host.env.now()));
         let wanted = Wanted {
             kind: workload.kind,
-            count: workload.count(scaled(&subject.row).get(name).copied(), nodes),
+            count,
             update: workload.update,
             completed: completed(subject, name),
             hold: hold.is_some(),
+            keep: placement::floor(workload, count),
         };
         (wanted, hold)
     }
@@ -175,47 +178,6 @@ impl Reconciler {
             };
             (!met).then(|| format!("waits until `{needed}` has {word}").replace("has ready", "is ready"))
         })
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
-    fn place(
-        &self,
-        subject: &Subject,
-        name: &Name,
-        workload: &Workload,
-        index: u32,
-        world: &mut World,
-        events: &mut Vec<InstanceEvent>,
-        pending: &mut BTreeMap<String, Pending>,
-    ) {
-        let mut constraints = workload.placement.clone();
-        if let Some(node) = home_of_volumes(subject, name, workload, index, world) {
-            constraints.rules.push(Rule { attribute: "node.name".into(), equals: true, value: node });
-        }
-        let ask = Ask { constraints: &constraints, ..ask(subject, name, workload) };
-        let decision = placement::choose(&ask, &world.nodes, &self.s.config.placement);
-        let Some(node) = decision.node else {
-            let entry = pending.entry(name.to_string()).or_insert(Pending { instances: 0, reason: String::new(), findings: decision.findings });
-            entry.instances += 1;
-            return;
-        };
-        if let Some(chosen) = world.nodes.iter_mut().find(|n| n.name == node) {
-            placement::book(chosen, &ask);
-        }
-        events.push(InstanceEvent::Placed {
-            instance: InstanceId(self.s.host.env.uuid()),
-            app: subject.view.id,
-            org: OrgId(subject.row.org),
-            project: ProjectId(subject.row.project),
-            space: SpaceId(subject.row.space),
-            workload: name.clone(),
-            index,
-            revision: subject.view.current,
-            node,
-            cpu_millis: workload.requests.cpu_millis,
-            memory_bytes: workload.requests.memory_bytes,
-            storage_bytes: workload.requests.storage_bytes,
-        });
     }
 
     /// Finishes the release, or lets it fail when nothing has moved for too long.
@@ -256,8 +218,7 @@ impl Reconciler {
     /// Repeats at billing what this application holds, when that has changed. False: billing could not be asked.
     async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, world: &World) -> bool {
         let app = subject.view.id;
-        let nodes = u32::try_from(world.nodes.iter().filter(|n| n.present && !n.cordoned).count()).unwrap_or(u32::MAX);
-        let demand: Demand = goal.demand(&scaled(&subject.row), nodes.max(1));
+        let demand: Demand = goal.demand(&scaled(&subject.row), world.open.max(1));
         if self.reserved.get(&app) == Some(&demand) {
             return true;
         }
@@ -277,17 +238,6 @@ impl Reconciler {
     }
 }
 
-fn ask<'a>(subject: &Subject, name: &'a Name, workload: &'a Workload) -> Ask<'a> {
-    Ask {
-        app: subject.view.id,
-        workload: name,
-        requests: workload.requests,
-        constraints: &workload.placement,
-        runtime_class: &workload.runtime_class,
-        exclusive: workload.kind == WorkloadKind::Global,
-    }
-}
-
 /// The instances of one workload as the release planner sees them.
 fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
     let restarted = restarted_at(subject, name);
@@ -299,7 +249,7 @@ fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Inst
             current: standing.revision == subject.view.current && row.position > restarted,
             available: standing.phase != Phase::Stopping && subject.view.is_available(standing, &world.reports),
             stopping: standing.phase == Phase::Stopping,
-            displaced: world.draining.contains(&row.node),
+            displaced: world.draining.contains(&row.node) || row.displaced.is_some(),
         })
         .collect()
 }
@@ -343,14 +293,14 @@ fn pause(subject: &Subject, name: &Name, kind: WorkloadKind, now: OffsetDateTime
 }
 
 /// Where the workload's named volumes are, if that node is still there.
-fn home_of_volumes(subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &World) -> Option<String> {
+pub(super) fn home_of_volumes(subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &World) -> Option<String> {
     if kept_volumes(workload).is_empty() {
         return None;
     }
     let numbered = workload.kind == WorkloadKind::Stateful;
     let all = subject.alive.iter().chain(&subject.ended);
     let last = all.filter(|i| i.workload == name.as_str() && (!numbered || i.number.unsigned_abs() == index)).max_by_key(|i| i.position)?;
-    world.nodes.iter().any(|n| n.name.as_str() == last.node && n.present).then(|| last.node.clone())
+    world.present.contains(&last.node).then(|| last.node.clone())
 }
 
 fn why_stuck(subject: &Subject, pending: &BTreeMap<String, Pending>, since: Duration) -> String {

@@ -52,7 +52,8 @@ impl Reconciler {
                 | NodeEvent::Cordoned { node }
                 | NodeEvent::Uncordoned { node }
                 | NodeEvent::Drained { node }
-                | NodeEvent::Removed { node } => node,
+                | NodeEvent::Removed { node }
+                | NodeEvent::SettingsChanged { node, .. } => node,
             };
             let append = Append::one(StreamId::of::<NodeEvent>(node), None, vec![event.encode()], Meta::system());
             let appended = self.s.host.log().append(append).await?;

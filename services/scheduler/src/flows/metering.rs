@@ -137,6 +137,7 @@ mod tests {
             restarts: 0,
             exit_code: None,
             reason: String::new(),
+            displaced: None,
             placed_at: at(placed),
             running_at: None,
             changed_at: at(placed),

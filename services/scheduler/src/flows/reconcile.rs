@@ -2,15 +2,17 @@
 //! each round looks at what is and takes the next steps, so a repeated or lost wake costs nothing. One process at a time
 //! holds the lease and decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
-use gantry_kernel::{AppId, InstanceId, OffsetDateTime};
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime};
 
+use super::world::Known;
 use crate::app::Scheduler;
 use crate::domain::model::Demand;
 use crate::store;
@@ -31,6 +33,23 @@ pub struct Reconciler {
     pub(super) since: OffsetDateTime,
     /// What was last reserved for each application.
     pub(super) reserved: BTreeMap<AppId, Demand>,
+    /// Applications that were not as wanted after the last round.
+    pub(super) busy: BTreeSet<AppId>,
+    /// The highest priority among each application's workloads, as of its last look.
+    pub(super) priorities: HashMap<AppId, i32>,
+    /// What revisions with instances are.
+    pub(super) known: HashMap<(AppId, u64), Arc<Known>>,
+    /// Workloads for which others make room, and those who have to go.
+    pub(super) nominated: BTreeMap<(AppId, Name), Vec<InstanceId>>,
+    /// Where instances that are moved to make the cluster even are to go. Forgotten with the process: then they go where the
+    /// planner likes best.
+    pub(super) targets: BTreeMap<InstanceId, String>,
+    /// Applications that wait for room in the quota: not asked again before.
+    pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
+    /// When the next toleration for some time ends.
+    evict_at: Option<OffsetDateTime>,
+    /// A node has come or come back, and the cluster may be uneven.
+    pub(super) uneven: bool,
 }
 
 impl Reconciler {
@@ -40,7 +59,22 @@ impl Reconciler {
             let Some(mut lease) = Lease::acquire(&s.host.db().pool, "reconciler", &s.host.cancel).await else { return };
             let position = s.host.log().head();
             let since = s.host.env.now();
-            let mut own = Self { s: s.clone(), position, dirty: BTreeSet::new(), unsettled: BTreeSet::new(), since, reserved: BTreeMap::new() };
+            let mut own = Self {
+                s: s.clone(),
+                position,
+                dirty: BTreeSet::new(),
+                unsettled: BTreeSet::new(),
+                since,
+                reserved: BTreeMap::new(),
+                busy: BTreeSet::new(),
+                priorities: HashMap::new(),
+                known: HashMap::new(),
+                nominated: BTreeMap::new(),
+                targets: BTreeMap::new(),
+                queued_until: BTreeMap::new(),
+                evict_at: None,
+                uneven: false,
+            };
             s.leading.store(true, Ordering::SeqCst);
             tracing::info!("this scheduler decides");
             own.lead(&mut lease).await;
@@ -66,7 +100,7 @@ impl Reconciler {
                 }
             } else {
                 all = false;
-                let pause = if self.unsettled.is_empty() { CALM } else { BUSY };
+                let pause = if self.unsettled.is_empty() && !self.uneven { CALM } else { BUSY };
                 tokio::select! {
                     () = self.s.host.cancel.cancelled() => return,
                     changed = head.changed() => if changed.is_err() { return },
@@ -90,10 +124,15 @@ impl Reconciler {
         self.observe().await?;
         self.follow().await?;
         let mut todo = std::mem::take(&mut self.dirty);
-        todo.extend(std::mem::take(&mut self.unsettled));
-        if !todo.is_empty() {
+        self.busy = std::mem::take(&mut self.unsettled);
+        todo.extend(self.busy.iter().copied());
+        let due = self.evict_at.is_some_and(|at| at <= self.s.host.env.now());
+        if !todo.is_empty() || self.uneven || due {
             let mut world = self.world().await?;
-            for app in todo {
+            self.evict_at = world.evict_at;
+            self.forget(&world);
+            self.displace(&mut world).await?;
+            for app in self.by_priority(todo) {
                 match self.advance(app, &mut world).await {
                     Ok(true) => {}
                     Ok(false) => {
@@ -112,6 +151,14 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Those for whom room was made come first, then the higher priorities.
+    fn by_priority(&self, todo: BTreeSet<AppId>) -> Vec<AppId> {
+        let waiting: BTreeSet<AppId> = self.nominated.keys().map(|(app, _)| *app).collect();
+        let mut order: Vec<AppId> = todo.into_iter().collect();
+        order.sort_by_key(|app| (!waiting.contains(app), std::cmp::Reverse(self.priorities.get(app).copied().unwrap_or(0)), *app));
+        order
+    }
+
     /// Marks what the log has news about.
     async fn follow(&mut self) -> anyhow::Result<()> {
         loop {
@@ -126,6 +173,10 @@ impl Reconciler {
                     self.dirty.extend(id);
                 } else if event.is::<NodeEvent>() {
                     // Room or its loss concerns everybody who waits or stands there.
+                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                    self.uneven |=
+                        self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
+                } else if event.is::<PlacementEvent>() {
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
                 }
             }
@@ -160,13 +211,14 @@ impl Reconciler {
 }
 
 /// Instance, whether this is its first event, application.
-fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
+pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
     match event {
         InstanceEvent::Placed { instance, app, .. } => (*instance, true, *app),
         InstanceEvent::Running { instance, app, .. }
         | InstanceEvent::Unhealthy { instance, app, .. }
         | InstanceEvent::Restarted { instance, app, .. }
         | InstanceEvent::Lost { instance, app, .. }
+        | InstanceEvent::Displaced { instance, app, .. }
         | InstanceEvent::Stopping { instance, app }
         | InstanceEvent::Stopped { instance, app, .. } => (*instance, false, *app),
     }

@@ -24,6 +24,8 @@ pub mod app {
         pub release_from: Option<i64>,
         pub release_at: Option<TimeDateTimeWithTimeZone>,
         pub failure: Option<String>,
+        /// Why it waits for room in the quota, if it does.
+        pub queued: Option<String>,
         pub stopped: bool,
         pub deleted: bool,
         /// Workload to replicas set by hand.
@@ -91,6 +93,8 @@ pub mod instance {
         pub restarts: i32,
         pub exit_code: Option<i32>,
         pub reason: String,
+        /// Why it has to leave its node, if it has to.
+        pub displaced: Option<String>,
         pub placed_at: TimeDateTimeWithTimeZone,
         pub running_at: Option<TimeDateTimeWithTimeZone>,
         pub changed_at: TimeDateTimeWithTimeZone,
@@ -112,6 +116,8 @@ pub mod node {
         #[sea_orm(primary_key, auto_increment = false)]
         pub name: String,
         pub facts: Json,
+        /// `domain::placement::NodeSettings`
+        pub settings: Json,
         pub lost: bool,
         pub cordoned: bool,
         /// Its instances are to be moved away.

@@ -7,7 +7,7 @@ use gantry_kernel::{AppId, OffsetDateTime};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::placement::Finding;
+use crate::domain::placement::{Against, Finding, Remedy, Verdict};
 
 /// What keeps a workload from having all its instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,6 +17,25 @@ pub struct Pending {
     /// Not about nodes: a dependency, a pause after failures.
     pub reason: String,
     pub findings: Vec<Finding>,
+    /// How many nodes were looked at.
+    #[serde(default)]
+    pub nodes: u32,
+    #[serde(default)]
+    pub against: Vec<Against>,
+    #[serde(default)]
+    pub remedies: Vec<Remedy>,
+}
+
+impl Pending {
+    /// Not about nodes.
+    pub fn because(instances: u32, reason: String) -> Self {
+        Self { instances, reason, findings: Vec::new(), nodes: 0, against: Vec::new(), remedies: Vec::new() }
+    }
+
+    pub fn without_place(verdict: &Verdict, reason: String) -> Self {
+        let Verdict { nodes, against, remedies, findings, .. } = verdict.clone();
+        Self { instances: 0, reason, findings, nodes, against, remedies }
+    }
 }
 
 /// Replaces what is recorded of an application; `since` of a workload that goes on waiting stays.

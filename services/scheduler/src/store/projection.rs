@@ -1,7 +1,7 @@
 //! Applications, revisions, instances and nodes as rows, from the scheduler's own events.
 
 use async_trait::async_trait;
-use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::Recorded;
 use gantry_es_pg::Projection;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
@@ -14,10 +14,14 @@ impl Projection for SchedulerProjection {
         "scheduler"
     }
 
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
         "create table apps (id uuid primary key, org uuid not null, project uuid not null, space uuid not null, org_name text not null, project_name text not null,
             space_name text not null, name text not null, version bigint not null, current bigint not null default 0, finished bigint, release_revision bigint,
-            release_from bigint, release_at timestamptz, failure text, stopped boolean not null default false, deleted boolean not null default false,
+            release_from bigint, release_at timestamptz, failure text, queued text, stopped boolean not null default false, deleted boolean not null default false,
             scale jsonb not null default '{}', restarts jsonb not null default '{}', created_at timestamptz not null, updated_at timestamptz not null);
          create unique index apps_name on apps (space, name) where not deleted;
          create index apps_project on apps (project) where not deleted;
@@ -26,16 +30,17 @@ impl Projection for SchedulerProjection {
          create table instances (id uuid primary key, app uuid not null, org uuid not null, project uuid not null, space uuid not null, workload text not null,
             number integer not null, revision bigint not null, node text not null, cpu_millis bigint not null, memory_bytes bigint not null, storage_bytes bigint not null,
             position bigint not null, phase text not null, address text not null default '', restarts integer not null default 0, exit_code integer,
-            reason text not null default '', placed_at timestamptz not null, running_at timestamptz, changed_at timestamptz not null, ended_at timestamptz);
+            reason text not null default '', displaced text, placed_at timestamptz not null, running_at timestamptz, changed_at timestamptz not null, ended_at timestamptz);
          create index instances_app on instances (app, placed_at);
          create index instances_alive on instances (node) where ended_at is null;
          create index instances_ended on instances (ended_at) where ended_at is not null;
-         create table nodes (name text primary key, facts jsonb not null, lost boolean not null default false, cordoned boolean not null default false,
+         create table placements (space uuid primary key, org uuid not null, rules jsonb not null, version bigint not null);
+         create table nodes (name text primary key, facts jsonb not null, settings jsonb not null default '{}', lost boolean not null default false, cordoned boolean not null default false,
             draining boolean not null default false, removed boolean not null default false, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["apps", "revisions", "instances", "nodes"]
+        &["apps", "revisions", "instances", "placements", "nodes"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
@@ -45,6 +50,10 @@ impl Projection for SchedulerProjection {
             instance(tx, event, event.decode()?).await
         } else if event.is::<NodeEvent>() {
             node(tx, event, event.decode()?).await
+        } else if event.is::<PlacementEvent>() {
+            let PlacementEvent::Changed { space, org, rules } = event.decode()?;
+            let sql = "insert into placements (space, org, rules, version) values ($1, $2, $3, $4) on conflict (space) do update set rules = excluded.rules, version = excluded.version";
+            run(tx, sql, vec![space.0.into(), org.0.into(), rules.into(), event.version.into()]).await
         } else {
             Ok(())
         }
@@ -83,9 +92,13 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
         AppEvent::ReleaseStarted { app, revision, from, strategy } => {
             // What failed stays to be read while the revision before is put back.
             let failure = if strategy == "rollback" { "failure" } else { "null" };
-            let sql = set(&format!("current = $4, release_revision = $4, release_from = $5, release_at = $3, scale = '{{}}', failure = {failure}"));
+            let sql =
+                set(&format!("current = $4, release_revision = $4, release_from = $5, release_at = $3, scale = '{{}}', queued = null, failure = {failure}"));
             run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), from.map(number).into()]).await
         }
+        AppEvent::Queued { app, reason, .. } => run(tx, &set("queued = $4"), vec![app.0.into(), version, at, reason.into()]).await,
+        // It begins only now.
+        AppEvent::Admitted { app, .. } => run(tx, &set("queued = null, release_at = $3"), vec![app.0.into(), version, at]).await,
         AppEvent::ReleaseFinished { app, revision } => {
             // After a rollback the reason stays to be read; what failed and came up after all has not failed.
             let sql = set("finished = $4, release_revision = null, release_from = null, release_at = null,
@@ -139,6 +152,9 @@ async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: Instance
             let sql = "update instances set phase = 'lost', reason = $3, changed_at = $2, ended_at = $2 where id = $1 and ended_at is null";
             run(tx, sql, vec![instance.0.into(), at, format!("node {node} is lost").into()]).await
         }
+        InstanceEvent::Displaced { instance, reason, .. } => {
+            run(tx, "update instances set displaced = $3, changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at, reason.into()]).await
+        }
         InstanceEvent::Stopping { instance, .. } => {
             run(tx, "update instances set phase = 'stopping', changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
         }
@@ -165,6 +181,7 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
         NodeEvent::Cordoned { node } => run(tx, &set("cordoned = true"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::Uncordoned { node } => run(tx, &set("cordoned = false, draining = false"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
+        NodeEvent::SettingsChanged { node, settings } => run(tx, &set("settings = $4"), vec![node.as_str().into(), version, at, settings.into()]).await,
         NodeEvent::Removed { node } => run(tx, &set("removed = true"), vec![node.as_str().into(), version, at]).await,
     }
 }

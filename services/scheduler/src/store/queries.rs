@@ -84,3 +84,16 @@ pub async fn set_metered_upto(db: &Db, upto: OffsetDateTime) -> Result<(), DbErr
     db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [upto.into()])).await?;
     Ok(())
 }
+
+/// What counts for where a space's workloads run, with the version of its stream; `None` if nothing was said.
+pub async fn space_rules(db: &Db, space: SpaceId) -> Result<Option<(serde_json::Value, i64)>, DbErr> {
+    let sql = "select rules, version from placements where space = $1";
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [space.0.into()])).await?;
+    row.map(|r| Ok((r.try_get("", "rules")?, r.try_get("", "version")?))).transpose()
+}
+
+/// Of all spaces that said something.
+pub async fn all_space_rules(db: &Db) -> Result<Vec<(SpaceId, serde_json::Value)>, DbErr> {
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, "select space, rules from placements")).await?;
+    rows.iter().map(|r| Ok((SpaceId(r.try_get("", "space")?), r.try_get("", "rules")?))).collect()
+}

@@ -34,12 +34,17 @@ pub struct Node {
 #[derive(Clone)]
 pub struct Agent {
     pub node: Arc<Mutex<Node>>,
+    zone: String,
     cancel: tokio_util::sync::CancellationToken,
 }
 
 impl Agent {
     pub async fn join(place: &Place, name: &str, cpu_millis: u64) -> Self {
-        let agent = Self { node: Arc::default(), cancel: tokio_util::sync::CancellationToken::new() };
+        Self::join_in(place, name, cpu_millis, "").await
+    }
+
+    pub async fn join_in(place: &Place, name: &str, cpu_millis: u64, zone: &str) -> Self {
+        let agent = Self { node: Arc::default(), zone: zone.into(), cancel: tokio_util::sync::CancellationToken::new() };
         agent.attach(place, name, cpu_millis).await;
         place.has_node(name).await;
         agent
@@ -54,6 +59,7 @@ impl Agent {
             memory_bytes: 8 << 30,
             storage_bytes: 100 << 30,
             runtime: "pretended".into(),
+            zone: self.zone.clone(),
             ..NodeFacts::default()
         };
         let hello = Hello { node: name.into(), facts: Some(facts) };

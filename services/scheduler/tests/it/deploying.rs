@@ -39,12 +39,12 @@ async fn secrets_of_a_document_are_in_no_event() {
 async fn a_quota_refusal_names_the_limit_and_leaves_nothing() {
     let place = Place::with(config(), Limits { cpu_millis: 250 }).await;
     let (status, problem) = place.deploy("web", &web("1", 3)).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("billing.quota_exceeded")), "{problem}");
+    assert_eq!((status, &problem["code"]), (422, &json!("billing.quota_too_small")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("limit 250"), "{problem}");
     assert_eq!(place.get(&format!("{}/web", place.apps())).await.0, 404);
     assert_eq!(place.deploy("web", &web("1", 2)).await.0, 201);
     let (status, problem) = place.post(&format!("{}/web/scale", place.apps()), json!({"workload": "web", "replicas": 9})).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("billing.quota_exceeded")));
+    assert_eq!((status, &problem["code"]), (422, &json!("billing.quota_too_small")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent};
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::EventData;
 use gantry_scheduler::domain::stored;
 use serde_json::Value;
@@ -12,6 +12,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         AppEvent::AGGREGATE => AppEvent::decode(kind, version, data)?.encode(),
         InstanceEvent::AGGREGATE => InstanceEvent::decode(kind, version, data)?.encode(),
         NodeEvent::AGGREGATE => NodeEvent::decode(kind, version, data)?.encode(),
+        PlacementEvent::AGGREGATE => PlacementEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
@@ -35,7 +36,8 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         assert_eq!(read, data, "{name}");
         seen.insert(kind.to_owned());
     }
-    let all: BTreeSet<String> = [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>()].into_iter().flatten().collect();
+    let all: BTreeSet<String> =
+        [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>()].into_iter().flatten().collect();
     assert_eq!(seen, all);
 }
 

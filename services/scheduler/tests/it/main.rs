@@ -10,4 +10,5 @@ mod history;
 mod neighbours;
 mod nodes;
 mod place;
+mod placing;
 mod releases;

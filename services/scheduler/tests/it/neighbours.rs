@@ -27,17 +27,26 @@ impl Default for Limits {
 impl Section for Limits {}
 
 pub struct Billing;
-struct BillingApi(Limits);
+struct BillingApi {
+    limit: u64,
+    /// Of each holder.
+    held: std::sync::Mutex<std::collections::BTreeMap<String, u64>>,
+}
 
 #[tonic::async_trait]
 impl Quotas for BillingApi {
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
         gantry_auth::peer(&request, &["scheduler"])?;
-        let asked = request.into_inner().total.unwrap_or_default().cpu_millis;
-        if asked > self.0.cpu_millis {
-            let text = format!("cpu: limit {} millicores, used 0, asked {asked}", self.0.cpu_millis);
-            return Err(Problem::new(Kind::QuotaExceeded, "billing.quota_exceeded", text).into());
+        let request = request.into_inner();
+        let asked = request.total.unwrap_or_default().cpu_millis;
+        let mut held = self.held.lock().unwrap();
+        let used: u64 = held.iter().filter(|(holder, _)| **holder != request.holder).map(|(_, n)| n).sum();
+        if used + asked > self.limit {
+            let text = format!("cpu: limit {} millicores, used {used}, asked {asked}", self.limit);
+            let code = if asked > self.limit { "billing.quota_too_small" } else { "billing.quota_exceeded" };
+            return Err(Problem::new(Kind::QuotaExceeded, code, text).into());
         }
+        held.insert(request.holder, asked);
         Ok(Response::new(ReserveResponse {}))
     }
 }
@@ -54,7 +63,7 @@ impl Service for Billing {
 
     async fn start(config: Limits, _: Host) -> anyhow::Result<Parts> {
         let mut grpc = tonic::service::Routes::builder();
-        grpc.add_service(QuotasServer::new(BillingApi(config)));
+        grpc.add_service(QuotasServer::new(BillingApi { limit: config.cpu_millis, held: Default::default() }));
         Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
     }
 }

@@ -72,8 +72,37 @@ export interface Finding {
 export interface Why {
   state: string;
   reason: string;
-  waiting: { workload: string; instances: number; reason: string; nodes: Finding[]; since: string }[];
+  waiting: {
+    workload: string;
+    instances: number;
+    reason: string;
+    /** Those with the fewest reasons first. */
+    nodes: Finding[];
+    nodes_seen: number;
+    against: Against[];
+    remedies: { change: string; nodes: number; node: string }[];
+    since: string;
+  }[];
   instances: Instance[];
+  placed: { instance: string; name: string; workload: string; chosen: Chosen }[];
+}
+
+/** A rule, and on how many nodes it is in the way. */
+export interface Against {
+  rule: string;
+  nodes: number;
+  example: string;
+}
+
+export interface Chosen {
+  node: string;
+  by: 'planner' | 'volumes' | 'external';
+  score: number;
+  next: { node: string; score: number } | null;
+  nodes: number;
+  fit: number;
+  against: Against[];
+  note: string;
 }
 
 export interface Remark {
@@ -108,6 +137,13 @@ export interface NodeItem {
     runtime_classes: string[];
     zone: string;
     labels: Record<string, string>;
+  };
+  /** As operators set them. */
+  settings: {
+    labels: Record<string, string>;
+    taints: { key: string; value: string; effect: string }[];
+    overcommit_cpu_percent: number | null;
+    overcommit_memory_percent: number | null;
   };
   instances: number;
   reserved_cpu_millis: number;

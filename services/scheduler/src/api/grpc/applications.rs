@@ -93,6 +93,7 @@ impl Applications for ApplicationsApi {
             },
             allow_unsupported: request.allow_unsupported,
             reason: request.reason,
+            queue: request.queue,
             dry_run: false,
             meta: Meta { actor: request.subject.clone(), command_id, ..Meta::default() },
             subject: request.subject,

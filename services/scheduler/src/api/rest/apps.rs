@@ -61,6 +61,9 @@ pub struct DeployBody {
     /// Go on without what the platform, or the engine here, does not do instead of refusing the document.
     #[serde(default)]
     allow_unsupported: bool,
+    /// Accept it although the quota is full for now, and put it to work when there is room.
+    #[serde(default)]
+    queue: bool,
     #[serde(default)]
     reason: String,
 }
@@ -138,6 +141,7 @@ pub async fn deploy(
         },
         allow_unsupported: body.allow_unsupported,
         reason: body.reason,
+        queue: body.queue,
         dry_run: query.dry_run,
         expect,
     };

@@ -9,6 +9,7 @@ use gantry_kernel::{Role, Scope};
 
 use crate::app::Scheduler;
 use crate::app::nodes::{self, NodeBody, NodeVerb};
+use crate::domain::placement::NodeSettings;
 
 /// All nodes with what they are, have and hold.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(WatchQuery), responses((status = 200, body = Page<NodeBody>)))]
@@ -49,4 +50,16 @@ pub async fn uncordon(State(s): State<Scheduler>, caller: Caller, Path(node): Pa
 #[utoipa::path(post, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
 pub async fn drain(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
     run(s, caller, node, NodeVerb::Drain).await
+}
+
+/// Sets labels, taints, overcommitment and reservations of a node, all of them at once.
+#[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path)), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
+pub async fn configure(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(node): Path<String>,
+    Json(settings): Json<NodeSettings>,
+) -> ApiResult<Json<NodeSettings>> {
+    s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    Ok(Json(nodes::configure(&s, &node, settings, caller.meta(None)).await?))
 }

@@ -45,7 +45,7 @@ fn running() -> Vec<AppEvent> {
 
 fn deploy_command() -> Command {
     let content = Content { format: "compose".into(), model: model(), images: vec!["i".into()], workloads: BTreeMap::new() };
-    Command::Deploy { app: id(), home: home(), name: name("shop"), content, reason: "why".into() }
+    Command::Deploy { app: id(), home: home(), name: name("shop"), content, reason: "why".into(), queued: None }
 }
 
 #[test]
@@ -59,6 +59,20 @@ fn the_next_one_is_released_from_the_last_finished_revision() {
     let mut history = running();
     history.extend([revised(2), started(2, Some(1))]);
     given::<App>(history).when(deploy_command()).then([revised(3), started(3, Some(1))]);
+}
+
+#[test]
+fn a_queued_revision_is_admitted_once() {
+    let Command::Deploy { app, home, name, content, reason, .. } = deploy_command() else { unreachable!() };
+    let queued = AppEvent::Queued { app: id(), revision: 1, reason: "full".into() };
+    let deploy = Command::Deploy { app, home, name, content, reason, queued: Some("full".into()) };
+    given::<App>([]).when(deploy).then([created(), revised(1), started(1, None), queued.clone()]);
+    let history = [created(), revised(1), started(1, None), queued];
+    let admitted = AppEvent::Admitted { app: id(), revision: 1 };
+    let state = given::<App>(history.clone()).when(Command::Admit { revision: 1 }).then([admitted.clone()]);
+    assert_eq!(state.queued, None);
+    given::<App>(history.clone()).when(Command::Admit { revision: 2 }).then([]);
+    given::<App>(history.into_iter().chain([admitted])).when(Command::Admit { revision: 1 }).then([]);
 }
 
 #[test]
@@ -152,7 +166,7 @@ fn only_the_release_under_way_finishes() {
 #[test]
 fn a_reason_is_not_a_novel() {
     let Command::Deploy { app, home, name, content, .. } = deploy_command() else { unreachable!() };
-    let long = Command::Deploy { app, home, name, content, reason: "x".repeat(501) };
+    let long = Command::Deploy { app, home, name, content, reason: "x".repeat(501), queued: None };
     given::<App>([]).when(long).then_refused(|r| *r == Refusal::ReasonTooLong);
 }
 

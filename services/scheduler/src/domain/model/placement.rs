@@ -30,6 +30,9 @@ pub struct Constraints {
     pub spread: Vec<Spread>,
     #[serde(skip_serializing_if = "is_default")]
     pub tolerations: Vec<Toleration>,
+    /// The first instances are placed all together, or none of them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub all_or_none: bool,
 }
 
 /// One hard rule on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone` or `node.labels.<label>`.

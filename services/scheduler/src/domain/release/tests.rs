@@ -5,7 +5,7 @@ use super::*;
 
 fn wanted(count: u32, surge: u32, max_unavailable: u32) -> Wanted {
     let update = Update { surge, max_unavailable, ..Update::default() };
-    Wanted { kind: WorkloadKind::Stateless, count, update, completed: 0, hold: false }
+    Wanted { kind: WorkloadKind::Stateless, count, update, completed: 0, hold: false, keep: None }
 }
 
 fn instance(n: u32, current: bool, available: bool) -> Instance {
@@ -186,4 +186,18 @@ proptest! {
         prop_assert_eq!(world.instances.len(), usize::try_from(count).unwrap());
         prop_assert!(world.instances.iter().all(|i| i.current && i.available));
     }
+}
+
+#[test]
+fn a_budget_holds_what_an_emptied_node_would_lose() {
+    let displaced = |n| Instance { displaced: true, ..instance(n, true, true) };
+    let stateful = |keep| Wanted { kind: WorkloadKind::Stateful, keep, ..wanted(2, 0, 1) };
+    let standing = [instance(0, true, true), displaced(1)];
+    let without = plan(&stateful(None), &standing);
+    assert_eq!((without.actions, without.held), (vec![stop(1)], 0));
+    let held = plan(&stateful(Some(2)), &standing);
+    assert_eq!((held.actions, held.held, held.settled), (vec![], 1, false));
+    // With one more beside them the budget is kept, whoever goes.
+    let surged = [instance(0, true, true), displaced(1), instance(2, true, true)];
+    assert_eq!(plan(&Wanted { keep: Some(2), ..wanted(2, 1, 0) }, &surged).actions, [stop(1)]);
 }

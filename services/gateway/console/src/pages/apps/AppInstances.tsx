@@ -7,7 +7,7 @@ import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { get } from '../../api/http';
-import { scheduler, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
+import { scheduler, type Against, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
 import { DataTable, State, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
 import { useAction, useLiveList } from '../../parts/query';
@@ -19,7 +19,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const params = useParams();
   const query = useLiveList<Instance>(['instances', url], `${url}/instances`);
   const trouble = app.state !== 'running' && app.state !== 'stopped';
-  const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), enabled: trouble, refetchInterval: 5_000 });
+  const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
   return (
     <div className="stack">
       {trouble &&
@@ -32,8 +32,19 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             description={
               <>
                 {one.reason && <p>{one.reason}</p>}
+                <Rules against={one.against} nodes={one.nodes_seen} />
+                {one.remedies.length > 0 && (
+                  <>
+                    <p>{t('apps.remedies')}</p>
+                    <ul>
+                      {one.remedies.map((remedy) => (
+                        <li key={remedy.change}>{t('apps.remedy', { change: remedy.change, count: remedy.nodes, node: remedy.node })}</li>
+                      ))}
+                    </ul>
+                  </>
+                )}
                 <ul>
-                  {one.nodes.map((node) => (
+                  {one.nodes.slice(0, 5).map((node) => (
                     <li key={node.node}>
                       {node.node}: {node.reasons.join(', ')}
                     </li>
@@ -97,7 +108,48 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
           ]}
         />
       </Card>
+      {(why.data?.placed.length ?? 0) > 0 && (
+        <Card title={t('apps.whyHere')}>
+          <Table<Why['placed'][number]>
+            size="small"
+            aria-label={t('apps.whyHere')}
+            rowKey="instance"
+            pagination={{ pageSize: 10, hideOnSinglePage: true }}
+            dataSource={why.data?.placed ?? []}
+            scroll={{ x: 'max-content' }}
+            columns={[
+              { title: t('common.name'), dataIndex: 'name' },
+              { title: t('apps.node'), render: (_, one) => <Link to={to.node(one.chosen.node)}>{one.chosen.node}</Link> },
+              { title: t('apps.chosenBy'), render: (_, one) => <Tag>{t(`apps.chosen.${one.chosen.by}`)}</Tag> },
+              { title: t('apps.score'), render: (_, one) => (one.chosen.next ? t('apps.scoreNext', { score: one.chosen.score, next: one.chosen.next.node, nextScore: one.chosen.next.score }) : one.chosen.score) },
+              { title: t('apps.fit'), render: (_, one) => `${one.chosen.fit}/${one.chosen.nodes}` },
+              {
+                title: t('apps.notElsewhere'),
+                render: (_, one) => (
+                  <>
+                    <Rules against={one.chosen.against} nodes={one.chosen.nodes} />
+                    {one.chosen.note}
+                  </>
+                ),
+              },
+            ]}
+          />
+        </Card>
+      )}
     </div>
+  );
+}
+
+/** Each rule that is in the way, with the number of nodes. */
+function Rules({ against, nodes }: { against: Against[]; nodes: number }) {
+  const { t } = useTranslation();
+  if (against.length === 0) return null;
+  return (
+    <ul>
+      {against.map((one) => (
+        <li key={one.rule}>{t('apps.against', { count: one.nodes, all: nodes, rule: one.rule, example: one.example })}</li>
+      ))}
+    </ul>
   );
 }
 

@@ -1,0 +1,91 @@
+//! Why an application is as it is, as text for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// So many single nodes are told; the counts are over all.
+const NODES: usize = 5;
+
+/// From the answer of `.../why`.
+pub fn told(why: &Value) -> String {
+    let mut out = String::new();
+    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
+    let text = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
+    let line = |out: &mut String, text: String| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "{text}");
+    };
+    line(&mut out, format!("{}: {}", text(why, "state"), text(why, "reason")));
+    for waiting in list(why, "waiting") {
+        line(&mut out, format!("\n{} of `{}` wait since {}", waiting["instances"], text(&waiting, "workload"), text(&waiting, "since")));
+        if !text(&waiting, "reason").is_empty() {
+            line(&mut out, format!("  {}", text(&waiting, "reason")));
+        }
+        for against in list(&waiting, "against") {
+            line(&mut out, format!("  {} of {} nodes: {} ({})", against["nodes"], waiting["nodes_seen"], text(&against, "rule"), text(&against, "example")));
+        }
+        for node in list(&waiting, "nodes").iter().take(NODES) {
+            let reasons: Vec<String> = list(node, "reasons").iter().filter_map(|r| r.as_str().map(str::to_owned)).collect();
+            line(&mut out, format!("    {}: {}", text(node, "node"), reasons.join("; ")));
+        }
+        let remedies = list(&waiting, "remedies");
+        if !remedies.is_empty() {
+            line(&mut out, "  one of these would be enough:".into());
+        }
+        for remedy in remedies {
+            line(&mut out, format!("    {} (on {} nodes, as {})", text(&remedy, "change"), remedy["nodes"], text(&remedy, "node")));
+        }
+    }
+    for placed in list(why, "placed") {
+        let chosen = &placed["chosen"];
+        let next = chosen["next"].as_object().map(|n| format!("; the next best was {} with {}", n["node"].as_str().unwrap_or_default(), n["score"]));
+        let by = match chosen["by"].as_str() {
+            Some("volumes") => "its volumes are there",
+            Some("external") => "chosen by the space's own scheduler",
+            _ => "the best",
+        };
+        let head = format!("\n{} is on {}: {by} of {} that would do of {} nodes", text(&placed, "name"), text(chosen, "node"), chosen["fit"], chosen["nodes"]);
+        line(&mut out, format!("{head}, score {}{}", chosen["score"], next.unwrap_or_default()));
+        for against in list(chosen, "against") {
+            line(&mut out, format!("  not on {} nodes: {} ({})", against["nodes"], text(&against, "rule"), text(&against, "example")));
+        }
+        if !text(chosen, "note").is_empty() {
+            line(&mut out, format!("  {}", text(chosen, "note")));
+        }
+    }
+    for instance in list(why, "instances") {
+        let reason = [text(&instance, "displaced"), text(&instance, "reason")].into_iter().find(|r| !r.is_empty()).unwrap_or_default();
+        line(&mut out, format!("\n{} on {}: {} {reason}", text(&instance, "name"), text(&instance, "node"), text(&instance, "state")));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_why_and_what_would_help_is_told() {
+        let why = json!({
+            "state": "pending", "reason": "web: no node has room",
+            "waiting": [{"workload": "web", "instances": 2, "reason": "", "since": "now", "nodes_seen": 9,
+                "nodes": [{"node": "n1", "reasons": ["cpu: 500 millicores asked, 100 of 1000 free"]}],
+                "against": [{"rule": "cpu", "nodes": 9, "example": "cpu: 500 millicores asked, 100 of 1000 free"}],
+                "remedies": [{"change": "free 400 millicores of cpu, or ask for so much less", "nodes": 9, "node": "n1"}]}],
+            "placed": [{"name": "shop-web-0", "chosen": {"node": "n2", "by": "planner", "score": 90, "next": {"node": "n3", "score": 80}, "fit": 2, "nodes": 9, "against": [], "note": ""}}],
+            "instances": [],
+        });
+        let text = told(&why);
+        for part in [
+            "2 of `web` wait since now",
+            "9 of 9 nodes: cpu",
+            "one of these would be enough:\n    free 400 millicores",
+            "shop-web-0 is on n2: the best of 2 that would do of 9 nodes, score 90; the next best was n3 with 80",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

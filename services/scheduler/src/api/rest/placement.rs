@@ -1,0 +1,24 @@
+//! Placement rules of a space.
+
+use axum::extract::State;
+use gantry_auth::Caller;
+use gantry_host::{ApiResult, Json, Path};
+
+use super::apps::{SpacePath, readable};
+use crate::app::{Scheduler, space_rules};
+use crate::domain::placement::SpaceRules;
+
+/// What counts for where all workloads of the space run, beside their own rules.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath), responses((status = 200, body = SpaceRules)))]
+pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<SpacePath>) -> ApiResult<Json<SpaceRules>> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    Ok(Json(space_rules::get(&s, &space).await?))
+}
+
+/// Sets them as a whole; new instances follow them at once, those that stand stay.
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath), request_body = SpaceRules, responses((status = 200, body = SpaceRules)))]
+pub async fn set(State(s): State<Scheduler>, caller: Caller, Path(at): Path<SpacePath>, Json(rules): Json<SpaceRules>) -> ApiResult<Json<SpaceRules>> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    let meta = caller.meta(Some(space.org().id));
+    Ok(Json(space_rules::set(&s, &space, rules, &caller.subject, meta).await?))
+}

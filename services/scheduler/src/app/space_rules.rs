@@ -1,0 +1,47 @@
+//! What counts for where all of a space's workloads run: read, and set as a whole.
+
+use gantry_auth::SpaceRef;
+use gantry_contract::scheduler::PlacementEvent;
+use gantry_es::{EventData, Meta, StreamId};
+use gantry_es_pg::Append;
+use gantry_kernel::{FieldFault, Problem, Role, Scope};
+
+use super::context::Scheduler;
+use super::deploy::database;
+use crate::domain::placement::SpaceRules;
+use crate::store;
+
+/// # Errors
+/// When the database refuses.
+pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceRules, Problem> {
+    let found = store::space_rules(s.orm(), space.id).await.map_err(database)?;
+    Ok(found.and_then(|(rules, _)| serde_json::from_value(rules).ok()).unwrap_or_default())
+}
+
+/// # Errors
+/// A missing right, faults in the rules, or the log is away.
+pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &str, meta: Meta) -> Result<SpaceRules, Problem> {
+    s.host.auth.require_subject(subject, Role::Admin, space.scope())?;
+    let before = get(s, space).await?;
+    // The platform itself connects to it, from inside of its network; and priorities above the platform's limit concern others.
+    let platform = (rules.external != before.external && rules.external.is_some(), "a scheduler of its own is asked by the platform");
+    let above = rules.most_priority.is_some_and(|p| p > s.config.placement.most_priority) && rules.most_priority != before.most_priority;
+    for (needed, why) in [platform, (above, "priorities are above the platform's limit")] {
+        if needed && s.host.auth.require_subject(subject, Role::Admin, Scope::Platform).is_err() {
+            return Err(Problem::forbidden(format_args!("admin on the platform, because {why}")));
+        }
+    }
+    let faults: Vec<FieldFault> = rules.faults().into_iter().map(|(field, detail)| FieldFault { field, detail }).collect();
+    if !faults.is_empty() {
+        return Err(Problem::invalid_fields(faults));
+    }
+    if rules == before {
+        return Ok(rules);
+    }
+    let org = space.org().id;
+    let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
+    let append = Append::one(StreamId::of::<PlacementEvent>(space.id), None, vec![event.encode()], Meta { tenant: Some(org), ..meta });
+    let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
+    s.host.settled(appended.position).await;
+    Ok(rules)
+}

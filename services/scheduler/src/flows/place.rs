@@ -1,0 +1,270 @@
+//! One instance's place: the planner's choice, the space's own scheduler if it has one, or the room that others have to make.
+//! What was found is kept, so that "why" can be answered.
+
+use std::collections::BTreeMap;
+
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_kernel::{AppId, InstanceId, Name, OrgId, ProjectId, SpaceId};
+use gantry_planner::{Choice, GroupIx, Hints, InstanceKey, NodeIx};
+
+use super::advance::{Subject, home_of_volumes};
+use super::reconcile::Reconciler;
+use super::world::{World, only};
+use crate::adapters::advisor;
+use crate::domain::model::Workload;
+use crate::domain::placement::{self, Chosen, External};
+use crate::store::Pending;
+
+/// What a round does for one application.
+#[derive(Default)]
+pub(super) struct Steps {
+    pub events: Vec<InstanceEvent>,
+    pub pending: BTreeMap<String, Pending>,
+    pub chosen: Vec<(InstanceId, Chosen)>,
+}
+
+impl Steps {
+    fn waits(&mut self, name: &Name, pending: Pending) {
+        self.pending.entry(name.to_string()).or_insert(pending).instances += 1;
+    }
+}
+
+impl Steps {
+    /// Takes back what was placed of a workload since `before`, if not all of it found a place.
+    pub fn all_or_none(&mut self, name: &Name, before: usize, world: &mut World) {
+        let Some(pending) = self.pending.get_mut(name.as_str()) else { return };
+        let mut taken_back = Vec::new();
+        let kept = self.events.split_off(before).into_iter().filter(|event| match event {
+            InstanceEvent::Placed { instance, .. } => {
+                taken_back.push(*instance);
+                false
+            }
+            _ => true,
+        });
+        let kept: Vec<InstanceEvent> = kept.collect();
+        self.events.extend(kept);
+        for instance in &taken_back {
+            world.cluster.remove(InstanceKey(instance.0.as_u128()));
+        }
+        self.chosen.retain(|(instance, _)| !taken_back.contains(instance));
+        let placed = u32::try_from(taken_back.len()).unwrap_or(u32::MAX);
+        pending.instances += placed;
+        if pending.reason.is_empty() && placed > 0 {
+            pending.reason = format!("only {placed} of {} find a place, and it starts whole or not at all", pending.instances);
+        }
+    }
+}
+
+/// A choice, who made it, and what is to be said of it.
+type Made = (Choice, &'static str, String);
+
+impl Reconciler {
+    pub(super) async fn place(&mut self, subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &mut World, steps: &mut Steps) {
+        let space = SpaceId(subject.row.space);
+        let Some(group) = self.group(subject, name, world) else { return };
+        let weights = world.weights(space);
+        let mut hints = Hints::default();
+        let home = home_of_volumes(subject, name, workload, index, world);
+        if let Some(node) = home.as_ref().and_then(|n| world.cluster.node(n)) {
+            hints = only(node);
+        }
+        let verdict = world.verdict(group, &weights, &hints);
+        let by = if home.is_some() { "volumes" } else { "planner" };
+        let made = match self.planned_move(subject, name, world, group) {
+            Some(choice) if home.is_none() => Ok((choice, by, "the cluster is made even".to_owned())),
+            _ => self.advised(subject, name, workload, world, group, &hints, by).await,
+        };
+        let note = match made {
+            Ok((choice, by, note)) => {
+                let chosen = placement::chosen(&world.cluster, &verdict, choice, by, note);
+                let instance = self.book(subject, name, workload, index, world, steps, group, choice.node);
+                steps.chosen.push((instance, chosen));
+                return;
+            }
+            Err(note) => note,
+        };
+        if !note.is_empty() {
+            return steps.waits(name, Pending::without_place(&verdict, note));
+        }
+        let going = self.nominated.get(&(subject.view.id, name.clone())).map(|all| all.iter().filter(|v| world.alive.contains_key(v)).count());
+        if let Some(going) = going.filter(|n| *n > 0) {
+            return steps.waits(name, Pending::without_place(&verdict, format!("waits until {going} instances of lower priority have gone")));
+        }
+        let reason = self.make_room(subject, name, world, steps, group, &hints);
+        steps.waits(name, Pending::without_place(&verdict, reason));
+    }
+
+    fn group(&self, subject: &Subject, name: &Name, world: &mut World) -> Option<GroupIx> {
+        let (app, revision) = (subject.view.id, subject.view.current);
+        let known = self.known.get(&(app, revision))?.clone();
+        world.group(&known, app, revision, SpaceId(subject.row.space), name)
+    }
+
+    /// How many nodes a workload with one instance on each has.
+    pub(super) fn eligible(&self, subject: &Subject, name: &Name, world: &mut World) -> u32 {
+        let Some(group) = self.group(subject, name, world) else { return 0 };
+        let nodes = u32::try_from(world.cluster.len()).unwrap_or(u32::MAX);
+        let eligible = (0..nodes).filter(|at| world.cluster.eligible(group, NodeIx(*at))).count();
+        u32::try_from(eligible).unwrap_or(u32::MAX)
+    }
+
+    /// Where one of the workload's instances is to be moved to, if it can still go there.
+    fn planned_move(&mut self, subject: &Subject, name: &Name, world: &mut World, group: GroupIx) -> Option<Choice> {
+        let of = |id: &InstanceId| subject.alive.iter().any(|i| i.id == id.0 && i.workload == name.as_str());
+        let id = *self.targets.keys().find(|id| of(id))?;
+        let node = world.cluster.node(&self.targets.remove(&id)?)?;
+        let weights = world.weights(SpaceId(subject.row.space));
+        world.cluster.choose(group, &weights, &only(node))
+    }
+
+    /// The planner's choice, or that of the space's own scheduler among the nodes that would do. The text says why nothing
+    /// is chosen although there are such nodes.
+    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
+    async fn advised(
+        &self,
+        subject: &Subject,
+        name: &Name,
+        workload: &Workload,
+        world: &mut World,
+        group: GroupIx,
+        hints: &Hints,
+        by: &'static str,
+    ) -> Result<Made, String> {
+        let space = SpaceId(subject.row.space);
+        let weights = world.weights(space);
+        let own = world.cluster.choose(group, &weights, hints).ok_or_else(String::new)?;
+        let Some(external) = world.rules(space).external else { return Ok((own, by, String::new())) };
+        match self.ask_external(&external, subject, name, workload, world, group, hints).await {
+            Ok(Some(choice)) => Ok((choice, "external", String::new())),
+            Ok(None) => Err(format!("the space's own scheduler at {} takes none of the nodes that would do", external.url)),
+            Err(trouble) if external.required => Err(format!("waits for the space's own scheduler at {}: {trouble}", external.url)),
+            Err(trouble) => Ok((own, by, format!("the space's own scheduler at {} did not answer: {trouble}", external.url))),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
+    async fn ask_external(
+        &self,
+        external: &External,
+        subject: &Subject,
+        name: &Name,
+        workload: &Workload,
+        world: &mut World,
+        group: GroupIx,
+        hints: &Hints,
+    ) -> Result<Option<Choice>, String> {
+        if world.silent.contains(&external.url) {
+            return Err("it did not answer just now".into());
+        }
+        let weights = world.weights(SpaceId(subject.row.space));
+        let found = world.cluster.explain(group, &weights, hints);
+        let fit: Vec<Choice> = found.iter().filter(|f| f.obstacles.is_empty()).map(|f| Choice { node: f.node, score: f.score }).collect();
+        let candidates: Vec<(String, f32)> = fit.iter().map(|c| (world.cluster.node_name(c.node).to_owned(), c.score)).collect();
+        let question = advisor::Question { home: &subject.view.home, app: &subject.view.name, workload: name, spec: workload, revision: subject.view.current };
+        let ranked = advisor::rank(external, &question, &candidates).await.inspect_err(|_| {
+            world.silent.insert(external.url.clone());
+        })?;
+        // Only what would do is taken; equal scores go to what the planner likes better.
+        let scored = fit.iter().zip(&candidates).filter_map(|(choice, (node, _))| Some((*ranked.get(node)?, *choice)));
+        let best = scored.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1.score > a.1.score) { b } else { a });
+        Ok(best.map(|(score, choice)| Choice { score, ..choice }))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
+    fn book(
+        &self,
+        subject: &Subject,
+        name: &Name,
+        workload: &Workload,
+        index: u32,
+        world: &mut World,
+        steps: &mut Steps,
+        group: GroupIx,
+        at: NodeIx,
+    ) -> InstanceId {
+        let instance = InstanceId(self.s.host.env.uuid());
+        world.cluster.place(InstanceKey(instance.0.as_u128()), group, at);
+        let Ok(node) = Name::parse(world.cluster.node_name(at)) else { return instance };
+        steps.events.push(InstanceEvent::Placed {
+            instance,
+            app: subject.view.id,
+            org: OrgId(subject.row.org),
+            project: ProjectId(subject.row.project),
+            space: SpaceId(subject.row.space),
+            workload: name.clone(),
+            index,
+            revision: subject.view.current,
+            node,
+            cpu_millis: workload.requests.cpu_millis,
+            memory_bytes: workload.requests.memory_bytes,
+            storage_bytes: workload.requests.storage_bytes,
+        });
+        instance
+    }
+
+    /// Sends away those of lower priority whose room is enough; says so, or nothing if that is not possible.
+    fn make_room(&mut self, subject: &Subject, name: &Name, world: &mut World, steps: &mut Steps, group: GroupIx, hints: &Hints) -> String {
+        let weights = world.weights(SpaceId(subject.row.space));
+        let Some(plan) = world.cluster.preempt(group, &weights, hints) else { return String::new() };
+        let priority = world.cluster.spec(group).priority;
+        let Ok(node) = Name::parse(world.cluster.node_name(plan.node)) else { return String::new() };
+        let reason = format!("`{name}` of {} has priority {priority} and needs the room", subject.view.name);
+        let mut gone = Vec::new();
+        for victim in &plan.victims {
+            let instance = InstanceId(gantry_kernel::Uuid::from_u128(victim.0));
+            let Some(alive) = world.alive.get(&instance) else { continue };
+            gone.push(format!("`{}` of {}", alive.workload, alive.app_name));
+            steps.events.push(InstanceEvent::Displaced { instance, app: alive.app, node: node.clone(), reason: reason.clone() });
+            steps.events.push(InstanceEvent::Stopping { instance, app: alive.app });
+            world.cluster.remove(*victim);
+        }
+        let victims = plan.victims.iter().map(|v| InstanceId(gantry_kernel::Uuid::from_u128(v.0)));
+        self.nominated.entry((subject.view.id, name.clone())).or_default().extend(victims);
+        // Nobody else takes the room in this round; in the next ones it is the first to be asked, by its priority.
+        world.cluster.place(InstanceKey(self.s.host.env.uuid().as_u128()), group, plan.node);
+        format!("room is made on {node}: {} has to go", gone.join(", "))
+    }
+
+    /// Forgets displacements of applications that are gone, or that are over.
+    pub(super) fn forget(&mut self, world: &World) {
+        self.nominated.retain(|_, victims| {
+            victims.retain(|v| world.alive.contains_key(v));
+            !victims.is_empty()
+        });
+        self.targets.retain(|id, _| world.alive.contains_key(id));
+    }
+
+    /// Evictions by taints, and moves that make the cluster even.
+    pub(super) async fn displace(&mut self, world: &mut World) -> anyhow::Result<()> {
+        let mut events: Vec<InstanceEvent> = Vec::new();
+        for (instance, app, node, reason) in std::mem::take(&mut world.evicted) {
+            events.push(InstanceEvent::Displaced { instance, app, node, reason });
+        }
+        // The next few when those before have arrived.
+        if self.uneven && world.leaving == 0 && world.unheard.is_empty() {
+            let moves = usize::try_from(self.s.config.placement.rebalance_moves).unwrap_or(0);
+            let limits = gantry_planner::Limits { moves, ..gantry_planner::Limits::default() };
+            let weights = placement::weights(&self.s.config.placement, &placement::SpaceRules::default());
+            let movable: std::collections::HashSet<InstanceKey> =
+                world.alive.iter().filter(|(_, a)| a.movable).map(|(id, _)| InstanceKey(id.0.as_u128())).collect();
+            let planned = world.cluster.rebalance(&limits, &weights, |key| movable.contains(&key));
+            // Applications in the middle of something are looked at again when they are as wanted.
+            self.uneven = !planned.is_empty() || !self.busy.is_empty();
+            for one in planned {
+                let instance = InstanceId(gantry_kernel::Uuid::from_u128(one.instance.0));
+                let (Some(alive), Ok(node)) = (world.alive.get(&instance), Name::parse(world.cluster.node_name(one.from))) else { continue };
+                let to = world.cluster.node_name(one.to).to_owned();
+                events.push(InstanceEvent::Displaced { instance, app: alive.app, node, reason: format!("to {to}: {}", one.reason) });
+                self.targets.insert(instance, to);
+                // It is where it was until its successor is ready.
+                if let Some(group) = world.cluster.group_of(one.instance) {
+                    world.cluster.place(one.instance, group, one.from);
+                }
+            }
+        }
+        let apps: Vec<AppId> = events.iter().map(|e| super::reconcile::subject(e).2).collect();
+        self.record(events, gantry_es::Meta::system()).await?;
+        self.unsettled.extend(apps);
+        Ok(())
+    }
+}

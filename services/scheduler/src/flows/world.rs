@@ -1,0 +1,269 @@
+//! What a round plans on: all nodes and instances in the planner's words. Built from rows; what the round places is booked
+//! in it, so that later decisions of the same round count it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
+use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, Weights};
+
+use super::reconcile::Reconciler;
+use crate::app::context::home;
+use crate::app::view;
+use crate::domain::engine::Facts;
+use crate::domain::model::{Model, Toleration, WorkloadKind};
+use crate::domain::observe::Phase;
+use crate::domain::placement::{self, NodeSettings, Policy, SpaceRules, Standing, Verdict};
+use crate::domain::stored;
+use crate::domain::wanted::{Reports, kept_volumes};
+use crate::store;
+
+/// What is known of a revision and never changes: kept over rounds.
+pub(super) struct Known {
+    app_name: String,
+    /// `<org>/<project>/<space>`
+    pub(super) space: String,
+    org: String,
+    pub(super) model: Model,
+}
+
+/// An instance that has not ended.
+pub(super) struct Alive {
+    pub app: AppId,
+    pub workload: String,
+    pub app_name: String,
+    /// May be moved to make the cluster even.
+    pub movable: bool,
+}
+
+pub(super) struct World {
+    pub cluster: Cluster,
+    pub draining: BTreeSet<String>,
+    /// Not lost, but not heard from since this process decides.
+    pub unheard: BTreeSet<String>,
+    pub reports: Reports,
+    /// Heard from.
+    pub present: BTreeSet<String>,
+    /// Heard from, and taking instances.
+    pub open: u32,
+    pub alive: HashMap<InstanceId, Alive>,
+    /// How many are to leave their node and have not left yet.
+    pub leaving: usize,
+    /// Has to leave a node that keeps it away, and why.
+    pub evicted: Vec<(InstanceId, AppId, Name, String)>,
+    /// When the next toleration for some time ends.
+    pub evict_at: Option<OffsetDateTime>,
+    rules: BTreeMap<SpaceId, SpaceRules>,
+    policy: Policy,
+    groups: HashMap<(AppId, u64, Name), GroupIx>,
+    /// What was found in this round; on a large cluster it is told once for all equal instances.
+    verdicts: HashMap<GroupIx, Arc<Verdict>>,
+    /// External schedulers that did not answer in this round: they are not asked again before the next.
+    pub silent: BTreeSet<String>,
+}
+
+/// Up to so many nodes each decision is explained by itself.
+const SMALL: usize = 200;
+
+impl World {
+    pub fn rules(&self, space: SpaceId) -> SpaceRules {
+        self.rules.get(&space).cloned().unwrap_or_default()
+    }
+
+    pub fn weights(&self, space: SpaceId) -> Weights {
+        placement::weights(&self.policy, &self.rules(space))
+    }
+
+    /// The planner's group of a workload.
+    pub fn group(&mut self, known: &Known, app: AppId, revision: u64, space: SpaceId, name: &Name) -> Option<GroupIx> {
+        let key = (app, revision, name.clone());
+        if let Some(found) = self.groups.get(&key) {
+            return Some(*found);
+        }
+        let workload = known.model.workloads.get(name)?;
+        let standing = Standing { app, app_name: &known.app_name, org: &known.org, space: &known.space, revision };
+        let spec = placement::group(&standing, name, workload, &self.policy, &self.rules(space));
+        let group = self.cluster.set_group(&spec);
+        self.groups.insert(key, group);
+        Some(group)
+    }
+
+    /// What speaks against each node, and for the others.
+    pub fn verdict(&mut self, group: GroupIx, weights: &Weights, hints: &Hints) -> Arc<Verdict> {
+        let shared = self.cluster.len() > SMALL && *hints == Hints::default();
+        if let Some(known) = self.verdicts.get(&group).filter(|_| shared) {
+            return Arc::clone(known);
+        }
+        let found = self.cluster.explain(group, weights, hints);
+        let verdict = Arc::new(placement::verdict(&self.cluster, &found));
+        if shared {
+            self.verdicts.insert(group, Arc::clone(&verdict));
+        }
+        verdict
+    }
+}
+
+impl Reconciler {
+    pub(super) async fn world(&mut self) -> anyhow::Result<World> {
+        let reports = view::reports(&self.s);
+        let rows = store::nodes(self.s.orm()).await?;
+        let alive = store::all_alive(self.s.orm()).await?;
+        for row in &alive {
+            self.know(AppId(row.app), row.revision.unsigned_abs()).await?;
+        }
+        let in_use: BTreeSet<(AppId, u64)> = alive.iter().map(|i| (AppId(i.app), i.revision.unsigned_abs())).collect();
+        // Those without instances are read again when they are needed.
+        self.known.retain(|key, _| in_use.contains(key));
+        let rules = store::all_space_rules(self.s.orm()).await?;
+        let heard = |name: &str| reports.keys().any(|n| n.as_str() == name);
+        let present: BTreeSet<String> = rows.iter().filter(|r| !r.lost && heard(&r.name)).map(|r| r.name.clone()).collect();
+        let policy = self.s.config.placement;
+        let mut world = World {
+            cluster: Cluster::new(),
+            draining: rows.iter().filter(|r| r.draining).map(|r| r.name.clone()).collect(),
+            unheard: rows.iter().filter(|r| !r.lost && !heard(&r.name)).map(|r| r.name.clone()).collect(),
+            open: u32::try_from(rows.iter().filter(|r| present.contains(&r.name) && !r.cordoned).count()).unwrap_or(u32::MAX),
+            present,
+            reports,
+            alive: HashMap::new(),
+            leaving: alive.iter().filter(|i| i.displaced.is_some()).count(),
+            evicted: Vec::new(),
+            evict_at: None,
+            rules: rules.into_iter().filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect(),
+            policy,
+            groups: HashMap::new(),
+            verdicts: HashMap::new(),
+            silent: BTreeSet::new(),
+        };
+        let mut images: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for row in &alive {
+            let model = self.known.get(&(AppId(row.app), row.revision.unsigned_abs())).map(|k| &k.model);
+            let workload = model.and_then(|m| m.workloads.iter().find(|(n, _)| n.as_str() == row.workload));
+            images.entry(&row.node).or_default().extend(workload.and_then(|(_, w)| w.pinned.clone()));
+        }
+        let mut evicting: HashMap<&str, Evicting> = HashMap::new();
+        for row in &rows {
+            let Ok(name) = Name::parse(&row.name) else { continue };
+            let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
+            let settings: NodeSettings = serde_json::from_value(row.settings.clone()).unwrap_or_default();
+            let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), row.cordoned);
+            node.images = images.remove(row.name.as_str()).unwrap_or_default();
+            let ix = world.cluster.set_node(&node);
+            let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
+            if !taints.is_empty() {
+                evicting.insert(&row.name, Evicting { taints, since: row.changed_at });
+            }
+            for reserved in &settings.reserved {
+                world.cluster.reserve(&reserved.space, ix, &placement::amounts(&reserved.amounts));
+            }
+        }
+        let mut ready: BTreeMap<GroupIx, (u32, u32)> = BTreeMap::new();
+        for row in &alive {
+            self.stand(row, &evicting, &mut world, &mut ready);
+        }
+        for (group, (ready, least)) in ready {
+            world.cluster.set_allowance(group, Some(ready.saturating_sub(least)));
+        }
+        Ok(world)
+    }
+
+    /// Reads what a revision is, if it is not known yet.
+    pub(super) async fn know(&mut self, app: AppId, revision: u64) -> anyhow::Result<()> {
+        if self.known.contains_key(&(app, revision)) {
+            return Ok(());
+        }
+        let (Some(row), Some(stored)) = (
+            store::app_by_id(self.s.orm(), app).await?,
+            store::revision(self.s.orm(), app, i64::try_from(revision).unwrap_or(i64::MAX)).await?.and_then(|r| stored::read(&r.model)),
+        ) else {
+            return Ok(());
+        };
+        let Some(home) = home(&row) else { return Ok(()) };
+        let space = format!("{}/{}/{}", home.org_name, home.project_name, home.space_name);
+        let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline };
+        self.known.insert((app, revision), Arc::new(known));
+        Ok(())
+    }
+
+    /// Books an instance where it stands.
+    fn stand(&self, row: &store::instance::Model, evicting: &HashMap<&str, Evicting>, world: &mut World, ready: &mut BTreeMap<GroupIx, (u32, u32)>) {
+        let (app, revision) = (AppId(row.app), row.revision.unsigned_abs());
+        let (Ok(name), known) = (Name::parse(&row.workload), self.known.get(&(app, revision)).cloned()) else { return };
+        let Some(ix) = world.cluster.node(&row.node) else { return };
+        let group = known.as_ref().and_then(|k| world.group(k, app, revision, SpaceId(row.space), &name));
+        let group = group.unwrap_or_else(|| world.cluster.set_group(&unknown(row)));
+        let phase = Phase::parse(&row.phase);
+        let workload = known.as_ref().and_then(|k| k.model.workloads.get(&name));
+        if let Some(workload) = workload
+            && let Some(least) = placement::floor(workload, workload.replicas)
+        {
+            let entry = ready.entry(group).or_insert((0, least));
+            entry.0 += u32::from(phase == Phase::Running && row.displaced.is_none());
+        }
+        if row.displaced.is_none()
+            && phase != Phase::Stopping
+            && let Some(node) = evicting.get(row.node.as_str())
+            && let own = workload.map(|w| w.placement.tolerations.as_slice()).unwrap_or_default()
+            && let Some((at, reason)) = kept_away(world.cluster.spec(group), own, node)
+            && let Ok(node) = Name::parse(&row.node)
+        {
+            if at <= self.s.host.env.now() {
+                world.evicted.push((InstanceId(row.id), app, node, reason));
+            } else {
+                world.evict_at = Some(world.evict_at.map_or(at, |before| before.min(at)));
+            }
+        }
+        let movable = phase == Phase::Running
+            && row.displaced.is_none()
+            && !self.busy.contains(&app)
+            && workload.is_some_and(|w| w.kind == WorkloadKind::Stateless && kept_volumes(w).is_empty());
+        let app_name = known.as_ref().map(|k| k.app_name.clone()).unwrap_or_default();
+        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable });
+        // What is on its way out takes its room until it is gone, and cannot be sent away again.
+        let group = if phase == Phase::Stopping || row.displaced.is_some() { world.cluster.set_group(&leaving(world.cluster.spec(group))) } else { group };
+        world.cluster.place(InstanceKey(row.id.as_u128()), group, ix);
+    }
+}
+
+fn leaving(spec: &Spec) -> Spec {
+    Spec { key: format!("{}/leaving", spec.key), priority: i32::MAX, ..spec.clone() }
+}
+
+/// An instance of a revision that cannot be read any more takes what its placement says.
+fn unknown(row: &store::instance::Model) -> Spec {
+    let requests = gantry_planner::Amounts {
+        cpu_millis: row.cpu_millis.unsigned_abs(),
+        memory_bytes: row.memory_bytes.unsigned_abs(),
+        storage_bytes: row.storage_bytes.unsigned_abs(),
+        ..gantry_planner::Amounts::default()
+    };
+    let family = format!("{}/{}", AppId(row.app), row.workload);
+    Spec { key: format!("{family}/{}", row.revision), family, priority: i32::MAX, requests, ..Spec::default() }
+}
+
+/// A node that sends away what does not tolerate it.
+struct Evicting {
+    taints: Vec<Taint>,
+    since: OffsetDateTime,
+}
+
+/// The taint because of which it may not stay, and from when on: a toleration may be for some time only.
+fn kept_away(spec: &Spec, own: &[Toleration], node: &Evicting) -> Option<(OffsetDateTime, String)> {
+    let leaves = node.taints.iter().filter_map(|taint| {
+        let since = node.since;
+        if !spec.rules.tolerations.iter().any(|t| t.tolerates(taint)) {
+            return Some((since, taint));
+        }
+        // Those of the space are for ever; of its own, the longest counts.
+        let of_space = spec.rules.tolerations.len() > own.len() && spec.rules.tolerations[own.len()..].iter().any(|t| t.tolerates(taint));
+        let matching = || spec.rules.tolerations.iter().zip(own).filter(|(t, _)| t.tolerates(taint)).map(|(_, own)| own.seconds);
+        let longest = if of_space || matching().any(|s| s.is_none()) { None } else { matching().flatten().max() };
+        longest.map(|s| (since + time::Duration::seconds(s.into()), taint))
+    });
+    leaves.min_by_key(|(at, _)| *at).map(|(at, taint)| (at, format!("its node has the taint `{taint}`, which it does not tolerate any longer")))
+}
+
+/// The node's index as the planner's hint.
+pub(super) fn only(node: NodeIx) -> Hints {
+    Hints { only: Some(vec![node]), except: Vec::new() }
+}
