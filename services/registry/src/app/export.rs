@@ -55,6 +55,7 @@ impl App {
     pub async fn export(&self, name: &RepositoryName, reference: &Reference, platform: Option<&Platform>, form: Form) -> Result<Archive> {
         let (digest, found) = self.one_image(name, reference, platform).await?;
         self.may_hand_out(name, &found.row, Moment::Pull).await?;
+        self.pulls.note(name.as_str(), &found.row.digest, self.host.env.now());
         let manifest = Manifest::parse(Some(&found.row.media_type), &found.bytes)?;
         let mut files: Vec<(String, u64, BoxStream<'static, io::Result<Bytes>>)> = Vec::new();
         let mut descriptor = json!({ "mediaType": found.row.media_type, "digest": digest.as_str(), "size": found.bytes.len() });

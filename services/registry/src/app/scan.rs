@@ -86,7 +86,7 @@ impl App {
                 self.ask_scanners(job, &settings, Again::Nobody).await.map(drop)
             }
             Err(gantry_es_pg::ExecuteError::Refused(Refusal::NoSuchManifest(_) | Refusal::NoSuchTag(_) | Refusal::ImmutableTag(_))) => {
-                scanner_reports::forget(&self.host.db().pool, name.as_str(), digest.as_str()).await?;
+                scanner_reports::forget(&self.host.db().pool, name.as_str(), digest.as_str(), None).await?;
                 Ok(scans::forget(db, &name, &digest).await?)
             }
             Err(error) => Err(error.into()),

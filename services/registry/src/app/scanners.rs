@@ -175,9 +175,10 @@ impl App {
         let pool = &self.host.db().pool;
         let settings = self.settings(ask.image.project).await?;
         let known = self.scanners(&settings).into_iter().find(|k| k.scanner.name == ask.scanner && k.scanner.enabled);
-        let (Some(known), true) = (known, self.repositories.load(&name).await?.state.has(&digest)) else {
-            return Ok(scanner_reports::forget(pool, at.0, at.1).await?);
-        };
+        if !self.repositories.load(&name).await?.state.has(&digest) {
+            return Ok(scanner_reports::forget(pool, at.0, at.1, None).await?);
+        }
+        let Some(known) = known else { return Ok(scanner_reports::forget(pool, at.0, at.1, Some(&ask.scanner)).await?) };
         match self.scanned_outside(ask, &known, &name, &digest).await {
             Ok((abilities, findings, sbom)) => {
                 let identity = serde_json::to_value(&abilities.scanner)?;

@@ -93,11 +93,12 @@ pub async fn stale(pool: &PgPool, project: Uuid, scanner: &str, before: OffsetDa
     sqlx::query_as(sql).bind(project).bind(scanner).bind(before).bind(limit).fetch_all(pool).await
 }
 
-/// Forgets an image's reports.
+/// Forgets an image's reports: all, or those of one scanner.
 ///
 /// # Errors
 /// Database.
-pub async fn forget(pool: &PgPool, repository: &str, digest: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from scanner_reports where repository = $1 and digest = $2").bind(repository).bind(digest).execute(pool).await?;
+pub async fn forget(pool: &PgPool, repository: &str, digest: &str, scanner: Option<&str>) -> Result<(), sqlx::Error> {
+    let sql = "delete from scanner_reports where repository = $1 and digest = $2 and ($3::text is null or scanner = $3)";
+    sqlx::query(sql).bind(repository).bind(digest).bind(scanner).execute(pool).await?;
     Ok(())
 }

@@ -188,3 +188,92 @@ async fn docker_pushes_mounts_makes_a_list_and_pulls() {
     let refused = docker.request(Method::HEAD, &format!("/v2/{web}/manifests/v1")).send().await.unwrap();
     assert!(matches!(refused.status().as_u16(), 401 | 403 | 404));
 }
+
+impl Docker {
+    /// As ORAS and Helm push a blob: is it there, else one POST and one PUT of the whole.
+    async fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let digest = Digest::of(Algorithm::Sha256, bytes).to_string();
+        if self.has(repository, &digest).await {
+            return digest;
+        }
+        let begun = self.request(Method::POST, &format!("/v2/{repository}/blobs/uploads/")).send().await.unwrap();
+        assert_eq!(begun.status(), StatusCode::ACCEPTED);
+        let location = begun.headers()[header::LOCATION].to_str().unwrap().to_owned();
+        let request = self.request(Method::PUT, &location).query(&[("digest", &digest)]).header(header::CONTENT_TYPE, "application/octet-stream");
+        let done = request.body(bytes.to_vec()).send().await.unwrap();
+        assert_eq!(done.status(), StatusCode::CREATED);
+        digest
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oras_pushes_attaches_discovers_and_pulls_and_helm_keeps_charts() {
+    clause("6.2.1.c");
+    let stage = Stage::new().await;
+    stage.user("ada", Some((Role::Editor, stage.shop.scope()))).await;
+    let mut client = Docker::new(&stage);
+    let repository = "acme/shop/models/small";
+    client.sign_in(Some("ada"), &[scope(repository, "pull,push")]).await;
+
+    // oras push: the empty config, files with titles, an artifact type.
+    let (file, empty) = (b"weights".to_vec(), b"{}".to_vec());
+    for bytes in [&file, &empty] {
+        client.put_blob(repository, bytes).await;
+        client.put_blob(repository, bytes).await;
+    }
+    let mut titled = descriptor("application/octet-stream", &file);
+    titled["annotations"] = json!({ "org.opencontainers.image.title": "model.bin" });
+    let model = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.acme.model", "layers": [titled],
+        "config": descriptor("application/vnd.oci.empty.v1+json", &empty), "annotations": { "org.opencontainers.image.created": "2026-01-01T00:00:00Z" },
+    });
+    let digest = client.put(repository, "v1", &model).await;
+    // oras attach: a manifest about it, by digest; the registry says that it keeps the list itself.
+    for (kind, text) in [("application/vnd.acme.card", "a card"), ("application/vnd.acme.licence", "a licence")] {
+        client.put_blob(repository, text.as_bytes()).await;
+        let about = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": descriptor("application/vnd.oci.empty.v1+json", &empty),
+            "layers": [descriptor("text/plain", text.as_bytes())], "subject": descriptor(OCI_MANIFEST, model.to_string().as_bytes()),
+        });
+        let at = Digest::of(Algorithm::Sha256, about.to_string().as_bytes());
+        let path = format!("/v2/{repository}/manifests/{at}");
+        let done = client.request(Method::PUT, &path).header(header::CONTENT_TYPE, OCI_MANIFEST).body(about.to_string()).send().await.unwrap();
+        assert_eq!((done.status(), done.headers()["oci-subject"].to_str().unwrap()), (StatusCode::CREATED, digest.as_str()));
+    }
+    // oras discover
+    let discover = |query: &str| client.request(Method::GET, &format!("/v2/{repository}/referrers/{digest}{query}")).send();
+    let all = discover("").await.unwrap();
+    assert_eq!(all.headers()[header::CONTENT_TYPE].to_str().unwrap(), OCI_INDEX);
+    assert_eq!(all.json::<Value>().await.unwrap()["manifests"].as_array().unwrap().len(), 2);
+    let one = discover("?artifactType=application%2Fvnd.acme.card").await.unwrap();
+    assert_eq!(one.headers()["oci-filters-applied"].to_str().unwrap(), "artifactType");
+    let one: Value = one.json().await.unwrap();
+    assert_eq!((one["manifests"].as_array().unwrap().len(), &one["manifests"][0]["artifactType"]), (1, &json!("application/vnd.acme.card")));
+    // oras pull
+    let head = client.request(Method::HEAD, &format!("/v2/{repository}/manifests/v1")).header(header::ACCEPT, OCI_MANIFEST).send().await.unwrap();
+    assert_eq!(head.headers()["docker-content-digest"].to_str().unwrap(), digest);
+    let got: Value = client.request(Method::GET, &format!("/v2/{repository}/manifests/{digest}")).send().await.unwrap().json().await.unwrap();
+    let blob = client.request(Method::GET, &format!("/v2/{repository}/blobs/{}", got["layers"][0]["digest"].as_str().unwrap())).send().await.unwrap();
+    assert_eq!(blob.bytes().await.unwrap(), file);
+
+    // helm push and pull: `+` of a version becomes `_` in the tag; the newest version is chosen from the list of tags.
+    let charts = "acme/shop/charts/web";
+    client.sign_in(Some("ada"), &[scope(charts, "pull,push")]).await;
+    let (config, chart) = (json!({ "name": "web", "version": "1.2.0+build.1", "apiVersion": "v2" }).to_string(), layer(&[("web/Chart.yaml", b"name: web")]));
+    for bytes in [config.as_bytes(), &chart] {
+        client.put_blob(charts, bytes).await;
+    }
+    let manifest = json!({
+        "schemaVersion": 2, "config": descriptor("application/vnd.cncf.helm.config.v1+json", config.as_bytes()),
+        "layers": [descriptor("application/vnd.cncf.helm.chart.content.v1.tar+gzip", &chart)],
+        "annotations": { "org.opencontainers.image.title": "web", "org.opencontainers.image.version": "1.2.0+build.1" },
+    });
+    let path = format!("/v2/{charts}/manifests/1.2.0_build.1");
+    let done = client.request(Method::PUT, &path).header(header::CONTENT_TYPE, OCI_MANIFEST).body(manifest.to_string()).send().await.unwrap();
+    assert_eq!(done.status(), StatusCode::CREATED);
+    let tags: Value = client.request(Method::GET, &format!("/v2/{charts}/tags/list")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(tags["tags"], json!(["1.2.0_build.1"]));
+    let got = client.request(Method::GET, &path).header(header::ACCEPT, format!("{OCI_MANIFEST}, {OCI_INDEX}, */*")).send().await.unwrap();
+    assert_eq!(got.headers()[header::CONTENT_TYPE].to_str().unwrap(), OCI_MANIFEST);
+    assert_eq!(got.text().await.unwrap(), manifest.to_string());
+}

@@ -18,6 +18,7 @@ const en = {
     none: 'No image is like that, or none that you may see',
     inIndex: 'in {{tags}}',
     matches: 'Has',
+    tags: 'Part of a tag',
   },
   platforms: {
     title: 'Platforms',
@@ -107,6 +108,7 @@ const zh: typeof en = {
     none: '没有符合条件且您可以查看的镜像',
     inIndex: '属于 {{tags}}',
     matches: '包含',
+    tags: '标签的一部分',
   },
   platforms: {
     title: '平台',

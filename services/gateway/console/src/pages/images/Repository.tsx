@@ -41,45 +41,51 @@ export default function Repository() {
 
 function Tags({ org, project, repository }: Place) {
   const { t } = useTranslation();
-  const query = usePaged<Tag>(['tags', org, project, repository], registry.tags(org, project, repository), { interval: 10_000 });
+  const [q, setQ] = useState('');
+  const query = usePaged<Tag>(['tags', org, project, repository], registry.tags(org, project, repository), { interval: 10_000, query: q ? { q } : {} });
   const names = useNames(query.items.map((tag) => tag.pushed_by));
   const remove = useAction((tag: string) => registry.removeTag(org, project, repository, tag), { done: t('images.deleted'), refresh: [['tags', org, project, repository], ['images', org, project], ['history', org, project, repository]] });
   const reference = `${window.location.host}/${org}/${project}/${repository}`;
   return (
-    <PagedTable<Tag>
-      label={t('images.tags')}
-      query={query}
-      rowKey="tag"
-      empty={t('images.noTags')}
-      columns={[
-        { title: t('images.tag'), dataIndex: 'tag', render: (tag: string, one) => <Link to={to.digest(org, project, repository, one.digest)}>{tag}</Link> },
-        {
-          title: t('images.digest'),
-          dataIndex: 'digest',
-          render: (digest: string, one) => (
-            <Typography.Text className="mono" copyable={{ text: `${reference}:${one.tag}@${digest}`, tooltips: [t('images.copyReference'), t('common.copied')] }}>
-              {short(digest)}
-            </Typography.Text>
-          ),
-        },
-        { title: t('images.size'), dataIndex: 'size_bytes', render: (size: number) => bytes(size) },
-        {
-          title: t('images.platforms'),
-          dataIndex: 'platforms',
-          render: (list: string[]) => (
-            <Flex gap={4} wrap>
-              {list.map((one) => (
-                <Label key={one}>{one}</Label>
-              ))}
-            </Flex>
-          ),
-        },
-        { title: t('images.scan'), dataIndex: 'scan', render: (_, tag) => <Summary scan={tag.scan} /> },
-        { title: t('images.pushedBy'), dataIndex: 'pushed_by', render: (by: string) => names(by) },
-        { title: t('images.pushed'), dataIndex: 'pushed_at', render: (at: string) => <Time at={at} /> },
-        { title: t('common.actions'), render: (_, tag) => <DeleteButton name={tag.tag} ask={t('images.confirmDelete', { tag: tag.tag })} onConfirm={() => remove.mutate(tag.tag)} /> },
-      ]}
-    />
+    <>
+      <Flex className="toolbar">
+        <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('find.tags')} placeholder={t('find.tags')} className="filter" onSearch={(text) => setQ(text.trim())} />
+      </Flex>
+      <PagedTable<Tag>
+        label={t('images.tags')}
+        query={query}
+        rowKey="tag"
+        empty={t('images.noTags')}
+        columns={[
+          { title: t('images.tag'), dataIndex: 'tag', render: (tag: string, one) => <Link to={to.digest(org, project, repository, one.digest)}>{tag}</Link> },
+          {
+            title: t('images.digest'),
+            dataIndex: 'digest',
+            render: (digest: string, one) => (
+              <Typography.Text className="mono" copyable={{ text: `${reference}:${one.tag}@${digest}`, tooltips: [t('images.copyReference'), t('common.copied')] }}>
+                {short(digest)}
+              </Typography.Text>
+            ),
+          },
+          { title: t('images.size'), dataIndex: 'size_bytes', render: (size: number) => bytes(size) },
+          {
+            title: t('images.platforms'),
+            dataIndex: 'platforms',
+            render: (list: string[]) => (
+              <Flex gap={4} wrap>
+                {list.map((one) => (
+                  <Label key={one}>{one}</Label>
+                ))}
+              </Flex>
+            ),
+          },
+          { title: t('images.scan'), dataIndex: 'scan', render: (_, tag) => <Summary scan={tag.scan} /> },
+          { title: t('images.pushedBy'), dataIndex: 'pushed_by', render: (by: string) => names(by) },
+          { title: t('images.pushed'), dataIndex: 'pushed_at', render: (at: string) => <Time at={at} /> },
+          { title: t('common.actions'), render: (_, tag) => <DeleteButton name={tag.tag} ask={t('images.confirmDelete', { tag: tag.tag })} onConfirm={() => remove.mutate(tag.tag)} /> },
+        ]}
+      />
+    </>
   );
 }
 
