@@ -258,3 +258,31 @@ async fn programs_bind_the_certificate_they_show_and_what_is_not_for_people_is_r
     let claims: i64 = sqlx::query_scalar("select count(*) from claims where scope = 'certificate'").fetch_one(&suite.host.db().pool).await.unwrap();
     assert_eq!(claims, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_told_once_that_a_certificate_ends_soon() {
+    let (post, smtp) = crate::smtp::Post::start().await;
+    let config = Config { certificates_url: Some(DOOR.into()), smtp: Some(smtp), ..Config::default() };
+    let suite = Suite::with(config.clone()).await;
+    let admin = suite.admin().await;
+    let ada = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD });
+    assert_eq!(suite.post(&admin, "/api/v1/users", ada).await.0, 201);
+    let mut browser = suite.signed_in("ada").await;
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    (params.not_before, params.not_after) = (time::OffsetDateTime::UNIX_EPOCH, gantry_kernel::Env::system().now() + time::Duration::days(10));
+    let soon = handed(params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der());
+    let done = bind(&suite, &mut browser, &soon, "certificate").await;
+    assert_eq!(done.location(), "/account?done=saved", "{}", done.body);
+    let told = || post.to("ada@example.org").into_iter().filter(|letter| letter.contains("signs you in until")).count();
+    assert_eq!(told(), 0);
+    // Whoever starts looks at once; it was told already when the next one does.
+    for _ in 0..2 {
+        let (beside, _) = suite.world.replica::<gantry_identity::Identity>(config.clone()).await;
+        suite.world.until("she is told", std::time::Duration::from_secs(30), async || told() >= 1).await;
+        beside.stop().await;
+    }
+    let letter = post.to("ada@example.org").into_iter().find(|letter| letter.contains("signs you in until")).unwrap();
+    assert!(letter.contains("\"card\"") && letter.contains("/account"), "{letter}");
+    let notices: i64 = sqlx::query_scalar("select count(*) from certificate_notices").fetch_one(&suite.host.db().pool).await.unwrap();
+    assert_eq!((told(), notices), (1, 1));
+}
