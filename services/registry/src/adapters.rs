@@ -1,6 +1,10 @@
-//! The outside world: the file system that keeps content, the archives that layers are, and other registries.
+//! The outside world: the file system or object store that keeps content, the archives that layers are, and other registries.
 
 pub mod blob_fs;
+pub mod blob_s3;
+pub mod blob_store;
+pub mod blobs;
+mod feed;
 pub mod layer;
 pub mod receiver;
 pub mod remote;

@@ -7,7 +7,8 @@ use gantry_es_pg::Store;
 use gantry_host::Host;
 use tokio::sync::Notify;
 
-use crate::adapters::blob_fs::BlobFs;
+use crate::adapters::blob_store::BlobStore;
+use crate::adapters::blobs::Blobs;
 use crate::app::arrivals::Arrivals;
 use crate::app::cache::{ManifestCache, Tokens};
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::store::pulls::Pulls;
 use crate::store::settings::Shelf;
 
 pub mod arrivals;
+pub mod awaited;
 pub mod blobs;
 pub mod cache;
 pub mod cached;
@@ -56,7 +58,7 @@ pub struct App {
     pub project_settings: Store<ProjectSettings>,
     pub shelf: Shelf,
     pub pulls: Pulls,
-    pub blobs: BlobFs,
+    pub blobs: Blobs,
     pub arrivals: Arrivals,
     pub manifests: ManifestCache,
     pub tokens: Tokens,
@@ -80,8 +82,9 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const CATCH_UP_STEP: Duration = Duration::from_millis(40);
 
 impl App {
-    /// The verbs on this host, with content in `blobs`. Starts the task that publishes uploads.
-    pub fn new(host: Host, config: Arc<Config>, blobs: BlobFs) -> Self {
+    /// The verbs on this host, with content in `store`. Starts the task that publishes uploads.
+    pub fn new(host: Host, config: Arc<Config>, store: impl BlobStore) -> Self {
+        let blobs = Blobs::new(store, host.db().pool.clone(), config.inline_bytes);
         let log = host.log().clone();
         let arrivals = Arrivals::start(&host, blobs.clone());
         Self {

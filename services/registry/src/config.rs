@@ -1,4 +1,6 @@
-//! `[registry]`: where content is kept, and bounds.
+//! `[registry]`: where content is kept, and bounds. `[registry.s3]` is in `config/s3.rs`.
+
+mod s3;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,11 +8,17 @@ use std::time::Duration;
 use gantry_host::Section;
 use serde::{Deserialize, Serialize};
 
+pub use s3::S3;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder of blobs and uploads; empty: `registry` in the platform's home.
     pub storage: PathBuf,
+    /// Content of at most so many bytes (manifests, configs, tiny layers) lives in the database; 0: none but empty content.
+    pub inline_bytes: u64,
+    /// Blobs and uploads in a bucket of an S3-compatible store instead of `storage`, which then only holds what is on its way.
+    pub s3: S3,
     /// Audience of registry tokens.
     pub audience: String,
     pub max_blob_bytes: u64,
@@ -65,6 +73,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             storage: PathBuf::new(),
+            inline_bytes: 32 << 10,
+            s3: S3::default(),
             audience: "gantry-registry".into(),
             max_blob_bytes: 50 << 30,
             sparse_images: true,
@@ -93,6 +103,7 @@ impl Section for Config {
                 faults.push(format!("{name} = {value}: must be {least} to {most}"));
             }
         };
+        within("inline_bytes", self.inline_bytes, 0, 1 << 20);
         within("max_blob_bytes", self.max_blob_bytes, 1 << 20, 1 << 44);
         within("patience_seconds", self.patience_seconds, 1, 3600);
         within("gc_grace_seconds", self.gc_grace_seconds, 60, 30 * 24 * 3600);
@@ -121,6 +132,7 @@ impl Section for Config {
         if self.audience.is_empty() {
             faults.push("audience: must be set".into());
         }
+        self.s3.validate(self.max_blob_bytes, faults);
     }
 }
 

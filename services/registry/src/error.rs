@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::adapters::blob_fs::UploadError;
+use crate::adapters::blob_store::UploadError;
 use crate::domain::manifest::ManifestError;
 use crate::domain::name::NameError;
 use crate::domain::repository::Refusal;
@@ -90,7 +90,8 @@ fn upload(error: &UploadError) -> (StatusCode, &'static str, Value) {
         UploadError::Digest { found } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", json!({ "found": found })),
         UploadError::Broken(_) => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", Value::Null),
         UploadError::Slow(_) => (StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID", Value::Null),
-        UploadError::Io(error) if is_full(error) => (StatusCode::INSUFFICIENT_STORAGE, "UNAVAILABLE", json!("the registry's disk is full")),
+        UploadError::Io(error) if is_full(error) => (StatusCode::INSUFFICIENT_STORAGE, "UNAVAILABLE", json!("the registry's storage is full")),
+        UploadError::Io(error) if is_away(error) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", json!("the registry's storage asks for patience")),
         UploadError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", Value::Null),
     }
 }
@@ -111,6 +112,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether the store is away, or asks for patience: the same may work in a moment.
+pub fn is_away(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected, ResourceBusy, TimedOut};
+    matches!(error.kind(), ResourceBusy | TimedOut | NotConnected | ConnectionRefused | ConnectionReset | ConnectionAborted)
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let text = error.to_string();
@@ -125,6 +132,10 @@ impl From<Error> for Problem {
             Error::Manifest(_) | Error::MissingContent(_) | Error::WrongSize { .. } => Problem::invalid("manifest", text),
             Error::BadRequest(_) | Error::Unsupported(_) => Problem::invalid("request", text),
             Error::Denied(problem) => problem,
+            Error::Upload(UploadError::Io(error)) if is_away(&error) => Problem::unavailable("the registry's storage").with_source(error),
+            Error::Upload(UploadError::Io(error)) if is_full(&error) => {
+                Problem::new(Kind::Unavailable, "registry.storage_full", "the registry's storage is full").with_source(error)
+            }
             Error::Upload(error) => Problem::internal(error),
             Error::Internal(error) => Problem::internal(error),
         }

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use gantry_host::{Host, Parts, Service};
 
 use crate::adapters::blob_fs::BlobFs;
+use crate::adapters::blob_s3::BlobS3;
 use crate::app::App;
 use crate::app::cache::ManifestCache;
 pub use crate::config::Config;
@@ -73,8 +74,6 @@ impl Service for Registry {
 }
 
 async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
-    let storage = config.storage(&host.platform.home);
-    let blobs = BlobFs::open(&storage).with_context(|| format!("cannot use the blob folder {}", storage.display()))?;
     let manifests = ManifestCache::default();
     host.project(Arc::new(flows::projections::Images(manifests.clone()))).await?;
     host.project(Arc::new(flows::projections::ScanQueue)).await?;
@@ -84,5 +83,13 @@ async fn wire(config: Config, host: Host) -> anyhow::Result<App> {
     host.project(Arc::new(flows::projections::Usage)).await?;
     let outgoing = flows::projections::Outgoing { public_url: host.platform.public_url.clone(), env: host.env.clone() };
     host.project(Arc::new(outgoing)).await?;
-    Ok(App { manifests, ..App::new(host, Arc::new(config), blobs) })
+    let storage = config.storage(&host.platform.home);
+    let app = if config.s3.is_on() {
+        let store = BlobS3::open(&config.s3, &storage, &host).await.with_context(|| format!("cannot use the bucket {}", config.s3.bucket))?;
+        App::new(host, Arc::new(config), store)
+    } else {
+        let store = BlobFs::open(&storage).with_context(|| format!("cannot use the blob folder {}", storage.display()))?;
+        App::new(host, Arc::new(config), store)
+    };
+    Ok(App { manifests, ..app })
 }

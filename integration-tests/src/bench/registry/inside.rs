@@ -54,7 +54,7 @@ fn lists(wanted: &Wanted<'_>, ours: &Ours, side: &Side) -> Result<Vec<Figure>> {
     };
     let asked: [(&str, bool, &dyn Fn(u64) -> String); 3] = [
         ("registry-tags-list", false, &|n| format!("tags/list?n=1000&last=build-{n:07}")),
-        ("registry-tags-search", true, &|n| format!("{API}/many/tags?search={n:05}-lin&limit=50")),
+        ("registry-tags-search", true, &|n| format!("{API}/many/tags?q={n:05}-lin&limit=50")),
         ("registry-projects-list", true, &|_| API.to_owned()),
     ];
     let mut figures = Vec::new();

@@ -5,28 +5,35 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
 use tokio::task::spawn_blocking;
+use url::Url;
 use uuid::Uuid;
 
+pub use super::blob_store::{Blob, Chunk, Staged, UploadError};
+use super::blob_store::{BlobStore, Body, Opened, Place};
 use super::upload_fs::Sessions;
-pub use super::upload_fs::{Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
-use crate::domain::sums::Sums;
+use crate::domain::name::RepositoryName;
+use crate::domain::sums::{BLOCK, Sums};
+
+/// Blocks that are read while the one before is on its way to the client.
+const AHEAD: usize = 2;
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct BlobFs {
     pub(super) root: Arc<Path>,
+    spool: Arc<Path>,
     pub(super) sessions: Arc<Sessions>,
-}
-
-/// An open blob.
-pub struct Blob {
-    pub file: File,
-    pub size: u64,
 }
 
 impl BlobFs {
@@ -41,16 +48,12 @@ impl BlobFs {
         }
         fs::create_dir_all(root.join("uploads"))?;
         sync_dir(&root)?;
-        Ok(Self { root: root.into(), sessions: Arc::default() })
+        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default() })
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.root.join("blobs").join(digest.algorithm().as_str()).join(&hex[..2]).join(hex)
-    }
-
-    pub(super) fn spool_path(&self, name: Uuid) -> PathBuf {
-        self.root.join("uploads").join(format!("{name}.spool"))
     }
 
     /// # Errors
@@ -101,18 +104,18 @@ impl BlobFs {
     ///
     /// # Errors
     /// I/O.
-    pub async fn stage(&self, name: Uuid, digest: Digest, bytes: bytes::Bytes) -> io::Result<Staged> {
+    pub async fn stage(&self, name: Uuid, digest: Digest, bytes: Bytes) -> io::Result<Staged> {
         let path = self.root.join("uploads").join(format!("{name}.whole"));
         let target = self.blob_path(&digest);
         blocking(move || {
-            let staged = Staged { digest, size: bytes.len() as u64, sums: Sums::of(&bytes), path };
+            let staged = Staged::of(digest, bytes.len() as u64, Sums::of(&bytes), Place::File(path.clone()));
             // What stands there may be damaged; then it is replaced.
             if fs::read(&target).is_ok_and(|there| there == bytes) {
                 return Ok(staged);
             }
-            let mut file = File::create_new(&staged.path)?;
+            let mut file = File::create_new(&path)?;
             if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_all()) {
-                let _ = fs::remove_file(&staged.path);
+                let _ = fs::remove_file(&path);
                 return Err(error);
             }
             Ok(staged)
@@ -125,7 +128,15 @@ impl BlobFs {
     /// # Errors
     /// I/O; the upload then stays as it was.
     pub async fn publish(&self, staged: impl IntoIterator<Item = &Staged>) -> io::Result<()> {
-        let moves: Vec<(PathBuf, PathBuf)> = staged.into_iter().map(|s| (s.path.clone(), self.blob_path(&s.digest))).collect();
+        let path = |s: &Staged| match &s.place {
+            Place::File(path) => Some((path.clone(), self.blob_path(&s.digest))),
+            // What is in memory lives in the database.
+            Place::Inline(_) | Place::Memory(_) | Place::Object(_) => None,
+        };
+        let moves: Vec<(PathBuf, PathBuf)> = staged.into_iter().filter_map(path).collect();
+        if moves.is_empty() {
+            return Ok(());
+        }
         blocking(move || publish(&moves)).await
     }
 
@@ -146,6 +157,90 @@ impl BlobFs {
             Ok(())
         })
         .await
+    }
+}
+
+#[async_trait]
+impl BlobStore for BlobFs {
+    async fn open(&self, digest: &Digest, part: Range<u64>) -> io::Result<Option<Opened>> {
+        let Some(Blob { file, size }) = self.read(digest).await? else { return Ok(None) };
+        let (file, end) = (Arc::new(file), part.end.min(size));
+        let block = move |start: u64| {
+            let file = file.clone();
+            let length = usize::try_from((end - start).min(BLOCK as u64)).unwrap_or(BLOCK);
+            blocking(move || {
+                let mut buffer = vec![0; length];
+                file.read_exact_at(&mut buffer, start)?;
+                Ok(Bytes::from(buffer))
+            })
+        };
+        let blocks = futures::stream::iter((part.start..end).step_by(BLOCK)).map(block).buffered(AHEAD).boxed();
+        Ok(Some(Opened { size, blocks }))
+    }
+
+    async fn local(&self, digest: &Digest) -> io::Result<Option<Blob>> {
+        self.read(digest).await
+    }
+
+    async fn size(&self, digest: &Digest) -> io::Result<Option<u64>> {
+        Self::size(self, digest).await
+    }
+
+    async fn read_small(&self, digest: &Digest, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        Self::read_small(self, digest, limit).await
+    }
+
+    async fn stage(&self, name: Uuid, digest: Digest, bytes: Bytes) -> io::Result<Staged> {
+        Self::stage(self, name, digest, bytes).await
+    }
+
+    async fn prepare(&self, _: &Staged) -> io::Result<()> {
+        // A rename takes no time.
+        Ok(())
+    }
+
+    async fn publish(&self, staged: &[&Staged]) -> io::Result<()> {
+        Self::publish(self, staged.iter().copied()).await
+    }
+
+    async fn remove(&self, digests: &[Digest]) -> io::Result<()> {
+        Self::remove(self, digests).await
+    }
+
+    async fn start_upload(&self, id: Uuid, repository: &RepositoryName, algorithm: Algorithm) -> Result<(), UploadError> {
+        Self::start_upload(self, id, repository, algorithm).await
+    }
+
+    async fn upload_offset(&self, id: Uuid, repository: &RepositoryName) -> Result<u64, UploadError> {
+        Self::upload_offset(self, id, repository).await
+    }
+
+    async fn append(&self, id: Uuid, repository: &RepositoryName, chunk: Chunk, body: Body<'_>) -> Result<u64, UploadError> {
+        Self::append(self, id, repository, chunk, body).await
+    }
+
+    async fn finish(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, inline: u64) -> Result<Staged, UploadError> {
+        Self::finish(self, id, repository, wanted, inline).await
+    }
+
+    async fn end_upload(&self, id: Uuid) -> Result<(), UploadError> {
+        Self::end_upload(self, id).await
+    }
+
+    async fn cancel_upload(&self, id: Uuid, repository: &RepositoryName) -> Result<(), UploadError> {
+        Self::cancel_upload(self, id, repository).await
+    }
+
+    async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
+        Self::remove_stale_uploads(self, age).await
+    }
+
+    fn spool(&self) -> &Path {
+        &self.spool
+    }
+
+    async fn redirect(&self, _: &Digest) -> io::Result<Option<Url>> {
+        Ok(None)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use futures::Stream;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::blob_fs::{BlobFs, Staged, blocking};
+use super::blob_fs::blocking;
+use super::blob_store::{Place, Staged};
 use crate::domain::digest::{Digest, Hasher};
 use crate::domain::sums::Summing;
 
@@ -46,32 +47,39 @@ pub struct Incoming {
     digest: Digest,
     size: u64,
     written: u64,
+    /// It goes to the database, not to the disk.
+    small: bool,
     pieces: mpsc::Sender<Bytes>,
     writer: tokio::task::JoinHandle<io::Result<(u64, Hasher, Summing)>>,
     stage: Arc<watch::Sender<Stage>>,
 }
 
-impl BlobFs {
-    /// Makes room for content of `size` bytes that is to have `digest`.
-    ///
-    /// # Errors
-    /// I/O.
-    pub async fn incoming(&self, name: Uuid, digest: Digest, size: u64) -> io::Result<(Incoming, Coming)> {
-        // Beside the uploads: what a crash leaves behind is removed with stale ones.
-        let path = self.spool_path(name);
-        let at = path.clone();
-        let (file, reading) = blocking(move || Ok((File::create_new(&at)?, File::open(&at)?))).await?;
-        let (sender, stage) = watch::channel(Stage::Going(0));
-        let sender = Arc::new(sender);
-        let (pieces, inbox) = mpsc::channel(QUEUE);
-        let (algorithm, progress) = (digest.algorithm(), sender.clone());
-        let writer = tokio::task::spawn_blocking(move || write(file, Hasher::new(algorithm), inbox, &progress));
-        let coming = Coming { file: Arc::new(reading), size, stage };
-        Ok((Incoming { path, digest, size, written: 0, pieces, writer, stage: sender }, coming))
-    }
+/// Makes room in `folder` for content of `size` bytes that is to have `digest`. What a crash leaves behind there is removed with stale
+/// uploads. Up to `inline` bytes come back in memory at the end.
+///
+/// # Errors
+/// I/O.
+pub async fn incoming(folder: &Path, name: Uuid, digest: Digest, size: u64, inline: u64) -> io::Result<(Incoming, Coming)> {
+    let path = folder.join(format!("{name}.spool"));
+    let at = path.clone();
+    let (file, reading) = blocking(move || Ok((File::create_new(&at)?, File::open(&at)?))).await?;
+    let (sender, stage) = watch::channel(Stage::Going(0));
+    let sender = Arc::new(sender);
+    let (pieces, inbox) = mpsc::channel(QUEUE);
+    let (algorithm, progress) = (digest.algorithm(), sender.clone());
+    let small = size <= inline;
+    let writer = tokio::task::spawn_blocking(move || write(file, Hasher::new(algorithm), inbox, &progress, !small));
+    let coming = Coming { file: Arc::new(reading), size, stage };
+    Ok((Incoming { path, digest, size, written: 0, small, pieces, writer, stage: sender }, coming))
 }
 
-fn write(mut file: File, mut hasher: Hasher, mut inbox: mpsc::Receiver<Bytes>, progress: &watch::Sender<Stage>) -> io::Result<(u64, Hasher, Summing)> {
+fn write(
+    mut file: File,
+    mut hasher: Hasher,
+    mut inbox: mpsc::Receiver<Bytes>,
+    progress: &watch::Sender<Stage>,
+    durable: bool,
+) -> io::Result<(u64, Hasher, Summing)> {
     let (mut written, mut summing) = (0, Summing::default());
     while let Some(piece) = inbox.blocking_recv() {
         file.write_all(&piece)?;
@@ -80,7 +88,9 @@ fn write(mut file: File, mut hasher: Hasher, mut inbox: mpsc::Receiver<Bytes>, p
         hasher.update(&piece);
         summing.update(&piece);
     }
-    file.sync_all()?;
+    if durable {
+        file.sync_all()?;
+    }
     Ok((written, hasher, summing))
 }
 
@@ -110,12 +120,12 @@ impl Incoming {
     /// # Errors
     /// Other content, or the disk. Nothing is kept then.
     pub async fn finish(self) -> io::Result<(Staged, Arrived)> {
-        let Self { path, digest, size, pieces, writer, stage, .. } = self;
+        let Self { path, digest, size, small, pieces, writer, stage, .. } = self;
         drop(pieces);
         let outcome = match writer.await.map_err(io::Error::other)? {
             Ok((written, ..)) if written != size => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{written} of {size} bytes came"))),
             Ok((_, hasher, summing)) => match hasher.finish() {
-                found if found == digest => Ok(Staged::of(digest, size, summing.finish(), path.clone())),
+                found if found == digest => place(path.clone(), small).await.map(|place| Staged::of(digest, size, summing.finish(), place)),
                 found => Err(io::Error::new(io::ErrorKind::InvalidData, format!("the content has digest {found}"))),
             },
             Err(error) => Err(error),
@@ -138,6 +148,19 @@ impl Incoming {
         stage.send_replace(Stage::Failed(why.to_owned()));
         let _ = blocking(move || std::fs::remove_file(path)).await;
     }
+}
+
+/// Small content is read back, and its file goes.
+async fn place(path: PathBuf, small: bool) -> io::Result<Place> {
+    if !small {
+        return Ok(Place::File(path));
+    }
+    blocking(move || {
+        let bytes = std::fs::read(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Place::Inline(bytes.into()))
+    })
+    .await
 }
 
 /// Content that is right, and about to be a blob.
@@ -213,6 +236,8 @@ impl Coming {
 mod tests {
     use futures::StreamExt;
 
+    use super::super::blob_fs::BlobFs;
+    use super::super::blob_store::BlobStore;
     use super::*;
     use crate::domain::digest::Algorithm;
 
@@ -234,18 +259,18 @@ mod tests {
         let store = BlobFs::open(folder.path()).unwrap();
         let content = vec![7u8; 600_000];
         let digest = Digest::of(Algorithm::Sha256, &content);
-        let (mut incoming, coming) = store.incoming(Uuid::from_u128(1), digest.clone(), content.len() as u64).await.unwrap();
+        let (mut incoming, coming) = incoming(store.spool(), Uuid::from_u128(1), digest.clone(), content.len() as u64, 0).await.unwrap();
         let early = tokio::spawn(read(coming.clone()));
         for piece in content.chunks(100_000) {
             incoming.take(Bytes::copy_from_slice(piece)).await.unwrap();
         }
         let (staged, arrived) = incoming.finish().await.unwrap();
-        store.publish([&staged]).await.unwrap();
+        BlobFs::publish(&store, [&staged]).await.unwrap();
         arrived.kept();
         assert_eq!(early.await.unwrap().unwrap(), content);
         assert_eq!(read(coming.clone()).await.unwrap(), content, "the file was renamed and is read all the same");
         coming.ended().await.unwrap();
-        assert_eq!(store.size(&digest).await.unwrap(), Some(content.len() as u64));
+        assert_eq!(BlobFs::size(&store, &digest).await.unwrap(), Some(content.len() as u64));
     }
 
     #[tokio::test]
@@ -253,13 +278,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = BlobFs::open(folder.path()).unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"hello");
-        let (mut incoming, coming) = store.incoming(Uuid::from_u128(1), digest.clone(), 5).await.unwrap();
+        let (mut incoming, coming) = incoming(store.spool(), Uuid::from_u128(1), digest.clone(), 5, 0).await.unwrap();
         let reader = tokio::spawn(read(coming));
         incoming.take(Bytes::from_static(b"hullo")).await.unwrap();
         assert!(incoming.finish().await.is_err());
         let (seen, why) = reader.await.unwrap().unwrap_err();
         assert!(seen.len() < 5 && why.contains("digest"), "{why}");
-        assert_eq!(store.size(&digest).await.unwrap(), None);
+        assert_eq!(BlobFs::size(&store, &digest).await.unwrap(), None);
         assert_eq!(std::fs::read_dir(folder.path().join("uploads")).unwrap().count(), 0);
     }
 
@@ -268,11 +293,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = BlobFs::open(folder.path()).unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"hello");
-        let (mut long, coming) = store.incoming(Uuid::from_u128(1), digest.clone(), 3).await.unwrap();
+        let (mut long, coming) = incoming(store.spool(), Uuid::from_u128(1), digest.clone(), 3, 0).await.unwrap();
         assert!(long.take(Bytes::from_static(b"hello")).await.is_err());
         long.fail("too long").await;
         assert_eq!(coming.ended().await.unwrap_err(), "too long");
-        let (mut short, _) = store.incoming(Uuid::from_u128(2), digest, 9).await.unwrap();
+        let (mut short, _) = incoming(store.spool(), Uuid::from_u128(2), digest, 9, 0).await.unwrap();
         short.take(Bytes::from_static(b"hello")).await.unwrap();
         assert!(short.finish().await.is_err());
     }

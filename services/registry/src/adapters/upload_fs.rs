@@ -6,80 +6,43 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use thiserror::Error;
-use tokio::sync::OwnedMutexGuard;
+use futures::Stream;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use uuid::Uuid;
 
 use super::blob_fs::{BlobFs, blocking};
+use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError};
+use super::feed::{Batch, QUEUE, feed};
 use crate::domain::digest::{Algorithm, Digest, Hasher};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Summing, Sums};
-
-#[derive(Debug, Error)]
-pub enum UploadError {
-    #[error("there is no such upload")]
-    Unknown,
-    #[error("another request is writing to this upload")]
-    Busy,
-    #[error("the upload stands at byte {at}, the chunk starts at {start}")]
-    OutOfOrder { at: u64, start: u64 },
-    #[error("the chunk has {got} bytes, its header says {said}")]
-    Length { said: u64, got: u64 },
-    #[error("a blob has at most {0} bytes")]
-    TooLarge(u64),
-    #[error("the content has digest {found}")]
-    Digest { found: Digest },
-    #[error("the connection broke off")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("no byte came for {0:?}")]
-    Slow(Duration),
-    #[error("the store cannot be written")]
-    Io(#[from] io::Error),
-}
-
-/// What a request says about the bytes it carries, and the bounds it must keep.
-#[derive(Clone, Copy, Debug)]
-pub struct Chunk {
-    /// Where it says it starts; `None` appends.
-    pub start: Option<u64>,
-    /// How long it says it is.
-    pub length: Option<u64>,
-    /// Bytes the whole blob may have.
-    pub max: u64,
-    /// Longest pause between two pieces.
-    pub patience: Duration,
-}
-
-/// A complete, verified, durable file that is not yet a blob.
-#[derive(Debug)]
-pub struct Staged {
-    pub digest: Digest,
-    pub size: u64,
-    pub sums: Sums,
-    pub(super) path: PathBuf,
-}
-
-impl Staged {
-    /// A whole file that was checked and is on the disk.
-    pub(super) fn of(digest: Digest, size: u64, sums: Sums, path: PathBuf) -> Self {
-        Self { digest, size, sums, path }
-    }
-}
 
 /// The digest's state of each upload this process is writing.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Option<Progress>>>>>);
 
-struct Progress {
-    hasher: Hasher,
-    summing: Summing,
-    offset: u64,
+pub(super) struct Progress {
+    pub hasher: Hasher,
+    pub summing: Summing,
+    pub offset: u64,
+}
+
+impl Progress {
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self { hasher: Hasher::new(algorithm), summing: Summing::default(), offset: 0 }
+    }
+
+    pub fn take(&mut self, piece: &[u8]) {
+        self.hasher.update(piece);
+        self.summing.update(piece);
+        self.offset += piece.len() as u64;
+    }
 }
 
 type Guard = OwnedMutexGuard<Option<Progress>>;
@@ -119,26 +82,24 @@ impl BlobFs {
     /// See [`UploadError`].
     pub async fn append<E>(&self, id: Uuid, repository: &RepositoryName, chunk: Chunk, body: impl Stream<Item = Result<Bytes, E>>) -> Result<u64, UploadError>
     where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<BodyError>,
     {
         let algorithm = self.owner(id, repository).await?;
         let guard = self.lock(id).await?;
         let dir = self.upload_dir(id);
         let path = dir.join("data");
         let (file, at) = blocking(move || {
-            let file = OpenOptions::new().append(true).open(path)?;
-            let at = file.metadata()?.len();
+            let file = OpenOptions::new().append(true).open(&path)?;
+            let at = locked(&file, &path)?.len();
             Ok((file, at))
         })
         .await
         .map_err(over)?;
-        // Two replicas may share the folder.
-        file.try_lock().map_err(|_| UploadError::Busy)?;
         if let Some(start) = chunk.start.filter(|start| *start != at) {
             return Err(UploadError::OutOfOrder { at, start });
         }
-        // The writer has a thread of its own, so that hashing and writing go on while the next piece is on its way.
-        let (pieces, inbox) = tokio::sync::mpsc::channel::<Bytes>(8);
+        // Writing and hashing have a thread each, so that both go on while the next piece is on its way.
+        let (pieces, inbox) = mpsc::channel::<Batch>(QUEUE);
         let data = dir.join("data");
         let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard));
         let fed = feed(chunk, at, body, pieces).await;
@@ -161,25 +122,42 @@ impl BlobFs {
         Ok(blocking(move || OpenOptions::new().write(true).open(data)?.set_len(to)).await?)
     }
 
-    /// Checks the digest of all that came and makes it durable. The upload stays until [`BlobFs::end_upload`].
+    /// Checks the digest of all that came and makes it durable; at most `inline` bytes come back in memory instead. The upload
+    /// stays until [`BlobFs::end_upload`].
     ///
     /// # Errors
     /// Another digest: the upload is then over, as the specification's clients expect.
-    pub async fn finish(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest) -> Result<Staged, UploadError> {
+    pub async fn finish(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, inline: u64) -> Result<Staged, UploadError> {
         self.owner(id, repository).await?;
         let mut guard = self.lock(id).await?;
-        let path = self.upload_dir(id).join("data");
+        let dir = self.upload_dir(id);
+        let path = dir.join("whole");
         let known = guard.take();
         let (staged, algorithm) = (path.clone(), wanted.algorithm());
-        let (size, found, sums) = blocking(move || {
-            let file = File::open(&staged)?;
+        let (size, found, sums, small) = blocking(move || {
+            // Under another name nobody can append any more. It has it already when publishing failed and is tried again.
+            let data = dir.join("data");
+            let mut file = match File::open(&data) {
+                Ok(file) => {
+                    locked(&file, &data)?;
+                    fs::rename(&data, &staged)?;
+                    file
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(&staged)?,
+                Err(error) => return Err(error),
+            };
             let size = file.metadata()?.len();
+            if size <= inline {
+                let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+                file.read_to_end(&mut bytes)?;
+                return Ok((size, Digest::of(algorithm, &bytes), Sums::of(&bytes), Some(Bytes::from(bytes))));
+            }
             let progress = match known {
                 Some(progress) if progress.offset == size && progress.hasher.algorithm() == algorithm => progress,
                 _ => hash_file(&staged, algorithm)?,
             };
             file.sync_all()?;
-            Ok((size, progress.hasher.finish(), progress.summing.finish()))
+            Ok((size, progress.hasher.finish(), progress.summing.finish(), None))
         })
         .await
         .map_err(over)?;
@@ -188,7 +166,7 @@ impl BlobFs {
             self.end_upload(id).await?;
             return Err(UploadError::Digest { found });
         }
-        Ok(Staged { digest: found, size, sums, path })
+        Ok(Staged::of(found, size, sums, small.map_or(Place::File(path), Place::Inline)))
     }
 
     /// Forgets an upload and what is left of its bytes.
@@ -224,11 +202,8 @@ impl BlobFs {
             let mut stale = Vec::new();
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
-                let touched = fs::metadata(path.join("data")).or_else(|_| fs::metadata(&path)).and_then(|m| m.modified());
-                // File times come from the same machine clock; a clock that steps back only delays the removal.
-                #[allow(clippy::disallowed_methods, reason = "compared with file times, which no Env can set")]
-                let old = touched.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|d| d > age));
-                if old {
+                let touched = fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))).or_else(|_| fs::metadata(&path)).and_then(|m| m.modified());
+                if touched.is_ok_and(|at| is_older(at, age)) {
                     stale.push(path);
                 }
             }
@@ -270,96 +245,136 @@ impl BlobFs {
     }
 }
 
+/// Removes files of `folder` that nobody has written to for `age`.
+pub(super) fn remove_older(folder: &std::path::Path, age: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if fs::metadata(&path).and_then(|m| m.modified()).is_ok_and(|at| is_older(at, age)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// File times come from the same machine's clock; a clock that steps back only delays the removal.
+#[allow(clippy::disallowed_methods, reason = "compared with file times, which no Env can set")]
+fn is_older(at: SystemTime, age: Duration) -> bool {
+    SystemTime::now().duration_since(at).is_ok_and(|d| d > age)
+}
+
+/// Has the file for itself, also among replicas that share the folder, and says how it is now. A file that has lost its name
+/// meanwhile is no longer an upload's.
+fn locked(file: &File, path: &std::path::Path) -> io::Result<fs::Metadata> {
+    file.try_lock().map_err(|_| io::ErrorKind::WouldBlock)?;
+    let (here, there) = (file.metadata()?, fs::metadata(path)?);
+    if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(here)
+}
+
 /// The data moved to its place and the process was killed before it removed the rest: the upload is over.
 fn over(error: io::Error) -> UploadError {
-    if error.kind() == io::ErrorKind::NotFound { UploadError::Unknown } else { UploadError::Io(error) }
-}
-
-/// What is read of a body that cannot be kept: a client that is still sending would see a broken connection instead of the answer.
-const DRAINED: u64 = 64 << 20;
-
-/// Passes the body on to the writer, watching its length and pace.
-async fn feed<E>(chunk: Chunk, at: u64, body: impl Stream<Item = Result<Bytes, E>>, pieces: tokio::sync::mpsc::Sender<Bytes>) -> Result<(), UploadError>
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut body = std::pin::pin!(body);
-    let mut got = 0u64;
-    loop {
-        let piece = match tokio::time::timeout(chunk.patience, body.next()).await {
-            Err(_) => return Err(UploadError::Slow(chunk.patience)),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(UploadError::Broken(error.into())),
-            Ok(Some(Ok(piece))) => piece,
-        };
-        got += piece.len() as u64;
-        if let Some(said) = chunk.length.filter(|said| got > *said) {
-            return Err(UploadError::Length { said, got });
-        }
-        if at.saturating_add(got) > chunk.max {
-            return Err(UploadError::TooLarge(chunk.max));
-        }
-        // The writer hangs up only after a fault of its own, which its result tells.
-        if pieces.send(piece).await.is_err() {
-            let mut left = DRAINED;
-            while let Ok(Some(Ok(piece))) = tokio::time::timeout(chunk.patience, body.next()).await {
-                left = left.saturating_sub(piece.len() as u64);
-                if left == 0 {
-                    break;
-                }
-            }
-            return Ok(());
-        }
-    }
-    match chunk.length {
-        Some(said) if said != got => Err(UploadError::Length { said, got }),
-        _ => Ok(()),
+    match error.kind() {
+        io::ErrorKind::NotFound => UploadError::Unknown,
+        io::ErrorKind::WouldBlock => UploadError::Busy,
+        _ => UploadError::Io(error),
     }
 }
+
+/// Bytes after which the disk is told to begin writing: what is left for the end, when the client waits, is little.
+const WRITTEN_BACK: u64 = 32 << 20;
 
 /// Holds the guard until the last byte is written, also when the request's future is dropped half-way.
-fn write(
-    mut file: File,
-    path: &std::path::Path,
-    at: u64,
-    algorithm: Algorithm,
-    mut inbox: tokio::sync::mpsc::Receiver<Bytes>,
-    mut guard: Guard,
-) -> io::Result<u64> {
+fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, mut inbox: mpsc::Receiver<Batch>, mut guard: Guard) -> io::Result<u64> {
     // Taken out: after an error half-way the state is lost, and the next request reads the file again.
     let mut progress = match guard.take() {
         Some(progress) if progress.offset == at => progress,
         _ => hash_file(path, algorithm)?,
     };
-    while let Some(piece) = inbox.blocking_recv() {
-        file.write_all(&piece)?;
-        progress.hasher.update(&piece);
-        progress.summing.update(&piece);
-        progress.offset += piece.len() as u64;
-    }
+    // One batch is all of most uploads, and not worth a second thread.
+    let Some(first) = inbox.blocking_recv() else {
+        *guard = Some(progress);
+        return Ok(at);
+    };
+    write_all(&mut file, &first)?;
+    let Some(second) = inbox.blocking_recv() else {
+        first.iter().for_each(|piece| progress.take(piece));
+        let offset = progress.offset;
+        *guard = Some(progress);
+        return Ok(offset);
+    };
+    let (batches, hashed) = std::sync::mpsc::sync_channel::<Batch>(QUEUE);
+    let (progress, written) = std::thread::scope(|scope| {
+        let hasher = std::thread::Builder::new().name("blob-hash".into()).spawn_scoped(scope, move || {
+            while let Ok(batch) = hashed.recv() {
+                batch.iter().for_each(|piece| progress.take(piece));
+            }
+            progress
+        })?;
+        let written = write_and_pass(&mut file, [first, second], &mut inbox, &batches);
+        drop(batches);
+        let progress = hasher.join().map_err(|_| io::Error::other("the digest could not be computed"))?;
+        io::Result::Ok((progress, written))
+    })?;
+    written?;
     let offset = progress.offset;
     *guard = Some(progress);
     Ok(offset)
 }
 
+/// The first batch is on the disk already.
+fn write_and_pass(file: &mut File, [first, second]: [Batch; 2], inbox: &mut mpsc::Receiver<Batch>, hasher: &std::sync::mpsc::SyncSender<Batch>) -> io::Result<()> {
+    let gone = |_| io::Error::other("the digest could not be computed");
+    hasher.send(first).map_err(gone)?;
+    let (mut next, mut fresh) = (Some(second), 0u64);
+    let mut flushing: Option<std::thread::JoinHandle<io::Result<()>>> = None;
+    while let Some(batch) = next {
+        write_all(file, &batch)?;
+        fresh += batch.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        hasher.send(batch).map_err(gone)?;
+        if fresh >= WRITTEN_BACK && flushing.as_ref().is_none_or(std::thread::JoinHandle::is_finished) {
+            fresh = 0;
+            let file = file.try_clone()?;
+            flushing = Some(std::thread::Builder::new().name("blob-flush".into()).spawn(move || file.sync_data())?);
+        }
+        next = inbox.blocking_recv();
+    }
+    Ok(())
+}
+
+/// All pieces by as few system calls as there can be.
+fn write_all(file: &mut File, batch: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<io::IoSlice<'_>> = batch.iter().map(|piece| io::IoSlice::new(piece)).collect();
+    let mut left: &mut [io::IoSlice<'_>] = &mut slices;
+    // An empty piece at the front would look like a write that wrote nothing.
+    io::IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => io::IoSlice::advance_slices(&mut left, n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn hash_file(path: &std::path::Path, algorithm: Algorithm) -> io::Result<Progress> {
-    let mut progress = Progress { hasher: Hasher::new(algorithm), summing: Summing::default(), offset: 0 };
+    let mut progress = Progress::new(algorithm);
     let mut file = File::open(path)?;
     let mut buffer = vec![0; BLOCK];
     loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(progress);
+        match file.read(&mut buffer)? {
+            0 => return Ok(progress),
+            n => progress.take(&buffer[..n]),
         }
-        progress.hasher.update(&buffer[..n]);
-        progress.summing.update(&buffer[..n]);
-        progress.offset += n as u64;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use proptest::prelude::*;
 
     use super::*;
@@ -392,7 +407,7 @@ mod tests {
         assert_eq!(store.append(ID, &name(), chunk(Some(6)), body(&[b"world"])).await.unwrap(), 11);
         for algorithm in [Algorithm::Sha512, Algorithm::Sha256] {
             let digest = Digest::of(algorithm, b"hello world");
-            let staged = store.finish(ID, &name(), &digest).await.unwrap();
+            let staged = store.finish(ID, &name(), &digest, 0).await.unwrap();
             assert_eq!(staged.size, 11);
             if algorithm == Algorithm::Sha256 {
                 store.publish([&staged]).await.unwrap();
@@ -411,7 +426,7 @@ mod tests {
         let store = BlobFs::open(folder.path()).unwrap();
         assert_eq!(store.upload_offset(ID, &name()).await.unwrap(), 6);
         store.append(ID, &name(), chunk(Some(6)), body(&[b"world"])).await.unwrap();
-        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello world")).await.is_ok());
+        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello world"), 0).await.is_ok());
     }
 
     #[tokio::test]
@@ -421,7 +436,7 @@ mod tests {
         assert!(matches!(store.append(ID, &name(), chunk(None), broken).await, Err(UploadError::Broken(_))));
         assert_eq!(store.upload_offset(ID, &name()).await.unwrap(), 6);
         store.append(ID, &name(), chunk(Some(6)), body(&[b"world"])).await.unwrap();
-        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello world")).await.is_ok());
+        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello world"), 0).await.is_ok());
     }
 
     #[tokio::test]
@@ -432,7 +447,7 @@ mod tests {
         let request = store.append(ID, &name, chunk(None), endless);
         assert!(tokio::time::timeout(Duration::from_millis(50), request).await.is_err());
         assert_eq!(store.append(ID, &name, chunk(Some(6)), body(&[b"world"])).await.unwrap(), 11);
-        assert!(store.finish(ID, &name, &Digest::of(Algorithm::Sha256, b"hello world")).await.is_ok());
+        assert!(store.finish(ID, &name, &Digest::of(Algorithm::Sha256, b"hello world"), 0).await.is_ok());
     }
 
     #[tokio::test]
@@ -448,7 +463,7 @@ mod tests {
         let large = store.append(ID, &name(), Chunk { max: 6, ..chunk(None) }, body(&[b"xyz"])).await;
         assert!(matches!(large, Err(UploadError::TooLarge(6))));
         assert_eq!(store.upload_offset(ID, &name()).await.unwrap(), 5);
-        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello")).await.is_ok());
+        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello"), 0).await.is_ok());
     }
 
     #[tokio::test]
@@ -456,7 +471,7 @@ mod tests {
         let (_folder, store) = begun().await;
         store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
         let wrong = Digest::of(Algorithm::Sha256, b"other");
-        assert!(matches!(store.finish(ID, &name(), &wrong).await, Err(UploadError::Digest { .. })));
+        assert!(matches!(store.finish(ID, &name(), &wrong, 0).await, Err(UploadError::Digest { .. })));
         assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
         assert_eq!(store.size(&wrong).await.unwrap(), None);
     }
@@ -504,7 +519,7 @@ mod tests {
                         store = BlobFs::open(folder.path()).unwrap();
                     }
                 }
-                store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, &whole)).await.unwrap();
+                store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, &whole), 0).await.unwrap();
             });
         }
     }

@@ -1,13 +1,12 @@
-//! Reads a blob in blocks and passes on only what is as it was written. A damaged block ends the stream with an error before
+//! Passes on the blocks of a blob that are as they were written. A damaged block ends the stream with an error before
 //! any of its bytes: the client sees a broken connection, never wrong content.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::ops::Range;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 
 use super::blob_fs::blocking;
 use crate::domain::digest::{Digest, Hasher};
@@ -21,9 +20,17 @@ pub enum Check {
     Digest(Digest),
 }
 
+/// What has to be read for bytes `first..first + len` of `size`: whole blocks.
+pub fn span(size: u64, (first, len): (u64, u64)) -> Range<u64> {
+    let block = BLOCK as u64;
+    first / block * block..(first + len).div_ceil(block).saturating_mul(block).min(size)
+}
+
 struct Reading {
-    file: Arc<File>,
+    blocks: BoxStream<'static, io::Result<Bytes>>,
     size: u64,
+    /// Where the next block starts.
+    start: u64,
     /// Of what was asked for.
     next: u64,
     end: u64,
@@ -33,9 +40,10 @@ struct Reading {
     damaged: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// Bytes `first..first + len` of a file of `size` bytes. `damaged` is called once, when a check fails.
+/// Bytes `first..first + len` of a blob of `size` bytes out of `blocks`, which are its [`span`]. `damaged` is called once, when a
+/// check fails.
 pub fn stream(
-    file: File,
+    blocks: BoxStream<'static, io::Result<Bytes>>,
     size: u64,
     (first, len): (u64, u64),
     check: Check,
@@ -47,7 +55,8 @@ pub fn stream(
         Check::Digest(digest) if len == size => (None, Some((Hasher::new(digest.algorithm()), digest))),
         Check::Digest(_) => (None, None),
     };
-    let reading = Reading { file: Arc::new(file), size, next: first, end: first + len, sums, hash, damaged: Some(Box::new(damaged)) };
+    let start = span(size, (first, len)).start;
+    let reading = Reading { blocks, size, start, next: first, end: first + len, sums, hash, damaged: Some(Box::new(damaged)) };
     futures::stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         if reading.next >= reading.end {
@@ -68,45 +77,41 @@ pub fn stream(
 impl Reading {
     /// The rest of the block in which `next` lies, or as much of it as is wanted.
     async fn block(&mut self) -> io::Result<Bytes> {
-        let number = self.next / BLOCK as u64;
-        let start = number * BLOCK as u64;
-        let length = usize::try_from((self.size - start).min(BLOCK as u64)).unwrap_or(BLOCK);
-        let file = self.file.clone();
-        let sums = self.sums.take();
-        let mut hash = self.hash.take();
-        let last = start + length as u64 == self.size;
-        let (bytes, sums, hash) = blocking(move || {
-            let mut buffer = vec![0; length];
-            file.read_exact_at(&mut buffer, start)?;
-            let damage = || io::Error::new(io::ErrorKind::InvalidData, "the content is damaged on the disk");
-            if sums.as_ref().is_some_and(|s| !s.fits(usize::try_from(number).unwrap_or(usize::MAX), &buffer)) {
-                return Err(damage());
-            }
-            if let Some((mut hasher, digest)) = hash.take() {
-                hasher.update(&buffer);
+        let bytes = self.blocks.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+        let (start, length) = (self.start, bytes.len() as u64);
+        if length != (self.size - start).min(BLOCK as u64) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let damage = || io::Error::new(io::ErrorKind::InvalidData, "the content is damaged in the store");
+        // A checksum of a block takes some tens of microseconds: less than another thread would.
+        let number = usize::try_from(start / BLOCK as u64).unwrap_or(usize::MAX);
+        if self.sums.as_ref().is_some_and(|s| !s.fits(number, &bytes)) {
+            return Err(damage());
+        }
+        if let Some((mut hasher, digest)) = self.hash.take() {
+            let (block, last) = (bytes.clone(), start + length == self.size);
+            let hashed = blocking(move || {
+                hasher.update(&block);
                 if last && hasher.clone().finish() != digest {
                     return Err(damage());
                 }
-                hash = Some((hasher, digest));
-            }
-            Ok((Bytes::from(buffer), sums, hash))
-        })
-        .await?;
-        self.sums = sums;
-        self.hash = hash;
+                Ok((hasher, digest))
+            });
+            self.hash = Some(hashed.await?);
+        }
         let from = usize::try_from(self.next - start).unwrap_or(0);
-        let to = usize::try_from((self.end - start).min(length as u64)).unwrap_or(length);
-        self.next = start + to as u64;
-        Ok(bytes.slice(from..to))
+        let to = (self.end - start).min(length);
+        self.start = start + length;
+        self.next = start + to;
+        Ok(bytes.slice(from..usize::try_from(to).unwrap_or(bytes.len())))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use futures::StreamExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -114,12 +119,13 @@ mod tests {
 
     /// What comes through, whether it ended well, and how often damage was told.
     fn read(content: &[u8], check: Check, part: (u64, u64)) -> (Vec<u8>, bool, u32) {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(content).unwrap();
+        let wanted = span(content.len() as u64, part);
+        let wanted = &content[wanted.start as usize..wanted.end as usize];
+        let blocks = futures::stream::iter(wanted.chunks(BLOCK).map(|b| Ok(Bytes::copy_from_slice(b))).collect::<Vec<_>>()).boxed();
         let told = Arc::new(AtomicU32::new(0));
         let teller = told.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let stream = stream(file, content.len() as u64, part, check, move || {
+        let stream = stream(blocks, content.len() as u64, part, check, move || {
             teller.fetch_add(1, Ordering::SeqCst);
         });
         let pieces: Vec<io::Result<Bytes>> = runtime.block_on(stream.collect());

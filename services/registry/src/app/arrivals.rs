@@ -1,11 +1,14 @@
-//! Makes finished uploads blobs, many at a time: one transaction and one sync of the disk serve everybody who waits.
+//! Makes finished uploads blobs, many at a time: one transaction and one sync of the disk serve everybody who waits. Small content
+//! lives in the database, so that a batch of it is one statement and nothing else.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::App;
-use crate::adapters::blob_fs::{BlobFs, Staged};
+use crate::adapters::blob_store::{Staged, UploadError};
+use crate::adapters::blobs::Blobs;
 use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
 use crate::store::content::{self, Arrived};
@@ -22,7 +25,36 @@ pub struct Arrival {
     /// Where it is to be readable; none for a manifest.
     pub repository: Option<RepositoryName>,
     pub staged: Staged,
-    done: oneshot::Sender<Result<(), String>>,
+    done: oneshot::Sender<Result<(), Fault>>,
+}
+
+impl Arrival {
+    fn arrived(&self) -> Arrived<'_> {
+        let Staged { digest, size, sums, .. } = &self.staged;
+        Arrived { repository: self.repository.as_ref(), digest, size: *size, sums, bytes: self.staged.inline().map(AsRef::as_ref) }
+    }
+}
+
+/// Why it is no blob: every waiting request gets its own.
+struct Fault {
+    /// The store's word, if it was the store.
+    kind: Option<io::ErrorKind>,
+    text: String,
+}
+
+impl From<anyhow::Error> for Fault {
+    fn from(error: anyhow::Error) -> Self {
+        Self { kind: error.downcast_ref::<io::Error>().map(io::Error::kind), text: format!("{error:#}") }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault.kind {
+            Some(kind) => Self::Upload(UploadError::Io(io::Error::new(kind, fault.text))),
+            None => Self::Internal(anyhow::anyhow!(fault.text)),
+        }
+    }
 }
 
 /// The door to the task that publishes. Cheap to clone.
@@ -31,7 +63,7 @@ pub struct Arrivals(mpsc::Sender<Arrival>);
 
 impl Arrivals {
     /// Starts the task.
-    pub fn start(host: &gantry_host::Host, blobs: BlobFs) -> Self {
+    pub fn start(host: &gantry_host::Host, blobs: Blobs) -> Self {
         let (door, waiting) = mpsc::channel(WAITING);
         host.tracker.spawn(run(host.clone(), blobs, waiting));
         Self(door)
@@ -48,7 +80,7 @@ impl Arrivals {
         }
         match tokio::time::timeout(PATIENCE, outcome).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(text))) => Err(Error::Internal(anyhow::anyhow!(text))),
+            Ok(Ok(Err(fault))) => Err(fault.into()),
             Ok(Err(_)) | Err(_) => Err(busy()),
         }
     }
@@ -60,11 +92,12 @@ impl App {
     /// # Errors
     /// The store.
     pub async fn publish(&self, repository: Option<&RepositoryName>, staged: Staged) -> Result<()> {
+        self.blobs.prepare(&staged).await?;
         self.arrivals.publish(repository.cloned(), staged).await
     }
 }
 
-async fn run(host: gantry_host::Host, blobs: BlobFs, mut waiting: mpsc::Receiver<Arrival>) {
+async fn run(host: gantry_host::Host, blobs: Blobs, mut waiting: mpsc::Receiver<Arrival>) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
@@ -80,23 +113,27 @@ async fn run(host: gantry_host::Host, blobs: BlobFs, mut waiting: mpsc::Receiver
             Err(_) if batch.len() > 1 => {
                 for one in batch.drain(..) {
                     let outcome = commit(&host, &blobs, std::slice::from_ref(&one)).await;
-                    let _ = one.done.send(outcome.map_err(|e| format!("{e:#}")));
+                    let _ = one.done.send(outcome.map_err(Fault::from));
                 }
             }
-            Err(error) => batch.drain(..).for_each(|one| {
-                let _ = one.done.send(Err(format!("{error:#}")));
-            }),
+            Err(error) => {
+                if let Some(one) = batch.pop() {
+                    let _ = one.done.send(Err(error.into()));
+                }
+            }
         }
     }
 }
 
-/// The rows' locks order this with collection: the files appear while nobody can be removing them.
-async fn commit(host: &gantry_host::Host, blobs: &BlobFs, batch: &[Arrival]) -> anyhow::Result<()> {
+/// The rows' locks order this with collection: content appears in the store while nobody can be removing it.
+async fn commit(host: &gantry_host::Host, blobs: &Blobs, batch: &[Arrival]) -> anyhow::Result<()> {
+    let arrived: Vec<Arrived<'_>> = batch.iter().map(Arrival::arrived).collect();
+    if arrived.iter().all(|a| a.bytes.is_some()) {
+        return Ok(content::keep(&host.db().pool, &arrived, host.env.now()).await?);
+    }
     let mut tx = host.db().pool.begin().await?;
-    let arrived: Vec<Arrived<'_>> =
-        batch.iter().map(|a| Arrived { repository: a.repository.as_ref(), digest: &a.staged.digest, size: a.staged.size, sums: &a.staged.sums }).collect();
-    content::keep(&mut tx, &arrived, host.env.now()).await?;
-    blobs.publish(batch.iter().map(|a| &a.staged)).await?;
+    content::keep(&mut *tx, &arrived, host.env.now()).await?;
+    blobs.publish(&batch.iter().map(|a| &a.staged).collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(())
 }

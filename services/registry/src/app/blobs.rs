@@ -4,8 +4,10 @@ use std::io;
 
 use bytes::Bytes;
 use futures::Stream;
+use url::Url;
 
 use super::App;
+use crate::adapters::blobs::opened;
 use crate::adapters::verified::{self, Check};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
@@ -16,21 +18,26 @@ use crate::store::blobs;
 /// A blob that may be read.
 pub struct Kept {
     pub size: u64,
+    /// Whether it lives in the database.
+    small: bool,
+    bytes: Option<Bytes>,
     check: Check,
 }
 
 impl App {
+    /// What is needed to read a blob. `head`: its bytes are not wanted.
+    ///
     /// # Errors
     /// Not linked in this repository (whether it exists elsewhere is not told), or the store.
-    pub async fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Kept> {
+    pub async fn blob(&self, name: &RepositoryName, digest: &Digest, head: bool) -> Result<Kept> {
         let unknown = || Error::UnknownBlob(digest.to_string());
-        let row = blobs::readable(&self.host.db().orm, name, digest).await?.ok_or_else(unknown)?;
+        let row = blobs::readable(&self.host.db().orm, name, digest, !head).await?.ok_or_else(unknown)?;
         let size = row.size_bytes.unsigned_abs();
         let check = match row.sums.and_then(|sums| Sums::parse(&sums, size)) {
             Some(sums) => Check::Sums(sums),
             None => Check::Digest(digest.clone()),
         };
-        Ok(Kept { size, check })
+        Ok(Kept { size, small: row.small, bytes: row.bytes.map(Bytes::from), check })
     }
 
     /// The bytes of a blob, each checked before it goes out.
@@ -38,16 +45,30 @@ impl App {
     /// # Errors
     /// The content is not there, or has another length than it had.
     pub async fn content(&self, digest: &Digest, kept: Kept, part: (u64, u64)) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
-        match self.blobs.read(digest).await? {
+        let span = verified::span(kept.size, part);
+        let found = match &kept.bytes {
+            Some(bytes) => Some(opened(bytes, span)),
+            None if kept.small => self.blobs.open(digest, span).await?,
+            None => self.blobs.open_stored(digest, span).await?,
+        };
+        match found {
             Some(blob) if blob.size == kept.size => {
                 let (app, digest) = (self.clone(), digest.clone());
-                Ok(verified::stream(blob.file, kept.size, part, kept.check, move || app.report_damage(digest)))
+                Ok(verified::stream(blob.blocks, kept.size, part, kept.check, move || app.report_damage(digest)))
             }
             _ => {
                 self.report_damage(digest.clone());
                 Err(Error::UnknownBlob(digest.to_string()))
             }
         }
+    }
+
+    /// Where the client may fetch the blob itself: never for small content, which another request would only make slower.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn elsewhere(&self, digest: &Digest, kept: &Kept) -> Result<Option<Url>> {
+        Ok(if kept.small { None } else { self.blobs.redirect(digest).await? })
     }
 
     /// Takes a blob out of a repository; its bytes go when nobody needs them.

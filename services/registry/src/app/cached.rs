@@ -246,7 +246,7 @@ impl App {
         head: bool,
         whole: bool,
     ) -> Result<Readable<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>>> {
-        let unknown = match self.blob(name, digest).await {
+        let unknown = match self.blob(name, digest, head).await {
             Ok(kept) => return Ok(Readable::Here(kept)),
             Err(error @ Error::UnknownBlob(_)) => error,
             Err(error) => return Err(error),
@@ -265,13 +265,13 @@ impl App {
             return size.map(|size| Readable::There { size }).ok_or(unknown);
         }
         if self.mount_own(name, digest).await? {
-            return Ok(Readable::Here(self.blob(name, digest).await?));
+            return Ok(Readable::Here(self.blob(name, digest, head).await?));
         }
         let coming = self.fetch(name, digest, size, &origin.source).await?;
         if whole {
             return Ok(Readable::Coming { size: coming.size(), stream: coming.stream() });
         }
         coming.ended().await.map_err(|why| Error::Denied(Problem::new(gantry_kernel::Kind::Unavailable, "registry.upstream_away", why)))?;
-        Ok(Readable::Here(self.blob(name, digest).await?))
+        Ok(Readable::Here(self.blob(name, digest, head).await?))
     }
 }

@@ -1,14 +1,15 @@
 //! Care of the content as a whole: collection of what nobody needs, checks of what is kept, and what damage hurts.
 
-use std::io::Read;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use gantry_es_pg::Lease;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder, QuerySelect};
 
 use super::App;
 use crate::domain::digest::{Digest, Hasher};
-use crate::domain::sums::{BLOCK, Summing, Sums};
+use crate::domain::sums::{Summing, Sums};
+use crate::error::is_away;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
 
@@ -75,7 +76,7 @@ impl App {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;
             let digests = gone.iter().map(|(digest, _)| Digest::parse(digest)).collect::<Result<Vec<_>, _>>()?;
-            // The rows' locks are held until the files are gone: a push of the same content waits, then writes it anew.
+            // The rows' locks are held until the content is gone: a push of the same waits, then writes it anew.
             self.blobs.remove(&digests).await?;
             tx.commit().await?;
             freed.blobs += gone.len() as u64;
@@ -112,24 +113,26 @@ impl App {
     /// # Errors
     /// Database, or a disk that cannot be read for another reason.
     pub async fn check(&self, digest: &Digest, size: u64) -> anyhow::Result<bool> {
-        let found = match self.blobs.read(digest).await? {
+        let found = match self.blobs.open(digest, 0..size).await? {
             Some(blob) if blob.size == size => {
-                let algorithm = digest.algorithm();
-                let read = tokio::task::spawn_blocking(move || {
-                    let (mut hasher, mut summing, mut file) = (Hasher::new(algorithm), Summing::default(), blob.file);
-                    let mut buffer = vec![0; BLOCK];
-                    loop {
-                        match file.read(&mut buffer)? {
-                            0 => return std::io::Result::Ok((hasher.finish(), summing.finish())),
-                            n => {
-                                hasher.update(&buffer[..n]);
-                                summing.update(&buffer[..n]);
-                            }
+                let (mut hasher, mut summing, mut blocks) = (Hasher::new(digest.algorithm()), Summing::default(), blob.blocks);
+                loop {
+                    match blocks.next().await {
+                        Some(Ok(block)) => {
+                            (hasher, summing) = tokio::task::spawn_blocking(move || {
+                                hasher.update(&block);
+                                summing.update(&block);
+                                (hasher, summing)
+                            })
+                            .await?;
                         }
+                        None => break (hasher.finish() == *digest).then(|| summing.finish()),
+                        // The store is away: that says nothing about the content.
+                        Some(Err(error)) if is_away(&error) => return Err(error.into()),
+                        // A sector that cannot be read is damage like any other.
+                        Some(Err(_)) => break None,
                     }
-                });
-                // A sector that cannot be read is damage like any other.
-                read.await?.ok().filter(|(found, _)| found == digest).map(|(_, sums)| sums)
+                }
             }
             _ => None,
         };

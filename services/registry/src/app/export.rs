@@ -84,7 +84,7 @@ impl App {
         }
         files.push(whole(&path_of(&digest), found.bytes.clone()));
         for part in manifest.blobs() {
-            let kept = self.blob(name, &part.digest).await?;
+            let kept = self.blob(name, &part.digest, true).await?;
             let (size, app, at) = (kept.size, self.clone(), part.digest.clone());
             // Opened when its turn comes: an image may have more layers than files may be open.
             let content = stream::once(async move { app.content(&at, kept, (0, size)).await.map_err(io::Error::other) });

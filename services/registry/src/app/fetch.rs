@@ -1,25 +1,30 @@
-//! Taking in blobs from another registry: each once at a time, however many wait for it, and read while it comes.
+//! Taking in blobs from another registry: each once at a time in the whole installation, however many wait for it, and read while it
+//! comes by those who ask the replica that fetches it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::App;
+use super::awaited::{Arriving, Awaited};
 use super::remotes::away;
 use crate::adapters::remote::{Remote, RemoteError};
 use crate::adapters::spool::{Coming, Incoming};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
-use crate::store::blobs;
+use crate::store::{blobs, fetches};
 
 /// A transfer that broke off goes on where it was, so often.
 const RESUMED: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a finished transfer can be found.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a replica that was killed keeps others from fetching.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Transfers under way, by repository and digest. Cheap to clone.
 #[derive(Clone, Default)]
@@ -57,44 +62,84 @@ impl Pace {
 }
 
 impl App {
-    /// A blob on its way from `source` into `name`: one that is coming already, or a new transfer. `size` as a manifest says.
+    /// A blob on its way from `source` into `name`: one that is coming already, here or to another replica, or a new transfer. `size` as
+    /// a manifest says.
     ///
     /// # Errors
     /// The other registry is away, or does not have it.
-    pub async fn fetch(&self, name: &RepositoryName, digest: &Digest, size: Option<u64>, source: &Source) -> Result<Coming> {
+    pub async fn fetch(&self, name: &RepositoryName, digest: &Digest, size: Option<u64>, source: &Source) -> Result<Arriving> {
         let key = (name.to_string(), digest.to_string());
         let under_way = || self.flow.fetches.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         self.flow
             .turns
             .alone(&format!("blob {name} {digest}"), async {
                 if let Some(coming) = under_way() {
-                    return Ok(coming);
+                    return Ok(Arriving::Here(coming));
                 }
-                let response = source.remote.blob(&source.repository, digest, 0).await.map_err(|e| missing(digest, &e))?;
-                let said = response.content_length();
-                if let (Some(said), Some(size)) = (said, size)
-                    && said != size
-                {
-                    return Err(Error::WrongSize { digest: digest.to_string(), said: size, has: said });
+                let (holder, now) = (self.host.env.uuid(), self.host.env.now());
+                let mine = fetches::take(&self.host.db().pool, name, digest, holder, now, now + LEASE).await.map_err(anyhow::Error::from)?;
+                // Also when another replica has finished since somebody looked for it here.
+                if !mine || blobs::readable(&self.host.db().orm, name, digest, false).await?.is_some() {
+                    self.let_go(name, digest, holder).await;
+                    return Ok(Arriving::Elsewhere(Awaited::of(self, name, digest, size, source).await?));
                 }
-                let size =
-                    size.or(said).ok_or_else(|| Error::BadRequest(format!("the registry {} does not say how large {digest} is", source.remote.host())))?;
-                if size > self.config.max_blob_bytes {
-                    return Err(Error::Upload(crate::adapters::blob_fs::UploadError::TooLarge(self.config.max_blob_bytes)));
+                let begun = self.begin_fetch(name, digest, size, source, holder).await;
+                if begun.is_err() {
+                    self.let_go(name, digest, holder).await;
                 }
-                let (incoming, coming) = self.blobs.incoming(self.host.env.uuid(), digest.clone(), size).await?;
-                self.flow.fetches.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), coming.clone());
-                let (app, name, digest, source, key) = (self.clone(), name.clone(), digest.clone(), source.clone(), key.clone());
-                self.host.tracker.spawn(async move {
-                    if app.transfer(&name, &digest, incoming, response, source).await {
-                        // Who looked just before it was kept finds it here.
-                        tokio::time::sleep(LINGER).await;
-                    }
-                    app.flow.fetches.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                });
-                Ok(coming)
+                begun.map(Arriving::Here)
             })
             .await
+    }
+
+    async fn let_go(&self, name: &RepositoryName, digest: &Digest, holder: Uuid) {
+        if let Err(error) = fetches::release(&self.host.db().pool, name, digest, holder).await {
+            tracing::warn!(repository = %name, blob.digest = %digest, error = %error, "other replicas wait some seconds until they fetch this");
+        }
+    }
+
+    /// Asks for the content and starts the task that takes it in.
+    async fn begin_fetch(&self, name: &RepositoryName, digest: &Digest, size: Option<u64>, source: &Source, holder: Uuid) -> Result<Coming> {
+        let key = (name.to_string(), digest.to_string());
+        let response = source.remote.blob(&source.repository, digest, 0).await.map_err(|e| missing(digest, &e))?;
+        let said = response.content_length();
+        if let (Some(said), Some(size)) = (said, size)
+            && said != size
+        {
+            return Err(Error::WrongSize { digest: digest.to_string(), said: size, has: said });
+        }
+        let size =
+            size.or(said).ok_or_else(|| Error::BadRequest(format!("the registry {} does not say how large {digest} is", source.remote.host())))?;
+        if size > self.config.max_blob_bytes {
+            return Err(Error::Upload(crate::adapters::blob_store::UploadError::TooLarge(self.config.max_blob_bytes)));
+        }
+        let (incoming, coming) = self.blobs.incoming(self.host.env.uuid(), digest.clone(), size).await?;
+        self.flow.fetches.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), coming.clone());
+        let (app, name, digest, source) = (self.clone(), name.clone(), digest.clone(), source.clone());
+        self.host.tracker.spawn(async move {
+            let kept = tokio::select! {
+                kept = app.transfer(&name, &digest, incoming, response, source) => kept,
+                never = app.hold_on(&name, &digest, holder, size) => match never {},
+            };
+            app.let_go(&name, &digest, holder).await;
+            if kept {
+                // Who looked just before it was kept finds it here.
+                tokio::time::sleep(LINGER).await;
+            }
+            app.flow.fetches.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        });
+        Ok(coming)
+    }
+
+    /// Says for as long as it lasts that a transfer is this replica's.
+    async fn hold_on(&self, name: &RepositoryName, digest: &Digest, holder: Uuid, size: u64) -> std::convert::Infallible {
+        loop {
+            let until = self.host.env.now() + LEASE;
+            if let Err(error) = fetches::hold(&self.host.db().pool, name, digest, holder, size, until).await {
+                tracing::warn!(repository = %name, blob.digest = %digest, error = %error, "that a blob is being fetched could not be noted; another replica may fetch it, too");
+            }
+            tokio::time::sleep(LEASE / 3).await;
+        }
     }
 
     /// Has a blob in `name`, from there if it is not here: in the repository already, in another one of the project, or fetched. How many
@@ -103,7 +148,7 @@ impl App {
     /// # Errors
     /// The other registry, or the store.
     pub async fn ensure_blob(&self, name: &RepositoryName, digest: &Digest, size: u64, source: &Source) -> Result<u64> {
-        if blobs::readable(&self.host.db().orm, name, digest).await?.is_some() || self.mount_own(name, digest).await? {
+        if blobs::readable(&self.host.db().orm, name, digest, false).await?.is_some() || self.mount_own(name, digest).await? {
             return Ok(0);
         }
         let coming = self.fetch(name, digest, Some(size), source).await?;

@@ -1,6 +1,6 @@
 //! Pushing and reading manifests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use gantry_contract::registry::BlobRef;
@@ -85,11 +85,13 @@ impl App {
             }
         };
         tags.extend(more_tags);
-        let missing = self.check_content(name, &manifest, lacking).await?;
-        let platforms = self.platforms(name, &manifest).await?;
+        // Its own bytes go to the store meanwhile: if the push is refused, nothing refers to them, and they are collected.
+        let (content, kept) = tokio::join!(self.check_content(name, &manifest, lacking), self.keep_bytes(&digest, bytes.clone()));
+        let (missing, config) = content?;
+        let platforms = self.platforms(name, &manifest, config).await?;
         let settings = self.settings(at.project).await?;
         let turn = self.within_quota(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
-        self.keep_bytes(&digest, bytes.clone()).await?;
+        kept?;
 
         let subject = manifest.subject.as_ref().map(|s| s.digest.clone());
         let pushed = Pushed {
@@ -115,15 +117,23 @@ impl App {
     }
 
     /// Config and layers must be readable in this repository and as large as the manifest says. Children of an index may be
-    /// missing, and some layers of an image (`sparse_images`): which ones is the answer. Content of another repository is as
-    /// missing as content that is nowhere.
-    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest, lacking: Lacking) -> Result<Vec<String>> {
+    /// missing, and some layers of an image (`sparse_images`): which ones is the answer, with the config's bytes if they were at hand.
+    /// Content of another repository is as missing as content that is nowhere.
+    async fn check_content(&self, name: &RepositoryName, manifest: &Manifest, lacking: Lacking) -> Result<(Vec<String>, Option<Vec<u8>>)> {
         let needed = manifest.blobs();
         let digests: Vec<String> = needed.iter().map(|d| d.digest.to_string()).collect();
-        let visible = blobs::visible(&self.host.db().orm, name, &digests).await?;
-        // From here on they are safe from garbage collection for a grace period.
-        let sizes: HashMap<String, u64> = blobs::touch(&self.host.db().orm, &digests, self.host.env.now(), self.config.fresh()).await?.into_iter().collect();
-        let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d) || !sizes.contains_key(*d)).cloned().collect();
+        let config = manifest.image_config().filter(|c| c.size <= MAX_BYTES as u64).map(|c| &c.digest);
+        let (db, now) = (&self.host.db().orm, self.host.env.now());
+        let mut found = blobs::named(db, name, &digests, config).await?;
+        let bytes = found.iter_mut().filter(|b| b.visible).find_map(|b| b.bytes.take());
+        let visible: HashSet<&str> = found.iter().filter(|b| b.visible).map(|b| b.digest.as_str()).collect();
+        // From here on they are safe from garbage collection for a grace period; what was marked a moment ago is.
+        let sizes: HashMap<String, u64> = if found.iter().all(|b| now - b.touched_at < self.config.fresh()) {
+            found.iter().map(|b| (b.digest.clone(), b.size_bytes.unsigned_abs())).collect()
+        } else {
+            blobs::touch(db, &digests, now, self.config.fresh()).await?.into_iter().collect()
+        };
+        let missing: Vec<_> = digests.iter().filter(|d| !visible.contains(d.as_str()) || !sizes.contains_key(*d)).cloned().collect();
         let allowed = match lacking {
             Lacking::Little => self.config.sparse_images && manifest.may_lack(&missing),
             Lacking::Anything => true,
@@ -137,13 +147,18 @@ impl App {
                 return Err(Error::WrongSize { digest: descriptor.digest.to_string(), said: descriptor.size, has });
             }
         }
-        Ok(missing)
+        Ok((missing, bytes))
     }
 
-    async fn platforms(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Vec<String>> {
+    /// `config_bytes`: those of the image's config, if they are at hand.
+    async fn platforms(&self, name: &RepositoryName, manifest: &Manifest, config_bytes: Option<Vec<u8>>) -> Result<Vec<String>> {
         if let Some(config) = manifest.image_config() {
-            // A config larger than any real one says nothing about its platform; it is kept all the same.
-            let bytes = if config.size <= MAX_BYTES as u64 { self.blobs.read_small(&config.digest, MAX_BYTES as u64).await? } else { None };
+            let bytes = match config_bytes {
+                Some(bytes) => Some(bytes),
+                // A config larger than any real one says nothing about its platform; it is kept all the same.
+                None if config.size > MAX_BYTES as u64 => None,
+                None => self.blobs.read_small(&config.digest, MAX_BYTES as u64).await?,
+            };
             return Ok(bytes.and_then(|b| config_platform(&b)).into_iter().collect());
         }
         let mut platforms = manifest.index_platforms();

@@ -6,7 +6,7 @@ use sea_orm::TransactionTrait;
 use uuid::Uuid;
 
 use super::App;
-use crate::adapters::blob_fs::Chunk;
+use crate::adapters::blob_store::{BodyError, Chunk, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
@@ -35,10 +35,10 @@ impl App {
         id: Uuid,
         start: Option<u64>,
         length: Option<u64>,
-        body: impl Stream<Item = Result<Bytes, E>>,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
     ) -> Result<u64>
     where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<BodyError>,
     {
         let chunk = Chunk { start, length, max: self.config.max_blob_bytes, patience: self.config.patience() };
         Ok(self.blobs.append(id, name, chunk, body).await?)
@@ -104,6 +104,6 @@ impl App {
     /// # Errors
     /// When `text` is not an upload's id.
     pub fn upload_id(text: &str) -> Result<Uuid> {
-        Uuid::parse_str(text).map_err(|_| Error::Upload(crate::adapters::blob_fs::UploadError::Unknown))
+        Uuid::parse_str(text).map_err(|_| Error::Upload(UploadError::Unknown))
     }
 }

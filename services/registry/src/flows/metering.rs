@@ -11,7 +11,7 @@ use gantry_kernel::{OffsetDateTime, Uuid};
 
 use crate::app::App;
 use crate::domain::digest::{Algorithm, Digest};
-use crate::store::images::{self, Stored};
+use crate::store::usage::{self, Stored};
 
 const GIB: f64 = (1u64 << 30) as f64;
 const METER: &str = "storage_gib_seconds";
@@ -44,7 +44,7 @@ async fn meter(app: &App, interval: i64) -> anyhow::Result<()> {
     let now = app.host.env.now().unix_timestamp();
     let to = OffsetDateTime::from_unix_timestamp(now - now.rem_euclid(interval))?;
     let from = to - Duration::from_secs(interval.unsigned_abs());
-    let stored = images::stored(&app.host.db().orm).await?;
+    let stored = usage::stored(&app.host.db().orm).await?;
     if stored.is_empty() {
         return Ok(());
     }
@@ -61,11 +61,11 @@ fn sample(stored: Stored, from: OffsetDateTime, to: OffsetDateTime) -> UsageSamp
     #[allow(clippy::cast_precision_loss, reason = "amounts of a bill need no 53 bits")]
     let gib = stored.bytes as f64 / GIB;
     UsageSample {
-        id: sample_id(&stored.name, from, to),
+        id: sample_id(&stored.repository, from, to),
         org: stored.org.into(),
         project: stored.project.into(),
-        holder: format!("repository:{}", stored.name),
-        holder_name: stored.name,
+        holder: format!("repository:{}", stored.repository),
+        holder_name: stored.repository,
         meter: METER.into(),
         amount: gib * (to - from).as_seconds_f64(),
         from,
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_gibibyte_for_a_minute_is_sixty_gib_seconds_and_a_repetition_has_the_same_id() {
         let at = |s| OffsetDateTime::from_unix_timestamp(s).unwrap();
-        let stored = || Stored { name: "acme/shop/web".into(), org: Uuid::nil(), project: Uuid::nil(), bytes: 1 << 30 };
+        let stored = || Stored { repository: "acme/shop/web".into(), bytes: 1 << 30, ..Stored::default() };
         let first = sample(stored(), at(60), at(120));
         assert!((first.amount - 60.0).abs() < 1e-9);
         assert_eq!(first.holder, "repository:acme/shop/web");

@@ -1,7 +1,7 @@
 //! What is on the disk, who may see it, and what nobody needs any more.
 
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, Statement};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -47,16 +47,29 @@ pub async fn size(db: &impl ConnectionTrait, digest: &Digest) -> Result<Option<u
     Ok(row.map(|r| r.size_bytes.unsigned_abs()))
 }
 
-/// What is needed to read a blob of a repository: its size and sums. None when it is not readable there, or damaged.
+/// What is needed to read a blob of a repository.
+#[derive(Debug, FromQueryResult)]
+pub struct Readable {
+    pub size_bytes: i64,
+    /// None for content from before there were any.
+    pub sums: Option<Vec<u8>>,
+    /// Whether it lives in the database.
+    pub small: bool,
+    /// Its bytes, if it does and they were asked for.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// None when the blob is not readable in the repository, or damaged. `bytes`: whether those of small content are wanted.
 ///
 /// # Errors
 /// Database.
-pub async fn readable(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<Option<blobs::Model>, DbErr> {
-    let sql = "select b.* from blobs b where b.digest = $2 and b.damaged_at is null and (
+pub async fn readable(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest, bytes: bool) -> Result<Option<Readable>, DbErr> {
+    let sql = "select b.size_bytes, b.sums, c.digest is not null as small, case when $3 then c.bytes end as bytes
+        from blobs b left join small_content c on c.digest = b.digest where b.digest = $2 and b.damaged_at is null and (
         exists (select from blob_links l where l.repository = $1 and l.digest = $2)
         or exists (select from manifest_blobs m where m.repository = $1 and m.blob = $2 and m.present))";
-    let values = [repository.as_str().into(), digest.as_str().into()];
-    blobs::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).one(db).await
+    let values = [repository.as_str().into(), digest.as_str().into(), bytes.into()];
+    Readable::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).one(db).await
 }
 
 /// Makes a blob readable in a repository.
@@ -111,6 +124,34 @@ pub async fn visible(db: &impl ConnectionTrait, repository: &RepositoryName, dig
         found.extend(kept);
     }
     Ok(found)
+}
+
+/// Content that a manifest names, as far as it is here.
+#[derive(Debug, FromQueryResult)]
+pub struct Named {
+    pub digest: String,
+    pub size_bytes: i64,
+    pub touched_at: OffsetDateTime,
+    /// Readable in the repository.
+    pub visible: bool,
+    /// Those of `config`, if they live in the database.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// Everything that a push has to know of `digests`, in one question: which are whole and how large, which are readable in the repository, and
+/// the bytes of `config`.
+///
+/// # Errors
+/// Database.
+pub async fn named(db: &impl ConnectionTrait, repository: &RepositoryName, digests: &[String], config: Option<&Digest>) -> Result<Vec<Named>, DbErr> {
+    if digests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "select b.digest, b.size_bytes, b.touched_at, c.bytes, exists (select from blob_links l where l.repository = $1 and l.digest = b.digest)
+            or exists (select from manifest_blobs m where m.repository = $1 and m.blob = b.digest and m.present) as visible
+        from blobs b left join small_content c on c.digest = b.digest and c.digest = $3 where b.digest = any($2) and b.damaged_at is null";
+    let values = [repository.as_str().into(), digests.to_vec().into(), config.map_or("", Digest::as_str).into()];
+    Named::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
 }
 
 /// Repositories in which a blob is readable.

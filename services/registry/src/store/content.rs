@@ -14,14 +14,16 @@ pub struct Arrived<'a> {
     pub digest: &'a Digest,
     pub size: u64,
     pub sums: &'a Sums,
+    /// Its bytes, if they are to live in the database.
+    pub bytes: Option<&'a [u8]>,
 }
 
-/// Notes that blobs are there and needed now, and makes them readable where they were uploaded. Holds the rows until the
-/// transaction ends, so that none is collected while it is being published.
+/// Notes that blobs are there and needed now, makes them readable where they were uploaded, and keeps the bytes of small ones: one
+/// statement. Within a transaction it holds the rows until that ends, so that none is collected while it is being published.
 ///
 /// # Errors
 /// Database.
-pub async fn keep(tx: &mut PgConnection, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut blobs: Vec<&Arrived<'_>> = arrived.iter().collect();
     // In one order everywhere, or two replicas could wait for each other.
     blobs.sort_by_key(|a| a.digest);
@@ -29,32 +31,27 @@ pub async fn keep(tx: &mut PgConnection, arrived: &[Arrived<'_>], now: OffsetDat
     let digests: Vec<&str> = blobs.iter().map(|a| a.digest.as_str()).collect();
     let sizes: Vec<i64> = blobs.iter().map(|a| super::blobs::signed(a.size)).collect();
     let sums: Vec<Vec<u8>> = blobs.iter().map(|a| a.sums.to_bytes()).collect();
-    sqlx::query(
-        "insert into blobs (digest, size_bytes, sums, touched_at, checked_at) select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
-         on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
-             checked_at = excluded.checked_at, damaged_at = null, idle = true",
-    )
-    .bind(&digests)
-    .bind(&sizes)
-    .bind(&sums)
-    .bind(now)
-    .execute(&mut *tx)
-    .await?;
     let mut links: Vec<(&str, &str)> = arrived.iter().filter_map(|a| Some((a.repository?.as_str(), a.digest.as_str()))).collect();
     links.sort_unstable();
     links.dedup();
-    if !links.is_empty() {
-        let (repositories, digests): (Vec<&str>, Vec<&str>) = links.into_iter().unzip();
-        sqlx::query(
-            "insert into blob_links (repository, digest, at) select r, d, $3 from unnest($1::text[], $2::text[]) t(r, d)
-             on conflict (repository, digest) do update set at = excluded.at",
-        )
-        .bind(&repositories)
-        .bind(&digests)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-    }
+    let (link_repositories, link_digests): (Vec<&str>, Vec<&str>) = links.into_iter().unzip();
+    let (small_digests, small_bytes): (Vec<&str>, Vec<&[u8]>) = blobs.iter().filter_map(|a| Some((a.digest.as_str(), a.bytes?))).unzip();
+    // The count makes the rows of `blobs` come first: collection takes them in that order, too.
+    let sql = "with kept as (
+            insert into blobs (digest, size_bytes, sums, touched_at, checked_at)
+            select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
+            on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
+                checked_at = excluded.checked_at, damaged_at = null, idle = true
+            returning 1),
+        linked as (
+            insert into blob_links (repository, digest, at)
+            select r, d, $4 from unnest($5::text[], $6::text[]) t(r, d) where (select count(*) from kept) > 0
+            on conflict (repository, digest) do update set at = excluded.at)
+        insert into small_content as c (digest, bytes)
+        select d, b from unnest($7::text[], $8::bytea[]) t(d, b) where (select count(*) from kept) > 0
+        on conflict (digest) do update set bytes = excluded.bytes where c.bytes is distinct from excluded.bytes";
+    let query = sqlx::query(sql).bind(&digests).bind(&sizes).bind(&sums).bind(now);
+    query.bind(&link_repositories).bind(&link_digests).bind(&small_digests).bind(&small_bytes).execute(db).await?;
     Ok(())
 }
 
@@ -72,8 +69,8 @@ pub async fn removable(pool: &PgPool, before: OffsetDateTime) -> Result<(i64, i6
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(before).fetch_one(pool).await
 }
 
-/// Forgets up to `limit` blobs that nobody needs, and says which and how large; the caller removes the files before it
-/// commits. Those that turn out to be needed are not looked at again until something is deleted. `looked`: how many rows there were.
+/// Forgets up to `limit` blobs that nobody needs, and says which and how large; the caller removes those that the store has before
+/// it commits. Those that turn out to be needed are not looked at again until something is deleted. `looked`: how many rows there were.
 ///
 /// # Errors
 /// Database.
@@ -85,6 +82,8 @@ pub async fn forget(tx: &mut PgConnection, before: OffsetDateTime, limit: i64) -
         "delete from blobs b where digest = any($1) and not {NEEDED} and not exists (select from blob_links l where l.digest = b.digest) returning digest, size_bytes"
     );
     let gone: Vec<(String, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(&looked).fetch_all(&mut *tx).await?;
+    let digests: Vec<&str> = gone.iter().map(|(digest, _)| digest.as_str()).collect();
+    sqlx::query("delete from small_content where digest = any($1)").bind(&digests).execute(&mut *tx).await?;
     if gone.len() < looked.len() {
         sqlx::query("update blobs set idle = false where digest = any($1)").bind(&looked).execute(&mut *tx).await?;
     }

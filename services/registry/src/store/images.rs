@@ -2,7 +2,7 @@
 
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use super::entities::{manifests, repositories, tags};
 use crate::domain::digest::Digest;
@@ -56,19 +56,82 @@ pub async fn tags(db: &impl ConnectionTrait, name: &RepositoryName, last: Option
     query.order_by(tags::Column::Tag, Order::Asc).limit(limit).all(db).await
 }
 
-/// The same, only those whose name contains `part`.
+/// Names of tags after `last` in the order of their bytes, those that begin with `prefix` and hold `search`. Read from the index alone.
 ///
 /// # Errors
 /// Database.
-pub async fn tags_with(db: &impl ConnectionTrait, name: &RepositoryName, part: &str, last: Option<&str>, limit: u64) -> Result<Vec<tags::Model>, DbErr> {
-    let mut query = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str()));
-    if let Some(last) = last {
+pub async fn tag_names(db: &impl ConnectionTrait, name: &RepositoryName, wanted: &Wanted<'_>, limit: u64) -> Result<Vec<String>, DbErr> {
+    let mut query = tags::Entity::find().select_only().column(tags::Column::Tag).filter(tags::Column::Repository.eq(name.as_str()));
+    if let Some(last) = wanted.last {
         query = query.filter(tags::Column::Tag.gt(last));
     }
-    if !part.is_empty() {
-        query = query.filter(Expr::cust_with_exprs("position($1 in $2) > 0", [Expr::value(part), Expr::col(tags::Column::Tag)]));
+    if let Some(prefix) = wanted.prefix.filter(|p| !p.is_empty()) {
+        query = query.filter(tags::Column::Tag.gte(prefix));
+        // Tags are ASCII: the first text after all that begin so ends with the next letter.
+        let mut end = prefix.as_bytes().to_vec();
+        if let Some(last) = end.last_mut().filter(|b| b.is_ascii()) {
+            *last += 1;
+        }
+        query = query.filter(tags::Column::Tag.lt(String::from_utf8_lossy(&end).into_owned()));
     }
-    query.order_by(tags::Column::Tag, Order::Asc).limit(limit).all(db).await
+    if let Some(search) = wanted.search.filter(|s| !s.is_empty()) {
+        query = query.filter(Expr::cust_with_exprs("position($1 in $2) > 0", [Expr::value(search), Expr::col(tags::Column::Tag)]));
+    }
+    query.order_by(tags::Column::Tag, Order::Asc).limit(limit).into_tuple().all(db).await
+}
+
+/// Which tags are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    pub last: Option<&'a str>,
+    pub prefix: Option<&'a str>,
+    pub search: Option<&'a str>,
+}
+
+/// The rows of these tags, by name.
+///
+/// # Errors
+/// Database.
+pub async fn tags_named(db: &impl ConnectionTrait, name: &RepositoryName, names: &[String]) -> Result<Vec<tags::Model>, DbErr> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = tags::Entity::find().filter(tags::Column::Repository.eq(name.as_str())).filter(tags::Column::Tag.is_in(names.iter().map(String::as_str)));
+    query.order_by(tags::Column::Tag, Order::Asc).all(db).await
+}
+
+/// The newest tags of several repositories, at most `each` of each, newest first.
+///
+/// # Errors
+/// Database.
+pub async fn newest_tags(db: &impl ConnectionTrait, repositories: &[String], each: i64) -> Result<Vec<tags::Model>, DbErr> {
+    let sql = "select t.* from unnest($1::text[]) as r (name)
+        cross join lateral (select * from tags where repository = r.name order by moved_at desc, tag limit $2) t order by t.repository, t.moved_at desc, t.tag";
+    let values = [repositories.to_vec().into(), each.into()];
+    tags::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
+}
+
+/// Manifests by repository and digest.
+///
+/// # Errors
+/// Database.
+pub async fn manifests_at(db: &impl ConnectionTrait, places: &[(String, String)]) -> Result<Vec<manifests::Model>, DbErr> {
+    let (repositories, digests): (Vec<String>, Vec<String>) = places.iter().cloned().unzip();
+    let sql = "select m.* from manifests m join (select distinct * from unnest($1::text[], $2::text[]) as w (repository, digest)) w
+        on m.repository = w.repository and m.digest = w.digest";
+    let values = [repositories.into(), digests.into()];
+    manifests::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
+}
+
+/// The image that was pushed last to each of several repositories. Signatures and the like are about an image, not images.
+///
+/// # Errors
+/// Database.
+pub async fn newest_images(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<manifests::Model>, DbErr> {
+    let sql = "select m.* from unnest($1::text[]) as r (name)
+        cross join lateral (select * from manifests where repository = r.name and subject is null order by pushed_at desc limit 1) m";
+    let values = [repositories.to_vec().into()];
+    manifests::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
 }
 
 /// Tags of several repositories at once.
@@ -167,41 +230,6 @@ pub async fn all_images(db: &impl ConnectionTrait) -> Result<Vec<(String, String
         .all(db)
         .await?;
     Ok(rows.into_iter().filter_map(|(name, digest)| places.get(&name).map(|(org, project)| (name.clone(), digest, *org, *project))).collect())
-}
-
-/// Which blobs the manifests of several repositories need.
-///
-/// # Errors
-/// Database.
-pub async fn blobs_of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<super::entities::manifest_blobs::Model>, DbErr> {
-    use super::entities::manifest_blobs::{Column, Entity};
-    if repositories.is_empty() {
-        return Ok(Vec::new());
-    }
-    Entity::find().filter(Column::Repository.is_in(repositories.iter().map(String::as_str))).all(db).await
-}
-
-/// What a repository keeps.
-#[derive(Clone, Debug, FromQueryResult)]
-pub struct Stored {
-    pub name: String,
-    pub org: Uuid,
-    pub project: Uuid,
-    /// Manifests, configs and layers, each once.
-    pub bytes: i64,
-}
-
-/// Every repository that keeps anything.
-///
-/// # Errors
-/// Database.
-pub async fn stored(db: &impl ConnectionTrait) -> Result<Vec<Stored>, DbErr> {
-    let sql = "with content as (
-            select distinct repository, blob as digest, size_bytes from manifest_blobs
-            union select repository, digest, size_bytes from manifests)
-        select r.name, r.org, r.project, sum(c.size_bytes)::bigint as bytes
-        from repositories r join content c on c.repository = r.name group by r.name, r.org, r.project order by r.name";
-    Stored::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
 }
 
 /// Whether a tag points at the manifest, those that `ignored` names apart.

@@ -10,6 +10,9 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0032-webhooks", WEBHOOKS),
     ("registry-0040-search", SEARCH),
     ("registry-0041-scanners", SCANNERS),
+    ("registry-0050-small-content", SMALL_CONTENT),
+    ("registry-0051-uploads", UPLOADS),
+    ("registry-0052-fetches", FETCHES),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
@@ -115,3 +118,24 @@ const SCANNERS: &str = r#"
         at timestamptz, error text, identity json, findings json, sbom json, primary key (repository, digest, scanner)
     );
     create index scanner_reports_age on scanner_reports (scanner, asked_at);"#;
+
+/// Content that is small enough to live beside the row in `blobs` that names it. Most of it is compressed already.
+const SMALL_CONTENT: &str = "
+    create table small_content (digest text primary key, bytes bytea not null);
+    alter table small_content alter column bytes set storage external;";
+
+/// Blobs that a replica is fetching from another registry: `holder` has the transfer until `until`.
+const FETCHES: &str = "
+    create table fetches (
+        repository text not null, digest text not null, holder uuid not null, until timestamptz not null, size_bytes bigint, primary key (repository, digest)
+    );";
+
+/// Uploads to an object store: which parts it has, and the bytes behind them, which are fewer than a part may have (`tail` when
+/// they are few, else an object). `writer` has the upload for itself until `writer_until`.
+const UPLOADS: &str = "
+    create table uploads (
+        id uuid primary key, repository text not null, algorithm text not null, offset_bytes bigint not null default 0, multipart text,
+        parts text[] not null default '{}', parts_bytes bigint not null default 0, tail bytea, whole boolean not null default false,
+        touched_at timestamptz not null, writer uuid, writer_until timestamptz
+    );
+    create index uploads_touched on uploads (touched_at);";

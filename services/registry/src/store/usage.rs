@@ -71,26 +71,48 @@ pub async fn uses(db: &impl ConnectionTrait, project: ProjectId, digests: &[Stri
     Ok(rows.into_iter().map(|r| (r.digest, r.uses.unsigned_abs())).collect())
 }
 
+/// A manifest that a repository keeps.
+pub struct Manifest<'a> {
+    pub org: Uuid,
+    pub project: Uuid,
+    pub repository: &'a str,
+    pub digest: &'a str,
+    /// Not about another one, as a signature is.
+    pub image: bool,
+}
+
 /// One manifest more. `content` is each of its blobs and itself, once.
 ///
 /// # Errors
 /// Database.
-pub async fn add(tx: &impl ConnectionTrait, project: Uuid, repository: &str, manifest: &str, content: &[(String, i64)]) -> Result<(), DbErr> {
+pub async fn add(tx: &impl ConnectionTrait, manifest: &Manifest<'_>, content: &[(String, i64)]) -> Result<(), DbErr> {
     let digests: Vec<String> = content.iter().map(|(d, _)| d.clone()).collect();
     let sizes: Vec<i64> = content.iter().map(|(_, s)| *s).collect();
     let sql = "with fresh as (
-            insert into project_manifests (repository, digest, project, content, sizes) values ($2, $3, $1, $4, $5) on conflict do nothing returning 1),
+            insert into project_manifests (repository, digest, project, content, sizes, image) values ($2, $3, $1, $4, $5, $6) on conflict do nothing returning 1),
         counted as (
             insert into project_content (project, digest, size_bytes, uses)
             select $1, c.digest, c.size, 1 from unnest($4::text[], $5::bigint[]) as c (digest, size) where exists (select from fresh)
             on conflict (project, digest) do update set uses = project_content.uses + 1
-            returning uses, size_bytes)
+            returning uses, size_bytes),
+        here as (
+            insert into repository_content (repository, digest, size_bytes, uses)
+            select $2, c.digest, c.size, 1 from unnest($4::text[], $5::bigint[]) as c (digest, size) where exists (select from fresh)
+            on conflict (repository, digest) do update set uses = repository_content.uses + 1
+            returning uses, size_bytes),
+        mine as (
+            insert into repository_usage (repository, org, project, bytes, images, manifests, tags)
+            select $2, $7, $1, coalesce(sum(size_bytes) filter (where uses = 1), 0)::bigint, case when $6 then 1 else 0 end, 1, 0 from here
+            having exists (select from fresh)
+            on conflict (repository) do update set org = excluded.org, project = excluded.project, bytes = repository_usage.bytes + excluded.bytes,
+                images = repository_usage.images + excluded.images, manifests = repository_usage.manifests + 1)
         insert into project_usage (project, unique_bytes, image_bytes, images)
         select $1, coalesce(sum(size_bytes) filter (where uses = 1), 0)::bigint, coalesce(sum(size_bytes), 0)::bigint, 1 from counted
         having exists (select from fresh)
         on conflict (project) do update set unique_bytes = project_usage.unique_bytes + excluded.unique_bytes,
             image_bytes = project_usage.image_bytes + excluded.image_bytes, images = project_usage.images + 1";
-    let values = [project.into(), repository.into(), manifest.into(), digests.into(), sizes.into()];
+    let Manifest { org, project, repository, digest, image } = *manifest;
+    let values = [project.into(), repository.into(), digest.into(), digests.into(), sizes.into(), image.into(), org.into()];
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
     Ok(())
 }
@@ -100,17 +122,81 @@ pub async fn add(tx: &impl ConnectionTrait, project: Uuid, repository: &str, man
 /// # Errors
 /// Database.
 pub async fn take(tx: &impl ConnectionTrait, repository: &str, manifest: &str) -> Result<(), DbErr> {
-    let values = || [repository.into(), manifest.into()];
-    let sql = "with gone as (delete from project_manifests where repository = $1 and digest = $2 returning project, content),
+    let sql = "with gone as (delete from project_manifests where repository = $1 and digest = $2 returning project, content, image),
         counted as (
             update project_content p set uses = p.uses - 1 from gone where p.project = gone.project and p.digest = any(gone.content)
             returning p.project, p.uses, p.size_bytes),
+        here as (
+            update repository_content c set uses = c.uses - 1 from gone where c.repository = $1 and c.digest = any(gone.content)
+            returning c.uses, c.size_bytes),
+        mine as (
+            update repository_usage u set manifests = u.manifests - 1, images = u.images - case when gone.image then 1 else 0 end,
+                bytes = u.bytes - (select coalesce(sum(size_bytes) filter (where uses = 0), 0)::bigint from here)
+            from gone where u.repository = $1),
         total as (select project, coalesce(sum(size_bytes) filter (where uses = 0), 0)::bigint as freed, sum(size_bytes)::bigint as less from counted group by project)
         update project_usage u set unique_bytes = u.unique_bytes - t.freed, image_bytes = u.image_bytes - t.less, images = u.images - 1
         from total t where u.project = t.project";
-    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values())).await?;
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repository.into(), manifest.into()])).await?;
     // Apart: a row cannot be changed and deleted by one statement.
-    let sql = "delete from project_content where uses <= 0";
-    tx.execute_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    tx.execute_raw(Statement::from_string(DbBackend::Postgres, "delete from project_content where uses <= 0")).await?;
+    let sql = "delete from repository_content where repository = $1 and uses <= 0";
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repository.into()])).await?;
     Ok(())
+}
+
+/// So many tags more.
+///
+/// # Errors
+/// Database.
+pub async fn count_tags(tx: &impl ConnectionTrait, repository: &str, more: i64) -> Result<(), DbErr> {
+    let sql = "update repository_usage set tags = tags + $2 where repository = $1";
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repository.into(), more.into()])).await?;
+    Ok(())
+}
+
+/// What a repository keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Stored {
+    pub repository: String,
+    pub org: Uuid,
+    pub project: Uuid,
+    /// Manifests, configs and layers, each once.
+    pub bytes: i64,
+    /// Manifests that are about no other one.
+    pub images: i64,
+    pub tags: i64,
+}
+
+const STORED: &str = "select repository, org, project, bytes, images, tags from repository_usage";
+
+/// Every repository that keeps anything.
+///
+/// # Errors
+/// Database.
+pub async fn stored(db: &impl ConnectionTrait) -> Result<Vec<Stored>, DbErr> {
+    let sql = format!("{STORED} where bytes > 0 order by repository");
+    Stored::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
+}
+
+/// What each of these repositories keeps.
+///
+/// # Errors
+/// Database.
+pub async fn stored_in(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Vec<Stored>, DbErr> {
+    let sql = format!("{STORED} where repository = any($1)");
+    Stored::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repositories.to_vec().into()])).all(db).await
+}
+
+/// The same, counted from the manifests and tags there are: what [`stored_in`] must always equal.
+///
+/// # Errors
+/// Database.
+pub async fn recount_repository(db: &impl ConnectionTrait, repository: &str) -> Result<Option<Stored>, DbErr> {
+    let sql = "with content as (
+            select distinct blob as digest, size_bytes from manifest_blobs where repository = $1
+            union select digest, size_bytes from manifests where repository = $1)
+        select r.name as repository, r.org, r.project, coalesce((select sum(size_bytes) from content), 0)::bigint as bytes,
+            (select count(*) from manifests where repository = $1 and subject is null) as images, (select count(*) from tags where repository = $1) as tags
+        from repositories r where r.name = $1";
+    Stored::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repository.into()])).one(db).await
 }

@@ -246,6 +246,42 @@ async fn many_who_pull_one_blob_share_one_transfer() {
     assert_eq!(front.seen("GET /v2/library/web/manifests/v1"), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_replicas_fetch_a_blob_once() {
+    let Some(peer) = Peer::start(false) else { return };
+    let front = Front::before(&peer).await;
+    let cached = Cached::of(&front.url, json!({})).await;
+    let (beside, other) = cached.stage.world.replica::<gantry_registry::Registry>(Config { private_targets: true, ..Config::default() }).await;
+    cached.stage.world.identity.settle(&other).await;
+    let noise: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let image = Image::of(vec![layer(&[("noise", &noise)])], "amd64");
+    peer.push("library/web", "v1", &image).await;
+    let blob = blobs_of(&image)[0].clone();
+    let path = format!("blobs/{blob}");
+    let there = || async {
+        let url = format!("{}/v2/{REPO}/{path}", other.url_of("registry").unwrap());
+        let answer = cached.stage.world.http.get(url).bearer_auth(&cached.token).send().await.unwrap();
+        answer.bytes().await.unwrap()
+    };
+    let here = futures::future::join_all((0..4).map(|_| async { cached.get(&path).await.bytes().await.unwrap() }));
+    let (here, there) = tokio::join!(here, futures::future::join_all((0..4).map(|_| there())));
+    assert!(here.iter().chain(&there).all(|bytes| *bytes == image.layers[0]));
+    assert_eq!(front.seen(&format!("GET /v2/library/web/blobs/{blob}")), 1);
+
+    // A replica that was killed while it fetched holds nobody up for long.
+    let killed = "insert into fetches (repository, digest, holder, until) values ($1, $2, $3, now() + interval '2 seconds')";
+    let second = Image::of(vec![layer(&[("more", &noise[7..])])], "amd64");
+    peer.push("library/web", "v2", &second).await;
+    let blob = blobs_of(&second)[0].clone();
+    let holder = uuid::Uuid::from_u128(1);
+    sqlx::query(killed).bind(REPO).bind(&blob).bind(holder).execute(&other.db().pool).await.unwrap();
+    // The manifest says how large it is, so that the answer can begin before the content is here.
+    assert_eq!(cached.status("manifests/v2").await, 200);
+    assert_eq!(cached.get(&format!("blobs/{blob}")).await.bytes().await.unwrap(), second.layers[0]);
+    assert_eq!(front.seen(&format!("GET /v2/library/web/blobs/{blob}")), 1);
+    beside.cancel.cancel();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_quota_and_the_ban_on_pushes_hold_for_a_cache() {
     clause("7.4.2.d");

@@ -106,7 +106,7 @@ async fn pusher() {
             let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(piece))]);
             store.append(id, &name, chunk, body).await.unwrap();
         }
-        let staged = store.finish(id, &name, &digest).await.unwrap();
+        let staged = store.finish(id, &name, &digest, 0).await.unwrap();
         store.publish([&staged]).await.unwrap();
         println!("kept {digest}");
         store.end_upload(id).await.unwrap();

@@ -31,7 +31,9 @@ export interface Image {
   repository: string;
   /** What to give to `docker pull`, without a tag. */
   reference: string;
+  /** The newest twenty. */
   tags: Tag[];
+  tag_count: number;
   digest: string | null;
   size_bytes: number;
   platforms: string[];

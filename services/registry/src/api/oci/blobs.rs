@@ -32,6 +32,12 @@ async fn kept(call: &Call<'_>, digest: &Digest, blob: Kept, asked: Option<&str>)
         ReadRange::Part { first, len } if call.parts.method == Method::GET => Some((first, len)),
         ReadRange::Part { .. } | ReadRange::Whole => None,
     };
+    if call.parts.method == Method::GET
+        && let Some(there) = call.app.elsewhere(digest, &blob).await?
+    {
+        let headers = [("location", there.to_string()), ("docker-content-digest", digest.to_string()), ("cache-control", "no-store".to_owned())];
+        return Ok(empty(StatusCode::TEMPORARY_REDIRECT, &headers));
+    }
     let size = blob.size;
     let (first, len) = range.unwrap_or((0, size));
     let body = if call.parts.method == Method::HEAD { Body::empty() } else { Body::from_stream(call.app.content(digest, blob, (first, len)).await?) };

@@ -49,8 +49,8 @@ pub async fn tags(call: Call<'_>) -> Answer {
     if images::repository(db, &call.name).await?.is_none() {
         return Err(Error::UnknownRepository(call.name.to_string()).into());
     }
-    let rows = images::tags(db, &call.name, page.last.as_deref(), page.n + 1).await?;
-    let tags = rows.into_iter().map(|r| r.tag).collect();
+    let wanted = images::Wanted { last: page.last.as_deref(), ..images::Wanted::default() };
+    let tags = images::tag_names(db, &call.name, &wanted, page.n + 1).await?;
     let path = format!("/v2/{}/tags/list", call.name);
     Ok(paged(tags, page.n, &path, |tags| json!({ "name": call.name.as_str(), "tags": tags })))
 }

@@ -8,7 +8,7 @@ use super::access;
 use super::failure::Failure;
 use super::query::Params;
 use super::{Answer, Call, empty};
-use crate::adapters::blob_fs::UploadError;
+use crate::adapters::blob_store::UploadError;
 use crate::app::App;
 use crate::domain::access::Action;
 use crate::domain::digest::{Algorithm, Digest};

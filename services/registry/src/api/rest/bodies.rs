@@ -36,8 +36,10 @@ pub struct Image {
     pub repository: String,
     /// What to give to `docker pull`, without a tag.
     pub reference: String,
-    /// Newest first.
+    /// The newest twenty, newest first; the list of the repository's tags has all.
     pub tags: Vec<Tag>,
+    /// How many there are.
+    pub tag_count: u64,
     /// Of the newest image.
     pub digest: Option<String>,
     /// Manifest, config and layers of the newest image (of all its platforms, for an index).
@@ -98,8 +100,9 @@ impl Image {
             pushed_by: newest.map(|m| m.pushed_by.clone()),
             pushed_at: newest.map(|m| m.pushed_at),
             tags: listed.tags.into_iter().map(|(tag, manifest)| Tag::of(tag, manifest.as_ref())).collect(),
-            images: listed.images,
-            stored_bytes: listed.stored_bytes,
+            tag_count: listed.stored.tags.unsigned_abs(),
+            images: usize::try_from(listed.stored.images).unwrap_or_default(),
+            stored_bytes: listed.stored.bytes.unsigned_abs(),
             name: listed.repository.name,
         }
     }

@@ -14,7 +14,7 @@ use super::{project, repository};
 use crate::app::App;
 use crate::domain::name::{self, Reference};
 use crate::error::Error;
-use crate::store::images;
+use crate::store::images::{self, Wanted};
 
 /// The repositories of a project, by name.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images", tag = "images",
@@ -41,8 +41,9 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pat
     }
 }
 
-/// A page, and what the tags' names must contain.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+/// Which tags, a page at a time.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TagsQuery {
     /// 1 to 500; 50 if not given.
@@ -51,6 +52,20 @@ pub struct TagsQuery {
     pub cursor: Option<String>,
     /// Only tags whose name contains this.
     pub q: Option<String>,
+    /// Only tags whose name begins with this.
+    pub prefix: Option<String>,
+}
+
+impl TagsQuery {
+    fn wanted(&self) -> Result<Wanted<'_>, Problem> {
+        for (name, text) in [("q", &self.q), ("prefix", &self.prefix), ("cursor", &self.cursor)] {
+            // Postgres keeps no U+0000.
+            if text.as_deref().is_some_and(|t| t.contains('\0')) {
+                return Err(Problem::invalid(name, "must not have U+0000 in it"));
+            }
+        }
+        Ok(Wanted { last: self.cursor.as_deref(), prefix: self.prefix.as_deref(), search: self.q.as_deref() })
+    }
 }
 
 /// The tags of a repository, by name.
@@ -66,11 +81,13 @@ pub async fn tags(
     project(&app, &caller, &org, &name, Role::Viewer)?;
     let repository = repository(&org, &name, &repo)?;
     let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
+    let wanted = query.wanted()?;
     let db = &app.host.db().orm;
     if images::repository(db, &repository).await.map_err(Problem::internal)?.is_none() {
         return Err(Error::UnknownRepository(repository.to_string()).into());
     }
-    let rows = images::tags_with(db, &repository, query.q.as_deref().unwrap_or_default(), query.cursor.as_deref(), limit + 1).await.map_err(Problem::internal)?;
+    let names = images::tag_names(db, &repository, &wanted, limit + 1).await.map_err(Problem::internal)?;
+    let rows = images::tags_named(db, &repository, &names).await.map_err(Problem::internal)?;
     let digests: Vec<String> = rows.iter().map(|t| t.digest.clone()).collect();
     let manifests = images::known_manifests(db, &repository, &digests).await.map_err(Problem::internal)?;
     let items = rows

@@ -80,7 +80,7 @@ impl App {
                     if let Some(origin) = self.origin(name).await? {
                         self.ensure_blob(name, &blob.digest, blob.size, &origin.source).await?;
                     }
-                    let kept = self.blob(name, &blob.digest).await?;
+                    let kept = self.blob(name, &blob.digest, false).await?;
                     let size = kept.size;
                     let content = self.content(&blob.digest, kept, (0, size)).await?;
                     let pace = running.pace.clone();

@@ -20,7 +20,7 @@ impl Projection for Images {
     }
 
     fn version(&self) -> i32 {
-        2
+        3
     }
 
     fn ddl(&self) -> &'static str {
@@ -36,6 +36,7 @@ impl Projection for Images {
         );
         create index manifests_subject on manifests (repository, subject, digest) where subject is not null;
         create index manifests_digest on manifests (digest);
+        create index manifests_newest on manifests (repository, pushed_at desc) where subject is null;
         create table manifest_blobs (
             repository text collate "C" not null, manifest text not null, blob text not null, size_bytes bigint not null,
             present boolean not null, primary key (repository, manifest, blob)
@@ -47,6 +48,7 @@ impl Projection for Images {
             moved_at timestamptz not null, primary key (repository, tag)
         );
         create index tags_digest on tags (repository, digest);
+        create index tags_newest on tags (repository, moved_at desc, tag);
         create table tag_history (
             position bigint primary key, repository text collate "C" not null, tag text collate "C" not null, what text not null, digest text not null,
             previous text, by_whom text not null, at timestamptz not null

@@ -1,4 +1,4 @@
-//! How much each project keeps, kept up to date with every push and delete instead of being counted when asked.
+//! How much each project and each repository keeps, kept up to date with every push and delete instead of being counted when asked.
 
 use async_trait::async_trait;
 use gantry_contract::registry::RepositoryEvent as Event;
@@ -16,20 +16,32 @@ impl Projection for Usage {
         "usage"
     }
 
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
         r#"create table project_manifests (
             repository text collate "C" not null, digest text not null, project uuid not null, content text[] not null, sizes bigint[] not null,
-            primary key (repository, digest)
+            image boolean not null, primary key (repository, digest)
         );
         create table project_content (
             project uuid not null, digest text not null, size_bytes bigint not null, uses bigint not null, primary key (project, digest)
         );
         create index project_content_unused on project_content (uses) where uses <= 0;
-        create table project_usage (project uuid primary key, unique_bytes bigint not null, image_bytes bigint not null, images bigint not null)"#
+        create table project_usage (project uuid primary key, unique_bytes bigint not null, image_bytes bigint not null, images bigint not null);
+        create table repository_content (
+            repository text collate "C" not null, digest text not null, size_bytes bigint not null, uses bigint not null, primary key (repository, digest)
+        );
+        create index repository_content_unused on repository_content (repository) where uses <= 0;
+        create table repository_usage (
+            repository text collate "C" primary key, org uuid not null, project uuid not null, bytes bigint not null, images bigint not null,
+            manifests bigint not null, tags bigint not null
+        )"#
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["project_manifests", "project_content", "project_usage"]
+        &["project_manifests", "project_content", "project_usage", "repository_content", "repository_usage"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
@@ -37,14 +49,17 @@ impl Projection for Usage {
             return Ok(());
         }
         match recorded.decode::<Event>()? {
-            Event::ManifestPushed { project, repository, digest, size_bytes, blobs, .. } => {
+            Event::ManifestPushed { org, project, repository, digest, size_bytes, blobs, subject, .. } => {
                 let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
                 let mut content: Vec<(String, i64)> = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).collect();
                 content.push((digest.clone(), signed(size_bytes)));
                 content.sort();
                 content.dedup_by(|a, b| a.0 == b.0);
-                usage::add(tx, project.0, &repository, &digest, &content).await?;
+                let manifest = usage::Manifest { org: org.0, project: project.0, repository: &repository, digest: &digest, image: subject.is_none() };
+                usage::add(tx, &manifest, &content).await?;
             }
+            Event::TagMoved { repository, from: None, .. } => usage::count_tags(tx, &repository, 1).await?,
+            Event::TagDeleted { repository, .. } => usage::count_tags(tx, &repository, -1).await?,
             Event::ManifestDeleted { repository, digest, .. } => usage::take(tx, &repository, &digest).await?,
             _ => {}
         }

@@ -65,7 +65,7 @@ export default function Images() {
                 {image.tags.slice(0, 3).map((tag) => (
                   <Label key={tag.tag}>{tag.tag}</Label>
                 ))}
-                {image.tags.length > 3 && <span>{`+${image.tags.length - 3}`}</span>}
+                {image.tag_count > 3 && <span>{`+${image.tag_count - 3}`}</span>}
               </Flex>
             ),
           },

@@ -1,0 +1,133 @@
+//! What content is kept in: a folder, or a bucket of a server that speaks S3. The server is moto (PyPI `moto[server]`): it checks
+//! parts, ranges and copies as S3 does, but neither signatures nor durability.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gantry_registry::Config;
+use gantry_registry::config::S3;
+use gantry_registry::domain::digest::Digest;
+
+use crate::stage::Stage;
+
+/// The least S3 takes.
+pub const PART: usize = 5 << 20;
+
+/// A running server with an empty bucket; gone with the value.
+pub struct Bucket {
+    server: Child,
+    pub url: String,
+    http: reqwest::Client,
+}
+
+impl Bucket {
+    /// None, and why on standard output, when the server is not on this machine.
+    pub async fn start() -> Option<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let started = Command::new("moto_server").args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(server) = started else {
+            println!("skipped: no moto_server here (pip install 'moto[server]')");
+            return None;
+        };
+        // moto takes any signature, but not none.
+        let signed = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let headers = [(http::header::AUTHORIZATION, http::HeaderValue::from_static(signed))].into_iter().collect();
+        let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
+        let bucket = Self { server, url: format!("http://127.0.0.1:{port}"), http };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < deadline, "moto_server does not listen");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(bucket.http.put(format!("{}/images", bucket.url)).send().await.unwrap().status(), 200);
+        Some(bucket)
+    }
+
+    pub fn config(&self) -> S3 {
+        S3 {
+            bucket: "images".into(),
+            prefix: "registry".into(),
+            endpoint: self.url.clone(),
+            access_key_id: "key".into(),
+            secret_access_key: gantry_kernel::Secret::new("secret"),
+            allow_http: true,
+            part_bytes: PART as u64,
+            patience_seconds: 3,
+            ..S3::default()
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> String {
+        self.http.get(format!("{}/images{path}", self.url)).send().await.unwrap().text().await.unwrap()
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+pub enum Ground {
+    Folder,
+    Bucket(Bucket),
+}
+
+impl Ground {
+    pub fn config(&self) -> Config {
+        match self {
+            Self::Folder => Config::default(),
+            Self::Bucket(bucket) => Config { s3: bucket.config(), ..Config::default() },
+        }
+    }
+
+    fn file(stage: &Stage, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        stage.world.home.path().join("registry/blobs").join(digest.algorithm().as_str()).join(&hex[..2]).join(hex)
+    }
+
+    fn key(digest: &Digest) -> String {
+        let hex = digest.hex();
+        format!("/registry/blobs/{}/{}/{hex}", digest.algorithm().as_str(), &hex[..2])
+    }
+
+    /// Whether the store itself has the content.
+    pub async fn has(&self, stage: &Stage, digest: &Digest) -> bool {
+        match self {
+            Self::Folder => Self::file(stage, digest).exists(),
+            Self::Bucket(bucket) => {
+                let url = format!("{}/images{}", bucket.url, Self::key(digest));
+                bucket.http.head(url).send().await.unwrap().status() == 200
+            }
+        }
+    }
+
+    /// Replaces what the store has.
+    pub async fn spoil(&self, stage: &Stage, digest: &Digest, bytes: Vec<u8>) {
+        match self {
+            Self::Folder => std::fs::write(Self::file(stage, digest), bytes).unwrap(),
+            Self::Bucket(bucket) => {
+                let url = format!("{}/images{}", bucket.url, Self::key(digest));
+                assert_eq!(bucket.http.put(url).body(bytes).send().await.unwrap().status(), 200);
+            }
+        }
+    }
+
+    /// What is left of uploads, by name.
+    pub async fn uploads(&self, stage: &Stage) -> Vec<String> {
+        match self {
+            Self::Folder => {
+                let entries = std::fs::read_dir(stage.world.home.path().join("registry/uploads")).unwrap();
+                entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+            }
+            Self::Bucket(bucket) => {
+                let keys = |text: String| text.split("<Key>").skip(1).map(|k| k.split('<').next().unwrap().to_owned()).collect::<Vec<_>>();
+                let objects = keys(bucket.get("?list-type=2&prefix=registry/uploads").await);
+                objects.into_iter().chain(keys(bucket.get("?uploads").await)).collect()
+            }
+        }
+    }
+}
