@@ -3,6 +3,10 @@
 use clap::Parser;
 use gantry_integration_tests::bench::{Options, http, registry, run};
 
+/// As in `gantryd`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     match &options {

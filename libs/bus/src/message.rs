@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use async_nats::HeaderMap;
-use gantry_es::{Meta, Recorded, StreamId};
+use gantry_es::{Json, Meta, Recorded, StreamId};
 use gantry_kernel::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -70,7 +70,7 @@ pub fn from_message(headers: &HeaderMap, payload: &[u8]) -> anyhow::Result<Recor
         id: need("ce-id")?.parse()?,
         kind,
         kind_version: need(KIND_VERSION)?.parse()?,
-        data: serde_json::from_slice(payload)?,
+        data: Json::parse(payload)?,
         meta: Meta {
             actor: need(ACTOR)?,
             tenant: text(TENANT).map(|t| t.parse()).transpose()?,
@@ -98,13 +98,12 @@ mod tests {
             id: Uuid::from_u128(9),
             kind: "org.created".into(),
             kind_version: 1,
-            data: serde_json::json!({"name": "acme"}),
+            data: serde_json::json!({"name": "acme"}).into(),
             meta: Meta { actor: "user:1".into(), tenant: Some(OrgId(Uuid::from_u128(5))), from: None, trace: Some("00-a-b-01".into()), command_id: None },
             at: OffsetDateTime::UNIX_EPOCH,
             origin: "identity".into(),
         };
-        let payload = serde_json::to_vec(&event.data).unwrap();
-        assert_eq!(from_message(&headers_of(&event), &payload).unwrap(), event);
+        assert_eq!(from_message(&headers_of(&event), event.data.as_str().as_bytes()).unwrap(), event);
         assert_eq!(subject_of("gantry", &event), format!("gantry.identity.org.created.{}", Uuid::from_u128(5)));
     }
 }

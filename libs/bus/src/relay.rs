@@ -115,7 +115,7 @@ fn message(bus: &Bus, event: &Recorded, at: &mut Stored) -> anyhow::Result<(Stri
     let mut headers = headers_of(event);
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.sequence.to_string());
     *at = Stored { position: event.position, sequence: at.sequence + 1 };
-    Ok((subject_of(&bus.prefix, event), headers, serde_json::to_vec(&event.data)?.into()))
+    Ok((subject_of(&bus.prefix, event), headers, Bytes::copy_from_slice(event.data.as_str().as_bytes())))
 }
 
 /// The last message of a stream: which event it is, and its place there.

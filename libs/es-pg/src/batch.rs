@@ -58,7 +58,6 @@ struct Seen {
 struct Rows {
     events: Vec<Recorded>,
     hashes: Vec<Vec<u8>>,
-    data: Vec<String>,
     take: Vec<(String, String, String)>,
     release: Vec<(String, String)>,
     commands: Vec<(String, String, i64, i64)>,
@@ -70,12 +69,29 @@ impl Rows {
     }
 }
 
+/// Appends that go into one transaction.
+pub(crate) struct Batch<'a> {
+    pub pool: &'a PgPool,
+    pub origin: &'a str,
+    pub env: &'a Env,
+    pub appends: &'a [Append],
+    /// The other replicas hear of it at once.
+    pub tells: bool,
+}
+
+impl Batch<'_> {
+    /// Decides each append after the ones before it.
+    fn take_in(&self, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Vec<Answer> {
+        self.appends.iter().map(|one| take_in(one, self, now, head, seen, rows)).collect()
+    }
+}
+
 /// Appends all of `batch` in one transaction; each gets its own answer.
 ///
 /// # Errors
 /// When the transaction as a whole failed: then none of them happened (or, if the commit's answer was lost, all did
 /// and a repetition by command id or expected version will show it).
-pub(crate) async fn append_batch(pool: &PgPool, origin: &str, env: &Env, memory: &mut Memory, batch: &[Append]) -> Result<Vec<Answer>, sqlx::Error> {
+pub(crate) async fn append_batch(batch: &Batch<'_>, memory: &mut Memory) -> Result<Vec<Answer>, sqlx::Error> {
     // Taken out: whatever goes wrong below, nothing doubtful is remembered.
     let remembered = memory.head.take();
     let at = remembered.as_ref().map(|head| head.position);
@@ -83,9 +99,9 @@ pub(crate) async fn append_batch(pool: &PgPool, origin: &str, env: &Env, memory:
     if let Some(head) = remembered
         && memory.careful == 0
         // A name may change hands without an event, which the head would not show.
-        && batch.iter().all(|a| a.claims.is_empty())
+        && batch.appends.iter().all(|a| a.claims.is_empty())
     {
-        match append_as_remembered(pool, origin, env, memory, head, batch).await {
+        match append_as_remembered(batch, memory, head).await {
             Ok(Some(answers)) => return Ok(answers),
             // Nothing of ours was written.
             Ok(None) => {}
@@ -94,31 +110,24 @@ pub(crate) async fn append_batch(pool: &PgPool, origin: &str, env: &Env, memory:
             Err(error) => return Err(error),
         }
     }
-    append_locked(pool, origin, env, memory, at, batch).await
+    append_locked(batch, memory, at).await
 }
 
 /// The short way, one statement: it moves the head from where we left it, and writes only if that succeeds. Whoever holds
 /// the head's lock is waited for, and having moved it makes ours do nothing.
-async fn append_as_remembered(
-    pool: &PgPool,
-    origin: &str,
-    env: &Env,
-    memory: &mut Memory,
-    before: Head,
-    batch: &[Append],
-) -> Result<Option<Vec<Answer>>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: Head) -> Result<Option<Vec<Answer>>, sqlx::Error> {
+    let mut connection = batch.pool.acquire().await?;
     // Read before the head is checked by the statement below: if it has not moved by then, this was the truth.
-    let mut seen = read_seen(&mut connection, batch, &memory.versions).await?;
+    let mut seen = read_seen(&mut connection, batch.appends, &memory.versions).await?;
     let mut rows = Rows::default();
     let mut head = before.clone();
-    let now = env.now();
-    let answers: Vec<Answer> = batch.iter().map(|one| take_in(one, origin, env, now, &mut head, &mut seen, &mut rows)).collect();
+    let now = batch.env.now();
+    let answers = batch.take_in(now, &mut head, &mut seen, &mut rows);
     // Without a write nothing tells whether what we remember still holds, and so whether the refusals are right.
     if rows.events.is_empty() {
         return Ok(None);
     }
-    if !write_rows(&mut connection, &rows, &before, &head, now).await? {
+    if !write_rows(&mut connection, &rows, &before, &head, now, batch.tells).await? {
         return Ok(None);
     }
     memory.keep(head, seen.versions);
@@ -126,8 +135,8 @@ async fn append_as_remembered(
 }
 
 /// The long way: lock the head, look up what is not known, write. `at`: where we left the head.
-async fn append_locked(pool: &PgPool, origin: &str, env: &Env, memory: &mut Memory, at: Option<i64>, batch: &[Append]) -> Result<Vec<Answer>, sqlx::Error> {
-    let mut tx = pool.begin().await?;
+async fn append_locked(batch: &Batch<'_>, memory: &mut Memory, at: Option<i64>) -> Result<Vec<Answer>, sqlx::Error> {
+    let mut tx = batch.pool.begin().await?;
     let (position, hash): (i64, Vec<u8>) = sqlx::query_as("select position, hash from log_head for update").fetch_one(&mut *tx).await?;
     let before = Head { position, hash };
     if at != Some(position) {
@@ -136,16 +145,16 @@ async fn append_locked(pool: &PgPool, origin: &str, env: &Env, memory: &mut Memo
             memory.careful = CAREFUL;
         }
     }
-    let mut seen = read_seen(&mut tx, batch, &memory.versions).await?;
+    let mut seen = read_seen(&mut tx, batch.appends, &memory.versions).await?;
     let mut rows = Rows::default();
     let mut head = before.clone();
-    let now = env.now();
-    let answers: Vec<Answer> = batch.iter().map(|one| take_in(one, origin, env, now, &mut head, &mut seen, &mut rows)).collect();
+    let now = batch.env.now();
+    let answers = batch.take_in(now, &mut head, &mut seen, &mut rows);
     if rows.is_empty() {
         tx.rollback().await?;
     } else {
         write_claims(&mut tx, &rows).await?;
-        if !write_rows(&mut tx, &rows, &before, &head, now).await? {
+        if !write_rows(&mut tx, &rows, &before, &head, now, batch.tells).await? {
             return Err(sqlx::Error::Protocol("the log's head moved under its lock".into()));
         }
         tx.commit().await?;
@@ -199,7 +208,7 @@ async fn read_seen(connection: &mut PgConnection, batch: &[Append], known: &Hash
     Ok(seen)
 }
 
-fn take_in(one: &Append, origin: &str, env: &Env, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Answer {
+fn take_in(one: &Append, batch: &Batch<'_>, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Answer {
     if let Some((stream, version, position)) = one.meta.command_id.as_ref().and_then(|id| seen.commands.get(id)) {
         return Err(AppendError::Repeated { stream: StreamId::from_stored(stream.clone()), version: *version, position: *position });
     }
@@ -244,18 +253,16 @@ fn take_in(one: &Append, origin: &str, env: &Env, now: OffsetDateTime, head: &mu
                 position: head.position,
                 stream: write.stream.clone(),
                 version: *version,
-                id: env.uuid(),
+                id: batch.env.uuid(),
                 kind: event.kind.clone(),
                 kind_version: event.kind_version,
                 data: event.data.clone(),
                 meta: one.meta.clone(),
                 at: now,
-                origin: origin.to_owned(),
+                origin: batch.origin.to_owned(),
             };
-            let data = event.data.to_string();
-            head.hash = chain(&head.hash, &Link::of(&recorded, &data));
+            head.hash = chain(&head.hash, &Link::of(&recorded));
             rows.hashes.push(head.hash.clone());
-            rows.data.push(data);
             rows.events.push(recorded);
         }
     }
@@ -294,33 +301,57 @@ async fn write_claims(tx: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Er
     Ok(())
 }
 
+/// The statement that writes events, commands and head together, with what it gives back.
+macro_rules! write {
+    ($($gives:tt)*) => {
+        concat!(
+            "with moved as (update log_head set position = $15, hash = $16 where position = $17 returning 1),
+             added as (
+                insert into events (position, stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash)
+                select p, s, v, e, k, kv, d::json, a, t, f, c, tr, $13, h
+                from unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::uuid[],
+                            $10::text[], $11::text[], $12::text[], $14::bytea[]) as r(p, s, v, e, k, kv, d, a, t, f, c, tr, h)
+                where exists (select from moved)),
+             noted as (
+                insert into commands (command_id, stream, version, position, at)
+                select i, s, v, p, $13 from unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[]) as r(i, s, v, p)
+                where exists (select from moved))
+             select ",
+            $($gives)*,
+            " from moved"
+        )
+    };
+}
+
+/// Tells the other replicas how far the log is; with a statement or by itself.
+macro_rules! tell {
+    ($position:literal) => {
+        concat!("pg_notify(current_schema() || '_events', ", $position, "::text)::text")
+    };
+}
+
+/// Tells the other replicas how far the log is.
+///
+/// # Errors
+/// Database.
+pub(crate) async fn tell(pool: &PgPool, position: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!("select ", tell!("$1"))).bind(position).execute(pool).await.map(|_| ())
+}
+
 /// Events, commands and head in one statement. `false`: the head was not where we thought, and nothing was written.
-async fn write_rows(connection: &mut PgConnection, rows: &Rows, before: &Head, head: &Head, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+async fn write_rows(connection: &mut PgConnection, rows: &Rows, before: &Head, head: &Head, now: OffsetDateTime, tells: bool) -> Result<bool, sqlx::Error> {
     if rows.events.is_empty() && rows.commands.is_empty() {
         return Ok(true);
     }
     let events = &rows.events;
-    let moved: Option<()> = sqlx::query_scalar(
-        "with moved as (update log_head set position = $15, hash = $16 where position = $17 returning 1),
-         added as (
-            insert into events (position, stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash)
-            select p, s, v, e, k, kv, d::json, a, t, f, c, tr, $13, h
-            from unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::uuid[],
-                        $10::text[], $11::text[], $12::text[], $14::bytea[]) as r(p, s, v, e, k, kv, d, a, t, f, c, tr, h)
-            where exists (select from moved)),
-         noted as (
-            insert into commands (command_id, stream, version, position, at)
-            select i, s, v, p, $13 from unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[]) as r(i, s, v, p)
-            where exists (select from moved))
-         select pg_notify(current_schema() || '_events', $15::text) from moved",
-    )
+    let moved: Option<String> = sqlx::query_scalar(if tells { write!(tell!("$15")) } else { write!("'moved'") })
     .bind(events.iter().map(|e| e.position).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.stream.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.version).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.id).collect::<Vec<Uuid>>())
     .bind(events.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| i16::try_from(e.kind_version).unwrap_or(i16::MAX)).collect::<Vec<_>>())
-    .bind(&rows.data)
+    .bind(events.iter().map(|e| e.data.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.meta.actor.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.meta.tenant.map(|t| t.0)).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.meta.from.as_deref()).collect::<Vec<_>>())

@@ -22,7 +22,7 @@ pub(crate) struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    pub fn of(event: &'a Recorded, data: &'a str) -> Self {
+    pub fn of(event: &'a Recorded) -> Self {
         Self {
             position: event.position,
             stream: event.stream.as_str(),
@@ -30,7 +30,7 @@ impl<'a> Link<'a> {
             id: event.id,
             kind: &event.kind,
             kind_version: event.kind_version,
-            data,
+            data: event.data.as_str(),
             actor: &event.meta.actor,
             tenant: event.meta.tenant.map(|t| t.0),
             from: event.meta.from.as_deref(),

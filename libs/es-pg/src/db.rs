@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor, PgPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::migrate;
+
+/// How long after its last use a connection needs no question.
+const TRUSTED: Duration = Duration::from_millis(500);
+/// How long the answer to that question may take.
+const PING: Duration = Duration::from_secs(2);
+/// One appends; the other comes in while the first is being replaced.
+const WRITERS: u32 = 2;
 
 /// Where and how to connect.
 #[derive(Clone, Debug)]
@@ -39,6 +46,8 @@ pub struct Db {
     pub orm: DatabaseConnection,
     /// The same connections, for SQL that the ORM has no words for.
     pub pool: PgPool,
+    /// Appends only.
+    pub(crate) writer: PgPool,
     /// Owner of the schema: migrations and rebuilds only.
     pub admin: PgPool,
     pub schema: String,
@@ -71,22 +80,11 @@ impl Db {
             .await?;
         migrate::run(&admin, &schema, migrations).await?;
         let role = role_of(&schema);
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections.max(2))
-            .min_connections(1)
-            .idle_timeout(Duration::from_secs(120))
-            .acquire_timeout(Duration::from_secs(5))
-            .after_connect(move |connection, _| {
-                let set = format!("set role {role}");
-                Box::pin(async move {
-                    connection.execute(AssertSqlSafe(set)).await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await?;
+        let pool = working(&role, settings.max_connections.max(2)).min_connections(1).connect_with(options.clone()).await?;
+        // Of its own, so that an append neither waits behind queries nor is planned anew each time for the length of its arrays.
+        let writer = working(&role, WRITERS).connect_lazy_with(options.options([("plan_cache_mode", "force_generic_plan")]));
         let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Self { orm, pool, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
+        Ok(Self { orm, pool, writer, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
     }
 
     /// An ORM view of the owner's connections, for rebuilds.
@@ -104,8 +102,33 @@ impl Db {
 
     pub async fn close(&self) {
         self.pool.close().await;
+        self.writer.close().await;
         self.admin.close().await;
     }
+}
+
+/// Connections under the service's role. One that lay idle is asked whether it still lives before it is used; one that was used
+/// a moment ago is not, which would double the round trips of a busy service.
+fn working(role: &str, most: u32) -> PgPoolOptions {
+    let set = format!("set role {role}");
+    PgPoolOptions::new()
+        .max_connections(most)
+        .min_connections(0)
+        .idle_timeout(Duration::from_secs(120))
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        .before_acquire(|connection, since| Box::pin(async move { Ok(since.idle_for < TRUSTED || lives(connection).await) }))
+        .after_connect(move |connection, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                connection.execute(AssertSqlSafe(set)).await?;
+                Ok(())
+            })
+        })
+}
+
+async fn lives(connection: &mut PgConnection) -> bool {
+    matches!(tokio::time::timeout(PING, connection.ping()).await, Ok(Ok(())))
 }
 
 /// The role that a service's statements run under.

@@ -15,6 +15,7 @@ mod operate;
 mod progress;
 mod projection;
 mod read;
+mod recent;
 mod rebuild;
 mod runner;
 mod snapshot;

@@ -6,17 +6,25 @@ use std::time::Duration;
 use gantry_kernel::Env;
 use sqlx::postgres::PgListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::append::{Answer, Append, AppendError, Appended};
-use crate::batch::{Memory, append_batch};
+use crate::batch::{Batch, Memory, append_batch, tell};
 use crate::db::Db;
+use crate::recent::Recent;
 use crate::snapshot::{self, Draft};
 use crate::trace::Trace;
 
 /// Rows of one transaction at most. More would only make the callers of the batch wait for one another.
 const BATCH_EVENTS: usize = 1_000;
+/// How often everybody else who can run is let run before an append goes without those who did not come.
+const PATIENCE: usize = 16;
+/// How long the first of a transaction waits for others at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(2);
+/// Between two words to the other replicas.
+const TELL: Duration = Duration::from_millis(10);
 /// Appends that may wait; past that callers are told to come back.
 const WAITING: usize = 4_096;
 
@@ -33,6 +41,7 @@ pub struct Log {
     queue: mpsc::Sender<Request>,
     pub(crate) drafts: mpsc::Sender<Draft>,
     head: watch::Receiver<i64>,
+    pub(crate) recent: Arc<Recent>,
     pub env: Env,
 }
 
@@ -46,9 +55,9 @@ impl Log {
         let (moved, head) = watch::channel(read_head(&db).await?);
         let moved = Arc::new(moved);
         let (drafts, to_keep) = mpsc::channel(snapshot::WAITING);
-        let log = Self { db, origin: origin.into(), queue, drafts, head, env };
+        let log = Self { db, origin: origin.into(), queue, drafts, head, recent: Arc::default(), env };
         tasks.spawn(snapshot::write_task(log.db.clone(), to_keep, cancel.clone()));
-        tasks.spawn(append_task(log.db.clone(), log.origin.clone(), log.env.clone(), requests, moved.clone(), cancel.clone()));
+        tasks.spawn(append_task(log.clone(), requests, moved.clone(), cancel.clone()));
         tasks.spawn(listen_task(log.db.clone(), moved, cancel.clone()));
         Ok(log)
     }
@@ -92,27 +101,29 @@ async fn read_head(db: &Db) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("select position from log_head").fetch_one(&db.pool).await
 }
 
-async fn append_task(db: Db, origin: Arc<str>, env: Env, mut requests: mpsc::Receiver<Request>, moved: Arc<watch::Sender<i64>>, cancel: CancellationToken) {
+/// Writes whatever waits, one transaction after the other.
+async fn append_task(log: Log, mut requests: mpsc::Receiver<Request>, moved: Arc<watch::Sender<i64>>, cancel: CancellationToken) {
     let mut memory = Memory::default();
+    let mut told = Told::default();
+    let mut before = 0;
     loop {
         let first = tokio::select! {
             request = requests.recv() => request,
+            () = told.due() => { told.late(&log).await; continue }
             // Whoever is still waiting gets an answer: drain, then stop.
             () = cancel.cancelled() => { requests.close(); requests.recv().await }
         };
         let Some(first) = first else { return };
-        let mut size = events_of(&first);
-        let mut batch = vec![first];
-        while size < BATCH_EVENTS
-            && let Ok(next) = requests.try_recv()
-        {
-            size += events_of(&next);
-            batch.push(next);
-        }
+        let batch = gather(first, &mut requests, before).await;
+        before = batch.len();
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|r| (r.append, r.answer)).unzip();
-        match append_batch(&db.pool, &origin, &env, &mut memory, &appends).await {
+        let tells = told.is_long_ago();
+        let batch = Batch { pool: &log.db.writer, origin: &log.origin, env: &log.env, appends: &appends, tells };
+        match append_batch(&batch, &mut memory).await {
             Ok(results) => {
+                log.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
                 if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
+                    told.wrote(last, tells);
                     moved.send_if_modified(|head| raise(head, last));
                 }
                 for (answer, result) in answers.into_iter().zip(results) {
@@ -127,6 +138,69 @@ async fn append_task(db: Db, origin: Arc<str>, env: Env, mut requests: mpsc::Rec
                     let _ = answer.send(Err(AppendError::Sql(error.clone())));
                 }
             }
+        }
+    }
+}
+
+/// `first` and what waits behind it. Half of those who write at this time (`before`: who just got an answer) make a good
+/// transaction: one half's is stored while the other half's calls come in. Fewer are given a moment for others to join them.
+async fn gather(first: Request, requests: &mut mpsc::Receiver<Request>, before: usize) -> Vec<Request> {
+    let enough = (before + 1 + requests.len()) / 2;
+    let started = Instant::now();
+    let mut size = events_of(&first);
+    let mut batch = vec![first];
+    let mut patience = PATIENCE;
+    while size < BATCH_EVENTS {
+        match requests.try_recv() {
+            Ok(next) => {
+                size += events_of(&next);
+                batch.push(next);
+            }
+            Err(_) if batch.len() < enough && patience > 0 && started.elapsed() < LONGEST_WAIT => {
+                patience -= 1;
+                tokio::task::yield_now().await;
+            }
+            Err(_) => break,
+        }
+    }
+    batch
+}
+
+/// How far the other replicas have been told. Each word of it wakes every one of them, so there is one in a while.
+#[derive(Default)]
+struct Told {
+    at: Option<Instant>,
+    /// A position that they do not know of yet.
+    owed: Option<i64>,
+}
+
+impl Told {
+    fn is_long_ago(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= TELL)
+    }
+
+    fn wrote(&mut self, position: i64, told: bool) {
+        if told {
+            *self = Self { at: Some(Instant::now()), owed: None };
+        } else {
+            self.owed = Some(position);
+        }
+    }
+
+    /// Until what is owed should be said.
+    async fn due(&self) {
+        match (self.owed, self.at) {
+            (Some(_), Some(at)) => tokio::time::sleep_until(at + TELL).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn late(&mut self, log: &Log) {
+        let Some(position) = self.owed.take() else { return };
+        self.at = Some(Instant::now());
+        // Lost: they look for themselves every other second.
+        if let Err(error) = tell(&log.db.writer, position).await {
+            tracing::debug!(error = %error, "the other replicas were not told of an append");
         }
     }
 }

@@ -37,7 +37,7 @@ pub async fn request_rebuild(log: &Log, name: &str, meta: Meta) -> anyhow::Resul
 }
 
 async fn record(log: &Log, name: &str, kind: &str, data: Value, meta: Meta) -> anyhow::Result<()> {
-    let event = NewEvent { kind: kind.to_owned(), kind_version: 1, data };
+    let event = NewEvent { kind: kind.to_owned(), kind_version: 1, data: data.into() };
     log.append(Append::one(StreamId::new("projection", name), None, vec![event], meta)).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Reading the log back.
 
-use gantry_es::{Meta, Recorded, StreamId};
+use gantry_es::{Json, Meta, Recorded, StreamId};
 use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row as _};
@@ -58,7 +58,7 @@ impl Row {
             id: self.event_id,
             kind: self.kind,
             kind_version: self.kind_version.unsigned_abs(),
-            data: serde_json::from_str(&self.data).map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            data: Json::from_stored(self.data),
             meta: Meta { actor: self.actor, tenant: self.tenant.map(OrgId), from: self.from_addr, trace: self.trace, command_id: self.command_id },
             at: self.at,
             origin: origin.to_owned(),
@@ -72,6 +72,10 @@ impl Log {
     /// # Errors
     /// When the database refuses.
     pub async fn read(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, sqlx::Error> {
+        let recent = self.recent.after(position, usize::try_from(limit).unwrap_or_default());
+        if !recent.is_empty() {
+            return Ok(recent);
+        }
         self.read_with(&self.db.pool, position, limit).await
     }
 

@@ -1,12 +1,15 @@
 //! Events as they are written, read and carried.
 
 use std::fmt;
+use std::sync::Arc;
 
 use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::Json;
 
 /// An event enum: adjacently tagged (`#[serde(tag = "kind", content = "data")]`) with wire names `aggregate.verb-ed`.
 pub trait EventData: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -25,28 +28,37 @@ pub trait EventData: Serialize + DeserializeOwned + Clone + Send + Sync + 'stati
 
     /// Splits into what the log stores.
     fn encode(&self) -> NewEvent {
-        let value = serde_json::to_value(self).expect("event enums serialise: they hold only JSON-able fields");
-        let Value::Object(mut map) = value else { unreachable!("adjacently tagged enums serialise to objects") };
-        let kind = map.remove("kind").and_then(|k| k.as_str().map(str::to_owned)).expect("adjacently tagged: `kind` is there");
-        let kind_version = Self::kind_version(&kind);
-        NewEvent { kind_version, data: map.remove("data").unwrap_or(Value::Null), kind }
+        let text = serde_json::to_string(self).expect("event enums serialise: they hold only JSON-able fields");
+        let (kind, data) = split(&text).expect("adjacently tagged: `kind`, then `data`");
+        NewEvent { kind_version: Self::kind_version(kind), data: Json::from_stored(data.unwrap_or(NOTHING)), kind: kind.to_owned() }
     }
 
     /// # Errors
     /// An unknown kind, a newer version than this code knows, or data of another shape.
-    fn decode(kind: &str, version: u16, data: Value) -> Result<Self, DecodeError> {
+    fn decode(kind: &str, version: u16, data: impl Into<Json>) -> Result<Self, DecodeError> {
         let known = Self::kind_version(kind);
         if version > known {
             return Err(DecodeError::Newer { kind: kind.to_owned(), version, known });
         }
-        let data = if version < known { Self::upcast(kind, version, data) } else { data };
-        let mut map = serde_json::Map::with_capacity(2);
-        map.insert("kind".into(), kind.into());
-        if !data.is_null() {
-            map.insert("data".into(), data);
-        }
-        serde_json::from_value(Value::Object(map)).map_err(|source| DecodeError::Shape { kind: kind.to_owned(), source })
+        let data = data.into();
+        let data = if version < known { Self::upcast(kind, version, data.value()).into() } else { data };
+        serde_json::from_str(&join(kind, data.as_str())).map_err(|source| DecodeError::Shape { kind: kind.to_owned(), source })
     }
+}
+
+/// Data of a kind that has none.
+const NOTHING: &str = "null";
+
+/// The two parts of an adjacently tagged variant as serde_json writes it; kinds have nothing to escape.
+fn split(text: &str) -> Option<(&str, Option<&str>)> {
+    let (kind, rest) = text.strip_prefix(r#"{"kind":""#)?.split_once('"')?;
+    let data = rest.strip_suffix('}')?;
+    if data.is_empty() { Some((kind, None)) } else { Some((kind, Some(data.strip_prefix(r#","data":"#)?))) }
+}
+
+fn join(kind: &str, data: &str) -> String {
+    let kind = Value::from(kind);
+    if data == NOTHING { format!(r#"{{"kind":{kind}}}"#) } else { format!(r#"{{"kind":{kind},"data":{data}}}"#) }
 }
 
 /// Why a stored event cannot be read. The reader stops; nothing is skipped.
@@ -65,16 +77,16 @@ pub enum DecodeError {
 /// The name of a stream: `<aggregate>-<id>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct StreamId(String);
+pub struct StreamId(Arc<str>);
 
 impl StreamId {
     pub fn new(aggregate: &str, id: impl fmt::Display) -> Self {
-        Self(format!("{aggregate}-{id}"))
+        Self(format!("{aggregate}-{id}").into())
     }
 
     /// A name read back from the log.
     pub fn from_stored(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 
     pub fn of<E: EventData>(id: impl fmt::Display) -> Self {
@@ -103,7 +115,7 @@ impl fmt::Debug for StreamId {
 pub struct NewEvent {
     pub kind: String,
     pub kind_version: u16,
-    pub data: Value,
+    pub data: Json,
 }
 
 /// Who and why: the same for all events of one append.
@@ -143,7 +155,7 @@ pub struct Recorded {
     pub id: Uuid,
     pub kind: String,
     pub kind_version: u16,
-    pub data: Value,
+    pub data: Json,
     pub meta: Meta,
     pub at: OffsetDateTime,
     /// Which service's log it is from.

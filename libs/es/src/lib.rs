@@ -2,6 +2,7 @@
 
 mod decider;
 mod event;
+mod json;
 mod memory;
 mod process;
 mod sealed;
@@ -10,6 +11,7 @@ pub mod spec;
 
 pub use decider::{Ctx, Decider, fold};
 pub use event::{DecodeError, EventData, Meta, NewEvent, Recorded, StreamId};
+pub use json::Json;
 pub use memory::MemoryLog;
 pub use process::Process;
 pub use sealed::Sealed;

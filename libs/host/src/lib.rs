@@ -13,6 +13,7 @@ mod grpc;
 mod health;
 mod idempotency;
 mod layers;
+mod lines;
 mod node_pki;
 mod page;
 mod pki;

@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Platform;
+use crate::lines::Lines;
 
 /// W3C Trace Context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -33,6 +34,7 @@ struct Metrics {
 
 static METRICS: OnceLock<Metrics> = OnceLock::new();
 static TRACES: OnceLock<SdkTracerProvider> = OnceLock::new();
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Sets up logging and tracing; call once in `main`, inside the runtime.
 ///
@@ -46,7 +48,8 @@ pub fn init(platform: &Platform) -> anyhow::Result<()> {
     }
     let provider = builder.with_resource(opentelemetry_sdk::Resource::builder().with_service_name("gantry").build()).build();
     let filter = EnvFilter::try_new(&platform.log)?;
-    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    let out = Lines::start()?;
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(out.clone());
     let lines = if platform.log_format == "json" {
         lines.json().flatten_event(true).with_filter(filter).boxed()
     } else {
@@ -55,6 +58,13 @@ pub fn init(platform: &Platform) -> anyhow::Result<()> {
     let traces = (!platform.otlp_endpoint.is_empty()).then(|| traces(&provider));
     tracing_subscriber::registry().with(lines).with(traces).try_init()?;
     let _ = TRACES.set(provider);
+    let _ = LINES.set(out);
+    // A panic may end the process before the next round.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        flush();
+        hook(panic);
+    }));
     Ok(())
 }
 
@@ -68,8 +78,15 @@ where
     tracing_opentelemetry::layer().with_tracer(provider.tracer("gantry")).with_filter(filter)
 }
 
+fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
+}
+
 /// Sends what is buffered.
 pub fn shutdown() {
+    flush();
     if let Some(provider) = TRACES.get() {
         let _ = provider.shutdown();
     }

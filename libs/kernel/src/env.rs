@@ -1,5 +1,6 @@
 //! Time and ids as arguments: the only place that asks the operating system for either.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,9 +69,42 @@ impl IdSource for SystemIds {
     }
 
     fn fill(&self, out: &mut [u8]) {
-        use rand::TryRngCore;
-        rand::rngs::OsRng.try_fill_bytes(out).expect("the operating system's randomness does not fail on Linux");
+        DRAWN.with_borrow_mut(|drawn| drawn.fill(out));
     }
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_AT_ONCE], used: DRAWN_AT_ONCE }) };
+}
+
+/// Bytes asked of the operating system at once: most callers need a few, and each question is a call into the kernel.
+const DRAWN_AT_ONCE: usize = 512;
+
+/// Randomness drawn ahead; what was given out is wiped.
+struct Drawn {
+    bytes: [u8; DRAWN_AT_ONCE],
+    used: usize,
+}
+
+impl Drawn {
+    fn fill(&mut self, out: &mut [u8]) {
+        if out.len() > DRAWN_AT_ONCE {
+            return draw(out);
+        }
+        if self.used + out.len() > DRAWN_AT_ONCE {
+            draw(&mut self.bytes);
+            self.used = 0;
+        }
+        let given = &mut self.bytes[self.used..self.used + out.len()];
+        out.copy_from_slice(given);
+        given.fill(0);
+        self.used += out.len();
+    }
+}
+
+fn draw(out: &mut [u8]) {
+    use rand::TryRngCore;
+    rand::rngs::OsRng.try_fill_bytes(out).expect("the operating system's randomness does not fail on Linux");
 }
 
 /// A clock that stands still until told to move; for tests.

@@ -11,6 +11,10 @@ use gantry_kernel::Env;
 
 use crate::args::{Args, Command};
 
+/// Services allocate on every thread and free on another, which the C library's allocator makes them wait for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut loaded = load(args.config.as_deref())?;

@@ -115,7 +115,7 @@ impl Service for Front {
     async fn start(_: Nothing, host: Host) -> Result<Parts> {
         host.project(Arc::new(Notes)).await?;
         if host.log().head() == 0 {
-            let event = NewEvent { kind: "note.written".into(), kind_version: 1, data: serde_json::json!({}) };
+            let event = NewEvent { kind: "note.written".into(), kind_version: 1, data: serde_json::json!({}).into() };
             let written = host.log().append(Append::one(StreamId::new("note", "1"), None, vec![event], Meta::system())).await?;
             host.settled(written.position).await;
         }

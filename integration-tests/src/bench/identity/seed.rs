@@ -169,7 +169,7 @@ impl Books {
         let last = self.log.read(sqlx::query_scalar::<_, i64>("select position - 1 from log_head").fetch_one(&self.db.pool).await?, 1).await?;
         let last = last.first().context("the log has events")?;
         bus.event_stream("identity").await?;
-        let body = serde_json::to_vec(&last.data)?;
+        let body = last.data.as_str().to_owned();
         let stored = bus.js.publish_with_headers(gantry_bus::subject_of(&bus.prefix, last), gantry_bus::headers_of(last), body.into()).await?;
         stored.await?;
         Ok(())

@@ -134,7 +134,7 @@ async fn every_event_is_applied_once_and_in_order_whatever_is_killed() {
             let mut written = 0i64;
             while !stop.is_cancelled() {
                 let stream = StreamId::new("thing", written % 5);
-                let event = NewEvent { kind: "thing.happened".into(), kind_version: 1, data: serde_json::json!({ "n": written }) };
+                let event = NewEvent { kind: "thing.happened".into(), kind_version: 1, data: serde_json::json!({ "n": written }).into() };
                 written = log.append(Append::one(stream, None, vec![event], Meta::system())).await.unwrap().position;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

@@ -41,7 +41,7 @@ impl Service for Echo {
 }
 
 async fn note(axum::extract::State(host): axum::extract::State<Host>, caller: Caller, Json(body): Json<Note>) -> ApiResult<Json<serde_json::Value>> {
-    let event = NewEvent { kind: "note.written".into(), kind_version: 1, data: serde_json::json!({ "text": body.text }) };
+    let event = NewEvent { kind: "note.written".into(), kind_version: 1, data: serde_json::json!({ "text": body.text }).into() };
     let append = Append::one(StreamId::new("note", "all"), None, vec![event], Meta { command_id: None, ..caller.meta(None) });
     let appended = host.log().append(append).await.map_err(Problem::internal)?;
     Ok(Json(serde_json::json!({ "position": appended.position })))

@@ -77,7 +77,7 @@ impl Quotas for Desk {
                 QuotasClient::new(self.0.channel("back")?).reserve(ReserveRequest { holder: "patience".into(), ..Default::default() }).await?;
             }
             _ => {
-                let event = NewEvent { kind: "order.placed".into(), kind_version: 1, data: serde_json::json!({}) };
+                let event = NewEvent { kind: "order.placed".into(), kind_version: 1, data: serde_json::json!({}).into() };
                 self.0
                     .log()
                     .append(Append::one(StreamId::new("order", "1"), None, vec![event], Meta::system()))

@@ -93,7 +93,7 @@ impl Service for Shop {
 }
 
 async fn order(State(host): State<Host>, caller: Caller) -> ApiResult<Json<Value>> {
-    let event = NewEvent { kind: "order.placed".into(), kind_version: 1, data: json!({}) };
+    let event = NewEvent { kind: "order.placed".into(), kind_version: 1, data: json!({}).into() };
     let appended = host.log().append(Append::one(StreamId::new("order", "all"), None, vec![event], caller.meta(None))).await.map_err(Problem::internal)?;
     host.settled(appended.position).await;
     Ok(Json(json!({ "position": appended.position })))

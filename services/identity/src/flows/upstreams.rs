@@ -100,15 +100,15 @@ async fn apply_link(tx: &DatabaseTransaction, at: &Recorded) -> anyhow::Result<(
 
 async fn apply_grant(tx: &DatabaseTransaction, at: &Recorded) -> anyhow::Result<()> {
     let Some(upstream) = upstream_of(at) else { return Ok(()) };
-    let Some(user) = text(at, "subject").and_then(|s| s.strip_prefix("user:")).and_then(|id| Uuid::parse_str(id).ok()) else { return Ok(()) };
-    let scope: gantry_kernel::Scope = serde_json::from_value(at.data["scope"].clone())?;
+    let Some(user) = user(at) else { return Ok(()) };
+    let scope: gantry_kernel::Scope = serde_json::from_value(at.data.value()["scope"].clone())?;
     let sql = "insert into upstream_grants (binding, upstream, user_id, role, scope) values ($1, $2, $3, $4, $5)";
-    let role = text(at, "role").unwrap_or_default().to_owned();
+    let role = text(at, "role").unwrap_or_default();
     run(tx, sql, [uuid(at, "binding")?.into(), upstream.into(), user.into(), role.into(), scope.to_string().into()]).await
 }
 
 async fn apply_membership(tx: &DatabaseTransaction, at: &Recorded) -> anyhow::Result<()> {
-    let Some(user) = text(at, "subject").and_then(|s| s.strip_prefix("user:")).and_then(|id| Uuid::parse_str(id).ok()) else { return Ok(()) };
+    let Some(user) = user(at) else { return Ok(()) };
     let team = uuid(at, "team")?;
     if at.kind == "membership.removed" {
         return run(tx, "delete from upstream_memberships where team = $1 and user_id = $2", [team.into(), user.into()]).await;
@@ -122,12 +122,16 @@ fn upstream_of(at: &Recorded) -> Option<Uuid> {
     at.meta.actor.strip_prefix(ACTOR).and_then(|id| Uuid::parse_str(id).ok())
 }
 
-fn text<'a>(at: &'a Recorded, field: &str) -> Option<&'a str> {
-    at.data[field].as_str()
+fn user(at: &Recorded) -> Option<Uuid> {
+    text(at, "subject").and_then(|s| Uuid::parse_str(s.strip_prefix("user:")?).ok())
+}
+
+fn text(at: &Recorded, field: &str) -> Option<String> {
+    at.data.value()[field].as_str().map(str::to_owned)
 }
 
 fn uuid(at: &Recorded, field: &str) -> anyhow::Result<Uuid> {
-    Ok(Uuid::parse_str(text(at, field).unwrap_or_default())?)
+    Ok(Uuid::parse_str(&text(at, field).unwrap_or_default())?)
 }
 
 async fn run<const N: usize>(tx: &DatabaseTransaction, sql: &str, values: [Value; N]) -> anyhow::Result<()> {

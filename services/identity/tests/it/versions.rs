@@ -17,7 +17,7 @@ use crate::support::Suite;
 
 /// What a newer version writes.
 async fn write(suite: &Suite, stream: StreamId, kind: &str, kind_version: u16, data: Value) -> i64 {
-    let event = NewEvent { kind: kind.into(), kind_version, data };
+    let event = NewEvent { kind: kind.into(), kind_version, data: data.into() };
     suite.host.log().append(Append::one(stream, None, vec![event], Meta::system())).await.unwrap().position
 }
 

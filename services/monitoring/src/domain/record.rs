@@ -66,18 +66,19 @@ pub fn describe(event: &Recorded) -> Described {
     let object = event.stream.as_str();
     let object = object.strip_prefix(aggregate).and_then(|rest| rest.strip_prefix('-')).map_or_else(|| object.to_owned(), |id| format!("{aggregate}:{id}"));
     let verb = event.kind.rsplit('.').next().unwrap_or_default();
-    let bad_exit = verb == "stopped" && event.data.get("exit_code").and_then(Value::as_i64).is_some_and(|code| code != 0);
+    let data = event.data.value();
+    let bad_exit = verb == "stopped" && data.get("exit_code").and_then(Value::as_i64).is_some_and(|code| code != 0);
     // A run that came to a bad end says so in its data.
-    let bad_end = verb == "finished" && event.data.get("ok").and_then(Value::as_bool) == Some(false);
+    let bad_end = verb == "finished" && data.get("ok").and_then(Value::as_bool) == Some(false);
     let failed = bad_exit || bad_end || FAILURES.iter().any(|f| verb == *f || verb.ends_with(&format!("-{f}")));
-    let id = |field: &str| event.data.get(field).and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok());
-    let text = |field: &str| event.data.get(field).and_then(Value::as_str).map(str::to_owned);
+    let id = |field: &str| data.get(field).and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok());
+    let text = |field: &str| data.get(field).and_then(Value::as_str).map(str::to_owned);
     Described {
         object,
         outcome: if failed { Outcome::Failed } else { Outcome::Ok },
         reason: text("reason").unwrap_or_default(),
         place: Place { org: event.meta.tenant.map(|t| t.0).or_else(|| id("org")), project: id("project"), space: id("space"), name: text("name") },
-        content: redact(&event.kind, event.data.clone()),
+        content: redact(&event.kind, data.clone()),
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
             id: Uuid::nil(),
             kind: kind.into(),
             kind_version: 1,
-            data,
+            data: data.into(),
             meta: Meta::system(),
             at: OffsetDateTime::UNIX_EPOCH,
             origin: "scheduler".into(),

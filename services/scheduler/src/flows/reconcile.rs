@@ -169,7 +169,7 @@ impl Reconciler {
                 if event.is::<AppEvent>() {
                     self.dirty.extend(event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok());
                 } else if event.is::<InstanceEvent>() {
-                    let id = event.data.get("app").and_then(|a| a.as_str()).and_then(|a| a.parse::<AppId>().ok());
+                    let id = event.data.value().get("app").and_then(|a| a.as_str()).and_then(|a| a.parse::<AppId>().ok());
                     self.dirty.extend(id);
                 } else if event.is::<NodeEvent>() {
                     // Room or its loss concerns everybody who waits or stands there.

@@ -16,7 +16,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
-    Ok(encoded.data)
+    Ok(encoded.data.value())
 }
 
 fn kinds<E: schemars::JsonSchema>() -> BTreeSet<String> {
