@@ -4,6 +4,7 @@
 pub mod app;
 pub mod check;
 pub mod compose;
+pub mod cron;
 pub mod document;
 pub mod engine;
 pub mod export;
@@ -17,6 +18,7 @@ pub mod own;
 pub mod patch;
 pub mod placement;
 pub mod release;
+pub mod runs;
 pub mod status;
 pub mod stored;
 pub mod wanted;

@@ -6,4 +6,5 @@ pub mod metering;
 mod place;
 mod push;
 pub mod reconcile;
+mod runs;
 mod world;

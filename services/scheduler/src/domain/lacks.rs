@@ -144,13 +144,26 @@ fn placing(at: &str, w: &Workload, out: &mut Listing) {
 }
 
 fn changing(at: &str, w: &Workload, out: &mut Listing) {
-    out.when(w.kind == WorkloadKind::CronJob, format!("{at}.schedule"), "schedules do not start jobs yet");
+    if let Some(schedule) = w.schedule.as_ref().filter(|_| w.kind == WorkloadKind::CronJob) {
+        let at = format!("{at}.schedule");
+        let utc = matches!(schedule.time_zone.as_str(), "" | "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT");
+        out.when(!utc, format!("{at}.time_zone"), "the times of a schedule are UTC yet");
+        out.when(
+            super::cron::Cron::parse(&schedule.cron).is_err(),
+            format!("{at}.cron"),
+            "only the five fields of crontab and @hourly to @yearly start anything yet",
+        );
+        let keeps = schedule.keep_succeeded.is_some() || schedule.keep_failed.is_some();
+        out.when(keeps, at, "ended runs stay listed until the application is deleted; their number is not limited yet");
+    }
+    // Runs of a schedule keep all of this but the time that ended ones are listed.
+    let scheduled = w.kind == WorkloadKind::CronJob;
     if let Some(job) = &w.job {
-        out.when(job.parallelism > 0 && job.parallelism < w.replicas, format!("{at}.job.parallelism"), "all instances of a job run at once yet");
-        out.when(job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
-        out.when(job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
+        out.when(!scheduled && job.parallelism > 0 && job.parallelism < w.replicas, format!("{at}.job.parallelism"), "all instances of a job run at once yet");
+        out.when(!scheduled && job.retries.is_some(), format!("{at}.job.retries"), "a job is tried again until it succeeds; the number is not limited yet");
+        out.when(!scheduled && job.deadline_seconds > 0, format!("{at}.job.deadline_seconds"), "jobs have no deadline yet");
         out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
-        out.when(job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
+        out.when(!scheduled && job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
     }
     out.when(w.scaling.is_some(), format!("{at}.scaling"), "the number of instances does not follow metrics yet");
     out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");

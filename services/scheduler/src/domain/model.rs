@@ -75,7 +75,11 @@ impl Model {
     pub fn demand(&self, scale: &BTreeMap<Name, u32>, nodes: u32) -> Demand {
         let mut sum = Demand::default();
         for (name, workload) in &self.workloads {
-            let count = workload.count(scale.get(name).copied(), nodes);
+            let count = match workload.kind {
+                // As if a run was always under way: otherwise none could be counted on.
+                WorkloadKind::CronJob => workload.replicas.max(1),
+                _ => workload.count(scale.get(name).copied(), nodes),
+            };
             let n = u64::from(count);
             let one = workload.requests;
             sum.cpu_millis = sum.cpu_millis.saturating_add(u64::from(one.cpu_millis).saturating_mul(n));

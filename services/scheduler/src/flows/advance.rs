@@ -35,7 +35,7 @@ pub(super) struct Subject {
     pub row: store::app::Model,
     pub view: AppView,
     pub alive: Vec<store::instance::Model>,
-    ended: Vec<store::instance::Model>,
+    pub ended: Vec<store::instance::Model>,
     model: Arc<Model>,
 }
 
@@ -63,6 +63,10 @@ impl Reconciler {
         let mut settled = true;
         let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();
         for name in &names {
+            if let Some(workload) = goal.workloads.get(name).filter(|w| w.kind == WorkloadKind::CronJob) {
+                self.run_due(&subject, name, workload, world, &mut steps).await;
+                continue;
+            }
             let (wanted, hold) = self.wanted(&subject, &goal, name, world);
             let plan = release::plan(&wanted, &instances(&subject, name, world));
             settled &= plan.settled;
@@ -276,7 +280,7 @@ fn completed(subject: &Subject, name: &Name) -> u32 {
 }
 
 /// After the second failure in a row of time, twice as long each time, a minute at most.
-fn pause(subject: &Subject, name: &Name, kind: WorkloadKind, now: OffsetDateTime) -> Option<String> {
+pub(super) fn pause(subject: &Subject, name: &Name, kind: WorkloadKind, now: OffsetDateTime) -> Option<String> {
     let bad = |i: &&store::instance::Model| i.phase == "failed" || (i.phase == "completed" && kind != WorkloadKind::Job);
     let failures: Vec<_> = subject
         .ended

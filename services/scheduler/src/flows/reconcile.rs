@@ -46,6 +46,8 @@ pub struct Reconciler {
     pub(super) targets: BTreeMap<InstanceId, String>,
     /// Applications that wait for room in the quota: not asked again before.
     pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
+    /// When workloads with a schedule are due next.
+    pub(super) runs_at: BTreeMap<(AppId, Name), OffsetDateTime>,
     /// When the next toleration for some time ends.
     evict_at: Option<OffsetDateTime>,
     /// A node has come or come back, and the cluster may be uneven.
@@ -72,6 +74,7 @@ impl Reconciler {
                 nominated: BTreeMap::new(),
                 targets: BTreeMap::new(),
                 queued_until: BTreeMap::new(),
+                runs_at: BTreeMap::new(),
                 evict_at: None,
                 uneven: false,
             };
@@ -126,6 +129,8 @@ impl Reconciler {
         let mut todo = std::mem::take(&mut self.dirty);
         self.busy = std::mem::take(&mut self.unsettled);
         todo.extend(self.busy.iter().copied());
+        let now = self.s.host.env.now();
+        todo.extend(self.runs_at.extract_if(.., |_, at| *at <= now).map(|((app, _), _)| app));
         let due = self.evict_at.is_some_and(|at| at <= self.s.host.env.now());
         if !todo.is_empty() || self.uneven || due {
             let mut world = self.world().await?;

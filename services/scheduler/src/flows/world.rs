@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub(super) space: String,
     org: String,
     pub(super) model: Model,
+    /// When it was accepted.
+    pub(super) at: OffsetDateTime,
 }
 
 /// An instance that has not ended.
@@ -172,15 +174,14 @@ impl Reconciler {
         if self.known.contains_key(&(app, revision)) {
             return Ok(());
         }
-        let (Some(row), Some(stored)) = (
-            store::app_by_id(self.s.orm(), app).await?,
-            store::revision(self.s.orm(), app, i64::try_from(revision).unwrap_or(i64::MAX)).await?.and_then(|r| stored::read(&r.model)),
-        ) else {
+        let number = i64::try_from(revision).unwrap_or(i64::MAX);
+        let (Some(row), Some(accepted)) = (store::app_by_id(self.s.orm(), app).await?, store::revision(self.s.orm(), app, number).await?) else {
             return Ok(());
         };
+        let Some(stored) = stored::read(&accepted.model) else { return Ok(()) };
         let Some(home) = home(&row) else { return Ok(()) };
         let space = format!("{}/{}/{}", home.org_name, home.project_name, home.space_name);
-        let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline };
+        let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline, at: accepted.at };
         self.known.insert((app, revision), Arc::new(known));
         Ok(())
     }

@@ -236,3 +236,16 @@ async fn a_gang_starts_whole_or_not_at_all() {
     place.reaches("gang", "running", 1).await;
     assert_eq!(one.running().len() + two.running().len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_with_a_schedule_runs_at_its_time_and_not_before() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 1000).await;
+    place.deploy_own("nightly", "{image: acme/shop/web:1, kind: cron_job, restart: never, requests: {cpu_millis: 100}, schedule: {cron: '* * * * *'}}").await;
+    place.reaches("nightly", "running", 1).await;
+    place.world.until("the minute comes", std::time::Duration::from_secs(90), || async { agent.running().len() == 1 }).await;
+    let run = agent.running()[0].clone();
+    agent.node.lock().unwrap().kill(&run, 0);
+    place.world.until("the run has ended", LONG, || async { place.instances("nightly").await.is_empty() }).await;
+    assert!(agent.running().is_empty(), "it ended well and is not started again for this minute");
+}

@@ -1,0 +1,61 @@
+//! The part of an application's look about workloads with a schedule: what is due, and when to look again.
+
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_kernel::{InstanceId, Name};
+
+use super::advance::{Subject, pause};
+use super::place::Steps;
+use super::reconcile::Reconciler;
+use super::world::World;
+use crate::domain::cron::Cron;
+use crate::domain::model::{Workload, WorkloadKind};
+use crate::domain::observe::Phase;
+use crate::domain::runs::{self, Due, Running};
+use crate::store::Pending;
+
+impl Reconciler {
+    pub(super) async fn run_due(&mut self, subject: &Subject, name: &Name, workload: &Workload, world: &mut World, steps: &mut Steps) {
+        let Some((schedule, cron)) = workload.schedule.as_ref().and_then(|s| Some((s, Cron::parse(&s.cron).ok()?))) else { return };
+        let (app, now) = (subject.view.id, self.s.host.env.now());
+        // What was due before the revision came is not made up for.
+        let since = self.known.get(&(app, subject.view.current)).map_or(now, |known| known.at);
+        let ended = |at: time::OffsetDateTime, phase: &str| {
+            let all = subject.ended.iter().filter(|i| i.workload == name.as_str() && i.placed_at >= at && i.phase == phase);
+            u32::try_from(all.count()).unwrap_or(u32::MAX)
+        };
+        let due = cron.last(now).filter(|at| *at > since).map(|at| Due {
+            at,
+            now,
+            wanted: workload.replicas.max(1),
+            succeeded: ended(at, "completed"),
+            failed: ended(at, "failed") + ended(at, "lost"),
+        });
+        let deadline = workload.job.as_ref().map(|j| j.deadline_seconds).filter(|s| *s > 0);
+        let ends = due.zip(deadline).map(|(due, seconds)| due.at + time::Duration::seconds(i64::from(seconds) + 1)).filter(|at| *at > now);
+        if let Some(next) = cron.next(now).into_iter().chain(ends).min() {
+            self.runs_at.insert((app, name.clone()), next);
+        }
+        let of = subject.alive.iter().filter(|i| i.workload == name.as_str());
+        let running: Vec<Running> = of
+            .map(|i| Running {
+                id: InstanceId(i.id),
+                index: i.number.unsigned_abs(),
+                placed_at: i.placed_at,
+                stopping: Phase::parse(&i.phase) == Phase::Stopping,
+            })
+            .collect();
+        let next = runs::steps(schedule, &workload.job.clone().unwrap_or_default(), due.as_ref(), &running);
+        steps.events.extend(next.stop.iter().map(|instance| InstanceEvent::Stopping { instance: *instance, app }));
+        if let Some(note) = next.note {
+            steps.pending.insert(name.to_string(), Pending::because(0, note));
+        }
+        // A failed try is repeated after a pause that grows.
+        if let Some(reason) = pause(subject, name, WorkloadKind::Job, now).filter(|_| !next.place.is_empty()) {
+            steps.pending.insert(name.to_string(), Pending::because(u32::try_from(next.place.len()).unwrap_or(u32::MAX), reason));
+            return;
+        }
+        for index in next.place {
+            self.place(subject, name, workload, index, world, steps).await;
+        }
+    }
+}
