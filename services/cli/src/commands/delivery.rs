@@ -105,7 +105,18 @@ async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
         }
         Image::Scanners { repository, digest } => {
             let items = cx.client.list(&format!("{images}/{}/{}/scanners", segment(&repository), segment(&digest)), &[], 500).await?;
-            cx.list(&items, &[("SCANNER", "scanner"), ("STATE", "state"), ("IS", "identity.name"), ("VERSION", "identity.version"), ("ASKED", "asked_at"), ("ANSWERED", "at"), ("ERROR", "error")])
+            cx.list(
+                &items,
+                &[
+                    ("SCANNER", "scanner"),
+                    ("STATE", "state"),
+                    ("IS", "identity.name"),
+                    ("VERSION", "identity.version"),
+                    ("ASKED", "asked_at"),
+                    ("ANSWERED", "at"),
+                    ("ERROR", "error"),
+                ],
+            )
         }
         Image::Signatures { repository, digest } => {
             let trust: Value = cx.client.get(&format!("{images}/{}/{}/signatures", segment(&repository), segment(&digest)), &[]).await?;

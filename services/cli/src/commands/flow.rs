@@ -95,7 +95,13 @@ pub async fn scanner(cx: &mut Context, base: &str, command: Scanner) -> Result<(
             for (key, value) in place.as_object().into_iter().flatten() {
                 body[key] = value.clone();
             }
-            for (key, value) in [("auth", json!(auth)), ("repositories", json!(repositories)), ("sbom", json!(sbom)), ("rescan_hours", json!(rescan_hours)), ("enabled", json!(!disabled))] {
+            for (key, value) in [
+                ("auth", json!(auth)),
+                ("repositories", json!(repositories)),
+                ("sbom", json!(sbom)),
+                ("rescan_hours", json!(rescan_hours)),
+                ("enabled", json!(!disabled)),
+            ] {
                 body[key] = value;
             }
             set(cx, &at(&name), &body).await

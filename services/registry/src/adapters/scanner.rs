@@ -114,7 +114,14 @@ impl Client {
         Ok(Looked::Report(self.whole(answer, LARGEST).await?))
     }
 
-    async fn send(&self, method: http::Method, path: &str, query: &[(&str, &str)], accept: &str, body: Option<&Value>) -> Result<reqwest::Response, ScannerError> {
+    async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        query: &[(&str, &str)],
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<reqwest::Response, ScannerError> {
         let away = |why: String| ScannerError::Away(self.host.clone(), why);
         let url = self.base.join(path).map_err(|e| away(e.to_string()))?;
         reach::check_url(&url, self.private).map_err(|e| away(e.to_string()))?;

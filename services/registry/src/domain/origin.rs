@@ -52,7 +52,8 @@ mod tests {
     use super::*;
 
     fn manifest(layers: usize) -> Manifest {
-        let descriptor = |n: usize| serde_json::json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": format!("sha256:{n:064x}"), "size": 1 });
+        let descriptor =
+            |n: usize| serde_json::json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": format!("sha256:{n:064x}"), "size": 1 });
         let config = serde_json::json!({ "mediaType": "application/vnd.oci.image.config.v1+json", "digest": format!("sha256:{}", "a".repeat(64)), "size": 2 });
         let all = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": (0..layers).map(descriptor).collect::<Vec<_>>() });
         Manifest::parse(None, all.to_string().as_bytes()).unwrap()

@@ -133,10 +133,12 @@ impl Wanted {
             wanted.text(text)?;
         }
         if let Some(digest) = asked.digest {
-            wanted.digest = Some(digest_start(digest).map_or_else(|| unclear("digest", "must be a digest or its start: sha256: and at least 6 hex digits"), Ok)?);
+            wanted.digest =
+                Some(digest_start(digest).map_or_else(|| unclear("digest", "must be a digest or its start: sha256: and at least 6 hex digits"), Ok)?);
         }
         if let Some(text) = asked.platform {
-            let term = platform::term(text).map_or_else(|| unclear("platform", "must be os/architecture[/variant], an operating system or an architecture"), Ok)?;
+            let term =
+                platform::term(text).map_or_else(|| unclear("platform", "must be os/architecture[/variant], an operating system or an architecture"), Ok)?;
             wanted.terms.push((term, None));
         }
         if asked.labels.len() > 10 {
@@ -237,7 +239,8 @@ mod tests {
     #[test]
     fn packages_labels_and_findings_are_terms() {
         let labels = ["team=web".to_owned(), "only".to_owned()];
-        let asked = Asked { package: Some("@types/Node@20.1.0"), finding: Some("cve-2026-1"), labels: &labels, platform: Some("linux/arm64"), ..Asked::default() };
+        let asked =
+            Asked { package: Some("@types/Node@20.1.0"), finding: Some("cve-2026-1"), labels: &labels, platform: Some("linux/arm64"), ..Asked::default() };
         let terms = Wanted::parse(&asked).unwrap().terms;
         let expected = [
             ("platform:linux/arm64", None),

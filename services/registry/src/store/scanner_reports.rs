@@ -60,7 +60,8 @@ pub async fn failed(pool: &PgPool, (repository, digest): (&str, &str), scanner: 
 /// # Errors
 /// Database.
 pub async fn of(pool: &PgPool, repository: &str, digest: &str) -> Result<Vec<Asked>, sqlx::Error> {
-    let sql = "select scanner, state, asked_at, at, error, identity, sbom is not null from scanner_reports where repository = $1 and digest = $2 order by scanner";
+    let sql =
+        "select scanner, state, asked_at, at, error, identity, sbom is not null from scanner_reports where repository = $1 and digest = $2 order by scanner";
     let rows: Vec<Row> = sqlx::query_as(sql).bind(repository).bind(digest).fetch_all(pool).await?;
     let asked = |(scanner, state, asked_at, at, error, identity, has_sbom)| Asked { scanner, state, asked_at, at, error, identity, has_sbom };
     Ok(rows.into_iter().map(asked).collect())
@@ -71,7 +72,8 @@ pub async fn of(pool: &PgPool, repository: &str, digest: &str) -> Result<Vec<Ask
 /// # Errors
 /// Database.
 pub async fn findings(pool: &PgPool, repository: &str, digest: &str, names: &[String]) -> Result<Vec<(String, Value)>, sqlx::Error> {
-    let sql = "select scanner, findings from scanner_reports where repository = $1 and digest = $2 and scanner = any($3) and findings is not null order by scanner";
+    let sql =
+        "select scanner, findings from scanner_reports where repository = $1 and digest = $2 and scanner = any($3) and findings is not null order by scanner";
     sqlx::query_as(sql).bind(repository).bind(digest).bind(names).fetch_all(pool).await
 }
 

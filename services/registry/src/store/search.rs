@@ -124,7 +124,9 @@ pub async fn find(pool: &PgPool, projects: &[Uuid], wanted: &Wanted, before: Opt
         from (",
     );
     question.images(&mut sql, drive);
-    sql.push(") hit join catalogue c on c.image = hit.image join manifests m on m.repository = c.repository and m.digest = c.digest order by c.image desc limit ");
+    sql.push(
+        ") hit join catalogue c on c.image = hit.image join manifests m on m.repository = c.repository and m.digest = c.digest order by c.image desc limit ",
+    );
     sql.push_bind(limit);
     sql.build().fetch_all(pool).await?.iter().map(hit).collect()
 }
@@ -221,7 +223,10 @@ impl Question<'_> {
     fn images(&self, sql: &mut QueryBuilder<Postgres>, drive: Drive) {
         match (drive, &self.names) {
             (Drive::Digest, _) => {
-                sql.push("select c.image from catalogue c where c.project = any(").push_bind(self.projects.to_vec()).push(") and c.image < ").push_bind(self.before);
+                sql.push("select c.image from catalogue c where c.project = any(")
+                    .push_bind(self.projects.to_vec())
+                    .push(") and c.image < ")
+                    .push_bind(self.before);
                 self.filters(sql, drive);
                 sql.push(" order by c.image desc limit ").push_bind(self.limit);
             }
@@ -252,7 +257,8 @@ impl Question<'_> {
             }
             (Drive::Names | Drive::Projects, _) => {
                 sql.push("select x.image from unnest(").push_bind(self.projects.to_vec());
-                sql.push("::uuid[]) as v(project) cross join lateral (select c.image from catalogue c where c.project = v.project and c.image < ").push_bind(self.before);
+                sql.push("::uuid[]) as v(project) cross join lateral (select c.image from catalogue c where c.project = v.project and c.image < ")
+                    .push_bind(self.before);
                 self.filters(sql, drive);
                 sql.push(" order by c.image desc limit ").push_bind(self.limit).push(") x");
                 self.newest(sql);
@@ -293,7 +299,9 @@ impl Question<'_> {
             sql.push(" and c.kind = ").push_bind(kind.as_str());
         }
         if let Some(tag) = &self.wanted.tag {
-            sql.push(" and exists (select from tags g where g.repository = c.repository and g.digest = c.digest and starts_with(g.tag, ").push_bind(tag.clone()).push("))");
+            sql.push(" and exists (select from tags g where g.repository = c.repository and g.digest = c.digest and starts_with(g.tag, ")
+                .push_bind(tag.clone())
+                .push("))");
         }
     }
 }

@@ -145,7 +145,9 @@ async fn layers_that_are_bombs_or_lead_elsewhere_are_kept_and_told_of() {
     let mut half = gzip(&odd);
     half.truncate(half.len() / 2);
     let layers = [gzip(&odd), bomb, packed, half, b"no archive at all".to_vec()];
-    let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/sh"] }, "rootfs": { "type": "layers", "diff_ids": [] } }).to_string().into_bytes();
+    let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/sh"] }, "rootfs": { "type": "layers", "diff_ids": [] } })
+        .to_string()
+        .into_bytes();
     let descriptors: Vec<Value> = layers.iter().map(|l| descriptor(LAYER, l)).collect();
     let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor(CONFIG, &config), "layers": descriptors });
     let image = Image { config, layers: layers.to_vec(), manifest };

@@ -176,11 +176,26 @@ async fn podman_signs_in_pulls_pushes_and_makes_lists() {
     let podman = |arguments: Vec<String>| {
         let mut command = Command::new("podman");
         command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
-        command.arg("--root").arg(folder.path().join("root")).arg("--runroot").arg(folder.path().join("run")).arg("--tmpdir").arg(folder.path().join("tmp")).args(arguments);
+        command
+            .arg("--root")
+            .arg(folder.path().join("root"))
+            .arg("--runroot")
+            .arg(folder.path().join("run"))
+            .arg("--tmpdir")
+            .arg(folder.path().join("tmp"))
+            .args(arguments);
         command.env("HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
         async move { run(&mut command).await }
     };
-    let words = |text: &str| text.split(' ').map(|w| w.replace("{certs}", &certificates).replace("{auth}", &folder.path().join("auth.json").display().to_string()).replace("{registry}", &stage.registry)).collect::<Vec<_>>();
+    let words = |text: &str| {
+        text.split(' ')
+            .map(|w| {
+                w.replace("{certs}", &certificates)
+                    .replace("{auth}", &folder.path().join("auth.json").display().to_string())
+                    .replace("{registry}", &stage.registry)
+            })
+            .collect::<Vec<_>>()
+    };
     if podman(words("version")).await.is_err() {
         println!("skipped: podman is not installed, or does not run here");
         return;

@@ -12,8 +12,7 @@ use crate::image::{descriptor, layer};
 use crate::stage::Stage;
 
 /// The order in which docker asks for manifests.
-const ACCEPT: [&str; 5] =
-    ["application/vnd.docker.distribution.manifest.v1+prettyjws", DOCKER_MANIFEST, DOCKER_LIST, OCI_INDEX, OCI_MANIFEST];
+const ACCEPT: [&str; 5] = ["application/vnd.docker.distribution.manifest.v1+prettyjws", DOCKER_MANIFEST, DOCKER_LIST, OCI_INDEX, OCI_MANIFEST];
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -47,7 +46,8 @@ impl Docker {
         assert_eq!((ping.status().as_u16(), ping.headers()["docker-distribution-api-version"].to_str().unwrap()), (401, "registry/2.0"));
         let challenge = ping.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
         let part = |name: &str| challenge.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
-        let mut query: Vec<(&str, String)> = vec![("account", user.unwrap_or_default().into()), ("client_id", "docker".into()), ("offline_token", "true".into())];
+        let mut query: Vec<(&str, String)> =
+            vec![("account", user.unwrap_or_default().into()), ("client_id", "docker".into()), ("offline_token", "true".into())];
         query.push(("service", part("service")));
         query.extend(scopes.iter().map(|s| ("scope", s.clone())));
         let mut request = self.http.get(part("realm")).query(&query);
@@ -83,7 +83,12 @@ impl Docker {
         assert_eq!(sent.headers()[header::RANGE].to_str().unwrap(), format!("0-{}", bytes.len() - 1));
         let location = sent.headers()[header::LOCATION].to_str().unwrap().to_owned();
         let separator = if location.contains('?') { '&' } else { '?' };
-        let done = self.request(Method::PUT, &format!("{location}{separator}digest={}", digest.replace(':', "%3A"))).header(header::CONTENT_LENGTH, 0).send().await.unwrap();
+        let done = self
+            .request(Method::PUT, &format!("{location}{separator}digest={}", digest.replace(':', "%3A")))
+            .header(header::CONTENT_LENGTH, 0)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(done.status(), StatusCode::CREATED);
         assert_eq!(done.headers()["docker-content-digest"].to_str().unwrap(), digest);
         digest
@@ -124,7 +129,9 @@ async fn docker_pushes_mounts_makes_a_list_and_pulls() {
     assert!(docker.has(web, &digest).await);
     let mut images = Vec::new();
     for architecture in ["amd64", "arm64"] {
-        let config = json!({ "architecture": architecture, "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": [] }, "container_config": {} }).to_string();
+        let config =
+            json!({ "architecture": architecture, "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": [] }, "container_config": {} })
+                .to_string();
         docker.upload(web, config.as_bytes()).await;
         let manifest = json!({ "schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": descriptor(CONFIG, config.as_bytes()), "layers": [descriptor(LAYER, &content)] });
         let tag = format!("v1-{architecture}");
@@ -162,7 +169,10 @@ async fn docker_pushes_mounts_makes_a_list_and_pulls() {
         request.send()
     };
     let head = asked(Method::HEAD, "v1").await.unwrap();
-    assert_eq!((head.headers()["docker-content-digest"].to_str().unwrap(), head.headers()[header::CONTENT_TYPE].to_str().unwrap()), (list_digest.as_str(), DOCKER_LIST));
+    assert_eq!(
+        (head.headers()["docker-content-digest"].to_str().unwrap(), head.headers()[header::CONTENT_TYPE].to_str().unwrap()),
+        (list_digest.as_str(), DOCKER_LIST)
+    );
     assert_eq!(head.headers()[header::CONTENT_LENGTH].to_str().unwrap(), list.to_string().len().to_string());
     let got: Value = asked(Method::GET, &list_digest).await.unwrap().json().await.unwrap();
     let one = got["manifests"].as_array().unwrap().iter().find(|m| m["platform"]["architecture"] == "arm64").unwrap();

@@ -48,7 +48,10 @@ async fn a_base_is_known_by_its_layers_its_signature_is_checked_and_a_move_asks_
     let found = origin(&stage, &access, &digest).await["images"][0].clone();
     let shown = &found["base"];
     assert_eq!((&shown["name"], &shown["tags"], &shown["by"], &shown["layers"]), (&json!(debian), &json!(["12-runtime"]), &json!("layers"), &json!(2)));
-    assert_eq!((&shown["signed"], &found["rebuild_needed"], &found["claim"], &found["claim_holds"]), (&json!(false), &json!(false), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&shown["signed"], &found["rebuild_needed"], &found["claim"], &found["claim_holds"]),
+        (&json!(false), &json!(false), &Value::Null, &Value::Null)
+    );
 
     // Signed with a key that the image's project trusts.
     let signer = Signer::new();
@@ -56,7 +59,8 @@ async fn a_base_is_known_by_its_layers_its_signature_is_checked_and_a_move_asks_
     assert_eq!(stage.world.call(&stage.host, Method::PUT, trusted, Some(&access), Some(&json!({ "pem": signer.pem() }))).await.0, 200);
     let (payload, signature) = signer.simple(&base_digest);
     let annotations = json!({ "dev.cosignproject.cosign/signature": signature });
-    let artifact = Artifact { artifact_type: None, layer_type: "application/vnd.dev.cosign.simplesigning.v1+json", content: &payload, annotations, subject: None };
+    let artifact =
+        Artifact { artifact_type: None, layer_type: "application/vnd.dev.cosign.simplesigning.v1+json", content: &payload, annotations, subject: None };
     attach(&stage, debian, &of_base, Some(&format!("{}.sig", base_digest.replace(':', "-"))), artifact).await;
     let signed = origin(&stage, &access, "v1").await["images"][0]["base"].clone();
     assert_eq!((&signed["signed"], &signed["signed_by"]), (&json!(true), &json!(["base-team"])));

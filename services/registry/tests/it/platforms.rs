@@ -152,7 +152,11 @@ async fn one_platform_is_exported_in_forms_that_others_read() {
         }
     };
     let folder = tempfile::tempdir().unwrap();
-    for (query, transport) in [("platform=linux/arm64", "oci-archive"), ("platform=linux/arm64&format=docker", "docker-archive"), ("platform=linux/arm64&format=docker", "oci-archive")] {
+    for (query, transport) in [
+        ("platform=linux/arm64", "oci-archive"),
+        ("platform=linux/arm64&format=docker", "docker-archive"),
+        ("platform=linux/arm64&format=docker", "oci-archive"),
+    ] {
         let (status, bytes) = fetch(query).await;
         assert_eq!(status, 200);
         let file = folder.path().join("image.tar");
@@ -160,7 +164,16 @@ async fn one_platform_is_exported_in_forms_that_others_read() {
         let to = folder.path().join("out");
         let _ = std::fs::remove_dir_all(&to);
         let output = tokio::process::Command::new("skopeo")
-            .args(["--insecure-policy", "--override-os", "linux", "--override-arch", "arm64", "copy", &format!("{transport}:{}", file.display()), &format!("dir:{}", to.display())])
+            .args([
+                "--insecure-policy",
+                "--override-os",
+                "linux",
+                "--override-arch",
+                "arm64",
+                "copy",
+                &format!("{transport}:{}", file.display()),
+                &format!("dir:{}", to.display()),
+            ])
             .output()
             .await
             .unwrap();

@@ -104,7 +104,10 @@ async fn report(State(adapter): State<Adapter>, Path(id): Path<String>, Query(qu
 
 fn debian() -> Image {
     let status = b"Package: libssl3\nStatus: install ok installed\nArchitecture: amd64\nSource: openssl\nVersion: 3.0.9-1\n";
-    Image::of(vec![layer(&[("etc/os-release", b"PRETTY_NAME=\"Debian 12\"\nID=debian\nVERSION_ID=\"12\"\n".as_slice()), ("var/lib/dpkg/status", status)])], "amd64")
+    Image::of(
+        vec![layer(&[("etc/os-release", b"PRETTY_NAME=\"Debian 12\"\nID=debian\nVERSION_ID=\"12\"\n".as_slice()), ("var/lib/dpkg/status", status)])],
+        "amd64",
+    )
 }
 
 struct Scene {
@@ -216,12 +219,20 @@ async fn a_scanner_that_fails_is_told_of_and_can_be_asked_again() {
     let (status, asked) = scene.call(Method::POST, &format!("images/web/{digest}/scan"), None).await;
     assert_eq!((status, &asked["scanners"]), (202, &json!(1)));
     scene.stage.world.until("it went well", Duration::from_secs(60), || async { scene.state(&digest).await["state"] == "done" }).await;
-    scene.stage.world.until("it is in the report", Duration::from_secs(30), || async { scene.report(&digest).await["findings"].as_array().unwrap().len() == 2 }).await;
+    scene
+        .stage
+        .world
+        .until("it is in the report", Duration::from_secs(30), || async { scene.report(&digest).await["findings"].as_array().unwrap().len() == 2 })
+        .await;
 
     // Without it, its findings go with the next scan.
     assert_eq!(scene.call(Method::DELETE, "registry/scanners/stand-in", None).await.0, 200);
     assert_eq!(scene.call(Method::POST, &format!("images/web/{digest}/scan"), None).await.1["scanners"], 0);
-    scene.stage.world.until("they are gone", Duration::from_secs(30), || async { scene.report(&digest).await["findings"].as_array().unwrap().len() == 1 }).await;
+    scene
+        .stage
+        .world
+        .until("they are gone", Duration::from_secs(30), || async { scene.report(&digest).await["findings"].as_array().unwrap().len() == 1 })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

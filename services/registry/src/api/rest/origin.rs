@@ -28,7 +28,12 @@ pub async fn origin(State(app): State<App>, caller: Caller, Path((org, name, rep
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/images/{repo}/{digest}/derived", tag = "images",
     params(("org" = String, Path), ("project" = String, Path), ("repo" = String, Path, description = "after the project; `/` as `%2F`"), ("digest" = String, Path), PageQuery),
     responses((status = 200, body = Page<Derived>), (status = 404, description = "no such image, or not visible")))]
-pub async fn derived(State(app): State<App>, caller: Caller, Path((org, name, repo, at)): Address, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<Derived>>> {
+pub async fn derived(
+    State(app): State<App>,
+    caller: Caller,
+    Path((org, name, repo, at)): Address,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Json<Page<Derived>>> {
     project(&app, &caller, &org, &name, Role::Viewer)?;
     let repository = repository(&org, &name, &repo)?;
     let limit = page.limit()?;

@@ -125,13 +125,9 @@ pub async fn test(State(app): State<App>, caller: Caller, Path((org, project, na
     let (settings, _) = app.settings_now(place.id).await?;
     let known = app.scanners(&settings).into_iter().find(|k| k.scanner.name == name).ok_or_else(|| Problem::not_found("scanner", &name))?;
     Ok(Json(match app.try_scanner(place.id, &known).await {
-        Ok(able) => ScannerTrial {
-            ok: true,
-            identity: Some(able.scanner),
-            report: Some(able.report.to_owned()),
-            sbom: able.sbom.map(str::to_owned),
-            error: None,
-        },
+        Ok(able) => {
+            ScannerTrial { ok: true, identity: Some(able.scanner), report: Some(able.report.to_owned()), sbom: able.sbom.map(str::to_owned), error: None }
+        }
         Err(why) => ScannerTrial { ok: false, identity: None, report: None, sbom: None, error: Some(why) },
     }))
 }

@@ -35,9 +35,9 @@ fn on_windows(starts: &str, layers: &[(String, LayerInventory)]) -> Option<Entry
     let plain = plain.trim_start_matches("c:").trim_start_matches('/');
     let wanted = [format!("files/{plain}"), format!("files/{plain}.exe"), plain.to_owned()];
     let programs = layers.iter().rev().flat_map(|(_, layer)| &layer.programs);
-    programs.flat_map(|(machine, paths)| paths.iter().map(move |p| (machine, p))).find_map(|(machine, path)| {
-        wanted.contains(&path.to_ascii_lowercase()).then(|| Entry { path: path.clone(), machine: machine.clone() })
-    })
+    programs
+        .flat_map(|(machine, paths)| paths.iter().map(move |p| (machine, p)))
+        .find_map(|(machine, path)| wanted.contains(&path.to_ascii_lowercase()).then(|| Entry { path: path.clone(), machine: machine.clone() }))
 }
 
 /// An absolute path, or one below `folder`.

@@ -80,9 +80,9 @@ pub fn abilities(metadata: &[u8]) -> Result<Abilities, String> {
     };
     let is = |c: &&Capability, kind: &str| c.kind.as_deref().unwrap_or("vulnerability") == kind;
     let capabilities: Vec<&Capability> = read.capabilities.iter().filter(images).collect();
-    let report = REPORTS.into_iter().find(|wanted| {
-        capabilities.iter().filter(|c| is(c, "vulnerability")).any(|c| c.produces_mime_types.iter().any(|made| same(made, wanted)))
-    });
+    let report = REPORTS
+        .into_iter()
+        .find(|wanted| capabilities.iter().filter(|c| is(c, "vulnerability")).any(|c| c.produces_mime_types.iter().any(|made| same(made, wanted))));
     let report = report.ok_or("it does not make a report of vulnerabilities of images in a form that is known here")?;
     let sbom = capabilities.iter().find(|c| is(c, "sbom")).map(|c| {
         let kinds = c.additional_attributes["sbom_media_types"].as_array().cloned().unwrap_or_default();
@@ -261,7 +261,10 @@ mod tests {
         ] });
         merge(&mut report, findings(theirs.to_string().as_bytes(), "trivy").unwrap());
         let all: Vec<_> = report.findings.iter().map(|f| (f.id.as_str(), f.severity, f.scanners.join(","))).collect();
-        assert_eq!(all, [("CVE-1", Severity::Critical, "trivy".into()), ("DSA-1", Severity::High, "gantry,trivy".into()), ("CVE-2", Severity::Low, "trivy".into())]);
+        assert_eq!(
+            all,
+            [("CVE-1", Severity::Critical, "trivy".into()), ("DSA-1", Severity::High, "gantry,trivy".into()), ("CVE-2", Severity::Low, "trivy".into())]
+        );
         let both = &report.findings[1];
         assert_eq!((both.fixed_version.as_deref(), both.score, both.layer.as_str(), both.summary.as_str()), (Some("2"), Some(8.1), "sha256:l", "a hole"));
         assert!(findings(b"{}", "x").unwrap().is_empty() && findings(b"[", "x").is_err());
