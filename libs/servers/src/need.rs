@@ -21,6 +21,7 @@ pub enum Need {
     Buildah,
     Skopeo,
     Podman,
+    Moto,
     Git,
     Chromium,
     Slapd,
@@ -36,6 +37,8 @@ pub enum Source {
     Apt(&'static str),
     /// A wheel of the Python package index, pinned by hash; needs python3 with pip, not root.
     Wheel { package: &'static str, version: &'static str, program: &'static str },
+    /// A module of such a package with all that it needs, each pinned by hash in `list`; `program` runs it.
+    Wheels { package: &'static str, version: &'static str, program: &'static str, module: &'static str, list: &'static str },
 }
 
 /// A program that is here and new enough.
@@ -83,6 +86,7 @@ impl Need {
             Self::Git => "git",
             Self::Chromium => "Chromium",
             Self::Podman => "Podman",
+            Self::Moto => "moto",
             Self::Slapd => "OpenLDAP server",
             Self::Nginx => "nginx",
             Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
@@ -106,6 +110,7 @@ impl Need {
             Self::Skopeo => "copies images to and from the registry",
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
+            Self::Moto => "stands in for S3 in tests of the registry",
             Self::Podman => "the client that tests of the registry sign in, pull and push with",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
@@ -137,6 +142,7 @@ impl Need {
             Self::Git => Source::Apt("git"),
             Self::Chromium => Source::Apt("chromium"),
             Self::Podman => Source::Apt("podman"),
+            Self::Moto => Source::Wheels { package: "moto", version: "5.2.1", program: "moto_server", module: "moto.server", list: include_str!("moto.txt") },
             Self::Slapd => Source::Apt("slapd"),
             Self::Nginx => Source::Apt("nginx-light"),
             // Brings the program, without the machine's own web server being started.
@@ -163,6 +169,7 @@ impl Need {
             | Self::Skopeo
             | Self::Chromium
             | Self::Podman
+            | Self::Moto
             | Self::Slapd
             | Self::Nginx
             | Self::ModAuthOpenidc
@@ -202,6 +209,7 @@ impl Need {
             Self::Git => one("git"),
             Self::Chromium => one("chromium"),
             Self::Podman => one("podman"),
+            Self::Moto => wheel_program(self).into_iter().collect(),
             Self::Slapd => one("slapd"),
             Self::Nginx => one("nginx"),
             Self::DockerRegistry => one("docker-registry"),
@@ -251,7 +259,7 @@ pub fn cni_folders() -> Vec<PathBuf> {
 }
 
 fn wheel_program(need: Need) -> Option<PathBuf> {
-    let Source::Wheel { package, version, program } = need.source() else { return None };
+    let (Source::Wheel { package, version, program } | Source::Wheels { package, version, program, .. }) = need.source() else { return None };
     let path = runtime_folder().join(format!("{package}-{version}")).join(program);
     path.is_file().then_some(path)
 }
@@ -267,11 +275,12 @@ mod tests {
 
     #[test]
     fn every_need_says_why_and_where_from() {
-        for need in Need::ALL {
+        for need in Need::ALL.into_iter().chain([Need::Moto]) {
             assert!(need.why().len() > 10, "{need:?}");
             match need.source() {
                 Source::Apt(package) => assert!(!package.is_empty()),
                 Source::Wheel { package, version, program } => assert!(![package, version, program].contains(&"")),
+                Source::Wheels { package, version, list, .. } => assert!(list.contains(&format!("{package}=={version}"))),
             }
         }
     }

@@ -69,17 +69,19 @@ async fn an_older_version_goes_on_with_what_a_newer_one_wrote_and_says_what_it_c
     assert_eq!(suite.get(&ada, "/api/v1/orgs/later").await.0, 200);
 }
 
-/// Asks one replica, and another when that one is not there, as the gateway does.
+/// Asks one replica, and another when that one is not there. Changes carry a key, so that they happen once however often they are asked for.
 async fn ask(http: &reqwest::Client, replicas: &[String], turn: usize, method: Method, path: &str, token: &str, body: Option<&Value>) -> u16 {
+    let key = uuid::Uuid::now_v7().to_string();
     for next in 0..200 {
         let mut request = http.request(method.clone(), format!("{}{path}", replicas[(turn + next) % replicas.len()])).bearer_auth(token);
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.json(body).header("idempotency-key", &key);
         }
         match request.send().await {
             Ok(answer) => return answer.status().as_u16(),
-            // Nobody there: nothing was begun.
-            Err(error) if error.is_connect() => tokio::time::sleep(Duration::from_millis(20)).await,
+            // Nobody is there, or an idle connection was closed while the request was on its way (RFC 9112 section 9.5): both kinds of
+            // request may be repeated, and the second answer is the first one's.
+            Err(error) if error.is_request() => tokio::time::sleep(Duration::from_millis(20)).await,
             Err(error) => panic!("a request was lost: {error:?}"),
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use gantry_registry::Config;
 use gantry_registry::config::S3;
 use gantry_registry::domain::digest::Digest;
+use gantry_servers::Need;
 
 use crate::stage::Stage;
 
@@ -26,11 +27,14 @@ impl Bucket {
     /// None, and why on standard output, when the server is not on this machine.
     pub async fn start() -> Option<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let started = Command::new("moto_server").args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let Ok(server) = started else {
-            println!("skipped: no moto_server here (pip install 'moto[server]')");
-            return None;
+        let moto = match Need::Moto.find() {
+            Ok(moto) => moto.path,
+            Err(why) => {
+                println!("skipped: moto is {why} (`make test` as root installs it)");
+                return None;
+            }
         };
+        let server = Command::new(moto).args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // moto takes any signature, but not none.
         let signed = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
         let headers = [(http::header::AUTHORIZATION, http::HeaderValue::from_static(signed))].into_iter().collect();
@@ -38,7 +42,7 @@ impl Bucket {
         let bucket = Self { server, url: format!("http://127.0.0.1:{port}"), http };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(Instant::now() < deadline, "moto_server does not listen");
+            assert!(Instant::now() < deadline, "moto does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(bucket.http.put(format!("{}/images", bucket.url)).send().await.unwrap().status(), 200);
