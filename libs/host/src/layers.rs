@@ -9,8 +9,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::{Caller, CallerSlot};
 use gantry_kernel::{Kind, Problem};
-use http_body_util::BodyExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tracing::Instrument;
@@ -31,8 +31,7 @@ pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
             with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource"))
         })
         .layer(axum::extract::DefaultBodyLimit::disable());
-    let router =
-        if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)).layer(from_fn_with_state(max_body, swallow_too_large)) };
+    let router = if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)).layer(from_fn_with_state(max_body, swallow_too_large)) };
     let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
     router
         .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {

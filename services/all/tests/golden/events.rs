@@ -34,7 +34,15 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
             ],
         ),
         ("registry", vec![schema::<registry::RepositoryEvent>(), schema::<registry::settings::SettingsEvent>()]),
-        ("scheduler", vec![schema::<scheduler::AppEvent>(), schema::<scheduler::InstanceEvent>(), schema::<scheduler::NodeEvent>(), schema::<scheduler::PlacementEvent>()]),
+        (
+            "scheduler",
+            vec![
+                schema::<scheduler::AppEvent>(),
+                schema::<scheduler::InstanceEvent>(),
+                schema::<scheduler::NodeEvent>(),
+                schema::<scheduler::PlacementEvent>(),
+            ],
+        ),
     ]
 }
 

@@ -10,8 +10,7 @@ use crate::args::CertificateAuthority;
 use crate::failure::Failure;
 use crate::output::Column;
 
-pub const COLUMNS: &[Column] =
-    &[("ID", "id"), ("LABEL", "label"), ("SUBJECT", "subject"), ("ISSUER", "issuer"), ("FOUND BY", "by"), ("UNTIL", "expires_at")];
+pub const COLUMNS: &[Column] = &[("ID", "id"), ("LABEL", "label"), ("SUBJECT", "subject"), ("ISSUER", "issuer"), ("FOUND BY", "by"), ("UNTIL", "expires_at")];
 
 /// Shows the certificate itself, at the address that the platform names for it (RFC 8705 section 5).
 pub async fn add(cx: &mut Context, cert: &Path, key: &Path, label: Option<&str>, by_name: bool) -> Result<()> {

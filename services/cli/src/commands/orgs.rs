@@ -50,7 +50,11 @@ async fn branding(cx: &mut Context, command: Branding) -> Result<()> {
             // The logo has a command of its own.
             body.retain(|field, _| LOOK.contains(&field.as_str()));
             for (field, value) in typed {
-                if value.is_empty() { body.remove(field) } else { body.insert(field.to_owned(), Value::String(value)) };
+                if value.is_empty() {
+                    body.remove(field)
+                } else {
+                    body.insert(field.to_owned(), Value::String(value))
+                };
             }
             let kept = cx.client.put_new(&path, &body).await?;
             cx.one(&kept)

@@ -209,6 +209,7 @@ async fn every_operation_of_identity_can_be_typed() {
     assert!(missing.is_empty(), "no command reaches these; write one, and add it above: {missing:#?}");
     // Of monitoring, beside identity's own.
     let elsewhere = ("GET".to_owned(), "/api/v1/audit/verify".to_owned());
-    let unknown: Vec<_> = asked.iter().filter(|a| **a != elsewhere).filter(|(method, path)| !shapes.iter().any(|(m, s)| m == method && fits(s, path))).collect();
+    let unknown: Vec<_> =
+        asked.iter().filter(|a| **a != elsewhere).filter(|(method, path)| !shapes.iter().any(|(m, s)| m == method && fits(s, path))).collect();
     assert!(unknown.is_empty(), "identity has no such operations: {unknown:#?}");
 }

@@ -93,7 +93,9 @@ fn api(rest: &[&str]) -> Option<Upstream> {
         "users" if rest.get(2) == Some(&"quota") => Upstream::Billing,
         "users" | "registrations" | "me" | "bindings" | "principals" | "sessions" | "tokens" | "teams" | "robots" | "policies" | "roles" | "permissions"
         | "rights" | "node-join-tokens" | "node-certificates" | "upstreams" | "upstream-trials" => Upstream::Identity,
-        "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" | "configuration-sets" | "mails" | "security-record" => Upstream::Identity,
+        "clients" | "client-registration-tokens" | "signing-keys" | "trusted-issuers" | "configuration-sets" | "mails" | "security-record" => {
+            Upstream::Identity
+        }
         "orgs" => return orgs(&rest[1..]),
         "nodes" => match rest.get(2) {
             Some(&"metrics") => Upstream::Monitoring,
@@ -112,9 +114,21 @@ fn api(rest: &[&str]) -> Option<Upstream> {
 fn orgs(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] | [_, "projects"] => Upstream::Identity,
-        [_, "branding" | "certificate-authorities" | "members" | "teams" | "robots" | "bindings" | "invitations" | "policies" | "deletion" | "scim-tokens" | "service-accounts", ..] => {
-            Upstream::Identity
-        }
+        [
+            _,
+            "branding"
+            | "certificate-authorities"
+            | "members"
+            | "teams"
+            | "robots"
+            | "bindings"
+            | "invitations"
+            | "policies"
+            | "deletion"
+            | "scim-tokens"
+            | "service-accounts",
+            ..,
+        ] => Upstream::Identity,
         [_, "quota" | "usage" | "invoices" | "price-plan", ..] => Upstream::Billing,
         [_, "projects", _] => Upstream::Identity,
         [_, "projects", _, in_project, ..] => match *in_project {

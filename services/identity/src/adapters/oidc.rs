@@ -165,7 +165,14 @@ fn verifier(client: &Party) -> openidconnect::IdTokenVerifier<'_, CoreJsonWebKey
 ///
 /// # Errors
 /// When anything does not fit.
-pub async fn claims(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secret, asked: &Asked<'_>, code: &str) -> Result<(External, Option<Secret>), ProviderError> {
+pub async fn claims(
+    http: &Http,
+    metadata: &Metadata,
+    oidc: &Oidc,
+    secret: &Secret,
+    asked: &Asked<'_>,
+    code: &str,
+) -> Result<(External, Option<Secret>), ProviderError> {
     let client = party(metadata, oidc, secret, asked.redirect)?;
     let request = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(answer)?;
     let tokens = request.set_pkce_verifier(PkceCodeVerifier::new(asked.verifier.to_owned())).request_async(http).await.map_err(|e| answer(chain(&e)))?;

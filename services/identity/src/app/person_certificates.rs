@@ -147,8 +147,15 @@ impl App {
         };
         self.settled(executed.position).await;
         let object = format!("certificate:{certificate}");
-        self.record(Fact { actor: &own, action: "certificate.bound", object: &object, result: "ok", reason: if by_name { "name" } else { "certificate" }, from: &from })
-            .await;
+        self.record(Fact {
+            actor: &own,
+            action: "certificate.bound",
+            object: &object,
+            result: "ok",
+            reason: if by_name { "name" } else { "certificate" },
+            from: &from,
+        })
+        .await;
         let row = rows::of_user(self.pool(), person.id.0).await.map_err(fault)?.into_iter().find(|r| r.id == certificate);
         self.shown_certificate(row.ok_or_else(|| Problem::not_found("certificate", certificate))?).await
     }

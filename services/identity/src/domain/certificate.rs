@@ -61,9 +61,7 @@ impl Decider for Certificate {
                 Ok(vec![CertificateEvent::Bound { certificate, user, key, authority, details, label, not_after }])
             }
             (_, Command::Bind(_)) => Err(Refusal::Exists),
-            (State::Here(it), Command::Remove { reason }) => {
-                Ok(vec![CertificateEvent::Removed { certificate: it.certificate, user: it.user, reason }])
-            }
+            (State::Here(it), Command::Remove { reason }) => Ok(vec![CertificateEvent::Removed { certificate: it.certificate, user: it.user, reason }]),
             (State::Absent | State::Removed, Command::Remove { .. }) => Err(Refusal::Unknown),
         }
     }
@@ -101,9 +99,7 @@ impl Decider for Authority {
         match (state, command) {
             (State::Absent, AuthorityCommand::Trust { authority, org, name, pem }) => Ok(vec![AuthorityEvent::Trusted { authority, org, name, pem }]),
             (_, AuthorityCommand::Trust { .. }) => Err(Refusal::Exists),
-            (State::Here(it), AuthorityCommand::Remove) => {
-                Ok(vec![AuthorityEvent::Removed { authority: it.authority, org: it.org, name: it.name.clone() }])
-            }
+            (State::Here(it), AuthorityCommand::Remove) => Ok(vec![AuthorityEvent::Removed { authority: it.authority, org: it.org, name: it.name.clone() }]),
             (State::Absent | State::Removed, AuthorityCommand::Remove) => Err(Refusal::Unknown),
         }
     }

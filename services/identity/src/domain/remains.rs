@@ -14,7 +14,9 @@ pub fn purpose(table: &str) -> &'static str {
         "personal_tokens" => "revoked tokens without their names, so that a stolen one is known to be void",
         "commands" | "answers" => "commands that were carried out, so that none is carried out twice; removed after a day",
         "todos" => "work that is done or waits",
-        "auth_bindings" | "auth_members" | "auth_teams" | "auth_places" | "auth_roles" => "rights that are gone, so that an older word does not bring them back",
+        "auth_bindings" | "auth_members" | "auth_teams" | "auth_places" | "auth_roles" => {
+            "rights that are gone, so that an older word does not bring them back"
+        }
         "snapshots" => "the state of this id, in which every value is sealed",
         "robot_keys" | "scim_tokens" | "node_tokens" | "initial_access_tokens" | "invitations" | "configuration_sets" => "made by this id for others",
         "users" | "user_terms" | "members" | "factors" | "recovery_codes" | "bindings" | "team_members" | "links" => "read model of somebody who is here",
@@ -28,7 +30,8 @@ pub fn sealed_like(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => {
             // Digests have lengths of their own.
-            let sealed = STANDARD_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() >= LEAST) && !(text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()));
+            let sealed =
+                STANDARD_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() >= LEAST) && !(text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()));
             if sealed { vec![text] } else { Vec::new() }
         }
         Value::Array(items) => items.iter().flat_map(sealed_like).collect(),

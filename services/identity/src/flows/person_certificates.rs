@@ -44,16 +44,8 @@ impl Projection for PersonCertificates {
                     let sql = "insert into person_certificates (id, user_id, key, authority, details, label, not_after, bound_at)
                                values ($1, $2, $3, $4, $5, $6, $7, $8)";
                     let not_after = OffsetDateTime::from_unix_timestamp(not_after)?;
-                    let values: [Value; 8] = [
-                        certificate.into(),
-                        user.0.into(),
-                        key.into(),
-                        authority.into(),
-                        details.0.into(),
-                        label.0.into(),
-                        not_after.into(),
-                        event.at.into(),
-                    ];
+                    let values: [Value; 8] =
+                        [certificate.into(), user.0.into(), key.into(), authority.into(), details.0.into(), label.0.into(), not_after.into(), event.at.into()];
                     run(tx, sql, values).await
                 }
                 CertificateEvent::Removed { certificate, .. } => run(tx, "delete from person_certificates where id = $1", [certificate.into()]).await,

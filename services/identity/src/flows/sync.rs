@@ -25,7 +25,8 @@ async fn once(app: &App) -> Result<(), gantry_kernel::Problem> {
     app.refresh_ways().await?;
     app.remove_orphans().await?;
     let last: HashMap<_, _> = crate::store::upstreams::last_syncs(app.pool()).await.map_err(crate::error::fault)?.into_iter().collect();
-    for upstream in app.all_upstreams().await?.into_iter().filter(|u| (u.is_directory() || asks_later(u)) && u.settings.enabled && u.settings.sync_minutes > 0) {
+    for upstream in app.all_upstreams().await?.into_iter().filter(|u| (u.is_directory() || asks_later(u)) && u.settings.enabled && u.settings.sync_minutes > 0)
+    {
         let due = time::Duration::minutes(upstream.settings.sync_minutes.into());
         if last.get(&upstream.id.0).is_none_or(|at| app.now() - *at >= due) {
             app.sync_now(&upstream, None).await?;

@@ -199,7 +199,9 @@ async fn names_that_look_like_others_are_not_given() {
         let body = json!({ "username": name, "email": email, "password": PASSWORD });
         suite.json(Method::POST, "/api/v1/registrations", None, Some(body)).await
     };
-    for (index, name) in ["аda", "ａda", "ada\u{200b}", "a\u{0301}da", "ad\u{430}", "ⓐda", "ada ", " ada", "a\u{ad}da", "ada\u{0}", "admin\u{202e}"].into_iter().enumerate() {
+    for (index, name) in
+        ["аda", "ａda", "ada\u{200b}", "a\u{0301}da", "ad\u{430}", "ⓐda", "ada ", " ada", "a\u{ad}da", "ada\u{0}", "admin\u{202e}"].into_iter().enumerate()
+    {
         let (status, problem) = register(name, &format!("other{index}@example.org")).await;
         // One that only differs by spaces at its ends is the same name.
         assert!(status == 400 || (status == 409 && name.trim() == "ada"), "{name:?}: {status} {problem}");
@@ -260,7 +262,9 @@ async fn an_owner_of_another_organisation_reaches_nothing_by_its_ids() {
         assert!(matches!(status, 400 | 403 | 404), "{path} {body}: {status} {answer}");
     }
     // All of it is as it was.
-    for (path, least) in [("/api/v1/orgs/acme/teams", 1), ("/api/v1/orgs/acme/invitations", 1), ("/api/v1/orgs/acme/scim-tokens", 1), ("/api/v1/orgs/acme/members", 3)] {
+    for (path, least) in
+        [("/api/v1/orgs/acme/teams", 1), ("/api/v1/orgs/acme/invitations", 1), ("/api/v1/orgs/acme/scim-tokens", 1), ("/api/v1/orgs/acme/members", 3)]
+    {
         let (_, page) = suite.get(&ada, path).await;
         assert!(page["items"].as_array().unwrap().len() >= least, "{path}: {page}");
     }

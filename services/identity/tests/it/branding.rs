@@ -73,7 +73,8 @@ async fn an_organisation_gives_its_sign_in_pages_a_look() {
     assert_eq!((status, headers["content-type"].to_str().unwrap(), bytes.as_slice()), (200, "image/png", PNG));
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert!(headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
-    let style = page.body.split("href=\"").filter_map(|t| t.split('"').next()).find(|t| t.ends_with(".css") && t.contains("acme")).unwrap().replace("&#x2f;", "/");
+    let style =
+        page.body.split("href=\"").filter_map(|t| t.split('"').next()).find(|t| t.ends_with(".css") && t.contains("acme")).unwrap().replace("&#x2f;", "/");
     let (status, headers, bytes) = file(&suite, &style).await;
     assert_eq!((status, headers["content-type"].to_str().unwrap()), (200, "text/css"));
     assert!(String::from_utf8(bytes).unwrap().starts_with(":root { --act: #7a1fa2; }"));

@@ -146,10 +146,11 @@ async fn a_person_binds_a_certificate_and_signs_in_with_it_alone_or_as_the_secon
     assert_eq!(suite.delete(&admin, &format!("{of_ada}/{id}?reason=card%20lost")).await, 204);
     let gone = through_door(&suite, &mut suite.browser(), &card, "%2F").await;
     assert_eq!(gone.status, 401, "{}", gone.body);
-    let facts: Vec<(String, String)> = sqlx::query_as("select fact ->> 'action', fact ->> 'reason' from fact_chain where fact ->> 'action' like 'certificate.%' order by seq")
-        .fetch_all(&suite.host.db().pool)
-        .await
-        .unwrap();
+    let facts: Vec<(String, String)> =
+        sqlx::query_as("select fact ->> 'action', fact ->> 'reason' from fact_chain where fact ->> 'action' like 'certificate.%' order by seq")
+            .fetch_all(&suite.host.db().pool)
+            .await
+            .unwrap();
     assert_eq!(facts, [("certificate.bound".into(), "certificate".into()), ("certificate.removed".to_owned(), "card lost".to_owned())]);
 }
 

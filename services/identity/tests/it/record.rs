@@ -63,10 +63,8 @@ async fn the_record_shows_what_was_cut_off_and_tokens_that_were_refreshed() {
     let fields = [("grant_type", "refresh_token"), ("client_id", "gantry-console"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
     assert_eq!(suite.form("/oauth2/token", &fields).await.0, 200);
     let db = suite.host.db();
-    let reasons: Vec<String> = sqlx::query_scalar("select fact ->> 'reason' from fact_chain where fact ->> 'action' = 'token.issued' order by seq")
-        .fetch_all(&db.pool)
-        .await
-        .unwrap();
+    let reasons: Vec<String> =
+        sqlx::query_scalar("select fact ->> 'reason' from fact_chain where fact ->> 'action' = 'token.issued' order by seq").fetch_all(&db.pool).await.unwrap();
     assert!(reasons.contains(&"refresh_token".to_owned()), "{reasons:?}");
     let ada = tokens["access_token"].as_str().unwrap();
     assert_eq!(suite.get(ada, "/api/v1/security-record/verify").await.0, 403);

@@ -152,7 +152,13 @@ impl Blobs {
     ///
     /// # Errors
     /// See [`UploadError`].
-    pub async fn append<E>(&self, id: Uuid, repository: &RepositoryName, chunk: Chunk, body: impl Stream<Item = Result<Bytes, E>> + Send) -> Result<u64, UploadError>
+    pub async fn append<E>(
+        &self,
+        id: Uuid,
+        repository: &RepositoryName,
+        chunk: Chunk,
+        body: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<u64, UploadError>
     where
         E: Into<BodyError>,
     {
@@ -213,4 +219,3 @@ pub fn opened(bytes: &Bytes, part: Range<u64>) -> Opened {
     let blocks: Vec<io::Result<Bytes>> = (0..wanted.len()).step_by(BLOCK).map(|from| Ok(wanted.slice(from..(from + BLOCK).min(wanted.len())))).collect();
     Opened { size: bytes.len() as u64, blocks: futures::stream::iter(blocks).boxed() }
 }
-

@@ -202,7 +202,8 @@ impl BlobFs {
             let mut stale = Vec::new();
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
-                let touched = fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))).or_else(|_| fs::metadata(&path)).and_then(|m| m.modified());
+                let touched =
+                    fs::metadata(path.join("data")).or_else(|_| fs::metadata(path.join("whole"))).or_else(|_| fs::metadata(&path)).and_then(|m| m.modified());
                 if touched.is_ok_and(|at| is_older(at, age)) {
                     stale.push(path);
                 }
@@ -324,7 +325,12 @@ fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, 
 }
 
 /// The first batch is on the disk already.
-fn write_and_pass(file: &mut File, [first, second]: [Batch; 2], inbox: &mut mpsc::Receiver<Batch>, hasher: &std::sync::mpsc::SyncSender<Batch>) -> io::Result<()> {
+fn write_and_pass(
+    file: &mut File,
+    [first, second]: [Batch; 2],
+    inbox: &mut mpsc::Receiver<Batch>,
+    hasher: &std::sync::mpsc::SyncSender<Batch>,
+) -> io::Result<()> {
     let gone = |_| io::Error::other("the digest could not be computed");
     hasher.send(first).map_err(gone)?;
     let (mut next, mut fresh) = (Some(second), 0u64);

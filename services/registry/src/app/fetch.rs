@@ -108,8 +108,7 @@ impl App {
         {
             return Err(Error::WrongSize { digest: digest.to_string(), said: size, has: said });
         }
-        let size =
-            size.or(said).ok_or_else(|| Error::BadRequest(format!("the registry {} does not say how large {digest} is", source.remote.host())))?;
+        let size = size.or(said).ok_or_else(|| Error::BadRequest(format!("the registry {} does not say how large {digest} is", source.remote.host())))?;
         if size > self.config.max_blob_bytes {
             return Err(Error::Upload(crate::adapters::blob_store::UploadError::TooLarge(self.config.max_blob_bytes)));
         }

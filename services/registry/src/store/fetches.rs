@@ -11,7 +11,14 @@ use crate::domain::name::RepositoryName;
 ///
 /// # Errors
 /// Database.
-pub async fn take(pool: &PgPool, name: &RepositoryName, digest: &Digest, holder: Uuid, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, sqlx::Error> {
+pub async fn take(
+    pool: &PgPool,
+    name: &RepositoryName,
+    digest: &Digest,
+    holder: Uuid,
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
     let sql = "insert into fetches as f (repository, digest, holder, until) values ($1, $2, $3, $5)
         on conflict (repository, digest) do update set holder = $3, until = $5, size_bytes = null where f.until < $4 or f.holder = $3";
     let query = sqlx::query(sql).bind(name.as_str()).bind(digest.as_str()).bind(holder).bind(now).bind(until);

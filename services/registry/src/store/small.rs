@@ -13,6 +13,7 @@ pub async fn read(pool: &PgPool, digest: &Digest) -> Result<Option<Vec<u8>>, sql
 /// # Errors
 /// Database.
 pub async fn size(pool: &PgPool, digest: &Digest) -> Result<Option<u64>, sqlx::Error> {
-    let size: Option<i32> = sqlx::query_scalar("select octet_length(bytes) from small_content where digest = $1").bind(digest.as_str()).fetch_optional(pool).await?;
+    let size: Option<i32> =
+        sqlx::query_scalar("select octet_length(bytes) from small_content where digest = $1").bind(digest.as_str()).fetch_optional(pool).await?;
     Ok(size.map(|n| u64::from(n.unsigned_abs())))
 }

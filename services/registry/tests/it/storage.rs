@@ -104,7 +104,8 @@ async fn a_push_in_pieces_goes_on_at_the_other_replica(ground: Ground) {
         assert_eq!((sent.status().as_u16(), sent.headers()["range"].to_str().unwrap()), (202, &*format!("0-{}", first.len() - 1)));
         let gap = two.there(Method::PATCH, &at).header(header::CONTENT_RANGE, "7-8").body("xx").send().await.unwrap();
         assert_eq!(code(gap).await, (416, "BLOB_UPLOAD_INVALID".into()));
-        let lied = two.there(Method::PATCH, &at).header(header::CONTENT_RANGE, format!("{}-{}", first.len(), first.len() + 9)).body("short").send().await.unwrap();
+        let lied =
+            two.there(Method::PATCH, &at).header(header::CONTENT_RANGE, format!("{}-{}", first.len(), first.len() + 9)).body("short").send().await.unwrap();
         assert_eq!(lied.status(), 400);
         let range = format!("{}-{}", first.len(), first.len() + second.len() - 1);
         let sent = two.there(Method::PATCH, &at).header(header::CONTENT_RANGE, range).body(second.to_vec()).send().await.unwrap();

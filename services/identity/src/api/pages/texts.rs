@@ -96,7 +96,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "Your browser showed no certificate. Install one in the browser or insert your card, close the browser, and try again.",
         "浏览器未出示证书。请在浏览器中安装证书或插入智能卡,关闭浏览器后重试。",
     ),
-    ("certificate_unknown", "This certificate is not bound to an account. Sign in another way, then bind it on the page of your account.", "该证书未绑定任何账号。请用其他方式登录,然后在账号页面绑定。"),
+    (
+        "certificate_unknown",
+        "This certificate is not bound to an account. Sign in another way, then bind it on the page of your account.",
+        "该证书未绑定任何账号。请用其他方式登录,然后在账号页面绑定。",
+    ),
     ("certificate_unusable", "This certificate cannot be used.", "该证书无法使用。"),
     ("certificate_taken", "This certificate is bound already.", "该证书已被绑定。"),
     ("certificates", "Certificates", "证书"),

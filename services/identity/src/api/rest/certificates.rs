@@ -104,7 +104,12 @@ pub async fn of_user(State(app): State<App>, caller: Caller, Path(id): Path<Stri
 /// Revokes a certificate of somebody (needs `identity.users-write` and all rights of the person): it signs nobody in from now on.
 #[utoipa::path(delete, path = "/api/v1/users/{id}/certificates/{certificate}", tag = "users",
     params(("id" = String, Path), ("certificate" = String, Path), Because), responses((status = 204)))]
-pub async fn revoke(State(app): State<App>, caller: Caller, Path((id, certificate)): Path<(String, Uuid)>, Query(why): Query<Because>) -> ApiResult<StatusCode> {
+pub async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, certificate)): Path<(String, Uuid)>,
+    Query(why): Query<Because>,
+) -> ApiResult<StatusCode> {
     app.host.auth.permit(&caller, WRITE, Scope::Platform)?;
     let user = visible(&app, &caller, &id).await?.id;
     app.refuse_subject_beyond(&caller, &subject(user))?;

@@ -12,8 +12,8 @@ use crate::app::people::subject;
 use crate::domain::upstream::link::Command;
 use crate::domain::upstream::person::External;
 use crate::error::{fault, refused, unsealed};
-use crate::store::{directory, upstream_tokens};
 use crate::store::upstreams::{self as rows, LinkRow};
+use crate::store::{directory, upstream_tokens};
 
 /// A link as its person may see it.
 #[derive(Clone, Debug)]

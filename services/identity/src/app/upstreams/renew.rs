@@ -7,10 +7,10 @@ use gantry_es::Sealed;
 use gantry_es_pg::KeyringError;
 use gantry_kernel::{Problem, Secret, UserId};
 
+use super::Upstream;
 use super::federate::unreachable;
 use super::meaning::{Meaning, Wanted};
 use super::report::Report;
-use super::Upstream;
 use crate::adapters::oidc::{Metadata, Renewed, renew};
 use crate::adapters::provider::{Http, ProviderError};
 use crate::app::App;
@@ -155,6 +155,8 @@ impl App {
 fn refused(of: &Upstream, error: ProviderError) -> Problem {
     match error {
         ProviderError::Http(_) | ProviderError::Reach(_) | ProviderError::Status { status: 500.., .. } => unreachable(of, error),
-        error => Problem::new(gantry_kernel::Kind::Conflict, "identity.provider_refused", format!("{} did not answer as it should", of.shown())).with_source(error),
+        error => {
+            Problem::new(gantry_kernel::Kind::Conflict, "identity.provider_refused", format!("{} did not answer as it should", of.shown())).with_source(error)
+        }
     }
 }
