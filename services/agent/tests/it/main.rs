@@ -20,6 +20,8 @@ use stage::{Stage, id, service, web};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
     let Some(stage) = Stage::new(141).await else { return };
+    gantry_testkit::clause("6.2.1.d");
+    gantry_testkit::clause("6.3.1.h");
     let node = stage.agent().await;
     stage.want(&node, [web(1, "one")], []);
     stage.until("ready", || stage.ready(&node) == BTreeSet::from([id(1)])).await;
@@ -107,6 +109,8 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
     let Some(stage) = Stage::new(144).await else { return };
+    gantry_testkit::clause("6.3.1.g");
+    gantry_testkit::clause("6.3.3.t");
     let node = stage.agent().await;
     stage.want(&node, [web(1, "old-1"), web(2, "old-2"), web(3, "old-3")], [service(&[1, 2, 3])]);
     stage.until("three are in rotation", || stage.rotation(&node).len() == 3).await;

@@ -122,6 +122,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
 #[tokio::test(flavor = "multi_thread")]
 async fn log_lines_reach_the_stream_once_also_over_restarts() {
     let Some(stage) = Stage::new(146).await else { return };
+    gantry_testkit::clause("6.2.1.g");
     let servers = tokio::task::spawn_blocking(gantry_testkit::servers).await.unwrap();
     let prefix = format!("tlog{}", std::process::id());
     let bus = Bus::connect(&servers.nats_url, &prefix, "agent-test").await.unwrap();

@@ -9,6 +9,8 @@ use crate::place::{LONG, Place, config, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployed_document_runs_behind_its_balancer() {
+    gantry_testkit::clause("6.3.3.k");
+    gantry_testkit::clause("6.3.3.l");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     let (status, deployed) = place.deploy("web", &web("1", 3)).await;
@@ -118,6 +120,9 @@ async fn what_finds_no_place_says_why_for_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_start_scale_and_delete_reach_the_node() {
+    gantry_testkit::clause("6.3.3.m");
+    gantry_testkit::clause("6.3.3.n");
+    gantry_testkit::clause("6.3.3.q");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 2)).await;

@@ -9,6 +9,9 @@ use crate::place::{LONG, Place, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_a_lost_node_move_and_it_gets_nothing_back_twice() {
+    gantry_testkit::clause("7.1.d");
+    gantry_testkit::clause("7.1.e");
+    gantry_testkit::clause("7.1.g");
     let place = Place::new().await;
     let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
     place.deploy("web", &web("1", 2)).await;

@@ -10,6 +10,7 @@ use crate::place::{LONG, Place, config, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_update_never_has_fewer_in_rotation() {
+    gantry_testkit::clause("6.3.3.r");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 3)).await;
@@ -25,6 +26,7 @@ async fn a_rolling_update_never_has_fewer_in_rotation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_replaces_all_instances_without_a_gap() {
+    gantry_testkit::clause("6.3.3.bb");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 2)).await;
@@ -38,6 +40,8 @@ async fn a_restart_replaces_all_instances_without_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_dies_is_replaced() {
+    gantry_testkit::clause("6.3.3.h");
+    gantry_testkit::clause("6.3.3.y");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 2)).await;
@@ -75,6 +79,7 @@ async fn a_release_that_does_not_come_up_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_brings_the_whole_revision_back() {
+    gantry_testkit::clause("6.3.3.c");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 1)).await;
@@ -152,6 +157,8 @@ async fn a_pipeline_deploys_and_watches_until_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_depends_waits_and_a_job_runs_once() {
+    gantry_testkit::clause("6.3.2.l");
+    gantry_testkit::clause("6.3.2.o");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     let text = "services:\n  migrate:\n    image: acme/shop/migrate:1\n    deploy: {mode: replicated-job}\n  web:\n    image: acme/shop/web:2\n    depends_on: {migrate: {condition: service_completed_successfully}}\n";
