@@ -10,7 +10,7 @@ use gantry_es_pg::{Append, checkpoints};
 use gantry_host::Host;
 use gantry_identity::Identity;
 use gantry_identity::config::Config;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::Suite;
@@ -78,6 +78,8 @@ async fn ask(http: &reqwest::Client, replicas: &[String], turn: usize, method: M
             request = request.json(body).header("idempotency-key", &key);
         }
         match request.send().await {
+            // It is about to end and takes nothing new: the other one does.
+            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_millis(20)).await,
             Ok(answer) => return answer.status().as_u16(),
             // Nobody is there, or an idle connection was closed while the request was on its way (RFC 9112 section 9.5): both kinds of
             // request may be repeated, and the second answer is the first one's.

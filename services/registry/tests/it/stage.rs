@@ -42,7 +42,9 @@ impl Stage {
 
     pub async fn with(config: Config) -> Self {
         // The address must be known before the services start: it is the issuer of tokens.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        // It is held until then, or somebody else would be given it.
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
         let registry = format!("localhost:{port}");
         let url = format!("https://{registry}");
         let world = Arc::new(World::with(|platform| platform.public_url = url).await);
@@ -57,6 +59,7 @@ impl Stage {
         let leaf = world.running.pki().leaf("gateway", &["localhost"]).unwrap();
         let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        drop(held);
         gantry_host::serve(address, tls, app, world.running.cancel.clone(), &world.running.tracker).await.unwrap();
         Self { world, host, org, shop, open, registry, users }
     }

@@ -2,6 +2,7 @@
 
 import { Tabs } from 'antd';
 import { Suspense, type ReactNode } from 'react';
+import { useTranslation } from 'react-i18next';
 import { useSearchParams } from 'react-router';
 
 import { Loading } from './Loading';
@@ -13,6 +14,7 @@ export interface Tab {
 }
 
 export function PageTabs({ items }: { items: Tab[] }) {
+  const { t } = useTranslation();
   const [search, setSearch] = useSearchParams();
   const wanted = search.get('tab');
   const open = items.some((item) => item.key === wanted) ? wanted! : items[0]?.key;
@@ -20,6 +22,8 @@ export function PageTabs({ items }: { items: Tab[] }) {
     <Tabs
       destroyOnHidden
       activeKey={open}
+      // Where the row is too narrow, the rest is behind a button, which needs a name.
+      more={{ icon: <span role="img" aria-label={t('common.more')}>⋯</span> }}
       onChange={(key) => setSearch({ tab: key }, { replace: true })}
       items={items.map((item) => ({ ...item, children: <Suspense fallback={<Loading />}>{item.children}</Suspense> }))}
     />
