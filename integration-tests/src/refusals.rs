@@ -22,6 +22,7 @@ const ANYBODYS: &[&str] = &[
     "GET /api/v1/me",
     "PATCH /api/v1/me",
     "GET /api/v1/me/applications",
+    "GET /api/v1/me/certificates",
     "GET /api/v1/me/consents",
     "GET /api/v1/me/export",
     "GET /api/v1/me/factors",

@@ -21,6 +21,7 @@ pub enum Need {
     Buildah,
     Skopeo,
     Podman,
+    Busybox,
     Moto,
     Git,
     Chromium,
@@ -50,7 +51,7 @@ pub struct Found {
 
 impl Need {
     /// Everything `make up` wants on a machine where it may run containers.
-    pub const ALL: [Need; 13] = [
+    pub const ALL: [Need; 14] = [
         Self::Postgres,
         Self::Nats,
         Self::Redis,
@@ -64,6 +65,7 @@ impl Need {
         Self::Buildah,
         Self::Skopeo,
         Self::Git,
+        Self::Busybox,
     ];
 
     /// The least that unit and service tests need; tests of what is missing beyond it say so and pass by.
@@ -86,6 +88,7 @@ impl Need {
             Self::Git => "git",
             Self::Chromium => "Chromium",
             Self::Podman => "Podman",
+            Self::Busybox => "busybox",
             Self::Moto => "moto",
             Self::Slapd => "OpenLDAP server",
             Self::Nginx => "nginx",
@@ -111,6 +114,7 @@ impl Need {
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
             Self::Moto => "stands in for S3 in tests of the registry",
+            Self::Busybox => "is what base images are made of where no registry can be reached",
             Self::Podman => "the client that tests of the registry sign in, pull and push with",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
@@ -142,6 +146,7 @@ impl Need {
             Self::Git => Source::Apt("git"),
             Self::Chromium => Source::Apt("chromium"),
             Self::Podman => Source::Apt("podman"),
+            Self::Busybox => Source::Apt("busybox-static"),
             Self::Moto => Source::Wheels { package: "moto", version: "5.2.1", program: "moto_server", module: "moto.server", list: include_str!("moto.txt") },
             Self::Slapd => Source::Apt("slapd"),
             Self::Nginx => Source::Apt("nginx-light"),
@@ -169,6 +174,7 @@ impl Need {
             | Self::Skopeo
             | Self::Chromium
             | Self::Podman
+            | Self::Busybox
             | Self::Moto
             | Self::Slapd
             | Self::Nginx
@@ -209,6 +215,7 @@ impl Need {
             Self::Git => one("git"),
             Self::Chromium => one("chromium"),
             Self::Podman => one("podman"),
+            Self::Busybox => one("busybox"),
             Self::Moto => wheel_program(self).into_iter().collect(),
             Self::Slapd => one("slapd"),
             Self::Nginx => one("nginx"),
