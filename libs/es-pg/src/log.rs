@@ -57,7 +57,8 @@ impl Log {
         let (drafts, to_keep) = mpsc::channel(snapshot::WAITING);
         let log = Self { db, origin: origin.into(), queue, drafts, head, recent: Arc::default(), env };
         tasks.spawn(snapshot::write_task(log.db.clone(), to_keep, cancel.clone()));
-        tasks.spawn(append_task(log.clone(), requests, moved.clone(), cancel.clone()));
+        let writing = Writing { db: log.db.clone(), origin: log.origin.clone(), env: log.env.clone(), recent: log.recent.clone(), moved: moved.clone() };
+        tasks.spawn(writing.run(requests, cancel.clone()));
         tasks.spawn(listen_task(log.db.clone(), moved, cancel.clone()));
         Ok(log)
     }
@@ -101,30 +102,43 @@ async fn read_head(db: &Db) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("select position from log_head").fetch_one(&db.pool).await
 }
 
-/// Writes whatever waits, one transaction after the other.
-async fn append_task(log: Log, mut requests: mpsc::Receiver<Request>, moved: Arc<watch::Sender<i64>>, cancel: CancellationToken) {
-    let mut memory = Memory::default();
-    let mut told = Told::default();
-    let mut before = 0;
-    loop {
-        let first = tokio::select! {
-            request = requests.recv() => request,
-            () = told.due() => { told.late(&log).await; continue }
-            // Whoever is still waiting gets an answer: drain, then stop.
-            () = cancel.cancelled() => { requests.close(); requests.recv().await }
-        };
-        let Some(first) = first else { return };
-        let batch = gather(first, &mut requests, before).await;
-        before = batch.len();
+/// What the task that appends has. No handle to the log: it ends when nobody else has one.
+struct Writing {
+    db: Db,
+    origin: Arc<str>,
+    env: Env,
+    recent: Arc<Recent>,
+    moved: Arc<watch::Sender<i64>>,
+}
+
+impl Writing {
+    /// Writes whatever waits, one transaction after the other.
+    async fn run(self, mut requests: mpsc::Receiver<Request>, cancel: CancellationToken) {
+        let (mut memory, mut told, mut before) = (Memory::default(), Told::default(), 0);
+        loop {
+            let first = tokio::select! {
+                request = requests.recv() => request,
+                () = told.due() => { told.late(&self.db).await; continue }
+                // Whoever is still waiting gets an answer: drain, then stop.
+                () = cancel.cancelled() => { requests.close(); requests.recv().await }
+            };
+            let Some(first) = first else { return told.late(&self.db).await };
+            let batch = gather(first, &mut requests, before).await;
+            before = batch.len();
+            self.write(batch, &mut memory, &mut told).await;
+        }
+    }
+
+    async fn write(&self, batch: Vec<Request>, memory: &mut Memory, told: &mut Told) {
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|r| (r.append, r.answer)).unzip();
         let tells = told.is_long_ago();
-        let batch = Batch { pool: &log.db.writer, origin: &log.origin, env: &log.env, appends: &appends, tells };
-        match append_batch(&batch, &mut memory).await {
+        let batch = Batch { pool: &self.db.writer, origin: &self.origin, env: &self.env, appends: &appends, tells };
+        match append_batch(&batch, memory).await {
             Ok(results) => {
-                log.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
+                self.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
                 if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
                     told.wrote(last, tells);
-                    moved.send_if_modified(|head| raise(head, last));
+                    self.moved.send_if_modified(|head| raise(head, last));
                 }
                 for (answer, result) in answers.into_iter().zip(results) {
                     // The caller may have given up; its events stand all the same.
@@ -195,11 +209,11 @@ impl Told {
         }
     }
 
-    async fn late(&mut self, log: &Log) {
+    async fn late(&mut self, db: &Db) {
         let Some(position) = self.owed.take() else { return };
         self.at = Some(Instant::now());
         // Lost: they look for themselves every other second.
-        if let Err(error) = tell(&log.db.writer, position).await {
+        if let Err(error) = tell(&db.writer, position).await {
             tracing::debug!(error = %error, "the other replicas were not told of an append");
         }
     }

@@ -15,6 +15,7 @@ use crate::config::{Loaded, Platform};
 use crate::context::{Addresses, Host, Surroundings};
 use crate::grpc::OnePort;
 use crate::pki::Pki;
+use crate::serve::Doors;
 use crate::service::{Parts, Service};
 use crate::transcode::Transcoder;
 use crate::{health, layers, serve, telemetry, tls};
@@ -52,6 +53,7 @@ pub struct Running {
     pub env: Env,
     pub cancel: CancellationToken,
     pub tracker: TaskTracker,
+    pub doors: Doors,
     pki: Arc<Pki>,
     addresses: Addresses,
 }
@@ -62,7 +64,9 @@ impl Running {
     pub fn new(platform: Platform, env: Env) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pki = Arc::new(Pki::open(&platform.ca_dir)?);
-        Ok(Self { platform, env, cancel: CancellationToken::new(), tracker: TaskTracker::new(), pki, addresses: Addresses::default() })
+        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let doors = Doors::new(cancel.clone(), tracker.clone());
+        Ok(Self { platform, env, cancel, tracker, doors, pki, addresses: Addresses::default() })
     }
 
     /// Where a service of this process listens, once it does.
@@ -74,8 +78,9 @@ impl Running {
         &self.pki
     }
 
-    /// Ends everything and waits for it, at most 15 s.
+    /// Answers what has been asked, at most 10 s; then ends everything and waits for it, at most 15 s.
     pub async fn stop(&self) {
+        self.doors.close().await;
         self.cancel.cancel();
         self.tracker.close();
         if tokio::time::timeout(std::time::Duration::from_secs(15), self.tracker.wait()).await.is_err() {
@@ -139,7 +144,7 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
     let leaf = if mutual { host.leaf.clone() } else { host.pki.leaf(S::NAME, &[&public_name])? };
     let tls = tls::server_config(&host.pki, &leaf, mutual)?;
     let app = assemble::<S>(parts, &host).await?;
-    let listening = serve::serve(address, tls, app, host.cancel.clone(), &host.tracker).await?;
+    let listening = serve::serve(address, tls, app, &running.doors).await?;
     running.addresses.set(S::NAME, format!("https://{}", listening.address));
     tracing::info!(service = S::NAME, address = %listening.address, "service listens");
     Ok(host)

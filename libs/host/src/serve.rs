@@ -9,14 +9,16 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use gantry_auth::Peer;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
@@ -26,17 +28,49 @@ const HEADERS: Duration = Duration::from_secs(30);
 /// Connections at once per listener; more wait in the kernel's queue.
 const CONNECTIONS: usize = 8_192;
 
+/// How long connections that were idle at shutdown still take requests: one may be on its way. Answers say that the connection
+/// ends with them, so clients that keep theirs open come back on another, to another replica.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long requests under way may take at shutdown.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// The listeners of a process and what shuts them, in this order: nobody new is let in, requests under way are answered while
+/// everything they need still runs, and only then does the rest of the process end.
+#[derive(Clone)]
+pub struct Doors {
+    closing: CancellationToken,
+    /// What has no answer's head yet, and connections that may still bring something.
+    inside: TaskTracker,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Doors {
+    pub(crate) fn new(cancel: CancellationToken, tasks: TaskTracker) -> Self {
+        Self { closing: CancellationToken::new(), inside: TaskTracker::new(), cancel, tasks }
+    }
+
+    /// Lets nobody new in and waits until whoever is inside has been answered. Streams go on: they end with the process.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.inside.close();
+        if tokio::time::timeout(LINGER + FINISH, self.inside.wait()).await.is_err() {
+            tracing::warn!(requests = self.inside.len(), "some requests were not answered in time");
+        }
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug)]
 pub struct Listening {
     pub address: SocketAddr,
 }
 
-/// Listens on `address` (port 0: any) and serves until `cancel`; open requests are then finished.
+/// Listens on `address` (port 0: any) and serves until the doors close; open requests are then finished.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub async fn serve<S>(address: SocketAddr, tls: Arc<ServerConfig>, app: S, cancel: CancellationToken, tasks: &TaskTracker) -> anyhow::Result<Listening>
+pub async fn serve<S>(address: SocketAddr, tls: Arc<ServerConfig>, app: S, doors: &Doors) -> anyhow::Result<Listening>
 where
     S: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -45,12 +79,13 @@ where
     let bound = listener.local_addr()?;
     let acceptor = TlsAcceptor::from(tls);
     let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
-    let connections = tasks.clone();
-    tasks.spawn(async move {
+    let doors = doors.clone();
+    doors.tasks.clone().spawn(async move {
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
-                () = cancel.cancelled() => return,
+                () = doors.closing.cancelled() => return,
+                () = doors.cancel.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             let (socket, from) = match accepted {
@@ -63,36 +98,70 @@ where
                 }
             };
             let _ = socket.set_nodelay(true);
-            let (acceptor, app, cancel) = (acceptor.clone(), app.clone(), cancel.clone());
-            connections.spawn(async move {
+            let (acceptor, app, doors) = (acceptor.clone(), app.clone(), doors.clone());
+            doors.tasks.clone().spawn(async move {
                 let _permit = permit;
                 let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await else { return };
-                let peer = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| service_of(c));
-                let app = TowerToHyperService::new(app.map_request(move |request: Request<Incoming>| {
-                    let mut request = request.map(Body::new);
-                    request.extensions_mut().insert(ConnectInfo(from));
-                    if let Some(peer) = &peer {
-                        request.extensions_mut().insert(peer.clone());
-                    }
-                    request
-                }));
-                let mut builder = Builder::new(TokioExecutor::new());
-                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-                builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30))).max_concurrent_streams(1_024).adaptive_window(true);
-                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), app);
-                tokio::pin!(connection);
-                tokio::select! {
-                    // A client that goes away in the middle is its own business.
-                    _ = connection.as_mut() => {}
-                    () = cancel.cancelled() => {
-                        connection.as_mut().graceful_shutdown();
-                        let _ = tokio::time::timeout(Duration::from_secs(10), connection).await;
-                    }
-                }
+                connection(stream, from, app, &doors).await;
             });
         }
     });
     Ok(Listening { address: bound })
+}
+
+/// Serves one connection until it ends by itself or the doors close.
+async fn connection<S>(stream: TlsStream<TcpStream>, from: SocketAddr, app: S, doors: &Doors)
+where
+    S: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let open = doors.inside.token();
+    let peer = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| service_of(c));
+    let (closing, inside) = (doors.closing.clone(), doors.inside.clone());
+    let app = tower::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(from));
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        let one_by_one = request.version() <= Version::HTTP_11;
+        let (under_way, answer, closing) = (inside.token(), app.clone().oneshot(request), closing.clone());
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            answer.map(|mut response| {
+                if one_by_one && closing.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            })
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30))).max_concurrent_streams(1_024).adaptive_window(true);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(connection);
+    let last_call = async {
+        doors.closing.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        // A client that goes away in the middle is its own business.
+        _ = connection.as_mut() => return,
+        () = last_call => {}
+        () = doors.cancel.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    drop(open);
+    let ended = async {
+        doors.cancel.cancelled().await;
+        tokio::time::sleep(FINISH).await;
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = ended => {}
+    }
 }
 
 /// The service in a certificate's `spiffe://gantry/<name>`.

@@ -93,7 +93,8 @@ impl Proxy {
         if bodyless && parts.method.is_idempotent() {
             for pause in PAUSES {
                 match self.attempt(upstream, class, rebuilt(&parts), self.bounds.head).await {
-                    Err(Failure::Connect(_)) => tokio::time::sleep(pause).await,
+                    // A kept connection may be closed just as a request sets out on it (RFC 9112 section 9.5); this one may be repeated.
+                    Err(Failure::Connect(_) | Failure::Closed(_)) => tokio::time::sleep(pause).await,
                     Err(Failure::Other(problem)) => return Err(problem),
                     Ok(answer) => return Ok(answer),
                 }
@@ -105,7 +106,7 @@ impl Proxy {
             Some(_) | None => body,
         };
         self.attempt(upstream, class, Request::from_parts(parts, body), wait).await.map_err(|failure| match failure {
-            Failure::Connect(problem) | Failure::Other(problem) => problem,
+            Failure::Connect(problem) | Failure::Closed(problem) | Failure::Other(problem) => problem,
         })
     }
 
@@ -144,6 +145,8 @@ impl Proxy {
 enum Failure {
     /// No byte of the request was sent.
     Connect(Problem),
+    /// The connection ended before a byte of the answer came.
+    Closed(Problem),
     Other(Problem),
 }
 
@@ -155,7 +158,9 @@ fn failure(upstream: Upstream, error: legacy::Error) -> Failure {
         return Failure::Connect(Problem::unavailable(upstream).with_source(error));
     }
     let detail = format!("the connection to {upstream} broke before it answered; look whether the change was made before you repeat it");
-    Failure::Other(Problem::new(Kind::Unavailable, "gateway.broken", detail).retry_after(Duration::from_secs(2)).with_source(error))
+    let closed = error.source().and_then(|e| e.downcast_ref::<hyper::Error>()).is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed());
+    let problem = Problem::new(Kind::Unavailable, "gateway.broken", detail).retry_after(Duration::from_secs(2)).with_source(error);
+    if closed { Failure::Closed(problem) } else { Failure::Other(problem) }
 }
 
 fn too_large(error: &(dyn Error + 'static)) -> bool {

@@ -178,6 +178,6 @@ async fn client_with_tls(world: &World, heard: mpsc::UnboundedSender<String>, aw
     let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
     let app = axum::Router::new().route("/logout", post(logout)).with_state((heard, away));
     let listening =
-        gantry_host::serve("127.0.0.1:0".parse().unwrap(), tls, app.into_service(), world.running.cancel.clone(), &world.running.tracker).await.unwrap();
+        gantry_host::serve("127.0.0.1:0".parse().unwrap(), tls, app.into_service(), &world.running.doors).await.unwrap();
     listening.address
 }

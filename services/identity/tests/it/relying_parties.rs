@@ -50,7 +50,7 @@ async fn programs_of_others_sign_people_in() {
     let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
     let app = axum::Router::new().fallback(door).with_state((world.http.clone(), base));
     let address = format!("127.0.0.1:{port}").parse().unwrap();
-    gantry_host::serve(address, tls, app.into_service(), world.running.cancel.clone(), &world.running.tracker).await.unwrap();
+    gantry_host::serve(address, tls, app.into_service(), &world.running.doors).await.unwrap();
 
     let ca = world.home.path().join("ca/ca.pem");
     let password = std::fs::read_to_string(world.home.path().join("admin-password")).unwrap();

@@ -60,7 +60,7 @@ impl Stage {
         let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         drop(held);
-        gantry_host::serve(address, tls, app, world.running.cancel.clone(), &world.running.tracker).await.unwrap();
+        gantry_host::serve(address, tls, app, &world.running.doors).await.unwrap();
         Self { world, host, org, shop, open, registry, users }
     }
 
