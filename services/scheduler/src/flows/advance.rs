@@ -64,7 +64,7 @@ impl Reconciler {
         let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();
         for name in &names {
             if let Some(workload) = goal.workloads.get(name).filter(|w| w.kind == WorkloadKind::CronJob) {
-                self.run_due(&subject, name, workload, world, &mut steps).await;
+                self.run_due(&subject, name, workload, world, &mut steps).await?;
                 continue;
             }
             let (wanted, hold) = self.wanted(&subject, &goal, name, world);

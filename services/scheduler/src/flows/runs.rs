@@ -11,25 +11,24 @@ use crate::domain::cron::Cron;
 use crate::domain::model::{Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::runs::{self, Due, Running};
-use crate::store::Pending;
+use crate::store::{self, Pending};
 
 impl Reconciler {
-    pub(super) async fn run_due(&mut self, subject: &Subject, name: &Name, workload: &Workload, world: &mut World, steps: &mut Steps) {
-        let Some((schedule, cron)) = workload.schedule.as_ref().and_then(|s| Some((s, Cron::parse(&s.cron).ok()?))) else { return };
+    pub(super) async fn run_due(&mut self, subject: &Subject, name: &Name, workload: &Workload, world: &mut World, steps: &mut Steps) -> anyhow::Result<()> {
+        let Some((schedule, cron)) = workload.schedule.as_ref().and_then(|s| Some((s, Cron::parse(&s.cron).ok()?))) else { return Ok(()) };
         let (app, now) = (subject.view.id, self.s.host.env.now());
         // What was due before the revision came is not made up for.
         let since = self.known.get(&(app, subject.view.current)).map_or(now, |known| known.at);
-        let ended = |at: time::OffsetDateTime, phase: &str| {
-            let all = subject.ended.iter().filter(|i| i.workload == name.as_str() && i.placed_at >= at && i.phase == phase);
-            u32::try_from(all.count()).unwrap_or(u32::MAX)
+        let due = match cron.last(now).filter(|at| *at > since) {
+            Some(at) => {
+                // Counted in the database: among the application's latest, which are at hand, its other workloads may have pushed this run's out.
+                let ended = store::ended_since(self.s.orm(), app, name.as_str(), at).await?;
+                let of = |phase: &str| ended.get(phase).copied().unwrap_or(0);
+                let failed = of("failed").saturating_add(of("lost"));
+                Some(Due { at, now, wanted: workload.replicas.max(1), succeeded: of("completed"), failed })
+            }
+            None => None,
         };
-        let due = cron.last(now).filter(|at| *at > since).map(|at| Due {
-            at,
-            now,
-            wanted: workload.replicas.max(1),
-            succeeded: ended(at, "completed"),
-            failed: ended(at, "failed") + ended(at, "lost"),
-        });
         let deadline = workload.job.as_ref().map(|j| j.deadline_seconds).filter(|s| *s > 0);
         let ends = due.zip(deadline).map(|(due, seconds)| due.at + time::Duration::seconds(i64::from(seconds) + 1)).filter(|at| *at > now);
         if let Some(next) = cron.next(now).into_iter().chain(ends).min() {
@@ -52,10 +51,11 @@ impl Reconciler {
         // A failed try is repeated after a pause that grows.
         if let Some(reason) = pause(subject, name, WorkloadKind::Job, now).filter(|_| !next.place.is_empty()) {
             steps.pending.insert(name.to_string(), Pending::because(u32::try_from(next.place.len()).unwrap_or(u32::MAX), reason));
-            return;
+            return Ok(());
         }
         for index in next.place {
             self.place(subject, name, workload, index, world, steps).await;
         }
+        Ok(())
     }
 }

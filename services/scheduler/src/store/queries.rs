@@ -1,5 +1,7 @@
 //! Reading the projection. Every query of tenant data takes the space, the project or an id that was found by one first.
 
+use std::collections::BTreeMap;
+
 use gantry_kernel::{AppId, OffsetDateTime, SpaceId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
@@ -57,6 +59,13 @@ pub async fn all_alive(db: &Db) -> Result<Vec<instance::Model>, DbErr> {
 pub async fn ended(db: &Db, app: AppId, limit: u64) -> Result<Vec<instance::Model>, DbErr> {
     let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::EndedAt.is_not_null());
     query.order_by_desc(instance::Column::EndedAt).limit(limit).all(db).await
+}
+
+/// How many instances of a workload that were placed since then have ended, by the phase in which they did.
+pub async fn ended_since(db: &Db, app: AppId, workload: &str, since: OffsetDateTime) -> Result<BTreeMap<String, u32>, DbErr> {
+    let sql = "select phase, count(*) as n from instances where app = $1 and workload = $2 and placed_at >= $3 and ended_at is not null group by phase";
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into(), workload.into(), since.into()])).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "phase")?, u32::try_from(r.try_get::<i64>("", "n")?).unwrap_or(u32::MAX)))).collect()
 }
 
 /// Instances that existed at any moment between the two.
