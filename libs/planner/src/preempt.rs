@@ -89,7 +89,7 @@ impl Cluster {
                 continue;
             }
             *allowance -= 1;
-            room.change(self, candidate.2, 1);
+            room.change(self, candidate, 1);
             going.push(candidate);
         }
         if !room.enough() {
@@ -97,11 +97,11 @@ impl Cluster {
         }
         // Whose going turned out not to be needed stays, the highest first.
         for n in (0..going.len()).rev() {
-            room.change(self, going[n].2, -1);
+            room.change(self, going[n], -1);
             if room.enough() {
                 going.remove(n);
             } else {
-                room.change(self, going[n].2, 1);
+                room.change(self, going[n], 1);
             }
         }
         let highest = going.iter().map(|g| g.0).max()?;
@@ -112,6 +112,7 @@ impl Cluster {
 
 /// What is missing on a node while instances are thought away.
 struct Room {
+    group: GroupIx,
     free: [i64; KINDS],
     asked: [i64; KINDS],
     extended: Vec<(usize, i64)>,
@@ -123,6 +124,7 @@ impl Room {
         let own = &cluster.groups[group.0 as usize];
         let users = |port: u16| cluster.port_users.get(&port).map_or(0, |u| u.iter().filter(|n| **n == at as u32).count() as i64);
         Self {
+            group,
             free: cluster.free_for(group, at),
             asked: own.asked,
             extended: own.extended.iter().map(|(index, amount)| (*index, cluster.extended_free[*index][at] - amount)).collect(),
@@ -130,9 +132,12 @@ impl Room {
         }
     }
 
-    fn change(&mut self, cluster: &Cluster, group: GroupIx, sign: i64) {
+    fn change(&mut self, cluster: &Cluster, (_, key, group): (i32, InstanceKey, GroupIx), sign: i64) {
         let other = &cluster.groups[group.0 as usize];
-        self.free.iter_mut().zip(other.asked).for_each(|(free, amount)| *free += sign * amount);
+        let kept = cluster.goes_back(key, self.group);
+        for ((free, amount), kept) in self.free.iter_mut().zip(other.asked).zip(kept) {
+            *free += sign * (amount - kept);
+        }
         for (index, missing) in &mut self.extended {
             *missing += sign * other.extended.iter().filter(|(i, _)| i == index).map(|(_, a)| a).sum::<i64>();
         }

@@ -2,7 +2,7 @@
 //! else by those.
 
 use crate::amounts::{Amounts, KINDS};
-use crate::cluster::{Cluster, GroupIx, NodeIx};
+use crate::cluster::{Cluster, GroupIx, InstanceKey, NodeIx};
 
 pub(crate) struct Reservation {
     pub key: String,
@@ -70,6 +70,16 @@ impl Cluster {
         let taken: [i64; KINDS] = std::array::from_fn(|kind| asked[kind].min(open[kind]));
         open.iter_mut().zip(taken).for_each(|(open, taken)| *open -= taken);
         Some((at, taken))
+    }
+
+    /// What an instance took of a reservation that is not `group`'s: when it goes, that is reserved again, not free.
+    pub(crate) fn goes_back(&self, key: InstanceKey, group: GroupIx) -> [i64; KINDS] {
+        let taken = self.instances.get(&key).and_then(|placed| placed.reserved);
+        let own = &self.groups[group.0 as usize].spec.reservation;
+        match taken {
+            Some((at, taken)) if !self.reservations[at].key.is_empty() && self.reservations[at].key != *own => taken,
+            _ => [0; KINDS],
+        }
     }
 
     pub(crate) fn give_back_reserved(&mut self, reserved: Option<(usize, [i64; KINDS])>) {

@@ -257,6 +257,19 @@ fn reserved_room_is_for_those_who_name_it_and_comes_back() {
 }
 
 #[test]
+fn nobody_goes_whose_room_is_reserved_for_others() {
+    let mut ground = Ground::new(&[node("a", 1000)]);
+    let a = ground.cluster.node("a").unwrap();
+    ground.cluster.reserve("team", a, &Amounts { cpu_millis: 800, ..Amounts::default() });
+    let low = ground.put_on(&Spec { reservation: "team".into(), priority: 1, ..spec("team-web", 800) }, "a");
+    let vip = Spec { priority: 10, ..spec("vip", 500) };
+    let group = ground.cluster.set_group(&vip);
+    assert_eq!(ground.cluster.preempt(group, &Weights::default(), &Hints::default()), None, "its room would be reserved again");
+    let own = ground.cluster.set_group(&Spec { reservation: "team".into(), key: "own".into(), ..vip });
+    assert_eq!(ground.cluster.preempt(own, &Weights::default(), &Hints::default()).unwrap().victims, [low]);
+}
+
+#[test]
 fn a_drain_moves_what_it_may_and_says_what_waits() {
     let mut ground = Ground::new(&[node("a", 1000), node("b", 1000)]);
     let web = ground.put_on(&spec("web", 400), "a");
