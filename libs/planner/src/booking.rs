@@ -88,6 +88,13 @@ impl Cluster {
         Some(placed.node)
     }
 
+    /// Takes an instance away that others displace: one fewer of its family may be taken away after it.
+    pub fn displace(&mut self, key: InstanceKey) -> Option<NodeIx> {
+        let group = self.group_of(key)?;
+        self.use_allowance(group);
+        self.remove(key)
+    }
+
     fn amounts(&mut self, group: GroupIx, node: NodeIx, from_reservation: Option<&[i64; KINDS]>, sign: i64) {
         let at = node.0 as usize;
         for kind in 0..KINDS {

@@ -229,6 +229,22 @@ fn the_lowest_and_fewest_make_room_and_budgets_are_respected() {
 }
 
 #[test]
+fn who_is_displaced_counts_against_the_budget_of_its_family() {
+    let mut ground = Ground::new(&[node("a", 1000)]);
+    let low = Spec { priority: 1, ..spec("low", 500) };
+    let pair = [ground.put_on(&low, "a"), ground.put_on(&low, "a")];
+    let known = ground.cluster.set_group(&low);
+    ground.cluster.set_allowance(known, Some(1));
+    let vip = ground.cluster.set_group(&Spec { priority: 10, ..spec("vip", 500) });
+    let plan = ground.cluster.preempt(vip, &Weights::default(), &Hints::default()).unwrap();
+    assert_eq!(plan.victims, [pair[0]]);
+    ground.cluster.displace(pair[0]);
+    ground.cluster.place(InstanceKey(100), vip, plan.node);
+    let next = ground.cluster.set_group(&Spec { priority: 10, ..spec("next", 500) });
+    assert_eq!(ground.cluster.preempt(next, &Weights::default(), &Hints::default()), None, "the other one has to stay");
+}
+
+#[test]
 fn a_gang_comes_whole_or_not_at_all() {
     let mut ground = Ground::new(&[node("a", 1000), node("b", 1000)]);
     let (big, small) = (ground.cluster.set_group(&spec("big", 900)), ground.cluster.set_group(&spec("small", 100)));

@@ -216,7 +216,7 @@ impl Reconciler {
             gone.push(format!("`{}` of {}", alive.workload, alive.app_name));
             steps.events.push(InstanceEvent::Displaced { instance, app: alive.app, node: node.clone(), reason: reason.clone() });
             steps.events.push(InstanceEvent::Stopping { instance, app: alive.app });
-            world.cluster.remove(*victim);
+            world.cluster.displace(*victim);
         }
         let victims = plan.victims.iter().map(|v| InstanceId(gantry_kernel::Uuid::from_u128(v.0)));
         self.nominated.entry((subject.view.id, name.clone())).or_default().extend(victims);
