@@ -94,7 +94,8 @@ pub fn group(standing: &Standing<'_>, name: &Name, workload: &Workload, policy: 
         requests: Amounts { bandwidth_kbps: bits.div_ceil(1000), ..amounts(&workload.requests) },
         extended: BTreeMap::new(),
         priority: priority(workload).min(rules.most_priority.unwrap_or(policy.most_priority)),
-        never_preempts: false,
+        // Whom a gang displaced would have gone for nothing when it does not come whole, and again in each round.
+        never_preempts: c.all_or_none,
         rules: hard_and_soft(c, workload, rules),
         ports: BTreeSet::new(),
         max_per_node: if workload.kind == WorkloadKind::Global { 1 } else { c.max_per_node },
