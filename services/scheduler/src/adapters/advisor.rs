@@ -10,7 +10,7 @@ use tonic::transport::Endpoint;
 
 use crate::domain::app::Home;
 use crate::domain::model::Workload;
-use crate::domain::placement::{External, priority};
+use crate::domain::placement::External;
 
 /// What is looked for a place for.
 pub struct Question<'a> {
@@ -19,6 +19,8 @@ pub struct Question<'a> {
     pub workload: &'a Name,
     pub spec: &'a Workload,
     pub revision: u64,
+    /// As it counts for the planner.
+    pub priority: i32,
 }
 
 /// Each node that it would take, with its score.
@@ -44,7 +46,7 @@ pub async fn rank(external: &External, question: &Question<'_>, candidates: &[(S
             pids: question.spec.requests.pids,
             bandwidth_bps: 0,
         }),
-        priority: priority(question.spec),
+        priority: question.priority,
         candidates: candidates.iter().map(|(node, score)| proto::Candidate { node: node.clone(), score: f64::from(*score) }).collect(),
     };
     let asked = async {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId};
+use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
 
 use super::place::Steps;
 use super::reconcile::Reconciler;
@@ -58,7 +58,9 @@ impl Reconciler {
             return Ok(false);
         }
         self.know(app, subject.view.current).await?;
-        self.priorities.insert(app, subject.model.workloads.values().map(placement::priority).max().unwrap_or(0));
+        let rules = world.rules(SpaceId(subject.row.space));
+        let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
+        self.priorities.insert(app, granted.max().unwrap_or(0));
         let mut steps = Steps::default();
         let mut settled = true;
         let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();

@@ -160,7 +160,14 @@ impl Reconciler {
         let found = world.cluster.explain(group, &weights, hints);
         let fit: Vec<Choice> = found.iter().filter(|f| f.obstacles.is_empty()).map(|f| Choice { node: f.node, score: f.score }).collect();
         let candidates: Vec<(String, f32)> = fit.iter().map(|c| (world.cluster.node_name(c.node).to_owned(), c.score)).collect();
-        let question = advisor::Question { home: &subject.view.home, app: &subject.view.name, workload: name, spec: workload, revision: subject.view.current };
+        let question = advisor::Question {
+            home: &subject.view.home,
+            app: &subject.view.name,
+            workload: name,
+            spec: workload,
+            revision: subject.view.current,
+            priority: world.cluster.spec(group).priority,
+        };
         let ranked = advisor::rank(external, &question, &candidates).await.inspect_err(|_| {
             world.silent.insert(external.url.clone());
         })?;

@@ -93,7 +93,7 @@ pub fn group(standing: &Standing<'_>, name: &Name, workload: &Workload, policy: 
         labels,
         requests: Amounts { bandwidth_kbps: bits.div_ceil(1000), ..amounts(&workload.requests) },
         extended: BTreeMap::new(),
-        priority: priority(workload).min(rules.most_priority.unwrap_or(policy.most_priority)),
+        priority: granted(workload, policy, rules),
         // Whom a gang displaced would have gone for nothing when it does not come whole, and again in each round.
         never_preempts: c.all_or_none,
         rules: hard_and_soft(c, workload, rules),
@@ -104,8 +104,13 @@ pub fn group(standing: &Standing<'_>, name: &Name, workload: &Workload, policy: 
     }
 }
 
+/// What counts: as asked for, and no more than the space or the platform allows.
+pub fn granted(workload: &Workload, policy: &Policy, rules: &SpaceRules) -> i32 {
+    priority(workload).min(rules.most_priority.unwrap_or(policy.most_priority))
+}
+
 /// As the document asks for it: its number, or what its class means.
-pub fn priority(workload: &Workload) -> i32 {
+fn priority(workload: &Workload) -> i32 {
     if workload.priority != 0 { workload.priority } else { class_priority(&workload.priority_class).unwrap_or(0) }
 }
 
