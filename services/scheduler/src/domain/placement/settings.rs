@@ -80,6 +80,10 @@ impl NodeSettings {
             if reserved.space.split('/').count() != 3 {
                 out.push((format!("reserved[{n}].space"), "must be <org>/<project>/<space>".into()));
             }
+            // Only the first would ever be used, and the second be kept from everybody.
+            if self.reserved[..n].iter().any(|before| before.space == reserved.space) {
+                out.push((format!("reserved[{n}].space"), format!("`{}` is there already: say it once, with all of its room", reserved.space)));
+            }
         }
         if self.taints.len() > MOST || self.labels.len() > MOST || self.reserved.len() > MOST {
             out.push(("settings".into(), format!("at most {MOST} taints, labels and reservations each")));
@@ -207,6 +211,9 @@ mod tests {
         .unwrap();
         let fields: Vec<String> = settings.faults().into_iter().map(|f| f.0).collect();
         assert_eq!(fields, ["taints[0]", "taints[0].effect", "overcommit_cpu_percent", "reserved[0].space"]);
+        let one = || Reserved { space: "a/b/c".into(), amounts: Resources::default() };
+        let twice = NodeSettings { reserved: vec![one(), one()], ..NodeSettings::default() };
+        assert_eq!(twice.faults().into_iter().map(|f| f.0).collect::<Vec<_>>(), ["reserved[1].space"]);
         assert!(NodeSettings::default().faults().is_empty());
     }
 
