@@ -3,8 +3,8 @@
 use gantry_auth::SpaceRef;
 use gantry_contract::scheduler::PlacementEvent;
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::Append;
-use gantry_kernel::{FieldFault, Problem, Role, Scope};
+use gantry_es_pg::{Append, AppendError};
+use gantry_kernel::{FieldFault, Kind, Problem, Role, Scope};
 
 use super::context::Scheduler;
 use super::deploy::database;
@@ -12,17 +12,24 @@ use crate::domain::placement::SpaceRules;
 use crate::store;
 
 /// # Errors
-/// When the database refuses.
+/// When the database refuses, or what is stored cannot be read.
 pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceRules, Problem> {
-    let found = store::space_rules(s.orm(), space.id).await.map_err(database)?;
-    Ok(found.and_then(|(rules, _)| serde_json::from_value(rules).ok()).unwrap_or_default())
+    Ok(read(s, space).await?.0)
+}
+
+/// With the version of their stream; rules that cannot be read are a fault, not none: they would be lost with the next change.
+async fn read(s: &Scheduler, space: &SpaceRef) -> Result<(SpaceRules, i64), Problem> {
+    match store::space_rules(s.orm(), space.id).await.map_err(database)? {
+        Some((rules, version)) => Ok((serde_json::from_value(rules).map_err(Problem::internal)?, version)),
+        None => Ok((SpaceRules::default(), 0)),
+    }
 }
 
 /// # Errors
-/// A missing right, faults in the rules, or the log is away.
+/// A missing right, faults in the rules, a change at the same time, or the log is away.
 pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &str, meta: Meta) -> Result<SpaceRules, Problem> {
     s.host.auth.require_subject(subject, Role::Admin, space.scope())?;
-    let before = get(s, space).await?;
+    let (before, version) = read(s, space).await?;
     // The platform itself connects to it, from inside of its network; and priorities above the platform's limit concern others.
     let platform = (rules.external != before.external && rules.external.is_some(), "a scheduler of its own is asked by the platform");
     let above = rules.most_priority.is_some_and(|p| p > s.config.placement.most_priority) && rules.most_priority != before.most_priority;
@@ -40,8 +47,12 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
     }
     let org = space.org().id;
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
-    let append = Append::one(StreamId::of::<PlacementEvent>(space.id), None, vec![event.encode()], Meta { tenant: Some(org), ..meta });
-    let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
+    // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.
+    let append = Append::one(StreamId::of::<PlacementEvent>(space.id), Some(version), vec![event.encode()], Meta { tenant: Some(org), ..meta });
+    let appended = s.host.log().append(append).await.map_err(|error| match error {
+        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody set these rules meanwhile: read them again"),
+        error => Problem::unavailable("the event log").with_source(error),
+    })?;
     s.host.settled(appended.position).await;
     Ok(rules)
 }
