@@ -153,7 +153,7 @@ impl Reconciler {
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
             if !taints.is_empty() {
-                evicting.insert(&row.name, Evicting { taints, since: row.changed_at });
+                evicting.insert(&row.name, Evicting { taints, since: row.settings_at.unwrap_or(row.joined_at) });
             }
             for reserved in &settings.reserved {
                 world.cluster.reserve(&reserved.space, ix, &placement::amounts(&reserved.amounts));
@@ -205,7 +205,7 @@ impl Reconciler {
             && phase != Phase::Stopping
             && let Some(node) = evicting.get(row.node.as_str())
             && let own = workload.map(|w| w.placement.tolerations.as_slice()).unwrap_or_default()
-            && let Some((at, reason)) = kept_away(world.cluster.spec(group), own, node)
+            && let Some((at, reason)) = kept_away(world.cluster.spec(group), own, node, row.placed_at)
             && let Ok(node) = Name::parse(&row.node)
         {
             if at <= self.s.host.env.now() {
@@ -249,7 +249,7 @@ struct Evicting {
 }
 
 /// The taint because of which it may not stay, and from when on: a toleration may be for some time only.
-fn kept_away(spec: &Spec, own: &[Toleration], node: &Evicting) -> Option<(OffsetDateTime, String)> {
+fn kept_away(spec: &Spec, own: &[Toleration], node: &Evicting, placed_at: OffsetDateTime) -> Option<(OffsetDateTime, String)> {
     let leaves = node.taints.iter().filter_map(|taint| {
         let since = node.since;
         if !spec.rules.tolerations.iter().any(|t| t.tolerates(taint)) {
@@ -259,7 +259,8 @@ fn kept_away(spec: &Spec, own: &[Toleration], node: &Evicting) -> Option<(Offset
         let of_space = spec.rules.tolerations.len() > own.len() && spec.rules.tolerations[own.len()..].iter().any(|t| t.tolerates(taint));
         let matching = || spec.rules.tolerations.iter().zip(own).filter(|(t, _)| t.tolerates(taint)).map(|(_, own)| own.seconds);
         let longest = if of_space || matching().any(|s| s.is_none()) { None } else { matching().flatten().max() };
-        longest.map(|s| (since + time::Duration::seconds(s.into()), taint))
+        // Whoever came after the taint has its time from then on: otherwise it would be sent away as soon as it is there, and come again.
+        longest.map(|s| (since.max(placed_at) + time::Duration::seconds(s.into()), taint))
     });
     leaves.min_by_key(|(at, _)| *at).map(|(at, taint)| (at, format!("its node has the taint `{taint}`, which it does not tolerate any longer")))
 }

@@ -118,6 +118,8 @@ pub mod node {
         pub facts: Json,
         /// `domain::placement::NodeSettings`
         pub settings: Json,
+        /// When they were last set; `changed_at` moves with everything that is told of the node.
+        pub settings_at: Option<TimeDateTimeWithTimeZone>,
         pub lost: bool,
         pub cordoned: bool,
         /// Its instances are to be moved away.

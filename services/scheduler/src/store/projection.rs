@@ -15,7 +15,7 @@ impl Projection for SchedulerProjection {
     }
 
     fn version(&self) -> i32 {
-        2
+        3
     }
 
     fn ddl(&self) -> &'static str {
@@ -35,7 +35,7 @@ impl Projection for SchedulerProjection {
          create index instances_alive on instances (node) where ended_at is null;
          create index instances_ended on instances (ended_at) where ended_at is not null;
          create table placements (space uuid primary key, org uuid not null, rules jsonb not null, version bigint not null);
-         create table nodes (name text primary key, facts jsonb not null, settings jsonb not null default '{}', lost boolean not null default false, cordoned boolean not null default false,
+         create table nodes (name text primary key, facts jsonb not null, settings jsonb not null default '{}', settings_at timestamptz, lost boolean not null default false, cordoned boolean not null default false,
             draining boolean not null default false, removed boolean not null default false, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
     }
 
@@ -181,7 +181,9 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
         NodeEvent::Cordoned { node } => run(tx, &set("cordoned = true"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::Uncordoned { node } => run(tx, &set("cordoned = false, draining = false"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
-        NodeEvent::SettingsChanged { node, settings } => run(tx, &set("settings = $4"), vec![node.as_str().into(), version, at, settings.into()]).await,
+        NodeEvent::SettingsChanged { node, settings } => {
+            run(tx, &set("settings = $4, settings_at = $3"), vec![node.as_str().into(), version, at, settings.into()]).await
+        }
         NodeEvent::Removed { node } => run(tx, &set("removed = true"), vec![node.as_str().into(), version, at]).await,
     }
 }
