@@ -97,6 +97,11 @@ async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command)
 
 /// Replicas set by hand.
 pub fn scaled(row: &store::app::Model) -> BTreeMap<Name, u32> {
-    let map = row.scale.as_object().cloned().unwrap_or_default();
+    scaled_in(&row.scale)
+}
+
+/// As the row has it.
+pub fn scaled_in(scale: &serde_json::Value) -> BTreeMap<Name, u32> {
+    let map = scale.as_object().cloned().unwrap_or_default();
     map.into_iter().filter_map(|(name, n)| Some((Name::parse(&name).ok()?, u32::try_from(n.as_u64()?).ok()?))).collect()
 }

@@ -8,6 +8,7 @@ use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, Weights};
 
 use super::reconcile::Reconciler;
+use crate::app::change::scaled_in;
 use crate::app::context::home;
 use crate::app::view;
 use crate::domain::engine::Facts;
@@ -159,12 +160,16 @@ impl Reconciler {
                 world.cluster.reserve(&reserved.space, ix, &placement::amounts(&reserved.amounts));
             }
         }
-        let mut ready: BTreeMap<GroupIx, (u32, u32)> = BTreeMap::new();
+        let scales = store::scales(self.s.orm()).await?;
+        let scales: HashMap<AppId, BTreeMap<Name, u32>> = scales.into_iter().map(|(app, scale)| (app, scaled_in(&scale))).collect();
+        let mut budgets: BTreeMap<(AppId, Name), Budgeted> = BTreeMap::new();
         for row in &alive {
-            self.stand(row, &evicting, &mut world, &mut ready);
+            self.stand(row, &evicting, &scales, &mut world, &mut budgets);
         }
-        for (group, (ready, least)) in ready {
-            world.cluster.set_allowance(group, Some(ready.saturating_sub(least)));
+        for one in budgets.into_values() {
+            if let Some(least) = one.least {
+                world.cluster.set_allowance(one.group, Some(one.ready.saturating_sub(least)));
+            }
         }
         Ok(world)
     }
@@ -187,7 +192,14 @@ impl Reconciler {
     }
 
     /// Books an instance where it stands.
-    fn stand(&self, row: &store::instance::Model, evicting: &HashMap<&str, Evicting>, world: &mut World, ready: &mut BTreeMap<GroupIx, (u32, u32)>) {
+    fn stand(
+        &self,
+        row: &store::instance::Model,
+        evicting: &HashMap<&str, Evicting>,
+        scales: &HashMap<AppId, BTreeMap<Name, u32>>,
+        world: &mut World,
+        budgets: &mut BTreeMap<(AppId, Name), Budgeted>,
+    ) {
         let (app, revision) = (AppId(row.app), row.revision.unsigned_abs());
         let (Ok(name), known) = (Name::parse(&row.workload), self.known.get(&(app, revision)).cloned()) else { return };
         let Some(ix) = world.cluster.node(&row.node) else { return };
@@ -195,11 +207,13 @@ impl Reconciler {
         let group = group.unwrap_or_else(|| world.cluster.set_group(&unknown(row)));
         let phase = Phase::parse(&row.phase);
         let workload = known.as_ref().and_then(|k| k.model.workloads.get(&name));
-        if let Some(workload) = workload
-            && let Some(least) = placement::floor(workload, workload.replicas)
-        {
-            let entry = ready.entry(group).or_insert((0, least));
-            entry.0 += u32::from(phase == Phase::Running && row.displaced.is_none());
+        if let Some(workload) = workload {
+            let one = budgets.entry((app, name.clone())).or_insert(Budgeted { revision: 0, group, ready: 0, least: None });
+            one.ready += u32::from(phase == Phase::Running && row.displaced.is_none());
+            if revision >= one.revision {
+                let count = workload.count(scales.get(&app).and_then(|all| all.get(&name)).copied(), world.open);
+                (one.revision, one.least) = (revision, placement::floor(workload, count));
+            }
         }
         if row.displaced.is_none()
             && phase != Phase::Stopping
@@ -240,6 +254,15 @@ fn unknown(row: &store::instance::Model) -> Spec {
     };
     let family = format!("{}/{}", AppId(row.app), row.workload);
     Spec { key: format!("{family}/{}", row.revision), family, priority: i32::MAX, requests, ..Spec::default() }
+}
+
+/// How many of a workload are ready, whatever their revision, and how many its newest one's budget keeps.
+struct Budgeted {
+    revision: u64,
+    /// One of its revisions: what may be taken away is counted for all of them together.
+    group: GroupIx,
+    ready: u32,
+    least: Option<u32>,
 }
 
 /// A node that sends away what does not tolerate it.

@@ -44,6 +44,12 @@ pub async fn revision(db: &Db, app: AppId, number: i64) -> Result<Option<revisio
     revision::Entity::find_by_id((app.0, number)).one(db).await
 }
 
+/// Replicas set by hand, of all applications that have any.
+pub async fn scales(db: &Db) -> Result<Vec<(AppId, serde_json::Value)>, DbErr> {
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, "select id, scale from apps where not deleted and scale <> '{}'")).await?;
+    rows.iter().map(|r| Ok((AppId(r.try_get("", "id")?), r.try_get("", "scale")?))).collect()
+}
+
 /// Instances that have not ended, by workload and number.
 pub async fn alive(db: &Db, app: AppId) -> Result<Vec<instance::Model>, DbErr> {
     let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::EndedAt.is_null());
