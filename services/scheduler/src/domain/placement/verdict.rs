@@ -53,7 +53,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Chosen {
     pub node: String,
-    /// `planner`, `volumes` (what it keeps is there), `external` (the space's own scheduler), `displacement` (others made room).
+    /// `planner`, `volumes` (what it keeps is there), `external` (the space's own scheduler).
     pub by: String,
     pub score: i64,
     /// The next best, if another node would have done.
@@ -62,7 +62,7 @@ pub struct Chosen {
     pub fit: u32,
     /// What kept it from the others.
     pub against: Vec<Against>,
-    /// What was said beside: that the external scheduler did not answer, who had to go.
+    /// What was said beside: that the external scheduler did not answer, that the cluster is made even.
     pub note: String,
 }
 
