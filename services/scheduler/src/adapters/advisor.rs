@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::proto::scheduler::placement_advisor_client::PlacementAdvisorClient;
 use gantry_kernel::Name;
-use tonic::transport::Endpoint;
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 use crate::domain::app::Home;
 use crate::domain::model::Workload;
@@ -51,6 +51,11 @@ pub async fn rank(external: &External, question: &Question<'_>, candidates: &[(S
     };
     let asked = async {
         let endpoint = Endpoint::from_shared(external.url.clone()).map_err(|e| format!("its address: {e}"))?;
+        // It is the user's own: the machine's authorities vouch for it, not the suite's.
+        let endpoint = match external.url.starts_with("https://") {
+            true => endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|e| format!("its TLS: {e}"))?,
+            false => endpoint,
+        };
         let channel = endpoint.connect().await.map_err(|_| "it cannot be reached".to_owned())?;
         let answer = PlacementAdvisorClient::new(channel).rank(request).await.map_err(|s| format!("it refused: {}", s.message()))?;
         Ok(answer.into_inner().nodes.into_iter().filter(|r| r.score.is_finite()).map(|r| (r.node, r.score as f32)).collect())
