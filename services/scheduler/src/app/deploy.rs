@@ -79,7 +79,7 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
         && !row.stopped
         && row.failure.is_none()
     {
-        return Ok(Deployed { revision: row.current.unsigned_abs(), changed: false, ..deployed });
+        return Ok(Deployed { revision: row.current.unsigned_abs(), changed: false, queued: row.queued.clone(), ..deployed });
     }
     if request.dry_run {
         return Ok(deployed);
