@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use budget::floor;
 pub use settings::{External, NodeSettings, NodeTaint, Part, Reserved, SpaceRules};
-pub use translate::{Standing, amounts, class_priority, granted, group, node, weights};
+pub use translate::{Standing, amounts, class_priority, granted, group, node, selects, weights};
 pub use verdict::{Against, Chosen, Finding, Next, Remedy, Verdict, chosen, verdict};
 
 /// How far nodes may be filled, and what counts more. A node's own settings and a space's own rules come before it.

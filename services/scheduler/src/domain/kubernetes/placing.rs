@@ -6,6 +6,7 @@ use gantry_kernel::Name;
 
 use crate::domain::fields::{At, Fields};
 use crate::domain::model::{Affinity, Match, Operator, Preference, Rule, Selector, Spread, Toleration, Workload};
+use crate::domain::placement::selects;
 
 pub fn read(f: &Fields<'_>, name: &Name, w: &mut Workload) {
     let here = |part: &str| format!("workloads.{name}.placement.{part}");
@@ -165,5 +166,5 @@ pub fn label(attribute: &str) -> String {
 
 /// Do the labels of a workload match the selector of what owns it?
 pub fn owns(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
-    selector.selects(labels)
+    selects(selector, labels)
 }

@@ -4,6 +4,7 @@ use super::objects::{Object, note_annotations};
 use super::placing::selector;
 use crate::domain::fields::{At, Fields};
 use crate::domain::model::{Budget, MAX_REPLICAS, Metric, MetricSource, MetricTarget, Model, Pace, Peer, Policy, PolicyPort, PolicyRule, Scaling, Step};
+use crate::domain::placement::selects;
 
 pub fn scaling(object: &Object<'_>, model: &mut Model) {
     note_annotations(object);
@@ -103,7 +104,7 @@ pub fn budget(object: &Object<'_>, model: &mut Model) {
     let budget = Budget { min_available: text("minAvailable"), max_unavailable: text("maxUnavailable"), unhealthy: spec.text("unhealthyPodEvictionPolicy") };
     let chosen = spec.take("selector").map(|at| selector(&at)).unwrap_or_default();
     let mut any = false;
-    for (name, w) in model.workloads.iter_mut().filter(|(_, w)| chosen.selects(&w.labels)) {
+    for (name, w) in model.workloads.iter_mut().filter(|(_, w)| selects(&chosen, &w.labels)) {
         any = true;
         object.remarks.place(format!("workloads.{name}.budget"), &object.path, object.line);
         w.budget = Some(budget.clone());

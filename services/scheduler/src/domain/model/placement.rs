@@ -72,36 +72,6 @@ pub enum Operator {
     Below,
 }
 
-impl Match {
-    /// Does it hold for an attribute with this value (`None`: the node has no such attribute)?
-    pub fn holds(&self, actual: Option<&str>) -> bool {
-        let number = |text: Option<&str>| text.and_then(|t| t.parse::<i64>().ok());
-        let limit = number(self.values.first().map(String::as_str));
-        match self.operator {
-            Operator::In => actual.is_some_and(|a| self.values.iter().any(|v| v == a)),
-            Operator::NotIn => actual.is_none_or(|a| self.values.iter().all(|v| v != a)),
-            Operator::Exists => actual.is_some(),
-            Operator::NotExists => actual.is_none(),
-            Operator::Above => number(actual).zip(limit).is_some_and(|(a, l)| a > l),
-            Operator::Below => number(actual).zip(limit).is_some_and(|(a, l)| a < l),
-        }
-    }
-}
-
-impl std::fmt::Display for Match {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let values = self.values.join(", ");
-        match self.operator {
-            Operator::In => write!(f, "{} in ({values})", self.attribute),
-            Operator::NotIn => write!(f, "{} not in ({values})", self.attribute),
-            Operator::Exists => write!(f, "{} is set", self.attribute),
-            Operator::NotExists => write!(f, "{} is not set", self.attribute),
-            Operator::Above => write!(f, "{} > {values}", self.attribute),
-            Operator::Below => write!(f, "{} < {values}", self.attribute),
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Preference {
@@ -118,12 +88,6 @@ pub struct Selector {
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "is_default")]
     pub matches: Vec<Match>,
-}
-
-impl Selector {
-    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(k, v)| labels.get(k) == Some(v)) && self.matches.iter().all(|m| m.holds(labels.get(&m.attribute).map(String::as_str)))
-    }
 }
 
 /// Near to, or apart from, instances of the selected workloads.

@@ -170,6 +170,11 @@ fn part(of: &Part) -> Match {
     Match { attribute: of.attribute.clone(), operator: operator(of.operator), values: of.values.clone() }
 }
 
+/// As the planner would choose: what a selector means is said there only.
+pub fn selects(of: &model::Selector, labels: &BTreeMap<String, String>) -> bool {
+    selector(of).selects(labels)
+}
+
 fn selector(of: &model::Selector) -> Selector {
     Selector { labels: of.labels.clone(), matches: of.matches.iter().map(test).collect() }
 }
