@@ -335,7 +335,8 @@ impl Seeing {
     }
 }
 
-fn sentence(workload: &str, pending: &store::Pending) -> String {
+/// What a workload waits for: the reason if there is one, otherwise what is in the way on the best node.
+pub fn sentence(workload: &str, pending: &store::Pending) -> String {
     if !pending.reason.is_empty() {
         return format!("{workload}: {}", pending.reason);
     }

@@ -310,11 +310,7 @@ pub(super) fn home_of_volumes(subject: &Subject, name: &Name, workload: &Workloa
 }
 
 fn why_stuck(subject: &Subject, pending: &BTreeMap<String, Pending>, since: Duration) -> String {
-    let waiting = pending.iter().next().map(|(workload, p)| match p.findings.first() {
-        Some(finding) => format!("{workload}: no node has room; {}: {}", finding.node, finding.reasons.join(", ")),
-        None if p.reason.is_empty() => format!("{workload}: there is no node"),
-        None => format!("{workload}: {}", p.reason),
-    });
+    let waiting = pending.iter().next().map(|(workload, p)| view::sentence(workload, p));
     let trouble = subject.alive.iter().chain(&subject.ended).find(|i| i.revision == subject.row.current && !i.reason.is_empty() && i.phase != "stopped");
     let cause = waiting.or_else(|| trouble.map(|i| format!("{}: {}", i.workload, i.reason)));
     format!("no progress for {} s; {}", since.as_secs(), cause.unwrap_or_else(|| "the new instances did not become ready".into()))
