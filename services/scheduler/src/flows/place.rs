@@ -1,11 +1,11 @@
 //! One instance's place: the planner's choice, the space's own scheduler if it has one, or the room that others have to make.
 //! What was found is kept, so that "why" can be answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, ProjectId, SpaceId};
-use gantry_planner::{Choice, GroupIx, Hints, InstanceKey, NodeIx};
+use gantry_planner::{Choice, Cluster, GroupIx, Hints, InstanceKey, NodeIx};
 
 use super::advance::{Subject, home_of_volumes};
 use super::reconcile::Reconciler;
@@ -13,7 +13,7 @@ use super::world::{World, only};
 use crate::adapters::advisor;
 use crate::domain::model::Workload;
 use crate::domain::placement::{self, Chosen, External};
-use crate::store::Pending;
+use crate::store::{self, Pending};
 
 /// What a round does for one application.
 #[derive(Default)]
@@ -100,12 +100,17 @@ impl Reconciler {
         world.group(&known, app, revision, SpaceId(subject.row.space), name)
     }
 
-    /// How many nodes a workload with one instance on each has.
+    /// How many nodes a workload with one instance on each has. Where one stands already it stays, also when the node takes nothing
+    /// new by now: with one fewer to be wanted, any would be stopped, also one on a node that may have it.
     pub(super) fn eligible(&self, subject: &Subject, name: &Name, world: &mut World) -> u32 {
         let Some(group) = self.group(subject, name, world) else { return 0 };
         let nodes = u32::try_from(world.cluster.len()).unwrap_or(u32::MAX);
-        let eligible = (0..nodes).filter(|at| world.cluster.eligible(group, NodeIx(*at))).count();
-        u32::try_from(eligible).unwrap_or(u32::MAX)
+        let stays =
+            |i: &&store::instance::Model| i.workload == name.as_str() && i.phase != "stopping" && i.displaced.is_none() && !world.draining.contains(&i.node);
+        let standing: BTreeSet<String> = subject.alive.iter().filter(stays).map(|i| i.node.clone()).collect();
+        let has = |at: u32, cluster: &mut Cluster| cluster.eligible(group, NodeIx(at)) || standing.contains(cluster.node_name(NodeIx(at)));
+        let all = (0..nodes).filter(|at| has(*at, &mut world.cluster)).count();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Where one of the workload's instances is to be moved to, if it can still go there.
