@@ -222,7 +222,7 @@ impl Cluster {
         let few = open.len() < spread.min_places as usize;
         let least = if few { 0 } else { open.iter().copied().min().unwrap_or(0) };
         if spread.hard {
-            let most = least + spread.max_skew.max(1);
+            let most = least.saturating_add(spread.max_skew.max(1));
             let table = self.table(counter, |place, count| if place > 0 && count + own <= most { 0.0 } else { NO });
             return Term { column, table, what: What::Spread { rule, counter, least } };
         }

@@ -17,7 +17,7 @@ fn amount(text: &str, count: u32) -> Option<u32> {
     match text.trim().strip_suffix('%') {
         Some(percent) => {
             let percent: u64 = percent.trim().parse().ok()?;
-            u32::try_from((u64::from(count) * percent).div_ceil(100)).ok()
+            u32::try_from(u64::from(count).saturating_mul(percent).div_ceil(100)).ok()
         }
         None => text.trim().parse().ok(),
     }

@@ -84,7 +84,7 @@ pub fn group(standing: &Standing<'_>, name: &Name, workload: &Workload, policy: 
     let mut labels = workload.labels.clone();
     labels.insert("gantry.io/application".into(), standing.app_name.to_owned());
     labels.insert("gantry.io/workload".into(), name.to_string());
-    let bits = workload.nics.iter().map(|n| n.up_bps.max(n.down_bps)).sum::<u64>();
+    let bits = workload.nics.iter().map(|n| n.up_bps.max(n.down_bps)).fold(0, u64::saturating_add);
     Spec {
         key: format!("{}/{name}/{}", standing.app, standing.revision),
         family: format!("{}/{name}", standing.app),
