@@ -98,7 +98,8 @@ impl Reconciler {
                 steps.all_or_none(name, before, world);
             }
         }
-        settled &= steps.pending.is_empty();
+        // A run that was given up is told until the next one is due, and nobody has to look again before.
+        settled &= steps.pending.values().all(|p| p.instances == 0);
         let Steps { events, pending, chosen } = steps;
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
