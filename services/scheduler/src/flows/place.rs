@@ -260,8 +260,8 @@ impl Reconciler {
             let movable: std::collections::HashSet<InstanceKey> =
                 world.alive.iter().filter(|(_, a)| a.movable).map(|(id, _)| InstanceKey(id.0.as_u128())).collect();
             let planned = world.cluster.rebalance(&limits, &weights, |key| movable.contains(&key));
-            // Applications in the middle of something are looked at again when they are as wanted.
-            self.uneven = !planned.is_empty() || !self.busy.is_empty();
+            // Applications in the middle of something are looked at again when they are as wanted; those without instances have nothing to move.
+            self.uneven = !planned.is_empty() || world.alive.values().any(|a| self.busy.contains(&a.app));
             for one in planned {
                 let instance = InstanceId(gantry_kernel::Uuid::from_u128(one.instance.0));
                 let (Some(alive), Ok(node)) = (world.alive.get(&instance), Name::parse(world.cluster.node_name(one.from))) else { continue };
