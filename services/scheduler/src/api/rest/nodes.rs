@@ -6,7 +6,9 @@ use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, Path, Query, WatchQuery, watch_list};
 use gantry_kernel::{Role, Scope};
+use serde_json::{Map, Value};
 
+use super::placement::object;
 use crate::app::Scheduler;
 use crate::app::nodes::{self, NodeBody, NodeVerb};
 use crate::domain::placement::NodeSettings;
@@ -58,8 +60,9 @@ pub async fn configure(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(node): Path<String>,
-    Json(settings): Json<NodeSettings>,
+    Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<NodeSettings>> {
     s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    let settings: NodeSettings = object(body)?;
     Ok(Json(nodes::configure(&s, &node, settings, caller.meta(None)).await?))
 }

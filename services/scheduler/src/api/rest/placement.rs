@@ -4,6 +4,7 @@ use axum::extract::State;
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Path};
 use gantry_kernel::Problem;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::apps::{SpacePath, readable};
@@ -20,9 +21,13 @@ pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spac
 /// Sets them as a whole; new instances follow them at once, those that stand stay.
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/placement", tag = "applications", params(SpacePath), request_body = SpaceRules, responses((status = 200, body = SpaceRules)))]
 pub async fn set(State(s): State<Scheduler>, caller: Caller, Path(at): Path<SpacePath>, Json(body): Json<Map<String, Value>>) -> ApiResult<Json<SpaceRules>> {
-    // An object first: every field may be missing, and serde would take a list for its first fields.
-    let rules: SpaceRules = serde_json::from_value(Value::Object(body)).map_err(|e| Problem::invalid("body", e.to_string()))?;
+    let rules: SpaceRules = object(body)?;
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
     let meta = caller.meta(Some(space.org().id));
     Ok(Json(space_rules::set(&s, &space, rules, &caller.subject, meta).await?))
+}
+
+/// What is set as a whole comes as an object: every field may be missing, and serde would take a list for its first fields.
+pub(super) fn object<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, Problem> {
+    serde_json::from_value(Value::Object(body)).map_err(|e| Problem::invalid("body", e.to_string()))
 }
