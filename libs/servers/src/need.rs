@@ -230,8 +230,9 @@ impl Need {
             Self::CniPlugins => return None,
             // Asking Chromium for its version starts half a browser, and any will do.
             Self::Chromium => return None,
-            // It has no such option, and any version of the last ten years will do.
+            // Any will do.
             Self::Podman => return None,
+            // It has no such option, and any version of the last ten years will do.
             Self::Slapd => return None,
             // It prints its version on the wrong side, and any will do.
             Self::Nginx => return None,
