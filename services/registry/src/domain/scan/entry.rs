@@ -1,13 +1,23 @@
 //! Which program an image starts: its path followed through the layers as a file system would, over links and scripts.
 
-use super::inventory::LayerInventory;
+use std::collections::{HashMap, HashSet};
+
+use super::inventory::{LayerInventory, folders};
 use crate::domain::config::Config;
 use crate::domain::platform::Entry;
 
 /// Links and interpreters that are followed; more is a circle.
 const MOST_STEPS: usize = 40;
+/// Bytes and parts of a path, and folders of `PATH`, that are looked at: an image may say anything.
+const LONGEST: usize = 4_096;
+const MOST_PARTS: usize = 128;
+const MOST_FOLDERS: usize = 100;
 
-/// What is at a path, seen from above.
+/// What is at each path, seen from above.
+type Seen<'a> = HashMap<&'a str, There<'a>>;
+
+/// What is at a path.
+#[derive(Clone, Copy)]
 enum There<'a> {
     Link(&'a str),
     Program(&'a str),
@@ -22,11 +32,32 @@ pub fn entry(config: &Config, layers: &[(String, LayerInventory)]) -> Option<Ent
     if config.platform.starts_with("windows/") {
         return on_windows(&config.starts, layers);
     }
+    let seen = seen(layers);
     let name = config.starts.as_str();
     if name.contains('/') {
-        return follow(&under(&config.working_dir, name), layers);
+        return follow(&under(&config.working_dir, name), &seen);
     }
-    config.path.split(':').find_map(|folder| follow(&under(folder, name), layers))
+    config.path.split(':').take(MOST_FOLDERS).find_map(|folder| follow(&under(folder, name), &seen))
+}
+
+/// From the highest layer down, so that each path is looked at once however much the layers remove.
+fn seen(layers: &[(String, LayerInventory)]) -> Seen<'_> {
+    let mut seen = Seen::new();
+    let mut removed: HashSet<&str> = HashSet::new();
+    let mut opaque: HashSet<&str> = HashSet::new();
+    for (_, layer) in layers.iter().rev() {
+        let links = layer.links.iter().map(|(path, target)| (path.as_str(), There::Link(target)));
+        let programs = layer.programs.iter().flat_map(|(machine, paths)| paths.iter().map(move |path| (path.as_str(), There::Program(machine))));
+        let scripts = layer.scripts.iter().map(|(path, interpreter)| (path.as_str(), There::Script(interpreter)));
+        for (path, what) in links.chain(programs).chain(scripts) {
+            if !removed.contains(path) && !folders(path).any(|f| removed.contains(f) || opaque.contains(f)) {
+                seen.entry(path).or_insert(what);
+            }
+        }
+        removed.extend(layer.removed.iter().map(String::as_str));
+        opaque.extend(layer.opaque.iter().map(String::as_str));
+    }
+    seen
 }
 
 /// Programs of Windows lie below `Files/` in their layers; their names are compared without regard to case.
@@ -45,12 +76,15 @@ fn under(folder: &str, path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
-fn follow(path: &str, layers: &[(String, LayerInventory)]) -> Option<Entry> {
+fn follow(path: &str, seen: &Seen<'_>) -> Option<Entry> {
     let mut path = path.to_owned();
     for _ in 0..MOST_STEPS {
-        let (at, rest) = match first_link(&path, layers) {
+        if path.len() > LONGEST || path.split('/').count() > MOST_PARTS {
+            return None;
+        }
+        let (at, rest) = match first_link(&path, seen) {
             Ok(found) => found,
-            Err(whole) => match there(&whole, layers)? {
+            Err(whole) => match seen.get(whole.as_str()).copied()? {
                 There::Program(machine) => return Some(Entry { path: whole, machine: machine.to_owned() }),
                 There::Script(interpreter) => {
                     path = under("", interpreter);
@@ -59,7 +93,7 @@ fn follow(path: &str, layers: &[(String, LayerInventory)]) -> Option<Entry> {
                 There::Link(_) => return None,
             },
         };
-        let There::Link(target) = there(&at, layers)? else { return None };
+        let There::Link(target) = seen.get(at.as_str()).copied()? else { return None };
         let folder = at.rsplit_once('/').map_or("", |(folder, _)| folder);
         path = format!("{}/{rest}", under(folder, target));
     }
@@ -67,7 +101,7 @@ fn follow(path: &str, layers: &[(String, LayerInventory)]) -> Option<Entry> {
 }
 
 /// The first part of a path that is a link, and what follows it; or the whole path without `.` and `..`.
-fn first_link(path: &str, layers: &[(String, LayerInventory)]) -> Result<(String, String), String> {
+fn first_link(path: &str, seen: &Seen<'_>) -> Result<(String, String), String> {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
     let mut whole: Vec<&str> = Vec::new();
     for (n, part) in parts.iter().enumerate() {
@@ -77,29 +111,11 @@ fn first_link(path: &str, layers: &[(String, LayerInventory)]) -> Result<(String
         }
         whole.push(part);
         let at = whole.join("/");
-        if matches!(there(&at, layers), Some(There::Link(_))) {
+        if matches!(seen.get(at.as_str()), Some(There::Link(_))) {
             return Ok((at, parts[n + 1..].join("/")));
         }
     }
     Err(whole.join("/"))
-}
-
-fn there<'a>(path: &str, layers: &'a [(String, LayerInventory)]) -> Option<There<'a>> {
-    for (_, layer) in layers.iter().rev() {
-        if let Some(target) = layer.links.get(path) {
-            return Some(There::Link(target));
-        }
-        if let Some((machine, _)) = layer.programs.iter().find(|(_, paths)| paths.iter().any(|p| p == path)) {
-            return Some(There::Program(machine));
-        }
-        if let Some(interpreter) = layer.scripts.get(path) {
-            return Some(There::Script(interpreter));
-        }
-        if layer.removed.iter().any(|r| r == path) {
-            return None;
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -144,6 +160,18 @@ mod tests {
         assert_eq!(entry(&starts("/a"), &layers), None);
         let replaced = [layer(&[("bin/app", "amd64")], &[], &[]), layer(&[("bin/app", "arm64")], &[], &[])];
         assert_eq!(entry(&starts("app"), &replaced).unwrap().machine, "arm64");
+    }
+
+    #[test]
+    fn a_removed_folder_hides_what_was_in_it_and_paths_without_an_end_are_not_followed() {
+        let mut gone = layer(&[], &[], &[]);
+        gone.1.removed.push("bin".into());
+        gone.1.opaque.push("opt".into());
+        let layers = [layer(&[("bin/app", "amd64"), ("opt/x/run", "amd64")], &[], &[]), gone];
+        assert_eq!(entry(&starts("app"), &layers), None);
+        assert_eq!(entry(&starts("/opt/x/run"), &layers), None);
+        let endless = Config { working_dir: "a/".repeat(1_000_000), ..starts("./app") };
+        assert_eq!(entry(&endless, &layers), None);
     }
 
     #[test]

@@ -302,7 +302,7 @@ pub fn merge(layers: &[(String, LayerInventory)]) -> Inventory {
 }
 
 /// The folders a path is in, and "" for the top.
-fn folders(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
     path.char_indices().filter(|(_, c)| *c == '/').map(|(i, _)| &path[..i]).chain(std::iter::once(""))
 }
 
