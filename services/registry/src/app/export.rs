@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 
 /// Entries of a tar archive are padded to this.
 const BLOCK: u64 = 512;
+/// A longer name has an entry of its own, before that of its file.
+const LONGEST_NAME: usize = 100;
 
 /// In which form an image is taken along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl App {
             });
             files.push((path_of(&part.digest), size, content.boxed()));
         }
-        let bytes = files.iter().map(|(_, size, _)| BLOCK + size.div_ceil(BLOCK) * BLOCK).sum::<u64>() + 2 * BLOCK;
+        let bytes = files.iter().map(length).sum::<u64>() + 2 * BLOCK;
         Ok(Archive { bytes, digest, stream: tar(files).boxed() })
     }
 
@@ -142,6 +144,12 @@ fn whole(path: &str, bytes: Bytes) -> Entry {
     (path.to_owned(), bytes.len() as u64, stream::iter([Ok(bytes)]).boxed())
 }
 
+/// What a file takes in the archive.
+fn length((path, size, _): &Entry) -> u64 {
+    let name = if path.len() > LONGEST_NAME { BLOCK + (path.len() as u64 + 1).div_ceil(BLOCK) * BLOCK } else { 0 };
+    name + BLOCK + size.div_ceil(BLOCK) * BLOCK
+}
+
 /// The files one after another, each with its header and padding, and the end of the archive.
 fn tar(files: Vec<Entry>) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let entries = stream::iter(files).flat_map(|(path, size, content)| {
@@ -155,13 +163,14 @@ fn tar(files: Vec<Entry>) -> impl Stream<Item = io::Result<Bytes>> + Send {
 
 fn header(path: &str, size: u64) -> io::Result<Bytes> {
     let mut header = tar::Header::new_gnu();
-    header.set_path(path)?;
     header.set_size(size);
     header.set_mode(0o644);
     // The same image is the same archive.
     header.set_mtime(0);
-    header.set_cksum();
-    Ok(Bytes::copy_from_slice(header.as_bytes()))
+    // The content follows elsewhere.
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, path, io::empty())?;
+    Ok(Bytes::copy_from_slice(archive.get_ref()))
 }
 
 #[cfg(test)]
@@ -173,8 +182,14 @@ mod tests {
     #[tokio::test]
     async fn an_archive_is_read_by_others() {
         let content: Vec<u8> = (0..1300u32).map(|n| n as u8).collect();
-        let files = vec![small("a", "hello".into()), whole("empty", Bytes::new()), whole("blobs/sha256/x", content.clone().into())];
-        let bytes: u64 = files.iter().map(|(_, size, _)| BLOCK + size.div_ceil(BLOCK) * BLOCK).sum::<u64>() + 2 * BLOCK;
+        let long = format!("blobs/sha512/{}", "a".repeat(128));
+        let files = vec![
+            small("a", "hello".into()),
+            whole("empty", Bytes::new()),
+            whole(&long, content.clone().into()),
+            whole("blobs/sha256/x", content.clone().into()),
+        ];
+        let bytes: u64 = files.iter().map(length).sum::<u64>() + 2 * BLOCK;
         let pieces: Vec<Bytes> = tar(files).map(Result::unwrap).collect().await;
         let archive = pieces.concat();
         assert_eq!(archive.len() as u64, bytes);
@@ -189,6 +204,6 @@ mod tests {
                 (entry.path().unwrap().display().to_string(), content)
             })
             .collect();
-        assert_eq!(entries, [("a".into(), b"hello".to_vec()), ("empty".into(), vec![]), ("blobs/sha256/x".into(), content)]);
+        assert_eq!(entries, [("a".into(), b"hello".to_vec()), ("empty".into(), vec![]), (long, content.clone()), ("blobs/sha256/x".into(), content)]);
     }
 }
