@@ -24,6 +24,11 @@ impl App {
     /// The store, or a list of images that is far behind the log.
     pub(super) async fn index(&self, name: &RepositoryName, digest: &Digest, manifest: &Manifest, config: &Config, scan: &Scan) -> anyhow::Result<()> {
         let pool = &self.host.db().pool;
+        if manifest.subject.is_some() {
+            // What is about an image is found by that image: no list has it, however long one waits.
+            search::indexed(&mut *pool.acquire().await?, name.as_str(), digest.as_str()).await?;
+            return Ok(());
+        }
         let mut waited = Duration::ZERO;
         while search::image(pool, name.as_str(), digest.as_str()).await?.is_none() {
             if !self.repositories.load(name).await?.state.has(digest) {
