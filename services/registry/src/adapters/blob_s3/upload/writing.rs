@@ -58,6 +58,8 @@ impl Writing {
             Ok(()) => Ok(self.held.row.offset_bytes.unsigned_abs()),
             Err(error) => Err(error),
         };
+        // A part that is still on its way would take the place of the next writer's.
+        let _ = self.sent().await;
         self.store.release(&self.held).await;
         outcome
     }
@@ -84,11 +86,12 @@ impl Writing {
     async fn take(&mut self, mut piece: Bytes) -> Result<(), UploadError> {
         let part = usize::try_from(self.store.config.part_bytes).unwrap_or(usize::MAX);
         while !piece.is_empty() {
-            let now = piece.split_to(piece.len().min(part - self.filled));
+            // What waited may be more than a part has now: the configuration was changed.
+            let now = piece.split_to(piece.len().min(part.saturating_sub(self.filled)));
             self.filled += now.len();
             self.unseen.push(now.clone());
             self.filling.push(now);
-            if self.filled == part {
+            if self.filled >= part {
                 self.send().await?;
             }
         }
