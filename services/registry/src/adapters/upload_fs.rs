@@ -23,6 +23,9 @@ use crate::domain::digest::{Algorithm, Digest, Hasher};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Summing, Sums};
 
+/// States of digests kept. Uploads that went on at another replica leave theirs; one that is lost costs reading once more.
+const MOST_SESSIONS: usize = 10_000;
+
 /// The digest's state of each upload this process is writing.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Option<Progress>>>>>);
@@ -241,7 +244,13 @@ impl BlobFs {
 
     /// One writer at a time. A writer whose client has gone ends soon, so a short wait is enough.
     async fn lock(&self, id: Uuid) -> Result<Guard, UploadError> {
-        let session = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().clone();
+        let session = {
+            let mut sessions = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if sessions.len() >= MOST_SESSIONS {
+                sessions.retain(|_, session| Arc::strong_count(session) > 1);
+            }
+            sessions.entry(id).or_default().clone()
+        };
         tokio::time::timeout(Duration::from_secs(5), session.lock_owned()).await.map_err(|_| UploadError::Busy)
     }
 }

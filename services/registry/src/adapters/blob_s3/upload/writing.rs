@@ -21,6 +21,9 @@ use crate::domain::digest::Algorithm;
 const SHORT_TAIL: usize = 64 << 10;
 const HOLD_EVERY: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 3);
 
+/// States of digests kept. Uploads that went on at another replica leave theirs; one that is lost costs reading once more.
+const MOST_SESSIONS: usize = 10_000;
+
 /// A part that is being sent, and the digest's state behind it.
 type Sending = JoinHandle<io::Result<(Option<Progress>, PartId)>>;
 
@@ -168,7 +171,11 @@ impl Writing {
         let held = Held { row, writer: self.held.writer };
         self.store.save(&held, true).await?;
         if let Some(progress) = self.progress.take() {
-            self.store.sessions().insert(held.row.id, progress);
+            let mut sessions = self.store.sessions();
+            if sessions.len() >= MOST_SESSIONS {
+                sessions.clear();
+            }
+            sessions.insert(held.row.id, progress);
         }
         Ok(offset)
     }
