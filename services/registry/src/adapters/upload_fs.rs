@@ -275,7 +275,11 @@ fn is_older(at: SystemTime, age: Duration) -> bool {
 /// Has the file for itself, also among replicas that share the folder, and says how it is now. A file that has lost its name
 /// meanwhile is no longer an upload's.
 fn locked(file: &File, path: &std::path::Path) -> io::Result<fs::Metadata> {
-    file.try_lock().map_err(|_| io::ErrorKind::WouldBlock)?;
+    file.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+        // A file system without locks is not another writer.
+        fs::TryLockError::Error(error) => error,
+    })?;
     let (here, there) = (file.metadata()?, fs::metadata(path)?);
     if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
         return Err(io::ErrorKind::NotFound.into());
