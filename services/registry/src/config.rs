@@ -128,6 +128,12 @@ impl Section for Config {
             } else {
                 faults.push(format!("scanners[{n}].url = {:?}: must be an http or https address", scanner.url));
             }
+            if !matches!(scanner.auth.as_str(), "" | "none") && scanner.secret_file.as_os_str().is_empty() {
+                faults.push(format!("scanners[{n}].secret_file: must be set for auth = {:?}", scanner.auth));
+            }
+            if let Some(hours) = scanner.rescan_hours.filter(|hours| !(1..=24 * 366).contains(hours)) {
+                faults.push(format!("scanners[{n}].rescan_hours = {hours}: must be 1 to 8784"));
+            }
         }
         if self.audience.is_empty() {
             faults.push("audience: must be set".into());
@@ -160,6 +166,10 @@ mod tests {
         let mut faults = Vec::new();
         Config { gc_grace_seconds: 0, audience: String::new(), ..Config::default() }.validate(&mut faults);
         assert_eq!(faults.len(), 2, "{faults:?}");
+        let scanner = PlatformScanner { name: "clair".into(), url: "https://clair".into(), auth: "bearer".into(), rescan_hours: Some(0), ..Default::default() };
+        let mut odd = Vec::new();
+        Config { scanners: vec![scanner], ..Config::default() }.validate(&mut odd);
+        assert_eq!(odd.len(), 2, "{odd:?}");
         let mut none = Vec::new();
         Config::default().validate(&mut none);
         assert!(none.is_empty());
