@@ -8,6 +8,9 @@ use super::scan::Job;
 use crate::app::App;
 use crate::store::search;
 
+/// Images put on the list at once.
+const PAGE: i64 = 1_000;
+
 /// One look. A fault is told and the next start looks again.
 pub async fn run(app: App) {
     if let Err(error) = round(&app).await {
@@ -25,11 +28,16 @@ async fn round(app: &App) -> anyhow::Result<()> {
 
 async fn enqueue(app: &App) -> anyhow::Result<()> {
     let db = app.host.db();
-    let images = search::not_indexed(&db.pool).await?;
-    let asked = images.len();
-    for (org, project, repository, digest) in images {
-        let job = Job { org: org.into(), project: project.into(), repository, digest };
-        Todo::enqueue(&db.orm, SCAN_TODO, &job.key(), &serde_json::to_value(&job)?).await?;
+    let (mut asked, mut after) = (0, (String::new(), String::new()));
+    loop {
+        let images = search::not_indexed(&db.pool, (&after.0, &after.1), PAGE).await?;
+        let Some((.., repository, digest)) = images.last() else { break };
+        after = (repository.clone(), digest.clone());
+        asked += images.len();
+        for (org, project, repository, digest) in images {
+            let job = Job { org: org.into(), project: project.into(), repository, digest };
+            Todo::enqueue(&db.orm, SCAN_TODO, &job.key(), &serde_json::to_value(&job)?).await?;
+        }
     }
     if asked > 0 {
         tracing::info!(images = asked, "images are made findable by their packages");

@@ -74,13 +74,14 @@ pub async fn image(pool: &PgPool, repository: &str, digest: &str) -> Result<Opti
     sqlx::query_as("select image, project from catalogue where repository = $1 and digest = $2").bind(repository).bind(digest).fetch_optional(pool).await
 }
 
-/// Images whose kept scan was made into terms by an older program, or never.
+/// Images whose kept scan was made into terms by an older program, or never: so many, behind repository and digest.
 ///
 /// # Errors
 /// Database.
-pub async fn not_indexed(pool: &PgPool) -> Result<Vec<(Uuid, Uuid, String, String)>, sqlx::Error> {
-    let sql = "select r.org, r.project, s.repository, s.digest from scan_reports s join repositories r on r.name = s.repository where s.indexed < $1";
-    sqlx::query_as(sql).bind(INDEXED).fetch_all(pool).await
+pub async fn not_indexed(pool: &PgPool, after: (&str, &str), limit: i64) -> Result<Vec<(Uuid, Uuid, String, String)>, sqlx::Error> {
+    let sql = "select r.org, r.project, s.repository, s.digest from scan_reports s join repositories r on r.name = s.repository
+        where s.indexed < $1 and (s.repository, s.digest) > ($2, $3) order by s.repository, s.digest limit $4";
+    sqlx::query_as(sql).bind(INDEXED).bind(after.0).bind(after.1).bind(limit).fetch_all(pool).await
 }
 
 /// The same, held until the transaction ends: a deletion comes after what is added to it.
