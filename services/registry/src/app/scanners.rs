@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use gantry_contract::registry::flow::{Scanner, ScannerAuth};
 use gantry_es::Sealed;
 use gantry_es_pg::Todo;
@@ -24,7 +24,7 @@ use crate::domain::pattern;
 use crate::domain::scan::external::{self, Abilities, Subject};
 use crate::domain::scan::report::{Finding, Report};
 use crate::domain::settings::Settings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::scanner_reports;
 
 /// Name of the work.
@@ -35,6 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const MOST_TRIES: i32 = 5;
 /// How long a scanner's key to one repository is good. Longer than one try may take.
 const KEY_LIFE: i64 = 3600;
+/// What the clocks of two replicas may differ by.
+const SKEW: i64 = 300;
+/// No key is longer.
+const LONGEST_KEY: usize = 4096;
+/// Bytes of what is sealed that are not content: nonce and tag.
+const SEALED_LEAST: usize = 12 + 16;
 /// Mark of such keys.
 const KEY: &str = "gantry-scan.";
 
@@ -74,7 +80,8 @@ enum Locked {
     File(std::path::PathBuf),
 }
 
-/// What a key to a repository says. Sealed under the key of its project, so nobody else can make one.
+/// What a key to a repository says. Sealed under a subject that nothing else is sealed under, so nobody else can make one: what people
+/// choose and have sealed for their project is no such key, whatever they wrote.
 #[derive(Serialize, Deserialize)]
 struct Pass {
     repository: String,
@@ -245,25 +252,35 @@ impl App {
     async fn pass(&self, project: ProjectId, name: &RepositoryName, scanner: &str) -> Result<String> {
         let until = self.host.env.now().unix_timestamp() + KEY_LIFE;
         let pass = Pass { repository: name.to_string(), scanner: scanner.to_owned(), until };
-        let Sealed(sealed) = self.seal(project, &json!(pass).to_string()).await?;
+        let sealed = self.host.keyring().seal(&passes_of(project), &json!(pass).to_string()).await;
+        let Sealed(sealed) = sealed.map_err(|e| Error::Internal(e.into()))?;
         Ok(format!("{KEY}{}.{}", project.0.simple(), URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     /// What such a key allows; none if it is none, or over.
     pub async fn opened_pass(&self, token: &str, now: OffsetDateTime) -> Option<Verified> {
-        let (project, sealed) = token.strip_prefix(KEY)?.split_once('.')?;
+        let (project, sealed) = token.strip_prefix(KEY).filter(|_| token.len() <= LONGEST_KEY)?.split_once('.')?;
         let project = ProjectId(Uuid::parse_str(project).ok()?);
         let sealed = String::from_utf8(URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?;
-        let pass: Pass = serde_json::from_str(&self.unseal(project, &Sealed(sealed)).await.ok()?).ok()?;
-        // Other secrets of the project are sealed by the same key, but are no such documents; the repository must be the project's own.
+        // Anybody may send anything: the database is asked about nothing that cannot be a key.
+        if STANDARD_NO_PAD.decode(&sealed).ok()?.len() <= SEALED_LEAST || !self.host.auth.read(|r| r.project_ref(project).is_some()) {
+            return None;
+        }
+        let pass: Pass = serde_json::from_str(&self.host.keyring().open(&passes_of(project), &Sealed(sealed)).await.ok()?).ok()?;
+        // The repository must be the project's own.
         let name = RepositoryName::parse(&pass.repository).ok()?;
         let place = self.host.auth.project(name.org().as_str(), name.project().as_str()).ok()?;
-        if pass.until <= now.unix_timestamp() || place.id != project {
+        if pass.until <= now.unix_timestamp() || pass.until > now.unix_timestamp() + KEY_LIFE + SKEW || place.id != project {
             return None;
         }
         let access = vec![Access { kind: "repository".into(), name: pass.repository, actions: vec!["pull".into()] }];
         Some(Verified { subject: format!("{SCANNER}{}", pass.scanner), access, expires: pass.until })
     }
+}
+
+/// Whom scanners' keys to a project's repositories are sealed for.
+fn passes_of(project: ProjectId) -> String {
+    format!("scan-pass:{}", project.0)
 }
 
 /// How scanners are called in records.

@@ -8,6 +8,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gantry_kernel::Role;
 use gantry_registry::Config;
 use gantry_testkit::clause;
@@ -201,6 +203,16 @@ async fn a_scanner_outside_is_asked_waited_for_and_its_findings_are_merged() {
     for bad in [forged, key.replace("gantry-scan.", ""), "gantry-scan.x.y".into()] {
         let status = scene.stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &bad).send().await.unwrap().status();
         assert_eq!(status, 401, "{bad}");
+    }
+    // What somebody had sealed as a secret of the project is no key, nor is one that would hold for longer than keys do.
+    let (keyring, project) = (scene.stage.host.keyring(), scene.stage.shop.id.0);
+    let soon = scene.stage.host.env.now().unix_timestamp() + 600;
+    for (whom, until, status) in [("scan-pass", soon, 200_u16), ("project", soon, 401), ("scan-pass", soon + 24 * 3600, 401)] {
+        let pass = json!({ "repository": REPO, "scanner": "stand-in", "until": until }).to_string();
+        let sealed = keyring.seal(&format!("{whom}:{project}"), &pass).await.unwrap().0;
+        let made = format!("gantry-scan.{}.{}", project.simple(), URL_SAFE_NO_PAD.encode(sealed));
+        let answer = scene.stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &made).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{whom} {until}");
     }
     assert_eq!(scene.call(Method::GET, "images", None).await.0, 200);
 }
