@@ -220,8 +220,12 @@ impl BlobFs {
             if let Some(id) = id {
                 self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             }
-            blocking(move || if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }).await?;
-            removed += 1;
+            let name = path.display().to_string();
+            match blocking(move || if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }).await {
+                Ok(()) => removed += 1,
+                // Another replica may have been at it; the others go all the same.
+                Err(error) => tracing::warn!(upload = name, error = %error, "a stale upload could not be removed and will be"),
+            }
         }
         Ok(removed)
     }

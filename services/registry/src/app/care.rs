@@ -1,5 +1,6 @@
 //! Care of the content as a whole: collection of what nobody needs, checks of what is kept, and what damage hurts.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -68,7 +69,7 @@ impl App {
             return Ok(Some(Freed { blobs: blobs.unsigned_abs(), bytes: bytes.unsigned_abs(), ..Freed::default() }));
         }
         let mut freed = Freed {
-            uploads: self.blobs.remove_stale_uploads(Duration::from_secs(self.config.upload_ttl_seconds)).await?,
+            uploads: self.remove_stale_uploads().await?,
             links: content::remove_old_links(&db.pool, before).await?,
             ..Freed::default()
         };
@@ -86,6 +87,17 @@ impl App {
             }
         }
         Ok(Some(freed))
+    }
+
+    /// Uploads that cannot be looked through are no reason to keep what nobody needs; a store that is away is.
+    async fn remove_stale_uploads(&self) -> io::Result<u64> {
+        match self.blobs.remove_stale_uploads(Duration::from_secs(self.config.upload_ttl_seconds)).await {
+            Err(error) if !is_away(&error) => {
+                tracing::warn!(error = %error, "uploads that nobody goes on with could not all be removed and will be");
+                Ok(0)
+            }
+            other => other,
+        }
     }
 
     /// Waits until the read model shows every manifest there is at this moment: blobs of one that it has not taken in would

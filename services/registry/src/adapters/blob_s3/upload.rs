@@ -25,6 +25,7 @@ use super::fault::io as fault;
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
+use crate::error::is_away;
 use crate::store::uploads::{self, Refused, Upload};
 
 mod writing;
@@ -266,11 +267,18 @@ impl BlobS3 {
         let mut removed = 0;
         loop {
             let stale = uploads::stale(self.pool(), before, STALE).await.map_err(io::Error::other)?;
+            let mut ended = 0;
             for id in &stale {
-                self.end(*id).await?;
-                removed += 1;
+                match self.end(*id).await {
+                    Ok(()) => ended += 1,
+                    Err(error) if is_away(&error) => return Err(error),
+                    // The others go all the same.
+                    Err(error) => tracing::warn!(upload.id = %id, error = %error, "a stale upload could not be removed and will be"),
+                }
             }
-            if stale.len() < usize::try_from(STALE).unwrap_or(usize::MAX) {
+            removed += ended;
+            // Where none of so many could be ended, the next look would find the same.
+            if ended == 0 || stale.len() < usize::try_from(STALE).unwrap_or(usize::MAX) {
                 break;
             }
         }
