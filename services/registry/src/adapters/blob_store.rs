@@ -110,7 +110,7 @@ pub struct Opened {
 }
 
 /// Content by digest. A blob appears complete and durable, or not at all. Errors of kind `StorageFull` and `ResourceBusy`
-/// mean that there is no room, and that the store asks for patience.
+/// mean that there is no room, and that the store asks for patience; `InvalidData` where a part is opened, that the content is damaged.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Bytes `part` of a blob; it begins and ends at block borders or the blob's end. A missing blob is `None`.

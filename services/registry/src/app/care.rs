@@ -125,7 +125,11 @@ impl App {
     /// # Errors
     /// Database, or a disk that cannot be read for another reason.
     pub async fn check(&self, digest: &Digest, size: u64) -> anyhow::Result<bool> {
-        let found = match self.blobs.open(digest, 0..size).await? {
+        let opened = match self.blobs.open(digest, 0..size).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            other => other?,
+        };
+        let found = match opened {
             Some(blob) if blob.size == size => {
                 let (mut hasher, mut summing, mut blocks) = (Hasher::new(digest.algorithm()), Summing::default(), blob.blocks);
                 loop {

@@ -7,6 +7,7 @@ use gantry_es_pg::Lease;
 
 use crate::app::App;
 use crate::domain::digest::Digest;
+use crate::error::is_away;
 use crate::store::content;
 
 const BATCH: i64 = 100;
@@ -38,14 +39,21 @@ async fn round(app: &App) -> anyhow::Result<usize> {
 
 async fn check(app: &App) -> anyhow::Result<usize> {
     let due = content::unchecked(&app.host.db().pool, app.check_before(), BATCH).await?;
+    let mut checked = 0;
     for (digest, size) in &due {
         let size = size.unsigned_abs();
-        app.check(&Digest::parse(digest)?, size).await?;
+        match app.check(&Digest::parse(digest)?, size).await {
+            Ok(_) => checked += 1,
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(is_away) => return Err(error),
+            // It stays due; the others are looked at all the same.
+            Err(error) => tracing::warn!(blob = digest, error = format!("{error:#}"), "a blob could not be checked and will be"),
+        }
         let pace = Duration::from_secs_f64(size as f64 / app.config.scrub_bytes_per_second as f64);
         tokio::select! {
             () = app.host.cancel.cancelled() => return Ok(0),
             () = tokio::time::sleep(pace) => {}
         }
     }
-    Ok(due.len())
+    // None of them: at the next look there would be the same.
+    Ok(checked)
 }

@@ -242,6 +242,9 @@ async fn damaged_content_is_found_and_never_served(ground: Ground) {
     assert!(collector.check(&digest, whole.len() as u64).await.unwrap());
     two.ground.spoil(&two.stage, &digest, vec![1, 2, 3]).await;
     assert!(!collector.check(&digest, whole.len() as u64).await.unwrap());
+    // Nothing is left of it: a store may refuse to give any part.
+    two.ground.spoil(&two.stage, &digest, Vec::new()).await;
+    assert!(!collector.check(&digest, whole.len() as u64).await.unwrap());
     let (hurt, _) = collector.damage().await.unwrap();
     assert_eq!(hurt.len(), 1);
 }

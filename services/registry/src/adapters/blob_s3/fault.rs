@@ -5,7 +5,8 @@ use std::io;
 
 use object_store::Error;
 
-/// As an I/O error: `NotFound`, `StorageFull`, `ResourceBusy` (the same may work in a moment), or `Other`.
+/// As an I/O error: `NotFound`, `StorageFull`, `ResourceBusy` (the same may work in a moment), `InvalidData` (the object is shorter than
+/// what was asked of it), or `Other`.
 pub fn io(error: Error) -> io::Error {
     let kind = match &error {
         Error::NotFound { .. } => io::ErrorKind::NotFound,
@@ -20,6 +21,8 @@ fn kind(text: &str) -> io::ErrorKind {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["507 ", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "StorageFull"]) {
         io::ErrorKind::StorageFull
+    } else if says(&["status code: 416", "InvalidRange"]) {
+        io::ErrorKind::InvalidData
     } else if says(&["SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestTimeout", "code: 503", "code: 502", "code: 504", "code: 429", "code: 500"])
         || says(&["error sending request", "connection", "Connect", "timed out", "operation timed out", "dns error"])
     {
@@ -56,6 +59,7 @@ mod tests {
         assert_eq!(of("Server returned non-2xx status code: 507 Insufficient Storage: <Code>XMinioStorageFull</Code>"), io::ErrorKind::StorageFull);
         assert_eq!(of("Server returned non-2xx status code: 403: <Code>QuotaExceeded</Code>"), io::ErrorKind::StorageFull);
         assert_eq!(of("Server returned non-2xx status code: 400 Bad Request: <Code>InvalidPart</Code>"), io::ErrorKind::Other);
+        assert_eq!(of("Server returned non-2xx status code: 416 Range Not Satisfiable: <Code>InvalidRange</Code>"), io::ErrorKind::InvalidData);
         let gone = Error::NotFound { path: "a".into(), source: "no such key".into() };
         assert_eq!(io(gone).kind(), io::ErrorKind::NotFound);
     }
