@@ -106,23 +106,22 @@ impl BlobFs {
         let data = dir.join("data");
         let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard));
         let fed = feed(chunk, at, body, pieces).await;
-        let offset = writer.await.map_err(io::Error::other)??;
+        let (offset, mut guard, file) = writer.await.map_err(io::Error::other)??;
         match fed {
             Ok(()) => Ok(offset),
             // A chunk that lied about its length is as if it never came; a broken one may be resumed.
             Err(error @ (UploadError::Length { .. } | UploadError::TooLarge(_))) => {
-                self.truncate(id, at).await?;
+                *guard = None;
+                blocking(move || {
+                    // Both until it is done, the file's lock first to go: nobody writes behind what is cut off.
+                    let (_guard, file) = (guard, file);
+                    file.set_len(at)
+                })
+                .await?;
                 Err(error)
             }
             Err(error) => Err(error),
         }
-    }
-
-    async fn truncate(&self, id: Uuid, to: u64) -> Result<(), UploadError> {
-        let mut guard = self.lock(id).await?;
-        *guard = None;
-        let data = self.upload_dir(id).join("data");
-        Ok(blocking(move || OpenOptions::new().write(true).open(data)?.set_len(to)).await?)
     }
 
     /// Checks the digest of all that came and makes it durable; at most `inline` bytes come back in memory instead. The upload
@@ -303,8 +302,11 @@ fn over(error: io::Error) -> UploadError {
 /// Bytes after which the disk is told to begin writing: what is left for the end, when the client waits, is little.
 const WRITTEN_BACK: u64 = 32 << 20;
 
+/// What is written, with what keeps others from the upload.
+type Written = (u64, Guard, File);
+
 /// Holds the guard until the last byte is written, also when the request's future is dropped half-way.
-fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, mut inbox: mpsc::Receiver<Batch>, mut guard: Guard) -> io::Result<u64> {
+fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, mut inbox: mpsc::Receiver<Batch>, mut guard: Guard) -> io::Result<Written> {
     // Taken out: after an error half-way the state is lost, and the next request reads the file again.
     let mut progress = match guard.take() {
         Some(progress) if progress.offset == at => progress,
@@ -313,14 +315,14 @@ fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, 
     // One batch is all of most uploads, and not worth a second thread.
     let Some(first) = inbox.blocking_recv() else {
         *guard = Some(progress);
-        return Ok(at);
+        return Ok((at, guard, file));
     };
     write_all(&mut file, &first)?;
     let Some(second) = inbox.blocking_recv() else {
         first.iter().for_each(|piece| progress.take(piece));
         let offset = progress.offset;
         *guard = Some(progress);
-        return Ok(offset);
+        return Ok((offset, guard, file));
     };
     let (batches, hashed) = std::sync::mpsc::sync_channel::<Batch>(QUEUE);
     let (progress, written) = std::thread::scope(|scope| {
@@ -338,7 +340,7 @@ fn write(mut file: File, path: &std::path::Path, at: u64, algorithm: Algorithm, 
     written?;
     let offset = progress.offset;
     *guard = Some(progress);
-    Ok(offset)
+    Ok((offset, guard, file))
 }
 
 /// The first batch is on the disk already.
