@@ -39,11 +39,16 @@ use crate::domain::sums::{BLOCK, Sums};
 /// Objects published, or looked for, at the same time.
 const AT_ONCE: usize = 16;
 const MOST_RETRIES: usize = 8;
+/// How long the store may say nothing: where it only looks or reads, and where it writes.
+const SILENCE: Duration = Duration::from_secs(30);
+const LONG_SILENCE: Duration = Duration::from_secs(600);
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct BlobS3 {
     s3: Arc<AmazonS3>,
+    /// The same for what the store may think about for long before it says a word: copies, parts that it takes in, parts that it joins.
+    patient: Arc<AmazonS3>,
     /// Signs addresses for clients; none: they get everything through the registry.
     signer: Option<Arc<AmazonS3>>,
     prefix: Path,
@@ -59,16 +64,17 @@ impl BlobS3 {
     /// # Errors
     /// A bucket that is not there or may not be used, a folder that cannot be written.
     pub async fn open(config: &S3, folder: &Folder, host: &Host) -> anyhow::Result<Self> {
-        let s3 = connect(config, &config.endpoint)?;
+        let s3 = connect(config, &config.endpoint, SILENCE)?;
         let signer = match (config.redirect, config.public_endpoint.as_str()) {
             (false, _) => None,
             (true, "") => Some(s3.clone()),
-            (true, public) => Some(connect(config, public)?),
+            (true, public) => Some(connect(config, public, SILENCE)?),
         };
         let spool: PathBuf = folder.join("spool");
         std::fs::create_dir_all(&spool).with_context(|| format!("cannot make {}", spool.display()))?;
         let store = Self {
             s3: Arc::new(s3),
+            patient: Arc::new(connect(config, &config.endpoint, LONG_SILENCE)?),
             signer: signer.map(Arc::new),
             prefix: Path::parse(&config.prefix)?,
             config: Arc::new(config.clone()),
@@ -141,9 +147,10 @@ fn away(error: io::Error) -> io::Result<()> {
     Err(error)
 }
 
-fn connect(config: &S3, endpoint: &str) -> anyhow::Result<AmazonS3> {
+/// `silence`: how long nothing may come from the store.
+fn connect(config: &S3, endpoint: &str, silence: Duration) -> anyhow::Result<AmazonS3> {
     let mut client = ClientOptions::new().with_allow_http(config.allow_http).with_connect_timeout(Duration::from_secs(5)).with_timeout_disabled();
-    client = client.with_read_timeout(Duration::from_secs(30));
+    client = client.with_read_timeout(silence);
     if !config.ca_file.as_os_str().is_empty() {
         let pem = std::fs::read(&config.ca_file).with_context(|| format!("s3.ca_file: cannot read {}", config.ca_file.display()))?;
         for certificate in Certificate::from_pem_bundle(&pem).context("s3.ca_file")? {
@@ -224,7 +231,7 @@ impl BlobStore for BlobS3 {
     async fn prepare(&self, staged: &Staged) -> io::Result<()> {
         let key = self.key(&staged.digest);
         match &staged.place {
-            Place::Inline(bytes) | Place::Memory(bytes) => self.s3.put(&key, bytes.clone().into()).await.map(|_| ()).map_err(fault),
+            Place::Inline(bytes) | Place::Memory(bytes) => self.patient.put(&key, bytes.clone().into()).await.map(|_| ()).map_err(fault),
             Place::File(path) => transfer::from_file(self, path, staged.size, &key).await,
             Place::Object(from) => transfer::copy(self, from, staged.size, &key).await,
         }

@@ -58,7 +58,7 @@ pub async fn from_file(store: &BlobS3, path: &Folder, size: u64, to: &Path) -> i
 /// From one key to another; the first stays.
 pub async fn copy(store: &BlobS3, from: &Path, size: u64, to: &Path) -> io::Result<()> {
     if size <= COPIED_WHOLE {
-        return store.s3.copy(from, to).await.map_err(fault);
+        return store.patient.copy(from, to).await.map_err(fault);
     }
     in_parts(store, size, to, |range| async move { store.s3.get_range(from, range).await.map_err(fault) }).await
 }
@@ -67,17 +67,17 @@ async fn in_parts<F: Future<Output = io::Result<Bytes>>>(store: &BlobS3, size: u
     let step = store.config.part_bytes;
     if size <= step {
         let bytes = part(0..size).await?;
-        return store.s3.put(to, bytes.into()).await.map(|_| ()).map_err(fault);
+        return store.patient.put(to, bytes.into()).await.map(|_| ()).map_err(fault);
     }
     let id = store.s3.create_multipart(to).await.map_err(fault)?;
     let ranges = (0..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(|from| from..(from + step).min(size));
     let put = |(n, range): (usize, Range<u64>)| {
         let (id, read) = (&id, part(range));
-        async move { store.s3.put_part(to, id, n, PutPayload::from(read.await?)).await.map_err(fault) }
+        async move { store.patient.put_part(to, id, n, PutPayload::from(read.await?)).await.map_err(fault) }
     };
     let parts: io::Result<Vec<PartId>> = futures::stream::iter(ranges.enumerate()).map(put).buffered(AT_ONCE).try_collect().await;
     let done = match parts {
-        Ok(parts) => store.s3.complete_multipart(to, &id, parts).await.map(|_| ()).map_err(fault),
+        Ok(parts) => store.patient.complete_multipart(to, &id, parts).await.map(|_| ()).map_err(fault),
         Err(error) => Err(error),
     };
     if done.is_err() {

@@ -191,11 +191,11 @@ impl BlobS3 {
         let mut parts: Vec<PartId> = held.row.parts.iter().map(|content_id| PartId { content_id: content_id.clone() }).collect();
         let joined = async {
             if !tail.is_empty() {
-                parts.push(self.s3.put_part(&key, &multipart, parts.len(), tail.into()).await?);
+                parts.push(self.patient.put_part(&key, &multipart, parts.len(), tail.into()).await?);
             }
-            self.s3.complete_multipart(&key, &multipart, parts).await
+            self.patient.complete_multipart(&key, &multipart, parts).await
         };
-        if let Err(error) = joined.await.map_err(fault) {
+        if let Err(error) = self.holding(held, joined).await?.map_err(fault) {
             // Joined before, by a process that was killed before it could write that down.
             let there = self.s3.head(&key).await.map_err(fault);
             if error.kind() != io::ErrorKind::NotFound || !there.is_ok_and(|meta| meta.size == held.row.offset_bytes.unsigned_abs()) {
@@ -230,6 +230,17 @@ impl BlobS3 {
             if held_until.elapsed() > LEASE / 3 {
                 self.hold(held).await?;
                 held_until = Instant::now();
+            }
+        }
+    }
+
+    /// Keeps the upload while `work` goes on.
+    async fn holding<T>(&self, held: &Held, work: impl Future<Output = T>) -> Result<T, UploadError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(LEASE / 3, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.hold(held).await?,
             }
         }
     }

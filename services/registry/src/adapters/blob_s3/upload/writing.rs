@@ -121,7 +121,7 @@ impl Writing {
         self.parts_bytes += self.filled as u64;
         self.filled = 0;
         self.sending = Some(self.store.host.tracker.spawn(async move {
-            let sent = async { store.s3.put_part(&key, &id, number, payload).await.map_err(fault) };
+            let sent = async { store.patient.put_part(&key, &id, number, payload).await.map_err(fault) };
             let (progress, part) = tokio::join!(seen(progress, unseen), sent);
             Ok((progress?, part?))
         }));
@@ -162,7 +162,7 @@ impl Writing {
         row.tail = None;
         if self.filled > SHORT_TAIL {
             let payload = std::mem::take(&mut self.filling).into_iter().collect::<PutPayload>();
-            self.store.s3.put(&self.store.tail_key(&row), payload).await.map_err(fault)?;
+            self.store.patient.put(&self.store.tail_key(&row), payload).await.map_err(fault)?;
         } else if self.filled > 0 {
             let mut tail = BytesMut::with_capacity(self.filled);
             self.filling.iter().for_each(|piece| tail.extend_from_slice(piece));
