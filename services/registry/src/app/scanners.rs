@@ -9,6 +9,7 @@ use gantry_contract::registry::flow::{Scanner, ScannerAuth};
 use gantry_es::Sealed;
 use gantry_es_pg::Todo;
 use gantry_kernel::{OffsetDateTime, ProjectId, Secret, Uuid};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,9 +32,11 @@ use crate::store::scanner_reports;
 pub const EXTERNAL: &str = "external-scan";
 /// How long a scanner may take for one image.
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// Until an image is asked about again whose scan went wrong, times the tries.
+const PAUSE: Duration = Duration::from_secs(2);
 /// Tries until an image's scan by this scanner is given up; it can be asked for again.
 const MOST_TRIES: i32 = 5;
-/// How long a scanner's key to one repository is good. Longer than one try may take.
+/// How long a scanner's key to one repository is good: longer than it may take. Each request comes with its own.
 const KEY_LIFE: i64 = 3600;
 /// What the clocks of two replicas may differ by.
 const SKEW: i64 = 300;
@@ -49,11 +52,41 @@ const KEY: &str = "gantry-scan.";
 pub struct Ask {
     pub image: Job,
     pub scanner: String,
+    /// Tries that went wrong before this one.
+    #[serde(default)]
+    failed: i32,
+    /// None: it is to be asked.
+    #[serde(default)]
+    under_way: Option<UnderWay>,
+}
+
+/// What the scanner was asked and has not answered yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct UnderWay {
+    /// What it calls the scan, and the other one for the bill of materials.
+    report: String,
+    sbom: Option<String>,
+    /// When it was asked, in seconds.
+    since: i64,
+    /// When somebody wished for it, in microseconds: who wishes again begins another one, and this one is over.
+    wished: Option<i64>,
+    looks: u32,
+}
+
+/// What one look at a scanner brought.
+enum Outcome {
+    Done(Abilities, Vec<Finding>, Option<Value>),
+    Wait(UnderWay, Duration),
 }
 
 impl Ask {
+    /// Each look has its own: the work that puts it down is forgotten by its key when it is done.
     fn key(&self) -> String {
-        format!("{} {}", self.scanner, self.image.key())
+        let key = format!("{} {}", self.scanner, self.image.key());
+        match &self.under_way {
+            None => key,
+            Some(UnderWay { report, looks, .. }) => format!("{key} {looks} {report}"),
+        }
     }
 }
 
@@ -149,7 +182,7 @@ impl App {
             }
             let at = (image.repository.as_str(), image.digest.as_str());
             scanner_reports::ask(&self.host.db().pool, at, &scanner.name, self.host.env.now()).await?;
-            let ask = Ask { image: image.clone(), scanner: scanner.name };
+            let ask = Ask { image: image.clone(), scanner: scanner.name, failed: 0, under_way: None };
             Todo::enqueue(&self.host.db().orm, EXTERNAL, &ask.key(), &serde_json::to_value(&ask)?).await?;
             asked += 1;
         }
@@ -186,31 +219,93 @@ impl App {
             return Ok(scanner_reports::forget(pool, at.0, at.1, None).await?);
         }
         let Some(known) = known else { return Ok(scanner_reports::forget(pool, at.0, at.1, Some(&ask.scanner)).await?) };
-        match self.scanned_outside(ask, &known, &name, &digest).await {
-            Ok((abilities, findings, sbom)) => {
+        let asked = scanner_reports::of(pool, at.0, at.1).await?.into_iter().find(|k| k.scanner == ask.scanner);
+        let wished = asked.and_then(|k| i64::try_from(k.asked_at.unix_timestamp_nanos() / 1_000).ok());
+        if ask.under_way.as_ref().is_some_and(|u| u.wished != wished) {
+            return Ok(());
+        }
+        match self.looked_outside(ask, wished, &known, &name, &digest).await {
+            Ok(Outcome::Done(abilities, findings, sbom)) => {
                 let identity = serde_json::to_value(&abilities.scanner)?;
                 scanner_reports::done(pool, at, &ask.scanner, (&identity, &serde_json::to_value(findings)?, sbom.as_ref()), self.host.env.now()).await?;
                 // The report is made once more, with this.
                 Todo::enqueue(&self.host.db().orm, SCAN, &ask.image.key(), &serde_json::to_value(&ask.image)?).await?;
                 Ok(())
             }
+            Ok(Outcome::Wait(under_way, pause)) => {
+                let failed = if ask.under_way.is_some() { ask.failed } else { ask.failed + tries - 1 };
+                self.ask_later(&Ask { failed, under_way: Some(under_way), ..ask.clone() }, pause).await
+            }
             Err(error) => {
-                let last = tries >= MOST_TRIES;
+                // A scan that was begun is begun anew, by other work than this, which may not have been its only try.
+                let failed = ask.failed + if ask.under_way.is_some() { 1 } else { tries };
+                let last = failed >= MOST_TRIES;
                 scanner_reports::failed(pool, at, &ask.scanner, &format!("{error:#}"), last).await?;
-                if last { Ok(()) } else { Err(error) }
+                match ask.under_way {
+                    _ if last => Ok(()),
+                    None => Err(error),
+                    Some(_) => self.ask_later(&Ask { failed, under_way: None, ..ask.clone() }, PAUSE * failed.unsigned_abs()).await,
+                }
             }
         }
     }
 
-    async fn scanned_outside(
-        &self,
-        ask: &Ask,
-        known: &Known,
-        name: &RepositoryName,
-        digest: &Digest,
-    ) -> anyhow::Result<(Abilities, Vec<Finding>, Option<Value>)> {
+    /// Puts the work down for later: nothing here waits for a scanner.
+    async fn ask_later(&self, ask: &Ask, pause: Duration) -> anyhow::Result<()> {
+        let (key, tx) = (ask.key(), self.host.db().orm.begin().await?);
+        Todo::enqueue(&tx, EXTERNAL, &key, &serde_json::to_value(ask)?).await?;
+        let sql = "update todos set due = now() + $3 * interval '1 second' where name = $1 and key = $2";
+        let values = [EXTERNAL.into(), key.into(), pause.as_secs_f64().into()];
+        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Asks the scanner, or looks whether it has answered.
+    async fn looked_outside(&self, ask: &Ask, wished: Option<i64>, known: &Known, name: &RepositoryName, digest: &Digest) -> anyhow::Result<Outcome> {
         let client = self.scanner_client(ask.image.project, known).await?;
         let abilities = client.abilities().await?;
+        let now = self.host.env.now().unix_timestamp();
+        let under_way = match &ask.under_way {
+            Some(under_way) => UnderWay { looks: under_way.looks.saturating_add(1), ..under_way.clone() },
+            None => {
+                let report = self.begin_outside(&client, ask, &abilities, (name, digest), false).await?;
+                let sbom = match abilities.sbom.filter(|_| known.scanner.sbom) {
+                    Some(_) => Some(self.begin_outside(&client, ask, &abilities, (name, digest), true).await?),
+                    None => None,
+                };
+                UnderWay { report, sbom, since: now, wished, looks: 0 }
+            }
+        };
+        let wait = |pause| {
+            let waited = u64::try_from(now - under_way.since).unwrap_or_default();
+            anyhow::ensure!(waited < PATIENCE.as_secs(), "there is no report after {} minutes", PATIENCE.as_secs() / 60);
+            Ok(Outcome::Wait(under_way.clone(), pause))
+        };
+        let report = match client.report(&under_way.report, abilities.report, None).await? {
+            Looked::Report(report) => report,
+            Looked::Wait(pause) => return wait(pause),
+        };
+        let unusable = |why| ScannerError::Answer(known.scanner.name.clone(), why);
+        let sbom = match &under_way.sbom {
+            Some(id) => match client.report(id, external::SBOM_REPORT, abilities.sbom).await? {
+                Looked::Report(report) => Some(external::sbom(&report).map_err(unusable)?),
+                Looked::Wait(pause) => return wait(pause),
+            },
+            None => None,
+        };
+        let findings = external::findings(&report, &ask.scanner).map_err(unusable)?;
+        Ok(Outcome::Done(abilities, findings, sbom))
+    }
+
+    /// Asks for a scan, with a key to the repository that outlives it; the scanner's id of it.
+    async fn begin_outside(
+        &self,
+        client: &Client,
+        ask: &Ask,
+        abilities: &Abilities,
+        (name, digest): (&RepositoryName, &Digest),
+        sbom: bool,
+    ) -> anyhow::Result<String> {
         let row = self.manifest_row(name, &crate::domain::name::Reference::Digest(digest.clone())).await?;
         let pass = self.pass(ask.image.project, name, &ask.scanner).await?;
         let authorization = format!("Bearer {pass}");
@@ -221,31 +316,7 @@ impl App {
             digest: digest.as_str(),
             media_type: &row.media_type,
         };
-        let report = self.await_report(&client, &external::request(&subject, &abilities, false), abilities.report, None).await?;
-        let findings = external::findings(&report, &ask.scanner).map_err(|why| ScannerError::Answer(known.scanner.name.clone(), why))?;
-        let sbom = match abilities.sbom.filter(|_| known.scanner.sbom) {
-            Some(kind) => {
-                let report = self.await_report(&client, &external::request(&subject, &abilities, true), external::SBOM_REPORT, Some(kind)).await?;
-                Some(external::sbom(&report).map_err(|why| ScannerError::Answer(known.scanner.name.clone(), why))?)
-            }
-            None => None,
-        };
-        Ok((abilities, findings, sbom))
-    }
-
-    async fn await_report(&self, client: &Client, request: &Value, accept: &str, sbom: Option<&str>) -> anyhow::Result<Vec<u8>> {
-        let id = client.begin(request).await?;
-        let mut waited = Duration::ZERO;
-        loop {
-            match client.report(&id, accept, sbom).await? {
-                Looked::Report(report) => return Ok(report),
-                Looked::Wait(pause) if waited < PATIENCE => {
-                    tokio::time::sleep(pause).await;
-                    waited += pause;
-                }
-                Looked::Wait(_) => anyhow::bail!("there is no report after {} minutes", PATIENCE.as_secs() / 60),
-            }
-        }
+        Ok(client.begin(&external::request(&subject, abilities, sbom)).await?)
     }
 
     /// A key that lets a scanner pull from one repository for an hour.

@@ -22,7 +22,7 @@ impl TodoHandler for Outside {
         EXTERNAL
     }
 
-    /// Nearly all of it is waiting; how much a scanner does at once is its own affair.
+    /// Questions and looks, no waiting: what is not ready is looked at again later. How much a scanner does at once is its own affair.
     fn concurrency(&self) -> usize {
         8
     }

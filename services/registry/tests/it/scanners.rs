@@ -172,6 +172,7 @@ async fn a_scanner_outside_is_asked_waited_for_and_its_findings_are_merged() {
     assert_eq!(report["summary"]["high"], 1);
     let state = scene.state(&digest).await;
     assert_eq!((&state["state"], &state["identity"]["name"], &state["has_sbom"]), (&json!("done"), &json!("Stand-in"), &json!(true)));
+    assert_eq!(scene.adapter.asked().len(), 2, "one report and one bill of materials: looking again asks for nothing anew");
     let (_, bom) = scene.call(Method::GET, &format!("images/web/{digest}/sbom?scanner=stand-in"), None).await;
     assert_eq!(bom["name"], "by the stand-in");
     assert_eq!(scene.call(Method::GET, &format!("images/web/{digest}/sbom?scanner=nobody"), None).await.0, 404);
