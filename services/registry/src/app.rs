@@ -82,11 +82,11 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const CATCH_UP_STEP: Duration = Duration::from_millis(40);
 
 impl App {
-    /// The verbs on this host, with content in `store`. Starts the task that publishes uploads.
+    /// The verbs on this host, with content in `store`. Starts the tasks that publish uploads.
     pub fn new(host: Host, config: Arc<Config>, store: impl BlobStore) -> Self {
         let blobs = Blobs::new(store, host.db().pool.clone(), config.inline_bytes);
         let log = host.log().clone();
-        let arrivals = Arrivals::start(&host, blobs.clone());
+        let arrivals = Arrivals::start(&host, &blobs);
         Self {
             host,
             config,

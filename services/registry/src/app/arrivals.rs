@@ -10,7 +10,7 @@ use super::App;
 use crate::adapters::blob_store::{Staged, UploadError};
 use crate::adapters::blobs::Blobs;
 use crate::domain::name::RepositoryName;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_away};
 use crate::store::content::{self, Arrived};
 
 /// Most blobs of one transaction.
@@ -36,10 +36,17 @@ impl Arrival {
 }
 
 /// Why it is no blob: every waiting request gets its own.
+#[derive(Clone, Debug)]
 struct Fault {
     /// The store's word, if it was the store.
     kind: Option<io::ErrorKind>,
     text: String,
+}
+
+impl Fault {
+    fn is_away(&self) -> bool {
+        self.kind.is_some_and(|kind| is_away(&kind.into()))
+    }
 }
 
 impl From<anyhow::Error> for Fault {
@@ -57,24 +64,31 @@ impl From<Fault> for Error {
     }
 }
 
-/// The door to the task that publishes. Cheap to clone.
+/// The doors to the tasks that publish: what lives in the database does not wait for the store. Cheap to clone.
 #[derive(Clone)]
-pub struct Arrivals(mpsc::Sender<Arrival>);
+pub struct Arrivals {
+    inline: mpsc::Sender<Arrival>,
+    stored: mpsc::Sender<Arrival>,
+}
 
 impl Arrivals {
-    /// Starts the task.
-    pub fn start(host: &gantry_host::Host, blobs: Blobs) -> Self {
-        let (door, waiting) = mpsc::channel(WAITING);
-        host.tracker.spawn(run(host.clone(), blobs, waiting));
-        Self(door)
+    /// Starts the tasks.
+    pub fn start(host: &gantry_host::Host, blobs: &Blobs) -> Self {
+        let door = || {
+            let (door, waiting) = mpsc::channel(WAITING);
+            host.tracker.spawn(run(host.clone(), blobs.clone(), waiting));
+            door
+        };
+        Self { inline: door(), stored: door() }
     }
 
     /// Publishes; on return the blob is durable and readable in `repository`.
     async fn publish(&self, repository: Option<RepositoryName>, staged: Staged) -> Result<()> {
         let (done, outcome) = oneshot::channel();
+        let door = if staged.inline().is_some() { &self.inline } else { &self.stored };
         let arrival = Arrival { repository, staged, done };
         let busy = || Error::Denied(gantry_kernel::Problem::unavailable("the registry's database"));
-        match tokio::time::timeout(PATIENCE, self.0.send(arrival)).await {
+        match tokio::time::timeout(PATIENCE, door.send(arrival)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Err(busy()),
         }
@@ -104,24 +118,41 @@ async fn run(host: gantry_host::Host, blobs: Blobs, mut waiting: mpsc::Receiver<
             got = waiting.recv_many(&mut batch, BATCH) => if got == 0 { return },
             () = host.cancel.cancelled() => return,
         }
-        let whole = commit(&host, &blobs, &batch).await;
-        match whole {
-            Ok(()) => batch.drain(..).for_each(|one| {
-                let _ = one.done.send(Ok(()));
-            }),
-            // One may have spoilt it for all: each by itself, so that everybody gets their own answer.
-            Err(_) if batch.len() > 1 => {
-                for one in batch.drain(..) {
-                    let outcome = commit(&host, &blobs, std::slice::from_ref(&one)).await;
-                    let _ = one.done.send(outcome.map_err(Fault::from));
+        settle(&host, &blobs, std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await;
+    }
+}
+
+/// Publishes them and tells everybody who waits.
+async fn settle(host: &gantry_host::Host, blobs: &Blobs, batch: Vec<Arrival>) {
+    let alone = batch.len() == 1;
+    let whole = commit(host, blobs, &batch).await.map_err(Fault::from);
+    match whole {
+        Ok(()) => tell(batch, &Ok(())),
+        // The store is away for all of them: asked for each, it would keep everybody waiting in turn.
+        Err(fault) if alone || fault.is_away() => tell(batch, &Err(fault)),
+        // One may have spoilt it for all: each by itself, so that everybody gets their own answer.
+        Err(_) => {
+            let mut away: Option<Fault> = None;
+            for one in batch {
+                let outcome = match &away {
+                    Some(fault) => Err(fault.clone()),
+                    None => commit(host, blobs, std::slice::from_ref(&one)).await.map_err(Fault::from),
+                };
+                if let Err(fault) = &outcome
+                    && fault.is_away()
+                {
+                    away = Some(fault.clone());
                 }
-            }
-            Err(error) => {
-                if let Some(one) = batch.pop() {
-                    let _ = one.done.send(Err(error.into()));
-                }
+                let _ = one.done.send(outcome);
             }
         }
+    }
+}
+
+fn tell(batch: Vec<Arrival>, outcome: &Result<(), Fault>) {
+    for one in batch {
+        // Who no longer waits needs no answer.
+        let _ = one.done.send(outcome.clone());
     }
 }
 
