@@ -13,9 +13,12 @@ use crate::domain::sums::{Summing, Sums};
 use crate::error::is_away;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
+use crate::store::fetches;
 
 /// Blobs of one transaction.
 const BATCH: i64 = 500;
+/// How long a transfer's row stays that nobody let go of.
+const OLD_FETCH: Duration = Duration::from_secs(24 * 3600);
 /// How long the read model may take.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
@@ -68,11 +71,8 @@ impl App {
             let (blobs, bytes) = content::removable(&db.pool, before).await?;
             return Ok(Some(Freed { blobs: blobs.unsigned_abs(), bytes: bytes.unsigned_abs(), ..Freed::default() }));
         }
-        let mut freed = Freed {
-            uploads: self.remove_stale_uploads().await?,
-            links: content::remove_old_links(&db.pool, before).await?,
-            ..Freed::default()
-        };
+        let mut freed = Freed { uploads: self.remove_stale_uploads().await?, links: content::remove_old_links(&db.pool, before).await?, ..Freed::default() };
+        fetches::forget_old(&db.pool, self.host.env.now() - OLD_FETCH).await?;
         while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;

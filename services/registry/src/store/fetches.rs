@@ -54,3 +54,11 @@ pub async fn under_way(pool: &PgPool, name: &RepositoryName, digest: &Digest, no
     let row: Option<(Option<i64>,)> = sqlx::query_as(sql).bind(name.as_str()).bind(digest.as_str()).bind(now).fetch_optional(pool).await?;
     Ok(row.map(|(size,)| size.map(i64::unsigned_abs)))
 }
+
+/// Those that ended before `before` without being let go of: their replicas were killed.
+///
+/// # Errors
+/// Database.
+pub async fn forget_old(pool: &PgPool, before: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query("delete from fetches where until < $1").bind(before).execute(pool).await?.rows_affected())
+}

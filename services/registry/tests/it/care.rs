@@ -73,8 +73,16 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
     assert_eq!(restore(json!({ "digest": "x" }), &rest).await.unwrap().status(), 400);
     assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{second}"), &token).send().await.unwrap().status(), 202);
     tokio::time::sleep(Duration::from_millis(5)).await;
+    // Transfers of replicas that were killed: long ago, and just now.
+    let insert = "insert into fetches (repository, digest, holder, until) values ($1, $2, $3, now() - $4 * interval '1 hour')";
+    for hours in [1.0, 48.0] {
+        let holder = stage.host.env.uuid();
+        sqlx::query(insert).bind(REPO).bind(format!("sha256:{hours}")).bind(holder).bind(hours).execute(&stage.host.db().pool).await.unwrap();
+    }
     let freed = collector(&stage, 0).collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
     assert!(freed.blobs >= 3 && freed.bytes > 0, "{freed:?}");
+    let left: Vec<String> = sqlx::query_scalar("select digest from fetches").fetch_all(&stage.host.db().pool).await.unwrap();
+    assert_eq!(left, ["sha256:1"]);
     let gone = restore(json!({ "digest": second }), &rest).await.unwrap();
     assert_eq!(gone.status(), 409);
     assert_eq!(gone.json::<Value>().await.unwrap()["code"], "registry.content_gone");
