@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod flows;
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod store;
 
