@@ -1,7 +1,7 @@
 //! What content is kept in: a folder, or a bucket of a server that speaks S3. The server is moto (PyPI `moto[server]`): it checks
 //! parts, ranges and copies as S3 does, but neither signatures nor durability.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,9 +16,19 @@ use crate::stage::Stage;
 /// The least S3 takes.
 pub const PART: usize = 5 << 20;
 
+/// A process; gone with the value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server with an empty bucket; gone with the value.
 pub struct Bucket {
-    server: Child,
+    _server: Server,
     pub url: String,
     http: reqwest::Client,
 }
@@ -26,7 +36,6 @@ pub struct Bucket {
 impl Bucket {
     /// None, and why on standard output, when the server is not on this machine.
     pub async fn start() -> Option<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let moto = match Need::Moto.find() {
             Ok(moto) => moto.path,
             Err(why) => {
@@ -34,17 +43,41 @@ impl Bucket {
                 return None;
             }
         };
-        let server = Command::new(moto).args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // It takes a port that is free and says which: nobody else can have been given it.
+        let args = ["-H", "127.0.0.1", "-p", "0"];
+        let mut server = Server(Command::new(moto).args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let (mut tell, mut before) = (Some(tell), String::new());
+            // To the end: a server whose words nobody takes stands still.
+            for line in lines {
+                let Some(waiting) = tell.take() else { continue };
+                match line.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:")) {
+                    Some(url) => drop(waiting.send(Ok(url.to_owned()))),
+                    None => {
+                        before = format!("{before}{line}\n");
+                        tell = Some(waiting);
+                    }
+                }
+            }
+            if let Some(waiting) = tell {
+                drop(waiting.send(Err(before)));
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let told = tokio::time::timeout(Duration::from_secs(60), told).await.expect("moto says where it listens").unwrap();
+        let url: String = told.unwrap_or_else(|said| panic!("moto ended: {said}"));
         // moto takes any signature, but not none.
         let signed = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
         let headers = [(http::header::AUTHORIZATION, http::HeaderValue::from_static(signed))].into_iter().collect();
         let http = reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap();
-        let bucket = Self { server, url: format!("http://127.0.0.1:{port}"), http };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(Instant::now() < deadline, "moto does not listen");
+        while !http.get(format!("{url}/moto-api/data.json")).send().await.is_ok_and(|answer| answer.status() == 200) {
+            assert!(Instant::now() < deadline, "moto does not answer");
+            assert!(server.0.try_wait().unwrap().is_none(), "moto ended");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let bucket = Self { _server: server, url, http };
         assert_eq!(bucket.http.put(format!("{}/images", bucket.url)).send().await.unwrap().status(), 200);
         Some(bucket)
     }
@@ -65,13 +98,6 @@ impl Bucket {
 
     pub async fn get(&self, path: &str) -> String {
         self.http.get(format!("{}/images{path}", self.url)).send().await.unwrap().text().await.unwrap()
-    }
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
