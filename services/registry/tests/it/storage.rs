@@ -129,19 +129,30 @@ async fn what_came_before_the_client_was_gone_is_kept(ground: Ground) {
     let (pieces, body) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
     let body = futures::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) });
     let sending = tokio::spawn(two.here(Method::PATCH, &at).body(reqwest::Body::wrap_stream(body)).send());
-    for piece in whole[..PART + 100_000].chunks(100_000) {
+    let sent = PART + 100_000;
+    for piece in whole[..sent].chunks(100_000) {
         pieces.send(Ok(Bytes::copy_from_slice(piece))).await.unwrap();
     }
-    // The channel holds one: when this is through, all before it was taken.
-    pieces.send(Ok(Bytes::from_static(b""))).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    sending.abort();
-    drop(pieces);
     let standing = || async {
         let status = two.there(Method::GET, &at).send().await.unwrap();
         status.headers()["range"].to_str().unwrap().trim_start_matches("0-").parse::<usize>().unwrap()
     };
-    two.stage.world.until("something is kept", Duration::from_secs(20), || async { standing().await > 0 }).await;
+    // What can be seen of it: a file grows, and in a bucket a part begins when there are enough bytes for it.
+    let world = &two.stage.world;
+    let taken = match &two.ground {
+        Ground::Folder => {
+            world.until("all is taken", Duration::from_secs(20), || async { standing().await + 1 == sent }).await;
+            sent
+        }
+        Ground::Bucket(_) => {
+            world.until("a part is taken", Duration::from_secs(20), || async { !two.ground.uploads(&two.stage).await.is_empty() }).await;
+            PART
+        }
+    };
+    sending.abort();
+    drop(pieces);
+    world.until("what was taken is kept", Duration::from_secs(20), || async { standing().await + 1 >= taken }).await;
+    assert!(standing().await < sent, "no more than was sent");
     // Whoever was writing may still be writing down the last of it.
     let digest = Digest::of(Algorithm::Sha256, &whole);
     two.stage
