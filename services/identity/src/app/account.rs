@@ -59,8 +59,12 @@ impl App {
         if self.now() - session.auth_time > RECENT {
             return Ok(Proof::SignInAgain);
         }
-        let weak = level(&session.amr) < Level::Two && self.choices(UserId(session.user_id)).await?.any();
-        Ok(if weak { Proof::SecondStep } else { Proof::Enough })
+        let user = UserId(session.user_id);
+        if level(&session.amr) >= Level::Two || !self.choices(user).await?.any() {
+            return Ok(Proof::Enough);
+        }
+        // Who came by a certificate alone proves no more by showing it again.
+        Ok(if self.choices_after(user, &session.amr).await?.any() { Proof::SecondStep } else { Proof::SignInAgain })
     }
 
     /// The same for a caller of the REST API, by the session that the token came from.

@@ -6,6 +6,7 @@ use gantry_kernel::{Problem, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::app::factors::Choices;
 use crate::app::people::Person;
 use crate::app::person_certificates::METHOD;
 use crate::app::policies::least_level;
@@ -54,6 +55,17 @@ impl App {
         Some((half, person))
     }
 
+    /// What somebody can still prove after `amr`. What was the first step cannot be the second one: a key that did not check its holder
+    /// is a certificate's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn choices_after(&self, user: UserId, amr: &str) -> Result<Choices, Problem> {
+        let mut choices = self.choices(user).await?;
+        choices.certificate &= !amr.split_ascii_whitespace().any(|method| method == METHOD);
+        Ok(choices)
+    }
+
     /// # Errors
     /// When the directory cannot be read.
     pub async fn due_after(&self, user: UserId, amr: &str) -> Result<Due, Problem> {
@@ -62,9 +74,7 @@ impl App {
         if has >= needed.max(Level::Two) {
             return Ok(Due::Nothing);
         }
-        let mut choices = self.choices(user).await?;
-        // What was the first step cannot be the second one: a key that did not check its holder is a certificate's.
-        choices.certificate &= !amr.split(' ').any(|method| method == METHOD);
+        let choices = self.choices_after(user, amr).await?;
         let can = if needed == Level::Phishproof { choices.passkey || choices.certificate } else { choices.any() };
         Ok(match (can, has < needed) {
             (true, _) => Due::SecondStep,
@@ -83,7 +93,7 @@ impl App {
         if has >= asked {
             return Ok(false);
         }
-        let choices = self.choices(UserId(session.user_id)).await?;
+        let choices = self.choices_after(UserId(session.user_id), &session.amr).await?;
         let reachable = match (choices.passkey || choices.certificate, choices.totp) {
             (true, _) => Level::Phishproof,
             (false, true) => Level::Two,

@@ -97,6 +97,14 @@ async fn a_person_binds_a_certificate_and_signs_in_with_it_alone_or_as_the_secon
     let claims = claims_of(tokens["id_token"].as_str().unwrap());
     assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["swk"]), &json!("1")), "{claims}");
 
+    // Shown twice it is one factor still.
+    let again = through_door(&suite, &mut alone, &card, "%2Faccount").await;
+    assert_eq!((again.status, again.location()), (303, "/account"), "{}", again.body);
+    let code = alone.code(&pkce).await;
+    let (_, tokens) = suite.exchange(&code, &pkce.verifier).await;
+    let claims = claims_of(tokens["id_token"].as_str().unwrap());
+    assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["swk"]), &json!("1")), "{claims}");
+
     // After the password: two factors, the second of which no false page can fish for.
     let mut two = suite.browser();
     let page = two.get("/login").await;

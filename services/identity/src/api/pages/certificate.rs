@@ -125,7 +125,10 @@ async fn back(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin
         None => match app.verify_certificate(&der, &origin).await {
             Ok(person) => {
                 return match step::at(&app, &jar).await {
-                    Ok(Some(at)) if at.person().id == person.id => step::done(&app, jar, language, at, METHOD, &origin, Some(&errand.to)).await,
+                    // The first step again is no second one.
+                    Ok(Some(at)) if at.person().id == person.id && at.amr().split_ascii_whitespace().any(|m| m != METHOD) => {
+                        step::done(&app, jar, language, at, METHOD, &origin, Some(&errand.to)).await
+                    }
                     Ok(_) => step::after_first(&app, jar, language, &person, &origin, METHOD, Some(&errand.to)).await,
                     Err(problem) => step::failed(language, problem),
                 };

@@ -99,7 +99,7 @@ impl At {
         }
     }
 
-    fn amr(&self) -> &str {
+    pub(super) fn amr(&self) -> &str {
         match self {
             Self::Half(_, amr) => amr,
             Self::Session(session, _) => &session.amr,
@@ -172,7 +172,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
 }
 
 async fn page(app: &App, jar: CookieJar, language: Language, status: StatusCode, at: &At, to: Option<&str>, error: Option<&str>) -> Response {
-    let choices = match app.choices(at.person().id).await {
+    let choices = match app.choices_after(at.person().id, at.amr()).await {
         Ok(choices) => choices,
         Err(problem) => return failed(language, problem),
     };
