@@ -14,6 +14,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0500-logos", crate::store::branding::TABLES),
     ("identity-0510-upstream-tokens", crate::store::upstream_tokens::TABLES),
     ("identity-0520-person-certificates", crate::store::person_certificates::TABLES),
+    ("identity-0530-upstream-tokens-asked", crate::store::upstream_tokens::ASKED),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

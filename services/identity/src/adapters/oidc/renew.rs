@@ -15,8 +15,9 @@ use crate::domain::upstream::person::External;
 
 /// What became of the question.
 pub enum Renewed {
-    /// The account is there: what is said about it, and the next token if the provider gave another one.
-    Still { external: Box<External>, refresh: Option<Secret> },
+    /// The account is there: the next token if the provider gave another one, which is to be kept even where what is said about the account
+    /// cannot be had.
+    Still { external: Box<Result<External, ProviderError>>, refresh: Option<Secret> },
     /// `invalid_grant` (RFC 6749 section 5.2): the account or what it allowed us is gone.
     Gone,
 }
@@ -24,7 +25,7 @@ pub enum Renewed {
 /// Asks for new tokens and what the provider says about `subject` now (OpenID Connect Core 1.0 section 12).
 ///
 /// # Errors
-/// When the provider cannot be reached, refuses us rather than the person, or its answer is about somebody else.
+/// When the provider cannot be reached, or refuses us rather than the person.
 pub async fn renew(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secret, refresh: &Secret, subject: &str) -> Result<Renewed, ProviderError> {
     let endpoint = metadata.token_endpoint().ok_or_else(|| answer("there is no token endpoint"))?;
     let mut fields = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.expose())];
@@ -42,6 +43,13 @@ pub async fn renew(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secre
         Err(ProviderError::Status { text, .. }) if text == "invalid_grant" => return Ok(Renewed::Gone),
         other => serde_json::from_value::<Tokens>(other?).map_err(answer)?,
     };
+    let refresh = tokens.refresh_token().map(|t| Secret::new(t.secret().as_str()));
+    let external = Box::new(told(http, metadata, oidc, secret, &tokens, subject).await);
+    Ok(Renewed::Still { external, refresh })
+}
+
+/// What the ID token and the UserInfo endpoint say.
+async fn told(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secret, tokens: &Tokens, subject: &str) -> Result<External, ProviderError> {
     let client = party(metadata, oidc, secret, "https://unused.invalid")?;
     let mut all = Value::Object(serde_json::Map::new());
     if let Some(id_token) = tokens.id_token() {
@@ -59,6 +67,11 @@ pub async fn renew(http: &Http, metadata: &Metadata, oidc: &Oidc, secret: &Secre
             all.extend(more);
         }
     }
-    let refresh = tokens.refresh_token().map(|t| Secret::new(t.secret().as_str()));
-    Ok(Renewed::Still { external: Box::new(person(oidc, subject, &all)), refresh })
+    let mut external = person(oidc, subject, &all);
+    let name = if oidc.claims.display_name.is_empty() { "name" } else { oidc.claims.display_name.as_str() };
+    if all.get(name).is_none_or(Value::is_null) {
+        // At a sign-in the subject does for a name; here it would take the place of the one that was said then.
+        external.display_name = String::new();
+    }
+    Ok(external)
 }

@@ -1,6 +1,8 @@
 //! Keeping in step with an OpenID provider between sign-ins: whoever it gave a refresh token for is asked after from time
 //! to time. What their groups mean is given and taken, and whoever it refuses loses what it gave.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::{FutureExt, StreamExt, stream};
 use gantry_contract::upstream::{Connection, Oidc};
 use gantry_es::Sealed;
@@ -70,9 +72,17 @@ impl App {
         }
         let all = tokens::at(self.pool(), of.id.0).await.map_err(fault)?;
         report.seen = all.len() as u64;
-        let asking = &asking;
-        let mut done = stream::iter(all).map(|row| async move { (row.user_id, self.renew_one(of, asking, row).await) }.boxed()).buffer_unordered(AT_ONCE);
-        while let Some((user, outcome)) = done.next().await {
+        let away = AtomicBool::new(false);
+        let (asking, away) = (&asking, &away);
+        // Nobody else is asked after once the provider is away, but every question that was put is waited for: its answer may hold the
+        // only token that is good from now on.
+        let one = |row: TokenRow| {
+            async move { if away.load(Ordering::Relaxed) { None } else { Some((row.user_id, self.renew_one(of, asking, row).await)) } }.boxed()
+        };
+        let mut done = stream::iter(all).map(one).buffer_unordered(AT_ONCE);
+        let mut failed = None;
+        while let Some(outcome) = done.next().await {
+            let Some((user, outcome)) = outcome else { continue };
             match outcome {
                 Ok(one) => {
                     report.changed += u64::from(one.changed);
@@ -85,33 +95,65 @@ impl App {
                     }
                 }
                 // A provider that is away says nothing about anybody.
-                Err(problem) if matches!(problem.kind, gantry_kernel::Kind::Internal | gantry_kernel::Kind::Unavailable) => return Err(problem),
+                Err(problem) if matches!(problem.kind, gantry_kernel::Kind::Internal | gantry_kernel::Kind::Unavailable) => {
+                    away.store(true, Ordering::Relaxed);
+                    failed = Some(problem);
+                }
                 Err(problem) => {
                     report.skipped += 1;
                     report.remark(format!("user:{user}: {}", std::error::Error::source(&problem).map_or_else(|| problem.detail.clone(), ToString::to_string)));
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn renew_one(&self, of: &Upstream, asking: &Asking, row: TokenRow) -> Result<One, Problem> {
         let (user, own) = (UserId(row.user_id), subject(UserId(row.user_id)));
         let open = async |text: String| self.keyring.open(&own, &Sealed(text)).await;
-        let (external, token) = match (open(row.subject).await, open(row.sealed).await) {
+        let (external, token) = match (open(row.subject).await, open(row.sealed.clone()).await) {
             (Ok(external), Ok(token)) => (external, Secret::new(token)),
             // Erased meanwhile: nobody is left to ask after.
             (Err(KeyringError::Erased), _) | (_, Err(KeyringError::Erased)) => return Ok(One::default()),
             (Err(error), _) | (_, Err(error)) => return Err(unsealed(error)),
         };
-        let asked = renew(&asking.http, &asking.metadata, &asking.oidc, &asking.secret, &token, &external).await;
-        match asked.map_err(|e| refused(of, e))? {
-            Renewed::Gone => self.refused_there(of, user, row.provisioned, row.link).await,
+        if !tokens::asking(self.pool(), row.link, &row.sealed, self.now()).await.map_err(fault)? {
+            // They signed in just now, or the link is gone.
+            return Ok(One::default());
+        }
+        let asked = match renew(&asking.http, &asking.metadata, &asking.oidc, &asking.secret, &token, &external).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                if says_nothing_of_the_token(&error) && !row.unanswered {
+                    tokens::unasked(self.pool(), row.link, &row.sealed).await.map_err(fault)?;
+                }
+                return Err(refused(of, error));
+            }
+        };
+        match asked {
+            Renewed::Gone if row.unanswered => {
+                // The next token went with the answer that was lost (a crash, a broken connection): that says nothing about the person.
+                if tokens::stands(self.pool(), row.link, &row.sealed).await.map_err(fault)? {
+                    tokens::forget(self.pool(), row.link).await.map_err(fault)?;
+                }
+                let remark = format!("user:{user}: an answer of {} was lost, and the next token with it: asked after again from the next sign-in on", of.shown());
+                Ok(One { remark: Some(remark), ..One::default() })
+            }
+            Renewed::Gone => {
+                // A sign-in of just now says more than a token from before it.
+                if !tokens::stands(self.pool(), row.link, &row.sealed).await.map_err(fault)? {
+                    return Ok(One::default());
+                }
+                // This answer came: should what follows break off, the next one is the same and counts.
+                tokens::unasked(self.pool(), row.link, &row.sealed).await.map_err(fault)?;
+                self.refused_there(of, user, row.provisioned, row.link).await
+            }
             Renewed::Still { external, refresh } => {
                 // First of all: the one that was asked with may be good no longer.
                 let next = refresh.unwrap_or(token);
                 let sealed = self.keyring.seal(&own, next.expose()).await.map_err(unsealed)?;
-                tokens::put(self.pool(), row.link, &sealed.0, self.now()).await.map_err(fault)?;
+                tokens::replace(self.pool(), row.link, &row.sealed, &sealed.0, self.now()).await.map_err(fault)?;
+                let external = (*external).map_err(|e| refused(of, e))?;
                 self.still_there(of, asking, user, row.provisioned, &external).await
             }
         }
@@ -148,6 +190,17 @@ impl App {
         let reason = if suspended { "invalid_grant: roles taken, sessions ended, account suspended" } else { "invalid_grant: roles taken" };
         self.record(Fact { actor: &actor, action: "upstream.withdrew", object: &object, result: "ok", reason, from: "" }).await;
         Ok(One { gone: true, suspended, taken, remark, ..One::default() })
+    }
+}
+
+/// The provider did not get the token, or said no for another reason.
+fn says_nothing_of_the_token(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::Http(error) => error.is_connect(),
+        // Behind a gateway that gave up, the provider may have answered.
+        ProviderError::Status { status, .. } => *status < 500,
+        ProviderError::Reach(_) | ProviderError::Settings(_) => true,
+        ProviderError::TooLarge | ProviderError::Answer(_) | ProviderError::Refused(_) => false,
     }
 }
 
