@@ -9,7 +9,7 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::app::certificates::{Said, said};
+use crate::app::certificates::{Said, in_time, said};
 use crate::app::client_auth::Vouched;
 use crate::app::context::Fact;
 use crate::app::orgs::name_of;
@@ -58,8 +58,10 @@ fn unknown() -> Problem {
     Problem::new(Kind::Unauthenticated, "identity.certificate_unknown", "this certificate signs nobody in here")
 }
 
-fn authority_vouches(authority: &AuthorityRow, der: &[u8]) -> bool {
-    Vouched::new(&authority.pem).is_ok_and(|v| v.vouches(der))
+/// An authority whose own certificate has ended vouches for nobody.
+fn authority_vouches(authority: &AuthorityRow, der: &[u8], now: i64) -> bool {
+    let in_force = x509_parser::pem::Pem::iter_from_buffer(authority.pem.as_bytes()).all(|pem| pem.is_ok_and(|p| in_time(&p.contents, now)));
+    in_force && Vouched::new(&authority.pem).is_ok_and(|v| v.vouches(der))
 }
 
 impl App {
@@ -87,9 +89,7 @@ impl App {
     /// # Errors
     /// When the database refuses.
     pub async fn has_certificate(&self, user: UserId) -> Result<bool, Problem> {
-        let now = self.now();
-        // One that is bound by name goes on with its successors.
-        Ok(rows::of_user(self.pool(), user.0).await.map_err(fault)?.iter().any(|c| c.authority.is_some() || c.not_after > now))
+        rows::has_usable(self.pool(), user.0, self.now()).await.map_err(fault)
     }
 
     /// # Errors
@@ -163,8 +163,9 @@ impl App {
     /// The authority of one of the person's organisations that vouches for a certificate, and the name in it.
     async fn vouched_name(&self, user: UserId, der: &[u8], it: &Said) -> Result<(Uuid, String), Problem> {
         let name = it.name.clone().ok_or_else(|| not_usable("this certificate names nobody: it has neither an e-mail address nor a common name"))?;
-        for authority in rows::authorities(self.pool(), None).await.map_err(fault)? {
-            if authority_vouches(&authority, der) && directory::is_member(self.orm(), OrgId(authority.org), user.0).await.map_err(fault)? {
+        let now = self.now().unix_timestamp();
+        for authority in rows::authorities_of(self.pool(), user.0).await.map_err(fault)? {
+            if authority_vouches(&authority, der, now) {
                 return Ok((authority.id, name));
             }
         }
@@ -252,8 +253,9 @@ impl App {
             return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
         }
         let Some(name) = &it.name else { return Err(unknown()) };
+        let now = self.now().unix_timestamp();
         for authority in rows::authorities(self.pool(), None).await.map_err(fault)? {
-            if !authority_vouches(&authority, der) {
+            if !authority_vouches(&authority, der, now) {
                 continue;
             }
             let Some(row) = rows::by_key(self.pool(), &self.name_key(authority.id, name)).await.map_err(fault)? else { continue };

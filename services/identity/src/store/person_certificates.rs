@@ -41,6 +41,14 @@ pub async fn of_user(pool: &PgPool, user: Uuid) -> Result<Vec<CertificateRow>, s
     sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where user_id = $1 order by bound_at, id"))).bind(user).fetch_all(pool).await
 }
 
+/// Whether somebody has a certificate that signs them in: in force itself, or by the word of an authority that is trusted and whose
+/// organisation they are in (that one goes on with its successors).
+pub async fn has_usable(pool: &PgPool, user: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "select exists (select from person_certificates c where c.user_id = $1 and case when c.authority is null then c.not_after > $2
+                   else exists (select from person_authorities a join members m on m.org = a.org and m.user_id = c.user_id where a.id = c.authority) end)";
+    sqlx::query_scalar(sql).bind(user).bind(now).fetch_one(pool).await
+}
+
 pub async fn by_key(pool: &PgPool, key: &str) -> Result<Option<CertificateRow>, sqlx::Error> {
     sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where key = $1"))).bind(key).fetch_optional(pool).await
 }
@@ -62,6 +70,12 @@ pub async fn noticed(pool: &PgPool, certificate: Uuid, now: OffsetDateTime) -> R
 
 pub async fn authorities(pool: &PgPool, org: Option<Uuid>) -> Result<Vec<AuthorityRow>, sqlx::Error> {
     sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where $1::uuid is null or org = $1 order by name"))).bind(org).fetch_all(pool).await
+}
+
+/// Those that the organisations of somebody trust.
+pub async fn authorities_of(pool: &PgPool, user: Uuid) -> Result<Vec<AuthorityRow>, sqlx::Error> {
+    let sql = format!("{AUTHORITY} where org in (select m.org from members m where m.user_id = $1) order by name");
+    sqlx::query_as(AssertSqlSafe(sql)).bind(user).fetch_all(pool).await
 }
 
 pub async fn keep_proof(pool: &PgPool, hash: &[u8], nonce: &str, der: &[u8], expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {
