@@ -50,6 +50,11 @@ pub struct PersonCertificate {
     pub expires_at: OffsetDateTime,
 }
 
+/// What attempts are counted by: there is no name yet.
+fn shown_from(origin: &Origin) -> String {
+    format!("certificate from {}", origin.address)
+}
+
 fn not_usable(detail: &str) -> Problem {
     Problem::new(Kind::Invalid, "identity.certificate_unusable", detail)
 }
@@ -203,17 +208,21 @@ impl App {
     }
 
     /// Keeps a certificate that was shown at the door, for the page that asked for it. Gives the text that the browser takes back.
+    /// Each counts as a failure until [`Self::shown_well`]: anybody can make certificates.
     ///
     /// # Errors
     /// One that is not usable; 429 for whoever shows too many.
     pub async fn keep_shown(&self, nonce: &str, der: &[u8], origin: &Origin) -> Result<String, Problem> {
-        let from = format!("certificate from {}", origin.address);
-        self.attempts.begin(&from, &origin.address).await?;
+        self.attempts.begin(&shown_from(origin), &origin.address).await?;
         self.usable(der)?;
-        self.attempts.succeeded(&from, &origin.address).await;
         let token = fresh(&self.host.env, "gx_");
         rows::keep_proof(self.pool(), &kept(&token), nonce, der, self.now() + Duration::seconds(PROOF_SECONDS)).await.map_err(fault)?;
         Ok(token)
+    }
+
+    /// What was shown was right: it signed somebody in, or was bound.
+    pub async fn shown_well(&self, origin: &Origin) {
+        self.attempts.succeeded(&shown_from(origin), &origin.address).await;
     }
 
     /// The certificate behind what a browser took back; good once, and only with the nonce it began with.
@@ -225,19 +234,17 @@ impl App {
         found.ok_or_else(|| Problem::new(Kind::Invalid, "identity.errand_unknown", "this was not begun in this browser, or too long ago: begin again"))
     }
 
-    /// Whom a certificate signs in. Policy and record included.
+    /// Whom a certificate signs in that was shown at the door, where attempts are counted. Policy and record included.
     ///
     /// # Errors
-    /// Unauthenticated, whatever the reason; 429 after too many failures.
+    /// Unauthenticated, whatever the reason.
     pub async fn verify_certificate(&self, der: &[u8], origin: &Origin) -> Result<Person, Problem> {
-        let from = format!("certificate from {}", origin.address);
-        self.attempts.begin(&from, &origin.address).await?;
         let judged = match self.bearer_of(der).await {
             Ok(person) => self.admit(person.id, "certificate", origin).await.map(|_| person),
             Err(problem) => Err(problem),
         };
         match &judged {
-            Ok(_) => self.attempts.succeeded(&from, &origin.address).await,
+            Ok(_) => self.shown_well(origin).await,
             Err(problem) => {
                 let reason = problem.chain();
                 let (actor, action, object) = ("anonymous", "session.refused", "certificate");

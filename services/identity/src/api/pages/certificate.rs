@@ -148,7 +148,9 @@ async fn bound(app: &App, jar: &CookieJar, der: &[u8], bind: &Bind, origin: &Ori
     let Some((_, person)) = session.filter(|(_, person)| person.id == bind.user) else {
         return Err(Problem::new(Kind::Invalid, "identity.errand_unknown", "somebody else is signed in here now: begin again"));
     };
-    app.bind_certificate(&person, der, bind.by_name, &bind.label, meta_of(&subject(person.id), &origin.address)).await.map(drop)
+    app.bind_certificate(&person, der, bind.by_name, &bind.label, meta_of(&subject(person.id), &origin.address)).await?;
+    app.shown_well(origin).await;
+    Ok(())
 }
 
 fn explained(language: Language, problem: Problem) -> Response {
