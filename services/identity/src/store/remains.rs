@@ -4,8 +4,8 @@ use futures::{Stream, StreamExt};
 use gantry_kernel::{OffsetDateTime, Uuid};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 
-/// No longer than this for each statement.
-const TIMEOUT: &str = "set local statement_timeout = '120s'; set transaction read only";
+/// All statements see the same; none takes longer than this.
+const ONE_MOMENT: &str = "set transaction isolation level repeatable read read only; set local statement_timeout = '120s'";
 /// Rows of a table that are read whole.
 const ROWS: i64 = 500;
 
@@ -18,7 +18,7 @@ pub async fn key(pool: &PgPool, subject: &str) -> Result<Option<(OffsetDateTime,
 /// One moment's view for all the questions.
 pub async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    sqlx::raw_sql(TIMEOUT).execute(&mut *tx).await?;
+    sqlx::raw_sql(ONE_MOMENT).execute(&mut *tx).await?;
     Ok(tx)
 }
 
