@@ -17,10 +17,13 @@ pub fn router() -> Router<App> {
 
 /// `<version>.css`, or a logo by its digest.
 async fn file(State(app): State<App>, Path((org, file)): Path<(String, String)>) -> Response {
-    let found = if file.strip_suffix(".css").is_some_and(|v| v.parse::<i64>().is_ok()) {
-        app.brand_for(For::Named(&org)).await.map(|brand| brand.map(|b| ("text/css".to_owned(), css(&b.branding).into_bytes())))
-    } else {
-        app.logo_of(&org, &file).await
+    let found = match file.strip_suffix(".css").and_then(|v| v.parse::<i64>().ok()) {
+        Some(version) => {
+            let brand = app.brand_for(For::Named(&org)).await;
+            // Another version would be kept for a day under this one's address.
+            brand.map(|b| b.filter(|b| b.version == version).map(|b| ("text/css".to_owned(), css(&b.branding).into_bytes())))
+        }
+        None => app.logo_of(&org, &file).await,
     };
     let (media_type, bytes) = match found {
         Ok(Some(found)) => found,
