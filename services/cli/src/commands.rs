@@ -19,6 +19,7 @@ mod places;
 mod progress;
 mod registry;
 mod remains;
+mod saved;
 mod upstream;
 mod why;
 

@@ -1,13 +1,12 @@
 //! The audit trail: looked through, written to a file, and checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use futures::StreamExt;
+use anyhow::{Result, bail};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 
 use super::Context;
+use super::saved::save;
 use crate::args::{Audit, AuditCommand, Format};
 use crate::output::print;
 
@@ -32,31 +31,12 @@ pub async fn run(cx: &mut Context, command: Audit) -> Result<()> {
     cx.list(&items, COLUMNS)
 }
 
-/// Streams into a file beside the wanted one, which takes its place once all is there: a part is never taken for the whole.
 async fn export(cx: &mut Context, query: &[(&str, String)], file: &Path) -> Result<()> {
     let lines = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl"));
     let format = if lines { "jsonl" } else { "csv" };
     let query = [query, &[("format", format.to_owned())]].concat();
-    let part = PathBuf::from(format!("{}.part", file.display()));
-    let written = async {
-        let mut bytes = cx.client.stream("/api/v1/audit", &query).await?.bytes_stream();
-        let mut to = tokio::fs::File::create(&part).await.with_context(|| format!("cannot write {}", part.display()))?;
-        let mut size = 0_u64;
-        while let Some(piece) = bytes.next().await {
-            let piece = piece.context("the export broke off: what came of it is not kept")?;
-            size += piece.len() as u64;
-            to.write_all(&piece).await?;
-        }
-        to.sync_all().await?;
-        tokio::fs::rename(&part, file).await.with_context(|| format!("cannot write {}", file.display()))?;
-        Ok::<_, anyhow::Error>(size)
-    };
-    let size = written.await;
-    if size.is_err() {
-        // What is left of a failed export helps nobody; that it cannot be removed is not the failure to tell of.
-        let _ = tokio::fs::remove_file(&part).await;
-    }
-    cx.note(&format!("{} bytes are in {}", size?, file.display()));
+    let size = save(cx.client.stream("/api/v1/audit", &query).await?, file).await?;
+    cx.note(&format!("{size} bytes are in {}", file.display()));
     Ok(())
 }
 

@@ -1,12 +1,11 @@
 //! Finding images, and what is known of one: platforms, origin, an archive of it.
 
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use futures::StreamExt;
+use anyhow::Result;
 use serde_json::Value;
 
+use super::saved::save;
 use super::{Context, segment};
 use crate::args::{Format, Image};
 use crate::output::print;
@@ -104,25 +103,10 @@ fn origin(cx: &Context, found: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Beside the file first, so that one that is cut off is not taken for the image.
 async fn export(cx: &mut Context, path: &str, query: &[(&str, String)], file: &Path) -> Result<()> {
     let answer = cx.client.stream(path, query).await?;
-    let size = answer.content_length();
     let digest = answer.headers().get("docker-content-digest").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let part = file.with_extension("part");
-    let mut out = std::fs::File::create(&part).with_context(|| format!("cannot write {}", part.display()))?;
-    let mut written = 0;
-    let mut pieces = answer.bytes_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.context("the archive broke off; run it again")?;
-        out.write_all(&piece).with_context(|| format!("cannot write {}", part.display()))?;
-        written += piece.len() as u64;
-    }
-    if size.is_some_and(|size| size != written) {
-        bail!("the archive has {written} bytes instead of {}; run it again", size.unwrap_or_default());
-    }
-    out.sync_all()?;
-    std::fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))?;
+    let written = save(answer, file).await?;
     if cx.common.output == Format::Table {
         cx.note(&format!("{} has {digest}", file.display()));
         return Ok(());
