@@ -11,7 +11,7 @@ use crate::domain::password::{self, Rules, Weak};
 use crate::domain::policy::Effective;
 use crate::domain::user::{Command, Registration, State, User};
 use crate::error::{fault, refused, unsealed};
-use crate::store::{consents, directory, groups, personal, remains};
+use crate::store::{directory, groups, personal, remains};
 
 /// What somebody wants to be called, checked.
 #[derive(Clone)]
@@ -266,7 +266,6 @@ impl App {
         let now = self.now();
         self.end_sessions(person.id, None, "deleted").await?;
         remains::forget(self.pool(), person.id.0).await.map_err(fault)?;
-        consents::forget(self.pool(), person.id).await.map_err(fault)?;
         personal::revoke_all(self.pool(), person.id, now).await.map_err(fault)?;
         // The read model does this too, should this process die here.
         self.keyring.erase(&subject(person.id)).await.map_err(unsealed)?;

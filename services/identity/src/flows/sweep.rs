@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use crate::app::App;
+use crate::store::remains;
 
 const EVERY: Duration = Duration::from_secs(600);
 /// Rows per statement, so that no statement holds locks for long.
@@ -46,6 +47,10 @@ pub async fn run(app: App) {
 async fn sweep(pool: &PgPool) -> Result<(), sqlx::Error> {
     for sql in SWEEPS {
         while sqlx::query(sql).bind(BATCH).execute(pool).await?.rows_affected() == BATCH.unsigned_abs() {}
+    }
+    // Should the process have died between an erasure and this.
+    for user in remains::erased_lately(pool).await? {
+        remains::forget(pool, user).await?;
     }
     Ok(())
 }

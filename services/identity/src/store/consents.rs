@@ -53,9 +53,3 @@ pub async fn revoke(pool: &PgPool, user: UserId, client: &str, now: OffsetDateTi
     tx.commit().await?;
     Ok(gone.rows_affected() > 0)
 }
-
-/// A person who is erased leaves nothing here.
-pub async fn forget(pool: &PgPool, user: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from consents where user_id = $1").bind(user.0).execute(pool).await?;
-    Ok(())
-}

@@ -108,10 +108,18 @@ pub async fn forget(pool: &PgPool, user: Uuid) -> Result<(), sqlx::Error> {
         "delete from mail_links where user_id = $1",
         "delete from impersonations where user_id = $1 or by_user = $1",
         "delete from scim_links where kind = 'user' and id = $1",
-        "update sessions set from_addr = '', user_agent = '' where user_id = $1",
-        "update personal_tokens set name = '' where user_id = $1",
+        "update sessions set from_addr = '', user_agent = '' where user_id = $1 and (from_addr <> '' or user_agent <> '')",
+        "update personal_tokens set name = '' where user_id = $1 and name <> ''",
+        "delete from consents where user_id = $1",
     ] {
         sqlx::query(sql).bind(user).execute(&mut *tx).await?;
     }
     tx.commit().await
+}
+
+/// Whose key was destroyed in the last week: what [`forget`] takes is theirs no more, also where the process died between the two.
+pub async fn erased_lately(pool: &PgPool) -> Result<Vec<Uuid>, sqlx::Error> {
+    let sql = "select subject from subject_keys where erased_at > now() - interval '7 days' and subject like 'user:%'";
+    let subjects: Vec<String> = sqlx::query_scalar(sql).fetch_all(pool).await?;
+    Ok(subjects.iter().filter_map(|s| Uuid::parse_str(s.strip_prefix("user:")?).ok()).collect())
 }
