@@ -331,10 +331,15 @@ impl App {
         let now = self.now();
         for row in rows::ending(self.pool(), now, now + NOTICE).await.map_err(fault)? {
             let Ok(person) = self.active_person(UserId(row.user_id)).await else { continue };
-            if !rows::noticed(self.pool(), row.id, now).await.map_err(fault)? {
-                continue;
-            }
-            let it = self.shown_certificate(row).await?;
+            let id = row.id;
+            let it = match self.shown_certificate(row).await {
+                Ok(it) => it,
+                Err(problem) => {
+                    // One that cannot be read keeps nobody else from being told.
+                    tracing::error!(certificate = %id, error = problem.chain(), "a certificate that ends soon cannot be read");
+                    continue;
+                }
+            };
             let text = format!(
                 "{}: your certificate \"{}\" signs you in until {} UTC. Bind the next one before that:\n您的证书“{}”将于 {} UTC 到期,请在此之前绑定新证书:\n\n{}/account\n",
                 person.username,
@@ -345,6 +350,8 @@ impl App {
                 self.issuer
             );
             self.mail(&person.email, "Gantry: a certificate ends soon / 证书即将到期", text).await?;
+            // After the mail: twice, should the process die here, is better than never.
+            rows::noticed(self.pool(), id, now).await.map_err(fault)?;
         }
         Ok(())
     }

@@ -53,19 +53,20 @@ pub async fn by_key(pool: &PgPool, key: &str) -> Result<Option<CertificateRow>, 
     sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where key = $1"))).bind(key).fetch_optional(pool).await
 }
 
-/// Those that end before `until`, have not ended, and nobody was told about.
+/// Those of active people that end before `until`, have not ended, and nobody was told about.
 pub async fn ending(pool: &PgPool, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<CertificateRow>, sqlx::Error> {
     let sql = format!(
         "{CERTIFICATE} where authority is null and not_after > $1 and not_after <= $2
-         and not exists (select from certificate_notices n where n.certificate = person_certificates.id) order by not_after limit 1000"
+         and not exists (select from certificate_notices n where n.certificate = person_certificates.id)
+         and exists (select from users u where u.id = person_certificates.user_id and u.suspended_reason is null) order by not_after limit 1000"
     );
     sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(until).fetch_all(pool).await
 }
 
-/// Whether this is the first notice.
-pub async fn noticed(pool: &PgPool, certificate: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+pub async fn noticed(pool: &PgPool, certificate: Uuid, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let sql = "insert into certificate_notices (certificate, sent_at) values ($1, $2) on conflict do nothing";
-    Ok(sqlx::query(sql).bind(certificate).bind(now).execute(pool).await?.rows_affected() > 0)
+    sqlx::query(sql).bind(certificate).bind(now).execute(pool).await?;
+    Ok(())
 }
 
 pub async fn authorities(pool: &PgPool, org: Option<Uuid>) -> Result<Vec<AuthorityRow>, sqlx::Error> {
