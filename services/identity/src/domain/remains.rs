@@ -19,7 +19,9 @@ pub fn purpose(table: &str) -> &'static str {
         }
         "snapshots" => "the state of this id, in which every value is sealed",
         "robot_keys" | "scim_tokens" | "node_tokens" | "initial_access_tokens" | "invitations" | "configuration_sets" => "made by this id for others",
-        "users" | "user_terms" | "members" | "factors" | "recovery_codes" | "bindings" | "team_members" | "links" | "person_certificates" => "read model of somebody who is here",
+        "users" | "user_terms" | "members" | "factors" | "recovery_codes" | "bindings" | "team_members" | "links" | "person_certificates" => {
+            "read model of somebody who is here"
+        }
         _ => "",
     }
 }

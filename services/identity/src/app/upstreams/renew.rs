@@ -76,9 +76,8 @@ impl App {
         let (asking, away) = (&asking, &away);
         // Nobody else is asked after once the provider is away, but every question that was put is waited for: its answer may hold the
         // only token that is good from now on.
-        let one = |row: TokenRow| {
-            async move { if away.load(Ordering::Relaxed) { None } else { Some((row.user_id, self.renew_one(of, asking, row).await)) } }.boxed()
-        };
+        let one =
+            |row: TokenRow| async move { if away.load(Ordering::Relaxed) { None } else { Some((row.user_id, self.renew_one(of, asking, row).await)) } }.boxed();
         let mut done = stream::iter(all).map(one).buffer_unordered(AT_ONCE);
         let mut failed = None;
         while let Some(outcome) = done.next().await {
@@ -136,7 +135,8 @@ impl App {
                 if tokens::stands(self.pool(), row.link, &row.sealed).await.map_err(fault)? {
                     tokens::forget(self.pool(), row.link).await.map_err(fault)?;
                 }
-                let remark = format!("user:{user}: an answer of {} was lost, and the next token with it: asked after again from the next sign-in on", of.shown());
+                let remark =
+                    format!("user:{user}: an answer of {} was lost, and the next token with it: asked after again from the next sign-in on", of.shown());
                 Ok(One { remark: Some(remark), ..One::default() })
             }
             Renewed::Gone => {
