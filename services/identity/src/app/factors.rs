@@ -85,7 +85,8 @@ impl App {
     pub async fn choices(&self, user: UserId) -> Result<Choices, Problem> {
         let rows = factors::of_user(self.orm(), user).await.map_err(fault)?;
         let has = |kind: FactorKind| rows.iter().any(|r| r.kind == kind.as_str());
-        let certificate = self.config.certificates_url.is_some() && self.has_certificate(user).await?;
+        // One that a policy does not admit would be asked for, and refused.
+        let certificate = self.config.certificates_url.is_some() && self.has_certificate(user).await? && self.policy_for(user).await?.allows_way("certificate");
         Ok(Choices { totp: has(FactorKind::Totp), passkey: has(FactorKind::Passkey), certificate })
     }
 

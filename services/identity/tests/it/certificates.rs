@@ -197,6 +197,8 @@ async fn an_organisations_authority_vouches_for_the_successors_of_a_certificate(
     let policy = "/api/v1/orgs/acme/policies/security";
     assert_eq!(suite.put(&ada, policy, json!({ "sign_in_by": ["password"] })).await, 200);
     assert_eq!(come(&issued(&pki, "bob")).await, 403);
+    // And it is not asked for after the password, where nobody could show it.
+    suite.tokens("bob").await;
     assert_eq!(suite.put(&ada, policy, json!({ "sign_in_by": ["certificate", "password"] })).await, 200);
     assert_eq!(come(&issued(&pki, "bob")).await, 303);
 
