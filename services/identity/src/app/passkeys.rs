@@ -151,16 +151,20 @@ impl App {
         serde_json::to_value(challenge).map_err(fault)
     }
 
-    /// The person whom the answer to a challenge proves.
+    /// The person whom the answer to a challenge proves. `first`: who has taken a first step in this browser; for them it is the second
+    /// one, and which ways to sign in their policy admits was judged at the first.
     ///
     /// # Errors
     /// Unauthenticated, whatever the reason; 429 after too many failures.
-    pub async fn verify_passkey(&self, browser: &str, credential: &str, origin: &Origin) -> Result<Proved, Problem> {
+    pub async fn verify_passkey(&self, browser: &str, credential: &str, first: Option<UserId>, origin: &Origin) -> Result<Proved, Problem> {
         // There is no name to count by: strangers elsewhere must not lock anybody out.
         let from = format!("passkey from {}", origin.address);
         self.attempts.begin(&from, &origin.address).await?;
         let proved = match self.judge_passkey(browser, credential).await {
-            Ok(proved) => self.admit(proved.person.id, "passkey", origin).await.map(|_| proved),
+            Ok(proved) => {
+                let way = if first == Some(proved.person.id) { None } else { Some("passkey") };
+                self.admit_step(proved.person.id, way, origin).await.map(|_| proved)
+            }
             Err(problem) => Err(problem),
         };
         match &proved {

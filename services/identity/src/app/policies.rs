@@ -72,10 +72,18 @@ impl App {
     /// # Errors
     /// Forbidden, saying which rule; on record.
     pub async fn admit(&self, user: UserId, way: &str, origin: &Origin) -> Result<Effective, Problem> {
+        self.admit_step(user, Some(way), origin).await
+    }
+
+    /// As [`Self::admit`] for a step after the first one, which was taken in a way that is admitted: `way` is `None`.
+    ///
+    /// # Errors
+    /// Forbidden, saying which rule; on record.
+    pub async fn admit_step(&self, user: UserId, way: Option<&str>, origin: &Origin) -> Result<Effective, Problem> {
         let policy = self.policy_for(user).await?;
         let refusal = if !policy.allows_network(&origin.address) {
             "your organisation allows signing in from its own networks only"
-        } else if !policy.allows_way(way) {
+        } else if way.is_some_and(|way| !policy.allows_way(way)) {
             "your organisation allows other ways to sign in only"
         } else {
             return Ok(policy);

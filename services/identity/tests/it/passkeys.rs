@@ -115,6 +115,20 @@ async fn a_passkey_is_the_second_step_and_the_only_one() {
     let amr = claims_of(tokens["id_token"].as_str().unwrap())["amr"].clone();
     assert!(amr == json!(["hwk", "user", "mfa"]) || amr == json!(["swk", "user", "mfa"]), "{amr}");
 
+    // Where a policy admits passwords only, it is no way to sign in, and the second step still.
+    let admin = suite.admin().await;
+    assert_eq!(suite.put(&admin, "/api/v1/policies/security", json!({ "sign_in_by": ["password"] })).await, 200);
+    let mut barred = suite.browser();
+    let csrf = barred.get("/login").await.field("csrf");
+    let request: CredentialRequestOptions = serde_json::from_value(challenge(&mut barred, &csrf, "signin").await).unwrap();
+    let alone = sent(&device.authenticate(&origin(), request, DefaultClientData).await.unwrap());
+    assert_eq!(barred.post("/login/passkey", &[("csrf", &csrf), ("credential", &alone)]).await.status, 403);
+    let csrf = first_step(&mut barred, "ada").await.field("csrf");
+    let request: CredentialRequestOptions = serde_json::from_value(challenge(&mut barred, &csrf, "second").await).unwrap();
+    let second = sent(&device.authenticate(&origin(), request, DefaultClientData).await.unwrap());
+    let opened = barred.post("/login/passkey", &[("csrf", &csrf), ("credential", &second), ("continue", "/account")]).await;
+    assert_eq!((opened.status, opened.location()), (303, "/account"), "{}", opened.body);
+
     // A key of a page that only looks like ours is worth nothing.
     let mut fished = suite.browser();
     let csrf = fished.get("/login").await.field("csrf");

@@ -64,7 +64,12 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     if !form_fits(&app, &jar, form.get("csrf")) {
         return login::page(&app, jar, language, StatusCode::BAD_REQUEST, to, None, Some("expired_form"), None).await;
     }
-    let proved = match app.verify_passkey(&browser(&jar), form.get("credential").unwrap_or_default(), &origin).await {
+    let at = match step::at(&app, &jar).await {
+        Ok(at) => at,
+        Err(problem) => return step::failed(language, problem),
+    };
+    let first = at.as_ref().map(|at| at.person().id);
+    let proved = match app.verify_passkey(&browser(&jar), form.get("credential").unwrap_or_default(), first, &origin).await {
         Ok(proved) => proved,
         Err(problem) => {
             let mut response = login::page(&app, jar, language, problem.kind.status(), to, None, Some("passkey_failed"), None).await;
@@ -73,10 +78,9 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
             return response;
         }
     };
-    match step::at(&app, &jar).await {
-        Ok(Some(at)) if at.person().id == proved.person.id => step::done(&app, jar, language, at, proved.method, &origin, to).await,
+    match at {
+        Some(at) if at.person().id == proved.person.id => step::done(&app, jar, language, at, proved.method, &origin, to).await,
         // Somebody else than whoever took a first step here: a sign-in of its own.
-        Ok(_) => step::after_first(&app, jar, language, &proved.person, &origin, &proved.amr, to).await,
-        Err(problem) => step::failed(language, problem),
+        Some(_) | None => step::after_first(&app, jar, language, &proved.person, &origin, &proved.amr, to).await,
     }
 }
