@@ -78,8 +78,6 @@ fn refused_because(error: impl std::error::Error + Send + Sync + 'static) -> Pro
 pub struct Proved {
     pub person: Person,
     pub amr: String,
-    /// The part of `amr` that says what the key is.
-    pub method: &'static str,
 }
 
 impl App {
@@ -208,7 +206,7 @@ impl App {
         let method = if result.backup_eligible() { "swk" } else { "hwk" };
         // Every ceremony of ours requires that the key checks its holder; what did not is one factor.
         let amr = if result.user_verified() { format!("{method} {VERIFIED}") } else { method.to_owned() };
-        Ok(Proved { person, amr, method })
+        Ok(Proved { person, amr })
     }
 
     /// A counter that does not grow belongs to a copy of the key (Web Authentication section 6.1.1).

@@ -39,13 +39,34 @@ pub fn asked(acr_values: &str) -> Option<Level> {
     acr_values.split_ascii_whitespace().filter_map(Level::named).min()
 }
 
-/// The methods of a first and a second step together.
-pub fn with_second(first: &str, second: &str) -> String {
-    let mut all: Vec<&str> = first.split_ascii_whitespace().filter(|m| *m != "mfa").collect();
-    if !all.contains(&second) {
-        all.push(second);
+/// The factor that a method shows. Keys of whatever kind are one: what somebody has. `None`: it is none by itself.
+fn factor(method: &str) -> Option<&str> {
+    match method {
+        "hwk" | "swk" => Some("key"),
+        "mfa" | "user" => None,
+        other => Some(other),
     }
-    all.push("mfa");
+}
+
+/// The methods of a first and a second step together. They are two factors (`mfa`) when one of the steps was that by itself, or the
+/// second shows another factor than the first: the same one again is no second one.
+pub fn with_second(first: &str, second: &str) -> String {
+    let (mut all, mut factors): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut several = false;
+    for method in first.split_ascii_whitespace().chain(second.split_ascii_whitespace()) {
+        several |= method == "mfa";
+        if method != "mfa" && !all.contains(&method) {
+            all.push(method);
+        }
+        if let Some(factor) = factor(method)
+            && !factors.contains(&factor)
+        {
+            factors.push(factor);
+        }
+    }
+    if several || factors.len() > 1 {
+        all.push("mfa");
+    }
     all.join(" ")
 }
 
@@ -61,6 +82,16 @@ mod tests {
         assert_eq!(level("hwk user mfa"), Level::Phishproof);
         assert_eq!(level("hwk"), Level::One, "a key that did not check its holder is one factor");
         assert_eq!(with_second("pwd otp mfa", "otp"), "pwd otp mfa");
+    }
+
+    #[test]
+    fn the_same_factor_twice_is_one() {
+        assert_eq!(level(&with_second("swk", "swk")), Level::One);
+        assert_eq!(level(&with_second("swk", "hwk")), Level::One, "two keys are what somebody has, twice");
+        assert_eq!(with_second("otp", "otp"), "otp");
+        assert_eq!(with_second("swk", "hwk user mfa"), "swk hwk user mfa", "a passkey that checked its holder is two by itself");
+        assert_eq!(with_second("fed", "otp"), "fed otp mfa");
+        assert_eq!(with_second("hwk", "otp"), "hwk otp mfa");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     let added = if text("credential").is_empty() {
         app.confirm_totp(&person, text("pending"), text("code"), text("label"), meta).await.map(|codes| (codes, "otp"))
     } else {
-        app.add_passkey(&person, &super::passkey::browser(&jar), text("credential"), text("label"), meta).await.map(|codes| (codes, "hwk"))
+        app.add_passkey(&person, &super::passkey::browser(&jar), text("credential"), text("label"), meta).await.map(|codes| (codes, "hwk user mfa"))
     };
     match added {
         Ok((codes, method)) => opened(&app, jar, language, &person, &with_second(&amr, method), codes, &origin, form.get("continue")).await,

@@ -79,7 +79,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         }
     };
     match at {
-        Some(at) if at.person().id == proved.person.id => step::done(&app, jar, language, at, proved.method, &origin, to).await,
+        Some(at) if at.person().id == proved.person.id => step::done(&app, jar, language, at, &proved.amr, &origin, to).await,
         // Somebody else than whoever took a first step here: a sign-in of its own.
         Some(_) | None => step::after_first(&app, jar, language, &proved.person, &origin, &proved.amr, to).await,
     }

@@ -118,8 +118,8 @@ pub(super) async fn at(app: &App, jar: &CookieJar) -> Result<Option<At>, Problem
 }
 
 /// The second step is right: the session opens, or the one there is gets stronger (with a new secret).
-pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, method: &str, origin: &Origin, to: Option<&str>) -> Response {
-    let amr = with_second(at.amr(), method);
+pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, second: &str, origin: &Origin, to: Option<&str>) -> Response {
+    let amr = with_second(at.amr(), second);
     match at {
         // A policy may want more than this step gave.
         At::Half(person, _) => Box::pin(after_first(app, jar, language, &person, origin, &amr, to)).await,
