@@ -57,8 +57,10 @@ pub struct Said {
     pub serial: String,
     /// Of the whole certificate; lower-case hex.
     pub sha256: String,
-    /// What an authority's word is about: `email:` with the first address it names, else `cn:` with its common name.
-    pub name: Option<String>,
+    /// Whom an authority's word is about, of the alternative names: `email:` with an address, `upn:` with a user principal name. No
+    /// common name: an authority may give the same one to many.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// Unix seconds.
     pub not_before: i64,
     pub not_after: i64,
@@ -68,6 +70,16 @@ pub struct Said {
     pub for_clients: bool,
 }
 
+/// The user principal name among the other names (Microsoft; smart cards have it).
+const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
+
+/// The text of such a name: `[0] EXPLICIT UTF8String`, of less than 126 bytes.
+fn principal(value: &[u8]) -> Option<&str> {
+    let [0xa0, outer, 0x0c, inner, text @ ..] = value else { return None };
+    let fits = usize::from(*inner) == text.len() && usize::from(*outer) == text.len() + 2 && *outer < 0x80;
+    std::str::from_utf8(text).ok().filter(|text| fits && !text.is_empty())
+}
+
 /// `None`: it is no certificate.
 pub fn said(der: &[u8]) -> Option<Said> {
     let (rest, it) = X509Certificate::from_der(der).ok()?;
@@ -75,16 +87,19 @@ pub fn said(der: &[u8]) -> Option<Said> {
         return None;
     }
     let san = it.subject_alternative_name().ok().flatten();
-    let addresses = san.iter().flat_map(|names| &names.value.general_names);
-    let email = addresses.filter_map(|name| if let GeneralName::RFC822Name(email) = name { Some((*email).to_owned()) } else { None }).next();
-    let common = || it.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).map(|cn| format!("cn:{cn}"));
+    let names = san.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::RFC822Name(email) if !email.is_empty() => Some(format!("email:{}", email.to_lowercase())),
+        GeneralName::OtherName(kind, value) if kind.to_id_string() == UPN => principal(value).map(|upn| format!("upn:{}", upn.to_lowercase())),
+        _ => None,
+    });
+    let names = names.collect();
     let uses = it.extended_key_usage().ok().flatten();
     Some(Said {
         subject: it.subject().to_string(),
         issuer: it.issuer().to_string(),
         serial: it.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
         sha256: <sha2::Sha256 as sha2::Digest>::digest(der).iter().map(|b| format!("{b:02x}")).collect(),
-        name: email.map(|e| format!("email:{}", e.to_lowercase())).or_else(common),
+        names,
         not_before: it.validity().not_before.timestamp(),
         not_after: it.validity().not_after.timestamp(),
         authority: it.is_ca(),
@@ -103,6 +118,14 @@ pub fn registered(jwks: &serde_json::Value, der: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_principal_name_is_read_whole_or_not_at_all() {
+        assert_eq!(principal(b"\xa0\x09\x0c\x07ada@a.b"), Some("ada@a.b"));
+        for bad in [&b""[..], b"\xa0\x02\x0c\x00", b"\xa0\x09\x0c\x07ada@a.bc", b"\xa0\x09\x0c\x08ada@a.b", b"\xa0\x09\x16\x07ada@a.b"] {
+            assert_eq!(principal(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn names_are_compared_by_their_parts() {

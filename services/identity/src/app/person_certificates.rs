@@ -167,7 +167,8 @@ impl App {
 
     /// The authority of one of the person's organisations that vouches for a certificate, and the name in it.
     async fn vouched_name(&self, user: UserId, der: &[u8], it: &Said) -> Result<(Uuid, String), Problem> {
-        let name = it.name.clone().ok_or_else(|| not_usable("this certificate names nobody: it has neither an e-mail address nor a common name"))?;
+        let nobody = "this certificate has neither an e-mail address nor a user principal name among its alternative names: bind the certificate itself";
+        let name = it.names.first().cloned().ok_or_else(|| not_usable(nobody))?;
         let now = self.now().unix_timestamp();
         for authority in rows::authorities_of(self.pool(), user.0).await.map_err(fault)? {
             if authority_vouches(&authority, der, now) {
@@ -259,13 +260,21 @@ impl App {
         if let Some(row) = rows::by_key(self.pool(), &self.exact_key(&it)).await.map_err(fault)? {
             return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
         }
-        let Some(name) = &it.name else { return Err(unknown()) };
+        if it.names.is_empty() {
+            return Err(unknown());
+        }
         let now = self.now().unix_timestamp();
         for authority in rows::authorities(self.pool(), None).await.map_err(fault)? {
             if !authority_vouches(&authority, der, now) {
                 continue;
             }
-            let Some(row) = rows::by_key(self.pool(), &self.name_key(authority.id, name)).await.map_err(fault)? else { continue };
+            let keys: Vec<String> = it.names.iter().map(|name| self.name_key(authority.id, name)).collect();
+            let found = rows::by_keys(self.pool(), &keys).await.map_err(fault)?;
+            let Some(row) = found.first() else { continue };
+            // The names of several people prove none of them.
+            if found.iter().any(|other| other.user_id != row.user_id) {
+                continue;
+            }
             // Who left the organisation is not signed in by its authority.
             if directory::is_member(self.orm(), OrgId(authority.org), row.user_id).await.map_err(fault)? {
                 return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());

@@ -53,6 +53,11 @@ pub async fn by_key(pool: &PgPool, key: &str) -> Result<Option<CertificateRow>, 
     sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where key = $1"))).bind(key).fetch_optional(pool).await
 }
 
+/// Those with one of these keys.
+pub async fn by_keys(pool: &PgPool, keys: &[String]) -> Result<Vec<CertificateRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where key = any($1) order by bound_at, id"))).bind(keys).fetch_all(pool).await
+}
+
 /// Those of active people that end before `until`, have not ended, and nobody was told about.
 pub async fn ending(pool: &PgPool, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<CertificateRow>, sqlx::Error> {
     let sql = format!(

@@ -32,6 +32,16 @@ fn issued(pki: &Pki, name: &str) -> String {
     handed(&pki.leaf(name, &[]).unwrap().der().unwrap().0[0])
 }
 
+/// A new certificate with these addresses, for clients.
+fn mailed(home: &tempfile::TempDir, pki: &Pki, addresses: &[&str]) -> String {
+    let key = rcgen::KeyPair::from_pem(&std::fs::read_to_string(home.path().join("ca.key")).unwrap()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&pki.ca_pem, key).unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.subject_alt_names = addresses.iter().map(|a| rcgen::SanType::Rfc822Name((*a).try_into().unwrap())).collect();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    handed(params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der())
+}
+
 fn handed(der: &[u8]) -> String {
     format!(":{}:", STANDARD.encode(der))
 }
@@ -166,9 +176,10 @@ async fn a_person_binds_a_certificate_and_signs_in_with_it_alone_or_as_the_secon
 async fn an_organisations_authority_vouches_for_the_successors_of_a_certificate() {
     let suite = suite().await;
     let [ada, bob, eve] = suite.acme().await;
-    let (_home, pki, pem) = authority();
+    let (home, pki, pem) = authority();
+    let (bobs, eves) = (|| mailed(&home, &pki, &["bob@acme.example"]), mailed(&home, &pki, &["eve@acme.example"]));
     let mut browser = suite.signed_in("bob").await;
-    let refused = bind(&suite, &mut browser, &issued(&pki, "bob"), "name").await;
+    let refused = bind(&suite, &mut browser, &bobs(), "name").await;
     assert!(refused.status == 400 && refused.body.contains("no organisation of yours trusts"), "{}", refused.body);
 
     let trust = json!({ "name": "cards", "pem": pem });
@@ -185,32 +196,35 @@ async fn an_organisations_authority_vouches_for_the_successors_of_a_certificate(
     assert_eq!(suite.post(&ada, AUTHORITIES, trust).await.0, 409, "the name is taken");
     assert_eq!(items(&suite.get(&bob, AUTHORITIES).await.1)[0]["name"], "cards");
 
-    let done = bind(&suite, &mut browser, &issued(&pki, "bob"), "name").await;
+    let unnamed = bind(&suite, &mut browser, &issued(&pki, "bob"), "name").await;
+    assert!(unnamed.status == 400 && unnamed.body.contains("neither an e-mail address nor a user principal name"), "{}", unnamed.body);
+    let done = bind(&suite, &mut browser, &bobs(), "name").await;
     assert_eq!(done.location(), "/account?done=saved", "{}", done.body);
     let come = async |certificate: &str| through_door(&suite, &mut suite.browser(), certificate, "%2Faccount").await.status;
-    assert_eq!(come(&issued(&pki, "bob")).await, 303, "the next one in the same name");
-    assert_eq!(come(&issued(&pki, "eve")).await, 401, "another name");
-    let (_other_home, other, _) = authority();
-    assert_eq!(come(&issued(&other, "bob")).await, 401, "the same name by somebody else");
+    assert_eq!(come(&bobs()).await, 303, "the next one in the same name");
+    assert_eq!(come(&mailed(&home, &pki, &["robert@acme.example", "BOB@acme.example"])).await, 303, "all its addresses count");
+    assert_eq!(come(&eves).await, 401, "another name");
+    let (other_home, other, _) = authority();
+    assert_eq!(come(&mailed(&other_home, &other, &["bob@acme.example"])).await, 401, "the same name by somebody else");
 
     // The organisation's security policy says who may come this way.
     let policy = "/api/v1/orgs/acme/policies/security";
     assert_eq!(suite.put(&ada, policy, json!({ "sign_in_by": ["password"] })).await, 200);
-    assert_eq!(come(&issued(&pki, "bob")).await, 403);
+    assert_eq!(come(&bobs()).await, 403);
     // And it is not asked for after the password, where nobody could show it.
     suite.tokens("bob").await;
     assert_eq!(suite.put(&ada, policy, json!({ "sign_in_by": ["certificate", "password"] })).await, 200);
-    assert_eq!(come(&issued(&pki, "bob")).await, 303);
+    assert_eq!(come(&bobs()).await, 303);
 
     // Who left, and an authority that is trusted no longer.
     assert_eq!(suite.delete(&ada, "/api/v1/orgs/acme/members/bob").await, 204);
-    assert_eq!(come(&issued(&pki, "bob")).await, 401, "who left is not signed in by the organisation's authority");
+    assert_eq!(come(&bobs()).await, 401, "who left is not signed in by the organisation's authority");
     assert_eq!(suite.put(&ada, "/api/v1/orgs/acme/members/bob", json!({})).await, 204);
-    assert_eq!(come(&issued(&pki, "bob")).await, 303);
+    assert_eq!(come(&bobs()).await, 303);
     let one = format!("{AUTHORITIES}/{}", made["id"].as_str().unwrap());
     assert_eq!(suite.delete(&bob, &one).await, 403);
     assert_eq!(suite.delete(&ada, &one).await, 204);
-    assert_eq!(come(&issued(&pki, "bob")).await, 401);
+    assert_eq!(come(&bobs()).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
