@@ -88,11 +88,12 @@ pub async fn append(pool: &PgPool, before: &Head, facts: &[Kept]) -> Result<Opti
     Ok(moved.map(|_| end))
 }
 
-/// How many facts there are, and the first that is not as it was written or whose predecessor is missing. Reads all of them.
+/// How many facts there are, and the first that is not as it was written or whose predecessor is missing. Reads all of them,
+/// for five minutes at most.
 pub async fn verify(pool: &PgPool) -> Result<(i64, Option<i64>), sqlx::Error> {
     let mut tx = pool.begin().await?;
     // One moment's view: the end must be that of the rows.
-    sqlx::query("set transaction isolation level repeatable read read only").execute(&mut *tx).await?;
+    sqlx::raw_sql("set transaction isolation level repeatable read read only; set local statement_timeout = '300s'").execute(&mut *tx).await?;
     let sql = "select min(seq) from (
                    select seq, hash, coalesce(lag(seq) over w, 0) + 1 as next,
                           sha256(coalesce(lag(hash) over w, '\\x'::bytea) || convert_to(seq::text || ' ' || fact::text, 'UTF8')) as ought

@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use gantry_auth::Caller;
+use gantry_es_pg::Lease;
 use gantry_host::{ApiResult, Json};
-use gantry_kernel::{Role, Scope};
+use gantry_kernel::{Problem, Role, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,6 +25,11 @@ pub struct RecordProof {
 #[utoipa::path(get, path = "/api/v1/security-record/verify", tag = "audit", responses((status = 200, body = RecordProof)))]
 pub async fn verify(State(app): State<App>, caller: Caller) -> ApiResult<Json<RecordProof>> {
     app.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
-    let (records, first_bad) = facts::verify(app.pool()).await.map_err(fault)?;
+    // It reads all there is: one at a time.
+    let lease = Lease::try_acquire(app.pool(), "security-record-proof").await.map_err(fault)?;
+    let lease = lease.ok_or_else(|| Problem::conflict("identity.proof_running", "the record is being checked right now: try again in a moment"))?;
+    let proved = facts::verify(app.pool()).await;
+    lease.release().await;
+    let (records, first_bad) = proved.map_err(fault)?;
     Ok(Json(RecordProof { records, whole: first_bad.is_none(), first_bad }))
 }
