@@ -19,7 +19,8 @@ pub async fn remains(cx: &mut Context, path: &str) -> Result<()> {
     let number = |field: &str| found[field].as_u64().unwrap_or_default();
     let destroyed = found["key"]["destroyed_at"].as_str().map_or_else(|| "is there".to_owned(), |at| format!("was destroyed at {at}"));
     print(&format!("key of {}: {destroyed}", found["user"].as_str().unwrap_or_default()))?;
-    print(&format!("values sealed with it: {}, of which {} can be read", number("sealed_values"), number("readable_values")))?;
+    let (sealed, tried, readable) = (number("sealed_values"), number("tried_values"), number("readable_values"));
+    print(&format!("values sealed with it: {sealed}; {tried} were tried, of which {readable} can be read"))?;
     print(&format!("records with a network address this id acted from: {}", number("addressed_records")))?;
     let events = found["log"].as_array().cloned().unwrap_or_default();
     cx.list(&events, &[("EVENTS", "kind"), ("NUMBER", "events"), ("SEALED", "sealed_values"), ("READABLE", "readable_values")])?;

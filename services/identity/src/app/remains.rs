@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use gantry_es::Sealed;
-use gantry_es_pg::KeyringError;
+use gantry_es_pg::{KeyringError, Lease};
 use gantry_kernel::{OffsetDateTime, Problem, UserId};
 use serde::Serialize;
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub struct Remains {
     pub sealed_values: u64,
     /// Those of them that can be read; 0 once the person is erased.
     pub readable_values: u64,
+    /// How many of them were tried: the first 2,000, the others were sealed with the same key.
+    pub tried_values: u64,
     /// Records that say from which network address this id acted: the log and the record of security facts keep them.
     pub addressed_records: u64,
     /// Events that name this id, by kind.
@@ -68,6 +70,8 @@ struct Reader<'a> {
     app: &'a App,
     subject: String,
     tried: usize,
+    /// The key is gone for ever, the keyring has said: it need not be asked for again.
+    erased: bool,
 }
 
 impl Reader<'_> {
@@ -81,10 +85,14 @@ impl Reader<'_> {
                 break;
             }
             self.tried += 1;
+            if self.erased {
+                continue;
+            }
             match self.app.keyring.open(&self.subject, &Sealed((*text).to_owned())).await {
                 Ok(_) => readable += 1,
                 // Sealed for somebody else, or no sealed value at all.
-                Err(KeyringError::Erased | KeyringError::Damaged) => {}
+                Err(KeyringError::Damaged) => {}
+                Err(KeyringError::Erased) => self.erased = true,
                 Err(error @ (KeyringError::MasterKey | KeyringError::Sql(_))) => return Err(unsealed(error)),
             }
         }
@@ -93,15 +101,25 @@ impl Reader<'_> {
 }
 
 impl App {
-    /// Looks through the log and every table for what names somebody. It takes as long as reading all of it.
+    /// Looks through the log and every table for what names somebody. It takes as long as reading all of it: one at a time.
     ///
     /// # Errors
-    /// Not found when there never was such a person; when the database refuses or takes longer than two minutes.
+    /// Conflict while another is at it; not found when there never was such a person; when the database refuses or takes longer than two
+    /// minutes.
     pub async fn remains(&self, user: UserId) -> Result<Remains, Problem> {
+        let lease = Lease::try_acquire(self.pool(), "remains").await.map_err(fault)?;
+        let running = || Problem::conflict("identity.proof_running", "what is left of somebody is being looked for right now: try again in a moment");
+        let lease = lease.ok_or_else(running)?;
+        let found = self.look_for(user).await;
+        lease.release().await;
+        found
+    }
+
+    async fn look_for(&self, user: UserId) -> Result<Remains, Problem> {
         let own = subject(user);
         let key = rows::key(self.pool(), &own).await.map_err(fault)?;
         let (made_at, destroyed_at, there) = key.ok_or_else(|| Problem::not_found("person with this id, now or before,", user))?;
-        let mut reader = Reader { app: self, subject: own.clone(), tried: 0 };
+        let mut reader = Reader { app: self, subject: own.clone(), tried: 0, erased: false };
         let (id, mut by_kind, mut addressed) = (user.0.to_string(), BTreeMap::<String, RemainingEvents>::new(), 0_u64);
         let mut tx = rows::begin(self.pool()).await.map_err(fault)?;
         {
@@ -144,6 +162,7 @@ impl App {
             key: RemainingKey { made_at, destroyed_at },
             sealed_values: sealed_values + log.iter().map(|e| e.sealed_values).sum::<u64>(),
             readable_values: readable_values + log.iter().map(|e| e.readable_values).sum::<u64>(),
+            tried_values: reader.tried as u64,
             addressed_records: addressed,
             log,
             tables,

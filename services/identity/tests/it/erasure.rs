@@ -80,6 +80,7 @@ async fn nothing_that_can_be_read_is_left_of_who_was_erased() {
         let (status, after) = suite.get(&admin, &remains).await;
         assert_eq!((status, after["state"].as_str(), after["readable_values"].as_u64()), (200, Some("erased"), Some(0)), "{after}");
         assert!(after["key"]["destroyed_at"].is_string() && after["sealed_values"].as_u64().unwrap() >= 5, "{after}");
+        assert_eq!(after["tried_values"], after["sealed_values"], "{after}");
         let of = |name: &str, field: &str| after[name].as_array().unwrap().iter().map(|e| e[field].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         assert!(of("log", "kind").contains(&"user.registered".into()) && of("tables", "table").contains(&"subject_keys".into()), "{after}");
         for gone in ["users", "members", "team_members", "known_devices", "mail_links", "user_terms"] {
