@@ -62,6 +62,17 @@ impl Client {
         read(answer).await
     }
 
+    /// With the version that was read (`ETag`), for [`Self::put_over`]; none where the platform gives none.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn get_with_version<T: DeserializeOwned>(&mut self, path: &str) -> Result<(T, Option<i64>)> {
+        let answer = self.send(Method::GET, path, &[], None, &[]).await?;
+        let etag = answer.headers().get(header::ETAG).and_then(|v| v.to_str().ok());
+        let version = etag.and_then(|tag| tag.trim_matches('"').parse().ok());
+        Ok((read(answer).await?, version))
+    }
+
     /// All pages of a list, at most `limit` entries.
     ///
     /// # Errors
@@ -109,6 +120,17 @@ impl Client {
         let if_match = [("if-match", format!("\"{version}\""))];
         let answer = self.send(Method::PUT, path, &[], Some(serde_json::to_value(body)?), &if_match).await?;
         read(answer).await
+    }
+
+    /// Over what was read with [`Self::get_with_version`]: refused if somebody has changed it since.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn put_over<B: Serialize + Sync>(&mut self, path: &str, body: &B, version: Option<i64>) -> Result<Value> {
+        match version {
+            Some(version) => self.put(path, body, version).await,
+            None => self.put_new(path, body).await,
+        }
     }
 
     /// A change of whatever version is there.

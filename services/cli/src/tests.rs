@@ -115,6 +115,16 @@ async fn limits_are_changed_on_the_version_that_was_seen() {
 }
 
 #[tokio::test]
+async fn sign_in_pages_are_changed_on_the_version_that_was_seen() {
+    let world = World::signed_in(3600).await;
+    let seen = ResponseTemplate::new(200).insert_header("etag", "\"3\"").set_body_json(json!({ "title": "Old", "accent": "#112233", "logo": {} }));
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/orgs/acme/branding")), seen).await;
+    let put = Mock::given(method("PUT")).and(path("/api/v1/orgs/acme/branding")).and(header("if-match", "\"3\""));
+    world.answers(put.and(body_json(json!({ "title": "New", "accent": "#112233" }))), ResponseTemplate::new(200).set_body_json(json!({}))).await;
+    world.run("org branding set acme --title New").await.expect("set");
+}
+
+#[tokio::test]
 async fn the_device_flow_waits_for_the_person_and_keeps_the_tokens() {
     let world = World::signed_in(3600).await;
     world.store.write(&Session { url: Some(world.platform.uri()), ..Session::default() }).unwrap();

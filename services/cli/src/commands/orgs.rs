@@ -46,7 +46,7 @@ async fn branding(cx: &mut Context, command: Branding) -> Result<()> {
             if typed.is_empty() {
                 return Err(Failure::Usage("say what to change, for example --title or --accent".to_owned()).into());
             }
-            let mut body: Map<String, Value> = cx.client.get(&path, &[]).await?;
+            let (mut body, version): (Map<String, Value>, _) = cx.client.get_with_version(&path).await?;
             // The logo has a command of its own.
             body.retain(|field, _| LOOK.contains(&field.as_str()));
             for (field, value) in typed {
@@ -56,7 +56,7 @@ async fn branding(cx: &mut Context, command: Branding) -> Result<()> {
                     body.insert(field.to_owned(), Value::String(value))
                 };
             }
-            let kept = cx.client.put_new(&path, &body).await?;
+            let kept = cx.client.put_over(&path, &body, version).await?;
             cx.one(&kept)
         }
         Branding::Logo { place, file: Some(file), .. } => {

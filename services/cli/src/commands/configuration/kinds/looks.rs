@@ -44,11 +44,13 @@ pub async fn make_branding(cx: &mut Context, step: &Step) -> Result<()> {
     if let Some(unknown) = spec.keys().find(|k| !LOOK.contains(&k.as_str()) && !matches!(k.as_str(), "logo" | "logo_file")) {
         return Err(Failure::Usage(format!("{}: there is no `{unknown}`: {}, logo or logo_file", step.document.title(), LOOK.join(", "))).into());
     }
-    let mut look = step.live.as_ref().map(|l| body(&l.spec, &LOOK)).unwrap_or_default();
+    // Read again: what others changed since the plan was made stays.
+    let (found, version): (Map<String, Value>, _) = cx.client.get_with_version(&path).await?;
+    let mut look = body(&found, &LOOK);
     look.extend(body(spec, &LOOK));
     // A text that is null is none.
     look.retain(|_, text| !text.is_null());
-    cx.client.put_new(&path, &look).await?;
+    cx.client.put_over(&path, &look, version).await?;
     let logo = format!("{path}/logo");
     let content = match (spec.get("logo"), spec.get("logo_file").and_then(Value::as_str)) {
         (_, Some(file)) => json!(STANDARD.encode(std::fs::read(file).with_context(|| format!("cannot read {file}"))?)),
