@@ -9,7 +9,7 @@ use crate::app::people::subject;
 use crate::domain::binding::Subject;
 use crate::domain::org::{Command, Present, State};
 use crate::error::{fault, refused};
-use crate::store::{directory, groups};
+use crate::store::{directory, groups, person_certificates};
 
 /// # Errors
 /// When the text is no name; `field` says where it stood.
@@ -59,7 +59,11 @@ impl App {
                 format!("deleting `{name}` takes {projects} projects with all they hold along: repeat its name as ?confirm={name}"),
             ));
         }
-        let options = Options { meta: meta.tenant(org), expect, claims: vec![Claim::release("org", name.as_str())], ..Options::default() };
+        // The names of the authorities it trusted go with it.
+        let trusted = person_certificates::authorities(self.pool(), Some(org.0)).await.map_err(fault)?;
+        let mut claims = vec![Claim::release("org", name.as_str())];
+        claims.extend(trusted.iter().map(|a| Claim::release("authority", format!("{org}/{}", a.name))));
+        let options = Options { meta: meta.tenant(org), expect, claims, ..Options::default() };
         let executed = self.orgs.execute(org, Command::Delete, options).await.map_err(refused)?;
         self.settled(executed.position).await;
         Ok(())

@@ -225,6 +225,12 @@ async fn an_organisations_authority_vouches_for_the_successors_of_a_certificate(
     assert_eq!(suite.delete(&bob, &one).await, 403);
     assert_eq!(suite.delete(&ada, &one).await, 204);
     assert_eq!(come(&bobs()).await, 401);
+
+    // The names of authorities go with their organisation.
+    assert_eq!(suite.post(&ada, AUTHORITIES, json!({ "name": "cards", "pem": pem })).await.0, 201);
+    assert_eq!(suite.delete(&ada, "/api/v1/orgs/acme?confirm=acme").await, 204);
+    let claims: i64 = sqlx::query_scalar("select count(*) from claims where scope = 'authority'").fetch_one(&suite.host.db().pool).await.unwrap();
+    assert_eq!(claims, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
