@@ -3,10 +3,12 @@
 //! Google, WeCom, DingTalk, Feishu); none of them can be reached from a test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use gantry_identity::Identity;
 use gantry_identity::config::{ClientConfig, Config};
@@ -20,8 +22,21 @@ use crate::support::{Browser, ISSUER, PASSWORD, Pkce, Seen, Suite};
 
 const CALLBACK: &str = "https://gantry.test/login/upstream/partner/callback";
 
+/// The plain door of a second platform.
+struct Door {
+    http: reqwest::Client,
+    base: String,
+    /// While set, nobody is told about anybody: the UserInfo endpoint is away.
+    silent: Arc<AtomicBool>,
+}
+
 /// A second platform behind a plain door of its own, as its issuer says.
 pub async fn partner() -> (Suite, String) {
+    partner_behind(Arc::default()).await
+}
+
+/// The same, whose UserInfo endpoint is away while `silent` is set.
+pub async fn partner_behind(silent: Arc<AtomicBool>) -> (Suite, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
     let public = issuer.clone();
@@ -41,13 +56,16 @@ pub async fn partner() -> (Suite, String) {
     let suite = Suite { world, host, base };
     let set = suite.json(Method::GET, "/oauth2/jwks", None, None).await.1;
     suite.host.auth.verifier.keys().set(&serde_json::from_value(set).unwrap());
-    let door = Router::new().fallback(pass).with_state(Arc::new((suite.world.http.clone(), suite.base.clone())));
+    let door = Router::new().fallback(pass).with_state(Arc::new(Door { http: suite.world.http.clone(), base: suite.base.clone(), silent }));
     tokio::spawn(async move { axum::serve(listener, door).await });
     (suite, issuer)
 }
 
-async fn pass(State(behind): State<Arc<(reqwest::Client, String)>>, request: Request) -> Response {
-    let (http, base) = &*behind;
+async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let Door { http, base, silent } = &*door;
+    if request.uri().path() == "/oauth2/userinfo" && silent.load(Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let mut headers = parts.headers;

@@ -1,11 +1,13 @@
 //! What changes at an OpenID provider between two sign-ins counts here as well. The provider is a second Gantry.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::federation::{at_partner, create, leave, me, partner};
+use crate::federation::{at_partner, create, leave, me, partner_behind};
 use crate::support::{Browser, Suite};
 
 const SYNCS: &str = "/api/v1/upstreams/partner/syncs";
@@ -20,7 +22,12 @@ fn settings(issuer: &str, suspend_gone: bool, scopes: &[&str]) -> Value {
 
 /// Both platforms, and their administrators: Ada is an editor of `acme` up there, which means something down here.
 async fn world(suspend_gone: bool) -> (Suite, Suite, String, String) {
-    let (up, issuer) = partner().await;
+    world_behind(suspend_gone, Arc::default()).await
+}
+
+/// The same; the partner's UserInfo endpoint is away while `silent` is set.
+async fn world_behind(suspend_gone: bool, silent: Arc<AtomicBool>) -> (Suite, Suite, String, String) {
+    let (up, issuer) = partner_behind(silent).await;
     let down = Suite::start().await;
     let (admin, there) = (down.admin().await, up.admin_at(&issuer).await);
     up.register("ada").await;
@@ -142,4 +149,22 @@ async fn an_answer_that_was_lost_costs_nobody_their_account() {
     assert!(lost["report"]["remarks"].to_string().contains("was lost"), "{lost}");
     assert_eq!((me(&down, &mut browser).await["groups"].to_string().as_str(), guests(&down, &admin).await), ("[\"partners:editor\"]", 1));
     assert_eq!(sync(&down, &admin).await["report"]["seen"], 0, "nobody is asked after with a token that is worth nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_token_is_kept_also_when_what_is_said_with_it_cannot_be_had() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let (up, down, _there, admin) = world_behind(true, silent.clone()).await;
+    let mut browser = down.browser();
+    come_in(&up, &mut browser).await;
+    // The token is exchanged for the next one; then the UserInfo endpoint is away.
+    silent.store(true, Ordering::Relaxed);
+    let deaf = sync(&down, &admin).await;
+    assert_eq!((&deaf["report"]["seen"], &deaf["report"]["skipped"], &deaf["report"]["suspended"]), (&json!(1), &json!(1), &json!(0)), "{deaf}");
+    silent.store(false, Ordering::Relaxed);
+    // The one from before is good no longer: asking with it again would look as if she were gone.
+    let heard = sync(&down, &admin).await;
+    assert_eq!((&heard["result"], &heard["report"]["seen"], &heard["report"]["skipped"]), (&json!("ok"), &json!(1), &json!(0)), "{heard}");
+    assert_eq!((&heard["report"]["suspended"], &heard["report"]["roles_taken"]), (&json!(0), &json!(0)), "{heard}");
+    assert_eq!((me(&down, &mut browser).await["groups"].to_string().as_str(), guests(&down, &admin).await), ("[\"partners:editor\"]", 1));
 }
