@@ -1,34 +1,15 @@
 // Images by the console: what was pushed is seen, moved, restored, ruled over and measured.
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { gzipSync } from 'node:zlib';
 
-import { api, freshToken, launch, missing, settled, signIn, url, watch } from './suite.mjs';
+import { push as pushImage, registryToken } from './registry.mjs';
+import { api, freshToken, launch, missing, settled, signIn, watch } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
 const org = `img-${stamp}`;
 const base = `/orgs/${org}/projects/shop`;
-const digestOf = (bytes) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-
-/** A tar archive of one file. */
-function tar(name, content) {
-  const header = Buffer.alloc(512);
-  header.write(name, 0);
-  header.write('0000644\0', 100);
-  header.write('0000000\0', 108);
-  header.write('0000000\0', 116);
-  header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
-  header.write('00000000000\0', 136);
-  header.write('        ', 148);
-  header.write('0', 156);
-  header.write('ustar\0', 257);
-  header.write('00', 263);
-  header.write(`${[...header].reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, 148);
-  return Buffer.concat([header, Buffer.from(content), Buffer.alloc((512 - (content.length % 512)) % 512), Buffer.alloc(1024)]);
-}
 
 describe('images in the console', { skip: reason === '' ? false : reason, timeout: 300_000 }, () => {
   let browser;
@@ -46,7 +27,7 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
     assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
     const me = (await api(page, 'GET', '/api/v1/me')).body;
     const token = await freshToken(page, `images ${stamp}`);
-    bearer = await registryToken(me.username, token.secret);
+    bearer = await registryToken(`${org}/shop/web`, me.username, token.secret);
     await push('v1', 'one');
     await scanned();
   });
@@ -66,42 +47,7 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
     await browser?.close();
   });
 
-  /** As `docker login` and `docker push` do: the registry says where tokens are. */
-  async function registryToken(username, password) {
-    const challenge = (await fetch(`${url}/v2/`)).headers.get('www-authenticate');
-    const [, realm] = challenge.match(/realm="([^"]+)"/);
-    const [, service] = challenge.match(/service="([^"]+)"/);
-    const scope = `repository:${org}/shop/web:pull,push`;
-    const answer = await fetch(`${realm}?${new URLSearchParams({ service, scope })}`, { headers: { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` } });
-    assert.equal(answer.status, 200);
-    return (await answer.json()).token;
-  }
-
-  async function push(tag, content) {
-    const headers = { authorization: `Bearer ${bearer}` };
-    const name = `${org}/shop/web`;
-    const upload = async (bytes) => {
-      const begun = await fetch(`${url}/v2/${name}/blobs/uploads/`, { method: 'POST', headers });
-      const to = new URL(begun.headers.get('location'), url);
-      to.searchParams.set('digest', digestOf(bytes));
-      assert.equal((await fetch(to, { method: 'PUT', headers: { ...headers, 'content-type': 'application/octet-stream' }, body: bytes })).status, 201);
-    };
-    const plain = tar('etc/what', content);
-    const layer = gzipSync(plain);
-    const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: [digestOf(plain)] }, history: [{ created_by: `COPY ${content}` }] }));
-    await upload(layer);
-    await upload(config);
-    const media = 'application/vnd.oci.image';
-    const manifest = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: `${media}.manifest.v1+json`,
-      config: { mediaType: `${media}.config.v1+json`, digest: digestOf(config), size: config.length },
-      layers: [{ mediaType: `${media}.layer.v1.tar+gzip`, digest: digestOf(layer), size: layer.length }],
-    });
-    const put = await fetch(`${url}/v2/${name}/manifests/${tag}`, { method: 'PUT', headers: { ...headers, 'content-type': `${media}.manifest.v1+json` }, body: manifest });
-    assert.ok(put.status === 201 || put.status === 400 || put.status === 403, `${put.status} ${await put.clone().text()}`);
-    return put.status;
-  }
+  const push = (tag, content) => pushImage({ bearer, name: `${org}/shop/web`, tag, members: [{ name: 'etc/what', content }], history: [{ created_by: `COPY ${content}` }] });
 
   const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
   const dialog = () => page.getByRole('dialog').last();

@@ -52,7 +52,7 @@ describe('series', () => {
 describe('streams', () => {
   it('give log lines with their source, and plain text as it is', () => {
     const line = { at: '2026-11-22T12:00:00Z', stream: 'stderr', text: 'boom', instance: '0190-abcdef', workload: 'web', node: 'n', attempt: 0 };
-    expect(readAppLog(JSON.stringify(line), 'line')).toEqual([{ at: line.at, text: 'boom', stream: 'stderr', source: 'web/abcdef' }]);
+    expect(readAppLog(JSON.stringify(line), 'line')).toEqual([{ at: line.at, text: 'boom', stream: 'stderr', source: 'web/abcdef', attempt: 0 }]);
     expect(readAppLog('plain', 'line')).toEqual([{ text: 'plain' }]);
   });
 

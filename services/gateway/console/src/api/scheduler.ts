@@ -1,6 +1,6 @@
 // Scheduler: applications, their revisions and instances, and the nodes they run on.
 
-import { path, post, remove } from './http';
+import { get, path, post, put, remove } from './http';
 
 export interface Workload {
   name: string;
@@ -47,6 +47,8 @@ export interface Instance {
   restarts: number;
   exit_code: number | null;
   reason: string;
+  /** Why it has to leave its node, if it has to. */
+  displaced?: string | null;
   placed_at: string;
   running_at: string | null;
   ended_at: string | null;
@@ -109,7 +111,10 @@ export interface Remark {
   path: string;
   line: number;
   detail: string;
-  level: 'wrong' | 'unsupported' | 'note';
+  /** `not_yet`: kept, but the engine here does not do it yet. */
+  level: 'wrong' | 'unsupported' | 'not_yet' | 'note';
+  /** The file if it is not the document itself. */
+  file?: string;
 }
 
 export interface Deployed {
@@ -118,7 +123,71 @@ export interface Deployed {
   changed: boolean;
   diff: string[];
   remarks: Remark[];
+  /** Why it waits for room in the quota, if it does. */
+  queued?: string | null;
 }
+
+export type Format = 'compose' | 'kubernetes' | 'gantry';
+
+/** What a document is found to be. */
+export interface Checked {
+  valid: boolean;
+  deployable: boolean;
+  remarks: Remark[];
+  /** Files that it names and that did not come with it. */
+  needs: string[];
+  /** The same application in the format asked for; not there if something is wrong. */
+  document?: string | null;
+}
+
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: string;
+}
+
+export interface Amounts {
+  cpu_millis?: number;
+  memory_bytes?: number;
+  storage_bytes?: number;
+  pids?: number;
+}
+
+/** What operators say of a node; everything absent is as its agent tells it. */
+export interface NodeSettings {
+  labels?: Record<string, string>;
+  taints?: Taint[];
+  overcommit_cpu_percent?: number | null;
+  overcommit_memory_percent?: number | null;
+  /** Kept from placement, for the system itself. */
+  system?: Amounts;
+  /** 0: no limit. */
+  max_instances?: number;
+  /** 0: not counted. */
+  bandwidth_kbps?: number;
+  /** Room that only one space may use. */
+  reserved?: { space: string; amounts: Amounts }[];
+}
+
+/** A condition on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone`, `node.labels.<label>`. */
+export interface Part {
+  attribute: string;
+  operator: string;
+  values?: string[];
+  /** 1 to 100, for what is preferred. */
+  weight?: number;
+}
+
+export const WEIGHTS = ['spread', 'pack', 'load', 'even', 'image', 'prefer'] as const;
+
+/** What counts for all workloads of a space beside their own rules; absent weights are the platform's. */
+export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
+  most_priority?: number | null;
+  required?: Part[];
+  preferred?: Part[];
+  tolerated?: string[];
+  external?: { url: string; deadline_ms?: number; required?: boolean } | null;
+};
 
 export interface NodeItem {
   name: string;
@@ -139,12 +208,7 @@ export interface NodeItem {
     labels: Record<string, string>;
   };
   /** As operators set them. */
-  settings: {
-    labels: Record<string, string>;
-    taints: { key: string; value: string; effect: string }[];
-    overcommit_cpu_percent: number | null;
-    overcommit_memory_percent: number | null;
-  };
+  settings?: NodeSettings;
   instances: number;
   reserved_cpu_millis: number;
   reserved_memory_bytes: number;
@@ -153,7 +217,7 @@ export interface NodeItem {
 
 export interface DeployBody {
   name: string;
-  format: 'compose';
+  format: Format;
   document: string;
   values: Record<string, string>;
   reason: string;
@@ -172,5 +236,14 @@ export const scheduler = {
   scale: (app: string, workload: string, replicas: number) => post(`${app}/scale`, { workload, replicas }),
   rollback: (app: string, revision: number) => post(`${app}/rollback`, { revision }),
   remove: (app: string) => remove(app),
+  /** From one revision to another, one line each. */
+  diff: (app: string, from: number, to: number) => get<{ diff: string[] }>(`${app}/diff`, { from, to }),
+  exported: (app: string, format: Format, revision?: number) => get<{ format: Format; document: string }>(`${app}/export`, { format, revision }),
+  /** Whether a document can be deployed, and the same application in another format. */
+  check: (org: string, project: string, space: string, body: { name: string; format: Format; document: string; to?: Format; values?: Record<string, string> }) =>
+    post<Checked>(`${path('orgs', org, 'projects', project, 'spaces', space)}/documents`, body),
+  rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
+  setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
+  setNode: (node: string, settings: NodeSettings) => put<NodeSettings>(`${path('nodes', node)}/settings`, settings),
   nodeAct: (node: string, verb: 'cordon' | 'uncordon' | 'drain') => post(`${path('nodes', node)}/${verb}`, {}),
 };

@@ -447,9 +447,16 @@ export const enUS = {
   remark: {
     wrong: 'Wrong',
     unsupported: 'Not supported',
+    not_yet: 'Not here yet',
     note: 'Note',
   },
   logs: {
+    workload: 'Workload',
+    instance: 'Instance',
+    stream: 'Stream',
+    since: 'Since',
+    run: 'Which start',
+    runs: { all: 'All starts', last: 'Since the last start', before: 'Before the last start' },
     filter: 'Filter lines',
     follow: 'Follow',
     pause: 'Pause',

@@ -448,9 +448,16 @@ export const zhCN: typeof enUS = {
   remark: {
     wrong: '错误',
     unsupported: '不支持',
+    not_yet: '暂未实现',
     note: '提示',
   },
   logs: {
+    workload: '工作负载',
+    instance: '实例',
+    stream: '输出流',
+    since: '起始时间',
+    run: '哪次启动',
+    runs: { all: '所有启动', last: '最近一次启动以来', before: '最近一次启动之前' },
     filter: '筛选日志',
     follow: '跟随',
     pause: '暂停',

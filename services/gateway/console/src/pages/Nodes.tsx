@@ -42,7 +42,7 @@ export function NodeState({ node }: { node: NodeItem }) {
     <Flex gap={4}>
       <State value={node.state} />
       {node.draining ? <Tag color="orange">{t('state.draining')}</Tag> : node.cordoned && <Tag color="orange">{t('state.cordoned')}</Tag>}
-      {node.settings.taints.map((taint) => (
+      {(node.settings?.taints ?? []).map((taint) => (
         <Tag key={`${taint.key}:${taint.effect}`}>{`${taint.key}${taint.value && `=${taint.value}`}:${taint.effect}`}</Tag>
       ))}
     </Flex>

@@ -15,6 +15,8 @@ export interface Line {
   text: string;
   stream?: string;
   source?: string;
+  /** Which start of its instance wrote it: 0, 1, ... */
+  attempt?: number;
 }
 
 const KEPT = 5_000;
@@ -26,9 +28,11 @@ interface Props {
   name: string;
   /** An event by this name ends the log. */
   end?: string;
+  /** Of one instance: only what its last start wrote, or the one before it. */
+  run?: 'all' | 'last' | 'before';
 }
 
-export function LogView({ url, read, name, end }: Props) {
+export function LogView({ url, read, name, end, run = 'all' }: Props) {
   const { t } = useTranslation();
   const [lines, setLines] = useState<Line[]>([]);
   const [live, setLive] = useState<Live>('connecting');
@@ -79,8 +83,10 @@ export function LogView({ url, read, name, end }: Props) {
 
   const shown = useMemo(() => {
     const wanted = filter.toLowerCase();
-    return wanted === '' ? lines : lines.filter((line) => line.text.toLowerCase().includes(wanted));
-  }, [lines, filter]);
+    const attempts = [...new Set(lines.map((line) => line.attempt ?? 0))].toSorted((a, b) => b - a);
+    const attempt = run === 'all' ? null : run === 'last' ? attempts[0] : (attempts[1] ?? -1);
+    return lines.filter((line) => (attempt === null || (line.attempt ?? 0) === attempt) && (wanted === '' || line.text.toLowerCase().includes(wanted)));
+  }, [lines, filter, run]);
 
   function download() {
     const text = lines.map((line) => [line.at, line.source, line.text].filter(Boolean).join(' ')).join('\n');

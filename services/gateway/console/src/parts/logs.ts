@@ -13,5 +13,5 @@ export function readAppLog(data: string, event: string): Line[] {
     return [{ text: data }];
   }
   const lines = (Array.isArray(read) ? read : ((read as { items?: unknown[] }).items ?? [read])) as LogLine[];
-  return lines.map((line) => ({ at: line.at, text: line.text, stream: line.stream, source: `${line.workload}/${line.instance.slice(-6)}` }));
+  return lines.map((line) => ({ at: line.at, text: line.text, stream: line.stream, source: `${line.workload}/${line.instance.slice(-6)}`, attempt: line.attempt }));
 }

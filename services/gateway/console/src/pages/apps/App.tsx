@@ -1,27 +1,26 @@
 // One application: its instances, why it is as it is, log, metrics, revisions, and everything that can be done to it.
 
-import { DeleteOutlined, PauseOutlined, PlayCircleOutlined, ReloadOutlined, RocketOutlined } from '@ant-design/icons';
+import { PauseOutlined, PlayCircleOutlined, ReloadOutlined, RocketOutlined } from '@ant-design/icons';
 import { Button, Flex, Popconfirm } from 'antd';
 import { lazy } from 'react';
 import { useTranslation } from 'react-i18next';
-import { useNavigate, useParams } from 'react-router';
+import { useParams } from 'react-router';
 
 import { scheduler, type AppItem } from '../../api/scheduler';
 import { AuditTable } from '../../parts/AuditTable';
 import { Answer, LinkButton, PageHeader, State } from '../../parts/basics';
-import { LogView } from '../../parts/LogView';
-import { readAppLog } from '../../parts/logs';
 import { Metrics } from '../../parts/Metrics';
 import { useAction, useLive } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
+import { DeleteApp } from './DeleteApp';
 
+const AppLogs = lazy(() => import('./AppLogs'));
 const AppInstances = lazy(() => import('./AppInstances'));
 const Revisions = lazy(() => import('./Revisions'));
 
 export default function AppPage() {
   const { t } = useTranslation();
-  const navigate = useNavigate();
   const params = useParams();
   const org = params.org!;
   const project = params.project!;
@@ -31,7 +30,6 @@ export default function AppPage() {
   const query = useLive<AppItem>(['app', url], url);
   const refresh = [['app', url], ['instances', url], ['revisions', url]];
   const act = useAction((verb: 'restart' | 'stop' | 'start') => scheduler.act(url, verb), { done: t('apps.done'), refresh });
-  const remove = useAction(() => scheduler.remove(url), { done: t('apps.deleted'), onDone: () => void navigate(to.apps(org, project, space)) });
   return (
     <Answer query={query}>
       {() => {
@@ -51,8 +49,8 @@ export default function AppPage() {
               actions={
                 <>
                   <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space, name)}>
-      {t('apps.newRevision')}
-    </LinkButton>
+                    {t('apps.newRevision')}
+                  </LinkButton>
                   <Button icon={<ReloadOutlined />} disabled={stopped} loading={act.isPending && act.variables === 'restart'} onClick={() => act.mutate('restart')}>
                     {t('apps.restart')}
                   </Button>
@@ -65,18 +63,14 @@ export default function AppPage() {
                       <Button icon={<PauseOutlined />}>{t('apps.stop')}</Button>
                     </Popconfirm>
                   )}
-                  <Popconfirm title={t('apps.confirmDelete', { name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
-                    <Button danger icon={<DeleteOutlined />}>
-                      {t('common.delete')}
-                    </Button>
-                  </Popconfirm>
+                  <DeleteApp app={app} url={url} back={to.apps(org, project, space)} />
                 </>
               }
             />
             <PageTabs
               items={[
                 { key: 'instances', label: t('apps.instances'), children: <AppInstances app={app} url={url} /> },
-                { key: 'logs', label: t('apps.logs'), children: <LogView name={name} url={`${url}/logs?follow=true&limit=500`} read={readAppLog} /> },
+                { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} /> },
                 { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} /> },
                 { key: 'revisions', label: t('apps.revisions'), children: <Revisions url={url} /> },
                 { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `app:${app.id}` }} /> },

@@ -13,6 +13,7 @@ import { bytes, cpu } from '../../parts/format';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { Endpoints } from './Apps';
+import { Release } from './Release';
 
 export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const { t } = useTranslation();
@@ -22,6 +23,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
   return (
     <div className="stack">
+      <Release app={app} instances={query.items} />
       {trouble &&
         why.data?.waiting.map((one) => (
           <Alert
@@ -104,7 +106,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             { title: t('apps.address'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },
             { title: t('apps.restarts'), dataIndex: 'restarts' },
             { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
-            { title: t('apps.reason'), dataIndex: 'reason' },
+            { title: t('apps.reason'), render: (_, one) => one.displaced ?? one.reason },
           ]}
         />
       </Card>

@@ -6,10 +6,9 @@ import { Link, useParams } from 'react-router';
 
 import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
 import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
-import { LogView } from '../../parts/LogView';
-import { readAppLog } from '../../parts/logs';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
+import AppLogs from './AppLogs';
 
 export default function Instance() {
   const { t } = useTranslation();
@@ -47,7 +46,7 @@ export default function Instance() {
                 />
               </Card>
               <Card title={t('apps.logs')}>
-                <LogView name={name} url={`${url}/logs?follow=true&limit=500&instance=${encodeURIComponent(id)}`} read={readAppLog} />
+                <AppLogs name={name} url={url} only={id} />
               </Card>
             </div>
           </>

@@ -1,0 +1,136 @@
+// A running application in the console: what it does, what it logs, what was deployed, going back, and its end.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { appUntil, deploy, makePlace } from './running.mjs';
+import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+
+const reason = missing();
+const org = `app-${Date.now().toString(36)}`;
+
+describe('an application in the console', { skip: reason === '' ? false : reason, timeout: 300_000 }, () => {
+  let browser;
+  let page;
+  let complaints;
+  let place;
+  let nodes;
+
+  const clean = () => assert.deepEqual(complaints.take(), []);
+  const dialog = () => page.getByRole('dialog').last();
+  const at = (tab) => `${place.space}/apps/shop?tab=${tab}`;
+  async function open(path) {
+    await page.goto(path);
+    await settled(page);
+  }
+  async function pick(label, option) {
+    await page.getByRole('combobox', { name: label, exact: true }).click();
+    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option').filter({ hasText: option }).first().click();
+  }
+
+  /** `word` is what it writes, and what it serves. */
+  const document = (word, replicas) => `services:
+  web:
+    image: ${place.image}
+    command: [sh, -c, "echo ${word}; mkdir -p /www; echo ${word} > /www/index.html; exec busybox httpd -f -p 8080 -h /www"]
+    ports: ["8080"]
+    depends_on: [ticker]
+    environment: {WORD: "${word}"}
+  ticker:
+    image: ${place.image}
+    command: [sh, -c, "while true; do echo tick; busybox sleep 1; done"]
+    volumes: ["ticks:/ticks"]
+    deploy: {replicas: ${replicas}}
+volumes:
+  ticks: {}
+`;
+
+  before(async () => {
+    const launched = await launch();
+    browser = launched.browser;
+    page = await launched.context.newPage();
+    complaints = watch(page);
+    await signIn(page);
+    place = await makePlace(page, org);
+    nodes = (await api(page, 'GET', '/api/v1/nodes')).body.items.filter((one) => one.state === 'ready' && !one.cordoned);
+    await deploy(page, place.space, 'shop', document('apple', 1), 'the first');
+    if (nodes.length > 0) await appUntil(page, place.space, 'shop', (app) => app?.state === 'running', 'running');
+    await deploy(page, place.space, 'shop', document('pear', 1), 'the second');
+    if (nodes.length > 0) await appUntil(page, place.space, 'shop', (app) => app?.finished_revision === 2, 'released');
+    complaints.take();
+  });
+
+  after(async () => {
+    if (page) {
+      await api(page, 'DELETE', `/api/v1${place.space}/apps/shop`).catch(() => {});
+      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    }
+    await browser?.close();
+  });
+
+  it('compares two revisions', async () => {
+    await open(at('revisions'));
+    const changes = page.getByRole('list', { name: 'What differs from revision 1 to 2' });
+    await changes.getByText('env.WORD').waitFor();
+    assert.deepEqual(await faults(page), []);
+    await pick('To revision', '1');
+    await page.getByText('Nothing differs between them').waitFor();
+    clean();
+  });
+
+  it('shows what going back would change, and goes back', async () => {
+    await open(at('revisions'));
+    await page.locator('tbody tr.ant-table-row').filter({ hasText: 'the first' }).getByRole('button', { name: 'Roll back' }).click();
+    await dialog().getByRole('list', { name: 'What differs from revision 2 to 1' }).getByText('env.WORD').waitFor();
+    assert.equal((await api(page, 'GET', `/api/v1${place.space}/apps/shop`)).body.revision, 2, 'looking changes nothing');
+    await dialog().getByRole('button', { name: 'Roll back' }).click();
+    await appUntil(page, place.space, 'shop', (app) => app.revision === 1, 'rolled back');
+    clean();
+  });
+
+  it('follows the log of all, of one workload and of one instance', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    await appUntil(page, place.space, 'shop', (app) => app.finished_revision === 1 && app.state === 'running', 'released');
+    await open(at('logs'));
+    const lines = (text) => page.getByRole('log').locator('.log-line').filter({ hasText: text });
+    await lines(/tick$/).first().waitFor();
+    await pick('Workload', 'web');
+    await lines(/apple$/).first().waitFor();
+    assert.equal(await lines(/tick$/).count(), 0, 'only the lines of the workload');
+    await pick('Instance', 'running');
+    await pick('Which start', 'Since the last start');
+    await lines(/apple$/).first().waitFor();
+    assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('scales a workload, stops and starts the application', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    await open(at('instances'));
+    const row = page.locator('tbody tr').filter({ hasText: 'stateless' }).filter({ hasText: 'web' }).first();
+    await row.getByRole('spinbutton').fill('2');
+    await row.getByRole('button', { name: 'Scale' }).click();
+    await appUntil(page, place.space, 'shop', (app) => app.workloads.find((one) => one.name === 'web').ready === 2, 'scaled');
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: 'Stop' }).click();
+    await page.getByRole('button', { name: /Start$/ }).waitFor();
+    await appUntil(page, place.space, 'shop', (app) => app.state === 'stopped', 'stopped');
+    await page.getByRole('button', { name: /Start$/ }).click();
+    await appUntil(page, place.space, 'shop', (app) => app.state === 'running', 'running');
+    clean();
+  });
+
+  it('shows what goes along before it deletes', async () => {
+    await open(at('instances'));
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await dialog().getByText('This goes with it:').waitFor();
+    await dialog().getByText('ticks', { exact: true }).waitFor();
+    await dialog().getByText('ticker, web', { exact: true }).waitFor();
+    assert.deepEqual(await faults(page), []);
+    assert.ok(await dialog().getByRole('button', { name: 'Delete' }).isDisabled(), 'the name has to be written first');
+    await dialog().getByRole('textbox').fill('shop');
+    complaints.take();
+    await dialog().getByRole('button', { name: 'Delete' }).click();
+    await page.waitForURL('**/apps');
+  });
+});

@@ -1,0 +1,40 @@
+// A revision on its way: how much of each workload is already of it, and what of the ones before is still there.
+
+import { Alert, Flex, Progress, Tag } from 'antd';
+import { useTranslation } from 'react-i18next';
+
+import type { AppItem, Instance } from '../../api/scheduler';
+
+export function Release({ app, instances }: { app: AppItem; instances: Instance[] }) {
+  const { t } = useTranslation();
+  if (app.state !== 'releasing' || app.finished_revision === app.revision) return null;
+  const there = instances.filter((one) => one.ended_at === null || one.ended_at === undefined);
+  return (
+    <Alert
+      type="info"
+      showIcon
+      title={t('release.title', { revision: app.revision })}
+      description={
+        <div className="stack">
+          {app.reason}
+          {app.workloads.map((workload) => {
+            const own = there.filter((one) => one.workload === workload.name);
+            const fresh = own.filter((one) => one.revision === app.revision);
+            const ready = fresh.filter((one) => one.available).length;
+            const percent = workload.replicas > 0 ? Math.min(100, Math.round((ready / workload.replicas) * 100)) : 100;
+            return (
+              <div key={workload.name}>
+                <Flex gap="small" align="center" wrap>
+                  <strong>{workload.name}</strong>
+                  {t('release.ready', { ready, all: workload.replicas })}
+                  {own.length > fresh.length && <Tag>{t('release.old', { count: own.length - fresh.length })}</Tag>}
+                </Flex>
+                <Progress percent={percent} size="small" status="active" aria-label={t('release.progress', { workload: workload.name })} />
+              </div>
+            );
+          })}
+        </div>
+      }
+    />
+  );
+}
