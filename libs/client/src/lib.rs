@@ -8,4 +8,5 @@ mod generated {
 
 pub use generated::gantry::identity::v1 as identity;
 pub use generated::gantry::monitoring::v1 as monitoring;
+pub use generated::gantry::registry::v1 as registry;
 pub use generated::google::api::HttpBody;

@@ -40,7 +40,8 @@ pub struct Keyring {
     db: Db,
     env: Env,
     master: Key,
-    kept: Arc<Mutex<HashMap<String, (Instant, Key)>>>,
+    /// None: erased, which is for ever.
+    kept: Arc<Mutex<HashMap<String, (Instant, Option<Key>)>>>,
 }
 
 impl Keyring {
@@ -88,12 +89,12 @@ impl Keyring {
             .await?;
         for (subject, wrapped) in rows {
             let key: Key = Arc::new(Zeroizing::new(decrypt(&self.master, &subject, &wrapped)?));
-            self.keep(&subject, key);
+            self.keep(&subject, Some(key));
         }
         Ok(())
     }
 
-    fn keep(&self, subject: &str, key: Key) {
+    fn keep(&self, subject: &str, key: Option<Key>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT_AT_MOST {
             kept.clear();
@@ -113,7 +114,7 @@ impl Keyring {
         .bind(subject)
         .execute(&self.db.pool)
         .await?;
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
+        self.keep(subject, None);
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl Keyring {
         if let Some((since, key)) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(subject)
             && since.elapsed() < KEPT
         {
-            return Ok(key.clone());
+            return key.clone().ok_or(KeyringError::Erased);
         }
         if make {
             let fresh = Zeroizing::new(self.env.random::<32>());
@@ -133,9 +134,13 @@ impl Keyring {
         }
         let wrapped: Option<Option<Vec<u8>>> =
             sqlx::query_scalar("select wrapped from subject_keys where subject = $1").bind(subject).fetch_optional(&self.db.pool).await?;
-        let wrapped = wrapped.flatten().ok_or(KeyringError::Erased)?;
+        // One that was never made is not remembered: another replica may make it at any moment, and what it seals must open here.
+        let Some(wrapped) = wrapped.ok_or(KeyringError::Erased)? else {
+            self.keep(subject, None);
+            return Err(KeyringError::Erased);
+        };
         let key: Key = Arc::new(Zeroizing::new(decrypt(&self.master, subject, &wrapped)?));
-        self.keep(subject, key.clone());
+        self.keep(subject, Some(key.clone()));
         Ok(key)
     }
 }

@@ -136,8 +136,11 @@ pub(crate) async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseT
     trace.around(projection.apply(tx, event)).instrument(span).await
 }
 
+/// The transaction's commit then does not wait for the disk: rows and checkpoint are lost together or not at all, and what a power cut
+/// takes away is taken in once more from the log, which was on the disk before. Whatever is committed later, and does wait, is on the disk
+/// only after this is.
 pub(crate) async fn lock_checkpoint(tx: &DatabaseTransaction, name: &str) -> Result<i64, DbErr> {
-    let sql = "select position from projections where name = $1 for update";
+    let sql = "select position, set_config('synchronous_commit', 'off', true) from projections where name = $1 for update";
     let row = tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()])).await?;
     row.ok_or_else(|| DbErr::RecordNotFound(format!("projection {name}")))?.try_get("", "position")
 }

@@ -25,17 +25,27 @@ const AFTER_FAULT: Duration = Duration::from_secs(1);
 pub struct Todo;
 
 impl Todo {
-    /// Adds work under `name`; the same `key` twice is one piece of work (the later payload counts).
+    /// Adds work under `name`; the same `key` twice is one piece of work (the later payload counts). What is added while work of this key
+    /// is under way is done after it.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn enqueue(db: &impl ConnectionTrait, name: &str, key: &str, payload: &Value) -> Result<(), DbErr> {
-        // The notification is sent with the commit, and never without it.
-        let sql = "with put as (insert into todos (name, key, payload, trace) values ($1, $2, $3, $4)
+        Self::enqueue_after(db, name, key, payload, Duration::ZERO).await
+    }
+
+    /// As [`Todo::enqueue`], but not to be begun before `pause` is over, by the database's clock. Of the same key the later pause counts.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn enqueue_after(db: &impl ConnectionTrait, name: &str, key: &str, payload: &Value, pause: Duration) -> Result<(), DbErr> {
+        // The notification is sent with the commit, and never without it. No tries yet: that is how a runner sees that what it is at was
+        // put down once more.
+        let sql = "with put as (insert into todos (name, key, payload, trace, due) values ($1, $2, $3, $4, now() + $5 * interval '1 second')
                      on conflict (name, key) do update
-                     set payload = excluded.payload, trace = excluded.trace, due = now(), attempts = 0 returning name)
+                     set payload = excluded.payload, trace = excluded.trace, due = excluded.due, attempts = 0 returning name)
                    select pg_notify(current_schema() || '_todos', name) from put";
-        let values = [name.into(), key.into(), payload.clone().into(), Trace::current().map(|t| t.to_string()).into()];
+        let values = [name.into(), key.into(), payload.clone().into(), Trace::current().map(|t| t.to_string()).into(), pause.as_secs_f64().into()];
         db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())
     }
@@ -119,23 +129,21 @@ async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &Cance
         done = handle(handler, item) => done,
         () = renew(db, id) => unreachable!("renewing never ends"),
         // Not finished: it is given back, and somebody continues.
-        () = cancel.cancelled() => { let _ = finish(db, id, None, 0).await; return }
+        () = cancel.cancelled() => { let _ = give_back(db, id, attempts).await; return }
     };
     let error = done.err().map(|e| format!("{e:#}"));
     if let Some(error) = &error {
         tracing::warn!(todo = handler.name(), attempts, error, "work failed and will be tried again");
     }
-    let failed = error.is_some();
-    let finished = match error {
-        None => sqlx::query("delete from todos where id = $1").bind(id).execute(&db.pool).await.map(|_| ()),
-        Some(error) => finish(db, id, Some(&error), attempts).await,
+    let over = match &error {
+        None => forget(db, id, attempts).await,
+        Some(error) => put_off(db, id, attempts, error).await.map(|()| false),
     };
-    if let Err(error) = finished {
-        tracing::warn!(todo = handler.name(), error = %error, "the outcome could not be saved; the work will be done again");
-    }
-    if failed {
+    match over {
+        Ok(true) => {}
         // It has a new time, which may come before the one that is slept to.
-        db.tell_todo_news();
+        Ok(false) => db.tell_todo_news(),
+        Err(error) => tracing::warn!(todo = handler.name(), error = %error, "the outcome could not be saved; the work will be done again"),
     }
 }
 
@@ -179,13 +187,27 @@ async fn renew(db: &Db, id: i64) {
     }
 }
 
-async fn finish(db: &Db, id: i64, error: Option<&str>, attempts: i32) -> Result<(), sqlx::Error> {
-    let pause = if error.is_some() { (0.5 * 2f64.powi(attempts.min(10))).min(LONGEST_PAUSE_SECS) } else { 0.0 };
-    sqlx::query("update todos set locked_until = null, last_error = $2, due = now() + $3 * interval '1 second' where id = $1")
-        .bind(id)
-        .bind(error)
-        .bind(pause)
-        .execute(&db.pool)
-        .await?;
+/// Whether the work is over. What was put down once more meanwhile (it has no tries) is given back instead: it may be about something
+/// that this work did not see.
+async fn forget(db: &Db, id: i64, attempts: i32) -> Result<bool, sqlx::Error> {
+    let gone = sqlx::query("delete from todos where id = $1 and attempts = $2").bind(id).bind(attempts).execute(&db.pool).await?.rows_affected() > 0;
+    if !gone {
+        give_back(db, id, attempts).await?;
+    }
+    Ok(gone)
+}
+
+/// After an error, with a pause that grows. What was put down once more meanwhile keeps its own time.
+async fn put_off(db: &Db, id: i64, attempts: i32, error: &str) -> Result<(), sqlx::Error> {
+    let pause = (0.5 * 2f64.powi(attempts.min(10))).min(LONGEST_PAUSE_SECS);
+    let sql = "update todos set locked_until = null, last_error = $3, due = case attempts when 0 then due else now() + $4 * interval '1 second' end
+        where id = $1 and attempts in (0, $2)";
+    sqlx::query(sql).bind(id).bind(attempts).bind(error).bind(pause).execute(&db.pool).await?;
+    Ok(())
+}
+
+/// Others may take it. If somebody has already, because this process was slow to say that it lives, it stays theirs.
+async fn give_back(db: &Db, id: i64, attempts: i32) -> Result<(), sqlx::Error> {
+    sqlx::query("update todos set locked_until = null where id = $1 and attempts in (0, $2)").bind(id).bind(attempts).execute(&db.pool).await?;
     Ok(())
 }

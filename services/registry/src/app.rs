@@ -41,11 +41,13 @@ pub mod remotes;
 pub mod remove;
 pub mod replicate;
 pub mod retention;
+pub mod rush;
 pub mod scan;
 pub mod scanners;
 pub mod search;
 pub mod settings;
 pub mod signatures;
+pub mod stacks;
 pub mod uploads;
 pub mod webhooks;
 
@@ -65,6 +67,7 @@ pub struct App {
     /// Wakes the check of kept content.
     pub scrub: Arc<Notify>,
     pub flow: Flow,
+    pub rush: rush::Rush,
 }
 
 /// What is remembered of other registries. Cheap to clone.
@@ -100,6 +103,7 @@ impl App {
             tokens: Tokens::default(),
             scrub: Arc::default(),
             flow: Flow::default(),
+            rush: rush::Rush::default(),
         }
     }
 

@@ -40,7 +40,7 @@ pub fn manifest(data: &[u8]) {
     assert!(blobs.iter().all(|d| i64::try_from(d.size).is_ok()), "a size that no table holds");
     let texts = read.index_platforms().into_iter().chain(read.event_annotations().into_iter().flat_map(|(k, v)| [k, v]));
     assert!(texts.into_iter().all(|t| !t.contains('\0')), "a text that no table holds");
-    let _ = (read.may_lack(&[]), origin::chains(&read, &config), origin::claim([&read.annotations]));
+    let _ = (read.may_lack(&[]), origin::chains(&read, &config, &Default::default()), origin::claim([&read.annotations]));
 }
 
 /// A platform as images and people write it, and a search for images.

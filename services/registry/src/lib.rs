@@ -47,6 +47,7 @@ impl Service for Registry {
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         let app = wire(config, host).await?;
         app.host.work(Arc::new(flows::scan::Scanner(app.clone())));
+        app.host.work(Arc::new(flows::scan::Again(app.clone())));
         app.host.work(Arc::new(flows::scanners::Outside(app.clone())));
         app.host.work(Arc::new(flows::cache::Filler(app.clone())));
         app.host.work(Arc::new(flows::replication::Replicator(app.clone())));
@@ -55,6 +56,7 @@ impl Service for Registry {
         app.host.tracker.spawn(flows::replication::run(app.clone()));
         app.host.tracker.spawn(flows::webhooks::run(app.clone()));
         app.host.tracker.spawn(flows::gc::run(app.clone()));
+        app.host.tracker.spawn(flows::strays::run(app.clone()));
         app.host.tracker.spawn(flows::scrub::run(app.clone()));
         app.host.tracker.spawn(flows::advisories::run(app.clone()));
         app.host.tracker.spawn(flows::metering::run(app.clone()));
@@ -67,6 +69,7 @@ impl Service for Registry {
             router: rest.layer(axum::extract::DefaultBodyLimit::max(MAX_REST_BODY)).merge(api::oci::router(app.clone())),
             grpc: Some(api::grpc::routes(app)),
             grpc_names: api::grpc::NAMES.to_vec(),
+            transcoded: api::grpc::OF_REST,
             // Blobs are streams with their own bound; manifests and REST bodies have theirs.
             max_body_bytes: Some(0),
             ..Parts::default()

@@ -223,3 +223,63 @@ async fn work_that_another_replica_puts_down_is_begun_at_once() {
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 }
+
+/// Tells what it was given, and is not done before it may be.
+struct Slow(tokio::sync::mpsc::UnboundedSender<i64>, Arc<tokio::sync::Semaphore>, bool);
+
+#[async_trait]
+impl TodoHandler for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        let n = item.payload["n"].as_i64().unwrap();
+        self.0.send(n).unwrap();
+        self.1.acquire().await.unwrap().forget();
+        anyhow::ensure!(!self.2 || n > 1, "the first goes wrong");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_is_put_down_again_while_it_is_done_is_done_once_more() {
+    for fails in [false, true] {
+        let f = Fixture::new().await;
+        let db = f.log.db();
+        let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        TodoRunner::start(db.clone(), Arc::new(Slow(sender, gate.clone(), fails)), &f.cancel, &f.tasks);
+        let put = async |n: i64| Todo::enqueue(&db.orm, "slow", "a", &serde_json::json!({ "n": n })).await.unwrap();
+        put(1).await;
+        let mut next = async || tokio::time::timeout(Duration::from_secs(30), begun.recv()).await.expect("begun").unwrap();
+        assert_eq!(next().await, 1);
+        put(2).await;
+        gate.add_permits(1);
+        assert_eq!(next().await, 2, "with what was said last");
+        gate.add_permits(1);
+        let left = async || sqlx::query_scalar::<_, i64>("select count(*) from todos").fetch_one(&db.pool).await.unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while left().await > 0 {
+            assert!(std::time::Instant::now() < deadline, "the list is empty at last");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_for_later_is_not_begun_before() {
+    let f = Fixture::new().await;
+    let db = f.log.db();
+    let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(9));
+    TodoRunner::start(db.clone(), Arc::new(Slow(sender, gate, false)), &f.cancel, &f.tasks);
+    let put = async |key: &str, n: i64, pause| Todo::enqueue_after(&db.orm, "slow", key, &serde_json::json!({ "n": n }), pause).await.unwrap();
+    put("a", 1, Duration::from_secs(3600)).await;
+    let at = std::time::Instant::now();
+    put("b", 2, Duration::from_millis(1500)).await;
+    assert_eq!(begun.recv().await, Some(2));
+    assert!(at.elapsed() >= Duration::from_millis(1400), "{:?}", at.elapsed());
+    // Said once more, without a pause, the first is done now.
+    put("a", 3, Duration::ZERO).await;
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), begun.recv()).await.expect("begun"), Some(3));
+}

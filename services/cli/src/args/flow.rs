@@ -133,6 +133,10 @@ pub enum Replication {
     Runs {
         name: String,
     },
+    /// One run.
+    Show {
+        run: String,
+    },
     /// What a run did, tag by tag.
     Report {
         run: String,
@@ -191,7 +195,7 @@ pub struct Rule {
 pub enum Webhook {
     /// The webhooks, and how their receivers are.
     List,
-    /// Have somebody told what happens; the signing secret is shown once.
+    /// Have somebody told what happens; the signing secret is shown once, unless you gave it.
     Set {
         name: String,
         /// https://ci.example/hook
@@ -212,6 +216,9 @@ pub enum Webhook {
         allow_private: bool,
         #[arg(long)]
         disabled: bool,
+        /// File with the secret to sign with, whsec_...; `-` reads it from the standard input. Left out, one is made, or the one before stays.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
     Remove {
         name: String,
@@ -222,6 +229,9 @@ pub enum Webhook {
         /// No longer with the one before.
         #[arg(long)]
         only: bool,
+        /// File with the new secret, whsec_...; `-` reads it from the standard input. Left out, one is made.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
     /// Send an event that says nothing, and show what came of it.
     Test {
@@ -239,6 +249,10 @@ pub enum Webhook {
     },
     /// One delivery with its body and its last tries.
     Show {
+        delivery: String,
+    },
+    /// Send one event once more.
+    Resend {
         delivery: String,
     },
     /// Tell once more what was given up, or with --all everything that still is in the log.

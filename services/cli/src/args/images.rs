@@ -7,6 +7,24 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub enum Image {
     List,
+    /// The tags of a repository, by name.
+    Tags {
+        repository: String,
+        /// Only tags whose name contains this.
+        #[arg(long)]
+        text: Option<String>,
+        /// Only tags whose name begins with this.
+        #[arg(long)]
+        prefix: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 10_000)]
+        limit: usize,
+    },
+    /// The layers of an image with the steps that made them, and how much of it only it has.
+    Layers {
+        repository: String,
+        digest: String,
+    },
     /// What the scanner found in an image.
     Scan {
         repository: String,
@@ -125,6 +143,8 @@ pub enum Image {
         #[arg(long)]
         older_than: Option<u64>,
     },
+    /// The last collections, newest first.
+    Collections,
     /// Have all content of the platform compared with its digest now.
     Check,
     /// The images that damaged content hurts.

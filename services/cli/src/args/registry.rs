@@ -21,6 +21,12 @@ pub enum Registry {
     },
     /// Say for which platforms images should be there, such as linux/amd64; replaces the list before. None: nothing is missed.
     Platforms { wanted: Vec<String> },
+    /// Say what scanning does besides the report.
+    Scanning {
+        /// Attach the bill of materials to each image as a referrer, in this form.
+        #[arg(long, value_name = "FORM", value_parser = ["cyclonedx", "spdx", "none"])]
+        attach_sbom: String,
+    },
     /// What is kept and what may go.
     #[command(subcommand)]
     Retention(Retention),

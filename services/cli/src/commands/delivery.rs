@@ -27,6 +27,13 @@ async fn care(cx: &mut Context, command: Image) -> Result<Option<Image>> {
             let done = cx.client.post("/api/v1/registry/collections", &[], &json!({ "dry_run": dry_run, "older_than_seconds": older_than })).await?;
             cx.one(&done)?;
         }
+        Image::Collections => {
+            let items = cx.client.list("/api/v1/registry/collections", &[], 500).await?;
+            cx.list(
+                &items,
+                &[("AT", "at"), ("BY", "by"), ("DRY RUN", "dry_run"), ("BLOBS", "blobs"), ("BYTES", "bytes"), ("UPLOADS", "uploads"), ("MS", "took_ms")],
+            )?;
+        }
         Image::Check => {
             let begun = cx.client.post("/api/v1/registry/checks", &[], &json!({})).await?;
             cx.one(&begun)?;
@@ -45,8 +52,9 @@ async fn care(cx: &mut Context, command: Image) -> Result<Option<Image>> {
 async fn in_project(cx: &mut Context, command: Image) -> Result<()> {
     let images = format!("{}/images", cx.project()?);
     match command {
-        Image::Collect { .. } | Image::Check | Image::Damage => Ok(()),
-        Image::Search { .. } | Image::Platforms { .. } | Image::Export { .. } | Image::Origin { .. } | Image::Derived { .. } => Ok(()),
+        Image::Collect { .. } | Image::Collections | Image::Check | Image::Damage => Ok(()),
+        Image::Search { .. } | Image::Tags { .. } | Image::Layers { .. } => Ok(()),
+        Image::Platforms { .. } | Image::Export { .. } | Image::Origin { .. } | Image::Derived { .. } => Ok(()),
         Image::History { repository, tag } => {
             let query: Vec<(&str, String)> = tag.into_iter().map(|t| ("tag", t)).collect();
             let items = cx.client.list(&format!("{images}/{}/history", segment(&repository)), &query, 10_000).await?;

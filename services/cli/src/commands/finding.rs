@@ -1,4 +1,4 @@
-//! Finding images, and what is known of one: platforms, origin, an archive of it.
+//! Finding images and tags, and what is known of one: layers, platforms, origin, an archive of it.
 
 use std::path::Path;
 
@@ -30,6 +30,23 @@ pub async fn run(cx: &mut Context, command: Image) -> Result<Option<Image>> {
             let items = cx.client.list("/api/v1/images", &query, limit).await?;
             cx.list(&items, FOUND)?;
         }
+        Image::Tags { repository, text, prefix, limit } => {
+            let query: Vec<(&str, String)> = [("q", text), ("prefix", prefix)].into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let items = cx.client.list(&at(cx, &repository, "tags")?, &query, limit).await?;
+            let columns = &[
+                ("TAG", "tag"),
+                ("DIGEST", "digest"),
+                ("PLATFORMS", "platforms"),
+                ("BYTES", "size_bytes"),
+                ("PUSHED BY", "pushed_by"),
+                ("PUSHED AT", "pushed_at"),
+            ];
+            cx.list(&items, columns)?;
+        }
+        Image::Layers { repository, digest } => {
+            let found: Value = cx.client.get(&format!("{}/layers", at(cx, &repository, &digest)?), &[]).await?;
+            layers(cx, &found)?;
+        }
         Image::Platforms { repository, reference, wanted } => {
             let query: Vec<(&str, String)> = (!wanted.is_empty()).then(|| ("wanted", wanted.join(","))).into_iter().collect();
             let found: Value = cx.client.get(&format!("{}/platforms", at(cx, &repository, &reference)?), &query).await?;
@@ -55,6 +72,16 @@ pub async fn run(cx: &mut Context, command: Image) -> Result<Option<Image>> {
 
 fn at(cx: &Context, repository: &str, reference: &str) -> Result<String> {
     Ok(format!("{}/images/{}/{}", cx.project()?, segment(repository), segment(reference)))
+}
+
+fn layers(cx: &Context, found: &Value) -> Result<()> {
+    if cx.common.output != Format::Table {
+        return cx.one(found);
+    }
+    let layers = found["layers"].as_array().cloned().unwrap_or_default();
+    cx.list(&layers, &[("DIGEST", "digest"), ("BYTES", "size_bytes"), ("IMAGES", "images"), ("MADE BY", "created_by")])?;
+    cx.note(&format!("{} bytes only this image has, {} it shares with others of the project", found["own_bytes"], found["shared_bytes"]));
+    Ok(())
 }
 
 fn platforms(cx: &Context, found: &Value) -> Result<()> {

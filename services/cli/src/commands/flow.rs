@@ -155,6 +155,10 @@ pub async fn replication(cx: &mut Context, base: &str, command: Replication) -> 
             let items = cx.client.list(&format!("{}/runs", at(&name)), &[], 50).await?;
             cx.list(&items, RUNS)
         }
+        Replication::Show { run } => {
+            let run: Value = cx.client.get(&run_at(&run), &[]).await?;
+            cx.list(std::slice::from_ref(&run), RUNS)
+        }
         Replication::Report { run } => {
             let items = cx.client.list(&format!("{}/items", run_at(&run)), &[], 10_000).await?;
             cx.list(&items, ITEMS)
@@ -197,19 +201,23 @@ pub async fn webhook(cx: &mut Context, base: &str, command: Webhook) -> Result<(
             ];
             cx.list(&items, columns)
         }
-        Webhook::Set { name, address, happenings, repositories, tags, authority, allow_private, disabled } => {
+        Webhook::Set { name, address, happenings, repositories, tags, authority, allow_private, disabled, secret_file } => {
             let mut body = json!({
                 "url": address, "happenings": happenings, "repositories": repositories, "tags": tags, "allow_private": allow_private, "enabled": !disabled,
             });
             if let Some(file) = authority {
                 body["ca_pem"] = read(&file)?.into();
             }
+            if let Some(file) = secret_file {
+                body["secret"] = secret_of(&file)?.into();
+            }
             let made = cx.client.put_new(&at(&name), &body).await?;
             secret(cx, &made)
         }
         Webhook::Remove { name } => removed(cx, &at(&name), "the webhook").await,
-        Webhook::Rotate { name, only } => {
-            let made = cx.client.post(&format!("{}/secrets", at(&name)), &[], &json!({ "only": only })).await?;
+        Webhook::Rotate { name, only, secret_file } => {
+            let given = secret_file.map(|file| secret_of(&file)).transpose()?;
+            let made = cx.client.post(&format!("{}/secrets", at(&name)), &[], &json!({ "only": only, "secret": given })).await?;
             secret(cx, &made)
         }
         Webhook::Test { name } => {
@@ -237,6 +245,10 @@ pub async fn webhook(cx: &mut Context, base: &str, command: Webhook) -> Result<(
             let seen: Value = cx.client.get(&format!("{base}/webhook-deliveries/{}", segment(&delivery)), &[]).await?;
             cx.one(&seen)
         }
+        Webhook::Resend { delivery } => {
+            let seen = cx.client.post(&format!("{base}/webhook-deliveries/{}/replay", segment(&delivery)), &[], &json!({})).await?;
+            cx.one(&seen)
+        }
         Webhook::Replay { name, all, since } => {
             let body = json!({ "state": if all { Value::Null } else { "dead".into() }, "since": since });
             let done = cx.client.post(&format!("{}/replay", at(&name)), &[], &body).await?;
@@ -257,7 +269,7 @@ fn secret(cx: &Context, made: &Value) -> Result<()> {
             print(secret)
         }
         None => {
-            cx.note("changed; the secret is the one before");
+            cx.note("changed; the secret is the one you gave, or the one before");
             Ok(())
         }
     }
@@ -269,10 +281,15 @@ fn reached(body: &mut Value, endpoint: &Endpoint) -> Result<()> {
         body["endpoint"]["ca_pem"] = read(file)?.into();
     }
     if let Some(file) = &endpoint.password_file {
-        let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin())? } else { read(file)? };
-        body["password"] = text.trim_end_matches(['\r', '\n']).into();
+        body["password"] = secret_of(file)?.into();
     }
     Ok(())
+}
+
+/// What is secret comes from a file or the standard input, never from the command line, which others can see.
+fn secret_of(file: &Path) -> Result<String> {
+    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin())? } else { read(file)? };
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read(file: &Path) -> Result<String> {

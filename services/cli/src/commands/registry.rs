@@ -38,6 +38,10 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
             changed(cx, &format!("{base}/immutability"), &json!({ "rules": rules })).await
         }
         Registry::Platforms { wanted } => changed(cx, &format!("{base}/platforms"), &json!({ "wanted": wanted })).await,
+        Registry::Scanning { attach_sbom } => {
+            let form = Some(attach_sbom).filter(|form| form != "none");
+            changed(cx, &format!("{base}/scanning"), &json!({ "attach_sbom": form })).await
+        }
         Registry::Retention(command) => retention(cx, &base, command).await,
         Registry::Key(Key::Add { name, file, subject }) => {
             let pem = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;

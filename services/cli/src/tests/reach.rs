@@ -1,5 +1,7 @@
-//! Everything that identity offers over REST can be typed: the commands below are run against a platform that says yes to all, and what
-//! they asked for is held against the API's document.
+//! Everything that identity and the registry offer over REST can be typed: the commands are run against a platform that says yes to all,
+//! and what they asked for is held against the API's document.
+
+mod registry;
 
 use std::collections::BTreeSet;
 
@@ -8,8 +10,10 @@ use wiremock::{Mock, ResponseTemplate};
 
 use super::World;
 
+type Operations<'a> = &'a [(&'a str, &'a str)];
+
 /// Not for people to type.
-const OTHERS: &[(&str, &str)] = &[
+const OTHERS: Operations<'_> = &[
     ("POST /api/v1/node-certificates", "a node does it itself when it joins"),
     ("POST /api/v1/node-certificates/renewals", "a node does it itself"),
     ("POST /api/v1/me/certificates", "gantry account add-certificate, which shows the certificate at another address"),
@@ -172,27 +176,26 @@ fn fits(shape: &[String], path: &str) -> bool {
     parts.len() == shape.len() && shape.iter().zip(parts).all(|(s, p)| s == "{}" || s == p)
 }
 
-#[tokio::test]
-async fn every_operation_of_identity_can_be_typed() {
+/// Runs `commands` against a platform that answers `yes`, and holds what they asked for against `document`. `others` cannot be typed, and why;
+/// `elsewhere` is another service's; `ends_badly` is a command that must fail.
+async fn held(document: &str, commands: &[&str], yes: Value, others: Operations<'_>, elsewhere: Operations<'_>, ends_badly: &str) {
     let world = World::signed_in(3600).await;
-    let yes = json!({
-        "items": [], "next": null, "id": "1", "username": "ada", "version": 1, "settings": {}, "steps": [], "ok": true, "allowed": true,
-        "whole": true, "explanation": "allowed", "lines": [], "failed": 0, "result": "ok", "owner": "1", "secret": "s",
-    });
     Mock::given(wiremock::matchers::any()).respond_with(ResponseTemplate::new(200).set_body_json(yes)).mount(&world.platform).await;
     let file = world._folder.path().join("settings.yaml");
     std::fs::write(&file, "issuer: https://ci.example\n").unwrap();
-    for words in COMMANDS {
-        let words = words.replace("{file}", &file.display().to_string());
+    let rules = world._folder.path().join("rules.json");
+    std::fs::write(&rules, r#"{ "rules": [] }"#).unwrap();
+    for words in commands {
+        let words = words.replace("{file}", &file.display().to_string()).replace("{json}", &rules.display().to_string());
+        let words = words.replace("{new}", &world._folder.path().join("new").display().to_string());
         let done = world.run(&words).await;
-        // Without a terminal it asks for --yes, after it has shown what would go.
-        assert!(done.is_ok() || words == "org delete acme", "{words}: {:?}", done.err());
+        assert!(done.is_ok() || words == ends_badly, "{words}: {:?}", done.err());
     }
     let asked: BTreeSet<(String, String)> = {
         let requests = world.platform.received_requests().await.expect("recorded");
         requests.iter().map(|r| (r.method.to_string(), r.url.path().to_owned())).collect()
     };
-    let document: Value = serde_json::from_str(include_str!("../../../../schemas/openapi/identity.json")).unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
     let mut missing = Vec::new();
     let mut shapes = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -200,16 +203,25 @@ async fn every_operation_of_identity_can_be_typed() {
             let name = format!("{} {path}", verb.to_uppercase());
             let shape = shape(path);
             let reached = asked.iter().any(|(method, path)| *method == verb.to_uppercase() && fits(&shape, path));
-            if !reached && !OTHERS.iter().any(|(other, _)| *other == name) {
+            if !reached && !others.iter().any(|(other, _)| *other == name) {
                 missing.push(name);
             }
             shapes.push((verb.to_uppercase(), shape));
         }
     }
     assert!(missing.is_empty(), "no command reaches these; write one, and add it above: {missing:#?}");
-    // Of monitoring, beside identity's own.
-    let elsewhere = ("GET".to_owned(), "/api/v1/audit/verify".to_owned());
-    let unknown: Vec<_> =
-        asked.iter().filter(|a| **a != elsewhere).filter(|(method, path)| !shapes.iter().any(|(m, s)| m == method && fits(s, path))).collect();
-    assert!(unknown.is_empty(), "identity has no such operations: {unknown:#?}");
+    let known = |(method, path): &(String, String)| shapes.iter().any(|(m, s)| m == method && fits(s, path));
+    let unknown: Vec<_> = asked.iter().filter(|a| !known(a) && !elsewhere.contains(&(a.0.as_str(), a.1.as_str()))).collect();
+    assert!(unknown.is_empty(), "the service has no such operations: {unknown:#?}");
+}
+
+#[tokio::test]
+async fn every_operation_of_identity_can_be_typed() {
+    let yes = json!({
+        "items": [], "next": null, "id": "1", "username": "ada", "version": 1, "settings": {}, "steps": [], "ok": true, "allowed": true,
+        "whole": true, "explanation": "allowed", "lines": [], "failed": 0, "result": "ok", "owner": "1", "secret": "s",
+    });
+    let document = include_str!("../../../../schemas/openapi/identity.json");
+    // Without a terminal it asks for --yes, after it has shown what would go.
+    held(document, COMMANDS, yes, OTHERS, &[("GET", "/api/v1/audit/verify")], "org delete acme").await;
 }

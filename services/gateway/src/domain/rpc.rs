@@ -20,6 +20,13 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.identity.v1.Upstreams", Upstream::Identity),
     ("gantry.identity.v1.Users", Upstream::Identity),
     ("gantry.monitoring.v1.Audit", Upstream::Monitoring),
+    ("gantry.registry.v1.Caches", Upstream::Registry),
+    ("gantry.registry.v1.Content", Upstream::Registry),
+    ("gantry.registry.v1.ImageRules", Upstream::Registry),
+    ("gantry.registry.v1.Replications", Upstream::Registry),
+    ("gantry.registry.v1.Repositories", Upstream::Registry),
+    ("gantry.registry.v1.Scanners", Upstream::Registry),
+    ("gantry.registry.v1.Webhooks", Upstream::Registry),
     // Every service describes all of them; it is no secret.
     ("grpc.reflection.v1.ServerReflection", Upstream::Identity),
 ];
@@ -36,9 +43,16 @@ mod tests {
     #[test]
     fn what_services_say_among_themselves_stays_inside() {
         assert_eq!(upstream("gantry.identity.v1.Users"), Some(Upstream::Identity));
-        for inside in
-            ["gantry.identity.v1.Tokens", "gantry.billing.v1.Quotas", "gantry.scheduler.v1.Agents", "gantry.identity.v1.users", "gantry.identity.v1", ""]
-        {
+        assert_eq!(upstream("gantry.registry.v1.Repositories"), Some(Upstream::Registry));
+        for inside in [
+            "gantry.identity.v1.Tokens",
+            "gantry.registry.v1.Images",
+            "gantry.billing.v1.Quotas",
+            "gantry.scheduler.v1.Agents",
+            "gantry.identity.v1.users",
+            "gantry.identity.v1",
+            "",
+        ] {
             assert_eq!(upstream(inside), None, "{inside}");
         }
     }

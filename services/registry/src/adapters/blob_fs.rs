@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -223,6 +223,10 @@ impl BlobStore for BlobFs {
         Self::finish(self, id, repository, wanted, inline).await
     }
 
+    async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        Self::finish_whole(self, id, repository, wanted, bytes).await
+    }
+
     async fn end_upload(&self, id: Uuid) -> Result<(), UploadError> {
         Self::end_upload(self, id).await
     }
@@ -233,6 +237,38 @@ impl BlobStore for BlobFs {
 
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         Self::remove_stale_uploads(self, age).await
+    }
+
+    async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {
+        let folder = self.root.join("blobs");
+        blocking(move || {
+            let mut found = Vec::new();
+            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+                let entries = match fs::read_dir(folder.join(algorithm.as_str()).join(format!("{part:02x}"))) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other?,
+                };
+                for entry in entries {
+                    let entry = entry?;
+                    let digest = entry.file_name().to_str().and_then(|hex| Digest::parse(&format!("{}:{hex}", algorithm.as_str())).ok());
+                    let Some(digest) = digest else { continue };
+                    match entry.metadata() {
+                        Ok(metadata) if metadata.modified()? < before => found.push((digest, metadata.len())),
+                        Ok(_) => {}
+                        // Removed meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn tidy(&self, _: Duration) -> io::Result<()> {
+        // It is among the uploads, which whoever collects looks through for all.
+        Ok(())
     }
 
     fn spool(&self) -> &Path {

@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path as Folder, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -274,6 +274,27 @@ impl BlobStore for BlobS3 {
 
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         self.remove_stale(age).await
+    }
+
+    async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {
+        let before = before.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let mut found = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let folder = self.prefix.clone().join("blobs").join(algorithm.as_str()).join(format!("{part:02x}"));
+            let mut objects = self.s3.list(Some(&folder));
+            while let Some(meta) = objects.next().await.transpose().map_err(fault)? {
+                let digest = meta.location.filename().and_then(|hex| Digest::parse(&format!("{}:{hex}", algorithm.as_str())).ok());
+                if let Some(digest) = digest.filter(|_| meta.last_modified.timestamp() < before) {
+                    found.push((digest, meta.size));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn tidy(&self, age: Duration) -> io::Result<()> {
+        let spool = self.spool.clone();
+        super::blob_fs::blocking(move || super::upload_fs::remove_older(&spool, age)).await
     }
 
     fn spool(&self) -> &Folder {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -183,6 +183,16 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Another digest: the upload is then over, as the specification's clients expect.
     async fn finish(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, inline: u64) -> Result<Staged, UploadError>;
 
+    /// The same for content that comes whole with the last request and is to live in the database: the store need not see it. `None`: the
+    /// upload has bytes already, or the store wants these appended as any others.
+    ///
+    /// # Errors
+    /// Another digest: the upload is then over.
+    async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        let _ = (id, repository, wanted, bytes);
+        Ok(None)
+    }
+
     /// Forgets an upload and what is left of its bytes.
     ///
     /// # Errors
@@ -198,6 +208,18 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// I/O.
     async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64>;
+
+    /// Content whose digests begin with the byte `part` and that was written before `before`, with its sizes.
+    ///
+    /// # Errors
+    /// I/O.
+    async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>>;
+
+    /// Removes what was on its way at this machine and that nobody has written to for `age`. Every replica has its own.
+    ///
+    /// # Errors
+    /// I/O.
+    async fn tidy(&self, age: Duration) -> io::Result<()>;
 
     /// Folder of this machine for content on its way from other registries.
     fn spool(&self) -> &Path;

@@ -1,10 +1,11 @@
 //! All content by its digest: what is small lives in the database, where it is durable with the row that names it and costs no
 //! file; the rest in the store.
 
+use std::collections::HashMap;
 use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -86,6 +87,24 @@ impl Blobs {
             Some(bytes) => Ok(Some(bytes)),
             None => self.store.read_small(digest, limit).await,
         }
+    }
+
+    /// The whole of small blobs, by their digests; those that are missing are left out.
+    ///
+    /// # Errors
+    /// I/O, or more than `limit` bytes.
+    pub async fn read_smalls(&self, digests: &[&Digest], limit: u64) -> io::Result<HashMap<String, Vec<u8>>> {
+        let names: Vec<&str> = digests.iter().map(|d| d.as_str()).collect();
+        let mut found: HashMap<String, Vec<u8>> = small::read_many(&self.pool, &names).await.map_err(io::Error::other)?.into_iter().collect();
+        for digest in digests {
+            if found.contains_key(digest.as_str()) {
+                continue;
+            }
+            if let Some(bytes) = self.store.read_small(digest, limit).await? {
+                found.insert(digest.to_string(), bytes);
+            }
+        }
+        Ok(found)
     }
 
     /// # Errors
@@ -173,6 +192,14 @@ impl Blobs {
         self.store.finish(id, repository, wanted, self.inline).await
     }
 
+    /// See [`BlobStore::finish_whole`].
+    ///
+    /// # Errors
+    /// Another digest: the upload is then over.
+    pub async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        if bytes.len() as u64 > self.inline { Ok(None) } else { self.store.finish_whole(id, repository, wanted, bytes).await }
+    }
+
     /// Forgets an upload and what is left of its bytes.
     ///
     /// # Errors
@@ -193,6 +220,22 @@ impl Blobs {
     /// I/O.
     pub async fn remove_stale_uploads(&self, age: Duration) -> io::Result<u64> {
         self.store.remove_stale_uploads(age).await
+    }
+
+    /// See [`BlobStore::stored`].
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn stored(&self, part: u8, before: SystemTime) -> io::Result<Vec<(Digest, u64)>> {
+        self.store.stored(part, before).await
+    }
+
+    /// See [`BlobStore::tidy`].
+    ///
+    /// # Errors
+    /// I/O.
+    pub async fn tidy(&self, age: Duration) -> io::Result<()> {
+        self.store.tidy(age).await
     }
 
     /// Makes room for content of `size` bytes from another registry, which is to have `digest`.

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
+use crate::domain::digest::{Algorithm, Hasher};
 use crate::domain::scan::inventory::{Interest, LayerInventory, interest, read};
 use crate::domain::scan::pkg::{elf, pe};
 
@@ -54,15 +55,15 @@ pub fn inventory_of(mut reader: impl io::BufRead, limits: Limits) -> io::Result<
     let magic = reader.fill_buf()?;
     let mut found = LayerInventory::default();
     let outcome = match magic {
-        [0x1f, 0x8b, ..] => walk(flate2::bufread::MultiGzDecoder::new(reader), limits, &mut found),
+        [0x1f, 0x8b, ..] => whole(flate2::bufread::MultiGzDecoder::new(reader), limits, &mut found),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => match zstd::Decoder::with_buffer(reader) {
             Ok(mut decoder) => match decoder.window_log_max(27) {
-                Ok(()) => walk(decoder, limits, &mut found),
+                Ok(()) => whole(decoder, limits, &mut found),
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
         },
-        _ => walk(reader, limits, &mut found),
+        _ => whole(reader, limits, &mut found),
     };
     if let Err(error) = outcome {
         found.truncated = Some(error.to_string());
@@ -70,9 +71,19 @@ pub fn inventory_of(mut reader: impl io::BufRead, limits: Limits) -> io::Result<
     Ok(found)
 }
 
+/// Walks the archive to its end, and measures it.
+fn whole(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
+    let mut measured = Measured { source: Bounded { source, left: limits.unpacked_bytes }, hasher: Hasher::new(Algorithm::Sha256) };
+    walk(&mut measured, limits, found)?;
+    // What stands behind the archive's end counts, too; if it cannot be read, the inventory is whole all the same.
+    if io::copy(&mut measured, &mut io::sink()).is_ok() {
+        found.content = Some(measured.hasher.finish().to_string());
+    }
+    Ok(())
+}
+
 fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
-    let bounded = Bounded { source, left: limits.unpacked_bytes };
-    let mut archive = tar::Archive::new(bounded);
+    let mut archive = tar::Archive::new(source);
     let (mut long_name, mut long_link): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
     for (count, entry) in (1u64..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
@@ -217,6 +228,20 @@ struct Bounded<R> {
     left: u64,
 }
 
+/// Hashes what goes by.
+struct Measured<R> {
+    source: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
@@ -236,6 +261,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::digest::Digest;
     use crate::domain::scan::inventory::{DPKG_STATUS, Found};
 
     const STATUS: &[u8] = b"Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2-1\n";
@@ -271,6 +297,7 @@ mod tests {
         for bytes in [plain.clone(), gzip(&plain), zstd::encode_all(plain.as_slice(), 1).unwrap()] {
             let found = scan(&bytes, Limits::default());
             assert_eq!(found.truncated, None);
+            assert_eq!(found.content, Some(Digest::of(Algorithm::Sha256, &plain).to_string()), "the same however it is packed");
             let Some(Found::Dpkg { packages }) = found.files.get(DPKG_STATUS) else { panic!("no packages: {found:?}") };
             assert_eq!(packages[0].name, "bash");
         }
@@ -287,6 +314,7 @@ mod tests {
     fn a_bomb_is_cut_short_and_said_so() {
         let bomb = gzip(&archive(&[("zeros", &vec![0; 3 << 20]), ("var/lib/dpkg/status", STATUS)]));
         let found = scan(&bomb, Limits { unpacked_bytes: 1 << 20, ..Limits::default() });
+        assert_eq!(found.content, None);
         assert!(found.truncated.unwrap().contains("unpacks to more"));
         let many: Vec<_> = (0..50).map(|n| (format!("f{n}"), b"".as_slice())).collect();
         let many: Vec<_> = many.iter().map(|(n, c)| (n.as_str(), *c)).collect();

@@ -171,6 +171,32 @@ impl BlobFs {
         Ok(Staged::of(found, size, sums, small.map_or(Place::File(path), Place::Inline)))
     }
 
+    /// Checks the digest of `bytes`, which are all that comes, without writing them anywhere. `None` when the upload has bytes already. The
+    /// upload stays until [`BlobFs::end_upload`].
+    ///
+    /// # Errors
+    /// Another digest: the upload is then over, as the specification's clients expect.
+    pub async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        let (dir, owner) = (self.upload_dir(id), repository.clone());
+        let (path, algorithm, content) = (dir.join("data"), wanted.algorithm(), bytes.clone());
+        let checked = blocking(move || {
+            if owner_in(&dir, &owner)?.is_none() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            // The file's lock, for that moment: nobody is writing.
+            if locked(&OpenOptions::new().append(true).open(&path)?, &path)?.len() > 0 {
+                return Ok(None);
+            }
+            Ok(Some((Digest::of(algorithm, &content), Sums::of(&content))))
+        });
+        let Some((found, sums)) = checked.await.map_err(over)? else { return Ok(None) };
+        if found != *wanted {
+            self.end_upload(id).await?;
+            return Err(UploadError::Digest { found });
+        }
+        Ok(Some(Staged::of(found, bytes.len() as u64, sums, Place::Inline(bytes.clone()))))
+    }
+
     /// Forgets an upload and what is left of its bytes.
     ///
     /// # Errors
@@ -230,19 +256,8 @@ impl BlobFs {
     }
 
     async fn owner(&self, id: Uuid, repository: &RepositoryName) -> Result<Algorithm, UploadError> {
-        let path = self.upload_dir(id).join("repository");
-        let text = blocking(move || match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await?
-        .ok_or(UploadError::Unknown)?;
-        let (owner, algorithm) = text.split_once(' ').ok_or(UploadError::Unknown)?;
-        if owner != repository.as_str() {
-            return Err(UploadError::Unknown);
-        }
-        Algorithm::parse(algorithm).ok_or(UploadError::Unknown)
+        let (dir, repository) = (self.upload_dir(id), repository.clone());
+        blocking(move || owner_in(&dir, &repository)).await?.ok_or(UploadError::Unknown)
     }
 
     /// One writer at a time. A writer whose client has gone ends soon, so a short wait is enough.
@@ -256,6 +271,17 @@ impl BlobFs {
         };
         tokio::time::timeout(Duration::from_secs(5), session.lock_owned()).await.map_err(|_| UploadError::Busy)
     }
+}
+
+/// The algorithm of an upload, if it is this repository's.
+fn owner_in(dir: &std::path::Path, repository: &RepositoryName) -> io::Result<Option<Algorithm>> {
+    let text = match fs::read_to_string(dir.join("repository")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let owned = text.split_once(' ').filter(|(owner, _)| *owner == repository.as_str());
+    Ok(owned.and_then(|(_, algorithm)| Algorithm::parse(algorithm)))
 }
 
 /// Removes files of `folder` that nobody has written to for `age`.
@@ -440,6 +466,26 @@ mod tests {
                 assert_eq!(store.size(&digest).await.unwrap(), Some(11));
             }
         }
+        assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn small_content_that_comes_whole_is_checked_without_a_file() {
+        let (_folder, store) = begun().await;
+        let (content, digest) = (Bytes::from_static(b"hello"), Digest::of(Algorithm::Sha512, b"hello"));
+        let other = RepositoryName::parse("acme/shop/other").unwrap();
+        assert!(matches!(store.finish_whole(ID, &other, &digest, &content).await, Err(UploadError::Unknown)));
+        let staged = store.finish_whole(ID, &name(), &digest, &content).await.unwrap().expect("nothing came before");
+        assert_eq!((staged.inline(), staged.size, &staged.digest), (Some(&content), 5, &digest));
+        assert_eq!(store.upload_offset(ID, &name()).await.unwrap(), 0, "tried again, it goes the same way");
+        // Behind other bytes it is a part like any.
+        store.append(ID, &name(), chunk(None), body(&[b"oh, "])).await.unwrap();
+        assert!(store.finish_whole(ID, &name(), &digest, &content).await.unwrap().is_none());
+        store.end_upload(ID).await.unwrap();
+        assert!(matches!(store.finish_whole(ID, &name(), &digest, &content).await, Err(UploadError::Unknown)));
+        store.start_upload(ID, &name(), Algorithm::Sha256).await.unwrap();
+        let wrong = Digest::of(Algorithm::Sha256, b"other");
+        assert!(matches!(store.finish_whole(ID, &name(), &wrong, &content).await, Err(UploadError::Digest { .. })));
         assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
     }
 

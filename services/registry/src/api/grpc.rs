@@ -1,4 +1,4 @@
-//! `gantry.registry.v1.Images`, for the scheduler: which manifest a reference names now.
+//! `gantry.registry.v1.Images`, for the scheduler: which manifest a reference names now; and which gRPC services are the REST API itself.
 
 use gantry_auth::peer;
 use gantry_contract::proto::registry::images_server::{Images, ImagesServer};
@@ -12,6 +12,17 @@ use crate::domain::name::parse_image;
 
 /// Who may call.
 const CALLERS: &[&str] = &["scheduler"];
+
+/// Their RPCs say which REST call they are (`schemas/proto/registry/v1`).
+pub const OF_REST: &[&str] = &[
+    "gantry.registry.v1.Caches",
+    "gantry.registry.v1.Content",
+    "gantry.registry.v1.ImageRules",
+    "gantry.registry.v1.Replications",
+    "gantry.registry.v1.Repositories",
+    "gantry.registry.v1.Scanners",
+    "gantry.registry.v1.Webhooks",
+];
 
 pub struct Door(App);
 

@@ -17,6 +17,10 @@ use crate::store::fetches;
 
 /// Blobs of one transaction.
 const BATCH: i64 = 500;
+/// Content without a row that is given one by one statement.
+const STRAYS: usize = 1_000;
+/// As many may be a tenth of what there is, or more.
+const MOST_STRAYS: usize = 100;
 /// How long a transfer's row stays that nobody let go of.
 const OLD_FETCH: Duration = Duration::from_secs(24 * 3600);
 /// How long the read model may take.
@@ -87,6 +91,35 @@ impl App {
             }
         }
         Ok(Some(freed))
+    }
+
+    /// Gives content of the store that no row names a row, so that the next collection removes it; `part` is what its digests begin with.
+    /// How much there was.
+    ///
+    /// # Errors
+    /// Database or store.
+    pub async fn take_in_strays(&self, part: u8) -> anyhow::Result<u64> {
+        let before = self.host.env.now() - Duration::from_secs(self.config.gc_grace_seconds);
+        let found = self.blobs.stored(part, before.into()).await?;
+        let pool = &self.host.db().pool;
+        let mut strays = Vec::new();
+        for some in found.chunks(STRAYS) {
+            strays.extend(content::unknown(pool, some).await?);
+        }
+        // A process is killed now and then; so much is missing where the database is empty, old, or another installation's.
+        if strays.len() > MOST_STRAYS && strays.len() * 10 > found.len() {
+            let (unknown, all) = (strays.len(), found.len());
+            tracing::warn!(unknown, all, "the store has much content that the database does not know: nothing of it is removed. Is this database the store's?");
+            return Ok(0);
+        }
+        let mut taken = 0;
+        for some in strays.chunks(STRAYS) {
+            taken += content::take_in(pool, some, before).await?;
+        }
+        if taken > 0 {
+            tracing::info!(blobs = taken, "content that nothing named was found; collection removes it");
+        }
+        Ok(taken)
     }
 
     /// Uploads that cannot be looked through are no reason to keep what nobody needs; a store that is away is.

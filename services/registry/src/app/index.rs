@@ -9,7 +9,7 @@ use crate::domain::config::Config;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::RepositoryName;
-use crate::domain::{origin, search as terms};
+use crate::domain::search as terms;
 use crate::store::scans::Scan;
 use crate::store::{origin as chains, search};
 
@@ -40,11 +40,12 @@ impl App {
             tokio::time::sleep(STEP).await;
             waited += STEP;
         }
+        let stacks = self.chains(manifest, config).await?;
         let mut tx = pool.begin().await?;
         // Held, so that a deletion takes these terms away, too.
         let Some((image, project)) = search::held(&mut tx, name.as_str(), digest.as_str()).await? else { return Ok(()) };
         search::replace(&mut tx, image, project, &terms::of_scan(config, &scan.inventory, &scan.report)).await?;
-        chains::keep(&mut tx, image, project, &origin::chains(manifest, config)).await?;
+        chains::keep(&mut tx, image, project, &stacks).await?;
         search::indexed(&mut tx, name.as_str(), digest.as_str()).await?;
         tx.commit().await?;
         Ok(())

@@ -73,6 +73,7 @@ impl App {
     pub(super) async fn keep_manifest(&self, name: &RepositoryName, pushing: Pushing<'_>, meta: Meta) -> Result<PushDone> {
         let Pushing { reference, more_tags, media_type, bytes, lacking } = pushing;
         let at = self.place(name).await?;
+        self.rush.pushed(std::time::Instant::now());
         let manifest = Manifest::parse(media_type, &bytes)?;
         let (digest, mut tags) = match reference {
             Reference::Tag(tag) => (Digest::of(Algorithm::Sha256, &bytes), vec![tag.clone()]),

@@ -1,6 +1,6 @@
 //! What an image was built on: as it says itself, and as its layers show; who signed that base, and whether it has moved since.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gantry_auth::Caller;
 use gantry_kernel::{Role, Uuid};
@@ -11,10 +11,11 @@ use utoipa::ToSchema;
 use super::App;
 use super::manifests::{Found, strings};
 use super::signatures::Found as Signature;
+use crate::domain::config::Config;
 use crate::domain::digest::Digest;
-use crate::domain::manifest::{MAX_BYTES, Manifest};
+use crate::domain::manifest::{Descriptor, MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, parse_image};
-use crate::domain::origin::{self, Claim};
+use crate::domain::origin::{self, Claim, Content};
 use crate::error::{Error, Result};
 use crate::store::origin::{self as chains, Stack};
 use crate::store::{images, lineage};
@@ -119,26 +120,69 @@ pub struct Derived {
     pub layers: u32,
 }
 
+/// One image, and what is needed to know where it comes from.
+struct Piece {
+    digest: Digest,
+    manifest: Manifest,
+    platform: Option<String>,
+}
+
+/// What is the same for every image that is asked about at once.
+struct Asking<'a> {
+    caller: &'a Caller,
+    /// Whose images the caller may see.
+    projects: Vec<Uuid>,
+    name: &'a RepositoryName,
+    /// The index's annotations, if they are those of an index.
+    index: Option<&'a BTreeMap<String, String>>,
+    configs: HashMap<String, Config>,
+    contents: HashMap<String, Content>,
+    /// The images of an index mostly claim the same base.
+    claimed: Vec<(Claim, Option<Claimed>)>,
+}
+
 impl App {
     /// # Errors
     /// No such image, or the store.
     pub async fn origins(&self, caller: &Caller, name: &RepositoryName, reference: &Reference) -> Result<Origins> {
         let Found { row, bytes } = self.manifest(name, reference).await?;
         let whole = Manifest::parse(Some(&row.media_type), &bytes)?;
-        let projects = self.projects_of(caller);
-        let mut all = Vec::new();
-        if whole.children().is_empty() {
+        let index = (!whole.children().is_empty()).then(|| whole.annotations.clone());
+        let pieces = if index.is_some() {
+            self.listed(name, &whole).await?
+        } else {
             let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
-            let platform = strings(&row.platforms).into_iter().next();
-            all.extend(self.image_origin(caller, &projects, name, &digest, &whole, None, platform).await?);
-        }
-        for child in whole.children().iter().take(MOST_IMAGES) {
-            let Some(bytes) = self.kept_manifest(name, &child.digest).await? else { continue };
-            let Ok(manifest) = Manifest::parse(None, &bytes) else { continue };
-            let platform = child.platform.as_ref().and_then(crate::domain::manifest::Platform::text);
-            all.extend(self.image_origin(caller, &projects, name, &child.digest, &manifest, Some(&whole.annotations), platform).await?);
+            vec![Piece { digest, manifest: whole, platform: strings(&row.platforms).into_iter().next() }]
+        };
+        let images: Vec<&Manifest> = pieces.iter().map(|p| &p.manifest).filter(|m| m.image_config().is_some()).collect();
+        let mut asking = Asking {
+            caller,
+            projects: self.projects_of(caller),
+            name,
+            index: index.as_ref(),
+            configs: self.image_configs(&images).await?,
+            contents: self.contents(&images).await?,
+            claimed: Vec::new(),
+        };
+        let mut all = Vec::new();
+        for piece in pieces.into_iter().filter(|p| p.manifest.image_config().is_some()) {
+            all.push(self.image_origin(&mut asking, piece).await?);
         }
         Ok(Origins { name: name.to_string(), reference: reference.to_string(), digest: row.digest, images: all })
+    }
+
+    /// The images of an index that are in its repository.
+    async fn listed(&self, name: &RepositoryName, whole: &Manifest) -> Result<Vec<Piece>> {
+        let children = whole.children().iter().take(MOST_IMAGES);
+        let digests: Vec<String> = children.clone().map(|c| c.digest.to_string()).collect();
+        let known = images::known_manifests(&self.host.db().orm, name, &digests).await?;
+        let here: Vec<_> = children.filter(|c| known.iter().any(|k| k.digest == c.digest.as_str())).collect();
+        let bytes = self.blobs.read_smalls(&here.iter().map(|c| &c.digest).collect::<Vec<_>>(), MAX_BYTES as u64).await?;
+        let piece = |child: &&Descriptor| {
+            let manifest = Manifest::parse(None, bytes.get(child.digest.as_str())?).ok()?;
+            Some(Piece { digest: child.digest.clone(), manifest, platform: child.platform.as_ref().and_then(crate::domain::manifest::Platform::text) })
+        };
+        Ok(here.iter().filter_map(piece).collect())
     }
 
     /// The bytes of a manifest that is in this repository.
@@ -149,38 +193,34 @@ impl App {
         Ok(self.blobs.read_small(digest, MAX_BYTES as u64).await?)
     }
 
-    /// None for what is no image.
-    #[allow(clippy::too_many_arguments, reason = "one image, beside what is the same for all of an index")]
-    async fn image_origin(
-        &self,
-        caller: &Caller,
-        projects: &[Uuid],
-        name: &RepositoryName,
-        digest: &Digest,
-        manifest: &Manifest,
-        index: Option<&BTreeMap<String, String>>,
-        platform: Option<String>,
-    ) -> Result<Option<Origin>> {
-        if manifest.image_config().is_none() {
-            return Ok(None);
-        }
-        let config = self.image_config(manifest).await?;
-        let claim = origin::claim([&manifest.annotations].into_iter().chain(index).chain([&config.labels]));
-        let chains = origin::chains(manifest, &config);
+    async fn image_origin(&self, asking: &mut Asking<'_>, piece: Piece) -> Result<Origin> {
+        let Piece { digest, manifest, platform } = &piece;
+        let nothing = Config::default();
+        let config = manifest.image_config().and_then(|c| asking.configs.get(c.digest.as_str())).unwrap_or(&nothing);
+        let name = asking.name;
+        let claim = origin::claim([&manifest.annotations].into_iter().chain(asking.index).chain([&config.labels]));
+        let chains = origin::chains(manifest, config, &asking.contents);
         // The whole stack is the image itself, or another with the same layers: no base, unless the image says so.
         let parts = &chains[..chains.len().saturating_sub(1)];
         let found = if parts.is_empty() {
             Vec::new()
         } else {
-            chains::below(&self.host.db().pool, projects, parts, (name.as_str(), digest.as_str()), MOST_FOUND).await.map_err(internal)?
+            chains::below(&self.host.db().pool, &asking.projects, parts, (name.as_str(), digest.as_str()), MOST_FOUND).await.map_err(internal)?
         };
         let claimed = match &claim {
-            Some(claim) => self.claimed(caller, claim).await?,
+            Some(claim) => match asking.claimed.iter().find(|(known, _)| known == claim) {
+                Some((_, known)) => known.clone(),
+                None => {
+                    let claimed = self.claimed(asking.caller, claim).await?;
+                    asking.claimed.push((claim.clone(), claimed.clone()));
+                    claimed
+                }
+            },
             None => None,
         };
         let mut origin = Origin {
             digest: digest.to_string(),
-            platform,
+            platform: platform.clone(),
             claim,
             base: None,
             claim_holds: None,
@@ -189,7 +229,7 @@ impl App {
         };
         let mut shown = None;
         if let Some(claimed) = &claimed {
-            (origin.claim_holds, shown) = self.holds(claimed, &chains).await?;
+            (origin.claim_holds, shown) = self.holds(claimed, manifest, &chains).await?;
         }
         if let (Some(claimed), Some((digest, depth))) = (&claimed, shown) {
             let others = others(found, depth, (claimed.name.as_str(), &digest));
@@ -203,7 +243,7 @@ impl App {
             origin.base = Some(self.base(name, claimed.name.as_str(), digest.clone(), By::Annotation, 0, Vec::new()).await?);
         }
         judge(&mut origin, claimed.as_ref());
-        Ok(Some(origin))
+        Ok(origin)
     }
 
     /// The image that is claimed as base, if it is one of this registry that the caller may see.
@@ -236,15 +276,21 @@ impl App {
 
     /// Whether the claimed base's layers are the beginning of this image's, and if so which image it is and how high. None when nothing
     /// of the claimed base is here to compare with.
-    async fn holds(&self, claimed: &Claimed, chains: &[String]) -> Result<(Option<bool>, Option<(String, i32)>)> {
+    async fn holds(&self, claimed: &Claimed, image: &Manifest, chains: &[String]) -> Result<(Option<bool>, Option<(String, i32)>)> {
         let mut compared = false;
         for digest in claimed.digests.iter().take(MOST_IMAGES) {
             let Ok(at) = Digest::parse(digest) else { continue };
             let Some(bytes) = self.kept_manifest(&claimed.name, &at).await? else { continue };
             let Ok(manifest) = Manifest::parse(None, &bytes) else { continue };
             let config = self.image_config(&manifest).await?;
-            let Some(top) = origin::chains(&manifest, &config).pop() else { continue };
+            let Some(top) = self.chains(&manifest, &config).await?.pop() else { continue };
             compared = true;
+            let layers = |m: &Manifest| m.layers().iter().map(|l| l.digest.clone()).collect::<Vec<_>>();
+            let (lower, all) = (layers(&manifest), layers(image));
+            // The same layers as they are packed: so much is certain before anybody has read them.
+            if all.starts_with(&lower) {
+                return Ok((Some(true), Some((digest.clone(), i32::try_from(lower.len()).unwrap_or(i32::MAX)))));
+            }
             if let Some(at) = chains.iter().position(|c| *c == top) {
                 return Ok((Some(true), Some((digest.clone(), i32::try_from(at + 1).unwrap_or(i32::MAX)))));
             }
@@ -301,7 +347,7 @@ impl App {
         let Found { row, bytes } = self.manifest(name, &Reference::Digest(digest.clone())).await?;
         let manifest = Manifest::parse(Some(&row.media_type), &bytes)?;
         let config = self.image_config(&manifest).await?;
-        let Some(chain) = origin::chains(&manifest, &config).pop() else { return Ok(Vec::new()) };
+        let Some(chain) = self.chains(&manifest, &config).await?.pop() else { return Ok(Vec::new()) };
         let projects = self.projects_of(caller);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = chains::above(&self.host.db().pool, &projects, &chain, before, limit).await.map_err(internal)?;
@@ -317,6 +363,7 @@ fn others(found: Vec<Stack>, depth: i32, chosen: (&str, &str)) -> Vec<Other> {
 }
 
 /// The claimed base, as far as it is known.
+#[derive(Clone)]
 struct Claimed {
     name: RepositoryName,
     tag: Option<String>,

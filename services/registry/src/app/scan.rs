@@ -21,6 +21,8 @@ use crate::store::{advisories, images, scanner_reports, scans};
 
 /// Name of the work.
 pub const SCAN: &str = "scan";
+/// The same for images that were scanned before: there may be very many, and one that was just pushed does not wait for them.
+pub const RESCAN: &str = "rescan";
 
 /// One image to scan.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,7 +9,6 @@ use gantry_contract::registry::flow::{Scanner, ScannerAuth};
 use gantry_es::Sealed;
 use gantry_es_pg::Todo;
 use gantry_kernel::{OffsetDateTime, ProjectId, Secret, Uuid};
-use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -252,12 +251,7 @@ impl App {
 
     /// Puts the work down for later: nothing here waits for a scanner.
     async fn ask_later(&self, ask: &Ask, pause: Duration) -> anyhow::Result<()> {
-        let (key, tx) = (ask.key(), self.host.db().orm.begin().await?);
-        Todo::enqueue(&tx, EXTERNAL, &key, &serde_json::to_value(ask)?).await?;
-        let sql = "update todos set due = now() + $3 * interval '1 second' where name = $1 and key = $2";
-        let values = [EXTERNAL.into(), key.into(), pause.as_secs_f64().into()];
-        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
-        Ok(tx.commit().await?)
+        Ok(Todo::enqueue_after(&self.host.db().orm, EXTERNAL, &ask.key(), &serde_json::to_value(ask)?, pause).await?)
     }
 
     /// Asks the scanner, or looks whether it has answered.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::manifests::strings;
 use crate::domain::name::RepositoryName;
+use crate::domain::scan::report::ScanSummary;
 use crate::domain::search::{Asked, Kind, Wanted};
 use crate::store::search::{self, Hit};
 
@@ -38,8 +39,7 @@ pub struct FoundImage {
     #[serde(with = "time::serde::rfc3339")]
     pub pushed_at: OffsetDateTime,
     /// Counts by severity; null until it was scanned.
-    #[schema(value_type = Option<Object>)]
-    pub scan: Option<serde_json::Value>,
+    pub scan: Option<ScanSummary>,
     /// What of the question it has: versions of packages, values of labels, packages of findings.
     pub matches: Vec<Match>,
 }
@@ -102,7 +102,7 @@ impl App {
             size_bytes: hit.total_bytes.unsigned_abs(),
             pushed_by: hit.pushed_by,
             pushed_at: hit.pushed_at,
-            scan: hit.scan,
+            scan: hit.scan.and_then(|scan| serde_json::from_value(scan).ok()),
             matches: matches.remove(&hit.image).unwrap_or_default(),
             name: hit.repository,
         };

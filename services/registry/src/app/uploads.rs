@@ -6,7 +6,7 @@ use sea_orm::TransactionTrait;
 use uuid::Uuid;
 
 use super::App;
-use crate::adapters::blob_store::{BodyError, Chunk, UploadError};
+use crate::adapters::blob_store::{BodyError, Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
@@ -51,6 +51,22 @@ impl App {
     pub async fn finish_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest) -> Result<()> {
         self.place(name).await?;
         let staged = self.blobs.finish(id, name, digest).await?;
+        self.settle_upload(name, id, digest, staged).await
+    }
+
+    /// The same for an upload whose content comes whole with its last request and is small enough for the database: it goes there at once
+    /// and not by way of a file. `false`: the upload has bytes already, or the store wants these as any others; nothing has happened.
+    ///
+    /// # Errors
+    /// As [`App::finish_upload`].
+    pub async fn finish_whole(&self, name: &RepositoryName, id: Uuid, digest: &Digest, bytes: &Bytes) -> Result<bool> {
+        self.place(name).await?;
+        let Some(staged) = self.blobs.finish_whole(id, name, digest, bytes).await? else { return Ok(false) };
+        self.settle_upload(name, id, digest, staged).await?;
+        Ok(true)
+    }
+
+    async fn settle_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest, staged: Staged) -> Result<()> {
         self.blob_may_fit(name, digest, staged.size).await?;
         self.publish(Some(name), staged).await?;
         // The blob is there; what is left of the upload is only a folder, and stale ones are removed later anyway.

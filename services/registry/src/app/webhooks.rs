@@ -103,7 +103,9 @@ impl App {
     /// The store. That a receiver does not answer is no error here: it is written down and tried again in time.
     pub async fn deliver(&self, id: Uuid) -> Result<()> {
         let db = &self.host.db().orm;
-        let Some(delivery) = webhooks::find(db, None, id).await?.filter(|d| d.state == "waiting") else { return Ok(()) };
+        let now = self.host.env.now();
+        // Put down once more while it was sent, and to be tried later: its time has not come.
+        let Some(delivery) = webhooks::find(db, None, id).await?.filter(|d| d.state == "waiting" && d.due_at <= now) else { return Ok(()) };
         let project = ProjectId(delivery.project);
         let kept = match self.settings(project).await?.webhooks.get(&delivery.webhook).cloned() {
             Some(kept) => Some(kept),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context;
-use gantry_es_pg::{Lease, Todo};
+use gantry_es_pg::Todo;
 
-use super::projections::SCAN_TODO;
+use super::rounds::alone;
 use super::scan::Job;
 use crate::app::App;
+use crate::app::scan::RESCAN;
 use crate::domain::digest::{Algorithm, Digest, Hasher};
 use crate::domain::scan::advisory::Advisory;
 use crate::domain::scan::feeds;
@@ -41,15 +42,14 @@ pub async fn run(app: App) {
 }
 
 async fn round(app: &App, folder: &Path) -> anyhow::Result<()> {
-    let db = app.host.db();
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-advisories").await? else { return Ok(()) };
-    if !app.config.advisory_mirrors.is_empty() {
-        tokio::fs::create_dir_all(folder).await?;
-        mirror(app, folder).await;
-    }
-    let done = take_in(app, folder).await;
-    lease.release().await;
-    done
+    let taken = async {
+        if !app.config.advisory_mirrors.is_empty() {
+            tokio::fs::create_dir_all(folder).await?;
+            mirror(app, folder).await;
+        }
+        take_in(app, folder).await
+    };
+    alone(app, "registry-advisories", taken).await
 }
 
 async fn take_in(app: &App, folder: &Path) -> anyhow::Result<()> {
@@ -67,7 +67,7 @@ async fn take_in(app: &App, folder: &Path) -> anyhow::Result<()> {
     let asked = images.len();
     for (repository, digest, org, project) in images {
         let job = Job { org: org.into(), project: project.into(), repository, digest };
-        Todo::enqueue(&db.orm, SCAN_TODO, &job.key(), &serde_json::to_value(&job)?).await?;
+        Todo::enqueue(&db.orm, RESCAN, &job.key(), &serde_json::to_value(&job)?).await?;
     }
     tracing::info!(advisories = records, database = now, images = asked, "advisories taken in");
     Ok(())

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es_pg::{Lease, TodoHandler, TodoItem};
+use futures::{FutureExt, TryFutureExt};
+use gantry_es_pg::{TodoHandler, TodoItem};
 
+use super::rounds::{alone, every};
 use crate::app::App;
 use crate::app::fill::{FILL, Fill};
 use crate::store::settings;
@@ -36,15 +38,7 @@ impl TodoHandler for Filler {
 
 /// Looks until shutdown.
 pub async fn run(app: App) {
-    loop {
-        tokio::select! {
-            () = app.host.cancel.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if let Err(error) = round(&app).await {
-            tracing::warn!(error = format!("{error:#}"), "idle cached content could not be removed and will be looked at again");
-        }
-    }
+    every(app, LOOK, "idle cached content could not be removed and will be looked at again", |app| round(app).map_ok(drop).boxed()).await;
 }
 
 /// One look at every cache; how many images went. 0 also when another replica is at it.
@@ -52,18 +46,15 @@ pub async fn run(app: App) {
 /// # Errors
 /// Database.
 pub async fn round(app: &App) -> anyhow::Result<usize> {
-    let db = app.host.db();
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-cache").await? else { return Ok(0) };
-    let done = async {
-        let mut gone = 0;
-        for (_, project, settings) in settings::all(&db.orm).await? {
-            for kept in settings.upstreams.values() {
-                gone += app.evict(project.into(), &kept.upstream).await?;
-            }
+    alone(app, "registry-cache", evict(app)).await
+}
+
+async fn evict(app: &App) -> anyhow::Result<usize> {
+    let mut gone = 0;
+    for (_, project, settings) in settings::all(&app.host.db().orm).await? {
+        for kept in settings.upstreams.values() {
+            gone += app.evict(project.into(), &kept.upstream).await?;
         }
-        anyhow::Ok(gone)
-    };
-    let done = done.await;
-    lease.release().await;
-    done
+    }
+    Ok(gone)
 }

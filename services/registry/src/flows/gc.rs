@@ -13,6 +13,10 @@ pub async fn run(app: App) {
             () = app.host.cancel.cancelled() => return,
             () = tokio::time::sleep(Duration::from_secs(app.config.gc_interval_seconds)) => {}
         }
+        // What was on its way at this machine: no other replica sees it.
+        if let Err(error) = app.blobs.tidy(Duration::from_secs(app.config.upload_ttl_seconds)).await {
+            tracing::warn!(error = %error, "what was left on its way could not be removed and will be");
+        }
         match app.collect(Duration::from_secs(app.config.gc_grace_seconds), false, TIMER).await {
             Ok(Some(freed)) if freed.blobs + freed.uploads + freed.links > 0 => {
                 tracing::info!(blobs = freed.blobs, bytes = freed.bytes, uploads = freed.uploads, links = freed.links, "unneeded content removed");

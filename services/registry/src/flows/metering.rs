@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use gantry_bus::streams::USAGE;
 use gantry_contract::usage::UsageSample;
-use gantry_es_pg::Lease;
 use gantry_kernel::{OffsetDateTime, Uuid};
 
+use super::rounds::alone;
 use crate::app::App;
 use crate::domain::digest::{Algorithm, Digest};
 use crate::store::usage::{self, Stored};
@@ -33,11 +33,7 @@ pub async fn run(app: App) {
 }
 
 async fn round(app: &App, interval: i64) -> anyhow::Result<()> {
-    let db = app.host.db();
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-metering").await? else { return Ok(()) };
-    let done = meter(app, interval).await;
-    lease.release().await;
-    done
+    alone(app, "registry-metering", meter(app, interval)).await
 }
 
 async fn meter(app: &App, interval: i64) -> anyhow::Result<()> {

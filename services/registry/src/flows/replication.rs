@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es_pg::{Lease, Todo, TodoHandler, TodoItem};
+use futures::{FutureExt, TryFutureExt};
+use gantry_es_pg::{Todo, TodoHandler, TodoItem};
 use gantry_kernel::{ProjectId, Uuid};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::rounds::{alone, every};
 use crate::app::App;
 use crate::app::replicate::{REPLICATE, new_run};
 use crate::domain::cron::Cron;
@@ -42,15 +44,7 @@ impl TodoHandler for Replicator {
 
 /// Looks at the schedules until shutdown.
 pub async fn run(app: App) {
-    loop {
-        tokio::select! {
-            () = app.host.cancel.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if let Err(error) = round(&app).await {
-            tracing::warn!(error = format!("{error:#}"), "the schedules of replications could not be looked at and will be again");
-        }
-    }
+    every(app, LOOK, "the schedules of replications could not be looked at and will be again", |app| round(app).map_ok(drop).boxed()).await;
 }
 
 /// One look at every schedule; how many runs were begun. 0 also when another replica is at it.
@@ -58,11 +52,7 @@ pub async fn run(app: App) {
 /// # Errors
 /// Database.
 pub async fn round(app: &App) -> anyhow::Result<usize> {
-    let db = app.host.db();
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-replication").await? else { return Ok(0) };
-    let done = due(app).await;
-    lease.release().await;
-    done
+    alone(app, "registry-replication", due(app)).await
 }
 
 async fn due(app: &App) -> anyhow::Result<usize> {

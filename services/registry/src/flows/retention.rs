@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures::{FutureExt, TryFutureExt};
 use gantry_es::Meta;
-use gantry_es_pg::Lease;
 
+use super::rounds::{alone, every};
 use crate::app::App;
 use crate::store::{pulls, settings};
 
@@ -30,15 +31,7 @@ pub async fn write_pulls(app: App) {
 
 /// Applies what is due until shutdown.
 pub async fn run(app: App) {
-    loop {
-        tokio::select! {
-            () = app.host.cancel.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if let Err(error) = round(&app).await {
-            tracing::warn!(error = format!("{error:#}"), "retention stopped and will try again");
-        }
-    }
+    every(app, LOOK, "retention stopped and will try again", |app| round(app).map_ok(drop).boxed()).await;
 }
 
 /// One look at every project's schedule; how many were due. 0 also when another replica is at it.
@@ -46,11 +39,7 @@ pub async fn run(app: App) {
 /// # Errors
 /// Database.
 pub async fn round(app: &App) -> anyhow::Result<usize> {
-    let db = app.host.db();
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-retention").await? else { return Ok(0) };
-    let done = due(app).await;
-    lease.release().await;
-    done
+    alone(app, "registry-retention", due(app)).await
 }
 
 async fn due(app: &App) -> anyhow::Result<usize> {

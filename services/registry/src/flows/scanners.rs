@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es_pg::{Lease, TodoHandler, TodoItem};
+use futures::{FutureExt, TryFutureExt};
+use gantry_es_pg::{TodoHandler, TodoItem};
 
+use super::rounds::{alone, every};
 use super::scan::Job;
 use crate::app::App;
 use crate::app::scanners::{Again, Ask, EXTERNAL};
@@ -35,15 +37,7 @@ impl TodoHandler for Outside {
 
 /// Renews old reports until shutdown.
 pub async fn run(app: App) {
-    loop {
-        tokio::select! {
-            () = app.host.cancel.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if let Err(error) = round(&app).await {
-            tracing::warn!(error = format!("{error:#}"), "old reports of scanners could not be renewed and will be");
-        }
-    }
+    every(app, LOOK, "old reports of scanners could not be renewed and will be", |app| round(app).map_ok(drop).boxed()).await;
 }
 
 /// One look at every project's scanners; how many images are to be scanned again. 0 also when another replica is at it.
@@ -51,10 +45,7 @@ pub async fn run(app: App) {
 /// # Errors
 /// Database.
 pub async fn round(app: &App) -> anyhow::Result<usize> {
-    let Some(lease) = Lease::try_acquire(&app.host.db().pool, "registry-scanners").await? else { return Ok(0) };
-    let done = renew(app).await;
-    lease.release().await;
-    done
+    alone(app, "registry-scanners", renew(app)).await
 }
 
 async fn renew(app: &App) -> anyhow::Result<usize> {

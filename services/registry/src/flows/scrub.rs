@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use gantry_es_pg::Lease;
-
+use super::rounds::alone;
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::error::is_away;
@@ -31,10 +30,7 @@ pub async fn run(app: App) {
 }
 
 async fn round(app: &App) -> anyhow::Result<usize> {
-    let Some(lease) = Lease::try_acquire(&app.host.db().pool, "registry-scrub").await? else { return Ok(0) };
-    let done = check(app).await;
-    lease.release().await;
-    done
+    alone(app, "registry-scrub", check(app)).await
 }
 
 async fn check(app: &App) -> anyhow::Result<usize> {

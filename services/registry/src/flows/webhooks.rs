@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es_pg::{Lease, Todo, TodoHandler, TodoItem};
+use gantry_es_pg::{Todo, TodoHandler, TodoItem};
 use gantry_kernel::Uuid;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::rounds::alone;
 use crate::app::App;
 use crate::app::webhooks::TELL;
 use crate::store::webhooks;
@@ -66,8 +67,7 @@ async fn round(app: &App, clean: bool) -> anyhow::Result<()> {
     if due.is_empty() && !clean {
         return Ok(());
     }
-    let Some(lease) = Lease::try_acquire(&db.pool, "registry-webhooks").await? else { return Ok(()) };
-    let done = async {
+    let told = async {
         for id in due {
             Todo::enqueue(&db.orm, TELL, &id.to_string(), &json!({ "delivery": id })).await?;
         }
@@ -76,7 +76,5 @@ async fn round(app: &App, clean: bool) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    let done = done.await;
-    lease.release().await;
-    done
+    alone(app, "registry-webhooks", told).await
 }

@@ -55,6 +55,29 @@ pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: O
     Ok(())
 }
 
+/// Those of `found` that have no row.
+///
+/// # Errors
+/// Database.
+pub async fn unknown(pool: &PgPool, found: &[(Digest, u64)]) -> Result<Vec<(Digest, u64)>, sqlx::Error> {
+    let digests: Vec<&str> = found.iter().map(|(digest, _)| digest.as_str()).collect();
+    let known: Vec<String> = sqlx::query_scalar("select digest from blobs where digest = any($1)").bind(&digests).fetch_all(pool).await?;
+    let known: std::collections::HashSet<&str> = known.iter().map(String::as_str).collect();
+    Ok(found.iter().filter(|(digest, _)| !known.contains(digest.as_str())).cloned().collect())
+}
+
+/// Makes rows for content of the store that has none, as of something that nobody has needed since `at`; how many. The bytes of small content
+/// are in the database: what the store has of the same digest is no stray, for the row names both.
+///
+/// # Errors
+/// Database.
+pub async fn take_in(pool: &PgPool, found: &[(Digest, u64)], at: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    let (digests, sizes): (Vec<&str>, Vec<i64>) = found.iter().map(|(digest, size)| (digest.as_str(), super::blobs::signed(*size))).unzip();
+    let sql =
+        "insert into blobs (digest, size_bytes, touched_at) select d, s, $3 from unnest($1::text[], $2::bigint[]) t(d, s) order by d on conflict do nothing";
+    Ok(sqlx::query(sql).bind(&digests).bind(&sizes).bind(at).execute(pool).await?.rows_affected())
+}
+
 const NEEDED: &str = "(exists (select from manifest_blobs m where m.blob = b.digest) or exists (select from manifests m where m.digest = b.digest))";
 
 /// Blobs, and their bytes, that one round of collection would remove.

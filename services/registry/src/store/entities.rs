@@ -134,6 +134,8 @@ entity!(
     version: i32,
     inventory: Json,
     at: OffsetDateTime,
+    /// Digest of the archive unpacked; empty if it could not be read whole, none if an older program read it.
+    content: Option<String>,
 });
 
 entity!(scan_reports, "scan_reports", {

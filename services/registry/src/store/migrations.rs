@@ -13,6 +13,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0050-small-content", SMALL_CONTENT),
     ("registry-0051-uploads", UPLOADS),
     ("registry-0052-fetches", FETCHES),
+    ("registry-0053-layer-content", "alter table layer_inventories add column content text"),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it

@@ -104,3 +104,13 @@ pub async fn forget(pool: &PgPool, repository: &str, digest: &str, scanner: Opti
     sqlx::query(sql).bind(repository).bind(digest).bind(scanner).execute(pool).await?;
     Ok(())
 }
+
+/// Forgets what a scanner said about a project's images.
+///
+/// # Errors
+/// Database.
+pub async fn forget_scanner(pool: &PgPool, project: gantry_kernel::ProjectId, scanner: &str) -> Result<(), sqlx::Error> {
+    let sql = "delete from scanner_reports s using repositories r where r.name = s.repository and r.project = $1 and s.scanner = $2";
+    sqlx::query(sql).bind(project.0).bind(scanner).execute(pool).await?;
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! What scans found: per layer, and per image.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
@@ -8,6 +10,7 @@ use time::OffsetDateTime;
 use super::entities::{layer_inventories, scan_reports};
 use crate::domain::digest::Digest;
 use crate::domain::name::RepositoryName;
+use crate::domain::origin::Content;
 use crate::domain::platform::Check;
 use crate::domain::scan::inventory::{Inventory, LayerInventory, VERSION};
 use crate::domain::scan::report::Report;
@@ -27,11 +30,28 @@ pub async fn keep_layer(db: &impl ConnectionTrait, digest: &Digest, inventory: &
         version: Set(VERSION),
         inventory: Set(serde_json::to_value(inventory)?),
         at: Set(now),
+        content: Set(Some(inventory.content.clone().unwrap_or_default())),
     };
-    let columns = [layer_inventories::Column::Version, layer_inventories::Column::Inventory, layer_inventories::Column::At];
+    use layer_inventories::Column;
+    let columns = [Column::Version, Column::Inventory, Column::At, Column::Content];
     let conflict = OnConflict::column(layer_inventories::Column::Digest).update_columns(columns).to_owned();
     layer_inventories::Entity::insert(row).on_conflict(conflict).exec_without_returning(db).await?;
     Ok(())
+}
+
+/// What the layers among `digests` hold unpacked, as far as they were read here: see [`Content`].
+///
+/// # Errors
+/// Database.
+pub async fn contents(pool: &sqlx::PgPool, digests: &[&str]) -> Result<HashMap<String, Content>, sqlx::Error> {
+    let sql = "select digest, content from layer_inventories where digest = any($1)";
+    let rows: Vec<(String, Option<String>)> = sqlx::query_as(sql).bind(digests).fetch_all(pool).await?;
+    let content = |said: Option<String>| match said {
+        None => Content::NotMeasured,
+        Some(text) if text.is_empty() => Content::Unreadable,
+        Some(digest) => Content::Is(digest),
+    };
+    Ok(rows.into_iter().map(|(digest, said)| (digest, content(said))).collect())
 }
 
 /// A scan's result as it is kept.

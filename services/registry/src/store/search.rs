@@ -84,6 +84,14 @@ pub async fn not_indexed(pool: &PgPool, after: (&str, &str), limit: i64) -> Resu
     sqlx::query_as(sql).bind(INDEXED).bind(after.0).bind(after.1).bind(limit).fetch_all(pool).await
 }
 
+/// How many pieces of the work `name` wait or are under way; of many, so many as matter.
+///
+/// # Errors
+/// Database.
+pub async fn waiting(pool: &PgPool, name: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from (select from todos where name = $1 limit 1000) t").bind(name).fetch_one(pool).await
+}
+
 /// The same, held until the transaction ends: a deletion comes after what is added to it.
 ///
 /// # Errors

@@ -10,6 +10,14 @@ pub async fn read(pool: &PgPool, digest: &Digest) -> Result<Option<Vec<u8>>, sql
     sqlx::query_scalar("select bytes from small_content where digest = $1").bind(digest.as_str()).fetch_optional(pool).await
 }
 
+/// Those of `digests` that are here.
+///
+/// # Errors
+/// Database.
+pub async fn read_many(pool: &PgPool, digests: &[&str]) -> Result<Vec<(String, Vec<u8>)>, sqlx::Error> {
+    sqlx::query_as("select digest, bytes from small_content where digest = any($1)").bind(digests).fetch_all(pool).await
+}
+
 /// # Errors
 /// Database.
 pub async fn size(pool: &PgPool, digest: &Digest) -> Result<Option<u64>, sqlx::Error> {

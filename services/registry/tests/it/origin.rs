@@ -7,7 +7,7 @@ use gantry_testkit::clause;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::image::{Image, index, layer};
+use crate::image::{CONFIG, Image, descriptor, index, layer};
 use crate::signing::{Artifact, Signer, attach};
 use crate::stage::Stage;
 
@@ -69,6 +69,18 @@ async fn a_base_is_known_by_its_layers_its_signature_is_checked_and_a_move_asks_
     let path = format!("/api/v1/orgs/acme/projects/open/images/debian/{base_digest}/derived");
     let (_, derived) = stage.world.call(&stage.host, Method::GET, &path, Some(&access), None).await;
     assert_eq!((&derived["items"][0]["name"], &derived["items"][0]["tags"], &derived["items"][0]["layers"]), (&json!(web), &json!(["v1"]), &json!(3)));
+
+    // Whose config only says that its layers are those of the base is not built on it.
+    let mut liar = Image::of(["x", "y", "z"].map(|text| layer(&[("other", text.as_bytes())])).to_vec(), "amd64");
+    liar.config.clone_from(&image.config);
+    liar.manifest["config"] = descriptor(CONFIG, &liar.config);
+    let lie = liar.push(&stage, web, "liar", &of_web).await;
+    let report = format!("/api/v1/orgs/acme/projects/shop/images/web/{lie}/scan");
+    let scanned = || async { stage.world.call(&stage.host, Method::GET, &report, Some(&access), None).await.0 == 200 };
+    stage.world.until("it is scanned", Duration::from_secs(30), scanned).await;
+    assert_eq!(origin(&stage, &access, "liar").await["images"][0]["base"], Value::Null);
+    let (_, derived) = stage.world.call(&stage.host, Method::GET, &path, Some(&access), None).await;
+    assert_eq!(derived["items"].as_array().unwrap().len(), 1, "{derived}");
 
     // The base's tag moves on.
     let patched = on(&lower, "runtime, patched").push(&stage, debian, "12-runtime", &of_base).await;

@@ -215,7 +215,14 @@ async fn a_scanner_outside_is_asked_waited_for_and_its_findings_are_merged() {
         let answer = scene.stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &made).send().await.unwrap();
         assert_eq!(answer.status(), status, "{whom} {until}");
     }
-    assert_eq!(scene.call(Method::GET, "images", None).await.0, 200);
+    // One that is taken away and comes back under its name brings nothing of the one before along.
+    assert_eq!(scene.call(Method::DELETE, "registry/scanners/stand-in", None).await.0, 200);
+    assert_eq!(scene.state(&digest).await, Value::Null);
+    *scene.adapter.broken.lock().unwrap() = true;
+    assert_eq!(scene.set(json!({})).await.0, 200);
+    assert_eq!(scene.call(Method::POST, &format!("images/web/{digest}/scan"), None).await.0, 202);
+    let alone = || async { scene.report(&digest).await["findings"].as_array().is_some_and(|f| f.len() == 1 && f[0].get("scanners").is_none()) };
+    scene.stage.world.until("only the own scanner's findings are there", Duration::from_secs(60), alone).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

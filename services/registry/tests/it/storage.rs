@@ -231,6 +231,31 @@ async fn content_is_mounted_deleted_and_collected(ground: Ground) {
     }
 }
 
+async fn content_that_nothing_names_is_found_and_removed(ground: Ground) {
+    let two = Two::on(ground).await;
+    let whole = content(150_000, 41);
+    let digest = two.stage.upload(REPO, &two.token, &whole).await;
+    // As if the process had been killed after the store had it.
+    for table in ["blob_links", "blobs"] {
+        let sql = format!("delete from {table} where digest = $1");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(digest.as_str()).execute(&two.stage.host.db().pool).await.unwrap();
+    }
+    let part = u8::from_str_radix(&digest.hex()[..2], 16).unwrap();
+    let patient = two.collector(3600).await;
+    assert_eq!(patient.take_in_strays(part).await.unwrap(), 0, "somebody may be about to name it");
+    let collector = two.collector(0).await;
+    assert_eq!(collector.take_in_strays(part.wrapping_add(1)).await.unwrap(), 0, "another part of the store");
+    // A bucket tells times in seconds.
+    let found = || async { collector.take_in_strays(part).await.unwrap() == 1 };
+    two.stage.world.until("it is old enough", Duration::from_secs(20), found).await;
+    assert!(two.ground.has(&two.stage, &digest).await);
+    let freed = collector.collect(Duration::ZERO, false, "user:test").await.unwrap().expect("nobody else collects");
+    assert_eq!((freed.blobs, freed.bytes), (1, 150_000));
+    assert!(!two.ground.has(&two.stage, &digest).await);
+    assert_eq!(two.stage.upload(REPO, &two.token, &whole).await, digest);
+    assert_eq!(two.pulled(&digest).await, whole);
+}
+
 async fn damaged_content_is_found_and_never_served(ground: Ground) {
     let two = Two::on(ground).await;
     let whole = content(3 << 20, 23);
@@ -334,6 +359,7 @@ over_both!(
     what_came_before_the_client_was_gone_is_kept,
     cancelled_and_wrong_uploads_leave_nothing,
     content_is_mounted_deleted_and_collected,
+    content_that_nothing_names_is_found_and_removed,
     damaged_content_is_found_and_never_served,
     pushes_at_one_replica_lose_nothing_to_collection_at_the_other,
     two_writers_of_one_upload_do_not_mix,

@@ -307,8 +307,6 @@ impl BlobS3 {
             }
         }
         self.delete(orphans).await?;
-        let spool = self.spool.clone();
-        blocking(move || super::super::upload_fs::remove_older(&spool, age)).await?;
         Ok(removed)
     }
 }

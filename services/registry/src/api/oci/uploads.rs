@@ -1,6 +1,6 @@
 //! `/v2/<name>/blobs/uploads/`: in one piece, in many, or by mounting what is there already.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http::{StatusCode, header};
 use uuid::Uuid;
 
@@ -85,6 +85,15 @@ pub async fn finish(call: Call<'_>, id: &str, body: Body) -> Answer {
     let id = App::upload_id(id)?;
     let params = Params::of(&call.parts.uri);
     let digest = parse(params.get("digest").unwrap_or_default())?;
+    let body = match rest(&call, body).await? {
+        Rest::Whole(bytes) => {
+            if call.app.finish_whole(&call.name, id, &digest, &bytes).await? {
+                return Ok(created(&call.name, &digest));
+            }
+            bytes.into()
+        }
+        Rest::Pieces(body) => body,
+    };
     if call.header(header::CONTENT_LENGTH) != Some("0")
         && let Err(error) = take(&call, id, body).await
     {
@@ -92,6 +101,26 @@ pub async fn finish(call: Call<'_>, id: &str, body: Body) -> Answer {
     }
     call.app.finish_upload(&call.name, id, &digest).await?;
     Ok(created(&call.name, &digest))
+}
+
+/// What comes with the last request of an upload.
+enum Rest {
+    /// So little that it lives in the database: it is taken as one, and needs no file.
+    Whole(Bytes),
+    Pieces(Body),
+}
+
+async fn rest(call: &Call<'_>, body: Body) -> Result<Rest> {
+    let (most, patience) = (call.app.config.inline_bytes, call.app.config.patience());
+    let said = call.header(header::CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()).filter(|said| (1..=most).contains(said));
+    let Some(said) = said.filter(|_| call.header(header::CONTENT_RANGE).is_none()) else { return Ok(Rest::Pieces(body)) };
+    let whole = axum::body::to_bytes(body, usize::try_from(said).unwrap_or(usize::MAX));
+    match tokio::time::timeout(patience, whole).await {
+        Ok(Ok(bytes)) if bytes.len() as u64 == said => Ok(Rest::Whole(bytes)),
+        Ok(Ok(bytes)) => Err(Error::Upload(UploadError::Length { said, got: bytes.len() as u64 })),
+        Ok(Err(error)) => Err(Error::Upload(UploadError::Broken(error.into()))),
+        Err(_) => Err(Error::Upload(UploadError::Slow(patience))),
+    }
 }
 
 pub async fn status(call: Call<'_>, id: &str) -> Answer {

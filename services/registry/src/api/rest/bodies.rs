@@ -1,6 +1,6 @@
 //! Bodies of the REST API.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -9,23 +9,8 @@ use crate::app::listing::Listed;
 use crate::app::manifests::strings;
 use crate::domain::name::RepositoryName;
 use crate::domain::platform::Check;
-use crate::domain::scan::report::Finding;
+use crate::domain::scan::report::{Finding, ScanSummary};
 use crate::store::entities::{manifests, tags};
-
-/// Counts of findings by severity.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ScanSummary {
-    pub packages: u32,
-    pub critical: u32,
-    pub high: u32,
-    pub medium: u32,
-    pub low: u32,
-    pub unknown: u32,
-    /// Which state of the advisories it was matched with; `none` if no advisories are loaded.
-    pub database: String,
-    /// When, RFC 3339.
-    pub at: String,
-}
 
 /// A repository of images.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -6,11 +6,14 @@ use gantry_contract::registry::flow::Endpoint;
 use gantry_es::Sealed;
 use gantry_kernel::{Problem, Role, Scope};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::settings::named;
 use crate::adapters::remote::Remote;
 use crate::app::App;
+use crate::domain::settings::Settings;
 
 const LONGEST: usize = 10_000;
 
@@ -23,8 +26,31 @@ pub struct Trial {
     pub took_ms: u64,
 }
 
+/// What a project has kept: where it leads, and the secret for there.
+pub(super) type Kept = (Endpoint, Option<Sealed>);
+
+/// Reads a body that says where something is, with `password` beside it; its name is the last part of the address. `field` is where in it
+/// `allow_private` stands, `before` what was kept under that name. The secret that comes back is the one to keep.
+pub(super) async fn taken<T: DeserializeOwned>(
+    app: &App,
+    caller: &Caller,
+    place: &ProjectRef,
+    (name, mut body): (String, Value),
+    field: &str,
+    before: impl FnOnce(&Settings, &str) -> Option<Kept>,
+    endpoint: impl FnOnce(&T) -> Endpoint,
+) -> Result<(T, Option<Sealed>), Problem> {
+    let given = password(&mut body)?;
+    let item: T = named("name", name.clone(), body)?;
+    let (before, now) = (before(&app.settings_now(place.id).await?.0, &name), endpoint(&item));
+    let allowed = before.as_ref().is_some_and(|(before, _)| before.allow_private && before.url == now.url);
+    may_reach_inside(app, caller, field, now.allow_private, allowed)?;
+    let secret = sealed(app, place, given, before.as_ref().map(|(endpoint, secret)| (endpoint, secret.as_ref())), &now).await?;
+    Ok((item, secret))
+}
+
 /// Takes `password` out of a body: none when it was not given, `Some(None)` for "without".
-pub(super) fn password(body: &mut Value) -> Result<Option<Option<String>>, Problem> {
+fn password(body: &mut Value) -> Result<Option<Option<String>>, Problem> {
     match body.as_object_mut().and_then(|map| map.remove("password")) {
         None => Ok(None),
         Some(Value::Null) => Ok(Some(None)),
@@ -34,7 +60,7 @@ pub(super) fn password(body: &mut Value) -> Result<Option<Option<String>>, Probl
 }
 
 /// The secret to keep: the new one sealed, or the one before if it still goes to the same place.
-pub(super) async fn sealed(
+async fn sealed(
     app: &App,
     project: &ProjectRef,
     given: Option<Option<String>>,

@@ -16,6 +16,7 @@ use super::endpoints::{self, Trial};
 use super::settings::{change, member, named};
 use super::settings_view::SettingsView;
 use crate::app::App;
+use crate::domain::settings::Settings;
 use crate::store::replications::{self, Item, Run};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,17 +138,12 @@ pub async fn set_target(
     caller: Caller,
     Path((org, project, name)): Named,
     expect: IfMatch,
-    Json(mut body): Json<Value>,
+    Json(body): Json<Value>,
 ) -> ApiResult<Response> {
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
-    let given = endpoints::password(&mut body)?;
-    let target: Target = named("name", name, body)?;
-    let (settings, _) = app.settings_now(place.id).await?;
-    let before = settings.targets.get(&target.name);
-    let allowed = before.is_some_and(|b| b.target.endpoint.allow_private && b.target.endpoint.url == target.endpoint.url);
-    endpoints::may_reach_inside(&app, &caller, "endpoint.allow_private", target.endpoint.allow_private, allowed)?;
-    let before = before.map(|b| (&b.target.endpoint, b.secret.as_ref()));
-    let secret = endpoints::sealed(&app, &place, given, before, &target.endpoint).await?;
+    let before = |settings: &Settings, name: &str| settings.targets.get(name).map(|k| (k.target.endpoint.clone(), k.secret.clone()));
+    let taken = endpoints::taken(&app, &caller, &place, (name, body), "endpoint.allow_private", before, |t: &Target| t.endpoint.clone());
+    let (target, secret) = taken.await?;
     change(&app, &caller, (&org, &project), expect, Change::TargetSet { target, secret }).await
 }
 

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::endpoints;
-use super::settings::{change, member, named};
+use super::settings::{change, member};
 use super::settings_view::SettingsView;
 use super::{digest, project, repository};
 use crate::app::App;
@@ -23,6 +23,7 @@ use crate::app::scan::{Job, SCAN};
 use crate::app::scanners::Again;
 use crate::domain::name::Reference;
 use crate::domain::scan::external::Identity;
+use crate::domain::settings::Settings;
 use crate::store::scanner_reports;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,24 +88,10 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pro
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/scanners/{name}", tag = "registry settings",
     params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Scanner,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
-pub async fn set(
-    State(app): State<App>,
-    caller: Caller,
-    Path((org, project, name)): Item,
-    expect: IfMatch,
-    Json(mut body): Json<Value>,
-) -> ApiResult<Response> {
+pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
-    let given = endpoints::password(&mut body)?;
-    let scanner: Scanner = named("name", name, body)?;
-    let (settings, _) = app.settings_now(place.id).await?;
-    let before = settings.scanners.get(&scanner.name);
-    let allowed = before.is_some_and(|b| b.scanner.allow_private && b.scanner.url == scanner.url);
-    endpoints::may_reach_inside(&app, &caller, "allow_private", scanner.allow_private, allowed)?;
-    let endpoint = |s: &Scanner| s.endpoint();
-    let before = before.map(|b| (endpoint(&b.scanner), b.secret.clone()));
-    let before = before.as_ref().map(|(e, secret)| (e, secret.as_ref()));
-    let secret = endpoints::sealed(&app, &place, given, before, &endpoint(&scanner)).await?;
+    let before = |settings: &Settings, name: &str| settings.scanners.get(name).map(|k| (k.scanner.endpoint(), k.secret.clone()));
+    let (scanner, secret) = endpoints::taken(&app, &caller, &place, (name, body), "allow_private", before, Scanner::endpoint).await?;
     change(&app, &caller, (&org, &project), expect, Change::ScannerSet { scanner, secret }).await
 }
 
@@ -113,7 +100,11 @@ pub async fn set(
     params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
-    change(&app, &caller, (&org, &project), expect, Change::ScannerRemoved(name)).await
+    let place = member(&app, &caller, &org, &project, Role::Admin)?;
+    let changed = change(&app, &caller, (&org, &project), expect, Change::ScannerRemoved(name.clone())).await?;
+    // One that comes later under the same name is another one.
+    scanner_reports::forget_scanner(&app.host.db().pool, place.id, &name).await.map_err(Problem::internal)?;
+    Ok(changed)
 }
 
 /// Asks a scanner what it is and can.

@@ -10,12 +10,13 @@ use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
 use utoipa::IntoParams;
 
-use super::bodies::{ScanReport, ScanSummary};
+use super::bodies::ScanReport;
 use super::{digest, project, repository};
 use crate::app::App;
 use crate::domain::digest::Digest;
 use crate::domain::name::{Reference, RepositoryName};
 use crate::domain::scan::export;
+use crate::domain::scan::report::ScanSummary;
 use crate::domain::scan::sbom::Format;
 use crate::store::scanner_reports;
 use crate::store::scans::{self, Scan};

@@ -12,9 +12,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::endpoints::{self, Trial};
-use super::settings::{change, member, named};
+use super::settings::{change, member};
 use super::settings_view::SettingsView;
 use crate::app::App;
+use crate::domain::settings::Settings;
 use crate::domain::settings::flow::joined;
 use crate::store::cache;
 
@@ -70,22 +71,11 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pro
 #[utoipa::path(put, path = "/api/v1/orgs/{org}/projects/{project}/registry/upstreams/{name}", tag = "registry caches",
     params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)), request_body = Upstream,
     responses((status = 200, body = SettingsView), (status = 400), (status = 403, description = "needs admin on the project"), (status = 404), (status = 412)))]
-pub async fn set(
-    State(app): State<App>,
-    caller: Caller,
-    Path((org, project, name)): Item,
-    expect: IfMatch,
-    Json(mut body): Json<Value>,
-) -> ApiResult<Response> {
+pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch, Json(body): Json<Value>) -> ApiResult<Response> {
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
-    let given = endpoints::password(&mut body)?;
-    let upstream: Upstream = named("name", name, body)?;
-    let (settings, _) = app.settings_now(place.id).await?;
-    let before = settings.upstreams.get(&upstream.name);
-    let allowed = before.is_some_and(|b| b.upstream.endpoint.allow_private && b.upstream.endpoint.url == upstream.endpoint.url);
-    endpoints::may_reach_inside(&app, &caller, "endpoint.allow_private", upstream.endpoint.allow_private, allowed)?;
-    let before = before.map(|b| (&b.upstream.endpoint, b.secret.as_ref()));
-    let secret = endpoints::sealed(&app, &place, given, before, &upstream.endpoint).await?;
+    let before = |settings: &Settings, name: &str| settings.upstreams.get(name).map(|k| (k.upstream.endpoint.clone(), k.secret.clone()));
+    let taken = endpoints::taken(&app, &caller, &place, (name, body), "endpoint.allow_private", before, |u: &Upstream| u.endpoint.clone());
+    let (upstream, secret) = taken.await?;
     change(&app, &caller, (&org, &project), expect, Change::UpstreamSet { upstream, secret }).await
 }
 

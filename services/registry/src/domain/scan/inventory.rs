@@ -80,6 +80,10 @@ pub struct LayerInventory {
     pub scripts: BTreeMap<String, String>,
     /// Set when a limit cut the reading short; the report says so.
     pub truncated: Option<String>,
+    /// SHA-256 of the whole archive unpacked (image-spec, config.md, "DiffID"), as it was read here; none of what could not be read whole.
+    /// Kept beside the inventory.
+    #[serde(skip)]
+    pub content: Option<String>,
 }
 
 /// How much of a file the reader should look at.

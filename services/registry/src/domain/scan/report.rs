@@ -8,6 +8,22 @@ use super::inventory::Inventory;
 use crate::domain::platform;
 use crate::domain::repository::Findings;
 
+/// Counts of findings by severity.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ScanSummary {
+    pub packages: u32,
+    pub critical: u32,
+    pub high: u32,
+    pub medium: u32,
+    pub low: u32,
+    pub unknown: u32,
+    /// Which state of the advisories it was matched with; `none` if no advisories are loaded.
+    pub database: String,
+    /// When it was scanned.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
     /// The advisory's id, such as `DSA-5532-1`.
@@ -33,7 +49,7 @@ pub struct Finding {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scanners: Vec<String>,
     /// Why the project accepts it; null: it counts.
-    #[serde(default, skip_deserializing)]
+    #[serde(default, deserialize_with = "not_kept")]
     pub accepted: Option<String>,
 }
 
@@ -48,6 +64,12 @@ pub struct Report {
     /// What it says it is for, and what is in it; null in reports from before this was looked at.
     #[serde(default)]
     pub platform: Option<platform::Check>,
+}
+
+/// Whether a finding is accepted is said when the report is read, by the rules of that moment.
+fn not_kept<'de, D: serde::Deserializer<'de>>(kept: D) -> Result<Option<String>, D::Error> {
+    serde::de::IgnoredAny::deserialize(kept)?;
+    Ok(None)
 }
 
 /// Id of the finding that an image is not for the platform it claims.

@@ -45,14 +45,22 @@ impl Projection for Catalogue {
                 } else {
                     Kind::Artifact
                 };
-                let sql = "insert into catalogue (image, org, project, repository, digest, kind) values ($1, $2, $3, $4, $5, $6) on conflict do nothing";
-                let values = [recorded.position.into(), org.0.into(), project.0.into(), repository.into(), digest.into(), kind.as_str().into()];
-                tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
                 let terms = search::of_push(&platforms, &annotations);
                 let (words, details): (Vec<String>, Vec<String>) = terms.into_iter().map(|t| (t.term, t.detail)).unzip();
-                let sql = "insert into image_terms (term, project, image, detail, source)
-                    select t, $3, $4, d, 0 from unnest($1::text[], $2::text[]) x(t, d) on conflict do nothing";
-                let values = [words.into(), details.into(), project.0.into(), recorded.position.into()];
+                let sql = "with listed as (
+                        insert into catalogue (image, org, project, repository, digest, kind) values ($1, $2, $3, $4, $5, $6) on conflict do nothing)
+                    insert into image_terms (term, project, image, detail, source)
+                    select t, $3, $1, d, 0 from unnest($7::text[], $8::text[]) x(t, d) on conflict do nothing";
+                let values = [
+                    recorded.position.into(),
+                    org.0.into(),
+                    project.0.into(),
+                    repository.into(),
+                    digest.into(),
+                    kind.as_str().into(),
+                    words.into(),
+                    details.into(),
+                ];
                 tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
             }
             Event::ManifestDeleted { repository, digest, .. } => {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use gantry_contract::registry::RepositoryEvent as Event;
 use gantry_es::Recorded;
 use gantry_es_pg::Projection;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, Statement};
 use serde_json::json;
 
 use crate::app::cache::ManifestCache;
@@ -71,21 +71,20 @@ impl Projection for Images {
         match event {
             event @ Event::ManifestPushed { .. } => pushed(tx, recorded, event).await,
             Event::TagMoved { repository, tag, digest, from, .. } => {
-                remember(tx, recorded, (&repository, &tag), "moved", &digest, from).await?;
-                let row = tags::ActiveModel {
-                    repository: Set(repository.clone()),
-                    tag: Set(tag),
-                    digest: Set(digest),
-                    moved_by: Set(recorded.meta.actor.clone()),
-                    moved_at: Set(recorded.at),
-                };
-                let columns = [tags::Column::Digest, tags::Column::MovedBy, tags::Column::MovedAt];
-                let conflict = OnConflict::columns([tags::Column::Repository, tags::Column::Tag]).update_columns(columns).to_owned();
-                tags::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
-                changed(tx, repository, recorded).await
+                let values = [
+                    recorded.position.into(),
+                    repository.into(),
+                    tag.into(),
+                    digest.into(),
+                    from.into(),
+                    recorded.meta.actor.clone().into(),
+                    recorded.at.into(),
+                ];
+                tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, TAG_MOVED, values)).await?;
+                Ok(())
             }
             Event::TagDeleted { repository, tag, digest, .. } => {
-                remember(tx, recorded, (&repository, &tag), "deleted", &digest, None).await?;
+                remember(tx, recorded, (&repository, &tag), &digest).await?;
                 tags::Entity::delete_by_id((repository.clone(), tag)).exec(tx).await?;
                 changed(tx, repository, recorded).await
             }
@@ -141,56 +140,52 @@ async fn pushed(tx: &DatabaseTransaction, recorded: &Recorded, event: Event) -> 
     else {
         return Ok(());
     };
-    let row = repositories::ActiveModel {
-        name: Set(repository.clone()),
-        org: Set(org.0),
-        project: Set(project.0),
-        created_at: Set(recorded.at),
-        updated_at: Set(recorded.at),
-    };
-    // A project deleted and made again under the same name has another id: the repository follows its last push.
-    let columns = [repositories::Column::Org, repositories::Column::Project, repositories::Column::UpdatedAt];
-    let conflict = OnConflict::column(repositories::Column::Name).update_columns(columns).to_owned();
-    repositories::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
-
     let own: u64 = size_bytes + blobs.iter().map(|b| b.size_bytes).sum::<u64>();
-    let children: Vec<i64> = manifests::Entity::find()
-        .select_only()
-        .column(manifests::Column::TotalBytes)
-        .filter(manifests::Column::Repository.eq(repository.as_str()))
-        .filter(manifests::Column::Digest.is_in(manifests.iter().map(String::as_str)))
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let row = manifests::ActiveModel {
-        repository: Set(repository.clone()),
-        digest: Set(digest.clone()),
-        media_type: Set(media_type),
-        artifact_type: Set(artifact_type),
-        subject: Set(subject),
-        size_bytes: Set(signed(size_bytes)),
-        total_bytes: Set(children.into_iter().fold(signed(own), i64::saturating_add)),
-        platforms: Set(json!(platforms)),
-        annotations: Set(json!(annotations)),
-        pushed_by: Set(recorded.meta.actor.clone()),
-        pushed_at: Set(recorded.at),
-        scan: Set(None),
-    };
-    manifests::Entity::insert(row).exec_without_returning(tx).await?;
-    if !blobs.is_empty() {
-        let rows = blobs.into_iter().map(|blob| manifest_blobs::ActiveModel {
-            repository: Set(repository.clone()),
-            manifest: Set(digest.clone()),
-            present: Set(!missing.contains(&blob.digest)),
-            blob: Set(blob.digest),
-            size_bytes: Set(signed(blob.size_bytes)),
-        });
-        let conflict =
-            OnConflict::columns([manifest_blobs::Column::Repository, manifest_blobs::Column::Manifest, manifest_blobs::Column::Blob]).do_nothing().to_owned();
-        manifest_blobs::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(tx).await?;
-    }
+    let (digests, sizes): (Vec<String>, Vec<i64>) = blobs.into_iter().map(|b| (b.digest, signed(b.size_bytes))).unzip();
+    let values = [
+        repository.into(),
+        org.0.into(),
+        project.0.into(),
+        recorded.at.into(),
+        digest.into(),
+        media_type.into(),
+        artifact_type.into(),
+        subject.into(),
+        signed(size_bytes).into(),
+        signed(own).into(),
+        manifests.into(),
+        json!(platforms).into(),
+        json!(annotations).into(),
+        recorded.meta.actor.clone().into(),
+        digests.into(),
+        sizes.into(),
+        missing.into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, PUSHED, values)).await?;
     Ok(())
 }
+
+/// One question for all of a push: most of what a small image costs is the way to the database and back. A project deleted and made again
+/// under the same name has another id: the repository follows its last push.
+const PUSHED: &str = "
+    with placed as (
+        insert into repositories (name, org, project, created_at, updated_at) values ($1, $2, $3, $4, $4)
+        on conflict (name) do update set org = excluded.org, project = excluded.project, updated_at = excluded.updated_at),
+    kept as (
+        insert into manifests (repository, digest, media_type, artifact_type, subject, size_bytes, total_bytes, platforms, annotations, pushed_by, pushed_at)
+        values ($1, $5, $6, $7, $8, $9, least($10::bigint + coalesce((select sum(c.total_bytes) from manifests c
+            where c.repository = $1 and c.digest = any($11::text[])), 0), 9223372036854775807)::bigint, $12, $13, $14, $4))
+    insert into manifest_blobs (repository, manifest, blob, size_bytes, present)
+    select $1, $5, b, s, not b = any($17::text[]) from unnest($15::text[], $16::bigint[]) t(b, s)
+    on conflict (repository, manifest, blob) do nothing";
+
+const TAG_MOVED: &str = "
+    with remembered as (
+        insert into tag_history (position, repository, tag, what, digest, previous, by_whom, at) values ($1, $2, $3, 'moved', $4, $5, $6, $7)),
+    moved as (
+        insert into tags (repository, tag, digest, moved_by, moved_at) values ($2, $3, $4, $6, $7)
+        on conflict (repository, tag) do update set digest = excluded.digest, moved_by = excluded.moved_by, moved_at = excluded.moved_at)
+    update repositories set updated_at = $7 where name = $2";
 
 /// The blobs of a deleted manifest get a full grace period from now: somebody may have been told that they are here.
 async fn rest(tx: &DatabaseTransaction, repository: &str, manifest: &str, recorded: &Recorded) -> anyhow::Result<()> {
@@ -214,21 +209,15 @@ async fn rest(tx: &DatabaseTransaction, repository: &str, manifest: &str, record
     Ok(())
 }
 
-async fn remember(
-    tx: &DatabaseTransaction,
-    recorded: &Recorded,
-    (repository, tag): (&str, &str),
-    what: &str,
-    digest: &str,
-    previous: Option<String>,
-) -> anyhow::Result<()> {
+/// A tag that is gone.
+async fn remember(tx: &DatabaseTransaction, recorded: &Recorded, (repository, tag): (&str, &str), digest: &str) -> anyhow::Result<()> {
     let row = tag_history::ActiveModel {
         position: Set(recorded.position),
         repository: Set(repository.to_owned()),
         tag: Set(tag.to_owned()),
-        what: Set(what.to_owned()),
+        what: Set("deleted".to_owned()),
         digest: Set(digest.to_owned()),
-        previous: Set(previous),
+        previous: Set(None),
         by_whom: Set(recorded.meta.actor.clone()),
         at: Set(recorded.at),
     };
