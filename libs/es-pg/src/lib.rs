@@ -4,6 +4,7 @@
 //! except subject keys (which must be erasable) and pending work.
 
 mod append;
+mod at_hand;
 mod batch;
 mod chain;
 mod db;
@@ -34,7 +35,7 @@ pub use progress::{NotSettled, Progress};
 pub use projection::{Batch, Checkpoint, Projection, Source, checkpoints, prepare};
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
-pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Store};
+pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};
 pub use todo::{Todo, TodoHandler, TodoItem, TodoRunner};
 pub use trace::{NoTrace, Trace};
 pub use verify::{Fault, Verdict, verify};

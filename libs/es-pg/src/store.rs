@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use gantry_es::{Ctx, Decider, DecodeError, EventData, Meta, Recorded, Snapshots, StreamId};
 use thiserror::Error;
 
 use crate::append::{Append, AppendError, Claim, StreamWrite};
+use crate::at_hand::AtHand;
 use crate::log::Log;
 use crate::read::Row;
 use crate::snapshot::{Draft, Kept};
@@ -75,21 +77,33 @@ pub enum ExecuteError<R: std::error::Error + 'static> {
     Decode(#[from] DecodeError),
 }
 
+/// What [`Store::perform`] did.
+#[derive(Clone, Debug)]
+pub struct Performed {
+    pub version: i64,
+    /// Wait for this one to read your own write; 0 if nothing was appended.
+    pub position: i64,
+    pub events: Vec<Recorded>,
+    /// The same command id was carried out before.
+    pub repeated: bool,
+}
+
 /// The aggregates of type `D` in a log. Cheap to clone.
-pub struct Store<D> {
+pub struct Store<D: Decider> {
     log: Log,
+    at_hand: Arc<AtHand<D::State>>,
     decider: PhantomData<fn() -> D>,
 }
 
-impl<D> Clone for Store<D> {
+impl<D: Decider> Clone for Store<D> {
     fn clone(&self) -> Self {
-        Self { log: self.log.clone(), decider: PhantomData }
+        Self { log: self.log.clone(), at_hand: self.at_hand.clone(), decider: PhantomData }
     }
 }
 
 impl<D: Decider> Store<D> {
     pub fn new(log: Log) -> Self {
-        Self { log, decider: PhantomData }
+        Self { log, at_hand: Arc::default(), decider: PhantomData }
     }
 
     pub fn stream(id: impl Display) -> StreamId {
@@ -152,21 +166,57 @@ impl<D: Decider> Store<D> {
     where
         D::Command: Clone,
     {
+        self.run(&Self::stream(id), command, options.into(), None).await
+    }
+
+    /// The same for whoever does not need the state: the one that the last command here left is tried first, so that mostly nothing of
+    /// the history is read. Nothing is refused, and nothing found to be done already, by what may be old.
+    ///
+    /// # Errors
+    /// As [`Store::execute`].
+    pub async fn perform(&self, id: impl Display, command: D::Command, options: impl Into<Options>) -> Result<Performed, ExecuteError<D::Refusal>>
+    where
+        D::Command: Clone,
+    {
         let stream = Self::stream(id);
-        let options = options.into();
+        let at_hand = self.at_hand.take(&stream);
+        let Executed { state, version, position, events, repeated } = self.run(&stream, command, options.into(), at_hand).await?;
+        self.at_hand.put(stream, Loaded { state, version });
+        Ok(Performed { version, position, events, repeated })
+    }
+
+    /// `guess`: the state to begin with, which may be old.
+    async fn run(
+        &self,
+        stream: &StreamId,
+        command: D::Command,
+        options: Options,
+        mut guess: Option<Loaded<D::State>>,
+    ) -> Result<Executed<D::State>, ExecuteError<D::Refusal>>
+    where
+        D::Command: Clone,
+    {
         let mut tries = 0;
         loop {
             tries += 1;
-            let loaded = self.load_stream(&stream).await?;
+            let guessed = guess.is_some();
+            let loaded = match guess.take() {
+                Some(loaded) => loaded,
+                None => self.load_stream(stream).await?,
+            };
             if let Expect::Version(expected) = options.expect
                 && expected != loaded.version
             {
+                if guessed {
+                    continue;
+                }
                 return Err(ExecuteError::Stale { expected, actual: loaded.version });
             }
             let ctx = Ctx { now: self.log.env.now(), actor: options.meta.actor.clone() };
             let decided = D::decide(&loaded.state, command.clone(), &ctx);
             let events = match decided {
                 Ok(events) => events,
+                Err(_) if guessed => continue,
                 // A repetition may be refused because the first time worked ("exists already"): then it is no refusal.
                 Err(refusal) => match self.earlier(&options.meta).await? {
                     Some(done) => return self.repeated(done).await,
@@ -174,6 +224,9 @@ impl<D: Decider> Store<D> {
                 },
             };
             if events.is_empty() && options.claims.is_empty() && options.also.is_empty() {
+                if guessed {
+                    continue;
+                }
                 return Ok(Executed { state: loaded.state, version: loaded.version, position: 0, events: Vec::new(), repeated: false });
             }
             let mut writes =
@@ -186,7 +239,7 @@ impl<D: Decider> Store<D> {
                     let version = loaded.version + i64::try_from(events.len()).unwrap_or(i64::MAX);
                     return Ok(Executed { state, version, position: appended.position, events: appended.events, repeated: false });
                 }
-                Err(AppendError::Stale { stream: which, .. }) if which == stream && options.expect == Expect::Any && tries < TRIES => {}
+                Err(AppendError::Stale { stream: which, .. }) if which == *stream && (guessed || options.expect == Expect::Any && tries < TRIES) => {}
                 Err(AppendError::Stale { expected, actual, .. }) => return Err(ExecuteError::Stale { expected, actual }),
                 Err(AppendError::NameTaken { scope, name, .. }) => return Err(ExecuteError::NameTaken { scope, name }),
                 Err(AppendError::Repeated { stream, position, .. }) => return self.repeated((stream, position)).await,

@@ -1,6 +1,7 @@
 //! The log on a real Postgres: order, gaplessness, durability, tampering, rebuilds, erasure.
 
 mod append;
+mod at_hand;
 mod fixture;
 mod keyring;
 mod killed;

@@ -105,8 +105,9 @@ pub enum Policy {
         #[arg(long, default_value = "*")]
         repositories: String,
         /// pull, deploy; both if not given.
-        #[arg(long = "on", value_parser = ["pull", "deploy"])]
-        at: Vec<String>,
+        // Not `at`, which is the project, for every command.
+        #[arg(long = "on", value_name = "MOMENT", value_parser = ["pull", "deploy"])]
+        moments: Vec<String>,
         /// No finding this bad or worse.
         #[arg(long, value_parser = ["low", "medium", "high", "critical"])]
         block: Option<String>,

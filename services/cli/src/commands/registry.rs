@@ -49,8 +49,8 @@ pub async fn run(cx: &mut Context, command: Registry) -> Result<()> {
         }
         Registry::Key(Key::Remove { name }) => removed(cx, &format!("{base}/keys/{}", segment(&name)), &format!("the key {name}")).await,
         Registry::Policy(Policy::Remove { name }) => removed(cx, &format!("{base}/policies/{}", segment(&name)), &format!("the policy {name}")).await,
-        Registry::Policy(Policy::Set { name, repositories, at, block, only_fixable, must_be_scanned, signed_by, provenance, builder, deny_licence }) => {
-            let at = if at.is_empty() { vec!["pull".to_owned(), "deploy".to_owned()] } else { at };
+        Registry::Policy(Policy::Set { name, repositories, moments, block, only_fixable, must_be_scanned, signed_by, provenance, builder, deny_licence }) => {
+            let at = if moments.is_empty() { vec!["pull".to_owned(), "deploy".to_owned()] } else { moments };
             let body = json!({
                 "repositories": repositories, "at": at, "block_severity": block, "only_fixable": only_fixable, "must_be_scanned": must_be_scanned,
                 "signed_by": signed_by, "provenance_level": provenance, "builders": builder, "denied_licences": deny_licence,

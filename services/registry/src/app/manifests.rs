@@ -109,7 +109,7 @@ impl App {
         };
         let meta = meta.tenant(at.org);
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
-        let done = self.repositories.execute(name, command, meta).await?;
+        let done = self.repositories.perform(name, command, meta).await?;
         self.host.settled(done.position).await;
         if let Some(turn) = turn {
             turn.commit().await?;

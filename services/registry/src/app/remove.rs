@@ -24,7 +24,7 @@ impl App {
             Reference::Tag(tag) => Command::DeleteTag { at, tag: tag.clone(), frozen },
             Reference::Digest(digest) => Command::DeleteManifest { at, digest: digest.clone(), frozen },
         };
-        let done = self.repositories.execute(name, command, meta).await?;
+        let done = self.repositories.perform(name, command, meta).await?;
         self.host.settled(done.position).await;
         Ok(())
     }

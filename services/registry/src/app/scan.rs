@@ -82,7 +82,7 @@ impl App {
 
         let at = Place { org: job.org, project: job.project, name: name.clone() };
         let command = Command::RecordScan { at, digest: digest.clone(), findings, database };
-        match self.repositories.execute(&name, command, Meta::system().tenant(job.org)).await {
+        match self.repositories.perform(&name, command, Meta::system().tenant(job.org)).await {
             Ok(_) => {
                 self.index(&name, &digest, &manifest, &config, &scan).await?;
                 self.ask_scanners(job, &settings, Again::Nobody).await.map(drop)

@@ -105,7 +105,7 @@ impl App {
         let db = &self.host.db().orm;
         let now = self.host.env.now();
         // Put down once more while it was sent, and to be tried later: its time has not come.
-        let Some(delivery) = webhooks::find(db, None, id).await?.filter(|d| d.state == "waiting" && d.due_at <= now) else { return Ok(()) };
+        let Some(delivery) = webhooks::find(db, None, id).await?.filter(|d| d.state == "waiting" && (d.tries == 0 || d.due_at <= now)) else { return Ok(()) };
         let project = ProjectId(delivery.project);
         let kept = match self.settings(project).await?.webhooks.get(&delivery.webhook).cloned() {
             Some(kept) => Some(kept),
