@@ -1,6 +1,7 @@
 // The console's words in English. zh-CN.ts has the same keys.
 
 import { account } from './areas/account';
+import { editorWords } from './areas/editor';
 import { flowWords } from './areas/flow';
 import { findingWords } from './areas/finding';
 import { identityWords } from './areas/identity';
@@ -10,6 +11,7 @@ import { registryWords } from './areas/registry';
 
 export const enUS = {
   ...account.en,
+  ...editorWords.en,
   ...flowWords.en,
   ...identityWords.en,
   ...operations.en,
@@ -599,6 +601,7 @@ export const enUS = {
     stateful: 'stateful',
     global: 'one per node',
     job: 'job',
+    cron_job: 'job by schedule',
   },
   catalog: {
     sub: 'Ready-made services for your applications',

@@ -1,6 +1,7 @@
 // The console's words in Chinese. en-US.ts has the same keys.
 
 import { account } from './areas/account';
+import { editorWords } from './areas/editor';
 import { flowWords } from './areas/flow';
 import { findingWords } from './areas/finding';
 import { identityWords } from './areas/identity';
@@ -11,6 +12,7 @@ import type { enUS } from './en-US';
 
 export const zhCN: typeof enUS = {
   ...account.zh,
+  ...editorWords.zh,
   ...flowWords.zh,
   ...identityWords.zh,
   ...operations.zh,
@@ -600,6 +602,7 @@ export const zhCN: typeof enUS = {
     stateful: '有状态',
     global: '每节点一个',
     job: '任务',
+    cron_job: '定时任务',
   },
   catalog: {
     sub: '供应用使用的现成服务',

@@ -137,12 +137,13 @@ export function State({ value }: { value?: string | null }) {
 }
 
 /** A link that looks like a button; it opens within the console. */
-export function LinkButton({ to, primary, icon, children }: { to: string; primary?: boolean; icon?: ReactNode; children: ReactNode }) {
+export function LinkButton({ to, primary, small, icon, children }: { to: string; primary?: boolean; small?: boolean; icon?: ReactNode; children: ReactNode }) {
   const navigate = useNavigate();
   return (
     <Button
       href={to}
       icon={icon}
+      size={small ? 'small' : undefined}
       type={primary ? 'primary' : 'default'}
       onClick={(event) => {
         // A new tab stays a new tab.

@@ -19,6 +19,7 @@ const en = {
     same: 'Nothing differs between them',
     difference: 'What differs from revision {{from}} to {{to}}',
     changes: 'What revision {{revision}} changed',
+    edit: 'Open in the editor',
     wouldChange: 'This is what going back would change:',
   },
   release: {
@@ -53,6 +54,7 @@ const zh: typeof en = {
     same: '两者没有差异',
     difference: '从版本 {{from}} 到 {{to}} 的差异',
     changes: '版本 {{revision}} 的变更',
+    edit: '在编辑器中打开',
     wouldChange: '回滚将带来以下变更：',
   },
   release: {

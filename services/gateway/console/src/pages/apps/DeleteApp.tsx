@@ -9,7 +9,7 @@ import { useNavigate } from 'react-router';
 import { scheduler, type AppItem, type Instance, type Revision } from '../../api/scheduler';
 import { DeleteByName } from '../../parts/dialogs';
 import { useAction, useList } from '../../parts/query';
-import { partsOf } from './model';
+import { partsOf } from './editor/model';
 
 export function DeleteApp({ app, url, back }: { app: AppItem; url: string; back: string }) {
   const { t } = useTranslation();

@@ -1,18 +1,30 @@
-// Deploys a document as an application, after a look at what it would change.
+// An application as file and picture: written in either, looked at as a dry run, deployed.
 
-import { Alert, Button, Card, Checkbox, Flex, Form, Input, Tag, Typography, Upload } from 'antd';
-import { useState } from 'react';
+import { useQuery } from '@tanstack/react-query';
+import { Alert, Button, Card, Checkbox, Flex, Form, Input, Segmented, Upload } from 'antd';
+import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate, useParams, useSearchParams } from 'react-router';
 
-import type { ApiError } from '../../api/http';
-import { scheduler, type DeployBody, type Deployed } from '../../api/scheduler';
+import { get, type ApiError, type Page } from '../../api/http';
+import { scheduler, type Deployed, type Format, type Revision } from '../../api/scheduler';
 import { EmptyState, LinkButton, PageHeader, ProblemView } from '../../parts/basics';
+import { Diff } from '../../parts/Diff';
 import { nameRules } from '../../parts/forms';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
+import { Lines, pairs, unpaired } from './editor/fields';
+import { Picture } from './editor/Picture';
+import { Remarks, TextPane } from './editor/TextPane';
+import { formatOf, useSheet } from './editor/useSheet';
 
-type Values = Omit<DeployBody, 'values' | 'format'>;
+interface Values {
+  name: string;
+  reason: string;
+  allow_unsupported: boolean;
+}
+
+const FORMATS: Format[] = ['compose', 'kubernetes', 'gantry'];
 
 export default function Deploy() {
   const { t } = useTranslation();
@@ -23,13 +35,40 @@ export default function Deploy() {
   const space = params.space!;
   const [search] = useSearchParams();
   const [form] = Form.useForm<Values>();
+  const name = (Form.useWatch('name', form) as string | undefined) ?? search.get('app') ?? '';
+  const [values, setValues] = useState<Record<string, string>>({});
   const [plan, setPlan] = useState<Deployed | null>(null);
   const [refused, setRefused] = useState<ApiError | null>(null);
+  const sheet = useSheet({ org, project, space }, name, values);
+  const { write } = sheet;
+
+  // What is there already is where one goes on from.
+  const app = search.get('app');
+  const there = useQuery({
+    queryKey: ['source', org, project, space, app, search.get('revision')],
+    enabled: app !== null,
+    retry: false,
+    queryFn: async () => {
+      const url = scheduler.app(org, project, space, app!);
+      const revisions = (await get<Page<Revision>>(`${url}/revisions`)).items;
+      const wanted = Number(search.get('revision')) || undefined;
+      const of = revisions.find((one) => (wanted === undefined ? one.current : one.revision === wanted));
+      return scheduler.exported(url, FORMATS.find((format) => format === of?.format) ?? 'gantry', wanted);
+    },
+    refetchOnWindowFocus: false,
+    staleTime: Infinity,
+    gcTime: 0,
+  });
+  useEffect(() => {
+    if (there.data) write(there.data.document, there.data.format);
+  }, [there.data, write]);
+  useEffect(() => setPlan(null), [sheet.text, values]);
+
   const run = useAction(
-    async ({ values, dryRun }: { values: Values; dryRun: boolean }) => {
+    async ({ values: fields, dryRun }: { values: Values; dryRun: boolean }) => {
       setRefused(null);
       try {
-        return await scheduler.deploy(org, project, space, { ...values, format: 'compose', values: {} }, dryRun);
+        return await scheduler.deploy(org, project, space, { ...fields, format: sheet.format, document: sheet.text, values }, dryRun);
       } catch (error) {
         setPlan(null);
         setRefused(error as ApiError);
@@ -45,53 +84,70 @@ export default function Deploy() {
     },
   );
   const submit = async (dryRun: boolean) => run.mutate({ values: await form.validateFields(), dryRun });
+  const blank = sheet.text.trim() === '';
   return (
     <>
       <PageHeader title={t('deploy.title')} sub={`${org}/${project}/${space}`} />
-      <div className="two">
-        <Card>
-          <Form form={form} layout="vertical" initialValues={{ name: search.get('app') ?? '', document: '', reason: '', allow_unsupported: false }} onValuesChange={() => setPlan(null)}>
-            <Form.Item name="name" label={t('deploy.app')} rules={nameRules(t)} extra={t('form.nameHelp')}>
-              <Input maxLength={63} />
-            </Form.Item>
-            <Form.Item name="document" label={t('deploy.document')} rules={[{ required: true, message: t('form.required') }]}>
-              <Input.TextArea className="mono" rows={18} spellCheck={false} placeholder={'services:\n  web:\n    image: localhost:7443/acme/shop/web:1\n    ports: ["8080"]\n    deploy:\n      replicas: 3'} />
-            </Form.Item>
-            <Upload
-              accept=".yaml,.yml,.json"
-              showUploadList={false}
-              beforeUpload={async (file) => {
-                form.setFieldValue('document', await file.text());
-                setPlan(null);
-                return Upload.LIST_IGNORE;
-              }}
+      <div className="stack">
+        {there.error && <ProblemView error={there.error} />}
+        <Picture
+          sheet={sheet}
+          place={`${org}/${project}/${space}/${name}`}
+          file={
+            <Card
+              title={t('editor.file')}
+              extra={
+                <Flex gap="small">
+                  <Segmented size="small" aria-label={t('apps.format')} value={sheet.format} onChange={sheet.convert} options={FORMATS.map((value) => ({ value, label: t(`editor.formats.${value}`) }))} />
+                  <Upload
+                    accept=".yaml,.yml,.json"
+                    showUploadList={false}
+                    beforeUpload={async (file) => {
+                      const text = await file.text();
+                      write(text, formatOf(text) ?? undefined);
+                      return Upload.LIST_IGNORE;
+                    }}
+                  >
+                    <Button size="small">{t('deploy.file')}</Button>
+                  </Upload>
+                </Flex>
+              }
             >
-              <Button>{t('deploy.file')}</Button>
-            </Upload>
-            <Form.Item name="reason" label={t('deploy.reason')} className="deploy-reason">
-              <Input maxLength={200} />
-            </Form.Item>
-            <Form.Item name="allow_unsupported" valuePropName="checked" extra={t('deploy.unsupportedHelp')}>
-              <Checkbox>{t('deploy.unsupported')}</Checkbox>
-            </Form.Item>
-            <Flex gap="small">
-              <Button onClick={() => void submit(true)} loading={run.isPending && run.variables.dryRun}>
-                {t('deploy.dryRun')}
-              </Button>
-              <Button type="primary" onClick={() => void submit(false)} loading={run.isPending && !run.variables.dryRun}>
-                {t('deploy.submit')}
-              </Button>
-              <LinkButton to={to.apps(org, project, space)}>
-                {t('common.cancel')}
-              </LinkButton>
-            </Flex>
-          </Form>
-        </Card>
-        <Card title={t('deploy.result')}>
-          {refused && <ProblemView error={refused} />}
-          {!refused && !plan && <EmptyState text={t('deploy.noResult')} />}
-          {plan && <Plan plan={plan} />}
-        </Card>
+              <TextPane text={sheet.text} remarks={sheet.remarks} onText={write} />
+              {sheet.problem && <ProblemView error={sheet.problem} />}
+            </Card>
+          }
+        />
+        <div className="two">
+          <Card>
+            <Form form={form} layout="vertical" initialValues={{ name: search.get('app') ?? '', reason: '', allow_unsupported: false }} onValuesChange={() => setPlan(null)}>
+              <Form.Item name="name" label={t('deploy.app')} rules={nameRules(t)} extra={t('form.nameHelp')}>
+                <Input maxLength={63} />
+              </Form.Item>
+              <Form.Item name="reason" label={t('deploy.reason')}>
+                <Input maxLength={200} />
+              </Form.Item>
+              <Lines label={t('editor.values')} help={t('editor.valuesHelp')} value={pairs(values)} onValue={(lines) => setValues(unpaired(lines))} />
+              <Form.Item name="allow_unsupported" valuePropName="checked" extra={t('deploy.unsupportedHelp')}>
+                <Checkbox>{t('deploy.unsupported')}</Checkbox>
+              </Form.Item>
+              <Flex gap="small">
+                <Button onClick={() => void submit(true)} disabled={blank} loading={run.isPending && run.variables.dryRun}>
+                  {t('deploy.dryRun')}
+                </Button>
+                <Button type="primary" onClick={() => void submit(false)} disabled={blank} loading={run.isPending && !run.variables.dryRun}>
+                  {t('deploy.submit')}
+                </Button>
+                <LinkButton to={to.apps(org, project, space)}>{t('common.cancel')}</LinkButton>
+              </Flex>
+            </Form>
+          </Card>
+          <Card title={t('deploy.result')}>
+            {refused && <ProblemView error={refused} />}
+            {!refused && !plan && <EmptyState text={t('deploy.noResult')} />}
+            {plan && <Plan plan={plan} />}
+          </Card>
+        </div>
       </div>
     </>
   );
@@ -101,16 +157,9 @@ function Plan({ plan }: { plan: Deployed }) {
   const { t } = useTranslation();
   return (
     <div className="stack">
-      <Alert type={plan.changed ? 'info' : 'success'} showIcon title={plan.changed ? t('deploy.changes', { revision: plan.revision }) : t('deploy.noChange')} />
-      {plan.diff.length > 0 && <pre className="code mono">{plan.diff.join('\n')}</pre>}
-      {plan.remarks.map((remark) => (
-        <Flex key={`${remark.path}:${remark.line}`} gap="small" align="baseline">
-          <Tag color={remark.level === 'note' ? 'blue' : 'orange'}>{t(`remark.${remark.level}`)}</Tag>
-          <span>
-            <Typography.Text code>{remark.path}</Typography.Text> {t('deploy.line', { line: remark.line })}: {remark.detail}
-          </span>
-        </Flex>
-      ))}
+      <Alert type={plan.changed ? 'info' : 'success'} showIcon title={plan.changed ? t('deploy.changes', { revision: plan.revision }) : t('deploy.noChange')} description={plan.queued} />
+      {plan.diff.length > 0 && <Diff lines={plan.diff} label={t('deploy.result')} />}
+      <Remarks remarks={plan.remarks} />
     </div>
   );
 }

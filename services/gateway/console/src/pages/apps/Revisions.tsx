@@ -3,17 +3,20 @@
 import { Button, Flex, Modal, Tag, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { useParams } from 'react-router';
 
 import { scheduler, type Revision } from '../../api/scheduler';
-import { DataTable, EmptyState, Time } from '../../parts/basics';
+import { DataTable, EmptyState, LinkButton, Time } from '../../parts/basics';
 import { Diff } from '../../parts/Diff';
 import { short } from '../../parts/format';
 import { useNames } from '../../parts/names';
 import { useAction, useList } from '../../parts/query';
+import { to } from '../../place';
 import { Compare, Difference } from './Compare';
 
 export default function Revisions({ url }: { url: string }) {
   const { t } = useTranslation();
+  const params = useParams();
   const query = useList<Revision>(['revisions', url], `${url}/revisions`, { interval: 15_000 });
   const names = useNames(query.items.map((one) => one.author));
   const [back, setBack] = useState<number | null>(null);
@@ -59,6 +62,9 @@ export default function Revisions({ url }: { url: string }) {
             title: t('common.actions'),
             render: (_, one) => (
               <Flex gap={4}>
+                <LinkButton small to={`${to.deploy(params.org!, params.project!, params.space!, params.app)}&revision=${one.revision}`}>
+                  {t('revision.edit')}
+                </LinkButton>
                 {!one.current && (
                   <Button size="small" onClick={() => setBack(one.revision)}>
                     {t('apps.rollback')}
