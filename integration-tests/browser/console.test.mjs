@@ -30,6 +30,8 @@ const PAGES = [
   [`${base}/runs`, 'Pipelines', '流水线'],
   [`${base}/spaces/${space}/apps`, 'Applications', '应用'],
   [`${base}/spaces/${space}/deploy`, 'Deploy an application', '部署应用'],
+  [`${base}/spaces/${space}/topology`, 'Topology', '拓扑'],
+  [`${base}/spaces/${space}/rules`, 'Placement rules', '放置规则'],
   [`${base}/spaces/${space}/instances`, 'Services', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],
   ['/nodes', 'Nodes', '节点'],

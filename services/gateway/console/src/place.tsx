@@ -71,6 +71,8 @@ export const to = {
   app: (org: string, project: string, space: string, app: string) => `${to.apps(org, project, space)}/${segment(app)}`,
   deploy: (org: string, project: string, space: string, app?: string) => `${to.space(org, project, space)}/deploy${app ? `?app=${segment(app)}` : ''}`,
   instances: (org: string, project: string, space: string) => `${to.space(org, project, space)}/instances`,
+  topology: (org: string, project: string, space: string) => `${to.space(org, project, space)}/topology`,
+  rules: (org: string, project: string, space: string) => `${to.space(org, project, space)}/rules`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,
   findImages: (q?: string) => `/images${q ? `?q=${segment(q)}` : ''}`,

@@ -17,6 +17,8 @@ const Project = lazy(() => import('./pages/Project'));
 const Apps = lazy(() => import('./pages/apps/Apps'));
 const AppPage = lazy(() => import('./pages/apps/App'));
 const Deploy = lazy(() => import('./pages/apps/Deploy'));
+const Topology = lazy(() => import('./pages/space/Topology'));
+const Rules = lazy(() => import('./pages/space/Rules'));
 const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
 const Runs = lazy(() => import('./pages/Runs'));
@@ -24,8 +26,8 @@ const RunPage = lazy(() => import('./pages/RunPage'));
 const Catalog = lazy(() => import('./pages/Catalog'));
 const Instances = lazy(() => import('./pages/Instances'));
 const Billing = lazy(() => import('./pages/billing/Billing'));
-const Nodes = lazy(() => import('./pages/Nodes'));
-const NodePage = lazy(() => import('./pages/NodePage'));
+const Nodes = lazy(() => import('./pages/nodes/Nodes'));
+const NodePage = lazy(() => import('./pages/nodes/NodePage'));
 const People = lazy(() => import('./pages/people/People'));
 const User = lazy(() => import('./pages/people/User'));
 const Import = lazy(() => import('./pages/people/Import'));
@@ -86,6 +88,8 @@ export function Console() {
                 <Route path="apps/:app/instances/:instance" element={<Instance />} />
                 <Route path="deploy" element={<Deploy />} />
                 <Route path="instances" element={<Instances />} />
+                <Route path="topology" element={<Topology />} />
+                <Route path="rules" element={<Rules />} />
               </Route>
             </Route>
           </Route>

@@ -187,7 +187,7 @@ export interface Derived {
 
 /** A scanner outside. */
 export interface Scanner {
-  scanner: { name: string; url: string; auth: 'none' | 'basic' | 'bearer' | 'api_key'; repositories: string; sbom: boolean; enabled: boolean };
+  scanner: { name: string; url: string; username?: string; allow_private?: boolean; auth: 'none' | 'basic' | 'bearer' | 'api_key'; repositories: string; sbom: boolean; enabled: boolean; rescan_hours?: number | null; ca_pem?: string | null };
   has_secret: boolean;
   platform: boolean;
 }

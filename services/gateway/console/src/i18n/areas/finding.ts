@@ -70,6 +70,8 @@ const en = {
   scanners: {
     title: 'Scanners',
     add: 'Add a scanner',
+    change: 'Change scanner {{name}}',
+    keepSecret: 'Left empty, the one before stays.',
     none: 'Only the own scanner looks at images',
     auth: 'How it knows who asks',
     sbom: 'Bill of materials',
@@ -160,6 +162,8 @@ const zh: typeof en = {
   scanners: {
     title: '扫描器',
     add: '添加扫描器',
+    change: '修改扫描器 {{name}}',
+    keepSecret: '留空则保留原值。',
     none: '仅使用内置扫描器',
     auth: '身份验证方式',
     sbom: '物料清单',

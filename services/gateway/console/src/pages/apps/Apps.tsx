@@ -24,7 +24,18 @@ export default function Apps() {
   );
   return (
     <>
-      <PageHeader title={t('menu.apps')} sub={`${org}/${project}/${space}`} live={query.live} actions={deploy} />
+      <PageHeader
+        title={t('menu.apps')}
+        sub={`${org}/${project}/${space}`}
+        live={query.live}
+        actions={
+          <>
+            <LinkButton to={to.topology(org, project, space)}>{t('topology.title')}</LinkButton>
+            <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
+            {deploy}
+          </>
+        }
+      />
       <DataTable<AppItem>
         label={t('menu.apps')}
         query={query}

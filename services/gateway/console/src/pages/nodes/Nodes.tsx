@@ -1,14 +1,17 @@
 // The machines that containers run on.
 
-import { Button, Flex, Popconfirm, Progress, Tag } from 'antd';
+import { Button, Flex, Progress, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 
-import { scheduler, type NodeItem } from '../api/scheduler';
-import { DataTable, PageHeader, State, Time } from '../parts/basics';
-import { bytes, cpu } from '../parts/format';
-import { useAction, useLiveList } from '../parts/query';
-import { to } from '../place';
+import { scheduler, type NodeItem } from '../../api/scheduler';
+import { DataTable, PageHeader, State, Time } from '../../parts/basics';
+import { AskButton } from '../../parts/dialogs';
+import { bytes, cpu } from '../../parts/format';
+import { useAction, useLiveList } from '../../parts/query';
+import { to } from '../../place';
+import { NodeSettingsButton } from './NodeSettings';
+import { taintText } from './settings';
 
 export default function Nodes() {
   const { t } = useTranslation();
@@ -27,6 +30,7 @@ export default function Nodes() {
           { title: 'CPU', render: (_, node) => <Share label={t('nodes.cpuOf', { name: node.name })} used={node.reserved_cpu_millis} of={node.facts.cpu_millis} show={cpu} /> },
           { title: t('quota.memory_bytes'), render: (_, node) => <Share label={t('nodes.memoryOf', { name: node.name })} used={node.reserved_memory_bytes} of={node.facts.memory_bytes} show={bytes} /> },
           { title: t('apps.instances'), dataIndex: 'instances' },
+          { title: t('nodes.zone'), render: (_, node) => node.facts.zone || '–' },
           { title: t('nodes.system'), render: (_, node) => `${node.facts.os} · ${node.facts.architecture}` },
           { title: t('nodes.joined'), dataIndex: 'joined_at', render: (at: string) => <Time at={at} /> },
           { title: t('common.actions'), render: (_, node) => <NodeActions node={node} /> },
@@ -43,7 +47,7 @@ export function NodeState({ node }: { node: NodeItem }) {
       <State value={node.state} />
       {node.draining ? <Tag color="orange">{t('state.draining')}</Tag> : node.cordoned && <Tag color="orange">{t('state.cordoned')}</Tag>}
       {(node.settings?.taints ?? []).map((taint) => (
-        <Tag key={`${taint.key}:${taint.effect}`}>{`${taint.key}${taint.value && `=${taint.value}`}:${taint.effect}`}</Tag>
+        <Tag key={taintText(taint)}>{taintText(taint)}</Tag>
       ))}
     </Flex>
   );
@@ -54,20 +58,21 @@ export function NodeActions({ node }: { node: NodeItem }) {
   const act = useAction((verb: 'cordon' | 'uncordon' | 'drain') => scheduler.nodeAct(node.name, verb), { done: t('apps.done'), refresh: [['nodes']] });
   const closed = node.cordoned || node.draining;
   return (
-    <Flex gap="small">
-      <Button size="small" loading={act.isPending} onClick={() => act.mutate(closed ? 'uncordon' : 'cordon')}>
-        {t(closed ? 'nodes.uncordon' : 'nodes.cordon')}
-      </Button>
-      <Popconfirm title={t('nodes.confirmDrain', { name: node.name })} okText={t('nodes.drain')} cancelText={t('common.cancel')} onConfirm={() => act.mutate('drain')}>
-        <Button size="small" disabled={node.draining}>
-          {t('nodes.drain')}
+    <Flex gap="small" wrap>
+      {closed ? (
+        <Button size="small" loading={act.isPending} onClick={() => act.mutate('uncordon')}>
+          {t('nodes.uncordon')}
         </Button>
-      </Popconfirm>
+      ) : (
+        <AskButton ask={t('nodes.confirmCordon', { name: node.name })} label={t('nodes.cordon')} loading={act.isPending} onConfirm={() => act.mutate('cordon')} />
+      )}
+      <AskButton ask={t('nodes.confirmDrain', { name: node.name })} label={t('nodes.drain')} disabled={node.draining} onConfirm={() => act.mutate('drain')} />
+      <NodeSettingsButton node={node} />
     </Flex>
   );
 }
 
-function Share({ label, used, of, show }: { label: string; used: number; of: number; show: (value: number) => string }) {
+export function Share({ label, used, of, show }: { label: string; used: number; of: number; show: (value: number) => string }) {
   return (
     <div style={{ minWidth: 150 }}>
       <Progress size="small" aria-label={label} percent={of > 0 ? Math.min(100, Math.round((used / of) * 100)) : 0} />

@@ -22,15 +22,15 @@ export interface EndpointForm {
   remote_prefix?: string;
 }
 
-/** Where the other registry is, and who we are there. */
-export function EndpointFields() {
+/** Where the other registry is, and who we are there. Of what is there already, the name cannot be changed. */
+export function EndpointFields({ named = false }: { named?: boolean }) {
   const { t } = useTranslation();
   return (
     <>
-      <NameField />
+      {!named && <NameField />}
       <TextField name="url" label={t('flow.url')} required placeholder="https://registry.example" />
       <TextField name="username" label={t('org.username')} />
-      <TextField name="password" label={t('account.password')} secret />
+      <TextField name="password" label={t('account.password')} help={named ? t('scanners.keepSecret') : undefined} secret />
       <CheckField name="allow_private" label={t('flow.private')} />
     </>
   );

@@ -19,15 +19,17 @@ interface ScannerForm extends EndpointForm {
   sbom?: boolean;
 }
 
-const bodyOf = (form: ScannerForm) => ({ ...endpointOf(form), auth: form.auth ?? 'none', repositories: form.repositories || '*', sbom: form.sbom ?? false, ...(form.password ? { password: form.password } : {}) });
+/** What the form does not show stays as it was. */
+const bodyOf = (form: ScannerForm, was?: Scanner['scanner']) => ({ ...was, ...endpointOf(form), auth: form.auth ?? 'none', repositories: form.repositories || '*', sbom: form.sbom ?? false, ...(form.password ? { password: form.password } : {}) });
 
 export default function Scanners({ base }: Props) {
   const { t } = useTranslation();
   const { message } = App.useApp();
   const key = ['scanners', base];
   const query = useList<Scanner>(key, registry.scanners(base));
-  const [open, setOpen] = useState(false);
-  const create = useAction((form: ScannerForm) => registry.setScanner(base, form.name, bodyOf(form)), { done: t('parts.saved'), refresh: [key], onDone: () => setOpen(false) });
+  const [open, setOpen] = useState<'new' | Scanner['scanner'] | null>(null);
+  const was = open === 'new' || open === null ? undefined : open;
+  const save = useAction((form: ScannerForm) => registry.setScanner(base, was?.name ?? form.name, bodyOf(form, was)), { done: t('parts.saved'), refresh: [key], onDone: () => setOpen(null) });
   const test = useAction((name: string) => registry.testScanner(base, name), {
     onDone: (trial) => void (trial.ok ? message.success(t('scanners.is', { name: trial.identity?.name, version: trial.identity?.version })) : message.error(trial.error ?? t('upstreams.worksNot'))),
   });
@@ -36,7 +38,7 @@ export default function Scanners({ base }: Props) {
     <Card
       title={t('scanners.title')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen('new')}>
           {t('scanners.add')}
         </Button>
       }
@@ -58,14 +60,23 @@ export default function Scanners({ base }: Props) {
                 <Button size="small" loading={test.isPending && test.variables === one.scanner.name} onClick={() => test.mutate(one.scanner.name)}>
                   {t('upstreams.test')}
                 </Button>
-                {one.platform ? <Tag>{t('scanners.platform')}</Tag> : <DeleteButton name={one.scanner.name} onConfirm={() => drop.mutate(one.scanner.name)} />}
+                {one.platform ? (
+                  <Tag>{t('scanners.platform')}</Tag>
+                ) : (
+                  <>
+                    <Button size="small" onClick={() => setOpen(one.scanner)}>
+                      {t('parts.edit')}
+                    </Button>
+                    <DeleteButton name={one.scanner.name} onConfirm={() => drop.mutate(one.scanner.name)} />
+                  </>
+                )}
               </Flex>
             ),
           },
         ]}
       />
-      <FormDialog<ScannerForm> open={open} title={t('scanners.add')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
-        <EndpointFields />
+      <FormDialog<ScannerForm> open={open !== null} title={was ? t('scanners.change', { name: was.name }) : t('scanners.add')} ok={was ? t('common.save') : undefined} pending={save.isPending} initial={was} onClose={() => setOpen(null)} onSubmit={save.mutate}>
+        <EndpointFields named={was !== undefined} />
         <Form.Item name="auth" label={t('scanners.auth')}>
           <Select aria-label={t('scanners.auth')} options={(['none', 'basic', 'bearer', 'api_key'] as const).map((value) => ({ value, label: t(`scannerAuth.${value}`) }))} />
         </Form.Item>

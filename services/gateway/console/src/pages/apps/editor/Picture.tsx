@@ -10,7 +10,7 @@ import { addRoute, addService, addVolume, addWorkload, connect, without } from '
 import { arrowsOf, boxesOf, faulty, type Kind, type Spot } from './picture';
 import type { Sheet } from './useSheet';
 
-const ADD: Record<Kind, typeof addWorkload> = { workload: addWorkload, service: addService, volume: addVolume, route: addRoute };
+const ADD: Record<Exclude<Kind, 'node'>, typeof addWorkload> = { workload: addWorkload, service: addService, volume: addVolume, route: addRoute };
 
 /** Where boxes were put is kept in this browser; it is no part of the application. */
 function useSpots(key: string): [Record<string, Spot>, (id: string, spot: Spot) => void, () => void] {
@@ -46,6 +46,7 @@ export function Picture({ sheet, place, file }: { sheet: Sheet; place: string; f
   const arrows = arrowsOf(model);
   const wrong = faulty(boxes, sheet.remarks);
   const add = (kind: Kind, at?: Spot) => {
+    if (kind === 'node') return;
     const added = ADD[kind](model);
     if (at) move(added.id, at);
     sheet.edit(added.edit);

@@ -3,7 +3,8 @@
 import type { Remark } from '../../../api/scheduler';
 import type { Model } from './model';
 
-export type Kind = 'route' | 'service' | 'workload' | 'volume';
+/** Nodes are only in the picture of a space. */
+export type Kind = 'route' | 'service' | 'workload' | 'volume' | 'node';
 
 export interface Box {
   /** `r:<service>:<route>`, `s:<service>`, `w:<name>`, `v:<name>`. */
@@ -18,7 +19,7 @@ export interface Box {
 export interface Arrow {
   from: string;
   to: string;
-  kind: 'routes' | 'serves' | 'depends' | 'mounts';
+  kind: 'routes' | 'serves' | 'depends' | 'mounts' | 'runs';
   label: string;
 }
 

@@ -1,0 +1,147 @@
+// A space and the nodes below it: its topology, its placement rules, a node's settings, and closing and opening it.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { appUntil, deploy, makePlace } from './running.mjs';
+import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+
+const reason = missing();
+const org = `space-${Date.now().toString(36)}`;
+
+describe('a space and its nodes in the console', { skip: reason === '' ? false : reason, timeout: 300_000 }, () => {
+  let browser;
+  let page;
+  let complaints;
+  let place;
+  let node;
+
+  const clean = () => assert.deepEqual(complaints.take(), []);
+  const dialog = () => page.getByRole('dialog').last();
+  const box = (name) => page.locator('[data-box]').filter({ hasText: name });
+  async function open(path) {
+    await page.goto(path);
+    await settled(page);
+  }
+  /** Asks until the service says so. */
+  async function until(path, wanted, what) {
+    let found;
+    for (let tries = 0; tries < 100; tries += 1) {
+      found = (await api(page, 'GET', path)).body;
+      if (wanted(found)) return found;
+      await page.waitForTimeout(100);
+    }
+    return assert.fail(`${what}: ${JSON.stringify(found)}`);
+  }
+  const nodeNow = (list) => list.items.find((one) => one.name === node.name);
+
+  before(async () => {
+    const launched = await launch();
+    browser = launched.browser;
+    page = await launched.context.newPage();
+    complaints = watch(page);
+    await signIn(page);
+    place = await makePlace(page, org);
+    [node] = (await api(page, 'GET', '/api/v1/nodes')).body.items.filter((one) => one.state === 'ready' && !one.cordoned);
+    const document = `services:
+  web:
+    image: ${place.image}
+    command: [sh, -c, "mkdir -p /www; exec busybox httpd -f -p 8080 -h /www"]
+    ports: ["8080"]
+    depends_on: [store]
+    x-gantry: {routes: [{host: ${org}.example.org, port: 8080}]}
+  store:
+    image: ${place.image}
+    command: [busybox, sleep, "3600"]
+    volumes: ["data:/data"]
+volumes:
+  data: {}
+`;
+    await deploy(page, place.space, 'shop', document);
+    if (node) await appUntil(page, place.space, 'shop', (app) => app?.state === 'running', 'running');
+    complaints.take();
+  });
+
+  after(async () => {
+    if (page) {
+      await api(page, 'DELETE', `/api/v1${place.space}/apps/shop`).catch(() => {});
+      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    }
+    await browser?.close();
+  });
+
+  it('draws routes, services, workloads, volumes and nodes, with what leads to what', async () => {
+    await open(`${place.space}/topology`);
+    for (const name of [`${org}.example.org`, 'shop / web', 'shop / store', 'data']) await box(name).first().waitFor();
+    for (const arrow of ['shop/w:web>shop/w:store', 'shop/w:store>shop/v:data']) await page.locator(`[data-arrow="${arrow}"]`).waitFor({ state: 'attached' });
+    if (node) {
+      await page.locator(`[data-arrow="shop/w:web>n:${node.name}"]`).waitFor({ state: 'attached' });
+      assert.match(await box('shop / web').getAttribute('class'), /box-running/);
+    }
+    assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('lists the instances of what is chosen, by keyboard', async (test) => {
+    if (!node) return test.skip('no node: nothing runs');
+    const rows = page.getByRole('table', { name: 'Instances' }).locator('tbody tr.ant-table-row');
+    await rows.nth(1).waitFor();
+    await box('shop / store').focus();
+    await page.keyboard.press('Enter');
+    await rows.nth(1).waitFor({ state: 'detached' });
+    assert.equal(await rows.count(), 1);
+    await page.getByRole('link', { name: 'Open shop' }).click();
+    await page.waitForURL('**/apps/shop');
+    clean();
+  });
+
+  it('keeps the placement rules of the space', async () => {
+    await open(`${place.space}/rules`);
+    await page.getByLabel('Only on nodes where').fill('node.os exists\nnode.arch in amd64,arm64');
+    await page.getByLabel('Rather on nodes where').fill('node.zone in a *30');
+    await page.getByLabel('The fuller node').fill('20');
+    await page.getByRole('button', { name: 'Save' }).click();
+    const rules = await until(`/api/v1${place.space}/placement`, (found) => found.pack === 20, 'the rules are kept');
+    assert.deepEqual(rules.required.map((part) => [part.attribute, part.operator, part.values]), [['node.os', 'exists', []], ['node.arch', 'in', ['amd64', 'arm64']]]);
+    assert.equal(rules.preferred[0].weight, 30);
+    await open(`${place.space}/rules`);
+    assert.equal(await page.getByLabel('Rather on nodes where').inputValue(), 'node.zone in a *30');
+    clean();
+    await page.getByLabel('Only on nodes where').fill('node.os sideways');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('alert').first().waitFor();
+    assert.equal((await api(page, 'GET', `/api/v1${place.space}/placement`)).body.required.length, 2, 'what is wrong is refused');
+    complaints.take();
+  });
+
+  it('sets what the agent of a node cannot know', async (test) => {
+    if (!node) return test.skip('no node has joined');
+    await open(`/nodes/${node.name}`);
+    await page.getByRole('button', { name: 'Settings' }).click();
+    await dialog().getByLabel('Labels').fill('disk=ssd');
+    await dialog().getByLabel('Taints').fill('slow=yes:PreferNoSchedule');
+    await dialog().getByLabel('Overcommit processors to').fill('150');
+    await dialog().getByRole('button', { name: 'Save' }).click();
+    const now = nodeNow(await until('/api/v1/nodes', (list) => nodeNow(list).settings.overcommit_cpu_percent === 150, 'the settings are kept'));
+    assert.deepEqual(now.settings.labels, { disk: 'ssd' });
+    await page.getByText('slow=yes:PreferNoSchedule').first().waitFor();
+    await page.getByText('disk=ssd').first().waitFor();
+    await page.getByRole('table', { name: `Instances of ${org}/shop/test` }).getByRole('link', { name: 'shop', exact: true }).first().waitFor();
+    assert.deepEqual(await faults(page), []);
+    assert.equal((await api(page, 'PUT', `/api/v1/nodes/${node.name}/settings`, node.settings)).status, 200);
+    clean();
+  });
+
+  it('closes a node after a question, and opens it', async (test) => {
+    if (!node) return test.skip('no node has joined');
+    await open('/nodes');
+    const row = page.locator('tbody tr.ant-table-row').filter({ hasText: node.name }).first();
+    await row.getByRole('button', { name: 'Close' }).click();
+    assert.equal(nodeNow((await api(page, 'GET', '/api/v1/nodes')).body).cordoned, false, 'nothing before the answer');
+    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: 'Close' }).click();
+    await until('/api/v1/nodes', (list) => nodeNow(list).cordoned, 'closed');
+    await row.getByRole('button', { name: 'Open' }).click();
+    await until('/api/v1/nodes', (list) => !nodeNow(list).cordoned, 'open');
+    clean();
+  });
+});

@@ -1,0 +1,89 @@
+// Where the workloads of a space may run and what counts when a node is chosen, and a scheduler of one's own.
+
+import { useQuery } from '@tanstack/react-query';
+import { Alert, Button, Card, Form } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link, useParams } from 'react-router';
+
+import { get } from '../../api/http';
+import { scheduler, WEIGHTS, type SpaceRules } from '../../api/scheduler';
+import { Answer, PageHeader } from '../../parts/basics';
+import { CheckField, NumberField, TextField, TextsField } from '../../parts/fields';
+import { useAction } from '../../parts/query';
+import { to } from '../../place';
+import { lines, partOf, partText } from '../nodes/settings';
+
+type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
+  most_priority?: number | null;
+  tolerated: string[];
+  required: string;
+  preferred: string;
+  url: string;
+  deadline_ms?: number | null;
+  wait: boolean;
+};
+
+function formOf(rules: SpaceRules): RulesForm {
+  return {
+    ...rules,
+    tolerated: rules.tolerated ?? [],
+    required: (rules.required ?? []).map(partText).join('\n'),
+    preferred: (rules.preferred ?? []).map(partText).join('\n'),
+    url: rules.external?.url ?? '',
+    deadline_ms: rules.external?.deadline_ms,
+    wait: rules.external?.required ?? false,
+  };
+}
+
+function rulesOf({ url, deadline_ms, wait, required, preferred, ...rest }: RulesForm): SpaceRules {
+  const weights = Object.fromEntries(WEIGHTS.map((weight) => [weight, rest[weight] ?? null]));
+  const external = url ? { url, ...(deadline_ms ? { deadline_ms } : {}), required: wait } : null;
+  return { ...weights, most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external };
+}
+
+export default function Rules() {
+  const { t } = useTranslation();
+  const params = useParams();
+  const [org, project, space] = [params.org!, params.project!, params.space!];
+  const url = scheduler.rules(org, project, space);
+  const key = ['rules', url];
+  const query = useQuery({ queryKey: key, queryFn: () => get<SpaceRules>(url), refetchOnWindowFocus: false });
+  const save = useAction((form: RulesForm) => scheduler.setRules(url, rulesOf(form)), { done: t('parts.saved'), refresh: [key] });
+  return (
+    <>
+      <PageHeader title={t('rules.title')} sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>} />
+      <Answer query={query}>
+        {() => (
+          <Form<RulesForm> layout="vertical" initialValues={formOf(query.data!)} onFinish={save.mutate}>
+            <div className="stack">
+              <Card title={t('rules.conditions')}>
+                <TextField name="required" label={t('rules.required')} help={t('rules.requiredHelp')} rows={3} />
+                <TextField name="preferred" label={t('rules.preferred')} help={t('rules.preferredHelp')} rows={3} />
+                <TextsField name="tolerated" label={t('rules.tolerated')} help={t('parts.enterEach')} />
+                <NumberField name="most_priority" label={t('rules.mostPriority')} />
+              </Card>
+              <Card title={t('rules.weights')}>
+                <div className="grid-narrow">
+                  {WEIGHTS.map((weight) => (
+                    <NumberField key={weight} name={weight} label={t(`rules.weight.${weight}`)} max={1_000} />
+                  ))}
+                </div>
+              </Card>
+              <Card title={t('rules.external')}>
+                <Alert type="info" showIcon title={t('rules.externalHelp')} />
+                <TextField name="url" label={t('flow.url')} placeholder="https://planner.example.org:7000" />
+                <NumberField name="deadline_ms" label={t('rules.deadline')} min={10} max={5_000} suffix="ms" />
+                <CheckField name="wait" label={t('rules.wait')} />
+              </Card>
+              <div>
+                <Button type="primary" htmlType="submit" loading={save.isPending}>
+                  {t('common.save')}
+                </Button>
+              </div>
+            </div>
+          </Form>
+        )}
+      </Answer>
+    </>
+  );
+}
