@@ -52,6 +52,7 @@ pub const ALL: &[Permission] = &[
     of("images.delete", Admin, "Delete images"),
     of("apps.read", Viewer, "See applications, instances and why they are where they are"),
     of("apps.write", Editor, "Deploy, scale, restart, roll back"),
+    of("apps.exec", Editor, "Run commands in containers, attach to them, forward ports, copy files, send signals"),
     of("apps.admin", Admin, "Settings and nodes"),
     of("pipelines.read", Viewer, "Read repositories, runs and logs"),
     of("pipelines.write", Editor, "Push code, start and cancel runs"),

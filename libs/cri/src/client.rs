@@ -87,6 +87,18 @@ impl Cri {
     }
 }
 
+impl Cri {
+    /// The image that holds pods together, if the runtime tells (containerd does); it must never be removed.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn sandbox_image(&self) -> Result<Option<String>, CriError> {
+        let answer = bounded("status", SHORT, self.runtime.clone().status(StatusRequest { verbose: true })).await?;
+        let config = answer.info.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        Ok(config.and_then(|c| c["sandboxImage"].as_str().map(str::to_owned)))
+    }
+}
+
 /// Runs a call with a deadline and names it in the error.
 pub(crate) async fn bounded<T>(
     verb: &'static str,

@@ -29,6 +29,8 @@ pub enum CriError {
     },
     #[error("the container runtime's answer to {verb} lacks `{field}`")]
     Incomplete { verb: &'static str, field: &'static str },
+    #[error("the container runtime's session at {address} could not be opened: {detail}")]
+    Session { address: String, detail: String },
     #[error("log directory {} cannot be made", path.display())]
     LogDirectory {
         path: PathBuf,
@@ -56,7 +58,7 @@ impl CriError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Failed { source, .. } => source.code() == tonic::Code::Unavailable,
-            Self::TimedOut { .. } | Self::NotFound { .. } | Self::Incomplete { .. } | Self::LogDirectory { .. } => false,
+            Self::TimedOut { .. } | Self::NotFound { .. } | Self::Incomplete { .. } | Self::Session { .. } | Self::LogDirectory { .. } => false,
         }
     }
 }

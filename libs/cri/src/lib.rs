@@ -19,7 +19,9 @@ mod error;
 mod image;
 pub mod log;
 mod pod;
+mod spdy;
 mod stats;
+mod stream;
 mod task;
 
 pub use client::{Cri, Version};
@@ -28,6 +30,7 @@ pub use error::CriError;
 pub use image::Credential;
 pub use pod::{Dns, HostPort, Pod, PodSpec, PodStatus};
 pub use stats::ContainerUsage;
+pub use stream::{Attach, Exec, Input, Outcome, Output, Streams};
 pub use task::{Ended, Task};
 
 /// Generated from `schemas/proto/cri/v1/cri.proto`.

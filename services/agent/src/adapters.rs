@@ -1,5 +1,6 @@
 //! The outside world: one file per foreign system.
 
+pub mod copying;
 pub mod disk;
 pub mod exits;
 pub mod facts;
@@ -10,4 +11,6 @@ pub mod logs;
 pub mod machine;
 pub mod metrics;
 pub mod probe;
+pub mod processes;
 pub mod runtime;
+pub mod volumes;

@@ -1,7 +1,10 @@
 //! What runs: the keeper's loop, the steps it takes, and the probing of what it started.
 
 pub mod balancer;
+pub mod image_gc;
 pub mod keeper;
+pub mod lease;
 pub mod probing;
+pub mod sessions;
 pub mod shipping;
 pub mod steps;

@@ -26,6 +26,8 @@ pub struct Config {
     pub bind_allowed: Vec<PathBuf>,
     /// Processes a container may have if its application says nothing.
     pub default_pids: u32,
+    /// Images that nobody needs are removed when more of the disk than this is used; 0: never.
+    pub image_gc_percent: u8,
 }
 
 impl Default for Config {
@@ -40,6 +42,7 @@ impl Default for Config {
             haproxy: PathBuf::from("haproxy"),
             bind_allowed: Vec::new(),
             default_pids: 4096,
+            image_gc_percent: 85,
         }
     }
 }
@@ -51,6 +54,9 @@ impl Section for Config {
         }
         if self.default_pids < 16 {
             faults.push(format!("default_pids = {}: must be at least 16", self.default_pids));
+        }
+        if self.image_gc_percent > 99 {
+            faults.push(format!("image_gc_percent = {}: must be 0 to 99", self.image_gc_percent));
         }
         if let Some(network) = self.service_network.filter(|n| !n.is_private() || n.octets()[2..] != [0, 0]) {
             faults.push(format!("service_network = {network}: must be a private network with two free bytes, such as 10.100.0.0"));

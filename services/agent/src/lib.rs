@@ -20,6 +20,8 @@ use gantry_host::{Host, Part, Parts, Service};
 
 use crate::adapters::logs::Shipper;
 use crate::adapters::{facts, metrics};
+use crate::app::image_gc::ImageGc;
+use crate::app::sessions::Sessions;
 use crate::app::shipping::{Shipping, sweep};
 use crate::config::Config;
 use crate::flows::control::Control;
@@ -61,12 +63,23 @@ impl Service for Agent {
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
         let facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
-        let control =
-            Control { channel: host.channel("scheduler")?.endless(), node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone() };
+        let channel = host.channel("scheduler")?.endless();
+        let sessions = Sessions {
+            channel: channel.clone(),
+            cri: cri.clone(),
+            shared: node.shared.clone(),
+            volumes: node.volumes.clone(),
+            tracker: host.tracker.clone(),
+            cancel: host.cancel.clone(),
+            starting: Arc::default(),
+        };
+        let control = Control { channel, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
         host.tracker.spawn(control.run(host.cancel.clone()));
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };
         host.tracker.spawn(shipping.run(host.cancel.clone()));
+        let gc = ImageGc { cri: cri.clone(), shared: node.shared.clone(), home: home.clone(), full_percent: config.image_gc_percent };
+        host.tracker.spawn(gc.run(host.cancel.clone()));
         let sweeping = sweep(node.logs.clone(), node.shared.clone());
         let cancel = host.cancel.clone();
         host.tracker.spawn(async move {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::adapters::disk::Disk;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
+use crate::adapters::volumes::Volumes;
 use crate::app::balancer::{Balancer, Listen};
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::steps::Steps;
@@ -41,6 +42,7 @@ pub struct Node {
     pub logs: PathBuf,
     pub shared: Shared,
     pub disk: Disk,
+    pub volumes: Volumes,
     pub haproxy: Arc<Haproxy>,
 }
 
@@ -52,7 +54,8 @@ impl Node {
     pub async fn start(settings: Settings, cri: Cri, env: Env, tracker: &TaskTracker, cancel: CancellationToken) -> anyhow::Result<Self> {
         let at = |name: &str| settings.home.join("agent").join(name);
         let disk = Disk::open(at("state")).await?;
-        let folders = Folders { volumes: settings.home.join("volumes"), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
+        let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
+        let folders = Folders { volumes: volumes.clone(), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
         let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));
@@ -60,11 +63,18 @@ impl Node {
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
         let shared = Shared::new(wanted);
         let logs = folders.logs.clone();
-        let steps = Steps { cri: cri.clone(), node: settings.node.clone(), folders, resolvers: resolvers(), default_pids: settings.default_pids };
+        let steps = Steps {
+            cri: cri.clone(),
+            node: settings.node.clone(),
+            folders,
+            resolvers: resolvers(),
+            default_pids: settings.default_pids,
+            wanted: shared.wanted.clone(),
+        };
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
-        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, haproxy })
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, haproxy })
     }
 
     /// Labels that choose this node's pods and containers.

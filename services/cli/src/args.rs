@@ -15,9 +15,10 @@ mod orgs;
 mod people;
 mod registry;
 mod upstreams;
+mod volumes;
 
 pub use account::{Account, ProfileChange, Registration};
-pub use apps::App;
+pub use apps::{App, InstanceTarget};
 pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
 pub use delivery::{Pipeline, Repo};
@@ -31,6 +32,7 @@ pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Iss
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use registry::{Key, Policy, Registry, Retention};
 pub use upstreams::Upstream;
+pub use volumes::Volume;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -202,6 +204,9 @@ pub enum Command {
     /// Applications of a space.
     #[command(subcommand)]
     App(App),
+    /// Volumes of a space: snapshots, copies, backups.
+    #[command(subcommand)]
+    Volume(Volume),
     /// Images of a project.
     #[command(subcommand)]
     Image(Image),

@@ -10,17 +10,24 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::Duration as Span;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::args::Common;
 use crate::failure::{Failure, Problem};
 use crate::login;
 use crate::session::{Session, Store};
 
+/// A connection over which messages go both ways.
+pub type Socket = WebSocketStream<reqwest::Upgraded>;
+
 /// A token that ends sooner is refreshed before use.
 const MARGIN: Span = Span::seconds(30);
 
 pub struct Client {
     http: reqwest::Client,
+    /// For WebSockets, which need HTTP/1.1; made when the first one is wanted.
+    upgrading: Option<reqwest::Client>,
     pub url: String,
     pub store: Store,
     pub session: Session,
@@ -44,7 +51,7 @@ impl Client {
         let ca = common.ca.clone().or_else(|| session.ca.clone());
         let http = http_client(ca.as_ref(), None)?;
         (session.url, session.ca) = (Some(url.clone()), ca);
-        Ok(Self { http, url, store, session, given_token: given_token(), env: Env::system() })
+        Ok(Self { http, upgrading: None, url, store, session, given_token: given_token(), env: Env::system() })
     }
 
     pub fn http(&self) -> &reqwest::Client {
@@ -189,6 +196,28 @@ impl Client {
         self.send(Method::GET, path, query, None, &[("accept", "text/event-stream, text/plain, */*".to_owned())]).await
     }
 
+    /// A WebSocket of the platform (RFC 6455).
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn socket(&mut self, path: &str, query: &[(&str, String)]) -> Result<Socket> {
+        let token = self.token().await?;
+        if self.upgrading.is_none() {
+            self.upgrading = Some(builder(self.session.ca.as_ref())?.http1_only().build()?);
+        }
+        let http = self.upgrading.as_ref().unwrap_or(&self.http);
+        let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, self.env.uuid().as_bytes());
+        let request = http.get(format!("{}{path}", self.url)).query(query).bearer_auth(token);
+        let request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "websocket");
+        let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", key).header("sec-websocket-protocol", "v5.channel.k8s.io");
+        let answer = request.send().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refusal(answer).await.into());
+        }
+        let upgraded = answer.upgrade().await.map_err(|source| Failure::Unreachable { url: self.url.clone(), source })?;
+        Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
+    }
+
     async fn send(&mut self, method: Method, path: &str, query: &[(&str, String)], body: Option<Value>, headers: &[(&str, String)]) -> Result<Response> {
         let token = self.token().await?;
         let mut request = self.http.request(method, format!("{}{path}", self.url)).query(query).bearer_auth(token);
@@ -255,16 +284,21 @@ fn given_token() -> Option<String> {
 }
 
 fn http_client(ca: Option<&PathBuf>, identity: Option<reqwest::Identity>) -> Result<reqwest::Client> {
+    let mut builder = builder(ca)?;
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
+    Ok(builder.build()?)
+}
+
+fn builder(ca: Option<&PathBuf>) -> Result<reqwest::ClientBuilder> {
     let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).user_agent(concat!("gantry-cli/", env!("CARGO_PKG_VERSION")));
     if let Some(file) = ca {
         let pem = std::fs::read(file).with_context(|| format!("cannot read the CA {}", file.display()))?;
         let ca = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("{} is no certificate", file.display()))?;
         builder = builder.tls_certs_only(ca);
     }
-    if let Some(identity) = identity {
-        builder = builder.identity(identity);
-    }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
 async fn read<T: DeserializeOwned>(answer: Response) -> Result<T> {

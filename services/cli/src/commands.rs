@@ -11,6 +11,7 @@ mod delivery;
 mod document;
 mod finding;
 mod flow;
+mod inside;
 mod money;
 mod operate;
 mod orgs;
@@ -21,6 +22,7 @@ mod registry;
 mod remains;
 mod saved;
 mod upstream;
+mod volumes;
 mod why;
 
 use anyhow::{Context as _, Result};
@@ -93,6 +95,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::ServiceAccount(command) => people::service_account(&mut cx, command).await,
         Command::Token(command) => people::token(&mut cx, command).await,
         Command::App(command) => app::run(&mut cx, command).await,
+        Command::Volume(command) => volumes::run(&mut cx, command).await,
         Command::Image(command) => delivery::image(&mut cx, command).await,
         Command::Registry(command) => registry::run(&mut cx, command).await,
         Command::Repo(command) => delivery::repo(&mut cx, command).await,

@@ -40,6 +40,9 @@ pub enum Failure {
     /// Something only the caller can mend; the text says how.
     #[error("{0}")]
     Usage(String),
+    /// What was run elsewhere has ended so, and has said itself why.
+    #[error("exit code {0}")]
+    Exited(u8),
 }
 
 /// The whole message for standard error.
@@ -70,7 +73,7 @@ pub fn render(error: &anyhow::Error) -> String {
             };
         }
         Some(Failure::SignedOut(_)) => text += "\n  what to do: gantry login",
-        Some(Failure::Usage(_)) => {}
+        Some(Failure::Usage(_) | Failure::Exited(_)) => {}
         None => {
             for cause in error.chain().skip(1) {
                 text += &format!("\n  {cause}");

@@ -22,12 +22,20 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(arguments)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::run(arguments));
+            // A terminal that is being read would be waited for.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(error.into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(failure::Failure::Exited(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             eprintln!("{}", failure::render(&error));
             ExitCode::FAILURE
         }

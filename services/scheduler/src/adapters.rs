@@ -3,6 +3,7 @@
 pub mod advisor;
 pub mod agents;
 pub mod agents_words;
+pub mod backups;
 pub mod credentials;
 pub mod images;
 pub mod quotas;

@@ -7,7 +7,10 @@ pub mod documents;
 mod models;
 pub mod nodes;
 mod ports;
+pub mod sessions;
 pub mod space_rules;
 pub mod view;
+pub mod volume_backups;
+pub mod volumes;
 
 pub use context::Scheduler;

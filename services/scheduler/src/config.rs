@@ -1,8 +1,10 @@
 //! `[scheduler]` of the configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gantry_host::Section;
+use gantry_kernel::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::placement::Policy;
@@ -28,7 +30,50 @@ pub struct Config {
     pub credential_seconds: u32,
     /// Largest document that may be deployed.
     pub document_bytes: usize,
+    /// Commands, terminals, forwarded ports and copies that one user may have at a time.
+    pub sessions_per_user: u32,
+    /// A session over which nothing goes for so long is ended.
+    pub session_idle_seconds: u32,
+    /// A session is ended after so long in any case.
+    pub session_seconds: u32,
     pub placement: Policy,
+    /// Where backups of volumes are kept.
+    pub backups: BackupStore,
+}
+
+/// A bucket of an S3-compatible store, or a folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupStore {
+    /// Without a bucket; empty: `volume-backups` in the platform's home.
+    pub folder: PathBuf,
+    /// Name of the bucket; empty: the folder is used.
+    pub bucket: String,
+    /// What every key begins with, without a slash at its end; empty: nothing.
+    pub prefix: String,
+    pub region: String,
+    /// Address of the store; empty: Amazon's of the region.
+    pub endpoint: String,
+    /// Both or none; none: the usual AWS variables of the environment, web identity, or the machine's role.
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    /// Whether an `http://` endpoint is meant.
+    pub allow_http: bool,
+}
+
+impl Default for BackupStore {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            bucket: String::new(),
+            prefix: String::new(),
+            region: "us-east-1".into(),
+            endpoint: String::new(),
+            access_key_id: String::new(),
+            secret_access_key: Secret::default(),
+            allow_http: false,
+        }
+    }
 }
 
 impl Default for Config {
@@ -44,7 +89,11 @@ impl Default for Config {
             ingress_host: "localhost".into(),
             credential_seconds: 900,
             document_bytes: 512 << 10,
+            sessions_per_user: 20,
+            session_idle_seconds: 1800,
+            session_seconds: 12 * 3600,
             placement: Policy::default(),
+            backups: BackupStore::default(),
         }
     }
 }
@@ -68,6 +117,9 @@ impl Section for Config {
         within("default_memory_bytes", self.default_memory_bytes, 1 << 20, 1 << 50);
         within("first_port", self.first_port.into(), 1024, self.last_port.into());
         within("credential_seconds", self.credential_seconds.into(), 60, 3600);
+        within("sessions_per_user", self.sessions_per_user.into(), 1, 1000);
+        within("session_idle_seconds", self.session_idle_seconds.into(), 1, 7 * 86_400);
+        within("session_seconds", self.session_seconds.into(), 1, 7 * 86_400);
         within("document_bytes", self.document_bytes as u64, 1024, 16 << 20);
         within("placement.overcommit_cpu_percent", self.placement.overcommit_cpu_percent.into(), 1, 10_000);
         within("placement.overcommit_memory_percent", self.placement.overcommit_memory_percent.into(), 1, 1000);

@@ -19,6 +19,7 @@ pub mod patch;
 pub mod placement;
 pub mod release;
 pub mod runs;
+pub mod session;
 pub mod status;
 pub mod stored;
 pub mod wanted;

@@ -35,7 +35,8 @@ impl Service for Scheduler {
 
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         host.project(Arc::new(store::SchedulerProjection)).await?;
-        let scheduler = app::Scheduler::new(host.clone(), config);
+        let backups = adapters::backups::Backups::open(&config.backups, &std::path::absolute(&host.platform.home)?)?;
+        let scheduler = app::Scheduler::new(host.clone(), config, backups);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();

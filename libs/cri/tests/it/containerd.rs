@@ -33,7 +33,7 @@ fn find(name: &str) -> Option<PathBuf> {
 pub struct Containerd {
     pub folder: tempfile::TempDir,
     pub socket: PathBuf,
-    child: Child,
+    child: std::sync::Mutex<Child>,
     bridge: String,
 }
 
@@ -46,14 +46,32 @@ impl Containerd {
         std::fs::create_dir_all(at("cni")).unwrap();
         std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet, &at("ipam"))).unwrap();
         std::fs::write(at("config.toml"), config(folder.path())).unwrap();
-        let log = std::fs::File::create(at("containerd.log")).unwrap();
-        let child = Command::new("containerd").arg("--config").arg(at("config.toml")).stdout(Stdio::null()).stderr(log).spawn().expect("containerd starts");
+        let child = std::sync::Mutex::new(launch(folder.path()));
         let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
         containerd.until_ready().await;
         for (image, words) in [(PAUSE, vec!["/bin/busybox", "sleep", "2147483647"]), (BUSYBOX, vec!["/bin/sh"])] {
             containerd.import(image, &words);
         }
         containerd
+    }
+
+    /// Killed without a word, as a crash would, and started again. What runs goes on meanwhile.
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub async fn crash(&self) {
+        {
+            let mut child = self.child.lock().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            *child = launch(self.folder.path());
+        }
+        self.until_ready().await;
+    }
+
+    /// Process ids of the shims that stand between it and the pods.
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub fn shims(&self) -> Vec<u32> {
+        let folder = self.folder.path().display().to_string();
+        processes_with(&folder).into_iter().filter(|(_, line)| line.contains("containerd-shim")).map(|(pid, _)| pid).collect()
     }
 
     pub async fn cri(&self) -> Cri {
@@ -76,7 +94,7 @@ impl Containerd {
         std::fs::read_to_string(self.folder.path().join("containerd.log")).unwrap_or_default()
     }
 
-    fn import(&self, image: &str, entrypoint: &[&str]) {
+    pub fn import(&self, image: &str, entrypoint: &[&str]) {
         let file = self.folder.path().join("image.tar");
         std::fs::write(&file, oci_archive(image, entrypoint)).unwrap();
         let output = Command::new("ctr").arg("-a").arg(&self.socket).args(["-n", "k8s.io", "image", "import"]).arg(&file).output().unwrap();
@@ -100,15 +118,17 @@ impl Containerd {
     }
 
     fn stop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = Command::new("kill").arg(child.id().to_string()).status();
+        let _ = child.wait();
         let _ = Command::new("ip").args(["link", "delete", &self.bridge]).stderr(Stdio::null()).status();
     }
 }
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        let running = matches!(self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).try_wait(), Ok(None));
+        if running {
             // The test failed: take down what it started, by pid.
             for (pid, _) in processes_with(&self.folder.path().display().to_string()) {
                 // A shim's children are the containers; they would outlive it.
@@ -123,6 +143,11 @@ impl Drop for Containerd {
             let _ = Command::new("umount").args(["-l", mount]).status();
         }
     }
+}
+
+fn launch(folder: &Path) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("containerd.log")).unwrap();
+    Command::new("containerd").arg("--config").arg(folder.join("config.toml")).stdout(Stdio::null()).stderr(log).spawn().expect("containerd starts")
 }
 
 /// Other processes whose command line names `text`.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod containerd;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ async fn a_real_containerd_does_what_the_client_says() {
         a_container_lives_is_asked_and_goes(&cri, &folder),
         an_image_that_is_nowhere_is_an_error(&cri, &folder),
         a_task_over_its_memory_is_killed(&cri, &folder),
+        sessions::a_session_has_its_streams_and_its_exit_code(&cri, &folder),
     );
     containerd.finish().await;
 }

@@ -11,6 +11,7 @@ use tokio::fs;
 
 use super::disk::replace;
 use super::machine::{self, CommandError};
+use super::volumes::{Owner, VolumeError, Volumes};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -27,12 +28,14 @@ pub enum FolderError {
     UnknownKind(String),
     #[error("tmpfs")]
     Tmpfs(#[from] CommandError),
+    #[error("volume")]
+    Volume(#[from] VolumeError),
 }
 
 /// Where they are on this node.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    pub volumes: PathBuf,
+    pub volumes: Volumes,
     /// One folder per instance; readable by root alone, since it holds secrets.
     pub instances: PathBuf,
     pub logs: PathBuf,
@@ -53,17 +56,35 @@ impl Folders {
     /// # Errors
     /// [`FolderError`] naming what could not be made.
     pub async fn prepare(&self, id: InstanceId, instance: &WantedInstance, hosts: &str) -> Result<Vec<Mount>, FolderError> {
+        self.prepare_for(id, instance, instance, hosts).await
+    }
+
+    /// The same for one of the instance's further containers, which shares its scratch space by name.
+    ///
+    /// # Errors
+    /// As [`Folders::prepare`].
+    pub async fn prepare_for(&self, id: InstanceId, whole: &WantedInstance, instance: &WantedInstance, hosts: &str) -> Result<Vec<Mount>, FolderError> {
         let own = self.own(id);
         make(&own, 0o700, "the instance's folder").await?;
+        // Of the main container nothing stands before the names.
+        let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
         let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
         for (index, mount) in instance.mounts.iter().enumerate() {
             let host = match mount.kind.as_str() {
                 "volume" => {
-                    let path = self.volumes.join(&mount.source);
-                    make(&path, 0o777, "a volume").await?;
-                    path
+                    let of = whole.labels.clone().unwrap_or_default();
+                    let owner = Owner {
+                        org: of.org,
+                        project: of.project,
+                        space: of.space,
+                        app: of.app,
+                        app_id: of.app_id,
+                        workload: of.workload,
+                        size_bytes: mount.size_bytes,
+                    };
+                    self.volumes.prepare(&mount.source, &owner).await?
                 }
-                "tmpfs" => self.tmpfs(&own.join(format!("tmpfs-{index}")), mount.size_bytes).await?,
+                "tmpfs" => self.tmpfs(&own.join(format!("{ahead}tmpfs-{index}")), mount.size_bytes).await?,
                 // Gone with the instance.
                 "scratch" => {
                     let name: String = mount.source.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
@@ -76,7 +97,12 @@ impl Folders {
             };
             mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
         }
-        let files = own.join("files");
+        // What is to be let go when it goes, for an agent that knows nothing more of it then.
+        let all = whole.mounts.iter().chain(whole.init.iter().chain(&whole.sidecars).flat_map(|c| &c.mounts));
+        let volumes: Vec<&str> = all.filter(|m| m.kind == "volume").map(|m| m.source.as_str()).collect();
+        let list = own.join("volumes");
+        fs::write(&list, volumes.join("\n")).await.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
+        let files = own.join(format!("{ahead}files"));
         make(&files, 0o700, "the files' folder").await?;
         for (index, file) in instance.files.iter().enumerate() {
             let path = files.join(index.to_string());
@@ -88,6 +114,12 @@ impl Folders {
             mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
         }
         Ok(mounts)
+    }
+
+    /// Those it was given; before [`Folders::release`].
+    pub async fn volumes_of(&self, id: InstanceId) -> Vec<String> {
+        let text = fs::read_to_string(self.own(id).join("volumes")).await.unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Writes the hosts file in place: a container sees the file it was started with, so it must not be replaced.
@@ -171,7 +203,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let folders = Folders { volumes: at("volumes"), instances: at("instances"), logs: at("logs"), bind_allowed: vec![at("shared")] };
+        let folders =
+            Folders { volumes: Volumes::new(at("volumes"), at("state")), instances: at("instances"), logs: at("logs"), bind_allowed: vec![at("shared")] };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(7));
         let file = gantry_contract::proto::scheduler::FileContent { path: "/etc/app.conf".into(), content: b"secret".to_vec(), mode: 0 };
         let volume = gantry_contract::proto::scheduler::Mount { kind: "volume".into(), source: "a/b".into(), target: "/data".into(), ..Default::default() };
@@ -188,8 +221,12 @@ mod tests {
     #[tokio::test]
     async fn a_host_folder_that_is_not_allowed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let folders =
-            Folders { volumes: folder.path().into(), instances: folder.path().into(), logs: folder.path().into(), bind_allowed: vec!["/srv/shared".into()] };
+        let folders = Folders {
+            volumes: Volumes::new(folder.path().into(), folder.path().into()),
+            instances: folder.path().into(),
+            logs: folder.path().into(),
+            bind_allowed: vec!["/srv/shared".into()],
+        };
         assert!(folders.allowed("/srv/shared/x").is_ok());
         for source in ["/etc", "/srv/shared/../../etc", "srv/shared", "/srv/sharedx"] {
             assert!(folders.allowed(source).is_err(), "{source}");

@@ -35,9 +35,13 @@ impl Runtime {
         let own = self.own();
         let (pods, containers) = tokio::try_join!(self.cri.list_pods(&own), self.cri.list_containers(&own))?;
         let mut newest: BTreeMap<String, gantry_cri::Container> = BTreeMap::new();
+        let mut others: BTreeMap<(String, String), gantry_cri::Container> = BTreeMap::new();
         for container in containers {
             // Oldest first, so the newest stays.
-            newest.insert(container.pod.clone(), container);
+            match container.labels.get(label::BESIDE).cloned() {
+                None => drop(newest.insert(container.pod.clone(), container)),
+                Some(name) => drop(others.insert((container.pod.clone(), name), container)),
+            }
         }
         let mut seen = Vec::with_capacity(pods.len());
         for pod in pods {
@@ -46,6 +50,15 @@ impl Runtime {
                 Some(container) => self.container(container).await?,
                 None => None,
             };
+            let mut beside = BTreeMap::new();
+            let names: Vec<String> = others.keys().filter(|(of, _)| *of == pod.id).map(|(_, name)| name.clone()).collect();
+            for name in names {
+                if let Some(found) = others.remove(&(pod.id.clone(), name.clone()))
+                    && let Some(container) = self.container(found).await?
+                {
+                    beside.insert(name, container);
+                }
+            }
             let text = |name: &str| pod.labels.get(name).cloned().unwrap_or_default();
             seen.push(Pod {
                 instance,
@@ -54,10 +67,11 @@ impl Runtime {
                 spec: text(label::SPEC),
                 grace_seconds: text(label::GRACE).parse().unwrap_or(10),
                 container,
+                beside,
                 id: pod.id,
             });
         }
-        self.ended.retain(|id, _| seen.iter().any(|p| p.container.as_ref().is_some_and(|c| c.id == *id)));
+        self.ended.retain(|id, _| seen.iter().any(|p| p.container.iter().chain(p.beside.values()).any(|c| c.id == *id)));
         Ok(seen)
     }
 

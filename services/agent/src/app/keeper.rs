@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::balancer::Balancer;
+use super::lease::Lease;
 use super::probing::{Probing, Subject};
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
@@ -23,7 +24,7 @@ use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
 use crate::domain::health::probes;
 use crate::domain::plan::{Action, Facts, plan};
-use crate::domain::restart::{crashes_after, delay_ms};
+use crate::domain::restart::{crashes_after, delay_ms, given_up};
 use crate::domain::spec;
 use crate::domain::status::{Memory, statuses};
 use crate::domain::wanted::Wanted;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub pods: watch::Sender<Arc<Vec<Pod>>>,
     /// What HAProxy does.
     pub layout: watch::Sender<Layout>,
+    /// How long the scheduler takes the node for alive.
+    pub lease: watch::Sender<Lease>,
     pub wake: Arc<Notify>,
 }
 
@@ -63,6 +66,7 @@ impl Shared {
             status: watch::Sender::new(wire::Status::default()),
             pods: watch::Sender::new(Arc::default()),
             layout: watch::Sender::new(Layout::default()),
+            lease: watch::Sender::new(Lease::first()),
             wake: Arc::default(),
         }
     }
@@ -88,6 +92,8 @@ pub struct Keeper {
     ready: BTreeMap<InstanceId, String>,
     finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
     runtime_away: bool,
+    /// The lease is over.
+    fencing: bool,
 }
 
 type Finished = (Action, Result<Done, StepError>);
@@ -129,6 +135,7 @@ impl Keeper {
             // Bounded by one step per instance.
             finished: mpsc::unbounded_channel(),
             runtime_away: false,
+            fencing: false,
         }
     }
 
@@ -165,7 +172,8 @@ impl Keeper {
 
     /// One look and what follows from it; gives how long to wait for the next if nothing happens.
     async fn round(&mut self) -> Result<Duration, CriError> {
-        let Some(wanted) = self.shared.wanted.borrow().clone() else { return Ok(LOOK) };
+        let Some(word) = self.shared.wanted.borrow().clone() else { return Ok(LOOK) };
+        let wanted = self.within_lease(&word);
         let pods = self.runtime.observe().await?;
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
@@ -179,6 +187,10 @@ impl Keeper {
             tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
         }
         self.facts.in_use = self.balancer.layout().in_use();
+        if self.fencing {
+            // Unanswered requests are not waited for.
+            self.facts.in_use.retain(|id| !wanted.instances.get(id).is_some_and(|i| i.fenced));
+        }
         self.update_hosts(&wanted, &pods).await;
         let plan = plan(&wanted, &pods, &self.facts);
         for action in plan.actions {
@@ -194,6 +206,20 @@ impl Keeper {
         };
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
         Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))
+    }
+
+    /// What is wanted as long as the scheduler hears this node; without that, what must not run twice is to be stopped.
+    fn within_lease(&mut self, word: &Arc<Wanted>) -> Arc<Wanted> {
+        let lease = *self.shared.lease.borrow();
+        let over = tokio::time::Instant::now() >= lease.stop_at() && word.instances.values().any(|i| i.fenced);
+        if over != std::mem::replace(&mut self.fencing, over) {
+            if over {
+                tracing::warn!("the scheduler does not hear this node: instances that must not run twice are stopped");
+            } else {
+                tracing::info!("the scheduler hears this node again: all instances may run");
+            }
+        }
+        if over { Arc::new(word.fenced(lease.grace())) } else { word.clone() }
     }
 
     /// Drops what is known of instances that are no more, counts crashes, finds addresses.
@@ -225,6 +251,9 @@ impl Keeper {
                 let crashes = self.facts.crashes.entry(pod.instance).or_default();
                 *crashes = crashes_after(*crashes, ran_ms);
             }
+            let ended = pod.container.as_ref().and_then(|c| if let ContainerState::Exited { code, .. } = c.state { Some(code) } else { None });
+            let crashes = self.facts.crashes.get(&pod.instance).copied().unwrap_or(0);
+            memory.given_up = ended.zip(wanted.instances.get(&pod.instance)).is_some_and(|(code, i)| given_up(i, code, crashes));
         }
     }
 
@@ -300,7 +329,7 @@ impl Keeper {
         self.facts.busy.insert(id);
         match &action {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
-            Action::Stop { .. } | Action::Remove { .. } => {}
+            Action::Stop { .. } | Action::Beside { .. } | Action::Remove { .. } => {}
         }
         let (steps, done, cancel) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
@@ -355,7 +384,7 @@ impl Keeper {
             .in_rotation()
             .into_iter()
             .map(|(service_id, instances)| wire::BalancerStatus { service_id, in_rotation: instances.iter().map(ToString::to_string).collect() });
-        let status = wire::Status { generation: wanted.generation, instances: statuses(wanted, pods, &self.memory), balancers: balancers.collect() };
+        let status = wire::Status { beat: 0, generation: wanted.generation, instances: statuses(wanted, pods, &self.memory), balancers: balancers.collect() };
         self.shared.status.send_if_modified(|held| {
             let changed = *held != status;
             *held = status;
@@ -382,6 +411,7 @@ fn name(action: &Action) -> &'static str {
         Action::Create { .. } => "create",
         Action::Start { .. } => "start",
         Action::Stop { .. } => "stop",
+        Action::Beside { .. } => "start sidecar",
         Action::Remove { .. } => "remove",
     }
 }

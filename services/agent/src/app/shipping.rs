@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use gantry_bus::{Bus, streams};
 use gantry_contract::logs::LogBatch;
-use gantry_contract::proto::scheduler::Labels;
+use gantry_contract::proto::scheduler::{Labels, WantedInstance};
 use gantry_kernel::{InstanceId, Uuid};
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::{Shared, chain};
 use crate::adapters::logs::{PERIOD, Shipper, Source};
 use crate::domain::actual::{ContainerState, Pod};
+use crate::domain::spec::log_number;
 use crate::domain::wanted::Wanted;
 
 /// Every attempt whose lines may not all be shipped yet.
@@ -36,13 +37,20 @@ impl Sources {
             source.running = container.state == ContainerState::Running;
             self.known.insert((pod.instance, container.attempt), source);
         }
+        for (pod, name, container) in pods.iter().flat_map(|p| p.beside.iter().map(move |(name, c)| (p, name, c))) {
+            let known = self.known.values().find(|s| s.container == container.id).cloned();
+            let Some(mut source) = known.or_else(|| beside(wanted?.instances.get(&pod.instance)?, pod.instance, name, container.attempt)) else { continue };
+            source.container.clone_from(&container.id);
+            source.running = container.state == ContainerState::Running;
+            self.known.insert((pod.instance, source.attempt), source);
+        }
         self.known.values().cloned().collect()
     }
 
     /// All lines of these were shipped: those that have ended need not be looked at again. Gives the instances that are over,
     /// pod and all.
     pub fn shipped(&mut self, sources: &[Source], pods: &[Pod]) -> Vec<InstanceId> {
-        let newest = |s: &Source| pods.iter().any(|p| p.instance == s.instance && p.container.as_ref().is_some_and(|c| c.attempt == s.attempt));
+        let newest = |s: &Source| pods.iter().any(|p| p.instance == s.instance && p.container.iter().chain(p.beside.values()).any(|c| c.id == s.container));
         // The newest attempt of a pod that is there stays known even when it has ended, or it would be found anew each round.
         let over: Vec<_> = sources.iter().filter(|s| !s.running && !newest(s)).collect();
         for source in &over {
@@ -67,6 +75,13 @@ fn source(instance: InstanceId, attempt: u32, labels: Labels) -> Option<Source> 
         attempt,
         running: false,
     })
+}
+
+/// A further container's lines are those of `<workload>/<container>`.
+fn beside(instance: &WantedInstance, id: InstanceId, name: &str, attempt: u32) -> Option<Source> {
+    let mut source = source(id, log_number(instance, name, attempt), instance.labels.clone()?)?;
+    source.workload = format!("{}/{name}", source.workload);
+    Some(source)
 }
 
 pub struct Shipping {
@@ -154,6 +169,44 @@ mod tests {
     use crate::domain::actual::Container;
 
     #[test]
+    fn a_sidecar_has_lines_of_its_own() {
+        let id = InstanceId(Uuid::from_u128(1));
+        let labels = Labels { app_id: Uuid::from_u128(2).to_string(), workload: "web".into(), ..Default::default() };
+        let side = |name: &str| WantedInstance { name: name.into(), image: "x".into(), ..Default::default() };
+        let instance = WantedInstance {
+            instance_id: id.to_string(),
+            image: "x".into(),
+            labels: Some(labels),
+            init: vec![side("first")],
+            sidecars: vec![side("log")],
+            ..Default::default()
+        };
+        let state = gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], services: vec![] };
+        let (wanted, faults) = Wanted::parse(state);
+        assert!(faults.is_empty(), "{faults:?}");
+        let container = |id: &str, attempt| Container { id: id.into(), attempt, state: ContainerState::Running };
+        let pod = |attempt| Pod {
+            id: "p".into(),
+            instance: id,
+            attempt: 0,
+            ready: true,
+            spec: String::new(),
+            grace_seconds: 1,
+            container: Some(container("m", 0)),
+            beside: [("log".to_owned(), container(&format!("s{attempt}"), attempt))].into(),
+        };
+        let mut sources = Sources::default();
+        let seen = |s: &[Source]| s.iter().map(|s| (s.workload.clone(), s.attempt, s.running)).collect::<Vec<_>>();
+        let first = sources.update(Some(&wanted), &[pod(0)]);
+        assert_eq!(seen(&first), [("web".to_owned(), 0, true), ("web/log".to_owned(), 200_000, true)]);
+        assert!(sources.shipped(&first, &[pod(0)]).is_empty());
+        let both = sources.update(None, &[pod(0)]);
+        assert_eq!(seen(&both).len(), 2, "also when nobody wants it any more");
+        let next = sources.update(Some(&wanted), &[pod(1)]);
+        assert_eq!(seen(&next)[1..], [("web/log".to_owned(), 200_000, false), ("web/log".to_owned(), 200_001, true)]);
+    }
+
+    #[test]
     fn an_attempt_is_followed_to_its_end_and_then_let_go() {
         let id = InstanceId(Uuid::from_u128(1));
         let labels = Labels { app_id: Uuid::from_u128(2).to_string(), app: "web".into(), ..Default::default() };
@@ -168,6 +221,7 @@ mod tests {
             spec: String::new(),
             grace_seconds: 1,
             container: Some(Container { id: format!("c{attempt}"), attempt, state: ContainerState::Running }),
+            beside: Default::default(),
         };
         let mut sources = Sources::default();
         let first = sources.update(Some(&wanted), &[pod(0)]);

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::WantedInstance;
 use gantry_cri::{ContainerState, Credential, Cri, CriError, PodSpec};
 use gantry_kernel::InstanceId;
+use tokio::sync::watch;
+
+mod others;
 
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
 use crate::adapters::{hooks, machine};
 use crate::domain::plan::Action;
 use crate::domain::spec;
+use crate::domain::wanted::Wanted;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -25,6 +30,8 @@ pub enum StepError {
     Runtime(#[from] CriError),
     #[error("files")]
     Folders(#[from] FolderError),
+    #[error("init container {name} {how}")]
+    Init { name: String, how: String },
     #[error("what was to be done after the start has failed: {reason}")]
     Hook { reason: String },
 }
@@ -66,6 +73,8 @@ pub struct Steps {
     pub resolvers: Vec<String>,
     /// The kernel's limits for processes that name none.
     pub default_pids: u32,
+    /// The scheduler's word, for steps that wait.
+    pub wanted: watch::Sender<Option<Arc<Wanted>>>,
 }
 
 impl Steps {
@@ -77,6 +86,7 @@ impl Steps {
                 let (image, digest) = self.image(&wanted).await?;
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 let pod = self.cri.run_pod(&pod_spec).await?;
+                self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
                 self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
             }
             (Action::Start { instance: id, pod, attempt, old }, Some(wanted)) => {
@@ -93,17 +103,30 @@ impl Steps {
                 self.stop(&container, grace_seconds, wanted.as_ref()).await?;
                 Ok(Done::default())
             }
+            (Action::Beside { instance: id, pod, name, attempt, old }, Some(wanted)) => {
+                let pod_spec = self.pod_spec(id, &wanted, attempt);
+                if let Some(container) = wanted.init.iter().chain(&wanted.sidecars).find(|c| c.name == name) {
+                    self.beside(id, &wanted, container, (&pod, &pod_spec), attempt, &names).await?;
+                }
+                if let Some(old) = old {
+                    self.cri.remove_container(&old).await?;
+                }
+                Ok(Done::default())
+            }
             (Action::Remove { instance: id, pod, container, grace_seconds }, wanted) => {
                 if let Some(container) = container {
                     self.stop(&container, grace_seconds, wanted.as_ref()).await?;
                 }
+                let volumes = self.folders.volumes_of(id).await;
+                self.end_others(&pod, grace_seconds).await?;
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
                 self.folders.release(id).await;
+                self.let_go(id, wanted.as_ref(), &volumes).await;
                 remove_cgroups(id).await;
                 Ok(Done { address: Some(String::new()), image_digest: None })
             }
-            (Action::Create { .. } | Action::Start { .. }, None) => Ok(Done::default()),
+            (Action::Create { .. } | Action::Start { .. } | Action::Beside { .. }, None) => Ok(Done::default()),
         }
     }
 
@@ -146,6 +169,19 @@ impl Steps {
             return Err(StepError::Hook { reason });
         }
         Ok(Done { address: Some(address), image_digest: Some(digest) })
+    }
+
+    /// Volumes that nobody here uses now; those that are the instance's own go with it.
+    async fn let_go(&self, id: InstanceId, wanted: Option<&WantedInstance>, volumes: &[String]) {
+        for name in volumes {
+            self.folders.volumes.release(name).await;
+            if wanted.is_none()
+                && name.starts_with(&format!("{id}."))
+                && let Err(error) = self.folders.volumes.delete(name).await
+            {
+                tracing::warn!(instance.id = %id, %error, "an instance's own volume stays");
+            }
+        }
     }
 
     async fn stop(&self, container: &str, grace_seconds: u32, wanted: Option<&WantedInstance>) -> Result<(), StepError> {

@@ -15,6 +15,8 @@ pub struct Pod {
     pub grace_seconds: u32,
     /// The newest container; older ones only wait to be removed.
     pub container: Option<Container>,
+    /// The newest of each further one, by name.
+    pub beside: std::collections::BTreeMap<String, Container>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

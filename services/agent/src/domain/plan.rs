@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gantry_contract::proto::scheduler::WantedInstance;
 use gantry_kernel::InstanceId;
 
 use super::actual::{ContainerState, Pod};
-use super::restart::{Policy, delay_ms};
+use super::restart::{Policy, delay_ms, given_up};
 use super::spec::fingerprint;
 use super::wanted::Wanted;
 
@@ -19,6 +20,8 @@ pub enum Action {
     Start { instance: InstanceId, pod: String, attempt: u32, old: Option<String> },
     /// Ask the container to end; kill it after the grace.
     Stop { instance: InstanceId, container: String, grace_seconds: u32 },
+    /// Start a sidecar again that has ended.
+    Beside { instance: InstanceId, pod: String, name: String, attempt: u32, old: Option<String> },
     /// Stop what runs in the pod and remove it with all that belongs to it.
     Remove { instance: InstanceId, pod: String, container: Option<String>, grace_seconds: u32 },
 }
@@ -26,7 +29,11 @@ pub enum Action {
 impl Action {
     pub fn instance(&self) -> InstanceId {
         match self {
-            Self::Create { instance, .. } | Self::Start { instance, .. } | Self::Stop { instance, .. } | Self::Remove { instance, .. } => *instance,
+            Self::Create { instance, .. }
+            | Self::Start { instance, .. }
+            | Self::Stop { instance, .. }
+            | Self::Beside { instance, .. }
+            | Self::Remove { instance, .. } => *instance,
         }
     }
 }
@@ -104,7 +111,9 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
         return;
     }
     let policy = Policy::parse(&instance.restart_policy);
-    let ended_for_good = matches!(&pod.container, Some(c) if matches!(c.state, ContainerState::Exited { code, .. } if !policy.restarts(code)));
+    let crashes = facts.crashes.get(&id).copied().unwrap_or(0);
+    let over = |code: i32| !policy.restarts(code) || given_up(instance, code, crashes);
+    let ended_for_good = matches!(&pod.container, Some(c) if matches!(c.state, ContainerState::Exited { code, .. } if over(code)));
     if pod.spec != fingerprint(instance) {
         if may_stop(pod, facts) {
             plan.actions.push(remove(pod));
@@ -112,6 +121,9 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
         return;
     }
     if ended_for_good {
+        // Nothing is left for sidecars to do.
+        let running = pod.beside.values().find(|c| c.state == ContainerState::Running);
+        plan.actions.extend(running.map(|c| Action::Stop { instance: id, container: c.id.clone(), grace_seconds: instance.stop_grace_seconds }));
         return;
     }
     if !pod.ready {
@@ -120,6 +132,8 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
     }
     let start = |old: Option<&String>| Action::Start { instance: id, pod: pod.id.clone(), attempt: pod.next_attempt(), old: old.cloned() };
     match &pod.container {
+        // What comes before the main container is run in a fresh pod, all of it.
+        None if !instance.init.is_empty() || !instance.sidecars.is_empty() => plan.actions.push(remove(pod)),
         None if plan.is_time(id, facts) => plan.actions.push(start(None)),
         None => {}
         // Made but never started: whoever made it died in between.
@@ -134,7 +148,8 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
                 let grace_seconds = instance.stop_grace_seconds;
                 plan.actions.push(Action::Stop { instance: id, container: container.id.clone(), grace_seconds });
             }
-            ContainerState::Running | ContainerState::Created => {}
+            ContainerState::Running => sidecars(plan, id, instance, pod, facts),
+            ContainerState::Created => {}
             ContainerState::Exited { at_ms, .. } => {
                 let due = at_ms.saturating_add(delay_ms(facts.crashes.get(&id).copied().unwrap_or(0)));
                 if due > facts.now_ms {
@@ -144,6 +159,28 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
                 }
             }
         },
+    }
+}
+
+/// Those that have ended while the main container runs are started again, after growing pauses.
+fn sidecars(plan: &mut Plan, id: InstanceId, instance: &WantedInstance, pod: &Pod, facts: &Facts) {
+    for sidecar in instance.init.iter().filter(|c| c.keeps_running).chain(&instance.sidecars) {
+        let (attempt, old, due) = match pod.beside.get(&sidecar.name).map(|c| (c, &c.state)) {
+            Some((_, ContainerState::Running)) => continue,
+            Some((c, ContainerState::Created)) => (c.attempt + 1, Some(c.id.clone()), 0),
+            Some((c, ContainerState::Exited { at_ms, ran_ms, .. })) => {
+                let crashes = if *ran_ms >= 60_000 { 1 } else { c.attempt + 1 };
+                (c.attempt + 1, Some(c.id.clone()), at_ms.saturating_add(delay_ms(crashes)))
+            }
+            None => (0, None, 0),
+        };
+        if due > facts.now_ms {
+            plan.wake(due);
+        } else if plan.is_time(id, facts) {
+            // One step at a time: the next look finds the next.
+            plan.actions.push(Action::Beside { instance: id, pod: pod.id.clone(), name: sidecar.name.clone(), attempt, old });
+            return;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! When a container that ended is started again.
 
+use gantry_contract::proto::scheduler::WantedInstance;
+
 /// A container that ran this long was well; the count of its crashes starts again.
 const WELL_AFTER_MS: i64 = 60_000;
 const FIRST_DELAY_MS: i64 = 1_000;
@@ -30,6 +32,11 @@ impl Policy {
             Self::Never => false,
         }
     }
+}
+
+/// Whether it is not started again: after so many failures in a row, if their number is limited.
+pub fn given_up(instance: &WantedInstance, exit_code: i32, crashes: u32) -> bool {
+    exit_code != 0 && instance.restarts_and_one > 0 && crashes >= instance.restarts_and_one
 }
 
 /// Crashes in a row after one more end, given how many there were before and how long it ran.

@@ -20,6 +20,8 @@ pub mod label {
     pub const APP: &str = "gantry.io/app";
     pub const APP_ID: &str = "gantry.io/app-id";
     pub const WORKLOAD: &str = "gantry.io/workload";
+    /// Name of a container that is not the main one.
+    pub const BESIDE: &str = "gantry.io/beside";
     pub const REVISION: &str = "gantry.io/revision";
 }
 
@@ -33,6 +35,8 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         labels: None,
         probes: Vec::new(),
         restart_policy: String::new(),
+        restarts_and_one: 0,
+        fenced: false,
         stop_grace_seconds: 0,
         stop_signal: String::new(),
         stopping: false,
@@ -42,6 +46,8 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         // Read when it is stopped, and written into the hosts file while it runs.
         pre_stop: Vec::new(),
         extra_hosts: Default::default(),
+        init: instance.init.iter().map(plain).collect(),
+        sidecars: instance.sidecars.iter().map(plain).collect(),
         ..instance.clone()
     };
     let sysctls: BTreeMap<_, _> = instance.sysctls.iter().collect();
@@ -50,6 +56,11 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
     hash.update(prost::Message::encode_to_vec(&fixed));
     hash.update(format!("{sysctls:?}"));
     hex::encode(&hash.finalize()[..16])
+}
+
+/// A further container without what changes under it.
+fn plain(of: &wire::WantedInstance) -> wire::WantedInstance {
+    wire::WantedInstance { credential: None, probes: Vec::new(), pre_stop: Vec::new(), sysctls: Default::default(), ..of.clone() }
 }
 
 pub fn labels(node: &str, id: InstanceId, instance: &wire::WantedInstance) -> BTreeMap<String, String> {
@@ -195,6 +206,30 @@ pub fn container(node: &str, id: InstanceId, instance: &wire::WantedInstance, at
         stdin: instance.stdin,
         ..ContainerSpec::default()
     }
+}
+
+/// Log files are called by numbers: those of the main container by its attempt, those of a further one by more than any main
+/// container is ever started.
+pub fn log_number(instance: &wire::WantedInstance, container: &str, attempt: u32) -> u32 {
+    const APART: u32 = 100_000;
+    let place = instance.init.iter().chain(&instance.sidecars).position(|c| c.name == container).unwrap_or_default();
+    u32::try_from(place + 1).unwrap_or(1).saturating_mul(APART).saturating_add(attempt)
+}
+
+/// A further container of the instance's pod: `of` is its part of the word, `instance` the whole.
+pub fn beside(
+    node: &str,
+    id: InstanceId,
+    instance: &wire::WantedInstance,
+    of: &wire::WantedInstance,
+    attempt: u32,
+    image: &str,
+    mounts: Vec<Mount>,
+) -> ContainerSpec {
+    let mut labels = labels(node, id, instance);
+    labels.insert(label::BESIDE.to_owned(), of.name.clone());
+    let log_path = format!("{}.log", log_number(instance, &of.name, attempt));
+    ContainerSpec { name: of.name.clone(), labels, log_path, ..container(node, id, of, attempt, image, mounts) }
 }
 
 fn seccomp(text: &str) -> Seccomp {

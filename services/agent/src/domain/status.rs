@@ -19,6 +19,8 @@ pub struct Memory {
     /// Why the last step failed; empty = it did not.
     pub failure: String,
     pub image_digest: String,
+    /// It failed so often that it is not started again.
+    pub given_up: bool,
 }
 
 /// One line for each instance that is wanted or still there, ordered by id.
@@ -56,7 +58,7 @@ fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -
         Some(ContainerState::Exited { code, reason, .. }) => {
             status.exit_code = *code;
             let text = format!("exit code {code}{}", if reason.is_empty() { String::new() } else { format!(" ({reason})") });
-            if stopping || !policy.restarts(*code) {
+            if stopping || memory.given_up || !policy.restarts(*code) {
                 (if *code == 0 || stopping { "exited" } else { "failed" }, text)
             } else {
                 ("unhealthy", format!("{text}; it is being restarted"))
@@ -87,7 +89,7 @@ mod tests {
         let (wanted, _) = Wanted::parse(wire::WantedState { generation: 1, instances: vec![wire], services: vec![] });
         let id: InstanceId = ID.parse().unwrap();
         let container = state.map(|state| Container { id: "c".into(), attempt: 2, state });
-        let pod = Pod { id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1, container };
+        let pod = Pod { id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1, container, beside: Default::default() };
         statuses(&wanted, &[pod], &BTreeMap::from([(id, memory)])).remove(0)
     }
 

@@ -60,6 +60,24 @@ impl Wanted {
         (wanted, faults)
     }
 
+    /// The same with all that must not run twice stopping, within `grace`. No request is waited for: clients of the other side of
+    /// a partition are not to be served by it either.
+    #[must_use]
+    pub fn fenced(&self, grace: std::time::Duration) -> Self {
+        let mut out = self.clone();
+        let seconds = u32::try_from(grace.as_secs()).unwrap_or(u32::MAX);
+        for instance in out.instances.values_mut().filter(|i| i.fenced) {
+            instance.stopping = true;
+            instance.stop_grace_seconds = instance.stop_grace_seconds.min(seconds);
+            instance.pre_stop.clear();
+        }
+        let gone: Vec<InstanceId> = out.instances.iter().filter(|(_, i)| i.fenced).map(|(id, _)| *id).collect();
+        for service in out.services.values_mut() {
+            service.backends.retain(|id, _| !gone.contains(id));
+        }
+        out
+    }
+
     /// Services of the same space as an instance: the names it may call.
     pub fn neighbours<'a>(&'a self, of: &'a wire::WantedInstance) -> impl Iterator<Item = &'a Service> {
         let space = space_of(of.labels.as_ref());
@@ -82,6 +100,18 @@ fn checked(instance: &wire::WantedInstance) -> Result<InstanceId, String> {
     if instance.image.is_empty() {
         return Err("no image".into());
     }
+    parts(instance)?;
+    for container in instance.init.iter().chain(&instance.sidecars) {
+        if container.image.is_empty() || container.name == "main" || gantry_kernel::Name::parse(&container.name).is_err() {
+            return Err(format!("container `{}` has no image, or a name that is none", container.name));
+        }
+        parts(container)?;
+    }
+    Ok(id)
+}
+
+/// What every container has.
+fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
     for mount in &instance.mounts {
         if !mount.target.starts_with('/') {
             return Err(format!("mount target `{}` is not absolute", mount.target));
@@ -94,7 +124,7 @@ fn checked(instance: &wire::WantedInstance) -> Result<InstanceId, String> {
     if let Some(file) = instance.files.iter().find(|f| !f.path.starts_with('/') || f.path.split('/').any(|p| p == "..")) {
         return Err(format!("file `{}` is not an absolute path", file.path));
     }
-    Ok(id)
+    Ok(())
 }
 
 fn port(number: u32) -> bool {

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;
+use crate::app::lease::{Beats, Lease};
+use crate::app::sessions::Sessions;
 use crate::domain::wanted::Wanted;
 
 /// The scheduler takes the node for lost after a few of these.
@@ -27,6 +29,7 @@ pub struct Control {
     pub facts: wire::NodeFacts,
     pub shared: Shared,
     pub disk: Disk,
+    pub sessions: Sessions,
 }
 
 impl Control {
@@ -68,8 +71,9 @@ impl Control {
         let mut inbox = client.attach(ReceiverStream::new(outbox)).await?.into_inner();
         tracing::info!(node.id = self.node, "attached to the scheduler");
         let mut status = self.shared.status.subscribe();
+        let mut beats = Beats::default();
         loop {
-            let now = status.borrow_and_update().clone();
+            let now = wire::Status { beat: beats.next(), ..status.borrow_and_update().clone() };
             if messages.send(message(wire::agent_message::Message::Status(now))).await.is_err() {
                 return Ok(());
             }
@@ -84,7 +88,14 @@ impl Control {
                         break;
                     }
                     word = inbox.next() => match word {
-                        Some(word) => self.take_in(word?).await?,
+                        Some(word) => match word?.message {
+                            Some(wire::control_message::Message::Lease(heard)) => {
+                                if let Some(sent) = beats.confirmed(heard.beat) {
+                                    self.shared.lease.send_replace(Lease::new(sent, Duration::from_millis(heard.timeout_ms.into())));
+                                }
+                            }
+                            other => self.take_in(other).await?,
+                        },
                         None => return Ok(()),
                     },
                 }
@@ -92,8 +103,8 @@ impl Control {
         }
     }
 
-    async fn take_in(&self, word: wire::ControlMessage) -> Result<(), tonic::Status> {
-        match word.message {
+    async fn take_in(&self, word: Option<wire::control_message::Message>) -> Result<(), tonic::Status> {
+        match word {
             Some(wire::control_message::Message::Wanted(state)) => {
                 // Saved before it is followed, so that a restart never falls behind what was begun.
                 if let Err(error) = self.disk.save_wanted(&state).await {
@@ -106,8 +117,13 @@ impl Control {
                 self.shared.wanted.send_replace(Some(Arc::new(wanted)));
                 Ok(())
             }
+            Some(wire::control_message::Message::Open(open)) => {
+                self.sessions.open(open);
+                Ok(())
+            }
             Some(wire::control_message::Message::Rejected(rejected)) => Err(tonic::Status::permission_denied(rejected.reason)),
-            None => Ok(()),
+            // Leases are taken where messages are counted.
+            Some(wire::control_message::Message::Lease(_)) | None => Ok(()),
         }
     }
 }

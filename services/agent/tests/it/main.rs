@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod beside;
+mod chaos;
+mod crash;
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
+mod fencing;
 mod service;
+mod sessions;
 mod stage;
 mod stream;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -44,6 +50,12 @@ async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
     }
     stage.until("it is there again", || stage.status(&node, 1).ready).await;
 
+    // Its image is in use, the other one nobody needs; the pods' own stays in any case.
+    stage.containerd.import("gantry.local/unneeded:1", &["/bin/busybox"]);
+    let gc = gantry_agent::app::image_gc::ImageGc { cri: cri.clone(), shared: node.shared.clone(), home: stage.home.clone(), full_percent: 100 };
+    assert_eq!(gc.unneeded().await.unwrap(), ["gantry.local/unneeded:1"]);
+    assert!(gc.round().await.unwrap().is_empty(), "there is room");
+
     stage.want(&node, [], []);
     stage.until("nothing is left", || node.shared.pods.borrow().is_empty() && node.shared.status.borrow().instances.is_empty()).await;
     stage.finish(node).await;
@@ -56,11 +68,14 @@ async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly()
     let job = wire::WantedInstance { restart_policy: "never".into(), args: vec!["-c".into(), "exit 5".into()], probes: vec![], ..web(1, "") };
     let crash = wire::WantedInstance { args: vec!["-c".into(), "exit 1".into()], ..web(2, "") };
     let lost = wire::WantedInstance { image: "localhost:1/absent:1".into(), ..web(3, "") };
-    stage.want(&node, [job, crash, lost], []);
+    let twice = wire::WantedInstance { restarts_and_one: 3, args: vec!["-c".into(), "exit 4".into()], ..web(4, "") };
+    stage.want(&node, [job, crash, lost, twice], []);
     stage.until("the job has failed", || stage.status(&node, 1).state == "failed").await;
     assert_eq!(stage.status(&node, 1).exit_code, 5);
     stage.until("a few restarts", || stage.status(&node, 2).restarts >= 3).await;
     stage.until("the absent image is named", || stage.status(&node, 3).reason.contains("localhost:1/absent:1")).await;
+    stage.until("it is given up", || stage.status(&node, 4).state == "failed").await;
+    assert_eq!((stage.status(&node, 4).restarts, stage.status(&node, 4).exit_code), (2, 4));
     assert_eq!((stage.status(&node, 1).restarts, stage.status(&node, 3).state.as_str()), (0, "failed"));
     stage.finish(node).await;
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gantry_agent::app::sessions::Sessions;
 use gantry_agent::domain::wanted::Wanted;
 use gantry_agent::node::{Node, Settings};
 use gantry_contract::proto::scheduler as wire;
@@ -133,6 +134,20 @@ impl Stage {
         Arc::new(node)
     }
 
+    /// Sessions into this node's instances, dialled over `channel`.
+    pub async fn sessions(&self, node: &Node, channel: gantry_host::Channel) -> Sessions {
+        let (cancel, tracker) = self.running.lock().unwrap().clone().expect("an agent runs");
+        Sessions {
+            channel,
+            cri: self.containerd.cri().await,
+            shared: node.shared.clone(),
+            volumes: node.volumes.clone(),
+            tracker,
+            cancel,
+            starting: Arc::default(),
+        }
+    }
+
     /// As the control stream does.
     pub fn want(&self, node: &Node, instances: impl IntoIterator<Item = wire::WantedInstance>, services: impl IntoIterator<Item = wire::WantedService>) {
         let services =
@@ -202,7 +217,8 @@ impl Stage {
     pub async fn pid(&self, n: u8) -> u32 {
         let cri = self.containerd.cri().await;
         let own = BTreeMap::from([("gantry.io/instance".to_owned(), id(n).to_string())]);
-        let container = cri.list_containers(&own).await.unwrap().pop().unwrap();
+        let all = cri.list_containers(&own).await.unwrap();
+        let container = all.into_iter().rfind(|c| !c.labels.contains_key("gantry.io/beside")).unwrap();
         cri.container_status(&container.id).await.unwrap().pid.unwrap()
     }
 

@@ -48,6 +48,12 @@ impl Agents for Word {
         let both = both.take_until(self.stop.clone().cancelled_owned());
         Ok(Response::new(both.take_while(|w| futures::future::ready(w.is_some())).filter_map(futures::future::ready).boxed()))
     }
+
+    type SessionStream = futures::stream::BoxStream<'static, Result<wire::SessionFrame, Status>>;
+
+    async fn session(&self, _: Request<Streaming<wire::SessionFrame>>) -> Result<Response<Self::SessionStream>, Status> {
+        Err(Status::unimplemented("no sessions here"))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -75,7 +81,8 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     serve(listener, &word, first.clone());
     let facts = wire::NodeFacts { cpu_millis: 2000, ..Default::default() };
     let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
-    let control = Control { channel, node: "node-1".into(), facts, shared: node.shared.clone(), disk: node.disk.clone() };
+    let sessions = stage.sessions(&node, channel.clone()).await;
+    let control = Control { channel, node: "node-1".into(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
     let cancel = CancellationToken::new();
     let attached = cancel.clone();
     stage.spawn(control.run(attached));

@@ -4,6 +4,16 @@ use clap::Subcommand;
 
 use super::{OptionalSource, Source};
 
+/// Which instance; the first that runs if nothing is said.
+#[derive(clap::Args)]
+pub struct InstanceTarget {
+    /// Id or name, as `instances` shows them.
+    #[arg(long)]
+    pub instance: Option<String>,
+    #[arg(long)]
+    pub workload: Option<String>,
+}
+
 #[derive(Subcommand)]
 pub enum App {
     /// Run an application described by a Compose file, Kubernetes manifests or a gantry document.
@@ -79,8 +89,67 @@ pub enum App {
         since: Option<String>,
         #[arg(long)]
         instance: Option<String>,
+        /// Of the start before the present one: why it crashed.
+        #[arg(long, conflicts_with = "follow")]
+        previous: bool,
         #[arg(long, default_value_t = 200)]
         limit: u32,
+    },
+    /// Run a command in an instance. Its exit code becomes that of this program.
+    Exec {
+        name: String,
+        #[command(flatten)]
+        target: InstanceTarget,
+        /// Hand on what is typed.
+        #[arg(short = 'i', long)]
+        stdin: bool,
+        /// On a terminal.
+        #[arg(short = 't', long)]
+        tty: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Join the streams of an instance's own process. Ctrl-P Ctrl-Q leaves it.
+    Attach {
+        name: String,
+        #[command(flatten)]
+        target: InstanceTarget,
+        /// Hand on what is typed; the document must say `stdin_open`.
+        #[arg(short = 'i', long)]
+        stdin: bool,
+    },
+    /// Reach ports of an instance from here, also those only it can reach: 8080, or LOCAL:REMOTE. Until Ctrl-C.
+    PortForward {
+        name: String,
+        #[command(flatten)]
+        target: InstanceTarget,
+        #[arg(required = true)]
+        ports: Vec<String>,
+        #[arg(long, default_value = "127.0.0.1")]
+        address: std::net::IpAddr,
+    },
+    /// Copy files out of or into an instance: one side is NAME:/PATH. The image needs no program for it.
+    Cp {
+        from: String,
+        to: String,
+        #[command(flatten)]
+        target: InstanceTarget,
+    },
+    /// The processes of an instance.
+    #[command(visible_alias = "top")]
+    Ps {
+        name: String,
+        #[command(flatten)]
+        target: InstanceTarget,
+    },
+    /// Send a signal to a process of an instance, by its number in `ps`.
+    Signal {
+        name: String,
+        pid: u32,
+        #[arg(default_value = "TERM")]
+        signal: String,
+        #[command(flatten)]
+        target: InstanceTarget,
     },
     Scale {
         name: String,

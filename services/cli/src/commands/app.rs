@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, segment, why};
+use super::{Context, confirm, inside, segment, why};
 use crate::args::App;
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -105,7 +105,21 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             let items = cx.client.list(&format!("{}/instances", of(&name)), &[], 10_000).await?;
             cx.list(&items, INSTANCES)
         }
-        App::Logs { name, follow, since, instance, limit } => logs(cx, &of(&name), follow, since, instance, limit).await,
+        App::Logs { name, previous: true, since, instance, limit, .. } => {
+            let (id, start) = inside::previous(cx, &of(&name), instance).await?;
+            let mut query = vec![("limit", limit.to_string()), ("instance", id), ("attempt", start.to_string())];
+            if let Some(since) = since {
+                query.push(("since", moment(&since, cx.client.env().now())?));
+            }
+            lines(cx, &of(&name), &query, limit).await
+        }
+        App::Logs { name, follow, since, instance, limit, .. } => logs(cx, &of(&name), follow, since, instance, limit).await,
+        App::Exec { name, target, stdin, tty, command } => inside::exec(cx, &of(&name), &target, &command, stdin, tty).await,
+        App::Attach { name, target, stdin } => inside::attach(cx, &of(&name), &target, stdin).await,
+        App::PortForward { name, target, ports, address } => inside::forward(cx, &of(&name), &target, &ports, address).await,
+        App::Cp { from, to, target } => inside::copy(cx, &apps, &from, &to, &target).await,
+        App::Ps { name, target } => inside::processes(cx, &of(&name), &target).await,
+        App::Signal { name, pid, signal, target } => inside::signal(cx, &of(&name), &target, pid, &signal).await,
         App::Scale { name, replicas } => {
             let (workload, replicas) = workload(cx, &of(&name), &replicas).await?;
             act(cx, &of(&name), "scale", json!({ "workload": workload, "replicas": replicas })).await
@@ -201,11 +215,7 @@ async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, 
     }
     query.extend(instance.map(|i| ("instance", i)));
     if !follow {
-        let items = cx.client.list(&format!("{app}/logs"), &query, limit as usize).await?;
-        if cx.common.output != crate::args::Format::Table {
-            return cx.list(&items, &[]);
-        }
-        return items.iter().try_for_each(|line| print(&log_line(line)));
+        return lines(cx, app, &query, limit).await;
     }
     query.push(("follow", "true".to_owned()));
     let answer = cx.client.stream(&format!("{app}/logs"), &query).await?;
@@ -217,6 +227,14 @@ async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, 
         Ok(true)
     })
     .await
+}
+
+async fn lines(cx: &mut Context, app: &str, query: &[(&str, String)], limit: u32) -> Result<()> {
+    let items = cx.client.list(&format!("{app}/logs"), query, limit as usize).await?;
+    if cx.common.output != crate::args::Format::Table {
+        return cx.list(&items, &[]);
+    }
+    items.iter().try_for_each(|line| print(&log_line(line)))
 }
 
 fn log_line(line: &Value) -> String {

@@ -39,6 +39,8 @@ struct LogQuery {
     /// Only this instance.
     instance: Option<Uuid>,
     workload: Option<String>,
+    /// Only this start of the container: 0, 1, ...
+    attempt: Option<u32>,
     /// `stdout` or `stderr`.
     stream: Option<String>,
     /// Only lines that contain this text.
@@ -67,6 +69,7 @@ impl LogQuery {
             until,
             instance: self.instance.map(InstanceId),
             workload: self.workload.clone(),
+            attempt: self.attempt.map(|a| i32::try_from(a).unwrap_or(i32::MAX)),
             stream: self.stream.clone(),
             contains: self.q.clone().filter(|q| !q.is_empty()),
         })

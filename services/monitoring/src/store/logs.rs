@@ -37,6 +37,7 @@ pub struct Filter {
     pub until: Option<OffsetDateTime>,
     pub instance: Option<InstanceId>,
     pub workload: Option<String>,
+    pub attempt: Option<i32>,
     pub stream: Option<String>,
     pub contains: Option<String>,
 }
@@ -203,6 +204,9 @@ fn select(app: AppId, filter: &Filter) -> QueryBuilder<Postgres> {
     }
     if let Some(workload) = &filter.workload {
         query.push(" and workload = ").push_bind(workload.clone());
+    }
+    if let Some(attempt) = filter.attempt {
+        query.push(" and attempt = ").push_bind(attempt);
     }
     query
 }

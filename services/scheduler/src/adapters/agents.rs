@@ -150,6 +150,20 @@ impl Agents {
         self.lock().iter().map(|(name, a)| (name.clone(), view(a))).collect()
     }
 
+    /// Confirms what was heard. Not waited for: if the node takes nothing now, the next one is as good.
+    pub fn confirm(&self, node: &Name, session: u64, lease: proto::Lease) {
+        let outbox = self.lock().get(node).filter(|a| a.session == session).and_then(|a| a.outbox.clone());
+        if let Some(outbox) = outbox {
+            let _ = outbox.try_send(Ok(proto::ControlMessage { message: Some(proto::control_message::Message::Lease(lease)) }));
+        }
+    }
+
+    /// Says something to a node that is no state. False if it is not there, or does not take it within `limit`.
+    pub async fn tell(&self, node: &Name, message: proto::control_message::Message, limit: Duration) -> bool {
+        let Some(outbox) = self.lock().get(node).and_then(|a| a.outbox.clone()) else { return false };
+        outbox.send_timeout(Ok(proto::ControlMessage { message: Some(message) }), limit).await.is_ok()
+    }
+
     /// The nodes that can be told something now.
     pub fn attached(&self) -> Vec<Name> {
         self.lock().iter().filter(|(_, a)| a.outbox.is_some()).map(|(name, _)| name.clone()).collect()

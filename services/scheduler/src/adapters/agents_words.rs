@@ -9,7 +9,7 @@ use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
 use crate::domain::engine::{Facts, Observation, Report, Seen, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, EnvFact, File, Hook, MountKind, Probe, Purpose, Resources, Workload};
+use crate::domain::model::{Check, Container, EnvFact, File, Hook, MountKind, Probe, Purpose, Resources, Workload};
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
     Facts {
@@ -68,13 +68,29 @@ fn labels(home: &Home, app: AppId, app_name: &str, workload: &str, revision: u64
 }
 
 fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -> proto::WantedInstance {
-    let spec = &from.spec;
+    let other = |c: &Container| {
+        let mut spec = Workload::default();
+        spec.adopt(c.clone());
+        proto::WantedInstance { name: c.name.clone(), keeps_running: c.keeps_running, credential: credential.clone(), ..container(&spec) }
+    };
     proto::WantedInstance {
+        init: from.spec.init.iter().map(other).collect(),
+        sidecars: from.spec.sidecars.iter().map(other).collect(),
         instance_id: from.id.to_string(),
         name: from.name.clone(),
         labels: Some(labels(&from.home, from.app, from.app_name.as_str(), from.workload.as_str(), from.revision)),
+        stopping: from.stopping,
+        fenced: from.spec.placement.fenced,
+        restarts_and_one: from.spec.restart_attempts.map_or(0, |n| n.saturating_add(1)),
+        credential: credential.clone(),
+        ..container(&from.spec)
+    }
+}
+
+/// What belongs to one container; of the main one also what belongs to its instance.
+fn container(spec: &Workload) -> proto::WantedInstance {
+    proto::WantedInstance {
         image: spec.pinned.clone().unwrap_or_else(|| spec.image.clone()),
-        credential,
         command: spec.command.clone(),
         args: spec.args.clone(),
         env: spec
@@ -119,7 +135,6 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
         seccomp: if spec.seccomp.is_empty() { "runtime/default".into() } else { spec.seccomp.clone() },
         ulimits: spec.ulimits.clone(),
         ports: spec.ports.iter().map(|p| u32::from(*p)).collect(),
-        stopping: from.stopping,
         dns_search: spec.dns.searches.clone(),
         hostname: spec.hostname.clone(),
         dns_servers: spec.dns.servers.clone(),
@@ -146,6 +161,7 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
         .into(),
         up_bps: spec.nics.first().map_or(0, |n| n.up_bps),
         down_bps: spec.nics.first().map_or(0, |n| n.down_bps),
+        ..Default::default()
     }
 }
 

@@ -4,7 +4,9 @@ mod apps;
 mod documents;
 mod nodes;
 mod placement;
+mod sessions;
 mod verbs;
+mod volumes;
 
 use axum::Router;
 use utoipa::OpenApi as _;
@@ -32,6 +34,22 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(verbs::stop))
         .routes(routes!(verbs::start))
         .routes(routes!(verbs::rollback))
+        .routes(routes!(sessions::exec))
+        .routes(routes!(sessions::attach))
+        .routes(routes!(sessions::forward))
+        .routes(routes!(sessions::download))
+        .routes(routes!(sessions::upload))
+        .routes(routes!(sessions::processes))
+        .routes(routes!(sessions::signal))
+        .routes(routes!(volumes::list))
+        .routes(routes!(volumes::get, volumes::delete))
+        .routes(routes!(volumes::snapshot))
+        .routes(routes!(volumes::remove_snapshot))
+        .routes(routes!(volumes::roll_back))
+        .routes(routes!(volumes::copy))
+        .routes(routes!(volumes::back_up, volumes::backups))
+        .routes(routes!(volumes::restore))
+        .routes(routes!(volumes::remove_backup))
         .routes(routes!(placement::get, placement::set))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::configure))

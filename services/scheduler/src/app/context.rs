@@ -10,7 +10,9 @@ use gantry_kernel::{Name, OrgId, ProjectId, SpaceId};
 use tokio::sync::watch;
 
 use super::models::Models;
+use super::sessions::Sessions;
 use crate::adapters::agents::Agents;
+use crate::adapters::backups::Backups;
 use crate::adapters::credentials::Credentials;
 use crate::config::Config;
 use crate::domain::app::{App, Home};
@@ -27,6 +29,8 @@ pub struct Inner {
     pub agents: Agents,
     pub models: Models,
     pub credentials: Credentials,
+    pub sessions: Sessions,
+    pub backups: Backups,
     /// Whether this process decides (holds the lease); agents attach only to it.
     pub leading: AtomicBool,
     /// Moves whenever something that people watch has changed.
@@ -41,12 +45,14 @@ impl Deref for Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(host: Host, config: Config) -> Self {
+    pub fn new(host: Host, config: Config, backups: Backups) -> Self {
         Self(Arc::new(Inner {
             apps: Store::new(host.log().clone()),
             agents: Agents::new(host.env.clone()),
             models: Models::default(),
             credentials: Credentials::new(host.clone(), config.credential_seconds),
+            sessions: Sessions::default(),
+            backups,
             leading: AtomicBool::new(false),
             moved: watch::channel(0).0,
             config,

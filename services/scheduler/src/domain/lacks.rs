@@ -1,7 +1,7 @@
 //! What the containerd engine does not do of a model yet. One list for all input formats; another engine has its own.
 //! A line leaves this file on the day the engine does it.
 
-use super::model::{Check, EnvFact, Hook, Model, MountKind, PathKind, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, PathKind, Service, Workload, WorkloadKind};
 
 /// One part of a model without effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,6 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
     }
     for (name, volume) in &model.volumes {
         let at = format!("volumes.{name}");
-        out.when(volume.size_bytes > 0, format!("{at}.size_bytes"), "the size of a volume is not limited on nodes yet");
         out.when(!volume.class.is_empty(), format!("{at}.class"), "nodes have one class of storage yet: their local disk");
         out.when(volume.access.iter().any(|a| a.ends_with("Many")), format!("{at}.access"), "a volume is on one node and cannot be shared between nodes yet");
         let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
@@ -59,8 +58,9 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
 }
 
 fn running(at: &str, w: &Workload, out: &mut Listing) {
-    out.when(!w.init.is_empty(), format!("{at}.init"), "init containers are not run yet: an instance has one container");
-    out.when(!w.sidecars.is_empty(), format!("{at}.sidecars"), "further containers of an instance are not run yet: make each a workload of its own");
+    let beside = |c: &Container| w.sidecars.contains(c) || c.keeps_running;
+    let probed = w.others().any(|c| beside(c) && !c.probes.is_empty());
+    out.when(probed, format!("{at}.sidecars"), "sidecars are started again when they end; their own probes are not asked yet");
     out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
     out.when(w.sharing.host_pid, format!("{at}.sharing.host_pid"), "the node's processes are not shown to instances");
     out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
@@ -69,7 +69,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.fs_group.is_some(), format!("{at}.fs_group"), "volumes are not handed over to a group yet; they are writable to all users of the instance");
     out.when(w.run_as_non_root, format!("{at}.run_as_non_root"), "whether the image runs as root is not checked yet: name a `user`");
     out.when(w.init_process, format!("{at}.init_process"), "no init process is added: use an image that brings one");
-    out.when(w.restart_attempts.is_some(), format!("{at}.restart_attempts"), "restarts go on, with growing pauses; their number is not limited yet");
     out.when(!w.dns.policy.is_empty(), format!("{at}.dns.policy"), "names of the space are always served beside other resolvers");
     let tuned = &w.tuning;
     let cpu = tuned.cpu_shares > 0 || !tuned.cpuset.is_empty() || !tuned.cpuset_memory.is_empty();

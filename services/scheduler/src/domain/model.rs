@@ -92,6 +92,11 @@ impl Model {
                 sum.largest.storage_bytes = sum.largest.storage_bytes.max(one.storage_bytes);
             }
         }
+        for (name, volume) in &self.volumes {
+            let holders = self.workloads.iter().filter(|(_, w)| w.mounts.iter().any(|m| m.kind == MountKind::Volume && m.source == *name));
+            let copies = holders.map(|(own, w)| if w.kind == WorkloadKind::Stateful { w.count(scale.get(own).copied(), nodes) } else { 1 }).max().unwrap_or(0);
+            sum.storage_bytes = sum.storage_bytes.saturating_add(volume.size_bytes.saturating_mul(copies.into()));
+        }
         sum
     }
 

@@ -7,7 +7,7 @@ use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
 use super::engine::{Backend, Report, WantedInstance, WantedService};
-use super::model::{Model, MountKind, Service, Workload, WorkloadKind};
+use super::model::{Model, Mount, MountKind, Service, Workload, WorkloadKind};
 use super::observe::Phase;
 
 /// A recorded instance that has not ended.
@@ -107,14 +107,27 @@ impl AppView {
     /// Volumes named so that no two applications, and no two numbers of a stateful workload, share one.
     fn with_volumes(&self, workload: &Workload, instance: &Standing) -> Workload {
         let mut own = workload.clone();
-        for (n, mount) in own.mounts.iter_mut().enumerate().filter(|(_, m)| m.kind == MountKind::Volume) {
-            mount.source = match (mount.source.as_str(), workload.kind) {
+        for container in own.others_mut() {
+            self.name_volumes(&mut container.mounts, workload.kind, instance);
+        }
+        self.name_volumes(&mut own.mounts, workload.kind, instance);
+        own
+    }
+
+    fn name_volumes(&self, mounts: &mut [Mount], kind: WorkloadKind, instance: &Standing) {
+        let volumes = self.models.get(&instance.revision).map(|m| &m.volumes);
+        let size = |m: &Mount| volumes.and_then(|all| all.get(&m.source)).map_or(0, |v| v.size_bytes);
+        let sizes: Vec<u64> = mounts.iter().map(size).collect();
+        for (n, mount) in mounts.iter_mut().enumerate().filter(|(_, m)| m.kind == MountKind::Volume) {
+            mount.source = match (mount.source.as_str(), kind) {
                 ("", _) => format!("{}.anonymous-{n}", instance.id),
                 (name, WorkloadKind::Stateful) => format!("{}.{name}.{}", self.id, instance.index),
                 (name, _) => format!("{}.{name}", self.id),
             };
+            if mount.size_bytes == 0 {
+                mount.size_bytes = sizes.get(n).copied().unwrap_or(0);
+            }
         }
-        own
     }
 
     /// Its services as every node balances them.
@@ -165,7 +178,8 @@ pub fn instance_name(app: &Name, workload: &Name, index: u32) -> String {
 
 /// The volumes by name that a workload keeps on its node; they tie it there.
 pub fn kept_volumes(workload: &Workload) -> BTreeSet<&str> {
-    workload.mounts.iter().filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.as_str()).collect()
+    let others = workload.others().flat_map(|c| &c.mounts);
+    workload.mounts.iter().chain(others).filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::place::{Place, web};
 /// Every endpoint, with a body where it takes one.
 fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
     let app = |tail: &str| format!("{}/web{tail}", place.apps());
+    let volume = |tail: &str| format!("{}{tail}", place.apps().replace("/apps", "/volumes"));
     vec![
         (Method::GET, place.apps(), None),
         (Method::POST, place.apps(), Some(json!({"name": "web", "document": web("9", 1)}))),
@@ -18,6 +19,13 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, app("/instances"), None),
         (Method::GET, app("/revisions"), None),
         (Method::GET, app("/why"), None),
+        (Method::GET, app("/instances/web-web-0/exec?command=[%22ls%22]"), None),
+        (Method::GET, app("/instances/web-web-0/attach"), None),
+        (Method::GET, app("/instances/web-web-0/forward?port=80"), None),
+        (Method::GET, app("/instances/web-web-0/download?path=/etc"), None),
+        (Method::GET, app("/instances/web-web-0/upload?path=/etc"), None),
+        (Method::GET, app("/instances/web-web-0/processes"), None),
+        (Method::POST, app("/instances/web-web-0/processes/1/signal"), Some(json!({"signal": "TERM"}))),
         (Method::GET, app("/export"), None),
         (Method::GET, app("/export?secrets=true"), None),
         (Method::GET, app("/diff?from=1"), None),
@@ -28,6 +36,16 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::POST, app("/start"), None),
         (Method::POST, app("/rollback"), Some(json!({"revision": 1}))),
         (Method::DELETE, app(""), None),
+        (Method::GET, volume(""), None),
+        (Method::GET, volume("/x/backups"), None),
+        (Method::DELETE, volume("/x"), None),
+        (Method::POST, volume("/x/snapshots"), Some(json!({"snapshot": "a"}))),
+        (Method::DELETE, volume("/x/snapshots/a"), None),
+        (Method::POST, volume("/x/rollback"), Some(json!({"snapshot": "a"}))),
+        (Method::POST, volume("/x/copies"), Some(json!({"app": "web", "volume": "data"}))),
+        (Method::POST, volume("/x/backups"), None),
+        (Method::POST, volume("/x/restore"), Some(json!({"backup": "a"}))),
+        (Method::DELETE, volume("/x/backups/a"), None),
         (Method::GET, "/api/v1/nodes".into(), None),
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
@@ -54,7 +72,7 @@ async fn nobody_does_what_they_have_no_right_to() {
         let expected = if path.starts_with("/api/v1/nodes") { 403 } else { 404 };
         assert_eq!(foreign, expected, "{method} {path} by a stranger");
         // A document with all values is for those who could deploy it.
-        let reads = method == Method::GET && !path.starts_with("/api/v1/nodes") && !path.contains("/export");
+        let reads = method == Method::GET && !path.starts_with("/api/v1/nodes") && !path.contains("/export") && !path.contains("/instances/");
         assert_eq!(call(Some(viewer.clone())).await, if reads { 200 } else { 403 }, "{method} {path} by a viewer");
     }
     let written = place.host.log().read(head, 100).await.unwrap();

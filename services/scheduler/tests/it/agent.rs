@@ -8,7 +8,7 @@ use std::time::Duration;
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
-use gantry_contract::proto::scheduler::{AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, Status, WantedState};
+use gantry_contract::proto::scheduler::{AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, SessionFrame, Status, WantedState};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -29,6 +29,8 @@ pub struct Node {
     pub broken: BTreeSet<String>,
     /// How few were in rotation of any balanced service at once, since the last reset.
     pub fewest: Option<usize>,
+    /// Sessions it was told to open.
+    pub opened: Vec<OpenSession>,
 }
 
 #[derive(Clone)]
@@ -69,7 +71,7 @@ impl Agent {
             sender.send(AgentMessage { message: Some(Message::Hello(hello.clone())) }).await.unwrap();
             match client.attach(ReceiverStream::new(receiver)).await {
                 Ok(response) => {
-                    tokio::spawn(self.clone().live(response.into_inner(), sender));
+                    tokio::spawn(self.clone().live(response.into_inner(), sender, client));
                     return;
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -78,14 +80,24 @@ impl Agent {
         panic!("no scheduler takes the agent");
     }
 
-    async fn live(self, mut control: tonic::Streaming<gantry_contract::proto::scheduler::ControlMessage>, sender: mpsc::Sender<AgentMessage>) {
+    async fn live(
+        self,
+        mut control: tonic::Streaming<gantry_contract::proto::scheduler::ControlMessage>,
+        sender: mpsc::Sender<AgentMessage>,
+        client: AgentsClient<tonic::transport::Channel>,
+    ) {
         let mut tick = tokio::time::interval(STEP);
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => return,
                 message = control.message() => match message {
-                    Ok(Some(message)) => if let Some(Control::Wanted(wanted)) = message.message {
-                        self.node.lock().unwrap().wanted = wanted;
+                    Ok(Some(message)) => match message.message {
+                        Some(Control::Wanted(wanted)) => self.node.lock().unwrap().wanted = wanted,
+                        Some(Control::Open(open)) => {
+                            self.node.lock().unwrap().opened.push(open.clone());
+                            tokio::spawn(session(client.clone(), open));
+                        }
+                        _ => {}
                     },
                     _ => return,
                 },
@@ -104,8 +116,66 @@ impl Agent {
         self.cancel.cancel();
     }
 
+    pub fn opened(&self) -> Vec<OpenSession> {
+        self.node.lock().unwrap().opened.clone()
+    }
+
     pub fn running(&self) -> Vec<String> {
         self.node.lock().unwrap().running.keys().cloned().collect()
+    }
+}
+
+/// Gives back what comes until the input is closed, and ends with 5; has one process, with number 1.
+async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: OpenSession) {
+    let (sender, receiver) = mpsc::channel(16);
+    let send = async |data: &[u8]| sender.send(SessionFrame { data: data.to_vec(), ..SessionFrame::default() }).await.unwrap();
+    sender.send(SessionFrame { ticket: open.ticket.clone(), ..SessionFrame::default() }).await.unwrap();
+    let mut from = client.session(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    match (open.kind.as_str(), open.pid) {
+        ("processes", _) => {
+            let one = r#"[{"pid":1,"parent":0,"user":0,"state":"S","threads":1,"cpu_millis":1,"memory_bytes":1,"running_seconds":1,"command":"init"}]"#;
+            send(&[&[1], one.as_bytes()].concat()).await;
+            send(b"\x03{\"exit_code\":0}").await;
+        }
+        ("volume-list", _) => {
+            let one = |name: &str| {
+                format!(
+                    r#"{{"name":"{name}","app":"web","app_id":"{}","workload":"web","size_bytes":7,"used_bytes":5,"in_use":false,"snapshots":[]}}"#,
+                    uuid::Uuid::nil()
+                )
+            };
+            let list = format!("[{},{}]", one("x.data"), one("y.data"));
+            send(&[&[1], list.as_bytes()].concat()).await;
+            send(b"\x03{\"exit_code\":0}").await;
+        }
+        ("volume-read", _) => {
+            send(b"\x01first ").await;
+            send(b"\x01second").await;
+            send(b"\x03{\"exit_code\":0}").await;
+        }
+        ("volume-write", _) => {
+            let mut all = Vec::new();
+            while let Ok(Some(frame)) = from.message().await {
+                match frame.data.split_first() {
+                    Some((0, bytes)) => all.extend_from_slice(bytes),
+                    _ => break,
+                }
+            }
+            let end = if all == b"first second" { &b"\x03{\"exit_code\":0}"[..] } else { b"\x03{\"error\":\"that is something else\"}" };
+            send(end).await;
+        }
+        ("volume-delete", _) => send(b"\x03{\"error\":\"web-1 uses it\"}").await,
+        (kind, _) if kind.starts_with("volume-") => send(b"\x03{\"exit_code\":0}").await,
+        ("signal", 1) => send(b"\x03{\"exit_code\":0}").await,
+        ("signal", _) => send(b"\x03{\"error\":\"no such process\"}").await,
+        _ => {}
+    }
+    while let Ok(Some(frame)) = from.message().await {
+        match frame.data.split_first() {
+            Some((0, bytes)) => send(&[&[1], bytes].concat()).await,
+            Some((255, _)) => send(b"\x03{\"exit_code\":5}").await,
+            _ => {}
+        }
     }
 }
 
@@ -149,6 +219,7 @@ impl Node {
             generation: self.wanted.generation,
             instances: self.statuses(&wanted),
             balancers: self.rotation.iter().map(|(id, r)| BalancerStatus { service_id: id.clone(), in_rotation: r.iter().cloned().collect() }).collect(),
+            ..Status::default()
         }
     }
 

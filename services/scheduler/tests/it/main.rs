@@ -12,3 +12,5 @@ mod nodes;
 mod place;
 mod placing;
 mod releases;
+mod sessions;
+mod volumes;

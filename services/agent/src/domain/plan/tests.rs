@@ -30,6 +30,7 @@ fn pod(n: u8, state: Option<ContainerState>) -> Pod {
         spec: fingerprint(&instance(n)),
         grace_seconds: 5,
         container: state.map(|state| Container { id: format!("c-{n}"), attempt: 0, state }),
+        beside: Default::default(),
     }
 }
 
@@ -93,6 +94,29 @@ fn a_container_that_does_not_live_is_stopped() {
     assert!(matches!(only(plan(&wanted([instance(1)]), &[pod(1, Some(ContainerState::Running))], &facts)), Action::Stop { .. }));
 }
 
+#[test]
+fn a_sidecar_that_ended_is_started_again_and_one_without_a_main_container_is_not_kept() {
+    let with = wire::WantedInstance { sidecars: vec![wire::WantedInstance { name: "log".into(), image: "y".into(), ..Default::default() }], ..instance(1) };
+    let all = wanted(vec![with.clone()]);
+    let seen = |state: ContainerState| Pod {
+        spec: fingerprint(&with),
+        beside: BTreeMap::from([("log".to_owned(), Container { id: "s".into(), attempt: 2, state })]),
+        ..pod(1, Some(ContainerState::Running))
+    };
+    assert!(plan(&all, &[seen(ContainerState::Running)], &Facts::default()).actions.is_empty());
+    let ended = seen(ContainerState::Exited { code: 1, reason: String::new(), ran_ms: 1, at_ms: 10_000 });
+    let early = plan(&all, std::slice::from_ref(&ended), &Facts { now_ms: 10_001, ..Facts::default() });
+    assert!(early.actions.is_empty() && early.wake_ms.is_some());
+    let later = Facts { now_ms: 100_000, ..Facts::default() };
+    assert!(matches!(only(plan(&all, &[ended], &later)), Action::Beside { attempt: 3, old: Some(_), .. }));
+    let half = Pod { container: None, ..seen(ContainerState::Running) };
+    assert!(matches!(only(plan(&all, &[half], &later)), Action::Remove { .. }), "what comes before is run anew");
+    // A job that is done leaves nothing running.
+    let job = wanted(vec![wire::WantedInstance { restart_policy: "never".into(), ..with.clone() }]);
+    let done = Pod { container: pod(1, exited(0, 0)).container, ..seen(ContainerState::Running) };
+    assert!(matches!(only(plan(&job, &[done], &later)), Action::Stop { container, .. } if container == "s"));
+}
+
 /// What the runtime would do with an action; `fail` = it breaks half-way.
 fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, serial: &mut u32) {
     *serial += 1;
@@ -105,7 +129,12 @@ fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, ser
             spec: fingerprint(&wanted.instances[instance]),
             grace_seconds: 1,
             container: (!fail).then(|| Container { id: format!("c-new-{serial}"), attempt: *attempt, state: ContainerState::Running }),
+            beside: Default::default(),
         }),
+        Action::Beside { pod, name, attempt, .. } => {
+            let pod = world.iter_mut().find(|p| p.id == *pod).expect("the planner names pods that are there");
+            pod.beside.insert(name.clone(), Container { id: format!("c-new-{serial}"), attempt: *attempt, state: ContainerState::Running });
+        }
         Action::Start { pod, attempt, .. } => {
             let pod = world.iter_mut().find(|p| p.id == *pod).expect("the planner names pods that are there");
             let state = if fail { ContainerState::Created } else { ContainerState::Running };

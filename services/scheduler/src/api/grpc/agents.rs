@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use futures::{Stream, StreamExt};
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_server::Agents;
-use gantry_contract::proto::scheduler::{AgentMessage, ControlMessage};
+use gantry_contract::proto::scheduler::{AgentMessage, ControlMessage, Lease, SessionFrame};
 use gantry_kernel::{Name, Problem};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::adapters::agents::WAITING;
 use crate::adapters::agents_words as words;
 use crate::app::Scheduler;
+use crate::app::sessions::{FRAMES, Link};
 
 pub struct AgentsApi(pub Scheduler);
 
@@ -44,9 +45,12 @@ impl Agents for AgentsApi {
                 };
                 match message {
                     Some(Ok(AgentMessage { message: Some(Message::Status(status)) })) => {
+                        let beat = status.beat;
                         if !s.agents.report(&node, session, words::report(status)) {
                             break;
                         }
+                        let timeout_ms = s.config.node_timeout_seconds.saturating_mul(1000);
+                        s.agents.confirm(&node, session, Lease { beat, timeout_ms });
                     }
                     Some(Ok(AgentMessage { message: Some(Message::Hello(hello)) })) => {
                         s.agents.facts(&node, session, words::facts(hello.facts.unwrap_or_default()));
@@ -58,6 +62,19 @@ impl Agents for AgentsApi {
             s.agents.detach(&node, session);
             tracing::info!(node.id = %node, session, "a node's agent is gone");
         });
+        Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
+    }
+
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionFrame, Status>> + Send>>;
+
+    async fn session(&self, request: Request<Streaming<SessionFrame>>) -> Result<Response<Self::SessionStream>, Status> {
+        gantry_auth::peer(&request, &["agent"])?;
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.ok_or_else(|| Status::invalid_argument("the first message must be a ticket"))?;
+        let (outbox, inbox) = mpsc::channel(FRAMES);
+        if !self.0.sessions.arrived(&first.ticket, Link { to_agent: outbox, from_agent: frames }) {
+            return Err(Status::not_found("nobody waits for this session any more"));
+        }
         Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
     }
 }

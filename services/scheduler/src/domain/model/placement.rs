@@ -33,6 +33,9 @@ pub struct Constraints {
     /// The first instances are placed all together, or none of them.
     #[serde(skip_serializing_if = "is_default")]
     pub all_or_none: bool,
+    /// It must never run twice: a node that cannot reach the scheduler for the node time-out stops it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fenced: bool,
 }
 
 /// One hard rule on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone` or `node.labels.<label>`.

@@ -1,0 +1,241 @@
+//! The processes of a container, seen from the node: no program of the image is needed. They are those of its first process's
+//! control group.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use procfs::process::Process;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
+
+/// How long after the start of a command its process is looked for.
+const APPEARS_WITHIN: Duration = Duration::from_secs(3);
+/// Between asking a process to end and ending it.
+const GRACE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Seen {
+    /// As the container numbers it.
+    pub pid: u32,
+    pub parent: u32,
+    pub user: u32,
+    pub state: String,
+    pub threads: u32,
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
+    pub running_seconds: u64,
+    pub command: String,
+}
+
+/// All of the container whose first process is `first`, by number.
+///
+/// # Errors
+/// When its control group cannot be read.
+pub async fn list(first: u32) -> std::io::Result<Vec<Seen>> {
+    blocking(move || {
+        let pids = members(first)?;
+        let uptime = procfs::Current::current().map(|u: procfs::Uptime| u.uptime).unwrap_or(0.0);
+        let mut all: Vec<Seen> = pids.iter().filter_map(|pid| seen(*pid, uptime)).collect();
+        all.sort_by_key(|p| p.pid);
+        Ok(all)
+    })
+    .await
+}
+
+/// Sends a signal to a process that the container numbers `inside`.
+///
+/// # Errors
+/// A sentence: no such process or signal.
+pub async fn signal(first: u32, inside: u32, name: &str) -> Result<(), String> {
+    let signal = named(name).ok_or_else(|| format!("{name} is no signal that can be sent; TERM, KILL, HUP, INT, QUIT, USR1, USR2, STOP, CONT, WINCH are"))?;
+    blocking(move || {
+        let missing = || format!("there is no process {inside} in the container");
+        let pids = members(first).map_err(|e| e.to_string())?;
+        let pid = pids.into_iter().find(|pid| inner(*pid).is_some_and(|(own, _)| own == inside)).ok_or_else(missing)?;
+        let process = handle(pid).ok_or_else(missing)?;
+        // The number may have become somebody else's in between.
+        if inner(pid).is_none_or(|(own, _)| own != inside) {
+            return Err(missing());
+        }
+        pidfd_send_signal(process, signal).map_err(|e| e.to_string())
+    })
+    .await
+}
+
+/// Processes that entered the container from outside: its first one, and commands that were run in it.
+pub async fn beside(first: Option<u32>) -> BTreeSet<u32> {
+    let Some(first) = first else { return BTreeSet::new() };
+    blocking(move || members(first).map(|pids| entered(&pids)).unwrap_or_default()).await
+}
+
+fn entered(pids: &[u32]) -> BTreeSet<u32> {
+    // Their parent is not in the container, so it has no number there.
+    pids.iter().copied().filter(|pid| inner(*pid).is_some_and(|(_, parent)| parent == 0)).collect()
+}
+
+/// The process of a command that a session has started.
+pub struct Started {
+    found: tokio::task::JoinHandle<Option<(u32, u64)>>,
+    first: Option<u32>,
+    over: Arc<AtomicBool>,
+}
+
+impl Started {
+    /// Looks for the one that was not there `before`; no other is started until it is found (`held`) or the session is over.
+    pub fn look(first: Option<u32>, before: BTreeSet<u32>, held: OwnedMutexGuard<()>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = over.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let _held = held;
+            let first = first?;
+            let end = Instant::now() + APPEARS_WITHIN;
+            while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+                let now = entered(&members(first).ok()?);
+                if let Some(new) = now.difference(&before).next() {
+                    return Some((*new, stat(*new)?.starttime));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            None
+        });
+        Self { found, first, over }
+    }
+
+    /// It has ended by itself.
+    pub fn over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends it, and what it has started in its turn: first asked, then made to.
+    pub async fn end(self) {
+        let Ok(Some((pid, born))) = self.found.await else { return };
+        let Some(first) = self.first else { return };
+        blocking(move || {
+            let of_it = || -> Vec<u32> {
+                let all = members(first).unwrap_or_default();
+                // The runtime makes each command the leader of a session of its own (setsid(2)).
+                all.into_iter().filter(|p| stat(*p).is_some_and(|s| s.session == i32::try_from(pid).unwrap_or(-1))).collect()
+            };
+            let leader_is_it = || stat(pid).is_none_or(|s| s.starttime == born);
+            for (signal, wait) in [(Signal::HUP, GRACE), (Signal::KILL, Duration::ZERO)] {
+                if !leader_is_it() {
+                    return;
+                }
+                for process in of_it().into_iter().filter_map(handle) {
+                    // Gone in between is just as well.
+                    let _ = pidfd_send_signal(process, signal);
+                }
+                let end = Instant::now() + wait;
+                while Instant::now() < end && !of_it().is_empty() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        })
+        .await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn stat(pid: u32) -> Option<procfs::process::Stat> {
+    process(pid)?.stat().ok()
+}
+
+fn process(pid: u32) -> Option<Process> {
+    Process::new(i32::try_from(pid).ok()?).ok()
+}
+
+fn handle(pid: u32) -> Option<std::os::fd::OwnedFd> {
+    pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()
+}
+
+/// Its number and its parent's in the container; 0 for a parent outside of it.
+fn inner(pid: u32) -> Option<(u32, u32)> {
+    let own = number(pid)?;
+    let parent = u32::try_from(stat(pid)?.ppid).ok()?;
+    let same = |a: u32, b: u32| std::fs::read_link(format!("/proc/{a}/ns/pid")).ok() == std::fs::read_link(format!("/proc/{b}/ns/pid")).ok();
+    let parent = if parent > 0 && same(pid, parent) { number(parent).unwrap_or(0) } else { 0 };
+    Some((own, parent))
+}
+
+/// The innermost of its numbers.
+fn number(pid: u32) -> Option<u32> {
+    let status = process(pid)?.status().ok()?;
+    status.nspid.and_then(|all| all.last().copied()).and_then(|n| u32::try_from(n).ok())
+}
+
+fn seen(pid: u32, uptime: f64) -> Option<Seen> {
+    let (stat, status) = (stat(pid)?, process(pid)?.status().ok()?);
+    let (own, parent) = inner(pid)?;
+    let command = process(pid)?.cmdline().ok().filter(|c| !c.is_empty()).map_or_else(|| format!("[{}]", stat.comm), |c| c.join(" "));
+    let ticks = procfs::ticks_per_second().max(1);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since the machine's start are small and not negative")]
+    let up = uptime as u64;
+    Some(Seen {
+        pid: own,
+        parent,
+        user: status.euid,
+        state: stat.state.to_string(),
+        threads: u32::try_from(stat.num_threads).unwrap_or(0),
+        cpu_millis: (stat.utime + stat.stime) * 1000 / ticks,
+        memory_bytes: stat.rss * procfs::page_size(),
+        running_seconds: up.saturating_sub(stat.starttime / ticks),
+        command,
+    })
+}
+
+/// Process numbers of the control group of `first` and those below, as the node counts.
+fn members(first: u32) -> std::io::Result<Vec<u32>> {
+    let text = std::fs::read_to_string(format!("/proc/{first}/cgroup"))?;
+    let mut folder = None;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let path = path.trim_start_matches('/');
+        // cgroups(7): version 1 has a hierarchy for each controller, version 2 one for all.
+        if controllers.split(',').any(|c| c == "pids") {
+            folder = Some(Path::new("/sys/fs/cgroup/pids").join(path));
+        } else if number == "0" && folder.is_none() {
+            folder = Some(Path::new("/sys/fs/cgroup").join(path));
+        }
+    }
+    let mut pids = Vec::new();
+    collect(&folder.ok_or(std::io::ErrorKind::NotFound)?, &mut pids)?;
+    Ok(pids)
+}
+
+fn collect(folder: &PathBuf, pids: &mut Vec<u32>) -> std::io::Result<()> {
+    let text = std::fs::read_to_string(folder.join("cgroup.procs"))?;
+    pids.extend(text.lines().filter_map(|l| l.parse::<u32>().ok()));
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            collect(&entry.path(), pids)?;
+        }
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> Option<Signal> {
+    Some(match name.trim_start_matches("SIG") {
+        "TERM" => Signal::TERM,
+        "KILL" => Signal::KILL,
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "QUIT" => Signal::QUIT,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        "WINCH" => Signal::WINCH,
+        _ => return None,
+    })
+}

@@ -1,0 +1,440 @@
+//! Volumes of this node. One with a size is an ext4 file system in a file, mounted while an instance uses it, so that its limit is
+//! the kernel's; one without is a plain folder. Snapshots lie beside them. What a volume is and whose is written down next to it,
+//! so that the node alone can say what it keeps, also of applications that are gone.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::fs;
+use tokio::sync::Mutex;
+
+use super::machine::{self, CommandError};
+
+/// A file system smaller than this is more bookkeeping than room.
+pub const SMALLEST: u64 = 16 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    #[error("the volume's {what} at {}", path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the volume's file system")]
+    Command(#[from] CommandError),
+    #[error("there is no volume {0} on this node")]
+    Missing(String),
+    #[error("there is no snapshot {0} of it; `gantry volume show` lists them")]
+    NoSnapshot(String),
+    #[error("there is a snapshot {0} of it already")]
+    Taken(String),
+    #[error("{0} is no name: letters, digits, - and . are allowed")]
+    Name(String),
+}
+
+/// Whose it is and how large.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub org: String,
+    pub project: String,
+    pub space: String,
+    pub app: String,
+    pub app_id: String,
+    pub workload: String,
+    /// 0: not limited.
+    pub size_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    pub name: String,
+    #[serde(flatten)]
+    pub owner: Owner,
+    /// What it takes of the node's disk.
+    pub used_bytes: u64,
+    pub snapshots: Vec<Snapshot>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// Seconds since 1970.
+    pub at_unix: u64,
+    pub used_bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Volumes {
+    /// Where instances see them.
+    root: PathBuf,
+    /// Images, snapshots and owners.
+    state: PathBuf,
+    /// One change at a time: mounting, growing and copying the same file must not meet.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Volumes {
+    pub fn new(root: PathBuf, state: PathBuf) -> Self {
+        Self { root, state, turn: Arc::default() }
+    }
+
+    fn at(&self, name: &str, kind: &str) -> PathBuf {
+        // A name may hold a slash, and a file's may not.
+        self.state.join(format!("{}.{kind}", name.replace('/', "%2F")))
+    }
+
+    fn snapshots(&self, name: &str) -> PathBuf {
+        self.at(name, "snapshots")
+    }
+
+    /// The folder of a volume, made if it is not there, grown if it shall be larger. It does not shrink.
+    ///
+    /// # Errors
+    /// [`VolumeError`] naming what could not be done.
+    pub async fn prepare(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
+        let _turn = self.turn.lock().await;
+        self.open(name, owner).await
+    }
+
+    async fn open(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
+        let (path, image) = (self.root.join(name), self.at(name, "img"));
+        let plain = !exists(&image).await && exists(&path).await;
+        make(&self.state, 0o700).await?;
+        let known = self.owner(name).await;
+        if known.as_ref() != Some(owner) && !owner.app_id.is_empty() {
+            let file = self.at(name, "json");
+            fs::write(&file, serde_json::to_vec(owner).unwrap_or_default()).await.map_err(|e| failed("record", &file, e))?;
+        }
+        // One that began without a limit goes on without: its content is not moved behind anybody's back.
+        if owner.size_bytes == 0 && !exists(&image).await || plain {
+            make(&path, 0o777).await?;
+            return Ok(path);
+        }
+        if mounted(&path).await {
+            return Ok(path);
+        }
+        make(&path, 0o777).await?;
+        let size = owner.size_bytes.max(SMALLEST);
+        let text = image.display().to_string();
+        match fs::metadata(&image).await {
+            Err(_) => {
+                // Under another name until it is whole: a crash in the middle leaves no half file system.
+                let half = self.at(name, "new");
+                sized(&half, size).await?;
+                let half_text = half.display().to_string();
+                machine::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &half_text]).await?;
+                fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
+            }
+            Ok(meta) if meta.len() < size => {
+                sized(&image, size).await?;
+                // Ends with 1 when it has mended something, which is well.
+                let _ = machine::run("e2fsck", &["-f", "-p", &text]).await;
+                machine::run("resize2fs", &[&text]).await?;
+            }
+            Ok(_) => {}
+        }
+        machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
+        let _ = fs::remove_dir(path.join("lost+found")).await;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", &path, e))?;
+        Ok(path)
+    }
+
+    /// No instance uses it any more: its file system is let go.
+    pub async fn release(&self, name: &str) {
+        let _turn = self.turn.lock().await;
+        if let Err(error) = self.unmount(name).await {
+            tracing::warn!(volume = name, %error, "a volume stays mounted");
+        }
+    }
+
+    async fn unmount(&self, name: &str) -> Result<(), VolumeError> {
+        let path = self.root.join(name);
+        if mounted(&path).await {
+            machine::run("umount", &[&path.display().to_string()]).await?;
+        }
+        Ok(())
+    }
+
+    async fn owner(&self, name: &str) -> Option<Owner> {
+        serde_json::from_slice(&fs::read(self.at(name, "json")).await.ok()?).ok()
+    }
+
+    /// All that `takes` says yes to, by name.
+    pub async fn list(&self, takes: impl Fn(&Owner) -> bool) -> Vec<Found> {
+        let mut found = Vec::new();
+        let Ok(mut entries) = fs::read_dir(&self.state).await else { return found };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".json").map(|n| n.replace("%2F", "/")) else { continue };
+            let Some(owner) = self.owner(&name).await.filter(|o| takes(o)) else { continue };
+            let image = self.at(&name, "img");
+            let content = if exists(&image).await { image } else { self.root.join(&name) };
+            found.push(Found { used_bytes: taken(content).await, snapshots: self.snapshots_of(&name).await, owner, name });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    async fn snapshots_of(&self, name: &str) -> Vec<Snapshot> {
+        let mut all = Vec::new();
+        let Ok(mut entries) = fs::read_dir(self.snapshots(name)).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(meta) = entry.metadata().await else { continue };
+            if name.ends_with(".new") {
+                continue;
+            }
+            let at = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+            all.push(Snapshot { name, at_unix: at.map_or(0, |d| d.as_secs()), used_bytes: taken(entry.path()).await });
+        }
+        all.sort_by(|a, b| (a.at_unix, &a.name).cmp(&(b.at_unix, &b.name)));
+        all
+    }
+
+    /// A copy of what is in it now. While one with a size is copied, writes to it wait; of a plain folder files are copied one by one.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        self.known(name).await?;
+        let folder = self.snapshots(name);
+        let target = folder.join(checked(snapshot)?);
+        if exists(&target).await {
+            return Err(VolumeError::Taken(snapshot.to_owned()));
+        }
+        make(&folder, 0o700).await?;
+        let half = folder.join(format!("{snapshot}.new"));
+        remove(&half).await?;
+        let (image, path) = (self.at(name, "img"), self.root.join(name));
+        if exists(&image).await {
+            let frozen = mounted(&path).await;
+            let at = path.display().to_string();
+            if frozen {
+                machine::run("fsfreeze", &["-f", &at]).await?;
+            }
+            let copied = copy(&image, &half).await;
+            if frozen {
+                machine::run("fsfreeze", &["-u", &at]).await?;
+            }
+            copied?;
+        } else {
+            copy(&path, &half).await?;
+        }
+        // Its age is that of the copy, not of the file it is of.
+        machine::run("touch", &[&half.display().to_string()]).await?;
+        fs::rename(&half, &target).await.map_err(|e| failed("snapshot", &target, e))
+    }
+
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn remove_snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        remove(&self.existing(name, snapshot).await?).await
+    }
+
+    async fn existing(&self, name: &str, snapshot: &str) -> Result<PathBuf, VolumeError> {
+        self.known(name).await?;
+        let path = self.snapshots(name).join(checked(snapshot)?);
+        if exists(&path).await { Ok(path) } else { Err(VolumeError::NoSnapshot(snapshot.to_owned())) }
+    }
+
+    /// Brings the content of a snapshot back. Nobody may use the volume.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        let from = self.existing(name, snapshot).await?;
+        self.unmount(name).await?;
+        let image = self.at(name, "img");
+        if exists(&image).await {
+            let half = self.at(name, "new");
+            copy(&from, &half).await?;
+            return fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e));
+        }
+        let path = self.root.join(name);
+        let half = self.root.join(format!("{name}.new"));
+        remove(&half).await?;
+        copy(&from, &half).await?;
+        remove(&path).await?;
+        fs::rename(&half, &path).await.map_err(|e| failed("folder", &path, e))
+    }
+
+    /// Takes it away, with its snapshots. Nobody may use it.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn delete(&self, name: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        self.known(name).await?;
+        self.unmount(name).await?;
+        for path in [self.root.join(name), self.at(name, "img"), self.at(name, "new"), self.snapshots(name), self.at(name, "json")] {
+            remove(&path).await?;
+        }
+        Ok(())
+    }
+
+    /// The folder whose content is to be read: the volume's own, or that of a snapshot. To be given back with [`Volumes::read`]'s end.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn read(&self, name: &str, snapshot: &str) -> Result<Reading, VolumeError> {
+        let _turn = self.turn.lock().await;
+        let owner = self.known(name).await?;
+        if snapshot.is_empty() {
+            let was = mounted(&self.root.join(name)).await;
+            let path = self.open(name, &owner).await?;
+            let only_here = !was && mounted(&path).await;
+            return Ok(Reading { path, unmount: only_here });
+        }
+        let from = self.existing(name, snapshot).await?;
+        if !fs::metadata(&from).await.is_ok_and(|m| m.is_file()) {
+            return Ok(Reading { path: from, unmount: false });
+        }
+        let path = self.at(name, &format!("read-{snapshot}"));
+        make(&path, 0o700).await?;
+        if !mounted(&path).await {
+            // It was frozen when it was copied: its journal needs no replay that could not be done read-only.
+            machine::run("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
+        }
+        Ok(Reading { path, unmount: true })
+    }
+
+    /// Nothing more is read there.
+    pub async fn done(&self, reading: Reading) {
+        let _turn = self.turn.lock().await;
+        if reading.unmount && mounted(&reading.path).await {
+            if let Err(error) = machine::run("umount", &[&reading.path.display().to_string()]).await {
+                tracing::warn!(%error, "a volume stays mounted");
+            }
+            // Only that of a snapshot is empty now and of no use.
+            if reading.path.starts_with(&self.state) {
+                let _ = fs::remove_dir(&reading.path).await;
+            }
+        }
+    }
+
+    /// Empties it, or makes it, for content that comes from elsewhere. Nobody may use it.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
+        let _turn = self.turn.lock().await;
+        self.unmount(name).await?;
+        for path in [self.root.join(name), self.at(name, "img")] {
+            remove(&path).await?;
+        }
+        let path = self.open(name, owner).await?;
+        let unmount = mounted(&path).await;
+        Ok(Reading { path, unmount })
+    }
+
+    async fn known(&self, name: &str) -> Result<Owner, VolumeError> {
+        self.owner(name).await.ok_or_else(|| VolumeError::Missing(name.to_owned()))
+    }
+}
+
+/// A volume that is read, or filled, by the agent itself.
+#[derive(Debug)]
+pub struct Reading {
+    pub path: PathBuf,
+    unmount: bool,
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> VolumeError {
+    VolumeError::Io { what, path: path.to_owned(), source }
+}
+
+fn checked(name: &str) -> Result<&str, VolumeError> {
+    let good = !name.is_empty() && name.len() < 100 && !name.starts_with('.') && !name.ends_with(".new");
+    let good = good && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    if good { Ok(name) } else { Err(VolumeError::Name(name.to_owned())) }
+}
+
+async fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).await.is_ok()
+}
+
+async fn make(path: &Path, mode: u32) -> Result<(), VolumeError> {
+    if exists(path).await {
+        return Ok(());
+    }
+    fs::create_dir_all(path).await.map_err(|e| failed("folder", path, e))?;
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(|e| failed("folder", path, e))
+}
+
+async fn remove(path: &Path) -> Result<(), VolumeError> {
+    let done = match fs::symlink_metadata(path).await {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).await,
+        Ok(_) => fs::remove_file(path).await,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+    };
+    done.map_err(|e| failed("content", path, e))
+}
+
+/// Holes stay holes, and where the file system can share blocks it does.
+async fn copy(from: &Path, to: &Path) -> Result<(), VolumeError> {
+    machine::run("cp", &["-a", "--reflink=auto", "--sparse=always", &from.display().to_string(), &to.display().to_string()]).await?;
+    Ok(())
+}
+
+async fn sized(path: &Path, size: u64) -> Result<(), VolumeError> {
+    let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).await.map_err(|e| failed("image", path, e))?;
+    file.set_len(size).await.map_err(|e| failed("image", path, e))
+}
+
+async fn mounted(path: &Path) -> bool {
+    let text = path.display().to_string();
+    let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
+    // Spaces are written as \040 there (fstab(5)).
+    mounts.lines().any(|line| line.split(' ').nth(1).is_some_and(|at| at.replace("\\040", " ") == text))
+}
+
+/// Blocks, not lengths: a sparse file takes what it holds.
+async fn taken(path: PathBuf) -> u64 {
+    tokio::task::spawn_blocking(move || blocks(&path)).await.unwrap_or(0)
+}
+
+fn blocks(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
+    let below = if meta.is_dir() { std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| blocks(&e.path())).sum() } else { 0 };
+    meta.blocks() * 512 + below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(size_bytes: u64) -> Owner {
+        Owner { app_id: "a".into(), space: "test".into(), size_bytes, ..Owner::default() }
+    }
+
+    #[tokio::test]
+    async fn a_plain_volume_is_kept_snapshotted_and_brought_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let path = volumes.prepare("v", &owner(0)).await.unwrap();
+        std::fs::write(path.join("x"), "before").unwrap();
+        volumes.snapshot("v", "one").await.unwrap();
+        std::fs::write(path.join("x"), "after").unwrap();
+        assert!(matches!(volumes.snapshot("v", "one").await, Err(VolumeError::Taken(_))));
+        assert!(matches!(volumes.snapshot("v", "../x").await, Err(VolumeError::Name(_))));
+        assert!(matches!(volumes.snapshot("w", "one").await, Err(VolumeError::Missing(_))));
+        let found = volumes.list(|o| o.space == "test").await;
+        assert_eq!((found.len(), found[0].name.as_str(), found[0].snapshots[0].name.as_str()), (1, "v", "one"));
+        assert!(volumes.list(|o| o.space == "other").await.is_empty());
+        volumes.roll_back("v", "one").await.unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("x")).unwrap(), "before");
+        assert!(matches!(volumes.roll_back("v", "two").await, Err(VolumeError::NoSnapshot(_))));
+        volumes.remove_snapshot("v", "one").await.unwrap();
+        volumes.delete("v").await.unwrap();
+        assert!(!path.exists() && volumes.list(|_| true).await.is_empty());
+    }
+}

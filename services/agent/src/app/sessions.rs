@@ -1,0 +1,204 @@
+//! Sessions into instances, opened at the scheduler's word: the agent dials back with the ticket and carries bytes between there
+//! and the runtime. What a session has started ends with it.
+
+mod carry;
+mod files;
+mod volumes;
+
+use std::sync::Arc;
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_contract::proto::scheduler::agents_client::AgentsClient;
+use gantry_cri::{Attach, Cri, CriError, Exec, Outcome};
+use gantry_host::Channel;
+use gantry_kernel::InstanceId;
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::keeper::{Shared, chain};
+use crate::adapters::processes::{self, Started};
+use crate::adapters::volumes::Volumes;
+use crate::domain::actual::Pod;
+
+/// Frames that wait for a slow scheduler.
+const WAITING: usize = 16;
+
+pub const INPUT: u8 = 0;
+pub const OUTPUT: u8 = 1;
+pub const ERRORS: u8 = 2;
+pub const END: u8 = 3;
+pub const SIZE: u8 = 4;
+pub const CLOSE: u8 = 255;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    pub channel: Channel,
+    pub cri: Cri,
+    pub shared: Shared,
+    pub volumes: Volumes,
+    pub tracker: TaskTracker,
+    pub cancel: CancellationToken,
+    /// One command is started at a time, so that it is known which process is whose.
+    pub starting: Arc<Mutex<()>>,
+}
+
+/// The way to the caller and back.
+pub struct Pipe {
+    pub to: mpsc::Sender<wire::SessionFrame>,
+    pub from: tonic::Streaming<wire::SessionFrame>,
+}
+
+/// What could not be done, as a sentence for the caller.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl From<CriError> for Refused {
+    fn from(error: CriError) -> Self {
+        Self(chain(&error))
+    }
+}
+
+impl Sessions {
+    /// Does not wait for it.
+    pub fn open(&self, open: wire::OpenSession) {
+        let (own, cancel) = (self.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            let ran = tokio::select! {
+                ran = own.run(open) => ran,
+                () = cancel.cancelled() => return,
+            };
+            if let Err(status) = ran {
+                tracing::warn!(error = %format_args!("{:?}: {}", status.code(), status.message()), "a session could not be opened");
+            }
+        });
+    }
+
+    async fn run(&self, open: wire::OpenSession) -> Result<(), tonic::Status> {
+        let (to, outbox) = mpsc::channel(WAITING);
+        // Cannot be full: it was just made.
+        let _ = to.try_send(wire::SessionFrame { ticket: open.ticket.clone(), ..Default::default() });
+        let from = AgentsClient::new(self.channel.clone()).session(ReceiverStream::new(outbox)).await?.into_inner();
+        let mut pipe = Pipe { to, from };
+        let end = match self.serve(&open, &mut pipe).await {
+            Ok(Some(code)) => serde_json::json!({"exit_code": code}),
+            // Nobody is there to be told.
+            Ok(None) => return Ok(()),
+            Err(refused) => serde_json::json!({"error": refused.to_string()}),
+        };
+        pipe.send(END, end.to_string().as_bytes()).await;
+        // The stream must outlive what was sent over it: the scheduler ends it when it has read the end.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pipe.from.message()).await;
+        Ok(())
+    }
+
+    /// The exit code; nothing if the caller has left.
+    async fn serve(&self, open: &wire::OpenSession, pipe: &mut Pipe) -> Result<Option<i32>, Refused> {
+        if let Some(verb) = open.kind.strip_prefix("volume-") {
+            return self.volume(verb, open, pipe).await;
+        }
+        let id: InstanceId = open.instance_id.parse().map_err(|_| Refused("no such instance".into()))?;
+        let (pod, container) = self.target(id)?;
+        match open.kind.as_str() {
+            "exec" => self.exec(open, &container, pipe).await,
+            "attach" => self.attach(id, open, &container, pipe).await,
+            "forward" => {
+                let port = u16::try_from(open.port).ok().filter(|p| *p > 0).ok_or_else(|| Refused(format!("{} is no port", open.port)))?;
+                let streams = self.cri.port_forward(&pod.id, port).await?;
+                ended(carry::carry(streams, pipe).await)
+            }
+            "download" => files::download(self.first_process(&container).await?, &open.path, pipe).await,
+            "upload" => files::upload(self.first_process(&container).await?, &open.path, pipe).await,
+            "processes" => {
+                let all = processes::list(self.first_process(&container).await?).await.map_err(|e| Refused(e.to_string()))?;
+                pipe.send(OUTPUT, &serde_json::to_vec(&all).unwrap_or_default()).await;
+                Ok(Some(0))
+            }
+            "signal" => {
+                let first = self.first_process(&container).await?;
+                processes::signal(first, open.pid, &open.signal).await.map_err(Refused)?;
+                Ok(Some(0))
+            }
+            other => Err(Refused(format!("this node's agent does not know sessions of kind `{other}`; upgrade it"))),
+        }
+    }
+
+    /// The pod of an instance and its running container.
+    fn target(&self, id: InstanceId) -> Result<(Pod, String), Refused> {
+        let pods = self.shared.pods.borrow().clone();
+        let pod = pods.iter().find(|p| p.instance == id && p.running());
+        let pod = pod.ok_or_else(|| Refused("the instance does not run on its node now".into()))?;
+        let container = pod.container.as_ref().map(|c| c.id.clone()).unwrap_or_default();
+        Ok((pod.clone(), container))
+    }
+
+    async fn first_process(&self, container: &str) -> Result<u32, Refused> {
+        let pid = self.cri.container_status(container).await?.pid;
+        pid.ok_or_else(|| Refused("the runtime of this instance does not show its processes to the node".into()))
+    }
+
+    async fn exec(&self, open: &wire::OpenSession, container: &str, pipe: &mut Pipe) -> Result<Option<i32>, Refused> {
+        let exec = Exec { command: open.command.clone(), tty: open.tty, stdin: open.stdin };
+        let first = self.cri.container_status(container).await?.pid;
+        let held = self.starting.clone().lock_owned().await;
+        let before = processes::beside(first).await;
+        let streams = self.cri.exec(container, &exec).await?;
+        // Looked for while the session runs: what ends at once need not be known.
+        let started = Started::look(first, before, held);
+        let end = carry::carry(streams, pipe).await;
+        match end {
+            Some(_) => started.over(),
+            // The runtime leaves it running when its streams are closed.
+            None => started.end().await,
+        }
+        ended(end)
+    }
+
+    async fn attach(&self, id: InstanceId, open: &wire::OpenSession, container: &str, pipe: &mut Pipe) -> Result<Option<i32>, Refused> {
+        let wanted = self.shared.wanted.borrow().clone();
+        let instance = wanted.as_ref().and_then(|w| w.instances.get(&id)).ok_or_else(|| Refused("the instance is about to go".into()))?;
+        if open.stdin && !instance.stdin {
+            return Err(Refused("its document gives it no input (`stdin_open`); attach without input, or use exec".into()));
+        }
+        let streams = self.cri.attach(container, Attach { tty: instance.tty, stdin: open.stdin }).await?;
+        match carry::carry(streams, pipe).await {
+            Some(Outcome::Exited(_)) => {}
+            other => return ended(other),
+        }
+        // Its streams have closed: the container has ended, or is about to.
+        for _ in 0..50 {
+            match self.cri.container_status(container).await {
+                Ok(status) if status.finished_at > 0 => return Ok(Some(status.exit_code)),
+                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Err(error) if error.is_not_found() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(0))
+    }
+}
+
+fn ended(outcome: Option<Outcome>) -> Result<Option<i32>, Refused> {
+    match outcome {
+        Some(Outcome::Exited(code)) => Ok(Some(code)),
+        Some(Outcome::Failed(why)) => Err(Refused(why)),
+        None => Ok(None),
+    }
+}
+
+impl Pipe {
+    /// False when nobody takes it any more.
+    pub async fn send(&self, channel: u8, bytes: &[u8]) -> bool {
+        send(&self.to, channel, bytes).await
+    }
+}
+
+pub async fn send(to: &mpsc::Sender<wire::SessionFrame>, channel: u8, bytes: &[u8]) -> bool {
+    let mut data = Vec::with_capacity(bytes.len() + 1);
+    data.push(channel);
+    data.extend_from_slice(bytes);
+    to.send(wire::SessionFrame { data, ..Default::default() }).await.is_ok()
+}

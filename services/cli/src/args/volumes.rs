@@ -1,0 +1,76 @@
+//! What can be typed about volumes. A volume is named as `list` shows it.
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub enum Volume {
+    /// Volumes of the space on all nodes, also those of deleted applications.
+    List,
+    Show {
+        name: String,
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// With its snapshots. No instance may have it; backups stay.
+    Delete {
+        name: String,
+        #[arg(long)]
+        node: Option<String>,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep what is in it now, on its node.
+    Snapshot {
+        name: String,
+        snapshot: String,
+        /// Delete the snapshot instead.
+        #[arg(long)]
+        delete: bool,
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Bring a snapshot's content back. No instance may have the volume.
+    Rollback {
+        name: String,
+        snapshot: String,
+        #[arg(long)]
+        node: Option<String>,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Copy it into the volume VOLUME of another application, also on another node.
+    Copy {
+        name: String,
+        app: String,
+        volume: String,
+        /// Of a stateful workload: which instance's.
+        #[arg(long)]
+        number: Option<u32>,
+        /// Where to; beside it if not given.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Copy it into object storage.
+    Backup {
+        name: String,
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Its backups, also of a volume that is gone.
+    Backups { name: String },
+    /// Make a backup its whole content. No instance may have it; --node says where to make one that is gone.
+    Restore {
+        name: String,
+        backup: String,
+        #[arg(long)]
+        node: Option<String>,
+        #[arg(long)]
+        yes: bool,
+    },
+    DeleteBackup {
+        name: String,
+        backup: String,
+        #[arg(long)]
+        yes: bool,
+    },
+}

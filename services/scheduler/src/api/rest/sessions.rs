@@ -1,0 +1,330 @@
+//! `.../apps/{app}/instances/{instance}/exec` and its kind: WebSockets into instances, and their processes.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures::{SinkExt, StreamExt};
+use gantry_auth::Caller;
+use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
+use gantry_host::{ApiResult, Json, Page, Path, Query};
+use gantry_kernel::{Kind, Problem};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::apps::readable;
+use crate::app::Scheduler;
+use crate::app::sessions::{self, At, Link, PERMISSION, Session};
+use crate::domain::session::{END, End, OUTPUT};
+
+/// Largest message over a WebSocket.
+const PIECE: usize = 1 << 20;
+/// How often it is looked whether the session may go on; the other side is asked for a sign of life as often.
+const LOOK: Duration = Duration::from_secs(10);
+/// Lists of processes are short; whatever is longer is wrong.
+const MOST_OUTPUT: usize = 4 << 20;
+const ANSWER: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct InstancePath {
+    pub org: String,
+    pub project: String,
+    pub space: String,
+    pub app: String,
+    /// Its id or its name.
+    pub instance: String,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExecQuery {
+    /// The command and its arguments as a JSON list: `["sh","-c","ls"]`.
+    command: String,
+    /// On a terminal: then there is no standard error apart.
+    #[serde(default)]
+    tty: bool,
+    /// Input is taken from channel 0.
+    #[serde(default)]
+    stdin: bool,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AttachQuery {
+    #[serde(default)]
+    stdin: bool,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardQuery {
+    port: u16,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct FileQuery {
+    /// Absolute, inside of the container.
+    path: String,
+}
+
+/// A process of an instance.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProcessBody {
+    /// As the container numbers it.
+    pid: u32,
+    parent: u32,
+    user: u32,
+    /// One letter, as in proc(5): R, S, D, Z, T.
+    state: String,
+    threads: u32,
+    /// Processor time used so far.
+    cpu_millis: u64,
+    memory_bytes: u64,
+    running_seconds: u64,
+    command: String,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignalBody {
+    /// TERM, KILL, HUP, INT, QUIT, USR1, USR2, STOP, CONT, WINCH.
+    signal: String,
+}
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+fn at(s: &Scheduler, caller: &Caller, path: InstancePath) -> ApiResult<At> {
+    let space = readable(s, caller, &path.org, &path.project, &path.space)?;
+    s.host.auth.permit(caller, PERMISSION, space.scope())?;
+    Ok(At { space, app: path.app, instance: path.instance })
+}
+
+/// Opened before the protocol is changed, so that what is refused is refused in plain HTTP.
+async fn begin(s: Scheduler, caller: &Caller, at: At, upgrade: Upgrade, action: &'static str, what: String, ask: OpenSession) -> ApiResult<Response> {
+    let upgrade = upgrade.map_err(|error| Problem::invalid("upgrade", format!("this is a WebSocket: {error}")))?;
+    let session = sessions::open(&s, caller, at, action, what, ask).await?;
+    Ok(upgrade.max_message_size(PIECE).protocols(["v5.channel.k8s.io"]).on_upgrade(move |socket| carry(s, session, socket)))
+}
+
+/// Runs a command in an instance. Channels: 0 input, 1 output, 2 standard error, 3 the end, 4 size of the terminal, 255 a channel to close.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/exec", tag = "instances", params(InstancePath, ExecQuery),
+    responses((status = 101, description = "A WebSocket; each message begins with the number of its channel")))]
+pub async fn exec(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<ExecQuery>,
+    upgrade: Upgrade,
+) -> ApiResult<Response> {
+    let at = at(&s, &caller, path)?;
+    let list = |_| Problem::invalid("command", "must be a JSON list of texts, such as [\"sh\",\"-c\",\"ls\"]");
+    let command: Vec<String> = serde_json::from_str(&query.command).map_err(list)?;
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Problem::invalid("command", "must not be empty"));
+    }
+    let what = format!("`{}`", command.join(" "));
+    let ask = OpenSession { kind: "exec".into(), command, tty: query.tty, stdin: query.stdin, ..OpenSession::default() };
+    begin(s, &caller, at, upgrade, "instance.exec", what, ask).await
+}
+
+/// The streams of the instance's own first process. Its terminal and its input are those of its document (`tty`, `stdin_open`).
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/attach", tag = "instances", params(InstancePath, AttachQuery),
+    responses((status = 101, description = "A WebSocket, as with `exec`")))]
+pub async fn attach(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<AttachQuery>,
+    upgrade: Upgrade,
+) -> ApiResult<Response> {
+    let at = at(&s, &caller, path)?;
+    let ask = OpenSession { kind: "attach".into(), stdin: query.stdin, ..OpenSession::default() };
+    begin(s, &caller, at, upgrade, "instance.attach", "attached".into(), ask).await
+}
+
+/// One TCP connection to a port, from inside of the instance: also to what listens on its loopback only.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/forward", tag = "instances", params(InstancePath, ForwardQuery),
+    responses((status = 101, description = "A WebSocket: channel 0 to the port, 1 from it, 3 the end")))]
+pub async fn forward(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<ForwardQuery>,
+    upgrade: Upgrade,
+) -> ApiResult<Response> {
+    let at = at(&s, &caller, path)?;
+    let ask = OpenSession { kind: "forward".into(), port: query.port.into(), stdin: true, ..OpenSession::default() };
+    begin(s, &caller, at, upgrade, "instance.port-forward", format!("port {}", query.port), ask).await
+}
+
+/// A file or folder of an instance as a tar archive. Needs no program in the image.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/download", tag = "instances", params(InstancePath, FileQuery),
+    responses((status = 101, description = "A WebSocket: the archive on channel 1, 3 the end")))]
+pub async fn download(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<FileQuery>,
+    upgrade: Upgrade,
+) -> ApiResult<Response> {
+    let at = at(&s, &caller, path)?;
+    let path = absolute(query.path)?;
+    let ask = OpenSession { kind: "download".into(), path: path.clone(), ..OpenSession::default() };
+    begin(s, &caller, at, upgrade, "instance.files-read", format!("read {path}"), ask).await
+}
+
+/// Unpacks a tar archive below a folder of an instance.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/upload", tag = "instances", params(InstancePath, FileQuery),
+    responses((status = 101, description = "A WebSocket: the archive on channel 0, then [255, 0]; 3 the end")))]
+pub async fn upload(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<FileQuery>,
+    upgrade: Upgrade,
+) -> ApiResult<Response> {
+    let at = at(&s, &caller, path)?;
+    let path = absolute(query.path)?;
+    let ask = OpenSession { kind: "upload".into(), path: path.clone(), stdin: true, ..OpenSession::default() };
+    begin(s, &caller, at, upgrade, "instance.files-written", format!("wrote below {path}"), ask).await
+}
+
+fn absolute(path: String) -> ApiResult<String> {
+    if path.starts_with('/') && !path.contains('\0') { Ok(path) } else { Err(Problem::invalid("path", "must be absolute, as the container sees it")) }
+}
+
+/// The processes of an instance, as the node sees them: the image needs no `ps`.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes", tag = "instances", params(InstancePath),
+    responses((status = 200, body = Page<ProcessBody>)))]
+pub async fn processes(State(s): State<Scheduler>, caller: Caller, Path(path): Path<InstancePath>) -> ApiResult<Json<Page<ProcessBody>>> {
+    let at = at(&s, &caller, path)?;
+    let ask = OpenSession { kind: "processes".into(), ..OpenSession::default() };
+    let text = answer(&s, &caller, at, "instance.processes-read", "processes".into(), ask).await?;
+    let all: Vec<ProcessBody> = serde_json::from_slice(&text).map_err(Problem::internal)?;
+    Ok(Json(Page::all(all)))
+}
+
+/// Sends a signal to a process of an instance.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes/{pid}/signal", tag = "instances",
+    params(InstancePath, ("pid" = u32, Path)), request_body = SignalBody, responses((status = 204)))]
+pub async fn signal(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path((org, project, space, app, instance, pid)): Path<(String, String, String, String, String, u32)>,
+    Json(body): Json<SignalBody>,
+) -> ApiResult<StatusCode> {
+    let at = at(&s, &caller, InstancePath { org, project, space, app, instance })?;
+    let what = format!("signal {} to process {pid}", body.signal);
+    let ask = OpenSession { kind: "signal".into(), pid, signal: body.signal, ..OpenSession::default() };
+    answer(&s, &caller, at, "instance.signal", what, ask).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All that comes out of a short session.
+async fn answer(s: &Scheduler, caller: &Caller, at: At, action: &'static str, what: String, ask: OpenSession) -> ApiResult<Vec<u8>> {
+    let mut session = sessions::open(s, caller, at, action, what, ask).await?;
+    let mut said = Vec::new();
+    let all = async {
+        while let Ok(Some(frame)) = session.link.from_agent.message().await {
+            match frame.data.split_first() {
+                Some((&END, _)) => return End::parse(&frame.data),
+                Some((&OUTPUT, bytes)) if said.len() + bytes.len() <= MOST_OUTPUT => said.extend_from_slice(bytes),
+                _ => {}
+            }
+        }
+        None
+    };
+    let end = tokio::time::timeout(ANSWER, all).await.ok().flatten().unwrap_or_else(away);
+    sessions::close(s, session, &end).await;
+    match end {
+        End::Exited(0) => Ok(said),
+        End::Exited(_) | End::Left => Err(Problem::new(Kind::Unavailable, "scheduler.node_away", "the node broke off")),
+        End::Failed(why) => Err(Problem::conflict("scheduler.session_failed", why)),
+    }
+}
+
+fn away() -> End {
+    End::Failed("the node went away".into())
+}
+
+/// Until one side ends, nothing more goes over it, it has lasted too long, or its owner may not any more.
+async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
+    let (mut to_caller, mut from_caller) = socket.split();
+    let (moved, last) = watch::channel(tokio::time::Instant::now());
+    let (lives, mut alive) = watch::channel(());
+    let Link { to_agent, from_agent } = &mut session.link;
+    let up = async {
+        while let Some(Ok(message)) = from_caller.next().await {
+            let data: Vec<u8> = match message {
+                Message::Binary(bytes) if !bytes.is_empty() => bytes.into(),
+                Message::Close(_) => break,
+                Message::Binary(_) | Message::Text(_) | Message::Ping(_) | Message::Pong(_) => continue,
+            };
+            moved.send_replace(tokio::time::Instant::now());
+            if to_agent.send(Ok(SessionFrame { data, ..SessionFrame::default() })).await.is_err() {
+                // The agent's own word on why is on its way.
+                std::future::pending::<()>().await;
+            }
+        }
+        End::Left
+    };
+    let down = async {
+        loop {
+            let frame = tokio::select! {
+                frame = from_agent.message() => frame,
+                changed = alive.changed() => {
+                    if changed.is_err() || to_caller.send(Message::Ping(Vec::new().into())).await.is_err() {
+                        return End::Left;
+                    }
+                    continue;
+                }
+            };
+            let Ok(Some(frame)) = frame else { return away() };
+            if let Some(end) = End::parse(&frame.data) {
+                return end;
+            }
+            moved.send_replace(tokio::time::Instant::now());
+            if to_caller.send(Message::Binary(frame.data.into())).await.is_err() {
+                return End::Left;
+            }
+        }
+    };
+    let (caller, scope, began) = (session.caller.clone(), session.scope, tokio::time::Instant::now());
+    let bounds = async {
+        loop {
+            tokio::select! {
+                () = s.host.cancel.cancelled() => return End::Failed("the platform is being restarted; open it again".into()),
+                () = tokio::time::sleep(LOOK.min(Duration::from_secs(s.config.session_idle_seconds.into()))) => {}
+            }
+            if last.borrow().elapsed().as_secs() >= s.config.session_idle_seconds.into() {
+                return End::Failed(format!("nothing went over it for {} s", s.config.session_idle_seconds));
+            }
+            if began.elapsed().as_secs() >= s.config.session_seconds.into() {
+                return End::Failed(format!("it has lasted {} s, which is the most", s.config.session_seconds));
+            }
+            if let Err(problem) = s.host.auth.permit(&caller, PERMISSION, scope)
+                && problem.kind != Kind::Unavailable
+            {
+                return End::Failed("the right to it was taken away".into());
+            }
+            lives.send_replace(());
+        }
+    };
+    let end = tokio::select! { end = down => end, end = up => end, end = bounds => end };
+    if end != End::Left {
+        let close = CloseFrame { code: 1000, reason: "".into() };
+        // Only fails when the caller has gone in the same moment.
+        let _ = to_caller.send(Message::Binary(end.frame().into())).await;
+        let _ = to_caller.send(Message::Close(Some(close))).await;
+    }
+    sessions::close(&s, session, &end).await;
+}

@@ -1,0 +1,250 @@
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes`: what applications keep on nodes, and copies of it.
+
+use std::future::Future;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use gantry_auth::{Caller, SpaceRef};
+use gantry_host::{ApiResult, Json, Page, Path, Query};
+use gantry_kernel::{Problem, Role};
+use serde::{Deserialize, Serialize};
+
+use super::apps::{SpacePath, readable};
+use crate::adapters::backups::BackupBody;
+use crate::app::volumes::{self, VolumeBody, VolumeVerb, VolumesBody};
+use crate::app::{Scheduler, change, volume_backups};
+
+#[derive(Clone, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct VolumePath {
+    pub org: String,
+    pub project: String,
+    pub space: String,
+    pub volume: String,
+}
+
+#[derive(Clone, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct NodeQuery {
+    /// Where it is, if its name is on several nodes; where to make it, if a backup is restored that has no volume any more.
+    #[serde(default)]
+    node: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotName {
+    /// Letters, digits, `-`, `.` and `_`.
+    snapshot: String,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopyBody {
+    /// An application of the same space that does not run, or not with this volume yet.
+    app: String,
+    /// The volume's name in that application's document.
+    volume: String,
+    /// Of a stateful workload: which instance's.
+    #[serde(default)]
+    number: Option<u32>,
+    /// Where the copy is made; beside the volume if not given.
+    #[serde(default)]
+    node: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreBody {
+    backup: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct CopiedBody {
+    volume: String,
+    node: String,
+    bytes: u64,
+}
+
+async fn found(s: &Scheduler, caller: &Caller, at: &VolumePath, query: &NodeQuery) -> ApiResult<(SpaceRef, VolumeBody)> {
+    let space = readable(s, caller, &at.org, &at.project, &at.space)?;
+    let volume = volumes::find(s, &space, &at.volume, query.node.as_deref()).await?;
+    Ok((space, volume))
+}
+
+/// The same for a change: who may not make it learns nothing of what is there.
+async fn editable(s: &Scheduler, caller: &Caller, at: &VolumePath, query: &NodeQuery) -> ApiResult<(SpaceRef, VolumeBody)> {
+    let space = readable(s, caller, &at.org, &at.project, &at.space)?;
+    s.host.auth.require(caller, Role::Editor, space.scope())?;
+    found(s, caller, at, query).await
+}
+
+/// To its end, also when the caller does not wait for it.
+async fn whole<T: Send + 'static>(s: &Scheduler, work: impl Future<Output = ApiResult<T>> + Send + 'static) -> ApiResult<T> {
+    s.host.tracker.spawn(work).await.map_err(Problem::internal)?
+}
+
+async fn run(s: Scheduler, caller: Caller, at: VolumePath, query: NodeQuery, verb: VolumeVerb) -> ApiResult<StatusCode> {
+    let (space, volume) = editable(&s, &caller, &at, &query).await?;
+    let own = s.clone();
+    whole(&s, async move { volumes::change(&own, &caller, &space, &volume, verb).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Volumes of a space on all nodes, also those of deleted applications.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes", tag = "volumes", params(SpacePath), responses((status = 200, body = VolumesBody)))]
+pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<SpacePath>) -> ApiResult<Json<VolumesBody>> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    Ok(Json(volumes::list(&s, &space).await?))
+}
+
+/// One volume.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 200, body = VolumeBody)))]
+pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<VolumePath>, Query(query): Query<NodeQuery>) -> ApiResult<Json<VolumeBody>> {
+    Ok(Json(found(&s, &caller, &at, &query).await?.1))
+}
+
+/// Deletes a volume that no instance has, with its snapshots. Backups stay.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 204)))]
+pub async fn delete(State(s): State<Scheduler>, caller: Caller, Path(at): Path<VolumePath>, Query(query): Query<NodeQuery>) -> ApiResult<StatusCode> {
+    run(s, caller, at, query, VolumeVerb::Delete).await
+}
+
+/// Keeps what is in a volume now, on its node.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/snapshots", tag = "volumes", params(VolumePath, NodeQuery), request_body = SnapshotName, responses((status = 204)))]
+pub async fn snapshot(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<VolumePath>,
+    Query(query): Query<NodeQuery>,
+    Json(body): Json<SnapshotName>,
+) -> ApiResult<StatusCode> {
+    run(s, caller, at, query, VolumeVerb::Snapshot(body.snapshot)).await
+}
+
+/// Deletes a snapshot.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/snapshots/{snapshot}", tag = "volumes",
+    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("volume" = String, Path), ("snapshot" = String, Path), NodeQuery), responses((status = 204)))]
+pub async fn remove_snapshot(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path((org, project, space, volume, snapshot)): Path<(String, String, String, String, String)>,
+    Query(query): Query<NodeQuery>,
+) -> ApiResult<StatusCode> {
+    run(s, caller, VolumePath { org, project, space, volume }, query, VolumeVerb::RemoveSnapshot(snapshot)).await
+}
+
+/// Brings the content of a snapshot back into a volume that no instance has.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/rollback", tag = "volumes", params(VolumePath, NodeQuery), request_body = SnapshotName, responses((status = 204)))]
+pub async fn roll_back(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<VolumePath>,
+    Query(query): Query<NodeQuery>,
+    Json(body): Json<SnapshotName>,
+) -> ApiResult<StatusCode> {
+    run(s, caller, at, query, VolumeVerb::RollBack(body.snapshot)).await
+}
+
+/// Copies a volume into one of another application, also on another node. What was in that one is replaced.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/copies", tag = "volumes", params(VolumePath, NodeQuery), request_body = CopyBody, responses((status = 201, body = CopiedBody)))]
+pub async fn copy(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<VolumePath>,
+    Query(query): Query<NodeQuery>,
+    Json(body): Json<CopyBody>,
+) -> ApiResult<(StatusCode, Json<CopiedBody>)> {
+    let (space, source) = editable(&s, &caller, &at, &query).await?;
+    let app = change::find(&s, &space, &body.app).await?;
+    if body.volume.is_empty() || body.volume.contains('/') {
+        return Err(Problem::invalid("volume", "must be the volume's name in the application's document"));
+    }
+    let tail = body.number.map_or_else(String::new, |n| format!(".{n}"));
+    let name = format!("{}.{}{tail}", app.id, body.volume);
+    if name == source.name {
+        return Err(Problem::invalid("volume", "it is the volume itself"));
+    }
+    let node = body.node.unwrap_or_else(|| source.node.clone());
+    let target = VolumeBody { name, node, app: app.name, app_id: app.id.to_string(), snapshots: Vec::new(), ..source.clone() };
+    let copied = CopiedBody { volume: target.name.clone(), node: target.node.clone(), bytes: 0 };
+    let own = s.clone();
+    let bytes = whole(&s, async move {
+        let done = async { volumes::pour(volumes::read(&own, &source, "").await?, volumes::write(&own, &space, &target).await?).await }.await;
+        volumes::record(&own, &caller, &space, &target, "volume.copied", &format!("from {}", source.name), done.as_ref().err()).await;
+        done
+    })
+    .await?;
+    Ok((StatusCode::CREATED, Json(CopiedBody { bytes, ..copied })))
+}
+
+/// Copies a volume into object storage, from a snapshot made for it. Goes on when the connection is cut.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/backups", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 201, body = BackupBody)))]
+pub async fn back_up(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<VolumePath>,
+    Query(query): Query<NodeQuery>,
+) -> ApiResult<(StatusCode, Json<BackupBody>)> {
+    let (space, volume) = editable(&s, &caller, &at, &query).await?;
+    let own = s.clone();
+    let backup = whole(&s, async move { volume_backups::back_up(&own, &caller, &space, &volume).await }).await?;
+    Ok((StatusCode::CREATED, Json(backup)))
+}
+
+/// Backups of a volume, newest first, also of one that is gone.
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/backups", tag = "volumes", params(VolumePath), responses((status = 200, body = Page<BackupBody>)))]
+pub async fn backups(State(s): State<Scheduler>, caller: Caller, Path(at): Path<VolumePath>) -> ApiResult<Json<Page<BackupBody>>> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    Ok(Json(Page::all(s.backups.list(&space, Some(&at.volume)).await?)))
+}
+
+/// Makes a backup the whole content of its volume, which no instance may have.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/restore", tag = "volumes", params(VolumePath, NodeQuery), request_body = RestoreBody, responses((status = 204)))]
+pub async fn restore(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<VolumePath>,
+    Query(query): Query<NodeQuery>,
+    Json(body): Json<RestoreBody>,
+) -> ApiResult<StatusCode> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    s.host.auth.require(&caller, Role::Editor, space.scope())?;
+    let backup = s.backups.find(&space, &at.volume, &body.backup).await?;
+    let volume = match (volumes::find(&s, &space, &at.volume, query.node.as_deref()).await, query.node) {
+        (Ok(volume), _) => volume,
+        // It went with its node, or was deleted.
+        (Err(problem), Some(node)) if problem.kind != gantry_kernel::Kind::Conflict => VolumeBody {
+            name: backup.volume.clone(),
+            node,
+            app: backup.app.clone(),
+            app_id: backup.app_id.clone(),
+            workload: backup.workload.clone(),
+            size_bytes: backup.size_bytes,
+            used_bytes: 0,
+            in_use: false,
+            orphaned: false,
+            snapshots: Vec::new(),
+        },
+        (Err(problem), _) => return Err(problem),
+    };
+    let own = s.clone();
+    whole(&s, async move { volume_backups::restore(&own, &caller, &space, &volume, &backup).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a backup.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/backups/{backup}", tag = "volumes",
+    params(("org" = String, Path), ("project" = String, Path), ("space" = String, Path), ("volume" = String, Path), ("backup" = String, Path)), responses((status = 204)))]
+pub async fn remove_backup(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path((org, project, space, volume, backup)): Path<(String, String, String, String, String)>,
+) -> ApiResult<StatusCode> {
+    let space = readable(&s, &caller, &org, &project, &space)?;
+    s.host.auth.require(&caller, Role::Editor, space.scope())?;
+    let backup = s.backups.find(&space, &volume, &backup).await?;
+    volume_backups::remove(&s, &caller, &space, &backup).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

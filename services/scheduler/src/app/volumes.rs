@@ -1,0 +1,265 @@
+//! Volumes of a space: they live on nodes, and the nodes say what there is, also of applications that are gone. Snapshots stay on
+//! the node; backups and copies go through here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::join_all;
+use gantry_auth::{Caller, SpaceRef, from_of};
+use gantry_contract::audit::AuditFact;
+use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
+use gantry_kernel::{Kind, Name, Problem, Role};
+use serde::{Deserialize, Serialize};
+
+use super::context::Scheduler;
+use super::deploy::database;
+use super::sessions::{Link, dial};
+use crate::domain::session::{CLOSE, END, End, INPUT, OUTPUT};
+use crate::store;
+
+const ANSWER: Duration = Duration::from_secs(600);
+const MOST_LIST: usize = 16 << 20;
+
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VolumeBody {
+    pub name: String,
+    #[serde(default)]
+    pub node: String,
+    /// The application it was made for; `orphaned` if that is no more.
+    pub app: String,
+    pub app_id: String,
+    pub workload: String,
+    /// Its limit; 0 for none.
+    pub size_bytes: u64,
+    /// What it takes of the node's disk.
+    pub used_bytes: u64,
+    /// An instance has it, or is about to.
+    pub in_use: bool,
+    #[serde(default)]
+    pub orphaned: bool,
+    pub snapshots: Vec<SnapshotBody>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SnapshotBody {
+    pub name: String,
+    /// Seconds since 1970.
+    pub at_unix: u64,
+    pub used_bytes: u64,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct VolumesBody {
+    pub items: Vec<VolumeBody>,
+    /// Nodes that did not answer: theirs are not listed.
+    pub unreachable: Vec<String>,
+}
+
+/// What is asked of a node about one volume.
+#[derive(Clone, Debug)]
+pub enum VolumeVerb {
+    Snapshot(String),
+    RemoveSnapshot(String),
+    RollBack(String),
+    Delete,
+}
+
+impl VolumeVerb {
+    fn words(&self) -> (&'static str, &'static str, Vec<String>) {
+        match self {
+            Self::Snapshot(name) => ("volume-snapshot", "volume.snapshot-made", vec![name.clone()]),
+            Self::RemoveSnapshot(name) => ("volume-remove-snapshot", "volume.snapshot-deleted", vec![name.clone()]),
+            Self::RollBack(name) => ("volume-roll-back", "volume.rolled-back", vec![name.clone()]),
+            Self::Delete => ("volume-delete", "volume.deleted", Vec::new()),
+        }
+    }
+}
+
+/// All of the space, over all nodes that answer.
+///
+/// # Errors
+/// When this process does not lead, or the database is away.
+pub async fn list(s: &Scheduler, space: &SpaceRef) -> Result<VolumesBody, Problem> {
+    leading(s)?;
+    let names = vec![space.org().name.to_string(), space.project.name.to_string(), space.name.to_string()];
+    let asked = s.agents.attached().into_iter().map(|node| {
+        let open = OpenSession { kind: "volume-list".into(), command: names.clone(), ..OpenSession::default() };
+        async move {
+            let said = match dial(s, &node, open).await {
+                Ok(link) => said(link).await,
+                Err(problem) => Err(problem),
+            };
+            (node, said)
+        }
+    });
+    let apps: BTreeMap<String, bool> =
+        store::apps(s.orm(), space.id, None, 10_000).await.map_err(database)?.into_iter().map(|a| (a.id.to_string(), a.deleted)).collect();
+    let (mut items, mut unreachable) = (Vec::new(), Vec::new());
+    for (node, said) in join_all(asked).await {
+        match said.and_then(|text| serde_json::from_slice::<Vec<VolumeBody>>(&text).map_err(Problem::internal)) {
+            Ok(found) => {
+                items.extend(found.into_iter().map(|v| VolumeBody { node: node.to_string(), orphaned: apps.get(&v.app_id).copied().unwrap_or(true), ..v }))
+            }
+            Err(problem) => {
+                tracing::warn!(node.id = %node, error = problem.chain(), "a node does not say which volumes it has");
+                unreachable.push(node.to_string());
+            }
+        }
+    }
+    let known = store::nodes(s.orm()).await.map_err(database)?.into_iter().filter(|n| !n.removed);
+    let attached = s.agents.attached();
+    unreachable.extend(known.map(|n| n.name).filter(|n| !attached.iter().any(|a| a.as_str() == n)));
+    items.sort_by(|a, b| (&a.app, &a.name, &a.node).cmp(&(&b.app, &b.name, &b.node)));
+    unreachable.sort();
+    unreachable.dedup();
+    Ok(VolumesBody { items, unreachable })
+}
+
+/// One volume. `node` chooses where a name is on several, after a move.
+///
+/// # Errors
+/// Not found, with the nodes that could not be asked.
+pub async fn find(s: &Scheduler, space: &SpaceRef, name: &str, node: Option<&str>) -> Result<VolumeBody, Problem> {
+    let all = list(s, space).await?;
+    let mut found: Vec<VolumeBody> = all.items.into_iter().filter(|v| v.name == name && node.is_none_or(|n| v.node == n)).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => Err(Problem::conflict("scheduler.volume_on_several_nodes", format!("{name} is on several nodes; say which with `node`"))),
+        (None, _) if all.unreachable.is_empty() => Err(Problem::not_found("volume", name)),
+        (None, _) => {
+            let detail = format!("no node that answers has it; these do not answer: {}", all.unreachable.join(", "));
+            Err(Problem::new(Kind::Unavailable, "scheduler.node_away", detail).retry_after(Duration::from_secs(5)))
+        }
+    }
+}
+
+/// Does something to one volume, for somebody who may edit the space.
+///
+/// # Errors
+/// A missing right, no such volume, one that is in use, or a node that does not answer.
+pub async fn change(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &VolumeBody, verb: VolumeVerb) -> Result<(), Problem> {
+    s.host.auth.require(caller, Role::Editor, space.scope())?;
+    let (kind, action, command) = verb.words();
+    let what = command.join(" ");
+    let open = OpenSession { kind: kind.into(), path: volume.name.clone(), command, ..OpenSession::default() };
+    let node = Name::parse(&volume.node).map_err(Problem::internal)?;
+    let done = async { said(dial(s, &node, open).await?).await }.await;
+    record(s, caller, space, volume, action, &what, done.as_ref().err()).await;
+    done.map(drop)
+}
+
+/// Its content, or that of a snapshot, as a tar archive over the session.
+///
+/// # Errors
+/// A node that does not answer.
+pub async fn read(s: &Scheduler, volume: &VolumeBody, snapshot: &str) -> Result<Link, Problem> {
+    let open = OpenSession { kind: "volume-read".into(), path: volume.name.clone(), command: vec![snapshot.to_owned()], ..OpenSession::default() };
+    dial(s, &Name::parse(&volume.node).map_err(Problem::internal)?, open).await
+}
+
+/// Takes a tar archive as the whole content of `volume`, which need not be there yet.
+///
+/// # Errors
+/// A node that does not answer.
+pub async fn write(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Link, Problem> {
+    let owner = serde_json::json!({"org": space.org().name, "project": space.project.name, "space": space.name, "app": volume.app,
+        "app_id": volume.app_id, "workload": volume.workload, "size_bytes": volume.size_bytes});
+    let open = OpenSession { kind: "volume-write".into(), path: volume.name.clone(), command: vec![owner.to_string()], ..OpenSession::default() };
+    dial(s, &Name::parse(&volume.node).map_err(Problem::internal)?, open).await
+}
+
+/// From one volume into another, wherever they are. Gives how many bytes went over.
+///
+/// # Errors
+/// The first word of either side on what went wrong.
+pub async fn pour(mut from: Link, mut into: Link) -> Result<u64, Problem> {
+    let mut bytes = 0;
+    loop {
+        match from.from_agent.message().await {
+            Ok(Some(frame)) => match frame.data.split_first() {
+                Some((&OUTPUT, rest)) => {
+                    bytes += rest.len() as u64;
+                    let data = [&[INPUT], rest].concat();
+                    if into.to_agent.send(Ok(SessionFrame { data, ..SessionFrame::default() })).await.is_err() {
+                        break;
+                    }
+                }
+                Some((&END, _)) => {
+                    finished(End::parse(&frame.data))?;
+                    let data = vec![CLOSE, INPUT];
+                    if into.to_agent.send(Ok(SessionFrame { data, ..SessionFrame::default() })).await.is_err() {
+                        break;
+                    }
+                    break;
+                }
+                _ => {}
+            },
+            Ok(None) | Err(_) => return Err(broken()),
+        }
+    }
+    ended(&mut into).await.map(|()| bytes)
+}
+
+/// Waits for the other side's word.
+///
+/// # Errors
+/// What it says.
+pub async fn ended(link: &mut Link) -> Result<(), Problem> {
+    while let Ok(Some(frame)) = link.from_agent.message().await {
+        if let Some(end) = End::parse(&frame.data) {
+            return finished(Some(end));
+        }
+    }
+    Err(broken())
+}
+
+/// All that a short session says.
+async fn said(mut link: Link) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::new();
+    let all = async {
+        while let Ok(Some(frame)) = link.from_agent.message().await {
+            match frame.data.split_first() {
+                Some((&END, _)) => return finished(End::parse(&frame.data)),
+                Some((&OUTPUT, bytes)) if text.len() + bytes.len() <= MOST_LIST => text.extend_from_slice(bytes),
+                _ => {}
+            }
+        }
+        Err(broken())
+    };
+    tokio::time::timeout(ANSWER, all).await.unwrap_or_else(|_| Err(broken()))?;
+    Ok(text)
+}
+
+pub fn finished(end: Option<End>) -> Result<(), Problem> {
+    match end {
+        Some(End::Exited(0)) => Ok(()),
+        Some(End::Failed(why)) => Err(Problem::conflict("scheduler.volume_failed", why)),
+        Some(End::Exited(_) | End::Left) | None => Err(broken()),
+    }
+}
+
+fn broken() -> Problem {
+    Problem::new(Kind::Unavailable, "scheduler.node_away", "the node went away in the middle; look what is there before you repeat it")
+        .retry_after(Duration::from_secs(5))
+}
+
+fn leading(s: &Scheduler) -> Result<(), Problem> {
+    if s.leading.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    let detail = "the nodes are attached to another process of the scheduler; try again";
+    Err(Problem::new(Kind::Unavailable, "scheduler.not_leading", detail).retry_after(Duration::from_secs(1)))
+}
+
+/// What was done to a volume, or not.
+pub async fn record(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &VolumeBody, action: &str, what: &str, failed: Option<&Problem>) {
+    let how = failed.map_or_else(String::new, |p| format!(": {}", p.detail));
+    let fact = AuditFact {
+        org: Some(space.org().id),
+        reason: format!("{} of {} on {}: {what}{how}", volume.name, volume.app, volume.node),
+        from: from_of(caller.from.as_deref(), caller.acting.as_deref()).unwrap_or_default(),
+        ..s.host.fact(caller.subject.clone(), action.to_owned(), format!("volume:{}", volume.name), if failed.is_some() { "failed" } else { "ok" })
+    };
+    s.host.audit(fact).await;
+}
