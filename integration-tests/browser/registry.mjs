@@ -42,8 +42,8 @@ export async function registryToken(name, username, password) {
   return (await answer.json()).token;
 }
 
-/** Pushes an image of one layer; answers the status of its manifest. */
-export async function push({ bearer, name, tag, members, run = {}, history = [] }) {
+/** Pushes an image of one layer, over those in `below`; answers the status of its manifest. */
+export async function push({ bearer, name, tag, members, below = [], run = {}, history = [], annotations }) {
   const headers = { authorization: `Bearer ${bearer}` };
   const upload = async (bytes) => {
     const begun = await fetch(`${url}/v2/${name}/blobs/uploads/`, { method: 'POST', headers });
@@ -51,16 +51,17 @@ export async function push({ bearer, name, tag, members, run = {}, history = [] 
     to.searchParams.set('digest', digestOf(bytes));
     assert.equal((await fetch(to, { method: 'PUT', headers: { ...headers, 'content-type': 'application/octet-stream' }, body: bytes })).status, 201);
   };
-  const plain = tar(members);
-  const layer = gzipSync(plain);
-  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: run, rootfs: { type: 'layers', diff_ids: [digestOf(plain)] }, history }));
-  await upload(layer);
+  const plain = [...below, members].map(tar);
+  const layers = plain.map((one) => gzipSync(one));
+  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: run, rootfs: { type: 'layers', diff_ids: plain.map(digestOf) }, history }));
+  for (const layer of layers) await upload(layer);
   await upload(config);
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType: `${MEDIA}.manifest.v1+json`,
     config: { mediaType: `${MEDIA}.config.v1+json`, digest: digestOf(config), size: config.length },
-    layers: [{ mediaType: `${MEDIA}.layer.v1.tar+gzip`, digest: digestOf(layer), size: layer.length }],
+    layers: layers.map((layer) => ({ mediaType: `${MEDIA}.layer.v1.tar+gzip`, digest: digestOf(layer), size: layer.length })),
+    annotations,
   });
   const put = await fetch(`${url}/v2/${name}/manifests/${tag}`, { method: 'PUT', headers: { ...headers, 'content-type': `${MEDIA}.manifest.v1+json` }, body: manifest });
   assert.ok(put.status === 201 || put.status === 400 || put.status === 403, `${put.status} ${await put.clone().text()}`);

@@ -128,6 +128,10 @@ volumes:
     await page.getByText('disk=ssd').first().waitFor();
     await page.getByRole('table', { name: `Instances of ${org}/shop/test` }).getByRole('link', { name: 'shop', exact: true }).first().waitFor();
     assert.deepEqual(await faults(page), []);
+    // Opened again, it shows what was kept.
+    await page.getByRole('button', { name: 'Settings' }).click();
+    assert.equal(await dialog().getByLabel('Taints').inputValue(), 'slow=yes:PreferNoSchedule');
+    await dialog().getByRole('button', { name: 'Cancel' }).click();
     assert.equal((await api(page, 'PUT', `/api/v1/nodes/${node.name}/settings`, node.settings)).status, 200);
     clean();
   });

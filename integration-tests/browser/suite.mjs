@@ -101,7 +101,7 @@ export function faults(page) {
     const text = (element) => element.outerHTML.slice(0, 160);
     for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea')) if (shown(field) && !named(field)) found.push(`a field without a name: ${text(field)}`);
     for (const button of document.querySelectorAll('button, [role=button], a[href]')) {
-      if (shown(button) && !button.textContent?.trim() && !named(button) && !button.querySelector('img[alt]:not([alt=""])')) found.push(`a button or link without a name: ${text(button)}`);
+      if (shown(button) && !button.textContent?.trim() && !named(button) && !button.querySelector('img[alt]:not([alt=""]), [role=img][aria-label]:not([aria-label=""])')) found.push(`a button or link without a name: ${text(button)}`);
     }
     for (const image of document.querySelectorAll('img:not([alt])')) found.push(`an image without a text: ${text(image)}`);
     const ids = [...document.querySelectorAll('[id]')].map((element) => element.id).filter((id) => !id.startsWith('rc_'));

@@ -19,6 +19,7 @@ export const enUS = {
   ...findingWords.en,
   parts: parts.en,
   common: {
+    clear: 'Empty the field',
     actions: 'Actions',
     back: 'Back',
     cancel: 'Cancel',

@@ -20,6 +20,7 @@ export const zhCN: typeof enUS = {
   ...findingWords.zh,
   parts: parts.zh,
   common: {
+    clear: '清空',
     actions: '操作',
     back: '返回',
     cancel: '取消',

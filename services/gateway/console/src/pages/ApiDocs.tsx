@@ -9,11 +9,13 @@ import { useTranslation } from 'react-i18next';
 import { call } from '../api/http';
 import { Answer, EmptyState, PageHeader } from '../parts/basics';
 import { grouped, typeName, type Document, type Operation, type Schema } from '../parts/openapi';
+import { useClear } from '../parts/clear';
 
 const COLOURS: Record<string, string> = { get: 'blue', post: 'green', put: 'orange', patch: 'gold', delete: 'red' };
 
 export default function ApiDocs() {
   const { t } = useTranslation();
+  const clear = useClear();
   const query = useQuery({ queryKey: ['openapi'], queryFn: () => call<Document>('GET', '/api/openapi.json'), staleTime: 60_000 });
   const [text, setText] = useState('');
   const groups = useMemo(() => (query.data ? grouped(query.data, text) : []), [query.data, text]);
@@ -32,7 +34,7 @@ export default function ApiDocs() {
         {() => (
           <div className="stack">
             {query.data!['x-gantry-missing'] && <Alert type="warning" showIcon title={t('api.missing', { names: query.data!['x-gantry-missing'].join(', ') })} />}
-            <Input allowClear prefix={<SearchOutlined />} aria-label={t('api.filter')} placeholder={t('api.filter')} value={text} onChange={(event) => setText(event.target.value)} style={{ maxWidth: 420 }} />
+            <Input allowClear={clear} prefix={<SearchOutlined />} aria-label={t('api.filter')} placeholder={t('api.filter')} value={text} onChange={(event) => setText(event.target.value)} style={{ maxWidth: 420 }} />
             {groups.length === 0 && <EmptyState text={t('api.none')} />}
             {groups.map(({ tag, operations }) => (
               <Card key={tag} size="small" title={t(`service.${tag}`, { defaultValue: tag })}>

@@ -13,6 +13,7 @@ import { PageHeader } from '../parts/basics';
 import { UserSelect } from '../parts/fields';
 import { usePlatformAdmin } from '../parts/me';
 import { useAction, useList } from '../parts/query';
+import { useClear } from '../parts/clear';
 
 interface Values {
   q?: string;
@@ -26,6 +27,7 @@ interface Values {
 
 export default function Audit() {
   const { t } = useTranslation();
+  const clear = useClear();
   const admin = usePlatformAdmin();
   const orgs = useList<Org>(['orgs'], identity.orgs);
   const [filter, setFilter] = useState<Query>({});
@@ -50,16 +52,16 @@ export default function Audit() {
       <Form<Values> layout="inline" className="toolbar" onFinish={search}>
         <Flex gap="small" wrap>
           <Form.Item name="q" noStyle>
-            <Input allowClear aria-label={t('audit.text')} placeholder={t('audit.text')} style={{ width: 180 }} />
+            <Input allowClear={clear} aria-label={t('audit.text')} placeholder={t('audit.text')} style={{ width: 180 }} />
           </Form.Item>
           <Form.Item name="actor" noStyle>
             <UserSelect prefix="user:" label={t('audit.actor')} more={programs.map((value) => ({ value, label: value }))} />
           </Form.Item>
           <Form.Item name="kind" noStyle>
-            <Input allowClear aria-label={t('audit.kind')} placeholder={t('audit.kindHelp')} style={{ width: 170 }} />
+            <Input allowClear={clear} aria-label={t('audit.kind')} placeholder={t('audit.kindHelp')} style={{ width: 170 }} />
           </Form.Item>
           <Form.Item name="object" noStyle>
-            <Input allowClear aria-label={t('audit.object')} placeholder={t('audit.object')} style={{ width: 150 }} />
+            <Input allowClear={clear} aria-label={t('audit.object')} placeholder={t('audit.object')} style={{ width: 150 }} />
           </Form.Item>
           <Form.Item name="org" noStyle>
             <Select allowClear aria-label={t('level.org')} placeholder={t('level.org')} style={{ width: 150 }} options={orgs.items.map(({ name }) => ({ value: name, label: name }))} />

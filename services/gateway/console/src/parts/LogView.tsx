@@ -9,6 +9,7 @@ import type { ApiError } from '../api/http';
 import { follow } from '../api/sse';
 import { LiveMark, ProblemView } from './basics';
 import type { Live } from './query';
+import { useClear } from './clear';
 
 export interface Line {
   at?: string;
@@ -34,6 +35,7 @@ interface Props {
 
 export function LogView({ url, read, name, end, run = 'all' }: Props) {
   const { t } = useTranslation();
+  const clear = useClear();
   const [lines, setLines] = useState<Line[]>([]);
   const [live, setLive] = useState<Live>('connecting');
   const [refused, setRefused] = useState<ApiError | null>(null);
@@ -101,7 +103,7 @@ export function LogView({ url, read, name, end, run = 'all' }: Props) {
   return (
     <div>
       <Flex gap="small" align="center" wrap className="toolbar">
-        <Input allowClear prefix={<SearchOutlined />} aria-label={t('logs.filter')} placeholder={t('logs.filter')} value={filter} onChange={(event) => setFilter(event.target.value)} className="filter" />
+        <Input allowClear={clear} prefix={<SearchOutlined />} aria-label={t('logs.filter')} placeholder={t('logs.filter')} value={filter} onChange={(event) => setFilter(event.target.value)} className="filter" />
         <Button icon={paused ? <PlayCircleOutlined /> : <PauseOutlined />} onClick={() => setPaused(!paused)}>
           {paused ? t('logs.follow') : t('logs.pause')}
         </Button>

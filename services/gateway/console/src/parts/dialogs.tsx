@@ -1,7 +1,7 @@
 // Dialogs that pages share: a form, a question before something goes, a secret that is shown once.
 
 import { Alert, Button, Form, Input, Modal, Popconfirm, Typography, type ButtonProps } from 'antd';
-import { useState, type ReactNode } from 'react';
+import { useRef, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 
 interface FormDialogProps<T> {
@@ -17,7 +17,16 @@ interface FormDialogProps<T> {
   children: ReactNode;
 }
 
-export function FormDialog<T extends object>({ open, title, ok, pending, wide, initial, onClose, onSubmit, children }: FormDialogProps<T>) {
+/** Each time it is opened it begins anew, with what `initial` is then. */
+export function FormDialog<T extends object>(props: FormDialogProps<T>) {
+  const times = useRef(0);
+  const was = useRef(false);
+  if (props.open && !was.current) times.current += 1;
+  was.current = props.open;
+  return <Opened<T> key={times.current} {...props} />;
+}
+
+function Opened<T extends object>({ open, title, ok, pending, wide, initial, onClose, onSubmit, children }: FormDialogProps<T>) {
   const { t } = useTranslation();
   const [form] = Form.useForm<T>();
   return (

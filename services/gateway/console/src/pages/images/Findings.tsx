@@ -13,11 +13,13 @@ import { CheckField, TextField } from '../../parts/fields';
 import { short } from '../../parts/format';
 import { useAction } from '../../parts/query';
 import { Severity, SEVERITIES, Summary } from './Summary';
+import { useClear } from '../../parts/clear';
 
 const RANK = Object.fromEntries(SEVERITIES.map(([level], index) => [level, index]));
 
 export default function Findings({ org, project, url }: { org: string; project: string; url: string }) {
   const { t } = useTranslation();
+  const clear = useClear();
   const query = useQuery({ queryKey: ['scan', url], queryFn: () => get<ScanReport>(registry.scan(url)) });
   const again = useAction(registry.scanAgain, { done: t('scanners.begun'), refresh: [['scan', url]] });
   const [q, setQ] = useState('');
@@ -46,7 +48,7 @@ export default function Findings({ org, project, url }: { org: string; project: 
             ))}
             <div>
               <Flex gap="small" align="center" wrap className="toolbar">
-                <Input allowClear aria-label={t('parts.text')} placeholder={t('images.findingFilter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
+                <Input allowClear={clear} aria-label={t('parts.text')} placeholder={t('images.findingFilter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
                 <Switch aria-label={t('images.fixable')} checked={fixable} onChange={setFixable} />
                 {t('images.fixable')}
                 <Button loading={again.isPending} onClick={() => again.mutate(url)}>

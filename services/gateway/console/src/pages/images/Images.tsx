@@ -12,9 +12,11 @@ import { bytes } from '../../parts/format';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { Summary } from './Summary';
+import { useClear } from '../../parts/clear';
 
 export default function Images() {
   const { t } = useTranslation();
+  const clear = useClear();
   const params = useParams();
   const org = params.org!;
   const project = params.project!;
@@ -40,7 +42,7 @@ export default function Images() {
       />
       {query.items.length > 5 && (
         <Flex className="toolbar">
-          <Input allowClear aria-label={t('images.filter')} placeholder={t('images.filter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
+          <Input allowClear={clear} aria-label={t('images.filter')} placeholder={t('images.filter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
         </Flex>
       )}
       <DataTable<Image>

@@ -15,6 +15,7 @@ import { useAction } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
 import { Summary } from './Summary';
+import { useClear } from '../../parts/clear';
 
 interface Place {
   org: string;
@@ -41,6 +42,7 @@ export default function Repository() {
 
 function Tags({ org, project, repository }: Place) {
   const { t } = useTranslation();
+  const clear = useClear();
   const [q, setQ] = useState('');
   const query = usePaged<Tag>(['tags', org, project, repository], registry.tags(org, project, repository), { interval: 10_000, query: q ? { q } : {} });
   const names = useNames(query.items.map((tag) => tag.pushed_by));
@@ -49,7 +51,7 @@ function Tags({ org, project, repository }: Place) {
   return (
     <>
       <Flex className="toolbar">
-        <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('find.tags')} placeholder={t('find.tags')} className="filter" onSearch={(text) => setQ(text.trim())} />
+        <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('find.tags')} placeholder={t('find.tags')} className="filter" onSearch={(text) => setQ(text.trim())} />
       </Flex>
       <PagedTable<Tag>
         label={t('images.tags')}
@@ -91,6 +93,7 @@ function Tags({ org, project, repository }: Place) {
 
 function History({ org, project, repository }: Place) {
   const { t } = useTranslation();
+  const clear = useClear();
   const [tag, setTag] = useState('');
   const key = ['history', org, project, repository];
   const query = usePaged<Change>(key, registry.history(org, project, repository), { query: { tag } });
@@ -107,7 +110,7 @@ function History({ org, project, repository }: Place) {
   return (
     <>
       <Flex className="toolbar">
-        <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('images.tag')} placeholder={t('images.tag')} className="filter" onSearch={(text) => setTag(text.trim())} />
+        <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('images.tag')} placeholder={t('images.tag')} className="filter" onSearch={(text) => setTag(text.trim())} />
       </Flex>
       <PagedTable<Change>
         label={t('images.history')}

@@ -10,6 +10,7 @@ import { bytes, short } from '../../parts/format';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { to } from '../../place';
 import { Summary } from './Summary';
+import { useClear } from '../../parts/clear';
 
 const FIELDS = ['q', 'platform', 'label', 'package', 'finding', 'kind'] as const;
 
@@ -26,9 +27,10 @@ function asked(search: URLSearchParams): Values {
 }
 
 function Field({ name, label, width }: { name: 'q' | 'platform' | 'label' | 'package' | 'finding'; label: string; width: number }) {
+  const clear = useClear();
   return (
     <Form.Item name={name} noStyle>
-      <Input allowClear aria-label={label} placeholder={label} style={{ width }} />
+      <Input allowClear={clear} aria-label={label} placeholder={label} style={{ width }} />
     </Form.Item>
   );
 }

@@ -14,6 +14,7 @@ import { usePlatformAdmin } from '../../parts/me';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
+import { useClear } from '../../parts/clear';
 
 interface NewUser {
   username: string;
@@ -25,6 +26,7 @@ interface NewUser {
 
 export default function People() {
   const { t } = useTranslation();
+  const clear = useClear();
   const admin = usePlatformAdmin();
   const [q, setQ] = useState('');
   const [state, setState] = useState<string>();
@@ -65,7 +67,7 @@ export default function People() {
       />
       <Card>
         <Flex gap="small" wrap className="toolbar">
-          <Input.Search allowClear enterButton={t('audit.search')} aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 380 }} onSearch={(text) => setQ(text.trim())} />
+          <Input.Search allowClear={clear} enterButton={t('audit.search')} aria-label={t('people.search')} placeholder={t('people.search')} style={{ width: 380 }} onSearch={(text) => setQ(text.trim())} />
           <Select
             allowClear
             aria-label={t('common.state')}
