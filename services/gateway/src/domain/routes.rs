@@ -148,7 +148,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps" | "documents" | "placement", ..] => Upstream::Scheduler,
+        [_, "apps" | "documents" | "placement" | "volumes", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -216,7 +216,10 @@ mod tests {
                 vec![
                     "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/why",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances/1/exec",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/documents",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/volumes",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/volumes/x.data/snapshots/one",
                 ],
             ),
             ("monitoring", vec!["/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/logs", "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/metrics"]),
