@@ -19,12 +19,31 @@ pub enum AppEvent {
     Queued { app: AppId, revision: u64, reason: String },
     #[serde(rename = "app.admitted")]
     Admitted { app: AppId, revision: u64 },
+    /// The next step of a release that goes step by step has begun: so many percent of the requests go to the new revision.
+    #[serde(rename = "app.release-advanced")]
+    ReleaseAdvanced { app: AppId, revision: u64, step: u32, percent: u32, reason: String },
+    /// It takes no further step until it is resumed or promoted.
+    #[serde(rename = "app.release-paused")]
+    ReleasePaused { app: AppId, revision: u64, reason: String },
+    #[serde(rename = "app.release-resumed")]
+    ReleaseResumed { app: AppId, revision: u64 },
+    /// Steps below this number need not be waited for any more.
+    #[serde(rename = "app.release-promoted")]
+    ReleasePromoted { app: AppId, revision: u64, step: u64 },
     #[serde(rename = "app.release-finished")]
     ReleaseFinished { app: AppId, revision: u64 },
     #[serde(rename = "app.release-failed")]
     ReleaseFailed { app: AppId, revision: u64, reason: String },
     #[serde(rename = "app.scaled")]
     Scaled { app: AppId, workload: Name, replicas: u32, from: u32 },
+    /// By what was measured, or by its schedule.
+    #[serde(rename = "app.autoscaled")]
+    Autoscaled { app: AppId, workload: Name, replicas: u32, from: u32, reason: String },
+    /// Its number of instances does not follow anything until it is resumed.
+    #[serde(rename = "app.scaling-paused")]
+    ScalingPaused { app: AppId, workload: Name, reason: String },
+    #[serde(rename = "app.scaling-resumed")]
+    ScalingResumed { app: AppId, workload: Name },
     #[serde(rename = "app.restarted")]
     Restarted { app: AppId, workloads: Vec<Name> },
     #[serde(rename = "app.stopped")]

@@ -6,6 +6,7 @@ pub mod exits;
 pub mod facts;
 pub mod folders;
 pub mod haproxy;
+pub mod holder;
 pub mod hooks;
 pub mod logs;
 pub mod machine;

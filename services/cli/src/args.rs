@@ -18,7 +18,7 @@ mod upstreams;
 mod volumes;
 
 pub use account::{Account, ProfileChange, Registration};
-pub use apps::{App, InstanceTarget};
+pub use apps::{App, InstanceTarget, Release, Scaling};
 pub use catalog::Catalog;
 pub use clients::{ClientCommand, ClientSettings, KeyCommand};
 pub use delivery::{Pipeline, Repo};

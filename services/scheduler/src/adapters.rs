@@ -6,4 +6,5 @@ pub mod agents_words;
 pub mod backups;
 pub mod credentials;
 pub mod images;
+pub mod prometheus;
 pub mod quotas;

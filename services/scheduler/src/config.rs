@@ -16,6 +16,8 @@ pub struct Config {
     pub node_timeout_seconds: u32,
     /// How often reserved resources are metered.
     pub usage_interval_seconds: u32,
+    /// How often the metrics store is asked for what releases and the number of instances depend on.
+    pub measure_interval_seconds: u32,
     /// What a workload reserves if its document says nothing.
     pub default_cpu_millis: u32,
     pub default_memory_bytes: u64,
@@ -81,6 +83,7 @@ impl Default for Config {
         Self {
             node_timeout_seconds: 10,
             usage_interval_seconds: 10,
+            measure_interval_seconds: 5,
             default_cpu_millis: 100,
             default_memory_bytes: 128 << 20,
             first_port: 20_000,
@@ -113,6 +116,7 @@ impl Section for Config {
         };
         within("node_timeout_seconds", self.node_timeout_seconds.into(), 1, 3600);
         within("usage_interval_seconds", self.usage_interval_seconds.into(), 1, 3600);
+        within("measure_interval_seconds", self.measure_interval_seconds.into(), 1, 300);
         within("default_cpu_millis", self.default_cpu_millis.into(), 1, 1_000_000);
         within("default_memory_bytes", self.default_memory_bytes, 1 << 20, 1 << 50);
         within("first_port", self.first_port.into(), 1024, self.last_port.into());

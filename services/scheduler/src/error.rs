@@ -15,6 +15,11 @@ impl AsProblem for Refusal {
             Self::ReasonTooLong => Problem::invalid("reason", self.to_string()),
             Self::NotScalable(_) => Problem::conflict("scheduler.not_scalable", self.to_string()),
             Self::IsStopped => Problem::conflict("scheduler.app_stopped", self.to_string()),
+            Self::ScalesItself(_) => Problem::conflict("scheduler.scales_itself", self.to_string()),
+            Self::NoScaling(_) => Problem::conflict("scheduler.no_scaling", self.to_string()),
+            Self::NoRelease => Problem::conflict("scheduler.no_release", self.to_string()),
+            Self::NoSteps => Problem::conflict("scheduler.no_steps", self.to_string()),
+            Self::NothingBefore => Problem::conflict("scheduler.nothing_before", self.to_string()),
             Self::NoRevision(_) => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
         }
     }

@@ -1,10 +1,13 @@
 //! Everything that runs by itself: the reconciler and its parts, and metering.
 
 mod advance;
+pub mod measure;
 mod membership;
 pub mod metering;
 mod place;
 mod push;
 pub mod reconcile;
+mod rollout;
 mod runs;
+mod scale;
 mod world;

@@ -36,8 +36,10 @@ impl Service for Scheduler {
     async fn start(config: Config, host: Host) -> anyhow::Result<Parts> {
         host.project(Arc::new(store::SchedulerProjection)).await?;
         let backups = adapters::backups::Backups::open(&config.backups, &std::path::absolute(&host.platform.home)?)?;
-        let scheduler = app::Scheduler::new(host.clone(), config, backups);
+        let prometheus = adapters::prometheus::Prometheus::new(&host.platform.prometheus_url)?;
+        let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
+        host.tracker.spawn(flows::measure::run(scheduler.clone()));
         host.tracker.spawn(flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))

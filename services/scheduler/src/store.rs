@@ -2,15 +2,19 @@
 
 mod decisions;
 mod entities;
+mod forget;
 mod pending;
 mod projection;
 mod queries;
+mod scalings;
 
 pub use decisions::{load as load_decisions, save as save_decisions};
 pub use entities::{app, instance, node, revision};
+pub use forget::{forget, forget_gone};
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
+pub use scalings::{Scaled, load as load_scalings, save as save_scaling};
 
 /// Tables that are not made from events, (name, SQL), forward only.
 pub const MIGRATIONS: &[(&str, &str)] = &[
@@ -22,5 +26,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     (
         "0002-decisions",
         "create table decisions (instance uuid primary key, app uuid not null, chosen jsonb not null, at timestamptz not null); create index decisions_app on decisions (app)",
+    ),
+    (
+        "0003-scalings",
+        "create table scalings (app uuid not null, workload text not null, replicas integer not null, reason text not null, history jsonb not null, at timestamptz not null,
+            primary key (app, workload))",
     ),
 ];

@@ -57,6 +57,11 @@ impl Haproxy {
         self.folder.join("haproxy.cfg")
     }
 
+    /// Where requests of a service without servers are held.
+    pub fn hold_socket(&self, name: &str) -> PathBuf {
+        self.folder.join("hold").join(name)
+    }
+
     fn master(&self) -> PathBuf {
         self.folder.join("master.sock")
     }

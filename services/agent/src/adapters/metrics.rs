@@ -8,8 +8,8 @@ use gantry_cri::{ContainerUsage, Cri};
 
 use super::facts;
 use super::haproxy::Haproxy;
-use crate::domain::balance::Layout;
-use crate::domain::haproxy::traffic;
+use crate::domain::balance::{Layout, Slot};
+use crate::domain::haproxy::{served, traffic};
 use crate::domain::spec::label;
 
 /// Kernel clock ticks a second, the same on every Linux that matters.
@@ -174,6 +174,24 @@ fn services(text: &mut Text, node: &str, csv: &str, layout: &Layout) {
         text.put("gantry_service_receive_bytes_total", "counter", "Bytes from clients.", &labels, total.bytes_in as f64);
         text.put("gantry_service_transmit_bytes_total", "counter", "Bytes to clients.", &labels, total.bytes_out as f64);
         text.put("gantry_service_sessions", "gauge", "Requests under way.", &labels, total.sessions as f64);
+    }
+    let served = served(csv);
+    for (id, service) in &layout.services {
+        for (slot, at) in service.slots.iter().enumerate() {
+            let (Slot::Serving { instance, .. } | Slot::Draining { instance, .. }) = at else { continue };
+            let Some(one) = served.get(&(service.shape.name.clone(), slot)) else { continue };
+            let instance = instance.to_string();
+            let labels = [("node", node), ("service_id", id), ("instance", &instance)];
+            text.put(
+                "gantry_instance_requests_total",
+                "counter",
+                "Requests (TCP: connections) that an instance got from this node.",
+                &labels,
+                one.requests as f64,
+            );
+            text.put("gantry_instance_errors_total", "counter", "Those that failed.", &labels, one.errors as f64);
+            text.put("gantry_instance_response_seconds", "gauge", "Mean time of its last answers.", &labels, one.response_ms as f64 / 1000.0);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::adapters::disk::Disk;
 use crate::adapters::haproxy::{Haproxy, HaproxyError};
 use crate::adapters::machine;
-use crate::domain::balance::{self, Change, Facts, Layout, Server, Shape, Target};
+use crate::domain::balance::{self, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
 use crate::domain::wanted::{Service, Wanted};
 
 const FILE: &str = "balancer.json";
@@ -64,6 +64,12 @@ impl Balancer {
         &self.saved.layout
     }
 
+    /// The services whose requests are held while nobody is there, with the sockets for it.
+    pub fn held(&self, wanted: &Wanted) -> BTreeMap<String, String> {
+        let held = wanted.services.iter().filter(|(_, s)| s.wire.hold && s.wire.protocol != "udp");
+        held.map(|(id, _)| (id.clone(), self.haproxy.hold_socket(&name_hash(id)).display().to_string())).collect()
+    }
+
     /// Names and addresses that an instance's containers can call: the services of its space.
     pub fn names(&self, wanted: &Wanted, of: &gantry_contract::proto::scheduler::WantedInstance) -> BTreeMap<String, IpAddr> {
         let app = |labels: Option<&gantry_contract::proto::scheduler::Labels>| labels.map(|l| l.app.clone()).unwrap_or_default();
@@ -103,7 +109,7 @@ impl Balancer {
         }
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
-            let shape = self.shape(id, service).await;
+            let shape = self.shape(id, service, wanted).await;
             targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready) });
         }
         if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
@@ -155,9 +161,8 @@ impl Balancer {
         }
     }
 
-    async fn shape(&mut self, id: &str, service: &Service) -> Shape {
-        let hash = hex::encode(&Sha256::digest(id)[..4]);
-        let name = format!("{}_{hash}", service.wire.name.replace('.', "-"));
+    async fn shape(&mut self, id: &str, service: &Service, wanted: &Wanted) -> Shape {
+        let name = backend_name(id, service);
         let before = self.saved.layout.services.get(id).map(|s| s.shape.clone());
         let mut binds = BTreeSet::new();
         if let Some(port) = u16::try_from(service.wire.listen_port).ok().filter(|p| *p > 0) {
@@ -184,6 +189,8 @@ impl Balancer {
             },
             binds,
             routes: routes(service),
+            headers: headers(service, wanted),
+            hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
         }
     }
 
@@ -232,6 +239,27 @@ impl Balancer {
             }
         }
     }
+}
+
+fn backend_name(id: &str, service: &Service) -> String {
+    format!("{}_{}", service.wire.name.replace('.', "-"), name_hash(id))
+}
+
+fn name_hash(id: &str) -> String {
+    hex::encode(&Sha256::digest(id)[..4])
+}
+
+/// They go into HAProxy's configuration, so they must be nothing but a header's name and a plain text.
+fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
+    let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let plain = |text: &str| text.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'\'');
+    let rules = service.wire.headers.iter().filter(|h| token(&h.name) && plain(&h.value));
+    rules
+        .filter_map(|h| {
+            let to = wanted.services.get(&h.service_id).filter(|s| s.wire.protocol == service.wire.protocol)?;
+            Some(HeaderRule { name: h.name.clone(), value: h.value.clone(), to: backend_name(&h.service_id, to) })
+        })
+        .collect()
 }
 
 /// The ports of one name share one address: it is the name that people call.

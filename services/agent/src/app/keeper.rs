@@ -19,6 +19,7 @@ use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::folders::hosts_text;
+use crate::adapters::holder::Holder;
 use crate::adapters::runtime::Runtime;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
@@ -80,6 +81,7 @@ pub struct Keeper {
     probing: Probing,
     exits: Exits,
     balancer: Balancer,
+    holder: Holder,
     disk: Disk,
     tracker: TaskTracker,
     cancel: CancellationToken,
@@ -115,6 +117,7 @@ impl Keeper {
         let Parts { env, shared, cri, steps, balancer, disk, tracker, cancel } = parts;
         let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
+        let holder = Holder::new(shared.layout.subscribe(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
@@ -124,6 +127,7 @@ impl Keeper {
             probing,
             exits,
             balancer,
+            holder,
             disk,
             tracker,
             cancel,
@@ -183,6 +187,7 @@ impl Keeper {
         self.watch_health(&wanted, &pods);
         let ready = self.ready_addresses(&wanted, &pods).await;
         let gone = self.gone(&wanted, &pods);
+        self.holder.keep(&self.balancer.held(&wanted)).await;
         if let Err(error) = self.balancer.round(&wanted, &ready, gone, self.facts.now_ms).await {
             tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
         }
@@ -384,7 +389,13 @@ impl Keeper {
             .in_rotation()
             .into_iter()
             .map(|(service_id, instances)| wire::BalancerStatus { service_id, in_rotation: instances.iter().map(ToString::to_string).collect() });
-        let status = wire::Status { beat: 0, generation: wanted.generation, instances: statuses(wanted, pods, &self.memory), balancers: balancers.collect() };
+        let status = wire::Status {
+            beat: 0,
+            generation: wanted.generation,
+            instances: statuses(wanted, pods, &self.memory),
+            balancers: balancers.collect(),
+            waiting: self.holder.waiting().into_iter().collect(),
+        };
         self.shared.status.send_if_modified(|held| {
             let changed = *held != status;
             *held = status;

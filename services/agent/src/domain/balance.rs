@@ -22,6 +22,22 @@ pub struct Shape {
     pub binds: BTreeSet<String>,
     /// Host (lower case, empty = any) and path prefix (beginning with `/`) on the shared port.
     pub routes: BTreeSet<(String, String)>,
+    /// Requests that another backend answers, by a header.
+    #[serde(default)]
+    pub headers: Vec<HeaderRule>,
+    /// While there is no server, requests go to this socket, where they are held.
+    #[serde(default)]
+    pub hold: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderRule {
+    /// A token of RFC 9110.
+    pub name: String,
+    /// Printable, without quotes; empty: whatever it says.
+    pub value: String,
+    /// Name of the backend.
+    pub to: String,
 }
 
 /// One service with the instances that are to get requests.
@@ -83,13 +99,15 @@ pub enum Change {
 pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> (Layout, Change) {
     let mut layout = Layout::default();
     let mut commands = Vec::new();
+    // New ones come before old ones go: when all are exchanged at once, somebody must be there at every moment.
+    let mut leaving = Vec::new();
     let mut reload = now.services.keys().any(|id| !targets.contains_key(id));
     for (id, target) in targets {
         let before = now.services.get(id);
         let mut slots = before.map_or_else(Vec::new, |s| s.slots.clone());
         reload |= before.is_none_or(|s| s.shape != target.shape);
         let name = &target.shape.name;
-        release(id, name, &mut slots, target, facts, &mut commands);
+        release(id, name, &mut slots, target, facts, &mut commands, &mut leaving);
         for (instance, server) in &target.servers {
             reload |= place(name, &mut slots, *instance, server, &mut commands);
         }
@@ -98,21 +116,22 @@ pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> 
         }
         layout.services.insert(id.clone(), Service { shape: target.shape.clone(), slots });
     }
+    commands.extend(leaving);
     (layout, if reload { Change::Reload } else { Change::Commands(commands) })
 }
 
-/// Slots of instances that are not wanted (there) any more begin to drain; drained ones become free.
-fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, commands: &mut Vec<String>) {
+/// Slots of instances that are not wanted (there) any more begin to drain; drained ones become `freed` and may be given away at once.
+fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Facts, freed: &mut Vec<String>, leaving: &mut Vec<String>) {
     for (index, slot) in slots.iter_mut().enumerate() {
         let unwanted =
             |instance: &InstanceId, server: &Server| target.servers.get(instance).is_none_or(|s| (&s.address, s.port) != (&server.address, server.port));
         match slot.clone() {
             Slot::Serving { instance, server } if unwanted(&instance, &server) => {
                 if facts.gone.contains(&instance) {
-                    commands.push(format!("set server {name}/s{index} state maint"));
+                    freed.push(format!("set server {name}/s{index} state maint"));
                     *slot = Slot::Free;
                 } else {
-                    commands.push(format!("set server {name}/s{index} state drain"));
+                    leaving.push(format!("set server {name}/s{index} state drain"));
                     *slot = Slot::Draining { instance, server, since_ms: facts.now_ms };
                 }
             }
@@ -122,7 +141,7 @@ fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Fa
                 // Sessions counted in the moment the drain began may belong to a request that was just being handed over.
                 let settled = facts.now_ms - since_ms >= SETTLE_MS;
                 if facts.gone.contains(&instance) || late || (idle && settled) {
-                    commands.push(format!("set server {name}/s{index} state maint"));
+                    freed.push(format!("set server {name}/s{index} state maint"));
                     *slot = Slot::Free;
                 }
             }
@@ -202,7 +221,15 @@ mod tests {
     }
 
     fn target(servers: impl IntoIterator<Item = u8>) -> BTreeMap<String, Target> {
-        let shape = Shape { name: "web".into(), http: true, algorithm: "roundrobin".into(), binds: BTreeSet::new(), routes: BTreeSet::new() };
+        let shape = Shape {
+            name: "web".into(),
+            http: true,
+            algorithm: "roundrobin".into(),
+            binds: BTreeSet::new(),
+            routes: BTreeSet::new(),
+            headers: Vec::new(),
+            hold: String::new(),
+        };
         let server = |n: u8| (id(n), Server { address: format!("10.88.0.{n}"), port: 80, weight: 100 });
         BTreeMap::from([("svc".to_owned(), Target { shape, servers: servers.into_iter().map(server).collect() })])
     }
@@ -235,6 +262,23 @@ mod tests {
         assert!(!left.in_use().contains(&id(1)));
         let late = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 1)]), ..facts(10_000) };
         assert!(!next(&layout, &target([2]), &late).0.in_use().contains(&id(1)));
+    }
+
+    #[test]
+    fn when_all_are_exchanged_at_once_the_new_ones_come_first() {
+        let (layout, _) = next(&Layout::default(), &target([1, 2]), &facts(0));
+        let (_, Change::Commands(commands)) = next(&layout, &target([3, 4]), &facts(0)) else { panic!("no reload is needed") };
+        let ready = commands.iter().rposition(|c| c.ends_with("state ready")).unwrap();
+        let drain = commands.iter().position(|c| c.ends_with("state drain")).unwrap();
+        assert!(ready < drain, "{commands:?}");
+    }
+
+    #[test]
+    fn a_new_weight_is_a_command() {
+        let (layout, _) = next(&Layout::default(), &target([1]), &facts(0));
+        let mut heavier = target([1]);
+        heavier.get_mut("svc").unwrap().servers.get_mut(&id(1)).unwrap().weight = 7;
+        assert_eq!(next(&layout, &heavier, &facts(0)).1, Change::Commands(vec!["set server web/s0 weight 7".into()]));
     }
 
     #[test]

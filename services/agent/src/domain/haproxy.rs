@@ -34,7 +34,7 @@ pub fn maps(layout: &Layout) -> (String, String) {
 
 /// The whole configuration. Servers are written as they stand, so that a reload starts where the old process was.
 pub fn config(layout: &Layout, places: &Places) -> String {
-    let mut text = head(places);
+    let mut text = head(layout, places);
     for service in layout.services.values() {
         frontends(&mut text, service);
         backend(&mut text, service);
@@ -42,8 +42,20 @@ pub fn config(layout: &Layout, places: &Places) -> String {
     text
 }
 
-fn head(places: &Places) -> String {
+/// Requests with a header of a release go to the revision that is tried, as long as somebody is there.
+fn by_header(rule: &super::balance::HeaderRule) -> String {
+    let matched = if rule.value.is_empty() { "-m found".to_owned() } else { format!("-m str -- '{}'", rule.value) };
+    format!("{{ req.hdr({}) {matched} }} {{ nbsrv({}) gt 0 }}", rule.name, rule.to)
+}
+
+fn head(layout: &Layout, places: &Places) -> String {
     let Places { stats_socket, maps, http_listen } = places;
+    let mut rules = String::new();
+    for shape in layout.services.values().map(|s| &s.shape).filter(|s| !s.routes.is_empty()) {
+        for rule in &shape.headers {
+            let _ = writeln!(rules, "  http-request set-var(txn.to) str({}) if {{ var(txn.to) -m str {} }} {}", rule.to, shape.name, by_header(rule));
+        }
+    }
     // Connections are bounded by the file descriptors the machine allows.
     // An idle connection is closed with its next answer, never in between: a client must not see a reload.
     format!(
@@ -78,7 +90,7 @@ frontend gantry_http
   http-request set-var(txn.to) var(txn.key),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
   http-request set-var(txn.to) var(txn.any),map_str({maps}/exact.map) if !{{ var(txn.to) -m found }}
   http-request set-var(txn.to) var(txn.any),map_beg({maps}/prefix.map) if !{{ var(txn.to) -m found }}
-  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
+{rules}  http-request return status 404 content-type text/plain lf-string \"no application answers at this address\\n\" if !{{ var(txn.to) -m found }}
   use_backend %[var(txn.to)]
 "
     )
@@ -96,6 +108,9 @@ fn frontends(text: &mut String, service: &Service) {
     }
     if service.shape.http {
         text.push_str("  option idle-close-on-response\n  option forwardfor\n");
+        for rule in &service.shape.headers {
+            let _ = writeln!(text, "  use_backend {} if {}", rule.to, by_header(rule));
+        }
     }
     let _ = writeln!(text, "  default_backend {name}");
 }
@@ -104,9 +119,17 @@ fn backend(text: &mut String, service: &Service) {
     let shape = &service.shape;
     let mode = if shape.http { "http" } else { "tcp" };
     let _ = writeln!(text, "backend {}\n  mode {mode}\n  balance {}", shape.name, shape.algorithm);
+    if shape.algorithm == "source" {
+        // Weights of servers can change only so, and fewer clients move when servers come and go.
+        text.push_str("  hash-type consistent\n");
+    }
     if shape.http {
         // A server that died before it answered: ask another, if asking twice does no harm.
         text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
+    }
+    if !shape.hold.is_empty() {
+        // Each request that was held has a connection of its own: the next one is to find the servers.
+        let _ = writeln!(text, "  server hold unix@{} backup pool-max-conn 0", shape.hold);
     }
     for (index, slot) in service.slots.iter().enumerate() {
         let _ = match slot {
@@ -165,11 +188,38 @@ pub fn traffic(csv: &str) -> BTreeMap<String, Traffic> {
     lines.filter_map(row).collect()
 }
 
+/// Of one server slot since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Served {
+    pub requests: u64,
+    /// Answers of 500 and more, and connections that were refused or broke.
+    pub errors: u64,
+    /// Mean of the last thousand answers, in milliseconds.
+    pub response_ms: u64,
+}
+
+/// By (backend name, server slot), out of `show stat`.
+pub fn served(csv: &str) -> BTreeMap<(String, usize), Served> {
+    let mut lines = csv.lines();
+    let Some(header) = lines.next() else { return BTreeMap::new() };
+    let names: Vec<_> = header.trim_start_matches("# ").split(',').collect();
+    let row = |line: &str| {
+        let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
+        let number = |name: &str| cells.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let slot = cells.get("svname")?.strip_prefix('s')?.parse().ok()?;
+        let errors = number("econ") + number("eresp") + number("hrsp_5xx");
+        // Of TCP there are no answers, but sessions with a length.
+        let response_ms = if number("rtime") > 0 { number("rtime") } else { number("ttime") };
+        Some(((cells.get("pxname")?.to_string(), slot), Served { requests: number("stot"), errors, response_ms }))
+    };
+    lines.filter_map(row).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::balance::{Server, Shape};
+    use super::super::balance::{HeaderRule, Server, Shape};
     use super::*;
 
     fn layout() -> Layout {
@@ -179,6 +229,8 @@ mod tests {
             algorithm: "roundrobin".into(),
             binds: BTreeSet::from(["127.0.0.1:20001".into()]),
             routes: BTreeSet::from([("shop.local".into(), "/".into()), (String::new(), "/api/".into())]),
+            headers: vec![HeaderRule { name: "X-Canary".into(), value: "yes".into(), to: "web-preview_2b".into() }],
+            hold: "/h/1a".into(),
         };
         let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
         let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];
@@ -198,6 +250,16 @@ mod tests {
         let text = config(&layout(), &places);
         assert!(text.contains("server s0 10.88.0.2:80 weight 10\n  server s1 127.0.0.1:1 disabled"), "{text}");
         assert!(text.contains("bind 127.0.0.1:20001") && text.contains("default_backend web_1a"));
+        assert!(text.contains("server hold unix@/h/1a backup pool-max-conn 0"));
+    }
+
+    #[test]
+    fn a_header_leads_to_another_backend_on_both_ports() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let text = config(&layout(), &places);
+        let condition = "{ req.hdr(X-Canary) -m str -- 'yes' } { nbsrv(web-preview_2b) gt 0 }";
+        assert!(text.contains(&format!("set-var(txn.to) str(web-preview_2b) if {{ var(txn.to) -m str web_1a }} {condition}\n  http-request return")), "{text}");
+        assert!(text.contains(&format!("use_backend web-preview_2b if {condition}\n  default_backend web_1a")), "{text}");
     }
 
     #[test]
@@ -205,6 +267,15 @@ mod tests {
         let csv = "# pxname,svname,qcur,qmax,scur,smax\nweb_1a,s0,0,0,3,9\nweb_1a,BACKEND,0,0,4,9\ngantry_http,FRONTEND,,,4,9\n";
         assert_eq!(sessions(csv), BTreeMap::from([(("web_1a".to_owned(), 0), 3)]));
         assert_eq!(sessions(""), BTreeMap::new());
+    }
+
+    #[test]
+    fn what_a_server_answered_is_read_by_slot() {
+        let csv = "# pxname,svname,stot,econ,eresp,hrsp_5xx,rtime,ttime\nweb,s0,7,1,0,2,15,20\nweb,BACKEND,7,1,0,2,15,20\nraw,s3,4,0,0,,,9\n";
+        let all = served(csv);
+        assert_eq!(all[&("web".to_owned(), 0)], Served { requests: 7, errors: 3, response_ms: 15 });
+        assert_eq!(all[&("raw".to_owned(), 3)], Served { requests: 4, errors: 0, response_ms: 9 });
+        assert_eq!(all.len(), 2);
     }
 
     #[test]

@@ -8,8 +8,10 @@ mod crash;
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
 mod fencing;
+mod holding;
 mod service;
 mod sessions;
+mod shares;
 mod stage;
 mod stream;
 mod volumes;

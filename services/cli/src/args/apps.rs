@@ -165,6 +165,16 @@ pub enum App {
     Start {
         name: String,
     },
+    /// Workloads whose number follows what is measured, or a schedule.
+    #[command(subcommand)]
+    Scaling(Scaling),
+    /// What the instances used lately, and what they should therefore reserve.
+    Sizing {
+        name: String,
+    },
+    /// The release that is under way: where it is, and how it goes on.
+    #[command(subcommand)]
+    Release(Release),
     /// Go back to an earlier revision; without one, list them.
     Rollback {
         name: String,
@@ -184,4 +194,49 @@ pub enum App {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Subcommand)]
+pub enum Release {
+    /// Which step has begun, what it waits for, and which part of the requests goes to the new revision.
+    Show { name: String },
+    /// Go on to the next step now.
+    Promote {
+        name: String,
+        /// To the end, without any further pause.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Hold it where it is.
+    Pause {
+        name: String,
+        /// Goes into the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a paused one go on.
+    Resume { name: String },
+    /// Give it up: all requests go to the revision before.
+    Abort {
+        name: String,
+        /// Goes into the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Scaling {
+    /// The last decision for each workload, with its reason.
+    Show { name: String },
+    /// Hold the number where it is; `gantry app scale` sets it then.
+    Pause {
+        name: String,
+        workload: String,
+        /// Goes into the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let the number follow again.
+    Resume { name: String, workload: String },
 }

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
 use super::{Context, confirm, inside, segment, why};
-use crate::args::App;
+use crate::args::{App, Release, Scaling};
 use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
@@ -36,6 +36,18 @@ const INSTANCES: &[crate::output::Column] = &[
     ("WHY", "reason"),
 ];
 
+const SCALINGS: &[crate::output::Column] =
+    &[("WORKLOAD", "workload"), ("MIN", "min"), ("MAX", "max"), ("NOW", "replicas"), ("PAUSED", "paused"), ("WHY", "reason"), ("SINCE", "at")];
+const SIZES: &[crate::output::Column] = &[
+    ("WORKLOAD", "workload"),
+    ("CPU", "cpu_millis"),
+    ("BETTER", "recommended_cpu_millis"),
+    ("MEMORY", "memory_bytes"),
+    ("BETTER", "recommended_memory_bytes"),
+    ("HOURS", "hours"),
+    ("WHY", "reason"),
+];
+
 pub async fn run(cx: &mut Context, command: App) -> Result<()> {
     let apps = format!("{}/apps", cx.space()?);
     let of = |name: &str| format!("{apps}/{}", segment(name));
@@ -48,8 +60,9 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
                 return document::plan(cx, &answer);
             }
             document::remarks(cx, &answer["remarks"]);
-            wait(cx, &of(&document.name)).await?;
-            cx.note(&format!("{} runs", document.name));
+            if wait(cx, &of(&document.name)).await? {
+                cx.note(&format!("{} runs", document.name));
+            }
             Ok(())
         }
         App::Validate { source } => {
@@ -127,6 +140,12 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         App::Restart { name } => act(cx, &of(&name), "restart", json!({})).await,
         App::Stop { name } => act(cx, &of(&name), "stop", json!({})).await,
         App::Start { name } => act(cx, &of(&name), "start", json!({})).await,
+        App::Scaling(command) => scaling(cx, &apps, command).await,
+        App::Sizing { name } => {
+            let answer: Value = cx.client.get(&format!("{}/sizing", of(&name)), &[]).await?;
+            cx.list(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), SIZES)
+        }
+        App::Release(command) => release(cx, &apps, command).await,
         App::Rollback { name, revision: Some(revision) } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
         App::Rollback { name, revision: None } => {
             let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
@@ -156,14 +175,47 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
     }
 }
 
+async fn scaling(cx: &mut Context, apps: &str, command: Scaling) -> Result<()> {
+    let of = |name: &str| format!("{apps}/{}", segment(name));
+    match command {
+        Scaling::Show { name } => {
+            let answer: Value = cx.client.get(&format!("{}/scaling", of(&name)), &[]).await?;
+            cx.list(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), SCALINGS)
+        }
+        Scaling::Pause { name, workload, reason } => {
+            act(cx, &of(&name), "scaling/pause", json!({ "workload": workload, "reason": reason.unwrap_or_default() })).await
+        }
+        Scaling::Resume { name, workload } => act(cx, &of(&name), "scaling/resume", json!({ "workload": workload })).await,
+    }
+}
+
+async fn release(cx: &mut Context, apps: &str, command: Release) -> Result<()> {
+    let of = |name: &str, verb: &str| (format!("{apps}/{}", segment(name)), format!("release/{verb}"));
+    let ((app, verb), body) = match command {
+        Release::Show { name } => {
+            let app: Value = cx.client.get(&of(&name, "").0, &[]).await?;
+            if app["release"].is_null() {
+                cx.note(&format!("no release of {name} is under way; revision {} is at work", app["revision"]));
+                return Ok(());
+            }
+            return cx.one(&app["release"]);
+        }
+        Release::Promote { name, full } => (of(&name, "promote"), json!({ "full": full })),
+        Release::Pause { name, reason } => (of(&name, "pause"), json!({ "reason": reason.unwrap_or_default() })),
+        Release::Resume { name } => (of(&name, "resume"), json!({})),
+        Release::Abort { name, reason } => (of(&name, "abort"), json!({ "reason": reason.unwrap_or_default() })),
+    };
+    act(cx, &app, &verb, body).await
+}
+
 async fn act(cx: &mut Context, app: &str, verb: &str, body: Value) -> Result<()> {
     let answer = cx.client.post(&format!("{app}/{verb}"), &[], &body).await?;
     cx.note(&format!("{verb} accepted"));
     if cx.common.output == crate::args::Format::Table { Ok(()) } else { cx.one(&answer) }
 }
 
-/// Until the release has ended, showing how many instances are ready.
-async fn wait(cx: &mut Context, app: &str) -> Result<()> {
+/// Until the release has ended, showing how many instances are ready. False: somebody has to let it go on.
+async fn wait(cx: &mut Context, app: &str) -> Result<bool> {
     let mut progress = Progress::new(Duration::from_secs(600))?;
     loop {
         let seen: Value = cx.client.get(app, &[]).await?;
@@ -175,9 +227,14 @@ async fn wait(cx: &mut Context, app: &str) -> Result<()> {
         if state == "failed" {
             bail!("the release failed: {text}; `gantry app why` tells more");
         }
+        // Nobody but a person lets it go on; it need not be waited for here.
+        if matches!(seen["release"]["waits_for"].as_str(), Some("promotion" | "resumption")) {
+            cx.note(&format!("{text}; `gantry app release promote` lets it go on"));
+            return Ok(false);
+        }
         let finished = state == "running" && seen["finished_revision"] == seen["revision"] && ready >= wanted;
         if progress.step(Seen { done: ready, of: wanted, text, finished }).await? {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

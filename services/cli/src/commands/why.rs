@@ -37,6 +37,11 @@ pub fn told(why: &Value) -> String {
             line(&mut out, format!("    {} (on {} nodes, as {})", text(&remedy, "change"), remedy["nodes"], text(&remedy, "node")));
         }
     }
+    for scaling in list(why, "scaling") {
+        let paused = scaling["paused"].as_str().map(|reason| format!("; it is paused: {reason}")).unwrap_or_default();
+        let head = format!("\n`{}` has {} of {} to {}", text(&scaling, "workload"), scaling["replicas"], scaling["min"], scaling["max"]);
+        line(&mut out, format!("{head}: {}{paused}", text(&scaling, "reason")));
+    }
     for placed in list(why, "placed") {
         let chosen = &placed["chosen"];
         let next = chosen["next"].as_object().map(|n| format!("; the next best was {} with {}", n["node"].as_str().unwrap_or_default(), n["score"]));
@@ -77,10 +82,12 @@ mod tests {
                 "remedies": [{"change": "free 400 millicores of cpu, or ask for so much less", "nodes": 9, "node": "n1"}]}],
             "placed": [{"name": "shop-web-0", "chosen": {"node": "n2", "by": "planner", "score": 90, "next": {"node": "n3", "score": 80}, "fit": 2, "nodes": 9, "against": [], "note": ""}}],
             "instances": [],
+            "scaling": [{"workload": "web", "min": 1, "max": 5, "replicas": 3, "paused": null, "reason": "cpu is 300m"}],
         });
         let text = told(&why);
         for part in [
             "2 of `web` wait since now",
+            "`web` has 3 of 1 to 5: cpu is 300m",
             "9 of 9 nodes: cpu",
             "one of these would be enough:\n    free 400 millicores",
             "shop-web-0 is on n2: the best of 2 that would do of 9 nodes, score 90; the next best was n3 with 80",

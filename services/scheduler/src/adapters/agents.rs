@@ -207,5 +207,5 @@ impl Agents {
 }
 
 fn same(a: &Report, b: &Report) -> bool {
-    a.generation == b.generation && a.instances == b.instances && a.rotation == b.rotation
+    a.generation == b.generation && a.instances == b.instances && a.rotation == b.rotation && a.waiting == b.waiting
 }

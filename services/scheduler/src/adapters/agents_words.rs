@@ -42,7 +42,7 @@ pub fn report(from: proto::Status) -> Report {
         Some((id, Observation { seen, ready: i.ready, address: i.address, restarts: i.restarts, exit_code: i.exit_code, reason: i.reason }))
     });
     let rotation = from.balancers.into_iter().map(|b| (b.service_id, b.in_rotation.iter().filter_map(|i| i.parse().ok()).collect()));
-    Report { generation: from.generation, instances: instances.collect(), rotation: rotation.collect() }
+    Report { generation: from.generation, instances: instances.collect(), rotation: rotation.collect(), waiting: from.waiting.iter().cloned().collect() }
 }
 
 /// Generation 0; the sender counts.
@@ -262,9 +262,11 @@ fn service(from: &WantedService) -> proto::WantedService {
         backends: from
             .backends
             .iter()
-            .map(|b| proto::Backend { instance_id: b.instance.to_string(), port: b.port.into(), weight: 1, address: b.address.clone() })
+            .map(|b| proto::Backend { instance_id: b.instance.to_string(), port: b.port.into(), weight: b.weight, address: b.address.clone() })
             .collect(),
         port: from.port.into(),
         aliases: from.aliases.iter().cloned().collect(),
+        headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
+        hold: from.hold,
     }
 }

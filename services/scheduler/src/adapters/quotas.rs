@@ -12,6 +12,9 @@ use crate::domain::model::Demand;
 /// As billing refuses what fits only when others have given something back.
 pub const FULL: &str = "billing.quota_exceeded";
 
+/// As it refuses what can never fit.
+const TOO_SMALL: &str = "billing.quota_too_small";
+
 /// Sets what the application reserves, as a whole; so a repetition is harmless.
 ///
 /// # Errors
@@ -35,9 +38,13 @@ pub async fn reserve(host: &Host, org: OrgId, project: ProjectId, app: AppId, us
     });
     request.set_timeout(Duration::from_secs(5));
     QuotasClient::new(host.channel("billing")?).reserve(request).await.map_err(|status| match status.code() {
+        // Too many requests are told by the same code; only billing's own words are about the quota.
         tonic::Code::ResourceExhausted => {
-            let too_small = status.metadata().get("gantry-code").is_some_and(|c| c.as_bytes() == b"billing.quota_too_small");
-            Problem::new(Kind::QuotaExceeded, if too_small { "billing.quota_too_small" } else { FULL }, status.message().to_owned())
+            let says = |code: &str| status.metadata().get("gantry-code").is_some_and(|c| c.as_bytes() == code.as_bytes());
+            match [FULL, TOO_SMALL].into_iter().find(|code| says(code)) {
+                Some(code) => Problem::new(Kind::QuotaExceeded, code, status.message().to_owned()),
+                None => Problem::unavailable("billing").with_source(std::io::Error::other(status.message().to_owned())),
+            }
         }
         _ => Problem::from(status),
     })?;

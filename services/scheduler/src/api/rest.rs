@@ -4,6 +4,8 @@ mod apps;
 mod documents;
 mod nodes;
 mod placement;
+mod release;
+mod scaling;
 mod sessions;
 mod verbs;
 mod volumes;
@@ -34,6 +36,14 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(verbs::stop))
         .routes(routes!(verbs::start))
         .routes(routes!(verbs::rollback))
+        .routes(routes!(release::promote))
+        .routes(routes!(release::pause))
+        .routes(routes!(release::resume))
+        .routes(routes!(release::abort))
+        .routes(routes!(scaling::list))
+        .routes(routes!(scaling::pause))
+        .routes(routes!(scaling::resume))
+        .routes(routes!(scaling::sizes))
         .routes(routes!(sessions::exec))
         .routes(routes!(sessions::attach))
         .routes(routes!(sessions::forward))

@@ -1,4 +1,4 @@
-//! Scale, restart, stop, start, roll back, delete.
+//! Scale, restart, stop, start, roll back, delete, and the steps of a release.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
-use super::ports;
+use super::{held, ports};
 use crate::adapters::quotas;
 use crate::domain::app::Command;
 use crate::domain::model::Demand;
@@ -36,12 +36,25 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let row = find(s, &change.space, &change.app).await?;
     let app = AppId(row.id);
     let reserve_before = matches!(change.command, Command::Scale { .. } | Command::Start | Command::Rollback { .. });
+    // How a release goes on is counted by the reconciler; its beginning has reserved for both revisions.
+    let counts = !matches!(
+        change.command,
+        Command::Promote { .. }
+            | Command::PauseRelease { .. }
+            | Command::ResumeRelease
+            | Command::AbortRelease { .. }
+            | Command::PauseScaling { .. }
+            | Command::ResumeScaling { .. }
+    );
     let demand = demand_after(s, &row, &change.command).await?;
     let org = change.space.org().id;
     let project = change.space.project.id;
     if reserve_before {
         quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await?;
     }
+    // It stays that of whoever brought the revision, whoever changes what.
+    let current = store::revision(s.orm(), app, row.current).await.map_err(database)?;
+    let author = current.map(|r| r.actor).unwrap_or_default();
     let mut claims = Vec::new();
     if matches!(change.command, Command::Delete) {
         claims.push(Claim::release(name_scope(&change.space), row.name.clone()));
@@ -55,7 +68,10 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let executed = s.apps.execute(app, change.command, Options { meta, expect: change.expect, claims, also: Vec::new() }).await.map_err(from_execute)?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
-    if !reserve_before && let Err(problem) = quotas::reserve(&s.host, org, project, app, "", &demand).await {
+    if counts
+        && !reserve_before
+        && let Err(problem) = quotas::reserve(&s.host, org, project, app, &author, &demand).await
+    {
         tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
     Ok((app, executed.version))
@@ -92,7 +108,9 @@ async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command)
         return Ok(Demand::default());
     }
     let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
-    Ok(model.demand(&scale, node_count(s).await?))
+    let nodes = node_count(s).await?;
+    let beside = if revision == row.current { held::now(s, row, nodes).await? } else { Demand::default() };
+    Ok(model.demand(&scale, nodes).plus(beside))
 }
 
 /// Replicas set by hand.

@@ -9,11 +9,13 @@ use gantry_host::Host;
 use gantry_kernel::{Name, OrgId, ProjectId, SpaceId};
 use tokio::sync::watch;
 
+use super::measures::Measures;
 use super::models::Models;
 use super::sessions::Sessions;
 use crate::adapters::agents::Agents;
 use crate::adapters::backups::Backups;
 use crate::adapters::credentials::Credentials;
+use crate::adapters::prometheus::Prometheus;
 use crate::config::Config;
 use crate::domain::app::{App, Home};
 use crate::store;
@@ -31,6 +33,8 @@ pub struct Inner {
     pub credentials: Credentials,
     pub sessions: Sessions,
     pub backups: Backups,
+    pub measures: Measures,
+    pub prometheus: Prometheus,
     /// Whether this process decides (holds the lease); agents attach only to it.
     pub leading: AtomicBool,
     /// Moves whenever something that people watch has changed.
@@ -45,7 +49,7 @@ impl Deref for Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(host: Host, config: Config, backups: Backups) -> Self {
+    pub fn new(host: Host, config: Config, backups: Backups, prometheus: Prometheus) -> Self {
         Self(Arc::new(Inner {
             apps: Store::new(host.log().clone()),
             agents: Agents::new(host.env.clone()),
@@ -53,6 +57,8 @@ impl Scheduler {
             credentials: Credentials::new(host.clone(), config.credential_seconds),
             sessions: Sessions::default(),
             backups,
+            measures: Measures::default(),
+            prometheus,
             leading: AtomicBool::new(false),
             moved: watch::channel(0).0,
             config,

@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::context::Scheduler;
 use super::documents::{self, Source};
-use super::{models, ports};
+use super::{held, models, ports};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
 use crate::domain::document::{Parsed, Remark};
-use crate::domain::model::{Container, Demand, Hook, Model, MountKind, WorkloadKind};
+use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, WorkloadKind};
 use crate::domain::stored;
 use crate::error::refused_document;
 use crate::store;
@@ -84,7 +84,11 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     if request.dry_run {
         return Ok(deployed);
     }
-    let demand = model.demand(&BTreeMap::new(), node_count(s).await?);
+    let nodes = node_count(s).await?;
+    let mut demand = model.demand(&BTreeMap::new(), nodes);
+    if let Some(row) = &row {
+        demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
+    }
     match quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await {
         Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
         reserved => reserved?,
@@ -142,6 +146,11 @@ pub fn name_scope(space: &SpaceRef) -> String {
 
 /// What reaches out of the container needs the platform's own right.
 fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<(), Problem> {
+    let measures = model.workloads.values().filter_map(|w| w.scaling.as_ref()).flat_map(|s| &s.metrics);
+    let queries = model.release.checks.iter().any(|c| c.measure == Measure::Query) || measures.into_iter().any(|m| m.source == MetricSource::Query);
+    if queries && s.host.auth.require_subject(subject, Role::Admin, Scope::Platform).is_err() {
+        return Err(Problem::forbidden("admin on the platform, because the document asks a query of its own, and queries know no tenants"));
+    }
     for (name, workload) in &model.workloads {
         let others: Vec<&Container> = workload.others().collect();
         let any = |main: bool, other: &dyn Fn(&Container) -> bool| main || others.iter().any(|c| other(c));

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_contract::scheduler::AppEvent;
 use gantry_es::StreamId;
 use gantry_es_pg::Claim;
-use gantry_kernel::{AppId, FieldFault, Problem};
+use gantry_kernel::{AppId, FieldFault, Name, Problem};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::config::Config;
-use crate::domain::model::{Model, Protocol};
+use crate::domain::model::{Model, Protocol, Publish, Service};
 
 pub const SCOPE: [&str; 2] = ["port.tcp", "port.udp"];
 
@@ -20,8 +20,9 @@ fn scope(protocol: Protocol) -> &'static str {
 
 /// (scope, port) of a model.
 pub fn of(model: &Model) -> BTreeSet<(&'static str, u16)> {
-    let listen = |s: &crate::domain::model::Service| s.publish.map(|p| (scope(s.protocol), p.listen)).filter(|(_, port)| *port > 0);
-    model.services.iter().filter_map(listen).collect()
+    let seen = |s: &Service| s.preview.as_ref().and_then(|p| p.publish);
+    let listen = |s: &Service| s.publish.into_iter().chain(seen(s)).map(|p| (scope(s.protocol), p.listen)).collect::<Vec<_>>();
+    model.services.iter().flat_map(listen).filter(|(_, port)| *port > 0).collect()
 }
 
 /// Ports that other applications hold.
@@ -46,24 +47,18 @@ pub async fn taken(db: &sea_orm::DatabaseConnection, except: AppId) -> Result<BT
 /// # Errors
 /// A port of the platform's range that somebody else has, or no port left.
 pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'static str, u16)>, config: &Config) -> Result<(), Problem> {
-    let kept: BTreeMap<String, u16> = before.map(|m| m.services.iter().filter_map(|s| Some((s.key(), s.publish?.listen))).collect()).unwrap_or_default();
+    let kept: BTreeMap<String, u16> = before.map(|m| published(&mut m.clone()).into_iter().map(|(key, _, _, p)| (key, p.listen)).collect()).unwrap_or_default();
     let mut used = taken.clone();
     let mut faults = Vec::new();
     // First those that have or ask for a certain port, so that no other takes it.
     for pass in 0..2 {
-        for service in &mut model.services {
-            let key = service.key();
-            let scope = scope(service.protocol);
-            let Some(publish) = service.publish.as_mut().filter(|p| p.listen == 0) else { continue };
+        for (key, workload, scope, publish) in published(model).into_iter().filter(|(.., p)| p.listen == 0) {
             let asked = (config.first_port..=config.last_port).contains(&publish.wanted).then_some(publish.wanted);
             let certain = kept.get(&key).copied().filter(|p| *p > 0 && asked.is_none_or(|a| a == *p)).or(asked);
             let free = match (pass, certain) {
                 (0, Some(port)) if !used.contains(&(scope, port)) => Some(port),
                 (0, Some(port)) => {
-                    faults.push(FieldFault {
-                        field: format!("services.{}.ports", service.workload),
-                        detail: format!("port {port} is taken by another application"),
-                    });
+                    faults.push(FieldFault { field: format!("services.{workload}.ports"), detail: format!("port {port} is taken by another application") });
                     None
                 }
                 (1, None) => (config.first_port..=config.last_port).find(|p| !used.contains(&(scope, *p))),
@@ -80,10 +75,24 @@ pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'sta
         (problem.kind, problem.code) = (gantry_kernel::Kind::Conflict, "scheduler.port_taken");
         return Err(problem);
     }
-    if model.services.iter().any(|s| s.publish.is_some_and(|p| p.listen == 0)) {
+    if published(model).iter().any(|(.., p)| p.listen == 0) {
         return Err(Problem::conflict("scheduler.no_port_left", format!("no port is free from {} to {}", config.first_port, config.last_port)));
     }
     Ok(())
+}
+
+/// What is to be published, with a key that stays over revisions, the workload and the scope.
+fn published(model: &mut Model) -> Vec<(String, Name, &'static str, &mut Publish)> {
+    let mut out = Vec::new();
+    for service in &mut model.services {
+        let (key, scope, workload) = (service.key(), scope(service.protocol), service.workload.clone());
+        let Service { publish, preview, .. } = service;
+        if let Some(seen) = preview.as_mut().and_then(|p| p.publish.as_mut()) {
+            out.push((format!("{key}.preview"), workload.clone(), scope, seen));
+        }
+        out.extend(publish.as_mut().map(|p| (key, workload, scope, p)));
+    }
+    out
 }
 
 /// Claims that make the model's ports this application's. They are given back when it is deleted, not before: an earlier
@@ -95,8 +104,6 @@ pub fn claims(model: &Model) -> Vec<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::{Publish, Service};
-    use gantry_kernel::Name;
 
     fn model(wanted: &[u16]) -> Model {
         let name = Name::parse("web").unwrap();

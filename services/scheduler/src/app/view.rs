@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::change::scaled;
 use super::context::{Scheduler, home};
 use super::deploy::database;
+use super::rollout::{self, ReleaseBody};
 use crate::domain::engine::Seen;
 use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -36,6 +37,8 @@ pub struct AppBody {
     pub finished_revision: Option<u64>,
     pub workloads: Vec<WorkloadBody>,
     pub endpoints: Vec<EndpointBody>,
+    /// The release that is under way.
+    pub release: Option<ReleaseBody>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -116,6 +119,8 @@ pub struct WhyBody {
     pub instances: Vec<InstanceBody>,
     /// Why each instance that has not ended is where it is, as far as that was recorded.
     pub placed: Vec<PlacedBody>,
+    /// Why workloads whose number follows something have the number they have.
+    pub scaling: Vec<super::scaling::ScalingBody>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -152,6 +157,7 @@ pub struct Seeing {
     pub pending: BTreeMap<String, (store::Pending, OffsetDateTime)>,
     reports: Reports,
     outline: Model,
+    now: OffsetDateTime,
 }
 
 /// What all nodes reported that are not lost.
@@ -188,8 +194,9 @@ pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Re
         from: row.release_from.map(i64::unsigned_abs),
         models,
         instances: alive.iter().filter_map(standing).collect(),
+        traffic: rollout::traffic(&row, &outline),
     };
-    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline })
+    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now() })
 }
 
 /// A row as the pure functions want it.
@@ -231,6 +238,7 @@ impl Seeing {
             alive: u32::try_from(self.alive.len()).unwrap_or(u32::MAX),
             wanted: if stopped { 0 } else { wanted },
             available: u32::try_from(self.alive.iter().filter(current).filter(|i| self.available(InstanceId(i.id))).count()).unwrap_or(u32::MAX),
+            step: rollout::sentence(&self.row, &self.outline, self.now),
             releasing: self.row.release_revision.map(|r| (r.unsigned_abs(), self.row.release_from.map(i64::unsigned_abs))),
             failure: self.row.failure.clone(),
             pending: self.pending.iter().next().map(|(workload, (p, _))| sentence(workload, p)),
@@ -263,10 +271,15 @@ impl Seeing {
             finished_revision: self.row.finished.map(i64::unsigned_abs),
             workloads: workloads.collect(),
             endpoints: endpoints(&self.outline, s),
+            release: rollout::body(&self.row, &self.outline, s.host.env.now()),
             created_at: self.row.created_at,
             updated_at: self.row.updated_at,
             version: self.row.version,
         }
+    }
+
+    pub fn outline(&self) -> &Model {
+        &self.outline
     }
 
     pub fn instances(&self) -> Vec<InstanceBody> {
@@ -323,6 +336,7 @@ impl Seeing {
             remedies: p.remedies.clone(),
             since: *since,
         });
+        let scaling = super::scaling::all(s, &self.row, &self.outline).await?;
         let ended = store::ended(s.orm(), AppId(self.row.id), 20).await.map_err(database)?;
         let trouble = self.alive.iter().filter(|i| !self.available(InstanceId(i.id)));
         let instances = trouble.chain(ended.iter()).map(|i| self.instance(i)).collect();
@@ -331,7 +345,7 @@ impl Seeing {
             let body = self.instance(i);
             Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
         });
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect() })
+        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling })
     }
 }
 
@@ -365,6 +379,9 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
             let scheme = if service.protocol == Protocol::Udp { "udp" } else { "http" };
             let url = format!("{scheme}://{host}:{}", publish.listen);
             out.push(EndpointBody { service: name.clone(), host, port: publish.listen, protocol: service.protocol, url });
+        }
+        if let Some(preview) = &service.preview {
+            out.extend(rollout::endpoints(service, preview, s));
         }
         for route in service.routes.iter().filter(|r| r.is_served()) {
             let port = s.config.route_port;

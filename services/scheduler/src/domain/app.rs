@@ -1,6 +1,6 @@
 //! The life of an application: create, revise, release, scale, restart, stop, start, roll back, delete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_contract::scheduler::AppEvent;
 use gantry_es::{Ctx, Decider};
@@ -8,7 +8,7 @@ use gantry_kernel::{AppId, Name, OrgId, ProjectId, SpaceId};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::model::MAX_REPLICAS;
+use super::model::{MAX_REPLICAS, ReleaseStrategy};
 
 /// Where an application lives, in ids and names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,39 @@ pub enum Command {
     FinishRelease {
         revision: u64,
     },
+    /// By what was measured.
+    Autoscale {
+        workload: Name,
+        replicas: u32,
+        reason: String,
+    },
+    PauseScaling {
+        workload: Name,
+        reason: String,
+    },
+    ResumeScaling {
+        workload: Name,
+    },
+    /// The next step of a release that goes step by step.
+    AdvanceRelease {
+        revision: u64,
+        step: u32,
+        /// Of the requests, that go to the new revision from now on.
+        percent: u32,
+        reason: String,
+    },
+    /// What is waited for need not be waited for any more; with `full` nothing is.
+    Promote {
+        full: bool,
+    },
+    PauseRelease {
+        reason: String,
+    },
+    ResumeRelease,
+    /// Back to the revision that is being replaced.
+    AbortRelease {
+        reason: String,
+    },
     /// Goes back to the revision before if `back`.
     FailRelease {
         revision: u64,
@@ -85,6 +118,16 @@ pub enum Refusal {
     IsStopped,
     #[error("there is no revision {0}")]
     NoRevision(u64),
+    #[error("the number of `{0}` follows what is measured: pause that first, or change its bounds with a new revision")]
+    ScalesItself(Name),
+    #[error("the number of `{0}` does not follow anything: its document has no scaling")]
+    NoScaling(Name),
+    #[error("no release is under way")]
+    NoRelease,
+    #[error("the release has no steps that could be promoted: it goes on by itself")]
+    NoSteps,
+    #[error("there is no revision before it to go back to")]
+    NothingBefore,
     #[error("a reason has at most 500 characters")]
     ReasonTooLong,
 }
@@ -94,6 +137,17 @@ pub enum Refusal {
 pub struct Release {
     pub revision: u64,
     pub from: Option<u64>,
+    pub strategy: String,
+    pub step: u32,
+    /// Of the requests, that go to it.
+    pub percent: u32,
+    pub paused: bool,
+}
+
+impl Release {
+    fn exchanges(&self) -> bool {
+        ReleaseStrategy::exchanges(&self.strategy)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -110,6 +164,11 @@ pub struct App {
     pub finished: Option<u64>,
     pub release: Option<Release>,
     pub scale: BTreeMap<Name, u32>,
+    /// That of the revision which is being replaced.
+    pub base_scale: BTreeMap<Name, u32>,
+    /// What measures or schedules said last. It stays over revisions, unlike what was set by hand.
+    pub autoscale: BTreeMap<Name, u32>,
+    pub scaling_paused: BTreeSet<Name>,
     pub failure: Option<String>,
     /// The revision that waits for room in the quota.
     pub queued: Option<u64>,
@@ -123,6 +182,12 @@ pub struct Revision {
 }
 
 impl App {
+    /// The revision that has the requests: what a next one replaces.
+    fn base(&self) -> Option<u64> {
+        let switched = self.release.as_ref().filter(|r| r.exchanges() && r.percent >= 100).map(|r| r.revision);
+        switched.or(self.finished)
+    }
+
     fn exists(&self) -> bool {
         self.id.is_some() && !self.deleted
     }
@@ -131,8 +196,31 @@ impl App {
         self.revisions.get(&self.current).map(|r| &r.workloads)
     }
 
+    fn scales_itself(&self, workload: &Name) -> bool {
+        self.revisions.get(&self.current).is_some_and(|r| super::stored::scaled(&r.model).contains(workload))
+    }
+
+    fn has_scaling(&self, workload: &Name) -> Result<(), Refusal> {
+        match self.workloads().is_some_and(|all| all.contains_key(workload)) {
+            false => Err(Refusal::NoWorkload(workload.clone())),
+            true if self.scales_itself(workload) => Ok(()),
+            true => Err(Refusal::NoScaling(workload.clone())),
+        }
+    }
+
+    /// How many a workload has now.
+    fn number(&self, workload: &Name) -> u32 {
+        let said = || super::stored::replicas(&self.revisions.get(&self.current)?.model, workload);
+        self.scale.get(workload).copied().or_else(said).unwrap_or(0)
+    }
+
+    fn go_back(&self, app: AppId, revision: u64, reason: String, to: Option<u64>) -> Vec<AppEvent> {
+        let back = to.map(|to| AppEvent::ReleaseStarted { app, revision: to, from: None, strategy: "rollback".into() });
+        std::iter::once(AppEvent::ReleaseFailed { app, revision, reason }).chain(back).collect()
+    }
+
     fn start_release(&self, app: AppId, revision: u64, strategy: &str) -> AppEvent {
-        let from = self.finished.filter(|f| *f != revision);
+        let from = self.base().filter(|f| *f != revision);
         AppEvent::ReleaseStarted { app, revision, from, strategy: strategy.into() }
     }
 }
@@ -155,6 +243,22 @@ impl Decider for App {
             Command::Admit { revision } if state.queued == Some(revision) => Ok(vec![AppEvent::Admitted { app, revision }]),
             Command::Admit { .. } => Ok(Vec::new()),
             Command::Scale { workload, replicas } => scale(state, app, workload, replicas),
+            Command::Autoscale { workload, replicas, reason } => {
+                let from = state.number(&workload);
+                let follows = state.scales_itself(&workload) && !state.scaling_paused.contains(&workload);
+                Ok(if follows && from != replicas { vec![AppEvent::Autoscaled { app, workload, replicas, from, reason }] } else { Vec::new() })
+            }
+            Command::PauseScaling { workload, reason } => {
+                if reason.chars().count() > 500 {
+                    return Err(Refusal::ReasonTooLong);
+                }
+                state.has_scaling(&workload)?;
+                Ok(if state.scaling_paused.contains(&workload) { Vec::new() } else { vec![AppEvent::ScalingPaused { app, workload, reason }] })
+            }
+            Command::ResumeScaling { workload } => {
+                state.has_scaling(&workload)?;
+                Ok(if state.scaling_paused.contains(&workload) { vec![AppEvent::ScalingResumed { app, workload }] } else { Vec::new() })
+            }
             Command::Restart { workloads } => {
                 if state.stopped {
                     return Err(Refusal::IsStopped);
@@ -179,6 +283,49 @@ impl Decider for App {
                 }
                 Ok(vec![state.start_release(app, revision, "rollback")])
             }
+            Command::AdvanceRelease { revision, step, percent, reason } => match &state.release {
+                Some(r) if r.revision == revision && r.exchanges() && step > r.step => {
+                    Ok(vec![AppEvent::ReleaseAdvanced { app, revision, step, percent, reason }])
+                }
+                _ => Ok(Vec::new()),
+            },
+            Command::Promote { full } => {
+                let release = state.release.as_ref().ok_or(Refusal::NoRelease)?;
+                let revision = release.revision;
+                if !release.exchanges() && !release.paused {
+                    return Err(Refusal::NoSteps);
+                }
+                let mut events = Vec::new();
+                if release.paused {
+                    events.push(AppEvent::ReleaseResumed { app, revision });
+                }
+                if release.exchanges() {
+                    let step = if full { super::rollout::ALL } else { u64::from(release.step) + 1 };
+                    events.push(AppEvent::ReleasePromoted { app, revision, step });
+                }
+                Ok(events)
+            }
+            Command::PauseRelease { reason } => {
+                if reason.chars().count() > 500 {
+                    return Err(Refusal::ReasonTooLong);
+                }
+                let release = state.release.as_ref().ok_or(Refusal::NoRelease)?;
+                let revision = release.revision;
+                Ok(if release.paused { Vec::new() } else { vec![AppEvent::ReleasePaused { app, revision, reason }] })
+            }
+            Command::ResumeRelease => {
+                let release = state.release.as_ref().ok_or(Refusal::NoRelease)?;
+                let revision = release.revision;
+                Ok(if release.paused { vec![AppEvent::ReleaseResumed { app, revision }] } else { Vec::new() })
+            }
+            Command::AbortRelease { reason } => {
+                if reason.chars().count() > 500 {
+                    return Err(Refusal::ReasonTooLong);
+                }
+                let release = state.release.as_ref().ok_or(Refusal::NoRelease)?;
+                let from = release.from.filter(|f| state.revisions.contains_key(f)).ok_or(Refusal::NothingBefore)?;
+                Ok(state.go_back(app, release.revision, reason, Some(from)))
+            }
             Command::FinishRelease { revision } => match &state.release {
                 Some(release) if release.revision == revision => Ok(vec![AppEvent::ReleaseFinished { app, revision }]),
                 // It had failed by taking too long, with nothing to go back to, and has come up after all.
@@ -187,11 +334,7 @@ impl Decider for App {
             },
             Command::FailRelease { revision, reason, back } => match &state.release {
                 Some(release) if release.revision == revision => {
-                    let mut events = vec![AppEvent::ReleaseFailed { app, revision, reason }];
-                    if let Some(from) = release.from.filter(|f| back && state.revisions.contains_key(f)) {
-                        events.push(AppEvent::ReleaseStarted { app, revision: from, from: None, strategy: "rollback".into() });
-                    }
-                    Ok(events)
+                    Ok(state.go_back(app, revision, reason, release.from.filter(|f| back && state.revisions.contains_key(f))))
                 }
                 _ => Ok(Vec::new()),
             },
@@ -215,13 +358,24 @@ impl Decider for App {
             }
             AppEvent::Revised { revision, model, images, .. } => {
                 let revised = Revision { workloads: super::stored::workloads(model), model: model.clone(), images: images.clone() };
+                let scaled = super::stored::scaled(model);
+                state.autoscale.retain(|name, _| scaled.contains(name));
                 state.revisions.insert(*revision, revised);
             }
-            AppEvent::ReleaseStarted { revision, from, .. } => {
+            AppEvent::ReleaseStarted { revision, from, strategy, .. } => {
                 state.current = *revision;
-                state.release = Some(Release { revision: *revision, from: *from });
-                // The replicas of a new revision are the document's again; those set by hand belonged to the one before.
-                state.scale.clear();
+                let before = state.release.take();
+                // The replicas of a new revision are the document's again, or what was measured last; those set by hand belonged to
+                // the one before, and are as they were when it comes back.
+                let same_base = before.as_ref().is_some_and(|r| r.from.is_some() && r.from == *from);
+                let returns = before.as_ref().is_some_and(|r| r.from == Some(*revision));
+                let gone_back = before.is_none() && from.is_none() && strategy == "rollback";
+                let scale = if returns || gone_back { state.base_scale.clone() } else { state.autoscale.clone() };
+                if !same_base {
+                    state.base_scale = std::mem::take(&mut state.scale);
+                }
+                state.scale = scale;
+                state.release = Some(Release { revision: *revision, from: *from, strategy: strategy.clone(), step: 0, percent: 0, paused: false });
                 state.queued = None;
             }
             AppEvent::Queued { revision, .. } => state.queued = Some(*revision),
@@ -231,12 +385,33 @@ impl Decider for App {
                 state.finished = Some(*revision);
                 state.failure = None;
             }
+            AppEvent::ReleaseAdvanced { step, percent, .. } => {
+                if let Some(release) = &mut state.release {
+                    (release.step, release.percent) = (*step, *percent);
+                }
+            }
+            AppEvent::ReleasePaused { .. } | AppEvent::ReleaseResumed { .. } => {
+                if let Some(release) = &mut state.release {
+                    release.paused = matches!(event, AppEvent::ReleasePaused { .. });
+                }
+            }
+            AppEvent::ReleasePromoted { .. } => {}
             AppEvent::ReleaseFailed { reason, .. } => {
                 state.release = None;
                 state.failure = Some(reason.clone());
             }
             AppEvent::Scaled { workload, replicas, .. } => {
                 state.scale.insert(workload.clone(), *replicas);
+            }
+            AppEvent::Autoscaled { workload, replicas, .. } => {
+                state.scale.insert(workload.clone(), *replicas);
+                state.autoscale.insert(workload.clone(), *replicas);
+            }
+            AppEvent::ScalingPaused { workload, .. } => {
+                state.scaling_paused.insert(workload.clone());
+            }
+            AppEvent::ScalingResumed { workload, .. } => {
+                state.scaling_paused.remove(workload);
             }
             AppEvent::Restarted { .. } => {}
             AppEvent::Stopped { .. } => state.stopped = true,
@@ -260,8 +435,11 @@ fn deploy(state: &App, app: AppId, home: Home, name: Name, content: Content, rea
         events.push(AppEvent::Created { app, org, project, space, name, org_name, project_name, space_name });
     }
     let revision = state.revisions.keys().next_back().copied().unwrap_or(0) + 1;
-    events.push(AppEvent::Revised { app, revision, format: content.format, model: content.model, images: content.images, reason });
-    events.push(state.start_release(app, revision, "rolling"));
+    let model = content.model;
+    events.push(AppEvent::Revised { app, revision, format: content.format, model: model.clone(), images: content.images, reason });
+    // Where nothing runs there is nothing that could be exchanged.
+    let strategy = if state.stopped || state.base().is_none() { ReleaseStrategy::Rolling } else { super::stored::strategy(&model) };
+    events.push(state.start_release(app, revision, strategy.as_str()));
     events.extend(queued.map(|reason| AppEvent::Queued { app, revision, reason }));
     if state.stopped {
         events.push(AppEvent::Started { app });
@@ -279,7 +457,10 @@ fn scale(state: &App, app: AppId, workload: Name, replicas: u32) -> Result<Vec<A
         Some(false) => return Err(Refusal::NotScalable(workload)),
         Some(true) => {}
     }
-    let from = state.scale.get(&workload).copied().or_else(|| super::stored::replicas(&revision?.model, &workload)).unwrap_or(0);
+    if state.scales_itself(&workload) && !state.scaling_paused.contains(&workload) {
+        return Err(Refusal::ScalesItself(workload));
+    }
+    let from = state.number(&workload);
     if from == replicas {
         return Ok(Vec::new());
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_kernel::Name;
 
 use super::document::{Document, Remarks};
-use super::model::{Condition, Config, File, MAX_REPLICAS, Model, Protocol, Restart, Workload, WorkloadKind};
+use super::model::{Condition, Config, File, MAX_REPLICAS, Model, Protocol, Restart, Scaling, Workload, WorkloadKind};
 
 pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
     let configs = model.configs.clone();
@@ -21,6 +21,7 @@ pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
     }
     dependencies(model, remarks);
     reached(model, remarks);
+    super::exchange::complete(model, remarks);
 }
 
 /// Variables and files that name a config get what is in it.
@@ -77,8 +78,19 @@ fn sound(at: &str, w: &Workload, remarks: &Remarks) {
     if w.replicas > MAX_REPLICAS {
         wrong("replicas", format!("must be 0 to {MAX_REPLICAS}"));
     }
-    if w.kind == WorkloadKind::CronJob && w.schedule.as_ref().is_none_or(|s| !is_cron(&s.cron)) {
-        wrong("schedule", "must be five fields such as `*/5 * * * *`, or `@hourly` and its like".into());
+    if w.kind == WorkloadKind::CronJob {
+        let schedule = w.schedule.clone().unwrap_or_default();
+        if let Err(detail) = super::clock::Clock::parse(&schedule.cron, &schedule.time_zone) {
+            wrong("schedule", detail);
+        }
+    }
+    for (field, text) in w.budget.iter().flat_map(|b| [("min_available", &b.min_available), ("max_unavailable", &b.max_unavailable)]) {
+        if text.as_ref().is_some_and(|t| super::placement::budget_amount(t, 1).is_none()) {
+            wrong(&format!("budget.{field}"), "must be a number or a share such as 50%".into());
+        }
+    }
+    if let Some(scaling) = &w.scaling {
+        scales(w, scaling, &wrong);
     }
     for (asked, limit, what) in [
         (u64::from(w.requests.cpu_millis), u64::from(w.limits.cpu_millis), "processor time"),
@@ -99,12 +111,35 @@ fn sound(at: &str, w: &Workload, remarks: &Remarks) {
     }
 }
 
-fn is_cron(text: &str) -> bool {
-    if let Some(word) = text.strip_prefix('@') {
-        return matches!(word, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly") || word.starts_with("every ");
+fn scales(w: &Workload, s: &Scaling, wrong: &dyn Fn(&str, String)) {
+    if !matches!(w.kind, WorkloadKind::Stateless | WorkloadKind::Stateful) {
+        wrong("scaling", "only stateless and stateful workloads have a number that can follow something".into());
     }
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    fields.len() == 5 && fields.iter().all(|f| f.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'/' | b',' | b'-' | b'?' | b'#')))
+    if s.max == 0 || s.max > MAX_REPLICAS || s.min > s.max {
+        wrong("scaling", format!("`min` to `max` must lie within 0 to {MAX_REPLICAS}, and `max` is at least 1"));
+    }
+    if s.metrics.is_empty() && s.schedules.is_empty() {
+        wrong("scaling", "needs `metrics` or `schedules`".into());
+    }
+    for (n, one) in s.schedules.iter().enumerate() {
+        for cron in [&one.from, &one.to] {
+            if let Err(detail) = super::clock::Clock::parse(cron, &one.time_zone) {
+                wrong(&format!("scaling.schedules[{n}]"), detail);
+            }
+        }
+        if one.replicas == 0 || one.replicas > s.max {
+            wrong(&format!("scaling.schedules[{n}]"), format!("`replicas` must be 1 to `max`, which is {}", s.max));
+        }
+    }
+    for (side, pace) in [("up", &s.up), ("down", &s.down)] {
+        let pace = pace.clone().unwrap_or_default();
+        if pace.stabilization_seconds.is_some_and(|n| n > 3600) || pace.steps.iter().any(|s| !(1..=1800).contains(&s.period_seconds)) {
+            wrong(&format!("scaling.{side}"), "`stabilization_seconds` is 0 to 3600, and `period_seconds` of a step 1 to 1800".into());
+        }
+        if !matches!(pace.select.to_ascii_lowercase().as_str(), "" | "max" | "min" | "disabled") {
+            wrong(&format!("scaling.{side}"), "`select` must be max, min or disabled".into());
+        }
+    }
 }
 
 /// Every dependency exists, none is circular, and each condition can come true.
@@ -172,7 +207,7 @@ fn reached(model: &mut Model, remarks: &Remarks) {
 }
 
 /// A DNS name; the first label may be `*`; empty for every host.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     let label = |text: &str| {
         let inside = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         inside && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
@@ -204,14 +239,34 @@ mod tests {
         assert_eq!(name_of("__"), None);
     }
 
+    fn faults(workload: &str) -> Vec<String> {
+        let text = format!("apiVersion: gantry.io/v1\nkind: Application\nmetadata: {{name: a}}\nspec:\n  workloads:\n    web: {{image: a/b/c, {workload}}}\n");
+        let read = crate::domain::own::read(&Document::alone(&text));
+        read.remarks.into_list().into_iter().filter(|r| r.level == crate::domain::document::Level::Wrong).map(|r| format!("{}: {}", r.path, r.detail)).collect()
+    }
+
     #[test]
-    fn schedules_and_hosts_are_told_from_nonsense() {
-        for good in ["*/5 * * * *", "@daily", "0 0 1 JAN mon-fri"] {
-            assert!(is_cron(good), "{good}");
+    fn scaling_schedules_and_budgets_make_sense_or_are_named() {
+        let metric = "metrics: [{source: resource, name: cpu, target: utilization, value: '50'}]";
+        assert_eq!(faults(&format!("budget: {{min_available: 50%}}, scaling: {{min: 1, max: 3, {metric}}}")), Vec::<String>::new());
+        for (workload, part) in [
+            ("budget: {min_available: many}".to_owned(), "a number or a share"),
+            (format!("scaling: {{min: 4, max: 3, {metric}}}"), "`min` to `max`"),
+            (format!("scaling: {{min: 0, max: 0, {metric}}}"), "at least 1"),
+            ("scaling: {min: 1, max: 3}".to_owned(), "needs `metrics` or `schedules`"),
+            (format!("kind: global, scaling: {{min: 1, max: 3, {metric}}}"), "only stateless and stateful"),
+            ("scaling: {min: 1, max: 3, schedules: [{from: '0 8 * * *', to: nonsense, replicas: 2}]}".to_owned(), "five fields"),
+            ("scaling: {min: 1, max: 3, schedules: [{from: '0 8 * * *', to: '0 9 * * *', replicas: 4}]}".to_owned(), "1 to `max`"),
+            ("kind: cron_job, schedule: {cron: '0 8 * * *', time_zone: Europe/Atlantis}".to_owned(), "no time zone"),
+            ("kind: cron_job".to_owned(), "five fields"),
+        ] {
+            let found = faults(&workload);
+            assert!(found.iter().any(|f| f.contains(part)), "{workload}: {found:?}");
         }
-        for bad in ["", "* * * *", "* * * * $", "@never"] {
-            assert!(!is_cron(bad), "{bad}");
-        }
+    }
+
+    #[test]
+    fn hosts_are_told_from_nonsense() {
         for (host, good) in [("a.b", true), ("*.b.org", true), ("", true), ("a b", false), ("a..b", false), ("*", false), ("-a", false)] {
             assert_eq!(is_host(host), good, "{host}");
         }

@@ -1,5 +1,5 @@
 //! Compose files (the Compose specification) into the model. What is asked and not done is listed with its line.
-//! `x-gantry` adds what Compose has no word for: on a service `routes`, `balance`, `kind`, `ready`; at the top `model`, a
+//! `x-gantry` adds what Compose has no word for: on a service `routes`, `balance`, `kind`, `ready`; at the top `release`, and `model`, a
 //! patch of the model in our own form.
 
 mod deploy;
@@ -49,7 +49,14 @@ fn whole(root: &Node, document: &Document<'_>, model: &mut Model, remarks: &Rema
             "configs" => shared.files("configs", &entry.node, document, remarks),
             "secrets" => shared.files("secrets", &entry.node, document, remarks),
             "networks" => networks(&entry.node, &mut model.networks, remarks),
-            "x-gantry" => change = patch_of(entry, remarks),
+            "x-gantry" => {
+                change = patch_of(entry, remarks);
+                if let Some(own) = entry.node.entries().unwrap_or_default().iter().find(|e| e.key == "release") {
+                    let at = At { path: "x-gantry.release".into(), line: own.line, node: &own.node, remarks };
+                    remarks.place("release", &at.path, own.line);
+                    model.release = super::own::value(&at).unwrap_or_default();
+                }
+            }
             key if key.starts_with("x-") => {}
             key => remarks.unsupported(key, line, "is not supported"),
         }
@@ -83,7 +90,8 @@ fn patch_of<'a>(entry: &'a super::yaml::Entry, remarks: &Remarks) -> Option<(&'a
     for option in entry.node.entries().unwrap_or_default() {
         match option.key.as_str() {
             "model" => found = Some((&option.node, option.line)),
-            key => remarks.wrong(&format!("x-gantry.{key}"), option.line, "must be `model` here; `routes` and the like belong to a service"),
+            "release" => {}
+            key => remarks.wrong(&format!("x-gantry.{key}"), option.line, "must be `model` or `release` here; `routes` and the like belong to a service"),
         }
     }
     found

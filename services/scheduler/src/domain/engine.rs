@@ -8,7 +8,7 @@ use gantry_kernel::{AppId, InstanceId, Name};
 use serde::{Deserialize, Serialize};
 
 use super::app::Home;
-use super::model::{Protocol, Resources, Route, Workload};
+use super::model::{HeaderMatch, Protocol, Resources, Route, Workload};
 
 /// What a node is; changes rarely.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -68,6 +68,8 @@ pub struct Report {
     pub instances: BTreeMap<InstanceId, Observation>,
     /// Which instances each balanced service sends requests to.
     pub rotation: BTreeMap<String, BTreeSet<InstanceId>>,
+    /// Services without any instance for which requests are held.
+    pub waiting: BTreeSet<String>,
 }
 
 /// One instance that shall be on a node.
@@ -105,6 +107,10 @@ pub struct WantedService {
     /// More names.
     pub aliases: BTreeSet<String>,
     pub backends: Vec<Backend>,
+    /// Requests with one of these headers go to another service's backends: the header and the service's id.
+    pub headers: Vec<(HeaderMatch, String)>,
+    /// Requests are held while it has no backend.
+    pub hold: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +118,12 @@ pub struct Backend {
     pub instance: InstanceId,
     pub port: u16,
     pub address: String,
+    /// Its share against the others', 1 to 256.
+    pub weight: u32,
 }
+
+/// Without anything said.
+pub const PLAIN_WEIGHT: u32 = 100;
 
 #[derive(Clone, Debug, Default)]
 pub struct WantedNode {

@@ -47,6 +47,9 @@ pub fn wanted(model: &Model) -> Model {
         if let Some(publish) = &mut service.publish {
             publish.listen = 0;
         }
+        if let Some(publish) = service.preview.as_mut().and_then(|p| p.publish.as_mut()) {
+            publish.listen = 0;
+        }
     }
     model
 }

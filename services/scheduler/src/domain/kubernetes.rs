@@ -8,6 +8,7 @@ mod placing;
 mod pod;
 mod policies;
 mod quantity;
+mod rollouts;
 mod routes;
 mod serving;
 mod storage;
@@ -25,7 +26,7 @@ use super::yaml;
 use objects::Object;
 
 pub use export::export;
-pub use quantity::{of_bytes, of_millis, whole};
+pub use quantity::{of_bytes, of_millis, thousandths, whole};
 
 /// The annotation that carries what Kubernetes has no word for, on any object.
 pub const MODEL: &str = "gantry.io/model";

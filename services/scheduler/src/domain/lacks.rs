@@ -145,13 +145,6 @@ fn placing(at: &str, w: &Workload, out: &mut Listing) {
 fn changing(at: &str, w: &Workload, out: &mut Listing) {
     if let Some(schedule) = w.schedule.as_ref().filter(|_| w.kind == WorkloadKind::CronJob) {
         let at = format!("{at}.schedule");
-        let utc = matches!(schedule.time_zone.as_str(), "" | "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT");
-        out.when(!utc, format!("{at}.time_zone"), "the times of a schedule are UTC yet");
-        out.when(
-            super::cron::Cron::parse(&schedule.cron).is_err(),
-            format!("{at}.cron"),
-            "only the five fields of crontab and @hourly to @yearly start anything yet",
-        );
         let keeps = schedule.keep_succeeded.is_some() || schedule.keep_failed.is_some();
         out.when(keeps, at, "ended runs stay listed until the application is deleted; their number is not limited yet");
     }
@@ -164,9 +157,14 @@ fn changing(at: &str, w: &Workload, out: &mut Listing) {
         out.when(job.keep_seconds.is_some(), format!("{at}.job.keep_seconds"), "ended jobs stay listed until the application is deleted");
         out.when(!scheduled && job.suspended, format!("{at}.job.suspended"), "a job cannot be held back yet");
     }
-    out.when(w.scaling.is_some(), format!("{at}.scaling"), "the number of instances does not follow metrics yet");
+    for (n, metric) in w.scaling.iter().flat_map(|s| &s.metrics).enumerate() {
+        let place = super::gauges::Place { org: "", project: "", space: "", app: "", workload: "", services: &[] };
+        if let Err(detail) = super::gauges::gauge(metric, w, &place) {
+            out.when(true, format!("{at}.scaling.metrics[{n}]"), &detail);
+        }
+        out.when(!metric.container.is_empty(), format!("{at}.scaling.metrics[{n}].container"), "an instance is measured as a whole");
+    }
     out.when(w.min_ready_seconds > 0, format!("{at}.min_ready_seconds"), "an instance counts as soon as it is in rotation");
-    out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "the next step follows as soon as the instances are in rotation");
     out.when(w.update.partition > 0, format!("{at}.update.partition"), "a release reaches all instances");
     out.when(w.update.manual, format!("{at}.update.manual"), "a release replaces instances by itself");
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");

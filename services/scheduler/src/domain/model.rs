@@ -6,6 +6,7 @@ mod container;
 mod health;
 mod network;
 mod placement;
+mod release;
 mod scaling;
 mod storage;
 mod workload;
@@ -23,7 +24,8 @@ pub use network::{
     round_robin,
 };
 pub use placement::{Affinity, Constraints, Match, Operator, Preference, Rule, Selector, Spread, Toleration};
-pub use scaling::{Budget, Job, Metric, MetricSource, MetricTarget, Overlap, Pace, Scaling, Schedule, Step};
+pub use release::{CanaryStep, HeaderMatch, Measure, Preview, Release, ReleaseCheck, ReleaseStrategy};
+pub use scaling::{Budget, Job, Metric, MetricSource, MetricTarget, Overlap, Pace, ScaleSchedule, Scaling, Schedule, Step};
 pub use storage::{Config, Device, File, Mount, MountKind, Volume};
 pub use workload::{Condition, Dns, EnvFact, Resources, Restart, Sharing, Tuning, Update, Workload, WorkloadKind};
 
@@ -49,6 +51,9 @@ pub struct Model {
     /// Names for what runs elsewhere.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outside: BTreeMap<Name, Outside>,
+    /// How the next revision takes over from the one before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub release: Release,
 }
 
 /// Fields that say nothing are not written.
@@ -67,6 +72,24 @@ pub struct Demand {
     pub storage_bytes: u64,
     pub containers: u32,
     pub largest: Resources,
+}
+
+impl Demand {
+    pub fn plus(self, other: Self) -> Self {
+        let largest = Resources {
+            cpu_millis: self.largest.cpu_millis.max(other.largest.cpu_millis),
+            memory_bytes: self.largest.memory_bytes.max(other.largest.memory_bytes),
+            storage_bytes: self.largest.storage_bytes.max(other.largest.storage_bytes),
+            pids: self.largest.pids.max(other.largest.pids),
+        };
+        Self {
+            cpu_millis: self.cpu_millis.saturating_add(other.cpu_millis),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            storage_bytes: self.storage_bytes.saturating_add(other.storage_bytes),
+            containers: self.containers.saturating_add(other.containers),
+            largest,
+        }
+    }
 }
 
 impl Model {
@@ -98,6 +121,12 @@ impl Model {
             sum.storage_bytes = sum.storage_bytes.saturating_add(volume.size_bytes.saturating_mul(copies.into()));
         }
         sum
+    }
+
+    /// Only the workloads of which two sets stand beside each other while a release exchanges them.
+    pub fn exchanged(&self) -> Self {
+        let workloads = self.workloads.iter().filter(|(_, w)| w.is_exchanged()).map(|(n, w)| (n.clone(), w.clone())).collect();
+        Self { workloads, ..Self::default() }
     }
 
     /// The images that run, sorted, each once.

@@ -83,6 +83,7 @@ fn whole(root: &Node, model: &mut Model, remarks: &Remarks) {
     model.networks = texts(&spec, "networks");
     model.policies = texts(&spec, "policies");
     model.outside = named(&spec, "outside");
+    model.release = spec.take("release").and_then(|at| value(&at)).unwrap_or_default();
     if model.workloads.is_empty() && !remarks.any_wrong() {
         remarks.wrong("spec.workloads", spec.line, "needs at least one workload");
     }
@@ -105,7 +106,8 @@ fn texts<T: DeserializeOwned>(spec: &Fields<'_>, key: &str) -> BTreeMap<String, 
     entries.into_iter().filter_map(|(name, at)| Some((name.to_owned(), value(&at)?))).collect()
 }
 
-fn value<T: DeserializeOwned>(at: &At<'_>) -> Option<T> {
+/// Any part of the model in our own form, wherever it stands.
+pub fn value<T: DeserializeOwned>(at: &At<'_>) -> Option<T> {
     match de::read(at.node) {
         Ok(value) => Some(value),
         Err(fault) => {

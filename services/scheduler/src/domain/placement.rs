@@ -8,7 +8,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 
-pub use budget::floor;
+pub use budget::{amount as budget_amount, floor};
 pub use settings::{External, NodeSettings, NodeTaint, Part, Reserved, SpaceRules};
 pub use translate::{Standing, amounts, class_priority, granted, group, node, selects, weights};
 pub use verdict::{Against, Chosen, Finding, Next, Remedy, Verdict, chosen, verdict};

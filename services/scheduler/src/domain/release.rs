@@ -1,6 +1,6 @@
 //! What to do next for one workload so that its instances become what is wanted: the rolling planner. Pure: called again
-//! after every change, it always gives the next steps and needs no memory. Blue-green and canary are further planners with
-//! the same input and output.
+//! after every change, it always gives the next steps and needs no memory. Of a blue-green or canary release (`rollout`) each
+//! of the two sets is kept by it.
 
 use std::time::Duration;
 

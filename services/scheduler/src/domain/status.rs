@@ -11,6 +11,8 @@ pub struct Condition {
     /// Current and available.
     pub available: u32,
     pub releasing: Option<(u64, Option<u64>)>,
+    /// Where a release that goes step by step is.
+    pub step: Option<String>,
     pub failure: Option<String>,
     /// Why instances wait for a place, if they do.
     pub pending: Option<String>,
@@ -36,6 +38,7 @@ pub fn state(c: &Condition) -> (&'static str, String) {
                 (Some(from), None) => format!("revision {revision} replaces {from}"),
                 (None, None) => format!("revision {revision} starts"),
             };
+            let what = c.step.as_ref().map_or(what.clone(), |step| format!("{what}; {step}"));
             if c.pending.is_some() { ("pending", because(what)) } else { ("releasing", because(format!("{what}; {progress}"))) }
         }
         Condition { failure: Some(failure), .. } if c.available < c.wanted => ("failed", because(failure.clone())),

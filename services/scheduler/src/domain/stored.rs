@@ -1,14 +1,14 @@
 //! How a model stands in an event: an outline that every subscriber may read, and the whole sealed, since environment
 //! variables and files hold secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_es::Sealed;
 use gantry_kernel::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::model::{Hook, Model, WorkloadKind};
+use super::model::{Hook, Model, ReleaseStrategy, WorkloadKind};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
@@ -55,6 +55,17 @@ pub fn read(stored: &Value) -> Option<Stored> {
 pub fn workloads(stored: &Value) -> BTreeMap<Name, bool> {
     let workloads = read(stored).map(|s| s.outline.workloads).unwrap_or_default();
     workloads.into_iter().map(|(name, w)| (name, !matches!(w.kind, WorkloadKind::Global | WorkloadKind::CronJob))).collect()
+}
+
+/// How a revision is released.
+pub fn strategy(stored: &Value) -> ReleaseStrategy {
+    read(stored).map(|s| s.outline.release.strategy).unwrap_or_default()
+}
+
+/// The workloads whose number follows something.
+pub fn scaled(stored: &Value) -> BTreeSet<Name> {
+    let workloads = read(stored).map(|s| s.outline.workloads).unwrap_or_default();
+    workloads.into_iter().filter(|(_, w)| w.scaling.is_some()).map(|(name, _)| name).collect()
 }
 
 pub fn replicas(stored: &Value, workload: &Name) -> Option<u32> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
-use super::engine::{Backend, Report, WantedInstance, WantedService};
+use super::engine::{Backend, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
 use super::model::{Model, Mount, MountKind, Service, Workload, WorkloadKind};
 use super::observe::Phase;
+use super::traffic::{self, Traffic};
 
 /// A recorded instance that has not ended.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct AppView {
     /// The models of all revisions that have instances, and the current one.
     pub models: BTreeMap<u64, Arc<Model>>,
     pub instances: Vec<Standing>,
+    /// Which revisions have which part of the requests.
+    pub traffic: Traffic,
 }
 
 /// Everything that the nodes have reported.
@@ -59,7 +62,7 @@ impl AppView {
     }
 
     /// The same service as the instance's own revision has it.
-    fn own<'a>(&'a self, instance: &Standing, service: &Service) -> Option<&'a Service> {
+    pub(super) fn own<'a>(&'a self, instance: &Standing, service: &Service) -> Option<&'a Service> {
         if instance.workload != service.workload {
             return None;
         }
@@ -70,11 +73,36 @@ impl AppView {
     pub fn is_available(&self, instance: &Standing, reports: &Reports) -> bool {
         let ready = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id)).is_some_and(|o| o.ready && o.seen == super::engine::Seen::Running);
         ready
-            && self.services().iter().filter(|(_, s)| s.has_rotation() && self.own(instance, s).is_some()).all(|(_, service)| {
-                let id = self.service_id(service);
+            && self.rotations_of(instance).into_iter().all(|id| {
                 let mut balancers = reports.values().filter_map(|r| r.rotation.get(&id)).peekable();
                 balancers.peek().is_some() && balancers.all(|rotation| rotation.contains(&instance.id))
             })
+    }
+
+    /// The revision that the previews show.
+    pub fn newest(&self) -> u64 {
+        self.traffic.share.as_ref().map_or(self.current, |share| share.new)
+    }
+
+    /// The balanced names that have to have it before it counts as available.
+    fn rotations_of(&self, instance: &Standing) -> Vec<String> {
+        let mut out = Vec::new();
+        for (_, service) in self.services() {
+            let Some(own) = self.own(instance, service) else { continue };
+            if service.has_rotation() && self.has_requests(instance) {
+                out.push(self.service_id(service));
+            }
+            if instance.revision == self.newest() && traffic::is_seen(own) {
+                out.push(traffic::preview_id(&self.service_id(service)));
+            }
+        }
+        out
+    }
+
+    /// Does its revision get any of the requests that are not asked of the preview?
+    pub fn has_requests(&self, instance: &Standing) -> bool {
+        let exchanged = self.models.get(&instance.revision).and_then(|m| m.workloads.get(&instance.workload)).is_some_and(Workload::is_exchanged);
+        !exchanged || self.traffic.reaches(instance.revision)
     }
 
     /// Does another node still send it requests? Its own node drains by itself.
@@ -146,10 +174,20 @@ impl AppView {
             routes: service.routes.iter().filter(|r| r.is_served()).cloned().collect(),
             port: service.service_port,
             aliases: service.aliases.clone(),
-            backends: self.backends(service, node, reports),
+            backends: traffic::shared(self, service, self.backends(service, node, reports)),
+            headers: traffic::headers(self, service),
+            hold: self.may_be_empty(service),
         };
         // A name without a port has nothing that a balancer could listen on.
-        self.services().into_iter().filter(|(_, s)| s.port > 0).map(of).collect()
+        let services = self.services().into_iter().filter(|(_, s)| s.port > 0);
+        let previews = |at: (u64, &Service)| traffic::preview(self, at.1, of(at), || self.backends(at.1, node, reports));
+        services.flat_map(|at| std::iter::once(of(at)).chain(previews(at))).collect()
+    }
+
+    /// Does its workload go down to nothing while nobody asks?
+    fn may_be_empty(&self, service: &Service) -> bool {
+        let workload = self.models.get(&self.current).and_then(|m| m.workloads.get(&service.workload));
+        workload.and_then(|w| w.scaling.as_ref()).is_some_and(|s| s.min == 0)
     }
 
     fn backends(&self, service: &Service, node: &Name, reports: &Reports) -> Vec<Backend> {
@@ -161,7 +199,7 @@ impl AppView {
             // A node knows best whether its own instances are ready; of others it learns only when they are.
             let counts = instance.node == *node || seen.map_or(instance.phase == Phase::Running, |o| o.ready);
             if counts {
-                out.push(Backend { instance: instance.id, port: own.port, address });
+                out.push(Backend { instance: instance.id, port: own.port, address, weight: PLAIN_WEIGHT });
             }
         }
         out
@@ -209,7 +247,16 @@ mod tests {
             |port| Arc::new(Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services: vec![service(port)], ..Model::default() });
         let home =
             Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
-        AppView { id: AppId(uuid), name: name("shop"), home, current: 2, from: Some(1), models: BTreeMap::from([(1, model(80)), (2, model(8080))]), instances }
+        AppView {
+            id: AppId(uuid),
+            name: name("shop"),
+            home,
+            current: 2,
+            from: Some(1),
+            models: BTreeMap::from([(1, model(80)), (2, model(8080))]),
+            instances,
+            traffic: Traffic::default(),
+        }
     }
 
     fn report(instances: &[u128], rotation: &[u128]) -> Report {
@@ -218,7 +265,12 @@ mod tests {
             (id(n), Observation { seen: Seen::Running, ready: true, address: format!("10.0.0.{n}"), restarts: 0, exit_code: 0, reason: String::new() })
         };
         let service = format!("{}.{}", AppId(Uuid::from_u128(9)), service(1).key());
-        Report { generation: 1, instances: instances.iter().map(seen).collect(), rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]) }
+        Report {
+            generation: 1,
+            instances: instances.iter().map(seen).collect(),
+            rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]),
+            waiting: BTreeSet::new(),
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId
 
 use super::place::Steps;
 use super::reconcile::Reconciler;
+use super::rollout::{Exchange, Verdict, without_exchange};
 use super::world::World;
 use crate::adapters::quotas;
 use crate::app::change::scaled;
@@ -36,7 +37,7 @@ pub(super) struct Subject {
     pub view: AppView,
     pub alive: Vec<store::instance::Model>,
     pub ended: Vec<store::instance::Model>,
-    model: Arc<Model>,
+    pub model: Arc<Model>,
 }
 
 impl Reconciler {
@@ -52,50 +53,49 @@ impl Reconciler {
             return Ok(false);
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
+        let exchange = self.exchange(&subject, &goal, world).await?;
+        self.know(app, subject.view.current).await?;
         if let Some(reason) = subject.row.queued.clone().filter(|_| !goal.workloads.is_empty())
-            && !self.admitted(&subject, &goal, reason, world).await?
+            && !self.admitted(&subject, &goal, exchange.as_ref(), reason, world).await?
         {
             return Ok(false);
         }
-        self.know(app, subject.view.current).await?;
+        if self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
+            return Ok(false);
+        }
         let rules = world.rules(SpaceId(subject.row.space));
         let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
         self.priorities.insert(app, granted.max().unwrap_or(0));
         let mut steps = Steps::default();
         let mut settled = true;
-        let names: BTreeSet<Name> = goal.workloads.keys().cloned().chain(subject.view.instances.iter().map(|i| i.workload.clone())).collect();
+        let names: BTreeSet<Name> = goal
+            .workloads
+            .keys()
+            .cloned()
+            .chain(subject.view.instances.iter().map(|i| i.workload.clone()))
+            .chain(exchange.iter().flat_map(Exchange::names).cloned())
+            .collect();
         for name in &names {
             if let Some(workload) = goal.workloads.get(name).filter(|w| w.kind == WorkloadKind::CronJob) {
                 self.run_due(&subject, name, workload, world, &mut steps).await?;
                 continue;
             }
-            let (wanted, hold) = self.wanted(&subject, &goal, name, world);
-            let plan = release::plan(&wanted, &instances(&subject, name, world));
-            settled &= plan.settled;
-            if let Some(reason) = hold {
-                let missing = wanted.count.saturating_sub(u32::try_from(instances(&subject, name, world).len()).unwrap_or(0));
-                if missing > 0 {
-                    steps.pending.insert(name.to_string(), Pending::because(missing, reason));
+            settled &= match &exchange {
+                Some(both) if both.has(&goal, name) => self.keep_both(both, &subject, &goal, name, world, &mut steps).await,
+                _ => {
+                    let own = instances(&subject, name, world);
+                    self.keep(&subject, &goal, name, None, own.clone(), &own, world, &mut steps).await
                 }
+            };
+        }
+        if let Some(exchange) = &exchange {
+            if self.give_up(exchange, &subject, Meta::system().tenant(OrgId(subject.row.org))).await? {
+                // What it says is looked at again with its new row.
+                return Ok(false);
             }
-            if plan.held > 0 {
-                let reason = format!("its budget keeps {} ready, so {} cannot leave their node yet", wanted.keep.unwrap_or_default(), plan.held);
-                steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(plan.held, reason));
-            }
-            let before = steps.events.len();
-            for action in plan.actions {
-                match action {
-                    Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
-                    Action::Place { index } => {
-                        if let Some(workload) = goal.workloads.get(name) {
-                            self.place(&subject, name, workload, index, world, &mut steps).await;
-                        }
-                    }
-                }
-            }
-            let gang = goal.workloads.get(name).is_some_and(|w| w.placement.all_or_none);
-            if gang && instances(&subject, name, world).is_empty() {
-                steps.all_or_none(name, before, world);
+            if let (Verdict::Open(reason), Some(first)) = (&exchange.verdict, goal.workloads.keys().next()) {
+                let waits = || Pending::because(0, format!("the next step of the release waits: {reason}"));
+                steps.pending.entry(first.to_string()).or_insert_with(waits);
             }
         }
         // A run that was given up is told until the next one is due, and nobody has to look again before.
@@ -104,21 +104,96 @@ impl Reconciler {
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
         store::save_decisions(self.s.orm(), app, &chosen).await?;
+        if subject.row.deleted && subject.alive.is_empty() {
+            store::forget(self.s.orm(), app).await?;
+        }
         let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
-        let reserved = self.keep_reserved(&subject, &goal, world).await;
-        self.move_release(&subject, settled, &pending, meta).await?;
-        Ok(settled && reserved)
+        let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
+        let (mut ended, mut rests) = (true, false);
+        if let Some(exchange) = &exchange {
+            ended = self.step_on(exchange, &subject, &goal, world, meta.clone()).await?;
+            rests = self.rests(exchange, &subject, &goal, world);
+        }
+        if !rests && !subject.row.release_paused {
+            self.move_release(&subject, settled && ended, exchange.is_some(), &pending, meta).await?;
+        }
+        Ok(settled && reserved && (ended || rests))
+    }
+
+    /// The next steps for one set of instances of a workload: all of it, or one side of an exchange, of which `count` are wanted.
+    /// `all` are the workload's, whose numbers are taken. True: they are as they shall be.
+    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
+    pub(super) async fn keep(
+        &mut self,
+        subject: &Subject,
+        goal: &Model,
+        name: &Name,
+        count: Option<u32>,
+        own: Vec<release::Instance>,
+        all: &[release::Instance],
+        world: &mut World,
+        steps: &mut Steps,
+    ) -> bool {
+        let app = subject.view.id;
+        let (mut wanted, hold) = self.wanted(subject, goal, name, world);
+        wanted.count = count.unwrap_or(wanted.count);
+        let mut plan = release::plan(&wanted, &own);
+        if own.len() == all.len() && self.is_held(subject, goal, name) {
+            plan = without_exchange(plan, &own);
+        }
+        if let Some(reason) = hold {
+            let missing = wanted.count.saturating_sub(u32::try_from(own.len()).unwrap_or(0));
+            if missing > 0 {
+                steps.pending.insert(name.to_string(), Pending::because(missing, reason));
+            }
+        }
+        if plan.held > 0 {
+            let reason = format!("its budget keeps {} ready, so {} cannot leave their node yet", wanted.keep.unwrap_or_default(), plan.held);
+            steps.pending.entry(name.to_string()).or_insert_with(|| Pending::because(plan.held, reason));
+        }
+        let before = steps.events.len();
+        for action in plan.actions {
+            match action {
+                Action::Stop { instance } => steps.events.push(InstanceEvent::Stopping { instance, app }),
+                Action::Place { index } => {
+                    if let Some(workload) = goal.workloads.get(name) {
+                        let index = if workload.kind == WorkloadKind::Stateless { steps.free_number(name, index, all) } else { index };
+                        self.place(subject, name, workload, index, world, steps).await;
+                    }
+                }
+            }
+        }
+        let gang = goal.workloads.get(name).is_some_and(|w| w.placement.all_or_none);
+        if gang && own.is_empty() {
+            steps.all_or_none(name, before, world);
+        }
+        plan.settled
+    }
+
+    /// Shall nothing that serves be replaced now: the release is paused, or rests after its last step?
+    fn is_held(&self, subject: &Subject, goal: &Model, name: &Name) -> bool {
+        let delay = goal.workloads.get(name).map_or(0, |w| w.update.delay_seconds);
+        let rest = time::Duration::seconds(delay.into());
+        let now = self.s.host.env.now();
+        let of = |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current;
+        let came = subject.alive.iter().filter(of).filter_map(|i| i.running_at).max();
+        subject.row.release_revision.is_some() && (subject.row.release_paused || came.is_some_and(|at| now - at < rest))
+    }
+
+    /// Who brought the revision at work: what it reserves counts against their own quota, too.
+    pub(super) fn author(&self, subject: &Subject) -> String {
+        self.known.get(&(subject.view.id, subject.view.current)).map(|k| k.author.clone()).unwrap_or_default()
     }
 
     /// Whether there is room in the quota by now. While there is none, what runs goes on, and nothing is placed.
-    async fn admitted(&mut self, subject: &Subject, goal: &Model, reason: String, world: &World) -> anyhow::Result<bool> {
+    async fn admitted(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, reason: String, world: &World) -> anyhow::Result<bool> {
         let (app, now) = (subject.view.id, self.s.host.env.now());
         let due = self.queued_until.get(&app).is_none_or(|until| now >= *until);
         let mut reason = reason;
         if due {
-            let demand: Demand = goal.demand(&scaled(&subject.row), world.open.max(1));
-            match quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, "", &demand).await {
+            let demand = self.demand(exchange, subject, goal, world);
+            match quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, &self.author(subject), &demand).await {
                 Ok(()) => {
                     self.queued_until.remove(&app);
                     let meta = Meta::system().tenant(OrgId(subject.row.org));
@@ -188,7 +263,7 @@ impl Reconciler {
     }
 
     /// Finishes the release, or lets it fail when nothing has moved for too long.
-    async fn move_release(&mut self, subject: &Subject, settled: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
+    async fn move_release(&mut self, subject: &Subject, settled: bool, exchanges: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
         if subject.row.deleted || subject.row.stopped {
             return Ok(());
         }
@@ -205,7 +280,7 @@ impl Reconciler {
                 }
                 let reason = why_stuck(subject, pending, since);
                 tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, reason, "a release failed");
-                Command::FailRelease { revision, reason, back: updates.iter().any(|u| u.rollback) }
+                Command::FailRelease { revision, reason, back: exchanges || updates.iter().any(|u| u.rollback) }
             }
             None => return Ok(()),
         };
@@ -218,18 +293,18 @@ impl Reconciler {
 
     fn since_progress(&self, subject: &Subject) -> Duration {
         let came_up = subject.alive.iter().filter(|i| i.revision == subject.row.current).filter_map(|i| i.running_at).max();
-        let last = subject.row.release_at.into_iter().chain(came_up).max().unwrap_or(self.since).max(self.since);
+        let last = subject.row.release_at.into_iter().chain(subject.row.release_step_at).chain(came_up).max().unwrap_or(self.since).max(self.since);
         Duration::try_from(self.s.host.env.now() - last).unwrap_or_default()
     }
 
     /// Repeats at billing what this application holds, when that has changed. False: billing could not be asked.
-    async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, world: &World) -> bool {
+    async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> bool {
         let app = subject.view.id;
-        let demand: Demand = goal.demand(&scaled(&subject.row), world.open.max(1));
+        let demand: Demand = self.demand(exchange, subject, goal, world);
         if self.reserved.get(&app) == Some(&demand) {
             return true;
         }
-        let reserved = quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, "", &demand).await;
+        let reserved = quotas::reserve(&self.s.host, OrgId(subject.row.org), ProjectId(subject.row.project), app, &self.author(subject), &demand).await;
         match reserved {
             Ok(()) => {}
             // The limit was lowered meanwhile; what runs goes on, and the next change will be refused.
@@ -246,7 +321,7 @@ impl Reconciler {
 }
 
 /// The instances of one workload as the release planner sees them.
-fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
+pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
     let restarted = restarted_at(subject, name);
     let of = subject.view.instances.iter().zip_rows(&subject.alive);
     of.filter(|(i, _)| i.workload == *name)

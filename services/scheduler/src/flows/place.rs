@@ -2,6 +2,7 @@
 //! What was found is kept, so that "why" can be answered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, ProjectId, SpaceId};
@@ -13,6 +14,7 @@ use super::world::{World, only};
 use crate::adapters::advisor;
 use crate::domain::model::Workload;
 use crate::domain::placement::{self, Chosen, External};
+use crate::domain::release;
 use crate::store::{self, Pending};
 
 /// What a round does for one application.
@@ -30,6 +32,13 @@ impl Steps {
 }
 
 impl Steps {
+    /// `index`, or the next number that no instance of the workload has.
+    pub fn free_number(&self, name: &Name, index: u32, all: &[release::Instance]) -> u32 {
+        let placed = |n: u32| self.events.iter().any(|e| matches!(e, InstanceEvent::Placed { workload, index, .. } if workload == name && *index == n));
+        let taken = |n: u32| all.iter().any(|i| i.index == n) || placed(n);
+        (index..u32::MAX).find(|n| !taken(*n)).unwrap_or(index)
+    }
+
     /// Takes back what was placed of a workload since `before`, if not all of it found a place.
     pub fn all_or_none(&mut self, name: &Name, before: usize, world: &mut World) {
         let Some(pending) = self.pending.get_mut(name.as_str()) else { return };
@@ -55,6 +64,9 @@ impl Steps {
     }
 }
 
+/// So long external schedulers are waited for in one round, each; what is left over is asked in the next one.
+const ASKED_A_ROUND: Duration = Duration::from_secs(1);
+
 /// A choice, who made it, and what is to be said of it.
 type Made = (Choice, &'static str, String);
 
@@ -62,6 +74,9 @@ impl Reconciler {
     pub(super) async fn place(&mut self, subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &mut World, steps: &mut Steps) {
         let space = SpaceId(subject.row.space);
         let Some(group) = self.group(subject, name, world) else { return };
+        if world.unreadable.contains(&space) {
+            return steps.waits(name, Pending::because(0, "the space's placement rules cannot be read: set them anew (`gantry app placement --set`)".into()));
+        }
         let weights = world.weights(space);
         let mut hints = Hints::default();
         let home = home_of_volumes(subject, name, workload, index, world);
@@ -70,8 +85,10 @@ impl Reconciler {
         }
         let verdict = world.verdict(group, &weights, &hints);
         let by = if home.is_some() { "volumes" } else { "planner" };
+        let decides_elsewhere = world.rules(space).external.is_some_and(|e| e.required);
         let made = match self.planned_move(subject, name, world, group) {
-            Some(choice) if home.is_none() => Ok((choice, by, "the cluster is made even".to_owned())),
+            // A scheduler that has to be asked has the last word also on moves.
+            Some(choice) if home.is_none() && !decides_elsewhere => Ok((choice, by, "the cluster is made even".to_owned())),
             _ => self.advised(subject, name, workload, world, group, &hints, by).await,
         };
         let note = match made {
@@ -139,7 +156,14 @@ impl Reconciler {
         let weights = world.weights(space);
         let own = world.cluster.choose(group, &weights, hints).ok_or_else(String::new)?;
         let Some(external) = world.rules(space).external else { return Ok((own, by, String::new())) };
-        match self.ask_external(&external, subject, name, workload, world, group, hints).await {
+        // One slow scheduler of one space must not hold up all the others.
+        if world.asked.get(&external.url).is_some_and(|spent| *spent >= ASKED_A_ROUND) {
+            return Err(format!("waits for its turn to ask the space's own scheduler at {}", external.url));
+        }
+        let began = tokio::time::Instant::now();
+        let answer = self.ask_external(&external, subject, name, workload, world, group, hints).await;
+        *world.asked.entry(external.url.clone()).or_default() += began.elapsed();
+        match answer {
             Ok(Some(choice)) => Ok((choice, "external", String::new())),
             Ok(None) => Err(format!("the space's own scheduler at {} takes none of the nodes that would do", external.url)),
             Err(trouble) if external.required => Err(format!("waits for the space's own scheduler at {}: {trouble}", external.url)),

@@ -21,6 +21,8 @@ use crate::store;
 const BUSY: Duration = Duration::from_millis(500);
 /// When all is well: only nodes that fall silent and credentials that age need the timer.
 const CALM: Duration = Duration::from_secs(3);
+/// How soon news of the metrics store are seen.
+const WATCHED: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Reconciler {
@@ -48,6 +50,15 @@ pub struct Reconciler {
     pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
     /// When workloads with a schedule are due next.
     pub(super) runs_at: BTreeMap<(AppId, Name), OffsetDateTime>,
+    /// Bad answers in a row to the checks of releases, by the number of the last answer.
+    pub(super) bad: BTreeMap<(AppId, u64, usize), (u64, u32)>,
+    /// Applications that depend on what is measured.
+    pub(super) measured: BTreeSet<AppId>,
+    /// The last looks at workloads whose number follows something, and when they were written down.
+    pub(super) scaled: BTreeMap<(AppId, Name), store::Scaled>,
+    pub(super) written_at: BTreeMap<(AppId, Name), OffsetDateTime>,
+    /// When releases take their next step.
+    pub(super) steps_at: BTreeMap<AppId, OffsetDateTime>,
     /// When the next toleration for some time ends.
     evict_at: Option<OffsetDateTime>,
     /// A node has come or come back, and the cluster may be uneven.
@@ -75,6 +86,11 @@ impl Reconciler {
                 targets: BTreeMap::new(),
                 queued_until: BTreeMap::new(),
                 runs_at: BTreeMap::new(),
+                bad: BTreeMap::new(),
+                measured: BTreeSet::new(),
+                scaled: BTreeMap::new(),
+                written_at: BTreeMap::new(),
+                steps_at: BTreeMap::new(),
                 evict_at: None,
                 uneven: false,
             };
@@ -90,8 +106,13 @@ impl Reconciler {
     async fn lead(&mut self, lease: &mut Lease) {
         let mut head = self.s.host.log().watch_head();
         let mut agents = self.s.agents.changes();
+        let mut measures = self.s.measures.changes();
         let mut all = true;
         loop {
+            if measures.has_changed().unwrap_or(false) {
+                measures.mark_unchanged();
+                self.dirty.append(&mut self.measured);
+            }
             head.mark_unchanged();
             agents.mark_unchanged();
             if let Err(error) = self.round(all).await {
@@ -108,6 +129,7 @@ impl Reconciler {
                     () = self.s.host.cancel.cancelled() => return,
                     changed = head.changed() => if changed.is_err() { return },
                     changed = agents.changed() => if changed.is_err() { return },
+                    () = async { while !measures.has_changed().unwrap_or(true) { tokio::time::sleep(WATCHED).await; } } => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -120,17 +142,22 @@ impl Reconciler {
     async fn round(&mut self, all: bool) -> anyhow::Result<()> {
         if all {
             self.settle(self.s.host.log().head()).await?;
+            store::forget_gone(self.s.orm()).await?;
             self.dirty.extend(store::cared_for(self.s.orm()).await?);
         }
         self.follow().await?;
         self.members().await?;
         self.observe().await?;
+        // Whoever waits for an application without instances is heard at once.
+        let waiting = crate::app::view::reports(&self.s).into_values().flat_map(|r| r.waiting);
+        self.dirty.extend(waiting.filter_map(|id| id.split('.').next()?.parse::<AppId>().ok()));
         self.follow().await?;
         let mut todo = std::mem::take(&mut self.dirty);
         self.busy = std::mem::take(&mut self.unsettled);
         todo.extend(self.busy.iter().copied());
         let now = self.s.host.env.now();
         todo.extend(self.runs_at.extract_if(.., |_, at| *at <= now).map(|((app, _), _)| app));
+        todo.extend(self.steps_at.extract_if(.., |_, at| *at <= now).map(|(app, _)| app));
         let due = self.evict_at.is_some_and(|at| at <= self.s.host.env.now());
         if !todo.is_empty() || self.uneven || due {
             let mut world = self.world().await?;

@@ -7,7 +7,7 @@ use super::advance::{Subject, pause};
 use super::place::Steps;
 use super::reconcile::Reconciler;
 use super::world::World;
-use crate::domain::cron::Cron;
+use crate::domain::clock::Clock;
 use crate::domain::model::{Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::runs::{self, Due, Running};
@@ -15,7 +15,7 @@ use crate::store::{self, Pending};
 
 impl Reconciler {
     pub(super) async fn run_due(&mut self, subject: &Subject, name: &Name, workload: &Workload, world: &mut World, steps: &mut Steps) -> anyhow::Result<()> {
-        let Some((schedule, cron)) = workload.schedule.as_ref().and_then(|s| Some((s, Cron::parse(&s.cron).ok()?))) else { return Ok(()) };
+        let Some((schedule, cron)) = workload.schedule.as_ref().and_then(|s| Some((s, Clock::parse(&s.cron, &s.time_zone).ok()?))) else { return Ok(()) };
         let (app, now) = (subject.view.id, self.s.host.env.now());
         // What was due before the revision came is not made up for.
         let since = self.known.get(&(app, subject.view.current)).map_or(now, |known| known.at);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, Weights};
@@ -26,8 +27,9 @@ pub(super) struct Known {
     pub(super) space: String,
     org: String,
     pub(super) model: Model,
-    /// When it was accepted.
+    /// When it was accepted, and by whom: `user:<uuid>`.
     pub(super) at: OffsetDateTime,
+    pub(super) author: String,
 }
 
 /// An instance that has not ended.
@@ -63,6 +65,10 @@ pub(super) struct World {
     verdicts: HashMap<GroupIx, Arc<Verdict>>,
     /// External schedulers that did not answer in this round: they are not asked again before the next.
     pub silent: BTreeSet<String>,
+    /// Spaces whose rules cannot be read.
+    pub unreadable: BTreeSet<SpaceId>,
+    /// How long external schedulers were waited for in this round.
+    pub asked: BTreeMap<String, Duration>,
 }
 
 /// Up to so many nodes each decision is explained by itself.
@@ -132,12 +138,24 @@ impl Reconciler {
             leaving: alive.iter().filter(|i| i.displaced.is_some()).count(),
             evicted: Vec::new(),
             evict_at: None,
-            rules: rules.into_iter().filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect(),
+            rules: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            asked: BTreeMap::new(),
             policy,
             groups: HashMap::new(),
             verdicts: HashMap::new(),
             silent: BTreeSet::new(),
         };
+        for (space, text) in rules {
+            match serde_json::from_value(text) {
+                Ok(read) => drop(world.rules.insert(space, read)),
+                // Without its hard rules it must not place anything.
+                Err(error) => {
+                    tracing::error!(space.id = %space, %error, "a space's placement rules cannot be read; nothing is placed in it");
+                    world.unreadable.insert(space);
+                }
+            }
+        }
         let mut images: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for row in &alive {
             let model = self.known.get(&(AppId(row.app), row.revision.unsigned_abs())).map(|k| &k.model);
@@ -148,8 +166,14 @@ impl Reconciler {
         for row in &rows {
             let Ok(name) = Name::parse(&row.name) else { continue };
             let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
-            let settings: NodeSettings = serde_json::from_value(row.settings.clone()).unwrap_or_default();
-            let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), row.cordoned);
+            let read = serde_json::from_value::<NodeSettings>(row.settings.clone());
+            // What its operators said is not known: it gets nothing new, as if it was cordoned.
+            let closed = row.cordoned || read.is_err();
+            let settings = read.unwrap_or_else(|error| {
+                tracing::error!(node.id = row.name, %error, "a node's settings cannot be read; nothing is placed on it");
+                NodeSettings::default()
+            });
+            let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), closed);
             node.images = images.remove(row.name.as_str()).unwrap_or_default();
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
@@ -186,7 +210,7 @@ impl Reconciler {
         let Some(stored) = stored::read(&accepted.model) else { return Ok(()) };
         let Some(home) = home(&row) else { return Ok(()) };
         let space = format!("{}/{}/{}", home.org_name, home.project_name, home.space_name);
-        let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline, at: accepted.at };
+        let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline, at: accepted.at, author: accepted.actor };
         self.known.insert((app, revision), Arc::new(known));
         Ok(())
     }

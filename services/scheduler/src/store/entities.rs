@@ -24,6 +24,25 @@ pub mod app {
         pub release_from: Option<i64>,
         pub release_at: Option<TimeDateTimeWithTimeZone>,
         pub failure: Option<String>,
+        /// rolling | blue-green | canary | rollback: of the release that is, or was last, under way.
+        pub release_strategy: String,
+        /// Which of `domain::rollout::stages` has begun, when, and what was said of it.
+        pub release_step: i32,
+        /// Of the requests, that go to the new revision.
+        pub release_percent: i32,
+        pub release_step_at: Option<TimeDateTimeWithTimeZone>,
+        pub release_paused: bool,
+        pub release_note: String,
+        /// Steps below this number need not be waited for.
+        pub release_promoted: i64,
+        /// Revisions whose exchanged instances get no requests.
+        pub hidden: Json,
+        /// `scale` of the revision that is being replaced.
+        pub base_scale: Json,
+        /// What measures or schedules said last.
+        pub autoscale: Json,
+        /// Workload to the reason why its number follows nothing for now.
+        pub scaling_paused: Json,
         /// Why it waits for room in the quota, if it does.
         pub queued: Option<String>,
         pub stopped: bool,

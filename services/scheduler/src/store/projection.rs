@@ -1,5 +1,6 @@
 //! Applications, revisions, instances and nodes as rows, from the scheduler's own events.
 
+use crate::domain::rollout;
 use async_trait::async_trait;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::Recorded;
@@ -15,13 +16,17 @@ impl Projection for SchedulerProjection {
     }
 
     fn version(&self) -> i32 {
-        3
+        5
     }
 
     fn ddl(&self) -> &'static str {
         "create table apps (id uuid primary key, org uuid not null, project uuid not null, space uuid not null, org_name text not null, project_name text not null,
             space_name text not null, name text not null, version bigint not null, current bigint not null default 0, finished bigint, release_revision bigint,
-            release_from bigint, release_at timestamptz, failure text, queued text, stopped boolean not null default false, deleted boolean not null default false,
+            release_from bigint, release_at timestamptz, failure text, queued text,
+            release_strategy text not null default '', release_step integer not null default 0, release_percent integer not null default 0,
+            release_step_at timestamptz, release_paused boolean not null default false, release_note text not null default '', release_promoted bigint not null default 0,
+            hidden jsonb not null default '[]', base_scale jsonb not null default '{}', autoscale jsonb not null default '{}',
+            scaling_paused jsonb not null default '{}', stopped boolean not null default false, deleted boolean not null default false,
             scale jsonb not null default '{}', restarts jsonb not null default '{}', created_at timestamptz not null, updated_at timestamptz not null);
          create unique index apps_name on apps (space, name) where not deleted;
          create index apps_project on apps (project) where not deleted;
@@ -84,34 +89,75 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
         }
         AppEvent::Revised { app, revision, format, model, images, reason } => {
             let sql = "insert into revisions (app, revision, format, model, images, reason, actor, at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
+            let scaled: Vec<String> = crate::domain::stored::scaled(&model).into_iter().map(|n| n.to_string()).collect();
             let images = serde_json::to_value(images)?;
             let actor = recorded.meta.actor.as_str().into();
             run(tx, sql, vec![app.0.into(), number(revision).into(), format.into(), model.into(), images.into(), reason.into(), actor, at.clone()]).await?;
-            run(tx, &set("failure = failure"), vec![app.0.into(), version, at]).await
+            let sql = set("autoscale = (select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(autoscale) where $4::jsonb @> to_jsonb(key))");
+            run(tx, &sql, vec![app.0.into(), version, at, serde_json::to_value(scaled)?.into()]).await
         }
         AppEvent::ReleaseStarted { app, revision, from, strategy } => {
             // What failed stays to be read while the revision before is put back.
             let failure = if strategy == "rollback" { "failure" } else { "null" };
-            let sql =
-                set(&format!("current = $4, release_revision = $4, release_from = $5, release_at = $3, scale = '{{}}', queued = null, failure = {failure}"));
-            run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), from.map(number).into()]).await
+            // The same as `domain::app` does: replicas set by hand belong to their revision and come back with it. Revisions that a
+            // release tried to put to work, or has replaced already, get no requests.
+            let gone_back = from.is_none() && strategy == "rollback";
+            let sql = set(&format!(
+                "current = $4, release_revision = $4, release_from = $5, release_at = $3, release_strategy = $6, release_step = 0, release_percent = 0,
+                 release_step_at = $3, release_paused = false, release_note = '', release_promoted = 0, queued = null, failure = {failure},
+                 hidden = case when release_revision is not null and release_strategy in ('blue-green', 'canary')
+                    then hidden || to_jsonb(case when release_percent >= 100 then release_from else release_revision end) else hidden end,
+                 base_scale = case when release_revision is not null and release_from = $5 then base_scale else scale end,
+                 scale = case when (release_revision is not null and release_from = $4) or (release_revision is null and {gone_back})
+                    then base_scale else autoscale end"
+            ));
+            run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), from.map(number).into(), strategy.into()]).await
         }
         AppEvent::Queued { app, reason, .. } => run(tx, &set("queued = $4"), vec![app.0.into(), version, at, reason.into()]).await,
         // It begins only now.
         AppEvent::Admitted { app, .. } => run(tx, &set("queued = null, release_at = $3"), vec![app.0.into(), version, at]).await,
+        AppEvent::ReleaseAdvanced { app, step, percent, reason, .. } => {
+            let sql = set("release_step = $4, release_percent = $5, release_step_at = $3, release_note = $6");
+            run(tx, &sql, vec![app.0.into(), version, at, i64::from(step).into(), i64::from(percent).into(), reason.into()]).await
+        }
+        AppEvent::ReleasePaused { app, reason, .. } => {
+            run(tx, &set("release_paused = true, release_note = $4"), vec![app.0.into(), version, at, reason.into()]).await
+        }
+        // What was waited for begins anew, as does the time without progress.
+        AppEvent::ReleaseResumed { app, .. } => {
+            run(tx, &set("release_paused = false, release_note = '', release_at = $3"), vec![app.0.into(), version, at]).await
+        }
+        AppEvent::ReleasePromoted { app, step, .. } => {
+            // Who has promoted all and does so again while the old ones are kept means these, too.
+            let sql = set("release_promoted = case when release_promoted < $5 then greatest(release_promoted, $4)
+                           when release_percent >= 100 then $5 + 1 else release_promoted end");
+            run(tx, &sql, vec![app.0.into(), version, at, number(step).into(), number(rollout::ALL).into()]).await
+        }
         AppEvent::ReleaseFinished { app, revision } => {
             // After a rollback the reason stays to be read; what failed and came up after all has not failed.
-            let sql = set("finished = $4, release_revision = null, release_from = null, release_at = null,
+            let sql = set("finished = $4, release_revision = null, release_from = null, release_at = null, release_paused = false, hidden = '[]',
                            failure = case when failure like $5 then null else failure end");
             run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), format!("revision {revision}: %").into()]).await
         }
         AppEvent::ReleaseFailed { app, revision, reason } => {
-            let sql = set("failure = $4, release_revision = null, release_from = null, release_at = null");
+            let sql = set("failure = $4, release_revision = null, release_from = null, release_at = null, release_paused = false,
+                           hidden = case when release_strategy in ('blue-green', 'canary') then hidden || to_jsonb(release_revision) else hidden end");
             run(tx, &sql, vec![app.0.into(), version, at, format!("revision {revision}: {reason}").into()]).await
         }
         AppEvent::Scaled { app, workload, replicas, .. } => {
             let sql = set("scale = scale || jsonb_build_object($4::text, $5::bigint)");
             run(tx, &sql, vec![app.0.into(), version, at, workload.as_str().into(), i64::from(replicas).into()]).await
+        }
+        AppEvent::Autoscaled { app, workload, replicas, .. } => {
+            let sql = set("scale = scale || jsonb_build_object($4::text, $5::bigint), autoscale = autoscale || jsonb_build_object($4::text, $5::bigint)");
+            run(tx, &sql, vec![app.0.into(), version, at, workload.as_str().into(), i64::from(replicas).into()]).await
+        }
+        AppEvent::ScalingPaused { app, workload, reason } => {
+            let sql = set("scaling_paused = scaling_paused || jsonb_build_object($4::text, $5::text)");
+            run(tx, &sql, vec![app.0.into(), version, at, workload.as_str().into(), reason.into()]).await
+        }
+        AppEvent::ScalingResumed { app, workload } => {
+            run(tx, &set("scaling_paused = scaling_paused - $4::text"), vec![app.0.into(), version, at, workload.as_str().into()]).await
         }
         AppEvent::Restarted { app, workloads } => {
             let restarts: serde_json::Map<String, serde_json::Value> = workloads.iter().map(|w| (w.to_string(), recorded.position.into())).collect();

@@ -40,7 +40,10 @@ impl Place {
     }
 
     pub async fn with(config: Config, limits: Limits) -> Self {
-        let world = World::new().await;
+        Self::on(World::new().await, config, limits).await
+    }
+
+    pub async fn on(world: World, config: Config, limits: Limits) -> Self {
         world.start::<Billing>(limits).await;
         world.start::<Registry>(Default::default()).await;
         world.start::<Identity>(Default::default()).await;

@@ -36,7 +36,7 @@ pub struct RollbackBody {
     revision: u64,
 }
 
-async fn run(s: Scheduler, caller: Caller, at: AppPath, expect: IfMatch, command: Command) -> ApiResult<Response> {
+pub(super) async fn run(s: Scheduler, caller: Caller, at: AppPath, expect: IfMatch, command: Command) -> ApiResult<Response> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
     let meta = caller.meta(Some(space.org().id));
     let asked = Change { space: space.clone(), app: at.app.clone(), command, subject: caller.subject, meta, expect: expect.0 };

@@ -170,6 +170,110 @@ fn a_reason_is_not_a_novel() {
     given::<App>([]).when(long).then_refused(|r| *r == Refusal::ReasonTooLong);
 }
 
+fn canary(revision: u64, from: Option<u64>) -> AppEvent {
+    AppEvent::ReleaseStarted { app: id(), revision, from, strategy: "canary".into() }
+}
+
+fn advanced(revision: u64, step: u32, percent: u32) -> AppEvent {
+    AppEvent::ReleaseAdvanced { app: id(), revision, step, percent, reason: "on".into() }
+}
+
+fn advance(revision: u64, step: u32, percent: u32) -> Command {
+    Command::AdvanceRelease { revision, step, percent, reason: "on".into() }
+}
+
+fn in_canary() -> Vec<AppEvent> {
+    let mut history = running();
+    history.extend([revised(2), canary(2, Some(1))]);
+    history
+}
+
+fn deploy_exchanging() -> Command {
+    let Command::Deploy { app, home, name, mut content, reason, queued } = deploy_command() else { unreachable!() };
+    content.model["outline"]["release"] = json!({"strategy": "canary", "steps": [{"weight": 10}]});
+    Command::Deploy { app, home, name, content, reason, queued }
+}
+
+#[test]
+fn a_first_revision_and_one_of_a_stopped_application_have_nothing_to_be_exchanged_for() {
+    let strategies = |history: Vec<AppEvent>| {
+        let decided = <App as Decider>::decide(
+            &history.iter().fold(App::default(), App::evolve),
+            deploy_exchanging(),
+            &gantry_es::Ctx { now: gantry_kernel::OffsetDateTime::UNIX_EPOCH, actor: "user:test".into() },
+        )
+        .unwrap();
+        decided.into_iter().find_map(|e| if let AppEvent::ReleaseStarted { strategy, .. } = e { Some(strategy) } else { None }).unwrap()
+    };
+    assert_eq!(strategies(vec![]), "rolling");
+    assert_eq!(strategies(running()), "canary");
+    let mut stopped = running();
+    stopped.push(AppEvent::Stopped { app: id() });
+    assert_eq!(strategies(stopped), "rolling");
+}
+
+#[test]
+fn a_release_advances_only_forwards_and_only_if_it_exchanges() {
+    given::<App>(in_canary()).when(advance(2, 1, 10)).then([advanced(2, 1, 10)]);
+    given::<App>(in_canary().into_iter().chain([advanced(2, 1, 10)])).when(advance(2, 1, 10)).then([]);
+    given::<App>(in_canary()).when(advance(3, 1, 10)).then([]);
+    let rolling = [created(), revised(1), started(1, None)];
+    given::<App>(rolling).when(advance(1, 1, 10)).then([]);
+}
+
+#[test]
+fn promoting_opens_the_present_step_or_all_and_resumes() {
+    let promoted = |step| AppEvent::ReleasePromoted { app: id(), revision: 2, step };
+    let (paused, resumed) = (AppEvent::ReleasePaused { app: id(), revision: 2, reason: "look".into() }, AppEvent::ReleaseResumed { app: id(), revision: 2 });
+    given::<App>(in_canary().into_iter().chain([advanced(2, 1, 10)])).when(Command::Promote { full: false }).then([promoted(2)]);
+    given::<App>(in_canary()).when(Command::Promote { full: true }).then([promoted(crate::domain::rollout::ALL)]);
+    given::<App>(in_canary().into_iter().chain([paused.clone()])).when(Command::Promote { full: false }).then([resumed.clone(), promoted(1)]);
+    given::<App>(in_canary()).when(Command::PauseRelease { reason: "look".into() }).then([paused.clone()]);
+    given::<App>(in_canary().into_iter().chain([paused.clone()])).when(Command::PauseRelease { reason: "again".into() }).then([]);
+    given::<App>(in_canary().into_iter().chain([paused])).when(Command::ResumeRelease).then([resumed]);
+    given::<App>(in_canary()).when(Command::ResumeRelease).then([]);
+}
+
+#[test]
+fn without_a_release_nothing_is_promoted_paused_or_given_up() {
+    let abort = || Command::AbortRelease { reason: "no".into() };
+    for command in [Command::Promote { full: true }, Command::PauseRelease { reason: String::new() }, Command::ResumeRelease, abort()] {
+        given::<App>(running()).when(command).then_refused(|r| *r == Refusal::NoRelease);
+    }
+    let first = [created(), revised(1), started(1, None)];
+    given::<App>(first.clone()).when(abort()).then_refused(|r| *r == Refusal::NothingBefore);
+    given::<App>(first).when(Command::Promote { full: false }).then_refused(|r| *r == Refusal::NoSteps);
+    let long = || "x".repeat(501);
+    given::<App>(in_canary()).when(Command::AbortRelease { reason: long() }).then_refused(|r| *r == Refusal::ReasonTooLong);
+    given::<App>(in_canary()).when(Command::PauseRelease { reason: long() }).then_refused(|r| *r == Refusal::ReasonTooLong);
+}
+
+#[test]
+fn a_release_that_is_given_up_brings_the_replicas_back_that_were_set_by_hand() {
+    let mut history = running();
+    history.push(AppEvent::Scaled { app: id(), workload: name("web"), replicas: 7, from: 2 });
+    history.extend([revised(2), canary(2, Some(1))]);
+    let back = AppEvent::ReleaseStarted { app: id(), revision: 1, from: None, strategy: "rollback".into() };
+    let failed = AppEvent::ReleaseFailed { app: id(), revision: 2, reason: "no".into() };
+    let state = given::<App>(history.clone()).when(Command::AbortRelease { reason: "no".into() }).then([failed, back]);
+    assert_eq!(state.scale, BTreeMap::from([(name("web"), 7)]));
+    history.extend([revised(3), canary(3, Some(1))]);
+    let state = given::<App>(history).when(Command::Rollback { revision: 1 }).then([AppEvent::ReleaseStarted {
+        app: id(),
+        revision: 1,
+        from: None,
+        strategy: "rollback".into(),
+    }]);
+    assert_eq!(state.scale, BTreeMap::from([(name("web"), 7)]));
+}
+
+#[test]
+fn the_next_release_starts_from_the_revision_that_has_the_requests() {
+    let mut history = in_canary();
+    history.push(advanced(2, 3, 100));
+    given::<App>(history).when(deploy_command()).then([revised(3), started(3, Some(2))]);
+}
+
 proptest! {
     #[test]
     fn replaying_any_history_never_panics(picks in proptest::collection::vec(0..9usize, 0..30)) {

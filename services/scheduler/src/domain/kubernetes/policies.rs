@@ -39,7 +39,16 @@ pub fn scaling(object: &Object<'_>, model: &mut Model) {
 }
 
 fn resource(name: &str, target: MetricTarget, value: String) -> Metric {
-    Metric { source: MetricSource::Resource, name: name.into(), target, value, selector: Default::default(), container: String::new(), object: String::new() }
+    Metric {
+        source: MetricSource::Resource,
+        name: name.into(),
+        target,
+        value,
+        selector: Default::default(),
+        container: String::new(),
+        object: String::new(),
+        query: String::new(),
+    }
 }
 
 fn target(f: &Fields<'_>) -> (MetricTarget, String) {

@@ -1,7 +1,7 @@
 //! Kubernetes quantities: `100m`, `1.5Gi`, `2e3`, `128M`. Exact, in thousandths.
 
 /// Thousandths of the quantity, rounded up; `None` if it is none or does not fit.
-fn thousandths(text: &str) -> Option<u128> {
+pub fn thousandths(text: &str) -> Option<u128> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);

@@ -13,6 +13,7 @@ pub fn is_workload(object: &Object<'_>) -> bool {
         (object.group.as_str(), object.kind.as_str()),
         ("apps" | "extensions", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
             | ("batch", "Job" | "CronJob")
+            | ("argoproj.io", "Rollout")
             | ("", "Pod" | "ReplicationController")
     )
 }
@@ -29,6 +30,7 @@ pub fn read(object: &Object<'_>, document: &Document<'_>, model: &mut Model, kno
     let Some(spec) = object.spec() else { return };
     match object.kind.as_str() {
         "Deployment" => deployment(&spec, &name, &mut w, model, known),
+        "Rollout" => super::rollouts::read(&spec, &name, &mut w, model, known),
         "StatefulSet" => stateful(&spec, &name, &mut w, model, known),
         "DaemonSet" => daemon(&spec, &name, &mut w, model, known),
         "ReplicaSet" | "ReplicationController" => {
@@ -57,12 +59,12 @@ pub fn read(object: &Object<'_>, document: &Document<'_>, model: &mut Model, kno
     model.workloads.insert(name, w);
 }
 
-fn replicas(spec: &Fields<'_>, w: &mut Workload) {
+pub(super) fn replicas(spec: &Fields<'_>, w: &mut Workload) {
     w.replicas = spec.number("replicas", MAX_REPLICAS).unwrap_or(1);
 }
 
 /// The template, and that the selector fits it.
-fn template(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, known: &mut Known) {
+pub(super) fn template(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, known: &mut Known) {
     match spec.below("template") {
         Some(template) => pod::read(&template, name, w, model, known),
         None => spec.remarks.wrong(&spec.path, spec.line, "needs `template`"),
@@ -79,7 +81,7 @@ fn template(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model,
     }
 }
 
-fn minutes(spec: &Fields<'_>, name: &Name, w: &mut Workload) {
+pub(super) fn minutes(spec: &Fields<'_>, name: &Name, w: &mut Workload) {
     if let Some(at) = spec.take("minReadySeconds") {
         at.place(format!("workloads.{name}.min_ready_seconds"));
         w.min_ready_seconds = at.number(1 << 20).unwrap_or(0);

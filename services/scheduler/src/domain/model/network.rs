@@ -59,6 +59,9 @@ pub struct Service {
     /// For how long requests of one client go to one instance; 0: not so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sticky_seconds: u32,
+    /// Where the new revision of a release is seen by itself; the platform adds it where a release exchanges instances.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub preview: Option<super::Preview>,
 }
 
 impl Service {
@@ -77,6 +80,7 @@ impl Service {
             aliases: BTreeSet::new(),
             headless: false,
             sticky_seconds: 0,
+            preview: None,
         }
     }
 

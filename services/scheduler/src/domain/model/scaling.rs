@@ -72,13 +72,33 @@ pub struct Scaling {
     pub up: Option<Pace>,
     #[serde(skip_serializing_if = "is_default")]
     pub down: Option<Pace>,
+    /// Times at which there are at least so many.
+    #[serde(skip_serializing_if = "is_default")]
+    pub schedules: Vec<ScaleSchedule>,
+    /// With `min: 0`: the last instance goes when nobody asked anything for so long; 300 if 0.
+    #[serde(skip_serializing_if = "is_default")]
+    pub idle_seconds: u32,
+}
+
+/// From one time to another there are at least so many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScaleSchedule {
+    /// Five fields of crontab: when it begins.
+    pub from: String,
+    /// When it ends.
+    pub to: String,
+    /// A name such as `Europe/Berlin`; UTC if empty.
+    #[serde(skip_serializing_if = "is_default")]
+    pub time_zone: String,
+    pub replicas: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     pub source: MetricSource,
-    /// `cpu`, `memory`, or the metric's name.
+    /// `cpu` and `memory` of `resource`, `requests_per_second` of `instances`, or the name of a series in the metrics store.
     pub name: String,
     pub target: MetricTarget,
     /// A number with or without a unit; percent of the request for `utilization`.
@@ -91,6 +111,9 @@ pub struct Metric {
     /// `kind/name` of the object it is measured at.
     #[serde(default, skip_serializing_if = "is_default")]
     pub object: String,
+    /// PromQL with one number as its answer, for the source `query`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub query: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,6 +123,8 @@ pub enum MetricSource {
     Instances,
     Object,
     External,
+    /// Any PromQL; needs the platform's admin role, since queries know no tenants.
+    Query,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

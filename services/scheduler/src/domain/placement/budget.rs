@@ -13,7 +13,8 @@ pub fn floor(workload: &Workload, count: u32) -> Option<u32> {
     }
 }
 
-fn amount(text: &str, count: u32) -> Option<u32> {
+/// A number, or a share of `count`.
+pub fn amount(text: &str, count: u32) -> Option<u32> {
     match text.trim().strip_suffix('%') {
         Some(percent) => {
             let percent: u64 = percent.trim().parse().ok()?;

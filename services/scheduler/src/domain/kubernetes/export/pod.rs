@@ -436,7 +436,8 @@ pub fn scaling(name: &Name, w: &Workload, s: &Scaling) -> Value {
                 let (kind, name) = m.object.split_once('/').unwrap_or(("", &m.object));
                 json!({ "type": "Object", "object": { "metric": named, "describedObject": { "apiVersion": "v1", "kind": kind, "name": name }, "target": target } })
             }
-            MetricSource::External => json!({ "type": "External", "external": { "metric": named, "target": target } }),
+            // The query goes along in our own form.
+            MetricSource::External | MetricSource::Query => json!({ "type": "External", "external": { "metric": named, "target": target } }),
         }
     };
     let pace = |p: &Pace| {

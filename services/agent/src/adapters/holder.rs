@@ -1,0 +1,221 @@
+//! Holds requests to services that have no instance: HAProxy passes them here, the scheduler is told that somebody waits, and
+//! when an instance is in rotation each is passed on to it. Bounded in number and time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::balance::{Layout, Slot};
+
+/// Of one service.
+const MOST: usize = 256;
+/// HAProxy waits for a server's answer for a minute.
+const LONGEST: Duration = Duration::from_secs(55);
+const LATE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\nContent-Length: 38\r\nConnection: close\r\n\r\nthe application is starting; try again";
+
+/// How many wait for each service.
+type Waiting = Arc<Mutex<BTreeMap<String, usize>>>;
+
+pub struct Holder {
+    layout: watch::Receiver<Layout>,
+    wake: Arc<Notify>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    waiting: Waiting,
+    /// Sockets that are open, by service.
+    open: BTreeMap<String, (String, CancellationToken)>,
+}
+
+impl Holder {
+    /// `wake` is rung when the first begins to wait for a service, and when nobody does any more.
+    pub fn new(layout: watch::Receiver<Layout>, wake: Arc<Notify>, tracker: TaskTracker, cancel: CancellationToken) -> Self {
+        Self { layout, wake, tracker, cancel, waiting: Arc::default(), open: BTreeMap::new() }
+    }
+
+    /// Opens the sockets of these services (id to path) and closes all others; call it before the balancer uses them.
+    pub async fn keep(&mut self, services: &BTreeMap<String, String>) {
+        self.open.retain(|id, (path, closed)| {
+            let stays = services.get(id) == Some(&*path);
+            if !stays {
+                closed.cancel();
+            }
+            stays
+        });
+        for (id, path) in services {
+            if self.open.contains_key(id) {
+                continue;
+            }
+            match listen(path.into()).await {
+                Ok(listener) => {
+                    let closed = self.cancel.child_token();
+                    self.open.insert(id.clone(), (path.clone(), closed.clone()));
+                    self.tracker.spawn(serve(listener, id.clone(), self.line(), self.tracker.clone(), closed));
+                }
+                Err(error) => tracing::error!(service.id = id, %error, "requests to a service without instances cannot be held"),
+            }
+        }
+    }
+
+    /// Services for which somebody waits.
+    pub fn waiting(&self) -> BTreeSet<String> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().filter(|(_, n)| **n > 0).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn line(&self) -> Line {
+        Line { layout: self.layout.clone(), wake: self.wake.clone(), waiting: self.waiting.clone() }
+    }
+}
+
+async fn listen(path: PathBuf) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    // One that an earlier agent left.
+    match tokio::fs::remove_file(&path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => UnixListener::bind(path),
+    }
+}
+
+/// What one who waits needs.
+#[derive(Clone)]
+struct Line {
+    layout: watch::Receiver<Layout>,
+    wake: Arc<Notify>,
+    waiting: Waiting,
+}
+
+impl Line {
+    /// `None`: too many wait already.
+    fn join(&self, service: &str) -> Option<Place> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.entry(service.to_owned()).or_default();
+        if *count >= MOST {
+            return None;
+        }
+        *count += 1;
+        if *count == 1 {
+            self.wake.notify_one();
+        }
+        Some(Place { line: self.clone(), service: service.to_owned() })
+    }
+}
+
+/// Given back when it is dropped.
+struct Place {
+    line: Line,
+    service: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = self.line.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = waiting.get_mut(&self.service) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.service);
+                self.line.wake.notify_one();
+            }
+        }
+    }
+}
+
+async fn serve(listener: UnixListener, service: String, line: Line, tracker: TaskTracker, closed: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = closed.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, _)) => {
+                let (service, line, closed) = (service.clone(), line.clone(), closed.clone());
+                tracker.spawn(async move {
+                    tokio::select! {
+                        () = closed.cancelled() => {}
+                        () = hold(client, &service, line) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a request cannot be taken in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn hold(mut client: UnixStream, service: &str, mut line: Line) {
+    let Some(place) = line.join(service) else { return refuse(client).await };
+    let ready = tokio::time::timeout(LONGEST, async {
+        let layout = line.layout.wait_for(|layout| server(layout, service).is_some()).await.ok()?;
+        server(&layout, service)
+    });
+    let Ok(Some(address)) = ready.await else { return refuse(client).await };
+    let connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&address)).await;
+    drop(place);
+    match connected {
+        Ok(Ok(mut instance)) => {
+            // Its end is the connection's.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut instance).await;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(service.id = service, address, %error, "a held request did not reach its instance");
+            refuse(client).await;
+        }
+        Err(_) => refuse(client).await,
+    }
+}
+
+/// One of the instances in rotation.
+fn server(layout: &Layout, service: &str) -> Option<String> {
+    let slots = &layout.services.get(service)?.slots;
+    slots.iter().find_map(|slot| match slot {
+        Slot::Serving { server, .. } => Some(format!("{}:{}", server.address, server.port)),
+        Slot::Free | Slot::Draining { .. } => None,
+    })
+}
+
+/// Says that it is not there yet. What the client still sends is taken in, or the answer would be lost.
+async fn refuse(mut client: UnixStream) {
+    let said = async {
+        client.write_all(LATE).await?;
+        client.shutdown().await?;
+        let mut rest = [0; 4096];
+        while client.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_has_the_length_it_says() {
+        let text = std::str::from_utf8(LATE).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{}", body.len());
+    }
+
+    #[test]
+    fn no_more_than_so_many_wait_and_a_place_is_given_back() {
+        let line = Line { layout: watch::channel(Layout::default()).1, wake: Arc::default(), waiting: Waiting::default() };
+        let places: Vec<_> = std::iter::from_fn(|| line.join("web")).collect();
+        assert_eq!(places.len(), MOST);
+        assert!(line.join("other").is_some());
+        drop(places);
+        assert!(line.join("web").is_some());
+        assert!(line.waiting.lock().unwrap().is_empty());
+    }
+}

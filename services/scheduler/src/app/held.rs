@@ -1,0 +1,43 @@
+//! What a revision that is being replaced goes on to reserve while the next one stands beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, Name, Problem};
+
+use super::change::{scaled, scaled_in};
+use super::context::Scheduler;
+use crate::domain::model::{Demand, Model, ReleaseStrategy};
+use crate::store;
+
+/// Of the release under way.
+///
+/// # Errors
+/// When the old revision cannot be read.
+pub async fn now(s: &Scheduler, row: &store::app::Model, nodes: u32) -> Result<Demand, Problem> {
+    let exchanges = row.release_revision.is_some() && ReleaseStrategy::exchanges(&row.release_strategy);
+    match row.release_from.filter(|_| exchanges) {
+        Some(from) => beside(s, row, from, &scaled_in(&row.base_scale), nodes).await,
+        None => Ok(Demand::default()),
+    }
+}
+
+/// Of what runs now, if `next` was deployed.
+///
+/// # Errors
+/// When the revision at work cannot be read.
+pub async fn beside_next(s: &Scheduler, row: &store::app::Model, next: &Model, nodes: u32) -> Result<Demand, Problem> {
+    if row.stopped || next.release.strategy == ReleaseStrategy::Rolling {
+        return Ok(Demand::default());
+    }
+    let switched = row.release_revision.filter(|_| ReleaseStrategy::exchanges(&row.release_strategy) && row.release_percent >= 100);
+    let Some(base) = switched.or(row.finished) else { return Ok(Demand::default()) };
+    let same = row.release_revision.is_some() && row.release_from == Some(base);
+    let scale: BTreeMap<Name, u32> = if same { scaled_in(&row.base_scale) } else { scaled(row) };
+    beside(s, row, base, &scale, nodes).await
+}
+
+async fn beside(s: &Scheduler, row: &store::app::Model, revision: i64, scale: &BTreeMap<Name, u32>, nodes: u32) -> Result<Demand, Problem> {
+    let model: Arc<Model> = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
+    Ok(model.exchanged().demand(scale, nodes))
+}

@@ -1,0 +1,216 @@
+//! A release that exchanges one set of instances for another: its stages, and when the next one begins. Blue-green is a
+//! canary with two stages. Pure.
+
+use std::time::Duration;
+
+use super::model::{CanaryStep, HeaderMatch, Release, ReleaseStrategy};
+
+/// One stage. It begins when its instances are ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Percent of the workload's replicas that stand there of the new revision, at least one.
+    pub size: u32,
+    /// Percent of the requests.
+    pub share: u32,
+    pub header: Option<HeaderMatch>,
+    pub gate: Gate,
+    /// Nothing but going back is still possible: the old ones are only kept.
+    pub kept: bool,
+}
+
+/// What the next stage waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Open,
+    After(Duration),
+    Promoted,
+}
+
+/// The first one is before anything stands there, and the last one ends with the old instances. `stages.len()` is when they go.
+pub fn stages(release: &Release) -> Vec<Stage> {
+    let nothing = Stage { size: 0, share: 0, header: None, gate: Gate::Open, kept: false };
+    let mut out = vec![nothing];
+    match release.strategy {
+        ReleaseStrategy::Rolling => return out,
+        ReleaseStrategy::BlueGreen => {
+            let gate = release.promote_after_seconds.map_or(Gate::Promoted, |s| Gate::After(Duration::from_secs(s.into())));
+            out.push(Stage { size: 100, share: 0, header: None, gate, kept: false });
+        }
+        ReleaseStrategy::Canary => {
+            let mut share = 0;
+            for step in &release.steps {
+                share = step.weight.unwrap_or(share).min(100);
+                out.push(Stage { size: share, share, header: step.header.clone(), gate: gate(step), kept: false });
+            }
+            // All that are to take the rest are ready before they get it.
+            let header = release.steps.last().and_then(|s| s.header.clone());
+            out.push(Stage { size: 100, share, header, gate: Gate::Open, kept: false });
+        }
+    }
+    let keep = Gate::After(Duration::from_secs(release.keep_seconds.into()));
+    out.push(Stage { size: 100, share: 100, header: None, gate: keep, kept: true });
+    out
+}
+
+fn gate(step: &CanaryStep) -> Gate {
+    match (step.until_promoted, step.pause_seconds) {
+        (true, _) => Gate::Promoted,
+        (false, 0) => Gate::Open,
+        (false, seconds) => Gate::After(Duration::from_secs(seconds.into())),
+    }
+}
+
+impl Stage {
+    /// How many of `count` stand there.
+    pub fn instances(&self, count: u32) -> u32 {
+        if self.size == 0 && self.share == 0 && self.header.is_none() {
+            return 0;
+        }
+        let part = u64::from(count) * u64::from(self.size);
+        u32::try_from(part.div_ceil(100)).unwrap_or(u32::MAX).clamp(count.min(1), count)
+    }
+}
+
+/// Gates of stages below this number are open by somebody's word; all but that of the kept ones for [`ALL`], that too above it.
+pub type Promoted = u64;
+pub const ALL: Promoted = i32::MAX as u64;
+
+/// Where a release is.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The stage that has begun; `stages.len()`: the old ones go.
+    pub step: usize,
+    pub since: Duration,
+    pub paused: bool,
+    pub promoted: Promoted,
+}
+
+/// Why the next stage is not striven for, or that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    Open,
+    Paused,
+    Until(Duration),
+    Promotion,
+}
+
+pub fn door(stages: &[Stage], at: &Standing) -> Door {
+    let Some(stage) = stages.get(at.step) else { return Door::Open };
+    let step = u64::try_from(at.step).unwrap_or(u64::MAX);
+    let word = if at.promoted >= ALL { !stage.kept || at.promoted > ALL } else { at.promoted > step };
+    match stage.gate {
+        _ if at.paused => Door::Paused,
+        _ if word => Door::Open,
+        Gate::Open => Door::Open,
+        Gate::After(all) if at.since >= all => Door::Open,
+        Gate::After(all) => Door::Until(all.saturating_sub(at.since)),
+        Gate::Promoted => Door::Promotion,
+    }
+}
+
+/// For a person.
+pub fn sentence(stages: &[Stage], at: &Standing) -> String {
+    let last = stages.len().saturating_sub(1);
+    let Some(stage) = stages.get(at.step) else { return "the old instances go".into() };
+    if at.step == 0 && !at.paused {
+        return "the first new instances start".into();
+    }
+    let place = format!("step {} of {last}: {} % of the requests go to the new revision", at.step, stage.share);
+    let next = match door(stages, at) {
+        Door::Paused => "it is paused".into(),
+        Door::Open if stage.kept => "the old instances go".into(),
+        Door::Open => "goes on as soon as more instances are ready".into(),
+        Door::Until(left) if stage.kept => format!("the old instances are kept for {} s", left.as_secs() + 1),
+        Door::Until(left) => format!("goes on in {} s", left.as_secs() + 1),
+        Door::Promotion => "waits until it is promoted".into(),
+    };
+    format!("{place}; {next}")
+}
+
+/// Weights of single servers, 1 to 256, so that `share` percent of the requests go to the new ones. The exact share is kept to
+/// within a percent for sets of up to some dozens.
+pub fn weights(share: u32, new: usize, old: usize) -> (u32, u32) {
+    let (new, old) = (new.max(1) as f64, old.max(1) as f64);
+    let (mut a, mut b) = (f64::from(share) / new, f64::from(100 - share.min(100)) / old);
+    let scale = 256.0 / a.max(b).max(f64::MIN_POSITIVE);
+    (a, b) = (a * scale, b * scale);
+    let whole = |w: f64| w.round().clamp(1.0, 256.0) as u32;
+    (whole(a), whole(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canary(weights: &[u32]) -> Release {
+        let steps = weights.iter().map(|w| CanaryStep { weight: Some(*w), pause_seconds: 60, ..CanaryStep::default() }).collect();
+        Release { strategy: ReleaseStrategy::Canary, steps, keep_seconds: 30, ..Release::default() }
+    }
+
+    fn at(step: usize, since: u64) -> Standing {
+        Standing { step, since: Duration::from_secs(since), paused: false, promoted: 0 }
+    }
+
+    #[test]
+    fn blue_green_is_all_beside_and_then_all_at_once() {
+        let release = Release { strategy: ReleaseStrategy::BlueGreen, keep_seconds: 30, ..Release::default() };
+        let stages = stages(&release);
+        assert_eq!(stages.iter().map(|s| (s.size, s.share)).collect::<Vec<_>>(), [(0, 0), (100, 0), (100, 100)]);
+        assert_eq!(door(&stages, &at(1, 1_000)), Door::Promotion);
+        assert_eq!(door(&stages, &Standing { promoted: 2, ..at(1, 0) }), Door::Open);
+        assert_eq!(door(&stages, &at(2, 10)), Door::Until(Duration::from_secs(20)));
+        let timed = super::stages(&Release { promote_after_seconds: Some(5), ..release });
+        assert_eq!((door(&timed, &at(1, 4)), door(&timed, &at(1, 5))), (Door::Until(Duration::from_secs(1)), Door::Open));
+    }
+
+    #[test]
+    fn a_canary_takes_its_steps_and_then_all() {
+        let stages = stages(&canary(&[10, 50]));
+        assert_eq!(stages.iter().map(|s| (s.instances(10), s.share)).collect::<Vec<_>>(), [(0, 0), (1, 10), (5, 50), (10, 50), (10, 100)]);
+        assert_eq!(stages[1].instances(1), 1);
+        assert_eq!(stages[1].instances(0), 0);
+    }
+
+    #[test]
+    fn a_full_promotion_opens_all_doors_but_keeps_the_old_ones() {
+        let stages = stages(&canary(&[10, 50]));
+        let full = |step| Standing { promoted: ALL, ..at(step, 0) };
+        assert_eq!([1, 2, 3].map(|s| door(&stages, &full(s))), [Door::Open, Door::Open, Door::Open]);
+        assert!(matches!(door(&stages, &full(4)), Door::Until(_)));
+        assert_eq!(door(&stages, &Standing { promoted: ALL + 1, ..at(4, 0) }), Door::Open);
+        assert_eq!(door(&stages, &Standing { paused: true, ..full(1) }), Door::Paused);
+    }
+
+    #[test]
+    fn a_header_alone_needs_an_instance() {
+        let header = Some(HeaderMatch { name: "X-Canary".into(), value: String::new() });
+        let step = CanaryStep { weight: Some(0), header, until_promoted: true, ..CanaryStep::default() };
+        let stages = stages(&Release { strategy: ReleaseStrategy::Canary, steps: vec![step], ..Release::default() });
+        assert_eq!((stages[1].instances(3), stages[1].share), (1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn weights_are_in_range_and_near_the_share(share in 1u32..100, new in 1usize..30, old in 1usize..30) {
+            let (a, b) = weights(share, new, old);
+            prop_assert!((1..=256).contains(&a) && (1..=256).contains(&b));
+            let sum = f64::from(a) * new as f64 + f64::from(b) * old as f64;
+            let real = 100.0 * f64::from(a) * new as f64 / sum;
+            // A server cannot have less than one part in 256.
+            let least = 100.0 * new as f64 / (new as f64 + 256.0 * old as f64);
+            let most = 100.0 - 100.0 * old as f64 / (old as f64 + 256.0 * new as f64);
+            prop_assert!((real - f64::from(share).clamp(least, most)).abs() <= 6.0, "{real} of {share} with {a} and {b}");
+        }
+
+        #[test]
+        fn shares_and_sizes_end_at_all(weights in proptest::collection::vec(0u32..=100, 0..6), count in 0u32..50) {
+            let stages = stages(&canary(&weights));
+            let last = stages.last().unwrap();
+            prop_assert_eq!((last.instances(count), last.share), (count, 100));
+            // Nobody gets requests for which there is no instance.
+            prop_assert!(count == 0 || stages.iter().all(|s| s.share == 0 || s.instances(count) > 0));
+        }
+    }
+}

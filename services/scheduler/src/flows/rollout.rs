@@ -1,0 +1,238 @@
+//! The part of an application's look about a release that exchanges instances: the new set beside the old one, the next
+//! stage when its instances are ready, and the old ones' end.
+
+use std::sync::Arc;
+
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_es::Meta;
+use gantry_es_pg::Options;
+use gantry_kernel::Name;
+
+use super::advance::{Subject, instances};
+use super::place::Steps;
+use super::reconcile::Reconciler;
+use super::world::World;
+use crate::app::change::scaled_in;
+use crate::app::rollout as seen;
+use crate::domain::app::Command;
+use crate::domain::checks::{self, Placeholders};
+use crate::domain::model::{Demand, Model};
+use crate::domain::observe::Phase;
+use crate::domain::release;
+use crate::domain::rollout::{self, Door, Stage, Standing};
+
+/// What was measured of the new revision.
+pub(super) enum Verdict {
+    Good,
+    /// The next step waits.
+    Open(String),
+    /// Back to the old one.
+    Bad(String),
+}
+
+/// A release that exchanges instances, while it is looked after.
+pub(super) struct Exchange {
+    stages: Vec<Stage>,
+    at: Standing,
+    /// The revision that is being replaced, as if it was the one at work.
+    base: Subject,
+    /// What the release's checks say.
+    pub verdict: Verdict,
+    /// The stage for which instances are made ready: the present one, or the next one if nothing else is waited for.
+    towards: usize,
+}
+
+impl Exchange {
+    /// Is the workload exchanged, rather than replaced one by one?
+    pub fn has(&self, goal: &Model, name: &Name) -> bool {
+        let one = |model: &Model| model.workloads.get(name).map(crate::domain::model::Workload::is_exchanged);
+        match (one(goal), one(&self.base.model)) {
+            (Some(new), Some(old)) => new && old,
+            (new, old) => new.or(old).unwrap_or(false),
+        }
+    }
+
+    /// Names that only the old revision has.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.base.model.workloads.iter().filter(|(_, w)| w.is_exchanged()).map(|(name, _)| name)
+    }
+
+    /// What the old instances reserve besides the new ones.
+    pub fn demand(&self, nodes: u32) -> Demand {
+        self.base.model.exchanged().demand(&scaled_in(&self.base.row.scale), nodes)
+    }
+
+    fn ended(&self) -> bool {
+        self.at.step >= self.stages.len()
+    }
+
+    fn size(&self, stage: usize, count: u32) -> u32 {
+        self.stages.get(stage).map_or(count, |s| s.instances(count))
+    }
+}
+
+impl Reconciler {
+    /// `None`: the release under way, if there is one, replaces instances one by one.
+    pub(super) async fn exchange(&mut self, subject: &Subject, goal: &Model, world: &World) -> anyhow::Result<Option<Exchange>> {
+        let (row, now) = (&subject.row, self.s.host.env.now());
+        let Some(stages) = seen::stages(row, goal).filter(|_| !goal.workloads.is_empty()) else { return Ok(None) };
+        let Some(from) = row.release_from else { return Ok(None) };
+        let model: Arc<Model> = self.s.models.get(&self.s.host, subject.view.id, from.unsigned_abs()).await?;
+        self.know(subject.view.id, from.unsigned_abs()).await?;
+        let mut base = Subject { row: row.clone(), view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model };
+        (base.row.current, base.row.scale, base.view.current) = (from, row.base_scale.clone(), from.unsigned_abs());
+        let at = seen::standing(row, now);
+        let mut exchange = Exchange { stages, at, base, verdict: Verdict::Good, towards: at.step };
+        exchange.verdict = self.verdict(&exchange, subject, goal);
+        let door = rollout::door(&exchange.stages, &at);
+        if let Door::Until(left) = door {
+            self.steps_at.insert(subject.view.id, now + left);
+        }
+        if matches!(exchange.verdict, Verdict::Good) && door == Door::Open && !exchange.ended() && self.are_ready(&exchange, at.step, subject, goal, world) {
+            exchange.towards = at.step + 1;
+        }
+        Ok(Some(exchange))
+    }
+
+    /// What the checks say of the present stage. Answers from before it count for nothing.
+    fn verdict(&mut self, exchange: &Exchange, subject: &Subject, goal: &Model) -> Verdict {
+        let (app, revision) = (subject.view.id, subject.view.current);
+        let asked = exchange.stages.get(exchange.at.step).is_some_and(|s| s.share > 0 || s.header.is_some());
+        if !asked || exchange.at.paused || goal.release.checks.is_empty() {
+            return Verdict::Good;
+        }
+        self.measured.insert(app);
+        let alive = subject.view.instances.iter().filter(|i| i.phase != Phase::Stopping);
+        let (new, old): (Vec<_>, Vec<_>) = alive.partition(|i| i.revision == revision);
+        let ids = |of: Vec<&crate::domain::wanted::Standing>| of.into_iter().map(|i| i.id).collect::<Vec<_>>();
+        let (new, old) = (ids(new), ids(old));
+        let of = Placeholders { app: subject.view.name.as_str(), revision, new: &new, old: &old };
+        let now = self.s.host.env.now();
+        let mut verdict = Verdict::Good;
+        for (n, check) in goal.release.checks.iter().enumerate() {
+            let answer = self.s.measures.latest(&checks::query(check, &of), now);
+            let fresh = answer.filter(|a| subject.row.release_step_at.is_none_or(|since| a.at > since));
+            let name = checks::name(check);
+            let (number, value) = match fresh.map(|a| (a.number, a.value)) {
+                Some((number, Ok(Some(value)))) => (number, value),
+                Some((_, Ok(None))) | None => {
+                    verdict = Verdict::Open(format!("{name} is not measured yet"));
+                    continue;
+                }
+                Some((_, Err(error))) => {
+                    verdict = Verdict::Open(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let Some(fault) = checks::fault(check, value) else {
+                self.bad.remove(&(app, revision, n));
+                continue;
+            };
+            let seen = self.bad.entry((app, revision, n)).or_default();
+            if seen.0 != number {
+                *seen = (number, seen.1 + 1);
+            }
+            if seen.1 >= check.failures {
+                let times = seen.1;
+                self.bad.remove(&(app, revision, n));
+                return Verdict::Bad(format!("{fault}; so {times} times in a row"));
+            }
+            verdict = Verdict::Open(fault);
+        }
+        verdict
+    }
+
+    /// Do enough instances of the new revision stand there for a stage?
+    fn are_ready(&self, exchange: &Exchange, stage: usize, subject: &Subject, goal: &Model, world: &World) -> bool {
+        goal.workloads.iter().filter(|(name, _)| exchange.has(goal, name)).all(|(name, workload)| {
+            let count = workload.count(scaled_in(&subject.row.scale).get(name).copied(), 0);
+            let ready = instances(subject, name, world).iter().filter(|i| i.current && i.available).count();
+            ready >= usize::try_from(exchange.size(stage, count)).unwrap_or(usize::MAX)
+        })
+    }
+
+    /// Both sets of one workload. True: they are as they shall be now.
+    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
+    pub(super) async fn keep_both(&mut self, exchange: &Exchange, subject: &Subject, goal: &Model, name: &Name, world: &mut World, steps: &mut Steps) -> bool {
+        let (all, hidden) = (instances(subject, name, world), &subject.view.traffic.hidden);
+        let revision = |id| subject.view.instances.iter().find(|i| i.id == id).map_or(0, |i| i.revision);
+        // What was tried or replaced before this release.
+        let given_up = all.iter().filter(|i| !i.stopping && hidden.contains(&revision(i.id)));
+        steps.events.extend(given_up.map(|i| InstanceEvent::Stopping { instance: i.id, app: subject.view.id }));
+        let new: Vec<release::Instance> = all.iter().copied().filter(|i| revision(i.id) == subject.view.current).collect();
+        let count = goal.workloads.get(name).map_or(0, |w| w.count(scaled_in(&subject.row.scale).get(name).copied(), 0));
+        let size = exchange.size(exchange.towards, count);
+        let mut settled = self.keep(subject, goal, name, Some(size), new, &all, world, steps).await;
+        let old: Vec<release::Instance> = instances(&exchange.base, name, world)
+            .into_iter()
+            .filter(|i| revision(i.id) != subject.view.current && !hidden.contains(&revision(i.id)))
+            .collect();
+        let empty = Model::default();
+        let wanted = if exchange.ended() { &empty } else { &*exchange.base.model };
+        settled &= self.keep(&exchange.base, wanted, name, None, old, &all, world, steps).await;
+        settled
+    }
+
+    /// Gives the release up if what was measured says so. True: it did.
+    pub(super) async fn give_up(&mut self, exchange: &Exchange, subject: &Subject, meta: Meta) -> anyhow::Result<bool> {
+        let Verdict::Bad(reason) = &exchange.verdict else { return Ok(false) };
+        let revision = subject.view.current;
+        tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, reason, "a release goes back");
+        let command = Command::FailRelease { revision, reason: reason.clone(), back: true };
+        let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
+        if executed.position > 0 {
+            self.settle(executed.position).await?;
+        }
+        self.dirty.insert(subject.view.id);
+        Ok(true)
+    }
+
+    /// The next stage, if its instances are ready; or the end of the release. False: it has not ended.
+    pub(super) async fn step_on(&mut self, exchange: &Exchange, subject: &Subject, goal: &Model, world: &World, meta: Meta) -> anyhow::Result<bool> {
+        if exchange.ended() {
+            return Ok(true);
+        }
+        let next = exchange.towards;
+        if next > exchange.at.step && self.are_ready(exchange, next, subject, goal, world) {
+            let percent = exchange.stages.get(next).map_or(100, |s| s.share);
+            let at = Standing { step: next, since: std::time::Duration::ZERO, ..exchange.at };
+            let reason = rollout::sentence(&exchange.stages, &at);
+            let revision = subject.view.current;
+            tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, step = next, percent, "a release goes on");
+            let command = Command::AdvanceRelease { revision, step: u32::try_from(next).unwrap_or(u32::MAX), percent, reason };
+            let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
+            if executed.position > 0 {
+                self.settle(executed.position).await?;
+            }
+            self.dirty.insert(subject.view.id);
+        }
+        Ok(false)
+    }
+
+    /// What the instances of both revisions reserve.
+    pub(super) fn demand(&self, exchange: Option<&Exchange>, subject: &Subject, goal: &Model, world: &World) -> Demand {
+        self.demand_of(exchange, &subject.row, goal, world)
+    }
+
+    pub(super) fn demand_of(&self, exchange: Option<&Exchange>, row: &crate::store::app::Model, goal: &Model, world: &World) -> Demand {
+        let nodes = world.open.max(1);
+        let demand = goal.demand(&scaled_in(&row.scale), nodes);
+        exchange.filter(|e| !e.ended()).map_or(demand, |e| demand.plus(e.demand(nodes)))
+    }
+
+    /// Is nothing expected to move now: somebody, or a time, is waited for?
+    pub(super) fn rests(&self, exchange: &Exchange, subject: &Subject, goal: &Model, world: &World) -> bool {
+        exchange.towards == exchange.at.step && !exchange.ended() && self.are_ready(exchange, exchange.at.step, subject, goal, world)
+    }
+}
+
+/// While a release is paused, and for some time after each step of one that has pauses, no old instance that serves goes.
+pub(super) fn without_exchange(plan: release::Plan, instances: &[release::Instance]) -> release::Plan {
+    let serves = |action: &release::Action| match action {
+        release::Action::Stop { instance } => instances.iter().any(|i| i.id == *instance && !i.current && i.available),
+        release::Action::Place { .. } => false,
+    };
+    let held = plan.actions.iter().any(serves);
+    let actions = plan.actions.into_iter().filter(|a| !serves(a)).collect();
+    release::Plan { actions, settled: plan.settled && !held, held: plan.held }
+}

@@ -1,0 +1,172 @@
+//! The part of an application's look about workloads whose number follows what is measured, or a schedule.
+
+use std::collections::BTreeMap;
+
+use gantry_es::Meta;
+use gantry_es_pg::Options;
+use gantry_kernel::{Name, OffsetDateTime, OrgId, ProjectId};
+
+use super::advance::Subject;
+use super::reconcile::Reconciler;
+use super::rollout::Exchange;
+use super::world::World;
+use crate::adapters::quotas;
+use crate::app::change::scaled;
+use crate::domain::app::Command;
+use crate::domain::clock::Clock;
+use crate::domain::gauges::{self, Place};
+use crate::domain::model::{Model, Scaling, Workload};
+use crate::domain::scaling::{self, Facts, Reading};
+use crate::store::{self, Scaled};
+
+/// An answer older than this says nothing about now.
+const FRESH: time::Duration = time::Duration::seconds(60);
+/// What was recommended is written down so often if nothing changes.
+const WRITTEN: time::Duration = time::Duration::seconds(30);
+/// A schedule is looked at so often.
+const LOOK: time::Duration = time::Duration::seconds(10);
+const IDLE_SECONDS: u32 = 300;
+
+impl Reconciler {
+    /// Sets numbers. True: one has changed, and the application is to be looked at with its new row.
+    pub(super) async fn follow_measures(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> anyhow::Result<bool> {
+        let app = subject.view.id;
+        let following: Vec<(&Name, &Workload, &Scaling)> = goal.workloads.iter().filter_map(|(n, w)| Some((n, w, w.scaling.as_ref()?))).collect();
+        if following.is_empty() {
+            return Ok(false);
+        }
+        self.measured.insert(app);
+        let now = self.s.host.env.now();
+        let next = self.steps_at.get(&app).copied().unwrap_or(now + LOOK).min(now + LOOK);
+        self.steps_at.insert(app, next);
+        let mut kept: Option<BTreeMap<Name, Scaled>> = None;
+        let mut changed = false;
+        for (name, workload, scaling) in following {
+            let interval = time::Duration::seconds(self.s.config.measure_interval_seconds.into());
+            let waits = self.waited_for(subject, name, world);
+            let due = self.scaled.get(&(app, name.clone())).is_none_or(|last| now - last.at >= interval);
+            if subject.row.scaling_paused.get(name.as_str()).is_some() || (!due && !waits) {
+                continue;
+            }
+            let before = match self.scaled.get(&(app, name.clone())) {
+                Some(known) => known.clone(),
+                None => {
+                    if kept.is_none() {
+                        kept = Some(store::load_scalings(self.s.orm(), app).await?);
+                    }
+                    let known = kept.as_mut().and_then(|all| all.remove(name));
+                    known.unwrap_or(Scaled { replicas: 0, reason: String::new(), history: scaling::History::default(), at: now - WRITTEN })
+                }
+            };
+            let current = workload.count(scaled(&subject.row).get(name).copied(), 0);
+            let readings = self.readings(subject, name, workload, scaling, now);
+            let (idle, woken) = (self.is_idle(subject, name, scaling, now), waits);
+            let facts = Facts { now, current, readings: &readings, scheduled: scheduled(scaling, now), idle, woken };
+            let mut decision = scaling::decide(scaling, &before.history, &facts);
+            if decision.replicas > current
+                && let Some(refused) = self.no_room(subject, goal, exchange, name, decision.replicas, world).await
+            {
+                decision.reason = format!("{}; stays at {current}: {refused}", decision.reason);
+                decision.history.changes.pop();
+                decision.replicas = current;
+            }
+            if decision.replicas != current {
+                tracing::info!(app.id = %app, app.name = %subject.view.name, workload = %name, current, replicas = decision.replicas, reason = decision.reason, "the number of instances follows");
+                let command = Command::Autoscale { workload: name.clone(), replicas: decision.replicas, reason: decision.reason.chars().take(500).collect() };
+                let executed = self.s.apps.execute(app, command, Options::from(Meta::system().tenant(OrgId(subject.row.org)))).await?;
+                if executed.position > 0 {
+                    self.settle(executed.position).await?;
+                }
+                changed = true;
+            }
+            let after = Scaled { replicas: decision.replicas, reason: decision.reason, history: decision.history, at: now };
+            if after.replicas != before.replicas || after.reason != before.reason || now - self.written(app, name) >= WRITTEN {
+                store::save_scaling(self.s.orm(), app, name, &after).await?;
+                self.written_at.insert((app, name.clone()), now);
+            }
+            self.scaled.insert((app, name.clone()), after);
+        }
+        if changed {
+            self.dirty.insert(app);
+        }
+        Ok(changed)
+    }
+
+    fn written(&self, app: gantry_kernel::AppId, name: &Name) -> OffsetDateTime {
+        self.written_at.get(&(app, name.clone())).copied().unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    fn services(subject: &Subject, name: &Name) -> Vec<String> {
+        let of = subject.view.services().into_iter().filter(|(_, s)| s.workload == *name);
+        of.flat_map(|(_, s)| [subject.view.service_id(s), crate::domain::traffic::preview_id(&subject.view.service_id(s))]).collect()
+    }
+
+    fn readings(&self, subject: &Subject, name: &Name, workload: &Workload, scaling: &Scaling, now: OffsetDateTime) -> Vec<Result<Reading, String>> {
+        let services = Self::services(subject, name);
+        let place = place(subject, name, &services);
+        // What cannot be measured at all was listed when the document was accepted.
+        let gauges = scaling.metrics.iter().filter_map(|m| gauges::gauge(m, workload, &place).ok());
+        gauges
+            .map(|gauge| {
+                let answer = self.s.measures.latest(&gauge.query, now).filter(|a| now - a.at <= FRESH);
+                match answer.map(|a| a.value) {
+                    Some(Ok(Some(value))) => Ok(gauge.reading(value)),
+                    Some(Ok(None)) | None => Err(format!("{} is not measured yet", gauge.name)),
+                    Some(Err(error)) => Err(format!("{}: {error}", gauge.name)),
+                }
+            })
+            .collect()
+    }
+
+    /// Nobody has asked for as long as it takes, and the instances have been there as long.
+    fn is_idle(&self, subject: &Subject, name: &Name, scaling: &Scaling, now: OffsetDateTime) -> bool {
+        if scaling.min > 0 {
+            return false;
+        }
+        let seconds = if scaling.idle_seconds == 0 { IDLE_SECONDS } else { scaling.idle_seconds };
+        let services = Self::services(subject, name);
+        let query = gauges::requests(&place(subject, name, &services), "increase", seconds);
+        let none = self.s.measures.latest(&query, now).filter(|a| now - a.at <= FRESH).is_some_and(|a| matches!(a.value, Ok(Some(n)) if n < 0.5));
+        let since = subject.alive.iter().filter(|i| i.workload == name.as_str()).filter_map(|i| i.running_at).max();
+        none && since.is_none_or(|at| now - at >= time::Duration::seconds(seconds.into()))
+    }
+
+    /// Does a node hold a request for it?
+    fn waited_for(&self, subject: &Subject, name: &Name, world: &World) -> bool {
+        let services = Self::services(subject, name);
+        world.reports.values().any(|r| services.iter().any(|id| r.waiting.contains(id)))
+    }
+
+    /// Why more instances cannot be reserved.
+    async fn no_room(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, name: &Name, replicas: u32, world: &World) -> Option<String> {
+        let mut row = subject.row.clone();
+        row.scale[name.as_str()] = replicas.into();
+        let demand = self.demand_of(exchange, &row, goal, world);
+        let (org, project) = (OrgId(subject.row.org), ProjectId(subject.row.project));
+        // What is reserved is compared anew, also if the number does not change after all.
+        self.reserved.remove(&subject.view.id);
+        quotas::reserve(&self.s.host, org, project, subject.view.id, &self.author(subject), &demand).await.err().map(|problem| problem.detail)
+    }
+}
+
+fn place<'a>(subject: &'a Subject, name: &'a Name, services: &'a [String]) -> Place<'a> {
+    let home = &subject.view.home;
+    Place {
+        org: home.org_name.as_str(),
+        project: home.project_name.as_str(),
+        space: home.space_name.as_str(),
+        app: subject.view.name.as_str(),
+        workload: name.as_str(),
+        services,
+    }
+}
+
+/// The most that a schedule asks for now, and which one.
+fn scheduled(scaling: &Scaling, now: OffsetDateTime) -> Option<(u32, String)> {
+    let active = scaling.schedules.iter().filter(|s| {
+        let last = |cron: &str| Clock::parse(cron, &s.time_zone).ok()?.last(now);
+        last(&s.from).is_some_and(|from| last(&s.to).is_none_or(|to| from > to))
+    });
+    let zone = |s: &crate::domain::model::ScaleSchedule| if s.time_zone.is_empty() { "UTC".to_owned() } else { s.time_zone.clone() };
+    active.max_by_key(|s| s.replicas).map(|s| (s.replicas, format!("`{}` ({})", s.from, zone(s))))
+}
