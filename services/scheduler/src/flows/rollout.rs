@@ -102,9 +102,11 @@ impl Reconciler {
             return Verdict::Good;
         }
         self.measured.insert(app);
-        let alive = subject.view.instances.iter().filter(|i| i.phase != Phase::Stopping);
-        let (new, old): (Vec<_>, Vec<_>) = alive.partition(|i| i.revision == revision);
-        let ids = |of: Vec<&crate::domain::wanted::Standing>| of.into_iter().map(|i| i.id).collect::<Vec<_>>();
+        // Those that were there when the step began: what starts for the next one is not asked about before.
+        let began = subject.row.release_step_at;
+        let there = |i: &&crate::store::instance::Model| Phase::parse(&i.phase) != Phase::Stopping && began.is_none_or(|at| i.placed_at <= at);
+        let (new, old): (Vec<_>, Vec<_>) = subject.alive.iter().filter(there).partition(|i| i.revision.unsigned_abs() == revision);
+        let ids = |of: Vec<&crate::store::instance::Model>| of.into_iter().map(|i| gantry_kernel::InstanceId(i.id)).collect::<Vec<_>>();
         let (new, old) = (ids(new), ids(old));
         let of = Placeholders { app: subject.view.name.as_str(), revision, new: &new, old: &old };
         let now = self.s.host.env.now();

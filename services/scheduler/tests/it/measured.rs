@@ -102,6 +102,10 @@ async fn a_query_of_ones_own_is_for_administrators_of_the_platform() {
 
 const QUEUE: &str = "apiVersion: gantry.io/v1\nkind: Application\nmetadata: {name: work}\nspec:\n  workloads:\n    worker:\n      image: acme/shop/worker:1\n      requests: {cpu_millis: 100}\n      scaling:\n        min: 1\n        max: 5\n        metrics: [{source: external, name: queue_length, target: average, value: '10', selector: {labels: {queue: mail}}}]\n        down: {stabilization_seconds: 0}\n";
 
+async fn deploy(place: &Place, document: &str) -> (u16, Value) {
+    place.post(&place.apps(), json!({"name": "work", "document": document, "format": "gantry"})).await
+}
+
 fn queue(length: u32) -> String {
     // Another space's queue of the same name is none of its business.
     format!(
@@ -124,7 +128,7 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
     scraped.say(queue(28));
     let place = scraped.place().await;
     let _agent = Agent::join(&place, "n1", 4000).await;
-    let (code, body) = place.deploy("work", QUEUE).await;
+    let (code, body) = deploy(&place, QUEUE).await;
     assert_eq!(code, 201, "{body}");
     has(&place, 3).await;
     let (_, why) = place.get(&format!("{}/work/why", place.apps())).await;
@@ -134,7 +138,7 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
     has(&place, 5).await;
 
     // A new revision has as many, not as many as its document says.
-    place.deploy("work", &QUEUE.replace("worker:1", "worker:2")).await;
+    deploy(&place, &QUEUE.replace("worker:1", "worker:2")).await;
     place.reaches("work", "running", 2).await;
     assert_eq!(place.app("work").await["workloads"][0]["replicas"], 5);
 
@@ -164,7 +168,7 @@ async fn what_cannot_be_measured_takes_no_instance_away_and_a_full_quota_adds_no
     let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
     let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350 }).await;
     let _agent = Agent::join(&place, "n1", 4000).await;
-    place.deploy("work", &QUEUE.replace("      scaling", "      replicas: 2\n      scaling")).await;
+    deploy(&place, &QUEUE.replace("      scaling", "      replicas: 2\n      scaling")).await;
     let reason = || async { place.get(&format!("{}/work/scaling", place.apps())).await.1["items"][0]["reason"].as_str().unwrap_or_default().to_owned() };
     place.world.until("the quota is named", LONG, || async { reason().await.contains("stays at 2: cpu: limit 350") }).await;
     has(&place, 2).await;

@@ -127,7 +127,10 @@ fn workload() -> impl Strategy<Value = Workload> {
             }
             if flags[8] {
                 w.placement.affinity.push(Affinity { apart: flags[9], topology: "node.zone".into(), selector: Selector::default(), weight: None });
-                w.scaling = Some(Scaling { min: 1, max: 5, ..Scaling::default() });
+                if matches!(kind, WorkloadKind::Stateless | WorkloadKind::Stateful) {
+                    let cpu = serde_json::json!({"source": "resource", "name": "cpu", "target": "utilization", "value": "50"});
+                    w.scaling = Some(Scaling { min: 1, max: 5, metrics: vec![serde_json::from_value(cpu).unwrap()], ..Scaling::default() });
+                }
                 w.hooks.pre_stop.push(Hook::Sleep { seconds: 3 });
                 w.extended.insert("nvidia.com/gpu".into(), 1);
             }

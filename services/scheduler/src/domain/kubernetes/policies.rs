@@ -20,6 +20,10 @@ pub fn scaling(object: &Object<'_>, model: &mut Model) {
     for at in spec.list("metrics") {
         scaling.metrics.extend(metric(&at));
     }
+    if scaling.metrics.is_empty() {
+        // As in Kubernetes.
+        scaling.metrics.push(resource("cpu", MetricTarget::Utilization, "80".into()));
+    }
     if let Some(behaviour) = spec.below("behavior") {
         scaling.up = behaviour.below("scaleUp").map(|f| pace(&f));
         scaling.down = behaviour.below("scaleDown").map(|f| pace(&f));
