@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
 
 const reason = missing();
 const org = `app-${Date.now().toString(36)}`;
@@ -19,10 +19,7 @@ describe('an application in the console', { skip: reason === '' ? false : reason
   const clean = () => assert.deepEqual(complaints.take(), []);
   const dialog = () => page.getByRole('dialog').last();
   const at = (tab) => `${place.space}/apps/shop?tab=${tab}`;
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
+  const open = (path) => visit(page, path);
   async function pick(label, option) {
     await page.getByRole('combobox', { name: label, exact: true }).click();
     await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option').filter({ hasText: option }).first().click();
@@ -100,6 +97,30 @@ volumes:
     await pick('Instance', 'running');
     await pick('Which start', 'Since the last start');
     await lines(/apple$/).first().waitFor();
+    assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('runs commands in an instance and lists its processes', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    await appUntil(page, place.space, 'shop', (app) => app.finished_revision === 1 && app.state === 'running', 'released');
+    const one = (await api(page, 'GET', `/api/v1${place.space}/apps/shop/instances`)).body.items.find((each) => each.workload === 'web' && each.state === 'running');
+    await open(`${place.space}/apps/shop/instances/${one.id}?tab=shell`);
+    await page.getByRole('button', { name: 'Start', exact: true }).click();
+    const line = page.getByLabel('Line to write', { exact: false });
+    await line.fill('cat /www/index.html; echo sum $((20+3))');
+    await line.press('Enter');
+    const output = page.getByRole('log');
+    await output.getByText('sum 23').waitFor();
+    assert.match(await output.innerText(), /apple/);
+    await line.press('ArrowUp');
+    assert.equal(await line.inputValue(), 'cat /www/index.html; echo sum $((20+3))', 'arrow up brings the line before');
+    await line.fill('exit 3');
+    await line.press('Enter');
+    await page.getByText('It ended with exit code 3.').waitFor();
+    assert.deepEqual(await faults(page), []);
+    await page.getByRole('tab', { name: 'Processes' }).click();
+    await page.getByRole('table', { name: 'Processes' }).getByText('busybox httpd', { exact: false }).waitFor();
     assert.deepEqual(await faults(page), []);
     clean();
   });

@@ -31,6 +31,7 @@ const PAGES = [
   [`${base}/spaces/${space}/apps`, 'Applications', '应用'],
   [`${base}/spaces/${space}/deploy`, 'Deploy an application', '部署应用'],
   [`${base}/spaces/${space}/topology`, 'Topology', '拓扑'],
+  [`${base}/spaces/${space}/volumes`, 'Volumes', '存储卷'],
   [`${base}/spaces/${space}/rules`, 'Placement rules', '放置规则'],
   [`${base}/spaces/${space}/instances`, 'Services', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 
 import { push, registryToken } from './registry.mjs';
-import { api, faults, freshToken, launch, missing, settled, signIn, url, watch } from './suite.mjs';
+import { api, faults, freshToken, launch, missing, settled, signIn, url, visit, watch } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
@@ -22,10 +22,7 @@ describe('rules of a registry in the console', { skip: reason === '' ? false : r
   const clean = () => assert.deepEqual(complaints.take(), []);
   const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
   const dialog = () => page.getByRole('dialog').last();
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
+  const open = (path) => visit(page, path);
   async function confirmed(where, name) {
     await where.getByRole('button', { name, exact: true }).click();
     await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
 
 const reason = missing();
 const org = `space-${Date.now().toString(36)}`;
@@ -19,10 +19,7 @@ describe('a space and its nodes in the console', { skip: reason === '' ? false :
   const clean = () => assert.deepEqual(complaints.take(), []);
   const dialog = () => page.getByRole('dialog').last();
   const box = (name) => page.locator('[data-box]').filter({ hasText: name });
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
+  const open = (path) => visit(page, path);
   /** Asks until the service says so. */
   async function until(path, wanted, what) {
     let found;
@@ -92,6 +89,15 @@ volumes:
     assert.equal(await rows.count(), 1);
     await page.getByRole('link', { name: 'Open shop' }).click();
     await page.waitForURL('**/apps/shop');
+    clean();
+  });
+
+  it('lists the volumes of the space', async () => {
+    await open(`${place.space}/volumes`);
+    const { items } = (await api(page, 'GET', `/api/v1${place.space}/volumes`)).body;
+    for (const one of items) await page.locator('tbody tr.ant-table-row').filter({ hasText: one.name }).first().waitFor();
+    if (items.length === 0) await page.getByText('Nothing is kept in this space').waitFor();
+    assert.deepEqual(await faults(page), []);
     clean();
   });
 

@@ -52,8 +52,10 @@ export async function signIn(page) {
 export function api(page, method, path, body) {
   return page.evaluate(
     async ({ method, path, body }) => {
-      const session = await (await fetch('/auth/session')).json();
-      const answer = await fetch(path, { method, headers: { 'content-type': 'application/json', 'x-csrf': session.csrf }, body: body === undefined ? undefined : JSON.stringify(body) });
+      // Interfaces of containers that come and go make Chromium drop what is under way; what only reads is asked again.
+      const read = (url, options, tries = 5) => fetch(url, options).catch((error) => (tries > 0 ? new Promise((done) => setTimeout(done, 300)).then(() => read(url, options, tries - 1)) : Promise.reject(error)));
+      const session = await (await read('/auth/session')).json();
+      const answer = await (method === 'GET' ? read : fetch)(path, { method, headers: { 'content-type': 'application/json', 'x-csrf': session.csrf }, body: body === undefined ? undefined : JSON.stringify(body) });
       const text = await answer.text();
       return { status: answer.status, body: text === '' ? null : JSON.parse(text) };
     },
@@ -65,11 +67,13 @@ export function api(page, method, path, body) {
 export function watch(page) {
   const complaints = [];
   // Containers come and go on this machine, and with each of them a network card; the console then connects again.
-  const passing = (text) => /ERR_NETWORK_CHANGED/.test(text ?? '');
+  const passing = (text) => /ERR_NETWORK_CHANGED|Unable to preload CSS|dynamically imported module/.test(text ?? '');
   page.on('console', (message) => {
     if (message.type() === 'error' && !passing(message.text())) complaints.push(`console: ${message.text()} (${message.location().url})`);
   });
-  page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
+  page.on('pageerror', (error) => {
+    if (!passing(error.message)) complaints.push(`exception: ${error.message}`);
+  });
   page.on('response', (response) => {
     if (response.status() >= 400) complaints.push(`${response.status()} ${response.request().method()} ${new URL(response.url()).pathname}`);
   });
@@ -86,6 +90,18 @@ export async function settled(page) {
   await page.locator('main h1, main .ant-result').first().waitFor();
   await page.waitForFunction(() => [...document.querySelectorAll('main .ant-skeleton, main .ant-spin-dot')].every((one) => one.getClientRects().length === 0));
   await page.waitForTimeout(150);
+}
+
+/** Opens a page and waits for it; once more, if the network changed under it. */
+export async function visit(page, path) {
+  for (const last of [false, true]) {
+    try {
+      await page.goto(path);
+      return await settled(page);
+    } catch (error) {
+      if (last) throw error;
+    }
+  }
 }
 
 /** What a screen reader would stumble over: fields and buttons without a name, images without a text, repeated ids. */

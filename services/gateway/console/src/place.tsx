@@ -72,6 +72,7 @@ export const to = {
   deploy: (org: string, project: string, space: string, app?: string) => `${to.space(org, project, space)}/deploy${app ? `?app=${segment(app)}` : ''}`,
   instances: (org: string, project: string, space: string) => `${to.space(org, project, space)}/instances`,
   topology: (org: string, project: string, space: string) => `${to.space(org, project, space)}/topology`,
+  volumes: (org: string, project: string, space: string) => `${to.space(org, project, space)}/volumes`,
   rules: (org: string, project: string, space: string) => `${to.space(org, project, space)}/rules`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,

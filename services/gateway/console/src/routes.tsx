@@ -18,6 +18,7 @@ const Apps = lazy(() => import('./pages/apps/Apps'));
 const AppPage = lazy(() => import('./pages/apps/App'));
 const Deploy = lazy(() => import('./pages/apps/Deploy'));
 const Topology = lazy(() => import('./pages/space/Topology'));
+const Volumes = lazy(() => import('./pages/space/Volumes'));
 const Rules = lazy(() => import('./pages/space/Rules'));
 const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
@@ -89,6 +90,7 @@ export function Console() {
                 <Route path="deploy" element={<Deploy />} />
                 <Route path="instances" element={<Instances />} />
                 <Route path="topology" element={<Topology />} />
+                <Route path="volumes" element={<Volumes />} />
                 <Route path="rules" element={<Rules />} />
               </Route>
             </Route>

@@ -31,6 +31,7 @@ export default function Apps() {
         actions={
           <>
             <LinkButton to={to.topology(org, project, space)}>{t('topology.title')}</LinkButton>
+            <LinkButton to={to.volumes(org, project, space)}>{t('volumes.title')}</LinkButton>
             <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
             {deploy}
           </>

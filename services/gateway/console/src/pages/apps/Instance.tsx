@@ -8,7 +8,10 @@ import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
 import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
+import { PageTabs } from '../../parts/tabs';
 import AppLogs from './AppLogs';
+import { Processes } from './Processes';
+import { Shell } from './Shell';
 
 export default function Instance() {
   const { t } = useTranslation();
@@ -45,9 +48,13 @@ export default function Instance() {
                   ]}
                 />
               </Card>
-              <Card title={t('apps.logs')}>
-                <AppLogs name={name} url={url} only={id} />
-              </Card>
+              <PageTabs
+                items={[
+                  { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} only={id} /> },
+                  { key: 'shell', label: t('inside.shell'), children: <Shell app={url} instance={id} name={name} /> },
+                  { key: 'processes', label: t('inside.processes'), children: <Processes app={url} instance={id} /> },
+                ]}
+              />
             </div>
           </>
         );
