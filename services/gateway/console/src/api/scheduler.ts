@@ -1,5 +1,6 @@
 // Scheduler: applications, their revisions and instances, and the nodes they run on.
 
+import type { ReleaseNow } from './release';
 import { get, path, post, put, remove } from './http';
 
 export interface Workload {
@@ -28,6 +29,8 @@ export interface AppItem {
   reason: string;
   revision: number;
   finished_revision: number | null;
+  /** The release that is under way. */
+  release?: ReleaseNow | null;
   workloads: Workload[];
   endpoints: Endpoint[];
   created_at: string;

@@ -17,6 +17,7 @@ import { DeleteApp } from './DeleteApp';
 
 const AppLogs = lazy(() => import('./AppLogs'));
 const AppInstances = lazy(() => import('./AppInstances'));
+const Scaling = lazy(() => import('./Scaling'));
 const Revisions = lazy(() => import('./Revisions'));
 
 export default function AppPage() {
@@ -72,6 +73,7 @@ export default function AppPage() {
                 { key: 'instances', label: t('apps.instances'), children: <AppInstances app={app} url={url} /> },
                 { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} /> },
                 { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} /> },
+                { key: 'scaling', label: t('scaling.title'), children: <Scaling url={url} /> },
                 { key: 'revisions', label: t('apps.revisions'), children: <Revisions url={url} /> },
                 { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `app:${app.id}` }} /> },
               ]}

@@ -23,7 +23,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
   return (
     <div className="stack">
-      <Release app={app} instances={query.items} />
+      <Release app={app} url={url} instances={query.items} />
       {trouble &&
         why.data?.waiting.map((one) => (
           <Alert

@@ -4,10 +4,11 @@ import { Alert, Flex, Progress, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 
 import type { AppItem, Instance } from '../../api/scheduler';
+import { ReleaseSteps } from './ReleaseSteps';
 
-export function Release({ app, instances }: { app: AppItem; instances: Instance[] }) {
+export function Release({ app, url, instances }: { app: AppItem; url: string; instances: Instance[] }) {
   const { t } = useTranslation();
-  if (app.state !== 'releasing' || app.finished_revision === app.revision) return null;
+  if (!app.release && (app.state !== 'releasing' || app.finished_revision === app.revision)) return null;
   const there = instances.filter((one) => one.ended_at === null || one.ended_at === undefined);
   return (
     <Alert
@@ -16,7 +17,7 @@ export function Release({ app, instances }: { app: AppItem; instances: Instance[
       title={t('release.title', { revision: app.revision })}
       description={
         <div className="stack">
-          {app.reason}
+          {app.release ? <ReleaseSteps url={url} now={app.release} /> : app.reason}
           {app.workloads.map((workload) => {
             const own = there.filter((one) => one.workload === workload.name);
             const fresh = own.filter((one) => one.revision === app.revision);
