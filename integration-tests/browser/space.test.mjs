@@ -51,8 +51,11 @@ describe('a space and its nodes in the console', { skip: reason === '' ? false :
     image: ${place.image}
     command: [busybox, sleep, "3600"]
     volumes: ["data:/data"]
+    configs: [greeting]
 volumes:
   data: {}
+configs:
+  greeting: {content: hello}
 `;
     await deploy(page, place.space, 'shop', document);
     if (node) await appUntil(page, place.space, 'shop', (app) => app?.state === 'running', 'running');
@@ -83,6 +86,8 @@ volumes:
     if (!node) return test.skip('no node: nothing runs');
     const rows = page.getByRole('table', { name: 'Instances' }).locator('tbody tr.ant-table-row');
     await rows.nth(1).waitFor();
+    await page.getByRole('table', { name: 'Services', exact: true }).getByText('web.shop:8080').waitFor();
+    await page.getByRole('table', { name: 'Configurations and secrets' }).getByText('greeting').waitFor();
     await box('shop / store').focus();
     await page.keyboard.press('Enter');
     await rows.nth(1).waitFor({ state: 'detached' });

@@ -75,6 +75,15 @@ const en = {
     confirmDelete: 'Delete {{name}} with everything in it and its snapshots?',
     confirmRestore: 'Replace what is in the volume by {{name}}?',
   },
+  space: {
+    services: 'Services',
+    inside: 'Within the space',
+    reaches: 'Reaches',
+    secret: 'secret',
+    config: 'configuration',
+    entries: 'Entries',
+    readBy: 'Read by',
+  },
   inside: {
     shell: 'Commands',
     processes: 'Processes',
@@ -174,6 +183,15 @@ const zh: typeof en = {
     confirmBackup: '立即将 {{name}} 备份到对象存储？',
     confirmDelete: '删除 {{name}} 及其全部内容和快照？',
     confirmRestore: '用 {{name}} 替换存储卷中的内容？',
+  },
+  space: {
+    services: '服务',
+    inside: '空间内地址',
+    reaches: '到达',
+    secret: '密钥',
+    config: '配置',
+    entries: '条目',
+    readBy: '读取者',
   },
   inside: {
     shell: '命令',

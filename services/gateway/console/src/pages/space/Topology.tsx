@@ -12,6 +12,7 @@ import { Canvas } from '../apps/editor/Canvas';
 import type { Spot } from '../apps/editor/picture';
 import { useSpaceApps } from '../nodes/useSpaceApps';
 import { mapOf } from './map';
+import { Configs, Services } from './Parts';
 
 export default function Topology() {
   const { t } = useTranslation();
@@ -101,6 +102,8 @@ export default function Topology() {
                   ]}
                 />
               </Card>
+              <Services apps={query.items} org={org} project={project} space={space} />
+              <Configs apps={query.items} org={org} project={project} space={space} />
             </div>
           )
         }

@@ -37,6 +37,9 @@ export interface WorkloadForm {
   mounts?: Mount[];
   probes?: Probe[];
   restart?: string;
+  /** Variables from configurations: `<config>/<entry>`. */
+  env_sources?: Record<string, string>;
+  files?: { path: string; source?: string }[];
   depends_on?: Record<string, string>;
 }
 
@@ -52,6 +55,8 @@ export interface ServiceForm {
   port: number;
   protocol: string;
   balance?: string;
+  /** What others use, if not `port`. */
+  service_port?: number;
   publish?: { wanted?: number; listen?: number } | null;
   routes?: RouteForm[];
 }
@@ -65,7 +70,7 @@ export interface Model {
   workloads: Record<string, WorkloadForm>;
   services: ServiceForm[];
   volumes: Record<string, VolumeForm>;
-  configs: Record<string, { secret?: boolean }>;
+  configs: Record<string, { secret?: boolean; entries?: Record<string, string>; binary?: Record<string, string> }>;
 }
 
 const record = (value: unknown): Record<string, never> => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, never>) : {});
