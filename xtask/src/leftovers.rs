@@ -19,7 +19,8 @@ pub fn clear(home: &Home, network: &Network) -> Result<()> {
     remove_addresses(home);
     // Its route would catch the packets of whoever uses the same range later. Absent where nothing ever ran.
     let _ = Command::new("ip").args(["link", "delete", &network.bridge]).output();
-    unmount_below(&home.file("agent"))
+    unmount_below(&home.file("agent"))?;
+    unmount_below(&home.file("volumes"))
 }
 
 fn stop_haproxy(home: &Home) -> Result<()> {

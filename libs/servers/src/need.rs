@@ -18,6 +18,7 @@ pub enum Need {
     CniPlugins,
     Iptables,
     Nftables,
+    Ext4,
     Buildah,
     Skopeo,
     Podman,
@@ -51,7 +52,7 @@ pub struct Found {
 
 impl Need {
     /// Everything `make up` wants on a machine where it may run containers.
-    pub const ALL: [Need; 14] = [
+    pub const ALL: [Need; 15] = [
         Self::Postgres,
         Self::Nats,
         Self::Redis,
@@ -62,6 +63,7 @@ impl Need {
         Self::CniPlugins,
         Self::Iptables,
         Self::Nftables,
+        Self::Ext4,
         Self::Buildah,
         Self::Skopeo,
         Self::Git,
@@ -83,6 +85,7 @@ impl Need {
             Self::CniPlugins => "CNI plugins",
             Self::Iptables => "iptables",
             Self::Nftables => "nftables",
+            Self::Ext4 => "tools of ext4",
             Self::Buildah => "buildah",
             Self::Skopeo => "skopeo",
             Self::Git => "git",
@@ -109,6 +112,7 @@ impl Need {
             Self::CniPlugins => "gives containers their network",
             Self::Iptables => "the CNI plugins write their address translation with it",
             Self::Nftables => "isolates applications and opens their ports",
+            Self::Ext4 => "makes and grows the file systems of volumes with a size",
             Self::Buildah => "builds images in pipelines",
             Self::Skopeo => "copies images to and from the registry",
             Self::Git => "serves and clones the users' repositories",
@@ -125,7 +129,7 @@ impl Need {
 
     /// True for what only the node agent uses, and only root can run.
     pub fn agent_only(self) -> bool {
-        matches!(self, Self::Haproxy | Self::Containerd | Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Buildah)
+        matches!(self, Self::Haproxy | Self::Containerd | Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Ext4 | Self::Buildah)
     }
 
     pub fn source(self) -> Source {
@@ -141,6 +145,7 @@ impl Need {
             Self::CniPlugins => Source::Apt("containernetworking-plugins"),
             Self::Iptables => Source::Apt("iptables"),
             Self::Nftables => Source::Apt("nftables"),
+            Self::Ext4 => Source::Apt("e2fsprogs"),
             Self::Buildah => Source::Apt("buildah"),
             Self::Skopeo => Source::Apt("skopeo"),
             Self::Git => Source::Apt("git"),
@@ -170,6 +175,7 @@ impl Need {
             | Self::CniPlugins
             | Self::Iptables
             | Self::Nftables
+            | Self::Ext4
             | Self::Buildah
             | Self::Skopeo
             | Self::Chromium
@@ -210,6 +216,7 @@ impl Need {
             Self::CniPlugins => cni_folders().into_iter().map(|f| f.join("bridge")).filter(|p| p.is_file()).collect(),
             Self::Iptables => one("iptables"),
             Self::Nftables => one("nft"),
+            Self::Ext4 => one("mkfs.ext4"),
             Self::Buildah => one("buildah"),
             Self::Skopeo => one("skopeo"),
             Self::Git => one("git"),
@@ -230,6 +237,8 @@ impl Need {
             Self::CniPlugins => return None,
             // Asking Chromium for its version starts half a browser, and any will do.
             Self::Chromium => return None,
+            // It prints its version on the wrong side, and any will do.
+            Self::Ext4 => return None,
             // Any will do.
             Self::Podman => return None,
             // It has no such option, and any version of the last ten years will do.
