@@ -1,6 +1,6 @@
 // Directories and providers that people sign in by.
 
-import { path, post, put, remove } from './http';
+import { path, post, putTagged, remove } from './http';
 
 export interface Connection {
   ldap?: { flavour?: 'open_ldap' | 'active_directory'; servers: string[]; bind_dn: string; user_base: string; group_base?: string };
@@ -24,6 +24,7 @@ export interface Upstream {
   org: string | null;
   settings: Settings;
   has_secret: boolean;
+  version: number;
   changed_at: string;
 }
 
@@ -52,7 +53,8 @@ export const upstreams = {
   all: path('upstreams'),
   syncs: (name: string) => path('upstreams', name, 'syncs'),
   create: (body: NewUpstream) => post<Upstream>(path('upstreams'), body),
-  change: (name: string, settings: Settings) => put(path('upstreams', name), { settings }),
+  /** Refused when somebody else changed it since it was read. */
+  change: (of: Upstream, settings: Settings) => putTagged(path('upstreams', of.name), { settings }, `"${of.version}"`),
   remove: (name: string) => remove(path('upstreams', name)),
   test: (name: string) => post<{ ok: boolean; steps: Step[] }>(path('upstreams', name, 'trials'), {}),
   sync: (name: string) => post<Sync>(path('upstreams', name, 'syncs'), {}),
@@ -62,6 +64,15 @@ export function kindOf(upstream: Upstream): 'ldap' | 'oidc' | 'oauth2' {
   const { connection } = upstream.settings;
   if (connection.ldap) return 'ldap';
   return connection.oidc ? 'oidc' : 'oauth2';
+}
+
+/** Networks that people sign in by; the platform knows their addresses. */
+export const presets = ['github', 'gitlab', 'google', 'wecom', 'dingtalk', 'feishu'];
+
+/** Directories are read, and providers that may be asked later. */
+export function canSync(upstream: Upstream): boolean {
+  const { ldap, oidc } = upstream.settings.connection;
+  return ldap !== undefined || (oidc?.scopes ?? []).includes('offline_access');
 }
 
 /** One entry per line or comma. */

@@ -1,12 +1,13 @@
 // Directories and providers that people sign in by: list, connect, try out, synchronise.
 
 import { PlusOutlined } from '@ant-design/icons';
-import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented, Switch, Table, Tag } from 'antd';
+import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented, Select, Switch, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { kindOf, lines, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
+import { canSync, kindOf, lines, presets, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
 import { DataTable, PageHeader, State, Time } from '../parts/basics';
+import { FormDialog } from '../parts/dialogs';
 import { nameRules } from '../parts/forms';
 import { useAction, useList } from '../parts/query';
 
@@ -48,7 +49,7 @@ export default function Upstreams() {
 
 function Enabled({ upstream }: { upstream: Upstream }) {
   const { t } = useTranslation();
-  const change = useAction((enabled: boolean) => upstreams.change(upstream.name, { ...upstream.settings, enabled }), { done: t('upstreams.changed'), refresh: [['upstreams']] });
+  const change = useAction((enabled: boolean) => upstreams.change(upstream, { ...upstream.settings, enabled }), { done: t('upstreams.changed'), refresh: [['upstreams']] });
   return <Switch size="small" aria-label={`${t('upstreams.enabled')} ${upstream.name}`} checked={upstream.settings.enabled !== false} loading={change.isPending} onChange={(on) => change.mutate(on)} />;
 }
 
@@ -58,12 +59,17 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
   const test = useAction(() => upstreams.test(upstream.name), { onDone: setSteps });
   const sync = useAction(() => upstreams.sync(upstream.name), { done: t('upstreams.begun'), refresh: [['syncs', upstream.name]], onDone: onReport });
   const remove = useAction(() => upstreams.remove(upstream.name), { done: t('upstreams.deleted'), refresh: [['upstreams']] });
+  const [editing, setEditing] = useState(false);
+  const change = useAction((settings: Settings) => upstreams.change(upstream, settings), { done: t('upstreams.changed'), refresh: [['upstreams']], onDone: () => setEditing(false) });
   return (
     <Flex gap="small" wrap>
       <Button size="small" loading={test.isPending} onClick={() => test.mutate()}>
         {t('upstreams.test')}
       </Button>
-      {kindOf(upstream) === 'ldap' && (
+      <Button size="small" onClick={() => setEditing(true)}>
+        {t('upstreams.settings')}
+      </Button>
+      {canSync(upstream) && (
         <>
           <Button size="small" loading={sync.isPending} onClick={() => sync.mutate()}>
             {t('upstreams.sync')}
@@ -78,6 +84,20 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
           {t('common.delete')}
         </Button>
       </Popconfirm>
+      <FormDialog<{ settings: string }>
+        open={editing}
+        wide
+        title={t('upstreams.settingsOf', { name: upstream.name })}
+        ok={t('common.save')}
+        pending={change.isPending}
+        initial={{ settings: JSON.stringify(upstream.settings, null, 2) }}
+        onClose={() => setEditing(false)}
+        onSubmit={({ settings }) => change.mutate(JSON.parse(settings) as Settings)}
+      >
+        <Form.Item name="settings" label={t('upstreams.settings')} extra={t('upstreams.settingsHelp')} rules={[{ validator: (_, text: string) => (isObject(text) ? Promise.resolve() : Promise.reject(new Error(t('upstreams.notJson')))) }]}>
+          <Input.TextArea rows={22} className="mono" spellCheck={false} />
+        </Form.Item>
+      </FormDialog>
       <Modal open={steps !== null} title={t('upstreams.testOf', { name: upstream.name })} footer={null} width={760} onCancel={() => setSteps(null)}>
         <Alert type={steps?.ok ? 'success' : 'error'} title={t(steps?.ok ? 'upstreams.works' : 'upstreams.worksNot')} style={{ marginBottom: 16 }} />
         <Table<Step>
@@ -95,6 +115,15 @@ function Actions({ upstream, onReport }: { upstream: Upstream; onReport: () => v
       </Modal>
     </Flex>
   );
+}
+
+function isObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value);
+  } catch {
+    return false;
+  }
 }
 
 function Reports({ name, onClose }: { name: string | null; onClose: () => void }) {
@@ -148,20 +177,26 @@ interface Values {
   group_base?: string;
   issuer?: string;
   client_id?: string;
+  preset?: string;
+  agent_id?: string;
 }
 
-function settingsOf(kind: 'ldap' | 'oidc', values: Values): Settings {
+type Kind = 'ldap' | 'oidc' | 'oauth2';
+
+function settingsOf(kind: Kind, values: Values): Settings {
   const common = { display_name: values.display_name ?? '', domains: lines(values.domains), allow_private: values.allow_private ?? false, ...(values.ca_pem ? { ca_pem: values.ca_pem } : {}) };
   const connection =
     kind === 'ldap'
       ? { ldap: { flavour: values.flavour ?? 'open_ldap', servers: lines(values.servers), bind_dn: values.bind_dn ?? '', user_base: values.user_base ?? '', group_base: values.group_base ?? '' } }
-      : { oidc: { issuer: values.issuer ?? '', client_id: values.client_id ?? '', scopes: ['profile', 'email', 'groups'] } };
+      : kind === 'oauth2'
+        ? { oauth2: { preset: values.preset ?? '', client_id: values.client_id ?? '', ...(values.agent_id ? { agent_id: values.agent_id } : {}) } }
+        : { oidc: { issuer: values.issuer ?? '', client_id: values.client_id ?? '', scopes: ['profile', 'email', 'groups'] } };
   return { ...common, connection };
 }
 
 function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
   const { t } = useTranslation();
-  const [kind, setKind] = useState<'ldap' | 'oidc'>('ldap');
+  const [kind, setKind] = useState<Kind>('ldap');
   const [form] = Form.useForm<Values>();
   const create = useAction(upstreams.create, { done: t('upstreams.created'), refresh: [['upstreams']], onDone: onClose });
   const needed = [{ required: true, message: t('form.required') }];
@@ -179,6 +214,7 @@ function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
         options={[
           { value: 'ldap', label: t('upstreams.kinds.ldap') },
           { value: 'oidc', label: t('upstreams.kinds.oidc') },
+          { value: 'oauth2', label: t('upstreams.kinds.oauth2') },
         ]}
         style={{ marginBottom: 16 }}
       />
@@ -197,13 +233,21 @@ function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
             {text('user_base')}
             {text('group_base', [])}
           </>
-        ) : (
+        ) : kind === 'oidc' ? (
           <>
             {text('issuer')}
             {text('client_id')}
           </>
+        ) : (
+          <>
+            <Form.Item name="preset" label={t('upstreams.fields.preset')} initialValue="github">
+              <Select options={presets.map((value) => ({ value, label: t(`upstreams.presets.${value}`) }))} />
+            </Form.Item>
+            {text('client_id')}
+            {text('agent_id', [], t('upstreams.agentHelp'))}
+          </>
         )}
-        <Form.Item name="secret" label={t(`upstreams.secret.${kind}`)} rules={kind === 'ldap' ? needed : []}>
+        <Form.Item name="secret" label={t(`upstreams.secret.${kind}`)} rules={kind === 'oidc' ? [] : needed}>
           <Input.Password autoComplete="new-password" />
         </Form.Item>
         {text('domains', [], t('upstreams.domainsHelp'))}
