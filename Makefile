@@ -2,7 +2,7 @@
 XTASK = cargo run --quiet --locked -p xtask --
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs clean-data demo refusals bench test quick golden check conformance k8s-dev-secrets
+.PHONY: help up down status logs clean-data demo refusals bench test test-kubernetes quick golden check conformance k8s-dev-secrets
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ bench: ## our figures against their anchors, into target/bench/*.json
 
 test: ## every test; what CI runs
 	@$(XTASK) test
+
+test-kubernetes: ## the live suite against the cluster of GANTRY_TEST_KUBECONFIG, with the image GANTRY_TEST_IMAGE
+	@$(XTASK) test-kubernetes
 
 quick: ## unit and service tests only
 	@$(XTASK) test --quick

@@ -64,6 +64,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// The live suite against the Kubernetes cluster that GANTRY_TEST_KUBECONFIG names.
+    TestKubernetes,
     /// Stop the servers that a plain `cargo test` left running.
     StopTestServers,
     /// Rewrite the golden files from the code.
@@ -103,6 +105,7 @@ fn main() -> Result<()> {
         Command::Refusals => up::story(&work, "refusals", &[]),
         Command::Bench { arguments } => up::bench(&work, &arguments),
         Command::Test { quick } => test::test(&work, quick),
+        Command::TestKubernetes => test::kubernetes(&work),
         Command::StopTestServers => gantry_servers::TestServers::stop_in(&work.test_servers()),
         Command::Golden => check::golden(&work),
         Command::Check => check::check(&work),

@@ -75,6 +75,24 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
     Ok(())
 }
 
+/// The live suite; see docs/kubernetes.md. Without a cluster nothing is run, and that is a failure: what was asked for did not happen.
+///
+/// # Errors
+/// When no cluster is named, or a test fails.
+pub fn kubernetes(work: &Work) -> Result<()> {
+    for (name, what) in [("GANTRY_TEST_KUBECONFIG", "a kubeconfig of a cluster that may be used"), ("GANTRY_TEST_IMAGE", "an image with an HTTP server on port 8080")] {
+        if gantry_servers::text_from_env(name).is_none() {
+            bail!("the live suite was NOT run: {name} is not set; it names {what} (docs/kubernetes.md)");
+        }
+    }
+    install::ensure(&Need::TESTS, &mut |line| say(line))?;
+    TestServers::in_folder(&work.test_servers()).context("the test servers")?;
+    let mut command = work.cargo(["test", "--locked", "-p", "gantry-scheduler", "--test", "it", "--", "--ignored", "--nocapture", "live::"]);
+    let outcome = run(command.env("GANTRY_TEST_DIR", work.test_servers()));
+    TestServers::stop_in(&work.test_servers())?;
+    outcome
+}
+
 fn note(failed: &mut Vec<String>, layer: &str, outcome: Result<()>) {
     if let Err(error) = outcome {
         eprintln!("{layer}: {error:#}");

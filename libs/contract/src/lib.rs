@@ -7,6 +7,7 @@ pub mod branding;
 pub mod catalog;
 pub mod certificate;
 pub mod cicd;
+pub mod cluster;
 pub mod factor;
 pub mod identity;
 pub mod logs;

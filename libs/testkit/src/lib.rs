@@ -3,6 +3,7 @@
 
 mod clause;
 mod identity;
+pub mod kubernetes;
 mod replay;
 pub mod slapd;
 mod tokens;

@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "gantryd", version)]
 pub struct Args {
-    /// `all`, or services parted by commas: identity, registry, scheduler, cicd, catalog, billing, monitoring, agent, gateway.
+    /// `all`, or services parted by commas: identity, registry, scheduler, cicd, catalog, billing, monitoring, agent, gateway; or `kube-scheduler`, alone: it binds
+    /// the pods of a Kubernetes cluster that name it.
     #[arg(long, default_value = "all", global = true)]
     pub target: String,
     /// The configuration file (TOML); the environment (GANTRYD__SECTION__KEY) goes on top of it.
@@ -17,6 +18,15 @@ pub struct Args {
     /// Prints the configuration as it would be used, secrets masked, and ends.
     #[arg(long)]
     pub print_config: bool,
+    /// Of `kube-scheduler`: the cluster; the one that it runs in otherwise.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Of `kube-scheduler`: the `schedulerName` of the pods that are its own, and the name of its Lease.
+    #[arg(long, default_value = "gantry")]
+    pub scheduler_name: String,
+    /// Of `kube-scheduler`: where its Lease is.
+    #[arg(long, default_value = "gantry-system")]
+    pub lease_namespace: String,
     #[command(subcommand)]
     pub command: Option<Command>,
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod kube_scheduler;
 mod targets;
 
 use anyhow::Result;
@@ -17,6 +18,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if args.target == kube_scheduler::TARGET {
+        return kube_scheduler::run(&args);
+    }
     let mut loaded = load(args.config.as_deref())?;
     let platform = loaded.section::<gantry_host::Platform>("platform");
     let mut entries = targets::all();

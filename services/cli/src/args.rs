@@ -9,6 +9,7 @@ mod document;
 mod flow;
 mod images;
 mod money;
+mod clusters;
 mod nodes;
 mod operate;
 mod orgs;
@@ -26,6 +27,7 @@ pub use document::{More, OptionalSource, Source};
 pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
 pub use money::Quota;
+pub use clusters::{Cluster, ClusterAccess};
 pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
 pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
@@ -256,6 +258,9 @@ pub enum Command {
     /// Nodes that run containers (platform operators).
     #[command(subcommand)]
     Node(Node),
+    /// Kubernetes clusters that run containers.
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// What happens, as it happens.
     #[command(subcommand)]
     Events(Events),

@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod catalog;
 mod certificates;
+mod clusters;
 mod clients;
 mod configuration;
 mod delivery;
@@ -108,6 +109,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Client(command) => clients::run(&mut cx, command).await,
         Command::Mails => operate::mails(&mut cx).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,
+        Command::Cluster(command) => clusters::run(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,
         Command::Audit(command) => audit::run(&mut cx, command).await,

@@ -1,6 +1,8 @@
 //! What can be asked of the scheduler, one file per family of verbs; and what they all need.
 
 pub mod change;
+mod cluster_endpoints;
+pub mod clusters;
 pub mod context;
 pub mod deploy;
 pub mod documents;

@@ -41,6 +41,17 @@ pub struct Config {
     pub placement: Policy,
     /// Where backups of volumes are kept.
     pub backups: BackupStore,
+    pub kubernetes: Kubernetes,
+}
+
+/// How clusters are reached.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Programs that kubeconfigs may name as credential plugins; the platform runs them, so none are allowed by default.
+    pub plugins: Vec<String>,
+    /// May the clusters of organisations be at private addresses? Those of the platform may.
+    pub private_addresses: bool,
 }
 
 /// A bucket of an S3-compatible store, or a folder.
@@ -97,6 +108,7 @@ impl Default for Config {
             session_seconds: 12 * 3600,
             placement: Policy::default(),
             backups: BackupStore::default(),
+            kubernetes: Kubernetes::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod check;
 pub mod checks;
 pub mod clock;
+pub mod cluster;
 pub mod compose;
 pub mod cron;
 pub mod document;

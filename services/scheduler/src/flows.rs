@@ -2,8 +2,10 @@
 
 mod advance;
 pub mod measure;
+pub mod cluster_logs;
 mod membership;
 pub mod metering;
+mod on_cluster;
 mod place;
 mod push;
 pub mod reconcile;

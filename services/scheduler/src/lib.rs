@@ -37,9 +37,11 @@ impl Service for Scheduler {
         host.project(Arc::new(store::SchedulerProjection)).await?;
         let backups = adapters::backups::Backups::open(&config.backups, &std::path::absolute(&host.platform.home)?)?;
         let prometheus = adapters::prometheus::Prometheus::new(&host.platform.prometheus_url)?;
+        host.project(Arc::new(store::ClusterProjection)).await?;
         let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::measure::run(scheduler.clone()));
+        host.tracker.spawn(flows::cluster_logs::run(scheduler.clone()));
         host.tracker.spawn(flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))

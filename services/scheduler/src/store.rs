@@ -1,5 +1,7 @@
 //! All tables of the scheduler: the projection of its own events, and what is kept beside it.
 
+mod cluster_logs;
+mod clusters;
 mod decisions;
 mod entities;
 mod forget;
@@ -8,6 +10,8 @@ mod projection;
 mod queries;
 mod scalings;
 
+pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
+pub use clusters::{Cluster, ClusterProjection, cluster, clusters};
 pub use decisions::{load as load_decisions, save as save_decisions};
 pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
@@ -32,4 +36,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "create table scalings (app uuid not null, workload text not null, replicas integer not null, reason text not null, history jsonb not null, at timestamptz not null,
             primary key (app, workload))",
     ),
+    ("0004-cluster-logs", "create table cluster_logs (instance uuid primary key, upto timestamptz not null)"),
 ];

@@ -42,6 +42,18 @@ pub fn told(why: &Value) -> String {
         let head = format!("\n`{}` has {} of {} to {}", text(&scaling, "workload"), scaling["replicas"], scaling["min"], scaling["max"]);
         line(&mut out, format!("{head}: {}{paused}", text(&scaling, "reason")));
     }
+    let cluster = &why["cluster"];
+    if cluster.is_object() {
+        let state = if cluster["applied"] == true { "all objects are there" } else { "not all objects are there yet" };
+        line(&mut out, format!("\non the cluster {}: {state}", text(cluster, "name")));
+        if !text(cluster, "problem").is_empty() {
+            line(&mut out, format!("  {}", text(cluster, "problem")));
+        }
+        for drift in list(cluster, "drift") {
+            let joined = |field: &str| list(&drift, field).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>().join(", ");
+            line(&mut out, format!("  {} was changed at {} by {}", text(&drift, "object"), joined("fields"), joined("managers")));
+        }
+    }
     for placed in list(why, "placed") {
         let chosen = &placed["chosen"];
         let next = chosen["next"].as_object().map(|n| format!("; the next best was {} with {}", n["node"].as_str().unwrap_or_default(), n["score"]));

@@ -1,6 +1,7 @@
-//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `/api/v1/nodes`.
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` `/api/v1/nodes` and `/api/v1/clusters`.
 
 mod apps;
+mod clusters;
 mod documents;
 mod nodes;
 mod placement;
@@ -18,7 +19,7 @@ use utoipa_axum::routes;
 use crate::app::Scheduler;
 
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, and nodes."), tags((name = "applications"), (name = "nodes")))]
+#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, nodes and clusters."), tags((name = "applications"), (name = "nodes"), (name = "clusters")))]
 struct Api;
 
 fn all() -> OpenApiRouter<Scheduler> {
@@ -61,6 +62,12 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(volumes::restore))
         .routes(routes!(volumes::remove_backup))
         .routes(routes!(placement::get, placement::set))
+        .routes(routes!(clusters::list, clusters::add))
+        .routes(routes!(clusters::get, clusters::remove))
+        .routes(routes!(clusters::access))
+        .routes(routes!(clusters::settings))
+        .routes(routes!(clusters::test))
+        .routes(routes!(clusters::manifest))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::configure))
         .routes(routes!(nodes::cordon))

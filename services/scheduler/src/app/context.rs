@@ -14,6 +14,7 @@ use super::models::Models;
 use super::sessions::Sessions;
 use crate::adapters::agents::Agents;
 use crate::adapters::backups::Backups;
+use crate::adapters::clusters::Clusters;
 use crate::adapters::credentials::Credentials;
 use crate::adapters::prometheus::Prometheus;
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub struct Inner {
     pub config: Config,
     pub apps: Store<App>,
     pub agents: Agents,
+    /// The Kubernetes clusters, while this process decides.
+    pub clusters: Clusters,
     pub models: Models,
     pub credentials: Credentials,
     pub sessions: Sessions,
@@ -53,6 +56,7 @@ impl Scheduler {
         Self(Arc::new(Inner {
             apps: Store::new(host.log().clone()),
             agents: Agents::new(host.env.clone()),
+            clusters: Clusters::default(),
             models: Models::default(),
             credentials: Credentials::new(host.clone(), config.credential_seconds),
             sessions: Sessions::default(),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::Scheduler;
 use super::documents::{self, Source};
-use super::{held, models, ports};
+use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
 use crate::domain::document::{Parsed, Remark};
@@ -59,7 +59,8 @@ pub struct Deployed {
 pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem> {
     let scope = request.space.scope();
     s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
-    let Parsed { mut model, remarks } = documents::read(s, &request.source)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
+    let engine = space_rules::engine(s, &request.space).await?;
+    let Parsed { mut model, remarks } = documents::read(s, &request.source, engine)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
     let app = row.as_ref().map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));

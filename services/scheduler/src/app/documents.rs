@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::change;
 use super::context::Scheduler;
 use super::deploy::{database, diff};
+use super::space_rules::SpaceEngine;
 use crate::domain::document::{Document, Level, Reading, Remark};
 use crate::domain::export::{self, Format};
 use crate::domain::{compose, kubernetes, lacks, own};
@@ -47,11 +48,11 @@ pub fn files(texts: BTreeMap<String, String>, binary: BTreeMap<String, String>) 
     Ok(out)
 }
 
-/// Reads a document as the engine of this installation would have it.
+/// Reads a document as the engine of its space would have it: a cluster, or the nodes with agents.
 ///
 /// # Errors
 /// An unknown format, or more bytes than allowed. What is wrong inside is among the remarks.
-pub fn read(s: &Scheduler, source: &Source) -> Result<Reading, Problem> {
+pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Reading, Problem> {
     let limit = s.config.document_bytes;
     let all = source.document.len() + source.overrides.iter().map(String::len).sum::<usize>() + source.files.values().map(Vec::len).sum::<usize>();
     if all > limit {
@@ -72,7 +73,10 @@ pub fn read(s: &Scheduler, source: &Source) -> Result<Reading, Problem> {
         Format::Kubernetes => kubernetes::read(&document),
         Format::Gantry => own::read(&document),
     };
-    reading.remarks.lacking(lacks::containerd(&reading.model));
+    reading.remarks.lacking(match engine {
+        SpaceEngine::Nodes => lacks::containerd(&reading.model),
+        SpaceEngine::Cluster { gateway } => lacks::kubernetes(&reading.model, gateway),
+    });
     Ok(reading)
 }
 
@@ -98,8 +102,8 @@ pub struct Checked {
 
 /// # Errors
 /// As [`read`].
-pub fn check(s: &Scheduler, source: &Source, name: &str, to: Option<Format>) -> Result<Checked, Problem> {
-    let reading = read(s, source)?;
+pub fn check(s: &Scheduler, source: &Source, name: &str, to: Option<Format>, engine: SpaceEngine) -> Result<Checked, Problem> {
+    let reading = read(s, source, engine)?;
     let needs = reading.remarks.needs();
     let valid = !reading.remarks.any_wrong();
     let document = to.filter(|_| valid).map(|to| export::export(to, name, &reading.model));

@@ -8,6 +8,7 @@ use gantry_kernel::{FieldFault, Kind, Problem, Role, Scope};
 
 use super::context::Scheduler;
 use super::deploy::database;
+use crate::domain::cluster::ClusterSettings;
 use crate::domain::placement::SpaceRules;
 use crate::store;
 
@@ -15,6 +16,24 @@ use crate::store;
 /// When the database refuses, or what is stored cannot be read.
 pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceRules, Problem> {
     Ok(read(s, space).await?.0)
+}
+
+/// What runs a space's workloads.
+#[derive(Clone, Copy, Debug)]
+pub enum SpaceEngine {
+    /// Nodes with agents.
+    Nodes,
+    /// A Kubernetes cluster, whose routes join a Gateway or do not.
+    Cluster { gateway: bool },
+}
+
+/// # Errors
+/// As [`get`].
+pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Problem> {
+    let Some(name) = get(s, space).await?.cluster else { return Ok(SpaceEngine::Nodes) };
+    let row = store::cluster(s.orm(), &name).await.map_err(database)?;
+    let settings: Option<ClusterSettings> = row.and_then(|r| serde_json::from_value(r.settings).ok());
+    Ok(SpaceEngine::Cluster { gateway: settings.is_some_and(|s| !s.gateway.is_empty()) })
 }
 
 /// With the version of their stream; rules that cannot be read are a fault, not none: they would be lost with the next change.
@@ -46,6 +65,11 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
         return Ok(rules);
     }
     let org = space.org().id;
+    if let Some(name) = rules.cluster.as_ref().filter(|_| rules.cluster != before.cluster) {
+        // Others' clusters are not there for this space, and their names are not told.
+        let found = store::cluster(s.orm(), name).await.map_err(database)?.filter(|c| c.org.is_none_or(|owner| owner == org));
+        found.ok_or_else(|| Problem::invalid("cluster", format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
+    }
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
     // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.
     let append = Append::one(StreamId::of::<PlacementEvent>(space.id), Some(version), vec![event.encode()], Meta { tenant: Some(org), ..meta });

@@ -121,6 +121,28 @@ pub struct WhyBody {
     pub placed: Vec<PlacedBody>,
     /// Why workloads whose number follows something have the number they have.
     pub scaling: Vec<super::scaling::ScalingBody>,
+    /// How it stands on the Kubernetes cluster, if it is on one.
+    pub cluster: Option<OnClusterBody>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct OnClusterBody {
+    pub name: String,
+    /// All objects are there as wanted.
+    pub applied: bool,
+    /// What is in the way of the objects, or of reaching the cluster.
+    pub problem: Option<String>,
+    /// What others have changed of its objects.
+    pub drift: Vec<DriftBody>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct DriftBody {
+    /// `Deployment/shop-web`
+    pub object: String,
+    pub fields: Vec<String>,
+    /// Who has set fields of it, the latest first.
+    pub managers: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -164,7 +186,9 @@ pub struct Seeing {
 pub fn reports(s: &Scheduler) -> Reports {
     let timeout = s.config.node_timeout();
     let heard = s.agents.snapshot().into_iter().filter(|(_, v)| v.silent_for <= timeout);
-    heard.filter_map(|(name, view)| Some((name, view.report?))).collect()
+    let mut all: Reports = heard.filter_map(|(name, view)| Some((name, view.report?))).collect();
+    s.clusters.report(&mut all);
+    all
 }
 
 /// # Errors
@@ -270,7 +294,10 @@ impl Seeing {
             revision: self.row.current.unsigned_abs(),
             finished_revision: self.row.finished.map(i64::unsigned_abs),
             workloads: workloads.collect(),
-            endpoints: endpoints(&self.outline, s),
+            endpoints: match s.clusters.of(AppId(self.row.id)) {
+                Some((_, running)) => super::cluster_endpoints::endpoints(&self.outline, &self.view, &running),
+                None => endpoints(&self.outline, s),
+            },
             release: rollout::body(&self.row, &self.outline, s.host.env.now()),
             created_at: self.row.created_at,
             updated_at: self.row.updated_at,
@@ -322,6 +349,13 @@ impl Seeing {
         }
     }
 
+    fn on_cluster(&self, s: &Scheduler) -> Option<OnClusterBody> {
+        let (name, running) = s.clusters.of(AppId(self.row.id))?;
+        let (standing, connection) = (running.engine.standing(&self.row.id.to_string()), running.engine.connection());
+        let drift = standing.drift.into_iter().map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
+        Some(OnClusterBody { name, applied: standing.applied, problem: standing.problem.or(connection.problem), drift: drift.collect() })
+    }
+
     /// # Errors
     /// When the database refuses.
     pub async fn why(&self, s: &Scheduler) -> Result<WhyBody, Problem> {
@@ -345,7 +379,8 @@ impl Seeing {
             let body = self.instance(i);
             Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
         });
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling })
+        let cluster = self.on_cluster(s);
+        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling, cluster })
     }
 }
 

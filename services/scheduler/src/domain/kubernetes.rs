@@ -25,7 +25,7 @@ use super::patch;
 use super::yaml;
 use objects::Object;
 
-pub use export::export;
+pub use export::{cluster, export};
 pub use quantity::{of_bytes, of_millis, thousandths, whole};
 
 /// The annotation that carries what Kubernetes has no word for, on any object.

@@ -1,7 +1,11 @@
 //! What the containerd engine does not do of a model yet. One list for all input formats; another engine has its own.
 //! A line leaves this file on the day the engine does it.
 
+mod kubernetes;
+
 use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, PathKind, Service, Workload, WorkloadKind};
+
+pub use kubernetes::kubernetes;
 
 /// One part of a model without effect.
 #[derive(Clone, Debug, PartialEq, Eq)]

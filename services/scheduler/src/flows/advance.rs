@@ -60,12 +60,16 @@ impl Reconciler {
         {
             return Ok(false);
         }
-        if self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
+        let rules = world.rules(SpaceId(subject.row.space));
+        // A cluster has autoscalers of its own.
+        if rules.cluster.is_none() && self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
             return Ok(false);
         }
-        let rules = world.rules(SpaceId(subject.row.space));
         let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
         self.priorities.insert(app, granted.max().unwrap_or(0));
+        if let Some(cluster) = rules.cluster.clone() {
+            return self.advance_on_cluster(&cluster, &subject, &goal, world).await;
+        }
         let mut steps = Steps::default();
         let mut settled = true;
         let names: BTreeSet<Name> = goal
@@ -117,6 +121,9 @@ impl Reconciler {
         }
         if !rests && !subject.row.release_paused {
             self.move_release(&subject, settled && ended, exchange.is_some(), &pending, meta).await?;
+        }
+        if settled && ended {
+            self.leave_clusters(app, None);
         }
         Ok(settled && reserved && (ended || rests))
     }
@@ -244,7 +251,7 @@ impl Reconciler {
     }
 
     /// The first dependency that is not there yet.
-    fn dependency(&self, subject: &Subject, goal: &Model, workload: &Workload, world: &World) -> Option<String> {
+    pub(super) fn dependency(&self, subject: &Subject, goal: &Model, workload: &Workload, world: &World) -> Option<String> {
         workload.depends_on.iter().find_map(|(needed, condition)| {
             let of = || subject.view.instances.iter().filter(|i| i.workload == *needed && i.phase != Phase::Stopping);
             let other = goal.workloads.get(needed)?;
@@ -263,7 +270,7 @@ impl Reconciler {
     }
 
     /// Finishes the release, or lets it fail when nothing has moved for too long.
-    async fn move_release(&mut self, subject: &Subject, settled: bool, exchanges: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
+    pub(super) async fn move_release(&mut self, subject: &Subject, settled: bool, exchanges: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
         if subject.row.deleted || subject.row.stopped {
             return Ok(());
         }
@@ -298,7 +305,7 @@ impl Reconciler {
     }
 
     /// Repeats at billing what this application holds, when that has changed. False: billing could not be asked.
-    async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> bool {
+    pub(super) async fn keep_reserved(&mut self, subject: &Subject, goal: &Model, exchange: Option<&Exchange>, world: &World) -> bool {
         let app = subject.view.id;
         let demand: Demand = self.demand(exchange, subject, goal, world);
         if self.reserved.get(&app) == Some(&demand) {
@@ -345,7 +352,7 @@ trait ZipRows<'a>: Iterator<Item = &'a crate::domain::wanted::Standing> + Sized 
 
 impl<'a, I: Iterator<Item = &'a crate::domain::wanted::Standing>> ZipRows<'a> for I {}
 
-fn restarted_at(subject: &Subject, name: &Name) -> i64 {
+pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {
     subject.row.restarts.get(name.as_str()).and_then(serde_json::Value::as_i64).unwrap_or(0)
 }
 

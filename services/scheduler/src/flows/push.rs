@@ -23,6 +23,10 @@ impl Reconciler {
         let mut credentials = BTreeMap::new();
         for id in store::cared_for(self.s.orm()).await? {
             let Some(row) = store::app_by_id(self.s.orm(), id).await?.filter(|r| r.current > 0) else { continue };
+            // The cluster balances what runs there itself.
+            if self.s.clusters.has(id) {
+                continue;
+            }
             let off = row.deleted || row.stopped;
             let mut seeing = view::see(&self.s, row, &reports).await?;
             // With the values and contents that the outlines lack.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gantry_contract::cluster::ClusterEvent;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
@@ -63,6 +64,7 @@ pub struct Reconciler {
     evict_at: Option<OffsetDateTime>,
     /// A node has come or come back, and the cluster may be uneven.
     pub(super) uneven: bool,
+    pub(super) clusters: super::on_cluster::Kept,
 }
 
 impl Reconciler {
@@ -93,12 +95,14 @@ impl Reconciler {
                 steps_at: BTreeMap::new(),
                 evict_at: None,
                 uneven: false,
+                clusters: super::on_cluster::Kept::default(),
             };
             s.leading.store(true, Ordering::SeqCst);
             tracing::info!("this scheduler decides");
             own.lead(&mut lease).await;
             s.leading.store(false, Ordering::SeqCst);
             s.agents.detach_all();
+            s.clusters.stop_all();
             lease.release().await;
         }
     }
@@ -107,6 +111,7 @@ impl Reconciler {
         let mut head = self.s.host.log().watch_head();
         let mut agents = self.s.agents.changes();
         let mut measures = self.s.measures.changes();
+        let mut clusters = self.s.clusters.changes();
         let mut all = true;
         loop {
             if measures.has_changed().unwrap_or(false) {
@@ -115,6 +120,7 @@ impl Reconciler {
             }
             head.mark_unchanged();
             agents.mark_unchanged();
+            clusters.mark_unchanged();
             if let Err(error) = self.round(all).await {
                 tracing::warn!(error = format!("{error:#}"), "a round of the reconciler failed and will be repeated");
                 all = true;
@@ -130,6 +136,7 @@ impl Reconciler {
                     changed = head.changed() => if changed.is_err() { return },
                     changed = agents.changed() => if changed.is_err() { return },
                     () = async { while !measures.has_changed().unwrap_or(true) { tokio::time::sleep(WATCHED).await; } } => {}
+                    changed = clusters.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -151,11 +158,14 @@ impl Reconciler {
         // Whoever waits for an application without instances is heard at once.
         let waiting = crate::app::view::reports(&self.s).into_values().flat_map(|r| r.waiting);
         self.dirty.extend(waiting.filter_map(|id| id.split('.').next()?.parse::<AppId>().ok()));
+        self.keep_clusters().await?;
+        self.observe_clusters().await?;
         self.follow().await?;
         let mut todo = std::mem::take(&mut self.dirty);
         self.busy = std::mem::take(&mut self.unsettled);
         todo.extend(self.busy.iter().copied());
         let now = self.s.host.env.now();
+        todo.extend(self.clusters.due(now));
         todo.extend(self.runs_at.extract_if(.., |_, at| *at <= now).map(|((app, _), _)| app));
         todo.extend(self.steps_at.extract_if(.., |_, at| *at <= now).map(|(app, _)| app));
         let due = self.evict_at.is_some_and(|at| at <= self.s.host.env.now());
@@ -208,6 +218,9 @@ impl Reconciler {
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
                     self.uneven |=
                         self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
+                } else if event.is::<ClusterEvent>() {
+                    self.clusters.stale = true;
+                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
                 } else if event.is::<PlacementEvent>() {
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
                 }

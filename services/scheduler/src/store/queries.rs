@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gantry_kernel::{AppId, OffsetDateTime, SpaceId};
+use gantry_kernel::{AppId, InstanceId, OffsetDateTime, SpaceId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 
@@ -54,6 +54,13 @@ pub async fn scales(db: &Db) -> Result<Vec<(AppId, serde_json::Value)>, DbErr> {
 pub async fn alive(db: &Db, app: AppId) -> Result<Vec<instance::Model>, DbErr> {
     let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::EndedAt.is_null());
     query.order_by_asc(instance::Column::Workload).order_by_asc(instance::Column::Number).order_by_asc(instance::Column::Id).all(db).await
+}
+
+/// Which of these are recorded for an application, ended ones too.
+pub async fn instances_of(db: &Db, app: AppId, ids: &[InstanceId]) -> Result<Vec<InstanceId>, DbErr> {
+    let ids: Vec<sea_orm::prelude::Uuid> = ids.iter().map(|i| i.0).collect();
+    let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::Id.is_in(ids));
+    Ok(query.all(db).await?.into_iter().map(|i| InstanceId(i.id)).collect())
 }
 
 /// Of all applications.

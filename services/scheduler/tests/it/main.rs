@@ -3,12 +3,14 @@
 
 mod access;
 mod agent;
+mod clusters;
 mod deploying;
 mod documents;
 mod exchanges;
 mod fixtures;
 mod history;
 mod measured;
+mod live;
 mod neighbours;
 mod nodes;
 mod place;

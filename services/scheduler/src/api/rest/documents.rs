@@ -9,7 +9,7 @@ use gantry_kernel::Role;
 use serde::{Deserialize, Serialize};
 
 use super::apps::{AppPath, SpacePath, compose, readable};
-use crate::app::Scheduler;
+use crate::app::{Scheduler, space_rules};
 use crate::app::documents::{self, Checked, Export, Source};
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -62,7 +62,8 @@ pub async fn check(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Sp
         profiles: body.profiles,
     };
     let name = if body.name.is_empty() { "app" } else { &body.name };
-    Ok(Json(documents::check(&s, &source, name, to)?))
+    let engine = space_rules::engine(&s, &space).await?;
+    Ok(Json(documents::check(&s, &source, name, to, engine)?))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -1,5 +1,6 @@
 //! A model as Kubernetes manifests: one document per object.
 
+pub mod cluster;
 mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -113,6 +113,8 @@ pub struct SpaceRules {
     pub most_priority: Option<i32>,
     /// A scheduler of the user's own that is asked for each instance.
     pub external: Option<External>,
+    /// The Kubernetes cluster that its workloads run on; the nodes with agents if none.
+    pub cluster: Option<String>,
 }
 
 /// A condition on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone`, `node.labels.<label>`.

@@ -1,0 +1,10 @@
+//! A scheduler for Kubernetes clusters: pods that name it (`spec.schedulerName`) are bound to nodes by the placement planner.
+//! It watches nodes and pods and writes bindings; one of several that run holds the Lease and works. It needs nothing of the
+//! platform but the API server.
+
+mod desk;
+mod lease;
+mod run;
+mod translate;
+
+pub use run::{Options, run};

@@ -1,0 +1,322 @@
+//! Requests to one API server. What may be repeated without harm is repeated: after 429 and 503 as the server asks, after
+//! other 5xx with growing pauses; after 401 once with a fresh credential.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use futures::Stream;
+use gantry_kernel::Env;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Certificate, Identity, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::sync::Mutex as AsyncMutex;
+use url::Url;
+
+use crate::MANAGER;
+use crate::access::{Access, Credential};
+use crate::exec::{self, Given};
+use crate::kinds::Kind;
+use crate::trouble::Trouble;
+
+/// Of answers that are read as a whole.
+const LARGEST: usize = 64 << 20;
+const TRIES: u32 = 5;
+/// A longer wait is the caller's: it has other things to do meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A token of a pod is read again so often (it is renewed well before its end).
+const REREAD: time::Duration = time::Duration::seconds(60);
+/// A credential is renewed so long before its end.
+const EARLY: time::Duration = time::Duration::seconds(30);
+
+/// What the caller allows and knows.
+#[derive(Clone)]
+pub struct Options {
+    /// Whose clock says when a credential ends.
+    pub env: Env,
+    /// Programs that may be run for credentials, as the access names them; no others.
+    pub plugins: Vec<String>,
+    /// Looks up the server's name; the machine's way if none.
+    pub resolver: Option<Arc<dyn reqwest::dns::Resolve>>,
+    /// Where the server is, if the access gives another name for its certificate.
+    pub addresses: Vec<std::net::SocketAddr>,
+}
+
+impl Options {
+    pub fn new(env: Env) -> Self {
+        Self { env, plugins: Vec::new(), resolver: None, addresses: Vec::new() }
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    access: Access,
+    options: Options,
+    base: Url,
+    state: Mutex<State>,
+    /// One renewal at a time.
+    renewing: AsyncMutex<()>,
+}
+
+#[derive(Clone)]
+struct State {
+    http: reqwest::Client,
+    token: Option<String>,
+    /// When the token is to be renewed; `None`: never.
+    until: Option<OffsetDateTime>,
+}
+
+impl Client {
+    /// Connects nothing yet.
+    ///
+    /// # Errors
+    /// When the access cannot be used: certificates that are none, a plugin that is not allowed.
+    pub fn new(access: Access, options: Options) -> Result<Self, Trouble> {
+        let mut base = Url::parse(&access.server).map_err(|_| Trouble::Access(format!("`{}` is no address", access.server)))?;
+        if let Credential::Exec(exec) = &access.credential
+            && !options.plugins.contains(&exec.command)
+        {
+            let why = format!(
+                "the credential plugin `{}` would be run by the platform, which its operator has not allowed: add it to scheduler.kubernetes.plugins, or use a service account's token",
+                exec.command
+            );
+            return Err(Trouble::Access(why));
+        }
+        if let Some(name) = &access.tls_server_name {
+            base.set_host(Some(name)).map_err(|_| Trouble::Access(format!("`{name}` is no name of a server")))?;
+        }
+        let certificate = match &access.credential {
+            Credential::Certificate { certificate_pem, key_pem } => Some((certificate_pem.as_str(), key_pem.as_str())),
+            _ => None,
+        };
+        let token = match &access.credential {
+            Credential::Token { token } => Some(token.trim().to_owned()),
+            _ => None,
+        };
+        let until = matches!(access.credential, Credential::Exec(_) | Credential::InCluster { .. }).then_some(OffsetDateTime::UNIX_EPOCH);
+        let http = http(&access, &options, certificate)?;
+        let state = Mutex::new(State { http, token, until });
+        Ok(Self(Arc::new(Inner { base, access, options, state, renewing: AsyncMutex::default() })))
+    }
+
+    pub fn server(&self) -> &str {
+        &self.0.access.server
+    }
+
+    /// # Errors
+    /// [`Trouble`]; so for all of this.
+    pub async fn get(&self, path: &str) -> Result<Value, Trouble> {
+        json_of(self.patiently(Method::GET, path, None).await?).await
+    }
+
+    /// Reviews and the like: nothing is kept, so repeating does no harm.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        json_of(self.patiently(Method::POST, path, Some(("application/json", body))).await?).await
+    }
+
+    /// The whole object; a conflict if it was changed since it was read.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        json_of(self.patiently(Method::PUT, path, Some(("application/json", body))).await?).await
+    }
+
+    /// Server-side apply (kubernetes.io/docs/reference/using-api/server-side-apply). With `force` fields of others are taken over.
+    pub async fn apply(&self, kind: &Kind, namespace: Option<&str>, name: &str, object: &Value, force: bool) -> Result<Value, Trouble> {
+        let path = format!("{}/{name}?fieldManager={MANAGER}&force={force}&fieldValidation=Strict", kind.path(namespace));
+        // JSON is YAML.
+        json_of(self.patiently(Method::PATCH, &path, Some(("application/apply-patch+yaml", object))).await?).await
+    }
+
+    /// Lays conditions and the like over an object's status.
+    pub async fn patch_status(&self, kind: &Kind, namespace: &str, name: &str, change: &Value) -> Result<(), Trouble> {
+        let path = format!("{}/{name}/status", kind.path(Some(namespace)));
+        self.patiently(Method::PATCH, &path, Some(("application/strategic-merge-patch+json", change))).await.map(drop)
+    }
+
+    /// What depends on it goes, too, in the background. Gone already is as good. With `uid`, only that very object.
+    pub async fn delete(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>) -> Result<(), Trouble> {
+        let mut body = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+        if let Some(uid) = uid {
+            body["preconditions"] = json!({ "uid": uid });
+        }
+        let path = format!("{}/{name}", kind.path(namespace));
+        match self.patiently(Method::DELETE, &path, Some(("application/json", &body))).await {
+            Ok(_) | Err(Trouble::NotFound(_)) => Ok(()),
+            // Another object has the name by now.
+            Err(Trouble::Conflict(_)) if uid.is_some() => Ok(()),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// An answer that goes on: a watch, or logs that are followed. Not repeated: the caller knows from where to go on.
+    pub async fn stream(&self, path: &str) -> Result<impl Stream<Item = Result<Bytes, reqwest::Error>> + Send + use<>, Trouble> {
+        Ok(self.once(&Method::GET, path, None, false).await?.bytes_stream())
+    }
+
+    async fn patiently(&self, method: Method, path: &str, body: Option<(&str, &Value)>) -> Result<Response, Trouble> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let trouble = match self.once(&method, path, body, true).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => trouble,
+            };
+            let pause = match &trouble {
+                Trouble::TooMany(after) => *after,
+                Trouble::Unavailable { .. } => Duration::from_millis(200 << tried.min(5)),
+                // Nothing has been sent, or nothing was answered; what we send may come twice.
+                Trouble::Unreachable { .. } if tried < 3 => Duration::from_millis(200),
+                _ => return Err(trouble),
+            };
+            if tried >= TRIES || pause > LONGEST_PAUSE {
+                return Err(trouble);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn once(&self, method: &Method, path: &str, body: Option<(&str, &Value)>, whole: bool) -> Result<Response, Trouble> {
+        for last in [false, true] {
+            let state = self.credential(last).await?;
+            let url = self.0.base.join(path).map_err(|e| Trouble::Malformed(e.to_string()))?;
+            let mut request: RequestBuilder = state.http.request(method.clone(), url);
+            if whole {
+                request = request.timeout(Duration::from_secs(60));
+            }
+            if let Some(token) = &state.token {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            if let Some((kind, value)) = body {
+                request = request.header(CONTENT_TYPE, kind).body(value.to_string());
+            }
+            let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
+            let status = answer.status().as_u16();
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            let after = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+            let trouble = Trouble::of(status, after, &answer.bytes().await.unwrap_or_default());
+            if matches!(trouble, Trouble::Unauthenticated(_)) && !last && state.until.is_some() {
+                continue;
+            }
+            // A busy server says with 503 when to come back, too.
+            return Err(match (trouble, after) {
+                (Trouble::Unavailable { .. }, Some(after)) => Trouble::TooMany(after),
+                (trouble, _) => trouble,
+            });
+        }
+        Err(Trouble::Unauthenticated(String::new()))
+    }
+
+    /// What to send now; renewed if it is time, or if `fresh` asks for it.
+    async fn credential(&self, fresh: bool) -> Result<State, Trouble> {
+        let now = self.0.options.env.now();
+        let state = || self.0.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let due = |s: &State| s.until.is_some_and(|until| fresh || until <= now);
+        let held = state();
+        if !due(&held) {
+            return Ok(held);
+        }
+        let _one = self.0.renewing.lock().await;
+        let again = state();
+        // Somebody else has done it while we waited.
+        if again.until != held.until {
+            return Ok(again);
+        }
+        let renewed = match &self.0.access.credential {
+            Credential::Exec(exec) => {
+                let Given { token, certificate, expires } = exec::run(exec, &self.0.access).await?;
+                let http = match &certificate {
+                    Some((certificate, key)) => http(&self.0.access, &self.0.options, Some((certificate, key)))?,
+                    None => again.http,
+                };
+                State { http, token, until: Some(expires.map_or(now + time::Duration::days(365), |e| e - EARLY)) }
+            }
+            Credential::InCluster { folder } => {
+                let file = format!("{folder}/token");
+                let token = tokio::fs::read_to_string(&file).await.map_err(|e| Trouble::Access(format!("{file}: {e}; does this run in a pod?")))?;
+                State { http: again.http, token: Some(token.trim().to_owned()), until: Some(now + REREAD) }
+            }
+            Credential::Token { .. } | Credential::Certificate { .. } => again,
+        };
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = renewed.clone();
+        Ok(renewed)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Trouble {
+        let mut reason = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            reason = inner.to_string();
+            cause = inner.source();
+        }
+        let server = self.server().to_owned();
+        if reason.contains("certificate") || reason.contains("UnknownIssuer") || reason.contains("NotValidForName") {
+            return Trouble::Untrusted { server, reason };
+        }
+        Trouble::Unreachable { server, reason: if error.is_timeout() { "no answer in time".into() } else { reason } }
+    }
+}
+
+fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>) -> Result<reqwest::Client, Trouble> {
+    let unusable = |what: &str, e: String| Trouble::Access(format!("{what}: {e}"));
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        // A watch and a followed log are a connection each: over HTTP/2 they would share one, and requests wait for its free streams.
+        .http1_only()
+        // A watch that has been silent for longer has lost its connection: bookmarks come every minute.
+        .read_timeout(Duration::from_secs(120))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")));
+    let ca = match (&access.ca_pem, &access.credential) {
+        (Some(pem), _) => Some(pem.clone()),
+        (None, Credential::InCluster { folder }) => Some(std::fs::read_to_string(format!("{folder}/ca.crt")).map_err(|e| unusable("ca.crt of the pod", e.to_string()))?),
+        (None, _) => None,
+    };
+    if let Some(pem) = ca {
+        let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| unusable("certificate-authority", e.to_string()))?;
+        if trusted.is_empty() {
+            return Err(unusable("certificate-authority", "there is no certificate in it".into()));
+        }
+        builder = builder.tls_certs_only(trusted);
+    }
+    if access.insecure {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    if let Some((certificate, key)) = certificate {
+        let both = format!("{}\n{}\n", certificate.trim(), key.trim());
+        builder = builder.identity(Identity::from_pem(both.as_bytes()).map_err(|e| unusable("client-certificate", e.to_string()))?);
+    }
+    match (&access.tls_server_name, options.addresses.is_empty()) {
+        (Some(name), false) => builder = builder.resolve_to_addrs(name, &options.addresses),
+        _ => {
+            if let Some(resolver) = &options.resolver {
+                builder = builder.dns_resolver(resolver.clone());
+            }
+        }
+    }
+    builder.build().map_err(|e| unusable("the connection", e.to_string()))
+}
+
+async fn json_of(mut answer: Response) -> Result<Value, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|e| Trouble::Malformed(format!("it breaks off: {e}")))? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(Trouble::Malformed(format!("it is longer than {} MiB", LARGEST >> 20)));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).map_err(|e| Trouble::Malformed(e.to_string()))
+}
+
+/// What a token says of itself is nobody's proof, but its end is good to know before the server refuses it.
+pub fn expiry(token: &str) -> Option<OffsetDateTime> {
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&claims).ok()?;
+    OffsetDateTime::from_unix_timestamp(claims["exp"].as_i64()?).ok()
+}

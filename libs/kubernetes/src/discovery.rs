@@ -1,0 +1,120 @@
+//! What a cluster is and can do, and whether we may do what we need to.
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::kinds::{KINDS, Kind, POD};
+use crate::trouble::Trouble;
+
+/// Kubernetes 1.28 to 1.36; others are told, not refused.
+const OLDEST: u32 = 28;
+const NEWEST: u32 = 36;
+
+/// What not every cluster has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    /// HTTPRoutes of the Gateway API at v1.
+    pub gateway: bool,
+    /// `metrics.k8s.io`: use of processors and memory.
+    pub metrics: bool,
+    /// CSI snapshots of volumes.
+    pub snapshots: bool,
+    /// HorizontalPodAutoscaler v2.
+    pub autoscaling: bool,
+    /// A class that claims without one get.
+    pub default_storage_class: bool,
+}
+
+/// A cluster that answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Found {
+    /// As it calls itself: `v1.33.1`.
+    pub version: String,
+    pub minor: u32,
+    pub platform: String,
+    pub capabilities: Capabilities,
+    /// What a person should know.
+    pub remarks: Vec<String>,
+}
+
+/// # Errors
+/// When it does not answer, or does not let us in.
+pub async fn discover(client: &Client) -> Result<Found, Trouble> {
+    let version = client.get("/version").await?;
+    let text = version["gitVersion"].as_str().ok_or_else(|| Trouble::Malformed("/version names no gitVersion: is this a Kubernetes API server?".into()))?;
+    // Some distributions write "28+".
+    let digits: String = version["minor"].as_str().unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    let minor = digits.parse().unwrap_or(0);
+    let groups = client.get("/apis").await?;
+    let has = |group: &str, wanted: &str| {
+        let of = groups["groups"].as_array().into_iter().flatten().find(|g| g["name"] == group);
+        of.is_some_and(|g| g["versions"].as_array().into_iter().flatten().any(|v| v["version"] == wanted))
+    };
+    let mut remarks = Vec::new();
+    let gateway = has("gateway.networking.k8s.io", "v1") && {
+        let resources = client.get("/apis/gateway.networking.k8s.io/v1").await.unwrap_or_default();
+        resources["resources"].as_array().into_iter().flatten().any(|r| r["name"] == "httproutes")
+    };
+    let default_storage_class = match client.get("/apis/storage.k8s.io/v1/storageclasses").await {
+        Ok(classes) => classes["items"].as_array().into_iter().flatten().any(is_default),
+        Err(trouble) => {
+            remarks.push(format!("storage classes cannot be read: {trouble}"));
+            false
+        }
+    };
+    if minor > 0 && !(OLDEST..=NEWEST).contains(&minor) {
+        remarks.push(format!("Kubernetes 1.{minor} is outside of 1.{OLDEST} to 1.{NEWEST}, which this engine is made for"));
+    }
+    if !default_storage_class {
+        remarks.push("there is no default storage class: volumes need one of their own".into());
+    }
+    let capabilities = Capabilities {
+        gateway,
+        metrics: has("metrics.k8s.io", "v1beta1"),
+        snapshots: has("snapshot.storage.k8s.io", "v1"),
+        autoscaling: has("autoscaling", "v2"),
+        default_storage_class,
+    };
+    let platform = version["platform"].as_str().unwrap_or_default().to_owned();
+    Ok(Found { version: text.to_owned(), minor, platform, capabilities, remarks })
+}
+
+fn is_default(class: &Value) -> bool {
+    class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+}
+
+/// The rights that are needed and not given, as `patch deployments.apps`; asked of the cluster itself.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String>, Trouble> {
+    let kinds = KINDS.iter().filter(|k| found.capabilities.gateway || !k.optional);
+    let mut asked: Vec<(&Kind, &str)> = kinds.flat_map(|k| ["get", "list", "watch", "create", "patch", "delete"].map(|v| (k, v))).collect();
+    asked.extend([(&POD, "list"), (&POD, "watch")]);
+    let mut missing = Vec::new();
+    for some in asked.chunks(8) {
+        let mut questions = Vec::new();
+        for (kind, verb) in some {
+            questions.push(allowed(client, kind, verb));
+        }
+        for answer in join_all(questions).await {
+            missing.extend(answer?);
+        }
+    }
+    Ok(missing)
+}
+
+async fn allowed(client: &Client, kind: &Kind, verb: &str) -> Result<Option<String>, Trouble> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": { "resourceAttributes": { "group": kind.group, "version": kind.version, "resource": kind.plural, "verb": verb } },
+    });
+    let answer = client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await?;
+    let dot = if kind.group.is_empty() { "" } else { "." };
+    Ok((answer["status"]["allowed"] != true).then(|| format!("{verb} {}{dot}{}", kind.plural, kind.group)))
+}

@@ -1,0 +1,392 @@
+//! One cluster, looked after: what is wanted of it by owner, the cache of what is there, and the steps between the two. Woken
+//! by what changes on either side; in a steady state it asks and writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use serde_json::Value;
+use tokio::sync::watch as channel;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::{Cache, Key};
+use crate::client::Client;
+use crate::discovery::{self, Found};
+use crate::kinds::{KINDS, Kind, POD};
+use crate::pod::{self, Pod};
+use crate::trouble::Trouble;
+use crate::watch::{self, Seen, Sink};
+
+mod steps;
+
+pub use steps::{HASH, KEEP, SCOPE, Wanted};
+
+/// Owners that are looked after at a time.
+const AT_ONCE: usize = 8;
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A change that somebody else has made to an object of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Drift {
+    /// `Deployment/web`
+    pub object: String,
+    /// `.spec.replicas`; empty: the object as a whole.
+    pub fields: Vec<String>,
+    /// Who has set fields of it beside us, the latest first.
+    pub managers: Vec<String>,
+}
+
+/// What is known of one owner.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// All that is wanted is there as wanted.
+    pub applied: bool,
+    /// Nothing of it is there.
+    pub gone: bool,
+    /// What is in the way.
+    pub problem: Option<String>,
+    /// Without somebody doing something it stays so.
+    pub lasting: bool,
+    pub drift: Vec<Drift>,
+}
+
+/// How the cluster is reached now.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// Everything has been seen once.
+    pub synced: bool,
+    pub problem: Option<String>,
+    pub found: Option<Found>,
+    pub objects: usize,
+    pub pods: usize,
+}
+
+/// Cheap to clone. Ends with its token.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    /// Of this import of the cluster: objects with another label are others'.
+    scope: String,
+    state: Mutex<State>,
+    /// Moves with everything that is seen or done.
+    changed: channel::Sender<u64>,
+    /// Wakes the worker.
+    wake: tokio::sync::Notify,
+}
+
+#[derive(Default)]
+struct State {
+    cache: Cache,
+    wanted: BTreeMap<String, Arc<Wanted>>,
+    /// Nothing of these is wanted.
+    unwanted: BTreeSet<String>,
+    dirty: BTreeSet<String>,
+    standing: BTreeMap<String, Standing>,
+    /// Kinds that have been listed once.
+    listed: BTreeSet<&'static str>,
+    watched: usize,
+    troubles: BTreeMap<&'static str, String>,
+    found: Option<Found>,
+    correct: bool,
+    /// When to try again, and how long to wait after the next failure.
+    again: BTreeMap<String, (Instant, Duration)>,
+    /// Differences that stayed after we have applied: the server's way of writing, or another manager's field that we gave up.
+    settled: BTreeMap<Key, (String, Vec<String>)>,
+    /// Objects that were told to go.
+    going: BTreeSet<String>,
+}
+
+impl Engine {
+    /// Watches and works until `cancel`.
+    pub fn start(client: Client, scope: String, correct: bool, cancel: &CancellationToken, tracker: &TaskTracker) -> Self {
+        let state = Mutex::new(State { correct, ..State::default() });
+        let shared = Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new() });
+        let (own, cancel) = (Self(shared.clone()), cancel.clone());
+        let tracked = tracker.clone();
+        tracker.spawn(async move {
+            let Some(found) = shared.found(&cancel).await else { return };
+            let selector = format!("{SCOPE}={}", shared.scope);
+            let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(|k| found.capabilities.gateway || !k.optional).collect();
+            {
+                let mut state = shared.lock();
+                state.watched = kinds.len();
+                state.found = Some(found);
+            }
+            shared.bump();
+            for kind in kinds {
+                let (shared, selector, cancel) = (shared.clone(), selector.clone(), cancel.clone());
+                tracked.spawn(async move {
+                    let client = shared.client.clone();
+                    watch::follow(client, kind, selector, &*shared, cancel).await;
+                });
+            }
+            shared.work(&cancel).await;
+        });
+        own
+    }
+
+    /// Moves with everything that is seen or done.
+    pub fn changes(&self) -> channel::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// From now on exactly this shall be there for `owner`.
+    pub fn want(&self, owner: &str, wanted: Arc<Wanted>) {
+        let mut state = self.0.lock();
+        state.unwanted.remove(owner);
+        if state.wanted.get(owner).is_some_and(|before| before.hash == wanted.hash) {
+            return;
+        }
+        state.wanted.insert(owner.to_owned(), wanted);
+        // Until it has been looked at, nobody knows.
+        state.standing.insert(owner.to_owned(), Standing::default());
+        state.mark(owner);
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
+    /// Nothing of `owner` shall be there any more.
+    pub fn unwant(&self, owner: &str) {
+        let mut state = self.0.lock();
+        let had = state.wanted.remove(owner).is_some();
+        if state.unwanted.insert(owner.to_owned()) || had {
+            state.standing.insert(owner.to_owned(), Standing::default());
+            state.mark(owner);
+            drop(state);
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Whether what others change is put back.
+    pub fn correct(&self, correct: bool) {
+        let mut state = self.0.lock();
+        if std::mem::replace(&mut state.correct, correct) != correct {
+            let all: Vec<String> = state.wanted.keys().cloned().collect();
+            all.iter().for_each(|owner| state.mark(owner));
+            drop(state);
+            self.0.wake.notify_one();
+        }
+    }
+
+    pub fn connection(&self) -> Connection {
+        let state = self.0.lock();
+        let (objects, pods) = state.cache.len();
+        let problem = state.troubles.values().next().cloned();
+        Connection { synced: state.synced(), problem, found: state.found.clone(), objects, pods }
+    }
+
+    pub fn standing(&self, owner: &str) -> Standing {
+        self.0.lock().standing.get(owner).cloned().unwrap_or_default()
+    }
+
+    /// Shows all pods of ours. Nothing else of the engine may be asked meanwhile.
+    pub fn each_pod(&self, mut show: impl FnMut(&Pod)) {
+        self.0.lock().cache.pods().for_each(&mut show);
+    }
+
+    /// Those of one owner.
+    pub fn each_pod_of(&self, owner: &str, mut show: impl FnMut(&Pod)) {
+        self.0.lock().cache.pods_of(owner).for_each(&mut show);
+    }
+
+    /// Is something wanted here for it, or there?
+    pub fn has(&self, owner: &str) -> bool {
+        let state = self.0.lock();
+        state.wanted.contains_key(owner) || state.cache.of(owner).next().is_some()
+    }
+
+    /// Owners that something is there of, and that nobody has said anything about.
+    pub fn strays(&self) -> Vec<String> {
+        let state = self.0.lock();
+        let told = |o: &&String| !state.wanted.contains_key(*o) && !state.unwanted.contains(*o);
+        if state.synced() { state.cache.owners().filter(told).cloned().collect() } else { Vec::new() }
+    }
+
+    /// One object as it is there.
+    pub fn object(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Value> {
+        let key = (kind.rank(), namespace.to_owned(), name.to_owned());
+        self.0.lock().cache.get(&key).map(|held| held.object.clone())
+    }
+}
+
+impl State {
+    fn synced(&self) -> bool {
+        self.watched > 0 && self.listed.len() >= self.watched
+    }
+
+    /// Something is new: what failed before may work now.
+    fn mark(&mut self, owner: &str) {
+        self.again.remove(owner);
+        self.dirty.insert(owner.to_owned());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bump(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    async fn found(&self, cancel: &CancellationToken) -> Option<Found> {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let asked = tokio::select! {
+                asked = discovery::discover(&self.client) => asked,
+                () = cancel.cancelled() => return None,
+            };
+            match asked {
+                Ok(found) => {
+                    self.lock().troubles.clear();
+                    return Some(found);
+                }
+                Err(trouble) => {
+                    tracing::warn!(server = self.client.server(), error = %trouble, "a cluster cannot be used now and will be tried again");
+                    self.lock().troubles.insert("", trouble.to_string());
+                    self.bump();
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = cancel.cancelled() => return None,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn work(&self, cancel: &CancellationToken) {
+        loop {
+            let (todo, next) = self.todo();
+            if todo.is_empty() {
+                let wait = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                continue;
+            }
+            let all = stream::iter(todo).for_each_concurrent(AT_ONCE, |owner| async move {
+                let done = self.look_after(&owner).await;
+                self.record(&owner, done);
+            });
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = all => {}
+            }
+            self.bump();
+        }
+    }
+
+    /// Owners that something is to be looked at for, and when the next one is to be tried again. Nothing before all has been
+    /// seen once: what is not known would be taken for missing.
+    fn todo(&self) -> (Vec<String>, Option<Instant>) {
+        let mut state = self.lock();
+        if !state.synced() {
+            return (Vec::new(), None);
+        }
+        let now = Instant::now();
+        let due: Vec<String> = state.again.iter().filter(|(_, (at, _))| *at <= now).map(|(owner, _)| owner.clone()).collect();
+        state.dirty.extend(due);
+        let waiting: BTreeSet<String> = state.again.iter().filter(|(_, (at, _))| *at > now).map(|(owner, _)| owner.clone()).collect();
+        let (wait, ready): (BTreeSet<String>, BTreeSet<String>) = std::mem::take(&mut state.dirty).into_iter().partition(|owner| waiting.contains(owner));
+        state.dirty = wait;
+        let ready = ready.into_iter().collect();
+        (ready, state.again.values().map(|(at, _)| *at).filter(|at| *at > now).min())
+    }
+
+    fn record(&self, owner: &str, done: Result<Standing, Trouble>) {
+        let mut state = self.lock();
+        let standing = match done {
+            Ok(standing) => {
+                state.again.remove(owner);
+                standing
+            }
+            Err(trouble) => {
+                let before = state.again.get(owner).map_or(Duration::from_millis(500), |(_, pause)| *pause);
+                let pause = if let Trouble::TooMany(after) = &trouble { (*after).max(before) } else { before };
+                // What was refused is asked again, too, though seldom: a quota is raised, a webhook comes back.
+                let pause = if trouble.passes() { pause } else { pause.max(Duration::from_secs(15)) };
+                state.again.insert(owner.to_owned(), (Instant::now() + pause, (pause * 2).min(LONGEST_PAUSE)));
+                Standing { problem: Some(trouble.to_string()), lasting: !trouble.passes(), ..state.standing.get(owner).cloned().unwrap_or_default() }
+            }
+        };
+        // What is gone need not be remembered, but by those who wait for it.
+        state.standing.insert(owner.to_owned(), standing);
+    }
+}
+
+impl Sink for Shared {
+    fn see(&self, kind: &Kind, seen: Seen) {
+        let rank = kind.rank();
+        let mut state = self.lock();
+        let owners: BTreeSet<String> = if *kind == POD {
+            match seen {
+                Seen::All(objects) => state.cache.replace_pods(objects.iter().filter_map(pod::read).collect()),
+                Seen::There(object) => pod::read(&object).and_then(|p| state.cache.put_pod(p)).into_iter().collect(),
+                Seen::Gone(object) => {
+                    let metadata = &object["metadata"];
+                    let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+                    state.cache.remove_pod(text("namespace"), text("name"), text("uid")).into_iter().collect()
+                }
+            }
+        } else {
+            let owners: BTreeSet<String> = match seen {
+                Seen::All(objects) => state.cache.replace(rank, objects),
+                Seen::There(object) => state.cache.put(rank, object).into_iter().collect(),
+                Seen::Gone(object) => {
+                    if let Some(uid) = object["metadata"]["uid"].as_str() {
+                        state.going.remove(uid);
+                    }
+                    state.cache.remove(rank, &object).into_iter().collect()
+                }
+            };
+            for owner in &owners {
+                state.dirty.insert(owner.clone());
+            }
+            owners
+        };
+        let first = KINDS.iter().chain([&POD]).find(|k| *k == kind).is_some_and(|k| state.listed.insert(k.plural)) && state.synced();
+        if first {
+            // Whatever was asked for meanwhile is looked at now.
+            let all: Vec<String> = state.wanted.keys().chain(&state.unwanted).cloned().collect();
+            state.dirty.extend(all);
+        }
+        drop(state);
+        if first || !owners.is_empty() {
+            self.wake.notify_one();
+            self.bump();
+        }
+    }
+
+    fn trouble(&self, kind: &Kind, trouble: Option<&Trouble>) {
+        let Some(kind) = KINDS.iter().chain([&POD]).find(|k| *k == kind) else { return };
+        let mut state = self.lock();
+        let changed = match trouble {
+            Some(trouble) => {
+                let told = format!("{}: {trouble}", kind.plural);
+                let before = state.troubles.insert(kind.plural, told.clone());
+                if before.as_ref() != Some(&told) {
+                    tracing::warn!(server = self.client.server(), kind = kind.plural, error = %trouble, "a kind cannot be watched now and will be tried again");
+                }
+                before.is_none()
+            }
+            None => state.troubles.remove(kind.plural).is_some(),
+        };
+        drop(state);
+        if changed {
+            self.bump();
+        }
+    }
+}

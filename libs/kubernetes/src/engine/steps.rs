@@ -1,0 +1,265 @@
+//! The steps from what is there to what is wanted, for one owner: apply what is missing or other than wanted, in the order of
+//! need; then take away what has left.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Drift, Shared, Standing};
+use crate::cache::{self, Held, Key};
+use crate::difference;
+use crate::kinds::{KINDS, Kind};
+use crate::pod::OWNER;
+use crate::trouble::Trouble;
+
+/// The label of everything that one import of a cluster has made.
+pub const SCOPE: &str = "gantry.io/cluster";
+/// What of an object was asked for last, as an annotation: a field that is asked for no more shows by it.
+pub const HASH: &str = "gantry.io/applied";
+/// An object with this annotation stays when it has left the model (volumes of a workload that is still there), until its owner goes.
+pub const KEEP: &str = "gantry.io/keep";
+
+/// Objects that one owner shall have, complete but for our labels.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// In the order of [`KINDS`].
+    pub(super) objects: Vec<One>,
+    pub(super) hash: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct One {
+    kind: &'static Kind,
+    key: Key,
+    body: Value,
+    /// As the cache would hold it.
+    compared: Value,
+    hash: String,
+}
+
+impl Wanted {
+    /// Objects of kinds that are not known here are left out; namespaces must be named.
+    pub fn new(scope: &str, owner: &str, objects: Vec<Value>) -> Self {
+        let mut all: Vec<One> = objects.into_iter().filter_map(|object| one(scope, owner, object)).collect();
+        all.sort_by_key(|o| o.key.0);
+        let mut whole = Sha256::new();
+        for object in &all {
+            whole.update(object.hash.as_bytes());
+            whole.update(format!("{:?}", object.key).as_bytes());
+        }
+        Self { objects: all, hash: hex::encode(whole.finalize()) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// As they are sent.
+    pub fn bodies(&self) -> impl Iterator<Item = &Value> {
+        self.objects.iter().map(|o| &o.body)
+    }
+}
+
+fn one(scope: &str, owner: &str, mut body: Value) -> Option<One> {
+    let kind = Kind::of(body["apiVersion"].as_str()?, body["kind"].as_str()?)?;
+    without_nothing(&mut body);
+    let metadata = body.get_mut("metadata")?;
+    metadata["labels"][SCOPE] = scope.into();
+    metadata["labels"][OWNER] = owner.into();
+    metadata["labels"]["app.kubernetes.io/managed-by"] = "gantry".into();
+    let hash = hex::encode(&Sha256::digest(body.to_string())[..12]);
+    body["metadata"]["annotations"][HASH] = hash.as_str().into();
+    let key = cache::key_of(kind.rank(), &body)?;
+    let mut compared = body.clone();
+    if kind.kind == "Secret" {
+        compared["data"] = cache::fingerprints(&compared["data"]);
+    }
+    Some(One { kind, key, body, compared, hash })
+}
+
+/// A null would say that we hold a field and want it empty.
+fn without_nothing(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, v| !v.is_null());
+            fields.values_mut().for_each(without_nothing);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nothing),
+        _ => {}
+    }
+}
+
+/// What is to be done about one object.
+enum Step {
+    Nothing,
+    Drifted(Vec<String>, Vec<String>),
+    /// It is on its way out, and has to be gone before it can be made again.
+    Wait,
+    Apply { known: bool, force: bool },
+}
+
+impl Shared {
+    /// # Errors
+    /// The first trouble; what was done before it stays done.
+    pub(super) async fn look_after(&self, owner: &str) -> Result<Standing, Trouble> {
+        let wanted = self.lock().wanted.get(owner).cloned();
+        let mut standing = Standing { applied: true, ..Standing::default() };
+        if let Some(wanted) = &wanted {
+            self.apply_all(wanted, owner, &mut standing).await?;
+        }
+        let left = self.prune(wanted.as_deref(), owner).await?;
+        let state = self.lock();
+        standing.gone = wanted.is_none() && left == 0 && state.cache.pods_of(owner).next().is_none();
+        // Somebody has asked for something else meanwhile.
+        standing.applied &= state.wanted.get(owner).map(|w| &w.hash) == wanted.as_ref().map(|w| &w.hash);
+        Ok(standing)
+    }
+
+    async fn apply_all(&self, wanted: &Arc<Wanted>, owner: &str, standing: &mut Standing) -> Result<(), Trouble> {
+        for object in &wanted.objects {
+            let (_, namespace, name) = &object.key;
+            let told = format!("{}/{name}", object.kind.kind);
+            match self.step(object) {
+                Step::Nothing => {}
+                Step::Wait => standing.applied = false,
+                Step::Drifted(fields, managers) => standing.drift.push(Drift { object: told, fields, managers }),
+                Step::Apply { known, force } => {
+                    let namespace = Some(namespace.as_str()).filter(|n| !n.is_empty());
+                    if !known {
+                        self.refuse_foreign(object, namespace, owner).await?;
+                    }
+                    let answer = self.client.apply(object.kind, namespace, name, &object.body, force).await.map_err(|trouble| about(&told, trouble))?;
+                    self.applied(object, answer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, object: &One) -> Step {
+        let state = self.lock();
+        let Some(held) = state.cache.get(&object.key) else { return Step::Apply { known: false, force: false } };
+        if held.deleting || state.going.contains(&held.uid) {
+            return Step::Wait;
+        }
+        let asked = held.object["metadata"]["annotations"][HASH].as_str() == Some(object.hash.as_str());
+        let fields = difference::between(&object.compared, &held.object);
+        if asked && fields.is_empty() {
+            return Step::Nothing;
+        }
+        let stays = state.settled.get(&object.key).is_some_and(|(hash, left)| *hash == object.hash && fields.iter().all(|f| left.contains(f)));
+        match (asked, stays, state.correct) {
+            (true, true, _) => Step::Nothing,
+            (true, false, false) => Step::Drifted(fields, held.others.clone()),
+            (_, _, correct) => Step::Apply { known: true, force: correct },
+        }
+    }
+
+    /// What has our name for it but was made by others stays theirs.
+    async fn refuse_foreign(&self, object: &One, namespace: Option<&str>, owner: &str) -> Result<(), Trouble> {
+        let (_, _, name) = &object.key;
+        let there = match self.client.get(&format!("{}/{name}", object.kind.path(namespace))).await {
+            Ok(there) => there,
+            Err(Trouble::NotFound(_)) => return Ok(()),
+            Err(trouble) => return Err(trouble),
+        };
+        // Of an earlier import of the same cluster, too: the owner is the same.
+        if there["metadata"]["labels"][OWNER] == owner {
+            return Ok(());
+        }
+        let managers = cache::hold(object.key.0, there).map(|(_, held)| held.others).unwrap_or_default();
+        let whose = if managers.is_empty() { "others".to_owned() } else { format!("`{}`", managers.join("`, `")) };
+        let at = namespace.map_or(String::new(), |n| format!(" in the namespace {n}"));
+        Err(Trouble::Refused { status: 409, message: format!("{}/{name}{at} is there already and was made by {whose}; it is not touched: remove it or choose another name", object.kind.kind) })
+    }
+
+    /// Takes the answer in, so that nothing is done twice before the watch tells of it.
+    fn applied(&self, object: &One, answer: Value) {
+        let mut state = self.lock();
+        let Some((_, held)) = cache::hold(object.key.0, answer.clone()) else { return };
+        let left = difference::between(&object.compared, &held.object);
+        if left.is_empty() {
+            state.settled.remove(&object.key);
+        } else {
+            tracing::debug!(object = ?object.key, fields = ?left, "the cluster writes fields in its own way");
+            state.settled.insert(object.key.clone(), (object.hash.clone(), left));
+        }
+        state.cache.put(object.key.0, answer);
+    }
+
+    /// How many objects are left that are to go.
+    async fn prune(&self, wanted: Option<&Wanted>, owner: &str) -> Result<usize, Trouble> {
+        let unwanted = wanted.is_none();
+        let mut left: Vec<(Key, Held)> = {
+            let state = self.lock();
+            if unwanted && !state.unwanted.contains(owner) {
+                // Nobody has said what is wanted of this one: it is not ours to take away.
+                return Ok(0);
+            }
+            let stays = |key: &Key, held: &Held| {
+                let kept = held.object["metadata"]["annotations"].get(KEEP).is_some() && !unwanted;
+                held.controlled || kept || wanted.is_some_and(|w| w.objects.iter().any(|o| o.key == *key))
+            };
+            state.cache.of(owner).filter(|(key, held)| !stays(key, held)).map(|(k, h)| (k.clone(), h.clone())).collect()
+        };
+        // What needs others goes before them.
+        left.sort_by(|a, b| b.0.0.cmp(&a.0.0));
+        for ((rank, namespace, name), held) in &left {
+            if held.deleting || !self.lock().going.insert(held.uid.clone()) {
+                continue;
+            }
+            let Some(kind) = KINDS.get(*rank) else { continue };
+            let namespace = Some(namespace.as_str()).filter(|n| !n.is_empty());
+            if let Err(trouble) = self.client.delete(kind, namespace, name, Some(&held.uid)).await {
+                self.lock().going.remove(&held.uid);
+                return Err(about(&format!("{}/{name}", kind.kind), trouble));
+            }
+        }
+        Ok(left.len())
+    }
+}
+
+/// Says which object it is about.
+fn about(object: &str, trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Refused { status, message } => Trouble::Refused { status, message: format!("{object}: {message}") },
+        Trouble::FieldConflict(mut fields) => {
+            for field in &mut fields {
+                field.field = format!("{} of {object}", field.field);
+            }
+            Trouble::FieldConflict(fields)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_carries_its_own_fingerprint() {
+        let object = |replicas: u32| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "x"}, "spec": {"replicas": replicas}});
+        let (one, same, other) = (Wanted::new("c", "a", vec![object(1)]), Wanted::new("c", "a", vec![object(1)]), Wanted::new("c", "a", vec![object(2)]));
+        assert_eq!(one.hash, same.hash);
+        assert_ne!(one.hash, other.hash);
+        let body = one.bodies().next().unwrap();
+        assert_eq!((body["metadata"]["labels"][OWNER].as_str(), body["metadata"]["labels"][SCOPE].as_str()), (Some("a"), Some("c")));
+        assert!(body["metadata"]["annotations"][HASH].is_string());
+    }
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        let named = |api: &str, kind: &str| json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "namespace": "x"}});
+        let wanted = Wanted::new("c", "a", vec![named("apps/v1", "Deployment"), named("v1", "Secret"), named("example.org/v1", "Unknown"), named("v1", "Namespace")]);
+        let kinds: Vec<&str> = wanted.bodies().map(|b| b["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Namespace", "Secret", "Deployment"]);
+    }
+}

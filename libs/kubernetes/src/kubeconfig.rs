@@ -1,0 +1,252 @@
+//! A kubeconfig (kubernetes.io/docs/reference/config-api/kubeconfig.v1) becomes an [`Access`]. Files that it names are not
+//! read here: it comes from somebody else's machine.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::access::{Access, Credential, Exec};
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum KubeconfigError {
+    #[error("it is no kubeconfig: {0}")]
+    Malformed(String),
+    #[error("there is no context `{0}` in it; it has: {1}")]
+    NoContext(String, String),
+    #[error("it names no current context: say which one of {0}")]
+    NoCurrent(String),
+    #[error("the context names {0} `{1}`, which is not in it")]
+    Missing(&'static str, String),
+    #[error("`{0}` names a file, which is not here: send its content, as `kubectl config view --raw --flatten --minify` writes it")]
+    File(&'static str),
+    #[error("`{0}` is not base64 of PEM")]
+    Encoding(&'static str),
+    #[error("the user `{0}` has neither token, nor client certificate, nor exec plugin; {1}")]
+    NoCredential(String, &'static str),
+    #[error("the server `{0}` is not an https:// address")]
+    Server(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    current_context: String,
+    #[serde(default)]
+    contexts: Vec<Context>,
+    #[serde(default)]
+    clusters: Vec<Cluster>,
+    #[serde(default)]
+    users: Vec<User>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    name: String,
+    context: ContextBody,
+}
+
+#[derive(Deserialize)]
+struct ContextBody {
+    cluster: String,
+    #[serde(default)]
+    user: String,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    name: String,
+    cluster: ClusterBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ClusterBody {
+    server: String,
+    #[serde(default)]
+    certificate_authority: Option<String>,
+    #[serde(default)]
+    certificate_authority_data: Option<String>,
+    #[serde(default)]
+    tls_server_name: Option<String>,
+    #[serde(default)]
+    insecure_skip_tls_verify: bool,
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: String,
+    user: UserBody,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct UserBody {
+    token: Option<String>,
+    #[serde(rename = "tokenFile")]
+    token_file: Option<String>,
+    client_certificate: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key: Option<String>,
+    client_key_data: Option<String>,
+    username: Option<String>,
+    exec: Option<ExecBody>,
+    auth_provider: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecBody {
+    api_version: String,
+    command: String,
+    #[serde(default)]
+    args: Option<Vec<String>>,
+    #[serde(default)]
+    env: Option<Vec<EnvBody>>,
+    #[serde(default)]
+    provide_cluster_info: bool,
+}
+
+#[derive(Deserialize)]
+struct EnvBody {
+    name: String,
+    value: String,
+}
+
+/// Reads the context named, or the current one.
+///
+/// # Errors
+/// When it is no kubeconfig, lacks what the context names, or names files.
+pub fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigError> {
+    let file: File = serde_saphyr::from_str(text).map_err(|e| KubeconfigError::Malformed(first_line(&e.to_string())))?;
+    let names = || file.contexts.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+    let wanted = context.unwrap_or(&file.current_context);
+    if wanted.is_empty() {
+        return Err(KubeconfigError::NoCurrent(names()));
+    }
+    let context = file.contexts.iter().find(|c| c.name == wanted).ok_or_else(|| KubeconfigError::NoContext(wanted.to_owned(), names()))?;
+    let cluster = file.clusters.iter().find(|c| c.name == context.context.cluster);
+    let cluster = &cluster.ok_or_else(|| KubeconfigError::Missing("the cluster", context.context.cluster.clone()))?.cluster;
+    let user = file.users.iter().find(|u| u.name == context.context.user);
+    let user = user.ok_or_else(|| KubeconfigError::Missing("the user", context.context.user.clone()))?;
+    if !url::Url::parse(&cluster.server).is_ok_and(|u| is_safe(&u)) {
+        return Err(KubeconfigError::Server(cluster.server.clone()));
+    }
+    Ok(Access {
+        server: cluster.server.trim_end_matches('/').to_owned(),
+        ca_pem: pem(cluster.certificate_authority_data.as_deref(), cluster.certificate_authority.as_deref(), "certificate-authority")?,
+        tls_server_name: cluster.tls_server_name.clone().filter(|n| !n.is_empty()),
+        insecure: cluster.insecure_skip_tls_verify,
+        credential: credential(&user.name, &user.user)?,
+    })
+}
+
+/// Encrypted, or not leaving this machine (`kubectl proxy`).
+fn is_safe(url: &url::Url) -> bool {
+    match url.scheme() {
+        "https" => url.host_str().is_some(),
+        "http" => matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+        _ => false,
+    }
+}
+
+/// What kubectl takes first is taken first: a token, then a certificate, then the plugin.
+fn credential(name: &str, user: &UserBody) -> Result<Credential, KubeconfigError> {
+    if let Some(token) = user.token.clone().filter(|t| !t.is_empty()) {
+        return Ok(Credential::Token { token });
+    }
+    if user.token_file.is_some() {
+        return Err(KubeconfigError::File("tokenFile"));
+    }
+    let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref(), "client-certificate")?;
+    let key = pem(user.client_key_data.as_deref(), user.client_key.as_deref(), "client-key")?;
+    if let (Some(certificate_pem), Some(key_pem)) = (certificate, key) {
+        return Ok(Credential::Certificate { certificate_pem, key_pem });
+    }
+    if let Some(exec) = &user.exec {
+        return Ok(Credential::Exec(Exec {
+            api_version: exec.api_version.clone(),
+            command: exec.command.clone(),
+            args: exec.args.clone().unwrap_or_default(),
+            env: exec.env.iter().flatten().map(|e| (e.name.clone(), e.value.clone())).collect(),
+            provide_cluster_info: exec.provide_cluster_info,
+        }));
+    }
+    let hint = if user.auth_provider.is_some() {
+        "`auth-provider` was removed from Kubernetes in 1.26: use an exec plugin or a service account's token"
+    } else if user.username.is_some() {
+        "passwords were removed from Kubernetes in 1.19: use a service account's token"
+    } else {
+        "`gantry cluster manifest` makes a service account"
+    };
+    Err(KubeconfigError::NoCredential(name.to_owned(), hint))
+}
+
+fn pem(data: Option<&str>, file: Option<&str>, field: &'static str) -> Result<Option<String>, KubeconfigError> {
+    match (data.filter(|d| !d.is_empty()), file.filter(|f| !f.is_empty())) {
+        (Some(data), _) => {
+            let clean: String = data.chars().filter(|c| !c.is_whitespace()).collect();
+            let bytes = STANDARD.decode(clean).map_err(|_| KubeconfigError::Encoding(field))?;
+            let text = String::from_utf8(bytes).ok().filter(|t| t.contains("-----BEGIN")).ok_or(KubeconfigError::Encoding(field))?;
+            Ok(Some(text))
+        }
+        (None, Some(_)) => Err(KubeconfigError::File(field)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(user: &str, cluster: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\npreferences: {{}}\ncontexts:\n- name: a\n  context: {{cluster: c, user: u, namespace: x}}\nclusters:\n- name: c\n  cluster: {{server: 'https://10.0.0.1:6443'{cluster}}}\nusers:\n- name: u\n  user: {user}\n"
+        )
+    }
+
+    #[test]
+    fn a_token_a_certificate_and_a_plugin_are_taken() {
+        let token = parse(&config("{token: abc}", ""), None).unwrap();
+        assert_eq!((token.server.as_str(), &token.credential), ("https://10.0.0.1:6443", &Credential::Token { token: "abc".into() }));
+        let data = STANDARD.encode("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n");
+        let certificate = parse(
+            &config(
+                &format!("{{client-certificate-data: {data}, client-key-data: {data}}}"),
+                &format!(", certificate-authority-data: {data}, tls-server-name: api"),
+            ),
+            Some("a"),
+        )
+        .unwrap();
+        assert_eq!((certificate.credential.word(), certificate.tls_server_name.as_deref()), ("certificate", Some("api")));
+        assert!(certificate.ca_pem.unwrap().starts_with("-----BEGIN"));
+        let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token], env: [{name: A, value: b}], interactiveMode: Never}}";
+        let Credential::Exec(exec) = parse(&config(exec, ""), None).unwrap().credential else { panic!("no plugin") };
+        assert_eq!((exec.command.as_str(), exec.args.len(), exec.env.len()), ("aws", 2, 1));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_so_that_it_can_be_mended() {
+        let error = |text: &str, context: Option<&str>| parse(text, context).unwrap_err().to_string();
+        assert!(error("just text", None).starts_with("it is no kubeconfig"));
+        assert!(error(&config("{token: x}", ""), Some("b")).contains("it has: a"));
+        assert!(error(&config("{token: x}", ", certificate-authority: /ca.pem"), None).contains("--flatten"));
+        assert!(error(&config("{client-certificate-data: '###', client-key-data: x}", ""), None).contains("base64"));
+        assert!(error(&config("{auth-provider: {name: gcp}}", ""), None).contains("1.26"));
+        assert!(error(&config("{username: u, password: p}", ""), None).contains("1.19"));
+        assert!(error(&config("{token: x}", "").replace("https://10", "http://10"), None).contains("https://"));
+        assert!(error(&config("{token: x}", "").replace("user: u,", "user: w,"), None).contains("`w`"));
+        assert!(error(&config("{token: x}", "").replace("current-context: a", "current-context: ''"), None).contains("which one of a"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let access = parse(&config("{token: hunter2}", ""), None).unwrap();
+        assert!(!format!("{access:?}").contains("hunter2"));
+    }
+}

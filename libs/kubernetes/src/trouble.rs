@@ -1,0 +1,129 @@
+//! What an API server, or the way to it, answers when it does not do what was asked.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// A field that somebody else holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldConflict {
+    pub manager: String,
+    /// `.spec.replicas`
+    pub field: String,
+}
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Trouble {
+    #[error("{server} cannot be reached: {reason}")]
+    Unreachable { server: String, reason: String },
+    #[error("the certificate of {server} is not trusted: {reason}; give the cluster's authority (certificate-authority-data), or the name in the certificate (tls-server-name)")]
+    Untrusted { server: String, reason: String },
+    #[error("the access is not usable: {0}")]
+    Access(String),
+    #[error("the cluster does not know us (401): the token has expired or was revoked, or the certificate is of another authority{}", said(.0))]
+    Unauthenticated(String),
+    #[error("a right is missing (403): {0}; `gantry cluster manifest` writes all that are needed")]
+    Forbidden(String),
+    #[error("there is no such object: {0}")]
+    NotFound(String),
+    #[error("{}", conflicts(.0))]
+    FieldConflict(Vec<FieldConflict>),
+    #[error("it was changed by somebody else meanwhile: {0}")]
+    Conflict(String),
+    /// What was watched from is not kept any more (410).
+    #[error("the watch is too old")]
+    Expired,
+    #[error("the cluster asks to slow down")]
+    TooMany(Duration),
+    #[error("the cluster answers {status}: {message}")]
+    Unavailable { status: u16, message: String },
+    #[error("the cluster refuses it ({status}): {message}")]
+    Refused { status: u16, message: String },
+    #[error("the cluster's answer is not what the API promises: {0}")]
+    Malformed(String),
+}
+
+impl Trouble {
+    /// From an answer that is no success.
+    pub fn of(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let message = match answer["message"].as_str() {
+            Some(message) => clipped(message),
+            None => clipped(&String::from_utf8_lossy(body)),
+        };
+        match status {
+            401 => Self::Unauthenticated(message),
+            403 => Self::Forbidden(message),
+            404 => Self::NotFound(message),
+            409 => {
+                let fields = field_conflicts(&answer);
+                if fields.is_empty() { Self::Conflict(message) } else { Self::FieldConflict(fields) }
+            }
+            410 => Self::Expired,
+            429 => Self::TooMany(retry_after.unwrap_or(Duration::from_secs(1))),
+            500.. => Self::Unavailable { status, message },
+            _ => Self::Refused { status, message },
+        }
+    }
+
+    /// May the same be asked again with a hope of another answer?
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TooMany(_) | Self::Unavailable { .. } | Self::Conflict(_) | Self::Expired | Self::Malformed(_) => true,
+            // Tokens are renewed, rights are given.
+            Self::Unauthenticated(_) | Self::Forbidden(_) | Self::Access(_) | Self::Untrusted { .. } => true,
+            // The namespace is made at the same time.
+            Self::NotFound(_) => true,
+            Self::FieldConflict(_) | Self::Refused { .. } => false,
+        }
+    }
+}
+
+/// `conflict with "kubectl-edit" using apps/v1` at a field, as server-side apply tells it.
+fn field_conflicts(status: &Value) -> Vec<FieldConflict> {
+    let causes = status["details"]["causes"].as_array().into_iter().flatten();
+    let of = |cause: &Value| {
+        let message = cause["message"].as_str()?;
+        let manager = message.split('"').nth(1).unwrap_or(message).to_owned();
+        Some(FieldConflict { manager, field: cause["field"].as_str().unwrap_or_default().to_owned() })
+    };
+    causes.filter(|c| c["reason"] == "FieldManagerConflict").filter_map(of).collect()
+}
+
+fn conflicts(fields: &[FieldConflict]) -> String {
+    let told: Vec<String> = fields.iter().take(5).map(|f| format!("`{}` holds {}", f.manager, f.field)).collect();
+    let more = if fields.len() > 5 { format!(" and {} more fields", fields.len() - 5) } else { String::new() };
+    format!("others have set what the application sets: {}{more}; let go of it there, or let the cluster's drift be corrected", told.join(", "))
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() || message == "Unauthorized" { String::new() } else { format!(": {message}") }
+}
+
+fn clipped(text: &str) -> String {
+    let line: String = text.chars().take(600).collect();
+    line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_names_who_holds_the_field() {
+        let body = br#"{"kind":"Status","status":"Failure","message":"Apply failed with 1 conflict: conflict with \"kubectl-edit\" using apps/v1: .spec.replicas","reason":"Conflict",
+            "details":{"causes":[{"reason":"FieldManagerConflict","message":"conflict with \"kubectl-edit\" using apps/v1","field":".spec.replicas"}]},"code":409}"#;
+        let trouble = Trouble::of(409, None, body);
+        assert_eq!(trouble, Trouble::FieldConflict(vec![FieldConflict { manager: "kubectl-edit".into(), field: ".spec.replicas".into() }]));
+        assert!(trouble.to_string().contains("`kubectl-edit` holds .spec.replicas"));
+        assert!(!trouble.passes());
+    }
+
+    #[test]
+    fn answers_that_are_no_status_are_told_as_they_are() {
+        assert_eq!(Trouble::of(502, None, b"bad gateway"), Trouble::Unavailable { status: 502, message: "bad gateway".into() });
+        assert_eq!(Trouble::of(429, Some(Duration::from_secs(7)), b""), Trouble::TooMany(Duration::from_secs(7)));
+        assert_eq!(Trouble::of(409, None, b"{}"), Trouble::Conflict("{}".into()));
+    }
+}

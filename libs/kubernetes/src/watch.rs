@@ -1,0 +1,157 @@
+//! One kind, watched: a list in pages, then changes from where the list ended, for ever (kubernetes.io/docs/reference/
+//! using-api/api-concepts "efficient detection of changes"). Bookmarks move the place on while nothing happens, so that going
+//! on needs no list; 410 does. Trouble is told and waited out with growing pauses.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::kinds::Kind;
+use crate::trouble::Trouble;
+
+const PAGE: usize = 500;
+/// The server ends a watch after this; we go on where it ended.
+const SECONDS: u32 = 290;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Of one event. An object has at most 1.5 MiB in etcd, and JSON is longer.
+const LONGEST: usize = 16 << 20;
+
+/// What a watch tells.
+pub enum Seen {
+    /// All that there is.
+    All(Vec<Value>),
+    There(Value),
+    Gone(Value),
+}
+
+/// Who is told.
+pub trait Sink: Send + Sync {
+    fn see(&self, kind: &Kind, seen: Seen);
+    /// `None`: all is well again.
+    fn trouble(&self, kind: &Kind, trouble: Option<&Trouble>);
+}
+
+/// Runs until cancelled.
+pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink: &dyn Sink, cancel: CancellationToken) {
+    let watched = async {
+        let mut pause = Duration::from_millis(200);
+        let mut from: Option<String> = None;
+        loop {
+            let result = match &from {
+                None => list(&client, kind, &selector, sink).await.map(Some),
+                Some(version) => watch(&client, kind, &selector, version, sink).await,
+            };
+            match result {
+                Ok(version) => {
+                    sink.trouble(kind, None);
+                    pause = Duration::from_millis(200);
+                    // A watch that ends at once, again and again, must not become a loop without a breath.
+                    if version == from {
+                        tokio::time::sleep(pause).await;
+                    }
+                    from = version;
+                }
+                // A new list is the way on.
+                Err(Trouble::Expired) if from.is_some() => from = None,
+                Err(trouble) => {
+                    // After an event that cannot be read nobody knows what was missed.
+                    if matches!(trouble, Trouble::Malformed(_)) {
+                        from = None;
+                    }
+                    sink.trouble(kind, Some(&trouble));
+                    let asked = match &trouble {
+                        Trouble::TooMany(after) => *after,
+                        _ => pause,
+                    };
+                    tokio::time::sleep(asked.min(LONGEST_PAUSE)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = watched => {}
+        () = cancel.cancelled() => {}
+    }
+}
+
+async fn list(client: &Client, kind: &Kind, selector: &str, sink: &dyn Sink) -> Result<String, Trouble> {
+    let (mut all, mut next) = (Vec::new(), String::new());
+    loop {
+        let more = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(&next)) };
+        let mut page = client.get(&format!("{}?labelSelector={}&limit={PAGE}{more}", kind.path(None), encoded(selector))).await?;
+        let Some(items) = page["items"].as_array_mut() else {
+            return Err(Trouble::Malformed(format!("a list of {} without items", kind.plural)));
+        };
+        all.append(items);
+        next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        if next.is_empty() {
+            let version = page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+            sink.see(kind, Seen::All(all));
+            return Ok(version);
+        }
+    }
+}
+
+/// Where to go on from; `None`: with a new list.
+async fn watch(client: &Client, kind: &Kind, selector: &str, from: &str, sink: &dyn Sink) -> Result<Option<String>, Trouble> {
+    let path = format!(
+        "{}?watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={SECONDS}&labelSelector={}",
+        kind.path(None),
+        encoded(from),
+        encoded(selector)
+    );
+    let mut version = from.to_owned();
+    let mut stream = std::pin::pin!(client.stream(&path).await?);
+    sink.trouble(kind, None);
+    let mut line = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        // It may break off at any byte; what was read whole counts.
+        let Ok(chunk) = chunk else { break };
+        for part in chunk.split_inclusive(|b| *b == b'\n') {
+            line.extend_from_slice(part);
+            if line.len() > LONGEST {
+                return Err(Trouble::Malformed(format!("an event of more than {} MiB", LONGEST >> 20)));
+            }
+            if line.last() == Some(&b'\n') {
+                if let Some(next) = event(&line, kind, sink)? {
+                    version = next;
+                }
+                line.clear();
+            }
+        }
+    }
+    Ok(Some(version))
+}
+
+/// The version that it moves on to.
+fn event(line: &[u8], kind: &Kind, sink: &dyn Sink) -> Result<Option<String>, Trouble> {
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let mut event: Value = serde_json::from_slice(line).map_err(|e| Trouble::Malformed(format!("an event of a watch: {e}")))?;
+    let object = event["object"].take();
+    let version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+    match event["type"].as_str() {
+        Some("BOOKMARK") => {}
+        Some("ERROR") => {
+            let code = object["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(500);
+            return Err(Trouble::of(code, None, object.to_string().as_bytes()));
+        }
+        // Nothing can be held without these.
+        Some("ADDED" | "MODIFIED" | "DELETED") if version.is_none() || !object["metadata"]["name"].is_string() => {
+            return Err(Trouble::Malformed("an event of a watch without name or version".into()));
+        }
+        Some("DELETED") => sink.see(kind, Seen::Gone(object)),
+        Some("ADDED" | "MODIFIED") => sink.see(kind, Seen::There(object)),
+        other => return Err(Trouble::Malformed(format!("an event of a watch of the type {other:?}"))),
+    }
+    Ok(version)
+}
+
+pub fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}

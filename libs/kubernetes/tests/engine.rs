@@ -1,0 +1,205 @@
+//! The engine against an API server as it is documented: what it writes, what it lists, and how it lives through faults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_kernel::Env;
+use gantry_kubernetes::{Access, Client, Credential, Engine, Exec, Options, Standing, Trouble, Wanted, discover, missing_rights};
+use gantry_testkit::kubernetes::{ApiServer, Fault};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const SCOPE: &str = "c1";
+
+fn client(server: &ApiServer, credential: Credential) -> Client {
+    let access = Access { server: server.url.clone(), ca_pem: None, tls_server_name: None, insecure: false, credential };
+    let mut options = Options::new(Env::system());
+    options.plugins = vec!["sh".into()];
+    Client::new(access, options).expect("a client")
+}
+
+fn token() -> Credential {
+    Credential::Token { token: "good".into() }
+}
+
+struct Running {
+    server: ApiServer,
+    engine: Engine,
+    cancel: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+async fn running(correct: bool) -> Running {
+    let server = ApiServer::start().await;
+    let cancel = CancellationToken::new();
+    let engine = Engine::start(client(&server, token()), SCOPE.into(), correct, &cancel, &TaskTracker::new());
+    Running { server, engine, cancel }
+}
+
+fn object(api: &str, kind: &str, name: &str, rest: Value) -> Value {
+    let mut out = json!({ "apiVersion": api, "kind": kind, "metadata": { "name": name } });
+    if kind != "Namespace" {
+        out["metadata"]["namespace"] = "x".into();
+    }
+    out.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    out
+}
+
+fn wanted(objects: Vec<Value>) -> Arc<Wanted> {
+    let mut all = vec![object("v1", "Namespace", "x", json!({}))];
+    all.extend(objects);
+    Arc::new(Wanted::new(SCOPE, "a", all))
+}
+
+fn deployment(replicas: u32) -> Value {
+    object("apps/v1", "Deployment", "web", json!({ "spec": { "replicas": replicas, "template": { "spec": { "containers": [{ "name": "web", "image": "i" }] } } } }))
+}
+
+impl Running {
+    async fn until(&self, what: &str, holds: impl Fn(&Standing) -> bool) {
+        let mut changes = self.engine.changes();
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while !holds(&self.engine.standing("a")) {
+                let _ = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{what}: {:?} {:?}", self.engine.standing("a"), self.engine.connection());
+    }
+
+    async fn applied(&self, objects: Vec<Value>) {
+        self.engine.want("a", wanted(objects));
+        self.until("it is applied", |s| s.applied && s.problem.is_none()).await;
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.server.requests().into_iter().filter(|r| !r.path.contains("watch=true")).map(|r| format!("{} {}", r.method, r.path.split('?').next().unwrap())).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_is_one_write_and_nothing_else_is_asked() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1), object("v1", "ConfigMap", "c", json!({ "data": { "a": "1", "b": "2" } }))]).await;
+    it.asked();
+    it.applied(vec![deployment(2), object("v1", "ConfigMap", "c", json!({ "data": { "a": "1", "b": "2" } }))]).await;
+    assert_eq!(it.asked(), ["PATCH /apis/apps/v1/namespaces/x/deployments/web"]);
+    // A field that is asked for no more goes.
+    it.applied(vec![deployment(2), object("v1", "ConfigMap", "c", json!({ "data": { "a": "1" } }))]).await;
+    assert_eq!(it.asked(), ["PATCH /api/v1/namespaces/x/configmaps/c"]);
+    assert_eq!(it.server.object("configmaps/x/c").unwrap()["data"], json!({ "a": "1" }));
+    // An object that has left the model leaves the cluster.
+    it.applied(vec![deployment(2)]).await;
+    assert_eq!(it.asked(), ["DELETE /api/v1/namespaces/x/configmaps/c"]);
+    // What a status says is no reason to write.
+    it.server.edit("deployments/x/web", "kube-controller-manager", |d| d["status"]["replicas"] = 2.into());
+    it.server.cut();
+    it.until("the watches go on", |s| s.applied).await;
+    assert_eq!(it.asked(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.server.edit("deployments/x/web", "kubectl-scale", |d| d["spec"]["replicas"] = 9.into());
+    it.until("the drift is seen", |s| s.drift.first().is_some_and(|d| d.fields == [".spec.replicas"] && d.managers == ["kubectl-scale"])).await;
+    it.engine.want("a", wanted(vec![deployment(3)]));
+    it.until("the conflict is told", |s| s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("`kubectl-scale` holds .spec.replicas of Deployment/web"))).await;
+    assert_eq!(it.server.object("deployments/x/web").unwrap()["spec"]["replicas"], 9);
+    it.engine.correct(true);
+    it.until("it is taken back", |s| s.applied && s.problem.is_none() && s.drift.is_empty()).await;
+    assert_eq!(it.server.object("deployments/x/web").unwrap()["spec"]["replicas"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_comes_back_and_what_is_unwanted_goes_with_its_kept_volumes() {
+    let it = running(false).await;
+    let kept = json!({ "metadata": { "name": "v", "namespace": "x", "annotations": { gantry_kubernetes::KEEP: "x" } }, "spec": {} });
+    it.applied(vec![deployment(1), object("v1", "PersistentVolumeClaim", "v", kept)]).await;
+    it.server.remove("deployments/x/web");
+    let mut changes = it.engine.changes();
+    while it.server.object("deployments/x/web").is_none() {
+        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+    }
+    it.applied(vec![deployment(1)]).await;
+    assert!(it.server.object("persistentvolumeclaims/x/v").is_some(), "a volume stays while its owner does");
+    // Of a controller's, and somebody else's: not ours to take away.
+    let labels = json!({ gantry_kubernetes::SCOPE: SCOPE, gantry_kubernetes::OWNER: "a" });
+    it.server.put("endpointslices", json!({"metadata": {"name": "s", "namespace": "y", "labels": labels, "ownerReferences": [{"uid": "u", "controller": true}]}}));
+    it.server.put("secrets", json!({"metadata": {"name": "s", "namespace": "y"}, "data": {}}));
+    it.engine.unwant("a");
+    it.until("all is gone", |s| s.gone).await;
+    let left: Vec<String> = it.server.lock().objects.keys().map(|k| k.plural.clone()).collect();
+    assert_eq!(left, ["endpointslices", "secrets"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_servers_old_watches_and_malformed_events_are_lived_through() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    let fault = |method, path, status, retry_after, body: &str| it.server.fault(Fault { method, path, status, retry_after, body: body.into() });
+    fault("PATCH", "deployments", 429, Some(1), "");
+    fault("PATCH", "deployments", 503, None, "");
+    it.applied(vec![deployment(2)]).await;
+    it.asked();
+    // A cut connection goes on from its bookmark, without a list.
+    it.server.cut();
+    it.applied(vec![deployment(3)]).await;
+    it.server.put("secrets", json!({"metadata": {"name": "other", "namespace": "y"}, "data": {}}));
+    it.server.cut();
+    it.applied(vec![deployment(4)]).await;
+    assert!(it.asked().iter().all(|r| r.starts_with("PATCH")), "no list");
+    // Too old: one list per kind, and what happened meanwhile is seen.
+    it.server.lock().bookmarks = false;
+    it.server.forget_history();
+    it.server.remove("deployments/x/web");
+    it.until("it comes back", |s| s.applied && it.server.object("deployments/x/web").is_some()).await;
+    fault("GET", "deployments?watch", 200, None, "{\"type\":\"ADDED\",\"object\":{}}\n");
+    fault("GET", "services?watch", 200, None, "no json at all\n");
+    fault("GET", "secrets?watch", 200, None, "{\"type\":\"ERROR\",\"object\":{\"code\":410}}\n");
+    it.server.cut();
+    it.applied(vec![deployment(5)]).await;
+    it.server.edit("deployments/x/web", "somebody", |d| d["spec"]["replicas"] = 1.into());
+    it.until("watches see again", |s| !s.drift.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_ends_is_renewed() {
+    let server = ApiServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first").unwrap();
+    let script = format!("printf '{{\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"", file.display());
+    let exec = Exec { api_version: "client.authentication.k8s.io/v1".into(), command: "sh".into(), args: vec!["-c".into(), script], env: Vec::new(), provide_cluster_info: false };
+    let client = client(&server, Credential::Exec(exec));
+    server.lock().tokens = ["first".to_owned()].into();
+    client.get("/version").await.unwrap();
+    assert!(client.get("/api/v1/namespaces").await.is_ok());
+    // Revoked before its time: the plugin is asked once more.
+    server.lock().tokens = ["second".to_owned()].into();
+    std::fs::write(&file, "second").unwrap();
+    assert!(client.get("/api/v1/namespaces").await.is_ok());
+    server.lock().tokens.clear();
+    let refused = client.get("/api/v1/namespaces").await.unwrap_err();
+    assert!(matches!(refused, Trouble::Unauthenticated(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_can_do_and_what_we_may_is_found() {
+    let server = ApiServer::start().await;
+    server.lock().gateway = true;
+    server.lock().denied.insert("delete secrets".into());
+    let client = client(&server, token());
+    let found = discover(&client).await.unwrap();
+    assert_eq!((found.minor, found.capabilities.gateway, found.capabilities.metrics), (36, true, false));
+    assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets"]);
+    let nowhere = Access { server: "http://127.0.0.1:9".into(), ca_pem: None, tls_server_name: None, insecure: false, credential: token() };
+    let nowhere = Client::new(nowhere, Options::new(Env::system())).unwrap();
+    assert!(matches!(discover(&nowhere).await, Err(Trouble::Unreachable { .. })));
+}

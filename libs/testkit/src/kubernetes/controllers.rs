@@ -1,0 +1,69 @@
+//! What controllers and kubelets do, at once: pods of workloads, and their states. An image with `broken` in its name cannot
+//! be pulled.
+
+use serde_json::{Value, json};
+
+use super::store::{Key, Store};
+
+/// Until nothing is left to do.
+pub fn run(store: &mut Store) {
+    let claims: Vec<Key> = store.objects.keys().filter(|k| k.plural == "persistentvolumeclaims").cloned().collect();
+    claims.iter().for_each(|claim| store.status(claim, json!({ "phase": "Bound" })));
+    let workloads: Vec<Key> = store.objects.keys().filter(|k| matches!(k.plural.as_str(), "deployments" | "statefulsets" | "daemonsets" | "jobs")).cloned().collect();
+    for key in workloads {
+        let Some(object) = store.objects.get(&key).map(|o| o.value.clone()) else { continue };
+        let uid = object["metadata"]["uid"].clone();
+        let template = &object["spec"]["template"];
+        let wanted = match key.plural.as_str() {
+            "daemonsets" => 1,
+            "jobs" => object["spec"]["completions"].as_u64().unwrap_or(1),
+            _ => object["spec"]["replicas"].as_u64().unwrap_or(1),
+        };
+        let mine = |store: &Store| -> Vec<(Key, Value)> {
+            let of = |o: &Value| o["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|r| r["uid"] == uid));
+            store.objects.iter().filter(|(k, o)| k.plural == "pods" && of(&o.value)).map(|(k, o)| (k.clone(), o.value.clone())).collect()
+        };
+        let broken = template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains("broken"))));
+        let current = |pod: &Value| pod["spec"]["template"] == *template;
+        let fresh = mine(store).iter().filter(|(_, p)| current(p)).count() as u64;
+        for n in fresh..wanted {
+            let number = mine(store).len();
+            let name = if key.plural == "statefulsets" { format!("{}-{n}", key.name) } else { format!("{}-{}-{number}", key.name, store.version) };
+            if key.plural == "statefulsets"
+                && let Some(old) = store.find(&format!("pods/{}/{name}", key.namespace))
+            {
+                store.delete(&old);
+            }
+            let mut pod = json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"],
+                "spec": { "nodeName": format!("node-{}", number % 2), "containers": template["spec"]["containers"], "template": template },
+            });
+            pod["metadata"]["name"] = name.as_str().into();
+            pod["log"] = format!("2026-01-01T00:00:00.000000001Z hello from {name}\n").into();
+            pod["metadata"]["namespace"] = key.namespace.as_str().into();
+            pod["metadata"]["ownerReferences"] = json!([{ "kind": object["kind"], "name": key.name, "uid": uid, "controller": true }]);
+            pod["status"] = match (key.plural.as_str(), broken) {
+                (_, true) => json!({ "phase": "Pending", "containerStatuses": [{ "name": "c", "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }] }),
+                ("jobs", false) => json!({ "phase": "Succeeded" }),
+                (_, false) => json!({ "phase": "Running", "podIP": format!("10.1.0.{number}"), "conditions": [{ "type": "Ready", "status": "True" }] }),
+            };
+            store.put("pods", pod, "kubelet");
+        }
+        // Old ones go when enough new ones are ready, surplus ones at once.
+        let all = mine(store);
+        let (new, old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, p)| current(p));
+        if !broken {
+            old.iter().for_each(|(k, _)| store.delete(k));
+        }
+        new.iter().skip(usize::try_from(wanted).unwrap_or(usize::MAX)).for_each(|(k, _)| store.delete(k));
+        let ready = if broken { 0 } else { wanted };
+        let left = mine(store).len();
+        let generation = object["metadata"]["generation"].clone();
+        let status = match key.plural.as_str() {
+            "daemonsets" => json!({ "observedGeneration": generation, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberAvailable": ready }),
+            "jobs" => json!({ "succeeded": ready }),
+            _ => json!({ "observedGeneration": generation, "replicas": left, "updatedReplicas": wanted, "readyReplicas": ready, "availableReplicas": ready }),
+        };
+        store.status(&key, status);
+    }
+}

@@ -1,0 +1,221 @@
+//! What the API server holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::fields::{self, Managers};
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub plural: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub value: Value,
+    pub managers: Managers,
+}
+
+/// One event of a watch.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub version: u64,
+    pub plural: String,
+    pub kind: &'static str,
+    pub object: Value,
+}
+
+/// An answer instead of the right one.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub method: &'static str,
+    /// Found in path and query.
+    pub path: &'static str,
+    pub status: u16,
+    pub retry_after: Option<u64>,
+    /// For a watch with status 200: a line that is sent.
+    pub body: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+}
+
+pub struct Store {
+    pub objects: BTreeMap<Key, Object>,
+    pub version: u64,
+    pub history: Vec<Change>,
+    /// Older versions get 410.
+    pub oldest: u64,
+    /// Moves when watches are to end.
+    pub broken: u64,
+    pub faults: Vec<Fault>,
+    pub requests: Vec<Request>,
+    pub tokens: BTreeSet<String>,
+    /// `patch deployments`
+    pub denied: BTreeSet<String>,
+    pub gateway: bool,
+    /// Send a bookmark after so many changes of other kinds.
+    pub bookmarks: bool,
+    pub run: bool,
+    uids: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            version: 100,
+            history: Vec::new(),
+            oldest: 0,
+            broken: 0,
+            faults: Vec::new(),
+            requests: Vec::new(),
+            tokens: BTreeSet::from(["good".to_owned()]),
+            denied: BTreeSet::new(),
+            gateway: false,
+            bookmarks: true,
+            run: false,
+            uids: 0,
+        }
+    }
+}
+
+impl Store {
+    /// By `plural/namespace/name` or `plural/name`.
+    pub fn find(&self, at: &str) -> Option<Key> {
+        let parts: Vec<&str> = at.split('/').collect();
+        let (plural, namespace, name) = match parts[..] {
+            [plural, namespace, name] => (plural, namespace, name),
+            [plural, name] => (plural, "", name),
+            _ => return None,
+        };
+        let key = Key { plural: plural.into(), namespace: namespace.into(), name: name.into() };
+        self.objects.contains_key(&key).then_some(key)
+    }
+
+    pub fn uid(&mut self) -> String {
+        self.uids += 1;
+        format!("00000000-0000-4000-8000-{:012x}", self.uids)
+    }
+
+    /// Keeps a new or changed object, if anything but its version has changed.
+    pub fn keep(&mut self, key: Key, mut value: Value, managers: Managers) -> Value {
+        let before = self.objects.get(&key).map(|o| o.value.clone());
+        if value["metadata"]["uid"].is_null() {
+            value["metadata"]["uid"] = self.uid().into();
+            value["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+            value["metadata"]["generation"] = 1.into();
+        }
+        value["metadata"]["managedFields"] = fields::managed(&managers, value["apiVersion"].as_str().unwrap_or_default());
+        if let Some(before) = &before {
+            value["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+            value["metadata"]["generation"] = before["metadata"]["generation"].clone();
+            if *before == value {
+                return value;
+            }
+            if before["spec"] != value["spec"] {
+                value["metadata"]["generation"] = (before["metadata"]["generation"].as_u64().unwrap_or(1) + 1).into();
+            }
+        }
+        self.version += 1;
+        value["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.history.push(Change { version: self.version, plural: key.plural.clone(), kind, object: value.clone() });
+        self.objects.insert(key, Object { value: value.clone(), managers });
+        value
+    }
+
+    pub fn put(&mut self, plural: &str, value: Value, manager: &str) -> Value {
+        let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let key = Key { plural: plural.into(), namespace: text("namespace"), name: text("name") };
+        let managers = Managers::from([(manager.to_owned(), fields::leaves(&value).into_keys().collect())]);
+        self.keep(key, value, managers)
+    }
+
+    pub fn update(&mut self, key: &Key, manager: &str, change: impl FnOnce(&mut Value)) {
+        let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else { return };
+        let before = fields::leaves(&value);
+        change(&mut value);
+        let after = fields::leaves(&value);
+        let changed: BTreeSet<String> = after.iter().filter(|(path, v)| before.get(*path) != Some(v)).map(|(path, _)| path.clone()).collect();
+        for held in managers.values_mut() {
+            held.retain(|path| after.contains_key(path) && !changed.contains(path));
+        }
+        managers.entry(manager.to_owned()).or_default().extend(changed);
+        self.keep(key.clone(), value, managers);
+    }
+
+    /// The status alone: nobody's fields.
+    pub fn status(&mut self, key: &Key, status: Value) {
+        if let Some(Object { mut value, managers }) = self.objects.get(key).cloned() {
+            value["status"] = status;
+            self.keep(key.clone(), value, managers);
+        }
+    }
+
+    /// With everything that it owns.
+    pub fn delete(&mut self, key: &Key) {
+        let Some(Object { mut value, .. }) = self.objects.remove(key) else { return };
+        self.version += 1;
+        value["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.history.push(Change { version: self.version, plural: key.plural.clone(), kind: "DELETED", object: value.clone() });
+        let uid = value["metadata"]["uid"].clone();
+        let owned = |v: &Value| v["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|o| o["uid"] == uid));
+        let inside = |k: &Key| key.plural == "namespaces" && k.namespace == key.name;
+        let more: Vec<Key> = self.objects.iter().filter(|(k, o)| owned(&o.value) || inside(k)).map(|(k, _)| k.clone()).collect();
+        more.iter().for_each(|k| self.delete(k));
+    }
+
+    /// Server-side apply; a Status with its code if it is refused.
+    ///
+    /// # Errors
+    /// Conflicts, and what the API refuses.
+    pub fn apply(&mut self, key: &Key, body: &Value, manager: &str, force: bool) -> Result<Value, (u16, Value)> {
+        let mut wanted = fields::leaves(body);
+        wanted.retain(|path, _| !path.starts_with(".metadata.name") && path != ".apiVersion" && path != ".kind");
+        let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else {
+            if key.plural != "namespaces" && self.find(&format!("namespaces/{}", key.namespace)).is_none() {
+                return Err((404, status(404, &format!("namespaces \"{}\" not found", key.namespace))));
+            }
+            let managers = Managers::from([(manager.to_owned(), wanted.into_keys().collect())]);
+            return Ok(self.keep(key.clone(), body.clone(), managers));
+        };
+        let there = fields::leaves(&value);
+        let mut causes = Vec::new();
+        for (path, want) in &wanted {
+            for (other, held) in managers.iter().filter(|(m, _)| *m != manager) {
+                if held.contains(path) && there.get(path) != Some(want) {
+                    let message = format!("conflict with \"{other}\" using {}", body["apiVersion"].as_str().unwrap_or_default());
+                    causes.push(json!({ "reason": "FieldManagerConflict", "message": message, "field": path }));
+                }
+            }
+        }
+        if !causes.is_empty() && !force {
+            let mut refused = status(409, &format!("Apply failed with {} conflict", causes.len()));
+            refused["reason"] = "Conflict".into();
+            refused["details"] = json!({ "causes": causes });
+            return Err((409, refused));
+        }
+        let mine = managers.remove(manager).unwrap_or_default();
+        for (_, held) in managers.iter_mut() {
+            held.retain(|path| there.get(path) == wanted.get(path) || !wanted.contains_key(path));
+        }
+        // What was ours and is asked for no more goes, unless others hold it, too.
+        for gone in mine.iter().filter(|path| !wanted.contains_key(*path) && !managers.values().any(|m| m.contains(*path))) {
+            fields::remove(&mut value, gone);
+        }
+        fields::merge(&mut value, body);
+        managers.insert(manager.to_owned(), wanted.into_keys().collect());
+        Ok(self.keep(key.clone(), value, managers))
+    }
+}
+
+pub fn status(code: u16, message: &str) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code })
+}

@@ -1,0 +1,77 @@
+//! What can be typed about Kubernetes clusters.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Subcommand)]
+pub enum Cluster {
+    /// Import a cluster; the connection and the rights are tested first.
+    Add {
+        name: String,
+        /// The organisation whose it is; without one it is the platform's (platform operators).
+        #[arg(long)]
+        org: Option<String>,
+        #[command(flatten)]
+        access: ClusterAccess,
+        /// Take it in even if it cannot be reached now.
+        #[arg(long)]
+        unchecked: bool,
+        /// Settings from a YAML or JSON file.
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
+    },
+    List,
+    Show {
+        name: String,
+    },
+    /// Connect, and say what was found or what is in the way.
+    Test {
+        name: String,
+    },
+    /// Another credential or address.
+    Access {
+        name: String,
+        #[command(flatten)]
+        access: ClusterAccess,
+    },
+    /// Show the settings; with --set, replace them from a YAML or JSON file.
+    Settings {
+        name: String,
+        #[arg(long, value_name = "FILE")]
+        set: Option<PathBuf>,
+    },
+    /// Forget it and its credential. Nothing on the cluster is touched.
+    Remove {
+        name: String,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print a service account with the least rights that are needed: gantry cluster manifest | kubectl apply -f -
+    Manifest {
+        /// With the rights of the custom scheduler.
+        #[arg(long)]
+        scheduler: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct ClusterAccess {
+    /// A kubeconfig; the files that it names are read here and sent along.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "in_cluster"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// Of the kubeconfig; its current one otherwise.
+    #[arg(long, requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// The API server's address, with --token-file.
+    #[arg(long, value_name = "URL", requires = "token_file", conflicts_with = "in_cluster")]
+    pub server: Option<String>,
+    /// The authority to trust (PEM).
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
+    /// The cluster that the platform itself runs on.
+    #[arg(long)]
+    pub in_cluster: bool,
+}

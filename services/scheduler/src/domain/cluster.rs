@@ -1,0 +1,210 @@
+//! What is set for a Kubernetes cluster beside how it is reached, and what its objects and pods say in the words of instances.
+
+use gantry_kernel::Name;
+use gantry_kubernetes::{Pod, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::engine::{Observation, Seen};
+use super::model::WorkloadKind;
+
+/// What is done when somebody has changed an object of an application on the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// It is told, and stays. Objects that are gone are made again all the same.
+    #[default]
+    Show,
+    /// It is told, and put back.
+    Correct,
+}
+
+/// Of one cluster, as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSettings {
+    pub drift: Drift,
+    /// Before the name of each space's namespace: `<prefix><org>-<project>-<space>`.
+    pub namespace_prefix: String,
+    /// The Pod Security level of the namespaces: privileged, baseline or restricted.
+    pub pod_security: String,
+    /// `<namespace>/<name>` of the Gateway that routes join; empty: routes become Ingresses.
+    pub gateway: String,
+    /// The class of Ingresses; the cluster's default if empty.
+    pub ingress_class: String,
+    /// The class of volumes that name none; the cluster's default if empty.
+    pub storage_class: String,
+    /// What others outside of the space may send to its workloads: nothing but what is published and routed, if true.
+    pub isolate: bool,
+    /// The most that all workloads of one space may have together, as a ResourceQuota says it: `{"requests.cpu": "20", "pods": "200"}`.
+    pub space_quota: std::collections::BTreeMap<String, String>,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            drift: Drift::Show,
+            namespace_prefix: "gantry-".into(),
+            pod_security: "baseline".into(),
+            gateway: String::new(),
+            ingress_class: String::new(),
+            storage_class: String::new(),
+            isolate: true,
+            space_quota: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+impl ClusterSettings {
+    /// (field, what is wrong with it), all of them.
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        let label = |text: &str| text.len() <= 63 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if self.namespace_prefix.len() > 20 || !label(&self.namespace_prefix) || !self.namespace_prefix.starts_with(|c: char| c.is_ascii_lowercase()) {
+            out.push(("settings.namespace_prefix".into(), "1 to 20 of a-z, 0-9 and '-', beginning with a letter".into()));
+        }
+        if !matches!(self.pod_security.as_str(), "privileged" | "baseline" | "restricted") {
+            out.push(("settings.pod_security".into(), "must be privileged, baseline or restricted".into()));
+        }
+        for (name, amount) in &self.space_quota {
+            if name.is_empty() || gantry_kubernetes::quantity(amount).is_none_or(|a| a < 0) {
+                out.push((format!("settings.space_quota.{name}"), format!("`{amount}` is no amount, such as 20, 500m or 10Gi")));
+            }
+        }
+        let gateway = self.gateway.split_once('/').is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && label(space) && name.len() <= 253);
+        if !self.gateway.is_empty() && !gateway {
+            out.push(("settings.gateway".into(), "must be <namespace>/<name> of a Gateway".into()));
+        }
+        for (field, class) in [("ingress_class", &self.ingress_class), ("storage_class", &self.storage_class)] {
+            if class.len() > 253 {
+                out.push((format!("settings.{field}"), "at most 253 characters".into()));
+            }
+        }
+        out
+    }
+}
+
+/// Between a cluster's name and its node's: no node of an agent is called so.
+const PARTED: &str = "--";
+
+/// The name under which a cluster's node is told.
+pub fn node_name(cluster: &str, node: &str) -> Option<Name> {
+    let clean: String = node.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
+    let mut text = format!("{cluster}{PARTED}{clean}");
+    text.truncate(63);
+    Name::parse(text.trim_end_matches('-')).ok()
+}
+
+/// The cluster of an instance's node; none: a node with an agent.
+pub fn cluster_of(node: &str) -> Option<&str> {
+    node.split_once(PARTED).map(|(cluster, _)| cluster)
+}
+
+/// A pod as any engine's instance.
+pub fn observed(pod: &Pod) -> Observation {
+    let seen = match pod.state {
+        State::Pending | State::Starting => Seen::Starting,
+        State::Running => Seen::Running,
+        State::Unhealthy => Seen::Unhealthy,
+        State::Stopping => Seen::Stopping,
+        State::Succeeded => Seen::Exited,
+        State::Failed => Seen::Failed,
+    };
+    Observation { seen, ready: pod.ready, address: pod.address.clone(), restarts: pod.restarts, exit_code: pod.exit_code, reason: pod.reason.clone() }
+}
+
+/// The number of a pod that a StatefulSet or an indexed job made.
+pub fn ordinal(pod: &Pod) -> Option<u32> {
+    pod.name.rsplit('-').next()?.parse().ok()
+}
+
+/// Whether a workload's object has all of its present template at work; otherwise what is missing.
+///
+/// # Errors
+/// The reason, for a person.
+pub fn rolled_out(kind: WorkloadKind, object: Option<&Value>) -> Result<(), String> {
+    let Some(object) = object else { return Err("it is not on the cluster yet".into()) };
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    if kind != WorkloadKind::Job && kind != WorkloadKind::CronJob && number(&status["observedGeneration"]) < number(&object["metadata"]["generation"]) {
+        return Err("the cluster has not looked at it yet".into());
+    }
+    let condition = |name: &str, wanted: &str| {
+        let all = status["conditions"].as_array().into_iter().flatten();
+        all.into_iter().find(|c| c["type"] == name && c["status"] == wanted).map(|c| c["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let enough = |wanted: u64, updated: u64, ready: u64, all: u64| match (updated >= wanted, ready >= wanted, all <= wanted) {
+        (true, true, true) => Ok(()),
+        (true, true, false) => Err(format!("{} of the revision before still run", all - wanted)),
+        _ => Err(format!("{} of {wanted} are updated, {} are ready", updated.min(wanted), ready.min(wanted))),
+    };
+    match kind {
+        WorkloadKind::Stateless => match condition("ReplicaFailure", "True") {
+            Some(why) => Err(why),
+            None => {
+                let wanted = spec["replicas"].as_u64().unwrap_or(1);
+                enough(wanted, number(&status["updatedReplicas"]), number(&status["availableReplicas"]), number(&status["replicas"]))
+            }
+        },
+        WorkloadKind::Stateful => {
+            let wanted = spec["replicas"].as_u64().unwrap_or(1);
+            // Those below the partition stay as they are.
+            let kept = number(&spec["updateStrategy"]["rollingUpdate"]["partition"]).min(wanted);
+            let manual = spec["updateStrategy"]["type"] == "OnDelete";
+            let updated = if manual { wanted } else { number(&status["updatedReplicas"]) + kept };
+            enough(wanted, updated, number(&status["readyReplicas"]), number(&status["replicas"]))
+        }
+        WorkloadKind::Global => {
+            let wanted = number(&status["desiredNumberScheduled"]);
+            let manual = spec["updateStrategy"]["type"] == "OnDelete";
+            let updated = if manual { wanted } else { number(&status["updatedNumberScheduled"]) };
+            enough(wanted, updated, number(&status["numberAvailable"]), wanted)
+        }
+        WorkloadKind::Job => condition("Failed", "True").map_or(Ok(()), Err),
+        WorkloadKind::CronJob => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nodes_of_clusters_have_names_of_their_own() {
+        let node = node_name("east", "ip-10-0-0-1.eu-central-1.compute.internal").unwrap();
+        assert_eq!((node.as_str(), cluster_of(node.as_str())), ("east--ip-10-0-0-1-eu-central-1-compute-internal", Some("east")));
+        assert_eq!(cluster_of("n1"), None);
+        assert!(node_name("east", &"n.".repeat(60)).unwrap().as_str().len() <= 63);
+    }
+
+    #[test]
+    fn a_rollout_is_over_when_all_of_it_is_there() {
+        let deployment = |updated: u64, available: u64, all: u64| {
+            json!({"metadata": {"generation": 2}, "spec": {"replicas": 2},
+                   "status": {"observedGeneration": 2, "updatedReplicas": updated, "availableReplicas": available, "replicas": all}})
+        };
+        let told = |object: &Value| rolled_out(WorkloadKind::Stateless, Some(object));
+        assert_eq!(told(&deployment(2, 2, 2)), Ok(()));
+        assert_eq!(told(&deployment(1, 2, 3)), Err("1 of 2 are updated, 2 are ready".into()));
+        assert_eq!(told(&deployment(2, 2, 3)), Err("1 of the revision before still run".into()));
+        let mut old = deployment(2, 2, 2);
+        old["status"]["observedGeneration"] = 1.into();
+        assert!(told(&old).is_err());
+        let mut refused = deployment(0, 0, 0);
+        refused["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]);
+        assert_eq!(told(&refused), Err("exceeded quota".into()));
+        assert!(rolled_out(WorkloadKind::Stateless, None).is_err());
+        let failed = json!({"status": {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}});
+        assert_eq!(rolled_out(WorkloadKind::Job, Some(&failed)), Err("BackoffLimitExceeded".into()));
+    }
+
+    #[test]
+    fn every_fault_of_the_settings_is_told() {
+        assert_eq!(ClusterSettings::default().faults(), []);
+        let wrong = ClusterSettings { namespace_prefix: "X".into(), pod_security: "none".into(), gateway: "only".into(), ..ClusterSettings::default() };
+        let fields: Vec<String> = wrong.faults().into_iter().map(|f| f.0).collect();
+        assert_eq!(fields, ["settings.namespace_prefix", "settings.pod_security", "settings.gateway"]);
+    }
+}

@@ -1,0 +1,166 @@
+use gantry_kernel::{OrgId, ProjectId, SpaceId, Uuid};
+
+use super::*;
+use crate::domain::document::Document;
+use crate::domain::kubernetes::read;
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn home() -> Home {
+    let id = Uuid::from_u128(1);
+    Home { org: OrgId(id), project: ProjectId(id), space: SpaceId(id), org_name: name("acme"), project_name: name("shop"), space_name: name("test") }
+}
+
+fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'_>)) -> Vec<Value> {
+    let reading = read(&Document::alone(text));
+    assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
+    let (home, app_name) = (home(), name("store"));
+    let (scale, restarts, plain, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::from([name("web")]), BTreeSet::new());
+    let mut place = Place {
+        app: AppId(Uuid::from_u128(7)),
+        app_name: &app_name,
+        home: &home,
+        scope: "c1",
+        revision: 3,
+        settings,
+        gateway: false,
+        minor: 36,
+        scale: &scale,
+        restarts: &restarts,
+        plain: &plain,
+        pull: None,
+        held: &held,
+    };
+    change(&mut place);
+    objects(&reading.model, &place)
+}
+
+fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name} among {:?}", objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect::<Vec<_>>()))
+}
+
+const ALL: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: nginx
+        ports: [{containerPort: 8080}]
+        env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}]
+        volumeMounts: [{name: data, mountPath: /data}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {token: hunter2}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: shop.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 2, maxReplicas: 5, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate}
+spec: {ttlSecondsAfterFinished: 5, template: {spec: {restartPolicy: Never, containers: [{name: migrate, image: nginx}]}}}
+"#;
+
+#[test]
+fn names_labels_and_references_are_the_applications() {
+    let all = made(ALL, &ClusterSettings::default(), |_| {});
+    let web = of(&all, "Deployment", "store-web");
+    assert_eq!(web["metadata"]["namespace"], "gantry-acme-shop-test");
+    let chosen = json!({ OWNER: Uuid::from_u128(7), WORKLOAD: "web" });
+    assert_eq!(web["spec"]["selector"]["matchLabels"], chosen);
+    let labels = &web["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["app"], &labels[REVISION], &labels[SCOPE]), (&json!("web"), &json!("3"), &json!("c1")));
+    assert!(web["spec"].get("replicas").is_none(), "the autoscaler's: {web}");
+    let pod = &web["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"], "store-keys");
+    assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "store-data");
+    assert_eq!((&pod["automountServiceAccountToken"], &pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"]), (&json!(false), &json!(false)));
+    assert_eq!(of(&all, "Secret", "store-keys")["data"]["token"], "aHVudGVyMg==");
+    assert_eq!(of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["scaleTargetRef"]["name"], "store-web");
+    let ingress = all.iter().find(|o| o["kind"] == "Ingress").unwrap();
+    assert_eq!(ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"], "store-web");
+    assert_eq!(of(&all, "Service", "web")["spec"]["selector"], chosen, "by its name alone, too");
+    assert_eq!(of(&all, "NetworkPolicy", "store-web-open")["spec"]["ingress"][0]["ports"][0]["port"], 8080);
+    let job = of(&all, "Job", "store-migrate-r3");
+    assert!(job["spec"].get("ttlSecondsAfterFinished").is_none());
+    assert!(of(&all, "PersistentVolumeClaim", "store-data")["metadata"]["annotations"][KEEP].is_string());
+}
+
+#[test]
+fn routes_join_the_gateway_if_there_is_one() {
+    let settings = ClusterSettings { gateway: "infra/public".into(), ..ClusterSettings::default() };
+    let all = made(ALL, &settings, |place| place.gateway = true);
+    let route = all.iter().find(|o| o["kind"] == "HTTPRoute").expect("a route");
+    assert_eq!(route["spec"]["parentRefs"], json!([{ "namespace": "infra", "name": "public" }]));
+    assert_eq!(route["spec"]["rules"][0]["backendRefs"][0]["name"], "store-web");
+    assert!(!all.iter().any(|o| o["kind"] == "Ingress"));
+    assert!(made(ALL, &settings, |_| {}).iter().any(|o| o["kind"] == "Ingress"), "a cluster without the Gateway API");
+}
+
+#[test]
+fn what_is_set_by_hand_and_what_is_held_back_counts() {
+    let (held, pull) = (BTreeSet::from([name("web")]), "{}");
+    let (restarts, scale) = (BTreeMap::from([(name("migrate"), 42)]), BTreeMap::new());
+    let reading = read(&Document::alone(ALL));
+    let (home, app_name, settings, plain) = (home(), name("store"), ClusterSettings::default(), BTreeSet::new());
+    let place = Place {
+        app: AppId(Uuid::from_u128(7)),
+        app_name: &app_name,
+        home: &home,
+        scope: "c1",
+        revision: 1,
+        settings: &settings,
+        gateway: false,
+        minor: 36,
+        scale: &scale,
+        restarts: &restarts,
+        plain: &plain,
+        pull: Some(pull),
+        held: &held,
+    };
+    let all = objects(&reading.model, &place);
+    assert!(!all.iter().any(|o| o["kind"] == "Deployment" || (o["kind"] == "Service" && o["metadata"]["name"] == "web")));
+    let job = of(&all, "Job", "store-migrate-r1-42");
+    assert_eq!(job["spec"]["template"]["spec"]["imagePullSecrets"][0]["name"], "store-pull");
+    assert_eq!(of(&all, "Secret", "store-pull")["type"], "kubernetes.io/dockerconfigjson");
+}
+
+#[test]
+fn a_space_is_a_namespace_with_its_rules() {
+    let settings = ClusterSettings { space_quota: BTreeMap::from([("pods".into(), "9".into())]), ..ClusterSettings::default() };
+    let kinds: Vec<String> = space(&home(), &settings, 100, 1 << 27).iter().map(|o| o["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["Namespace", "LimitRange", "ResourceQuota", "NetworkPolicy"]);
+    let long = Home { org_name: name(&"a".repeat(40)), ..home() };
+    let text = namespace(&Home { project_name: name(&"b".repeat(40)), ..long }, &settings);
+    assert!(text.len() <= 63 && text.starts_with("gantry-aaa"), "{text}");
+}

@@ -1,0 +1,63 @@
+//! What a Kubernetes cluster does not do of a model: mostly what a pod has no word for.
+
+use super::{Lack, Listing};
+use crate::domain::model::{Hook, Model, PathKind, Restart, Route, Workload, WorkloadKind};
+
+/// `gateway`: the cluster's routes join a Gateway.
+pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
+    let mut out = Listing(Vec::new());
+    for (name, workload) in &model.workloads {
+        running(&format!("workloads.{name}"), workload, &mut out);
+    }
+    for (n, service) in model.services.iter().enumerate() {
+        let at = format!("services[{n}]");
+        out.when(!service.aliases.is_empty(), format!("{at}.aliases"), "a service has its own name on a cluster; more names are not made");
+        out.when(!matches!(service.balance.as_str(), "roundrobin" | "source"), format!("{at}.balance"), "a cluster balances by turns, or by the client's address");
+    }
+    for (n, service) in model.services.iter().enumerate().filter(|_| !gateway) {
+        for (r, route) in service.routes.iter().enumerate() {
+            let at = format!("services[{n}].routes[{r}]");
+            out.when(!is_plain(route), at, "an Ingress matches host and path; more needs the Gateway API and `gateway` in the cluster's settings");
+        }
+    }
+    for (name, volume) in &model.volumes {
+        let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
+        out.when(other, format!("volumes.{name}.driver"), "name a storage class of the cluster instead of a driver");
+    }
+    for (name, network) in &model.networks {
+        let own = network.internal || network.ipv6 || network.external.is_some() || !network.subnets.is_empty() || !network.options.is_empty();
+        out.when(own, format!("networks.{name}"), "all workloads of a space share the cluster's network; use policies");
+    }
+    out.0
+}
+
+fn is_plain(r: &Route) -> bool {
+    let matched = r.path_kind != PathKind::Pattern && r.headers.is_empty() && r.queries.is_empty() && r.method.is_empty();
+    matched && r.weight.is_none() && r.rewrite.is_empty() && r.set_headers.is_empty() && r.timeout_ms == 0
+}
+
+fn running(at: &str, w: &Workload, out: &mut Listing) {
+    let service = !matches!(w.kind, WorkloadKind::Job | WorkloadKind::CronJob);
+    out.when(service && w.restart != Restart::Always, format!("{at}.restart"), "what is no job is always started again on a cluster");
+    out.when(w.restart_attempts.is_some() && service, format!("{at}.restart_attempts"), "a cluster tries again without end");
+    out.when(!w.devices.is_empty(), format!("{at}.devices"), "devices are given by device plugins: ask for them as `extended` resources");
+    out.when(!w.ulimits.is_empty(), format!("{at}.ulimits"), "a pod has no word for limits of processes");
+    out.when(w.limits.pids > 0, format!("{at}.limits.pids"), "the number of processes is limited by the kubelet, for all pods of a node");
+    out.when(w.tuning != crate::domain::model::Tuning::default(), format!("{at}.tuning"), "the kernel's resource control is the kubelet's");
+    out.when(w.init_process, format!("{at}.init_process"), "a pod has no small init process; share processes, or bring one in the image");
+    out.when(w.sharing.network_of.is_some(), format!("{at}.sharing.network_of"), "make it a sidecar: containers of one pod share a network");
+    out.when(w.nics.len() > 1, format!("{at}.nics"), "a pod has one interface");
+    out.when(w.user.split(':').any(|u| !u.is_empty() && u.parse::<u32>().is_err()), format!("{at}.user"), "users are numbers on a cluster");
+    out.when(w.placement.max_per_node > 0, format!("{at}.placement.max_per_node"), "use affinity or spread");
+    out.when(w.placement.all_or_none, format!("{at}.placement.all_or_none"), "a cluster places pods one by one");
+    out.when(w.priority != 0, format!("{at}.priority"), "name a PriorityClass of the cluster");
+    out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "use min_ready_seconds");
+    let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
+    out.when(owned, format!("{at}.files"), "files belong to root; use fs_group");
+    for (list, name) in [(&w.hooks.post_start, "post_start"), (&w.hooks.pre_stop, "pre_stop")] {
+        out.when(list.len() > 1, format!("{at}.hooks.{name}"), "a container has one hook of a kind");
+        let own = |h: &Hook| matches!(h, Hook::Command { user, working_dir, env, privileged, .. } if !user.is_empty() || !working_dir.is_empty() || !env.is_empty() || *privileged);
+        out.when(list.iter().any(own), format!("{at}.hooks.{name}"), "commands of hooks run as the container does");
+    }
+}

@@ -1,0 +1,405 @@
+//! The part of a round about Kubernetes clusters: which there are, what their pods mean for recorded instances, and what is
+//! wanted of a cluster for an application. The engine itself does the steps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_es::Meta;
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
+use gantry_kubernetes::{Kind, Pod, Wanted};
+use serde_json::json;
+
+use super::advance::{Subject, restarted_at};
+use super::reconcile::Reconciler;
+use super::world::World;
+use crate::adapters::clusters::Running;
+use crate::adapters::images;
+use crate::app::change::scaled;
+use crate::app::clusters;
+use crate::domain::cluster::{ClusterSettings, cluster_of, node_name, observed, ordinal, rolled_out};
+use crate::domain::engine::Report;
+use crate::domain::kubernetes::cluster::{self as made, Place};
+use crate::domain::model::{Model, WorkloadKind};
+use crate::domain::observe::{self, Phase};
+use crate::store::{self, Pending};
+
+/// What is remembered between rounds; all of it can be found anew.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// The rows have to be read again.
+    pub stale: bool,
+    read: bool,
+    /// Pods whose instances have ended: they stay on the cluster for a while.
+    ended: HashSet<InstanceId>,
+    /// When credentials for images are to be renewed.
+    renew: BTreeMap<AppId, OffsetDateTime>,
+    /// Clusters that could not be opened, and when to try again.
+    again: BTreeMap<String, OffsetDateTime>,
+}
+
+impl Kept {
+    /// Applications that something is due for.
+    pub fn due(&mut self, now: OffsetDateTime) -> Vec<AppId> {
+        self.renew.extract_if(.., |_, at| *at <= now).map(|(app, _)| app).collect()
+    }
+}
+
+impl Reconciler {
+    /// Starts, changes and stops engines as the rows say, and sees to what is on a cluster of those who are gone.
+    pub(super) async fn keep_clusters(&mut self) -> anyhow::Result<()> {
+        self.read_clusters().await?;
+        for (_, running) in self.s.clusters.all() {
+            for owner in running.engine.strays() {
+                let Ok(id) = owner.parse::<gantry_kernel::Uuid>() else { continue };
+                let there = match store::app_by_id(self.s.orm(), AppId(id)).await? {
+                    Some(row) => !row.deleted,
+                    // Of a space, or of nobody any more.
+                    None => !store::apps(self.s.orm(), SpaceId(id), None, 1).await?.is_empty(),
+                };
+                if there {
+                    self.dirty.insert(AppId(id));
+                } else {
+                    running.engine.unwant(&owner);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_clusters(&mut self) -> anyhow::Result<()> {
+        let now = self.s.host.env.now();
+        let due = self.clusters.again.values().any(|at| *at <= now);
+        if self.clusters.read && !self.clusters.stale && !due {
+            return Ok(());
+        }
+        let rows = store::clusters(self.s.orm()).await?;
+        (self.clusters.read, self.clusters.stale) = (true, false);
+        for (name, running) in self.s.clusters.all() {
+            if !rows.iter().any(|r| r.name == name && r.id == running.id) {
+                self.s.clusters.stop(&name);
+            }
+        }
+        for row in rows {
+            let settings: ClusterSettings = serde_json::from_value(row.settings.clone()).unwrap_or_default();
+            if self.s.clusters.is_current(&row) {
+                self.s.clusters.set(&row.name, settings);
+                continue;
+            }
+            match clusters::open(&self.s, &row).await {
+                Ok(client) => {
+                    self.clusters.again.remove(&row.name);
+                    self.s.clusters.start(&self.s.host, &row, settings, client);
+                }
+                Err(problem) => {
+                    tracing::warn!(cluster.name = row.name, error = problem.chain(), "a cluster's access cannot be used now and will be tried again");
+                    self.clusters.again.insert(row.name, now + time::Duration::seconds(30));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pods become instances, and what happens to them events.
+    pub(super) async fn observe_clusters(&mut self) -> anyhow::Result<()> {
+        let running = self.s.clusters.all();
+        let alive = store::all_alive(self.s.orm()).await?;
+        let on_clusters = alive.iter().filter(|i| cluster_of(&i.node).is_some());
+        if running.is_empty() && on_clusters.clone().next().is_none() {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        let known: HashSet<InstanceId> = alive.iter().map(|i| InstanceId(i.id)).collect();
+        let names: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
+        for row in on_clusters.clone().filter(|i| cluster_of(&i.node).is_some_and(|c| !names.contains(c) && !self.clusters.again.contains_key(c))) {
+            let Ok(node) = Name::parse(&row.node) else { continue };
+            events.push(InstanceEvent::Lost { instance: InstanceId(row.id), app: AppId(row.app), node });
+        }
+        let mut new: BTreeMap<AppId, Vec<(String, Pod)>> = BTreeMap::new();
+        for (name, one) in &running {
+            // What has not been seen must not be taken for gone.
+            if !one.engine.connection().synced {
+                continue;
+            }
+            let mut report = Report { generation: u64::MAX, ..Report::default() };
+            let mut stopping = HashSet::new();
+            one.engine.each_pod(|pod| {
+                let Ok(id) = pod.uid.parse::<InstanceId>() else { return };
+                if pod.state == gantry_kubernetes::State::Stopping {
+                    stopping.insert(id);
+                }
+                report.instances.insert(id, observed(pod));
+                if let Some(app) = pod.owner.parse::<AppId>().ok().filter(|_| !known.contains(&id) && !pod.node.is_empty() && !self.clusters.ended.contains(&id)) {
+                    new.entry(app).or_default().push((name.clone(), pod.clone()));
+                }
+            });
+            for row in on_clusters.clone().filter(|i| cluster_of(&i.node) == Some(name)) {
+                let (id, app, phase) = (InstanceId(row.id), AppId(row.app), Phase::parse(&row.phase));
+                let gone = !report.instances.contains_key(&id);
+                if phase != Phase::Stopping && (gone || stopping.contains(&id)) {
+                    events.push(InstanceEvent::Stopping { instance: id, app });
+                }
+                if gone {
+                    events.push(InstanceEvent::Stopped { instance: id, app, exit_code: 0, reason: "removed".into() });
+                    continue;
+                }
+                if stopping.contains(&id) {
+                    continue;
+                }
+                let known = observe::Known { id, app, phase, address: row.address.clone(), restarts: row.restarts.unsigned_abs(), told: Some(0) };
+                events.extend(observe::changes(&[known], &Report { instances: report.instances.remove_entry(&id).into_iter().collect(), ..Report { generation: u64::MAX, ..Report::default() } }));
+            }
+        }
+        for event in &events {
+            if let InstanceEvent::Stopped { instance, .. } = event {
+                self.clusters.ended.insert(*instance);
+            }
+        }
+        self.place_pods(new, &alive, &mut events).await?;
+        self.dirty.extend(self.unsettled.iter().copied().filter(|app| self.s.clusters.has(*app)));
+        self.record(events, Meta::system()).await
+    }
+
+    /// Pods that are seen for the first time.
+    async fn place_pods(&mut self, new: BTreeMap<AppId, Vec<(String, Pod)>>, alive: &[store::instance::Model], events: &mut Vec<InstanceEvent>) -> anyhow::Result<()> {
+        for (app, pods) in new {
+            let ids: Vec<InstanceId> = pods.iter().filter_map(|(_, p)| p.uid.parse().ok()).collect();
+            let ended = store::instances_of(self.s.orm(), app, &ids).await?;
+            self.clusters.ended.extend(ended.iter().copied());
+            let Some(row) = store::app_by_id(self.s.orm(), app).await? else { continue };
+            let mut taken: HashMap<String, BTreeSet<u32>> = HashMap::new();
+            for i in alive.iter().filter(|i| i.app == app.0) {
+                taken.entry(i.workload.clone()).or_default().insert(i.number.unsigned_abs());
+            }
+            for (cluster, pod) in pods {
+                let (Ok(instance), Ok(workload)) = (pod.uid.parse::<InstanceId>(), Name::parse(&pod.workload)) else { continue };
+                let Some(node) = node_name(&cluster, &pod.node).filter(|_| !ended.contains(&instance)) else { continue };
+                self.know(app, pod.revision).await?;
+                let of = self.known.get(&(app, pod.revision)).and_then(|k| k.model.workloads.get(&workload).cloned());
+                let Some(of) = of else { continue };
+                let numbers = taken.entry(pod.workload.clone()).or_default();
+                let free = (0..).find(|n| !numbers.contains(n)).unwrap_or(0);
+                let index = if of.kind == WorkloadKind::Stateful { ordinal(&pod).unwrap_or(free) } else { free };
+                numbers.insert(index);
+                events.push(InstanceEvent::Placed {
+                    instance,
+                    app,
+                    org: OrgId(row.org),
+                    project: ProjectId(row.project),
+                    space: SpaceId(row.space),
+                    workload,
+                    index,
+                    revision: pod.revision,
+                    node,
+                    cpu_millis: of.requests.cpu_millis,
+                    memory_bytes: of.requests.memory_bytes,
+                    storage_bytes: of.requests.storage_bytes,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The next steps of an application whose space is on a cluster. True: all is as wanted.
+    pub(super) async fn advance_on_cluster(&mut self, cluster: &str, subject: &Subject, goal: &Model, world: &mut World) -> anyhow::Result<bool> {
+        let app = subject.view.id;
+        // Another organisation may have one of this name by now.
+        let mine = |one: &Running| one.org.is_none_or(|org| org.0 == subject.row.org);
+        let Some(running) = self.s.clusters.get(cluster).filter(mine) else {
+            let reason = format!("the cluster `{cluster}` is not known or its access cannot be used; see `gantry cluster test {cluster}`");
+            return self.wait_on_cluster(subject, goal, reason).await;
+        };
+        let connection = running.engine.connection();
+        if connection.found.is_none() {
+            let reason = connection.problem.unwrap_or_else(|| format!("the cluster `{cluster}` is being looked at"));
+            return self.wait_on_cluster(subject, goal, reason).await;
+        }
+        let owner = app.to_string();
+        let serving = subject.view.services().into_iter().filter(|(_, s)| s.has_rotation());
+        self.s.clusters.serves(app, cluster, serving.map(|(_, s)| (subject.view.service_id(s), s.workload.clone())).collect());
+        let mut pending = BTreeMap::new();
+        if subject.row.deleted {
+            running.engine.unwant(&owner);
+            if store::apps(self.s.orm(), SpaceId(subject.row.space), None, 1).await?.is_empty() {
+                running.engine.unwant(&subject.row.space.to_string());
+            }
+        } else {
+            let Some(wanted) = self.objects_for(subject, goal, &running, world, &mut pending).await? else { return Ok(false) };
+            let home = &subject.view.home;
+            let space = made::space(home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
+            let space_id = subject.row.space.to_string();
+            running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.id.to_string(), &space_id, space)));
+            running.engine.want(&owner, std::sync::Arc::new(wanted));
+        }
+        let standing = running.engine.standing(&owner);
+        let space = running.engine.standing(&subject.row.space.to_string());
+        let mut settled = if subject.row.deleted { standing.gone } else { standing.applied && standing.problem.is_none() && pending.is_empty() };
+        let namespace = made::namespace(&subject.view.home, &running.settings);
+        let connection = running.engine.connection();
+        let problem = connection.problem.filter(|_| !connection.synced).or(space.problem).or(standing.problem);
+        for (name, workload) in &goal.workloads {
+            let Some((kind, object)) = workload_object(workload.kind, &subject.view.name, name, subject, &running, &namespace) else { continue };
+            let rolled = rolled_out(workload.kind, object.as_ref());
+            settled &= rolled.is_ok();
+            let mut missing = 0;
+            let mut waits = None;
+            running.engine.each_pod_of(&owner, |pod| {
+                if pod.workload == name.as_str() && pod.state == gantry_kubernetes::State::Pending {
+                    missing += 1;
+                    waits.get_or_insert_with(|| pod.reason.clone());
+                }
+            });
+            let reason = problem.clone().or(waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
+            if let Some(reason) = reason {
+                pending.entry(name.to_string()).or_insert_with(|| Pending::because(missing, reason));
+            }
+        }
+        // Instances on nodes with agents go when the cluster has all of it; what was deleted or stopped goes at once.
+        let elsewhere: Vec<_> = subject.alive.iter().filter(|i| cluster_of(&i.node) != Some(cluster)).collect();
+        let mut events = Vec::new();
+        if settled || goal.workloads.is_empty() {
+            let stops = elsewhere.iter().filter(|i| cluster_of(&i.node).is_none() && Phase::parse(&i.phase) != Phase::Stopping);
+            events.extend(stops.map(|i| InstanceEvent::Stopping { instance: InstanceId(i.id), app }));
+            self.leave_clusters(app, Some(cluster));
+        }
+        settled &= subject.alive.iter().all(|i| i.revision == subject.row.current && !goal.workloads.is_empty() && cluster_of(&i.node) == Some(cluster));
+        let now = self.s.host.env.now();
+        store::save_pending(self.s.orm(), app, &pending, now).await?;
+        let meta = Meta::system().tenant(OrgId(subject.row.org));
+        self.record(events, meta.clone()).await?;
+        let reserved = self.keep_reserved(subject, goal, None, world).await;
+        self.move_release(subject, settled, false, &pending, meta).await?;
+        if subject.row.deleted && settled {
+            self.s.clusters.left(app);
+        }
+        Ok(settled && reserved)
+    }
+
+    async fn wait_on_cluster(&self, subject: &Subject, goal: &Model, reason: String) -> anyhow::Result<bool> {
+        let pending = goal.workloads.keys().map(|name| (name.to_string(), Pending::because(0, reason.clone()))).collect();
+        store::save_pending(self.s.orm(), subject.view.id, &pending, self.s.host.env.now()).await?;
+        Ok(false)
+    }
+
+    /// `None`: not now, and what was wanted before stays.
+    async fn objects_for(
+        &mut self,
+        subject: &Subject,
+        goal: &Model,
+        running: &Running,
+        world: &World,
+        pending: &mut BTreeMap<String, Pending>,
+    ) -> anyhow::Result<Option<Wanted>> {
+        let (app, scope) = (subject.view.id, running.id.to_string());
+        let namespace = made::namespace(&subject.view.home, &running.settings);
+        let pull = match self.pull_secret(app, goal).await {
+            Ok(pull) => pull,
+            Err(problem) => {
+                tracing::warn!(app.id = %app, error = problem.chain(), "no credential for the application's images could be had");
+                return Ok(None);
+            }
+        };
+        // What stands is not taken away because something it depends on is unwell.
+        let mut held = BTreeSet::new();
+        for (name, workload) in &goal.workloads {
+            let there = workload_object(workload.kind, &subject.view.name, name, subject, running, &namespace).is_some_and(|(_, object)| object.is_some());
+            if let Some(reason) = self.dependency(subject, goal, workload, world).filter(|_| !there) {
+                held.insert(name.clone());
+                pending.insert(name.to_string(), Pending::because(workload.replicas, reason));
+            }
+        }
+        let restarts = goal.workloads.keys().map(|n| (n.clone(), restarted_at(subject, n))).filter(|(_, position)| *position > 0).collect();
+        let (scale, plain) = (scaled(&subject.row), self.plain_names(subject, goal).await?);
+        let found = running.engine.connection().found.unwrap_or_default();
+        let place = Place {
+            app,
+            app_name: &subject.view.name,
+            home: &subject.view.home,
+            scope: &scope,
+            revision: subject.view.current,
+            settings: &running.settings,
+            gateway: found.capabilities.gateway,
+            minor: found.minor,
+            scale: &scale,
+            restarts: &restarts,
+            plain: &plain,
+            pull: pull.as_deref(),
+            held: &held,
+        };
+        Ok(Some(Wanted::new(&scope, &app.to_string(), made::objects(goal, &place))))
+    }
+
+    /// The registry's credential as clients keep it; renewed in time.
+    async fn pull_secret(&mut self, app: AppId, goal: &Model) -> Result<Option<String>, gantry_kernel::Problem> {
+        let registry = self.s.host.platform.public_host().to_owned();
+        let pinned = goal.images();
+        let repositories: BTreeSet<String> = pinned.iter().filter_map(|p| images::repository(p, &registry)).map(str::to_owned).collect();
+        if repositories.is_empty() {
+            return Ok(None);
+        }
+        let credential = self.s.credentials.get(app, &repositories).await?;
+        let left = (credential.expires_at_unix - self.s.host.env.now().unix_timestamp()).max(2);
+        self.clusters.renew.insert(app, self.s.host.env.now() + time::Duration::seconds(left / 2));
+        let auth = STANDARD.encode(format!("{}:{}", credential.username, credential.password));
+        Ok(Some(json!({ "auths": { registry: { "username": credential.username, "password": credential.password, "auth": auth } } }).to_string()))
+    }
+
+    /// Services that no older application of the space calls the same.
+    async fn plain_names(&mut self, subject: &Subject, goal: &Model) -> anyhow::Result<BTreeSet<Name>> {
+        let mut free: BTreeSet<Name> = goal.services.iter().map(|s| s.name.clone()).collect();
+        for other in store::apps(self.s.orm(), SpaceId(subject.row.space), None, 1_000).await? {
+            let (id, mine) = (AppId(other.id), (subject.row.created_at, subject.row.id));
+            if (other.created_at, other.id) >= mine || other.current == 0 {
+                continue;
+            }
+            let revision = other.current.unsigned_abs();
+            self.know(id, revision).await?;
+            if let Some(known) = self.known.get(&(id, revision)) {
+                known.model.services.iter().for_each(|s| {
+                    free.remove(&s.name);
+                });
+            }
+        }
+        Ok(free)
+    }
+
+    /// An application is not on any cluster but this one any more.
+    pub(super) fn leave_clusters(&self, app: AppId, but: Option<&str>) {
+        let owner = app.to_string();
+        for (name, running) in self.s.clusters.all() {
+            if Some(name.as_str()) != but && running.engine.has(&owner) {
+                running.engine.unwant(&owner);
+            }
+        }
+        if but.is_none() {
+            self.s.clusters.left(app);
+        }
+    }
+}
+
+/// The kind of a workload's object, and the object if it is there.
+fn workload_object(
+    kind: WorkloadKind,
+    app: &Name,
+    name: &Name,
+    subject: &Subject,
+    running: &Running,
+    namespace: &str,
+) -> Option<(&'static Kind, Option<serde_json::Value>)> {
+    let (api, word) = match kind {
+        WorkloadKind::Stateless => ("apps/v1", "Deployment"),
+        WorkloadKind::Stateful => ("apps/v1", "StatefulSet"),
+        WorkloadKind::Global => ("apps/v1", "DaemonSet"),
+        WorkloadKind::Job => ("batch/v1", "Job"),
+        WorkloadKind::CronJob => ("batch/v1", "CronJob"),
+    };
+    let kind_of = Kind::of(api, word)?;
+    let text = if kind == WorkloadKind::Job { made::job_name(name, subject.view.current, restarted_at(subject, name)) } else { name.to_string() };
+    Some((kind_of, running.engine.object(kind_of, namespace, &made::named(app, &text))))
+}
+
+fn replica_failure(object: Option<&serde_json::Value>) -> bool {
+    let conditions = object.and_then(|o| o["status"]["conditions"].as_array());
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "ReplicaFailure" && c["status"] == "True"))
+}

@@ -1,0 +1,105 @@
+//! Clusters as rows, from their events.
+
+use async_trait::async_trait;
+use gantry_contract::cluster::ClusterEvent;
+use gantry_es::{Recorded, Sealed};
+use gantry_es_pg::Projection;
+use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value};
+
+pub struct ClusterProjection;
+
+#[async_trait]
+impl Projection for ClusterProjection {
+    fn name(&self) -> &'static str {
+        "clusters"
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn ddl(&self) -> &'static str {
+        "create table clusters (id uuid primary key, name text not null unique, org uuid, server text not null, credential text not null, settings jsonb not null,
+            access text not null, version bigint not null, added_at timestamptz not null, changed_at timestamptz not null)"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["clusters"]
+    }
+
+    async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+        if !event.is::<ClusterEvent>() {
+            return Ok(());
+        }
+        let (at, version): (Value, Value) = (event.at.into(), event.version.into());
+        let (sql, values) = match event.decode()? {
+            ClusterEvent::Added { cluster, name, org, server, credential, settings, access } => (
+                "insert into clusters (id, name, org, server, credential, settings, access, version, added_at, changed_at) values ($1, $4, $5, $6, $7, $8, $9, $2, $3, $3)",
+                vec![cluster.into(), version, at, name.as_str().into(), org.map(|o| o.0).into(), server.into(), credential.into(), settings.into(), access.0.into()],
+            ),
+            ClusterEvent::AccessChanged { cluster, server, credential, access } => (
+                "update clusters set server = $4, credential = $5, access = $6, version = $2, changed_at = $3 where id = $1",
+                vec![cluster.into(), version, at, server.into(), credential.into(), access.0.into()],
+            ),
+            ClusterEvent::SettingsChanged { cluster, settings } => {
+                ("update clusters set settings = $4, version = $2, changed_at = $3 where id = $1", vec![cluster.into(), version, at, settings.into()])
+            }
+            ClusterEvent::Removed { cluster } => ("delete from clusters where id = $1", vec![cluster.into()]),
+        };
+        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        Ok(())
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub id: Uuid,
+    pub name: String,
+    /// Whose it is; none: the platform's.
+    pub org: Option<OrgId>,
+    pub server: String,
+    /// token | certificate | exec | in-cluster
+    pub credential: String,
+    /// `domain::cluster::ClusterSettings`
+    pub settings: serde_json::Value,
+    /// Opened only to connect.
+    pub access: Sealed,
+    /// Of the stream: the ETag.
+    pub version: i64,
+    pub added_at: OffsetDateTime,
+    pub changed_at: OffsetDateTime,
+}
+
+const COLUMNS: &str = "select id, name, org, server, credential, settings, access, version, added_at, changed_at from clusters";
+
+fn row(r: &QueryResult) -> Result<Cluster, DbErr> {
+    Ok(Cluster {
+        id: r.try_get("", "id")?,
+        name: r.try_get("", "name")?,
+        org: r.try_get::<Option<Uuid>>("", "org")?.map(OrgId),
+        server: r.try_get("", "server")?,
+        credential: r.try_get("", "credential")?,
+        settings: r.try_get("", "settings")?,
+        access: Sealed(r.try_get("", "access")?),
+        version: r.try_get("", "version")?,
+        added_at: r.try_get("", "added_at")?,
+        changed_at: r.try_get("", "changed_at")?,
+    })
+}
+
+/// All of them, by name: who may know which is the caller's to say.
+///
+/// # Errors
+/// When the database refuses; so for all of this.
+pub async fn clusters(db: &DatabaseConnection) -> Result<Vec<Cluster>, DbErr> {
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, format!("{COLUMNS} order by name"))).await?;
+    rows.iter().map(row).collect()
+}
+
+pub async fn cluster(db: &DatabaseConnection, name: &str) -> Result<Option<Cluster>, DbErr> {
+    let sql = format!("{COLUMNS} where name = $1");
+    let found = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()])).await?;
+    found.as_ref().map(row).transpose()
+}

@@ -1,0 +1,228 @@
+//! Kubernetes clusters: import with rights and tests, and applications on them, against an API server as it is documented.
+
+use gantry_kernel::{Role, Scope};
+use gantry_testkit::kubernetes::{ApiServer, Fault};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::place::{LONG, Place, web};
+
+/// A place, a token of a platform administrator, and an API server.
+async fn started() -> (Place, String, ApiServer) {
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    (place, token, ApiServer::start().await)
+}
+
+async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    place.world.call(&place.host, method, path, Some(token), body.as_ref()).await
+}
+
+async fn import(place: &Place, token: &str, server: &ApiServer, settings: Value) {
+    let body = json!({ "name": "east", "access": { "kubeconfig": server.kubeconfig("good") }, "settings": settings });
+    let (status, answer) = call(place, token, Method::POST, "/api/v1/clusters", Some(body)).await;
+    assert_eq!(status, 201, "{answer}");
+}
+
+/// The space's workloads run on the cluster from now on.
+async fn placed(place: &Place) {
+    place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
+    place.world.identity.settle(&place.host).await;
+    let path = place.apps().replace("/apps", "/placement");
+    let (status, answer) = call(place, &place.token, Method::PUT, &path, Some(json!({ "cluster": "east" }))).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_tested_before_it_is_taken_in_and_its_credential_is_never_shown() {
+    gantry_testkit::clause("6.2.1.k");
+    let (place, token, server) = started().await;
+    let add = |name: &str, access: Value| call_owned(&place, &token, json!({ "name": name, "access": access }));
+    let (status, refused) = add("east", json!({ "kubeconfig": server.kubeconfig("expired") })).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("scheduler.cluster_unusable")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("401"), "{refused}");
+    server.lock().denied.insert("patch deployments".into());
+    let (status, refused) = add("east", json!({ "kubeconfig": server.kubeconfig("good") })).await;
+    assert!(status == 400 && refused["detail"].as_str().unwrap().contains("patch deployments.apps"), "{refused}");
+    server.lock().denied.clear();
+    let (status, refused) = add("east", json!({ "kubeconfig": server.kubeconfig("good").replace("current-context: it", "current-context: x") })).await;
+    assert!(status == 400 && refused.to_string().contains("it has: it"), "{refused}");
+    let plugin = server.kubeconfig("good").replace("token: good", "exec: {apiVersion: client.authentication.k8s.io/v1, command: sh}");
+    let (status, refused) = add("east", json!({ "kubeconfig": plugin })).await;
+    assert!(status == 400 && refused["detail"].as_str().unwrap().contains("scheduler.kubernetes.plugins"), "{refused}");
+    assert_eq!(add("east", json!({ "server": "https://x", "in_cluster": true })).await.0, 400);
+    import(&place, &token, &server, json!({})).await;
+    assert_eq!(add("east", json!({ "kubeconfig": server.kubeconfig("good") })).await.0, 409, "the name is taken");
+    let (_, shown) = call(&place, &token, Method::GET, "/api/v1/clusters/east", None).await;
+    assert_eq!((&shown["credential"], &shown["settings"]["pod_security"]), (&json!("token"), &json!("baseline")));
+    assert!(!shown.to_string().contains("good"), "{shown}");
+    let events = place.host.log().read(0, 1000).await.unwrap();
+    assert!(events.iter().all(|e| !e.data.value().to_string().contains("token: good")));
+    let (_, tested) = call(&place, &token, Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert_eq!((&tested["usable"], &tested["version"], &tested["capabilities"]["gateway"]), (&json!(true), &json!("v1.36.0"), &json!(false)));
+    server.lock().tokens.clear();
+    let (status, tested) = call(&place, &token, Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert!(status == 200 && tested["problem"].as_str().unwrap().contains("expired"), "{tested}");
+    server.lock().tokens.insert("renewed".into());
+    let renewed = json!({ "kubeconfig": server.kubeconfig("renewed") });
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/access", Some(renewed)).await.0, 200);
+    let (_, tested) = call(&place, &token, Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert_eq!(tested["usable"], true, "{tested}");
+    let wrong = json!({ "drift": "correct", "pod_security": "none" });
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/settings", Some(wrong)).await.0, 400);
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/settings", Some(json!({ "drift": "correct" }))).await.0, 200);
+    assert_eq!(call(&place, &token, Method::DELETE, "/api/v1/clusters/east", None).await.0, 204);
+    assert_eq!(call(&place, &token, Method::GET, "/api/v1/clusters/east", None).await.0, 404);
+}
+
+async fn call_owned(place: &Place, token: &str, body: Value) -> (u16, Value) {
+    call(place, token, Method::POST, "/api/v1/clusters", Some(body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_are_for_those_whose_they_are() {
+    let (place, token, server) = started().await;
+    let owner = place.world.user();
+    let org = place.space.org().clone();
+    place.world.identity.grant(&format!("user:{owner}"), Role::Admin, Scope::Org(org.id)).await;
+    place.world.identity.settle(&place.host).await;
+    let owner = place.world.token(owner, "owner");
+    let body = |org: Option<&str>| json!({ "name": "west", "org": org, "access": { "kubeconfig": server.kubeconfig("good") } });
+    assert_eq!(call(&place, &owner, Method::POST, "/api/v1/clusters", Some(body(None))).await.0, 403, "the platform's");
+    let (status, refused) = call(&place, &owner, Method::POST, "/api/v1/clusters", Some(body(Some("acme")))).await;
+    assert!(status == 400 && refused["detail"].as_str().unwrap().contains("private address"), "{refused}");
+    let inside = json!({ "name": "west", "org": "acme", "access": { "in_cluster": true } });
+    assert_eq!(call(&place, &owner, Method::POST, "/api/v1/clusters", Some(inside)).await.0, 403);
+    import(&place, &token, &server, json!({})).await;
+    for path in ["/api/v1/clusters/east", "/api/v1/clusters/east/test"] {
+        let method = if path.ends_with("test") { Method::POST } else { Method::GET };
+        assert_eq!(place.world.call(&place.host, method.clone(), path, None, None).await.0, 401, "{path}");
+        assert_eq!(call(&place, &owner, method, path, None).await.0, 404, "{path}: who may not know it is told that it is not there");
+    }
+    let (_, list) = call(&place, &owner, Method::GET, "/api/v1/clusters", None).await;
+    assert_eq!(list["items"], json!([]));
+    for (method, path) in [(Method::DELETE, "/api/v1/clusters/east"), (Method::PUT, "/api/v1/clusters/east/settings"), (Method::PUT, "/api/v1/clusters/east/access")] {
+        assert_eq!(call(&place, &owner, method, path, Some(json!({}))).await.0, 404);
+    }
+    let response = place.world.call(&place.host, Method::GET, "/api/v1/cluster-manifest", Some(&owner), None).await;
+    assert_eq!(response.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_runs_on_a_cluster_as_it_does_on_nodes() {
+    gantry_testkit::clause("6.2.1.k");
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let (status, answer) = place.deploy("shop", &web("1", 2)).await;
+    assert_eq!(status, 201, "{answer}");
+    place.reaches("shop", "running", 1).await;
+    let instances = place.instances("shop").await;
+    assert_eq!(instances.len(), 2, "{instances:#?}");
+    assert!(instances.iter().all(|i| i["node"].as_str().unwrap().starts_with("east--node-") && i["available"] == true), "{instances:#?}");
+    // What they print is on the log stream.
+    let shipped = async || place.host.bus.sample_stream("logs").await.unwrap().info().await.unwrap().state.messages >= 2;
+    place.world.until("the lines are shipped", LONG, shipped).await;
+    let namespace = "gantry-acme-shop-test";
+    let deployment = server.object(&format!("deployments/{namespace}/shop-web")).expect("the deployment");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    for object in ["services", "networkpolicies"] {
+        assert!(!server.all(object).is_empty(), "{object}");
+    }
+    // A steady state asks and writes nothing.
+    server.requests();
+    place.post(&format!("{}/shop/scale", place.apps()), json!({ "workload": "web", "replicas": 3 })).await;
+    place.world.until("the third runs", LONG, || async { place.instances("shop").await.len() == 3 }).await;
+    place.reaches("shop", "running", 1).await;
+    let asked: Vec<String> = server.requests().into_iter().filter(|r| !r.path.contains("watch=true") && !r.path.contains("/log?")).map(|r| format!("{} {}", r.method, r.path)).collect();
+    assert_eq!(asked.len(), 1, "one write for one change: {asked:?}");
+    // A new revision replaces all.
+    place.deploy("shop", &web("2", 2)).await;
+    place.reaches("shop", "running", 2).await;
+    assert!(place.instances("shop").await.iter().all(|i| i["revision"] == 2));
+    // Nothing stays behind.
+    assert_eq!(call(&place, &place.token, Method::DELETE, &format!("{}/shop", place.apps()), None).await.0 / 100, 2);
+    place.world.until("all of it is gone", LONG, || async { server.lock().objects.is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_is_told_and_the_revision_before_comes_back() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let document = |image: &str| format!("services:\n  web:\n    image: example.org/{image}\n    deploy:\n      update_config: {{monitor: 3s}}\n");
+    place.deploy("web", &document("fine:1")).await;
+    place.reaches("web", "running", 1).await;
+    place.deploy("web", &document("broken:2")).await;
+    let told = async || {
+        let (_, why) = place.get(&format!("{}/web/why", place.apps())).await;
+        why.to_string().contains("ImagePullBackOff")
+    };
+    place.world.until("the reason is told", LONG, told).await;
+    place.reaches("web", "running", 1).await;
+    let app = place.app("web").await;
+    assert!(app["reason"].as_str().unwrap().contains("the last release failed"), "{app}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_own_is_not_touched_and_drift_is_shown_or_corrected() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    place.deploy("shop", &web("1", 2)).await;
+    place.reaches("shop", "running", 1).await;
+    let (namespace, name) = ("gantry-acme-shop-test", "deployments/gantry-acme-shop-test/shop-web");
+    server.edit(name, "kubectl-edit", |d| d["spec"]["minReadySeconds"] = 7.into());
+    server.edit(name, "kubectl-edit", |d| d["spec"]["progressDeadlineSeconds"] = 99.into());
+    let drift = async || {
+        let (_, why) = place.get(&format!("{}/shop/why", place.apps())).await;
+        why["cluster"]["drift"][0]["managers"][0] == "kubectl-edit" && why["cluster"]["drift"][0]["fields"] == json!([".spec.progressDeadlineSeconds"])
+    };
+    place.world.until("the drift is shown with the manager's name", LONG, drift).await;
+    assert_eq!(server.object(name).unwrap()["spec"]["progressDeadlineSeconds"], 99, "shown, not corrected");
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/settings", Some(json!({ "drift": "correct" }))).await.0, 200);
+    let back = async || server.object(name).is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 10 && d["spec"]["minReadySeconds"] == 7);
+    place.world.until("it is put back, and what others added stays", LONG, back).await;
+    server.remove(name);
+    place.world.until("what is gone is made again", LONG, || async { server.object(name).is_some() }).await;
+    // An object of the same name that somebody else has made.
+    let foreign = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other-api", "namespace": namespace}, "spec": {"ports": [{"port": 1}]}});
+    server.put("services", foreign);
+    place.deploy("other", "services: {api: {image: 'example.org/x', expose: ['80']}}").await;
+    let told = async || place.get(&format!("{}/other/why", place.apps())).await.1.to_string().contains("made by `kubectl`");
+    place.world.until("whose it is is told", LONG, told).await;
+    assert_eq!(server.object(&format!("services/{namespace}/other-api")).unwrap()["spec"]["ports"], json!([{"port": 1}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_cluster_and_a_broken_watch_are_lived_through() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let fault = |method, path, status, retry_after, body: &str| Fault { method, path, status, retry_after, body: body.into() };
+    server.fault(fault("PATCH", "deployments", 429, Some(1), ""));
+    server.fault(fault("PATCH", "services", 503, None, "busy"));
+    server.fault(fault("PATCH", "namespaces", 500, None, "{}"));
+    server.fault(fault("GET", "pods?labelSelector", 500, None, "{}"));
+    place.deploy("shop", &web("1", 1)).await;
+    place.reaches("shop", "running", 1).await;
+    server.forget_history();
+    server.fault(fault("GET", "deployments?watch", 200, None, "{\"type\":\"ADDED\",\"object\":{}}\nnot json\n"));
+    server.cut();
+    place.post(&format!("{}/shop/scale", place.apps()), json!({ "workload": "web", "replicas": 2 })).await;
+    place.world.until("the second runs", LONG, || async { place.instances("shop").await.len() == 2 }).await;
+    // The token is not good any more, and is renewed.
+    server.lock().tokens = ["renewed".to_owned()].into();
+    server.cut();
+    let renewed = json!({ "kubeconfig": server.kubeconfig("renewed") });
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/access", Some(renewed)).await.0, 200);
+    place.post(&format!("{}/shop/scale", place.apps()), json!({ "workload": "web", "replicas": 1 })).await;
+    place.world.until("one is left", LONG, || async { place.instances("shop").await.len() == 1 }).await;
+}

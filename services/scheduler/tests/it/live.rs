@@ -1,0 +1,356 @@
+//! Against a real cluster: `make test-kubernetes`, with GANTRY_TEST_KUBECONFIG and GANTRY_TEST_IMAGE (an HTTP server on port
+//! 8080). Each test has namespaces of its own and leaves nothing behind. Never run by itself; what the cluster lacks is named.
+
+use std::time::Duration;
+
+use gantry_kernel::{Env, Role, Scope};
+use gantry_kubernetes::{Client, Found, Options, Trouble};
+use gantry_testkit::kubernetes::ApiServer;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::place::Place;
+
+/// Images are pulled, and a node's heartbeat is slow.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+struct Live {
+    place: Place,
+    token: String,
+    client: Client,
+    found: Found,
+    image: String,
+    namespace: String,
+}
+
+#[allow(clippy::disallowed_methods, reason = "what the suite is given by the shell")]
+fn wanted(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `make test-kubernetes` says what it needs"))
+}
+
+impl Live {
+    async fn started(name: &str) -> Self {
+        let file = wanted("GANTRY_TEST_KUBECONFIG");
+        let kubeconfig = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+        Self::on(&kubeconfig, wanted("GANTRY_TEST_IMAGE"), name).await
+    }
+
+    async fn on(kubeconfig: &str, image: String, name: &str) -> Self {
+        let access = gantry_kubernetes::parse(kubeconfig, None).unwrap_or_else(|e| panic!("the kubeconfig: {e}"));
+        let client = Client::new(access, Options::new(Env::system())).expect("the access is usable");
+        let found = gantry_kubernetes::discover(&client).await.unwrap_or_else(|e| panic!("the cluster: {e}"));
+        let place = Place::new().await;
+        let operator = place.world.user();
+        place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+        place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
+        place.world.identity.settle(&place.host).await;
+        let token = place.world.token(operator, "op");
+        let mark: String = place.host.uuid().simple().to_string().chars().rev().take(5).collect();
+        let prefix = format!("gantry-live-{name}{mark}-");
+        let namespace = format!("{prefix}acme-shop-test");
+        let own = Self { place, token, client, found, image, namespace };
+        let body = json!({ "name": "east", "access": { "kubeconfig": kubeconfig }, "settings": { "namespace_prefix": prefix } });
+        let (status, answer) = own.call(Method::POST, "/api/v1/clusters", Some(body)).await;
+        assert_eq!(status, 201, "{answer}");
+        let placement = own.place.apps().replace("/apps", "/placement");
+        let (status, answer) = own.call(Method::PUT, &placement, Some(json!({ "cluster": "east" }))).await;
+        assert_eq!(status, 200, "{answer}");
+        own
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let place = &self.place;
+        place.world.call(&place.host, method, path, Some(&self.token), body.as_ref()).await
+    }
+
+    /// A Kubernetes document, deployed.
+    async fn deploy(&self, name: &str, document: &str) {
+        let document = document.replace("IMAGE", &self.image);
+        let body = json!({ "name": name, "document": document, "format": "kubernetes", "reason": "live" });
+        let (status, answer) = self.place.post(&self.place.apps(), body).await;
+        assert!(status == 201 || status == 200, "{status} {answer}");
+    }
+
+    async fn reaches(&self, name: &str, state: &str, revision: u64) {
+        let holds = async || {
+            let app = self.place.app(name).await;
+            app["state"] == state && app["revision"] == revision
+        };
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds().await {
+            assert!(tokio::time::Instant::now() < deadline, "not {state} at {revision}: {:#}\n{:#}", self.place.app(name).await, self.why(name).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds().await {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn why(&self, name: &str) -> Value {
+        self.place.get(&format!("{}/{name}/why", self.place.apps())).await.1
+    }
+
+    async fn object(&self, api: &str, plural: &str, name: &str) -> Option<Value> {
+        match self.client.get(&format!("/{api}/namespaces/{}/{plural}/{name}", self.namespace)).await {
+            Ok(object) => Some(object),
+            Err(Trouble::NotFound(_)) => None,
+            Err(trouble) => panic!("{plural}/{name}: {trouble}"),
+        }
+    }
+
+    /// Somebody else changes an object.
+    async fn meddle(&self, api: &str, plural: &str, name: &str, change: impl Fn(&mut Value)) {
+        let path = format!("/{api}/namespaces/{}/{plural}/{name}", self.namespace);
+        for _ in 0..20 {
+            let mut object = self.client.get(&path).await.expect("the object");
+            change(&mut object);
+            match self.client.put(&format!("{path}?fieldManager=somebody"), &object).await {
+                Ok(_) => return,
+                Err(Trouble::Conflict(_)) => {}
+                Err(trouble) => panic!("{path}: {trouble}"),
+            }
+        }
+        panic!("{path} is changed all the time");
+    }
+
+    /// Deletes the applications, and holds that nothing is left on the cluster.
+    async fn leaves_nothing(&self, apps: &[&str]) {
+        for app in apps {
+            let (status, answer) = self.place.world.call(&self.place.host, Method::DELETE, &format!("{}/{app}", self.place.apps()), Some(&self.place.token), None).await;
+            assert_eq!(status / 100, 2, "{answer}");
+        }
+        let gone = async || matches!(self.client.get(&format!("/api/v1/namespaces/{}", self.namespace)).await, Err(Trouble::NotFound(_)));
+        self.until("the namespace is gone with all that was in it", gone).await;
+    }
+}
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  progressDeadlineSeconds: 60
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: IMAGE
+        env: [{name: ROUND, value: 'one'}]
+        ports: [{containerPort: 8080}]
+        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+        resources: {requests: {cpu: 10m, memory: 16Mi}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+";
+
+const MORE: &str = "
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: state}
+spec:
+  serviceName: state
+  selector: {matchLabels: {app: state}}
+  template:
+    metadata: {labels: {app: state}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: state, image: IMAGE, ports: [{containerPort: 8080}], envFrom: [{configMapRef: {name: settings}}], resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: state}
+spec: {clusterIP: None, selector: {app: state}, ports: [{port: 8080}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: each}
+spec:
+  selector: {matchLabels: {app: each}}
+  template:
+    metadata: {labels: {app: each}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: each, image: IMAGE, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 1
+      containers: [{name: once, image: IMAGE, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: yearly}
+spec:
+  schedule: '0 0 1 1 *'
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: yearly, image: IMAGE}]}}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {COLOUR: green}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {token: hunter2}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: live.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+";
+
+async fn kinds(live: &Live) {
+    live.deploy("all", &format!("{WEB}{MORE}")).await;
+    live.reaches("all", "running", 1).await;
+    let kinds = [
+        ("apis/apps/v1", "deployments", "all-web"),
+        ("apis/apps/v1", "statefulsets", "all-state"),
+        ("apis/apps/v1", "daemonsets", "all-each"),
+        ("apis/batch/v1", "jobs", "all-once-r1"),
+        ("apis/batch/v1", "cronjobs", "all-yearly"),
+        ("api/v1", "services", "all-web"),
+        ("api/v1", "services", "web"),
+        ("api/v1", "configmaps", "all-settings"),
+        ("api/v1", "secrets", "all-keys"),
+        ("apis/policy/v1", "poddisruptionbudgets", "all-web"),
+        ("apis/networking.k8s.io/v1", "ingresses", "all-web-0"),
+        ("apis/networking.k8s.io/v1", "networkpolicies", "gantry-space"),
+        ("api/v1", "limitranges", "gantry-space"),
+    ];
+    for (api, plural, name) in kinds {
+        assert!(live.object(api, plural, name).await.is_some(), "there is no {plural}/{name}");
+    }
+    let instances = live.place.instances("all").await;
+    assert!(instances.iter().filter(|i| i["workload"] == "web" && i["available"] == true).count() == 2, "{instances:#?}");
+    live.leaves_nothing(&["all"]).await;
+}
+
+async fn revisions(live: &Live) {
+    live.deploy("web", WEB).await;
+    live.reaches("web", "running", 1).await;
+    let config = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\ndata: {a: b}\n";
+    live.deploy("web", &format!("{}{config}", WEB.replace("'one'", "'two'"))).await;
+    live.reaches("web", "running", 2).await;
+    assert!(live.object("api/v1", "configmaps", "web-extra").await.is_some());
+    assert!(live.place.instances("web").await.iter().all(|i| i["revision"] == 2));
+    live.place.post(&format!("{}/web/scale", live.place.apps()), json!({ "workload": "web", "replicas": 3 })).await;
+    live.until("three are ready", async || live.place.instances("web").await.iter().filter(|i| i["available"] == true).count() == 3).await;
+    // What left the model leaves the cluster.
+    live.deploy("web", WEB).await;
+    live.reaches("web", "running", 3).await;
+    live.until("the config is gone", async || live.object("api/v1", "configmaps", "web-extra").await.is_none()).await;
+    // An image that is nowhere: the reason is told, and the revision before comes back.
+    live.deploy("web", &WEB.replace("IMAGE", "invalid.invalid/broken:1")).await;
+    live.until("the reason is told", async || live.why("web").await.to_string().contains("invalid.invalid")).await;
+    live.reaches("web", "running", 3).await;
+    live.leaves_nothing(&["web"]).await;
+}
+
+async fn drift(live: &Live) {
+    live.deploy("web", WEB).await;
+    live.reaches("web", "running", 1).await;
+    live.meddle("apis/apps/v1", "deployments", "web-web", |d| d["spec"]["progressDeadlineSeconds"] = 77.into()).await;
+    live.until("the drift is shown", async || live.why("web").await["cluster"]["drift"].to_string().contains("somebody")).await;
+    let (status, _) = live.call(Method::PUT, "/api/v1/clusters/east/settings", Some(json!({ "drift": "correct", "namespace_prefix": live.namespace.trim_end_matches("acme-shop-test") }))).await;
+    assert_eq!(status, 200);
+    let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 60);
+    live.until("it is put back", back).await;
+    let foreign = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "other-taken" }, "data": { "whose": "theirs" } });
+    live.client.post(&format!("/api/v1/namespaces/{}/configmaps?fieldManager=somebody", live.namespace), &foreign).await.expect("made by somebody");
+    live.deploy("other", &format!("{}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: taken}}\ndata: {{whose: ours}}\n", WEB.replace("name: web", "name: api"))).await;
+    live.until("whose it is is told", async || live.why("other").await.to_string().contains("made by `somebody`")).await;
+    assert_eq!(live.object("api/v1", "configmaps", "other-taken").await.unwrap()["data"]["whose"], "theirs");
+    live.leaves_nothing(&["other", "web"]).await;
+}
+
+async fn volumes(live: &Live) {
+    if !live.found.capabilities.default_storage_class {
+        println!("SKIPPED volumes_are_claimed: the cluster has no default storage class");
+        return;
+    }
+    let claim = "\n---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}\n";
+    let web = WEB.replace("replicas: 2", "replicas: 1").replace("        image: IMAGE\n", "        image: IMAGE\n        volumeMounts: [{name: data, mountPath: /data}]\n");
+    let web = web.replace("      terminationGracePeriodSeconds: 1\n", "      terminationGracePeriodSeconds: 1\n      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n");
+    live.deploy("web", &format!("{web}{claim}")).await;
+    live.reaches("web", "running", 1).await;
+    assert_eq!(live.object("api/v1", "persistentvolumeclaims", "web-data").await.expect("the claim")["status"]["phase"], "Bound");
+    live.leaves_nothing(&["web"]).await;
+}
+
+async fn import(live: &Live) {
+    let (_, tested) = live.call(Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert_eq!(tested["usable"], true, "{tested}");
+    println!("{} with {}", tested["version"], tested["capabilities"]);
+    let placement = live.place.apps().replace("/apps", "/placement");
+    assert_eq!(live.call(Method::PUT, &placement, Some(json!({}))).await.0, 200);
+    assert_eq!(live.call(Method::DELETE, "/api/v1/clusters/east", None).await.0, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn each_kind_is_made_and_nothing_is_left_behind() {
+    kinds(&Live::started("a").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn revisions_roll_scale_fail_and_are_pruned() {
+    revisions(&Live::started("b").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn drift_is_shown_and_corrected_and_what_others_own_stays() {
+    drift(&Live::started("c").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn volumes_are_claimed() {
+    volumes(&Live::started("d").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_cluster_is_tested_and_forgotten() {
+    import(&Live::started("e").await).await;
+}
+
+/// The suite itself, where no cluster is: what it asks for is what the API promises, as far as our own server keeps to it.
+async fn on_our_own(name: &str) -> Live {
+    let server = ApiServer::start().await;
+    server.controllers();
+    Live::on(&server.kubeconfig("good"), "example.org/web:1".into(), name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_suite_holds_on_our_own_server() {
+    kinds(&on_our_own("a").await).await;
+    drift(&on_our_own("c").await).await;
+    volumes(&on_our_own("d").await).await;
+    import(&on_our_own("e").await).await;
+}
