@@ -287,7 +287,6 @@ impl ContainerSpec {
             apparmor: self.apparmor.as_ref().map(Seccomp::to_wire),
             selinux_options: selinux(&self.selinux),
             supplemental_groups: self.groups.iter().map(|g| i64::from(*g)).collect(),
-            ..Default::default()
         }
     }
 }

@@ -121,7 +121,7 @@ impl<D: Decider> Store<D> {
             let rows = self.log.stream_rows(stream, 0).await?;
             return self.replay(Loaded { state: D::State::default(), version: 0 }, rows);
         };
-        let (start, rows) = self.from_snapshot(stream, &snapshots).await?;
+        let (start, rows) = self.since_snapshot(stream, &snapshots).await?;
         let replayed = rows.len();
         let loaded = self.replay(start, rows)?;
         if replayed >= snapshots.every {
@@ -134,7 +134,7 @@ impl<D: Decider> Store<D> {
     }
 
     /// Where to start, and the events from there. The event that a snapshot stands at is read along, to check its seal.
-    async fn from_snapshot(&self, stream: &StreamId, snapshots: &Snapshots<D::State>) -> Result<(Loaded<D::State>, Vec<Row>), sqlx::Error> {
+    async fn since_snapshot(&self, stream: &StreamId, snapshots: &Snapshots<D::State>) -> Result<(Loaded<D::State>, Vec<Row>), sqlx::Error> {
         if let Some(kept) = Kept::read(&self.log.db, stream, snapshots.shape).await? {
             let mut rows = self.log.stream_rows(stream, kept.version - 1).await?;
             let belongs = rows.first().is_some_and(|row| row.version == kept.version && kept.belongs_to(&row.hash, snapshots.shape));

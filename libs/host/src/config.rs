@@ -100,7 +100,7 @@ impl Default for Platform {
 
 impl Section for Platform {
     fn validate(&self, faults: &mut Vec<String>) {
-        if !(self.public_url.starts_with("https://") && !self.public_url.ends_with('/')) {
+        if !self.public_url.starts_with("https://") || self.public_url.ends_with('/') {
             faults.push(format!("public_url = {:?}: must start with https:// and have no slash at the end", self.public_url));
         }
         for (name, value) in [("database_url", &self.database_url), ("nats_url", &self.nats_url), ("redis_url", &self.redis_url)] {

@@ -1,5 +1,7 @@
 //! The planner by example: what each rule does, and what is said when it is in the way.
 
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_planner::*;

@@ -1,6 +1,8 @@
 //! Whatever comes: no node is filled beyond what it has, no hard rule is broken, what is said agrees with what is done, and the
 //! same input gives the same output.
 
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_planner::*;

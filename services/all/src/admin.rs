@@ -77,7 +77,10 @@ async fn rebuild(entries: &Entries, running: &Running, service: &str, projection
     let log = find(entries, service)?.administer(running).await?;
     gantry_es_pg::request_rebuild(&log, projection, operator()).await?;
     println!("{service}: {projection} is to be built anew; the live tables serve until then");
-    while wait {
+    if !wait {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let checkpoints = gantry_es_pg::checkpoints(log.db()).await?;
         let checkpoint = checkpoints.into_iter().find(|c| c.name == projection).context("the projection is gone")?;
@@ -89,7 +92,6 @@ async fn rebuild(entries: &Entries, running: &Running, service: &str, projection
             return Ok(());
         }
     }
-    Ok(())
 }
 
 fn operator() -> Meta {

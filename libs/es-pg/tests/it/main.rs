@@ -1,5 +1,8 @@
 //! The log on a real Postgres: order, gaplessness, durability, tampering, rebuilds, erasure.
 
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "tests draw their own ids and read the clock")]
+
 mod append;
 mod at_hand;
 mod fixture;

@@ -212,7 +212,7 @@ fn person(oidc: &Oidc, subject: &str, claims: &Value) -> External {
         email: email.filter(|e| crate::domain::upstream::person::is_address(e)),
         username,
         groups: match groups {
-            Value::Array(all) => Some(all.iter().filter_map(|g| text(g)).collect()),
+            Value::Array(all) => Some(all.iter().filter_map(text).collect()),
             Value::String(one) => Some(vec![one]),
             _ => None,
         },

@@ -105,7 +105,8 @@ fn value_fits(wanted: &str, got: &Value) -> bool {
     };
     match got {
         Value::String(got) => text_fits(got),
-        Value::Bool(_) | Value::Number(_) => got.to_string() == wanted,
+        Value::Bool(got) => wanted == if *got { "true" } else { "false" },
+        Value::Number(got) => got.to_string().as_str() == wanted,
         Value::Array(all) => all.iter().any(|v| v.as_str().is_some_and(text_fits)),
         Value::Null | Value::Object(_) => false,
     }

@@ -106,7 +106,7 @@ async fn the_stricter_policy_of_platform_and_organisation_holds() {
     let page = browser.get("/login").await;
     let answer = browser.submit_login(&page, "ada", PASSWORD).await;
     assert!(answer.location().starts_with("/login/enrol?"), "{}", answer.location());
-    let page = browser.get(&answer.location().to_owned()).await;
+    let page = browser.get(answer.location()).await;
     let secret = page.body.split("<p class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
     let (csrf, pending) = (page.field("csrf"), page.field("pending"));
     let code = code_of(&secret, 0);

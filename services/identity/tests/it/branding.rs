@@ -49,7 +49,7 @@ async fn an_organisation_gives_its_sign_in_pages_a_look() {
     assert!(forgotten.body.contains("Acme Ltd"), "{}", forgotten.body);
     let wrong = browser.submit_login(&page, "ada", "wrong-Password-1").await;
     assert!(wrong.status == 401 && wrong.body.contains("Acme Ltd"), "{}", wrong.body);
-    assert_eq!(suite.browser().get("/login").await.body.contains("Acme"), false, "nobody else sees it");
+    assert!(!suite.browser().get("/login").await.body.contains("Acme"), "nobody else sees it");
     let platform = browser.get("/login?org=").await;
     assert!(!platform.body.contains("Acme"), "an address that names none takes it away");
 
@@ -151,7 +151,7 @@ async fn the_language_is_switched_on_every_page_and_stays() {
     assert!(page.body.contains("lang=\"en\"") && page.body.contains("中文"), "{}", page.body);
     let chosen = browser.get("/login?continue=%2Faccount&ui_locales=en&lang=zh-CN").await;
     assert_eq!((chosen.status, chosen.location()), (303, "/login?continue=%2Faccount"));
-    let page = browser.get(&chosen.location().to_owned()).await;
+    let page = browser.get(chosen.location()).await;
     assert!(page.body.contains("lang=\"zh-CN\"") && page.body.contains("登录") && page.body.contains("English"), "{}", page.body);
     assert_eq!(page.field("continue"), "/account", "where the person was going is not forgotten");
     let page = browser.get("/login?ui_locales=en").await;

@@ -120,7 +120,7 @@ async fn a_person_binds_a_certificate_and_signs_in_with_it_alone_or_as_the_secon
     let page = two.get("/login").await;
     let half = two.submit_login(&page, "ada", PASSWORD).await;
     assert!(half.location().starts_with("/login/second"), "{}", half.location());
-    assert!(two.get(&half.location().to_owned()).await.body.contains("/login/certificate?continue="));
+    assert!(two.get(half.location()).await.body.contains("/login/certificate?continue="));
     assert!(!two.cookies.contains_key("__Host-gantry_session"));
     through_door(&suite, &mut two, &card, "%2Faccount").await;
     let code = two.code(&pkce).await;

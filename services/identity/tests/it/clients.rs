@@ -199,10 +199,10 @@ async fn a_client_registers_itself_with_an_administrators_token_and_manages_itse
     let pkce = Pkce::new("dcr");
     let seen = browser.get(&ask(id, &pkce, &[("scope", "openid email")])).await;
     assert!(seen.location().starts_with("/oauth2/consent?"), "a third party asks: {}", seen.location());
-    let page = browser.get(&seen.location().to_owned()).await;
+    let page = browser.get(seen.location()).await;
     let (csrf, to) = (page.field("csrf"), page.field("continue"));
     let agreed = browser.post("/oauth2/consent", &[("csrf", &csrf), ("continue", &to), ("decision", "approve")]).await;
-    let code = browser.get(&agreed.location().to_owned()).await.code();
+    let code = browser.get(agreed.location()).await.code();
     assert_eq!(suite.form("/oauth2/token", &exchange(id, secret, &code, &pkce)).await.0, 200);
 
     let (status, changed) = send(Method::PUT, &path, Some(own), json!({ "client_id": id, "client_name": "Chat 2", "redirect_uris": [CB] })).await;

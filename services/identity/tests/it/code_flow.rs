@@ -66,13 +66,13 @@ async fn a_relying_party_signs_a_person_in_through_the_code_flow() {
     let mut browser = suite.browser();
     let to_login = browser.get(url.as_str()).await;
     assert_eq!(to_login.status, 303);
-    let page = browser.get(&to_login.location().to_owned()).await;
+    let page = browser.get(to_login.location()).await;
     assert_eq!(page.status, 200);
     let policy = page.headers.get("content-security-policy").unwrap().to_str().unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
     let answer = browser.submit_login(&page, "ada", PASSWORD).await;
     assert_eq!(answer.status, 303, "{}", answer.body);
-    let back = browser.get(&answer.location().to_owned()).await;
+    let back = browser.get(answer.location()).await;
     assert_eq!(back.parameter("state").as_deref(), Some(state.secret().as_str()));
     assert_eq!(back.parameter("iss").as_deref(), Some(ISSUER));
 
@@ -156,11 +156,11 @@ async fn prompt_and_max_age_decide_whether_a_page_is_shown() {
     assert!(browser.get(&authorize_path(&pkce, &[("prompt", "none")])).await.parameter("code").is_some());
     let seen = browser.get(&authorize_path(&pkce, &[("prompt", "login")])).await;
     assert!(seen.location().starts_with("/login?"), "{}", seen.location());
-    let page = browser.get(&seen.location().to_owned()).await;
+    let page = browser.get(seen.location()).await;
     let before = browser.cookies.clone();
     let answer = browser.submit_login(&page, "ada", PASSWORD).await;
     assert_ne!(before.get("__Host-gantry_session"), browser.cookies.get("__Host-gantry_session"), "a sign-in makes a new session");
-    assert!(browser.get(&answer.location().to_owned()).await.parameter("code").is_some(), "the second round is satisfied");
+    assert!(browser.get(answer.location()).await.parameter("code").is_some(), "the second round is satisfied");
 }
 
 #[tokio::test(flavor = "multi_thread")]

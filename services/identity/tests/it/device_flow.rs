@@ -19,9 +19,9 @@ async fn a_device_is_connected_by_its_person_and_slowed_down_when_hasty() {
 
     let mut browser = suite.browser();
     let to_login = browser.get(started["verification_uri_complete"].as_str().unwrap()).await;
-    let page = browser.get(&to_login.location().to_owned()).await;
+    let page = browser.get(to_login.location()).await;
     let answer = browser.submit_login(&page, "ada", PASSWORD).await;
-    let ask = browser.get(&answer.location().to_owned()).await;
+    let ask = browser.get(answer.location()).await;
     assert!(ask.body.contains("Gantry CLI") && ask.body.contains(started["user_code"].as_str().unwrap()), "{}", ask.body);
     let fields = [("csrf", ask.field("csrf")), ("user_code", ask.field("user_code")), ("decision", "approve".to_owned())];
     let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();

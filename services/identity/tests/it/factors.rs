@@ -50,7 +50,7 @@ pub async fn first_step(browser: &mut Browser<'_>, name: &str) -> Seen {
     assert_eq!(answer.status, 303, "{}", answer.body);
     assert!(answer.location().starts_with("/login/second?"), "{}", answer.location());
     assert!(!browser.cookies.contains_key("__Host-gantry_session"), "no session before the second step");
-    browser.get(&answer.location().to_owned()).await
+    browser.get(answer.location()).await
 }
 
 async fn second_step(browser: &mut Browser<'_>, page: &Seen, code: &str) -> Seen {
@@ -191,7 +191,7 @@ async fn changes_of_factors_want_a_form_of_ours_and_the_second_factor() {
     let away = browser.post("/account/remove-factor", &[("csrf", &csrf), ("id", &id)]).await;
     assert!(away.location().starts_with("/login/second"), "{}", away.location());
     let before = browser.cookies["__Host-gantry_session"].clone();
-    let page = browser.get(&away.location().to_owned()).await;
+    let page = browser.get(away.location()).await;
     let stronger = second_step(&mut browser, &page, &code_of(&secret, 1)).await;
     assert_eq!((stronger.status, stronger.location()), (303, "/account"));
     assert_ne!(browser.cookies["__Host-gantry_session"], before, "a stronger session has another secret");

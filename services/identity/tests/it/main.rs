@@ -1,5 +1,8 @@
 //! identity as its callers see it: on real Postgres, NATS and Redis, over its own port.
 
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "tests draw their own ids and read the clock")]
+
 mod abuse;
 mod bad_input;
 mod bound;

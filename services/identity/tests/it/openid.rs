@@ -9,7 +9,7 @@ use crate::support::{Browser, ISSUER, PASSWORD, Pkce, Seen, Suite};
 
 async fn agree(browser: &mut Browser<'_>, seen: &Seen, decision: &str) -> Seen {
     assert!(seen.location().starts_with("/oauth2/consent?"), "{} {}", seen.location(), seen.body);
-    let page = browser.get(&seen.location().to_owned()).await;
+    let page = browser.get(seen.location()).await;
     assert_eq!(page.status, 200);
     let (csrf, to) = (page.field("csrf"), page.field("continue"));
     browser.post("/oauth2/consent", &[("csrf", &csrf), ("continue", &to), ("decision", decision)]).await
@@ -25,7 +25,7 @@ async fn a_third_party_gets_what_the_person_agreed_to_and_loses_it_again() {
     let pkce = Pkce::new("c");
     assert_eq!(browser.get(&ask(&id, &pkce, &[("prompt", "none")])).await.parameter("error").as_deref(), Some("consent_required"));
     let seen = browser.get(&ask(&id, &pkce, &[("scope", "openid email")])).await;
-    let page = browser.get(&seen.location().to_owned()).await;
+    let page = browser.get(seen.location()).await;
     assert!(page.body.contains("Your e-mail address") && !page.body.contains("<b>Shop"), "{}", page.body);
     let policy = page.headers.get("content-security-policy").unwrap().to_str().unwrap();
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("https://shop.example"), "{policy}");
@@ -39,7 +39,7 @@ async fn a_third_party_gets_what_the_person_agreed_to_and_loses_it_again() {
     assert_eq!((denied.parameter("error").as_deref(), denied.parameter("iss").as_deref()), (Some("access_denied"), Some(ISSUER)));
 
     let agreed = agree(&mut browser, &seen, "approve").await;
-    let code = browser.get(&agreed.location().to_owned()).await.code();
+    let code = browser.get(agreed.location()).await.code();
     let (status, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
     assert_eq!(status, 200, "{tokens}");
     let id_token = claims(tokens["id_token"].as_str().unwrap());
@@ -50,7 +50,7 @@ async fn a_third_party_gets_what_the_person_agreed_to_and_loses_it_again() {
     assert!(more.location().starts_with("/oauth2/consent?"), "more than was agreed to");
     let more = browser.get(&ask(&id, &pkce, &[("scope", "openid email"), ("prompt", "consent")])).await;
     let agreed = agree(&mut browser, &more, "approve").await;
-    assert!(browser.get(&agreed.location().to_owned()).await.parameter("code").is_some(), "asked again, once");
+    assert!(browser.get(agreed.location()).await.parameter("code").is_some(), "asked again, once");
 
     let token = tokens["access_token"].as_str().unwrap();
     let bearer = format!("Bearer {token}");
@@ -168,9 +168,9 @@ async fn claims_hints_and_strength_are_honoured() {
     assert_eq!(error.as_deref(), Some("unmet_authentication_requirements"));
     let stale = browser.get(&ask(&id, &pkce, &[("max_age", "0")])).await;
     assert!(stale.location().starts_with("/login?"), "{}", stale.location());
-    let page = browser.get(&stale.location().to_owned()).await;
+    let page = browser.get(stale.location()).await;
     let back = browser.submit_login(&page, "ada", PASSWORD).await;
-    assert!(browser.get(&back.location().to_owned()).await.parameter("code").is_some(), "signed in again, once");
+    assert!(browser.get(back.location()).await.parameter("code").is_some(), "signed in again, once");
     let forged = ask(&id, &pkce, &[("prompt", "login"), ("gantry_mark", "0.AAAA")]);
     assert!(browser.get(&forged).await.location().starts_with("/login?"), "nobody marks a request but us");
 }

@@ -160,7 +160,7 @@ pub async fn newest(pool: &PgPool, app: AppId, filter: &Filter, limit: usize) ->
         }
     }
     // Stable: lines of one instant stay in the order in which their instance printed them.
-    found.sort_by(|a, b| (a.at, a.instance, a.attempt).cmp(&(b.at, b.instance, b.attempt)));
+    found.sort_by_key(|line| (line.at, line.instance, line.attempt));
     let surplus = found.len().saturating_sub(limit);
     Ok((found.split_off(surplus), more || surplus > 0))
 }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn content() -> Vec<u8> {
-        (0..3 * BLOCK + 100).map(|i| (i * 7 >> 2) as u8).collect()
+        (0..3 * BLOCK + 100).map(|i| ((i * 7) >> 2) as u8).collect()
     }
 
     #[test]

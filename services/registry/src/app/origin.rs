@@ -265,11 +265,11 @@ impl App {
         // What was meant then: the digest it names, or what the tag is now.
         let meant = claim.digest.clone().or_else(|| now.clone());
         let mut digests: Vec<String> = Vec::new();
-        if let Some(meant) = meant.as_deref().and_then(|d| Digest::parse(d).ok()) {
-            if !images::known_manifests(db, &image.name, &[meant.to_string()]).await?.is_empty() {
-                digests.push(meant.to_string());
-                digests.extend(lineage::children(db, &image.name, &meant).await?);
-            }
+        if let Some(meant) = meant.as_deref().and_then(|d| Digest::parse(d).ok())
+            && !images::known_manifests(db, &image.name, &[meant.to_string()]).await?.is_empty()
+        {
+            digests.push(meant.to_string());
+            digests.extend(lineage::children(db, &image.name, &meant).await?);
         }
         Ok(Some(Claimed { name: image.name, tag, digests }))
     }

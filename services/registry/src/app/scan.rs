@@ -71,7 +71,7 @@ impl App {
         let about = advisories::about(db, &advisory::ecosystems(&inventory), &sources).await?;
         let config = self.image_config(&manifest).await?;
         let check = platform::check(&config.platform, &inventory.machines, entry::entry(&config, &layers));
-        let foreign = check.fault.is_some().then(|| bringer(&check, &layers)).unwrap_or_default();
+        let foreign = if check.fault.is_some() { bringer(&check, &layers) } else { Default::default() };
         let mut report = report::report(&inventory, &about).checked(check, &foreign);
         let settings = self.settings(job.project).await?;
         self.merge_scanners(job, &settings, &mut report).await?;

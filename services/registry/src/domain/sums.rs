@@ -86,7 +86,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
         fn however_the_bytes_come_the_sums_are_the_same(cuts in proptest::collection::vec(0usize..700_000, 0..5)) {
-            let all: Vec<u8> = (0..cuts.iter().sum::<usize>()).map(|i| (i * 31 >> 3) as u8).collect();
+            let all: Vec<u8> = (0..cuts.iter().sum::<usize>()).map(|i| ((i * 31) >> 3) as u8).collect();
             let mut summing = Summing::default();
             let mut rest = all.as_slice();
             for cut in cuts {

@@ -55,7 +55,7 @@ async fn renew(app: &App) -> anyhow::Result<usize> {
             let scanner = known.scanner;
             let Some(hours) = scanner.rescan_hours.filter(|_| scanner.enabled) else { continue };
             let before = app.host.env.now() - Duration::from_secs(u64::from(hours) * 3600);
-            for (repository, digest) in scanner_reports::stale(&app.host.db().pool, project.into(), &scanner.name, before, BATCH).await? {
+            for (repository, digest) in scanner_reports::stale(&app.host.db().pool, project, &scanner.name, before, BATCH).await? {
                 let job = Job { org: org.into(), project: project.into(), repository, digest };
                 renewed += app.ask_scanners(&job, &settings, Again::Only(&scanner.name)).await?;
             }

@@ -40,7 +40,7 @@ pub async fn keep(db: &impl ConnectionTrait, org: Uuid, project: Uuid, settings:
 /// # Errors
 /// Database, or a stored document of another shape.
 pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, Settings)>> {
-    let rows: Vec<table::Model> = table::Entity::find().all(db).await.map_err(DbErr::from)?;
+    let rows: Vec<table::Model> = table::Entity::find().all(db).await?;
     rows.into_iter().map(|r| Ok((r.org, r.project, serde_json::from_value(r.settings)?))).collect()
 }
 

@@ -145,7 +145,7 @@ async fn every_kind_of_content_comes_and_goes() {
         let mut arm = data.image("two", json!({ "annotations": { "large": "A".repeat(100_000) } }));
         arm["platform"] = json!({ "os": "linux", "architecture": "arm64" });
         let index = data.index(&[one.clone(), arm], json!({}));
-        let other = data.index(&[one.clone()], json!({ "artifactType": EXAMPLE }));
+        let other = data.index(std::slice::from_ref(&one), json!({ "artifactType": EXAMPLE }));
         data.index(&[index.clone(), other], json!({}));
         data.index(&[], json!({ "annotations": { "nothing": "here" } }));
         // A child that is nowhere: a sparse index.

@@ -1,4 +1,6 @@
 //! The registry as clients meet it: real Postgres, NATS and disk, TLS, tokens, and skopeo.
+
+#![allow(clippy::disallowed_methods, reason = "tests draw their own ids and read the clock")]
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod access;

@@ -1,6 +1,8 @@
 //! The scheduler on real Postgres and NATS, with agents that only pretend to run containers, and neighbours that answer as
 //! the contract says.
 
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
 mod access;
 mod agent;
 mod clusters;

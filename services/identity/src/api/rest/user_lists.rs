@@ -73,13 +73,13 @@ pub struct Because {
 
 /// What the caller may see of what is asked for.
 async fn filter(app: &App, caller: &Caller, search: &Search) -> ApiResult<Filter> {
-    let mut filter = Filter::default();
-    filter.suspended = match search.state.as_deref() {
+    let suspended = match search.state.as_deref() {
         None => None,
         Some("active") => Some(false),
         Some("suspended") => Some(true),
         Some(_) => return Err(Problem::invalid("state", "must be active or suspended")),
     };
+    let mut filter = Filter { suspended, ..Filter::default() };
     if let Some(q) = search.q.as_deref().map(str::trim).filter(|q| !q.is_empty()) {
         if q.chars().count() > 254 {
             return Err(Problem::invalid("q", "must have at most 254 characters"));

@@ -270,12 +270,9 @@ impl App {
         if let Some(password) = &wanted.password {
             self.change_password(&person, password, false, None, Expect::Any, of.meta()).await?;
         }
-        match (active, wanted.active) {
-            (true, false) => {
-                self.refuse_last_admin(user).await?;
-                self.suspend(user, "not active in the directory", Expect::Any, of.meta()).await?;
-            }
-            (true, true) | (false, _) => {}
+        if active && !wanted.active {
+            self.refuse_last_admin(user).await?;
+            self.suspend(user, "not active in the directory", Expect::Any, of.meta()).await?;
         }
         let created = link.as_ref().map_or_else(|| self.now(), |l| l.created_at);
         self.put_user_link(of, user, wanted.external_id.as_deref(), alias.as_deref(), managed, created).await?;

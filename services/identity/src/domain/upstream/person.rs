@@ -56,7 +56,8 @@ pub fn admitted(settings: &Settings, person: &External) -> Result<(), &'static s
         return Err("accounts are not made by themselves for this way to sign in");
     }
     let domains = &settings.rules.allowed_domains;
-    if !domains.is_empty() && !(person.email_verified && in_domains(person.email.as_deref(), domains)) {
+    let belongs = person.email_verified && in_domains(person.email.as_deref(), domains);
+    if !domains.is_empty() && !belongs {
         return Err("the address is not in a domain from which people are let in");
     }
     Ok(())

@@ -229,10 +229,10 @@ pub mod tests {
     fn passwords_are_not_sent_in_the_clear_by_mistake() {
         let server = "settings.connection.ldap.servers[0]".to_owned();
         let bare = |plaintext| with(|l| (l.servers, l.starttls, l.plaintext) = (vec!["ldap://a".into()], false, plaintext));
-        assert_eq!(fields(&bare(false)), [server.clone()]);
+        assert_eq!(fields(&bare(false)), std::slice::from_ref(&server));
         assert_eq!(fields(&bare(true)), Vec::<String>::new());
         for bad in ["http://a", "ldap://", "ldaps://u:p@a", "ldapi:///var/run/x", "ldaps://a/dc=x??sub", "a"] {
-            assert_eq!(fields(&with(|l| l.servers = vec![bad.into()])), [server.clone()], "{bad}");
+            assert_eq!(fields(&with(|l| l.servers = vec![bad.into()])), std::slice::from_ref(&server), "{bad}");
         }
     }
 

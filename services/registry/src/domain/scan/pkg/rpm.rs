@@ -71,7 +71,7 @@ pub(super) mod tests {
         let mut data = Vec::new();
         let mut index = Vec::new();
         let mut tag = |tag: u32, kind: u32, value: &[u8], data: &mut Vec<u8>| {
-            while kind == 4 && data.len() % 4 != 0 {
+            while kind == 4 && !data.len().is_multiple_of(4) {
                 data.push(0);
             }
             for part in [tag, kind, u32::try_from(data.len()).unwrap(), 1] {

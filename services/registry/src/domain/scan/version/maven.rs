@@ -66,8 +66,7 @@ fn read(text: &str) -> Vec<Item> {
     let mut hyphen = false;
     let mut token = String::new();
     let mut after_token = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
+    for c in text.chars() {
         if matches!(c, '.' | '-' | '_') {
             push(&mut items, hyphen, &mut token, after_token, false);
             (hyphen, after_token) = (c != '.', true);
