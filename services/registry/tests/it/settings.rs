@@ -93,7 +93,7 @@ async fn an_immutable_tag_is_neither_moved_nor_deleted_and_the_refusal_says_why(
         assert_eq!(code(delete).await, (403, "DENIED".into()), "{reference}");
     }
     let rest = "/api/v1/orgs/acme/projects/shop/images/web/tags/v1";
-    let (status, problem) = stage.world.call(&stage.host, Method::DELETE, &rest, Some(&access), None).await;
+    let (status, problem) = stage.world.call(&stage.host, Method::DELETE, rest, Some(&access), None).await;
     assert_eq!((status, &problem["code"]), (409, &json!("registry.tag_immutable")));
     // Two pushes of one new tag at once: one wins, the other is refused.
     let images = [Image::simple("left"), Image::simple("right")];
