@@ -43,12 +43,13 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let tls = Arc::new(client_config(&pki, &leaf)?);
     let desk = Desk::start(&ground)?;
     let runtime = runtime()?;
-    let http = |address: SocketAddr, path: &str| Http::new(tls.clone(), address, path, &desk.token);
-    let ours = http(desk.address, desk::GREETING);
+    let http = |address: SocketAddr, paths: &[String]| Http::new(tls.clone(), address, paths, &desk.token);
+    let greeting = [desk::GREETING.to_owned()];
+    let ours = http(desk.address, &greeting);
     let body = runtime.block_on(ours.body()).context("the service's answer")?;
     let nginx = Nginx::new(ground.folder(), &pki, &body)?;
     ensure_running(&nginx, Duration::from_secs(20))?;
-    let constant = http(nginx.address(), desk::GREETING);
+    let constant = http(nginx.address(), &greeting);
     let each = options.round();
     let cost = |pids: &dyn Fn() -> Vec<u32>, load: &Http| -> Result<f64> {
         let before = cpu_of(&pids())?;
@@ -64,7 +65,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     }
     if wants("http-gateway") {
         let door = gateway(&ground, &desk)?;
-        let through = http(door.address, desk::GREETING);
+        let through = http(door.address, &greeting);
         let rounds = interleaved(options.rounds, || cost(&|| vec![desk.pid(), door.pid()], &through), anchor)?;
         figures.push(Figure::compared("http-gateway", UNIT, ANCHOR, rounds, Goal::AtMost(4.0)));
     }
@@ -77,12 +78,12 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         figures.push(Figure::compared("grpc-unary", UNIT, ANCHOR, interleaved(options.rounds, unary, anchor)?, Goal::AtMost(2.5)));
     }
     if wants("http-row") {
-        let row = http(desk.address, desk::ROW);
-        let script = format!("select text from {}.notes where id = 1;\n", desk::SERVICE);
+        let row = http(desk.address, &(1..=desk::ROWS).map(desk::row_path).collect::<Vec<_>>());
+        let script = format!("\\set id random(1, {})\nselect text from {}.notes where id = :id;\n", desk::ROWS, desk::SERVICE);
         let pgbench = PgBench::new(ground.folder(), "row", &script, &ground.database_url())?;
         let ours = || Ok(runtime.block_on(row.run(CALLERS, each))? as f64 / each.as_secs_f64());
         let rounds = interleaved(options.rounds, ours, || pgbench.rate(each))?;
-        figures.push(Figure::compared("http-row", "reads/s", "pgbench, select of the row", rounds, Goal::AtLeast(0.5)));
+        figures.push(Figure::compared("http-row", "reads/s", "pgbench, select of a row", rounds, Goal::AtLeast(0.5)));
     }
     stop(&nginx)?;
     Ok(figures)

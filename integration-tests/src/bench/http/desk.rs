@@ -1,5 +1,5 @@
-//! A service as small as can be on the real host, in a process of its own: it greets whoever may know the platform, and reads one
-//! row of its projection. It goes by identity's name, since the gateway asks no others.
+//! A service as small as can be on the real host, in a process of its own: it greets whoever may know the platform, and reads
+//! single rows of its projection. It goes by identity's name, since the gateway asks no others.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::routing::get;
 use gantry_auth::Caller;
 use gantry_es::{Meta, NewEvent, Recorded, StreamId};
-use gantry_es_pg::{Append, Projection};
+use gantry_es_pg::{Append, Loader, Projection};
 use gantry_host::config::Nothing;
 use gantry_host::{ApiResult, Host, Json, Parts, Platform, Running, Service, load, telemetry};
 use gantry_kernel::{Env, Problem, UserId};
@@ -25,7 +25,12 @@ use crate::bench::ground::{Ground, runtime};
 
 pub const SERVICE: &str = "identity";
 pub const GREETING: &str = "/api/v1/me";
-pub const ROW: &str = "/api/v1/users/1";
+/// Rows of the projection, by the numbers from 1.
+pub const ROWS: usize = 1_000;
+
+pub fn row_path(number: usize) -> String {
+    format!("/api/v1/users/{number}")
+}
 
 /// What the child says once it serves.
 #[derive(Serialize, Deserialize)]
@@ -116,10 +121,17 @@ impl Service for Front {
         host.project(Arc::new(Notes)).await?;
         if host.log().head() == 0 {
             let event = NewEvent { kind: "note.written".into(), kind_version: 1, data: serde_json::json!({}).into() };
-            let written = host.log().append(Append::one(StreamId::new("note", "1"), None, vec![event], Meta::system())).await?;
+            let events = vec![event; ROWS];
+            let written = host.log().append(Append::one(StreamId::new("note", "1"), None, events, Meta::system())).await?;
             host.settled(written.position).await;
         }
-        Ok(Parts { router: Router::new().route(GREETING, get(greeting)).route("/api/v1/users/{id}", get(row)).with_state(host), ..Parts::default() })
+        let pool = host.db().pool.clone();
+        let notes = Loader::new(move |ids: Vec<i64>| {
+            let pool = pool.clone();
+            async move { sqlx::query_as("select id, text from notes where id = any($1)").bind(ids).fetch_all(&pool).await }
+        });
+        let routes = Router::new().route(GREETING, get(greeting)).with_state(host);
+        Ok(Parts { router: routes.route("/api/v1/users/{id}", get(row).with_state(notes)), ..Parts::default() })
     }
 }
 
@@ -140,7 +152,7 @@ struct Note {
     text: String,
 }
 
-async fn row(State(host): State<Host>, _: Caller, gantry_host::Path(id): gantry_host::Path<i64>) -> ApiResult<Json<Note>> {
-    let found = sqlx::query_scalar("select text from notes where id = $1").bind(id).fetch_optional(&host.db().pool).await.map_err(Problem::internal)?;
-    Ok(Json(Note { text: found.ok_or_else(|| Problem::not_found("note", id))? }))
+async fn row(State(notes): State<Loader<i64, String>>, _: Caller, gantry_host::Path(id): gantry_host::Path<i64>) -> ApiResult<Json<Note>> {
+    let text = notes.get(id).await.map_err(Problem::internal)?;
+    Ok(Json(Note { text: text.ok_or_else(|| Problem::not_found("note", id))? }))
 }

@@ -20,18 +20,19 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::desk::SERVICE;
 
-/// One request, again and again.
+/// The same requests, again and again.
 #[derive(Clone)]
 pub struct Http {
     tls: TlsConnector,
     address: SocketAddr,
-    request: Arc<[u8]>,
+    requests: Arc<[Vec<u8>]>,
 }
 
 impl Http {
-    pub fn new(tls: Arc<ClientConfig>, address: SocketAddr, path: &str, token: &str) -> Self {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n");
-        Self { tls: TlsConnector::from(tls), address, request: request.into_bytes().into() }
+    /// Reads of `paths`, of which there is one at least.
+    pub fn new(tls: Arc<ClientConfig>, address: SocketAddr, paths: &[String], token: &str) -> Self {
+        let request = |path| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n");
+        Self { tls: TlsConnector::from(tls), address, requests: paths.iter().map(|path| request(path).into_bytes()).collect() }
     }
 
     async fn connect(&self) -> Result<Connection> {
@@ -41,14 +42,15 @@ impl Http {
         Ok(Connection { stream, seen: Vec::with_capacity(8 << 10) })
     }
 
-    /// What the answer says.
+    /// What the answer to the first of them says.
     pub async fn body(&self) -> Result<String> {
         let mut connection = self.connect().await?;
-        let head = connection.ask(&self.request).await?;
+        let head = connection.ask(&self.requests[0]).await?;
         Ok(String::from_utf8(connection.seen[head..].to_vec())?)
     }
 
-    /// How many answers came on `connections` together. The connections are made before the time begins.
+    /// How many answers came on `connections` together, each of which begins elsewhere in the row of requests. The connections
+    /// are made before the time begins.
     pub async fn run(&self, connections: usize, how_long: Duration) -> Result<u64> {
         let mut open = Vec::with_capacity(connections);
         for _ in 0..connections {
@@ -56,12 +58,15 @@ impl Http {
         }
         let end = Instant::now() + how_long;
         let mut tasks = JoinSet::new();
-        for mut connection in open {
-            let request = self.request.clone();
+        for (nth, mut connection) in open.into_iter().enumerate() {
+            let requests = self.requests.clone();
             tasks.spawn(async move {
                 let mut done = 0;
-                while Instant::now() < end {
-                    connection.ask(&request).await?;
+                for request in requests.iter().cycle().skip(nth * requests.len() / connections) {
+                    if Instant::now() >= end {
+                        break;
+                    }
+                    connection.ask(request).await?;
                     done += 1;
                 }
                 Ok::<u64, anyhow::Error>(done)
