@@ -2,6 +2,7 @@
 //! together. A lonely read is as fast as its own statement; a hundred at once cost the database hardly more than one.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ const WAITING: usize = 4_096;
 pub enum LoadError {
     /// The statement that the read shared failed; each of those who shared it hears so.
     #[error("the row could not be read")]
-    Sql(#[source] Arc<sqlx::Error>),
+    Failed(#[source] Arc<dyn Error + Send + Sync>),
     #[error("the row was not read: the process is stopping")]
     Closed,
 }
@@ -44,9 +45,10 @@ impl<K, V> Clone for Loader<K, V> {
 impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Loader<K, V> {
     /// `fetch` reads the rows of the keys it is given, each of them once, and leaves out those that there are not. What it reads is
     /// never older than the question: it is called after the keys were asked for.
-    pub fn new<F>(fetch: impl Fn(Vec<K>) -> F + Send + 'static) -> Self
+    pub fn new<F, E>(fetch: impl Fn(Vec<K>) -> F + Send + 'static) -> Self
     where
-        F: Future<Output = Result<Vec<(K, V)>, sqlx::Error>> + Send + 'static,
+        F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
+        E: Error + Send + Sync + 'static,
     {
         let (ask, mut asked) = mpsc::channel::<Question<K, V>>(WAITING);
         tokio::spawn(async move {
@@ -83,7 +85,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Loader<K,
 
 type Waiting<K, V> = HashMap<K, Vec<oneshot::Sender<Result<Option<V>, LoadError>>>>;
 
-fn answer<K: Eq + Hash, V: Clone>(waiting: Waiting<K, V>, fetched: Result<Vec<(K, V)>, sqlx::Error>) {
+fn answer<K: Eq + Hash, V: Clone>(waiting: Waiting<K, V>, fetched: Result<Vec<(K, V)>, impl Error + Send + Sync + 'static>) {
     // Whoever no longer waits does not hear it.
     match fetched {
         Ok(rows) => {
@@ -100,9 +102,9 @@ fn answer<K: Eq + Hash, V: Clone>(waiting: Waiting<K, V>, fetched: Result<Vec<(K
             }
         }
         Err(error) => {
-            let error = Arc::new(error);
+            let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
             for answer in waiting.into_values().flatten() {
-                let _ = answer.send(Err(LoadError::Sql(error.clone())));
+                let _ = answer.send(Err(LoadError::Failed(error.clone())));
             }
         }
     }
@@ -163,7 +165,7 @@ mod tests {
         let gate = Arc::new(Semaphore::new(0));
         let loader = doubling(Arc::default(), gate.clone());
         gate.add_permits(1);
-        assert!(matches!(loader.get(13).await, Err(LoadError::Sql(_))));
+        assert!(matches!(loader.get(13).await, Err(LoadError::Failed(_))));
         gate.add_permits(1);
         assert_eq!(loader.get(2).await.unwrap(), Some(4));
     }
@@ -172,7 +174,7 @@ mod tests {
     async fn a_read_that_dies_takes_none_of_the_later_ones_along() {
         let loader: Loader<u64, u64> = Loader::new(|keys: Vec<u64>| async move {
             assert!(!keys.contains(&13), "a defect in a reader");
-            Ok(keys.into_iter().map(|k| (k, k)).collect())
+            Ok::<_, sqlx::Error>(keys.into_iter().map(|k| (k, k)).collect())
         });
         assert!(matches!(loader.get(13).await, Err(LoadError::Closed)));
         assert_eq!(loader.get(2).await.unwrap(), Some(2));
