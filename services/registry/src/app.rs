@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_es_pg::Store;
+use gantry_es_pg::{Loader, Store};
 use gantry_host::Host;
 use tokio::sync::Notify;
 
@@ -16,6 +16,7 @@ use crate::domain::name::RepositoryName;
 use crate::domain::repository::{Place, Repository};
 use crate::domain::settings::ProjectSettings;
 use crate::error::{Error, Result};
+use crate::store::blobs::{self as blob_rows, Readable, Wanted};
 use crate::store::pulls::Pulls;
 use crate::store::settings::Shelf;
 
@@ -61,6 +62,8 @@ pub struct App {
     pub shelf: Shelf,
     pub pulls: Pulls,
     pub blobs: Blobs,
+    /// Clients ask for many blobs at once.
+    pub readable: Loader<Wanted, Readable>,
     pub arrivals: Arrivals,
     pub manifests: ManifestCache,
     pub tokens: Tokens,
@@ -90,6 +93,11 @@ impl App {
         let blobs = Blobs::new(store, host.db().pool.clone(), config.inline_bytes);
         let log = host.log().clone();
         let arrivals = Arrivals::start(&host, &blobs);
+        let orm = host.db().orm.clone();
+        let readable = Loader::new(move |wanted| {
+            let orm = orm.clone();
+            async move { blob_rows::readable_of(&orm, wanted).await }
+        });
         Self {
             host,
             config,
@@ -98,6 +106,7 @@ impl App {
             shelf: Shelf::default(),
             pulls: Pulls::default(),
             blobs,
+            readable,
             arrivals,
             manifests: ManifestCache::default(),
             tokens: Tokens::default(),

@@ -96,7 +96,7 @@ impl Awaited {
         loop {
             // First: it is let go of only after it is kept.
             let going = fetches::under_way(&app.host.db().pool, name, digest, app.host.env.now()).await.map_err(|e| e.to_string())?;
-            if blobs::readable(&app.host.db().orm, name, digest, false).await.map_err(|e| e.to_string())?.is_some() {
+            if blobs::readable(&app.host.db().orm, name, digest).await.map_err(|e| e.to_string())?.is_some() {
                 return Ok(());
             }
             if going.is_none() {

@@ -31,7 +31,7 @@ impl App {
     /// Not linked in this repository (whether it exists elsewhere is not told), or the store.
     pub async fn blob(&self, name: &RepositoryName, digest: &Digest, head: bool) -> Result<Kept> {
         let unknown = || Error::UnknownBlob(digest.to_string());
-        let row = blobs::readable(&self.host.db().orm, name, digest, !head).await?.ok_or_else(unknown)?;
+        let row = self.readable.get((name.clone(), digest.clone(), !head)).await.map_err(|e| Error::Internal(e.into()))?.ok_or_else(unknown)?;
         let size = row.size_bytes.unsigned_abs();
         let check = match row.sums.and_then(|sums| Sums::parse(&sums, size)) {
             Some(sums) => Check::Sums(sums),

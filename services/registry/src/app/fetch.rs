@@ -79,7 +79,7 @@ impl App {
                 let (holder, now) = (self.host.env.uuid(), self.host.env.now());
                 let mine = fetches::take(&self.host.db().pool, name, digest, holder, now, now + LEASE).await.map_err(anyhow::Error::from)?;
                 // Also when another replica has finished since somebody looked for it here.
-                if !mine || blobs::readable(&self.host.db().orm, name, digest, false).await?.is_some() {
+                if !mine || blobs::readable(&self.host.db().orm, name, digest).await?.is_some() {
                     self.let_go(name, digest, holder).await;
                     return Ok(Arriving::Elsewhere(Awaited::of(self, name, digest, size, source).await?));
                 }
@@ -147,7 +147,7 @@ impl App {
     /// # Errors
     /// The other registry, or the store.
     pub async fn ensure_blob(&self, name: &RepositoryName, digest: &Digest, size: u64, source: &Source) -> Result<u64> {
-        if blobs::readable(&self.host.db().orm, name, digest, false).await?.is_some() || self.mount_own(name, digest).await? {
+        if blobs::readable(&self.host.db().orm, name, digest).await?.is_some() || self.mount_own(name, digest).await? {
             return Ok(0);
         }
         let coming = self.fetch(name, digest, Some(size), source).await?;

@@ -48,7 +48,7 @@ pub async fn size(db: &impl ConnectionTrait, digest: &Digest) -> Result<Option<u
 }
 
 /// What is needed to read a blob of a repository.
-#[derive(Debug, FromQueryResult)]
+#[derive(Clone, Debug, FromQueryResult)]
 pub struct Readable {
     pub size_bytes: i64,
     /// None for content from before there were any.
@@ -59,17 +59,43 @@ pub struct Readable {
     pub bytes: Option<Vec<u8>>,
 }
 
-/// None when the blob is not readable in the repository, or damaged. `bytes`: whether those of small content are wanted.
+/// Which blob of which repository, and whether the bytes of small content are wanted.
+pub type Wanted = (RepositoryName, Digest, bool);
+
+/// None when the blob is not readable in the repository, or damaged.
 ///
 /// # Errors
 /// Database.
-pub async fn readable(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest, bytes: bool) -> Result<Option<Readable>, DbErr> {
-    let sql = "select b.size_bytes, b.sums, c.digest is not null as small, case when $3 then c.bytes end as bytes
-        from blobs b left join small_content c on c.digest = b.digest where b.digest = $2 and b.damaged_at is null and (
-        exists (select from blob_links l where l.repository = $1 and l.digest = $2)
-        or exists (select from manifest_blobs m where m.repository = $1 and m.blob = $2 and m.present))";
-    let values = [repository.as_str().into(), digest.as_str().into(), bytes.into()];
-    Readable::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).one(db).await
+pub async fn readable(db: &impl ConnectionTrait, repository: &RepositoryName, digest: &Digest) -> Result<Option<Readable>, DbErr> {
+    let found = readable_of(db, vec![(repository.clone(), digest.clone(), false)]).await?;
+    Ok(found.into_iter().next().map(|(_, readable)| readable))
+}
+
+#[derive(FromQueryResult)]
+struct Answer {
+    nth: i64,
+    #[sea_orm(nested)]
+    readable: Readable,
+}
+
+/// The same for several blobs; those that are not readable, or damaged, are left out.
+///
+/// # Errors
+/// Database.
+pub async fn readable_of(db: &impl ConnectionTrait, wanted: Vec<Wanted>) -> Result<Vec<(Wanted, Readable)>, DbErr> {
+    let sql = "select w.nth, b.size_bytes, b.sums, c.digest is not null as small, case when w.bytes then c.bytes end as bytes
+        from unnest($1::text[], $2::text[], $3::bool[]) with ordinality as w (repository, digest, bytes, nth)
+        join blobs b on b.digest = w.digest left join small_content c on c.digest = w.digest
+        where b.damaged_at is null and (
+        exists (select from blob_links l where l.repository = w.repository and l.digest = w.digest)
+        or exists (select from manifest_blobs m where m.repository = w.repository and m.blob = w.digest and m.present))";
+    let repositories: Vec<String> = wanted.iter().map(|(repository, ..)| repository.to_string()).collect();
+    let digests: Vec<String> = wanted.iter().map(|(_, digest, _)| digest.to_string()).collect();
+    let bytes: Vec<bool> = wanted.iter().map(|(.., bytes)| *bytes).collect();
+    let values = [repositories.into(), digests.into(), bytes.into()];
+    let found = Answer::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await?;
+    let key = |nth: i64| usize::try_from(nth - 1).ok().and_then(|nth| wanted.get(nth)).cloned();
+    Ok(found.into_iter().filter_map(|answer| Some((key(answer.nth)?, answer.readable))).collect())
 }
 
 /// Makes a blob readable in a repository.
