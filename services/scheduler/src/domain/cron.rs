@@ -48,7 +48,7 @@ impl Cron {
             days: field(days, 1, 31, &[])?,
             months: field(months, 1, 12, &MONTHS)?,
             weekdays: week & 0x7f,
-            either_day: !days.starts_with('*') && !weekdays.starts_with('*'),
+            either_day: !days.starts_with(['*', '?']) && !weekdays.starts_with(['*', '?']),
         })
     }
 
@@ -114,7 +114,8 @@ fn field(text: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, Strin
             None => (part, 1),
         };
         let (from, to) = match range.split_once('-') {
-            _ if range == "*" => (least, most),
+            // Quartz and Kubernetes write `?` for a day that does not matter.
+            _ if range == "*" || range == "?" => (least, most),
             Some((from, to)) => (number(from)?, number(to)?),
             // `5/10` means from 5 on.
             None if part.contains('/') => (number(range)?, most),
@@ -149,6 +150,7 @@ mod tests {
             ("* * * * *", datetime!(2026-11-29 12:34 UTC), datetime!(2026-11-29 12:35 UTC)),
             ("*/15 * * * *", datetime!(2026-11-29 12:30 UTC), datetime!(2026-11-29 12:45 UTC)),
             ("40 12 * * *", datetime!(2026-11-28 12:40 UTC), datetime!(2026-11-29 12:40 UTC)),
+            ("0 0 ? * *", datetime!(2026-11-29 00:00 UTC), datetime!(2026-11-30 00:00 UTC)),
             ("@daily", datetime!(2026-11-29 00:00 UTC), datetime!(2026-11-30 00:00 UTC)),
             ("30 2 * * mon-fri", datetime!(2026-11-27 02:30 UTC), datetime!(2026-11-30 02:30 UTC)),
             ("0 0 29 feb *", datetime!(2024-02-29 00:00 UTC), datetime!(2028-02-29 00:00 UTC)),
