@@ -8,7 +8,7 @@ use anyhow::Context;
 use gantry_es_pg::Db;
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use tokio::time::Instant;
 
 use super::entities::project_settings as table;
