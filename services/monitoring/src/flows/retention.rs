@@ -1,11 +1,11 @@
-//! Once an hour, on one replica: log days past their time are dropped.
+//! Once an hour, on one replica: log days past their time are dropped, and the audit trail gets the pieces that it will need.
 
 use std::time::Duration;
 
 use gantry_es_pg::Lease;
 use gantry_host::Host;
 
-use crate::store::logs;
+use crate::store::{audit, logs};
 
 /// Runs until shutdown.
 pub async fn run(host: Host, keep: time::Duration) {
@@ -15,6 +15,9 @@ pub async fn run(host: Host, keep: time::Duration) {
                 Ok(0) => {}
                 Ok(days) => tracing::info!(days, "old log days were dropped"),
                 Err(error) => tracing::warn!(error = %error, "old log days could not be dropped"),
+            }
+            if let Err(error) = audit::make_pieces(&host.db().admin).await {
+                tracing::warn!(error = %error, "the audit trail's next pieces could not be made: records go to the last one meanwhile");
             }
             tokio::select! {
                 () = host.cancel.cancelled() => return,

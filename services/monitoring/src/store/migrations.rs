@@ -95,4 +95,58 @@ pub const ALL: &[(&str, &str)] = &[
             return r.seq;
         end $f$;",
     ),
+    (
+        "monitoring-0020-audit-in-pieces",
+        "-- By number: pages and live readers ask for numbers before or after one, and old pieces can be moved away whole.
+        drop function audit_add(uuid, timestamptz, text, text, text, text, uuid, uuid, uuid, text, text, jsonb, text, text, text, text);
+        drop function audit_add(uuid, timestamptz, text, text, text, text, uuid, uuid, uuid, text, text, jsonb, text, text, text, text, jsonb, text[]);
+        drop function audit_text(audit);
+        alter table audit rename to audit_before;
+        alter table audit_before drop constraint audit_id_key;
+        alter index audit_pkey rename to audit_before_pkey;
+        alter index audit_org rename to audit_before_org;
+        alter index audit_actor rename to audit_before_actor;
+        alter index audit_object rename to audit_before_object;
+        alter index audit_kind rename to audit_before_kind;
+        alter index audit_at rename to audit_before_at;
+        create table audit (like audit_before including defaults) partition by range (seq);
+        alter table audit add primary key (seq);
+        create index audit_org on audit (org, seq);
+        create index audit_actor on audit (actor, seq);
+        create index audit_object on audit (object, seq);
+        create index audit_kind on audit (kind, seq);
+        create index audit_at on audit (at);
+        -- Not unique: that would have to name the piece. Writers come one at a time and look for the id first.
+        create index audit_id on audit (id);
+        create table audit_rest partition of audit default;
+        do $$ declare upper bigint;
+        begin
+            select (seq / 1000000 + 1) * 1000000 + 1 into upper from audit_head;
+            execute format('alter table audit attach partition audit_before for values from (minvalue) to (%s)', upper);
+            execute format('revoke update, delete, truncate on audit, audit_rest from %I', 'gantry_' || current_schema());
+        end $$;
+        create function audit_text(r audit) returns text language sql stable as $f$
+            select json_build_array(r.seq, r.id, extract(epoch from r.at), r.source, r.service, r.kind, r.actor, r.org, r.project, r.space, r.object, r.name,
+                                    r.content::text, r.result, r.reason, r.from_addr, r.trace)::text
+                   || case when r.before is null and r.ended_by is null then '' else json_build_array(r.before::text, r.ended_by)::text end
+        $f$;
+        create function audit_add(p_id uuid, p_at timestamptz, p_source text, p_service text, p_kind text, p_actor text, p_org uuid, p_project uuid, p_space uuid,
+                                  p_object text, p_name text, p_content jsonb, p_result text, p_reason text, p_from text, p_trace text,
+                                  p_before jsonb, p_ended_by text[])
+        returns bigint language plpgsql as $f$
+        declare
+            head audit_head%rowtype;
+            r audit%rowtype;
+        begin
+            select * into head from audit_head for update;
+            if exists (select 1 from audit where id = p_id) then return null; end if;
+            r.seq := head.seq + 1; r.id := p_id; r.at := p_at; r.source := p_source; r.service := p_service; r.kind := p_kind; r.actor := p_actor;
+            r.org := p_org; r.project := p_project; r.space := p_space; r.object := p_object; r.name := p_name; r.content := p_content;
+            r.result := p_result; r.reason := p_reason; r.from_addr := p_from; r.trace := p_trace; r.before := p_before; r.ended_by := p_ended_by;
+            r.hash := sha256(head.hash || convert_to(audit_text(r), 'UTF8'));
+            insert into audit values (r.*);
+            update audit_head set seq = r.seq, hash = r.hash;
+            return r.seq;
+        end $f$;",
+    ),
 ];
