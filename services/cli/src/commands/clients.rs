@@ -31,9 +31,9 @@ pub async fn run(cx: &mut Context, command: ClientCommand) -> Result<()> {
             cx.one(&made)
         }
         ClientCommand::Set { id, settings } => {
-            let before: Value = cx.client.get(&path(&id), &[]).await?;
+            let (before, version): (Value, _) = cx.client.get_with_version(&path(&id)).await?;
             let changed = filled(before["settings"].clone(), &settings)?;
-            let after = cx.client.put_new(&path(&id), &changed).await?;
+            let after = cx.client.put_over(&path(&id), &changed, version).await?;
             cx.one(&after)
         }
         ClientCommand::Delete { id, yes } => {

@@ -112,7 +112,8 @@ pub async fn policy(cx: &mut Context, command: SecurityPolicy) -> Result<()> {
         }
         SecurityPolicy::Set { rules, file, replace, platform } => {
             let path = at(cx, platform)?;
-            let mut policy: Value = if replace { json!({}) } else { cx.client.get(&path, &[]).await? };
+            let (before, version): (Value, _) = cx.client.get_with_version(&path).await?;
+            let mut policy = if replace { json!({}) } else { before };
             let from_file = file.map(|f| settings(&f)).transpose()?.unwrap_or_else(|| json!({}));
             for more in [from_file, pairs(&rules)?] {
                 for (rule, value) in more.as_object().into_iter().flatten() {
@@ -123,7 +124,7 @@ pub async fn policy(cx: &mut Context, command: SecurityPolicy) -> Result<()> {
             if let Some(rules) = policy.as_object_mut() {
                 rules.retain(|_, value| !value.is_null());
             }
-            let kept = cx.client.put_new(&path, &policy).await?;
+            let kept = cx.client.put_over(&path, &policy, version).await?;
             cx.one(&kept)
         }
     }

@@ -19,7 +19,14 @@ pub async fn party(cx: &mut Context, document: &Document) -> Result<Live> {
 
 pub async fn make_party(cx: &mut Context, step: &Step) -> Result<()> {
     let Document { kind, name, org, spec } = &step.document;
-    let mut settings = step.live.as_ref().map(|l| l.spec.clone()).unwrap_or_default();
+    // Read again: what others changed since the plan was made stays.
+    let (mut settings, version) = match &step.live {
+        Some(live) => {
+            let (found, version): (Value, _) = cx.client.get_with_version(&live.id).await?;
+            (found["settings"].as_object().cloned().unwrap_or_default(), version)
+        }
+        None => (Map::new(), None),
+    };
     over(&mut settings, spec, *kind == Kind::Upstream);
     let mut whole = json!({ "settings": settings });
     if let Some(file) = spec.get("secret_file").and_then(Value::as_str) {
@@ -28,7 +35,7 @@ pub async fn make_party(cx: &mut Context, step: &Step) -> Result<()> {
     }
     if let Some(live) = &step.live {
         let sent = if *kind == Kind::Client { Value::Object(settings) } else { whole };
-        return cx.client.put_new(&live.id, &sent).await.map(drop);
+        return cx.client.put_over(&live.id, &sent, version).await.map(drop);
     }
     whole[if *kind == Kind::Client { "id" } else { "name" }] = json!(name);
     if let Some(org) = org {
@@ -70,7 +77,13 @@ pub async fn make_issuer(cx: &mut Context, step: &Step) -> Result<()> {
         // Trust does not change: the new one takes the old one's place.
         cx.client.delete(&live.id).await?;
     }
-    cx.client.post("/api/v1/trusted-issuers", &[], &json!({ "name": name, "org": org, "settings": settings })).await.map(drop)
+    let trusted = |settings: &Map<String, Value>| json!({ "name": name, "org": org, "settings": settings });
+    let made = cx.client.post("/api/v1/trusted-issuers", &[], &trusted(&settings)).await;
+    if let (Err(_), Some(live)) = (&made, &step.live) {
+        // The new one is refused: what worked before goes on working.
+        cx.client.post("/api/v1/trusted-issuers", &[], &trusted(&live.spec)).await?;
+    }
+    made.map(drop)
 }
 
 #[cfg(test)]

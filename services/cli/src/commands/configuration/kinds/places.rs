@@ -86,9 +86,11 @@ pub async fn policy(cx: &mut Context, document: &Document) -> Result<Live> {
 }
 
 pub async fn make_policy(cx: &mut Context, step: &Step) -> Result<()> {
-    let mut policy = step.live.as_ref().map(|l| l.spec.clone()).unwrap_or_default();
+    let path = policy_path(&step.document)?;
+    // Read again: what others changed since the plan was made stays.
+    let (mut policy, version): (Map<String, Value>, _) = cx.client.get_with_version(&path).await?;
     policy.extend(step.document.spec.clone());
     // A rule that is null is none.
     policy.retain(|_, rule| !rule.is_null());
-    cx.client.put_new(&policy_path(&step.document)?, &policy).await.map(drop)
+    cx.client.put_over(&path, &policy, version).await.map(drop)
 }
