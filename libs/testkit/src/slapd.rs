@@ -48,7 +48,7 @@ impl Slapd {
         // Distributions confine the installed program to its own folders, by its path.
         let program = folder.path().join("slapd");
         fs::copy(&found.path, &program).expect("the program can be copied");
-        let ca_pem = certificates(&folder);
+        let ca_pem = certificates(&folder, "localhost");
         let (port, tls_port) = (free_port(), free_port());
         let mut slapd = Self { folder, program, child: None, port, tls_port, ca_pem };
         slapd.configure(ldif);
@@ -131,15 +131,15 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// Writes the authority, the certificate for `localhost` and its key; gives the authority.
-fn certificates(folder: &TempDir) -> String {
+/// Writes the authority, the certificate for `name` and its key; gives the authority.
+pub(crate) fn certificates(folder: &TempDir, name: &str) -> String {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "directory test authority");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
     let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let leaf = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     let cert = leaf.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
     let at = folder.path();
     fs::write(at.join("ca.pem"), &ca_pem).expect("written");

@@ -1,5 +1,7 @@
 //! Queries of the directory. The tenant comes first wherever there is one.
 
+use std::collections::HashSet;
+
 use gantry_kernel::{BindingId, OrgId, ProjectId, Uuid};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -52,6 +54,12 @@ pub async fn orgs(db: &DatabaseConnection, among: Option<Vec<Uuid>>, after: Opti
 
 pub async fn is_member(db: &DatabaseConnection, org: OrgId, person: Uuid) -> Result<bool, DbErr> {
     Ok(member::Entity::find_by_id((org.0, person)).one(db).await?.is_some())
+}
+
+/// Everybody in an organisation, by id.
+pub async fn member_ids(db: &DatabaseConnection, org: OrgId) -> Result<HashSet<Uuid>, DbErr> {
+    let ids = member::Entity::find().select_only().column(member::Column::UserId).filter(member::Column::Org.eq(org.0));
+    Ok(ids.into_tuple::<Uuid>().all(db).await?.into_iter().collect())
 }
 
 pub async fn members(db: &DatabaseConnection, org: OrgId, after: Option<Uuid>, limit: u64) -> Result<Vec<member::Model>, DbErr> {

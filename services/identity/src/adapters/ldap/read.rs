@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gantry_contract::upstream::{Flavour, MemberIs, Nested};
+use gantry_kernel::OffsetDateTime;
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, ResultEntry, Scope, SearchEntry};
 
@@ -80,7 +81,7 @@ impl Session {
 
     fn person_attributes(&self) -> Vec<String> {
         let names = &self.directory.settings().attributes;
-        let all = [names.id.as_str(), &names.username, &names.email, &names.display_name, self.stamp(), "userAccountControl"];
+        let all = [names.id.as_str(), &names.username, &names.email, &names.display_name, self.stamp(), "userAccountControl", "accountExpires"];
         all.iter().map(|a| (*a).to_owned()).collect()
     }
 
@@ -91,9 +92,9 @@ impl Session {
     pub async fn find(&mut self, name: &str) -> Result<Option<Entry>, Fault> {
         let settings = self.directory.settings().clone();
         let filter = Filter::person(&settings.user_filter, &settings.login_attributes, name);
-        let (attributes, stamp) = (self.person_attributes(), self.stamp());
+        let (attributes, stamp, now) = (self.person_attributes(), self.stamp(), self.directory.0.env.now());
         let mut found = Vec::new();
-        self.search(Step::Filter, &settings.user_base, &filter, attributes, |e| found.extend(entry(&settings, stamp, e))).await?;
+        self.search(Step::Filter, &settings.user_base, &filter, attributes, |e| found.extend(entry(&settings, stamp, now, e))).await?;
         Ok(if found.len() == 1 { found.pop() } else { None })
     }
 
@@ -103,7 +104,7 @@ impl Session {
     /// When the directory does not answer.
     pub async fn people(&mut self, since: Option<&str>) -> Result<(Vec<Entry>, u64), Fault> {
         let settings = self.directory.settings().clone();
-        let stamp = self.stamp();
+        let (stamp, now) = (self.stamp(), self.directory.0.env.now());
         let all = Filter::given(&settings.user_filter);
         let filter = match since {
             Some(mark) => Filter::And(vec![all, Filter::AtLeast(stamp.into(), mark.into())]),
@@ -111,7 +112,7 @@ impl Session {
         };
         let (mut found, mut useless) = (Vec::new(), 0);
         let attributes = self.person_attributes();
-        let take = |e: SearchEntry| match entry(&settings, stamp, e) {
+        let take = |e: SearchEntry| match entry(&settings, stamp, now, e) {
             Some(entry) => found.push(entry),
             None => useless += 1,
         };
@@ -150,11 +151,16 @@ impl Session {
         let (name, member) = (settings.attributes.group_name.clone(), settings.member_attribute.clone());
         let chain = settings.nested == Nested::InChain && !by_name;
         let attributes = if chain { vec![name.clone()] } else { vec![name.clone(), member.clone()] };
+        let mut more = Vec::new();
         let take = |e: SearchEntry| {
-            let members = values(&e, &member);
+            let (members, next) = ranged(&e, &member);
+            more.extend(next.map(|next| (all.len(), next)));
             all.push(Group { name: first(&e, &name).unwrap_or_default(), members, dn: e.dn });
         };
         self.search(Step::Groups, &settings.group_base, &Filter::given(&settings.group_filter), attributes, take).await?;
+        for (group, next) in more {
+            self.rest_of(&mut all[group], &member, next).await?;
+        }
         if chain {
             all.retain(|g| wanted.iter().any(|w| groups::is_called(w, &g.dn, &g.name)));
             for group in &mut all {
@@ -164,6 +170,22 @@ impl Session {
         }
         let of = groups::memberships(&all, by_name, settings.nested == Nested::Recursive);
         Ok(Memberships { groups: all, of, by_name })
+    }
+
+    /// The members of a large group after the first `next`, which its server gives in pieces.
+    async fn rest_of(&mut self, group: &mut Group, member: &str, next: usize) -> Result<(), Fault> {
+        let (any, mut next) = (Filter::Given("(objectClass=*)".into()), Some(next));
+        while let Some(from) = next.take() {
+            let take = |e: SearchEntry| {
+                let (members, then) = ranged(&e, member);
+                // A server that does not go on would be asked for ever.
+                next = then.filter(|then| *then > from);
+                group.members.extend(members);
+            };
+            let dn = group.dn.clone();
+            self.search_at(Step::Groups, &dn, Scope::Base, &any, vec![format!("{member};range={from}-*")], take).await?;
+        }
+        Ok(())
     }
 
     /// The groups of one person.
@@ -286,20 +308,41 @@ pub(super) fn id_of(entry: &SearchEntry, name: &str) -> Option<String> {
     }
 }
 
-fn entry(settings: &gantry_contract::upstream::Ldap, stamp: &str, found: SearchEntry) -> Option<Entry> {
+fn entry(settings: &gantry_contract::upstream::Ldap, stamp: &str, now: OffsetDateTime, found: SearchEntry) -> Option<Entry> {
     let names = &settings.attributes;
     let username = first(&found, &names.username)?;
     /// ADS_UF_ACCOUNTDISABLE
     const DISABLED: u32 = 2;
+    let switched_off = first(&found, "userAccountControl").and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v & DISABLED != 0);
+    let expired = first(&found, "accountExpires").and_then(|v| expiry(&v)).is_some_and(|at| at <= now);
     Some(Entry {
         id: id_of(&found, &names.id)?,
         email: first(&found, &names.email),
         display_name: first(&found, &names.display_name).unwrap_or_else(|| username.clone()),
         stamp: first(&found, stamp),
-        disabled: first(&found, "userAccountControl").and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v & DISABLED != 0),
+        disabled: switched_off || expired,
         username,
         dn: found.dn,
     })
+}
+
+/// When an account of Active Directory ends: tenths of microseconds since 1601; 0 and everything beyond the calendar mean never.
+fn expiry(text: &str) -> Option<OffsetDateTime> {
+    const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
+    let ticks = text.parse::<i64>().ok().filter(|n| *n > 0)?;
+    OffsetDateTime::from_unix_timestamp(ticks / 10_000_000 - SECONDS_1601_TO_1970).ok()
+}
+
+/// The values of `attribute`, and where the next ones begin when the server gave only the first of many
+/// (`member;range=0-1499`, [MS-ADTS] 3.1.1.3.1.3.3).
+fn ranged(entry: &SearchEntry, attribute: &str) -> (Vec<String>, Option<usize>) {
+    for (name, found) in &entry.attrs {
+        let lower = name.to_lowercase();
+        let Some(range) = lower.strip_prefix(&attribute.to_lowercase()).and_then(|rest| rest.strip_prefix(";range=")) else { continue };
+        let last = range.split_once('-').and_then(|(_, last)| last.parse::<usize>().ok());
+        return (found.clone(), last.map(|n| n + 1));
+    }
+    (values(entry, attribute), None)
 }
 
 /// The later of two stamps: numbers by value, times as they are written (generalized time sorts so).
@@ -327,6 +370,26 @@ mod tests {
         entry.attrs.clear();
         entry.bin_attrs.insert("objectguid".into(), vec![vec![0xff, 0x61]]);
         assert_eq!(id_of(&entry, "objectGUID").as_deref(), Some("ff61"));
+    }
+
+    #[test]
+    fn members_that_come_in_pieces_say_where_the_next_begin() {
+        let mut entry = SearchEntry { dn: String::new(), attrs: HashMap::new(), bin_attrs: HashMap::new() };
+        entry.attrs.insert("member".into(), vec![]);
+        entry.attrs.insert("member;range=0-1499".into(), vec!["cn=a".into()]);
+        assert_eq!(ranged(&entry, "Member"), (vec!["cn=a".to_owned()], Some(1_500)));
+        entry.attrs = [("member;Range=1500-*".to_owned(), vec!["cn=b".to_owned()])].into();
+        assert_eq!(ranged(&entry, "member"), (vec!["cn=b".to_owned()], None));
+        entry.attrs = [("member".to_owned(), vec!["cn=c".to_owned()])].into();
+        assert_eq!(ranged(&entry, "member"), (vec!["cn=c".to_owned()], None));
+    }
+
+    #[test]
+    fn accounts_end_when_the_directory_says_and_most_never() {
+        assert_eq!(expiry("133801632000000000").map(|at| at.unix_timestamp()), Some(1_735_689_600), "2025-01-01");
+        for never in ["0", "9223372036854775807", "", "soon"] {
+            assert_eq!(expiry(never), None, "{never}");
+        }
     }
 
     #[test]

@@ -74,10 +74,10 @@ impl App {
         report.seen = all.len() as u64;
         let away = AtomicBool::new(false);
         let (asking, away) = (&asking, &away);
-        // Nobody else is asked after once the provider is away, but every question that was put is waited for: its answer may hold the
+        // Nobody else is asked after once the provider is away or the service stops, but every question that was put is waited for: its answer may hold the
         // only token that is good from now on.
-        let one =
-            |row: TokenRow| async move { if away.load(Ordering::Relaxed) { None } else { Some((row.user_id, self.renew_one(of, asking, row).await)) } }.boxed();
+        let over = || away.load(Ordering::Relaxed) || self.host.cancel.is_cancelled();
+        let one = |row: TokenRow| async move { if over() { None } else { Some((row.user_id, self.renew_one(of, asking, row).await)) } }.boxed();
         let mut done = stream::iter(all).map(one).buffer_unordered(AT_ONCE);
         let mut failed = None;
         while let Some(outcome) = done.next().await {
@@ -104,7 +104,7 @@ impl App {
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or_else(|| self.unless_stopping(), Err)
     }
 
     async fn renew_one(&self, of: &Upstream, asking: &Asking, row: TokenRow) -> Result<One, Problem> {

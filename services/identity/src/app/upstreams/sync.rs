@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::app::people::subject;
 use crate::domain::upstream::person::External;
 use crate::error::fault;
+use crate::store::directory;
 use crate::store::upstreams::{self as rows, GrantRow, LinkedRow, Mark};
 
 /// Everything is read anew at least this often: a change that a directory did not stamp is found then.
@@ -87,10 +88,8 @@ impl App {
 
     async fn sync_leased(&self, of: &Upstream, extent: Option<Extent>, id: Uuid) -> Report {
         let (began, mut report) = (self.now(), Report::default());
-        let outcome = tokio::select! {
-            () = self.host.cancel.cancelled() => Err(Problem::unavailable("the service, which is stopping,")),
-            outcome = self.sync(of, extent, &mut report) => outcome,
-        };
+        // Not dropped when the service stops: each step looks for itself where it may break off.
+        let outcome = self.sync(of, extent, &mut report).await;
         report.milliseconds = u64::try_from((self.now() - began).whole_milliseconds()).unwrap_or(0);
         let (kind, result) = match outcome {
             Ok(Extent::Full) => ("full", "ok"),
@@ -121,15 +120,24 @@ impl App {
         if let Connection::Oidc(oidc) = &of.settings.connection {
             return self.renew_all(of, oidc, report).await.map(|()| Extent::Full);
         }
-        let directory = self.directory(of).await?.ok_or_else(|| Problem::invalid("upstream", "is not a directory"))?;
+        let asked = self.directory(of).await?.ok_or_else(|| Problem::invalid("upstream", "is not a directory"))?;
         let meaning = self.meaning(of).await;
         for (place, why) in &meaning.missing {
             report.remark(format!("mapping to `{place}` gives nothing: {why}"));
         }
         let mark = rows::mark(self.pool(), of.id.0).await.map_err(fault)?;
-        let mut session = directory.session().await.map_err(|f| unreachable(&of.name, &f))?;
-        let read = read(&mut session, &meaning, extent, mark, of.version, self.now()).await.map_err(|f| unreachable(&of.name, &f))?;
-        session.close().await;
+        let now = self.now();
+        let reading = async {
+            let mut session = asked.session().await?;
+            let read = read(&mut session, &meaning, extent, mark, of.version, now).await?;
+            session.close().await;
+            Ok(read)
+        };
+        // A question to the directory changes nothing anywhere: it may be left without an answer.
+        let read = tokio::select! {
+            () = self.host.cancel.cancelled() => return Err(stopping()),
+            read = reading => read.map_err(|f: Fault| unreachable(&of.name, &f))?,
+        };
         report.seen = read.present.len() as u64;
         report.groups = read.memberships.groups() as u64;
         report.skipped = read.useless;
@@ -173,8 +181,10 @@ impl App {
             (present.username.clone(), Person { entry, link, groups, wanted, held })
         });
         let work: Vec<(String, Person)> = work.collect();
-        let mut done = stream::iter(work).map(|(name, person)| one(self.clone(), of.clone(), name, person).boxed()).buffer_unordered(AT_ONCE);
-        let (mut last, mut joining) = (0, Vec::<(Wanted, UserId)>::new());
+        // Nobody else is begun with once the service stops; those who were are finished.
+        let begun = stream::iter(work).take_until(Box::pin(self.host.cancel.cancelled()));
+        let mut done = begun.map(|(name, person)| one(self.clone(), of.clone(), name, person).boxed()).buffer_unordered(AT_ONCE);
+        let (mut last, mut belonging) = (0, HashMap::<OrgId, Vec<UserId>>::new());
         let (mut seen_links, mut seen) = (Vec::new(), Vec::new());
         let mut teams: HashMap<(OrgId, TeamId), HashSet<Uuid>> = HashMap::new();
         while let Some((name, outcome, wanted)) = done.next().await {
@@ -192,7 +202,9 @@ impl App {
                         teams.entry(team).or_default().insert(user.0);
                     }
                     last = last.max(one.position);
-                    joining.extend(one.created.map(|user| (wanted, user)));
+                    for (org, user) in wanted.orgs.iter().filter_map(|org| Some((*org, one.user?))) {
+                        belonging.entry(org).or_default().push(user);
+                    }
                     if let Some((link, what)) = one.seen {
                         seen_links.push(link);
                         seen.push(what);
@@ -206,13 +218,15 @@ impl App {
             }
         }
         drop(done);
+        self.unless_stopping()?;
         self.settled(last).await;
         for (links, seen) in seen_links.chunks(1_000).zip(seen.chunks(1_000)) {
             rows::saw(self.pool(), links, seen, self.now()).await.map_err(fault)?;
         }
-        let orgs: HashSet<_> = joining.iter().flat_map(|(w, _)| w.orgs.iter().copied()).collect();
-        for org in orgs {
-            let users: Vec<UserId> = joining.iter().filter(|(w, _)| w.orgs.contains(&org)).map(|(_, u)| *u).collect();
+        for (org, users) in belonging {
+            // Whoever was made by a run that broke off is not in it yet.
+            let members = directory::member_ids(self.orm(), org).await.map_err(fault)?;
+            let users: Vec<UserId> = users.into_iter().filter(|user| !members.contains(&user.0)).collect();
             let one = Wanted { orgs: [org].into(), ..Wanted::default() };
             self.join(&one, &users, of).await?;
         }
@@ -295,9 +309,16 @@ impl App {
         self.give(of, user, external, wanted, held, &of.meta(None)).await
     }
 
+    /// # Errors
+    /// When the service stops: what is left is for the next run.
+    pub(super) fn unless_stopping(&self) -> Result<(), Problem> {
+        if self.host.cancel.is_cancelled() { Err(stopping()) } else { Ok(()) }
+    }
+
     async fn remove_gone(&self, of: &Upstream, read: &Read, links: &[LinkedRow], report: &mut Report) -> Result<(), Problem> {
         let present: HashSet<String> = read.present.iter().map(|p| self.link_key(of, &p.id)).collect();
         for link in links.iter().filter(|l| !present.contains(&l.key) && l.suspended_reason.is_none()) {
+            self.unless_stopping()?;
             match self.gone(of, UserId(link.user_id), link.provisioned, &of.meta(None)).await {
                 Ok(taken) => {
                     report.roles_taken += taken;
@@ -309,6 +330,10 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn stopping() -> Problem {
+    Problem::unavailable("the service, which is stopping,")
 }
 
 /// What is known of one person before.
