@@ -21,6 +21,16 @@ impl EventData for CertificateEvent {
     const AGGREGATE: &'static str = "certificate";
 }
 
+/// What becomes of an authority's certificates while there is no list of revoked ones that holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenStale {
+    /// They sign nobody in.
+    #[default]
+    Refuse,
+    Accept,
+}
+
 /// Stream `authority-<id>`: an authority for certificates of an organisation's people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", content = "data", deny_unknown_fields)]
@@ -28,6 +38,9 @@ pub enum AuthorityEvent {
     /// `pem`: its own certificate.
     #[serde(rename = "authority.trusted")]
     Trusted { authority: Uuid, org: OrgId, name: Name, pem: String },
+    /// Where its list of revoked certificates is fetched from, if it is, and what holds without one; no `when_stale`: lists are not looked at.
+    #[serde(rename = "authority.revocation-set")]
+    RevocationSet { authority: Uuid, org: OrgId, url: Option<String>, when_stale: Option<WhenStale> },
     #[serde(rename = "authority.removed")]
     Removed { authority: Uuid, org: OrgId, name: Name },
 }

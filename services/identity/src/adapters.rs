@@ -10,3 +10,4 @@ pub mod oidc;
 pub mod outside;
 pub mod provider;
 pub mod replay;
+pub mod revocation;

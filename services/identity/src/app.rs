@@ -36,6 +36,7 @@ pub mod refresh;
 pub mod register;
 pub mod registry_token;
 pub mod remains;
+pub mod revocation;
 pub mod robots;
 pub mod roles;
 pub mod scim;

@@ -80,6 +80,7 @@ impl Service for Identity {
             host.work(Arc::new(flows::outbox::Forgotten(app.clone())));
             host.tracker.spawn(flows::person_certificates::remind(app.clone()));
         }
+        host.tracker.spawn(flows::revocation::run(app.clone()));
         host.tracker.spawn(flows::sweep::run(app.clone()));
         app.refresh_ways().await?;
         host.tracker.spawn(flows::sync::run(app.clone()));
@@ -142,6 +143,7 @@ async fn app(config: Config, host: Host) -> anyhow::Result<App> {
         upstreams: app::upstreams::Upstreams::new(host.log()),
         clients: Clients::new(&config, &Url::parse(&host.platform.public_url)?, pool.clone())?,
         replay: Replay::new(host.redis.clone(), &format!("{}:identity", host.platform.prefix)),
+        lists: adapters::revocation::RevocationLists::new(&authorities, config.outside_private)?,
         outside: Outside::new(&authorities, config.outside_private)?,
         vouched: Vouched::new(&authorities)?,
         mailer: config.smtp.as_ref().map(Mailer::new).transpose()?,

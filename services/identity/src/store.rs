@@ -41,6 +41,7 @@ pub mod refresh;
 pub mod registration_tokens;
 pub mod registrations;
 pub mod remains;
+pub mod revocation_lists;
 pub mod revoked;
 pub mod robot_keys;
 pub mod scim;

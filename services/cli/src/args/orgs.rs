@@ -48,6 +48,30 @@ pub enum CertificateAuthority {
         #[arg(long)]
         yes: bool,
     },
+    /// Look at the authority's list of revoked certificates (CRL): those it names sign nobody in.
+    SetRevocation {
+        place: Place,
+        id: String,
+        /// Where the list is; it is fetched every hour.
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        /// The list itself (PEM or DER). Give the next one before it ends.
+        #[arg(short, long, value_name = "FILE", conflicts_with = "from")]
+        file: Option<PathBuf>,
+        /// While no list holds: `refuse`, the authority's certificates sign nobody in; `accept`, they do.
+        #[arg(long, value_parser = ["refuse", "accept"], default_value = "refuse")]
+        when_stale: String,
+    },
+    /// Fetch the list now.
+    FetchRevocation {
+        place: Place,
+        id: String,
+    },
+    /// Look at no list of this authority any more.
+    RemoveRevocation {
+        place: Place,
+        id: String,
+    },
 }
 
 #[derive(Subcommand)]

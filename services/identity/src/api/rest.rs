@@ -58,6 +58,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(certificates::revoke))
         .routes(routes!(certificates::authorities, certificates::trust))
         .routes(routes!(certificates::distrust))
+        .routes(routes!(certificates::set_revocation, certificates::remove_revocation))
+        .routes(routes!(certificates::fetch_revocation))
         .routes(routes!(account::recovery_codes))
         .routes(routes!(account::applications))
         .routes(routes!(account::disconnect))

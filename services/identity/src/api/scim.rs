@@ -103,6 +103,11 @@ pub(crate) fn error_body(error: &ScimError) -> Value {
     body
 }
 
+/// A request that cannot be understood, before anybody knows whose it is.
+pub(crate) fn refused(kind: &'static str, detail: String) -> Response {
+    refuse(ScimError::new(400, kind, detail))
+}
+
 fn refuse(error: ScimError) -> Response {
     let mut response = render(Answer { status: error.status, body: Some(error_body(&error)) });
     if error.status == 401 {

@@ -70,6 +70,13 @@ pub struct Said {
     pub for_clients: bool,
 }
 
+impl Said {
+    pub fn serial_bytes(&self) -> Vec<u8> {
+        let digit = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        self.serial.as_bytes().chunks(2).filter_map(digit).collect()
+    }
+}
+
 /// The user principal name among the other names (Microsoft; smart cards have it).
 const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
 
@@ -105,6 +112,21 @@ pub fn said(der: &[u8]) -> Option<Said> {
         authority: it.is_ca(),
         for_clients: uses.is_none_or(|u| u.value.client_auth || u.value.any),
     })
+}
+
+/// What an authority is found by: the hash of its own name, as it stands in its certificate. Empty if it is none.
+pub fn subject_hash(pem: &str) -> Vec<u8> {
+    let der = x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()).next().and_then(Result::ok).map(|p| p.contents).unwrap_or_default();
+    X509Certificate::from_der(&der).map(|(_, it)| name_hash(it.subject().as_raw())).unwrap_or_default()
+}
+
+/// The same of the authority that a certificate says it is from.
+pub fn issuer_hash(der: &[u8]) -> Vec<u8> {
+    X509Certificate::from_der(der).map(|(_, it)| name_hash(it.issuer().as_raw())).unwrap_or_default()
+}
+
+fn name_hash(name: &[u8]) -> Vec<u8> {
+    <sha2::Sha256 as sha2::Digest>::digest(name).to_vec()
 }
 
 /// `self_signed_tls_client_auth` (section 2.2): the very certificate is in the client's key set, as `x5c`.

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::app::certificates;
 use crate::app::clients::Client;
 use crate::domain::client::uses_secret;
+use crate::domain::signed::signed_by;
 use crate::error::{OAuthError, fault};
 
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -145,25 +146,6 @@ impl Vouched {
 }
 
 fn verified(certificate: &x509_parser::certificate::X509Certificate<'_>, authority: &x509_parser::certificate::X509Certificate<'_>) -> bool {
-    use aws_lc_rs::signature::{
-        ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, UnparsedPublicKey,
-        VerificationAlgorithm,
-    };
-    use x509_parser::oid_registry::{OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519};
-    let oid = &certificate.signature_algorithm.algorithm;
-    let algorithm: &'static dyn VerificationAlgorithm = if *oid == OID_SIG_ECDSA_WITH_SHA256 {
-        &ECDSA_P256_SHA256_ASN1
-    } else if *oid == OID_SIG_ECDSA_WITH_SHA384 {
-        &ECDSA_P384_SHA384_ASN1
-    } else if *oid == OID_SIG_ED25519 {
-        &ED25519
-    } else if *oid == OID_PKCS1_SHA256WITHRSA {
-        &RSA_PKCS1_2048_8192_SHA256
-    } else if *oid == OID_PKCS1_SHA384WITHRSA {
-        &RSA_PKCS1_2048_8192_SHA384
-    } else {
-        return false;
-    };
-    let key = UnparsedPublicKey::new(algorithm, authority.public_key().subject_public_key.data.as_ref());
-    key.verify(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data).is_ok()
+    let algorithm = &certificate.signature_algorithm.algorithm;
+    signed_by(algorithm, certificate.tbs_certificate.as_ref(), &certificate.signature_value.data, authority)
 }

@@ -15,6 +15,7 @@ use crate::adapters::breached::Breached;
 use crate::adapters::mail::Mailer;
 use crate::adapters::outside::Outside;
 use crate::adapters::replay::Replay;
+use crate::adapters::revocation::RevocationLists;
 use crate::app::captcha::Answered;
 use crate::app::client_auth::Vouched;
 use crate::app::clients::Clients;
@@ -74,6 +75,7 @@ pub struct Parts {
     pub clients: Clients,
     pub replay: Replay,
     pub outside: Outside,
+    pub lists: RevocationLists,
     pub vouched: Vouched,
     pub mailer: Option<Mailer>,
     pub upstreams: Upstreams,

@@ -60,7 +60,7 @@ impl App {
             ));
         }
         // The names of the authorities it trusted go with it.
-        let trusted = person_certificates::authorities(self.pool(), Some(org.0)).await.map_err(fault)?;
+        let trusted = person_certificates::authorities(self.pool(), org.0).await.map_err(fault)?;
         let mut claims = vec![Claim::release("org", name.as_str())];
         claims.extend(trusted.iter().map(|a| Claim::release("authority", format!("{org}/{}", a.name))));
         let options = Options { meta: meta.tenant(org), expect, claims, ..Options::default() };

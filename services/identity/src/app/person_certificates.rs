@@ -9,7 +9,7 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::app::certificates::{Said, in_time, said};
+use crate::app::certificates::{Said, in_time, issuer_hash, said};
 use crate::app::client_auth::Vouched;
 use crate::app::context::Fact;
 use crate::app::orgs::name_of;
@@ -59,7 +59,7 @@ fn not_usable(detail: &str) -> Problem {
     Problem::new(Kind::Invalid, "identity.certificate_unusable", detail)
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(Kind::Unauthenticated, "identity.certificate_unknown", "this certificate signs nobody in here")
 }
 
@@ -170,8 +170,9 @@ impl App {
         let nobody = "this certificate has neither an e-mail address nor a user principal name among its alternative names: bind the certificate itself";
         let name = it.names.first().cloned().ok_or_else(|| not_usable(nobody))?;
         let now = self.now().unix_timestamp();
-        for authority in rows::authorities_of(self.pool(), user.0).await.map_err(fault)? {
+        for authority in rows::authorities_of(self.pool(), user.0, &issuer_hash(der)).await.map_err(fault)? {
             if authority_vouches(&authority, der, now) {
+                self.not_revoked(&authority, &it.serial_bytes()).await.map_err(|p| not_usable("its authority has revoked it, or cannot say now whether it has").with_source(p.chain()))?;
                 return Ok((authority.id, name));
             }
         }
@@ -258,25 +259,34 @@ impl App {
     async fn bearer_of(&self, der: &[u8]) -> Result<Person, Problem> {
         let it = self.usable(der)?;
         if let Some(row) = rows::by_key(self.pool(), &self.exact_key(&it)).await.map_err(fault)? {
+            // Bound by itself; its authority may have taken it back all the same, where an organisation of the person listens.
+            for authority in rows::authorities_of(self.pool(), row.user_id, &issuer_hash(der)).await.map_err(fault)? {
+                if authority_vouches(&authority, der, self.now().unix_timestamp()) {
+                    self.not_revoked(&authority, &it.serial_bytes()).await?;
+                }
+            }
             return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
         }
         if it.names.is_empty() {
             return Err(unknown());
         }
         let now = self.now().unix_timestamp();
-        for authority in rows::authorities(self.pool(), None).await.map_err(fault)? {
-            if !authority_vouches(&authority, der, now) {
-                continue;
-            }
-            let keys: Vec<String> = it.names.iter().map(|name| self.name_key(authority.id, name)).collect();
-            let found = rows::by_keys(self.pool(), &keys).await.map_err(fault)?;
+        // Anybody can make certificates: only authorities of the name it is from are read, and signatures computed only where somebody
+        // has bound one of its names.
+        let candidates = rows::authorities_called(self.pool(), &issuer_hash(der)).await.map_err(fault)?;
+        let keys_of = |authority: &AuthorityRow| it.names.iter().map(|name| self.name_key(authority.id, name)).collect::<Vec<String>>();
+        let keys: Vec<String> = candidates.iter().flat_map(keys_of).collect();
+        let bound = rows::by_keys(self.pool(), &keys).await.map_err(fault)?;
+        for authority in candidates {
+            let found: Vec<&CertificateRow> = bound.iter().filter(|row| row.authority == Some(authority.id)).collect();
             let Some(row) = found.first() else { continue };
             // The names of several people prove none of them.
-            if found.iter().any(|other| other.user_id != row.user_id) {
+            if found.iter().any(|other| other.user_id != row.user_id) || !authority_vouches(&authority, der, now) {
                 continue;
             }
             // Who left the organisation is not signed in by its authority.
             if directory::is_member(self.orm(), OrgId(authority.org), row.user_id).await.map_err(fault)? {
+                self.not_revoked(&authority, &it.serial_bytes()).await?;
                 return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
             }
         }
@@ -302,7 +312,7 @@ impl App {
         if self.now().unix_timestamp() > it.not_after {
             return Err(wrong("has ended"));
         }
-        if rows::authorities(self.pool(), Some(org.0)).await.map_err(fault)?.len() >= MOST_AUTHORITIES {
+        if rows::authorities(self.pool(), org.0).await.map_err(fault)?.len() >= MOST_AUTHORITIES {
             return Err(Problem::new(Kind::QuotaExceeded, "identity.too_many", format!("an organisation trusts {MOST_AUTHORITIES} authorities at most")));
         }
         let authority = self.host.env.uuid();
@@ -316,20 +326,20 @@ impl App {
             other => other.map_err(refused)?,
         };
         self.settled(executed.position).await;
-        let all = rows::authorities(self.pool(), Some(org.0)).await.map_err(fault)?;
+        let all = rows::authorities(self.pool(), org.0).await.map_err(fault)?;
         all.into_iter().find(|a| a.id == authority).ok_or_else(|| Problem::not_found("authority", name))
     }
 
     /// # Errors
     /// Not found.
     pub async fn distrust_authority(&self, org: OrgId, id: Uuid, meta: Meta) -> Result<(), Problem> {
-        let all = rows::authorities(self.pool(), Some(org.0)).await.map_err(fault)?;
+        let all = rows::authorities(self.pool(), org.0).await.map_err(fault)?;
         let row = all.into_iter().find(|a| a.id == id).ok_or_else(|| Problem::not_found("authority", id))?;
         let claims = vec![Claim::release("authority", format!("{org}/{}", row.name))];
         let options = Options { meta: meta.tenant(org), claims, ..Options::default() };
         let executed = self.authorities.execute(id, AuthorityCommand::Remove, options).await.map_err(refused)?;
         self.settled(executed.position).await;
-        Ok(())
+        crate::store::revocation_lists::forget(self.pool(), id).await.map_err(fault)
     }
 
     /// Tells people, once for each, that a certificate of theirs ends within two weeks.

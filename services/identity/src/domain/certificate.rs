@@ -1,6 +1,6 @@
 //! A certificate that a person signs in with, and an authority that an organisation trusts: each made once, removed once.
 
-use gantry_contract::certificate::{AuthorityEvent, CertificateEvent};
+use gantry_contract::certificate::{AuthorityEvent, CertificateEvent, WhenStale};
 use gantry_es::{Ctx, Decider, Sealed};
 use gantry_kernel::{Name, OrgId, UserId, Uuid};
 use thiserror::Error;
@@ -81,11 +81,15 @@ pub struct Trusted {
     pub authority: Uuid,
     pub org: OrgId,
     pub name: Name,
+    /// Where its list of revoked certificates is, and what holds without one.
+    pub revocation: (Option<String>, Option<WhenStale>),
 }
 
 #[derive(Clone, Debug)]
 pub enum AuthorityCommand {
     Trust { authority: Uuid, org: OrgId, name: Name, pem: String },
+    /// Nothing happens when it is so already.
+    SetRevocation { url: Option<String>, when_stale: Option<WhenStale> },
     Remove,
 }
 
@@ -100,14 +104,22 @@ impl Decider for Authority {
             (State::Absent, AuthorityCommand::Trust { authority, org, name, pem }) => Ok(vec![AuthorityEvent::Trusted { authority, org, name, pem }]),
             (_, AuthorityCommand::Trust { .. }) => Err(Refusal::Exists),
             (State::Here(it), AuthorityCommand::Remove) => Ok(vec![AuthorityEvent::Removed { authority: it.authority, org: it.org, name: it.name.clone() }]),
-            (State::Absent | State::Removed, AuthorityCommand::Remove) => Err(Refusal::Unknown),
+            (State::Here(it), AuthorityCommand::SetRevocation { url, when_stale }) if it.revocation == (url.clone(), when_stale) => Ok(Vec::new()),
+            (State::Here(it), AuthorityCommand::SetRevocation { url, when_stale }) => {
+                Ok(vec![AuthorityEvent::RevocationSet { authority: it.authority, org: it.org, url, when_stale }])
+            }
+            (State::Absent | State::Removed, AuthorityCommand::Remove | AuthorityCommand::SetRevocation { .. }) => Err(Refusal::Unknown),
         }
     }
 
-    fn evolve(_: Self::State, event: &AuthorityEvent) -> Self::State {
-        match event {
-            AuthorityEvent::Trusted { authority, org, name, .. } => State::Here(Trusted { authority: *authority, org: *org, name: name.clone() }),
-            AuthorityEvent::Removed { .. } => State::Removed,
+    fn evolve(state: Self::State, event: &AuthorityEvent) -> Self::State {
+        match (state, event) {
+            (_, AuthorityEvent::Trusted { authority, org, name, .. }) => {
+                State::Here(Trusted { authority: *authority, org: *org, name: name.clone(), revocation: (None, None) })
+            }
+            (State::Here(it), AuthorityEvent::RevocationSet { url, when_stale, .. }) => State::Here(Trusted { revocation: (url.clone(), *when_stale), ..it }),
+            (state, AuthorityEvent::RevocationSet { .. }) => state,
+            (_, AuthorityEvent::Removed { .. }) => State::Removed,
         }
     }
 }
@@ -150,5 +162,11 @@ mod tests {
         given::<Authority>([]).when(trust()).then([trusted()]);
         given::<Authority>([trusted()]).when(AuthorityCommand::Remove).then([AuthorityEvent::Removed { authority: ID, org, name: name.clone() }]);
         given::<Authority>([]).when(AuthorityCommand::Remove).then_refused(|r| *r == Refusal::Unknown);
+        let set = |when_stale| AuthorityCommand::SetRevocation { url: Some("http://crl.test/".into()), when_stale };
+        let done = |when_stale| AuthorityEvent::RevocationSet { authority: ID, org, url: Some("http://crl.test/".into()), when_stale };
+        given::<Authority>([trusted()]).when(set(Some(WhenStale::Refuse))).then([done(Some(WhenStale::Refuse))]);
+        given::<Authority>([trusted(), done(Some(WhenStale::Refuse))]).when(set(Some(WhenStale::Refuse))).then([]);
+        given::<Authority>([trusted(), done(Some(WhenStale::Refuse))]).when(set(Some(WhenStale::Accept))).then([done(Some(WhenStale::Accept))]);
+        given::<Authority>([]).when(set(None)).then_refused(|r| *r == Refusal::Unknown);
     }
 }

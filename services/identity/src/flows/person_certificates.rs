@@ -12,6 +12,8 @@ use gantry_kernel::OffsetDateTime;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 
 use crate::app::App;
+use crate::app::certificates::subject_hash;
+use crate::store::person_certificates::stale_text;
 
 const EVERY: Duration = Duration::from_secs(3_600);
 
@@ -23,14 +25,21 @@ impl Projection for PersonCertificates {
         "person-certificates"
     }
 
+    /// 2: authorities are found by their names, and say where their lists of revoked certificates are.
+    fn version(&self) -> i32 {
+        2
+    }
+
     fn ddl(&self) -> &'static str {
         "create table person_certificates (
             id uuid primary key, user_id uuid not null, key text not null unique, authority uuid, details text not null, label text not null,
             not_after timestamptz not null, bound_at timestamptz not null);
          create index on person_certificates (user_id);
          create index on person_certificates (not_after);
-         create table person_authorities (id uuid primary key, org uuid not null, name text not null, pem text not null, trusted_at timestamptz not null);
-         create index on person_authorities (org);"
+         create table person_authorities (id uuid primary key, org uuid not null, name text not null, pem text not null, trusted_at timestamptz not null,
+            subject bytea not null, revocation_url text, when_stale text);
+         create index on person_authorities (org);
+         create index on person_authorities (subject);"
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -54,8 +63,13 @@ impl Projection for PersonCertificates {
         if event.is::<AuthorityEvent>() {
             return match event.decode()? {
                 AuthorityEvent::Trusted { authority, org, name, pem } => {
-                    let sql = "insert into person_authorities (id, org, name, pem, trusted_at) values ($1, $2, $3, $4, $5)";
-                    run(tx, sql, [authority.into(), org.0.into(), name.to_string().into(), pem.into(), event.at.into()]).await
+                    let sql = "insert into person_authorities (id, org, name, pem, trusted_at, subject) values ($1, $2, $3, $4, $5, $6)";
+                    let subject = subject_hash(&pem);
+                    run(tx, sql, [authority.into(), org.0.into(), name.to_string().into(), pem.into(), event.at.into(), subject.into()]).await
+                }
+                AuthorityEvent::RevocationSet { authority, url, when_stale, .. } => {
+                    let when_stale = when_stale.map(stale_text);
+                    run(tx, "update person_authorities set revocation_url = $2, when_stale = $3 where id = $1", [authority.into(), url.into(), when_stale.into()]).await
                 }
                 AuthorityEvent::Removed { authority, .. } => run(tx, "delete from person_authorities where id = $1", [authority.into()]).await,
             };

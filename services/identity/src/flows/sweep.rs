@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use gantry_kernel::{Problem, UserId};
 use sqlx::PgPool;
 
 use crate::app::App;
-use crate::store::remains;
+use crate::error::fault;
+use crate::store::{personal, remains};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// Rows per statement, so that no statement holds locks for long.
 const BATCH: i64 = 1_000;
 
-const SWEEPS: [&str; 14] = [
+const SWEEPS: [&str; 15] = [
     "delete from pushed_requests where hash in (select hash from pushed_requests where expires_at < now() limit $1)",
     "delete from revoked_tokens where jti in (select jti from revoked_tokens where expires_at < now() limit $1)",
     "delete from initial_access_tokens where id in (select id from initial_access_tokens where expires_at < now() limit $1)",
@@ -28,6 +30,8 @@ const SWEEPS: [&str; 14] = [
     "delete from certificate_proofs where hash in (select hash from certificate_proofs where expires_at < now() limit $1)",
     "delete from certificate_notices where certificate in (select n.certificate from certificate_notices n
          where not exists (select from person_certificates c where c.id = n.certificate) limit $1)",
+    "delete from revocation_lists where authority in (select l.authority from revocation_lists l left join person_authorities a on a.id = l.authority
+         where a.id is null and l.tried_at < now() - interval '1 day' limit $1)",
     "delete from upstream_tokens where link in (select t.link from upstream_tokens t left join links l on l.id = t.link
          where l.id is null and t.kept_at < now() - interval '1 hour' limit $1)",
 ];
@@ -41,6 +45,9 @@ pub async fn run(app: App) {
         if let Err(error) = sweep(app.pool()).await {
             tracing::warn!(error = %error, "what has expired could not be removed");
         }
+        if let Err(problem) = finish_erasures(&app).await {
+            tracing::warn!(error = problem.chain(), "what is left of erased people could not be taken away");
+        }
     }
 }
 
@@ -48,9 +55,19 @@ async fn sweep(pool: &PgPool) -> Result<(), sqlx::Error> {
     for sql in SWEEPS {
         while sqlx::query(sql).bind(BATCH).execute(pool).await?.rows_affected() == BATCH.unsigned_abs() {}
     }
-    // Should the process have died between an erasure and this.
-    for user in remains::erased_lately(pool).await? {
-        remains::forget(pool, user).await?;
+    Ok(())
+}
+
+/// Should the process have died in the middle of an erasure.
+async fn finish_erasures(app: &App) -> Result<(), Problem> {
+    let pool = app.pool();
+    let erased = remains::erased_lately(pool).await.map_err(fault)?;
+    for user in remains::still_in(pool, &erased).await.map_err(fault)? {
+        app.end_sessions(UserId(user), None, "deleted").await?;
+        personal::revoke_all(pool, UserId(user), app.now()).await.map_err(fault)?;
+    }
+    for user in erased {
+        remains::forget(pool, user).await.map_err(fault)?;
     }
     Ok(())
 }

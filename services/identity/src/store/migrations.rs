@@ -15,6 +15,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0510-upstream-tokens", crate::store::upstream_tokens::TABLES),
     ("identity-0520-person-certificates", crate::store::person_certificates::TABLES),
     ("identity-0530-upstream-tokens-asked", crate::store::upstream_tokens::ASKED),
+    ("identity-0540-revocation-lists", crate::store::revocation_lists::TABLES),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

@@ -1,5 +1,6 @@
 //! Certificates of people and authorities of organisations; what was just shown at the door for certificates, and which notices went out.
 
+use gantry_contract::certificate::WhenStale;
 use gantry_kernel::{OffsetDateTime, Uuid};
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -29,13 +30,29 @@ pub struct AuthorityRow {
     pub name: String,
     pub pem: String,
     pub trusted_at: OffsetDateTime,
+    pub revocation_url: Option<String>,
+    pub when_stale: Option<String>,
+}
+
+impl AuthorityRow {
+    /// `None`: lists of revoked certificates are not looked at.
+    pub fn when_stale(&self) -> Option<WhenStale> {
+        [WhenStale::Refuse, WhenStale::Accept].into_iter().find(|w| self.when_stale.as_deref() == Some(stale_text(*w)))
+    }
+}
+
+pub fn stale_text(when_stale: WhenStale) -> &'static str {
+    match when_stale {
+        WhenStale::Refuse => "refuse",
+        WhenStale::Accept => "accept",
+    }
 }
 
 crate::store::row!(CertificateRow { id, user_id, key, authority, details, label, not_after, bound_at });
-crate::store::row!(AuthorityRow { id, org, name, pem, trusted_at });
+crate::store::row!(AuthorityRow { id, org, name, pem, trusted_at, revocation_url, when_stale });
 
 const CERTIFICATE: &str = "select id, user_id, key, authority, details, label, not_after, bound_at from person_certificates";
-const AUTHORITY: &str = "select id, org, name, pem, trusted_at from person_authorities";
+const AUTHORITY: &str = "select id, org, name, pem, trusted_at, revocation_url, when_stale from person_authorities";
 
 pub async fn of_user(pool: &PgPool, user: Uuid) -> Result<Vec<CertificateRow>, sqlx::Error> {
     sqlx::query_as(AssertSqlSafe(format!("{CERTIFICATE} where user_id = $1 order by bound_at, id"))).bind(user).fetch_all(pool).await
@@ -74,14 +91,23 @@ pub async fn noticed(pool: &PgPool, certificate: Uuid, now: OffsetDateTime) -> R
     Ok(())
 }
 
-pub async fn authorities(pool: &PgPool, org: Option<Uuid>) -> Result<Vec<AuthorityRow>, sqlx::Error> {
-    sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where $1::uuid is null or org = $1 order by name"))).bind(org).fetch_all(pool).await
+pub async fn authorities(pool: &PgPool, org: Uuid) -> Result<Vec<AuthorityRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where org = $1 order by name"))).bind(org).fetch_all(pool).await
 }
 
-/// Those that the organisations of somebody trust.
-pub async fn authorities_of(pool: &PgPool, user: Uuid) -> Result<Vec<AuthorityRow>, sqlx::Error> {
-    let sql = format!("{AUTHORITY} where org in (select m.org from members m where m.user_id = $1) order by name");
-    sqlx::query_as(AssertSqlSafe(sql)).bind(user).fetch_all(pool).await
+/// Those of all organisations that are called so (the hash of their name): whoever shows a certificate belongs to none yet.
+pub async fn authorities_called(pool: &PgPool, subject: &[u8]) -> Result<Vec<AuthorityRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where subject = $1 order by name, id"))).bind(subject).fetch_all(pool).await
+}
+
+pub async fn authority(pool: &PgPool, id: Uuid) -> Result<Option<AuthorityRow>, sqlx::Error> {
+    sqlx::query_as(AssertSqlSafe(format!("{AUTHORITY} where id = $1"))).bind(id).fetch_optional(pool).await
+}
+
+/// Those that the organisations of somebody trust and that are called so.
+pub async fn authorities_of(pool: &PgPool, user: Uuid, subject: &[u8]) -> Result<Vec<AuthorityRow>, sqlx::Error> {
+    let sql = format!("{AUTHORITY} where subject = $2 and org in (select m.org from members m where m.user_id = $1) order by name");
+    sqlx::query_as(AssertSqlSafe(sql)).bind(user).bind(subject).fetch_all(pool).await
 }
 
 pub async fn keep_proof(pool: &PgPool, hash: &[u8], nonce: &str, der: &[u8], expires_at: OffsetDateTime) -> Result<(), sqlx::Error> {

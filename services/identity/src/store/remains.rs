@@ -117,6 +117,13 @@ pub async fn forget(pool: &PgPool, user: Uuid) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
+/// Which of them still have a session or a personal token: the process died between the deletion and their end.
+pub async fn still_in(pool: &PgPool, users: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let sql = "select user_id from sessions where user_id = any($1) and ended_at is null
+               union select user_id from personal_tokens where user_id = any($1) and revoked_at is null";
+    sqlx::query_scalar(sql).bind(users).fetch_all(pool).await
+}
+
 /// Whose key was destroyed in the last week: what [`forget`] takes is theirs no more, also where the process died between the two.
 pub async fn erased_lately(pool: &PgPool) -> Result<Vec<Uuid>, sqlx::Error> {
     let sql = "select subject from subject_keys where erased_at > now() - interval '7 days' and subject like 'user:%'";

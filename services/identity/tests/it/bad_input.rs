@@ -303,3 +303,23 @@ async fn a_token_counts_between_its_times_with_a_little_patience_for_clocks() {
         assert_eq!(call(&token).await, 401, "{what}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_cannot_be_is_refused_in_the_words_of_its_own_protocol() {
+    let suite = Suite::start().await;
+    let get = async |path: &str, accept: &str| {
+        let answer = suite.world.http.get(format!("{}{path}", suite.base)).header(reqwest::header::ACCEPT, accept).send().await.unwrap();
+        let kind = answer.headers()[reqwest::header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        (answer.status().as_u16(), kind, answer.text().await.unwrap())
+    };
+    for (path, accept, kind, says) in [
+        ("/scim/v2/orgs/acme/Users?filter=%00", "*/*", "application/scim+json", "urn:ietf:params:scim:api:messages:2.0:Error"),
+        ("/oauth2/registry-token?scope=%00", "*/*", "application/json", "\"error\":\"invalid_request\""),
+        ("/api/v1/users/%00", "text/html", "application/problem+json", "\"code\":\"request.invalid\""),
+        ("/login?login_hint=%00", "text/html,*/*", "text/html", "<html"),
+        ("/oauth2/authorize?client_id=%00", "text/html,*/*", "text/html", "<html"),
+    ] {
+        let (status, seen, body) = get(path, accept).await;
+        assert!(status == 400 && seen.starts_with(kind) && body.contains(says), "{path}: {status} {seen} {body}");
+    }
+}

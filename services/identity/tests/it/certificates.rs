@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 use crate::factors::claims_of;
 use crate::support::{Browser, PASSWORD, Pkce, Seen, Suite};
 
-const DOOR: &str = "https://cards.gantry.test";
-const MINE: &str = "/api/v1/me/certificates";
-const AUTHORITIES: &str = "/api/v1/orgs/acme/certificate-authorities";
+pub const DOOR: &str = "https://cards.gantry.test";
+pub const MINE: &str = "/api/v1/me/certificates";
+pub const AUTHORITIES: &str = "/api/v1/orgs/acme/certificate-authorities";
 
-async fn suite() -> Suite {
+pub async fn suite() -> Suite {
     Suite::with(Config { certificates_url: Some(DOOR.into()), ..Config::default() }).await
 }
 
 /// An authority of its own, with its certificate in PEM.
-fn authority() -> (tempfile::TempDir, Pki, String) {
+pub fn authority() -> (tempfile::TempDir, Pki, String) {
     let home = tempfile::tempdir().unwrap();
     let pki = Pki::open(home.path()).unwrap();
     let pem = pki.ca_pem.clone();
@@ -28,12 +28,12 @@ fn authority() -> (tempfile::TempDir, Pki, String) {
 }
 
 /// A new certificate in this name, as the gateway hands it on.
-fn issued(pki: &Pki, name: &str) -> String {
+pub fn issued(pki: &Pki, name: &str) -> String {
     handed(&pki.leaf(name, &[]).unwrap().der().unwrap().0[0])
 }
 
 /// A new certificate with these addresses, for clients.
-fn mailed(home: &tempfile::TempDir, pki: &Pki, addresses: &[&str]) -> String {
+pub fn mailed(home: &tempfile::TempDir, pki: &Pki, addresses: &[&str]) -> String {
     let key = rcgen::KeyPair::from_pem(&std::fs::read_to_string(home.path().join("ca.key")).unwrap()).unwrap();
     let issuer = rcgen::Issuer::from_ca_cert_pem(&pki.ca_pem, key).unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -42,7 +42,7 @@ fn mailed(home: &tempfile::TempDir, pki: &Pki, addresses: &[&str]) -> String {
     handed(params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der())
 }
 
-fn handed(der: &[u8]) -> String {
+pub fn handed(der: &[u8]) -> String {
     format!(":{}:", STANDARD.encode(der))
 }
 
@@ -59,7 +59,7 @@ async fn at_door(suite: &Suite, address: &str, certificate: Option<&str>) -> (u1
 }
 
 /// From the page of ours to the door and back, with this certificate.
-async fn through_door(suite: &Suite, browser: &mut Browser<'_>, certificate: &str, to: &str) -> Seen {
+pub async fn through_door(suite: &Suite, browser: &mut Browser<'_>, certificate: &str, to: &str) -> Seen {
     let sent = browser.get(&format!("/login/certificate?continue={to}")).await;
     assert_eq!(sent.status, 303, "{}", sent.body);
     let (status, back, body) = at_door(suite, sent.location(), Some(certificate)).await;
@@ -68,7 +68,7 @@ async fn through_door(suite: &Suite, browser: &mut Browser<'_>, certificate: &st
 }
 
 /// Binds a certificate at the page of the account.
-async fn bind(suite: &Suite, browser: &mut Browser<'_>, certificate: &str, by: &str) -> Seen {
+pub async fn bind(suite: &Suite, browser: &mut Browser<'_>, certificate: &str, by: &str) -> Seen {
     let page = browser.get("/account").await;
     let onward = browser.post("/account/certificate", &[("csrf", &page.field("csrf")), ("label", "card"), ("by", by)]).await;
     let marked = onward.body.find("class=\"way\" href=\"").unwrap_or_else(|| panic!("{}", onward.body)) + 18;
@@ -316,4 +316,15 @@ async fn people_are_told_once_that_a_certificate_ends_soon() {
     assert!(letter.contains("\"card\"") && letter.contains("/account"), "{letter}");
     let notices: i64 = sqlx::query_scalar("select count(*) from certificate_notices").fetch_one(&suite.host.db().pool).await.unwrap();
     assert_eq!((told(), notices), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_console_wishes_stands_in_the_form_and_cannot_leave_it() {
+    let suite = suite().await;
+    suite.register("ada").await;
+    let mut browser = suite.signed_in("ada").await;
+    let page = browser.get("/account?certificate=work%20card&by=name").await.body;
+    assert!(page.contains("value=\"work card\"") && page.contains("value=\"name\" checked"), "{page}");
+    let page = browser.get("/account?certificate=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E&by=magic").await.body;
+    assert!(!page.contains("<script>alert") && !page.contains("value=\"name\" checked"), "{page}");
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests draw their own ids and read the clock")]
 
 mod abuse;
+mod active_directory;
 mod bad_input;
 mod bound;
 mod branding;
@@ -31,6 +32,7 @@ mod registry;
 mod relying_parties;
 mod renewal;
 mod rest;
+mod revocation;
 mod rights;
 mod scim;
 mod service_accounts;

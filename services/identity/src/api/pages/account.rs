@@ -34,6 +34,8 @@ pub(super) struct Visit {
     origin: Origin,
     session: Session,
     pub(super) person: Person,
+    /// What the console says of the certificate to be bound: its name, and whether by name.
+    wish: (String, bool),
 }
 
 impl Visit {
@@ -44,7 +46,7 @@ impl Visit {
             None => None,
         };
         let Some((session, person)) = found else { return Err(see_other(&format!("/login?continue={}", encoded(PAGE)))) };
-        Ok(Self { app, jar, language, origin, session, person })
+        Ok(Self { app, jar, language, origin, session, person, wish: Default::default() })
     }
 
     fn meta(&self) -> Meta {
@@ -69,8 +71,9 @@ impl Visit {
     }
 
     async fn overview(self, status: StatusCode, error: Option<&str>, detail: Option<&str>, done: Option<&str>) -> Response {
+        let (wish_label, wish_by_name) = self.wish.clone();
         match self.everything().await {
-            Ok(values) => self.render(status, "account.html", context! { error, detail, done, ..values }),
+            Ok(values) => self.render(status, "account.html", context! { error, detail, done, wish_label, wish_by_name, ..values }),
             Err(problem) => step::failed(self.language, problem),
         }
     }
@@ -130,7 +133,10 @@ fn day(at: OffsetDateTime) -> String {
 pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, RawQuery(query): RawQuery) -> Response {
     let query = Form::parse(query.unwrap_or_default().as_bytes());
     match Visit::begin(app, jar, &headers, origin, query.get("ui_locales")).await {
-        Ok(visit) => visit.overview(StatusCode::OK, None, None, query.get("done").filter(|d| *d == "saved")).await,
+        Ok(mut visit) => {
+            visit.wish = (query.get("certificate").unwrap_or_default().chars().take(100).collect(), query.get("by") == Some("name"));
+            visit.overview(StatusCode::OK, None, None, query.get("done").filter(|d| *d == "saved")).await
+        }
         Err(response) => response,
     }
 }

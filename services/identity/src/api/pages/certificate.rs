@@ -157,6 +157,7 @@ fn explained(language: Language, problem: Problem) -> Response {
     let key = match (problem.kind, problem.code) {
         (_, "identity.certificate_unusable") => "certificate_unusable",
         (_, "identity.certificate_unknown") => "certificate_unknown",
+        (_, "identity.revocation_stale") => "certificate_stale",
         (_, "identity.certificate_taken") => "certificate_taken",
         (_, "identity.errand_unknown") => "expired_form",
         (_, "identity.policy") => "by_policy",

@@ -97,6 +97,11 @@ const TEXTS: &[(&str, &str, &str)] = &[
         "浏览器未出示证书。请在浏览器中安装证书或插入智能卡,关闭浏览器后重试。",
     ),
     (
+        "certificate_stale",
+        "Whether this certificate was revoked cannot be said now: the list of its authority is out of date. Sign in another way, and tell an administrator of your organisation.",
+        "目前无法确认此证书是否已被吊销:其机构的吊销列表已过期。请用其他方式登录,并告知组织管理员。",
+    ),
+    (
         "certificate_unknown",
         "This certificate is not bound to an account. Sign in another way, then bind it on the page of your account.",
         "该证书未绑定任何账号。请用其他方式登录,然后在账号页面绑定。",

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use gantry_auth::Caller;
+use gantry_contract::certificate::WhenStale;
 use gantry_host::{ApiResult, Json, Page, Path, Query, created};
 use gantry_kernel::{OffsetDateTime, Problem, Role, Scope, Uuid};
 use http::StatusCode;
@@ -16,6 +17,7 @@ use crate::api::rest::{orgs, person, seen};
 use crate::app::App;
 use crate::app::people::subject;
 use crate::app::person_certificates::PersonCertificate;
+use crate::app::revocation::{NewRevocation, Revocation};
 use crate::error::fault;
 use crate::store::person_certificates::{self as rows, AuthorityRow};
 
@@ -48,6 +50,8 @@ pub struct CertificateAuthority {
     pem: String,
     #[serde(with = "time::serde::rfc3339")]
     trusted_at: OffsetDateTime,
+    /// How it says which certificates it has taken back; none if nobody looks.
+    revocation: Option<Revocation>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -59,8 +63,35 @@ pub struct NewCertificateAuthority {
     pem: String,
 }
 
-fn render(row: AuthorityRow) -> CertificateAuthority {
-    CertificateAuthority { id: row.id, name: row.name, pem: row.pem, trusted_at: row.trusted_at }
+/// Where an authority's list of revoked certificates (RFC 5280) comes from: an address or the list itself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAuthorityRevocation {
+    /// It is fetched from here every hour (http or https, at most 10 MiB).
+    url: Option<String>,
+    /// The list itself, in PEM, or in base64 of DER. Give the next one before it ends.
+    list: Option<String>,
+    /// While no list holds: `refuse` (the default), the authority's certificates sign nobody in; `accept`, they do.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    when_stale: WhenStale,
+}
+
+async fn render(app: &App, rows: Vec<AuthorityRow>) -> ApiResult<Vec<CertificateAuthority>> {
+    let revocations = app.revocations(&rows).await?;
+    let one = |(row, revocation): (AuthorityRow, Option<Revocation>)| CertificateAuthority {
+        id: row.id,
+        name: row.name,
+        pem: row.pem,
+        trusted_at: row.trusted_at,
+        revocation,
+    };
+    Ok(rows.into_iter().zip(revocations).map(one).collect())
+}
+
+async fn rendered(app: &App, row: AuthorityRow) -> ApiResult<CertificateAuthority> {
+    let id = row.id;
+    render(app, vec![row]).await?.pop().ok_or_else(|| Problem::not_found("authority", id))
 }
 
 /// Certificates that sign the caller in.
@@ -122,8 +153,8 @@ pub async fn revoke(
     responses((status = 200, body = Page<CertificateAuthority>)))]
 pub async fn authorities(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> ApiResult<Json<Page<CertificateAuthority>>> {
     let org = seen(&app, &caller, &name)?;
-    let all = rows::authorities(app.pool(), Some(org.0)).await.map_err(fault)?;
-    Ok(Json(Page::all(all.into_iter().map(render).collect())))
+    let all = rows::authorities(app.pool(), org.0).await.map_err(fault)?;
+    Ok(Json(Page::all(render(&app, all).await?)))
 }
 
 /// Trusts an authority. It signs in whoever has bound a certificate of it by name, so only administrators of the organisation do this.
@@ -132,7 +163,7 @@ pub async fn authorities(State(app): State<App>, caller: Caller, Path(name): Pat
 pub async fn trust(State(app): State<App>, caller: Caller, Path(name): Path<String>, Json(body): Json<NewCertificateAuthority>) -> ApiResult<Response> {
     let org = orgs::at(&app, &caller, &name, Role::Admin)?;
     let made = app.trust_authority(org, &body.name, &body.pem, caller.meta(None)).await?;
-    Ok(created(&format!("/api/v1/orgs/{name}/certificate-authorities/{}", made.id), 1, Json(render(made))))
+    Ok(created(&format!("/api/v1/orgs/{name}/certificate-authorities/{}", made.id), 1, Json(rendered(&app, made).await?)))
 }
 
 /// Trusts an authority no longer: certificates that were bound by its word sign nobody in from now on.
@@ -142,4 +173,37 @@ pub async fn distrust(State(app): State<App>, caller: Caller, Path((name, id)): 
     let org = orgs::at(&app, &caller, &name, Role::Admin)?;
     app.distrust_authority(org, id, caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has the organisation look at an authority's list of revoked certificates: those it names sign nobody in.
+#[utoipa::path(put, path = "/api/v1/orgs/{org}/certificate-authorities/{id}/revocation", tag = "organisations",
+    params(("org" = String, Path), ("id" = String, Path)), request_body = NewAuthorityRevocation, responses((status = 200, body = CertificateAuthority)))]
+pub async fn set_revocation(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, id)): Path<(String, Uuid)>,
+    Json(body): Json<NewAuthorityRevocation>,
+) -> ApiResult<Json<CertificateAuthority>> {
+    let org = orgs::at(&app, &caller, &name, Role::Admin)?;
+    let new = NewRevocation { url: body.url, list: body.list, when_stale: body.when_stale };
+    let row = app.set_revocation(org, id, new, caller.meta(None)).await?;
+    Ok(Json(rendered(&app, row).await?))
+}
+
+/// Looks at no list of this authority any more.
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/certificate-authorities/{id}/revocation", tag = "organisations",
+    params(("org" = String, Path), ("id" = String, Path)), responses((status = 204)))]
+pub async fn remove_revocation(State(app): State<App>, caller: Caller, Path((name, id)): Path<(String, Uuid)>) -> ApiResult<StatusCode> {
+    let org = orgs::at(&app, &caller, &name, Role::Admin)?;
+    app.remove_revocation(org, id, caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Fetches an authority's list of revoked certificates now. Whether that worked is in the answer (`revocation.fault`).
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/certificate-authorities/{id}/revocation/fetches", tag = "organisations",
+    params(("org" = String, Path), ("id" = String, Path)), responses((status = 200, body = CertificateAuthority)))]
+pub async fn fetch_revocation(State(app): State<App>, caller: Caller, Path((name, id)): Path<(String, Uuid)>) -> ApiResult<Json<CertificateAuthority>> {
+    let org = orgs::at(&app, &caller, &name, Role::Admin)?;
+    let row = app.fetch_revocation(org, id).await?;
+    Ok(Json(rendered(&app, row).await?))
 }
