@@ -15,6 +15,8 @@ const MOST: usize = 20;
 pub fn between(wanted: &Value, there: &Value) -> Vec<String> {
     let mut out = Vec::new();
     walk(wanted, Some(there), &mut String::new(), false, &mut out);
+    // Fields stand in the order in which they were set.
+    out.sort();
     out
 }
 
