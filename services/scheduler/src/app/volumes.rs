@@ -1,7 +1,7 @@
 //! Volumes of a space: they live on nodes, and the nodes say what there is, also of applications that are gone. Snapshots stay on
 //! the node; backups and copies go through here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use gantry_auth::{Caller, SpaceRef, from_of};
 use gantry_contract::audit::AuditFact;
 use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
-use gantry_kernel::{Kind, Name, Problem, Role};
+use gantry_kernel::{AppId, Kind, Name, Problem, Role};
 use serde::{Deserialize, Serialize};
 
 use super::context::Scheduler;
@@ -105,6 +105,14 @@ pub async fn list(s: &Scheduler, space: &SpaceRef) -> Result<VolumesBody, Proble
                 tracing::warn!(node.id = %node, error = problem.chain(), "a node does not say which volumes it has");
                 unreachable.push(node.to_string());
             }
+        }
+    }
+    // Nodes know spaces by name only, and a name may have been another's before: what is known to be theirs stays theirs.
+    let gone: BTreeSet<String> = items.iter().filter(|v: &&VolumeBody| v.orphaned).map(|v| v.app_id.clone()).collect();
+    for id in gone {
+        let Ok(app) = id.parse::<AppId>() else { continue };
+        if store::app_by_id(s.orm(), app).await.map_err(database)?.is_some_and(|row| row.space != space.id.0) {
+            items.retain(|v| v.app_id != id);
         }
     }
     let known = store::nodes(s.orm()).await.map_err(database)?.into_iter().filter(|n| !n.removed);
