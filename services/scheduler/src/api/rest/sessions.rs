@@ -26,6 +26,8 @@ const PIECE: usize = 1 << 20;
 const LOOK: Duration = Duration::from_secs(10);
 /// Lists of processes are short; whatever is longer is wrong.
 const MOST_OUTPUT: usize = 4 << 20;
+/// For the caller to take in how it ended.
+const LAST_WORD: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Deserialize, utoipa::IntoParams)]
@@ -322,9 +324,13 @@ async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
     let end = tokio::select! { end = down => end, end = up => end, end = bounds => end };
     if end != End::Left {
         let close = CloseFrame { code: 1000, reason: "".into() };
-        // Only fails when the caller has gone in the same moment.
-        let _ = to_caller.send(Message::Binary(end.frame().into())).await;
-        let _ = to_caller.send(Message::Close(Some(close))).await;
+        let said = async {
+            // Only fails when the caller has gone in the same moment.
+            let _ = to_caller.send(Message::Binary(end.frame().into())).await;
+            let _ = to_caller.send(Message::Close(Some(close))).await;
+        };
+        // One who reads nothing must not keep open what was to end.
+        let _ = tokio::time::timeout(LAST_WORD, said).await;
     }
     sessions::close(&s, session, &end).await;
 }
