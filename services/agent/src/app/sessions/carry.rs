@@ -8,6 +8,7 @@ use super::{CLOSE, ERRORS, INPUT, OUTPUT, Pipe, SIZE, send};
 pub async fn carry(streams: Streams, pipe: &mut Pipe) -> Option<Outcome> {
     let Streams { input, mut output } = streams;
     let Pipe { to, from } = pipe;
+    let to = &*to;
     let up = async {
         while let Ok(Some(frame)) = from.message().await {
             // Only fails when the session is over, and then the other half says so.
@@ -30,7 +31,8 @@ pub async fn carry(streams: Streams, pipe: &mut Pipe) -> Option<Outcome> {
         }
         None
     };
-    tokio::select! { end = down => end, () = up => None }
+    // Seen also while the container takes no input, when nothing is asked of `from`.
+    tokio::select! { end = down => end, () = up => None, () = to.closed() => None }
 }
 
 fn parse(frame: &[u8]) -> Option<Input> {
