@@ -21,6 +21,8 @@ const OPENING: Duration = Duration::from_secs(10);
 const WAITING: usize = 16;
 /// Largest piece of one frame.
 const PIECE: usize = 32 << 10;
+/// Of what the error stream says; a status is a few hundred bytes.
+const LONGEST_WORD: usize = 64 << 10;
 const SESSION: &str = "v4.channel.k8s.io";
 const FORWARD: &str = "portforward.k8s.io";
 
@@ -216,7 +218,8 @@ async fn read(mut frames: FramedRead<OwnedReadHalf, Frames>, numbers: Numbers, t
             Some(Err(_)) | None => break,
         };
         if stream == numbers.error {
-            word.extend_from_slice(&bytes);
+            let room = LONGEST_WORD.saturating_sub(word.len());
+            word.extend_from_slice(&bytes[..bytes.len().min(room)]);
         } else if !bytes.is_empty() {
             let out = if numbers.stderr == Some(stream) { Output::Stderr(bytes) } else { Output::Stdout(bytes) };
             if to.send(out).await.is_err() {
