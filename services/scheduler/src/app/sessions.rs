@@ -128,22 +128,27 @@ pub async fn open(s: &Scheduler, caller: &Caller, at: At, action: &'static str, 
     }
     let place = s.sessions.place(&caller.subject, s.config.sessions_per_user)?;
     let node = Name::parse(&found.node).map_err(Problem::internal)?;
-    let link = dial(s, &node, OpenSession { instance_id: found.id.to_string(), ..open }).await?;
-    let session = Session {
-        link,
-        caller: caller.clone(),
-        scope,
-        began: tokio::time::Instant::now(),
-        org: at.space.org().id,
-        instance: InstanceId(found.id),
-        name,
-        node: found.node.clone(),
-        action,
-        what,
-        _place: place,
+    let (own, caller, org) = (s.clone(), caller.clone(), at.space.org().id);
+    // Also when the caller goes away meanwhile: what a node was told to run is never without a record.
+    let opening = async move {
+        let link = dial(&own, &node, OpenSession { instance_id: found.id.to_string(), ..open }).await?;
+        let session = Session {
+            link,
+            caller,
+            scope,
+            began: tokio::time::Instant::now(),
+            org,
+            instance: InstanceId(found.id),
+            name,
+            node: found.node.clone(),
+            action,
+            what,
+            _place: place,
+        };
+        record(&own, &session, "ok", "begun".into()).await;
+        Ok::<Session, Problem>(session)
     };
-    record(s, &session, "ok", "begun".into()).await;
-    Ok(session)
+    s.host.tracker.spawn(opening).await.map_err(Problem::internal)?
 }
 
 /// Has the node's agent dial back. `open` lacks its ticket.
