@@ -86,6 +86,18 @@ impl Drop for Place {
     }
 }
 
+/// A ticket that an agent is waited for with; nobody is any more when this is dropped, also by a caller who left.
+struct Waits {
+    sessions: Sessions,
+    ticket: String,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.sessions.lock().waiting.remove(&self.ticket);
+    }
+}
+
 /// Where somebody wants to go.
 pub struct At {
     pub space: SpaceRef,
@@ -163,9 +175,9 @@ pub async fn dial(s: &Scheduler, node: &Name, open: OpenSession) -> Result<Link,
     let ticket = s.host.uuid().to_string();
     let (arrived, coming) = oneshot::channel();
     s.sessions.lock().waiting.insert(ticket.clone(), arrived);
-    let message = Message::Open(OpenSession { ticket: ticket.clone(), ..open });
+    let _waits = Waits { sessions: s.sessions.clone(), ticket: ticket.clone() };
+    let message = Message::Open(OpenSession { ticket, ..open });
     let link = if s.agents.tell(node, message, DIALLING).await { tokio::time::timeout(DIALLING, coming).await.ok().and_then(Result::ok) } else { None };
-    s.sessions.lock().waiting.remove(&ticket);
     link.ok_or_else(|| {
         let detail = format!("the agent of node {node} does not answer; instances there go on, but cannot be reached now");
         Problem::new(Kind::Unavailable, "scheduler.node_away", detail).retry_after(Duration::from_secs(5))
