@@ -55,6 +55,7 @@ impl Node {
         let at = |name: &str| settings.home.join("agent").join(name);
         let disk = Disk::open(at("state")).await?;
         let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
+        volumes.recover().await;
         let folders = Folders { volumes: volumes.clone(), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");

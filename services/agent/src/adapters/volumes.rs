@@ -91,6 +91,24 @@ impl Volumes {
         self.at(name, "snapshots")
     }
 
+    /// Mends what an agent left that was killed in the middle: file systems that are frozen, snapshots that are mounted to be read.
+    pub async fn recover(&self) {
+        let _turn = self.turn.lock().await;
+        for path in mount_points().await.iter().map(Path::new) {
+            let at = path.display().to_string();
+            if path.starts_with(&self.root) {
+                // Refused by one that is not frozen, which is well.
+                let _ = machine::run("fsfreeze", &["-u", &at]).await;
+            } else if path.starts_with(&self.state) {
+                match machine::run("umount", &[&at]).await {
+                    // It is empty now and of no use.
+                    Ok(_) => drop(fs::remove_dir(path).await),
+                    Err(error) => tracing::warn!(%error, "a snapshot stays mounted"),
+                }
+            }
+        }
+    }
+
     /// The folder of a volume, made if it is not there, grown if it shall be larger. It does not shrink.
     ///
     /// # Errors
@@ -391,9 +409,13 @@ async fn sized(path: &Path, size: u64) -> Result<(), VolumeError> {
 
 async fn mounted(path: &Path) -> bool {
     let text = path.display().to_string();
+    mount_points().await.contains(&text)
+}
+
+async fn mount_points() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
     // Spaces are written as \040 there (fstab(5)).
-    mounts.lines().any(|line| line.split(' ').nth(1).is_some_and(|at| at.replace("\\040", " ") == text))
+    mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(|at| at.replace("\\040", " ")).collect()
 }
 
 /// Blocks, not lengths: a sparse file takes what it holds.
