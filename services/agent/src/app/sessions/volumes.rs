@@ -51,8 +51,7 @@ impl Sessions {
             "read" => {
                 let reading = self.volumes.read(name, word(0)).await?;
                 let sent = send(&reading, pipe).await;
-                // An instance may have come meanwhile, and has the file system mounted in its own namespace: letting ours go is well.
-                self.volumes.done(reading).await;
+                self.give_back(name, word(0), reading).await;
                 return sent;
             }
             "write" => {
@@ -60,12 +59,19 @@ impl Sessions {
                 let owner: Owner = serde_json::from_str(word(0)).map_err(|e| Refused(e.to_string()))?;
                 let filling = self.volumes.fresh(name, &owner).await?;
                 let taken = take(&filling, pipe).await;
-                self.volumes.done(filling).await;
+                self.give_back(name, "", filling).await;
                 return taken;
             }
             other => return Err(Refused(format!("this node's agent cannot do `{other}` with volumes; upgrade it"))),
         }
         Ok(Some(0))
+    }
+
+    /// An instance that has come meanwhile keeps the mount: without it, snapshots would not know that there is something to freeze.
+    async fn give_back(&self, name: &str, snapshot: &str, reading: Reading) {
+        if !snapshot.is_empty() || self.user_of(name).is_none() {
+            self.volumes.done(reading).await;
+        }
     }
 
     /// The instance that has it, or is about to.
