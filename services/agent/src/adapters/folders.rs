@@ -66,6 +66,12 @@ impl Folders {
     pub async fn prepare_for(&self, id: InstanceId, whole: &WantedInstance, instance: &WantedInstance, hosts: &str) -> Result<Vec<Mount>, FolderError> {
         let own = self.own(id);
         make(&own, 0o700, "the instance's folder").await?;
+        // What is to be let go when it goes, for an agent that knows nothing more of it then; before it has them, so that
+        // nobody else lets them go meanwhile.
+        let all = whole.mounts.iter().chain(whole.init.iter().chain(&whole.sidecars).flat_map(|c| &c.mounts));
+        let volumes: Vec<&str> = all.filter(|m| m.kind == "volume").map(|m| m.source.as_str()).collect();
+        let list = own.join("volumes");
+        fs::write(&list, volumes.join("\n")).await.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
         // Of the main container nothing stands before the names.
         let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
         let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
@@ -97,11 +103,6 @@ impl Folders {
             };
             mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
         }
-        // What is to be let go when it goes, for an agent that knows nothing more of it then.
-        let all = whole.mounts.iter().chain(whole.init.iter().chain(&whole.sidecars).flat_map(|c| &c.mounts));
-        let volumes: Vec<&str> = all.filter(|m| m.kind == "volume").map(|m| m.source.as_str()).collect();
-        let list = own.join("volumes");
-        fs::write(&list, volumes.join("\n")).await.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
         let files = own.join(format!("{ahead}files"));
         make(&files, 0o700, "the files' folder").await?;
         for (index, file) in instance.files.iter().enumerate() {

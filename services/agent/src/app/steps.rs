@@ -173,7 +173,16 @@ impl Steps {
 
     /// Volumes that nobody here uses now; those that are the instance's own go with it.
     async fn let_go(&self, id: InstanceId, wanted: Option<&WantedInstance>, volumes: &[String]) {
+        let others: Vec<InstanceId> = self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()).filter(|other| *other != id).collect();
+        let mut held = Vec::new();
+        for other in others {
+            held.extend(self.folders.volumes_of(other).await);
+        }
         for name in volumes {
+            // Let go under another instance, it would be checked and grown while that one writes.
+            if held.contains(name) {
+                continue;
+            }
             self.folders.volumes.release(name).await;
             if wanted.is_none()
                 && name.starts_with(&format!("{id}."))
