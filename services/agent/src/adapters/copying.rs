@@ -1,14 +1,21 @@
 //! Files of a running container, packed and unpacked from the node. Every path is resolved inside of the container's own root,
 //! whatever links are in it (openat2(2), RESOLVE_IN_ROOT), so that nothing of the node is ever read or written.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchmod, mkdirat, open, openat, openat2, readlinkat, statat, symlinkat};
+
+/// Between the content of one entry and that of the next: heads and long names, which are held in memory whole.
+const HEADS: u64 = 1 << 20;
+/// Each folder in a folder is held open, and takes of the stack.
+const DEEPEST: usize = 200;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -24,6 +31,26 @@ pub enum CopyError {
     Leaves(String),
     #[error("the archive holds {0}: only files, folders and symbolic links are copied")]
     Kind(String),
+    #[error("too many folders lie in each other to be copied: {0}")]
+    Deep(String),
+}
+
+/// An archive whose names cannot be longer than memory is.
+struct Metered<R> {
+    from: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let most = to.len().min(usize::try_from(self.left.get()).unwrap_or(usize::MAX));
+        if most == 0 && !to.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its names are too long"));
+        }
+        let count = self.from.read(&mut to[..most])?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
 }
 
 /// The root as the process sees it, mounts and all.
@@ -104,6 +131,9 @@ fn entry(archive: &mut tar::Builder<impl Write>, held: OwnedFd, name: &Path) -> 
     let file = File::from(held);
     let meta = file.metadata()?;
     let mut header = header(&meta);
+    if name.components().count() > DEEPEST {
+        return Err(CopyError::Deep(name.display().to_string()));
+    }
     if meta.is_file() {
         header.set_entry_type(tar::EntryType::Regular);
         header.set_size(meta.len());
@@ -190,8 +220,10 @@ pub fn unpack_folder(path: &Path, from: impl Read) -> Result<(), CopyError> {
 
 fn unpacked(root: &Root, base: &Path, all_of: Option<(u32, u32)>, from: impl Read) -> Result<(), CopyError> {
     root.folder(base, all_of.unwrap_or((0, 0)))?;
-    for entry in tar::Archive::new(from).entries()? {
+    let left = Rc::new(Cell::new(HEADS));
+    for entry in tar::Archive::new(Metered { from, left: left.clone() }).entries()? {
         let mut entry = entry?;
+        left.set(u64::MAX);
         let name = entry.path()?.into_owned();
         if !name.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
             return Err(CopyError::Leaves(name.display().to_string()));
@@ -228,6 +260,7 @@ fn unpacked(root: &Root, base: &Path, all_of: Option<(u32, u32)>, from: impl Rea
             tar::EntryType::XGlobalHeader => {}
             other => return Err(CopyError::Kind(format!("{} ({other:?})", name.display()))),
         }
+        left.set(HEADS);
     }
     Ok(())
 }
