@@ -32,6 +32,8 @@ pub enum VolumeError {
     NoSnapshot(String),
     #[error("there is a snapshot {0} of it already")]
     Taken(String),
+    #[error("the content of {0} is being replaced, or that broke off in the middle; restore or copy it again")]
+    Unfilled(String),
     #[error("{0} is no name: letters, digits, - and . are allowed")]
     Name(String),
 }
@@ -115,6 +117,9 @@ impl Volumes {
     /// [`VolumeError`] naming what could not be done.
     pub async fn prepare(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
         let _turn = self.turn.lock().await;
+        if exists(&self.at(name, "filling")).await {
+            return Err(VolumeError::Unfilled(name.to_owned()));
+        }
         self.open(name, owner).await
     }
 
@@ -291,7 +296,7 @@ impl Volumes {
         let _turn = self.turn.lock().await;
         self.known(name).await?;
         self.unmount(name).await?;
-        for path in [self.root.join(name), self.at(name, "img"), self.at(name, "new"), self.snapshots(name), self.at(name, "json")] {
+        for path in [self.root.join(name), self.at(name, "img"), self.at(name, "new"), self.snapshots(name), self.at(name, "filling"), self.at(name, "json")] {
             remove(&path).await?;
         }
         Ok(())
@@ -337,19 +342,32 @@ impl Volumes {
         }
     }
 
-    /// Empties it, or makes it, for content that comes from elsewhere. Nobody may use it.
+    /// Empties it, or makes it, for content that comes from elsewhere. Nobody may use it, and no instance gets it before
+    /// [`Volumes::filled`], also after a crash in the middle.
     ///
     /// # Errors
     /// [`VolumeError`].
     pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
         let _turn = self.turn.lock().await;
         self.unmount(name).await?;
+        make(&self.state, 0o700).await?;
+        let mark = self.at(name, "filling");
+        fs::write(&mark, name).await.map_err(|e| failed("mark", &mark, e))?;
         for path in [self.root.join(name), self.at(name, "img")] {
             remove(&path).await?;
         }
         let path = self.open(name, owner).await?;
         let unmount = mounted(&path).await;
         Ok(Reading { path, unmount })
+    }
+
+    /// Its content is whole.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn filled(&self, name: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        remove(&self.at(name, "filling")).await
     }
 
     async fn known(&self, name: &str) -> Result<Owner, VolumeError> {

@@ -43,6 +43,7 @@ impl Sessions {
             "roll-back" => {
                 self.unused(name)?;
                 self.volumes.roll_back(name, word(0)).await?;
+                self.volumes.filled(name).await?;
             }
             "delete" => {
                 self.unused(name)?;
@@ -60,6 +61,9 @@ impl Sessions {
                 let filling = self.volumes.fresh(name, &owner).await?;
                 let taken = take(&filling, pipe).await;
                 self.give_back(name, "", filling).await;
+                if taken.is_ok() {
+                    self.volumes.filled(name).await?;
+                }
                 return taken;
             }
             other => return Err(Refused(format!("this node's agent cannot do `{other}` with volumes; upgrade it"))),
