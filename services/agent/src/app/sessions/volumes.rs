@@ -2,6 +2,7 @@
 //! volume is in `path`, further words are in `command`.
 
 use gantry_contract::proto::scheduler as wire;
+use gantry_kernel::InstanceId;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::SyncIoBridge;
 
@@ -90,6 +91,13 @@ impl Sessions {
     }
 
     fn unused(&self, volume: &str) -> Result<(), Refused> {
+        let wanted = self.shared.wanted.borrow().clone();
+        let pods = self.shared.pods.borrow().clone();
+        // What is not wanted any more, or not yet known, may still write to it.
+        let known = |id: &InstanceId| wanted.as_ref().is_some_and(|w| w.instances.contains_key(id));
+        if pods.iter().any(|p| p.running() && !known(&p.instance)) {
+            return Err(Refused("an instance is just being ended on this node; try again in a moment".into()));
+        }
         match self.user_of(volume) {
             Some(name) => Err(Refused(format!("{name} uses it; stop its application first (`gantry app stop`)"))),
             None => Ok(()),
