@@ -161,8 +161,12 @@ impl Volumes {
             Ok(_) => {}
         }
         machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
-        let _ = fs::remove_dir(path.join("lost+found")).await;
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", &path, e))?;
+        // Of a new file system alone: whom the folder is for afterwards is the application's to say.
+        let lost = path.join("lost+found");
+        if exists(&lost).await {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", &path, e))?;
+            let _ = fs::remove_dir(&lost).await;
+        }
         Ok(path)
     }
 
