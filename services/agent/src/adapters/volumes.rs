@@ -130,7 +130,10 @@ impl Volumes {
         let known = self.owner(name).await;
         if known.as_ref() != Some(owner) && !owner.app_id.is_empty() {
             let file = self.at(name, "json");
-            fs::write(&file, serde_json::to_vec(owner).unwrap_or_default()).await.map_err(|e| failed("record", &file, e))?;
+            // Under another name until it is whole: one that is none hides the volume.
+            let half = self.at(name, "json-new");
+            fs::write(&half, serde_json::to_vec(owner).unwrap_or_default()).await.map_err(|e| failed("record", &half, e))?;
+            fs::rename(&half, &file).await.map_err(|e| failed("record", &file, e))?;
         }
         // One that began without a limit goes on without: its content is not moved behind anybody's back.
         if owner.size_bytes == 0 && !exists(&image).await || plain {
