@@ -124,6 +124,7 @@ impl Volumes {
     }
 
     async fn open(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
+        inside(name)?;
         let (path, image) = (self.root.join(name), self.at(name, "img"));
         let plain = !exists(&image).await && exists(&path).await;
         make(&self.state, 0o700).await?;
@@ -182,6 +183,7 @@ impl Volumes {
     }
 
     async fn unmount(&self, name: &str) -> Result<(), VolumeError> {
+        inside(name)?;
         let path = self.root.join(name);
         if mounted(&path).await {
             machine::run("umount", &[&path.display().to_string()]).await?;
@@ -355,6 +357,7 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError`].
     pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
+        inside(name)?;
         let _turn = self.turn.lock().await;
         self.unmount(name).await?;
         make(&self.state, 0o700).await?;
@@ -378,6 +381,7 @@ impl Volumes {
     }
 
     async fn known(&self, name: &str) -> Result<Owner, VolumeError> {
+        inside(name)?;
         self.owner(name).await.ok_or_else(|| VolumeError::Missing(name.to_owned()))
     }
 }
@@ -391,6 +395,13 @@ pub struct Reading {
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> VolumeError {
     VolumeError::Io { what, path: path.to_owned(), source }
+}
+
+/// Names are written by people: none may lead out of the folder of volumes.
+fn inside(name: &str) -> Result<(), VolumeError> {
+    // Lists of them have one a line.
+    let good = name.split('/').all(|part| !matches!(part, "" | "." | "..")) && !name.contains(char::is_control);
+    if good { Ok(()) } else { Err(VolumeError::Name(name.to_owned())) }
 }
 
 fn checked(name: &str) -> Result<&str, VolumeError> {
@@ -473,6 +484,9 @@ mod tests {
         std::fs::write(path.join("x"), "after").unwrap();
         assert!(matches!(volumes.snapshot("v", "one").await, Err(VolumeError::Taken(_))));
         assert!(matches!(volumes.snapshot("v", "../x").await, Err(VolumeError::Name(_))));
+        for outside in ["x/../../y", "..", "/etc", "x/", "", "x\ny"] {
+            assert!(matches!(volumes.prepare(outside, &owner(0)).await, Err(VolumeError::Name(_))), "{outside}");
+        }
         assert!(matches!(volumes.snapshot("w", "one").await, Err(VolumeError::Missing(_))));
         let found = volumes.list(|o| o.space == "test").await;
         assert_eq!((found.len(), found[0].name.as_str(), found[0].snapshots[0].name.as_str()), (1, "v", "one"));
