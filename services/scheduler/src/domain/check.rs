@@ -101,6 +101,12 @@ fn sound(at: &str, w: &Workload, remarks: &Remarks) {
             wrong("requests", format!("more {what} is reserved than the limit allows"));
         }
     }
+    // They become folders of the node, and none may lie in another, whose instances could put a link in its place.
+    for volume in w.mounts.iter().filter(|m| m.kind == super::model::MountKind::Volume).map(|m| &m.source) {
+        if volume.contains('/') || volume.contains(char::is_control) {
+            wrong("mounts", format!("`{volume}` is no name of a volume: it must not hold `/`"));
+        }
+    }
     let mut targets = BTreeSet::new();
     for target in w.mounts.iter().map(|m| &m.target).chain(w.files.iter().map(|f| &f.path)) {
         if !target.starts_with('/') || target.split('/').any(|p| p == "..") {
