@@ -125,6 +125,14 @@ impl Volumes {
 
     async fn open(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
         inside(name)?;
+        let mut at = self.root.clone();
+        for part in name.split('/') {
+            at.push(part);
+            // Put there by an instance that has a folder above it, it would lead into the node.
+            if fs::symlink_metadata(&at).await.is_ok_and(|m| m.is_symlink()) {
+                return Err(VolumeError::Name(name.to_owned()));
+            }
+        }
         let (path, image) = (self.root.join(name), self.at(name, "img"));
         let plain = !exists(&image).await && exists(&path).await;
         make(&self.state, 0o700).await?;
