@@ -119,6 +119,7 @@ impl Reconciler {
             ended = self.step_on(exchange, &subject, &goal, world, meta.clone()).await?;
             rests = self.rests(exchange, &subject, &goal, world);
         }
+        self.note_rest(&subject, rests);
         if !rests && !subject.row.release_paused {
             self.move_release(&subject, settled && ended, exchange.is_some(), &pending, meta).await?;
         }
@@ -298,9 +299,23 @@ impl Reconciler {
         Ok(())
     }
 
+    /// While somebody or a time is waited for there is no progress, and none is missed: the time without it begins after that.
+    fn note_rest(&mut self, subject: &Subject, rests: bool) {
+        let (app, now) = (subject.view.id, self.s.host.env.now());
+        if subject.row.release_revision.is_none() {
+            self.rested.remove(&app);
+        } else if rests || subject.row.release_paused || subject.row.stopped {
+            self.rested.insert(app, None);
+        } else if let Some(goes_on) = self.rested.get_mut(&app) {
+            goes_on.get_or_insert(now);
+        }
+    }
+
     fn since_progress(&self, subject: &Subject) -> Duration {
         let came_up = subject.alive.iter().filter(|i| i.revision == subject.row.current).filter_map(|i| i.running_at).max();
-        let last = subject.row.release_at.into_iter().chain(subject.row.release_step_at).chain(came_up).max().unwrap_or(self.since).max(self.since);
+        let goes_on = self.rested.get(&subject.view.id).copied().flatten();
+        let progress = subject.row.release_at.into_iter().chain(subject.row.release_step_at).chain(came_up).chain(goes_on);
+        let last = progress.max().unwrap_or(self.since).max(self.since);
         Duration::try_from(self.s.host.env.now() - last).unwrap_or_default()
     }
 

@@ -60,6 +60,8 @@ pub struct Reconciler {
     pub(super) written_at: BTreeMap<(AppId, Name), OffsetDateTime>,
     /// When releases take their next step.
     pub(super) steps_at: BTreeMap<AppId, OffsetDateTime>,
+    /// Releases that have rested: none while they rest, and then since when they go on.
+    pub(super) rested: BTreeMap<AppId, Option<OffsetDateTime>>,
     /// When the next toleration for some time ends.
     evict_at: Option<OffsetDateTime>,
     /// A node has come or come back, and the cluster may be uneven.
@@ -93,6 +95,7 @@ impl Reconciler {
                 scaled: BTreeMap::new(),
                 written_at: BTreeMap::new(),
                 steps_at: BTreeMap::new(),
+                rested: BTreeMap::new(),
                 evict_at: None,
                 uneven: false,
                 clusters: super::on_cluster::Kept::default(),
