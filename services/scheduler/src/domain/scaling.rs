@@ -72,19 +72,21 @@ pub fn decide(scaling: &Scaling, history: &History, facts: &Facts<'_>) -> Decisi
         // The last one goes only when nobody has asked for a while.
         wanted = 1;
     }
-    let bounded = wanted.clamp(scaling.min, scaling.max.max(scaling.min));
+    let (least, most) = (scaling.min, scaling.max.max(scaling.min));
+    let bounded = wanted.clamp(least, most);
     if bounded != wanted {
         reason = format!("{reason}; bounded to {bounded} by {} to {}", scaling.min, scaling.max);
     }
     history.recommended.push((now, bounded));
     // Whoever waits does not wait for a window, and that nobody asks has been so for a while already.
     let at_once = (facts.woken && current == 0) || (facts.idle && bounded == 0);
-    let stable = if at_once { bounded } else { stabilized(scaling, &history, now, current, bounded) };
+    // Whatever was recommended, and however slowly it goes: new bounds hold at once (as in Kubernetes).
+    let stable = if at_once { bounded } else { stabilized(scaling, &history, now, current, bounded).clamp(least, most) };
     if stable != bounded {
         reason = format!("{reason}; {stable} for now, until that has been so for a while");
     }
     // From nothing to something at once: somebody waits.
-    let paced = if current == 0 { stable } else { paced(scaling, &history, now, current, stable) };
+    let paced = if current == 0 { stable } else { paced(scaling, &history, now, current, stable).clamp(least, most) };
     if paced != stable {
         reason = format!("{reason}; {paced} for now, not faster");
     }

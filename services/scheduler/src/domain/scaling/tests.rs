@@ -82,6 +82,16 @@ fn steps_bound_how_fast_it_goes() {
 }
 
 #[test]
+fn new_bounds_hold_at_once() {
+    let history = decide(&scaling(1, 10), &History::default(), &facts(10, &[cpu(1000.0, 100.0)])).history;
+    assert_eq!(decide(&scaling(1, 3), &history, &facts(10, &[cpu(1000.0, 100.0)])).replicas, 3, "no window keeps what is above the most");
+    let never = Some(Pace { select: "disabled".into(), ..Pace::default() });
+    let s = Scaling { up: never.clone(), down: never, ..scaling(4, 6) };
+    assert_eq!(number(&s, &facts(2, &[cpu(100.0, 100.0)])), 4);
+    assert_eq!(number(&s, &facts(9, &[cpu(900.0, 100.0)])), 6);
+}
+
+#[test]
 fn a_schedule_is_a_floor() {
     let s = scaling(1, 10);
     let scheduled = Some((5, "0 8 * * *".to_owned()));
