@@ -85,6 +85,10 @@ impl Reconciler {
                 self.written_at.insert((app, name.clone()), now);
             }
             self.scaled.insert((app, name.clone()), after);
+            // What the next one may reserve is counted with this one's new number, which only the new row has.
+            if changed {
+                break;
+            }
         }
         if changed {
             self.dirty.insert(app);
