@@ -30,6 +30,7 @@ pub struct Gauge {
 }
 
 pub const REQUESTS: &str = "requests_per_second";
+const REQUESTS_TOTAL: &str = "gantry_service_requests_total";
 const MIB: f64 = 1_048_576.0;
 
 impl Gauge {
@@ -70,7 +71,8 @@ pub fn gauge(metric: &Metric, workload: &Workload, of: &Place<'_>) -> Result<Gau
         (MetricSource::Resource, other) => Err(format!("`{other}` is not measured: cpu and memory are")),
         (_, _) if utilization => Err("percent are for cpu and memory: give `average` or `value`".into()),
         (MetricSource::Instances, REQUESTS) => {
-            let query = requests(of, "rate", 60);
+            // 0 where nothing is known.
+            let query = format!("sum(rate({}[60s])) or vector(0)", series(REQUESTS_TOTAL, of));
             Ok(Gauge { name, query, unit: "/s", scale: 1.0, target: number()?, shared })
         }
         (MetricSource::Query, _) if metric.query.trim().is_empty() => Err("needs a `query` in PromQL".into()),
@@ -97,10 +99,16 @@ pub fn gauge(metric: &Metric, workload: &Workload, of: &Place<'_>) -> Result<Gau
     }
 }
 
-/// `rate` or `increase` of the requests to a workload; 0 where nothing is known.
-pub fn requests(of: &Place<'_>, function: &str, seconds: u32) -> String {
+/// How many requests to a workload came within some time or are under way. No number where nothing is known: that does not say
+/// that nobody asked.
+pub fn asked(of: &Place<'_>, seconds: u32) -> String {
+    format!("sum(increase({}[{seconds}s])) + sum({})", series(REQUESTS_TOTAL, of), series("gantry_service_sessions", of))
+}
+
+/// Of the services in front of a workload.
+fn series(name: &str, of: &Place<'_>) -> String {
     let ids = of.services.iter().map(|id| escaped(id)).collect::<Vec<_>>().join("|");
-    format!("sum({function}(gantry_service_requests_total{{service_id=~{}}}[{seconds}s])) or vector(0)", quoted(&ids))
+    format!("{name}{{service_id=~{}}}", quoted(&ids))
 }
 
 /// For a regular expression.
@@ -157,6 +165,11 @@ mod tests {
         let ids = ["a.web.c80.tcp".to_owned(), "a.web.r-x".to_owned()];
         let rps = gauge(&metric(MetricSource::Instances, REQUESTS, MetricTarget::Average, "10"), &workload(), &of(&ids)).unwrap();
         assert_eq!(rps.query, "sum(rate(gantry_service_requests_total{service_id=~\"a\\\\.web\\\\.c80\\\\.tcp|a\\\\.web\\\\.r-x\"}[60s])) or vector(0)");
+        let asked = asked(&of(&ids[..1]), 300);
+        assert_eq!(
+            asked,
+            "sum(increase(gantry_service_requests_total{service_id=~\"a\\\\.web\\\\.c80\\\\.tcp\"}[300s])) + sum(gantry_service_sessions{service_id=~\"a\\\\.web\\\\.c80\\\\.tcp\"})"
+        );
     }
 
     #[test]

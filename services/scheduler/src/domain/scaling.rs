@@ -43,6 +43,8 @@ pub struct Facts<'a> {
     pub readings: &'a [Result<Reading, String>],
     /// What the schedules ask for at least now, and which.
     pub scheduled: Option<(u32, String)>,
+    /// There are requests by which it is known whether anybody needs it. Of others only the measures say so.
+    pub asked: bool,
     /// There were no requests for as long as it takes to stop the last instance.
     pub idle: bool,
     /// Somebody waits for an answer.
@@ -68,7 +70,7 @@ pub fn decide(scaling: &Scaling, history: &History, facts: &Facts<'_>) -> Decisi
         (wanted, reason) = (0, "there were no requests for a while".into());
     } else if facts.woken && wanted == 0 {
         (wanted, reason) = (1, "somebody waits for an answer".into());
-    } else if wanted == 0 && current > 0 && scaling.min == 0 {
+    } else if wanted == 0 && current > 0 && scaling.min == 0 && facts.asked {
         // The last one goes only when nobody has asked for a while.
         wanted = 1;
     }

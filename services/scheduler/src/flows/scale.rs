@@ -60,8 +60,9 @@ impl Reconciler {
             };
             let current = workload.count(scaled(&subject.row).get(name).copied(), 0);
             let readings = self.readings(subject, name, workload, scaling, now);
-            let (idle, woken) = (self.is_idle(subject, name, scaling, now), waits);
-            let facts = Facts { now, current, readings: &readings, scheduled: scheduled(scaling, now), idle, woken };
+            let (idle, woken) = (!has_work(&readings) && self.is_idle(subject, name, scaling, now), waits);
+            let asked = !Self::services(subject, name).is_empty();
+            let facts = Facts { now, current, readings: &readings, scheduled: scheduled(scaling, now), asked, idle, woken };
             let mut decision = scaling::decide(scaling, &before.history, &facts);
             if decision.replicas > current
                 && let Some(refused) = self.no_room(subject, goal, exchange, name, decision.replicas, world).await
@@ -124,12 +125,12 @@ impl Reconciler {
 
     /// Nobody has asked for as long as it takes, and the instances have been there as long.
     fn is_idle(&self, subject: &Subject, name: &Name, scaling: &Scaling, now: OffsetDateTime) -> bool {
-        if scaling.min > 0 {
+        let services = Self::services(subject, name);
+        if scaling.min > 0 || services.is_empty() {
             return false;
         }
         let seconds = if scaling.idle_seconds == 0 { IDLE_SECONDS } else { scaling.idle_seconds };
-        let services = Self::services(subject, name);
-        let query = gauges::requests(&place(subject, name, &services), "increase", seconds);
+        let query = gauges::asked(&place(subject, name, &services), seconds);
         let none = self.s.measures.latest(&query, now).filter(|a| now - a.at <= FRESH).is_some_and(|a| matches!(a.value, Ok(Some(n)) if n < 0.5));
         let since = subject.alive.iter().filter(|i| i.workload == name.as_str()).filter_map(|i| i.running_at).max();
         none && since.is_none_or(|at| now - at >= time::Duration::seconds(seconds.into()))
@@ -163,6 +164,11 @@ fn place<'a>(subject: &'a Subject, name: &'a Name, services: &'a [String]) -> Pl
         workload: name.as_str(),
         services,
     }
+}
+
+/// Is there work that does not come as requests, such as a queue that is not empty?
+fn has_work(readings: &[Result<Reading, String>]) -> bool {
+    readings.iter().flatten().any(|r| r.value > 0.0 && !matches!(r.name.as_str(), "cpu" | "memory" | gauges::REQUESTS))
 }
 
 /// The most that a schedule asks for now, and which one.

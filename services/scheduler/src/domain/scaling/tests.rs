@@ -14,7 +14,7 @@ fn cpu(value: f64, target: f64) -> Result<Reading, String> {
 }
 
 fn facts(current: u32, readings: &[Result<Reading, String>]) -> Facts<'_> {
-    Facts { now: NOW, current, readings, scheduled: None, idle: false, woken: false }
+    Facts { now: NOW, current, readings, scheduled: None, asked: true, idle: false, woken: false }
 }
 
 fn number(scaling: &Scaling, facts: &Facts<'_>) -> u32 {
@@ -108,6 +108,15 @@ fn the_last_one_goes_only_when_nobody_asked_and_comes_back_for_the_first_who_doe
     assert_eq!(number(&s, &Facts { idle: true, ..facts(0, &[rps(0.0)]) }), 0);
     assert_eq!(number(&s, &Facts { idle: true, woken: true, ..facts(0, &[rps(0.0)]) }), 1);
     assert_eq!(number(&scaling(2, 10), &Facts { idle: true, ..facts(2, &[rps(0.0)]) }), 2);
+}
+
+#[test]
+fn what_nobody_can_ask_follows_its_measure_down_to_nothing_and_up_again() {
+    let s = Scaling { down: Some(Pace { stabilization_seconds: Some(0), ..Pace::default() }), ..scaling(0, 10) };
+    let queue = |value| Ok(Reading { name: "queue".into(), unit: String::new(), value, target: 10.0, shared: false });
+    assert_eq!(number(&s, &Facts { asked: false, ..facts(2, &[queue(0.0)]) }), 0);
+    assert_eq!(number(&s, &Facts { asked: false, ..facts(0, &[queue(25.0)]) }), 3);
+    assert_eq!(number(&s, &Facts { asked: false, ..facts(3, &[Err("queue is not measured yet".into())]) }), 3);
 }
 
 #[test]
