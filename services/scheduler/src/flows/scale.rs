@@ -115,7 +115,10 @@ impl Reconciler {
             .map(|gauge| {
                 let answer = self.s.measures.latest(&gauge.query, now).filter(|a| now - a.at <= FRESH);
                 match answer.map(|a| a.value) {
-                    Some(Ok(Some(value))) => Ok(gauge.reading(value)),
+                    // Percent of nothing: no number of instances brings it to its target.
+                    Some(Ok(Some(value))) => Some(gauge.reading(value))
+                        .filter(|r| r.target > 0.0)
+                        .ok_or_else(|| format!("the target of {} is percent of what is reserved, and nothing is", gauge.name)),
                     Some(Ok(None)) | None => Err(format!("{} is not measured yet", gauge.name)),
                     Some(Err(error)) => Err(format!("{}: {error}", gauge.name)),
                 }
