@@ -100,6 +100,21 @@ async fn blue_green_goes_on_by_itself_after_its_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_longer_than_progress_may_take_goes_on_all_the_same() {
+    let place = Place::new().await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    // A release fails after 10 s without progress; both waits are longer.
+    let release = "{strategy: blue_green, promote_after_seconds: 12, keep_seconds: 12}";
+    place.deploy("web", &released("1", 1, release)).await;
+    place.reaches("web", "running", 1).await;
+    place.deploy("web", &released("2", 1, release)).await;
+    place.waits_for("time", 1).await;
+    place.waits_for("time", 2).await;
+    place.world.until("the release has ended", LONG, || async { place.app("web").await["release"].is_null() }).await;
+    place.reaches("web", "running", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_by_header_and_share_and_a_restarted_scheduler_goes_on_with_it() {
     gantry_testkit::clause("6.3.3.s");
     let place = Place::new().await;
