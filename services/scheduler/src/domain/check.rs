@@ -117,6 +117,9 @@ fn sound(at: &str, w: &Workload, remarks: &Remarks) {
     }
 }
 
+/// Each is asked every few seconds, at one metrics store for all.
+pub const MOST_MEASURES: usize = 20;
+
 fn scales(w: &Workload, s: &Scaling, wrong: &dyn Fn(&str, String)) {
     if !matches!(w.kind, WorkloadKind::Stateless | WorkloadKind::Stateful) {
         wrong("scaling", "only stateless and stateful workloads have a number that can follow something".into());
@@ -126,6 +129,9 @@ fn scales(w: &Workload, s: &Scaling, wrong: &dyn Fn(&str, String)) {
     }
     if s.metrics.is_empty() && s.schedules.is_empty() {
         wrong("scaling", "needs `metrics` or `schedules`".into());
+    }
+    if s.metrics.len() > MOST_MEASURES || s.schedules.len() > MOST_MEASURES {
+        wrong("scaling", format!("has at most {MOST_MEASURES} `metrics` and as many `schedules`"));
     }
     for (n, one) in s.schedules.iter().enumerate() {
         for cron in [&one.from, &one.to] {

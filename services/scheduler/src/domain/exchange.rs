@@ -1,7 +1,7 @@
 //! What a release that exchanges instances needs of a document: what is said fits its strategy, and every service has a place
 //! where the new revision is seen.
 
-use super::check::{is_host, name_of};
+use super::check::{MOST_MEASURES, is_host, name_of};
 use super::document::Remarks;
 use super::model::{CanaryStep, Measure, Model, Preview, Protocol, Publish, Release, ReleaseStrategy};
 
@@ -57,6 +57,9 @@ fn sound(release: &Release, remarks: &Remarks) {
     only(is(ReleaseStrategy::Rolling) && !release.checks.is_empty(), "checks", "blue_green or canary");
     if is(ReleaseStrategy::Canary) && !(1..=MOST_STEPS).contains(&release.steps.len()) {
         wrong("steps", format!("must be 1 to {MOST_STEPS} steps such as `{{weight: 10, pause_seconds: 60}}`"));
+    }
+    if release.checks.len() > MOST_MEASURES {
+        wrong("checks", format!("must be {MOST_MEASURES} at most"));
     }
     for (field, seconds) in [("keep_seconds", release.keep_seconds), ("promote_after_seconds", release.promote_after_seconds.unwrap_or(0))] {
         if seconds > LONGEST_SECONDS {
