@@ -104,6 +104,20 @@ async fn each_change_is_one_write_and_nothing_else_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_finds_all_as_wanted_and_writes_nothing() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    it.cancel.cancel();
+    it.asked();
+    let cancel = CancellationToken::new();
+    let engine = Engine::start(client(&it.server, token()), SCOPE.into(), false, &cancel, &TaskTracker::new());
+    let next = Running { server: it.server.clone(), engine, cancel };
+    next.applied(vec![deployment(1)]).await;
+    assert!(next.engine.standing("a").drift.is_empty());
+    assert!(next.asked().iter().all(|r| r.starts_with("GET")), "no write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;

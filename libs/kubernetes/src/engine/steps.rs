@@ -76,6 +76,11 @@ fn one(scope: &str, owner: &str, mut body: Value) -> Option<One> {
     body["metadata"]["annotations"][HASH] = hash.as_str().into();
     let key = cache::key_of(kind.rank(), &body)?;
     let mut compared = body.clone();
+    // The items of a list do not say what they are.
+    if let Some(fields) = compared.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
     if kind.kind == "Secret" {
         compared["data"] = cache::fingerprints(&compared["data"]);
     }

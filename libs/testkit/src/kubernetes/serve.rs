@@ -177,7 +177,16 @@ fn list(store: &Store, plural: &str, namespace: Option<&str>, query: &Pairs) -> 
     let all: Vec<&Value> = store.objects.iter().filter(|(k, o)| within(k) && selected(&o.value, query)).map(|(_, o)| &o.value).collect();
     let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(usize::MAX);
     let from: usize = query.get("continue").and_then(|c| c.parse().ok()).unwrap_or(0);
-    let page: Vec<&Value> = all.iter().skip(from).take(limit).copied().collect();
+    // Items do not say what they are: the list does.
+    let item = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("apiVersion");
+            fields.remove("kind");
+        }
+        object
+    };
+    let page: Vec<Value> = all.iter().skip(from).take(limit).copied().map(item).collect();
     let next = if from + page.len() < all.len() { (from + page.len()).to_string() } else { String::new() };
     (200, json!({ "kind": "List", "metadata": { "resourceVersion": store.version.to_string(), "continue": next }, "items": page }))
 }
