@@ -332,7 +332,7 @@ impl Sink for Shared {
         let rank = kind.rank();
         let mut state = self.lock();
         let owners: BTreeSet<String> = if *kind == POD {
-            match seen {
+            let owners: BTreeSet<String> = match seen {
                 Seen::All(objects) => state.cache.replace_pods(objects.iter().filter_map(pod::read).collect()),
                 Seen::There(object) => pod::read(&object).and_then(|p| state.cache.put_pod(p)).into_iter().collect(),
                 Seen::Gone(object) => {
@@ -340,7 +340,14 @@ impl Sink for Shared {
                     let text = |key: &str| metadata[key].as_str().unwrap_or_default();
                     state.cache.remove_pod(text("namespace"), text("name"), text("uid")).into_iter().collect()
                 }
+            };
+            // Pods outlive their workload by their grace: an owner is gone with the last of them.
+            for owner in &owners {
+                if state.unwanted.contains(owner) {
+                    state.dirty.insert(owner.clone());
+                }
             }
+            owners
         } else {
             let owners: BTreeSet<String> = match seen {
                 Seen::All(objects) => state.cache.replace(rank, objects),

@@ -154,6 +154,31 @@ async fn what_is_gone_comes_back_and_what_is_unwanted_goes_with_its_kept_volumes
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_gone_when_its_last_pod_is() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    // Its workload is gone at once, the pod stays for its grace, and the namespace is others'.
+    let labels = json!({ gantry_kubernetes::SCOPE: SCOPE, gantry_kubernetes::OWNER: "a" });
+    it.server.put("pods", json!({"metadata": {"name": "web-1", "namespace": "y", "labels": labels}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}));
+    let mut changes = it.engine.changes();
+    let pods = || {
+        let mut pods = 0;
+        it.engine.each_pod_of("a", |_| pods += 1);
+        pods
+    };
+    while pods() == 0 {
+        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+    }
+    it.engine.unwant("a");
+    while it.engine.has("a") {
+        tokio::time::timeout(Duration::from_secs(30), changes.changed()).await.unwrap().unwrap();
+    }
+    assert!(!it.engine.standing("a").gone);
+    it.server.remove("pods/y/web-1");
+    it.until("the last pod is seen to go", |s| s.gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn busy_servers_old_watches_and_malformed_events_are_lived_through() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;
