@@ -79,10 +79,17 @@ pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink:
 }
 
 async fn list(client: &Client, kind: &Kind, selector: &str, sink: &dyn Sink) -> Result<String, Trouble> {
+    let (all, version) = whole(client, kind, None, selector).await?;
+    sink.see(kind, Seen::All(all));
+    Ok(version)
+}
+
+/// All that a selector chooses, page by page, and the version of the list.
+pub async fn whole(client: &Client, kind: &Kind, namespace: Option<&str>, selector: &str) -> Result<(Vec<Value>, String), Trouble> {
     let (mut all, mut next) = (Vec::new(), String::new());
     loop {
         let more = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(&next)) };
-        let mut page = client.get(&format!("{}?labelSelector={}&limit={PAGE}{more}", kind.path(None), encoded(selector))).await?;
+        let mut page = client.get(&format!("{}?labelSelector={}&limit={PAGE}{more}", kind.path(namespace), encoded(selector))).await?;
         let Some(items) = page["items"].as_array_mut() else {
             return Err(Trouble::Malformed(format!("a list of {} without items", kind.plural)));
         };
@@ -90,8 +97,7 @@ async fn list(client: &Client, kind: &Kind, selector: &str, sink: &dyn Sink) -> 
         next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         if next.is_empty() {
             let version = page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-            sink.see(kind, Seen::All(all));
-            return Ok(version);
+            return Ok((all, version));
         }
     }
 }

@@ -154,6 +154,23 @@ async fn what_is_gone_comes_back_and_what_is_unwanted_goes_with_its_kept_volumes
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_with_something_of_others_stays() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1)]).await;
+    // Every namespace has these by itself.
+    it.server.put("configmaps", json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "x"}, "data": {}}));
+    it.server.put("endpointslices", json!({"metadata": {"name": "s-1", "namespace": "x", "ownerReferences": [{"uid": "u", "controller": true}]}}));
+    it.server.put("secrets", json!({"metadata": {"name": "theirs", "namespace": "x"}, "data": {}}));
+    it.engine.unwant("a");
+    it.until("it is told", |s| !s.gone && s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("Secret/theirs") && !p.contains("kube-root-ca"))).await;
+    assert!(it.server.object("deployments/x/web").is_none(), "ours goes");
+    assert!(it.server.object("namespaces/x").is_some() && it.server.object("secrets/x/theirs").is_some());
+    it.server.remove("secrets/x/theirs");
+    it.until("it goes with the last of them", |s| s.gone).await;
+    assert!(it.server.object("namespaces/x").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_owner_is_gone_when_its_last_pod_is() {
     let it = running(false).await;
     it.applied(vec![deployment(1)]).await;

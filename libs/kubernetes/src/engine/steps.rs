@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use super::{Drift, Shared, Standing};
 use crate::cache::{self, Held, Key};
 use crate::difference;
-use crate::kinds::{KINDS, Kind};
+use crate::kinds::{KINDS, Kind, NAMESPACE, POD};
 use crate::pod::OWNER;
 use crate::trouble::Trouble;
+use crate::watch;
 
 /// The label of everything that one import of a cluster has made.
 pub const SCOPE: &str = "gantry.io/cluster";
@@ -197,6 +198,25 @@ impl Shared {
         state.cache.put(object.key.0, answer);
     }
 
+    /// With a namespace goes all that is in it: one with something of others stays. It is looked at again, though seldom.
+    async fn refuse_inhabited(&self, namespace: &str) -> Result<(), Trouble> {
+        let gateway = self.lock().found.as_ref().is_some_and(|f| f.capabilities.gateway);
+        let selector = format!("{SCOPE}!={}", self.scope);
+        let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(|k| k.namespaced && (gateway || !k.optional)).collect();
+        let mut left: Vec<String> = Vec::new();
+        for kind in kinds {
+            let (all, _) = watch::whole(&self.client, kind, Some(namespace), &selector).await?;
+            let of_others = all.iter().filter(|object| is_of_others(kind, object));
+            left.extend(of_others.map(|object| format!("{}/{}", kind.kind, object["metadata"]["name"].as_str().unwrap_or_default())));
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let more = if left.len() > 5 { format!(" and {} more", left.len() - 5) } else { String::new() };
+        left.truncate(5);
+        Err(Trouble::Refused { status: 409, message: format!("the namespace {namespace} stays, with what others have put into it: {}{more}", left.join(", ")) })
+    }
+
     /// How many objects are left that are to go.
     async fn prune(&self, wanted: Option<&Wanted>, owner: &str) -> Result<usize, Trouble> {
         let unwanted = wanted.is_none();
@@ -220,12 +240,32 @@ impl Shared {
             }
             let Some(kind) = KINDS.get(*rank) else { continue };
             let namespace = Some(namespace.as_str()).filter(|n| !n.is_empty());
+            if *kind == NAMESPACE
+                && let Err(trouble) = self.refuse_inhabited(name).await
+            {
+                self.lock().going.remove(&held.uid);
+                return Err(trouble);
+            }
             if let Err(trouble) = self.client.delete(kind, namespace, name, Some(&held.uid)).await {
                 self.lock().going.remove(&held.uid);
                 return Err(about(&format!("{}/{name}", kind.kind), trouble));
             }
         }
         Ok(left.len())
+    }
+}
+
+/// Is it there because somebody wants it? What controllers make goes with what they make it for; but a pod of a controller that
+/// is not ours says that there is something of a kind that is not known here.
+fn is_of_others(kind: &Kind, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let made = metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+    let managed = metadata["labels"]["endpointslice.kubernetes.io/managed-by"].as_str();
+    match kind.kind {
+        "Pod" => true,
+        "ConfigMap" => !made && metadata["name"] != "kube-root-ca.crt",
+        "EndpointSlice" => !made && managed.is_none_or(|by| !by.starts_with("endpointslice")),
+        _ => !made,
     }
 }
 

@@ -166,9 +166,11 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
 
 fn selected(object: &Value, query: &Pairs) -> bool {
     let Some(selector) = query.get("labelSelector") else { return true };
-    selector.split(',').all(|part| match part.split_once('=') {
-        Some((key, value)) => object["metadata"]["labels"][key] == value,
-        None => object["metadata"]["labels"].get(part).is_some(),
+    selector.split(',').all(|part| match (part.split_once("!="), part.split_once('=')) {
+        // Those without the label, too.
+        (Some((key, value)), _) => object["metadata"]["labels"][key] != value,
+        (None, Some((key, value))) => object["metadata"]["labels"][key] == value,
+        (None, None) => object["metadata"]["labels"].get(part).is_some(),
     })
 }
 
