@@ -35,9 +35,14 @@ impl Lease {
 
     /// Tries to take or keep it. Whether we hold it.
     pub async fn hold(&mut self) -> bool {
-        match self.attempt().await {
+        let began = Instant::now();
+        // An answer that comes when others may have begun is of no use.
+        let most = self.renewed.map_or(GIVE_UP, |at| GIVE_UP.saturating_sub(at.elapsed()).max(Duration::from_secs(1)));
+        let asked = tokio::time::timeout(most, self.attempt()).await;
+        let asked = asked.unwrap_or_else(|_| Err(Trouble::Unreachable { server: self.client.server().to_owned(), reason: "no answer in time".into() }));
+        match asked {
             Ok(true) => {
-                self.renewed = Some(Instant::now());
+                self.renewed = Some(began);
                 true
             }
             Ok(false) => {
