@@ -39,6 +39,7 @@ type At = (String, String);
 #[derive(Default)]
 pub struct Desk {
     cluster: Cluster,
+    nodes: BTreeSet<String>,
     scheduler: String,
     pods: HashMap<At, Known>,
     by_key: HashMap<u128, At>,
@@ -68,6 +69,7 @@ impl Desk {
     pub fn node(&mut self, object: &Value) {
         let Some(node) = translate::node(object) else { return };
         let ix = self.cluster.set_node(&node);
+        self.nodes.insert(node.name.clone());
         let here: Vec<(InstanceKey, GroupIx)> = self.pods.values().filter(|p| p.node == node.name).filter_map(|p| Some((p.key, p.group?))).collect();
         for (key, group) in here {
             if self.cluster.place_of(key).is_none() {
@@ -77,7 +79,16 @@ impl Desk {
         self.wake();
     }
 
+    /// All that there are: others are gone. A binding to a node that is not there is not refused.
+    pub fn all_nodes(&mut self, objects: &[Value]) {
+        let there: BTreeSet<&str> = objects.iter().filter_map(|o| o["metadata"]["name"].as_str()).collect();
+        let gone: Vec<String> = self.nodes.iter().filter(|name| !there.contains(name.as_str())).cloned().collect();
+        gone.iter().for_each(|name| self.node_gone(name));
+        objects.iter().for_each(|o| self.node(o));
+    }
+
     pub fn node_gone(&mut self, name: &str) {
+        self.nodes.remove(name);
         if let Some(ix) = self.cluster.node(name) {
             let here: Vec<InstanceKey> = self.cluster.instances_on(ix).collect();
             for key in here {
@@ -260,6 +271,15 @@ mod tests {
         desk.failed(&("x".into(), "p2".into()));
         desk.again();
         assert_eq!(desk.decide(10).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_a_new_list_lacks_gets_no_pod() {
+        let mut desk = Desk::new("gantry");
+        desk.all_nodes(&[node("n1", "8"), node("n2", "1")]);
+        desk.all_nodes(&[node("n2", "1")]);
+        desk.pod(&pod(1, "500m", 0, ""));
+        assert!(matches!(&desk.decide(10)[0], Decision::Bind { node, .. } if node == "n2"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Sink for Shared {
         let nodes = *kind == NODE;
         let mut desk = self.desk();
         match (seen, nodes) {
-            (Seen::All(all), true) => all.iter().for_each(|o| desk.node(o)),
+            (Seen::All(all), true) => desk.all_nodes(&all),
             (Seen::All(all), false) => desk.all_pods(&all),
             (Seen::There(object), true) => desk.node(&object),
             (Seen::There(object), false) => desk.pod(&object),
