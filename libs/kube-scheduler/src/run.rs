@@ -159,7 +159,7 @@ async fn carry_out(client: &Client, shared: &Shared, decision: Decision) {
             for (namespace, name) in victims {
                 // An eviction keeps disruption budgets; one that is refused is asked for again at the next look.
                 let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": namespace } });
-                if let Err(trouble) = client.post(&format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction"), &eviction).await {
+                if let Err(trouble) = client.post_once(&format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction"), &eviction).await {
                     tracing::info!(pod = format!("{namespace}/{name}"), error = %trouble, "a pod could not be evicted");
                 }
             }

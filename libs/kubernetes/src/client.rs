@@ -119,6 +119,11 @@ impl Client {
         json_of(self.patiently(Method::POST, path, Some(("application/json", body))).await?).await
     }
 
+    /// As [`Self::post`], but what is refused for now is the caller's to ask again (an eviction that a budget forbids).
+    pub async fn post_once(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        json_of(self.once(&Method::POST, path, Some(("application/json", body)), true).await?).await
+    }
+
     /// The whole object; a conflict if it was changed since it was read.
     pub async fn put(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
         json_of(self.patiently(Method::PUT, path, Some(("application/json", body))).await?).await
