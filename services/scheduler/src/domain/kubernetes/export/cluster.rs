@@ -260,7 +260,7 @@ fn finish_pod(pod: &mut Value, w: &Workload, model: &Model, place: &Place<'_>) {
     }
     if place.pull.is_some() {
         let secrets = pod["imagePullSecrets"].as_array().cloned().unwrap_or_default();
-        pod["imagePullSecrets"] = std::iter::once(json!({ "name": named(place.app_name, PULL) })).chain(secrets).collect();
+        pod["imagePullSecrets"] = std::iter::once(json!({ "name": PULL })).chain(secrets).collect();
     }
     if pod["securityContext"]["seccompProfile"].is_null() && !w.privileged {
         pod["securityContext"]["seccompProfile"] = json!({ "type": "RuntimeDefault" });
@@ -428,6 +428,7 @@ fn rename(value: &mut Value, app: &Name, known: &BTreeSet<(String, String)>) {
                     "secretKeyRef" | "secretRef" if inner["name"].is_string() => renamed("Secret", &mut inner["name"]),
                     "service" if inner["name"].is_string() => renamed("Service", &mut inner["name"]),
                     "backendRefs" => inner.as_array_mut().into_iter().flatten().filter(|b| b.is_object()).for_each(|b| renamed("Service", &mut b["name"])),
+                    "imagePullSecrets" => inner.as_array_mut().into_iter().flatten().filter(|s| s.is_object()).for_each(|s| renamed("Secret", &mut s["name"])),
                     "scaleTargetRef" if inner.is_object() => {
                         let kind = inner["kind"].as_str().unwrap_or_default().to_owned();
                         renamed(&kind, &mut inner["name"]);

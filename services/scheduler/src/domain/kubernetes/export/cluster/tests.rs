@@ -117,6 +117,14 @@ fn names_labels_and_references_are_the_applications() {
 }
 
 #[test]
+fn a_secret_for_images_is_named_as_the_cluster_has_it() {
+    let text = ALL.replacen("    spec:\n      containers:", "    spec:\n      imagePullSecrets: [{name: keys}, {name: elsewhere}]\n      containers:", 1);
+    let all = made(&text, &ClusterSettings::default(), |place| place.pull = Some("{}"));
+    let secrets = &of(&all, "Deployment", "store-web")["spec"]["template"]["spec"]["imagePullSecrets"];
+    assert_eq!(*secrets, json!([{ "name": "store-pull" }, { "name": "store-keys" }, { "name": "elsewhere" }]));
+}
+
+#[test]
 fn routes_join_the_gateway_if_there_is_one() {
     let settings = ClusterSettings { gateway: "infra/public".into(), ..ClusterSettings::default() };
     let all = made(ALL, &settings, |place| place.gateway = true);
