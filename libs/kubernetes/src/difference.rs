@@ -33,7 +33,7 @@ fn walk(wanted: &Value, there: Option<&Value>, path: &mut String, quantities: bo
     match (wanted, there) {
         (Value::Object(fields), Some(Value::Object(have))) => {
             for (name, value) in fields {
-                let deeper = quantities || matches!(name.as_str(), "requests" | "limits" | "hard" | "capacity" | "sizeLimit" | "default" | "defaultRequest");
+                let deeper = quantities || matches!(name.as_str(), "requests" | "limits" | "hard" | "capacity" | "sizeLimit" | "default" | "defaultRequest" | "target");
                 let length = path.len();
                 path.push('.');
                 path.push_str(name);
@@ -117,5 +117,12 @@ mod tests {
         let there = json!({"spec": {"replicas": 3, "ports": [{"port": 53, "protocol": "TCP", "name": "dns"}], "args": ["a"], "containers": [{"name": "web", "image": "x"}]}});
         assert_eq!(between(&wanted, &there), [".spec.args", ".spec.containers[name=web].image", ".spec.ports[name=dns].protocol", ".spec.replicas"].map(String::from).to_vec());
         assert_eq!(between(&json!({"a": {"b": 1}}), &json!({})), [".a"]);
+    }
+
+    #[test]
+    fn what_an_autoscaler_aims_at_is_an_amount() {
+        let at = |amount: &str| json!({"spec": {"metrics": [{"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": amount}}}]}});
+        assert_eq!(between(&at("0.5"), &at("500m")), Vec::<String>::new());
+        assert_eq!(between(&at("0.5"), &at("600m")), [".spec.metrics[0].pods.target.averageValue"]);
     }
 }
