@@ -118,12 +118,16 @@ impl Live {
         panic!("{path} is changed all the time");
     }
 
-    /// Deletes the applications, and holds that nothing is left on the cluster.
-    async fn leaves_nothing(&self, apps: &[&str]) {
+    async fn deletes(&self, apps: &[&str]) {
         for app in apps {
             let (status, answer) = self.place.world.call(&self.place.host, Method::DELETE, &format!("{}/{app}", self.place.apps()), Some(&self.place.token), None).await;
             assert_eq!(status / 100, 2, "{answer}");
         }
+    }
+
+    /// Deletes the applications, and holds that nothing is left on the cluster.
+    async fn leaves_nothing(&self, apps: &[&str]) {
+        self.deletes(apps).await;
         let gone = async || matches!(self.client.get(&format!("/api/v1/namespaces/{}", self.namespace)).await, Err(Trouble::NotFound(_)));
         self.until("the namespace is gone with all that was in it", gone).await;
     }
@@ -284,7 +288,13 @@ async fn drift(live: &Live) {
     live.deploy("other", &format!("{}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: taken}}\ndata: {{whose: ours}}\n", WEB.replace("name: web", "name: api"))).await;
     live.until("whose it is is told", async || live.why("other").await.to_string().contains("made by `somebody`")).await;
     assert_eq!(live.object("api/v1", "configmaps", "other-taken").await.unwrap()["data"]["whose"], "theirs");
-    live.leaves_nothing(&["other", "web"]).await;
+    // The namespace stays with what somebody has put into it, and goes with the last of it.
+    live.deletes(&["other", "web"]).await;
+    live.until("ours is gone", async || live.object("apis/apps/v1", "deployments", "web-web").await.is_none()).await;
+    assert_eq!(live.object("api/v1", "configmaps", "other-taken").await.expect("theirs")["data"]["whose"], "theirs");
+    let config = gantry_kubernetes::Kind::of("v1", "ConfigMap").expect("a kind");
+    live.client.delete(config, Some(&live.namespace), "other-taken", None).await.expect("removed by somebody");
+    live.leaves_nothing(&[]).await;
 }
 
 async fn volumes(live: &Live) {
