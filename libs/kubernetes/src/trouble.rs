@@ -54,6 +54,10 @@ impl Trouble {
         };
         match status {
             401 => Self::Unauthenticated(message),
+            // Its namespace goes and has to be made again.
+            403 if message.contains("because it is being terminated") => Self::NotFound(message),
+            // Quotas and admission refuse with it, too; of a right it says "cannot <verb> resource".
+            403 if message.contains(" is forbidden: ") && !message.contains(" cannot ") => Self::Refused { status, message },
             403 => Self::Forbidden(message),
             404 => Self::NotFound(message),
             409 => {
@@ -118,6 +122,16 @@ mod tests {
         assert_eq!(trouble, Trouble::FieldConflict(vec![FieldConflict { manager: "kubectl-edit".into(), field: ".spec.replicas".into() }]));
         assert!(trouble.to_string().contains("`kubectl-edit` holds .spec.replicas"));
         assert!(!trouble.passes());
+    }
+
+    #[test]
+    fn only_a_missing_right_is_told_as_one() {
+        let told = |message: &str| Trouble::of(403, None, serde_json::json!({ "message": message }).to_string().as_bytes());
+        let right = r#"deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "deployments" in API group "apps" in the namespace "x""#;
+        assert!(matches!(told(right), Trouble::Forbidden(_)));
+        assert!(matches!(told(r#"services "web" is forbidden: exceeded quota: gantry-space"#), Trouble::Refused { status: 403, .. }));
+        let going = told(r#"services "web" is forbidden: unable to create new content in namespace x because it is being terminated"#);
+        assert!(matches!(going, Trouble::NotFound(_)) && going.passes());
     }
 
     #[test]
