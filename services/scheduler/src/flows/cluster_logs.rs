@@ -75,7 +75,9 @@ async fn look(s: &Scheduler, progress: &Arc<Mutex<Progress>>, known: &mut HashMa
                 there.insert(id);
                 let attempt = (id, pod.restarts);
                 let started = matches!(pod.state, State::Running | State::Unhealthy | State::Succeeded | State::Failed);
-                if started && !pod.containers.is_empty() && progress.followed.len() < MOST && !progress.over.contains(&attempt) && progress.followed.insert(attempt) {
+                // A kubelet that starts anew ends what is followed as if it had come to its end.
+                let over = progress.over.contains(&attempt) && pod.state != State::Running;
+                if started && !pod.containers.is_empty() && progress.followed.len() < MOST && !over && progress.followed.insert(attempt) {
                     new.push((attempt, app, pod.clone()));
                 }
             });
