@@ -138,6 +138,9 @@ async fn follow(s: &Scheduler, client: &Client, pod: &Pod, mut batch: LogBatch) 
     let path = format!("/api/v1/namespaces/{}/pods/{}/log?container={container}&follow=true&timestamps=true{since}", pod.namespace, pod.name);
     let mut stream = std::pin::pin!(client.stream(&path).await?);
     let mut rest: Vec<u8> = Vec::new();
+    // From here on each line comes once; two may have the same time.
+    let from = upto;
+    let mut sent = tokio::time::Instant::now();
     loop {
         let next = tokio::time::timeout(GATHER, stream.next()).await;
         match next {
@@ -148,11 +151,11 @@ async fn follow(s: &Scheduler, client: &Client, pod: &Pod, mut batch: LogBatch) 
                         rest.extend_from_slice(part);
                     }
                     if part.last() == Some(&b'\n') {
-                        let line = read(&std::mem::take(&mut rest)).filter(|line| upto.is_none_or(|at| line.at > at));
+                        let line = read(&std::mem::take(&mut rest)).filter(|line| from.is_none_or(|at| line.at > at));
                         batch.lines.extend(line);
                     }
                 }
-                if batch.lines.len() < LINES {
+                if batch.lines.len() < LINES && sent.elapsed() < GATHER {
                     continue;
                 }
             }
@@ -161,13 +164,14 @@ async fn follow(s: &Scheduler, client: &Client, pod: &Pod, mut batch: LogBatch) 
                 return Err(error.into());
             }
             Ok(None) => {
-                batch.lines.extend(read(&rest).filter(|line| upto.is_none_or(|at| line.at > at)));
+                batch.lines.extend(read(&rest).filter(|line| from.is_none_or(|at| line.at > at)));
                 send(s, &mut batch, &mut upto).await?;
                 return Ok(true);
             }
             Err(_) => {}
         }
         send(s, &mut batch, &mut upto).await?;
+        sent = tokio::time::Instant::now();
     }
 }
 
