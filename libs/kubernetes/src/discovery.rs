@@ -56,7 +56,11 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
     };
     let mut remarks = Vec::new();
     let gateway = has("gateway.networking.k8s.io", "v1") && {
-        let resources = client.get("/apis/gateway.networking.k8s.io/v1").await.unwrap_or_default();
+        // A server that is busy now is no cluster without routes.
+        let resources = match client.get("/apis/gateway.networking.k8s.io/v1").await {
+            Err(Trouble::NotFound(_)) => Value::Null,
+            answered => answered?,
+        };
         resources["resources"].as_array().into_iter().flatten().any(|r| r["name"] == "httproutes")
     };
     let default_storage_class = match client.get("/apis/storage.k8s.io/v1/storageclasses").await {
