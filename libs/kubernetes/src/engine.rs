@@ -319,7 +319,12 @@ impl Shared {
                 // What was refused is asked again, too, though seldom: a quota is raised, a webhook comes back.
                 let pause = if trouble.passes() { pause } else { pause.max(Duration::from_secs(15)) };
                 state.again.insert(owner.to_owned(), (Instant::now() + pause, (pause * 2).min(LONGEST_PAUSE)));
-                Standing { problem: Some(trouble.to_string()), lasting: !trouble.passes(), ..state.standing.get(owner).cloned().unwrap_or_default() }
+                let told = trouble.to_string();
+                // Whose application is deleted asks no more why something of it is still there.
+                if state.unwanted.contains(owner) && state.standing.get(owner).is_none_or(|s| s.problem.as_ref() != Some(&told)) {
+                    tracing::warn!(server = self.client.server(), owner, error = told, "what is not wanted any more cannot be taken away now and will be tried again");
+                }
+                Standing { problem: Some(told), lasting: !trouble.passes(), ..state.standing.get(owner).cloned().unwrap_or_default() }
             }
         };
         // What is gone need not be remembered, but by those who wait for it.
