@@ -80,7 +80,9 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
 /// # Errors
 /// When no cluster is named, or a test fails.
 pub fn kubernetes(work: &Work) -> Result<()> {
-    for (name, what) in [("GANTRY_TEST_KUBECONFIG", "a kubeconfig of a cluster that may be used"), ("GANTRY_TEST_IMAGE", "an image with an HTTP server on port 8080")] {
+    for (name, what) in
+        [("GANTRY_TEST_KUBECONFIG", "a kubeconfig of a cluster that may be used"), ("GANTRY_TEST_IMAGE", "an image with an HTTP server on port 8080")]
+    {
         if gantry_servers::text_from_env(name).is_none() {
             bail!("the live suite was NOT run: {name} is not set; it names {what} (docs/kubernetes.md)");
         }

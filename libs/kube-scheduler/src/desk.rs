@@ -12,11 +12,25 @@ use crate::translate;
 /// What is to be done about one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Bind { namespace: String, name: String, uid: String, node: String },
+    Bind {
+        namespace: String,
+        name: String,
+        uid: String,
+        node: String,
+    },
     /// These make room (namespace, name); the pod is looked at again when they are gone.
-    Evict { namespace: String, name: String, node: String, victims: Vec<(String, String)> },
+    Evict {
+        namespace: String,
+        name: String,
+        node: String,
+        victims: Vec<(String, String)>,
+    },
     /// It finds no place: why, to be told once.
-    Wait { namespace: String, name: String, reason: String },
+    Wait {
+        namespace: String,
+        name: String,
+        reason: String,
+    },
 }
 
 struct Known {
@@ -131,7 +145,9 @@ impl Desk {
         // A pod that asks what is not known here still takes its room.
         let group = match (&spec, node.is_empty()) {
             (Ok(spec), _) => Some(self.cluster.set_group(spec)),
-            (Err(_), false) => Some(self.cluster.set_group(&Spec { key: format!("{uid}/plain"), family: uid.clone(), scope: at.0.clone(), priority, ..Spec::default() })),
+            (Err(_), false) => {
+                Some(self.cluster.set_group(&Spec { key: format!("{uid}/plain"), family: uid.clone(), scope: at.0.clone(), priority, ..Spec::default() }))
+            }
             (Err(_), true) => None,
         };
         if let (Some(group), Some(ix)) = (group, self.cluster.node(&node)) {
@@ -159,10 +175,8 @@ impl Desk {
 
     /// All that there are: others are gone.
     pub fn all_pods(&mut self, objects: &[Value]) {
-        let there: BTreeSet<At> = objects
-            .iter()
-            .filter_map(|o| Some((o["metadata"]["namespace"].as_str()?.to_owned(), o["metadata"]["name"].as_str()?.to_owned())))
-            .collect();
+        let there: BTreeSet<At> =
+            objects.iter().filter_map(|o| Some((o["metadata"]["namespace"].as_str()?.to_owned(), o["metadata"]["name"].as_str()?.to_owned()))).collect();
         let gone: Vec<At> = self.pods.keys().filter(|at| !there.contains(*at)).cloned().collect();
         gone.iter().for_each(|at| self.pod_gone(at));
         objects.iter().for_each(|o| self.pod(o));

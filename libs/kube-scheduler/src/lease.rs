@@ -60,7 +60,8 @@ impl Lease {
     async fn attempt(&mut self) -> Result<bool, Trouble> {
         let path = format!("{}/{}", self.collection(), self.name);
         let now = stamp(&self.env);
-        let mine = json!({ "holderIdentity": self.identity, "leaseDurationSeconds": DURATION.as_secs(), "acquireTime": now, "renewTime": now, "leaseTransitions": 0 });
+        let mine =
+            json!({ "holderIdentity": self.identity, "leaseDurationSeconds": DURATION.as_secs(), "acquireTime": now, "renewTime": now, "leaseTransitions": 0 });
         let mut lease = match self.client.get(&path).await {
             Ok(lease) => lease,
             Err(Trouble::NotFound(_)) => {

@@ -165,7 +165,8 @@ async fn carry_out(client: &Client, shared: &Shared, decision: Decision) {
             }
         }
         Decision::Wait { namespace, name, reason } => {
-            let condition: Value = json!({ "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason }] } });
+            let condition: Value =
+                json!({ "status": { "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason }] } });
             if let Err(trouble) = client.patch_status(&POD, &namespace, &name, &condition).await {
                 tracing::debug!(pod = format!("{namespace}/{name}"), error = %trouble, "a pod could not be told why it waits");
             }

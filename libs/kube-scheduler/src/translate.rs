@@ -117,7 +117,8 @@ fn requests(spec: &Value) -> (Amounts, BTreeMap<String, u64>) {
         *sum.entry(k.clone()).or_default() += parsed(v);
     }
     let whole = |name: &str, unit: i128| u64::try_from((sum.get(name).copied().unwrap_or(0) + unit - 1) / unit).unwrap_or(u64::MAX >> 1);
-    let counted = Amounts { cpu_millis: whole("cpu", 1), memory_bytes: whole("memory", 1000), storage_bytes: whole("ephemeral-storage", 1000), ..Amounts::default() };
+    let counted =
+        Amounts { cpu_millis: whole("cpu", 1), memory_bytes: whole("memory", 1000), storage_bytes: whole("ephemeral-storage", 1000), ..Amounts::default() };
     let extended = sum.keys().filter(|k| !is_counted(k)).map(|k| (k.clone(), whole(k, 1000)));
     (counted, extended.collect())
 }
@@ -215,10 +216,13 @@ pub fn spec(pod: &Value) -> Result<Spec, String> {
     let family = owner.unwrap_or_else(|| text(&metadata["uid"]));
     let rules = rules(spec)?;
     let labels: BTreeMap<String, String> = metadata["labels"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
-    let ports = list(&spec["containers"]).flat_map(|c| list(&c["ports"])).filter_map(|p| u16::try_from(p["hostPort"].as_u64()?).ok()).filter(|p| *p > 0).collect();
+    let ports =
+        list(&spec["containers"]).flat_map(|c| list(&c["ports"])).filter_map(|p| u16::try_from(p["hostPort"].as_u64()?).ok()).filter(|p| *p > 0).collect();
     // Equal in everything that placing looks at; what each pod has for itself (an index, a name) is not.
     let mut own = labels.clone();
-    own.retain(|k, _| !matches!(k.as_str(), "statefulset.kubernetes.io/pod-name" | "apps.kubernetes.io/pod-index" | "batch.kubernetes.io/job-completion-index"));
+    own.retain(|k, _| {
+        !matches!(k.as_str(), "statefulset.kubernetes.io/pod-name" | "apps.kubernetes.io/pod-index" | "batch.kubernetes.io/job-completion-index")
+    });
     let key = format!("{namespace}/{family}/{own:?}/{requests:?}/{extended:?}/{ports:?}/{rules:?}/{}", spec["priority"]);
     Ok(Spec {
         key,

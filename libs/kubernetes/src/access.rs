@@ -26,12 +26,19 @@ pub struct Access {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Credential {
-    Token { token: String },
-    Certificate { certificate_pem: String, key_pem: String },
+    Token {
+        token: String,
+    },
+    Certificate {
+        certificate_pem: String,
+        key_pem: String,
+    },
     /// A program that prints an `ExecCredential`.
     Exec(Exec),
     /// The account of the pod that this process runs in; its token is read again as it is renewed.
-    InCluster { folder: String },
+    InCluster {
+        folder: String,
+    },
 }
 
 impl Credential {

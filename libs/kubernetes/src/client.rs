@@ -280,7 +280,9 @@ fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>) -
         .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")));
     let ca = match (&access.ca_pem, &access.credential) {
         (Some(pem), _) => Some(pem.clone()),
-        (None, Credential::InCluster { folder }) => Some(std::fs::read_to_string(format!("{folder}/ca.crt")).map_err(|e| unusable("ca.crt of the pod", e.to_string()))?),
+        (None, Credential::InCluster { folder }) => {
+            Some(std::fs::read_to_string(format!("{folder}/ca.crt")).map_err(|e| unusable("ca.crt of the pod", e.to_string()))?)
+        }
         (None, _) => None,
     };
     if let Some(pem) = ca {

@@ -33,7 +33,8 @@ fn walk(wanted: &Value, there: Option<&Value>, path: &mut String, quantities: bo
     match (wanted, there) {
         (Value::Object(fields), Some(Value::Object(have))) => {
             for (name, value) in fields {
-                let deeper = quantities || matches!(name.as_str(), "requests" | "limits" | "hard" | "capacity" | "sizeLimit" | "default" | "defaultRequest" | "target");
+                let deeper =
+                    quantities || matches!(name.as_str(), "requests" | "limits" | "hard" | "capacity" | "sizeLimit" | "default" | "defaultRequest" | "target");
                 let length = path.len();
                 path.push('.');
                 path.push_str(name);
@@ -115,7 +116,10 @@ mod tests {
     fn what_was_changed_is_named_by_its_path() {
         let wanted = json!({"spec": {"replicas": 2, "ports": [{"port": 53, "protocol": "UDP", "name": "dns"}], "args": ["a", "b"], "containers": [{"name": "web", "image": "a"}]}});
         let there = json!({"spec": {"replicas": 3, "ports": [{"port": 53, "protocol": "TCP", "name": "dns"}], "args": ["a"], "containers": [{"name": "web", "image": "x"}]}});
-        assert_eq!(between(&wanted, &there), [".spec.args", ".spec.containers[name=web].image", ".spec.ports[name=dns].protocol", ".spec.replicas"].map(String::from).to_vec());
+        assert_eq!(
+            between(&wanted, &there),
+            [".spec.args", ".spec.containers[name=web].image", ".spec.ports[name=dns].protocol", ".spec.replicas"].map(String::from).to_vec()
+        );
         assert_eq!(between(&json!({"a": {"b": 1}}), &json!({})), [".a"]);
     }
 

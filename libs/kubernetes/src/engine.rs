@@ -322,7 +322,12 @@ impl Shared {
                 let told = trouble.to_string();
                 // Whose application is deleted asks no more why something of it is still there.
                 if state.unwanted.contains(owner) && state.standing.get(owner).is_none_or(|s| s.problem.as_ref() != Some(&told)) {
-                    tracing::warn!(server = self.client.server(), owner, error = told, "what is not wanted any more cannot be taken away now and will be tried again");
+                    tracing::warn!(
+                        server = self.client.server(),
+                        owner,
+                        error = told,
+                        "what is not wanted any more cannot be taken away now and will be tried again"
+                    );
                 }
                 Standing { problem: Some(told), lasting: !trouble.passes(), ..state.standing.get(owner).cloned().unwrap_or_default() }
             }

@@ -102,7 +102,10 @@ mod tests {
 
     #[test]
     fn only_a_credential_is_taken_for_one() {
-        let given = read(br#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t","expirationTimestamp":"2030-01-01T00:00:00Z"}}"#).unwrap();
+        let given = read(
+            br#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t","expirationTimestamp":"2030-01-01T00:00:00Z"}}"#,
+        )
+        .unwrap();
         assert_eq!((given.token.as_deref(), given.expires.map(|e| e.year())), (Some("t"), Some(2030)));
         assert!(read(b"hello").is_err());
         assert!(read(br#"{"kind":"ExecCredential","status":{}}"#).is_err());
@@ -111,7 +114,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_plugin_is_told_what_it_is_for_and_its_failure_is_told() {
-        let access = Access { server: "https://x".into(), ca_pem: None, tls_server_name: None, insecure: false, credential: crate::Credential::Token { token: String::new() } };
+        let access = Access {
+            server: "https://x".into(),
+            ca_pem: None,
+            tls_server_name: None,
+            insecure: false,
+            credential: crate::Credential::Token { token: String::new() },
+        };
         let exec = |script: &str| Exec {
             api_version: "client.authentication.k8s.io/v1".into(),
             command: "sh".into(),

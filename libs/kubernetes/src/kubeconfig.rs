@@ -225,7 +225,8 @@ mod tests {
         .unwrap();
         assert_eq!((certificate.credential.word(), certificate.tls_server_name.as_deref()), ("certificate", Some("api")));
         assert!(certificate.ca_pem.unwrap().starts_with("-----BEGIN"));
-        let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token], env: [{name: A, value: b}], interactiveMode: Never}}";
+        let exec =
+            "{exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token], env: [{name: A, value: b}], interactiveMode: Never}}";
         let Credential::Exec(exec) = parse(&config(exec, ""), None).unwrap().credential else { panic!("no plugin") };
         assert_eq!((exec.command.as_str(), exec.args.len(), exec.env.len()), ("aws", 2, 1));
     }

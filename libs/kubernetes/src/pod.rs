@@ -139,11 +139,18 @@ mod tests {
     fn states_are_told_with_their_reason() {
         let on = json!({"nodeName": "n1", "containers": [{"name": "web"}]});
         let ready = json!([{"type": "Ready", "status": "True"}]);
-        let running = pod(on.clone(), json!({"phase": "Running", "podIP": "10.1.1.1", "conditions": ready, "containerStatuses": [{"name": "web", "restartCount": 2, "state": {"running": {}}}]}));
+        let running = pod(
+            on.clone(),
+            json!({"phase": "Running", "podIP": "10.1.1.1", "conditions": ready, "containerStatuses": [{"name": "web", "restartCount": 2, "state": {"running": {}}}]}),
+        );
         assert_eq!((running.state, running.ready, running.restarts, running.revision, running.resource_version), (State::Running, true, 2, 3, 7));
-        let unplaced = pod(json!({}), json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]}));
+        let unplaced =
+            pod(json!({}), json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]}));
         assert_eq!((unplaced.state, unplaced.reason.as_str()), (State::Pending, "0/3 nodes are available"));
-        let pull = pod(on.clone(), json!({"phase": "Pending", "containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}));
+        let pull = pod(
+            on.clone(),
+            json!({"phase": "Pending", "containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}),
+        );
         assert_eq!((pull.state, pull.reason.as_str()), (State::Starting, "web: ImagePullBackOff: not found"));
         let crash = pod(
             on.clone(),

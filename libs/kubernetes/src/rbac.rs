@@ -75,9 +75,11 @@ mod tests {
         let documents: Vec<Value> = serde_saphyr::from_str_multiple(&text).unwrap();
         let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
         for kind in &KINDS {
-            let rule = role["rules"].as_array().unwrap().iter().find(|r| {
-                r["apiGroups"][0] == kind.group && r["resources"].as_array().unwrap().iter().any(|p| p == kind.plural)
-            });
+            let rule = role["rules"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|r| r["apiGroups"][0] == kind.group && r["resources"].as_array().unwrap().iter().any(|p| p == kind.plural));
             let verbs = rule.unwrap_or_else(|| panic!("{} is not in the role", kind.plural))["verbs"].as_array().unwrap();
             assert!(["get", "list", "watch", "patch", "create", "delete"].iter().all(|v| verbs.iter().any(|w| w == v)), "{}", kind.plural);
         }

@@ -17,7 +17,9 @@ pub struct FieldConflict {
 pub enum Trouble {
     #[error("{server} cannot be reached: {reason}")]
     Unreachable { server: String, reason: String },
-    #[error("the certificate of {server} is not trusted: {reason}; give the cluster's authority (certificate-authority-data), or the name in the certificate (tls-server-name)")]
+    #[error(
+        "the certificate of {server} is not trusted: {reason}; give the cluster's authority (certificate-authority-data), or the name in the certificate (tls-server-name)"
+    )]
     Untrusted { server: String, reason: String },
     #[error("the access is not usable: {0}")]
     Access(String),

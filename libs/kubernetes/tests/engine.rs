@@ -58,7 +58,12 @@ fn wanted(objects: Vec<Value>) -> Arc<Wanted> {
 }
 
 fn deployment(replicas: u32) -> Value {
-    object("apps/v1", "Deployment", "web", json!({ "spec": { "replicas": replicas, "template": { "spec": { "containers": [{ "name": "web", "image": "i" }] } } } }))
+    object(
+        "apps/v1",
+        "Deployment",
+        "web",
+        json!({ "spec": { "replicas": replicas, "template": { "spec": { "containers": [{ "name": "web", "image": "i" }] } } } }),
+    )
 }
 
 impl Running {
@@ -78,7 +83,12 @@ impl Running {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.server.requests().into_iter().filter(|r| !r.path.contains("watch=true")).map(|r| format!("{} {}", r.method, r.path.split('?').next().unwrap())).collect()
+        self.server
+            .requests()
+            .into_iter()
+            .filter(|r| !r.path.contains("watch=true"))
+            .map(|r| format!("{} {}", r.method, r.path.split('?').next().unwrap()))
+            .collect()
     }
 }
 
@@ -124,7 +134,8 @@ async fn a_field_that_somebody_holds_is_a_conflict_with_their_name_or_taken_back
     it.server.edit("deployments/x/web", "kubectl-scale", |d| d["spec"]["replicas"] = 9.into());
     it.until("the drift is seen", |s| s.drift.first().is_some_and(|d| d.fields == [".spec.replicas"] && d.managers == ["kubectl-scale"])).await;
     it.engine.want("a", wanted(vec![deployment(3)]));
-    it.until("the conflict is told", |s| s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("`kubectl-scale` holds .spec.replicas of Deployment/web"))).await;
+    it.until("the conflict is told", |s| s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("`kubectl-scale` holds .spec.replicas of Deployment/web")))
+        .await;
     assert_eq!(it.server.object("deployments/x/web").unwrap()["spec"]["replicas"], 9);
     it.engine.correct(true);
     it.until("it is taken back", |s| s.applied && s.problem.is_none() && s.drift.is_empty()).await;
@@ -145,7 +156,8 @@ async fn what_is_gone_comes_back_and_what_is_unwanted_goes_with_its_kept_volumes
     assert!(it.server.object("persistentvolumeclaims/x/v").is_some(), "a volume stays while its owner does");
     // Of a controller's, and somebody else's: not ours to take away.
     let labels = json!({ gantry_kubernetes::SCOPE: SCOPE, gantry_kubernetes::OWNER: "a" });
-    it.server.put("endpointslices", json!({"metadata": {"name": "s", "namespace": "y", "labels": labels, "ownerReferences": [{"uid": "u", "controller": true}]}}));
+    it.server
+        .put("endpointslices", json!({"metadata": {"name": "s", "namespace": "y", "labels": labels, "ownerReferences": [{"uid": "u", "controller": true}]}}));
     it.server.put("secrets", json!({"metadata": {"name": "s", "namespace": "y"}, "data": {}}));
     it.engine.unwant("a");
     it.until("all is gone", |s| s.gone).await;
@@ -176,7 +188,8 @@ async fn an_owner_is_gone_when_its_last_pod_is() {
     it.applied(vec![deployment(1)]).await;
     // Its workload is gone at once, the pod stays for its grace, and the namespace is others'.
     let labels = json!({ gantry_kubernetes::SCOPE: SCOPE, gantry_kubernetes::OWNER: "a" });
-    it.server.put("pods", json!({"metadata": {"name": "web-1", "namespace": "y", "labels": labels}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}));
+    it.server
+        .put("pods", json!({"metadata": {"name": "web-1", "namespace": "y", "labels": labels}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}));
     let mut changes = it.engine.changes();
     let pods = || {
         let mut pods = 0;
@@ -232,7 +245,13 @@ async fn a_credential_that_ends_is_renewed() {
     let file = folder.path().join("token");
     std::fs::write(&file, "first").unwrap();
     let script = format!("printf '{{\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"%s\"}}}}' \"$(cat {})\"", file.display());
-    let exec = Exec { api_version: "client.authentication.k8s.io/v1".into(), command: "sh".into(), args: vec!["-c".into(), script], env: Vec::new(), provide_cluster_info: false };
+    let exec = Exec {
+        api_version: "client.authentication.k8s.io/v1".into(),
+        command: "sh".into(),
+        args: vec!["-c".into(), script],
+        env: Vec::new(),
+        provide_cluster_info: false,
+    };
     let client = client(&server, Credential::Exec(exec));
     server.lock().tokens = ["first".to_owned()].into();
     client.get("/version").await.unwrap();

@@ -1,8 +1,8 @@
 //! Everything that runs by itself: the reconciler and its parts, and metering.
 
 mod advance;
-pub mod measure;
 pub mod cluster_logs;
+pub mod measure;
 mod membership;
 pub mod metering;
 mod on_cluster;

@@ -106,7 +106,10 @@ enum Step {
     Drifted(Vec<String>, Vec<String>),
     /// It is on its way out, and has to be gone before it can be made again.
     Wait,
-    Apply { known: bool, force: bool },
+    Apply {
+        known: bool,
+        force: bool,
+    },
 }
 
 impl Shared {
@@ -181,7 +184,10 @@ impl Shared {
         let managers = cache::hold(object.key.0, there).map(|(_, held)| held.others).unwrap_or_default();
         let whose = if managers.is_empty() { "others".to_owned() } else { format!("`{}`", managers.join("`, `")) };
         let at = namespace.map_or(String::new(), |n| format!(" in the namespace {n}"));
-        Err(Trouble::Refused { status: 409, message: format!("{}/{name}{at} is there already and was made by {whose}; it is not touched: remove it or choose another name", object.kind.kind) })
+        Err(Trouble::Refused {
+            status: 409,
+            message: format!("{}/{name}{at} is there already and was made by {whose}; it is not touched: remove it or choose another name", object.kind.kind),
+        })
     }
 
     /// Takes the answer in, so that nothing is done twice before the watch tells of it.
@@ -303,7 +309,8 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         let named = |api: &str, kind: &str| json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x", "namespace": "x"}});
-        let wanted = Wanted::new("c", "a", vec![named("apps/v1", "Deployment"), named("v1", "Secret"), named("example.org/v1", "Unknown"), named("v1", "Namespace")]);
+        let wanted =
+            Wanted::new("c", "a", vec![named("apps/v1", "Deployment"), named("v1", "Secret"), named("example.org/v1", "Unknown"), named("v1", "Namespace")]);
         let kinds: Vec<&str> = wanted.bodies().map(|b| b["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Namespace", "Secret", "Deployment"]);
     }

@@ -9,7 +9,8 @@ use super::store::{Key, Store};
 pub fn run(store: &mut Store) {
     let claims: Vec<Key> = store.objects.keys().filter(|k| k.plural == "persistentvolumeclaims").cloned().collect();
     claims.iter().for_each(|claim| store.status(claim, json!({ "phase": "Bound" })));
-    let workloads: Vec<Key> = store.objects.keys().filter(|k| matches!(k.plural.as_str(), "deployments" | "statefulsets" | "daemonsets" | "jobs")).cloned().collect();
+    let workloads: Vec<Key> =
+        store.objects.keys().filter(|k| matches!(k.plural.as_str(), "deployments" | "statefulsets" | "daemonsets" | "jobs")).cloned().collect();
     for key in workloads {
         let Some(object) = store.objects.get(&key).map(|o| o.value.clone()) else { continue };
         let uid = object["metadata"]["uid"].clone();
@@ -43,7 +44,9 @@ pub fn run(store: &mut Store) {
             pod["metadata"]["namespace"] = key.namespace.as_str().into();
             pod["metadata"]["ownerReferences"] = json!([{ "kind": object["kind"], "name": key.name, "uid": uid, "controller": true }]);
             pod["status"] = match (key.plural.as_str(), broken) {
-                (_, true) => json!({ "phase": "Pending", "containerStatuses": [{ "name": "c", "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }] }),
+                (_, true) => {
+                    json!({ "phase": "Pending", "containerStatuses": [{ "name": "c", "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }] })
+                }
                 ("jobs", false) => json!({ "phase": "Succeeded" }),
                 (_, false) => json!({ "phase": "Running", "podIP": format!("10.1.0.{number}"), "conditions": [{ "type": "Ready", "status": "True" }] }),
             };
@@ -60,7 +63,9 @@ pub fn run(store: &mut Store) {
         let left = mine(store).len();
         let generation = object["metadata"]["generation"].clone();
         let status = match key.plural.as_str() {
-            "daemonsets" => json!({ "observedGeneration": generation, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberAvailable": ready }),
+            "daemonsets" => {
+                json!({ "observedGeneration": generation, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberAvailable": ready })
+            }
             "jobs" => json!({ "succeeded": ready }),
             _ => json!({ "observedGeneration": generation, "replicas": left, "updatedReplicas": wanted, "readyReplicas": ready, "availableReplicas": ready }),
         };

@@ -17,7 +17,9 @@ fn key(item: &Value) -> Option<(&'static str, String)> {
 pub fn leaves(value: &Value) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
     walk(value, String::new(), &mut out);
-    out.retain(|path, _| !path.starts_with(".status") && !(path.starts_with(".metadata.") && !path.starts_with(".metadata.labels") && !path.starts_with(".metadata.annotations")));
+    out.retain(|path, _| {
+        !path.starts_with(".status") && !(path.starts_with(".metadata.") && !path.starts_with(".metadata.labels") && !path.starts_with(".metadata.annotations"))
+    });
     out
 }
 

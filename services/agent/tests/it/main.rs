@@ -4,9 +4,9 @@
 
 mod beside;
 mod chaos;
-mod crash;
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
+mod crash;
 mod fencing;
 mod holding;
 mod service;

@@ -172,7 +172,9 @@ impl App {
         let now = self.now().unix_timestamp();
         for authority in rows::authorities_of(self.pool(), user.0, &issuer_hash(der)).await.map_err(fault)? {
             if authority_vouches(&authority, der, now) {
-                self.not_revoked(&authority, &it.serial_bytes()).await.map_err(|p| not_usable("its authority has revoked it, or cannot say now whether it has").with_source(p.chain()))?;
+                self.not_revoked(&authority, &it.serial_bytes())
+                    .await
+                    .map_err(|p| not_usable("its authority has revoked it, or cannot say now whether it has").with_source(p.chain()))?;
                 return Ok((authority.id, name));
             }
         }

@@ -87,9 +87,17 @@ pub struct Trusted {
 
 #[derive(Clone, Debug)]
 pub enum AuthorityCommand {
-    Trust { authority: Uuid, org: OrgId, name: Name, pem: String },
+    Trust {
+        authority: Uuid,
+        org: OrgId,
+        name: Name,
+        pem: String,
+    },
     /// Nothing happens when it is so already.
-    SetRevocation { url: Option<String>, when_stale: Option<WhenStale> },
+    SetRevocation {
+        url: Option<String>,
+        when_stale: Option<WhenStale>,
+    },
     Remove,
 }
 

@@ -69,7 +69,12 @@ impl Projection for PersonCertificates {
                 }
                 AuthorityEvent::RevocationSet { authority, url, when_stale, .. } => {
                     let when_stale = when_stale.map(stale_text);
-                    run(tx, "update person_authorities set revocation_url = $2, when_stale = $3 where id = $1", [authority.into(), url.into(), when_stale.into()]).await
+                    run(
+                        tx,
+                        "update person_authorities set revocation_url = $2, when_stale = $3 where id = $1",
+                        [authority.into(), url.into(), when_stale.into()],
+                    )
+                    .await
                 }
                 AuthorityEvent::Removed { authority, .. } => run(tx, "delete from person_authorities where id = $1", [authority.into()]).await,
             };

@@ -54,7 +54,8 @@ pub async fn der(pool: &PgPool, authority: Uuid) -> Result<Option<Vec<u8>>, sqlx
 
 /// Keeps a list; `false` if the one that is here is newer: an old one may be somebody's replay.
 pub async fn take(pool: &PgPool, list: Taken<'_>, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    let sql = "insert into revocation_lists (authority, der, sha256, this_update, next_update, revoked, taken_at, tried_at) values ($1, $2, $3, $4, $5, $6, $7, $7)
+    let sql =
+        "insert into revocation_lists (authority, der, sha256, this_update, next_update, revoked, taken_at, tried_at) values ($1, $2, $3, $4, $5, $6, $7, $7)
                on conflict (authority) do update set der = excluded.der, sha256 = excluded.sha256, this_update = excluded.this_update,
                    next_update = excluded.next_update, revoked = excluded.revoked, taken_at = excluded.taken_at, tried_at = excluded.tried_at, fault = null
                where revocation_lists.this_update is null or revocation_lists.this_update <= excluded.this_update";

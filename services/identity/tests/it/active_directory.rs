@@ -84,9 +84,8 @@ async fn people_of_an_active_directory_domain_are_synchronised_and_sign_in() {
     }
     // ada leads; leads are in dev, dev is in everybody.
     ldif += &(dc::group("leads", &["ada"]) + &dc::group("dev", &["leads", "bob"]) + &dc::group("everybody", &["dev"]));
-    let of = |name: &str, attribute: &str, value: &str| {
-        format!("dn: CN={name},{}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n", dc::PEOPLE)
-    };
+    let of =
+        |name: &str, attribute: &str, value: &str| format!("dn: CN={name},{}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n", dc::PEOPLE);
     controller.change(&ldif, &[("ada", "Pw-ada-0123"), ("bob", "Pw-bob-0123"), ("cyd", "Pw-cyd-0123"), ("off", "Pw-off-0123")]);
     controller.change(&of("off", "userAccountControl", "514"), &[]);
 

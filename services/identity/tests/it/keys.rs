@@ -177,7 +177,6 @@ async fn client_with_tls(world: &World, heard: mpsc::UnboundedSender<String>, aw
     let leaf = world.running.pki().leaf("127.0.0.1", &["127.0.0.1"]).unwrap();
     let tls = gantry_host::server_config(world.running.pki(), &leaf, false).unwrap();
     let app = axum::Router::new().route("/logout", post(logout)).with_state((heard, away));
-    let listening =
-        gantry_host::serve("127.0.0.1:0".parse().unwrap(), tls, app.into_service(), &world.running.doors).await.unwrap();
+    let listening = gantry_host::serve("127.0.0.1:0".parse().unwrap(), tls, app.into_service(), &world.running.doors).await.unwrap();
     listening.address
 }

@@ -158,9 +158,9 @@ async fn a_certificate_that_its_authority_has_revoked_signs_nobody_in() {
     assert_eq!(come(&suite, &kept).await.0, 401);
     *server.lock().unwrap() = ("200 OK", list(&home, &pki, 0, &[&lost]));
     let (beside, _) = suite.world.replica::<gantry_identity::Identity>(config).await;
-    let fetched = suite.world.until("the timer fetches it", Duration::from_secs(60), async || {
-        suite.get(&ada, AUTHORITIES).await.1["items"][0]["revocation"]["fresh"] == true
-    });
+    let fetched = suite
+        .world
+        .until("the timer fetches it", Duration::from_secs(60), async || suite.get(&ada, AUTHORITIES).await.1["items"][0]["revocation"]["fresh"] == true);
     fetched.await;
     beside.stop().await;
     assert_eq!((come(&suite, &kept).await.0, come(&suite, &lost).await.0), (303, 401));

@@ -177,9 +177,12 @@ async fn a_scanner_outside_is_asked_waited_for_and_its_findings_are_merged() {
     assert_eq!(bom["name"], "by the stand-in");
     assert_eq!(scene.call(Method::GET, &format!("images/web/{digest}/sbom?scanner=nobody"), None).await.0, 404);
 
-    // What was found outside is found by search, too.
-    let (_, found) = scene.stage.world.call(&scene.stage.host, Method::GET, "/api/v1/images?finding=cve-2026-0777", Some(&scene.access), None).await;
-    assert_eq!(found["items"][0]["digest"], digest.as_str());
+    // What was found outside is found by search, too: the index follows the report.
+    let found = || async {
+        let asked = scene.stage.world.call(&scene.stage.host, Method::GET, "/api/v1/images?finding=cve-2026-0777", Some(&scene.access), None);
+        asked.await.1["items"][0]["digest"] == digest.as_str()
+    };
+    scene.stage.world.until("the finding is searched by", Duration::from_secs(30), found).await;
 
     // The key it was given opens this repository for reading, and nothing else.
     let asked = scene.adapter.asked()[0].clone();

@@ -60,7 +60,8 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     let scope = request.space.scope();
     s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
     let engine = space_rules::engine(s, &request.space).await?;
-    let Parsed { mut model, remarks } = documents::read(s, &request.source, engine)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
+    let Parsed { mut model, remarks } =
+        documents::read(s, &request.source, engine)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
     let app = row.as_ref().map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));

@@ -68,7 +68,8 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
     if let Some(name) = rules.cluster.as_ref().filter(|_| rules.cluster != before.cluster) {
         // Others' clusters are not there for this space, and their names are not told.
         let found = store::cluster(s.orm(), name).await.map_err(database)?.filter(|c| c.org.is_none_or(|owner| owner == org));
-        found.ok_or_else(|| Problem::invalid("cluster", format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
+        found
+            .ok_or_else(|| Problem::invalid("cluster", format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
     }
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
     // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.

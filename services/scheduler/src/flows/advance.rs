@@ -271,7 +271,14 @@ impl Reconciler {
     }
 
     /// Finishes the release, or lets it fail when nothing has moved for too long.
-    pub(super) async fn move_release(&mut self, subject: &Subject, settled: bool, exchanges: bool, pending: &BTreeMap<String, Pending>, meta: Meta) -> anyhow::Result<()> {
+    pub(super) async fn move_release(
+        &mut self,
+        subject: &Subject,
+        settled: bool,
+        exchanges: bool,
+        pending: &BTreeMap<String, Pending>,
+        meta: Meta,
+    ) -> anyhow::Result<()> {
         if subject.row.deleted || subject.row.stopped {
             return Ok(());
         }

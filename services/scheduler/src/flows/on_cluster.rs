@@ -130,7 +130,9 @@ impl Reconciler {
                     stopping.insert(id);
                 }
                 report.instances.insert(id, observed(pod));
-                if let Some(app) = pod.owner.parse::<AppId>().ok().filter(|_| !known.contains(&id) && !pod.node.is_empty() && !self.clusters.ended.contains(&id)) {
+                if let Some(app) =
+                    pod.owner.parse::<AppId>().ok().filter(|_| !known.contains(&id) && !pod.node.is_empty() && !self.clusters.ended.contains(&id))
+                {
                     new.entry(app).or_default().push((name.clone(), pod.clone()));
                 }
             });
@@ -148,7 +150,10 @@ impl Reconciler {
                     continue;
                 }
                 let known = observe::Known { id, app, phase, address: row.address.clone(), restarts: row.restarts.unsigned_abs(), told: Some(0) };
-                events.extend(observe::changes(&[known], &Report { instances: report.instances.remove_entry(&id).into_iter().collect(), ..Report { generation: u64::MAX, ..Report::default() } }));
+                events.extend(observe::changes(
+                    &[known],
+                    &Report { instances: report.instances.remove_entry(&id).into_iter().collect(), ..Report { generation: u64::MAX, ..Report::default() } },
+                ));
             }
         }
         for event in &events {
@@ -162,7 +167,12 @@ impl Reconciler {
     }
 
     /// Pods that are seen for the first time.
-    async fn place_pods(&mut self, new: BTreeMap<AppId, Vec<(String, Pod)>>, alive: &[store::instance::Model], events: &mut Vec<InstanceEvent>) -> anyhow::Result<()> {
+    async fn place_pods(
+        &mut self,
+        new: BTreeMap<AppId, Vec<(String, Pod)>>,
+        alive: &[store::instance::Model],
+        events: &mut Vec<InstanceEvent>,
+    ) -> anyhow::Result<()> {
         for (app, pods) in new {
             let ids: Vec<InstanceId> = pods.iter().filter_map(|(_, p)| p.uid.parse().ok()).collect();
             let ended = store::instances_of(self.s.orm(), app, &ids).await?;

@@ -36,7 +36,17 @@ impl Projection for ClusterProjection {
         let (sql, values) = match event.decode()? {
             ClusterEvent::Added { cluster, name, org, server, credential, settings, access } => (
                 "insert into clusters (id, name, org, server, credential, settings, access, version, added_at, changed_at) values ($1, $4, $5, $6, $7, $8, $9, $2, $3, $3)",
-                vec![cluster.into(), version, at, name.as_str().into(), org.map(|o| o.0).into(), server.into(), credential.into(), settings.into(), access.0.into()],
+                vec![
+                    cluster.into(),
+                    version,
+                    at,
+                    name.as_str().into(),
+                    org.map(|o| o.0).into(),
+                    server.into(),
+                    credential.into(),
+                    settings.into(),
+                    access.0.into(),
+                ],
             ),
             ClusterEvent::AccessChanged { cluster, server, credential, access } => (
                 "update clusters set server = $4, credential = $5, access = $6, version = $2, changed_at = $3 where id = $1",

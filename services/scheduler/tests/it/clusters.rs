@@ -104,7 +104,9 @@ async fn clusters_are_for_those_whose_they_are() {
     }
     let (_, list) = call(&place, &owner, Method::GET, "/api/v1/clusters", None).await;
     assert_eq!(list["items"], json!([]));
-    for (method, path) in [(Method::DELETE, "/api/v1/clusters/east"), (Method::PUT, "/api/v1/clusters/east/settings"), (Method::PUT, "/api/v1/clusters/east/access")] {
+    for (method, path) in
+        [(Method::DELETE, "/api/v1/clusters/east"), (Method::PUT, "/api/v1/clusters/east/settings"), (Method::PUT, "/api/v1/clusters/east/access")]
+    {
         assert_eq!(call(&place, &owner, method, path, Some(json!({}))).await.0, 404);
     }
     let response = place.world.call(&place.host, Method::GET, "/api/v1/cluster-manifest", Some(&owner), None).await;
@@ -138,7 +140,12 @@ async fn an_application_runs_on_a_cluster_as_it_does_on_nodes() {
     place.post(&format!("{}/shop/scale", place.apps()), json!({ "workload": "web", "replicas": 3 })).await;
     place.world.until("the third runs", LONG, || async { place.instances("shop").await.len() == 3 }).await;
     place.reaches("shop", "running", 1).await;
-    let asked: Vec<String> = server.requests().into_iter().filter(|r| !r.path.contains("watch=true") && !r.path.contains("/log?")).map(|r| format!("{} {}", r.method, r.path)).collect();
+    let asked: Vec<String> = server
+        .requests()
+        .into_iter()
+        .filter(|r| !r.path.contains("watch=true") && !r.path.contains("/log?"))
+        .map(|r| format!("{} {}", r.method, r.path))
+        .collect();
     assert_eq!(asked.len(), 1, "one write for one change: {asked:?}");
     // A new revision replaces all.
     place.deploy("shop", &web("2", 2)).await;

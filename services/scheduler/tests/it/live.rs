@@ -120,7 +120,8 @@ impl Live {
 
     async fn deletes(&self, apps: &[&str]) {
         for app in apps {
-            let (status, answer) = self.place.world.call(&self.place.host, Method::DELETE, &format!("{}/{app}", self.place.apps()), Some(&self.place.token), None).await;
+            let (status, answer) =
+                self.place.world.call(&self.place.host, Method::DELETE, &format!("{}/{app}", self.place.apps()), Some(&self.place.token), None).await;
             assert_eq!(status / 100, 2, "{answer}");
         }
     }
@@ -279,13 +280,23 @@ async fn drift(live: &Live) {
     live.reaches("web", "running", 1).await;
     live.meddle("apis/apps/v1", "deployments", "web-web", |d| d["spec"]["progressDeadlineSeconds"] = 77.into()).await;
     live.until("the drift is shown", async || live.why("web").await["cluster"]["drift"].to_string().contains("somebody")).await;
-    let (status, _) = live.call(Method::PUT, "/api/v1/clusters/east/settings", Some(json!({ "drift": "correct", "namespace_prefix": live.namespace.trim_end_matches("acme-shop-test") }))).await;
+    let (status, _) = live
+        .call(
+            Method::PUT,
+            "/api/v1/clusters/east/settings",
+            Some(json!({ "drift": "correct", "namespace_prefix": live.namespace.trim_end_matches("acme-shop-test") })),
+        )
+        .await;
     assert_eq!(status, 200);
     let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 60);
     live.until("it is put back", back).await;
     let foreign = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "other-taken" }, "data": { "whose": "theirs" } });
     live.client.post(&format!("/api/v1/namespaces/{}/configmaps?fieldManager=somebody", live.namespace), &foreign).await.expect("made by somebody");
-    live.deploy("other", &format!("{}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: taken}}\ndata: {{whose: ours}}\n", WEB.replace("name: web", "name: api"))).await;
+    live.deploy(
+        "other",
+        &format!("{}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: taken}}\ndata: {{whose: ours}}\n", WEB.replace("name: web", "name: api")),
+    )
+    .await;
     live.until("whose it is is told", async || live.why("other").await.to_string().contains("made by `somebody`")).await;
     assert_eq!(live.object("api/v1", "configmaps", "other-taken").await.unwrap()["data"]["whose"], "theirs");
     // The namespace stays with what somebody has put into it, and goes with the last of it.
@@ -303,8 +314,13 @@ async fn volumes(live: &Live) {
         return;
     }
     let claim = "\n---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}\n";
-    let web = WEB.replace("replicas: 2", "replicas: 1").replace("        image: IMAGE\n", "        image: IMAGE\n        volumeMounts: [{name: data, mountPath: /data}]\n");
-    let web = web.replace("      terminationGracePeriodSeconds: 1\n", "      terminationGracePeriodSeconds: 1\n      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n");
+    let web = WEB
+        .replace("replicas: 2", "replicas: 1")
+        .replace("        image: IMAGE\n", "        image: IMAGE\n        volumeMounts: [{name: data, mountPath: /data}]\n");
+    let web = web.replace(
+        "      terminationGracePeriodSeconds: 1\n",
+        "      terminationGracePeriodSeconds: 1\n      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n",
+    );
     live.deploy("web", &format!("{web}{claim}")).await;
     live.reaches("web", "running", 1).await;
     assert_eq!(live.object("api/v1", "persistentvolumeclaims", "web-data").await.expect("the claim")["status"]["phase"], "Bound");

@@ -44,7 +44,12 @@ pub async fn remove(State(s): State<Scheduler>, caller: Caller, Path(cluster): P
 
 /// Another way in, tested before it counts: a renewed credential or another address.
 #[utoipa::path(put, path = "/api/v1/clusters/{cluster}/access", tag = "clusters", params(("cluster" = String, Path)), request_body = AccessBody, responses((status = 200, body = ClusterBody)))]
-pub async fn access(State(s): State<Scheduler>, caller: Caller, Path(cluster): Path<String>, Json(body): Json<Map<String, Value>>) -> ApiResult<Json<ClusterBody>> {
+pub async fn access(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(cluster): Path<String>,
+    Json(body): Json<Map<String, Value>>,
+) -> ApiResult<Json<ClusterBody>> {
     let access: AccessBody = object(body)?;
     Ok(Json(clusters::change_access(&s, &caller, &cluster, access).await?))
 }

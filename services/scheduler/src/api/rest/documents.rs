@@ -9,8 +9,8 @@ use gantry_kernel::Role;
 use serde::{Deserialize, Serialize};
 
 use super::apps::{AppPath, SpacePath, compose, readable};
-use crate::app::{Scheduler, space_rules};
 use crate::app::documents::{self, Checked, Export, Source};
+use crate::app::{Scheduler, space_rules};
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

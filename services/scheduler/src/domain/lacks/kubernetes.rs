@@ -12,7 +12,11 @@ pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
     for (n, service) in model.services.iter().enumerate() {
         let at = format!("services[{n}]");
         out.when(!service.aliases.is_empty(), format!("{at}.aliases"), "a service has its own name on a cluster; more names are not made");
-        out.when(!matches!(service.balance.as_str(), "roundrobin" | "source"), format!("{at}.balance"), "a cluster balances by turns, or by the client's address");
+        out.when(
+            !matches!(service.balance.as_str(), "roundrobin" | "source"),
+            format!("{at}.balance"),
+            "a cluster balances by turns, or by the client's address",
+        );
     }
     for (n, service) in model.services.iter().enumerate().filter(|_| !gateway) {
         for (r, route) in service.routes.iter().enumerate() {

@@ -146,7 +146,8 @@ pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
     }
     out.extend(model.configs.iter().map(|(name, c)| config(name, c)));
     out.extend(super::loose_files(&model));
-    let policy = |(name, p): (&String, &crate::domain::model::Policy)| super::object("networking.k8s.io/v1", "NetworkPolicy", name, vec![("spec", super::policy(p))]);
+    let policy =
+        |(name, p): (&String, &crate::domain::model::Policy)| super::object("networking.k8s.io/v1", "NetworkPolicy", name, vec![("spec", super::policy(p))]);
     out.extend(model.policies.iter().map(policy));
     out.extend(outside(&model));
     if let Some(pull) = place.pull {
@@ -379,7 +380,12 @@ fn outside(model: &Model) -> Vec<Value> {
             out.push(super::object("v1", "Service", name.as_str(), vec![("spec", spec)]));
             continue;
         };
-        out.push(super::object("v1", "Service", name.as_str(), vec![("spec", json!({ "ports": ports, "clusterIP": if ports.is_empty() { "None" } else { "" } }))]));
+        out.push(super::object(
+            "v1",
+            "Service",
+            name.as_str(),
+            vec![("spec", json!({ "ports": ports, "clusterIP": if ports.is_empty() { "None" } else { "" } }))],
+        ));
         let mut slice = super::object("discovery.k8s.io/v1", "EndpointSlice", name.as_str(), Vec::new());
         slice["addressType"] = if ip.is_ipv6() { "IPv6" } else { "IPv4" }.into();
         slice["endpoints"] = json!([{ "addresses": [other.address], "conditions": { "ready": true } }]);
@@ -398,7 +404,8 @@ fn outside(model: &Model) -> Vec<Value> {
 
 /// Puts the application's name before every object's, and wherever one names another.
 fn rename_all(objects: &mut [Value], app: &Name) {
-    let known: BTreeSet<(String, String)> = objects.iter().filter_map(|o| Some((o["kind"].as_str()?.to_owned(), o["metadata"]["name"].as_str()?.to_owned()))).collect();
+    let known: BTreeSet<(String, String)> =
+        objects.iter().filter_map(|o| Some((o["kind"].as_str()?.to_owned(), o["metadata"]["name"].as_str()?.to_owned()))).collect();
     for object in objects.iter_mut() {
         if let Some(name) = object["metadata"]["name"].as_str() {
             object["metadata"]["name"] = named(app, name).into();

@@ -39,7 +39,9 @@ fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'
 
 fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found = objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
-    found.unwrap_or_else(|| panic!("no {kind} {name} among {:?}", objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect::<Vec<_>>()))
+    found.unwrap_or_else(|| {
+        panic!("no {kind} {name} among {:?}", objects.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect::<Vec<_>>())
+    })
 }
 
 const ALL: &str = r#"
