@@ -65,6 +65,16 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
         totals.push(format!("main job: {}", if outcome.is_ok() { "ok" } else { "failed" }));
         note(&mut failed, "the suite", outcome);
     }
+    if quick {
+        totals.push("a Kubernetes cluster: not run (--quick)".to_owned());
+    } else if gantry_servers::text_from_env("GANTRY_TEST_KUBECONFIG").is_none() {
+        totals.push("a Kubernetes cluster: not run (GANTRY_TEST_KUBECONFIG names none)".to_owned());
+    } else {
+        say("the live suite on the Kubernetes cluster");
+        let outcome = kubernetes(work);
+        totals.push(format!("a Kubernetes cluster: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        note(&mut failed, "the Kubernetes cluster", outcome);
+    }
     for line in &totals {
         println!("{line}");
     }
