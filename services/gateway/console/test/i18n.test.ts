@@ -21,6 +21,9 @@ const chinese = flat(zhCN);
 
 const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true });
 
+/** Names that are written alike in both, in the order of the texts. */
+const NAMES = ['service.cicd', 'upstreams.presets.github', 'upstreams.presets.gitlab', 'upstreams.presets.google'];
+
 describe('the two languages', () => {
   it('have the same keys', () => {
     expect([...chinese.keys()].toSorted()).toEqual([...english.keys()].toSorted());
@@ -36,7 +39,7 @@ describe('the two languages', () => {
 
   it('differ: nothing was left untranslated', () => {
     const same = [...english].filter(([key, text]) => chinese.get(key) === text).map(([key]) => key);
-    expect(same).toEqual(['service.cicd'].filter((key) => same.includes(key)));
+    expect(same).toEqual(NAMES.filter((key) => same.includes(key)));
   });
 
   it('hold every key that the source asks for', () => {
