@@ -146,7 +146,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     await page.getByRole('button', { name: 'Deploy', exact: true }).click();
     await page.waitForURL('**/apps/drawn');
     await page.goto(`${place.space}/deploy?app=drawn`);
-    await box('w:store').waitFor(); throw e; });
+    await box('w:store').waitFor();
     await says(/store:/);
     clean();
   });

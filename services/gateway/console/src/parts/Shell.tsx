@@ -93,11 +93,11 @@ export function Shell() {
           </nav>
         </Layout.Sider>
         <Layout.Content>
-          <main id="main" className="shell-main" tabIndex={-1}>
+          <div id="main" className="shell-main" tabIndex={-1}>
             <Suspense fallback={<Loading />}>
               <Outlet />
             </Suspense>
-          </main>
+          </div>
         </Layout.Content>
       </Layout>
     </Layout>
