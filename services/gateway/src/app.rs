@@ -2,6 +2,7 @@
 
 pub mod documents;
 pub mod door;
+pub mod kept;
 pub mod limiter;
 pub mod listen;
 pub mod proxy;

@@ -21,6 +21,7 @@ use crate::adapters::store::Store;
 use crate::adapters::upstreams::Upstreams;
 use crate::app::documents::Documents;
 use crate::app::door::Door;
+use crate::app::kept::Kept;
 use crate::app::limiter::Limiter;
 use crate::app::proxy::Proxy;
 use crate::app::sessions::Sessions;
@@ -75,7 +76,8 @@ fn door(config: &GatewayConfig, host: &Host, public: url::Url, name: &str) -> an
     let of = host.clone();
     let upstreams = Upstreams::new(move |service| of.url_of(service).ok(), client);
     let store = Store::new(host.redis.clone(), &prefix, &host.master_key()?);
-    let sessions = Sessions::new(host.env.clone(), store, Identity::new(upstreams.clone(), public.clone()), config.lifetimes());
+    let identity = Identity::new(upstreams.clone(), public.clone());
+    let sessions = Sessions::new(host.env.clone(), store, identity.clone(), config.lifetimes());
     let documents = Documents::new(upstreams.clone(), &host.platform.public_url, serde_json::to_value(Gateway::openapi())?);
     let own = Router::new().merge(api::auth::router(sessions.clone())).merge(api::health::router(documents)).merge(api::console::router(host.env.clone()));
     Ok(Door {
@@ -84,6 +86,7 @@ fn door(config: &GatewayConfig, host: &Host, public: url::Url, name: &str) -> an
         limits: config.limits(),
         proxy: Proxy::new(upstreams, config.bounds(), host.tracker.clone()),
         sessions,
+        kept: Kept::new(identity),
         own,
         authority: host.platform.public_host().to_owned(),
         // A browser that once saw the header would refuse plain HTTP on every port of the name.

@@ -2,6 +2,7 @@
 //! revocation. The token endpoint is asked directly over mTLS, so the ID token needs no signature check (OpenID Connect
 //! Core, 3.1.3.7); its issuer, audience, nonce and expiry are checked all the same.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +20,8 @@ use crate::domain::routes::Upstream;
 
 /// The built-in public client of the console.
 pub const CLIENT: &str = "gantry-console";
+/// The built-in public client of programs.
+const PROGRAMS: &str = "gantry-cli";
 const SCOPE: &str = "openid profile email offline_access";
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -133,7 +136,19 @@ impl Identity {
     /// # Errors
     /// `Unavailable` when identity is away.
     pub async fn revoke(&self, refresh_token: &str) -> Result<(), Problem> {
-        self.post("/oauth2/revoke", &[("token", refresh_token), ("token_type_hint", "refresh_token")]).await.map(drop)
+        self.post("/oauth2/revoke", CLIENT, None, &[("token", refresh_token), ("token_type_hint", "refresh_token")]).await.map(drop)
+    }
+
+    /// An access token for one that somebody keeps (RFC 8693): a personal access token, or a key of a service account. `from`: who
+    /// brought it, for identity's rules on networks and its limits on attempts.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when it is not good (any more) or not for the API, `Unavailable` when identity is away.
+    pub async fn exchange_kept(&self, kept: &str, from: IpAddr) -> Result<Tokens, Problem> {
+        const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+        let form = [("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"), ("subject_token", kept), ("subject_token_type", ACCESS_TOKEN)];
+        let answer = self.post("/oauth2/token", PROGRAMS, Some(from), &form).await?;
+        serde_json::from_slice(&answer).map_err(Problem::internal)
     }
 
     /// Reads and checks an ID token that came from the token endpoint. `now`: Unix seconds.
@@ -161,21 +176,23 @@ impl Identity {
     }
 
     async fn token(&self, form: &[(&str, &str)]) -> Result<Tokens, Problem> {
-        let answer = self.post("/oauth2/token", form).await?;
+        let answer = self.post("/oauth2/token", CLIENT, None, form).await?;
         serde_json::from_slice(&answer).map_err(Problem::internal)
     }
 
-    async fn post(&self, path: &'static str, form: &[(&str, &str)]) -> Result<Vec<u8>, Problem> {
+    async fn post(&self, path: &'static str, client: &str, from: Option<IpAddr>, form: &[(&str, &str)]) -> Result<Vec<u8>, Problem> {
         let away = || Problem::unavailable(Upstream::Identity);
         let uri = self.upstreams.uri(Upstream::Identity, http::uri::PathAndQuery::from_static(path)).ok_or_else(away)?;
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).append_pair("client_id", CLIENT).finish();
-        let request = Request::post(uri)
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).append_pair("client_id", client).finish();
+        let mut request = Request::post(uri)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .header("x-forwarded-proto", self.public.scheme())
-            .header("x-forwarded-host", self.public.authority())
-            .body(Body::from(body))
-            .map_err(Problem::internal)?;
+            .header("x-forwarded-host", self.public.authority());
+        if let Some(from) = from {
+            request = request.header("x-forwarded-for", from.to_string());
+        }
+        let request = request.body(Body::from(body)).map_err(Problem::internal)?;
         let asked = async {
             let answer = self.upstreams.send(request).await.map_err(|error| away().with_source(error))?;
             let status = answer.status();

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::Instrument;
 
+use super::kept::Kept;
 use super::limiter::Limiter;
 use super::proxy::Proxy;
 use super::sessions::{self, Sessions};
@@ -41,6 +42,7 @@ pub struct Door {
     pub limits: Option<Limits>,
     pub proxy: Proxy,
     pub sessions: Sessions,
+    pub kept: Kept,
     /// What the door answers itself: `/auth/*`, health, the merged document, the console.
     pub own: Router,
     /// `host[:port]` of the public URL.
@@ -103,6 +105,9 @@ impl Door {
         self.limit(target, request.method(), request.uri().path(), request.headers(), seen.client).await?;
         match target {
             Target::Service(upstream, class) => {
+                if matches!(class, Class::Api | Class::Rpc) {
+                    self.exchange_kept(&mut request, seen.client).await?;
+                }
                 if class == Class::Api {
                     self.authorize(&mut request).await?;
                 }
@@ -136,6 +141,16 @@ impl Door {
         }
         if let Some(credential) = credential(headers) {
             self.limiter.admit(&credential, limits.requests, now_us).await?;
+        }
+        Ok(())
+    }
+
+    /// A token that is kept (personal, or a service account's key) becomes the access token for it.
+    async fn exchange_kept(&self, request: &mut Request, client: IpAddr) -> Result<(), Problem> {
+        let Some(brought) = text(request.headers(), &header::AUTHORIZATION) else { return Ok(()) };
+        if let Some(access) = self.kept.exchanged(&brought, client).await? {
+            let value = HeaderValue::try_from(format!("Bearer {access}")).map_err(Problem::internal)?;
+            request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         Ok(())
     }
