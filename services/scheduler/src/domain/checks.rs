@@ -17,12 +17,15 @@ pub struct Placeholders<'a> {
 pub fn query(check: &ReleaseCheck, of: &Placeholders<'_>) -> String {
     let new = pattern(of.new);
     match check.measure {
-        // Without requests nothing has failed.
-        Measure::ErrorRate => format!(
-            "100 * (sum(rate(gantry_instance_errors_total{{instance=~\"{new}\"}}[1m])) or vector(0)) / \
-             clamp_min((sum(rate(gantry_instance_requests_total{{instance=~\"{new}\"}}[1m])) or vector(0)), 0.000001)"
-        ),
-        Measure::Latency => format!("1000 * (avg(gantry_instance_response_seconds{{instance=~\"{new}\"}}) or vector(0))"),
+        // Without requests nothing has failed. The zero is the series' own: of instances that nobody measures there is no answer.
+        Measure::ErrorRate => {
+            let none = format!("0 * sum(gantry_instance_requests_total{{instance=~\"{new}\"}})");
+            format!(
+                "100 * (sum(rate(gantry_instance_errors_total{{instance=~\"{new}\"}}[1m])) or {none}) / \
+                 clamp_min((sum(rate(gantry_instance_requests_total{{instance=~\"{new}\"}}[1m])) or {none}), 0.000001)"
+            )
+        }
+        Measure::Latency => format!("1000 * avg(gantry_instance_response_seconds{{instance=~\"{new}\"}})"),
         Measure::Query => check
             .query
             .replace("%{instances}", &new)
@@ -76,6 +79,17 @@ mod tests {
         let text = query(&check(Measure::Query, "a{i=~\"%{instances}\",o=~\"%{old_instances}\",app=\"%{app}\",r=\"%{revision}\"}"), &of);
         assert_eq!(text, format!("a{{i=~\"{}|{}\",o=~\"none\",app=\"shop\",r=\"7\"}}", new[0], new[1]));
         assert!(query(&check(Measure::ErrorRate, ""), &of).contains(&format!("gantry_instance_errors_total{{instance=~\"{}|{}\"}}", new[0], new[1])));
+    }
+
+    #[test]
+    fn instances_that_nobody_measures_give_no_answer() {
+        let new = [InstanceId(Uuid::from_u128(1))];
+        let of = Placeholders { app: "shop", revision: 7, new: &new, old: &[] };
+        let texts = [Measure::ErrorRate, Measure::Latency].map(|measure| query(&check(measure, ""), &of));
+        // A `vector(0)` is an answer for whatever is not scraped.
+        assert!(texts.iter().all(|t| !t.contains("vector(")), "{texts:?}");
+        let none = format!("or 0 * sum(gantry_instance_requests_total{{instance=~\"{}\"}})", new[0]);
+        assert_eq!(texts[0].matches(&none).count(), 2, "{}", texts[0]);
     }
 
     #[test]

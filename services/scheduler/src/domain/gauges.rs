@@ -71,8 +71,9 @@ pub fn gauge(metric: &Metric, workload: &Workload, of: &Place<'_>) -> Result<Gau
         (MetricSource::Resource, other) => Err(format!("`{other}` is not measured: cpu and memory are")),
         (_, _) if utilization => Err("percent are for cpu and memory: give `average` or `value`".into()),
         (MetricSource::Instances, REQUESTS) => {
-            // 0 where nothing is known.
-            let query = format!("sum(rate({}[60s])) or vector(0)", series(REQUESTS_TOTAL, of));
+            // 0 where it is measured and nobody asks; where nothing is known there is no number, and nothing is taken away.
+            let counted = series(REQUESTS_TOTAL, of);
+            let query = format!("sum(rate({counted}[60s])) or 0 * sum({counted})");
             Ok(Gauge { name, query, unit: "/s", scale: 1.0, target: number()?, shared })
         }
         (MetricSource::Query, _) if metric.query.trim().is_empty() => Err("needs a `query` in PromQL".into()),
@@ -164,7 +165,8 @@ mod tests {
     fn requests_are_those_of_the_services_in_front() {
         let ids = ["a.web.c80.tcp".to_owned(), "a.web.r-x".to_owned()];
         let rps = gauge(&metric(MetricSource::Instances, REQUESTS, MetricTarget::Average, "10"), &workload(), &of(&ids)).unwrap();
-        assert_eq!(rps.query, "sum(rate(gantry_service_requests_total{service_id=~\"a\\\\.web\\\\.c80\\\\.tcp|a\\\\.web\\\\.r-x\"}[60s])) or vector(0)");
+        let counted = "gantry_service_requests_total{service_id=~\"a\\\\.web\\\\.c80\\\\.tcp|a\\\\.web\\\\.r-x\"}";
+        assert_eq!(rps.query, format!("sum(rate({counted}[60s])) or 0 * sum({counted})"));
         let asked = asked(&of(&ids[..1]), 300);
         assert_eq!(
             asked,

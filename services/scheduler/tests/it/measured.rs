@@ -77,7 +77,16 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     place.deploy("web", &released("1", release)).await;
     place.reaches("web", "running", 1).await;
     place.deploy("web", &released("2", release)).await;
-    // Nothing is measured: there were no errors, and no answer took long.
+    // As long as nothing is measured it is not known whether it is good.
+    let path = format!("{}/web/why", place.apps());
+    let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
+    place.world.until("it waits for answers", LONG, waits).await;
+    assert_eq!(place.app("web").await["release"]["step"], 1);
+    // Measured, and without requests: there were no errors, and no answer took long.
+    let new = place.instances("web").await.into_iter().find(|i| i["revision"] == 2).unwrap();
+    let labels = format!("{{node=\"n1\",service_id=\"s\",instance=\"{}\"}}", new["id"].as_str().unwrap());
+    let zero = ["requests_total", "errors_total", "response_seconds"].map(|name| format!("gantry_instance_{name}{labels} 0\n"));
+    scraped.say(zero.concat());
     place.reaches("web", "running", 2).await;
     place.world.until("the old ones have gone", LONG, || async { agent.running().len() == 2 }).await;
 
