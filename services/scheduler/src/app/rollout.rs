@@ -6,6 +6,7 @@ use std::time::Duration;
 use gantry_kernel::OffsetDateTime;
 use serde::Serialize;
 
+use super::change::scaled_in;
 use super::context::Scheduler;
 use super::view::EndpointBody;
 use crate::domain::model::{HeaderMatch, Model, Preview, Protocol, ReleaseStrategy, Service};
@@ -61,7 +62,10 @@ pub fn traffic(row: &store::app::Model, current: &Model) -> Traffic {
         let stage = stages.get(usize::try_from(row.release_step).unwrap_or(0)).or(stages.last());
         Share { new: row.current.unsigned_abs(), percent: stage.map_or(100, |s| s.share), header: stage.and_then(|s| s.header.clone()) }
     });
-    Traffic { hidden, share }
+    let scale = scaled_in(&row.scale);
+    let exchanged = current.workloads.iter().filter(|(_, w)| w.is_exchanged());
+    let wanted = exchanged.map(|(name, w)| (name.clone(), w.count(scale.get(name).copied(), 0))).collect();
+    Traffic { hidden, share, wanted }
 }
 
 pub fn sentence(row: &store::app::Model, current: &Model, now: OffsetDateTime) -> Option<String> {

@@ -1,11 +1,12 @@
 //! How requests are shared between the revisions of an application while a release exchanges its instances. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use gantry_kernel::InstanceId;
+use gantry_kernel::{InstanceId, Name};
 
 use super::engine::{Backend, WantedService};
 use super::model::{HeaderMatch, Protocol, Route, Service};
+use super::observe::Phase;
 use super::rollout;
 use super::wanted::AppView;
 
@@ -16,6 +17,8 @@ pub struct Traffic {
     pub hidden: BTreeSet<u64>,
     /// A release is under way, and the new revision has its part.
     pub share: Option<Share>,
+    /// How many instances of the current revision are wanted, of workloads that are exchanged.
+    pub wanted: BTreeMap<Name, u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub fn shared(app: &AppView, service: &Service, backends: Vec<Backend>) -> Vec<B
     let of = |b: &Backend| revisions.get(&b.instance).copied().unwrap_or_default();
     let hidden = |b: &Backend| exchanged(b) && app.traffic.hidden.contains(&of(b));
     let shown: Vec<Backend> = backends.iter().filter(|b| !hidden(b)).cloned().collect();
-    let mut shown = if shown.is_empty() { backends } else { shown };
+    let mut shown = if shown.is_empty() || !are_enough(app, service, shown.len()) { backends } else { shown };
     let Some(share) = &app.traffic.share else { return shown };
     let is_new = |b: &Backend| of(b) == share.new;
     let (new, old) = (shown.iter().filter(|b| is_new(b)).count(), shown.iter().filter(|b| !is_new(b)).count());
@@ -71,6 +74,15 @@ pub fn shared(app: &AppView, service: &Service, backends: Vec<Backend>) -> Vec<B
         }
     }
     shown
+}
+
+/// Can those that are not hidden take all requests? A release that is given up at its end has begun to stop the old instances: the
+/// first that is back must not get everything. Where the old set still stands, one that is just not ready brings nothing hidden back.
+fn are_enough(app: &AppView, service: &Service, shown: usize) -> bool {
+    let Some(wanted) = app.traffic.wanted.get(&service.workload).filter(|_| app.traffic.share.is_none()) else { return true };
+    let wanted = usize::try_from(*wanted).unwrap_or(usize::MAX);
+    let stands = |i: &&super::wanted::Standing| i.workload == service.workload && i.phase != Phase::Stopping && !app.traffic.hidden.contains(&i.revision);
+    app.instances.iter().filter(stands).count() >= wanted && shown.saturating_mul(2) >= wanted
 }
 
 pub fn headers(app: &AppView, service: &Service) -> Vec<(HeaderMatch, String)> {

@@ -42,7 +42,7 @@ fn app(old: u128, new: u128, traffic: Traffic) -> (AppView, Reports) {
 
 fn share(percent: u32) -> Traffic {
     let header = Some(HeaderMatch { name: "X-Canary".into(), value: "yes".into() });
-    Traffic { hidden: BTreeSet::new(), share: Some(Share { new: 2, percent, header }) }
+    Traffic { hidden: BTreeSet::new(), share: Some(Share { new: 2, percent, header }), wanted: BTreeMap::new() }
 }
 
 fn behind(service: &WantedService) -> Vec<(u128, u32)> {
@@ -77,11 +77,37 @@ fn after_the_switch_only_the_new_have_requests_and_where_there_are_none_the_old(
 
 #[test]
 fn what_was_given_up_has_no_requests() {
-    let given_up = Traffic { hidden: BTreeSet::from([2]), share: None };
+    let given_up = Traffic { hidden: BTreeSet::from([2]), share: None, wanted: BTreeMap::from([(name("web"), 1)]) };
     let (mut view, reports) = app(1, 1, given_up);
     view.current = 1;
     assert_eq!(behind(&view.wanted_services(&name("a"), &reports)[0]), [(1, 100)]);
     assert!(!view.has_requests(&view.instances[1]) && view.has_requests(&view.instances[0]));
+}
+
+#[test]
+fn the_first_old_one_that_is_back_does_not_get_everything() {
+    let given_up = Traffic { hidden: BTreeSet::from([2]), share: None, wanted: BTreeMap::from([(name("web"), 3)]) };
+    let behind_of = |old, new| {
+        let (mut view, reports) = app(old, new, given_up.clone());
+        view.current = 1;
+        behind(&view.wanted_services(&name("a"), &reports)[0]).into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(behind_of(1, 3), [1, 101, 102, 103]);
+    assert_eq!(behind_of(2, 2), [1, 2, 101, 102]);
+    assert_eq!(behind_of(3, 1), [1, 2, 3]);
+}
+
+#[test]
+fn what_was_given_up_stays_hidden_while_one_of_the_old_set_is_not_ready() {
+    let given_up = Traffic { hidden: BTreeSet::from([2]), share: None, wanted: BTreeMap::from([(name("web"), 3)]) };
+    let (mut view, mut reports) = app(3, 3, given_up);
+    view.current = 1;
+    reports.get_mut(&name("a")).unwrap().instances.get_mut(&id(2)).unwrap().ready = false;
+    let shown: Vec<u128> = behind(&view.wanted_services(&name("a"), &reports)[0]).into_iter().map(|(id, _)| id).collect();
+    // The node has its own instances in the list and knows itself whether they are ready; of another one's it hears.
+    assert!(shown.iter().all(|id| *id < 100), "{shown:?}");
+    let elsewhere: Vec<u128> = behind(&view.wanted_services(&name("b"), &reports)[0]).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(elsewhere, [1, 3]);
 }
 
 #[test]
