@@ -109,7 +109,7 @@ async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command)
     }
     let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
     let nodes = node_count(s).await?;
-    let beside = if revision == row.current { held::now(s, row, nodes).await? } else { Demand::default() };
+    let beside = if revision == row.current { held::now(s, row, &model, &scale, nodes).await? } else { Demand::default() };
     Ok(model.demand(&scale, nodes).plus(beside))
 }
 

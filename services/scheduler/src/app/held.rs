@@ -7,17 +7,21 @@ use gantry_kernel::{AppId, Name, Problem};
 
 use super::change::{scaled, scaled_in};
 use super::context::Scheduler;
+use super::rollout;
 use crate::domain::model::{Demand, Model, ReleaseStrategy};
 use crate::store;
 
-/// Of the release under way.
+/// Of the release under way to `goal`, with the numbers that `scale` says.
 ///
 /// # Errors
 /// When the old revision cannot be read.
-pub async fn now(s: &Scheduler, row: &store::app::Model, nodes: u32) -> Result<Demand, Problem> {
+pub async fn now(s: &Scheduler, row: &store::app::Model, goal: &Model, scale: &BTreeMap<Name, u32>, nodes: u32) -> Result<Demand, Problem> {
     let exchanges = row.release_revision.is_some() && ReleaseStrategy::exchanges(&row.release_strategy);
     match row.release_from.filter(|_| exchanges) {
-        Some(from) => beside(s, row, from, &scaled_in(&row.base_scale), nodes).await,
+        Some(from) => {
+            let base = model(s, row, from).await?;
+            Ok(base.exchanged().demand(&rollout::beside(row, scale, &base, goal), nodes))
+        }
         None => Ok(Demand::default()),
     }
 }
@@ -34,10 +38,9 @@ pub async fn beside_next(s: &Scheduler, row: &store::app::Model, next: &Model, n
     let Some(base) = switched.or(row.finished) else { return Ok(Demand::default()) };
     let same = row.release_revision.is_some() && row.release_from == Some(base);
     let scale: BTreeMap<Name, u32> = if same { scaled_in(&row.base_scale) } else { scaled(row) };
-    beside(s, row, base, &scale, nodes).await
+    Ok(model(s, row, base).await?.exchanged().demand(&scale, nodes))
 }
 
-async fn beside(s: &Scheduler, row: &store::app::Model, revision: i64, scale: &BTreeMap<Name, u32>, nodes: u32) -> Result<Demand, Problem> {
-    let model: Arc<Model> = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
-    Ok(model.exchanged().demand(scale, nodes))
+async fn model(s: &Scheduler, row: &store::app::Model, revision: i64) -> Result<Arc<Model>, Problem> {
+    s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)
 }

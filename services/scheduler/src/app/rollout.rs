@@ -1,9 +1,9 @@
 //! A release that is under way, as people see it and as the balancers need it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use gantry_kernel::OffsetDateTime;
+use gantry_kernel::{Name, OffsetDateTime};
 use serde::Serialize;
 
 use super::change::scaled_in;
@@ -52,14 +52,24 @@ pub fn standing(row: &store::app::Model, now: OffsetDateTime) -> Standing {
     }
 }
 
+/// Past the last stage only the old ones' end is waited for.
+fn begun<'a>(row: &store::app::Model, stages: &'a [Stage]) -> Option<&'a Stage> {
+    stages.get(usize::try_from(row.release_step).unwrap_or(0)).or(stages.last())
+}
+
+/// How many of the old instances stand beside the new ones. `scale` is the row's, or what it is to become.
+pub fn beside(row: &store::app::Model, scale: &BTreeMap<Name, u32>, base: &Model, goal: &Model) -> BTreeMap<Name, u32> {
+    let share = stages(row, goal).and_then(|stages| begun(row, &stages).map(|s| s.share)).unwrap_or(100);
+    rollout::beside(scaled_in(&row.base_scale), scale, share, base, goal)
+}
+
 /// `current` is the outline of the row's current revision.
 pub fn traffic(row: &store::app::Model, current: &Model) -> Traffic {
     let mut hidden: BTreeSet<u64> = row.hidden.as_array().into_iter().flatten().filter_map(serde_json::Value::as_u64).collect();
     hidden.remove(&row.current.unsigned_abs());
     hidden.retain(|revision| row.release_from.is_none_or(|from| from.unsigned_abs() != *revision));
     let share = stages(row, current).map(|stages| {
-        // Past the last stage only the old ones' end is waited for.
-        let stage = stages.get(usize::try_from(row.release_step).unwrap_or(0)).or(stages.last());
+        let stage = begun(row, &stages);
         Share { new: row.current.unsigned_abs(), percent: stage.map_or(100, |s| s.share), header: stage.and_then(|s| s.header.clone()) }
     });
     let scale = scaled_in(&row.scale);

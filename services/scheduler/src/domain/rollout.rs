@@ -1,9 +1,12 @@
 //! A release that exchanges one set of instances for another: its stages, and when the next one begins. Blue-green is a
 //! canary with two stages. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{CanaryStep, HeaderMatch, Release, ReleaseStrategy};
+use gantry_kernel::Name;
+
+use super::model::{CanaryStep, HeaderMatch, Model, Release, ReleaseStrategy};
 
 /// One stage. It begins when its instances are ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,11 +141,33 @@ pub fn weights(share: u32, new: usize, old: usize) -> (u32, u32) {
     (whole(a), whole(b))
 }
 
+/// How many old instances the requests need that do not go to the new revision, where all of them need `count`.
+pub fn rest(count: u32, share: u32) -> u32 {
+    let part = u64::from(count) * u64::from(100 - share.min(100));
+    u32::try_from(part.div_ceil(100)).unwrap_or(u32::MAX)
+}
+
+/// How many old instances stand beside the new ones: as many as `before`, and where the number follows something at least as many as
+/// their part of the requests needs. `scale` is what all the requests need, `share` goes to the new ones.
+pub fn beside(before: BTreeMap<Name, u32>, scale: &BTreeMap<Name, u32>, share: u32, base: &Model, goal: &Model) -> BTreeMap<Name, u32> {
+    let mut out = before;
+    for (name, old) in base.workloads.iter().filter(|(_, w)| w.is_exchanged()) {
+        let Some(new) = goal.workloads.get(name).filter(|w| w.scaling.is_some()) else { continue };
+        let Some(scaling) = &old.scaling else { continue };
+        let needed = rest(new.count(scale.get(name).copied(), 0), share).min(scaling.max.max(scaling.min));
+        if needed > old.count(out.get(name).copied(), 0) {
+            out.insert(name.clone(), needed);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::model::{Scaling, Workload};
 
     fn canary(weights: &[u32]) -> Release {
         let steps = weights.iter().map(|w| CanaryStep { weight: Some(*w), pause_seconds: 60, ..CanaryStep::default() }).collect();
@@ -189,6 +214,31 @@ mod tests {
         let step = CanaryStep { weight: Some(0), header, until_promoted: true, ..CanaryStep::default() };
         let stages = stages(&Release { strategy: ReleaseStrategy::Canary, steps: vec![step], ..Release::default() });
         assert_eq!((stages[1].instances(3), stages[1].share), (1, 0));
+    }
+
+    #[test]
+    fn the_rest_of_the_requests_needs_the_rest_of_the_instances() {
+        assert_eq!([0, 10, 50, 99, 100, 200].map(|share| rest(10, share)), [10, 9, 5, 1, 0, 0]);
+        assert_eq!((rest(0, 10), rest(u32::MAX, 0)), (0, u32::MAX));
+    }
+
+    #[test]
+    fn old_instances_that_have_most_of_the_requests_grow_with_them() {
+        let name = |text| Name::parse(text).unwrap();
+        let model = |scaling: Option<Scaling>| {
+            let workload = Workload { replicas: 4, scaling, ..Workload::default() };
+            Model { workloads: BTreeMap::from([(name("web"), workload)]), ..Model::default() }
+        };
+        let follows = || model(Some(Scaling { min: 1, max: 30, ..Scaling::default() }));
+        let at = |before: u32, now: u32, share: u32, base: &Model, goal: &Model| {
+            beside(BTreeMap::from([(name("web"), before)]), &BTreeMap::from([(name("web"), now)]), share, base, goal)[&name("web")]
+        };
+        assert_eq!(at(4, 10, 10, &follows(), &follows()), 9);
+        assert_eq!(at(4, 10, 100, &follows(), &follows()), 4, "as many as before are kept");
+        assert_eq!(at(4, 2, 10, &follows(), &follows()), 4);
+        assert_eq!(at(4, 100, 10, &follows(), &follows()), 30, "not above its bounds");
+        assert_eq!(at(4, 10, 10, &model(None), &follows()), 4);
+        assert_eq!(at(4, 10, 10, &follows(), &model(None)), 4);
     }
 
     proptest! {

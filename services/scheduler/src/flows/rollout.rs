@@ -57,9 +57,9 @@ impl Exchange {
         self.base.model.workloads.iter().filter(|(_, w)| w.is_exchanged()).map(|(name, _)| name)
     }
 
-    /// What the old instances reserve besides the new ones.
-    pub fn demand(&self, nodes: u32) -> Demand {
-        self.base.model.exchanged().demand(&scaled_in(&self.base.row.scale), nodes)
+    /// What the old instances reserve besides the new ones, with the numbers of `row`.
+    pub fn demand(&self, row: &crate::store::app::Model, goal: &Model, nodes: u32) -> Demand {
+        self.base.model.exchanged().demand(&seen::beside(row, &scaled_in(&row.scale), &self.base.model, goal), nodes)
     }
 
     fn ended(&self) -> bool {
@@ -79,8 +79,9 @@ impl Reconciler {
         let Some(from) = row.release_from else { return Ok(None) };
         let model: Arc<Model> = self.s.models.get(&self.s.host, subject.view.id, from.unsigned_abs()).await?;
         self.know(subject.view.id, from.unsigned_abs()).await?;
+        let scale = serde_json::to_value(seen::beside(row, &scaled_in(&row.scale), &model, goal))?;
         let mut base = Subject { row: row.clone(), view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model };
-        (base.row.current, base.row.scale, base.view.current) = (from, row.base_scale.clone(), from.unsigned_abs());
+        (base.row.current, base.row.scale, base.view.current) = (from, scale, from.unsigned_abs());
         let at = seen::standing(row, now);
         let mut exchange = Exchange { stages, at, base, verdict: Verdict::Good, towards: at.step };
         exchange.verdict = self.verdict(&exchange, subject, goal);
@@ -219,7 +220,7 @@ impl Reconciler {
     pub(super) fn demand_of(&self, exchange: Option<&Exchange>, row: &crate::store::app::Model, goal: &Model, world: &World) -> Demand {
         let nodes = world.open.max(1);
         let demand = goal.demand(&scaled_in(&row.scale), nodes);
-        exchange.filter(|e| !e.ended()).map_or(demand, |e| demand.plus(e.demand(nodes)))
+        exchange.filter(|e| !e.ended()).map_or(demand, |e| demand.plus(e.demand(row, goal, nodes)))
     }
 
     /// Is nothing expected to move now: somebody, or a time, is waited for?
