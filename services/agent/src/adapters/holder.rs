@@ -72,7 +72,7 @@ impl Holder {
     }
 
     fn line(&self) -> Line {
-        Line { layout: self.layout.clone(), wake: self.wake.clone(), waiting: self.waiting.clone() }
+        Line { layout: self.layout.clone(), wake: self.wake.clone(), waiting: self.waiting.clone(), cancel: self.cancel.clone() }
     }
 }
 
@@ -93,6 +93,8 @@ struct Line {
     layout: watch::Receiver<Layout>,
     wake: Arc<Notify>,
     waiting: Waiting,
+    /// The agent's end.
+    cancel: CancellationToken,
 }
 
 impl Line {
@@ -139,12 +141,7 @@ async fn serve(listener: UnixListener, service: String, line: Line, tracker: Tas
         match accepted {
             Ok((client, _)) => {
                 let (service, line, closed) = (service.clone(), line.clone(), closed.clone());
-                tracker.spawn(async move {
-                    tokio::select! {
-                        () = closed.cancelled() => {}
-                        () = hold(client, &service, line) => {}
-                    }
-                });
+                tracker.spawn(async move { hold(client, &service, line, closed).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "a request cannot be taken in");
@@ -154,19 +151,30 @@ async fn serve(listener: UnixListener, service: String, line: Line, tracker: Tas
     }
 }
 
-async fn hold(mut client: UnixStream, service: &str, mut line: Line) {
+/// Once `closed` nobody is held any more: who waits is told so. What has been passed on goes on to its own end.
+async fn hold(mut client: UnixStream, service: &str, mut line: Line, closed: CancellationToken) {
     let Some(place) = line.join(service) else { return refuse(client).await };
     let ready = tokio::time::timeout(LONGEST, async {
         let layout = line.layout.wait_for(|layout| server(layout, service).is_some()).await.ok()?;
         server(&layout, service)
     });
-    let Ok(Some(address)) = ready.await else { return refuse(client).await };
-    let connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&address)).await;
+    let ready = tokio::select! {
+        () = closed.cancelled() => None,
+        ready = ready => ready.ok().flatten(),
+    };
+    let Some(address) = ready else { return refuse(client).await };
+    let connected = tokio::select! {
+        () = line.cancel.cancelled() => return,
+        connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&address)) => connected,
+    };
     drop(place);
     match connected {
         Ok(Ok(mut instance)) => {
-            // Its end is the connection's.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut instance).await;
+            tokio::select! {
+                () = line.cancel.cancelled() => {}
+                // Its end is the connection's.
+                _ = tokio::io::copy_bidirectional(&mut client, &mut instance) => {}
+            }
         }
         Ok(Err(error)) => {
             tracing::warn!(service.id = service, address, %error, "a held request did not reach its instance");
@@ -199,7 +207,10 @@ async fn refuse(mut client: UnixStream) {
 
 #[cfg(test)]
 mod tests {
+    use gantry_kernel::{InstanceId, Uuid};
+
     use super::*;
+    use crate::domain::balance::{Server, Service, Shape};
 
     #[test]
     fn the_refusal_has_the_length_it_says() {
@@ -210,12 +221,76 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_wait_and_a_place_is_given_back() {
-        let line = Line { layout: watch::channel(Layout::default()).1, wake: Arc::default(), waiting: Waiting::default() };
+        let layout = watch::channel(Layout::default()).1;
+        let line = Line { layout, wake: Arc::default(), waiting: Waiting::default(), cancel: CancellationToken::new() };
         let places: Vec<_> = std::iter::from_fn(|| line.join("web")).collect();
         assert_eq!(places.len(), MOST);
         assert!(line.join("other").is_some());
         drop(places);
         assert!(line.join("web").is_some());
         assert!(line.waiting.lock().unwrap().is_empty());
+    }
+
+    fn layout(server: Server) -> Layout {
+        let shape = Shape {
+            name: "web_1".into(),
+            http: false,
+            algorithm: "roundrobin".into(),
+            binds: BTreeSet::new(),
+            routes: BTreeSet::new(),
+            headers: Vec::new(),
+            hold: String::new(),
+        };
+        let slots = vec![Slot::Serving { instance: InstanceId(Uuid::from_u128(1)), server }];
+        Layout { services: BTreeMap::from([("web".to_owned(), Service { shape, slots })]) }
+    }
+
+    /// A holder of one service, and where to connect to it.
+    async fn holder(layout: watch::Receiver<Layout>, folder: &std::path::Path) -> (Holder, String) {
+        let mut holder = Holder::new(layout, Arc::default(), TaskTracker::new(), CancellationToken::new());
+        let path = folder.join("web.sock").display().to_string();
+        holder.keep(&BTreeMap::from([("web".to_owned(), path.clone())])).await;
+        (holder, path)
+    }
+
+    #[tokio::test]
+    async fn what_was_passed_on_goes_on_when_nothing_is_held_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (_layout, seen) = watch::channel(layout(Server { address: "127.0.0.1".into(), port, weight: 1 }));
+        let (mut holder, path) = holder(seen, folder.path()).await;
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        let (mut instance, _) = listener.accept().await.unwrap();
+        let mut word = [0; 3];
+        client.write_all(b"one").await.unwrap();
+        instance.read_exact(&mut word).await.unwrap();
+        holder.keep(&BTreeMap::new()).await;
+        instance.write_all(b"two").await.unwrap();
+        client.read_exact(&mut word).await.unwrap();
+        client.write_all(b"tre").await.unwrap();
+        instance.read_exact(&mut word).await.unwrap();
+        assert_eq!(&word, b"tre");
+        // The agent's own end is theirs, too.
+        holder.cancel.cancel();
+        assert_eq!(client.read(&mut word).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_when_nothing_is_held_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_layout, seen) = watch::channel(Layout::default());
+        let (mut holder, path) = holder(seen, folder.path()).await;
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        let waits = async {
+            while holder.waiting().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waits).await.expect("it waits");
+        holder.keep(&BTreeMap::new()).await;
+        let mut answer = vec![0; LATE.len()];
+        tokio::time::timeout(Duration::from_secs(10), client.read_exact(&mut answer)).await.expect("in time").unwrap();
+        assert_eq!(answer, LATE);
     }
 }
