@@ -58,6 +58,8 @@ pub struct Reconciler {
     /// The last looks at workloads whose number follows something, and when they were written down.
     pub(super) scaled: BTreeMap<(AppId, Name), store::Scaled>,
     pub(super) written_at: BTreeMap<(AppId, Name), OffsetDateTime>,
+    /// Workloads for which the quota had no room: not looked at again before.
+    pub(super) full_until: BTreeMap<(AppId, Name), OffsetDateTime>,
     /// When releases take their next step.
     pub(super) steps_at: BTreeMap<AppId, OffsetDateTime>,
     /// Releases that have rested: none while they rest, and then since when they go on.
@@ -94,6 +96,7 @@ impl Reconciler {
                 measured: BTreeSet::new(),
                 scaled: BTreeMap::new(),
                 written_at: BTreeMap::new(),
+                full_until: BTreeMap::new(),
                 steps_at: BTreeMap::new(),
                 rested: BTreeMap::new(),
                 evict_at: None,

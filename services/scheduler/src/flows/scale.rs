@@ -25,6 +25,8 @@ const FRESH: time::Duration = time::Duration::seconds(60);
 const WRITTEN: time::Duration = time::Duration::seconds(30);
 /// A schedule is looked at so often.
 const LOOK: time::Duration = time::Duration::seconds(10);
+/// After the quota had no room: whoever waits meanwhile does not make it be asked in every round.
+const FULL: time::Duration = time::Duration::seconds(5);
 const IDLE_SECONDS: u32 = 300;
 
 impl Reconciler {
@@ -45,7 +47,8 @@ impl Reconciler {
             let interval = time::Duration::seconds(self.s.config.measure_interval_seconds.into());
             let waits = self.waited_for(subject, name, world);
             let due = self.scaled.get(&(app, name.clone())).is_none_or(|last| now - last.at >= interval);
-            if subject.row.scaling_paused.get(name.as_str()).is_some() || (!due && !waits) {
+            let full = self.full_until.get(&(app, name.clone())).is_some_and(|until| now < *until);
+            if subject.row.scaling_paused.get(name.as_str()).is_some() || full || (!due && !waits) {
                 continue;
             }
             let before = match self.scaled.get(&(app, name.clone())) {
@@ -70,6 +73,9 @@ impl Reconciler {
                 decision.reason = format!("{}; stays at {current}: {refused}", decision.reason);
                 decision.history.changes.pop();
                 decision.replicas = current;
+                self.full_until.insert((app, name.clone()), now + FULL);
+            } else {
+                self.full_until.remove(&(app, name.clone()));
             }
             if decision.replicas != current {
                 tracing::info!(app.id = %app, app.name = %subject.view.name, workload = %name, current, replicas = decision.replicas, reason = decision.reason, "the number of instances follows");
