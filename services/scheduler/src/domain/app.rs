@@ -166,7 +166,8 @@ pub struct App {
     pub scale: BTreeMap<Name, u32>,
     /// That of the revision which is being replaced.
     pub base_scale: BTreeMap<Name, u32>,
-    /// What measures or schedules said last. It stays over revisions, unlike what was set by hand.
+    /// What measures or schedules said last, or a hand while they are held. It stays over revisions, unlike what was set by hand of
+    /// workloads that follow nothing.
     pub autoscale: BTreeMap<Name, u32>,
     pub scaling_paused: BTreeSet<Name>,
     pub failure: Option<String>,
@@ -366,11 +367,13 @@ impl Decider for App {
                 state.current = *revision;
                 let before = state.release.take();
                 // The replicas of a new revision are the document's again, or what was measured last; those set by hand belonged to
-                // the one before, and are as they were when it comes back.
+                // the one before, and are as they were when it comes back. What follows something has meanwhile gone on.
                 let same_base = before.as_ref().is_some_and(|r| r.from.is_some() && r.from == *from);
                 let returns = before.as_ref().is_some_and(|r| r.from == Some(*revision));
                 let gone_back = before.is_none() && from.is_none() && strategy == "rollback";
-                let scale = if returns || gone_back { state.base_scale.clone() } else { state.autoscale.clone() };
+                let mut scale = if returns || gone_back { state.base_scale.clone() } else { BTreeMap::new() };
+                let follow = state.revisions.get(revision).map(|r| super::stored::scaled(&r.model)).unwrap_or_default();
+                scale.extend(state.autoscale.iter().filter(|(name, _)| follow.contains(*name)).map(|(name, n)| (name.clone(), *n)));
                 if !same_base {
                     state.base_scale = std::mem::take(&mut state.scale);
                 }
@@ -402,6 +405,9 @@ impl Decider for App {
             }
             AppEvent::Scaled { workload, replicas, .. } => {
                 state.scale.insert(workload.clone(), *replicas);
+                if state.scaling_paused.contains(workload) {
+                    state.autoscale.insert(workload.clone(), *replicas);
+                }
             }
             AppEvent::Autoscaled { workload, replicas, .. } => {
                 state.scale.insert(workload.clone(), *replicas);

@@ -39,7 +39,7 @@ pub mod app {
         pub hidden: Json,
         /// `scale` of the revision that is being replaced.
         pub base_scale: Json,
-        /// What measures or schedules said last.
+        /// What measures or schedules said last, or a hand while they are held.
         pub autoscale: Json,
         /// Workload to the reason why its number follows nothing for now.
         pub scaling_paused: Json,

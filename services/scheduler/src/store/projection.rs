@@ -109,7 +109,9 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
                     then hidden || to_jsonb(case when release_percent >= 100 then release_from else release_revision end) else hidden end,
                  base_scale = case when release_revision is not null and release_from = $5 then base_scale else scale end,
                  scale = case when (release_revision is not null and release_from = $4) or (release_revision is null and {gone_back})
-                    then base_scale else autoscale end"
+                    then base_scale else '{{}}' end
+                    || (select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each(autoscale), revisions r
+                        where r.app = $1 and r.revision = $4 and r.model::jsonb #>> array['outline', 'workloads', key, 'scaling'] is not null)"
             ));
             run(tx, &sql, vec![app.0.into(), version, at, number(revision).into(), from.map(number).into(), strategy.into()]).await
         }
@@ -145,7 +147,9 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
             run(tx, &sql, vec![app.0.into(), version, at, format!("revision {revision}: {reason}").into()]).await
         }
         AppEvent::Scaled { app, workload, replicas, .. } => {
-            let sql = set("scale = scale || jsonb_build_object($4::text, $5::bigint)");
+            // The same as `domain::app` does: while scaling is held, a number set by hand stays over revisions as a measured one does.
+            let sql = set("scale = scale || jsonb_build_object($4::text, $5::bigint),
+                           autoscale = case when jsonb_exists(scaling_paused, $4::text) then autoscale || jsonb_build_object($4::text, $5::bigint) else autoscale end");
             run(tx, &sql, vec![app.0.into(), version, at, workload.as_str().into(), i64::from(replicas).into()]).await
         }
         AppEvent::Autoscaled { app, workload, replicas, .. } => {

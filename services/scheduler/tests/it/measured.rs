@@ -163,6 +163,10 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
     has(&place, 2).await;
     let (_, scaling) = place.get(&format!("{}/work/scaling", place.apps())).await;
     assert_eq!((&scaling["items"][0]["paused"], &scaling["items"][0]["replicas"]), (&json!("maintenance"), &json!(2)));
+    // A revision meanwhile does not take the hand's number away.
+    deploy(&place, &QUEUE.replace("worker:1", "worker:3")).await;
+    place.reaches("work", "running", 3).await;
+    has(&place, 2).await;
     scraped.say(queue(3));
     assert_eq!(verb("scaling/resume", json!({"workload": "worker"})).await.0, 200);
     has(&place, 1).await;

@@ -267,6 +267,44 @@ fn a_release_that_is_given_up_brings_the_replicas_back_that_were_set_by_hand() {
     assert_eq!(state.scale, BTreeMap::from([(name("web"), 7)]));
 }
 
+fn follows(revision: u64) -> AppEvent {
+    let mut model = model();
+    model["outline"]["workloads"]["web"]["scaling"] = json!({"min": 1, "max": 9});
+    AppEvent::Revised { app: id(), revision, format: "compose".into(), model, images: vec!["i".into()], reason: "why".into() }
+}
+
+fn scaled_by(hand: bool, replicas: u32, from: u32) -> AppEvent {
+    let (app, workload) = (id(), name("web"));
+    if hand { AppEvent::Scaled { app, workload, replicas, from } } else { AppEvent::Autoscaled { app, workload, replicas, from, reason: "why".into() } }
+}
+
+#[test]
+fn a_number_set_while_scaling_is_held_stays_over_revisions() {
+    let paused = AppEvent::ScalingPaused { app: id(), workload: name("web"), reason: String::new() };
+    let mut history = vec![created(), follows(1), started(1, None), finished(1), scaled_by(false, 4, 2), paused, scaled_by(true, 6, 4)];
+    history.extend([follows(2), started(2, Some(1))]);
+    let state = history.iter().fold(App::default(), App::evolve);
+    assert_eq!(state.scale, BTreeMap::from([(name("web"), 6)]));
+    // Without scaling the number is the document's again.
+    let plain = history.iter().chain(&[finished(2), revised(3), started(3, Some(2))]).fold(App::default(), App::evolve);
+    assert_eq!(plain.scale, BTreeMap::new());
+}
+
+#[test]
+fn what_follows_measures_goes_back_with_as_many_as_it_has() {
+    let mut history = vec![created(), follows(1), started(1, None), finished(1), scaled_by(false, 4, 2)];
+    history.extend([follows(2), canary(2, Some(1)), scaled_by(false, 9, 4)]);
+    let back = AppEvent::ReleaseStarted { app: id(), revision: 1, from: None, strategy: "rollback".into() };
+    let failed = AppEvent::ReleaseFailed { app: id(), revision: 2, reason: "no".into() };
+    let state = given::<App>(history.clone()).when(Command::AbortRelease { reason: "no".into() }).then([failed.clone(), back.clone()]);
+    assert_eq!(state.scale, BTreeMap::from([(name("web"), 9)]));
+    // One that follows nothing has what it had.
+    history[1] = revised(1);
+    history[4] = scaled_by(true, 3, 2);
+    let state = given::<App>(history).when(Command::AbortRelease { reason: "no".into() }).then([failed, back]);
+    assert_eq!(state.scale, BTreeMap::from([(name("web"), 3)]));
+}
+
 #[test]
 fn the_next_release_starts_from_the_revision_that_has_the_requests() {
     let mut history = in_canary();
