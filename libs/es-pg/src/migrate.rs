@@ -53,6 +53,8 @@ const CORE: &[(&str, &str)] = &[
     ("es-0003-rebuild-by-request", "alter table projections add column rebuild_since timestamptz, add column rebuild_error text"),
     // Any kept before cannot be checked; there are none, for nothing wrote them.
     ("es-0004-sealed-snapshots", "truncate snapshots; alter table snapshots add column seal bytea not null"),
+    // Tries begin anew when work is put down once more; this only grows.
+    ("es-0005-todo-turn", "alter table todos add column turn bigint not null default 0"),
 ];
 
 pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> Result<(), sqlx::Error> {

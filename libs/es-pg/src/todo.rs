@@ -100,10 +100,10 @@ async fn hand_out(db: Db, handler: Arc<dyn TodoHandler>, cancel: CancellationTok
         };
         news.mark_unchanged();
         let pause = match take(&db, handler.name()).await {
-            Ok(Some(item)) => {
+            Ok(Some((item, turn))) => {
                 let (db, handler, cancel) = (db.clone(), handler.clone(), cancel.clone());
                 tasks.spawn(async move {
-                    work(&db, &*handler, item, &cancel).await;
+                    work(&db, &*handler, item, turn, &cancel).await;
                     drop(permit);
                 });
                 continue;
@@ -123,21 +123,32 @@ async fn hand_out(db: Db, handler: Arc<dyn TodoHandler>, cancel: CancellationTok
     }
 }
 
-async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &CancellationToken) {
-    let (id, attempts) = (item.id, item.attempts);
+/// What this process took, and as which of all turns: another one's turn is not touched, however late this one is. Tries alone do not
+/// tell them apart: they begin anew when the work is put down once more. (They are compared, too, while a program runs beside this one
+/// that does not count turns.)
+#[derive(Clone, Copy)]
+struct Taken {
+    id: i64,
+    attempts: i32,
+    turn: i64,
+}
+
+async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, turn: i64, cancel: &CancellationToken) {
+    let taken = Taken { id: item.id, attempts: item.attempts, turn };
+    let attempts = taken.attempts;
     let done = tokio::select! {
         done = handle(handler, item) => done,
-        () = renew(db, id) => unreachable!("renewing never ends"),
+        () = renew(db, taken) => unreachable!("renewing never ends"),
         // Not finished: it is given back, and somebody continues.
-        () = cancel.cancelled() => { let _ = give_back(db, id, attempts).await; return }
+        () = cancel.cancelled() => { let _ = give_back(db, taken).await; return }
     };
     let error = done.err().map(|e| format!("{e:#}"));
     if let Some(error) = &error {
         tracing::warn!(todo = handler.name(), attempts, error, "work failed and will be tried again");
     }
     let over = match &error {
-        None => forget(db, id, attempts).await,
-        Some(error) => put_off(db, id, attempts, error).await.map(|()| false),
+        None => forget(db, taken).await,
+        Some(error) => put_off(db, taken, error).await.map(|()| false),
     };
     match over {
         Ok(true) => {}
@@ -147,18 +158,19 @@ async fn work(db: &Db, handler: &dyn TodoHandler, item: TodoItem, cancel: &Cance
     }
 }
 
-async fn take(db: &Db, name: &str) -> Result<Option<TodoItem>, sqlx::Error> {
-    let row: Option<(i64, String, Value, i32, Option<String>)> = sqlx::query_as(
-        "update todos set locked_until = now() + $2 * interval '1 second', attempts = attempts + 1 where id = (
+/// The next piece and its turn.
+async fn take(db: &Db, name: &str) -> Result<Option<(TodoItem, i64)>, sqlx::Error> {
+    let row: Option<(i64, String, Value, i32, Option<String>, i64)> = sqlx::query_as(
+        "update todos set locked_until = now() + $2 * interval '1 second', attempts = attempts + 1, turn = turn + 1 where id = (
             select id from todos where name = $1 and due <= now() and (locked_until is null or locked_until < now())
             order by due limit 1 for update skip locked)
-         returning id, key, payload, attempts, trace",
+         returning id, key, payload, attempts, trace, turn",
     )
     .bind(name)
     .bind(LOCK.as_secs_f64())
     .fetch_optional(&db.pool)
     .await?;
-    Ok(row.map(|(id, key, payload, attempts, trace)| TodoItem { id, key, payload, attempts, trace: trace.and_then(|t| t.parse().ok()) }))
+    Ok(row.map(|(id, key, payload, attempts, trace, turn)| (TodoItem { id, key, payload, attempts, trace: trace.and_then(|t| t.parse().ok()) }, turn)))
 }
 
 async fn handle(handler: &dyn TodoHandler, item: TodoItem) -> anyhow::Result<()> {
@@ -176,11 +188,12 @@ async fn until_due(db: &Db, name: &str) -> Result<Duration, sqlx::Error> {
     Ok(seconds.map_or(LOOK, |s| Duration::from_secs_f64(s.max(0.01)).min(LOOK)))
 }
 
-async fn renew(db: &Db, id: i64) {
+async fn renew(db: &Db, taken: Taken) {
     loop {
         tokio::time::sleep(LOCK / 3).await;
-        let _ = sqlx::query("update todos set locked_until = now() + $2 * interval '1 second' where id = $1")
-            .bind(id)
+        let _ = sqlx::query("update todos set locked_until = now() + $3 * interval '1 second' where id = $1 and turn = $2")
+            .bind(taken.id)
+            .bind(taken.turn)
             .bind(LOCK.as_secs_f64())
             .execute(&db.pool)
             .await;
@@ -189,25 +202,27 @@ async fn renew(db: &Db, id: i64) {
 
 /// Whether the work is over. What was put down once more meanwhile (it has no tries) is given back instead: it may be about something
 /// that this work did not see.
-async fn forget(db: &Db, id: i64, attempts: i32) -> Result<bool, sqlx::Error> {
-    let gone = sqlx::query("delete from todos where id = $1 and attempts = $2").bind(id).bind(attempts).execute(&db.pool).await?.rows_affected() > 0;
+async fn forget(db: &Db, taken: Taken) -> Result<bool, sqlx::Error> {
+    let sql = "delete from todos where id = $1 and attempts = $2 and turn = $3";
+    let gone = sqlx::query(sql).bind(taken.id).bind(taken.attempts).bind(taken.turn).execute(&db.pool).await?.rows_affected() > 0;
     if !gone {
-        give_back(db, id, attempts).await?;
+        give_back(db, taken).await?;
     }
     Ok(gone)
 }
 
 /// After an error, with a pause that grows. What was put down once more meanwhile keeps its own time.
-async fn put_off(db: &Db, id: i64, attempts: i32, error: &str) -> Result<(), sqlx::Error> {
-    let pause = (0.5 * 2f64.powi(attempts.min(10))).min(LONGEST_PAUSE_SECS);
-    let sql = "update todos set locked_until = null, last_error = $3, due = case attempts when 0 then due else now() + $4 * interval '1 second' end
-        where id = $1 and attempts in (0, $2)";
-    sqlx::query(sql).bind(id).bind(attempts).bind(error).bind(pause).execute(&db.pool).await?;
+async fn put_off(db: &Db, taken: Taken, error: &str) -> Result<(), sqlx::Error> {
+    let pause = (0.5 * 2f64.powi(taken.attempts.min(10))).min(LONGEST_PAUSE_SECS);
+    let sql = "update todos set locked_until = null, last_error = $4, due = case attempts when 0 then due else now() + $5 * interval '1 second' end
+        where id = $1 and attempts in (0, $2) and turn = $3";
+    sqlx::query(sql).bind(taken.id).bind(taken.attempts).bind(taken.turn).bind(error).bind(pause).execute(&db.pool).await?;
     Ok(())
 }
 
 /// Others may take it. If somebody has already, because this process was slow to say that it lives, it stays theirs.
-async fn give_back(db: &Db, id: i64, attempts: i32) -> Result<(), sqlx::Error> {
-    sqlx::query("update todos set locked_until = null where id = $1 and attempts in (0, $2)").bind(id).bind(attempts).execute(&db.pool).await?;
+async fn give_back(db: &Db, taken: Taken) -> Result<(), sqlx::Error> {
+    let sql = "update todos set locked_until = null where id = $1 and attempts in (0, $2) and turn = $3";
+    sqlx::query(sql).bind(taken.id).bind(taken.attempts).bind(taken.turn).execute(&db.pool).await?;
     Ok(())
 }

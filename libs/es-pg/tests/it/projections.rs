@@ -267,6 +267,27 @@ async fn work_that_is_put_down_again_while_it_is_done_is_done_once_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_worker_leaves_the_turn_of_another_alone() {
+    let f = Fixture::new().await;
+    let db = f.log.db();
+    let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    TodoRunner::start(db.clone(), Arc::new(Slow(sender, gate.clone(), false)), &f.cancel, &f.tasks);
+    let put = async |n: i64| Todo::enqueue(&db.orm, "slow", "a", &serde_json::json!({ "n": n })).await.unwrap();
+    put(1).await;
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), begun.recv()).await.expect("begun"), Some(1));
+    // Put down once more, which makes its tries begin anew, and taken by another replica after this one's lock has run out.
+    put(2).await;
+    let taken = "update todos set attempts = attempts + 1, turn = turn + 1, locked_until = now() + interval '1 hour'";
+    sqlx::query(taken).execute(&db.pool).await.unwrap();
+    gate.add_permits(1);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let sql = "select attempts, turn, locked_until > now() + interval '30 minutes' from todos";
+    let left: Option<(i32, i64, bool)> = sqlx::query_as(sql).fetch_optional(&db.pool).await.unwrap();
+    assert_eq!((left, gate.available_permits()), (Some((1, 2, true)), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn work_for_later_is_not_begun_before() {
     let f = Fixture::new().await;
     let db = f.log.db();
