@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use gantry_es_pg::Todo;
+use gantry_es_pg::{Lease, Todo};
 
-use super::rounds::alone;
 use super::scan::Job;
 use crate::app::App;
 use crate::app::scan::RESCAN;
@@ -16,10 +15,20 @@ const WAITING: i64 = 50;
 /// How often it is looked whether there is room for more.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Until there is none left. A fault is told and the next start looks again.
+/// After a fault.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Until there is none left. One replica at a time: another one waits, and goes on where that ends before it is through.
 pub async fn run(app: App) {
-    if let Err(error) = alone(&app, "registry-reindex", enqueue(&app)).await {
-        tracing::warn!(error = format!("{error:#}"), "images scanned by an older program are not all found by their packages yet; the next start tries again");
+    while let Some(lease) = Lease::acquire(&app.host.db().pool, "registry-reindex", &app.host.cancel).await {
+        let done = enqueue(&app).await;
+        lease.release().await;
+        let Err(error) = done else { return };
+        tracing::warn!(error = format!("{error:#}"), "images scanned by an older program are not all found by their packages yet; it is tried again");
+        tokio::select! {
+            () = app.host.cancel.cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
     }
 }
 
