@@ -67,8 +67,13 @@ impl Reconciler {
         }
         let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
         self.priorities.insert(app, granted.max().unwrap_or(0));
+        let gone = subject.row.deleted && subject.alive.is_empty();
         if let Some(cluster) = rules.cluster.clone() {
-            return self.advance_on_cluster(&cluster, &subject, &goal, world).await;
+            let settled = self.advance_on_cluster(&cluster, &subject, &goal, world).await?;
+            if gone && settled {
+                self.forget_app(app);
+            }
+            return Ok(settled);
         }
         let mut steps = Steps::default();
         let mut settled = true;
@@ -108,7 +113,7 @@ impl Reconciler {
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
         store::save_decisions(self.s.orm(), app, &chosen).await?;
-        if subject.row.deleted && subject.alive.is_empty() {
+        if gone {
             store::forget(self.s.orm(), app).await?;
         }
         let meta = Meta::system().tenant(OrgId(subject.row.org));
@@ -125,6 +130,9 @@ impl Reconciler {
         }
         if settled && ended {
             self.leave_clusters(app, None);
+        }
+        if gone {
+            self.forget_app(app);
         }
         Ok(settled && reserved && (ended || rests))
     }

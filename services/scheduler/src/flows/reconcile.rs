@@ -22,8 +22,6 @@ use crate::store;
 const BUSY: Duration = Duration::from_millis(500);
 /// When all is well: only nodes that fall silent and credentials that age need the timer.
 const CALM: Duration = Duration::from_secs(3);
-/// How soon news of the metrics store are seen.
-const WATCHED: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Reconciler {
@@ -141,7 +139,12 @@ impl Reconciler {
                     () = self.s.host.cancel.cancelled() => return,
                     changed = head.changed() => if changed.is_err() { return },
                     changed = agents.changed() => if changed.is_err() { return },
-                    () = async { while !measures.has_changed().unwrap_or(true) { tokio::time::sleep(WATCHED).await; } } => {}
+                    changed = measures.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        self.dirty.append(&mut self.measured);
+                    }
                     changed = clusters.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(pause) => {}
                 }
@@ -205,6 +208,21 @@ impl Reconciler {
         let mut order: Vec<AppId> = todo.into_iter().collect();
         order.sort_by_key(|app| (!waiting.contains(app), std::cmp::Reverse(self.priorities.get(app).copied().unwrap_or(0)), *app));
         order
+    }
+
+    /// What was remembered of an application that is gone.
+    pub(super) fn forget_app(&mut self, app: AppId) {
+        self.reserved.remove(&app);
+        self.priorities.remove(&app);
+        self.queued_until.remove(&app);
+        self.measured.remove(&app);
+        self.steps_at.remove(&app);
+        self.rested.remove(&app);
+        self.runs_at.retain(|(of, _), _| *of != app);
+        self.bad.retain(|(of, ..), _| *of != app);
+        self.scaled.retain(|(of, _), _| *of != app);
+        self.written_at.retain(|(of, _), _| *of != app);
+        self.full_until.retain(|(of, _), _| *of != app);
     }
 
     /// Marks what the log has news about.
