@@ -1,9 +1,11 @@
 //! What a release that exchanges instances needs of a document: what is said fits its strategy, and every service has a place
 //! where the new revision is seen.
 
+use std::collections::BTreeMap;
+
 use super::check::{MOST_MEASURES, is_host, name_of};
 use super::document::Remarks;
-use super::model::{CanaryStep, Measure, Model, Preview, Protocol, Publish, Release, ReleaseStrategy};
+use super::model::{CanaryStep, Measure, Model, Preview, Protocol, Publish, Release, ReleaseStrategy, Service};
 
 const MOST_STEPS: usize = 50;
 const LONGEST_SECONDS: u32 = 7 * 86_400;
@@ -39,6 +41,28 @@ pub fn complete(model: &mut Model, remarks: &Remarks) {
         }
         if preview.publish.is_none() && routed.is_none() && service.publish.is_some() {
             preview.publish = Some(Publish::default());
+        }
+    }
+    apart(model, remarks);
+}
+
+/// What is asked of a preview, written or not, is asked of nothing else.
+fn apart(model: &Model, remarks: &Remarks) {
+    let served = |service: &Service| service.routes.iter().filter(|r| r.is_served()).cloned().collect::<Vec<_>>();
+    let routes: BTreeMap<(String, String), &str> =
+        model.services.iter().flat_map(|s| served(s).into_iter().map(move |r| ((r.host, r.path), s.name.as_str()))).collect();
+    let mut previews: BTreeMap<(String, String), &str> = BTreeMap::new();
+    for (n, service) in model.services.iter().enumerate() {
+        let Some(preview) = service.preview.as_ref().filter(|p| !p.host.is_empty() && service.protocol != Protocol::Udp) else { continue };
+        for route in served(service) {
+            let asked = (preview.host.clone(), route.path);
+            // Several hosts of a service have one preview; services that share a route by weight share what it shows.
+            let shown = previews.get(&asked).copied().filter(|other| *other != service.name.as_str() && route.weight.is_none());
+            if let Some(other) = routes.get(&asked).copied().or(shown) {
+                let detail = format!("the new revision is seen at `{}{}`, which goes to `{other}`: give the preview another `host`", asked.0, asked.1);
+                remarks.wrong_at(&format!("services[{n}].preview"), detail);
+            }
+            previews.insert(asked, service.name.as_str());
         }
     }
 }
@@ -139,6 +163,24 @@ mod tests {
         let seen: Vec<_> = read.model.services.iter().map(|s| s.preview.as_ref().map(|p| (p.host.as_str(), p.publish.is_some()))).collect();
         assert_eq!(seen, [Some(("preview.shop.test", false)), Some(("", true)), None]);
         assert_eq!(read.model.release.keep_seconds, 300);
+    }
+
+    #[test]
+    fn a_preview_takes_nobody_elses_requests() {
+        let release = "  release: {strategy: blue_green}\n";
+        let details = |services: &str| {
+            let head = "apiVersion: gantry.io/v1\nkind: Application\nmetadata: {name: shop}\nspec:\n  workloads: {web: {image: a/b/c}, db: {image: a/b/d, kind: stateful}}\n  services:\n";
+            let read = own::read(&Document::alone(&format!("{head}{services}{release}")));
+            read.remarks.into_list().into_iter().filter(|r| r.level == Level::Wrong).map(|r| r.detail).collect::<Vec<_>>()
+        };
+        let web = "  - {name: web, workload: web, port: 80, protocol: http, routes: [{host: shop.test}, {host: www.shop.test}]}\n";
+        assert_eq!(details(web), Vec::<String>::new(), "two hosts of one service have one preview");
+        let taken = format!("{web}  - {{name: db, workload: db, port: 81, protocol: http, routes: [{{host: preview.shop.test}}]}}\n");
+        assert!(details(&taken).iter().any(|d| d.contains("`preview.shop.test/`, which goes to `db`")), "{:?}", details(&taken));
+        let own_route = web.replace("protocol: http,", "protocol: http, preview: {host: www.shop.test},");
+        assert!(details(&own_route).iter().any(|d| d.contains("which goes to `web`")), "{:?}", details(&own_route));
+        let beside = format!("{web}  - {{name: api, workload: web, port: 82, protocol: http, routes: [{{host: shop.test, path: /api}}]}}\n");
+        assert_eq!(details(&beside), Vec::<String>::new(), "the same host with another path");
     }
 
     #[test]
