@@ -1,4 +1,8 @@
-//! Forward-only migrations, by name, under a lock so that two replicas may start at once.
+//! Forward-only migrations, by name, under a lock so that two replicas may start at once. In a schema that is in use each is a
+//! transaction of its own: what it locks is free before the next one begins, and one that takes long can be said in pieces between
+//! which others read and write.
+
+use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgPool};
 
@@ -57,12 +61,14 @@ const CORE: &[(&str, &str)] = &[
     ("es-0005-todo-turn", "alter table todos add column turn bigint not null default 0"),
 ];
 
+// Cluster-wide, because roles are: two services that start at once must not race to create theirs.
+const LOCK: &str = "select pg_advisory_xact_lock(7203301)";
+
 pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> Result<(), sqlx::Error> {
     let role = role_of(schema);
     let mut connection = admin.acquire().await?;
     let mut tx = connection.begin().await?;
-    // Cluster-wide, because roles are: two services that start at once must not race to create theirs.
-    tx.execute("select pg_advisory_xact_lock(7203301)").await?;
+    tx.execute(LOCK).await?;
     tx.execute(AssertSqlSafe(format!(
         "do $$ begin
            if not exists (select from pg_roles where rolname = '{role}') then create role {role} nologin; end if;
@@ -75,11 +81,22 @@ pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> R
          create table if not exists {schema}.migrations (name text primary key, at timestamptz not null default now());"
     )))
     .await?;
+    let done: HashSet<String> = sqlx::query_scalar::<_, String>("select name from migrations").fetch_all(&mut *tx).await?.into_iter().collect();
     for (name, sql) in CORE.iter().chain(own) {
-        let done: Option<i32> = sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *tx).await?;
-        if done.is_none() {
+        if done.contains(*name) {
+            continue;
+        }
+        // Another replica may have been faster since the lock was last given back.
+        let known: Option<i32> = sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *tx).await?;
+        if known.is_none() {
             tx.execute(AssertSqlSafe((*sql).to_owned())).await?;
             sqlx::query("insert into migrations (name) values ($1)").bind(name).execute(&mut *tx).await?;
+        }
+        // In a new schema there is nobody who would wait for a lock.
+        if !done.is_empty() {
+            tx.commit().await?;
+            tx = connection.begin().await?;
+            tx.execute(LOCK).await?;
         }
     }
     // The log is insert-only, whatever the defaults above gave.
