@@ -95,6 +95,20 @@ pub const ALL: &[(&str, &str)] = &[
             return r.seq;
         end $f$;",
     ),
+    // The next four make pieces of a trail that may be large and is read and written meanwhile (each is a transaction of its own): the
+    // index that all pieces have is made before, and what the old table's numbers are below is known before it becomes a piece, so
+    // that only names and entries in the catalogue change while nobody can read.
+    ("monitoring-0017-audit-by-id", "create index audit_before_id on audit (id)"),
+    (
+        "monitoring-0018-audit-bound",
+        "-- Not near enough for what comes until the table is a piece.
+        do $$ declare upper bigint;
+        begin
+            select ((seq + 100000) / 1000000 + 1) * 1000000 + 1 into upper from audit_head;
+            execute format('alter table audit add constraint audit_bound check (seq < %L::bigint) not valid', upper);
+        end $$;",
+    ),
+    ("monitoring-0019-audit-bound-holds", "alter table audit validate constraint audit_bound"),
     (
         "monitoring-0020-audit-in-pieces",
         "-- By number: pages and live readers ask for numbers before or after one, and old pieces can be moved away whole.
@@ -121,10 +135,12 @@ pub const ALL: &[(&str, &str)] = &[
         create table audit_rest partition of audit default;
         do $$ declare upper bigint;
         begin
-            select (seq / 1000000 + 1) * 1000000 + 1 into upper from audit_head;
+            -- Not below `audit_bound`, from which it follows.
+            select ((seq + 100000) / 1000000 + 1) * 1000000 + 1 into upper from audit_head;
             execute format('alter table audit attach partition audit_before for values from (minvalue) to (%s)', upper);
             execute format('revoke update, delete, truncate on audit, audit_rest from %I', 'gantry_' || current_schema());
         end $$;
+        alter table audit_before drop constraint audit_bound;
         create function audit_text(r audit) returns text language sql stable as $f$
             select json_build_array(r.seq, r.id, extract(epoch from r.at), r.source, r.service, r.kind, r.actor, r.org, r.project, r.space, r.object, r.name,
                                     r.content::text, r.result, r.reason, r.from_addr, r.trace)::text

@@ -19,7 +19,8 @@ async fn a_trail_from_before_is_kept_and_provable() {
     let schema = format!("pieces_{}", place.host.db().schema);
     db.execute(AssertSqlSafe(format!("create schema {schema}; create role gantry_{schema}; set search_path to {schema}"))).await.unwrap();
     let all = Monitoring::migrations();
-    let here = all.iter().position(|(name, _)| *name == "monitoring-0020-audit-in-pieces").expect("the migration");
+    let at = |wanted: &str| all.iter().position(|(name, _)| *name == wanted).expect("the migration");
+    let (here, last) = (at("monitoring-0017-audit-by-id"), at("monitoring-0020-audit-in-pieces"));
     for (_, sql) in &all[..here] {
         db.execute(*sql).await.unwrap();
     }
@@ -32,14 +33,25 @@ async fn a_trail_from_before_is_kept_and_provable() {
     for n in 1..=3 {
         db.execute(AssertSqlSafe(add(n, if n == 2 { "'{\"n\": 0}'" } else { "null" }))).await.unwrap();
     }
-    db.execute(all[here].1).await.unwrap();
+    for (_, sql) in &all[here..last] {
+        db.execute(*sql).await.unwrap();
+        // It goes on being written between them.
+        let n: i64 = sqlx::query_scalar("select seq + 1 from audit_head").fetch_one(&mut *db).await.unwrap();
+        db.execute(AssertSqlSafe(add(u32::try_from(n).unwrap(), "null"))).await.unwrap();
+    }
+    db.execute(all[last].1).await.unwrap();
+    // The index from before has become one of the trail's, and none was made besides.
+    let sql = "select count(*), count(*) filter (where c.relname = 'audit_before_id' and exists (select from pg_inherits p where p.inhrelid = c.oid))
+               from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = 'audit_before'::regclass";
+    let indexes: (i64, i64) = sqlx::query_as(sql).fetch_one(&mut *db).await.unwrap();
+    assert_eq!(indexes, (7, 1));
     // A record that comes again, from before the change too, is not kept twice.
-    for n in [2, 4, 4, 5] {
+    for n in [2, 7, 7, 8] {
         db.execute(AssertSqlSafe(add(n, "null"))).await.unwrap();
     }
     let (count, last): (i64, i64) = sqlx::query_as("select count(*), max(seq) from audit").fetch_one(&mut *db).await.unwrap();
     let broken: Option<i64> = sqlx::query_scalar(BROKEN).fetch_one(&mut *db).await.unwrap();
-    assert_eq!((count, last, broken), (5, 5, None));
+    assert_eq!((count, last, broken), (8, 8, None));
     db.execute(AssertSqlSafe(format!("set search_path to default; drop schema {schema} cascade; drop owned by gantry_{schema}; drop role gantry_{schema}")))
         .await
         .unwrap();
