@@ -131,10 +131,11 @@ impl Reconciler {
         if settled && ended {
             self.leave_clusters(app, None);
         }
-        if gone {
+        let calm = settled && reserved && (ended || rests);
+        if gone && calm {
             self.forget_app(app);
         }
-        Ok(settled && reserved && (ended || rests))
+        Ok(calm)
     }
 
     /// The next steps for one set of instances of a workload: all of it, or one side of an exchange, of which `count` are wanted.
