@@ -37,8 +37,11 @@ pub async fn beside_next(s: &Scheduler, row: &store::app::Model, next: &Model, n
     let switched = row.release_revision.filter(|_| ReleaseStrategy::exchanges(&row.release_strategy) && row.release_percent >= 100);
     let Some(base) = switched.or(row.finished) else { return Ok(Demand::default()) };
     let same = row.release_revision.is_some() && row.release_from == Some(base);
-    let scale: BTreeMap<Name, u32> = if same { scaled_in(&row.base_scale) } else { scaled(row) };
-    Ok(model(s, row, base).await?.exchanged().demand(&scale, nodes))
+    let before: BTreeMap<Name, u32> = if same { scaled_in(&row.base_scale) } else { scaled(row) };
+    let base = model(s, row, base).await?;
+    // As in the first stage, where the next one has none of the requests yet.
+    let scale = crate::domain::rollout::beside(before, &scaled_in(&row.autoscale), 0, &base, next);
+    Ok(base.exchanged().demand(&scale, nodes))
 }
 
 async fn model(s: &Scheduler, row: &store::app::Model, revision: i64) -> Result<Arc<Model>, Problem> {
