@@ -152,9 +152,10 @@ pub fn rest(count: u32, share: u32) -> u32 {
 pub fn beside(before: BTreeMap<Name, u32>, scale: &BTreeMap<Name, u32>, share: u32, base: &Model, goal: &Model) -> BTreeMap<Name, u32> {
     let mut out = before;
     for (name, old) in base.workloads.iter().filter(|(_, w)| w.is_exchanged()) {
-        let Some(new) = goal.workloads.get(name).filter(|w| w.scaling.is_some()) else { continue };
-        let Some(scaling) = &old.scaling else { continue };
-        let needed = rest(new.count(scale.get(name).copied(), 0), share).min(scaling.max.max(scaling.min));
+        let follows = goal.workloads.get(name).is_some_and(|w| w.scaling.is_some());
+        // What its document says before anything was measured is no number that the old ones have to follow.
+        let (Some(count), Some(scaling)) = (scale.get(name).filter(|_| follows), &old.scaling) else { continue };
+        let needed = rest(*count, share).min(scaling.max.max(scaling.min));
         if needed > old.count(out.get(name).copied(), 0) {
             out.insert(name.clone(), needed);
         }
@@ -239,6 +240,7 @@ mod tests {
         assert_eq!(at(4, 100, 10, &follows(), &follows()), 30, "not above its bounds");
         assert_eq!(at(4, 10, 10, &model(None), &follows()), 4);
         assert_eq!(at(4, 10, 10, &follows(), &model(None)), 4);
+        assert_eq!(beside(BTreeMap::new(), &BTreeMap::new(), 0, &follows(), &follows()), BTreeMap::new(), "nothing was measured yet");
     }
 
     proptest! {
