@@ -1,7 +1,9 @@
 // Fields that hand on what was written when they are left or Enter is pressed, so that the file changes once.
 
 import { Input, InputNumber, Select } from 'antd';
-import { useEffect, useId, useState, type ReactNode } from 'react';
+import { useId, type ReactNode } from 'react';
+
+import { useDraft } from './draft';
 
 function Labelled({ label, help, children }: { label: string; help?: string; children: (id: string) => ReactNode }) {
   const id = useId();
@@ -22,17 +24,13 @@ interface Props<T> {
 }
 
 export function Text({ label, value, help, onValue }: Props<string>) {
-  const [now, setNow] = useState(value);
-  useEffect(() => setNow(value), [value]);
-  const done = () => now !== value && onValue(now.trim());
-  return <Labelled label={label} help={help}>{(id) => <Input id={id} value={now} onChange={(event) => setNow(event.target.value)} onBlur={done} onPressEnter={done} />}</Labelled>;
+  const { now, type, done } = useDraft(value, (text) => onValue(text.trim()));
+  return <Labelled label={label} help={help}>{(id) => <Input id={id} value={now} onChange={(event) => type(event.target.value)} onBlur={done} onPressEnter={done} />}</Labelled>;
 }
 
 export function Whole({ label, value, help, min = 0, max, onValue }: Props<number | undefined> & { min?: number; max?: number }) {
-  const [now, setNow] = useState<number | null>(value ?? null);
-  useEffect(() => setNow(value ?? null), [value]);
-  const done = () => (now ?? undefined) !== value && onValue(now ?? undefined);
-  return <Labelled label={label} help={help}>{(id) => <InputNumber id={id} className="full" min={min} max={max} precision={0} value={now} onChange={setNow} onBlur={done} onPressEnter={done} />}</Labelled>;
+  const { now, type, done } = useDraft<number | null>(value ?? null, (number) => onValue(number ?? undefined));
+  return <Labelled label={label} help={help}>{(id) => <InputNumber id={id} className="full" min={min} max={max} precision={0} value={now} onChange={type} onBlur={done} onPressEnter={done} />}</Labelled>;
 }
 
 export function Pick({ label, value, help, options, clear, onValue }: Props<string | undefined> & { options: { value: string; label: string }[]; clear?: boolean }) {
@@ -41,11 +39,8 @@ export function Pick({ label, value, help, options, clear, onValue }: Props<stri
 
 /** Several lines, one thing each. */
 export function Lines({ label, value, help, onValue }: Props<string[]>) {
-  const text = value.join('\n');
-  const [now, setNow] = useState(text);
-  useEffect(() => setNow(text), [text]);
-  const done = () => now !== text && onValue(now.split('\n').filter((line) => line.trim() !== ''));
-  return <Labelled label={label} help={help}>{(id) => <Input.TextArea id={id} className="mono" rows={Math.min(10, Math.max(2, now.split('\n').length))} spellCheck={false} value={now} onChange={(event) => setNow(event.target.value)} onBlur={done} />}</Labelled>;
+  const { now, type, done } = useDraft(value.join('\n'), (text) => onValue(text.split('\n').filter((line) => line.trim() !== '')));
+  return <Labelled label={label} help={help}>{(id) => <Input.TextArea id={id} className="mono" rows={Math.min(10, Math.max(2, now.split('\n').length))} spellCheck={false} value={now} onChange={(event) => type(event.target.value)} onBlur={done} />}</Labelled>;
 }
 
 /** Lines of `KEY=value`. */
