@@ -1,6 +1,7 @@
 //! What tests stand on: real Postgres, NATS and Redis (private, shared by a run), a schema and subject prefix per
 //! test, a service on a free port, identity's events for rights, and tokens to call with.
 
+pub mod agreement;
 mod clause;
 pub mod domain_controller;
 mod identity;
