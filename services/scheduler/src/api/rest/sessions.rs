@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures::{SinkExt, StreamExt};
@@ -12,6 +12,7 @@ use gantry_auth::Caller;
 use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
 use gantry_host::{ApiResult, Json, Page, Path, Query};
 use gantry_kernel::{Kind, Problem};
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -110,24 +111,40 @@ fn at(s: &Scheduler, caller: &Caller, path: InstancePath) -> ApiResult<At> {
     Ok(At { space, app: path.app, instance: path.instance })
 }
 
-/// Opened before the protocol is changed, so that what is refused is refused in plain HTTP.
-async fn begin(s: Scheduler, caller: &Caller, at: At, upgrade: Upgrade, action: &'static str, what: String, ask: OpenSession) -> ApiResult<Response> {
-    let upgrade = upgrade.map_err(|error| Problem::invalid("upgrade", format!("this is a WebSocket: {error}")))?;
-    let session = sessions::open(&s, caller, at, action, what, ask).await?;
-    Ok(upgrade.max_message_size(PIECE).protocols(["v5.channel.k8s.io"]).on_upgrade(move |socket| carry(s, session, socket)))
+/// What all that goes over a WebSocket begins with: who asks, for which instance, and may they.
+pub struct Door {
+    s: Scheduler,
+    caller: Caller,
+    at: At,
+    upgrade: Upgrade,
+}
+
+impl FromRequestParts<Scheduler> for Door {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, s: &Scheduler) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, s).await?;
+        let Path(path) = Path::<InstancePath>::from_request_parts(parts, s).await?;
+        let at = at(s, &caller, path)?;
+        let Ok(upgrade) = Upgrade::from_request_parts(parts, s).await;
+        Ok(Self { s: s.clone(), caller, at, upgrade })
+    }
+}
+
+impl Door {
+    /// Opened before the protocol is changed, so that what is refused is refused in plain HTTP.
+    async fn begin(self, action: &'static str, what: String, ask: OpenSession) -> ApiResult<Response> {
+        let Self { s, caller, at, upgrade } = self;
+        let upgrade = upgrade.map_err(|error| Problem::invalid("upgrade", format!("this is a WebSocket: {error}")))?;
+        let session = sessions::open(&s, &caller, at, action, what, ask).await?;
+        Ok(upgrade.max_message_size(PIECE).protocols(["v5.channel.k8s.io"]).on_upgrade(move |socket| carry(s, session, socket)))
+    }
 }
 
 /// Runs a command in an instance. Channels: 0 input, 1 output, 2 standard error, 3 the end, 4 size of the terminal, 255 a channel to close.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/exec", tag = "instances", params(InstancePath, ExecQuery),
     responses((status = 101, description = "A WebSocket; each message begins with the number of its channel")))]
-pub async fn exec(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(path): Path<InstancePath>,
-    Query(query): Query<ExecQuery>,
-    upgrade: Upgrade,
-) -> ApiResult<Response> {
-    let at = at(&s, &caller, path)?;
+pub async fn exec(door: Door, Query(query): Query<ExecQuery>) -> ApiResult<Response> {
     let list = |_| Problem::invalid("command", "must be a JSON list of texts, such as [\"sh\",\"-c\",\"ls\"]");
     let command: Vec<String> = serde_json::from_str(&query.command).map_err(list)?;
     if command.first().is_none_or(String::is_empty) {
@@ -135,69 +152,41 @@ pub async fn exec(
     }
     let what = format!("`{}`", command.join(" "));
     let ask = OpenSession { kind: "exec".into(), command, tty: query.tty, stdin: query.stdin, ..OpenSession::default() };
-    begin(s, &caller, at, upgrade, "instance.exec", what, ask).await
+    door.begin("instance.exec", what, ask).await
 }
 
 /// The streams of the instance's own first process. Its terminal and its input are those of its document (`tty`, `stdin_open`).
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/attach", tag = "instances", params(InstancePath, AttachQuery),
     responses((status = 101, description = "A WebSocket, as with `exec`")))]
-pub async fn attach(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(path): Path<InstancePath>,
-    Query(query): Query<AttachQuery>,
-    upgrade: Upgrade,
-) -> ApiResult<Response> {
-    let at = at(&s, &caller, path)?;
+pub async fn attach(door: Door, Query(query): Query<AttachQuery>) -> ApiResult<Response> {
     let ask = OpenSession { kind: "attach".into(), stdin: query.stdin, ..OpenSession::default() };
-    begin(s, &caller, at, upgrade, "instance.attach", "attached".into(), ask).await
+    door.begin("instance.attach", "attached".into(), ask).await
 }
 
 /// One TCP connection to a port, from inside of the instance: also to what listens on its loopback only.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/forward", tag = "instances", params(InstancePath, ForwardQuery),
     responses((status = 101, description = "A WebSocket: channel 0 to the port, 1 from it, 3 the end")))]
-pub async fn forward(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(path): Path<InstancePath>,
-    Query(query): Query<ForwardQuery>,
-    upgrade: Upgrade,
-) -> ApiResult<Response> {
-    let at = at(&s, &caller, path)?;
+pub async fn forward(door: Door, Query(query): Query<ForwardQuery>) -> ApiResult<Response> {
     let ask = OpenSession { kind: "forward".into(), port: query.port.into(), stdin: true, ..OpenSession::default() };
-    begin(s, &caller, at, upgrade, "instance.port-forward", format!("port {}", query.port), ask).await
+    door.begin("instance.port-forward", format!("port {}", query.port), ask).await
 }
 
 /// A file or folder of an instance as a tar archive. Needs no program in the image.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/download", tag = "instances", params(InstancePath, FileQuery),
     responses((status = 101, description = "A WebSocket: the archive on channel 1, 3 the end")))]
-pub async fn download(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(path): Path<InstancePath>,
-    Query(query): Query<FileQuery>,
-    upgrade: Upgrade,
-) -> ApiResult<Response> {
-    let at = at(&s, &caller, path)?;
+pub async fn download(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
     let path = absolute(query.path)?;
     let ask = OpenSession { kind: "download".into(), path: path.clone(), ..OpenSession::default() };
-    begin(s, &caller, at, upgrade, "instance.files-read", format!("read {path}"), ask).await
+    door.begin("instance.files-read", format!("read {path}"), ask).await
 }
 
 /// Unpacks a tar archive below a folder of an instance.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/upload", tag = "instances", params(InstancePath, FileQuery),
     responses((status = 101, description = "A WebSocket: the archive on channel 0, then [255, 0]; 3 the end")))]
-pub async fn upload(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(path): Path<InstancePath>,
-    Query(query): Query<FileQuery>,
-    upgrade: Upgrade,
-) -> ApiResult<Response> {
-    let at = at(&s, &caller, path)?;
+pub async fn upload(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
     let path = absolute(query.path)?;
     let ask = OpenSession { kind: "upload".into(), path: path.clone(), stdin: true, ..OpenSession::default() };
-    begin(s, &caller, at, upgrade, "instance.files-written", format!("wrote below {path}"), ask).await
+    door.begin("instance.files-written", format!("wrote below {path}"), ask).await
 }
 
 fn absolute(path: String) -> ApiResult<String> {

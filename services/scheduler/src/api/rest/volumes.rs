@@ -2,11 +2,12 @@
 
 use std::future::Future;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use gantry_auth::{Caller, SpaceRef};
 use gantry_host::{ApiResult, Json, Page, Path, Query};
 use gantry_kernel::{Problem, Role};
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 
 use super::apps::{SpacePath, readable};
@@ -67,29 +68,53 @@ pub struct CopiedBody {
     bytes: u64,
 }
 
-async fn found(s: &Scheduler, caller: &Caller, at: &VolumePath, query: &NodeQuery) -> ApiResult<(SpaceRef, VolumeBody)> {
-    let space = readable(s, caller, &at.org, &at.project, &at.space)?;
-    let volume = volumes::find(s, &space, &at.volume, query.node.as_deref()).await?;
-    Ok((space, volume))
+/// What is asked of one volume: by whom, and of which.
+pub struct Door {
+    s: Scheduler,
+    caller: Caller,
+    at: VolumePath,
+    query: NodeQuery,
 }
 
-/// The same for a change: who may not make it learns nothing of what is there.
-async fn editable(s: &Scheduler, caller: &Caller, at: &VolumePath, query: &NodeQuery) -> ApiResult<(SpaceRef, VolumeBody)> {
-    let space = readable(s, caller, &at.org, &at.project, &at.space)?;
-    s.host.auth.require(caller, Role::Editor, space.scope())?;
-    found(s, caller, at, query).await
+impl FromRequestParts<Scheduler> for Door {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, s: &Scheduler) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, s).await?;
+        let Path(at) = Path::<VolumePath>::from_request_parts(parts, s).await?;
+        let Query(query) = Query::<NodeQuery>::from_request_parts(parts, s).await?;
+        Ok(Self { s: s.clone(), caller, at, query })
+    }
+}
+
+impl Door {
+    fn readable(&self) -> ApiResult<SpaceRef> {
+        readable(&self.s, &self.caller, &self.at.org, &self.at.project, &self.at.space)
+    }
+
+    /// For a change: who may not make it learns nothing of what is there.
+    fn editable(&self) -> ApiResult<SpaceRef> {
+        let space = self.readable()?;
+        self.s.host.auth.require(&self.caller, Role::Editor, space.scope())?;
+        Ok(space)
+    }
+
+    async fn find(&self, space: &SpaceRef) -> ApiResult<VolumeBody> {
+        volumes::find(&self.s, space, &self.at.volume, self.query.node.as_deref()).await
+    }
+
+    async fn run(self, verb: VolumeVerb) -> ApiResult<StatusCode> {
+        let space = self.editable()?;
+        let volume = self.find(&space).await?;
+        let (s, caller) = (self.s.clone(), self.caller);
+        whole(&self.s, async move { volumes::change(&s, &caller, &space, &volume, verb).await }).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
 }
 
 /// To its end, also when the caller does not wait for it.
 async fn whole<T: Send + 'static>(s: &Scheduler, work: impl Future<Output = ApiResult<T>> + Send + 'static) -> ApiResult<T> {
     s.host.tracker.spawn(work).await.map_err(Problem::internal)?
-}
-
-async fn run(s: Scheduler, caller: Caller, at: VolumePath, query: NodeQuery, verb: VolumeVerb) -> ApiResult<StatusCode> {
-    let (space, volume) = editable(&s, &caller, &at, &query).await?;
-    let own = s.clone();
-    whole(&s, async move { volumes::change(&own, &caller, &space, &volume, verb).await }).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Volumes of a space on all nodes, also those of deleted applications.
@@ -101,26 +126,21 @@ pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spa
 
 /// One volume.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 200, body = VolumeBody)))]
-pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<VolumePath>, Query(query): Query<NodeQuery>) -> ApiResult<Json<VolumeBody>> {
-    Ok(Json(found(&s, &caller, &at, &query).await?.1))
+pub async fn get(door: Door) -> ApiResult<Json<VolumeBody>> {
+    let space = door.readable()?;
+    Ok(Json(door.find(&space).await?))
 }
 
 /// Deletes a volume that no instance has, with its snapshots. Backups stay.
 #[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 204)))]
-pub async fn delete(State(s): State<Scheduler>, caller: Caller, Path(at): Path<VolumePath>, Query(query): Query<NodeQuery>) -> ApiResult<StatusCode> {
-    run(s, caller, at, query, VolumeVerb::Delete).await
+pub async fn delete(door: Door) -> ApiResult<StatusCode> {
+    door.run(VolumeVerb::Delete).await
 }
 
 /// Keeps what is in a volume now, on its node.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/snapshots", tag = "volumes", params(VolumePath, NodeQuery), request_body = SnapshotName, responses((status = 204)))]
-pub async fn snapshot(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(at): Path<VolumePath>,
-    Query(query): Query<NodeQuery>,
-    Json(body): Json<SnapshotName>,
-) -> ApiResult<StatusCode> {
-    run(s, caller, at, query, VolumeVerb::Snapshot(body.snapshot)).await
+pub async fn snapshot(door: Door, Json(body): Json<SnapshotName>) -> ApiResult<StatusCode> {
+    door.run(VolumeVerb::Snapshot(body.snapshot)).await
 }
 
 /// Deletes a snapshot.
@@ -132,31 +152,22 @@ pub async fn remove_snapshot(
     Path((org, project, space, volume, snapshot)): Path<(String, String, String, String, String)>,
     Query(query): Query<NodeQuery>,
 ) -> ApiResult<StatusCode> {
-    run(s, caller, VolumePath { org, project, space, volume }, query, VolumeVerb::RemoveSnapshot(snapshot)).await
+    let door = Door { s, caller, at: VolumePath { org, project, space, volume }, query };
+    door.run(VolumeVerb::RemoveSnapshot(snapshot)).await
 }
 
 /// Brings the content of a snapshot back into a volume that no instance has.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/rollback", tag = "volumes", params(VolumePath, NodeQuery), request_body = SnapshotName, responses((status = 204)))]
-pub async fn roll_back(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(at): Path<VolumePath>,
-    Query(query): Query<NodeQuery>,
-    Json(body): Json<SnapshotName>,
-) -> ApiResult<StatusCode> {
-    run(s, caller, at, query, VolumeVerb::RollBack(body.snapshot)).await
+pub async fn roll_back(door: Door, Json(body): Json<SnapshotName>) -> ApiResult<StatusCode> {
+    door.run(VolumeVerb::RollBack(body.snapshot)).await
 }
 
 /// Copies a volume into one of another application, also on another node. What was in that one is replaced.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/copies", tag = "volumes", params(VolumePath, NodeQuery), request_body = CopyBody, responses((status = 201, body = CopiedBody)))]
-pub async fn copy(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(at): Path<VolumePath>,
-    Query(query): Query<NodeQuery>,
-    Json(body): Json<CopyBody>,
-) -> ApiResult<(StatusCode, Json<CopiedBody>)> {
-    let (space, source) = editable(&s, &caller, &at, &query).await?;
+pub async fn copy(door: Door, Json(body): Json<CopyBody>) -> ApiResult<(StatusCode, Json<CopiedBody>)> {
+    let space = door.editable()?;
+    let source = door.find(&space).await?;
+    let Door { s, caller, .. } = door;
     let app = change::find(&s, &space, &body.app).await?;
     if body.volume.is_empty() || body.volume.contains('/') {
         return Err(Problem::invalid("volume", "must be the volume's name in the application's document"));
@@ -181,13 +192,10 @@ pub async fn copy(
 
 /// Copies a volume into object storage, from a snapshot made for it. Goes on when the connection is cut.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/backups", tag = "volumes", params(VolumePath, NodeQuery), responses((status = 201, body = BackupBody)))]
-pub async fn back_up(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(at): Path<VolumePath>,
-    Query(query): Query<NodeQuery>,
-) -> ApiResult<(StatusCode, Json<BackupBody>)> {
-    let (space, volume) = editable(&s, &caller, &at, &query).await?;
+pub async fn back_up(door: Door) -> ApiResult<(StatusCode, Json<BackupBody>)> {
+    let space = door.editable()?;
+    let volume = door.find(&space).await?;
+    let Door { s, caller, .. } = door;
     let own = s.clone();
     let backup = whole(&s, async move { volume_backups::back_up(&own, &caller, &space, &volume).await }).await?;
     Ok((StatusCode::CREATED, Json(backup)))
@@ -202,17 +210,12 @@ pub async fn backups(State(s): State<Scheduler>, caller: Caller, Path(at): Path<
 
 /// Makes a backup the whole content of its volume, which no instance may have.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/volumes/{volume}/restore", tag = "volumes", params(VolumePath, NodeQuery), request_body = RestoreBody, responses((status = 204)))]
-pub async fn restore(
-    State(s): State<Scheduler>,
-    caller: Caller,
-    Path(at): Path<VolumePath>,
-    Query(query): Query<NodeQuery>,
-    Json(body): Json<RestoreBody>,
-) -> ApiResult<StatusCode> {
-    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    s.host.auth.require(&caller, Role::Editor, space.scope())?;
-    let backup = s.backups.find(&space, &at.volume, &body.backup).await?;
-    let volume = match (volumes::find(&s, &space, &at.volume, query.node.as_deref()).await, query.node) {
+pub async fn restore(door: Door, Json(body): Json<RestoreBody>) -> ApiResult<StatusCode> {
+    let space = door.editable()?;
+    let backup = door.s.backups.find(&space, &door.at.volume, &body.backup).await?;
+    let found = door.find(&space).await;
+    let Door { s, caller, query, .. } = door;
+    let volume = match (found, query.node) {
         (Ok(volume), _) => volume,
         // It went with its node, or was deleted.
         (Err(problem), Some(node)) if problem.kind != gantry_kernel::Kind::Conflict => VolumeBody {
