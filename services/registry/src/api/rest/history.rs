@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
+use super::search::cursor;
 use super::{digest, project, repository};
 use crate::app::App;
 use crate::domain::name::Tag;
@@ -65,7 +66,7 @@ pub async fn history(
         return Err(Error::UnknownRepository(repository.to_string()).into());
     }
     let tag = query.tag.as_deref().map(tag).transpose()?;
-    let before = query.cursor.as_deref().map(|c| c.parse::<i64>().map_err(|_| Problem::invalid("cursor", "not one of ours"))).transpose()?;
+    let before = cursor::<i64>(query.cursor.as_deref())?;
     let limit = query.limit.unwrap_or(100).clamp(1, 1_000);
     let rows = app.history(&repository, tag.as_ref(), before, limit + 1).await?;
     Ok(Json(Page::of(rows.into_iter().map(Change::from).collect(), limit, |c: &Change| c.position.to_string())))

@@ -37,6 +37,6 @@ pub async fn derived(
     project(&app, &caller, &org, &name, Role::Viewer)?;
     let repository = repository(&org, &name, &repo)?;
     let limit = page.limit()?;
-    let found = app.derived(&caller, &repository, &digest(&at)?, cursor(page.cursor.as_deref())?, limit + 1).await?;
+    let found = app.derived(&caller, &repository, &digest(&at)?, cursor::<i64>(page.cursor.as_deref())?, limit + 1).await?;
     Ok(Json(numbered(found, limit)))
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::endpoints::{self, Trial};
+use super::search::cursor;
 use super::settings::{change, member, named};
 use super::settings_view::SettingsView;
 use crate::app::App;
@@ -215,7 +216,7 @@ pub async fn begin(
 pub async fn runs(State(app): State<App>, caller: Caller, Path((org, project, name)): Named, Query(page): Query<PageQuery>) -> ApiResult<Json<Page<RunView>>> {
     let place = member(&app, &caller, &org, &project, Role::Viewer)?;
     let limit = page.limit()?;
-    let before = page.cursor.as_deref().map(|c| Uuid::parse_str(c).map_err(|_| Problem::invalid("cursor", "is not one of this list"))).transpose()?;
+    let before = cursor::<Uuid>(page.cursor.as_deref())?;
     let rows = replications::list(&app.host.db().orm, place.id.0, &name, before, limit + 1).await.map_err(Problem::internal)?;
     let mut items = Vec::with_capacity(rows.len());
     for run in rows {
@@ -249,7 +250,7 @@ pub async fn items(
     let place = member(&app, &caller, &org, &project, Role::Viewer)?;
     let run = run_of(&app, &place, id).await?;
     let limit = page.limit()?;
-    let after = page.cursor.as_deref().map_or(Ok(-1), |c| c.parse::<i32>().map_err(|_| Problem::invalid("cursor", "is not one of this list")))?;
+    let after = cursor::<i32>(page.cursor.as_deref())?.unwrap_or(-1);
     let rows = replications::items(&app.host.db().orm, run.id, None, after, limit + 1).await.map_err(Problem::internal)?;
     Ok(Json(Page::of(rows.into_iter().map(ItemView::from).collect(), limit, |i: &ItemView| i.number.to_string())))
 }

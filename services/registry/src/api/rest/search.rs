@@ -1,5 +1,7 @@
 //! `GET /api/v1/images`: images of all projects that the caller may see.
 
+use std::str::FromStr;
+
 use axum::extract::State;
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, PageQuery, Query};
@@ -41,7 +43,7 @@ pub struct SearchQuery {
     responses((status = 200, body = Page<FoundImage>), (status = 400, description = "a question that cannot be meant")))]
 pub async fn search(State(app): State<App>, caller: Caller, Query(query): Query<SearchQuery>) -> ApiResult<Json<Page<FoundImage>>> {
     let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
-    let before = cursor(query.cursor.as_deref())?;
+    let before = cursor::<i64>(query.cursor.as_deref())?;
     let labels: Vec<String> = query.label.into_iter().collect();
     let asked = Asked {
         text: query.q.as_deref(),
@@ -58,7 +60,7 @@ pub async fn search(State(app): State<App>, caller: Caller, Query(query): Query<
 
 /// # Errors
 /// One that no page gave out.
-pub(super) fn cursor(text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
     text.map(|t| t.parse().map_err(|_| Problem::invalid("cursor", "must be `next` of the page before"))).transpose()
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::endpoints;
+use super::search::cursor;
 use super::settings::{change, member, named};
 use super::settings_view::SettingsView;
 use crate::app::App;
@@ -298,7 +299,7 @@ pub async fn deliveries(
     let place = member(&app, &caller, &org, &project, Role::Admin)?;
     known_state(query.state.as_deref(), &["waiting", "delivered", "dead"])?;
     let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
-    let before = query.cursor.as_deref().map(|c| Uuid::parse_str(c).map_err(|_| Problem::invalid("cursor", "is not one of this list"))).transpose()?;
+    let before = cursor::<Uuid>(query.cursor.as_deref())?;
     let rows = webhooks::list(&app.host.db().orm, place.id.0, &name, query.state.as_deref(), before, limit + 1).await.map_err(Problem::internal)?;
     Ok(Json(Page::of(rows.into_iter().map(|d| DeliveryView::of(d, false)).collect(), limit, |d: &DeliveryView| d.id.to_string())))
 }
