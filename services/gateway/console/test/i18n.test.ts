@@ -21,8 +21,8 @@ const chinese = flat(zhCN);
 
 const sources = import.meta.glob<string>('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true });
 
-/** Names that are written alike in both, in the order of the texts. */
-const NAMES = ['service.cicd', 'upstreams.presets.github', 'upstreams.presets.gitlab', 'upstreams.presets.google'];
+/** Names that are written alike in both, in the order of the alphabet. */
+const NAMES = ['upstreams.presets.github', 'upstreams.presets.gitlab', 'upstreams.presets.google'];
 
 describe('the two languages', () => {
   it('have the same keys', () => {
@@ -39,7 +39,7 @@ describe('the two languages', () => {
 
   it('differ: nothing was left untranslated', () => {
     const same = [...english].filter(([key, text]) => chinese.get(key) === text).map(([key]) => key);
-    expect(same).toEqual(NAMES.filter((key) => same.includes(key)));
+    expect(same.toSorted()).toEqual(NAMES);
   });
 
   it('hold every key that the source asks for', () => {
