@@ -1,6 +1,8 @@
 //! One service of a Compose file into one workload and its balanced ports.
 
 mod container;
+mod extension;
+mod probes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +10,11 @@ use gantry_kernel::Name;
 
 use super::{deploy, fields, listed, ports, storage, words};
 use crate::domain::document::{Document, Remarks};
-use crate::domain::model::{
-    BALANCES, Check, Condition, MAX_REPLICAS, Model, Mount, MountKind, Probe, Protocol, Publish, Purpose, Restart, Route, Service, Workload, WorkloadKind,
-    round_robin,
-};
+use crate::domain::model::{Condition, MAX_REPLICAS, Model, Mount, MountKind, Protocol, Publish, Restart, Service, Workload, WorkloadKind, round_robin};
 use crate::domain::yaml::{Entry, Node, Value};
 
 pub use container::gpus;
-
-/// How often a new instance is asked whether it is ready. Shorter than a health check's interval, which would hold up every
-/// release by that long.
-const READY_PERIOD_MS: u32 = 1000;
+use extension::Extension;
 
 /// What a service is read with.
 pub struct Reader<'a> {
@@ -102,7 +98,7 @@ impl Reader<'_> {
         for n in 0..services.len() {
             remarks.place(format!("services[{}]", model.services.len() + n), &path, entry.line);
         }
-        default_probe(&mut workload, &services);
+        probes::default_probe(&mut workload, &services);
         if services.iter().all(|s| s.port == 0) && workload.kind != WorkloadKind::Job {
             remarks.note(&path, entry.line, "declares no port: add `expose` if others are to reach it by its name");
         }
@@ -146,7 +142,7 @@ impl Reader<'_> {
             "tmpfs" => self.tmpfs(at, value, workload),
             "configs" => storage::files(at, "configs", value, self.shared, workload, remarks),
             "secrets" => storage::files(at, "secrets", value, self.shared, workload, remarks),
-            "healthcheck" => health(at, value, workload, remarks),
+            "healthcheck" => probes::health(at, value, workload, remarks),
             "depends_on" => self.depends(at, value, workload),
             "deploy" => {
                 let (order, headless) = deploy::read(at, value, workload, remarks);
@@ -353,171 +349,4 @@ fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service
         out.push(plain(0, Protocol::Tcp));
     }
     out
-}
-
-/// Without a health check an instance counts as ready when the port that people reach accepts connections.
-fn default_probe(workload: &mut Workload, services: &[Service]) {
-    let reached = services.iter().find(|s| s.protocol != Protocol::Udp && (s.publish.is_some() || !s.routes.is_empty()));
-    if let Some(service) = reached
-        && workload.probes.is_empty()
-    {
-        let check = Check::Tcp { port: service.port };
-        workload.probes.push(Probe {
-            purpose: Purpose::Ready,
-            check,
-            period_ms: READY_PERIOD_MS,
-            timeout_ms: 1000,
-            failure_threshold: 3,
-            success_threshold: 1,
-            initial_delay_ms: 0,
-        });
-    }
-}
-
-/// A health check says when an instance is ready (asked often) and when it must be restarted (as often as it says).
-fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    let (mut interval, mut timeout, mut retries, mut start) = (30_000, 30_000, 3, 0);
-    let mut command = Vec::new();
-    for entry in node.entries().unwrap_or_default() {
-        let at = format!("{path}.{}", entry.key);
-        match entry.key.as_str() {
-            "test" => {
-                command = match &entry.node.value {
-                    Value::List(_) => match words(&at, &entry.node, remarks).as_slice() {
-                        [first] if first == "NONE" => Vec::new(),
-                        [first, rest @ ..] if first == "CMD" && !rest.is_empty() => rest.to_vec(),
-                        [first, shell] if first == "CMD-SHELL" => vec!["/bin/sh".into(), "-c".into(), shell.clone()],
-                        _ => {
-                            remarks.wrong(&at, entry.line, "must start with NONE, CMD or CMD-SHELL");
-                            Vec::new()
-                        }
-                    },
-                    _ => vec!["/bin/sh".into(), "-c".into(), fields::text(&at, &entry.node, remarks)],
-                }
-            }
-            "interval" => interval = fields::millis(&at, &entry.node, remarks).max(100),
-            "timeout" => timeout = fields::millis(&at, &entry.node, remarks).max(100),
-            "retries" => retries = fields::count(&at, &entry.node, 1000, remarks).max(1),
-            "start_period" => start = fields::millis(&at, &entry.node, remarks),
-            "start_interval" => {
-                let _ = fields::millis(&at, &entry.node, remarks);
-            }
-            "disable" if fields::boolean(&at, &entry.node, remarks) => return,
-            "disable" => {}
-            _ => remarks.unsupported(&at, entry.line, "is not supported"),
-        }
-    }
-    if command.is_empty() {
-        return;
-    }
-    let probe = |purpose, period_ms, initial_delay_ms| Probe {
-        purpose,
-        check: Check::Command { command: command.clone() },
-        period_ms,
-        timeout_ms: timeout,
-        failure_threshold: retries,
-        success_threshold: 1,
-        initial_delay_ms,
-    };
-    workload.probes.push(probe(Purpose::Ready, interval.min(READY_PERIOD_MS), 0));
-    workload.probes.push(probe(Purpose::Live, interval, start));
-}
-
-fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    for entry in node.entries().unwrap_or_default() {
-        let at = format!("{path}.{}", entry.key);
-        let of = |key: &str| entry.node.get(key).and_then(Node::integer);
-        let (soft, hard) = match (entry.node.integer(), of("soft"), of("hard")) {
-            (Some(both), _, _) => (both, both),
-            (None, Some(soft), Some(hard)) => (soft, hard),
-            _ => {
-                remarks.wrong(&at, entry.line, "must be a number, or `soft` and `hard`");
-                continue;
-            }
-        };
-        workload.ulimits.push(format!("{}={soft}:{hard}", entry.key));
-    }
-}
-
-/// `x-gantry` of a service.
-#[derive(Default)]
-struct Extension {
-    routes: Vec<(u16, Route)>,
-    balance: Option<String>,
-}
-
-impl Extension {
-    fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Self {
-        let mut out = Self::default();
-        for entry in node.entries().unwrap_or_default() {
-            let at = format!("{path}.{}", entry.key);
-            match entry.key.as_str() {
-                "routes" => {
-                    for (n, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
-                        out.routes.extend(route(&format!("{at}[{n}]"), item, remarks));
-                    }
-                }
-                "balance" => {
-                    let text = fields::text(&at, &entry.node, remarks);
-                    if BALANCES.contains(&text.as_str()) {
-                        out.balance = Some(text);
-                    } else {
-                        remarks.wrong(&at, entry.line, format!("must be one of {}", BALANCES.join(", ")));
-                    }
-                }
-                "kind" => match entry.node.scalar().as_deref() {
-                    Some("stateless") => workload.kind = WorkloadKind::Stateless,
-                    Some("stateful") => workload.kind = WorkloadKind::Stateful,
-                    Some("global") => workload.kind = WorkloadKind::Global,
-                    Some("job") => workload.kind = WorkloadKind::Job,
-                    _ => remarks.wrong(&at, entry.line, "must be stateless, stateful, global or job"),
-                },
-                "ready" => ready(&at, &entry.node, workload, remarks),
-                _ => remarks.wrong(&at, entry.line, "must be routes, balance, kind or ready"),
-            }
-        }
-        out
-    }
-}
-
-fn route(path: &str, node: &Node, remarks: &Remarks) -> Option<(u16, Route)> {
-    let mut port = 0;
-    let mut route = Route::new("", "/");
-    for entry in node.entries().unwrap_or_default() {
-        let at = format!("{path}.{}", entry.key);
-        match entry.key.as_str() {
-            "host" => route.host = fields::text(&at, &entry.node, remarks).to_ascii_lowercase(),
-            "path" => route.path = fields::text(&at, &entry.node, remarks),
-            "port" => port = u16::try_from(fields::count(&at, &entry.node, 65535, remarks)).unwrap_or(0),
-            _ => remarks.wrong(&at, entry.line, "must be host, path or port"),
-        }
-    }
-    if route.host.is_empty() {
-        remarks.wrong(&format!("{path}.host"), node.line, "must be a host name such as shop.example.org");
-        return None;
-    }
-    Some((port, route))
-}
-
-/// `ready: {http: /healthz, port: 8080, period: 1s}` or `ready: {tcp: 8080}`.
-fn ready(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    let port_of = |key: &str| node.get(key).and_then(Node::integer).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-    let check = match (node.get("http").and_then(Node::scalar), port_of("tcp"), port_of("port")) {
-        (Some(http), None, Some(port)) if http.starts_with('/') => Check::http(http, port),
-        (None, Some(port), None) => Check::Tcp { port },
-        _ => {
-            remarks.wrong(path, node.line, "must be `{http: /path, port: N}` or `{tcp: N}`");
-            return;
-        }
-    };
-    let period_ms = node.get("period").map_or(READY_PERIOD_MS, |p| fields::millis(path, p, remarks)).max(100);
-    workload.probes.push(Probe {
-        purpose: Purpose::Ready,
-        check,
-        period_ms,
-        timeout_ms: 1000,
-        failure_threshold: 3,
-        success_threshold: 1,
-        initial_delay_ms: 0,
-    });
 }

@@ -22,7 +22,7 @@ impl Reader<'_> {
             "cap_add" => w.cap_add = fields::texts(at, value, remarks),
             "cap_drop" => w.cap_drop = fields::texts(at, value, remarks),
             "sysctls" => w.sysctls = fields::pairs(at, value, self.document.values, remarks),
-            "ulimits" => super::ulimits(at, value, w, remarks),
+            "ulimits" => ulimits(at, value, w, remarks),
             "runtime" => w.runtime_class = fields::text(at, value, remarks),
             "security_opt" => self.security(at, value, w),
             "platform" => {
@@ -279,5 +279,21 @@ pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remar
         f.unsupported(&["options"], "is not supported");
         let name = if gpu || driver == "nvidia" { GPU.to_owned() } else { format!("device/{driver}") };
         *extended.entry(name).or_default() += u64::try_from(count).unwrap_or(1);
+    }
+}
+
+fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
+    for entry in node.entries().unwrap_or_default() {
+        let at = format!("{path}.{}", entry.key);
+        let of = |key: &str| entry.node.get(key).and_then(Node::integer);
+        let (soft, hard) = match (entry.node.integer(), of("soft"), of("hard")) {
+            (Some(both), _, _) => (both, both),
+            (None, Some(soft), Some(hard)) => (soft, hard),
+            _ => {
+                remarks.wrong(&at, entry.line, "must be a number, or `soft` and `hard`");
+                continue;
+            }
+        };
+        workload.ulimits.push(format!("{}={soft}:{hard}", entry.key));
     }
 }

@@ -1,0 +1,66 @@
+//! `x-gantry` of a service: what Compose has no word for.
+
+use super::{fields, probes};
+use crate::domain::document::Remarks;
+use crate::domain::model::{BALANCES, Route, Workload, WorkloadKind};
+use crate::domain::yaml::Node;
+
+/// `x-gantry` of a service.
+#[derive(Default)]
+pub(super) struct Extension {
+    pub routes: Vec<(u16, Route)>,
+    pub balance: Option<String>,
+}
+
+impl Extension {
+    pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Self {
+        let mut out = Self::default();
+        for entry in node.entries().unwrap_or_default() {
+            let at = format!("{path}.{}", entry.key);
+            match entry.key.as_str() {
+                "routes" => {
+                    for (n, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
+                        out.routes.extend(route(&format!("{at}[{n}]"), item, remarks));
+                    }
+                }
+                "balance" => {
+                    let text = fields::text(&at, &entry.node, remarks);
+                    if BALANCES.contains(&text.as_str()) {
+                        out.balance = Some(text);
+                    } else {
+                        remarks.wrong(&at, entry.line, format!("must be one of {}", BALANCES.join(", ")));
+                    }
+                }
+                "kind" => match entry.node.scalar().as_deref() {
+                    Some("stateless") => workload.kind = WorkloadKind::Stateless,
+                    Some("stateful") => workload.kind = WorkloadKind::Stateful,
+                    Some("global") => workload.kind = WorkloadKind::Global,
+                    Some("job") => workload.kind = WorkloadKind::Job,
+                    _ => remarks.wrong(&at, entry.line, "must be stateless, stateful, global or job"),
+                },
+                "ready" => probes::ready(&at, &entry.node, workload, remarks),
+                _ => remarks.wrong(&at, entry.line, "must be routes, balance, kind or ready"),
+            }
+        }
+        out
+    }
+}
+
+fn route(path: &str, node: &Node, remarks: &Remarks) -> Option<(u16, Route)> {
+    let mut port = 0;
+    let mut route = Route::new("", "/");
+    for entry in node.entries().unwrap_or_default() {
+        let at = format!("{path}.{}", entry.key);
+        match entry.key.as_str() {
+            "host" => route.host = fields::text(&at, &entry.node, remarks).to_ascii_lowercase(),
+            "path" => route.path = fields::text(&at, &entry.node, remarks),
+            "port" => port = u16::try_from(fields::count(&at, &entry.node, 65535, remarks)).unwrap_or(0),
+            _ => remarks.wrong(&at, entry.line, "must be host, path or port"),
+        }
+    }
+    if route.host.is_empty() {
+        remarks.wrong(&format!("{path}.host"), node.line, "must be a host name such as shop.example.org");
+        return None;
+    }
+    Some((port, route))
+}
