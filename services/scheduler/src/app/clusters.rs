@@ -101,7 +101,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<ClusterBody>, Pr
     let mut out = Vec::new();
     for row in store::clusters(s.orm()).await.map_err(database)? {
         if s.host.auth.require(caller, Role::Viewer, scope(row.org)).is_ok() {
-            out.push(body(s, row).await);
+            out.push(body(s, row).await?);
         }
     }
     Ok(out)
@@ -111,7 +111,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<ClusterBody>, Pr
 /// Not found, which is also said to those who may not know it.
 pub async fn get(s: &Scheduler, caller: &Caller, name: &str) -> Result<ClusterBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
-    Ok(body(s, row).await)
+    body(s, row).await
 }
 
 /// Tested before it is taken in.
@@ -174,7 +174,7 @@ pub async fn change_settings(s: &Scheduler, caller: &Caller, name: &str, setting
     refuse_faults(&settings)?;
     let value = serde_json::to_value(&settings).map_err(Problem::internal)?;
     if serde_json::from_value::<ClusterSettings>(row.settings.clone()).is_ok_and(|before| before == settings) {
-        return Ok(body(s, row).await);
+        return body(s, row).await;
     }
     append(s, row.id, Some(row.version), ClusterEvent::SettingsChanged { cluster: row.id, settings: value }, Vec::new(), caller.meta(row.org)).await?;
     get(s, caller, name).await
@@ -330,7 +330,8 @@ async fn append(s: &Scheduler, id: Uuid, expected: Option<i64>, event: ClusterEv
     Ok(())
 }
 
-async fn body(s: &Scheduler, row: Cluster) -> ClusterBody {
+/// Settings that cannot be read are a fault, not the usual ones: they would be lost with the next change.
+async fn body(s: &Scheduler, row: Cluster) -> Result<ClusterBody, Problem> {
     let org = row.org.and_then(|id| s.host.auth.read(|rights| rights.org_ref(id).map(|o| o.name.to_string())));
     let opened = s.host.keyring().open(&subject(row.id), &row.access).await.ok();
     let access: Option<Access> = opened.and_then(|text| serde_json::from_str(&text).ok());
@@ -338,16 +339,16 @@ async fn body(s: &Scheduler, row: Cluster) -> ClusterBody {
         Credential::Token { token } => gantry_kubernetes::expiry(&token),
         Credential::Certificate { .. } | Credential::Exec(_) | Credential::InCluster { .. } => None,
     });
-    ClusterBody {
+    Ok(ClusterBody {
         id: row.id,
         name: row.name,
         org,
         server: row.server,
         credential: row.credential,
         credential_expires_at: expires,
-        settings: serde_json::from_value(row.settings).unwrap_or_default(),
+        settings: serde_json::from_value(row.settings).map_err(Problem::internal)?,
         added_at: row.added_at,
         changed_at: row.changed_at,
         version: row.version,
-    }
+    })
 }

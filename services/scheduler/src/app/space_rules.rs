@@ -32,7 +32,7 @@ pub enum SpaceEngine {
 pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Problem> {
     let Some(name) = get(s, space).await?.cluster else { return Ok(SpaceEngine::Nodes) };
     let row = store::cluster(s.orm(), &name).await.map_err(database)?;
-    let settings: Option<ClusterSettings> = row.and_then(|r| serde_json::from_value(r.settings).ok());
+    let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
     Ok(SpaceEngine::Cluster { gateway: settings.is_some_and(|s| !s.gateway.is_empty()) })
 }
 

@@ -81,9 +81,19 @@ impl Reconciler {
                 self.s.clusters.stop(&name);
             }
         }
+        self.clusters.again.retain(|name, _| rows.iter().any(|r| r.name == *name));
         for row in rows {
-            let settings: ClusterSettings = serde_json::from_value(row.settings.clone()).unwrap_or_default();
+            let settings: ClusterSettings = match serde_json::from_value(row.settings.clone()) {
+                Ok(settings) => settings,
+                // By others than its own, all that runs there would be brought elsewhere and told otherwise: it stays as it is.
+                Err(error) => {
+                    tracing::warn!(cluster.name = row.name, error = %error, "a cluster's settings cannot be read; it is left as it is until they can");
+                    self.clusters.again.insert(row.name, now + time::Duration::seconds(30));
+                    continue;
+                }
+            };
             if self.s.clusters.is_current(&row) {
+                self.clusters.again.remove(&row.name);
                 self.s.clusters.set(&row.name, settings);
                 continue;
             }
