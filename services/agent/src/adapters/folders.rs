@@ -22,6 +22,12 @@ pub enum FolderError {
         #[source]
         source: std::io::Error,
     },
+    #[error("which volumes an instance was given cannot be read from {}", path.display())]
+    Unread {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the host folder {0} may not be shown to containers; allow it in the agent's `bind_allowed`")]
     NotAllowed(String),
     #[error("mounts of kind `{0}` are not known")]
@@ -118,9 +124,16 @@ impl Folders {
     }
 
     /// Those it was given; before [`Folders::release`].
-    pub async fn volumes_of(&self, id: InstanceId) -> Vec<String> {
-        let text = fs::read_to_string(self.own(id).join("volumes")).await.unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+    ///
+    /// # Errors
+    /// [`FolderError::Unread`]: that it has none is not known then.
+    pub async fn volumes_of(&self, id: InstanceId) -> Result<Vec<String>, FolderError> {
+        let path = self.own(id).join("volumes");
+        match fs::read_to_string(&path).await {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => Err(FolderError::Unread { path, source }),
+        }
     }
 
     /// Writes the hosts file in place: a container sees the file it was started with, so it must not be replaced.

@@ -141,7 +141,7 @@ impl Volumes {
             let file = self.at(name, "json");
             // Under another name until it is whole: one that is none hides the volume.
             let half = self.at(name, "json-new");
-            fs::write(&half, serde_json::to_vec(owner).unwrap_or_default()).await.map_err(|e| failed("record", &half, e))?;
+            fs::write(&half, serde_json::to_vec(owner).expect("texts and a number")).await.map_err(|e| failed("record", &half, e))?;
             fs::rename(&half, &file).await.map_err(|e| failed("record", &file, e))?;
         }
         // One that began without a limit goes on without: its content is not moved behind anybody's back.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 mod others;
 
+use super::keeper::chain;
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
 use crate::adapters::{hooks, machine};
 use crate::domain::plan::Action;
@@ -117,7 +118,7 @@ impl Steps {
                 if let Some(container) = container {
                     self.stop(&container, grace_seconds, wanted.as_ref()).await?;
                 }
-                let volumes = self.folders.volumes_of(id).await;
+                let volumes = self.folders.volumes_of(id).await?;
                 self.end_others(&pod, grace_seconds).await?;
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
@@ -176,7 +177,14 @@ impl Steps {
         let others: Vec<InstanceId> = self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()).filter(|other| *other != id).collect();
         let mut held = Vec::new();
         for other in others {
-            held.extend(self.folders.volumes_of(other).await);
+            match self.folders.volumes_of(other).await {
+                Ok(volumes) => held.extend(volumes),
+                // It may have them: then they stay for it.
+                Err(error) => {
+                    tracing::warn!(instance.id = %other, error = chain(&error), "what was let go stays mounted");
+                    return;
+                }
+            }
         }
         for name in volumes {
             // Let go under another instance, it would be checked and grown while that one writes.
