@@ -107,7 +107,7 @@ impl DeliveryView {
             error: d.error,
             created_at: d.created_at,
             ended_at: d.ended_at,
-            body: whole.then(|| serde_json::from_str(&d.body).unwrap_or_default()),
+            body: whole.then(|| serde_json::from_str(&d.body).unwrap_or_else(|_| Value::String(d.body.clone()))),
             log: whole.then_some(d.log),
         }
     }
