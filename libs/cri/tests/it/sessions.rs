@@ -31,6 +31,9 @@ fn shell(script: &str, tty: bool, stdin: bool) -> Exec {
     Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), tty, stdin }
 }
 
+/// Ends when its terminal has the size.
+const TO_SIZE: &str = "until [ \"$(stty size)\" = '17 91' ]; do sleep 0.1; done; stty size";
+
 pub async fn a_session_has_its_streams_and_its_exit_code(cri: &Cri, folder: &Path) {
     let spec = PodSpec { name: "sessions".into(), namespace: "test".into(), uid: "2".into(), log_directory: folder.join("sessions"), ..PodSpec::default() };
     let pod = cri.run_pod(&spec).await.unwrap();
@@ -62,10 +65,8 @@ pub async fn a_session_has_its_streams_and_its_exit_code(cri: &Cri, folder: &Pat
     let said = all(cri.exec(&id, &shell("yes 0123456789abcde | head -c 5000000", false, false)).await.unwrap()).await;
     assert_eq!((said.out.len(), said.end), (5_000_000, Outcome::Exited(0)));
 
-    let streams = cri.exec(&id, &shell("read x; stty size", true, true)).await.unwrap();
+    let streams = cri.exec(&id, &shell(TO_SIZE, true, true)).await.unwrap();
     streams.input.send(Input::Size { width: 91, height: 17 }).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    streams.input.send(Input::Bytes("\n".into())).await.unwrap();
     let said = all(streams).await;
     assert!(said.out.contains("17 91") && said.end == Outcome::Exited(0), "{:?} {:?}", said.out, said.end);
 

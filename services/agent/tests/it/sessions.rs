@@ -125,12 +125,15 @@ async fn commands_ports_files_and_processes_are_reached() {
     assert!(closed.end["error"].as_str().unwrap().contains("refused"), "{:?}", closed.end);
 
     // The instance ends in the middle.
-    let exec = desk.open(&sessions, "exec", |o| o.command = shell("echo up; sleep 1000")).await;
-    let attached = desk.open(&sessions, "attach", |_| {}).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let talk = "echo up; while sleep 0.2; do echo heard >/proc/1/fd/1; done";
+    let mut exec = desk.open(&sessions, "exec", |o| o.command = shell(talk)).await;
+    let mut attached = desk.open(&sessions, "attach", |_| {}).await;
+    // Both are there: the command has said so, and what it writes for the instance is heard.
+    assert_eq!(exec.next().await, Some((OUTPUT, b"up\n".to_vec())));
+    assert_eq!(attached.next().await.map(|(channel, _)| channel), Some(OUTPUT));
     stage.want(&node, [], []);
     let (said, left) = tokio::join!(exec.all(), attached.all());
-    assert_eq!((said.out, &said.end["exit_code"]), (b"up\n".to_vec(), &137.into()));
+    assert_eq!((said.out, &said.end["exit_code"]), (Vec::new(), &137.into()));
     assert!(left.end["exit_code"].as_i64().is_some(), "{:?}", left.end);
     let gone = desk.open(&sessions, "exec", |o| o.command = shell("true")).await.all().await;
     assert!(gone.end["error"].as_str().unwrap().contains("does not run") || gone.end["error"].as_str().unwrap().contains("EXITED"), "{:?}", gone.end);
@@ -146,11 +149,11 @@ async fn commands(desk: &Desk, sessions: &Sessions) {
     exec.send(INPUT, b"typed\n").await;
     exec.send(CLOSE, &[INPUT]).await;
     assert_eq!(exec.all().await.out, b"typed\nafter\n");
-    let on_terminal = |o: &mut wire::OpenSession| (o.command, o.stdin, o.tty) = (shell("read x; stty size"), true, true);
+    // Ends when its terminal has the size.
+    let to_size = "until [ \"$(stty size)\" = '17 91' ]; do sleep 0.1; done; stty size";
+    let on_terminal = |o: &mut wire::OpenSession| (o.command, o.stdin, o.tty) = (shell(to_size), true, true);
     let exec = desk.open(sessions, "exec", on_terminal).await;
     exec.send(SIZE, br#"{"Width":91,"Height":17}"#).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    exec.send(INPUT, b"\n").await;
     let said = exec.all().await;
     assert!(String::from_utf8(said.out).unwrap().contains("17 91"));
     let said = desk.open(sessions, "exec", |o| o.command = vec!["no-such-program".into()]).await.all().await;
