@@ -40,6 +40,14 @@ pub(super) struct Subject {
     pub model: Arc<Model>,
 }
 
+/// One workload of it, and what shall be there. Of an exchange's old side that is not what is wanted of the application.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub subject: &'a Subject,
+    pub goal: &'a Model,
+    pub name: &'a Name,
+}
+
 impl Reconciler {
     /// The next steps of an application. True: all is as wanted.
     pub(super) async fn advance(&mut self, app: AppId, world: &mut World) -> anyhow::Result<bool> {
@@ -89,11 +97,12 @@ impl Reconciler {
                 self.run_due(&subject, name, workload, world, &mut steps).await?;
                 continue;
             }
+            let part = Part { subject: &subject, goal: &goal, name };
             settled &= match &exchange {
-                Some(both) if both.has(&goal, name) => self.keep_both(both, &subject, &goal, name, world, &mut steps).await,
+                Some(both) if both.has(&goal, name) => self.keep_both(both, part, world, &mut steps).await,
                 _ => {
                     let own = instances(&subject, name, world);
-                    self.keep(&subject, &goal, name, None, own.clone(), &own, world, &mut steps).await
+                    self.keep(part, None, own.clone(), &own, world, &mut steps).await
                 }
             };
         }
@@ -140,18 +149,16 @@ impl Reconciler {
 
     /// The next steps for one set of instances of a workload: all of it, or one side of an exchange, of which `count` are wanted.
     /// `all` are the workload's, whose numbers are taken. True: they are as they shall be.
-    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
     pub(super) async fn keep(
         &mut self,
-        subject: &Subject,
-        goal: &Model,
-        name: &Name,
+        part: Part<'_>,
         count: Option<u32>,
         own: Vec<release::Instance>,
         all: &[release::Instance],
         world: &mut World,
         steps: &mut Steps,
     ) -> bool {
+        let Part { subject, goal, name } = part;
         let app = subject.view.id;
         let (mut wanted, hold) = self.wanted(subject, goal, name, world);
         wanted.count = count.unwrap_or(wanted.count);

@@ -8,7 +8,7 @@ use gantry_es::Meta;
 use gantry_es_pg::Options;
 use gantry_kernel::Name;
 
-use super::advance::{Subject, instances};
+use super::advance::{Part, Subject, instances};
 use super::place::Steps;
 use super::reconcile::Reconciler;
 use super::world::World;
@@ -155,8 +155,8 @@ impl Reconciler {
     }
 
     /// Both sets of one workload. True: they are as they shall be now.
-    #[allow(clippy::too_many_arguments, reason = "one step of `advance`, which owns all of it")]
-    pub(super) async fn keep_both(&mut self, exchange: &Exchange, subject: &Subject, goal: &Model, name: &Name, world: &mut World, steps: &mut Steps) -> bool {
+    pub(super) async fn keep_both(&mut self, exchange: &Exchange, part: Part<'_>, world: &mut World, steps: &mut Steps) -> bool {
+        let Part { subject, goal, name } = part;
         let (all, hidden) = (instances(subject, name, world), &subject.view.traffic.hidden);
         let revision = |id| subject.view.instances.iter().find(|i| i.id == id).map_or(0, |i| i.revision);
         // What was tried or replaced before this release.
@@ -165,14 +165,15 @@ impl Reconciler {
         let new: Vec<release::Instance> = all.iter().copied().filter(|i| revision(i.id) == subject.view.current).collect();
         let count = goal.workloads.get(name).map_or(0, |w| w.count(scaled_in(&subject.row.scale).get(name).copied(), 0));
         let size = exchange.size(exchange.towards, count);
-        let mut settled = self.keep(subject, goal, name, Some(size), new, &all, world, steps).await;
+        let mut settled = self.keep(part, Some(size), new, &all, world, steps).await;
         let old: Vec<release::Instance> = instances(&exchange.base, name, world)
             .into_iter()
             .filter(|i| revision(i.id) != subject.view.current && !hidden.contains(&revision(i.id)))
             .collect();
         let empty = Model::default();
         let wanted = if exchange.ended() { &empty } else { &*exchange.base.model };
-        settled &= self.keep(&exchange.base, wanted, name, None, old, &all, world, steps).await;
+        let before = Part { subject: &exchange.base, goal: wanted, name };
+        settled &= self.keep(before, None, old, &all, world, steps).await;
         settled
     }
 
