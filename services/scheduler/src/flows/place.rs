@@ -67,12 +67,20 @@ impl Steps {
 /// So long external schedulers are waited for in one round, each; what is left over is asked in the next one.
 const ASKED_A_ROUND: Duration = Duration::from_secs(1);
 
+/// What a place is looked for.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    subject: &'a Subject,
+    name: &'a Name,
+    workload: &'a Workload,
+}
+
 /// A choice, who made it, and what is to be said of it.
 type Made = (Choice, &'static str, String);
 
 impl Reconciler {
     pub(super) async fn place(&mut self, subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &mut World, steps: &mut Steps) {
-        let space = SpaceId(subject.row.space);
+        let (space, wish) = (SpaceId(subject.row.space), Wish { subject, name, workload });
         let Some(group) = self.group(subject, name, world) else { return };
         if world.unreadable.contains(&space) {
             return steps.waits(name, Pending::because(0, "the space's placement rules cannot be read: set them anew (`gantry app placement --set`)".into()));
@@ -89,12 +97,12 @@ impl Reconciler {
         let made = match self.planned_move(subject, name, world, group) {
             // A scheduler that has to be asked has the last word also on moves.
             Some(choice) if home.is_none() && !decides_elsewhere => Ok((choice, by, "the cluster is made even".to_owned())),
-            _ => self.advised(subject, name, workload, world, group, &hints, by).await,
+            _ => self.advised(wish, world, group, &hints, by).await,
         };
         let note = match made {
             Ok((choice, by, note)) => {
                 let chosen = placement::chosen(&world.cluster, &verdict, choice, by, note);
-                let instance = self.book(subject, name, workload, index, world, steps, group, choice.node);
+                let instance = self.book(wish, index, world, steps, group, choice.node);
                 steps.chosen.push((instance, chosen));
                 return;
             }
@@ -141,18 +149,8 @@ impl Reconciler {
 
     /// The planner's choice, or that of the space's own scheduler among the nodes that would do. The text says why nothing
     /// is chosen although there are such nodes.
-    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
-    async fn advised(
-        &self,
-        subject: &Subject,
-        name: &Name,
-        workload: &Workload,
-        world: &mut World,
-        group: GroupIx,
-        hints: &Hints,
-        by: &'static str,
-    ) -> Result<Made, String> {
-        let space = SpaceId(subject.row.space);
+    async fn advised(&self, wish: Wish<'_>, world: &mut World, group: GroupIx, hints: &Hints, by: &'static str) -> Result<Made, String> {
+        let space = SpaceId(wish.subject.row.space);
         let weights = world.weights(space);
         let own = world.cluster.choose(group, &weights, hints).ok_or_else(String::new)?;
         let Some(external) = world.rules(space).external else { return Ok((own, by, String::new())) };
@@ -161,7 +159,7 @@ impl Reconciler {
             return Err(format!("waits for its turn to ask the space's own scheduler at {}", external.url));
         }
         let began = tokio::time::Instant::now();
-        let answer = self.ask_external(&external, subject, name, workload, world, group, hints).await;
+        let answer = self.ask_external(&external, wish, world, group, hints).await;
         *world.asked.entry(external.url.clone()).or_default() += began.elapsed();
         match answer {
             Ok(Some(choice)) => Ok((choice, "external", String::new())),
@@ -171,17 +169,8 @@ impl Reconciler {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
-    async fn ask_external(
-        &self,
-        external: &External,
-        subject: &Subject,
-        name: &Name,
-        workload: &Workload,
-        world: &mut World,
-        group: GroupIx,
-        hints: &Hints,
-    ) -> Result<Option<Choice>, String> {
+    async fn ask_external(&self, external: &External, wish: Wish<'_>, world: &mut World, group: GroupIx, hints: &Hints) -> Result<Option<Choice>, String> {
+        let Wish { subject, name, workload } = wish;
         if world.silent.contains(&external.url) {
             return Err("it did not answer just now".into());
         }
@@ -206,18 +195,8 @@ impl Reconciler {
         Ok(best.map(|(score, choice)| Choice { score, ..choice }))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one step of `place`, which owns all of it")]
-    fn book(
-        &self,
-        subject: &Subject,
-        name: &Name,
-        workload: &Workload,
-        index: u32,
-        world: &mut World,
-        steps: &mut Steps,
-        group: GroupIx,
-        at: NodeIx,
-    ) -> InstanceId {
+    fn book(&self, wish: Wish<'_>, index: u32, world: &mut World, steps: &mut Steps, group: GroupIx, at: NodeIx) -> InstanceId {
+        let Wish { subject, name, workload } = wish;
         let instance = InstanceId(self.s.host.env.uuid());
         world.cluster.place(InstanceKey(instance.0.as_u128()), group, at);
         let Ok(node) = Name::parse(world.cluster.node_name(at)) else { return instance };
