@@ -67,9 +67,12 @@ pub async fn signal(first: u32, inside: u32, name: &str) -> Result<(), String> {
 }
 
 /// Processes that entered the container from outside: its first one, and commands that were run in it.
-pub async fn beside(first: Option<u32>) -> BTreeSet<u32> {
-    let Some(first) = first else { return BTreeSet::new() };
-    blocking(move || members(first).map(|pids| entered(&pids)).unwrap_or_default()).await
+///
+/// # Errors
+/// When they cannot be seen: then none may be taken for new later.
+pub async fn beside(first: Option<u32>) -> std::io::Result<BTreeSet<u32>> {
+    let Some(first) = first else { return Ok(BTreeSet::new()) };
+    blocking(move || members(first).map(|pids| entered(&pids))).await
 }
 
 fn entered(pids: &[u32]) -> BTreeSet<u32> {

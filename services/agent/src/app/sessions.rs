@@ -5,6 +5,7 @@ mod carry;
 mod files;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler as wire;
@@ -114,7 +115,7 @@ impl Sessions {
             "upload" => files::upload(self.first_process(&container).await?, &open.path, pipe).await,
             "processes" => {
                 let all = processes::list(self.first_process(&container).await?).await.map_err(|e| Refused(e.to_string()))?;
-                pipe.send(OUTPUT, &serde_json::to_vec(&all).unwrap_or_default()).await;
+                pipe.send(OUTPUT, &serde_json::to_vec(&all).map_err(|e| Refused(e.to_string()))?).await;
                 Ok(Some(0))
             }
             "signal" => {
@@ -144,7 +145,14 @@ impl Sessions {
         let exec = Exec { command: open.command.clone(), tty: open.tty, stdin: open.stdin };
         let first = self.cri.container_status(container).await?.pid;
         let held = self.starting.clone().lock_owned().await;
-        let before = processes::beside(first).await;
+        let (first, before) = match processes::beside(first).await {
+            Ok(before) => (first, before),
+            // With nothing known of before, the instance's own process would be taken for the command.
+            Err(error) => {
+                tracing::warn!(error = %error, "an instance's processes cannot be seen: a command that its caller leaves is not ended");
+                (None, BTreeSet::new())
+            }
+        };
         let streams = self.cri.exec(container, &exec).await?;
         // Looked for while the session runs: what ends at once need not be known.
         let started = Started::look(first, before, held);
