@@ -96,11 +96,7 @@ impl Volumes {
     /// Mends what an agent left that was killed in the middle: file systems that are frozen, snapshots that are mounted to be read.
     pub async fn recover(&self) {
         let _turn = self.turn.lock().await;
-        let points = mount_points().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what an earlier agent left mounted is not mended");
-            Vec::new()
-        });
-        for path in points.iter().map(Path::new) {
+        for path in mount_points().await.iter().map(Path::new) {
             let at = path.display().to_string();
             if path.starts_with(&self.root) {
                 // Refused by one that is not frozen, which is well.
@@ -153,7 +149,7 @@ impl Volumes {
             make(&path, 0o777).await?;
             return Ok(path);
         }
-        if mounted(&path).await? {
+        if mounted(&path).await {
             return Ok(path);
         }
         make(&path, 0o777).await?;
@@ -197,7 +193,7 @@ impl Volumes {
     async fn unmount(&self, name: &str) -> Result<(), VolumeError> {
         inside(name)?;
         let path = self.root.join(name);
-        if mounted(&path).await? {
+        if mounted(&path).await {
             machine::run("umount", &[&path.display().to_string()]).await?;
         }
         Ok(())
@@ -256,7 +252,7 @@ impl Volumes {
         remove(&half).await?;
         let (image, path) = (self.at(name, "img"), self.root.join(name));
         if exists(&image).await {
-            let frozen = mounted(&path).await?;
+            let frozen = mounted(&path).await;
             let at = path.display().to_string();
             if frozen {
                 machine::run("fsfreeze", &["-f", &at]).await?;
@@ -331,9 +327,9 @@ impl Volumes {
         let _turn = self.turn.lock().await;
         let owner = self.known(name).await?;
         if snapshot.is_empty() {
-            let was = mounted(&self.root.join(name)).await?;
+            let was = mounted(&self.root.join(name)).await;
             let path = self.open(name, &owner).await?;
-            let only_here = !was && mounted(&path).await?;
+            let only_here = !was && mounted(&path).await;
             return Ok(Reading { path, unmount: only_here });
         }
         let from = self.existing(name, snapshot).await?;
@@ -342,7 +338,7 @@ impl Volumes {
         }
         let path = self.at(name, &format!("read-{snapshot}"));
         make(&path, 0o700).await?;
-        if !mounted(&path).await? {
+        if !mounted(&path).await {
             // It was frozen when it was copied: its journal needs no replay that could not be done read-only.
             machine::run("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
         }
@@ -352,7 +348,7 @@ impl Volumes {
     /// Nothing more is read there.
     pub async fn done(&self, reading: Reading) {
         let _turn = self.turn.lock().await;
-        if reading.unmount && mounted(&reading.path).await.unwrap_or(true) {
+        if reading.unmount && mounted(&reading.path).await {
             if let Err(error) = machine::run("umount", &[&reading.path.display().to_string()]).await {
                 tracing::warn!(%error, "a volume stays mounted");
             }
@@ -379,7 +375,7 @@ impl Volumes {
             remove(&path).await?;
         }
         let path = self.open(name, owner).await?;
-        let unmount = mounted(&path).await?;
+        let unmount = mounted(&path).await;
         Ok(Reading { path, unmount })
     }
 
@@ -455,17 +451,15 @@ async fn sized(path: &Path, size: u64) -> Result<(), VolumeError> {
     file.set_len(size).await.map_err(|e| failed("image", path, e))
 }
 
-async fn mounted(path: &Path) -> Result<bool, VolumeError> {
+async fn mounted(path: &Path) -> bool {
     let text = path.display().to_string();
-    Ok(mount_points().await?.contains(&text))
+    mount_points().await.contains(&text)
 }
 
-/// Not to be read is not to be empty: what is mounted would be mounted twice, or let go while it is written.
-async fn mount_points() -> Result<Vec<String>, VolumeError> {
-    let table = Path::new("/proc/self/mounts");
-    let mounts = fs::read_to_string(table).await.map_err(|e| failed("mount", table, e))?;
+async fn mount_points() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
     // Spaces are written as \040 there (fstab(5)).
-    Ok(mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(|at| at.replace("\\040", " ")).collect())
+    mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(|at| at.replace("\\040", " ")).collect()
 }
 
 /// Blocks, not lengths: a sparse file takes what it holds.
