@@ -1,5 +1,6 @@
 //! The outside world: one file per foreign system.
 
+pub mod cloning;
 pub mod copying;
 pub mod disk;
 pub mod exits;

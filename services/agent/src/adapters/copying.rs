@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chowna
 /// Between the content of one entry and that of the next: heads and long names, which are held in memory whole.
 const HEADS: u64 = 1 << 20;
 /// Each folder in a folder is held open, and takes of the stack.
-const DEEPEST: usize = 200;
+pub(super) const DEEPEST: usize = 200;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -94,7 +94,7 @@ impl Root {
     }
 }
 
-fn at(path: &Path, error: impl Into<io::Error>) -> CopyError {
+pub(super) fn at(path: &Path, error: impl Into<io::Error>) -> CopyError {
     CopyError::At { path: path.to_owned(), source: error.into() }
 }
 
@@ -145,20 +145,25 @@ fn entry(archive: &mut tar::Builder<impl Write>, held: OwnedFd, name: &Path) -> 
         header.set_size(0);
         archive.append_data(&mut header, name, io::empty())?;
         let folder = OwnedFd::from(file);
-        let mut names = Vec::new();
-        for found in rustix::fs::Dir::read_from(&folder).map_err(|e| at(name, e))? {
-            let found = found.map_err(|e| at(name, e))?;
-            let inner = found.file_name().to_bytes();
-            if inner != b"." && inner != b".." {
-                names.push(PathBuf::from(std::ffi::OsStr::from_bytes(inner)));
-            }
-        }
-        names.sort();
-        for inner in names {
+        for inner in names(&folder, name)? {
             below(archive, &folder, &inner, &name.join(&inner))?;
         }
     }
     Ok(())
+}
+
+/// What is in a folder, in order.
+pub(super) fn names(folder: impl AsFd, called: &Path) -> Result<Vec<PathBuf>, CopyError> {
+    let mut names = Vec::new();
+    for found in rustix::fs::Dir::read_from(folder).map_err(|e| at(called, e))? {
+        let found = found.map_err(|e| at(called, e))?;
+        let inner = found.file_name().to_bytes();
+        if inner != b"." && inner != b".." {
+            names.push(PathBuf::from(std::ffi::OsStr::from_bytes(inner)));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn below(archive: &mut tar::Builder<impl Write>, folder: &OwnedFd, inner: &Path, name: &Path) -> Result<(), CopyError> {

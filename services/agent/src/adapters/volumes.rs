@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::Mutex;
 
+use super::cloning;
+use super::copying::CopyError;
 use super::machine::{self, CommandError};
 
 /// A file system smaller than this is more bookkeeping than room.
@@ -26,6 +28,8 @@ pub enum VolumeError {
     },
     #[error("the volume's file system")]
     Command(#[from] CommandError),
+    #[error("the volume's content")]
+    Copy(#[from] CopyError),
     #[error("there is no volume {0} on this node")]
     Missing(String),
     #[error("there is no snapshot {0} of it; `gantry volume show` lists them")]
@@ -263,7 +267,7 @@ impl Volumes {
             }
             copied?;
         } else {
-            copy(&path, &half).await?;
+            clone(&self.root, Path::new(name), &half).await?;
         }
         // Its age is that of the copy, not of the file it is of.
         machine::run("touch", &[&half.display().to_string()]).await?;
@@ -300,7 +304,7 @@ impl Volumes {
         let path = self.root.join(name);
         let half = self.root.join(format!("{name}.new"));
         remove(&half).await?;
-        copy(&from, &half).await?;
+        clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
         remove(&path).await?;
         fs::rename(&half, &path).await.map_err(|e| failed("folder", &path, e))
     }
@@ -440,7 +444,14 @@ async fn remove(path: &Path) -> Result<(), VolumeError> {
     done.map_err(|e| failed("content", path, e))
 }
 
-/// Holes stay holes, and where the file system can share blocks it does.
+/// A plain folder, while a container may write to it.
+async fn clone(base: &Path, name: &Path, to: &Path) -> Result<(), VolumeError> {
+    let (base, name, to) = (base.to_owned(), name.to_owned(), to.to_owned());
+    let done = tokio::task::spawn_blocking(move || cloning::clone_folder(&base, &name, &to)).await;
+    Ok(done.unwrap_or_else(|e| Err(CopyError::Archive(io::Error::other(e))))?)
+}
+
+/// Of an image, which no container sees: holes stay holes, and where the file system can share blocks it does.
 async fn copy(from: &Path, to: &Path) -> Result<(), VolumeError> {
     machine::run("cp", &["-a", "--reflink=auto", "--sparse=always", &from.display().to_string(), &to.display().to_string()]).await?;
     Ok(())
