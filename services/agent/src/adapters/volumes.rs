@@ -2,9 +2,12 @@
 //! the kernel's; one without is a plain folder. Snapshots lie beside them. What a volume is and whose is written down next to it,
 //! so that the node alone can say what it keeps, also of applications that are gone.
 
+mod filling;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::fs;
@@ -16,6 +19,8 @@ use super::machine::{self, CommandError};
 
 /// A file system smaller than this is more bookkeeping than room.
 pub const SMALLEST: u64 = 16 << 20;
+/// Beside the volumes, on their file system: content that is not whole yet. No volume is called so.
+const HALVES: &str = ".halves";
 
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -81,11 +86,13 @@ pub struct Volumes {
     state: PathBuf,
     /// One change at a time: mounting, growing and copying the same file must not meet.
     turn: Arc<Mutex<()>>,
+    /// Those that are just being filled.
+    filling: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 impl Volumes {
     pub fn new(root: PathBuf, state: PathBuf) -> Self {
-        Self { root, state, turn: Arc::default() }
+        Self { root, state, turn: Arc::default(), filling: Arc::default() }
     }
 
     fn at(&self, name: &str, kind: &str) -> PathBuf {
@@ -93,16 +100,25 @@ impl Volumes {
         self.state.join(format!("{}.{kind}", name.replace('/', "%2F")))
     }
 
+    fn filled_now(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn snapshots(&self, name: &str) -> PathBuf {
         self.at(name, "snapshots")
     }
 
-    /// Mends what an agent left that was killed in the middle: file systems that are frozen, snapshots that are mounted to be read.
+    /// Mends what an agent left that was killed in the middle: file systems that are frozen, snapshots that are mounted to be read,
+    /// content that was not whole yet.
     pub async fn recover(&self) {
         let _turn = self.turn.lock().await;
         for path in mount_points().await.iter().map(Path::new) {
             let at = path.display().to_string();
-            if path.starts_with(&self.root) {
+            if path.starts_with(self.root.join(HALVES)) {
+                if let Err(error) = machine::run("umount", &[&at]).await {
+                    tracing::warn!(%error, "content of a volume that broke off stays mounted");
+                }
+            } else if path.starts_with(&self.root) {
                 // Refused by one that is not frozen, which is well.
                 let _ = machine::run("fsfreeze", &["-u", &at]).await;
             } else if path.starts_with(&self.state) {
@@ -113,6 +129,7 @@ impl Volumes {
                 }
             }
         }
+        self.clear_halves().await;
     }
 
     /// The folder of a volume, made if it is not there, grown if it shall be larger. It does not shrink.
@@ -129,6 +146,23 @@ impl Volumes {
 
     async fn open(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
         inside(name)?;
+        self.no_links(name).await?;
+        let (path, image) = (self.root.join(name), self.at(name, "img"));
+        let plain = !exists(&image).await && exists(&path).await;
+        make(&self.state, 0o700).await?;
+        self.record(name, owner).await?;
+        // One that began without a limit goes on without: its content is not moved behind anybody's back.
+        if owner.size_bytes == 0 && !exists(&image).await || plain {
+            make(&path, 0o777).await?;
+            return Ok(path);
+        }
+        if !mounted(&path).await {
+            attach(&image, &self.at(name, "new"), &path, owner.size_bytes).await?;
+        }
+        Ok(path)
+    }
+
+    async fn no_links(&self, name: &str) -> Result<(), VolumeError> {
         let mut at = self.root.clone();
         for part in name.split('/') {
             at.push(part);
@@ -137,53 +171,18 @@ impl Volumes {
                 return Err(VolumeError::Name(name.to_owned()));
             }
         }
-        let (path, image) = (self.root.join(name), self.at(name, "img"));
-        let plain = !exists(&image).await && exists(&path).await;
-        make(&self.state, 0o700).await?;
-        let known = self.owner(name).await;
-        if known.as_ref() != Some(owner) && !owner.app_id.is_empty() {
+        Ok(())
+    }
+
+    async fn record(&self, name: &str, owner: &Owner) -> Result<(), VolumeError> {
+        if self.owner(name).await.as_ref() != Some(owner) && !owner.app_id.is_empty() {
             let file = self.at(name, "json");
             // Under another name until it is whole: one that is none hides the volume.
             let half = self.at(name, "json-new");
             fs::write(&half, serde_json::to_vec(owner).expect("texts and a number")).await.map_err(|e| failed("record", &half, e))?;
             fs::rename(&half, &file).await.map_err(|e| failed("record", &file, e))?;
         }
-        // One that began without a limit goes on without: its content is not moved behind anybody's back.
-        if owner.size_bytes == 0 && !exists(&image).await || plain {
-            make(&path, 0o777).await?;
-            return Ok(path);
-        }
-        if mounted(&path).await {
-            return Ok(path);
-        }
-        make(&path, 0o777).await?;
-        let size = owner.size_bytes.max(SMALLEST);
-        let text = image.display().to_string();
-        match fs::metadata(&image).await {
-            Err(_) => {
-                // Under another name until it is whole: a crash in the middle leaves no half file system.
-                let half = self.at(name, "new");
-                sized(&half, size).await?;
-                let half_text = half.display().to_string();
-                machine::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &half_text]).await?;
-                fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
-            }
-            Ok(meta) if meta.len() < size => {
-                sized(&image, size).await?;
-                // Ends with 1 when it has mended something, which is well.
-                let _ = machine::run("e2fsck", &["-f", "-p", &text]).await;
-                machine::run("resize2fs", &[&text]).await?;
-            }
-            Ok(_) => {}
-        }
-        machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
-        // Of a new file system alone: whom the folder is for afterwards is the application's to say.
-        let lost = path.join("lost+found");
-        if exists(&lost).await {
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", &path, e))?;
-            let _ = fs::remove_dir(&lost).await;
-        }
-        Ok(path)
+        Ok(())
     }
 
     /// No instance uses it any more: its file system is let go.
@@ -196,11 +195,7 @@ impl Volumes {
 
     async fn unmount(&self, name: &str) -> Result<(), VolumeError> {
         inside(name)?;
-        let path = self.root.join(name);
-        if mounted(&path).await {
-            machine::run("umount", &[&path.display().to_string()]).await?;
-        }
-        Ok(())
+        let_go(&self.root.join(name)).await
     }
 
     async fn owner(&self, name: &str) -> Option<Owner> {
@@ -246,6 +241,7 @@ impl Volumes {
     pub async fn snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
         let _turn = self.turn.lock().await;
         self.known(name).await?;
+        self.whole(name).await?;
         let folder = self.snapshots(name);
         let target = folder.join(checked(snapshot)?);
         if exists(&target).await {
@@ -294,19 +290,25 @@ impl Volumes {
     pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
         let _turn = self.turn.lock().await;
         let from = self.existing(name, snapshot).await?;
+        if self.filled_now().contains(name) {
+            return Err(VolumeError::Unfilled(name.to_owned()));
+        }
+        self.no_links(name).await?;
         self.unmount(name).await?;
         let image = self.at(name, "img");
         if exists(&image).await {
             let half = self.at(name, "new");
             copy(&from, &half).await?;
-            return fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e));
+            fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
+        } else {
+            self.drop_half(name).await?;
+            make(&self.root.join(HALVES), 0o700).await?;
+            let half = self.half_folder(name);
+            clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
+            filling::place(&half, &self.root.join(name)).await?;
         }
-        let path = self.root.join(name);
-        let half = self.root.join(format!("{name}.new"));
-        remove(&half).await?;
-        clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
-        remove(&path).await?;
-        fs::rename(&half, &path).await.map_err(|e| failed("folder", &path, e))
+        // Whatever had broken off before.
+        remove(&self.at(name, "filling")).await
     }
 
     /// Takes it away, with its snapshots. Nobody may use it.
@@ -317,6 +319,8 @@ impl Volumes {
         let _turn = self.turn.lock().await;
         self.known(name).await?;
         self.unmount(name).await?;
+        self.drop_half(name).await?;
+        self.filled_now().remove(name);
         for path in [self.root.join(name), self.at(name, "img"), self.at(name, "new"), self.snapshots(name), self.at(name, "filling"), self.at(name, "json")] {
             remove(&path).await?;
         }
@@ -331,6 +335,7 @@ impl Volumes {
         let _turn = self.turn.lock().await;
         let owner = self.known(name).await?;
         if snapshot.is_empty() {
+            self.whole(name).await?;
             let was = mounted(&self.root.join(name)).await;
             let path = self.open(name, &owner).await?;
             let only_here = !was && mounted(&path).await;
@@ -363,39 +368,55 @@ impl Volumes {
         }
     }
 
-    /// Empties it, or makes it, for content that comes from elsewhere. Nobody may use it, and no instance gets it before
-    /// [`Volumes::filled`], also after a crash in the middle.
-    ///
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
-        inside(name)?;
-        let _turn = self.turn.lock().await;
-        self.unmount(name).await?;
-        make(&self.state, 0o700).await?;
-        let mark = self.at(name, "filling");
-        fs::write(&mark, name).await.map_err(|e| failed("mark", &mark, e))?;
-        for path in [self.root.join(name), self.at(name, "img")] {
-            remove(&path).await?;
-        }
-        let path = self.open(name, owner).await?;
-        let unmount = mounted(&path).await;
-        Ok(Reading { path, unmount })
-    }
-
-    /// Its content is whole.
-    ///
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn filled(&self, name: &str) -> Result<(), VolumeError> {
-        let _turn = self.turn.lock().await;
-        remove(&self.at(name, "filling")).await
+    /// There is content, or nothing that had to come.
+    async fn whole(&self, name: &str) -> Result<(), VolumeError> {
+        let broken = exists(&self.at(name, "filling")).await && !self.has_content(name).await;
+        if broken { Err(VolumeError::Unfilled(name.to_owned())) } else { Ok(()) }
     }
 
     async fn known(&self, name: &str) -> Result<Owner, VolumeError> {
         inside(name)?;
         self.owner(name).await.ok_or_else(|| VolumeError::Missing(name.to_owned()))
     }
+}
+
+/// Mounts an image at `path`, made if it is not there, grown if it shall be larger. `new`: its name until it is whole.
+async fn attach(image: &Path, new: &Path, path: &Path, size_bytes: u64) -> Result<(), VolumeError> {
+    let size = size_bytes.max(SMALLEST);
+    let text = image.display().to_string();
+    match fs::metadata(image).await {
+        Err(_) => {
+            // A crash in the middle leaves no half file system.
+            sized(new, size).await?;
+            let new_text = new.display().to_string();
+            machine::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &new_text]).await?;
+            fs::rename(new, image).await.map_err(|e| failed("image", image, e))?;
+        }
+        Ok(meta) if meta.len() < size => {
+            sized(image, size).await?;
+            // Ends with 1 when it has mended something, which is well.
+            let _ = machine::run("e2fsck", &["-f", "-p", &text]).await;
+            machine::run("resize2fs", &[&text]).await?;
+        }
+        Ok(_) => {}
+    }
+    // Not before: a folder without an image is a volume without a limit.
+    make(path, 0o777).await?;
+    machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
+    // Of a new file system alone: whom the folder is for afterwards is the application's to say.
+    let lost = path.join("lost+found");
+    if exists(&lost).await {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", path, e))?;
+        let _ = fs::remove_dir(&lost).await;
+    }
+    Ok(())
+}
+
+async fn let_go(path: &Path) -> Result<(), VolumeError> {
+    if mounted(path).await {
+        machine::run("umount", &[&path.display().to_string()]).await?;
+    }
+    Ok(())
 }
 
 /// A volume that is read, or filled, by the agent itself.
@@ -412,7 +433,8 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> VolumeError {
 /// Names are written by people: none may lead out of the folder of volumes.
 fn inside(name: &str) -> Result<(), VolumeError> {
     // Lists of them have one a line.
-    let good = name.split('/').all(|part| !matches!(part, "" | "." | "..")) && !name.contains(char::is_control);
+    let good = name.split('/').next() != Some(HALVES);
+    let good = good && name.split('/').all(|part| !matches!(part, "" | "." | "..")) && !name.contains(char::is_control);
     if good { Ok(()) } else { Err(VolumeError::Name(name.to_owned())) }
 }
 
@@ -503,7 +525,7 @@ mod tests {
         std::fs::write(path.join("x"), "after").unwrap();
         assert!(matches!(volumes.snapshot("v", "one").await, Err(VolumeError::Taken(_))));
         assert!(matches!(volumes.snapshot("v", "../x").await, Err(VolumeError::Name(_))));
-        for outside in ["x/../../y", "..", "/etc", "x/", "", "x\ny"] {
+        for outside in ["x/../../y", "..", "/etc", "x/", "", "x\ny", ".halves/x"] {
             assert!(matches!(volumes.prepare(outside, &owner(0)).await, Err(VolumeError::Name(_))), "{outside}");
         }
         assert!(matches!(volumes.snapshot("w", "one").await, Err(VolumeError::Missing(_))));

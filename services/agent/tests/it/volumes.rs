@@ -68,6 +68,10 @@ async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
     gantry_agent::adapters::copying::unpack_folder(&filling.path, &archive[..]).unwrap();
     assert_eq!(std::fs::read_to_string(filling.path.join("file")).unwrap(), "kept\n");
     node.volumes.done(filling).await;
+    node.volumes.filled("b.data").await.unwrap();
+    let filled = node.volumes.read("b.data", "").await.unwrap();
+    assert_eq!(std::fs::read_to_string(filled.path.join("file")).unwrap(), "kept\n");
+    node.volumes.done(filled).await;
     let old = node.volumes.read("a.data", "one").await.unwrap();
     assert_eq!(std::fs::read_to_string(old.path.join("file")).unwrap(), "kept\n");
     node.volumes.done(old).await;

@@ -44,7 +44,6 @@ impl Sessions {
             "roll-back" => {
                 self.unused(name)?;
                 self.volumes.roll_back(name, word(0)).await?;
-                self.volumes.filled(name).await?;
             }
             "delete" => {
                 self.unused(name)?;
@@ -61,9 +60,12 @@ impl Sessions {
                 let owner: Owner = serde_json::from_str(word(0)).map_err(|e| Refused(e.to_string()))?;
                 let filling = self.volumes.fresh(name, &owner).await?;
                 let taken = take(&filling, pipe).await;
-                self.give_back(name, "", filling).await;
+                self.volumes.done(filling).await;
                 if taken.is_ok() {
                     self.volumes.filled(name).await?;
+                } else if let Err(error) = self.volumes.given_up(name).await {
+                    // The caller is told why the content broke off.
+                    tracing::warn!(volume = name, error = %chain(&error), "what came of a volume's content stays");
                 }
                 return taken;
             }

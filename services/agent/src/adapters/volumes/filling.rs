@@ -1,0 +1,246 @@
+//! Content that comes from elsewhere: it is gathered beside the volume and takes its place when it is whole, so that one that
+//! breaks off takes nothing away. Used by restore and copy, and by the return to a snapshot.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+use tokio::fs;
+
+use super::{HALVES, Owner, Reading, VolumeError, Volumes, attach, exists, failed, inside, let_go, make, remove};
+
+impl Volumes {
+    /// A folder for content that comes from elsewhere. Nobody may use the volume, and no instance gets it before
+    /// [`Volumes::filled`] or [`Volumes::given_up`]; a crash in the middle is as the latter.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
+        inside(name)?;
+        let _turn = self.turn.lock().await;
+        if !self.filled_now().insert(name.to_owned()) {
+            return Err(VolumeError::Unfilled(name.to_owned()));
+        }
+        let made = self.half(name, owner).await;
+        if made.is_err() {
+            self.filled_now().remove(name);
+            // The first of the two errors says why.
+            let _ = self.clear(name).await;
+        }
+        made
+    }
+
+    async fn half(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
+        make(&self.state, 0o700).await?;
+        self.drop_half(name).await?;
+        if self.owner(name).await.is_none() {
+            // One that is new is listed, and can be deleted, also when it breaks off.
+            self.record(name, owner).await?;
+        }
+        let mark = self.at(name, "filling");
+        fs::write(&mark, serde_json::to_vec(owner).unwrap_or_default()).await.map_err(|e| failed("mark", &mark, e))?;
+        let path = self.half_folder(name);
+        make(&self.root.join(HALVES), 0o700).await?;
+        make(&path, 0o777).await?;
+        if owner.size_bytes > 0 {
+            attach(&self.at(name, "half"), &self.at(name, "new"), &path, owner.size_bytes).await?;
+        }
+        Ok(Reading { path, unmount: owner.size_bytes > 0 })
+    }
+
+    /// Its content is whole and takes the place of what was there.
+    ///
+    /// # Errors
+    /// [`VolumeError`]; then the old content is still there.
+    pub async fn filled(&self, name: &str) -> Result<(), VolumeError> {
+        inside(name)?;
+        let _turn = self.turn.lock().await;
+        let taken = self.take_in(name).await;
+        self.filled_now().remove(name);
+        if taken.is_err() {
+            // The first of the two errors says why.
+            let _ = self.clear(name).await;
+        }
+        taken
+    }
+
+    async fn take_in(&self, name: &str) -> Result<(), VolumeError> {
+        let (half, mark, path) = (self.half_folder(name), self.at(name, "filling"), self.root.join(name));
+        let (half_image, image) = (self.at(name, "half"), self.at(name, "img"));
+        if !exists(&half).await {
+            return Err(VolumeError::Unfilled(name.to_owned()));
+        }
+        self.no_links(name).await?;
+        self.unmount(name).await?;
+        let_go(&half).await?;
+        settle(&half).await?;
+        if exists(&half_image).await {
+            settle(&half_image).await?;
+            fs::rename(&half_image, &image).await.map_err(|e| failed("image", &image, e))?;
+            // It is mounted here; what was a plain folder until now would lie below unseen.
+            remove(&path).await?;
+        } else {
+            place(&half, &path).await?;
+            remove(&image).await?;
+        }
+        let owner = fs::read(&mark).await.ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+        if let Some(owner) = owner {
+            self.record(name, &owner).await?;
+        }
+        remove(&mark).await?;
+        if let Err(error) = self.drop_half(name).await {
+            tracing::warn!(volume = name, %error, "the old content of a volume stays until the next start");
+        }
+        Ok(())
+    }
+
+    /// Its content has broken off: what was there before is there again.
+    ///
+    /// # Errors
+    /// [`VolumeError`]: what has come so far cannot be taken away, and nobody gets the volume.
+    pub async fn given_up(&self, name: &str) -> Result<(), VolumeError> {
+        inside(name)?;
+        let _turn = self.turn.lock().await;
+        self.filled_now().remove(name);
+        self.clear(name).await
+    }
+
+    async fn clear(&self, name: &str) -> Result<(), VolumeError> {
+        self.drop_half(name).await?;
+        let mark = self.at(name, "filling");
+        // An older agent emptied the volume first and wrote its name alone; and without content there is nothing to be had.
+        let whole = fs::read(&mark).await.is_ok_and(|text| serde_json::from_slice::<Owner>(&text).is_ok());
+        if whole && self.has_content(name).await { remove(&mark).await } else { Ok(()) }
+    }
+
+    /// What an agent left that was killed in the middle.
+    pub(super) async fn clear_halves(&self) {
+        let Ok(mut entries) = fs::read_dir(&self.state).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(".filling").or_else(|| file.strip_suffix(".half")) else { continue };
+            let name = name.replace("%2F", "/");
+            if let Err(error) = self.clear(&name).await {
+                tracing::warn!(volume = name, %error, "content of a volume that broke off stays");
+            }
+        }
+        if let Err(error) = remove(&self.root.join(HALVES)).await {
+            tracing::warn!(%error, "content of volumes that broke off stays");
+        }
+    }
+
+    pub(super) fn half_folder(&self, name: &str) -> PathBuf {
+        self.root.join(HALVES).join(name.replace('/', "%2F"))
+    }
+
+    pub(super) async fn drop_half(&self, name: &str) -> Result<(), VolumeError> {
+        let half = self.half_folder(name);
+        let_go(&half).await?;
+        remove(&half).await?;
+        remove(&self.at(name, "half")).await
+    }
+
+    pub(super) async fn has_content(&self, name: &str) -> bool {
+        exists(&self.at(name, "img")).await || exists(&self.root.join(name)).await
+    }
+}
+
+/// Puts a folder where another may be, which is gone afterwards. There is no moment without one of them.
+pub(super) async fn place(new: &Path, at: &Path) -> Result<(), VolumeError> {
+    if exists(at).await {
+        let (from, to) = (new.to_owned(), at.to_owned());
+        blocking(move || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?)).await.map_err(|e| failed("folder", at, e))?;
+        return remove(new).await;
+    }
+    if let Some(above) = at.parent() {
+        make(above, 0o755).await?;
+    }
+    fs::rename(new, at).await.map_err(|e| failed("folder", at, e))
+}
+
+/// On the disk before the old content goes.
+async fn settle(path: &Path) -> Result<(), VolumeError> {
+    let own = path.to_owned();
+    blocking(move || Ok(syncfs(File::open(own)?)?)).await.map_err(|e| failed("content", path, e))
+}
+
+async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner { app_id: "a".into(), space: "test".into(), ..Owner::default() }
+    }
+
+    #[tokio::test]
+    async fn content_that_breaks_off_takes_nothing_away_and_whole_content_replaces_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let path = volumes.prepare("a/v", &owner()).await.unwrap();
+        std::fs::write(path.join("old"), "before").unwrap();
+
+        let filling = volumes.fresh("a/v", &owner()).await.unwrap();
+        std::fs::write(filling.path.join("new"), "half").unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("old")).unwrap(), "before");
+        assert!(matches!(volumes.prepare("a/v", &owner()).await, Err(VolumeError::Unfilled(_))), "while it is filled");
+        assert!(matches!(volumes.fresh("a/v", &owner()).await, Err(VolumeError::Unfilled(_))), "by two at once");
+        volumes.done(filling).await;
+        volumes.given_up("a/v").await.unwrap();
+        volumes.prepare("a/v", &owner()).await.unwrap();
+        assert!(path.join("old").exists() && !path.join("new").exists());
+
+        let filling = volumes.fresh("a/v", &owner()).await.unwrap();
+        assert!(!filling.path.join("new").exists(), "the half of before");
+        std::fs::write(filling.path.join("new"), "whole").unwrap();
+        volumes.done(filling).await;
+        volumes.filled("a/v").await.unwrap();
+        volumes.prepare("a/v", &owner()).await.unwrap();
+        assert!(path.join("new").exists() && !path.join("old").exists());
+        assert!(matches!(volumes.filled("a/v").await, Err(VolumeError::Unfilled(_))), "twice");
+        assert!(path.join("new").exists());
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_was_killed_while_it_filled_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let killed = Volumes::new(at("volumes"), at("state"));
+        let path = killed.prepare("old", &owner()).await.unwrap();
+        std::fs::write(path.join("x"), "kept").unwrap();
+        for name in ["old", "new"] {
+            let filling = killed.fresh(name, &owner()).await.unwrap();
+            std::fs::write(filling.path.join("half"), "half").unwrap();
+        }
+        let next = Volumes::new(at("volumes"), at("state"));
+        next.recover().await;
+        assert_eq!(next.prepare("old", &owner()).await.unwrap(), path);
+        assert!(path.join("x").exists() && !path.join("half").exists() && !at("volumes").join(HALVES).exists());
+        // What never was whole is nobody's, also not as an empty one; it is listed and can be filled again.
+        for _ in 0..2 {
+            assert!(matches!(next.prepare("new", &owner()).await, Err(VolumeError::Unfilled(_))));
+            assert!(matches!(next.read("new", "").await, Err(VolumeError::Unfilled(_))));
+            next.recover().await;
+        }
+        assert_eq!(next.list(|_| true).await.len(), 2);
+        let filling = next.fresh("new", &owner()).await.unwrap();
+        std::fs::write(filling.path.join("y"), "whole").unwrap();
+        next.done(filling).await;
+        next.filled("new").await.unwrap();
+        assert!(next.prepare("new", &owner()).await.unwrap().join("y").exists());
+    }
+
+    #[tokio::test]
+    async fn what_an_older_agent_left_half_filled_is_not_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        volumes.prepare("v", &owner()).await.unwrap();
+        std::fs::write(folder.path().join("state/v.filling"), "v").unwrap();
+        volumes.recover().await;
+        assert!(matches!(volumes.prepare("v", &owner()).await, Err(VolumeError::Unfilled(_))));
+    }
+}
