@@ -16,6 +16,7 @@ use crate::adapters::haproxy::Haproxy;
 use crate::adapters::volumes::Volumes;
 use crate::app::balancer::{Balancer, Listen};
 use crate::app::keeper::{Keeper, Parts, Shared};
+use crate::app::lease::Lease;
 use crate::app::steps::Steps;
 use crate::domain::spec::label;
 use crate::domain::wanted::Wanted;
@@ -63,6 +64,7 @@ impl Node {
         let listen = Listen { address: settings.service_listen, service_network: settings.service_network };
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
         let shared = Shared::new(wanted);
+        shared.lease.send_replace(Lease::resume(&disk).await);
         let logs = folders.logs.clone();
         let steps = Steps {
             cri: cri.clone(),

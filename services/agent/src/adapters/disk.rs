@@ -47,6 +47,22 @@ impl Disk {
     pub async fn save<T: Serialize>(&self, name: &str, value: &T) -> std::io::Result<()> {
         replace(&self.folder.join(name), &serde_json::to_vec(value)?, 0o600).await
     }
+
+    /// Whether there is such a file, also a damaged one.
+    pub async fn holds(&self, name: &str) -> bool {
+        tokio::fs::symlink_metadata(self.folder.join(name)).await.is_ok()
+    }
+
+    /// As [`Disk::save`], but not waited for the disk: what does not count any more when the machine has started anew.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn note<T: Serialize>(&self, name: &str, value: &T) -> std::io::Result<()> {
+        let path = self.folder.join(name);
+        let beside = path.with_extension("new");
+        tokio::fs::write(&beside, serde_json::to_vec(value)?).await?;
+        tokio::fs::rename(&beside, &path).await
+    }
 }
 
 /// Writes beside, then renames: a reader, or we after a crash, see the old file or the new one.

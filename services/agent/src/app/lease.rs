@@ -1,18 +1,26 @@
 //! How long the scheduler takes this node for alive: so long after the sending of the last message that it has confirmed. Instances
-//! that must not run twice are stopped before that is over, since they may run elsewhere afterwards.
+//! that must not run twice are stopped before that is over, since they may run elsewhere afterwards. It outlives the agent: one
+//! that starts anew has what its predecessor had left, and none if that is too long ago or the machine has started since.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+
+use crate::adapters::disk::Disk;
+use crate::adapters::machine::{self, Boot};
 
 /// What stopping may take.
 const STOPPING: Duration = Duration::from_secs(3);
 /// Until the scheduler has said its own.
 const FIRST: Duration = Duration::from_secs(10);
 const REMEMBERED: usize = 64;
+const FILE: &str = "lease.json";
+/// A lease is kept on disk at most this often. What is lost by it makes that of the next agent shorter, never longer.
+const KEPT_EACH: Duration = Duration::from_secs(1);
 
-/// When the lease is over. A new agent has one as long as any node has to come back.
+/// When the lease is over. On a node that never had one, it is as long as any node has to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     sent: Instant,
@@ -28,6 +36,20 @@ impl Lease {
         Self { sent, timeout }
     }
 
+    pub fn over() -> Self {
+        Self { sent: Instant::now(), timeout: Duration::ZERO }
+    }
+
+    /// What an agent begins with: what the last one had left.
+    pub async fn resume(disk: &Disk) -> Self {
+        match (disk.load::<Option<Confirmed>>(FILE).await, machine::boot().await) {
+            (Some(confirmed), Some(boot)) => confirmed.left(&boot),
+            // Damaged by a power failure: the machine has started since.
+            _ if disk.holds(FILE).await => Self::over(),
+            _ => Self::first(),
+        }
+    }
+
     /// When what must not run twice has to be stopped.
     pub fn stop_at(&self) -> Instant {
         self.sent + self.timeout.saturating_sub(STOPPING).max(self.timeout / 2)
@@ -36,6 +58,64 @@ impl Lease {
     /// What is left for a stop that begins now.
     pub fn grace(&self) -> Duration {
         (self.sent + self.timeout).saturating_duration_since(Instant::now()).saturating_sub(Duration::from_secs(1))
+    }
+}
+
+/// The last word on the lease as it is on disk, by the clock that goes on while no agent runs.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Confirmed {
+    boot_id: String,
+    /// Since the machine's start.
+    sent_ms: u64,
+    timeout_ms: u64,
+}
+
+impl Confirmed {
+    fn of(lease: Lease, boot: Boot) -> Self {
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Self { boot_id: boot.id, sent_ms: millis(boot.age.saturating_sub(lease.sent.elapsed())), timeout_ms: millis(lease.timeout) }
+    }
+
+    fn left(&self, boot: &Boot) -> Lease {
+        let (sent, timeout) = (Duration::from_millis(self.sent_ms), Duration::from_millis(self.timeout_ms));
+        // Later than now: another clock than this one wrote it.
+        let age = boot.age.checked_sub(sent).filter(|age| self.boot_id == boot.id && *age < timeout);
+        match age.and_then(|age| Instant::now().checked_sub(age)) {
+            Some(sent) => Lease { sent, timeout },
+            None => Lease::over(),
+        }
+    }
+}
+
+/// Writes leases down for the next agent.
+pub struct Kept {
+    disk: Disk,
+    last: Option<Lease>,
+    failing: bool,
+}
+
+impl Kept {
+    pub fn new(disk: Disk) -> Self {
+        Self { disk, last: None, failing: false }
+    }
+
+    /// A disk that refuses leaves an older one, which is over sooner.
+    pub async fn keep(&mut self, lease: Lease) {
+        if self.last.is_some_and(|last| last.timeout == lease.timeout && lease.sent < last.sent + KEPT_EACH) {
+            return;
+        }
+        let Some(boot) = machine::boot().await else { return };
+        match self.disk.note(FILE, &Confirmed::of(lease, boot)).await {
+            Ok(()) => {
+                self.last = Some(lease);
+                self.failing = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "the lease cannot be saved: the next agent stops what must not run twice until the scheduler hears it");
+                }
+            }
+        }
     }
 }
 
@@ -81,5 +161,34 @@ mod tests {
         let lease = Lease::new(at, Duration::from_secs(10));
         assert_eq!((lease.stop_at() - at, lease.grace()), (Duration::from_secs(7), Duration::from_secs(7)));
         assert_eq!(Lease::new(at, Duration::from_secs(2)).stop_at() - at, Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_agent_has_what_the_last_one_had_left_and_none_after_that() {
+        let boot = |id: &str, seconds: u64| Boot { id: id.into(), age: Duration::from_secs(seconds) };
+        let (sent, ten) = (Instant::now(), Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let confirmed = Confirmed::of(Lease::new(sent, ten), boot("a", 1000));
+        assert_eq!(confirmed, Confirmed { boot_id: "a".into(), sent_ms: 998_000, timeout_ms: 10_000 });
+        assert_eq!(confirmed.left(&boot("a", 1000)), Lease::new(sent, ten));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(confirmed.left(&boot("a", 1003)), Lease::new(sent, ten));
+        let over = |lease: Lease| lease.stop_at() <= Instant::now() && lease.grace().is_zero();
+        for later in [boot("a", 1008), boot("a", 90_000), boot("b", 1003), boot("b", 3), boot("a", 3)] {
+            assert!(over(confirmed.left(&later)), "{later:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_on_disk_is_taken_up_and_a_damaged_one_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path().join("state")).await.unwrap();
+        let left = |lease: Lease| lease.stop_at().saturating_duration_since(Instant::now());
+        assert!(left(Lease::resume(&disk).await) > Duration::from_secs(5), "a node that never had one");
+        let hour = Duration::from_secs(3600);
+        Kept::new(disk.clone()).keep(Lease::new(Instant::now(), hour)).await;
+        assert!(left(Lease::resume(&disk).await) > hour / 2);
+        std::fs::write(folder.path().join("state/lease.json"), "").unwrap();
+        assert!(left(Lease::resume(&disk).await).is_zero());
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;
-use crate::app::lease::{Beats, Lease};
+use crate::app::lease::{Beats, Kept, Lease};
 use crate::app::sessions::Sessions;
 use crate::domain::wanted::Wanted;
 
@@ -72,6 +72,7 @@ impl Control {
         tracing::info!(node.id = self.node, "attached to the scheduler");
         let mut status = self.shared.status.subscribe();
         let mut beats = Beats::default();
+        let mut kept = Kept::new(self.disk.clone());
         loop {
             let now = wire::Status { beat: beats.next(), ..status.borrow_and_update().clone() };
             if messages.send(message(wire::agent_message::Message::Status(now))).await.is_err() {
@@ -91,7 +92,9 @@ impl Control {
                         Some(word) => match word?.message {
                             Some(wire::control_message::Message::Lease(heard)) => {
                                 if let Some(sent) = beats.confirmed(heard.beat) {
-                                    self.shared.lease.send_replace(Lease::new(sent, Duration::from_millis(heard.timeout_ms.into())));
+                                    let lease = Lease::new(sent, Duration::from_millis(heard.timeout_ms.into()));
+                                    self.shared.lease.send_replace(lease);
+                                    kept.keep(lease).await;
                                 }
                             }
                             other => self.take_in(other).await?,
