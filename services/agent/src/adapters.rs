@@ -1,6 +1,7 @@
 //! The outside world: one file per foreign system.
 
 pub mod cloning;
+pub mod commands;
 pub mod copying;
 pub mod disk;
 pub mod exits;

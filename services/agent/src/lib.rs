@@ -69,6 +69,7 @@ impl Service for Agent {
             cri: cri.clone(),
             shared: node.shared.clone(),
             volumes: node.volumes.clone(),
+            commands: node.commands.clone(),
             tracker: host.tracker.clone(),
             cancel: host.cancel.clone(),
             starting: Arc::default(),

@@ -10,6 +10,7 @@ use gantry_kernel::Env;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::commands::Commands;
 use crate::adapters::disk::Disk;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
@@ -44,6 +45,7 @@ pub struct Node {
     pub shared: Shared,
     pub disk: Disk,
     pub volumes: Volumes,
+    pub commands: Commands,
     pub haproxy: Arc<Haproxy>,
 }
 
@@ -57,6 +59,9 @@ impl Node {
         let disk = Disk::open(at("state")).await?;
         let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
         volumes.recover().await;
+        let commands = Commands::new(at("commands"));
+        // What they hold is not waited for: nothing else depends on it.
+        tracker.spawn(commands.left().await.end());
         let folders = Folders { volumes: volumes.clone(), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
@@ -77,7 +82,7 @@ impl Node {
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
-        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, haproxy })
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy })
     }
 
     /// Labels that choose this node's pods and containers.

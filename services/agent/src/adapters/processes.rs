@@ -3,19 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
-use tokio::sync::OwnedMutexGuard;
-
-/// How long after the start of a command its process is looked for.
-const APPEARS_WITHIN: Duration = Duration::from_secs(3);
-/// Between asking a process to end and ending it.
-const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Seen {
@@ -75,81 +66,19 @@ pub async fn beside(first: Option<u32>) -> std::io::Result<BTreeSet<u32>> {
     blocking(move || members(first).map(|pids| entered(&pids))).await
 }
 
-fn entered(pids: &[u32]) -> BTreeSet<u32> {
+pub(super) fn entered(pids: &[u32]) -> BTreeSet<u32> {
     // Their parent is not in the container, so it has no number there.
     pids.iter().copied().filter(|pid| inner(*pid).is_some_and(|(_, parent)| parent == 0)).collect()
 }
 
-/// The process of a command that a session has started.
-pub struct Started {
-    found: tokio::task::JoinHandle<Option<(u32, u64)>>,
-    first: Option<u32>,
-    over: Arc<AtomicBool>,
-}
-
-impl Started {
-    /// Looks for the one that was not there `before`; no other is started until it is found (`held`) or the session is over.
-    pub fn look(first: Option<u32>, before: BTreeSet<u32>, held: OwnedMutexGuard<()>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let stop = over.clone();
-        let found = tokio::task::spawn_blocking(move || {
-            let _held = held;
-            let first = first?;
-            let end = Instant::now() + APPEARS_WITHIN;
-            while Instant::now() < end && !stop.load(Ordering::Relaxed) {
-                let now = entered(&members(first).ok()?);
-                if let Some(new) = now.difference(&before).next() {
-                    return Some((*new, stat(*new)?.starttime));
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            None
-        });
-        Self { found, first, over }
-    }
-
-    /// It has ended by itself.
-    pub fn over(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends it, and what it has started in its turn: first asked, then made to.
-    pub async fn end(self) {
-        let Ok(Some((pid, born))) = self.found.await else { return };
-        let Some(first) = self.first else { return };
-        blocking(move || {
-            let of_it = || -> Vec<u32> {
-                let all = members(first).unwrap_or_default();
-                // The runtime makes each command the leader of a session of its own (setsid(2)).
-                all.into_iter().filter(|p| stat(*p).is_some_and(|s| s.session == i32::try_from(pid).unwrap_or(-1))).collect()
-            };
-            let leader_is_it = || stat(pid).is_none_or(|s| s.starttime == born);
-            for (signal, wait) in [(Signal::HUP, GRACE), (Signal::KILL, Duration::ZERO)] {
-                if !leader_is_it() {
-                    return;
-                }
-                for process in of_it().into_iter().filter_map(handle) {
-                    // Gone in between is just as well.
-                    let _ = pidfd_send_signal(process, signal);
-                }
-                let end = Instant::now() + wait;
-                while Instant::now() < end && !of_it().is_empty() {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-        })
-        .await;
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-fn stat(pid: u32) -> Option<procfs::process::Stat> {
+pub(super) fn stat(pid: u32) -> Option<procfs::process::Stat> {
     process(pid)?.stat().ok()
 }
 
@@ -157,7 +86,7 @@ fn process(pid: u32) -> Option<Process> {
     Process::new(i32::try_from(pid).ok()?).ok()
 }
 
-fn handle(pid: u32) -> Option<std::os::fd::OwnedFd> {
+pub(super) fn handle(pid: u32) -> Option<std::os::fd::OwnedFd> {
     pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()
 }
 
@@ -197,7 +126,7 @@ fn seen(pid: u32, uptime: f64) -> Option<Seen> {
 }
 
 /// Process numbers of the control group of `first` and those below, as the node counts.
-fn members(first: u32) -> std::io::Result<Vec<u32>> {
+pub(super) fn members(first: u32) -> std::io::Result<Vec<u32>> {
     let text = std::fs::read_to_string(format!("/proc/{first}/cgroup"))?;
     let mut folder = None;
     for line in text.lines() {

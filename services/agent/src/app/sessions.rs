@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::keeper::{Shared, chain};
-use crate::adapters::processes::{self, Started};
+use crate::adapters::commands::Commands;
+use crate::adapters::processes;
 use crate::adapters::volumes::Volumes;
 use crate::domain::actual::Pod;
 
@@ -42,6 +43,7 @@ pub struct Sessions {
     pub volumes: Volumes,
     pub tracker: TaskTracker,
     pub cancel: CancellationToken,
+    pub commands: Commands,
     /// One command is started at a time, so that it is known which process is whose.
     pub starting: Arc<Mutex<()>>,
 }
@@ -66,13 +68,9 @@ impl From<CriError> for Refused {
 impl Sessions {
     /// Does not wait for it.
     pub fn open(&self, open: wire::OpenSession) {
-        let (own, cancel) = (self.clone(), self.cancel.clone());
+        let own = self.clone();
         self.tracker.spawn(async move {
-            let ran = tokio::select! {
-                ran = own.run(open) => ran,
-                () = cancel.cancelled() => return,
-            };
-            if let Err(status) = ran {
+            if let Err(status) = own.run(open).await {
                 tracing::warn!(error = %format_args!("{:?}: {}", status.code(), status.message()), "a session could not be opened");
             }
         });
@@ -82,17 +80,29 @@ impl Sessions {
         let (to, outbox) = mpsc::channel(WAITING);
         // Cannot be full: it was just made.
         let _ = to.try_send(wire::SessionFrame { ticket: open.ticket.clone(), ..Default::default() });
-        let from = AgentsClient::new(self.channel.clone()).session(ReceiverStream::new(outbox)).await?.into_inner();
+        let mut client = AgentsClient::new(self.channel.clone());
+        let from = tokio::select! {
+            from = client.session(ReceiverStream::new(outbox)) => from?.into_inner(),
+            () = self.cancel.cancelled() => return Ok(()),
+        };
         let mut pipe = Pipe { to, from };
-        let end = match self.serve(&open, &mut pipe).await {
+        let served = tokio::select! {
+            served = self.serve(&open, &mut pipe) => served,
+            // A command sees it for itself, and its process has to end first.
+            () = self.cancel.cancelled(), if open.kind != "exec" => return Ok(()),
+        };
+        let end = match served {
             Ok(Some(code)) => serde_json::json!({"exit_code": code}),
             // Nobody is there to be told.
             Ok(None) => return Ok(()),
             Err(refused) => serde_json::json!({"error": refused.to_string()}),
         };
-        pipe.send(END, end.to_string().as_bytes()).await;
-        // The stream must outlive what was sent over it: the scheduler ends it when it has read the end.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pipe.from.message()).await;
+        let said = async {
+            pipe.send(END, end.to_string().as_bytes()).await;
+            // The stream must outlive what was sent over it: the scheduler ends it when it has read the end.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pipe.from.message()).await;
+        };
+        tokio::select! { () = said => {}, () = self.cancel.cancelled() => {} }
         Ok(())
     }
 
@@ -153,12 +163,18 @@ impl Sessions {
                 (None, BTreeSet::new())
             }
         };
+        if self.cancel.is_cancelled() {
+            return Ok(None);
+        }
         let streams = self.cri.exec(container, &exec).await?;
         // Looked for while the session runs: what ends at once need not be known.
-        let started = Started::look(first, before, held);
-        let end = carry::carry(streams, pipe).await;
+        let started = self.commands.look(first, before, held).await;
+        let end = tokio::select! {
+            end = carry::carry(streams, pipe) => end,
+            () = self.cancel.cancelled() => None,
+        };
         match end {
-            Some(_) => started.over(),
+            Some(_) => started.over().await,
             // The runtime leaves it running when its streams are closed.
             None => started.end().await,
         }

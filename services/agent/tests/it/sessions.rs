@@ -110,12 +110,23 @@ async fn commands_ports_files_and_processes_are_reached() {
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
     stage.spawn(async move { serving.await.unwrap() });
     let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
-    let sessions = stage.sessions(&node, channel).await;
+    let sessions = stage.sessions(&node, channel.clone()).await;
 
     commands(&desk, &sessions).await;
     files(&desk, &sessions).await;
     processes(&desk, &sessions).await;
     a_command_ends_with_its_caller(&stage, &desk, &sessions).await;
+    a_command_that_a_killed_agent_left_is_ended(&stage, &desk, &sessions).await;
+
+    // An agent that is stopped leaves none behind.
+    let exec = desk.open(&sessions, "exec", |o| o.command = vec!["sleep".into(), "818".into()]).await;
+    stage.until("it is known", || sleeping("818") == 1 && written_down(&stage) == 1).await;
+    stage.stop_agent(node).await;
+    assert_eq!((sleeping("818"), written_down(&stage)), (0, 0));
+    drop(exec);
+    let node = stage.agent().await;
+    let sessions = stage.sessions(&node, channel).await;
+    stage.until("ready again", || stage.status(&node, 1).ready).await;
 
     let port = desk.open(&sessions, "forward", |o| o.port = 8080).await;
     port.send(INPUT, b"GET / HTTP/1.0\r\n\r\n").await;
@@ -214,4 +225,23 @@ async fn a_command_ends_with_its_caller(stage: &Stage, desk: &Desk, sessions: &S
     stage.until("both sleep", || there() == 2).await;
     drop(exec);
     stage.until("nothing of the command is left", || there() == 0).await;
+}
+
+async fn a_command_that_a_killed_agent_left_is_ended(stage: &Stage, desk: &Desk, sessions: &Sessions) {
+    let exec = desk.open(sessions, "exec", |o| o.command = vec!["sleep".into(), "817".into()]).await;
+    stage.until("it is known", || sleeping("817") == 1 && written_down(stage) == 1).await;
+    // As an agent does that starts anew.
+    sessions.commands.left().await.end().await;
+    assert_eq!((sleeping("817"), written_down(stage)), (0, 0));
+    assert_eq!(exec.all().await.end["exit_code"], 129);
+}
+
+fn sleeping(seconds: &str) -> usize {
+    let line = [&b"sleep\x00"[..], seconds.as_bytes(), b"\x00"].concat();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok()).filter(|l| *l == line).count()
+}
+
+fn written_down(stage: &Stage) -> usize {
+    std::fs::read_dir(stage.home.join("agent/commands")).map_or(0, Iterator::count)
 }

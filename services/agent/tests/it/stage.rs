@@ -142,6 +142,7 @@ impl Stage {
             cri: self.containerd.cri().await,
             shared: node.shared.clone(),
             volumes: node.volumes.clone(),
+            commands: node.commands.clone(),
             tracker,
             cancel,
             starting: Arc::default(),
