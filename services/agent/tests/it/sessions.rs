@@ -224,7 +224,7 @@ async fn a_command_ends_with_its_caller(stage: &Stage, desk: &Desk, sessions: &S
     };
     stage.until("both sleep", || there() == 2).await;
     drop(exec);
-    stage.until("nothing of the command is left", || there() == 0).await;
+    stage.until("nothing of the command is left", || there() == 0 && written_down(stage) == 0).await;
 }
 
 async fn a_command_that_a_killed_agent_left_is_ended(stage: &Stage, desk: &Desk, sessions: &Sessions) {
