@@ -11,6 +11,14 @@ use tokio::process::Command;
 pub struct CommandError {
     command: String,
     said: String,
+    code: Option<i32>,
+}
+
+impl CommandError {
+    /// Nothing if it was not started, or ended by a signal.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
 }
 
 /// Runs a program to its end and gives what it printed.
@@ -18,12 +26,14 @@ pub struct CommandError {
 /// # Errors
 /// When it cannot be started or ends with another code than 0.
 pub async fn run(program: &str, args: &[&str]) -> Result<String, CommandError> {
-    let fail = |said: String| CommandError { command: format!("{program} {}", args.join(" ")), said };
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().await.map_err(|e| fail(e.to_string()))?;
+    let fail = |said: String, code| CommandError { command: format!("{program} {}", args.join(" ")), said, code };
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().await.map_err(|e| fail(e.to_string(), None))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    // Some say on standard output what is wrong (e2fsck).
+    let said = [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text).trim().to_owned()).into_iter().find(|text| !text.is_empty());
+    Err(fail(said.unwrap_or_else(|| output.status.to_string()), output.status.code()))
 }
 
 /// One run of the machine, and how far it is.

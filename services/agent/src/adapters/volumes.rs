@@ -3,6 +3,7 @@
 //! so that the node alone can say what it keeps, also of applications that are gone.
 
 mod filling;
+mod image;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::Mutex;
 
+use image::{attach, copy, grow_mounted, let_go, mounted, mounts};
+
 use super::cloning;
 use super::copying::CopyError;
 use super::machine::{self, CommandError};
 
-/// A file system smaller than this is more bookkeeping than room.
-pub const SMALLEST: u64 = 16 << 20;
 /// Beside the volumes, on their file system: content that is not whole yet. No volume is called so.
 const HALVES: &str = ".halves";
 
@@ -33,6 +34,12 @@ pub enum VolumeError {
     },
     #[error("the volume's file system")]
     Command(#[from] CommandError),
+    #[error("the volume's file system is damaged: stop its application and mend it on its node (`e2fsck -f {}`), or go back to a snapshot (`gantry volume rollback`)", image.display())]
+    Damaged {
+        image: PathBuf,
+        #[source]
+        source: CommandError,
+    },
     #[error("the volume's content")]
     Copy(#[from] CopyError),
     #[error("there is no volume {0} on this node")]
@@ -112,7 +119,8 @@ impl Volumes {
     /// content that was not whole yet.
     pub async fn recover(&self) {
         let _turn = self.turn.lock().await;
-        for path in mount_points().await.iter().map(Path::new) {
+        for (_, path) in mounts().await {
+            let path = Path::new(&path);
             let at = path.display().to_string();
             if path.starts_with(self.root.join(HALVES)) {
                 if let Err(error) = machine::run("umount", &[&at]).await {
@@ -156,7 +164,9 @@ impl Volumes {
             make(&path, 0o777).await?;
             return Ok(path);
         }
-        if !mounted(&path).await {
+        if mounted(&path).await {
+            grow_mounted(&image, &path, owner.size_bytes).await?;
+        } else {
             attach(&image, &self.at(name, "new"), &path, owner.size_bytes).await?;
         }
         Ok(path)
@@ -380,45 +390,6 @@ impl Volumes {
     }
 }
 
-/// Mounts an image at `path`, made if it is not there, grown if it shall be larger. `new`: its name until it is whole.
-async fn attach(image: &Path, new: &Path, path: &Path, size_bytes: u64) -> Result<(), VolumeError> {
-    let size = size_bytes.max(SMALLEST);
-    let text = image.display().to_string();
-    match fs::metadata(image).await {
-        Err(_) => {
-            // A crash in the middle leaves no half file system.
-            sized(new, size).await?;
-            let new_text = new.display().to_string();
-            machine::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &new_text]).await?;
-            fs::rename(new, image).await.map_err(|e| failed("image", image, e))?;
-        }
-        Ok(meta) if meta.len() < size => {
-            sized(image, size).await?;
-            // Ends with 1 when it has mended something, which is well.
-            let _ = machine::run("e2fsck", &["-f", "-p", &text]).await;
-            machine::run("resize2fs", &[&text]).await?;
-        }
-        Ok(_) => {}
-    }
-    // Not before: a folder without an image is a volume without a limit.
-    make(path, 0o777).await?;
-    machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
-    // Of a new file system alone: whom the folder is for afterwards is the application's to say.
-    let lost = path.join("lost+found");
-    if exists(&lost).await {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).await.map_err(|e| failed("folder", path, e))?;
-        let _ = fs::remove_dir(&lost).await;
-    }
-    Ok(())
-}
-
-async fn let_go(path: &Path) -> Result<(), VolumeError> {
-    if mounted(path).await {
-        machine::run("umount", &[&path.display().to_string()]).await?;
-    }
-    Ok(())
-}
-
 /// A volume that is read, or filled, by the agent itself.
 #[derive(Debug)]
 pub struct Reading {
@@ -471,28 +442,6 @@ async fn clone(base: &Path, name: &Path, to: &Path) -> Result<(), VolumeError> {
     let (base, name, to) = (base.to_owned(), name.to_owned(), to.to_owned());
     let done = tokio::task::spawn_blocking(move || cloning::clone_folder(&base, &name, &to)).await;
     Ok(done.unwrap_or_else(|e| Err(CopyError::Archive(io::Error::other(e))))?)
-}
-
-/// Of an image, which no container sees: holes stay holes, and where the file system can share blocks it does.
-async fn copy(from: &Path, to: &Path) -> Result<(), VolumeError> {
-    machine::run("cp", &["-a", "--reflink=auto", "--sparse=always", &from.display().to_string(), &to.display().to_string()]).await?;
-    Ok(())
-}
-
-async fn sized(path: &Path, size: u64) -> Result<(), VolumeError> {
-    let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).await.map_err(|e| failed("image", path, e))?;
-    file.set_len(size).await.map_err(|e| failed("image", path, e))
-}
-
-async fn mounted(path: &Path) -> bool {
-    let text = path.display().to_string();
-    mount_points().await.contains(&text)
-}
-
-async fn mount_points() -> Vec<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
-    // Spaces are written as \040 there (fstab(5)).
-    mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(|at| at.replace("\\040", " ")).collect()
 }
 
 /// Blocks, not lengths: a sparse file takes what it holds.

@@ -56,6 +56,14 @@ async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
     stage.want(&node, [keeps(3, 48 * MIB, "cat /data/file; echo done")], []);
     stage.until("the third has read", || log(3).contains("done")).await;
     assert!(log(3).contains("kept"), "{}", log(3));
+    // More room is taken while it runs.
+    let room = || {
+        let seen = rustix::fs::statvfs(stage.home.join("volumes/a.data")).unwrap();
+        seen.f_blocks * seen.f_frsize
+    };
+    assert!(room() < 48 * MIB);
+    node.volumes.prepare("a.data", &Owner { size_bytes: 96 * MIB, ..data.owner.clone() }).await.unwrap();
+    assert!(room() > 64 * MIB, "{}", room());
     stage.want(&node, [], []);
     stage.until("all is gone", || !mounts().contains(&at) && node.shared.pods.borrow().is_empty()).await;
 

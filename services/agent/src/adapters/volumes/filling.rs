@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use tokio::fs;
 
-use super::{HALVES, Owner, Reading, VolumeError, Volumes, attach, exists, failed, inside, let_go, make, remove};
+use super::image::{attach, let_go};
+use super::{HALVES, Owner, Reading, VolumeError, Volumes, exists, failed, inside, make, remove};
 
 impl Volumes {
     /// A folder for content that comes from elsewhere. Nobody may use the volume, and no instance gets it before
