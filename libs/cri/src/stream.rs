@@ -204,11 +204,15 @@ async fn connect(url: &str, protocol: &str) -> Result<(OwnedReadHalf, OwnedWrite
 /// Until the runtime has said all.
 async fn read(mut frames: FramedRead<OwnedReadHalf, Frames>, numbers: Numbers, to: &mpsc::Sender<Output>, pongs: mpsc::Sender<u32>) -> Outcome {
     let mut open: Vec<u32> = [Some(numbers.error), numbers.stdout, numbers.stderr].into_iter().flatten().collect();
-    let mut word = BytesMut::new();
+    let (mut word, mut torn) = (BytesMut::new(), false);
     while !open.is_empty() {
         let (stream, bytes, last) = match frames.next().await {
             Some(Ok(Frame::Data { stream, bytes, last })) => (stream, bytes, last),
-            Some(Ok(Frame::Reset { stream })) => (stream, Bytes::new(), true),
+            Some(Ok(Frame::Reset { stream })) => {
+                // One that has ended before has said all it had to.
+                torn |= stream == numbers.error && open.contains(&stream);
+                (stream, Bytes::new(), true)
+            }
             Some(Ok(Frame::Ping { id })) => {
                 // Only fails with the connection.
                 let _ = pongs.send(id).await;
@@ -230,7 +234,7 @@ async fn read(mut frames: FramedRead<OwnedReadHalf, Frames>, numbers: Numbers, t
             open.retain(|n| *n != stream);
         }
     }
-    outcome(&word, open.is_empty())
+    outcome(&word, open.is_empty() && !torn)
 }
 
 /// Ends with the connection alone: input that is over leaves the other direction open.
@@ -262,7 +266,7 @@ async fn write(mut writer: OwnedWriteHalf, numbers: Numbers, mut inbox: mpsc::Re
     }
 }
 
-/// What the error stream said. `whole`: all streams were ended, not broken.
+/// What the error stream said. `whole`: all streams were ended, not broken, and that one was not torn off.
 fn outcome(word: &[u8], whole: bool) -> Outcome {
     if word.is_empty() {
         return if whole { Outcome::Exited(0) } else { Outcome::Failed("the connection to the container runtime broke".into()) };
@@ -283,6 +287,26 @@ fn outcome(word: &[u8], whole: bool) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn streams_that_are_torn_off_without_a_word_are_no_success() {
+        let frame = |head: [u8; 4], flags: u8, body: &[u8]| [&head[..], &[flags, 0, 0, u8::try_from(body.len()).unwrap()], body].concat();
+        let reset = |stream: u8| frame([0x80, 3, 0, 3], 0, &[0, 0, 0, stream, 0, 0, 0, 5]);
+        let ended = |stream: u8, bytes: &[u8]| frame([0, 0, 0, stream], 1, bytes);
+        let said = async |frames: Vec<Vec<u8>>| {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut runtime = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (reader, _writer) = listener.accept().await.unwrap().0.into_split();
+            runtime.write_all(&frames.concat()).await.unwrap();
+            let numbers = Numbers { error: 1, stdin: None, stdout: Some(3), stderr: None, resize: None };
+            let ((to, _outbox), (pongs, _pinged)) = (mpsc::channel(4), mpsc::channel(4));
+            read(FramedRead::new(reader, Frames), numbers, &to, pongs).await
+        };
+        assert!(matches!(said(vec![reset(1), reset(3)]).await, Outcome::Failed(_)));
+        assert!(matches!(said(vec![ended(3, b"x"), reset(1)]).await, Outcome::Failed(_)));
+        assert_eq!(said(vec![ended(1, b""), reset(1), reset(3)]).await, Outcome::Exited(0));
+        assert_eq!(said(vec![frame([0, 0, 0, 1], 0, br#"{"status":"Success"}"#), reset(1), reset(3)]).await, Outcome::Exited(0));
+    }
 
     #[test]
     fn the_error_stream_says_how_it_ended() {

@@ -188,11 +188,8 @@ impl Sessions {
             return Err(Refused("its document gives it no input (`stdin_open`); attach without input, or use exec".into()));
         }
         let streams = self.cri.attach(container, Attach { tty: instance.tty, stdin: open.stdin }).await?;
-        match carry::carry(streams, pipe).await {
-            Some(Outcome::Exited(_)) => {}
-            other => return ended(other),
-        }
-        // Its streams have closed: the container has ended, or is about to.
+        let Some(end) = carry::carry(streams, pipe).await else { return Ok(None) };
+        // Its streams have closed, which the runtime may do without a word: the container has ended, or is about to.
         for _ in 0..50 {
             match self.cri.container_status(container).await {
                 Ok(status) if status.finished_at > 0 => return Ok(Some(status.exit_code)),
@@ -201,7 +198,10 @@ impl Sessions {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(0))
+        match end {
+            Outcome::Exited(_) => Ok(Some(0)),
+            Outcome::Failed(why) => Err(Refused(why)),
+        }
     }
 }
 
