@@ -25,6 +25,8 @@ use crate::domain::session::{END, End, OUTPUT};
 const PIECE: usize = 1 << 20;
 /// How often it is looked whether the session may go on; the other side is asked for a sign of life as often.
 const LOOK: Duration = Duration::from_secs(10);
+/// As long as the rights may be unknown. That is short: whoever stays longer has kept what may have been taken away.
+const UNKNOWN: Duration = Duration::from_secs(120);
 /// Lists of processes are short; whatever is longer is wrong.
 const MOST_OUTPUT: usize = 4 << 20;
 /// For the caller to take in how it ended.
@@ -247,6 +249,19 @@ fn away() -> End {
     End::Failed("the node went away".into())
 }
 
+/// `known`: when it was last certain that the right is there.
+fn refused(looked: Result<(), Kind>, known: &mut tokio::time::Instant, now: tokio::time::Instant) -> Option<End> {
+    match looked {
+        Ok(()) => {
+            *known = now;
+            None
+        }
+        Err(Kind::Unavailable) if now.duration_since(*known) < UNKNOWN => None,
+        Err(Kind::Unavailable) => Some(End::Failed("it is not known any more who may do this; open it again when the platform is well".into())),
+        Err(_) => Some(End::Failed("the right to it was taken away".into())),
+    }
+}
+
 /// Until one side ends, nothing more goes over it, it has lasted too long, or its owner may not any more.
 async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
     let (mut to_caller, mut from_caller) = socket.split();
@@ -289,7 +304,8 @@ async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
             }
         }
     };
-    let (caller, scope, began) = (session.caller.clone(), session.scope, tokio::time::Instant::now());
+    let (mut caller, scope, began) = (session.caller.clone(), session.scope, tokio::time::Instant::now());
+    let mut known = began;
     let bounds = async {
         loop {
             tokio::select! {
@@ -302,10 +318,11 @@ async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
             if began.elapsed().as_secs() >= s.config.session_seconds.into() {
                 return End::Failed(format!("it has lasted {} s, which is the most", s.config.session_seconds));
             }
-            if let Err(problem) = s.host.auth.permit(&caller, PERMISSION, scope)
-                && problem.kind != Kind::Unavailable
-            {
-                return End::Failed("the right to it was taken away".into());
+            // A right for some hours counts by the clock, not by when the session began.
+            caller.at = s.host.env.now();
+            let looked = s.host.auth.permit(&caller, PERMISSION, scope).map_err(|problem| problem.kind);
+            if let Some(end) = refused(looked, &mut known, tokio::time::Instant::now()) {
+                return end;
             }
             lives.send_replace(());
         }
@@ -322,4 +339,22 @@ async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
         let _ = tokio::time::timeout(LAST_WORD, said).await;
     }
     sessions::close(&s, session, &end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_outlives_a_short_time_without_knowledge_of_rights_and_no_longer() {
+        let began = tokio::time::Instant::now();
+        let mut known = began;
+        let second = Duration::from_secs(1);
+        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN - second), None);
+        assert_eq!(refused(Ok(()), &mut known, began + UNKNOWN), None);
+        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN - second), None);
+        assert!(matches!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN), Some(End::Failed(_))));
+        assert!(matches!(refused(Err(Kind::Forbidden), &mut known, began), Some(End::Failed(_))));
+        assert!(matches!(refused(Err(Kind::NotFound), &mut known, began), Some(End::Failed(_))));
+    }
 }
