@@ -1,9 +1,10 @@
 //! Volumes of this node. One with a size is an ext4 file system in a file, mounted while an instance uses it, so that its limit is
-//! the kernel's; one without is a plain folder. Snapshots lie beside them. What a volume is and whose is written down next to it,
+//! the kernel's; one without is a plain folder. What a volume is and whose is written down next to it,
 //! so that the node alone can say what it keeps, also of applications that are gone.
 
 mod filling;
 mod image;
+mod snapshots;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::Mutex;
 
-use image::{attach, copy, grow_mounted, let_go, mounted, mounts};
+use image::{attach, grow_mounted, let_go, mounted, mounts};
+pub use snapshots::Snapshot;
 
-use super::cloning;
 use super::copying::CopyError;
 use super::machine::{self, CommandError};
 
@@ -75,14 +76,6 @@ pub struct Found {
     /// What it takes of the node's disk.
     pub used_bytes: u64,
     pub snapshots: Vec<Snapshot>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Snapshot {
-    pub name: String,
-    /// Seconds since 1970.
-    pub at_unix: u64,
-    pub used_bytes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -228,99 +221,6 @@ impl Volumes {
         found
     }
 
-    async fn snapshots_of(&self, name: &str) -> Vec<Snapshot> {
-        let mut all = Vec::new();
-        let Ok(mut entries) = fs::read_dir(self.snapshots(name)).await else { return all };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(meta) = entry.metadata().await else { continue };
-            if name.ends_with(".new") {
-                continue;
-            }
-            let at = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-            all.push(Snapshot { name, at_unix: at.map_or(0, |d| d.as_secs()), used_bytes: taken(entry.path()).await });
-        }
-        all.sort_by(|a, b| (a.at_unix, &a.name).cmp(&(b.at_unix, &b.name)));
-        all
-    }
-
-    /// A copy of what is in it now. While one with a size is copied, writes to it wait; of a plain folder files are copied one by one.
-    ///
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
-        let _turn = self.turn.lock().await;
-        self.known(name).await?;
-        self.whole(name).await?;
-        let folder = self.snapshots(name);
-        let target = folder.join(checked(snapshot)?);
-        if exists(&target).await {
-            return Err(VolumeError::Taken(snapshot.to_owned()));
-        }
-        make(&folder, 0o700).await?;
-        let half = folder.join(format!("{snapshot}.new"));
-        remove(&half).await?;
-        let (image, path) = (self.at(name, "img"), self.root.join(name));
-        if exists(&image).await {
-            let frozen = mounted(&path).await;
-            let at = path.display().to_string();
-            if frozen {
-                machine::run("fsfreeze", &["-f", &at]).await?;
-            }
-            let copied = copy(&image, &half).await;
-            if frozen {
-                machine::run("fsfreeze", &["-u", &at]).await?;
-            }
-            copied?;
-        } else {
-            clone(&self.root, Path::new(name), &half).await?;
-        }
-        // Its age is that of the copy, not of the file it is of.
-        machine::run("touch", &[&half.display().to_string()]).await?;
-        fs::rename(&half, &target).await.map_err(|e| failed("snapshot", &target, e))
-    }
-
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn remove_snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
-        let _turn = self.turn.lock().await;
-        remove(&self.existing(name, snapshot).await?).await
-    }
-
-    async fn existing(&self, name: &str, snapshot: &str) -> Result<PathBuf, VolumeError> {
-        self.known(name).await?;
-        let path = self.snapshots(name).join(checked(snapshot)?);
-        if exists(&path).await { Ok(path) } else { Err(VolumeError::NoSnapshot(snapshot.to_owned())) }
-    }
-
-    /// Brings the content of a snapshot back. Nobody may use the volume.
-    ///
-    /// # Errors
-    /// [`VolumeError`].
-    pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
-        let _turn = self.turn.lock().await;
-        let from = self.existing(name, snapshot).await?;
-        if self.filled_now().contains(name) {
-            return Err(VolumeError::Unfilled(name.to_owned()));
-        }
-        self.no_links(name).await?;
-        self.unmount(name).await?;
-        let image = self.at(name, "img");
-        if exists(&image).await {
-            let half = self.at(name, "new");
-            copy(&from, &half).await?;
-            fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
-        } else {
-            self.drop_half(name).await?;
-            make(&self.root.join(HALVES), 0o700).await?;
-            let half = self.half_folder(name);
-            clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
-            filling::place(&half, &self.root.join(name)).await?;
-        }
-        // Whatever had broken off before.
-        remove(&self.at(name, "filling")).await
-    }
-
     /// Takes it away, with its snapshots. Nobody may use it.
     ///
     /// # Errors
@@ -409,12 +309,6 @@ fn inside(name: &str) -> Result<(), VolumeError> {
     if good { Ok(()) } else { Err(VolumeError::Name(name.to_owned())) }
 }
 
-fn checked(name: &str) -> Result<&str, VolumeError> {
-    let good = !name.is_empty() && name.len() < 100 && !name.starts_with('.') && !name.ends_with(".new");
-    let good = good && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    if good { Ok(name) } else { Err(VolumeError::Name(name.to_owned())) }
-}
-
 async fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).await.is_ok()
 }
@@ -435,13 +329,6 @@ async fn remove(path: &Path) -> Result<(), VolumeError> {
         Err(error) => Err(error),
     };
     done.map_err(|e| failed("content", path, e))
-}
-
-/// A plain folder, while a container may write to it.
-async fn clone(base: &Path, name: &Path, to: &Path) -> Result<(), VolumeError> {
-    let (base, name, to) = (base.to_owned(), name.to_owned(), to.to_owned());
-    let done = tokio::task::spawn_blocking(move || cloning::clone_folder(&base, &name, &to)).await;
-    Ok(done.unwrap_or_else(|e| Err(CopyError::Archive(io::Error::other(e))))?)
 }
 
 /// Blocks, not lengths: a sparse file takes what it holds.

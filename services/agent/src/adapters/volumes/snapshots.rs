@@ -1,0 +1,130 @@
+//! Copies of volumes, beside them on their node: taken while one is used, and brought back when it is not.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tokio::fs;
+
+use super::filling::place;
+use super::image::{copy, mounted};
+use super::{HALVES, VolumeError, Volumes, exists, failed, make, remove, taken};
+use crate::adapters::cloning;
+use crate::adapters::copying::CopyError;
+use crate::adapters::machine;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub name: String,
+    /// Seconds since 1970.
+    pub at_unix: u64,
+    pub used_bytes: u64,
+}
+
+impl Volumes {
+    pub(super) async fn snapshots_of(&self, name: &str) -> Vec<Snapshot> {
+        let mut all = Vec::new();
+        let Ok(mut entries) = fs::read_dir(self.snapshots(name)).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(meta) = entry.metadata().await else { continue };
+            if name.ends_with(".new") {
+                continue;
+            }
+            let at = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+            all.push(Snapshot { name, at_unix: at.map_or(0, |d| d.as_secs()), used_bytes: taken(entry.path()).await });
+        }
+        all.sort_by(|a, b| (a.at_unix, &a.name).cmp(&(b.at_unix, &b.name)));
+        all
+    }
+
+    /// A copy of what is in it now. While one with a size is copied, writes to it wait; of a plain folder files are copied one by one.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        self.known(name).await?;
+        self.whole(name).await?;
+        let folder = self.snapshots(name);
+        let target = folder.join(checked(snapshot)?);
+        if exists(&target).await {
+            return Err(VolumeError::Taken(snapshot.to_owned()));
+        }
+        make(&folder, 0o700).await?;
+        let half = folder.join(format!("{snapshot}.new"));
+        remove(&half).await?;
+        let (image, path) = (self.at(name, "img"), self.root.join(name));
+        if exists(&image).await {
+            let frozen = mounted(&path).await;
+            let at = path.display().to_string();
+            if frozen {
+                machine::run("fsfreeze", &["-f", &at]).await?;
+            }
+            let copied = copy(&image, &half).await;
+            if frozen {
+                machine::run("fsfreeze", &["-u", &at]).await?;
+            }
+            copied?;
+        } else {
+            clone(&self.root, Path::new(name), &half).await?;
+        }
+        // Its age is that of the copy, not of the file it is of.
+        machine::run("touch", &[&half.display().to_string()]).await?;
+        fs::rename(&half, &target).await.map_err(|e| failed("snapshot", &target, e))
+    }
+
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn remove_snapshot(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        remove(&self.existing(name, snapshot).await?).await
+    }
+
+    pub(super) async fn existing(&self, name: &str, snapshot: &str) -> Result<PathBuf, VolumeError> {
+        self.known(name).await?;
+        let path = self.snapshots(name).join(checked(snapshot)?);
+        if exists(&path).await { Ok(path) } else { Err(VolumeError::NoSnapshot(snapshot.to_owned())) }
+    }
+
+    /// Brings the content of a snapshot back. Nobody may use the volume.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<(), VolumeError> {
+        let _turn = self.turn.lock().await;
+        let from = self.existing(name, snapshot).await?;
+        if self.filled_now().contains(name) {
+            return Err(VolumeError::Unfilled(name.to_owned()));
+        }
+        self.no_links(name).await?;
+        self.unmount(name).await?;
+        let image = self.at(name, "img");
+        if exists(&image).await {
+            let half = self.at(name, "new");
+            copy(&from, &half).await?;
+            fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
+        } else {
+            self.drop_half(name).await?;
+            make(&self.root.join(HALVES), 0o700).await?;
+            let half = self.half_folder(name);
+            clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
+            place(&half, &self.root.join(name)).await?;
+        }
+        // Whatever had broken off before.
+        remove(&self.at(name, "filling")).await
+    }
+}
+
+fn checked(name: &str) -> Result<&str, VolumeError> {
+    let good = !name.is_empty() && name.len() < 100 && !name.starts_with('.') && !name.ends_with(".new");
+    let good = good && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    if good { Ok(name) } else { Err(VolumeError::Name(name.to_owned())) }
+}
+
+/// A plain folder, while a container may write to it.
+async fn clone(base: &Path, name: &Path, to: &Path) -> Result<(), VolumeError> {
+    let (base, name, to) = (base.to_owned(), name.to_owned(), to.to_owned());
+    let done = tokio::task::spawn_blocking(move || cloning::clone_folder(&base, &name, &to)).await;
+    Ok(done.unwrap_or_else(|e| Err(CopyError::Archive(io::Error::other(e))))?)
+}
