@@ -99,17 +99,21 @@ impl Volumes {
         }
         self.no_links(name).await?;
         self.unmount(name).await?;
-        let image = self.at(name, "img");
-        if exists(&image).await {
+        let (image, path) = (self.at(name, "img"), self.root.join(name));
+        // As the volume was then: it may have been written anew since, with a size or without one.
+        if fs::metadata(&from).await.is_ok_and(|m| m.is_file()) {
             let half = self.at(name, "new");
             copy(&from, &half).await?;
             fs::rename(&half, &image).await.map_err(|e| failed("image", &image, e))?;
+            // Where it is mounted next; a plain folder would lie below unseen.
+            remove(&path).await?;
         } else {
             self.drop_half(name).await?;
             make(&self.root.join(HALVES), 0o700).await?;
             let half = self.half_folder(name);
             clone(&self.snapshots(name), Path::new(snapshot), &half).await?;
-            place(&half, &self.root.join(name)).await?;
+            place(&half, &path).await?;
+            remove(&image).await?;
         }
         // Whatever had broken off before.
         remove(&self.at(name, "filling")).await
@@ -127,4 +131,25 @@ async fn clone(base: &Path, name: &Path, to: &Path) -> Result<(), VolumeError> {
     let (base, name, to) = (base.to_owned(), name.to_owned(), to.to_owned());
     let done = tokio::task::spawn_blocking(move || cloning::clone_folder(&base, &name, &to)).await;
     Ok(done.unwrap_or_else(|e| Err(CopyError::Archive(io::Error::other(e))))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::volumes::Owner;
+
+    #[tokio::test]
+    async fn a_snapshot_brings_back_the_kind_of_volume_it_was_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let volumes = Volumes::new(at("volumes"), at("state"));
+        let path = volumes.prepare("v", &Owner { app_id: "a".into(), ..Owner::default() }).await.unwrap();
+        std::fs::write(path.join("x"), "plain").unwrap();
+        volumes.snapshot("v", "folder").await.unwrap();
+        std::fs::write(at("state/v.snapshots/image"), "an image").unwrap();
+        volumes.roll_back("v", "image").await.unwrap();
+        assert!(std::fs::read_to_string(at("state/v.img")).unwrap() == "an image" && !path.exists());
+        volumes.roll_back("v", "folder").await.unwrap();
+        assert!(std::fs::read_to_string(path.join("x")).unwrap() == "plain" && !at("state/v.img").exists());
+    }
 }
