@@ -36,19 +36,19 @@ pub fn clone_folder(base: &Path, name: &Path, to: &Path) -> Result<(), CopyError
     std::fs::create_dir(to).map_err(|e| at(to, e))?;
     let root = open(to, READ_FOLDER, Mode::empty()).map_err(|e| at(to, e))?;
     let from = File::from(from);
-    let mut copy = Copy { root: &root, links: BTreeMap::new() };
-    copy.content(&from, &root, Path::new(""), 0)?;
+    let mut walk = Walk { root: &root, links: BTreeMap::new() };
+    walk.content(&from, &root, Path::new(""), 0)?;
     let meta = from.metadata().map_err(|e| at(name, e))?;
     dress(&from, &root, &meta).map_err(|e| at(name, e))
 }
 
-struct Copy<'a> {
+struct Walk<'a> {
     root: &'a OwnedFd,
     /// By device and number the first name, below the root, of a file that has several.
     links: BTreeMap<(u64, u64), PathBuf>,
 }
 
-impl Copy<'_> {
+impl Walk<'_> {
     fn content(&mut self, from: &File, to: &OwnedFd, so_far: &Path, depth: usize) -> Result<(), CopyError> {
         if depth > DEEPEST {
             return Err(CopyError::Deep(so_far.display().to_string()));

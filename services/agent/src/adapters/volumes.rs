@@ -1,6 +1,6 @@
 //! Volumes of this node. One with a size is an ext4 file system in a file, mounted while an instance uses it, so that its limit is
-//! the kernel's; one without is a plain folder. What a volume is and whose is written down next to it,
-//! so that the node alone can say what it keeps, also of applications that are gone.
+//! the kernel's; one without is a plain folder. What a volume is and whose is written down next to it, so that the node alone can
+//! say what it keeps, also of applications that are gone.
 
 mod filling;
 mod image;

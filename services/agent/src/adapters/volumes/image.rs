@@ -80,7 +80,7 @@ async fn within(image: &Path) -> std::io::Result<u64> {
     if block[0x38..0x3a] != [0x53, 0xef] {
         return Ok(0);
     }
-    let blocks = u64::from(number(0x150)) << 32 | u64::from(number(0x4));
+    let blocks = (u64::from(number(0x150)) << 32) | u64::from(number(0x4));
     // Block sizes are 1 to 64 KiB.
     Ok(blocks.saturating_mul(1024 << number(0x18).min(6)))
 }
