@@ -4,6 +4,7 @@
 
 mod controllers;
 mod fields;
+mod immutable;
 mod serve;
 mod store;
 

@@ -20,6 +20,21 @@ pub fn run(store: &mut Store) {
             "jobs" => object["spec"]["completions"].as_u64().unwrap_or(1),
             _ => object["spec"]["replicas"].as_u64().unwrap_or(1),
         };
+        // Pods that belong to nobody are taken in by the selector.
+        if let Some(wanted) = object["spec"]["selector"]["matchLabels"].as_object() {
+            let fits = |pod: &Value| wanted.iter().all(|(k, v)| pod["metadata"]["labels"].get(k) == Some(v));
+            let orphan = |o: &Value| o["metadata"].get("ownerReferences").is_none() && fits(o);
+            let orphans: Vec<Key> = store
+                .objects
+                .iter()
+                .filter(|(k, o)| k.plural == "pods" && k.namespace == key.namespace && orphan(&o.value))
+                .map(|(k, _)| k.clone())
+                .collect();
+            for pod in orphans {
+                let owner = json!([{ "kind": object["kind"], "name": key.name, "uid": uid, "controller": true }]);
+                store.update(&pod, "kube-controller-manager", |p| p["metadata"]["ownerReferences"] = owner);
+            }
+        }
         let mine = |store: &Store| -> Vec<(Key, Value)> {
             let of = |o: &Value| o["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|r| r["uid"] == uid));
             store.objects.iter().filter(|(k, o)| k.plural == "pods" && of(&o.value)).map(|(k, o)| (k.clone(), o.value.clone())).collect()

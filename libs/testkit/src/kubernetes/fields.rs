@@ -86,7 +86,11 @@ pub fn remove(value: &mut Value, path: &str) {
 pub fn managed(managers: &Managers, api: &str) -> Value {
     let one = |(manager, paths): (&String, &BTreeSet<String>)| {
         let operation = if manager == "gantry" { "Apply" } else { "Update" };
-        let fields: BTreeMap<String, Value> = paths.iter().map(|p| (format!("f:{p}"), json!({}))).collect();
+        let mut fields: BTreeMap<String, Value> = paths.iter().map(|p| (format!("f:{p}"), json!({}))).collect();
+        // The one that somebody reads stands as the API writes it.
+        if paths.contains(".spec.replicas") {
+            fields.insert("f:spec".into(), json!({ "f:replicas": {} }));
+        }
         json!({ "manager": manager, "operation": operation, "apiVersion": api, "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields })
     };
     managers.iter().filter(|(_, paths)| !paths.is_empty()).map(one).collect()

@@ -137,7 +137,11 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
                 (409, status(409, "the UID in the precondition does not match"))
             }
             Some(_) => {
-                store.delete(&key(name));
+                if sent["propagationPolicy"] == "Orphan" {
+                    store.orphan(&key(name));
+                } else {
+                    store.delete(&key(name));
+                }
                 (200, json!({ "kind": "Status", "status": "Success" }))
             }
         },

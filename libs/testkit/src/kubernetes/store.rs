@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::fields::{self, Managers};
+use super::immutable;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -159,6 +160,22 @@ impl Store {
         }
     }
 
+    /// Without what it owns, which belongs to nobody then.
+    pub fn orphan(&mut self, key: &Key) {
+        let Some(uid) = self.objects.get(key).map(|o| o.value["metadata"]["uid"].clone()) else { return };
+        let owned = |o: &Object| o.value["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|r| r["uid"] == uid));
+        let left: Vec<Key> = self.objects.iter().filter(|(_, o)| owned(o)).map(|(k, _)| k.clone()).collect();
+        for one in left {
+            if let Some(Object { mut value, managers }) = self.objects.get(&one).cloned() {
+                if let Some(metadata) = value["metadata"].as_object_mut() {
+                    metadata.remove("ownerReferences");
+                }
+                self.keep(one, value, managers);
+            }
+        }
+        self.delete(key);
+    }
+
     /// With everything that it owns.
     pub fn delete(&mut self, key: &Key) {
         let Some(Object { mut value, .. }) = self.objects.remove(key) else { return };
@@ -184,7 +201,11 @@ impl Store {
                 return Err((404, status(404, &format!("namespaces \"{}\" not found", key.namespace))));
             }
             let managers = Managers::from([(manager.to_owned(), wanted.into_keys().collect())]);
-            return Ok(self.keep(key.clone(), body.clone(), managers));
+            let mut made = body.clone();
+            if key.plural == "services" && made["spec"].get("clusterIP").is_none() && made["spec"]["type"] != "ExternalName" {
+                made["spec"]["clusterIP"] = "10.96.0.1".into();
+            }
+            return Ok(self.keep(key.clone(), made, managers));
         };
         let there = fields::leaves(&value);
         let mut causes = Vec::new();
@@ -211,6 +232,13 @@ impl Store {
             fields::remove(&mut value, gone);
         }
         fields::merge(&mut value, body);
+        if key.plural == "services" && value["spec"].get("clusterIP").is_none() && value["spec"]["type"] != "ExternalName" {
+            // Given once, and kept.
+            value["spec"]["clusterIP"] = self.objects[key].value["spec"].get("clusterIP").cloned().unwrap_or_else(|| "10.96.0.1".into());
+        }
+        if let Some(refused) = immutable::refused(&key.plural, &self.objects[key].value, &value) {
+            return Err((422, status(422, &format!("{} \"{}\" is invalid: {refused}", key.plural, key.name))));
+        }
         managers.insert(manager.to_owned(), wanted.into_keys().collect());
         Ok(self.keep(key.clone(), value, managers))
     }

@@ -38,6 +38,8 @@ pub async fn client(host: &Host, settings: &config::Kubernetes, access: Access, 
 #[derive(Clone)]
 pub struct Running {
     pub id: Uuid,
+    /// [`Cluster::scope`]
+    pub scope: String,
     pub org: Option<OrgId>,
     pub settings: ClusterSettings,
     pub engine: Engine,
@@ -102,7 +104,8 @@ impl Clusters {
     /// Starts to look after it, instead of with an older access if there was one.
     pub fn start(&self, host: &Host, row: &Cluster, settings: ClusterSettings, client: Client) {
         let cancel = host.cancel.child_token();
-        let engine = Engine::start(client, row.id.to_string(), settings.drift == Drift::Correct, &cancel, &host.tracker);
+        let scope = row.scope.to_string();
+        let engine = Engine::start(client, scope.clone(), settings.drift == Drift::Correct, &cancel, &host.tracker);
         let (mut moves, changed, ended) = (engine.changes(), self.changed.clone(), cancel.clone());
         host.tracker.spawn(async move {
             loop {
@@ -113,7 +116,7 @@ impl Clusters {
                 changed.send_modify(|n| *n += 1);
             }
         });
-        let one = Running { id: row.id, org: row.org, settings, engine, access: row.access.0.clone(), cancel };
+        let one = Running { id: row.id, scope, org: row.org, settings, engine, access: row.access.0.clone(), cancel };
         if let Some(before) = self.lock().running.insert(row.name.clone(), one) {
             before.cancel.cancel();
         }

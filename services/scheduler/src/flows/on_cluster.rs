@@ -33,6 +33,8 @@ pub(super) struct Kept {
     read: bool,
     /// Pods whose instances have ended: they stay on the cluster for a while.
     ended: HashSet<InstanceId>,
+    /// Pods whose instances were lost and are placed again.
+    pub returned: HashSet<InstanceId>,
     /// When credentials for images are to be renewed.
     renew: BTreeMap<AppId, OffsetDateTime>,
     /// Clusters that could not be opened, and when to try again.
@@ -185,7 +187,11 @@ impl Reconciler {
     ) -> anyhow::Result<()> {
         for (app, pods) in new {
             let ids: Vec<InstanceId> = pods.iter().filter_map(|(_, p)| p.uid.parse().ok()).collect();
-            let ended = store::instances_of(self.s.orm(), app, &ids).await?;
+            let recorded = store::instances_of(self.s.orm(), app, &ids).await?;
+            // Lost with the cluster that they ran on, and seen again on the same imported anew.
+            let (lost, ended): (Vec<_>, Vec<_>) = recorded.into_iter().partition(|i| Phase::parse(&i.phase) == Phase::Lost);
+            let ended: HashSet<InstanceId> = ended.into_iter().map(|i| InstanceId(i.id)).collect();
+            self.clusters.returned.extend(lost.into_iter().map(|i| InstanceId(i.id)));
             self.clusters.ended.extend(ended.iter().copied());
             let Some(row) = store::app_by_id(self.s.orm(), app).await? else { continue };
             let mut taken: HashMap<String, BTreeSet<u32>> = HashMap::new();
@@ -249,7 +255,7 @@ impl Reconciler {
             let home = &subject.view.home;
             let space = made::space(home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
             let space_id = subject.row.space.to_string();
-            running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.id.to_string(), &space_id, space)));
+            running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.scope, &space_id, space)));
             running.engine.want(&owner, std::sync::Arc::new(wanted));
         }
         let standing = running.engine.standing(&owner);
@@ -311,7 +317,7 @@ impl Reconciler {
         world: &World,
         pending: &mut BTreeMap<String, Pending>,
     ) -> anyhow::Result<Option<Wanted>> {
-        let (app, scope) = (subject.view.id, running.id.to_string());
+        let app = subject.view.id;
         let namespace = made::namespace(&subject.view.home, &running.settings);
         let pull = match self.pull_secret(app, goal).await {
             Ok(pull) => pull,
@@ -336,7 +342,7 @@ impl Reconciler {
             app,
             app_name: &subject.view.name,
             home: &subject.view.home,
-            scope: &scope,
+            scope: &running.scope,
             revision: subject.view.current,
             settings: &running.settings,
             gateway: found.capabilities.gateway,
@@ -347,7 +353,7 @@ impl Reconciler {
             pull: pull.as_deref(),
             held: &held,
         };
-        Ok(Some(Wanted::new(&scope, &app.to_string(), made::objects(goal, &place))))
+        Ok(Some(Wanted::new(&running.scope, &app.to_string(), made::objects(goal, &place))))
     }
 
     /// The registry's credential as clients keep it; renewed in time.

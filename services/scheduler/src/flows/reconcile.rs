@@ -269,6 +269,7 @@ impl Reconciler {
         for event in events {
             let (id, new, app) = subject(&event);
             self.dirty.insert(app);
+            let new = new && !self.clusters.returned.remove(&id);
             let write =
                 writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });
             write.events.push(event.encode());

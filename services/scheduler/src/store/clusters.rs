@@ -16,16 +16,18 @@ impl Projection for ClusterProjection {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn ddl(&self) -> &'static str {
         "create table clusters (id uuid primary key, name text not null unique, org uuid, server text not null, credential text not null, settings jsonb not null,
-            access text not null, version bigint not null, added_at timestamptz not null, changed_at timestamptz not null)"
+            access text not null, version bigint not null, added_at timestamptz not null, changed_at timestamptz not null, scope uuid not null);
+         create table cluster_scopes (scope uuid primary key, name text not null, org uuid);
+         create index cluster_scopes_name on cluster_scopes (name);"
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["clusters"]
+        &["clusters", "cluster_scopes"]
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
@@ -33,9 +35,17 @@ impl Projection for ClusterProjection {
             return Ok(());
         }
         let (at, version): (Value, Value) = (event.at.into(), event.version.into());
-        let (sql, values) = match event.decode()? {
+        let event: ClusterEvent = event.decode()?;
+        if let ClusterEvent::Added { cluster, name, org, .. } = &event {
+            let sql = "insert into cluster_scopes (scope, name, org)
+                select $1::uuid, $2::text, $3::uuid where not exists (select 1 from cluster_scopes where name = $2::text and org is not distinct from $3::uuid)";
+            let values: [Value; 3] = [(*cluster).into(), name.as_str().into(), org.map(|o| o.0).into()];
+            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        }
+        let (sql, values) = match event {
             ClusterEvent::Added { cluster, name, org, server, credential, settings, access } => (
-                "insert into clusters (id, name, org, server, credential, settings, access, version, added_at, changed_at) values ($1, $4, $5, $6, $7, $8, $9, $2, $3, $3)",
+                "insert into clusters (id, name, org, server, credential, settings, access, version, added_at, changed_at, scope) values ($1, $4, $5, $6, $7, $8, $9, $2, $3, $3,
+                    (select scope from cluster_scopes where name = $4 and org is not distinct from $5))",
                 vec![
                     cluster.into(),
                     version,
@@ -66,6 +76,9 @@ impl Projection for ClusterProjection {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     pub id: Uuid,
+    /// What its objects are labelled with: the id of the first import of this name by this organisation. So what an earlier
+    /// import has made is known again, and labels in fields that cannot be changed stay right.
+    pub scope: Uuid,
     pub name: String,
     /// Whose it is; none: the platform's.
     pub org: Option<OrgId>,
@@ -82,11 +95,12 @@ pub struct Cluster {
     pub changed_at: OffsetDateTime,
 }
 
-const COLUMNS: &str = "select id, name, org, server, credential, settings, access, version, added_at, changed_at from clusters";
+const COLUMNS: &str = "select id, name, org, server, credential, settings, access, version, added_at, changed_at, scope from clusters";
 
 fn row(r: &QueryResult) -> Result<Cluster, DbErr> {
     Ok(Cluster {
         id: r.try_get("", "id")?,
+        scope: r.try_get("", "scope")?,
         name: r.try_get("", "name")?,
         org: r.try_get::<Option<Uuid>>("", "org")?.map(OrgId),
         server: r.try_get("", "server")?,

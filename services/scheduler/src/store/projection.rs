@@ -179,7 +179,10 @@ async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: Instance
     match event {
         InstanceEvent::Placed { instance, app, org, project, space, workload, index, revision, node, cpu_millis, memory_bytes, storage_bytes } => {
             let sql = "insert into instances (id, app, org, project, space, workload, number, revision, node, cpu_millis, memory_bytes, storage_bytes, position, phase, placed_at, changed_at)
-                       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'placed', $14, $14)";
+                       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'placed', $14, $14)
+                       on conflict (id) do update set number = excluded.number, node = excluded.node, position = excluded.position, phase = 'placed', reason = '',
+                           displaced = null, running_at = null, placed_at = excluded.placed_at, changed_at = excluded.changed_at, ended_at = null
+                       where instances.phase = 'lost'";
             let ids = [instance.0, app.0, org.0, project.0, space.0].map(Value::from);
             let mut values = ids.to_vec();
             values.extend([workload.as_str().into(), i32::try_from(index).unwrap_or(i32::MAX).into(), number(revision).into(), node.as_str().into()]);

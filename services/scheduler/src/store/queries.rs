@@ -57,10 +57,10 @@ pub async fn alive(db: &Db, app: AppId) -> Result<Vec<instance::Model>, DbErr> {
 }
 
 /// Which of these are recorded for an application, ended ones too.
-pub async fn instances_of(db: &Db, app: AppId, ids: &[InstanceId]) -> Result<Vec<InstanceId>, DbErr> {
+pub async fn instances_of(db: &Db, app: AppId, ids: &[InstanceId]) -> Result<Vec<instance::Model>, DbErr> {
     let ids: Vec<sea_orm::prelude::Uuid> = ids.iter().map(|i| i.0).collect();
     let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::Id.is_in(ids));
-    Ok(query.all(db).await?.into_iter().map(|i| InstanceId(i.id)).collect())
+    query.all(db).await
 }
 
 /// Of all applications.

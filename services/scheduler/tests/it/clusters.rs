@@ -233,3 +233,29 @@ async fn a_busy_cluster_and_a_broken_watch_are_lived_through() {
     place.post(&format!("{}/shop/scale", place.apps()), json!({ "workload": "web", "replicas": 1 })).await;
     place.world.until("one is left", LONG, || async { place.instances("shop").await.len() == 1 }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_imported_anew_finds_again_what_it_has() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let document = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db}}\n    spec:\n      containers:\n      - {name: db, image: example.org/db, volumeMounts: [{name: data, mountPath: /data}]}\n  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: migrate, image: example.org/db}]}}}\n";
+    let body = json!({ "name": "shop", "document": document, "format": "kubernetes", "reason": "it" });
+    let (status, answer) = place.post(&place.apps(), body).await;
+    assert_eq!(status / 100, 2, "{answer}");
+    place.reaches("shop", "running", 1).await;
+    let there = || ["statefulsets", "jobs", "pods"].map(|of| server.all(of).iter().map(|o| o["metadata"]["uid"].to_string()).collect::<Vec<_>>());
+    let before = there();
+    assert_eq!(call(&place, &token, Method::DELETE, "/api/v1/clusters/east", None).await.0, 204);
+    let lost = async || place.instances("shop").await.iter().all(|i| i["available"] != true);
+    place.world.until("its instances are lost", LONG, lost).await;
+    import(&place, &token, &server, json!({})).await;
+    server.requests();
+    let looked = async || server.requests().iter().any(|r| r.path.contains("pods?watch=true"));
+    place.world.until("it is looked at", LONG, looked).await;
+    place.reaches("shop", "running", 1).await;
+    assert_eq!(there(), before, "nothing was made anew");
+    let (_, why) = place.get(&format!("{}/shop/why", place.apps())).await;
+    assert!(!why.to_string().contains("immutable") && !why.to_string().contains("Forbidden"), "{why}");
+}

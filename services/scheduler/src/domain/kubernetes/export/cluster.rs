@@ -20,7 +20,7 @@ pub struct Place<'a> {
     pub app: AppId,
     pub app_name: &'a Name,
     pub home: &'a Home,
-    /// The import of the cluster.
+    /// Of the cluster, over all of its imports: it stands in fields that cannot be changed.
     pub scope: &'a str,
     pub revision: u64,
     pub settings: &'a ClusterSettings,
