@@ -24,6 +24,8 @@ pub struct Held {
     pub deleting: bool,
     /// Who else has set fields, the latest first.
     pub others: Vec<String>,
+    /// One of them (an autoscaler) has set `.spec.replicas`.
+    pub scaled_by_others: bool,
 }
 
 #[derive(Default)]
@@ -160,7 +162,10 @@ pub fn hold(rank: usize, mut object: Value) -> Option<(Key, Held)> {
     if object.get("kind").is_some_and(|k| k == "Secret") || Kind::is_secret(rank) {
         object["data"] = fingerprints(&object["data"]);
     }
-    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others: others(&managed) }))
+    let scaled_by_others = managed.as_array().into_iter().flatten().any(|entry| {
+        entry["manager"] != crate::MANAGER && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some()
+    });
+    Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others: others(&managed), scaled_by_others }))
 }
 
 /// Each value's fingerprint: enough to see that it has changed.

@@ -144,7 +144,16 @@ impl Client {
 
     /// What depends on it goes, too, in the background. Gone already is as good. With `uid`, only that very object.
     pub async fn delete(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>) -> Result<(), Trouble> {
-        let mut body = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background" });
+        self.delete_so(kind, namespace, name, uid, "Background").await
+    }
+
+    /// As [`Self::delete`], but what depends on it stays, for one that is made anew to take in.
+    pub async fn orphan(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>) -> Result<(), Trouble> {
+        self.delete_so(kind, namespace, name, uid, "Orphan").await
+    }
+
+    async fn delete_so(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>, policy: &str) -> Result<(), Trouble> {
+        let mut body = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy });
         if let Some(uid) = uid {
             body["preconditions"] = json!({ "uid": uid });
         }

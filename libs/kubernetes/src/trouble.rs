@@ -42,6 +42,9 @@ pub enum Trouble {
     Unavailable { status: u16, message: String },
     #[error("the cluster refuses it ({status}): {message}")]
     Refused { status: u16, message: String },
+    /// The object would have to be made anew for it.
+    #[error("it cannot be changed so: {0}")]
+    Immutable(String),
     #[error("the cluster's answer is not what the API promises: {0}")]
     Malformed(String),
 }
@@ -67,6 +70,7 @@ impl Trouble {
                 if fields.is_empty() { Self::Conflict(message) } else { Self::FieldConflict(fields) }
             }
             410 => Self::Expired,
+            422 if is_immutable(&answer) => Self::Immutable(message),
             429 => Self::TooMany(retry_after.unwrap_or(Duration::from_secs(1))),
             500.. => Self::Unavailable { status, message },
             _ => Self::Refused { status, message },
@@ -81,8 +85,19 @@ impl Trouble {
             Self::Unauthenticated(_) | Self::Forbidden(_) | Self::Access(_) | Self::Untrusted { .. } => true,
             // The namespace is made at the same time.
             Self::NotFound(_) => true,
-            Self::FieldConflict(_) | Self::Refused { .. } => false,
+            Self::FieldConflict(_) | Self::Refused { .. } | Self::Immutable(_) => false,
         }
+    }
+}
+
+/// Is it refused for nothing but that fields of an object that is there cannot be changed? The whole message counts: it repeats
+/// the value, which may be long.
+fn is_immutable(status: &Value) -> bool {
+    let words = ["field is immutable", "is immutable after creation", "may not change once set", "can not be unset", "updates to statefulset spec"];
+    let says = |text: &Value| text.as_str().is_some_and(|t| words.iter().any(|w| t.contains(w)));
+    match status["details"]["causes"].as_array().filter(|causes| !causes.is_empty()) {
+        Some(causes) => causes.iter().all(|c| says(&c["message"])),
+        None => says(&status["message"]),
     }
 }
 
@@ -134,6 +149,18 @@ mod tests {
         assert!(matches!(told(r#"services "web" is forbidden: exceeded quota: gantry-space"#), Trouble::Refused { status: 403, .. }));
         let going = told(r#"services "web" is forbidden: unable to create new content in namespace x because it is being terminated"#);
         assert!(matches!(going, Trouble::NotFound(_)) && going.passes());
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_told_from_what_is_wrong() {
+        let told = |causes: serde_json::Value| {
+            let body = serde_json::json!({ "message": format!("Job.batch \"x\" is invalid: {}", "v".repeat(2_000)), "details": { "causes": causes } });
+            Trouble::of(422, None, body.to_string().as_bytes())
+        };
+        let fixed = serde_json::json!({ "message": format!("Invalid value: {}: field is immutable", "v".repeat(2_000)), "field": "spec.template" });
+        let wrong = serde_json::json!({ "message": "Required value", "field": "spec.template.spec.containers[0].image" });
+        assert!(matches!(told(serde_json::json!([fixed])), Trouble::Immutable(_)));
+        assert!(matches!(told(serde_json::json!([fixed, wrong])), Trouble::Refused { status: 422, .. }));
     }
 
     #[test]

@@ -278,3 +278,60 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     let nowhere = Client::new(nowhere, Options::new(Env::system())).unwrap();
     assert!(matches!(discover(&nowhere).await, Err(Trouble::Unreachable { .. })));
 }
+
+fn autoscaler() -> Value {
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+    object("autoscaling/v2", "HorizontalPodAutoscaler", "web", json!({ "spec": { "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9 } }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_that_comes_or_goes_loses_no_replicas() {
+    let it = running(false).await;
+    let replicas = || it.server.object("deployments/x/web").unwrap()["spec"]["replicas"].clone();
+    let image = |mut web: Value, image: &str| {
+        web["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        web
+    };
+    it.applied(vec![deployment(5)]).await;
+    // The document says another number than there are: what is there stays.
+    it.applied(vec![deployment(1), autoscaler()]).await;
+    assert_eq!(replicas(), 5);
+    it.server.edit("deployments/x/web", "kube-controller-manager", |d| d["spec"]["replicas"] = 7.into());
+    it.applied(vec![image(deployment(1), "j"), autoscaler()]).await;
+    assert_eq!(replicas(), 7, "the autoscaler's");
+    assert!(it.engine.standing("a").drift.is_empty(), "{:?}", it.engine.standing("a"));
+    it.applied(vec![image(deployment(2), "j")]).await;
+    assert_eq!(replicas(), 2, "ours again");
+    it.until("the autoscaler is gone", |_| it.server.object("horizontalpodautoscalers/x/web").is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_changed_is_made_anew_or_told() {
+    let it = running(false).await;
+    let service = |spec: Value| object("v1", "Service", "web", json!({ "spec": spec }));
+    let ports = json!([{ "port": 80 }]);
+    let set = |size: &str| {
+        let claim = json!({ "metadata": { "name": "data" }, "spec": { "resources": { "requests": { "storage": size } } } });
+        object("apps/v1", "StatefulSet", "db", json!({ "spec": { "replicas": 1, "selector": { "matchLabels": { "a": "b" } }, "volumeClaimTemplates": [claim] } }))
+    };
+    let uid = |at: &str| it.server.object(at).map(|o| o["metadata"]["uid"].clone());
+    it.applied(vec![service(json!({ "clusterIP": "None", "ports": ports })), set("1Gi")]).await;
+    let (first, db) = (uid("services/x/web"), uid("statefulsets/x/db"));
+    let owner = json!([{ "uid": db, "controller": true, "kind": "StatefulSet", "name": "db" }]);
+    it.server.put("pods", json!({ "metadata": { "name": "db-0", "namespace": "x", "ownerReferences": owner } }));
+    it.applied(vec![service(json!({ "ports": ports })), set("2Gi")]).await;
+    assert_ne!(it.server.object("services/x/web").unwrap()["spec"]["clusterIP"], "None");
+    let second = uid("services/x/web");
+    assert!(second != first && uid("statefulsets/x/db") != db);
+    assert!(it.server.object("pods/x/db-0").is_some(), "its pods go on");
+    it.applied(vec![service(json!({ "clusterIP": "None", "ports": ports })), set("2Gi")]).await;
+    assert_eq!(it.server.object("services/x/web").unwrap()["spec"]["clusterIP"], "None");
+    assert_ne!(uid("services/x/web"), second);
+    let job = |completions: u32| object("batch/v1", "Job", "j", json!({ "spec": { "completions": completions } }));
+    it.applied(vec![job(1)]).await;
+    it.engine.want("a", wanted(vec![job(2)]));
+    it.until("a job is not changed", |s| s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("Job/j") && p.contains("restart the workload"))).await;
+    // When it has ended it is as it was wanted.
+    it.server.edit("jobs/x/j", "kube-controller-manager", |j| j["status"]["conditions"] = json!([{ "type": "Complete", "status": "True" }]));
+    it.until("it has ended", |s| s.applied && s.problem.is_none()).await;
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Drift, Shared, Standing};
@@ -37,6 +37,8 @@ pub(super) struct One {
     /// As the cache would hold it.
     compared: Value,
     hash: String,
+    /// An autoscaler that is wanted, too, sets its replicas.
+    scaled: bool,
 }
 
 impl Wanted {
@@ -44,6 +46,14 @@ impl Wanted {
     pub fn new(scope: &str, owner: &str, objects: Vec<Value>) -> Self {
         let mut all: Vec<One> = objects.into_iter().filter_map(|object| one(scope, owner, object)).collect();
         all.sort_by_key(|o| o.key.0);
+        let targets: Vec<(String, Value)> = all.iter().filter(|o| o.kind.kind == AUTOSCALER).map(|o| (o.key.1.clone(), target(&o.body))).collect();
+        for object in &mut all {
+            let itself = json!([object.kind.kind, object.key.2]);
+            object.scaled = targets.iter().any(|(namespace, target)| *namespace == object.key.1 && *target == itself);
+            if object.scaled {
+                object.compared["spec"].as_object_mut().map(|spec| spec.remove("replicas"));
+            }
+        }
         let mut whole = Sha256::new();
         for object in &all {
             whole.update(object.hash.as_bytes());
@@ -66,6 +76,14 @@ impl Wanted {
     }
 }
 
+const AUTOSCALER: &str = "HorizontalPodAutoscaler";
+
+/// Kind and name of what an autoscaler scales.
+fn target(autoscaler: &Value) -> Value {
+    let target = &autoscaler["spec"]["scaleTargetRef"];
+    json!([target["kind"], target["name"]])
+}
+
 fn one(scope: &str, owner: &str, mut body: Value) -> Option<One> {
     let kind = Kind::of(body["apiVersion"].as_str()?, body["kind"].as_str()?)?;
     without_nothing(&mut body);
@@ -85,7 +103,7 @@ fn one(scope: &str, owner: &str, mut body: Value) -> Option<One> {
     if kind.kind == "Secret" {
         compared["data"] = cache::fingerprints(&compared["data"]);
     }
-    Some(One { kind, key, body, compared, hash })
+    Some(One { kind, key, body, compared, hash, scaled: false })
 }
 
 /// A null would say that we hold a field and want it empty.
@@ -106,6 +124,8 @@ enum Step {
     Drifted(Vec<String>, Vec<String>),
     /// It is on its way out, and has to be gone before it can be made again.
     Wait,
+    /// It can only become as wanted by going first.
+    Recreate,
     Apply {
         known: bool,
         force: bool,
@@ -142,12 +162,85 @@ impl Shared {
                     if !known {
                         self.refuse_foreign(object, namespace, owner).await?;
                     }
-                    let answer = self.client.apply(object.kind, namespace, name, &object.body, force).await.map_err(|trouble| about(&told, trouble))?;
-                    self.applied(object, answer);
+                    match self.apply(object, namespace, owner, force).await {
+                        Ok(answer) => self.applied(object, answer),
+                        Err(Trouble::Immutable(why)) => {
+                            self.recreate(object, namespace, &why).await.map_err(|trouble| about(&told, trouble))?;
+                            standing.applied = false;
+                        }
+                        Err(trouble) => return Err(about(&told, trouble)),
+                    }
+                }
+                Step::Recreate => {
+                    self.recreate(object, Some(namespace.as_str()), "").await.map_err(|trouble| about(&told, trouble))?;
+                    standing.applied = false;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Replicas are the autoscaler's as soon as it has set them; until then who holds them must say how many there are, or
+    /// the server falls back to one (kubernetes.io/docs/reference/using-api/server-side-apply, "transferring ownership").
+    async fn apply(&self, object: &One, namespace: Option<&str>, owner: &str, force: bool) -> Result<Value, Trouble> {
+        let name = &object.key.2;
+        let mut body = object.body.clone();
+        let was_scaled = {
+            let state = self.lock();
+            if object.scaled
+                && let Some(held) = state.cache.get(&object.key)
+                && let Some(spec) = body["spec"].as_object_mut()
+            {
+                if held.scaled_by_others {
+                    spec.remove("replicas");
+                } else if let Some(now) = held.object["spec"].get("replicas") {
+                    spec.insert("replicas".into(), now.clone());
+                }
+            }
+            let itself = json!([object.kind.kind, name]);
+            !object.scaled && state.cache.of(owner).any(|(key, held)| key.1 == object.key.1 && target(&held.object) == itself)
+        };
+        let answer = self.client.apply(object.kind, namespace, name, &body, force).await;
+        let Err(Trouble::FieldConflict(fields)) = &answer else { return answer };
+        let replicas = fields.iter().all(|f| f.field == ".spec.replicas");
+        if replicas && object.scaled {
+            // It has set them just now.
+            body["spec"].as_object_mut().map(|spec| spec.remove("replicas"));
+            return self.client.apply(object.kind, namespace, name, &body, force).await;
+        }
+        if replicas && was_scaled && fields.iter().all(|f| f.manager == CONTROLLERS) {
+            // Our autoscaler goes, and what it held is ours again.
+            return self.client.apply(object.kind, namespace, name, &body, true).await;
+        }
+        answer
+    }
+
+    /// What cannot be changed goes, where nothing is lost by it; its next step makes it anew.
+    async fn recreate(&self, object: &One, namespace: Option<&str>, why: &str) -> Result<(), Trouble> {
+        let name = &object.key.2;
+        let refused = |hint: &str| Err(Trouble::Refused { status: 422, message: format!("{hint} ({why})") });
+        match object.kind.kind {
+            "Service" | "ConfigMap" | "Secret" | "EndpointSlice" | "StatefulSet" => {}
+            "Job" => return refused("a job that has begun cannot be changed: restart the workload to run it anew"),
+            "PersistentVolumeClaim" => return refused("a volume's class and access stay as they were made: give it another name"),
+            _ => return refused("this cannot be changed: give the workload another name"),
+        }
+        let uid = self.lock().cache.get(&object.key).map(|held| held.uid.clone());
+        if let Some(uid) = &uid {
+            self.lock().going.insert(uid.clone());
+        }
+        tracing::info!(object = ?object.key, "an object is made anew, because it cannot be changed");
+        // Its pods go on, and the new one takes them in.
+        let told = match object.kind.kind {
+            "StatefulSet" => self.client.orphan(object.kind, namespace, name, uid.as_deref()).await,
+            _ => self.client.delete(object.kind, namespace, name, uid.as_deref()).await,
+        };
+        if let (Err(_), Some(uid)) = (&told, &uid) {
+            self.lock().going.remove(uid);
+        }
+        told?;
+        // Of one that is not watched nobody tells when it is gone.
+        if uid.is_none() { Err(Trouble::Conflict("it is made anew".into())) } else { Ok(()) }
     }
 
     fn step(&self, object: &One) -> Step {
@@ -155,6 +248,15 @@ impl Shared {
         let Some(held) = state.cache.get(&object.key) else { return Step::Apply { known: false, force: false } };
         if held.deleting || state.going.contains(&held.uid) {
             return Step::Wait;
+        }
+        // What has run is what was wanted then.
+        if object.kind.kind == "Job" && has_ended(&held.object) {
+            return Step::Nothing;
+        }
+        let headless = |object: &Value| object["spec"]["clusterIP"] == "None";
+        if object.kind.kind == "Service" && headless(&held.object) && !headless(&object.body) && object.body["spec"]["type"] != "ExternalName" {
+            // The server would keep it without an address and say nothing.
+            return Step::Recreate;
         }
         let asked = held.object["metadata"]["annotations"][HASH].as_str() == Some(object.hash.as_str());
         let fields = difference::between(&object.compared, &held.object);
@@ -261,6 +363,14 @@ impl Shared {
     }
 }
 
+/// Under this name autoscalers write.
+const CONTROLLERS: &str = "kube-controller-manager";
+
+fn has_ended(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|c| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True")
+}
+
 /// Is it there because somebody wants it? What controllers make goes with what they make it for; but a pod of a controller that
 /// is not ours says that there is something of a kind that is not known here.
 fn is_of_others(kind: &Kind, object: &Value) -> bool {
@@ -291,8 +401,6 @@ fn about(object: &str, trouble: Trouble) -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -81,7 +81,8 @@ pub fn run(store: &mut Store) {
             "daemonsets" => {
                 json!({ "observedGeneration": generation, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberAvailable": ready })
             }
-            "jobs" => json!({ "succeeded": ready }),
+            "jobs" if ready > 0 => json!({ "succeeded": ready, "conditions": [{ "type": "Complete", "status": "True" }] }),
+            "jobs" => json!({ "succeeded": 0 }),
             _ => json!({ "observedGeneration": generation, "replicas": left, "updatedReplicas": wanted, "readyReplicas": ready, "availableReplicas": ready }),
         };
         store.status(&key, status);

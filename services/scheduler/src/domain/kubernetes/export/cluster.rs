@@ -230,10 +230,6 @@ fn finish_workload(object: &mut Value, name: &Name, w: &Workload, model: &Model,
     match w.kind {
         WorkloadKind::Stateless => {
             spec["revisionHistoryLimit"] = 2.into();
-            if w.scaling.is_some() {
-                // The autoscaler's.
-                spec.as_object_mut().map(|s| s.remove("replicas"));
-            }
         }
         WorkloadKind::Stateful => {
             spec["revisionHistoryLimit"] = 2.into();

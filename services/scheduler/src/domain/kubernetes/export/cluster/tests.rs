@@ -102,7 +102,7 @@ fn names_labels_and_references_are_the_applications() {
     assert_eq!(web["spec"]["selector"]["matchLabels"], chosen);
     let labels = &web["spec"]["template"]["metadata"]["labels"];
     assert_eq!((&labels["app"], &labels[REVISION], &labels[SCOPE]), (&json!("web"), &json!("3"), &json!("c1")));
-    assert!(web["spec"].get("replicas").is_none(), "the autoscaler's: {web}");
+    assert_eq!(web["spec"]["replicas"], 2, "until the autoscaler sets them: the engine hands them over");
     let pod = &web["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"], "store-keys");
     assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "store-data");
