@@ -150,7 +150,8 @@ fn strategy(w: &Workload) -> Value {
     }
     let mut rolling = Fields::default();
     rolling.put("maxUnavailable", if w.update.max_unavailable == 1 { 0 } else { w.update.max_unavailable });
-    rolling.put("partition", w.update.partition);
+    // Only pods with numbers can be parted.
+    rolling.put("partition", if w.kind == WorkloadKind::Stateful { w.update.partition } else { 0 });
     let mut out = Fields::default();
     out.put("type", "RollingUpdate");
     out.put("rollingUpdate", rolling);

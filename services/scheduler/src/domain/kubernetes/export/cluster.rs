@@ -151,7 +151,7 @@ pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
     out.extend(model.policies.iter().map(policy));
     out.extend(outside(&model));
     if let Some(pull) = place.pull {
-        let mut secret = super::object("v1", "Secret", PULL, Vec::new());
+        let mut secret = super::object("v1", "Secret", &pull_name(&model), Vec::new());
         secret["type"] = "kubernetes.io/dockerconfigjson".into();
         secret["data"] = json!({ ".dockerconfigjson": STANDARD.encode(pull) });
         out.push(secret);
@@ -166,7 +166,54 @@ pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
     out
 }
 
-const PULL: &str = "pull";
+/// Of the Secret with our registry's credential: one that no Secret of the document has.
+fn pull_name(model: &Model) -> String {
+    let mut name = "pull".to_owned();
+    while model.configs.iter().any(|(other, c)| c.secret && super::storage::plain(other) == name) {
+        name.insert_str(0, "gantry-");
+    }
+    name
+}
+
+/// What of a name is no part of a Kubernetes label or annotation (kubernetes.io/docs/concepts/overview/working-with-objects/labels).
+const UNFIT: &str = "gantry.io/labels";
+
+fn is_label_value(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    text.is_empty() || (text.len() <= 63 && inner && ends(text.chars().next()) && ends(text.chars().last()))
+}
+
+fn is_key(text: &str) -> bool {
+    let part = |p: &str| {
+        let ends = !p.is_empty() && !p.starts_with('-') && !p.ends_with('-');
+        ends && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    let (prefix, name) = text.rsplit_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(part))
+}
+
+/// Labels as they can stand on a pod: those that Kubernetes does not take become annotations, and what has no key for it either
+/// stands in one of ours.
+fn put_labels(metadata: &mut Value, labels: &BTreeMap<String, String>) {
+    let mut unfit = serde_json::Map::new();
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        let wrong: Vec<String> = annotations.keys().filter(|key| !is_key(key)).cloned().collect();
+        unfit.extend(wrong.into_iter().filter_map(|key| annotations.remove_entry(&key)));
+    }
+    for (key, value) in labels {
+        match (is_key(key), is_label_value(value)) {
+            (true, true) => metadata["labels"][key.as_str()] = value.as_str().into(),
+            (true, false) => metadata["annotations"][key.as_str()] = value.as_str().into(),
+            (false, _) => {
+                unfit.insert(key.clone(), value.as_str().into());
+            }
+        }
+    }
+    if !unfit.is_empty() {
+        metadata["annotations"][UNFIT] = Value::Object(unfit).to_string().into();
+    }
+}
 
 fn chosen_by(place: &Place<'_>, workload: &Name) -> BTreeMap<String, String> {
     BTreeMap::from([(OWNER.to_owned(), place.app.to_string()), (WORKLOAD.to_owned(), workload.to_string())])
@@ -180,9 +227,13 @@ fn prepared(model: &Model, place: &Place<'_>) -> Model {
             w.replicas = *replicas;
         }
         w.image = w.pinned.clone().unwrap_or_else(|| w.image.clone());
+        let labels = w.labels.clone();
         let facts = |facts: &mut BTreeMap<String, EnvFact>| {
             for fact in facts.values_mut() {
                 match fact {
+                    EnvFact::Label(label) if labels.get(label.as_str()).is_some_and(|value| !is_label_value(value)) => {
+                        *fact = EnvFact::Annotation(std::mem::take(label));
+                    }
                     EnvFact::Application => *fact = EnvFact::Label("gantry.io/application".into()),
                     EnvFact::Workload => *fact = EnvFact::Label(WORKLOAD.into()),
                     EnvFact::Space => *fact = EnvFact::Label("gantry.io/space".into()),
@@ -209,9 +260,7 @@ fn finish_workload(object: &mut Value, name: &Name, w: &Workload, model: &Model,
         _ => &mut spec["template"],
     };
     let metadata = &mut pod["metadata"];
-    for (key, value) in &w.labels {
-        metadata["labels"][key.as_str()] = value.as_str().into();
-    }
+    put_labels(metadata, &w.labels);
     let own = [
         (SCOPE, place.scope.to_owned()),
         (OWNER, place.app.to_string()),
@@ -257,7 +306,7 @@ fn finish_pod(pod: &mut Value, w: &Workload, model: &Model, place: &Place<'_>) {
     }
     if place.pull.is_some() {
         let secrets = pod["imagePullSecrets"].as_array().cloned().unwrap_or_default();
-        pod["imagePullSecrets"] = std::iter::once(json!({ "name": PULL })).chain(secrets).collect();
+        pod["imagePullSecrets"] = std::iter::once(json!({ "name": pull_name(model) })).chain(secrets).collect();
     }
     if pod["securityContext"]["seccompProfile"].is_null() && !w.privileged {
         pod["securityContext"]["seccompProfile"] = json!({ "type": "RuntimeDefault" });

@@ -394,7 +394,8 @@ fn placement(w: &Workload, spec: &mut Fields) {
         out.put("maxSkew", s.max_skew);
         out.put("whenUnsatisfiable", if s.hard { "DoNotSchedule" } else { "ScheduleAnyway" });
         out.put("labelSelector", super::selector(&s.selector));
-        out.put("minDomains", s.min_places);
+        // The API refuses it of what is only wished.
+        out.put("minDomains", if s.hard { s.min_places } else { 0 });
         Value::from(out)
     });
     spec.put("topologySpreadConstraints", spread.collect::<Vec<_>>());

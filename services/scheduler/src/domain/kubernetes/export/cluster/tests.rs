@@ -174,3 +174,56 @@ fn a_space_is_a_namespace_with_its_rules() {
     let text = namespace(&Home { project_name: name(&"b".repeat(40)), ..long }, &settings);
     assert!(text.len() <= 63 && text.starts_with("gantry-aaa"), "{text}");
 }
+
+#[test]
+fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
+    let document = "services:\n  web:\n    image: nginx\n    labels:\n      tier: front\n      rule: 'Host(`shop.example.org`)'\n      'a key with spaces': x\n";
+    let reading = crate::domain::compose::read(&Document::alone(document));
+    let (home, app_name, settings) = (home(), name("store"), ClusterSettings::default());
+    let (scale, restarts, none) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let place = Place {
+        app: AppId(Uuid::from_u128(7)),
+        app_name: &app_name,
+        home: &home,
+        scope: "c1",
+        revision: 1,
+        settings: &settings,
+        gateway: false,
+        minor: 36,
+        scale: &scale,
+        restarts: &restarts,
+        plain: &none,
+        pull: None,
+        held: &none,
+    };
+    let all = objects(&reading.model, &place);
+    let metadata = &of(&all, "Deployment", "store-web")["spec"]["template"]["metadata"];
+    assert_eq!((&metadata["labels"]["tier"], metadata["labels"].get("rule")), (&json!("front"), None));
+    assert_eq!(metadata["annotations"]["rule"], "Host(`shop.example.org`)");
+    assert!(metadata["annotations"][UNFIT].as_str().unwrap().contains("a key with spaces"), "{metadata}");
+    assert!(is_key("app.kubernetes.io/name") && is_key("A_b.c") && !is_key("/x") && !is_key("X/y") && !is_key(&"a".repeat(64)));
+}
+
+#[test]
+fn a_secret_called_pull_is_the_documents() {
+    let text = ALL.replace("keys", "pull");
+    let all = made(&text, &ClusterSettings::default(), |place| place.pull = Some("{}"));
+    assert_eq!(of(&all, "Secret", "store-pull")["data"]["token"], "aHVudGVyMg==");
+    assert_eq!(of(&all, "Secret", "store-gantry-pull")["type"], "kubernetes.io/dockerconfigjson");
+    let pod = &of(&all, "Deployment", "store-web")["spec"]["template"]["spec"];
+    assert_eq!(pod["imagePullSecrets"], json!([{ "name": "store-gantry-pull" }]));
+    assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"], "store-pull");
+}
+
+#[test]
+fn what_the_api_refuses_of_a_kind_is_not_said() {
+    let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec:\n  selector: {matchLabels: {app: agent}}\n  template:\n    metadata: {labels: {app: agent}}\n    spec:\n      containers: [{name: agent, image: nginx}]\n      topologySpreadConstraints: [{topologyKey: topology.kubernetes.io/zone, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway, minDomains: 2, labelSelector: {}}]\n";
+    let mut model = read(&Document::alone(text)).model;
+    for w in model.workloads.values_mut() {
+        w.update.partition = 2;
+    }
+    let object = super::super::workload(&name("agent"), &model.workloads[&name("agent")], &BTreeMap::new(), &model);
+    assert!(object["spec"]["updateStrategy"]["rollingUpdate"].get("partition").is_none(), "{object}");
+    let spread = &object["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    assert!(spread["whenUnsatisfiable"] == "ScheduleAnyway" && spread.get("minDomains").is_none(), "{spread}");
+}
