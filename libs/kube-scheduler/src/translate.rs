@@ -8,7 +8,6 @@ use gantry_planner::{Amounts, Effect, Match, Near, Node, Operator, Preference, R
 use serde_json::Value;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
-const HOST: &str = "kubernetes.io/hostname";
 
 fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
     value.as_array().into_iter().flatten()
@@ -43,10 +42,9 @@ fn is_counted(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage" | "pods")
 }
 
-/// The attribute that a label is to the planner.
+/// The attribute that a label is to the planner. The host's name is a label as any other: it may differ from the node's.
 fn attribute(label: &str) -> String {
     match label {
-        HOST => "node.name".into(),
         ZONE => "node.zone".into(),
         other => format!("node.labels.{other}"),
     }
@@ -55,7 +53,7 @@ fn attribute(label: &str) -> String {
 pub fn node(object: &Value) -> Option<Node> {
     let name = object["metadata"]["name"].as_str()?.to_owned();
     let labels = object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
-    let mut attributes: BTreeMap<String, String> = labels.iter().map(|(k, v)| (attribute(k), text(v))).filter(|(k, _)| k != "node.name").collect();
+    let mut attributes: BTreeMap<String, String> = labels.iter().map(|(k, v)| (attribute(k), text(v))).collect();
     for (label, known) in [("kubernetes.io/arch", "node.arch"), ("kubernetes.io/os", "node.os")] {
         if let Some(value) = labels.get(label) {
             attributes.insert(known.into(), text(value));
@@ -147,6 +145,10 @@ fn node_term(term: &Value) -> Result<Vec<Match>, String> {
 }
 
 fn selector(of: &Value) -> Result<Selector, String> {
+    // None at all selects nothing, an empty one everything (meta/v1 LabelSelector).
+    if of.is_null() {
+        return Ok(Selector { labels: BTreeMap::new(), matches: vec![Match { attribute: String::new(), operator: Operator::In, values: Vec::new() }] });
+    }
     let labels = of["matchLabels"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
     Ok(Selector { labels, matches: matches(&of["matchExpressions"], str::to_owned)? })
 }
@@ -272,9 +274,16 @@ mod tests {
         })))
         .unwrap();
         assert_eq!(all.rules.required[0].attribute, "node.labels.disk");
-        assert_eq!((all.rules.near[0].topology.as_str(), all.rules.near[0].apart), ("node.name", true));
+        assert_eq!((all.rules.near[0].topology.as_str(), all.rules.near[0].apart), ("node.labels.kubernetes.io/hostname", true));
         assert_eq!((all.rules.spread[0].topology.as_str(), all.ports.len()), ("node.zone", 1));
         assert!(spec(&pod(json!({ "volumes": [{ "persistentVolumeClaim": { "claimName": "c" } }] }))).unwrap_err().contains("persistent volume"));
+    }
+
+    #[test]
+    fn no_selector_selects_nothing_and_an_empty_one_everything() {
+        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        assert!(!selector(&Value::Null).unwrap().selects(&labels) && !selector(&Value::Null).unwrap().selects(&BTreeMap::new()));
+        assert!(selector(&json!({})).unwrap().selects(&labels));
     }
 
     #[test]
