@@ -97,13 +97,13 @@ fn is_default(class: &Value) -> bool {
 /// When the cluster does not answer.
 pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String>, Trouble> {
     let kinds = KINDS.iter().filter(|k| found.capabilities.gateway || !k.optional);
-    let mut asked: Vec<(&Kind, &str)> = kinds.flat_map(|k| ["get", "list", "watch", "create", "patch", "delete"].map(|v| (k, v))).collect();
-    asked.extend([(&POD, "list"), (&POD, "watch")]);
+    let mut asked: Vec<(&Kind, &str, &str)> = kinds.flat_map(|k| ["get", "list", "watch", "create", "patch", "delete"].map(|v| (k, "", v))).collect();
+    asked.extend([(&POD, "", "list"), (&POD, "", "watch"), (&POD, "log", "get")]);
     let mut missing = Vec::new();
     for some in asked.chunks(8) {
         let mut questions = Vec::new();
-        for (kind, verb) in some {
-            questions.push(allowed(client, kind, verb));
+        for (kind, part, verb) in some {
+            questions.push(allowed(client, kind, part, verb));
         }
         for answer in join_all(questions).await {
             missing.extend(answer?);
@@ -112,13 +112,15 @@ pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String
     Ok(missing)
 }
 
-async fn allowed(client: &Client, kind: &Kind, verb: &str) -> Result<Option<String>, Trouble> {
+/// `part`: of the object, such as a pod's `log`; empty: itself.
+async fn allowed(client: &Client, kind: &Kind, part: &str, verb: &str) -> Result<Option<String>, Trouble> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": { "resourceAttributes": { "group": kind.group, "version": kind.version, "resource": kind.plural, "verb": verb } },
+        "spec": { "resourceAttributes": { "group": kind.group, "version": kind.version, "resource": kind.plural, "subresource": part, "verb": verb } },
     });
     let answer = client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await?;
     let dot = if kind.group.is_empty() { "" } else { "." };
-    Ok((answer["status"]["allowed"] != true).then(|| format!("{verb} {}{dot}{}", kind.plural, kind.group)))
+    let slash = if part.is_empty() { "" } else { "/" };
+    Ok((answer["status"]["allowed"] != true).then(|| format!("{verb} {}{slash}{part}{dot}{}", kind.plural, kind.group)))
 }

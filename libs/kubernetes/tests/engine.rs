@@ -274,6 +274,8 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     let found = discover(&client).await.unwrap();
     assert_eq!((found.minor, found.capabilities.gateway, found.capabilities.metrics), (36, true, false));
     assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets"]);
+    server.lock().denied.insert("get pods/log".into());
+    assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets", "get pods/log"]);
     let nowhere = Access { server: "http://127.0.0.1:9".into(), ca_pem: None, tls_server_name: None, insecure: false, credential: token() };
     let nowhere = Client::new(nowhere, Options::new(Env::system())).unwrap();
     assert!(matches!(discover(&nowhere).await, Err(Trouble::Unreachable { .. })));

@@ -86,7 +86,11 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     if path.ends_with("/selfsubjectaccessreviews") {
         let of = &sent["spec"]["resourceAttributes"];
-        let asked = format!("{} {}", of["verb"].as_str().unwrap_or_default(), of["resource"].as_str().unwrap_or_default());
+        let mut asked = format!("{} {}", of["verb"].as_str().unwrap_or_default(), of["resource"].as_str().unwrap_or_default());
+        if let Some(part) = of["subresource"].as_str().filter(|p| !p.is_empty()) {
+            asked.push('/');
+            asked.push_str(part);
+        }
         return Some((201, json!({ "status": { "allowed": !store.denied.contains(&asked) } })));
     }
     let Some((plural, namespace, name, sub)) = place(path) else { return Some((404, status(404, "the server could not find the requested resource"))) };
