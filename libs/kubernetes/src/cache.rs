@@ -49,6 +49,10 @@ impl Cache {
         self.by_owner.keys()
     }
 
+    pub fn uids(&self) -> impl Iterator<Item = &str> {
+        self.objects.values().map(|held| held.uid.as_str())
+    }
+
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values()
     }

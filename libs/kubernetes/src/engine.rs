@@ -1,7 +1,7 @@
 //! One cluster, looked after: what is wanted of it by owner, the cache of what is there, and the steps between the two. Woken
 //! by what changes on either side; in a steady state it asks and writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub use steps::{HASH, KEEP, SCOPE, Wanted};
 /// Owners that are looked after at a time.
 const AT_ONCE: usize = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// That an owner is gone is remembered so long for those who wait for it.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// A change that somebody else has made to an object of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -99,6 +101,8 @@ struct State {
     settled: BTreeMap<Key, (String, Vec<String>)>,
     /// Objects that were told to go.
     going: BTreeSet<String>,
+    /// Owners that are gone, and since when: the oldest first.
+    gone: VecDeque<(Instant, String)>,
 }
 
 impl Engine {
@@ -223,6 +227,25 @@ impl State {
         self.watched > 0 && self.listed.len() >= self.watched
     }
 
+    /// What is gone need not be remembered for longer than somebody waits for it.
+    fn keep(&mut self, owner: &str, standing: Standing, now: Instant) {
+        while self.gone.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= REMEMBERED) {
+            let Some((_, old)) = self.gone.pop_front() else { break };
+            if self.unwanted.contains(&old) && self.standing.get(&old).is_some_and(|s| s.gone) {
+                self.unwanted.remove(&old);
+                self.standing.remove(&old);
+            }
+        }
+        if !self.wanted.contains_key(owner) && !self.unwanted.contains(owner) {
+            self.standing.remove(owner);
+            return;
+        }
+        if standing.gone && self.standing.get(owner).is_none_or(|s| !s.gone) {
+            self.gone.push_back((now, owner.to_owned()));
+        }
+        self.standing.insert(owner.to_owned(), standing);
+    }
+
     /// Something is new: what failed before may work now.
     fn mark(&mut self, owner: &str) {
         self.again.remove(owner);
@@ -332,8 +355,7 @@ impl Shared {
                 Standing { problem: Some(told), lasting: !trouble.passes(), ..state.standing.get(owner).cloned().unwrap_or_default() }
             }
         };
-        // What is gone need not be remembered, but by those who wait for it.
-        state.standing.insert(owner.to_owned(), standing);
+        state.keep(owner, standing, Instant::now());
     }
 }
 
@@ -360,11 +382,21 @@ impl Sink for Shared {
             owners
         } else {
             let owners: BTreeSet<String> = match seen {
-                Seen::All(objects) => state.cache.replace(rank, objects),
+                Seen::All(objects) => {
+                    let owners = state.cache.replace(rank, objects);
+                    // Of some nobody has told that they are gone.
+                    let State { cache, going, .. } = &mut *state;
+                    let there: BTreeSet<&str> = cache.uids().collect();
+                    going.retain(|uid| there.contains(uid.as_str()));
+                    owners
+                }
                 Seen::There(object) => state.cache.put(rank, object).into_iter().collect(),
                 Seen::Gone(object) => {
                     if let Some(uid) = object["metadata"]["uid"].as_str() {
                         state.going.remove(uid);
+                    }
+                    if let Some(key) = crate::cache::key_of(rank, &object) {
+                        state.settled.remove(&key);
                     }
                     state.cache.remove(rank, &object).into_iter().collect()
                 }
@@ -405,5 +437,26 @@ impl Sink for Shared {
         if changed {
             self.bump();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_that_are_gone_are_forgotten_in_time() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        let gone = || Standing { applied: true, gone: true, ..Standing::default() };
+        for n in 0..100 {
+            state.unwanted.insert(n.to_string());
+            state.keep(&n.to_string(), gone(), begin);
+        }
+        assert!(state.standing["7"].gone, "who waits for it hears of it");
+        state.unwanted.insert("last".into());
+        state.keep("last", gone(), begin + REMEMBERED);
+        assert_eq!((state.unwanted.len(), state.standing.len(), state.gone.len()), (1, 1, 1));
+        state.keep("nobody's", gone(), begin);
+        assert!(!state.standing.contains_key("nobody's"));
     }
 }
