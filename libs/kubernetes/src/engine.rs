@@ -27,6 +27,9 @@ pub use steps::{HASH, KEEP, SCOPE, Wanted};
 /// Owners that are looked after at a time.
 const AT_ONCE: usize = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What a cluster can do is looked at again so often, and when a kind is not there any more, but not at every answer that says so.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+const LOOK_AGAIN_SOON: Duration = Duration::from_secs(15);
 /// That an owner is gone is remembered so long for those who wait for it.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
@@ -79,6 +82,8 @@ struct Shared {
     changed: channel::Sender<u64>,
     /// Wakes the worker.
     wake: tokio::sync::Notify,
+    /// A kind is not there.
+    look: tokio::sync::Notify,
 }
 
 #[derive(Default)]
@@ -109,27 +114,40 @@ impl Engine {
     /// Watches and works until `cancel`.
     pub fn start(client: Client, scope: String, correct: bool, cancel: &CancellationToken, tracker: &TaskTracker) -> Self {
         let state = Mutex::new(State { correct, ..State::default() });
-        let shared = Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new() });
+        let shared = Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new(), look: tokio::sync::Notify::new() });
         let (own, cancel) = (Self(shared.clone()), cancel.clone());
         let tracked = tracker.clone();
         tracker.spawn(async move {
             let Some(found) = shared.found(&cancel).await else { return };
             let selector = format!("{SCOPE}={}", shared.scope);
-            let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(|k| found.capabilities.gateway || !k.optional).collect();
-            {
-                let mut state = shared.lock();
-                state.watched = kinds.len();
-                state.found = Some(found);
-            }
-            shared.bump();
-            for kind in kinds {
-                let (shared, selector, cancel) = (shared.clone(), selector.clone(), cancel.clone());
+            let watch = |kind: &'static Kind, cancel: CancellationToken| {
+                let (shared, selector) = (shared.clone(), selector.clone());
                 tracked.spawn(async move {
                     let client = shared.client.clone();
                     watch::follow(client, kind, selector, &*shared, cancel).await;
                 });
+            };
+            shared.lock().watched = KINDS.iter().chain([&POD]).filter(|k| !k.optional).count();
+            let mut optional = shared.take_in(found, None, &cancel, &watch);
+            shared.bump();
+            KINDS.iter().chain([&POD]).filter(|k| !k.optional).for_each(|kind| watch(kind, cancel.clone()));
+            let looking = async {
+                loop {
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                        () = shared.look.notified() => tokio::time::sleep(LOOK_AGAIN_SOON).await,
+                    }
+                    // What is in the way the watches tell.
+                    if let Ok(found) = discovery::discover(&shared.client).await {
+                        optional = shared.take_in(found, optional.take(), &cancel, &watch);
+                        shared.bump();
+                    }
+                }
+            };
+            tokio::select! {
+                () = shared.work(&cancel) => {}
+                () = looking => {}
             }
-            shared.work(&cancel).await;
         });
         own
     }
@@ -202,6 +220,11 @@ impl Engine {
         self.0.lock().cache.pods_of(owner).for_each(&mut show);
     }
 
+    /// Is something wanted here for it?
+    pub fn wants(&self, owner: &str) -> bool {
+        self.0.lock().wanted.contains_key(owner)
+    }
+
     /// Is something wanted here for it, or there?
     pub fn has(&self, owner: &str) -> bool {
         let state = self.0.lock();
@@ -260,6 +283,44 @@ impl Shared {
 
     fn bump(&self) {
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// What the cluster can do: kinds that it has now are watched, those that it has no more are forgotten. Gives what ends the
+    /// watches of optional kinds, if there are any.
+    fn take_in(
+        &self,
+        found: Found,
+        running: Option<CancellationToken>,
+        cancel: &CancellationToken,
+        watch: &impl Fn(&'static Kind, CancellationToken),
+    ) -> Option<CancellationToken> {
+        let optional = || KINDS.iter().filter(|k| k.optional);
+        let mut state = self.lock();
+        let has = found.capabilities.gateway;
+        state.found = Some(found);
+        match running {
+            None if has => {
+                state.watched += optional().count();
+                drop(state);
+                let ends = cancel.child_token();
+                optional().for_each(|kind| watch(kind, ends.clone()));
+                Some(ends)
+            }
+            Some(ends) if !has => {
+                ends.cancel();
+                state.watched = state.watched.saturating_sub(optional().count());
+                for kind in optional() {
+                    state.listed.remove(kind.plural);
+                    state.troubles.remove(kind.plural);
+                    let owners = state.cache.replace(kind.rank(), Vec::new());
+                    state.dirty.extend(owners);
+                }
+                drop(state);
+                self.wake.notify_one();
+                None
+            }
+            running => running,
+        }
     }
 
     async fn found(&self, cancel: &CancellationToken) -> Option<Found> {
@@ -421,6 +482,9 @@ impl Sink for Shared {
 
     fn trouble(&self, kind: &Kind, trouble: Option<&Trouble>) {
         let Some(kind) = KINDS.iter().chain([&POD]).find(|k| *k == kind) else { return };
+        if kind.optional && matches!(trouble, Some(Trouble::NotFound(_))) {
+            self.look.notify_one();
+        }
         let mut state = self.lock();
         let changed = match trouble {
             Some(trouble) => {

@@ -138,7 +138,7 @@ impl Reconciler {
             self.move_release(&subject, settled && ended, exchange.is_some(), &pending, meta).await?;
         }
         if settled && ended {
-            self.leave_clusters(app, None);
+            self.leave_clusters(app, SpaceId(subject.row.space), None);
         }
         let calm = settled && reserved && (ended || rests);
         if gone && calm {

@@ -37,6 +37,10 @@ pub(super) struct Kept {
     pub returned: HashSet<InstanceId>,
     /// When credentials for images are to be renewed.
     renew: BTreeMap<AppId, OffsetDateTime>,
+    /// Spaces that applications have left a cluster in.
+    left: BTreeSet<(String, SpaceId)>,
+    /// What each cluster could do at the last look.
+    able: BTreeMap<String, (u32, bool)>,
     /// Clusters that could not be opened, and when to try again.
     again: BTreeMap<String, OffsetDateTime>,
 }
@@ -52,13 +56,16 @@ impl Reconciler {
     /// Starts, changes and stops engines as the rows say, and sees to what is on a cluster of those who are gone.
     pub(super) async fn keep_clusters(&mut self) -> anyhow::Result<()> {
         self.read_clusters().await?;
-        for (_, running) in self.s.clusters.all() {
+        for (name, running) in self.s.clusters.all() {
             for owner in running.engine.strays() {
                 let Ok(id) = owner.parse::<gantry_kernel::Uuid>() else { continue };
                 let there = match store::app_by_id(self.s.orm(), AppId(id)).await? {
                     Some(row) => !row.deleted,
-                    // Of a space, or of nobody any more.
-                    None => !store::apps(self.s.orm(), SpaceId(id), None, 1).await?.is_empty(),
+                    // Of a space, which may run elsewhere by now, or of nobody any more.
+                    None => {
+                        self.clusters.left.insert((name.clone(), SpaceId(id)));
+                        !store::apps(self.s.orm(), SpaceId(id), None, 1).await?.is_empty()
+                    }
                 };
                 if there {
                     self.dirty.insert(AppId(id));
@@ -66,6 +73,40 @@ impl Reconciler {
                     running.engine.unwant(&owner);
                 }
             }
+            // Another version or other kinds make other objects.
+            if let Some(found) = running.engine.connection().found {
+                let able = (found.minor, found.capabilities.gateway);
+                if self.clusters.able.insert(name, able).is_some_and(|before| before != able) {
+                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                }
+            }
+        }
+        self.leave_spaces().await
+    }
+
+    /// The namespace of a space goes from a cluster with the last of its applications, also if they run elsewhere now.
+    async fn leave_spaces(&mut self) -> anyhow::Result<()> {
+        for (cluster, space) in self.clusters.left.clone() {
+            let Some(running) = self.s.clusters.get(&cluster) else {
+                self.clusters.left.remove(&(cluster, space));
+                continue;
+            };
+            // What has not been seen must not be taken for gone.
+            if !running.engine.connection().synced {
+                continue;
+            }
+            let owner = space.to_string();
+            if running.engine.has(&owner) {
+                let apps: Vec<String> = store::apps(self.s.orm(), space, None, 10_000).await?.iter().map(|a| AppId(a.id).to_string()).collect();
+                if !apps.iter().any(|a| running.engine.wants(a)) {
+                    // Some are still on their way out, or not asked for yet after a start.
+                    if apps.iter().any(|a| running.engine.has(a)) {
+                        continue;
+                    }
+                    running.engine.unwant(&owner);
+                }
+            }
+            self.clusters.left.remove(&(cluster, space));
         }
         Ok(())
     }
@@ -287,7 +328,7 @@ impl Reconciler {
         if settled || goal.workloads.is_empty() {
             let stops = elsewhere.iter().filter(|i| cluster_of(&i.node).is_none() && Phase::parse(&i.phase) != Phase::Stopping);
             events.extend(stops.map(|i| InstanceEvent::Stopping { instance: InstanceId(i.id), app }));
-            self.leave_clusters(app, Some(cluster));
+            self.leave_clusters(app, SpaceId(subject.row.space), Some(cluster));
         }
         settled &= subject.alive.iter().all(|i| i.revision == subject.row.current && !goal.workloads.is_empty() && cluster_of(&i.node) == Some(cluster));
         let now = self.s.host.env.now();
@@ -391,11 +432,12 @@ impl Reconciler {
     }
 
     /// An application is not on any cluster but this one any more.
-    pub(super) fn leave_clusters(&self, app: AppId, but: Option<&str>) {
+    pub(super) fn leave_clusters(&mut self, app: AppId, space: SpaceId, but: Option<&str>) {
         let owner = app.to_string();
         for (name, running) in self.s.clusters.all() {
             if Some(name.as_str()) != but && running.engine.has(&owner) {
                 running.engine.unwant(&owner);
+                self.clusters.left.insert((name, space));
             }
         }
         if but.is_none() {

@@ -259,3 +259,21 @@ async fn a_cluster_that_is_imported_anew_finds_again_what_it_has() {
     let (_, why) = place.get(&format!("{}/shop/why", place.apps())).await;
     assert!(!why.to_string().contains("immutable") && !why.to_string().contains("Forbidden"), "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_that_moves_to_another_cluster_leaves_nothing_on_the_first() {
+    let (place, token, east) = started().await;
+    let west = ApiServer::start().await;
+    east.controllers();
+    west.controllers();
+    import(&place, &token, &east, json!({})).await;
+    let body = json!({ "name": "west", "access": { "kubeconfig": west.kubeconfig("good") } });
+    assert_eq!(call_owned(&place, &token, body).await.0, 201);
+    placed(&place).await;
+    place.deploy("shop", &web("1", 1)).await;
+    place.reaches("shop", "running", 1).await;
+    let path = place.apps().replace("/apps", "/placement");
+    assert_eq!(call(&place, &place.token, Method::PUT, &path, Some(json!({ "cluster": "west" }))).await.0, 200);
+    place.world.until("all of it has left", LONG, || async { east.lock().objects.is_empty() }).await;
+    assert!(west.object("deployments/gantry-acme-shop-test/shop-web").is_some());
+}
