@@ -1,5 +1,5 @@
 //! What controllers and kubelets do, at once: pods of workloads, and their states. An image with `broken` in its name cannot
-//! be pulled.
+//! be pulled; pods of one with `refused` in its name are not taken in, as by a quota.
 
 use serde_json::{Value, json};
 
@@ -39,6 +39,21 @@ pub fn run(store: &mut Store) {
             let of = |o: &Value| o["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|r| r["uid"] == uid));
             store.objects.iter().filter(|(k, o)| k.plural == "pods" && of(&o.value)).map(|(k, o)| (k.clone(), o.value.clone())).collect()
         };
+        let named = |part: &str| template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains(part))));
+        if named("refused") && key.plural != "deployments" {
+            let name = format!("{}.refused", key.name);
+            if store.find(&format!("events/{}/{name}", key.namespace)).is_none() {
+                let event = json!({
+                    "apiVersion": "v1", "kind": "Event", "metadata": { "name": name, "namespace": key.namespace }, "type": "Warning", "reason": "FailedCreate",
+                    "lastTimestamp": "2026-01-01T00:00:00Z", "message": format!("create Pod {}-0 failed: exceeded quota: gantry-space", key.name),
+                    "involvedObject": { "kind": object["kind"], "name": key.name, "namespace": key.namespace, "uid": uid },
+                });
+                store.put("events", event, "kube-controller-manager");
+            }
+            let generation = object["metadata"]["generation"].clone();
+            store.status(&key, json!({ "observedGeneration": generation, "desiredNumberScheduled": wanted }));
+            continue;
+        }
         let broken = template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains("broken"))));
         let current = |pod: &Value| pod["spec"]["template"] == *template;
         let fresh = mine(store).iter().filter(|(_, p)| current(p)).count() as u64;

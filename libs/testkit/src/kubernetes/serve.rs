@@ -172,7 +172,17 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
     }
 }
 
+/// `involvedObject.kind=Job,type=Warning`
+fn of_fields(object: &Value, query: &Pairs) -> bool {
+    let at = |path: &str| path.split('.').fold(object, |value, field| &value[field]);
+    let Some(selector) = query.get("fieldSelector") else { return true };
+    selector.split(',').all(|part| part.split_once('=').is_some_and(|(path, value)| *at(path) == value))
+}
+
 fn selected(object: &Value, query: &Pairs) -> bool {
+    if !of_fields(object, query) {
+        return false;
+    }
     let Some(selector) = query.get("labelSelector") else { return true };
     selector.split(',').all(|part| match (part.split_once("!="), part.split_once('=')) {
         // Those without the label, too.

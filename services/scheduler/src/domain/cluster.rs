@@ -165,6 +165,33 @@ pub fn rolled_out(kind: WorkloadKind, object: Option<&Value>) -> Result<(), Stri
     }
 }
 
+/// Are there fewer pods than there should be, without the object itself saying why? A Deployment does (`ReplicaFailure`).
+pub fn lacks_pods(kind: WorkloadKind, object: Option<&Value>, pods: u64) -> bool {
+    let Some(object) = object else { return false };
+    let (spec, status) = (&object["spec"], &object["status"]);
+    match kind {
+        WorkloadKind::Stateful => pods < spec["replicas"].as_u64().unwrap_or(1),
+        WorkloadKind::Global => pods < status["desiredNumberScheduled"].as_u64().unwrap_or(0),
+        WorkloadKind::Job => {
+            let mut conditions = status["conditions"].as_array().into_iter().flatten();
+            let ended = conditions.any(|c| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True");
+            pods == 0 && !ended && spec["suspend"] != true && status["succeeded"].as_u64().unwrap_or(0) == 0
+        }
+        WorkloadKind::Stateless | WorkloadKind::CronJob => false,
+    }
+}
+
+/// Why the pods of an object are refused, by the latest of its events.
+pub fn refusal(events: &Value, uid: &str) -> Option<String> {
+    let time = |e: &Value| {
+        let times = [&e["series"]["lastObservedTime"], &e["lastTimestamp"], &e["eventTime"], &e["metadata"]["creationTimestamp"]];
+        times.into_iter().find_map(|t| t.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let all = events["items"].as_array().into_iter().flatten();
+    let latest = all.filter(|e| e["reason"] == "FailedCreate" && e["involvedObject"]["uid"] == uid).max_by_key(|e| time(e))?;
+    Some(latest["message"].as_str()?.chars().take(600).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -198,6 +225,21 @@ mod tests {
         assert!(rolled_out(WorkloadKind::Stateless, None).is_err());
         let failed = json!({"status": {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}});
         assert_eq!(rolled_out(WorkloadKind::Job, Some(&failed)), Err("BackoffLimitExceeded".into()));
+    }
+
+    #[test]
+    fn refused_pods_are_seen_and_the_latest_reason_counts() {
+        let set = json!({"spec": {"replicas": 2}});
+        assert!(lacks_pods(WorkloadKind::Stateful, Some(&set), 1) && !lacks_pods(WorkloadKind::Stateful, Some(&set), 2));
+        let job = |status: Value| json!({"spec": {}, "status": status});
+        assert!(lacks_pods(WorkloadKind::Job, Some(&job(json!({}))), 0));
+        assert!(!lacks_pods(WorkloadKind::Job, Some(&job(json!({"conditions": [{"type": "Complete", "status": "True"}]}))), 0));
+        let event = |uid: &str, reason: &str, at: &str, message: &str| json!({"involvedObject": {"uid": uid}, "reason": reason, "lastTimestamp": at, "message": message});
+        let all = json!({"items": [
+            event("u", "FailedCreate", "2026-01-01T00:00:02Z", "new"), event("u", "FailedCreate", "2026-01-01T00:00:01Z", "old"),
+            event("v", "FailedCreate", "2026-01-01T00:00:03Z", "of another"), event("u", "BackOff", "2026-01-01T00:00:04Z", "else")]});
+        assert_eq!(refusal(&all, "u"), Some("new".into()));
+        assert_eq!(refusal(&json!({}), "u"), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::adapters::clusters::Running;
 use crate::adapters::images;
 use crate::app::change::scaled;
 use crate::app::clusters;
-use crate::domain::cluster::{ClusterSettings, cluster_of, node_name, observed, ordinal, rolled_out};
+use crate::domain::cluster::{ClusterSettings, cluster_of, lacks_pods, node_name, observed, ordinal, refusal, rolled_out};
 use crate::domain::engine::Report;
 use crate::domain::kubernetes::cluster::{self as made, Place};
 use crate::domain::model::{Model, WorkloadKind};
@@ -39,6 +39,10 @@ pub(super) struct Kept {
     renew: BTreeMap<AppId, OffsetDateTime>,
     /// Spaces that applications have left a cluster in.
     left: BTreeSet<(String, SpaceId)>,
+    /// Why pods are refused, as events said it, and when to ask again.
+    refusals: BTreeMap<(AppId, Name), (OffsetDateTime, Option<String>)>,
+    /// When events of a cluster may be asked for again.
+    events_at: BTreeMap<String, OffsetDateTime>,
     /// What each cluster could do at the last look.
     able: BTreeMap<String, (u32, bool)>,
     /// Clusters that could not be opened, and when to try again.
@@ -311,13 +315,26 @@ impl Reconciler {
             settled &= rolled.is_ok();
             let mut missing = 0;
             let mut waits = None;
+            let (mut pods, mut starting) = (0, false);
             running.engine.each_pod_of(&owner, |pod| {
-                if pod.workload == name.as_str() && pod.state == gantry_kubernetes::State::Pending {
+                use gantry_kubernetes::State;
+                if pod.workload != name.as_str() {
+                    return;
+                }
+                pods += u64::from(!matches!(pod.state, State::Succeeded | State::Failed));
+                starting |= matches!(pod.state, State::Pending | State::Starting);
+                if pod.state == State::Pending {
                     missing += 1;
                     waits.get_or_insert_with(|| pod.reason.clone());
                 }
             });
-            let reason = problem.clone().or(waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
+            let mut reason = problem.clone().or(waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
+            match object.filter(|o| reason.is_none() && !starting && lacks_pods(workload.kind, Some(o), pods)) {
+                Some(object) => reason = self.refusal(cluster, &running, app, name, kind, &object).await,
+                None => {
+                    self.clusters.refusals.remove(&(app, name.clone()));
+                }
+            }
             if let Some(reason) = reason {
                 pending.entry(name.to_string()).or_insert_with(|| Pending::because(missing, reason));
             }
@@ -339,6 +356,7 @@ impl Reconciler {
         self.move_release(subject, settled, false, &pending, meta).await?;
         if subject.row.deleted && settled {
             self.s.clusters.left(app);
+            self.clusters.refusals.retain(|(of, _), _| *of != app);
         }
         Ok(settled && reserved)
     }
@@ -347,6 +365,36 @@ impl Reconciler {
         let pending = goal.workloads.keys().map(|name| (name.to_string(), Pending::because(0, reason.clone()))).collect();
         store::save_pending(self.s.orm(), subject.view.id, &pending, self.s.host.env.now()).await?;
         Ok(false)
+    }
+
+    /// Why the pods of an object are not made, which only its events say. Asked seldom, of one object at a time, and not waited
+    /// for long: whatever else is to be done waits meanwhile.
+    async fn refusal(&mut self, cluster: &str, running: &Running, app: AppId, name: &Name, kind: &Kind, object: &serde_json::Value) -> Option<String> {
+        let (now, key) = (self.s.host.env.now(), (app, name.clone()));
+        let before = self.clusters.refusals.get(&key).cloned();
+        let busy = self.clusters.events_at.get(cluster).is_some_and(|at| *at > now);
+        if busy || before.as_ref().is_some_and(|(at, _)| *at > now) {
+            return before.and_then(|(_, told)| told);
+        }
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let path = format!(
+            "/api/v1/namespaces/{}/events?fieldSelector=involvedObject.kind%3D{}%2CinvolvedObject.name%3D{}%2Ctype%3DWarning&limit=100",
+            text("namespace"),
+            kind.kind,
+            text("name")
+        );
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(2), running.engine.client().get(&path)).await;
+        let (pause, told) = match asked {
+            Ok(Ok(events)) => (1, refusal(&events, text("uid"))),
+            Ok(Err(trouble)) => {
+                tracing::debug!(cluster.name = cluster, app.id = %app, error = %trouble, "events cannot be read now");
+                (30, before.and_then(|(_, told)| told))
+            }
+            Err(_) => (30, before.and_then(|(_, told)| told)),
+        };
+        self.clusters.events_at.insert(cluster.to_owned(), now + time::Duration::seconds(pause));
+        self.clusters.refusals.insert(key, (now + time::Duration::seconds(15), told.clone()));
+        told
     }
 
     /// `None`: not now, and what was wanted before stays.

@@ -277,3 +277,19 @@ async fn a_space_that_moves_to_another_cluster_leaves_nothing_on_the_first() {
     place.world.until("all of it has left", LONG, || async { east.lock().objects.is_empty() }).await;
     assert!(west.object("deployments/gantry-acme-shop-test/shop-web").is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_pods_of_a_stateful_workload_are_refused_is_told() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let document = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db}}\n    spec: {containers: [{name: db, image: example.org/refused}]}\n";
+    let body = json!({ "name": "shop", "document": document, "format": "kubernetes", "reason": "it" });
+    let (status, answer) = place.post(&place.apps(), body).await;
+    assert_eq!(status / 100, 2, "{answer}");
+    let told = async || place.get(&format!("{}/shop/why", place.apps())).await.1["waiting"].to_string().contains("exceeded quota");
+    place.world.until("the quota is told", LONG, told).await;
+    let asked = server.requests().iter().filter(|r| r.path.contains("/events?")).count();
+    assert!((1..=3).contains(&asked), "seldom: {asked}");
+}
