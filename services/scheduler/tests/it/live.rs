@@ -327,6 +327,28 @@ async fn volumes(live: &Live) {
     live.leaves_nothing(&["web"]).await;
 }
 
+/// What the API lets nobody change, and replicas that an autoscaler takes over.
+async fn changes(live: &Live) {
+    let state = &MORE[..MORE.find("---\napiVersion: apps/v1\nkind: DaemonSet").expect("it is there")];
+    let state = state.replace(", envFrom: [{configMapRef: {name: settings}}]", "");
+    live.deploy("web", &format!("{WEB}{state}")).await;
+    live.reaches("web", "running", 1).await;
+    let set = live.object("apis/apps/v1", "statefulsets", "web-state").await.expect("the set");
+    assert_eq!(live.object("api/v1", "services", "web-state").await.expect("the service")["spec"]["clusterIP"], "None");
+    let changed = state.replace("clusterIP: None, ", "").replace("  serviceName: state\n", "  serviceName: state\n  podManagementPolicy: Parallel\n");
+    let scaled = "\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 1, maxReplicas: 5, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]}\n";
+    live.deploy("web", &format!("{}{changed}{scaled}", WEB.replace("  replicas: 2\n", ""))).await;
+    live.reaches("web", "running", 2).await;
+    let now = live.object("apis/apps/v1", "statefulsets", "web-state").await.expect("the set");
+    assert!(now["metadata"]["uid"] != set["metadata"]["uid"] && now["spec"]["podManagementPolicy"] == "Parallel", "{now}");
+    assert_ne!(live.object("api/v1", "services", "web-state").await.expect("the service")["spec"]["clusterIP"], "None");
+    assert_eq!(live.object("apis/apps/v1", "deployments", "web-web").await.expect("the deployment")["spec"]["replicas"], 2, "not one for a moment");
+    live.deploy("web", &format!("{WEB}{state}")).await;
+    live.reaches("web", "running", 3).await;
+    assert_eq!(live.object("api/v1", "services", "web-state").await.expect("the service")["spec"]["clusterIP"], "None");
+    live.leaves_nothing(&["web"]).await;
+}
+
 async fn import(live: &Live) {
     let (_, tested) = live.call(Method::POST, "/api/v1/clusters/east/test", None).await;
     assert_eq!(tested["usable"], true, "{tested}");
@@ -362,6 +384,12 @@ async fn volumes_are_claimed() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_cannot_be_changed_is_made_anew() {
+    changes(&Live::started("f").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_cluster_is_tested_and_forgotten() {
     import(&Live::started("e").await).await;
 }
@@ -378,5 +406,6 @@ async fn the_live_suite_holds_on_our_own_server() {
     kinds(&on_our_own("a").await).await;
     drift(&on_our_own("c").await).await;
     volumes(&on_our_own("d").await).await;
+    changes(&on_our_own("f").await).await;
     import(&on_our_own("e").await).await;
 }
