@@ -166,9 +166,8 @@ pub fn hold(rank: usize, mut object: Value) -> Option<(Key, Held)> {
     if object.get("kind").is_some_and(|k| k == "Secret") || Kind::is_secret(rank) {
         object["data"] = fingerprints(&object["data"]);
     }
-    let scaled_by_others = managed.as_array().into_iter().flatten().any(|entry| {
-        entry["manager"] != crate::MANAGER && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some()
-    });
+    let scaled_by_others =
+        managed.as_array().into_iter().flatten().any(|entry| entry["manager"] != crate::MANAGER && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some());
     Some((key, Held { owner, uid, object, resource_version, controlled, deleting, others: others(&managed), scaled_by_others }))
 }
 

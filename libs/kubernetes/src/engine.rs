@@ -114,7 +114,8 @@ impl Engine {
     /// Watches and works until `cancel`.
     pub fn start(client: Client, scope: String, correct: bool, cancel: &CancellationToken, tracker: &TaskTracker) -> Self {
         let state = Mutex::new(State { correct, ..State::default() });
-        let shared = Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new(), look: tokio::sync::Notify::new() });
+        let shared =
+            Arc::new(Shared { client, scope, state, changed: channel::channel(0).0, wake: tokio::sync::Notify::new(), look: tokio::sync::Notify::new() });
         let (own, cancel) = (Self(shared.clone()), cancel.clone());
         let tracked = tracker.clone();
         tracker.spawn(async move {

@@ -314,7 +314,12 @@ async fn what_cannot_be_changed_is_made_anew_or_told() {
     let ports = json!([{ "port": 80 }]);
     let set = |size: &str| {
         let claim = json!({ "metadata": { "name": "data" }, "spec": { "resources": { "requests": { "storage": size } } } });
-        object("apps/v1", "StatefulSet", "db", json!({ "spec": { "replicas": 1, "selector": { "matchLabels": { "a": "b" } }, "volumeClaimTemplates": [claim] } }))
+        object(
+            "apps/v1",
+            "StatefulSet",
+            "db",
+            json!({ "spec": { "replicas": 1, "selector": { "matchLabels": { "a": "b" } }, "volumeClaimTemplates": [claim] } }),
+        )
     };
     let uid = |at: &str| it.server.object(at).map(|o| o["metadata"]["uid"].clone());
     it.applied(vec![service(json!({ "clusterIP": "None", "ports": ports })), set("1Gi")]).await;

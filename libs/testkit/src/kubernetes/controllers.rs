@@ -24,12 +24,8 @@ pub fn run(store: &mut Store) {
         if let Some(wanted) = object["spec"]["selector"]["matchLabels"].as_object() {
             let fits = |pod: &Value| wanted.iter().all(|(k, v)| pod["metadata"]["labels"].get(k) == Some(v));
             let orphan = |o: &Value| o["metadata"].get("ownerReferences").is_none() && fits(o);
-            let orphans: Vec<Key> = store
-                .objects
-                .iter()
-                .filter(|(k, o)| k.plural == "pods" && k.namespace == key.namespace && orphan(&o.value))
-                .map(|(k, _)| k.clone())
-                .collect();
+            let orphans: Vec<Key> =
+                store.objects.iter().filter(|(k, o)| k.plural == "pods" && k.namespace == key.namespace && orphan(&o.value)).map(|(k, _)| k.clone()).collect();
             for pod in orphans {
                 let owner = json!([{ "kind": object["kind"], "name": key.name, "uid": uid, "controller": true }]);
                 store.update(&pod, "kube-controller-manager", |p| p["metadata"]["ownerReferences"] = owner);
@@ -39,7 +35,8 @@ pub fn run(store: &mut Store) {
             let of = |o: &Value| o["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|r| r["uid"] == uid));
             store.objects.iter().filter(|(k, o)| k.plural == "pods" && of(&o.value)).map(|(k, o)| (k.clone(), o.value.clone())).collect()
         };
-        let named = |part: &str| template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains(part))));
+        let named =
+            |part: &str| template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains(part))));
         if named("refused") && key.plural != "deployments" {
             let name = format!("{}.refused", key.name);
             if store.find(&format!("events/{}/{name}", key.namespace)).is_none() {

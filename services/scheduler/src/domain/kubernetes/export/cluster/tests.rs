@@ -177,7 +177,8 @@ fn a_space_is_a_namespace_with_its_rules() {
 
 #[test]
 fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
-    let document = "services:\n  web:\n    image: nginx\n    labels:\n      tier: front\n      rule: 'Host(`shop.example.org`)'\n      'a key with spaces': x\n";
+    let document =
+        "services:\n  web:\n    image: nginx\n    labels:\n      tier: front\n      rule: 'Host(`shop.example.org`)'\n      'a key with spaces': x\n";
     let reading = crate::domain::compose::read(&Document::alone(document));
     let (home, app_name, settings) = (home(), name("store"), ClusterSettings::default());
     let (scale, restarts, none) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
