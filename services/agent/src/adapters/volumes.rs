@@ -112,7 +112,14 @@ impl Volumes {
     /// content that was not whole yet.
     pub async fn recover(&self) {
         let _turn = self.turn.lock().await;
-        for (_, path) in mounts().await {
+        let mounts = match mounts().await {
+            Ok(mounts) => mounts,
+            Err(error) => {
+                tracing::warn!(%error, "what an earlier agent left of volumes is not mended");
+                return;
+            }
+        };
+        for (_, path) in mounts {
             let path = Path::new(&path);
             let at = path.display().to_string();
             if path.starts_with(self.root.join(HALVES)) {
@@ -157,7 +164,7 @@ impl Volumes {
             make(&path, 0o777).await?;
             return Ok(path);
         }
-        if mounted(&path).await {
+        if mounted(&path).await? {
             grow_mounted(&image, &path, owner.size_bytes).await?;
         } else {
             attach(&image, &self.at(name, "new"), &path, owner.size_bytes).await?;
@@ -246,9 +253,9 @@ impl Volumes {
         let owner = self.known(name).await?;
         if snapshot.is_empty() {
             self.whole(name).await?;
-            let was = mounted(&self.root.join(name)).await;
+            let was = mounted(&self.root.join(name)).await?;
             let path = self.open(name, &owner).await?;
-            let only_here = !was && mounted(&path).await;
+            let only_here = !was && mounted(&path).await?;
             return Ok(Reading { path, unmount: only_here });
         }
         let from = self.existing(name, snapshot).await?;
@@ -257,7 +264,7 @@ impl Volumes {
         }
         let path = self.at(name, &format!("read-{snapshot}"));
         make(&path, 0o700).await?;
-        if !mounted(&path).await {
+        if !mounted(&path).await? {
             // It was frozen when it was copied: its journal needs no replay that could not be done read-only.
             machine::run("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
         }
@@ -267,7 +274,7 @@ impl Volumes {
     /// Nothing more is read there.
     pub async fn done(&self, reading: Reading) {
         let _turn = self.turn.lock().await;
-        if reading.unmount && mounted(&reading.path).await {
+        if reading.unmount && mounted(&reading.path).await.unwrap_or(true) {
             if let Err(error) = machine::run("umount", &[&reading.path.display().to_string()]).await {
                 tracing::warn!(%error, "a volume stays mounted");
             }

@@ -57,7 +57,7 @@ pub async fn grow_mounted(image: &Path, path: &Path, size_bytes: u64) -> Result<
     if size_bytes == 0 || !too_small(image, size).await? {
         return Ok(());
     }
-    let Some((device, _)) = mounts().await.into_iter().rfind(|(_, at)| Path::new(at) == path) else { return Ok(()) };
+    let Some((device, _)) = mounts().await?.into_iter().rfind(|(_, at)| Path::new(at) == path) else { return Ok(()) };
     extend(image, size).await?;
     machine::run("losetup", &["-c", &device]).await?;
     machine::run("resize2fs", &[&device]).await?;
@@ -103,22 +103,24 @@ pub async fn copy(from: &Path, to: &Path) -> Result<(), VolumeError> {
 }
 
 pub async fn let_go(path: &Path) -> Result<(), VolumeError> {
-    if mounted(path).await {
+    if mounted(path).await? {
         machine::run("umount", &[&path.display().to_string()]).await?;
     }
     Ok(())
 }
 
-pub async fn mounted(path: &Path) -> bool {
-    mounts().await.iter().any(|(_, at)| Path::new(at) == path)
+pub async fn mounted(path: &Path) -> Result<bool, VolumeError> {
+    Ok(mounts().await?.iter().any(|(_, at)| Path::new(at) == path))
 }
 
-/// Of the whole machine: what is mounted, and where.
-pub async fn mounts() -> Vec<(String, String)> {
-    let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
+/// Of the whole machine: what is mounted, and where. Not to be read is not to be empty: what is mounted would be mounted twice, or
+/// let go while it is written.
+pub async fn mounts() -> Result<Vec<(String, String)>, VolumeError> {
+    let table = Path::new("/proc/self/mounts");
+    let mounts = fs::read_to_string(table).await.map_err(|e| failed("mount", table, e))?;
     // Spaces are written as \040 there (fstab(5)).
     let parts = |line: &str| line.split_once(' ').and_then(|(what, rest)| Some((what.to_owned(), rest.split(' ').next()?.replace("\\040", " "))));
-    mounts.lines().filter_map(parts).collect()
+    Ok(mounts.lines().filter_map(parts).collect())
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Volumes {
         remove(&half).await?;
         let (image, path) = (self.at(name, "img"), self.root.join(name));
         if exists(&image).await {
-            let frozen = mounted(&path).await;
+            let frozen = mounted(&path).await?;
             let at = path.display().to_string();
             if frozen {
                 machine::run("fsfreeze", &["-f", &at]).await?;
