@@ -33,7 +33,7 @@ const PAGES = [
   [`${base}/spaces/${space}/topology`, 'Topology', '拓扑'],
   [`${base}/spaces/${space}/volumes`, 'Volumes', '存储卷'],
   [`${base}/spaces/${space}/rules`, 'Placement rules', '放置规则'],
-  [`${base}/spaces/${space}/instances`, 'Services', '服务实例'],
+  [`${base}/spaces/${space}/instances`, 'Service instances', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],
   ['/nodes', 'Nodes', '节点'],
   ['/me', 'My account', '我的账户'],

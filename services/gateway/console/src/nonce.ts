@@ -3,6 +3,11 @@
 
 export const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content;
 
+function setAttribute(this: HTMLSpanElement, name: string, value: string): void {
+  if (name === 'style') this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+}
+
 if (nonce) {
   const create = document.createElement.bind(document);
   document.createElement = ((name: string, options?: ElementCreationOptions) => {
@@ -10,4 +15,6 @@ if (nonce) {
     if (element instanceof HTMLStyleElement) element.nonce = nonce;
     return element;
   }) as typeof document.createElement;
+  // Nor does it take a style attribute that is given as text, as the terminal gives it: the same, set by property.
+  HTMLSpanElement.prototype.setAttribute = setAttribute;
 }

@@ -84,4 +84,7 @@ export const to = {
   user: (id: string) => `/people/${segment(id)}`,
   client: (id: string) => `/clients/${segment(id)}`,
   node: (node: string) => `/nodes/${segment(node)}`,
+  cluster: (cluster: string) => `/clusters/${segment(cluster)}`,
+  network: (org: string, project: string, space: string) => `${to.space(org, project, space)}/services`,
+  terminal: (org: string, project: string, space: string, app: string, instance?: string) => `${to.app(org, project, space, app)}/terminal${instance ? `?instance=${segment(instance)}` : ''}`,
 };

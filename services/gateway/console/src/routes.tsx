@@ -20,6 +20,7 @@ const Deploy = lazy(() => import('./pages/apps/Deploy'));
 const Topology = lazy(() => import('./pages/space/Topology'));
 const Volumes = lazy(() => import('./pages/space/Volumes'));
 const Rules = lazy(() => import('./pages/space/Rules'));
+const Network = lazy(() => import('./pages/space/Network'));
 const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
 const Runs = lazy(() => import('./pages/Runs'));
@@ -29,6 +30,9 @@ const Instances = lazy(() => import('./pages/Instances'));
 const Billing = lazy(() => import('./pages/billing/Billing'));
 const Nodes = lazy(() => import('./pages/nodes/Nodes'));
 const NodePage = lazy(() => import('./pages/nodes/NodePage'));
+const Clusters = lazy(() => import('./pages/clusters/Clusters'));
+const ClusterImport = lazy(() => import('./pages/clusters/Import'));
+const ClusterPage = lazy(() => import('./pages/clusters/ClusterPage'));
 const People = lazy(() => import('./pages/people/People'));
 const User = lazy(() => import('./pages/people/User'));
 const Import = lazy(() => import('./pages/people/Import'));
@@ -44,6 +48,7 @@ const RepositoryPage = lazy(() => import('./pages/images/Repository'));
 const ImagePage = lazy(() => import('./pages/images/Image'));
 const Registry = lazy(() => import('./pages/registry/Registry'));
 const Store = lazy(() => import('./pages/registry/Store'));
+const AppTerminal = lazy(() => import('./pages/apps/AppTerminal'));
 const Instance = lazy(() => import('./pages/apps/Instance'));
 const Upstreams = lazy(() => import('./pages/Upstreams'));
 const Audit = lazy(() => import('./pages/Audit'));
@@ -87,7 +92,9 @@ export function Console() {
                 <Route path="apps" element={<Apps />} />
                 <Route path="apps/:app" element={<AppPage />} />
                 <Route path="apps/:app/instances/:instance" element={<Instance />} />
+                <Route path="apps/:app/terminal" element={<AppTerminal />} />
                 <Route path="deploy" element={<Deploy />} />
+                <Route path="services" element={<Network />} />
                 <Route path="instances" element={<Instances />} />
                 <Route path="topology" element={<Topology />} />
                 <Route path="volumes" element={<Volumes />} />
@@ -99,6 +106,9 @@ export function Console() {
           <Route path="catalog" element={<Catalog />} />
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />
+          <Route path="clusters" element={<Clusters />} />
+          <Route path="clusters/import" element={<ClusterImport />} />
+          <Route path="clusters/:cluster" element={<ClusterPage />} />
           <Route path="me" element={<Account />} />
           <Route path="people" element={<People />} />
           <Route path="people/import" element={<Import />} />

@@ -1,5 +1,6 @@
 // Scheduler: applications, their revisions and instances, and the nodes they run on.
 
+import type { OnCluster } from './clusters';
 import type { ReleaseNow } from './release';
 import { get, path, post, put, remove } from './http';
 
@@ -90,6 +91,8 @@ export interface Why {
   }[];
   instances: Instance[];
   placed: { instance: string; name: string; workload: string; chosen: Chosen }[];
+  /** On a Kubernetes cluster. */
+  cluster?: OnCluster | null;
 }
 
 /** A rule, and on how many nodes it is in the way. */
@@ -190,6 +193,8 @@ export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null 
   preferred?: Part[];
   tolerated?: string[];
   external?: { url: string; deadline_ms?: number; required?: boolean } | null;
+  /** The Kubernetes cluster that its workloads run on; the nodes with agents if none. */
+  cluster?: string | null;
 };
 
 export interface NodeItem {

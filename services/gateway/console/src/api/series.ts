@@ -24,8 +24,8 @@ export interface Measured {
 
 const CAPACITY = '_capacity';
 
-/** A capacity is drawn into the chart of what it bounds; charts without any point are left out. */
-export function readCharts(answer: Charts, capacity: string): Measured[] {
+/** A capacity is drawn into the chart of what it bounds; charts without any point are left out. `only`: an instance. */
+export function readCharts(answer: Charts, capacity: string, only?: string): Measured[] {
   const found = new Map<string, Measured>();
   for (const chart of answer.charts) {
     const bound = chart.name.endsWith(CAPACITY);
@@ -33,7 +33,7 @@ export function readCharts(answer: Charts, capacity: string): Measured[] {
     const one = found.get(name) ?? { name, unit: chart.unit, series: [] };
     found.set(name, one);
     for (const series of chart.series) {
-      if (series.points.length === 0) continue;
+      if (series.points.length === 0 || (only !== undefined && series.labels.instance !== only)) continue;
       const label = Object.values(series.labels).map(short).join(' ');
       one.series.push({ name: bound ? capacity : label === '' ? name : label, points: series.points.map(([at, value]) => [at * 1000, value]) });
     }

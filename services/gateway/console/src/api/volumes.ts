@@ -67,5 +67,6 @@ export const inside = {
   processes: (app: string, instance: string) => `${app}/instances/${encodeURIComponent(instance)}/processes`,
   signal: (app: string, instance: string, pid: number, signal: string) => post(`${inside.processes(app, instance)}/${pid}/signal`, { signal }),
   /** The address of a WebSocket; channels are numbered as `v5.channel.k8s.io` has them. */
-  exec: (app: string, instance: string, command: string[]) => withQuery(`${location.origin.replace(/^http/, 'ws')}${app}/instances/${encodeURIComponent(instance)}/exec`, { command: JSON.stringify(command), stdin: true }),
+  exec: (app: string, instance: string, command: string[], tty = false) =>
+    withQuery(`${location.origin.replace(/^http/, 'ws')}${app}/instances/${encodeURIComponent(instance)}/exec`, { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
 };

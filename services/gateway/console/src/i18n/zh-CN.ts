@@ -3,12 +3,14 @@
 import { account } from './areas/account';
 import { appsWords } from './areas/apps';
 import { buildsWords } from './areas/builds';
+import { clusterWords } from './areas/clusters';
 import { editorWords } from './areas/editor';
 import { findingWords } from './areas/finding';
 import { flowWords } from './areas/flow';
 import { identityWords } from './areas/identity';
 import { imagesWords } from './areas/images';
 import { marketWords } from './areas/market';
+import { networkWords } from './areas/network';
 import { operations } from './areas/operations';
 import { parts } from './areas/parts';
 import { placesWords } from './areas/places';
@@ -22,6 +24,8 @@ export const zhCN: typeof enUS = {
   ...account.zh,
   ...appsWords.zh,
   ...buildsWords.zh,
+  ...clusterWords.zh,
+  ...networkWords.zh,
   ...editorWords.zh,
   ...findingWords.zh,
   ...flowWords.zh,

@@ -10,6 +10,7 @@ import { follow } from '../api/sse';
 import { LiveMark, ProblemView } from './basics';
 import type { Live } from './query';
 import { useClear } from './clear';
+import { saveText } from './save';
 
 export interface Line {
   at?: string;
@@ -92,11 +93,7 @@ export function LogView({ url, read, name, end, run = 'all' }: Props) {
 
   function download() {
     const text = lines.map((line) => [line.at, line.source, line.text].filter(Boolean).join(' ')).join('\n');
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-    link.download = `${name}.log`;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    saveText(`${name}.log`, text);
   }
 
   if (refused) return <ProblemView error={refused} />;

@@ -14,7 +14,8 @@ import { Loading } from './Loading';
 const Chart = lazy(() => import('./Chart'));
 const RANGES = { '15m': 900, '1h': 3_600, '6h': 21_600, '24h': 86_400 } as const;
 
-export function Metrics({ url, name }: { url: string; name: string }) {
+/** `only`: the instance whose series are shown. */
+export function Metrics({ url, name, only }: { url: string; name: string; only?: string }) {
   const { t } = useTranslation();
   const [range, setRange] = useState<keyof typeof RANGES>('15m');
   const query = useQuery({
@@ -26,7 +27,7 @@ export function Metrics({ url, name }: { url: string; name: string }) {
     },
     refetchInterval: 15_000,
   });
-  const charts = useMemo(() => (query.data ? readCharts(query.data, t('metrics.capacity')) : []), [query.data, t]);
+  const charts = useMemo(() => (query.data ? readCharts(query.data, t('metrics.capacity'), only) : []), [query.data, t, only]);
   return (
     <div className="stack">
       <Flex>

@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
+  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -34,6 +34,7 @@ export function Shell() {
     link('orgs', <TeamOutlined />, '/orgs'),
     group('run', [
       link('apps', <AppstoreOutlined />, inSpace(to.apps)),
+      link('network', <GatewayOutlined />, inSpace(to.network)),
       link('services', <DatabaseOutlined />, inSpace(to.instances)),
       link('catalog', <ShopOutlined />, '/catalog'),
     ]),
@@ -45,6 +46,7 @@ export function Shell() {
     group('operate', [
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
       link('nodes', <ClusterOutlined />, '/nodes'),
+      link('clusters', <CloudServerOutlined />, '/clusters'),
       link('audit', <AuditOutlined />, '/audit'),
       link('health', <PartitionOutlined />, '/health'),
       link('api', <ApiOutlined />, '/api/docs'),
@@ -115,6 +117,6 @@ export function selected(pathname: string): string {
   if (in1 === 'billing') return 'billing';
   if (in2 === 'registry') return 'images';
   if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
-  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : 'apps';
+  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : 'apps';
   return 'orgs';
 }

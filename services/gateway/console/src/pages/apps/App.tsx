@@ -1,6 +1,6 @@
 // One application: its instances, why it is as it is, log, metrics, revisions, and everything that can be done to it.
 
-import { PauseOutlined, PlayCircleOutlined, ReloadOutlined, RocketOutlined } from '@ant-design/icons';
+import { CodeOutlined, PauseOutlined, PlayCircleOutlined, ReloadOutlined, RocketOutlined } from '@ant-design/icons';
 import { Button, Flex, Popconfirm } from 'antd';
 import { lazy } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -49,6 +49,9 @@ export default function AppPage() {
               }
               actions={
                 <>
+                  <LinkButton icon={<CodeOutlined />} to={to.terminal(org, project, space, name)}>
+                    {t('terminal.title')}
+                  </LinkButton>
                   <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space, name)}>
                     {t('apps.newRevision')}
                   </LinkButton>

@@ -8,12 +8,14 @@ import { Link, useParams } from 'react-router';
 
 import { get } from '../../api/http';
 import { scheduler, type Against, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
-import { DataTable, State, Time } from '../../parts/basics';
+import { DataTable, LinkButton, State, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
+import { NodeLink } from '../../parts/NodeLink';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { Endpoints } from './Apps';
 import { Release } from './Release';
+import { Standing } from './Standing';
 
 export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const { t } = useTranslation();
@@ -24,6 +26,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   return (
     <div className="stack">
       <Release app={app} url={url} instances={query.items} />
+      {why.data?.cluster && <Standing on={why.data.cluster} />}
       {trouble &&
         why.data?.waiting.map((one) => (
           <Alert
@@ -102,11 +105,20 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
               ),
             },
             { title: t('apps.revision'), dataIndex: 'revision' },
-            { title: t('apps.node'), dataIndex: 'node', render: (node: string) => (node ? <Link to={to.node(node)}>{node}</Link> : '–') },
+            { title: t('apps.node'), dataIndex: 'node', render: (node: string) => <NodeLink node={node} /> },
             { title: t('apps.address'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },
             { title: t('apps.restarts'), dataIndex: 'restarts' },
             { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
             { title: t('apps.reason'), render: (_, one) => one.displaced ?? one.reason },
+            {
+              title: t('common.actions'),
+              render: (_, one) =>
+                one.ended_at || one.state === 'exited' ? null : (
+                  <LinkButton small to={to.terminal(params.org!, params.project!, params.space!, app.name, one.id)}>
+                    {t('terminal.title')}
+                  </LinkButton>
+                ),
+            },
           ]}
         />
       </Card>
@@ -121,7 +133,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             scroll={{ x: 'max-content' }}
             columns={[
               { title: t('common.name'), dataIndex: 'name' },
-              { title: t('apps.node'), render: (_, one) => <Link to={to.node(one.chosen.node)}>{one.chosen.node}</Link> },
+              { title: t('apps.node'), render: (_, one) => <NodeLink node={one.chosen.node} /> },
               { title: t('apps.chosenBy'), render: (_, one) => <Tag>{t(`apps.chosen.${one.chosen.by}`)}</Tag> },
               { title: t('apps.score'), render: (_, one) => (one.chosen.next ? t('apps.scoreNext', { score: one.chosen.score, next: one.chosen.next.node, nextScore: one.chosen.next.score }) : one.chosen.score) },
               { title: t('apps.fit'), render: (_, one) => `${one.chosen.fit}/${one.chosen.nodes}` },

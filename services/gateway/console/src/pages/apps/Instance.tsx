@@ -1,17 +1,23 @@
 // One running copy of an application: where it is, how it fares, and its own log.
 
 import { Card, Descriptions, Result, Tag } from 'antd';
+import { lazy } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
+import { AuditTable } from '../../parts/AuditTable';
 import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { Metrics } from '../../parts/Metrics';
+import { NodeLink } from '../../parts/NodeLink';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { PageTabs } from '../../parts/tabs';
 import AppLogs from './AppLogs';
 import { Processes } from './Processes';
 import { Shell } from './Shell';
+
+const Terminal = lazy(() => import('./Terminal'));
 
 export default function Instance() {
   const { t } = useTranslation();
@@ -28,7 +34,7 @@ export default function Instance() {
         const name = one.name || `${one.workload}-${one.index}`;
         return (
           <>
-            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} />
+            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} actions={<LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>} />
             <div className="stack">
               <Card>
                 <Descriptions
@@ -38,7 +44,7 @@ export default function Instance() {
                     { key: 'rotation', label: t('instance.inRotation'), children: <Tag color={one.available ? 'green' : 'default'}>{t(one.available ? 'parts.yes' : 'parts.no')}</Tag> },
                     { key: 'revision', label: t('apps.revision'), children: one.revision },
                     { key: 'workload', label: t('instance.workload'), children: one.workload },
-                    { key: 'node', label: t('apps.node'), children: one.node ? <Link to={to.node(one.node)}>{one.node}</Link> : '–' },
+                    { key: 'node', label: t('apps.node'), children: <NodeLink node={one.node} /> },
                     { key: 'address', label: t('apps.address'), children: <span className="mono">{one.address || '–'}</span> },
                     { key: 'restarts', label: t('apps.restarts'), children: one.restarts },
                     { key: 'exit', label: t('instance.exitCode'), children: one.exit_code ?? '–' },
@@ -51,8 +57,11 @@ export default function Instance() {
               <PageTabs
                 items={[
                   { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} only={id} /> },
+                  { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} only={id} /> },
+                  { key: 'terminal', label: t('terminal.title'), children: <Terminal app={url} instance={id} name={name} /> },
                   { key: 'shell', label: t('inside.shell'), children: <Shell app={url} instance={id} name={name} /> },
                   { key: 'processes', label: t('inside.processes'), children: <Processes app={url} instance={id} /> },
+                  { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `instance:${id}` }} /> },
                 ]}
               />
             </div>

@@ -4,11 +4,9 @@ import { Alert, Button, Flex, Input } from 'antd';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
+import { CLOSE, END, INPUT, message, PROTOCOL } from '../../api/channels';
 import { inside } from '../../api/volumes';
 
-const INPUT = 0;
-const END = 3;
-const CLOSE = 255;
 /** Characters that are kept. */
 const KEPT = 200_000;
 
@@ -16,15 +14,6 @@ interface Piece {
   /** 0 what was written, 1 output, 2 standard error. */
   channel: number;
   text: string;
-}
-
-/** The message of a channel: its number, then the bytes. */
-export function message(channel: number, text: string): Uint8Array<ArrayBuffer> {
-  const bytes = new TextEncoder().encode(text);
-  const whole = new Uint8Array(bytes.length + 1);
-  whole[0] = channel;
-  whole.set(bytes, 1);
-  return whole;
 }
 
 export function Shell({ app, instance, name }: { app: string; instance: string; name: string }) {
@@ -50,7 +39,7 @@ export function Shell({ app, instance, name }: { app: string; instance: string; 
     setEnd('');
     setState('opening');
     const decoders = [new TextDecoder(), new TextDecoder(), new TextDecoder()];
-    const own = new WebSocket(inside.exec(app, instance, program.split(/\s+/).filter(Boolean)), 'v5.channel.k8s.io');
+    const own = new WebSocket(inside.exec(app, instance, program.split(/\s+/).filter(Boolean)), PROTOCOL);
     own.binaryType = 'arraybuffer';
     own.addEventListener('open', () => setState('open'));
     own.addEventListener('message', (event) => {

@@ -5,8 +5,10 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
 
+import { clusterOf } from '../../api/clusters';
 import type { Instance } from '../../api/scheduler';
 import { Answer, EmptyState, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { NodeLink } from '../../parts/NodeLink';
 import { to } from '../../place';
 import { Canvas } from '../apps/editor/Canvas';
 import type { Spot } from '../apps/editor/picture';
@@ -61,7 +63,7 @@ export default function Topology() {
                   title={`${t(`editor.kind.${chosen.kind}`)} ${chosen.name}`}
                   extra={
                     chosen.kind === 'node' ? (
-                      <LinkButton small to={to.node(chosen.name)}>
+                      <LinkButton small to={clusterOf(chosen.name) === null ? to.node(chosen.name) : to.cluster(clusterOf(chosen.name)!)}>
                         {t('parts.open')}
                       </LinkButton>
                     ) : (
@@ -96,7 +98,7 @@ export default function Topology() {
                     { title: t('deploy.app'), render: (_, one) => <Link to={to.app(org, project, space, one.app)}>{one.app}</Link> },
                     { title: t('instance.workload'), dataIndex: 'workload' },
                     { title: t('common.state'), render: (_, one) => <State value={one.state} /> },
-                    { title: t('apps.node'), render: (_, one) => (one.node ? <Link to={to.node(one.node)}>{one.node}</Link> : '–') },
+                    { title: t('apps.node'), render: (_, one) => <NodeLink node={one.node} /> },
                     { title: t('apps.address'), render: (_, one) => <span className="mono">{one.address || '–'}</span> },
                     { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
                   ]}

@@ -12,6 +12,7 @@ import { DataTable, PageHeader, Time } from '../../parts/basics';
 import { AskButton, DeleteButton, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { bytes } from '../../parts/format';
+import { NodeLink } from '../../parts/NodeLink';
 import { useAction, useList } from '../../parts/query';
 import { to } from '../../place';
 
@@ -43,7 +44,7 @@ export default function Volumes() {
             { title: t('common.name'), render: (_, one) => <span className="mono">{one.name}</span> },
             { title: t('deploy.app'), render: (_, one) => (one.orphaned ? <Tag color="orange">{t('volumes.orphaned', { app: one.app })}</Tag> : <Link to={to.app(org, project, space, one.app)}>{one.app}</Link>) },
             { title: t('instance.workload'), dataIndex: 'workload' },
-            { title: t('apps.node'), render: (_, one) => <Link to={to.node(one.node)}>{one.node}</Link> },
+            { title: t('apps.node'), render: (_, one) => <NodeLink node={one.node} /> },
             { title: t('volumes.used'), render: (_, one) => `${bytes(one.used_bytes)} / ${one.size_bytes > 0 ? bytes(one.size_bytes) : t('volumes.noLimit')}` },
             { title: t('common.state'), render: (_, one) => <Tag color={one.in_use ? 'green' : 'default'}>{t(one.in_use ? 'volumes.inUse' : 'volumes.free')}</Tag> },
             {

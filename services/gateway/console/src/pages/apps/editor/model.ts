@@ -41,12 +41,23 @@ export interface WorkloadForm {
   env_sources?: Record<string, string>;
   files?: { path: string; source?: string }[];
   depends_on?: Record<string, string>;
+  scaling?: { min?: number; max?: number; idle_seconds?: number | string };
 }
 
 export interface RouteForm {
   host: string;
   path?: string;
   weight?: number | null;
+  /** `prefix` if absent. */
+  path_kind?: string;
+  headers?: { name: string; value: string }[];
+  queries?: { name: string; value: string }[];
+  method?: string;
+  rewrite?: string;
+  set_headers?: Record<string, string>;
+  /** The secret with certificate and key; plain HTTP if absent. */
+  tls_secret?: string;
+  timeout_ms?: number | string;
 }
 
 export interface ServiceForm {
@@ -59,6 +70,9 @@ export interface ServiceForm {
   service_port?: number;
   publish?: { wanted?: number; listen?: number } | null;
   routes?: RouteForm[];
+  aliases?: string[];
+  headless?: boolean;
+  sticky_seconds?: number | string;
 }
 
 export interface VolumeForm {
@@ -71,6 +85,8 @@ export interface Model {
   services: ServiceForm[];
   volumes: Record<string, VolumeForm>;
   configs: Record<string, { secret?: boolean; entries?: Record<string, string>; binary?: Record<string, string> }>;
+  /** Names for what runs elsewhere. */
+  outside?: Record<string, { address?: string; ports?: number[] }>;
 }
 
 const record = (value: unknown): Record<string, never> => (typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, never>) : {});
@@ -86,7 +102,7 @@ export function readModel(text: string): Model | null {
   const volumes: Record<string, VolumeForm> = {};
   for (const [name, one] of Object.entries(record(spec.volumes))) volumes[name] = record(one);
   const services = (array(spec.services) as ServiceForm[]).filter((one) => typeof one === 'object' && one !== null);
-  return { workloads, services, volumes, configs: record(spec.configs) };
+  return { workloads, services, volumes, configs: record(spec.configs), outside: record(spec.outside) };
 }
 
 /** What an application has beside workloads, by name. */

@@ -1,0 +1,35 @@
+// How an application stands on the Kubernetes cluster that it is on: what is in the way, and what others have changed.
+
+import { Alert } from 'antd';
+import { useTranslation } from 'react-i18next';
+import { Link } from 'react-router';
+
+import type { OnCluster } from '../../api/clusters';
+import { to } from '../../place';
+
+export function Standing({ on }: { on: OnCluster }) {
+  const { t } = useTranslation();
+  const drifted = on.drift.length > 0;
+  return (
+    <Alert
+      type={on.problem ? 'error' : drifted || !on.applied ? 'warning' : 'success'}
+      showIcon
+      title={<Link to={to.cluster(on.name)}>{t('clusters.stands', { name: on.name })}</Link>}
+      description={
+        <>
+          <p>{on.problem ?? t(on.applied ? 'clusters.applied' : 'clusters.notApplied')}</p>
+          {drifted && (
+            <>
+              <Link to={`${to.cluster(on.name)}?tab=drift`}>{t('clusters.drifted')}</Link>
+              <ul className="plain">
+                {on.drift.map((one) => (
+                  <li key={one.object}>{t('clusters.driftOf', { object: one.object, fields: one.fields.join(', '), managers: one.managers.join(', ') })}</li>
+                ))}
+              </ul>
+            </>
+          )}
+        </>
+      }
+    />
+  );
+}

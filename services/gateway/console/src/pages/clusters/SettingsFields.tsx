@@ -1,0 +1,40 @@
+// What is set for a cluster beside how it is reached.
+
+import { useTranslation } from 'react-i18next';
+
+import type { ClusterSettings } from '../../api/clusters';
+import { CheckField, ChoiceField, TextField } from '../../parts/fields';
+import { lines } from '../nodes/settings';
+
+export type SettingsForm = Omit<ClusterSettings, 'space_quota'> & { space_quota: string };
+
+export const USUAL: ClusterSettings = { drift: 'show', namespace_prefix: 'gantry-', pod_security: 'baseline', gateway: '', ingress_class: '', storage_class: '', isolate: true, space_quota: {} };
+
+export function formOf(settings: ClusterSettings): SettingsForm {
+  return { ...settings, space_quota: Object.entries(settings.space_quota).map(([name, amount]) => `${name}=${amount}`).join('\n') };
+}
+
+/** What the form does not show stays as it was. */
+export function settingsOf(form: SettingsForm, was: ClusterSettings): ClusterSettings {
+  const quota = lines(form.space_quota).map((line) => {
+    const cut = line.indexOf('=');
+    return cut < 0 ? [line, ''] : [line.slice(0, cut).trim(), line.slice(cut + 1).trim()];
+  });
+  return { ...was, ...form, space_quota: Object.fromEntries(quota) as Record<string, string> };
+}
+
+export function SettingsFields() {
+  const { t } = useTranslation();
+  return (
+    <>
+      <ChoiceField name="drift" label={t('clusters.drift')} help={t('clusters.driftHelp')} required options={(['show', 'correct'] as const).map((value) => ({ value, label: t(`clusters.drifts.${value}`) }))} />
+      <TextField name="namespace_prefix" label={t('clusters.prefix')} help={t('clusters.prefixHelp')} required max={20} />
+      <ChoiceField name="pod_security" label={t('clusters.podSecurity')} required options={(['restricted', 'baseline', 'privileged'] as const).map((value) => ({ value, label: t(`clusters.podSecurities.${value}`) }))} />
+      <TextField name="gateway" label={t('clusters.gateway')} help={t('clusters.gatewayHelp')} placeholder="gateways/public" />
+      <TextField name="ingress_class" label={t('clusters.ingressClass')} help={t('clusters.usual')} max={253} />
+      <TextField name="storage_class" label={t('clusters.storageClass')} help={t('clusters.usual')} max={253} />
+      <TextField name="space_quota" label={t('clusters.quota')} help={t('clusters.quotaHelp')} rows={3} placeholder={'requests.cpu=20\npods=200'} />
+      <CheckField name="isolate" label={t('clusters.isolate')} help={t('clusters.isolateHelp')} />
+    </>
+  );
+}

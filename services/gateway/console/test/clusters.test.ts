@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+
+import { message, sizeMessage } from '../src/api/channels';
+import { clusterOf, nodesOf, readKubeconfig } from '../src/api/clusters';
+import { readCharts } from '../src/api/series';
+import { commandOf } from '../src/pages/apps/command';
+import { accessOf } from '../src/pages/clusters/AccessFields';
+import { formOf, settingsOf, USUAL } from '../src/pages/clusters/SettingsFields';
+import { formOf as rulesForm, rulesOf } from '../src/pages/space/Rules';
+
+const KUBECONFIG = `apiVersion: v1
+kind: Config
+current-context: prod
+contexts:
+- {name: prod, context: {cluster: east, user: admin}}
+- {name: test, context: {cluster: west, user: admin}}
+clusters:
+- {name: east, cluster: {server: 'https://10.0.0.1:6443', certificate-authority: /home/me/ca.crt}}
+- {name: west, cluster: {server: 'https://10.0.0.2:6443'}}
+users:
+- {name: admin, user: {client-certificate: me.crt, client-key-data: QQ==}}
+`;
+
+const at = (node: string, state: string, ended_at: string | null = null) => ({ node, state, ended_at });
+
+describe('a kubeconfig', () => {
+  it('offers its contexts with their servers, and tells of files that are not in it', () => {
+    const read = readKubeconfig(KUBECONFIG)!;
+    expect(read.current).toBe('prod');
+    expect(read.contexts.map((one) => [one.name, one.server])).toEqual([['prod', 'https://10.0.0.1:6443'], ['test', 'https://10.0.0.2:6443']]);
+    expect(read.files).toEqual(['/home/me/ca.crt', 'me.crt']);
+  });
+
+  it('is none without contexts', () => {
+    for (const text of ['', 'hello', 'a: [', 'kind: Config\ncontexts: []', '[1, 2]', 'contexts: {a: 1}']) expect(readKubeconfig(text), text).toBeNull();
+  });
+
+  it('is one of three ways in', () => {
+    const all = { kubeconfig: 'k', context: 'prod', server: ' https://x:6443 ', ca_pem: 'pem', token: ' t\n' };
+    expect(accessOf({ way: 'kubeconfig', ...all })).toEqual({ kubeconfig: 'k', context: 'prod' });
+    expect(accessOf({ way: 'server', ...all })).toEqual({ server: 'https://x:6443', ca_pem: 'pem', token: 't' });
+    expect(accessOf({ way: 'in_cluster', ...all })).toEqual({ in_cluster: true });
+  });
+});
+
+describe('a cluster', () => {
+  it('has settings that are the same after the form', () => {
+    const settings = { ...USUAL, drift: 'correct' as const, gateway: 'gateways/public', space_quota: { 'requests.cpu': '20', pods: '200' } };
+    expect(settingsOf(formOf(settings), settings)).toEqual(settings);
+  });
+
+  it('has nodes by what runs there', () => {
+    expect([clusterOf('east--ip-10-0-0-7'), clusterOf('node-1'), clusterOf('')]).toEqual(['east', null, null]);
+    const instances = [at('east--b', 'running'), at('east--a', 'unhealthy'), at('east--b', 'starting'), at('east--b', 'running', '2026-01-01T00:00:00Z'), at('west--a', 'running'), at('east', 'running')];
+    expect(nodesOf('east', instances)).toEqual([
+      { node: 'a', pods: 1, running: 0, troubled: 1 },
+      { node: 'b', pods: 2, running: 1, troubled: 0 },
+    ]);
+  });
+});
+
+describe('placement rules of a space', () => {
+  it('keep the cluster, and what the form does not show', () => {
+    const rules = { cluster: 'east', pack: 20, required: [], later: { a: 1 } };
+    expect(rulesOf(rulesForm(rules), rules)).toMatchObject({ cluster: 'east', pack: 20, later: { a: 1 } });
+    expect(rulesOf({ ...rulesForm(rules), cluster: ' ' }, rules).cluster).toBeNull();
+  });
+});
+
+describe('a terminal', () => {
+  it('sends channels with their number, and its size', () => {
+    expect([...message(0, 'hé')]).toEqual([0, 104, 0xc3, 0xa9]);
+    expect(new TextDecoder().decode(sizeMessage(80, 24).subarray(1))).toBe('{"Width":80,"Height":24}');
+    expect(sizeMessage(80, 24)[0]).toBe(4);
+  });
+
+  it('starts a shell of the image, or what was written', () => {
+    expect(commandOf('shell').slice(0, 2)).toEqual(['sh', '-c']);
+    expect(commandOf(`psql -c "select 1" 'a b'`)).toEqual(['psql', '-c', 'select 1', 'a b']);
+  });
+});
+
+describe('charts', () => {
+  it('may be of one instance', () => {
+    const series = ['one', 'two'].map((instance) => ({ labels: { instance, workload: 'web' }, points: [[1, 2]] as [number, number][] }));
+    const answer = { from: '', to: '', step_seconds: 1, charts: [{ name: 'cpu', unit: 'cores', series }] };
+    expect(readCharts(answer, 'capacity')[0]!.series).toHaveLength(2);
+    expect(readCharts(answer, 'capacity', 'two')[0]!.series.map((one) => one.name)).toEqual(['two web']);
+    expect(readCharts(answer, 'capacity', 'three')).toEqual([]);
+  });
+});
