@@ -1,6 +1,7 @@
 // A running application in the console: what it does, what it logs, what was deployed, going back, and its end.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
@@ -122,6 +123,83 @@ volumes:
     await page.getByRole('tab', { name: 'Processes' }).click();
     await page.getByRole('table', { name: 'Processes' }).getByText('busybox httpd', { exact: false }).waitFor();
     assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('has a terminal with colours and a size, in the whole window', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    await open(`${place.space}/apps/shop`);
+    await page.getByRole('row', { name: /web/ }).getByRole('link', { name: 'Terminal' }).first().click();
+    await page.waitForURL('**/terminal?instance=*');
+    await page.getByRole('button', { name: 'Connect' }).click();
+    await page.getByRole('button', { name: 'Disconnect' }).waitFor();
+    const screen = page.locator('.xterm-rows');
+    const type = async (line) => {
+      await page.keyboard.type(line);
+      await page.keyboard.press('Enter');
+    };
+    await page.locator('.xterm-helper-textarea').focus();
+    await type('echo sum $((40+2)) $TERM');
+    await screen.getByText('sum 42 xterm-256color').first().waitFor();
+    await type("printf '\\033[38;2;250;10;20mcolour\\033[0m\\n'");
+    // The page's policy lets no style be given as text; the colour arrives all the same.
+    await page.waitForFunction(() => [...document.querySelectorAll('.xterm-rows span')].some((one) => one.textContent.trim() === 'colour' && getComputedStyle(one).color === 'rgb(250, 10, 20)'));
+    await page.setViewportSize({ width: 1100, height: 700 });
+    await type('echo size $(stty size)');
+    await page.waitForFunction(() => /size \d+ \d+/.test(document.querySelector('.xterm-rows').textContent));
+    const [, rows, columns] = (await screen.innerText()).match(/size (\d+) (\d+)/).map(Number);
+    assert.ok(rows > 5 && columns > 40 && columns < 140, `${rows} x ${columns}`);
+    await page.setViewportSize({ width: 1440, height: 900 });
+    assert.deepEqual(await faults(page), []);
+    await page.locator('.xterm-helper-textarea').focus();
+    await type('exit 5');
+    await page.getByText('It ended with exit code 5.').waitFor();
+    clean();
+  });
+
+  it('has the charts and events of one instance', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    const one = (await api(page, 'GET', `/api/v1${place.space}/apps/shop/instances`)).body.items.find((each) => each.workload === 'web' && each.state === 'running');
+    await open(`${place.space}/apps/shop/instances/${one.id}?tab=events`);
+    await page.getByText('instance.exec').first().waitFor();
+    await page.getByRole('tab', { name: 'Metrics' }).click();
+    await page.getByRole('img', { name: /Memory$/ }).or(page.getByText('Nothing measured in this time')).first().waitFor();
+    assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('takes files out of an instance and puts files into it', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    const one = (await api(page, 'GET', `/api/v1${place.space}/apps/shop/instances`)).body.items.find((each) => each.workload === 'web' && each.state === 'running');
+    await open(`${place.space}/apps/shop/instances/${one.id}?tab=files`);
+    const content = Buffer.from('a line\n'.repeat(60_000));
+    await page.getByLabel('Folder', { exact: true }).fill('/www/new');
+    await page.locator('input[type=file]').setInputFiles([
+      { name: 'large.txt', mimeType: 'text/plain', buffer: content },
+      { name: '小.txt', mimeType: 'text/plain', buffer: Buffer.from('small') },
+    ]);
+    await page.getByText('large.txt, 小.txt was written to /www/new').waitFor();
+    await page.getByLabel('File or folder').fill('/www/new/large.txt');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download' }).click()]);
+    assert.equal(download.suggestedFilename(), 'large.txt');
+    assert.ok(content.equals(readFileSync(await download.path())), 'it comes back as it was');
+    await page.getByLabel('File or folder').fill('/www/new');
+    const [folder] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download' }).click()]);
+    assert.equal(folder.suggestedFilename(), 'new.tar');
+    await page.getByLabel('File or folder').fill('/not/there');
+    await page.getByRole('button', { name: 'Download' }).click();
+    await page.getByRole('alert').filter({ hasText: 'there' }).waitFor();
+    assert.deepEqual(await faults(page), []);
+    clean();
+  });
+
+  it('searches the whole log', async (test) => {
+    if (nodes.length === 0) return test.skip('no node: nothing runs');
+    await open(at('logs'));
+    await page.getByLabel('Search the whole log').fill('apple');
+    await page.getByLabel('Search the whole log').press('Enter');
+    await page.getByRole('log').locator('.log-line').filter({ hasText: /apple$/ }).first().waitFor();
+    assert.equal(await page.getByRole('log').locator('.log-line').filter({ hasText: /tick$/ }).count(), 0, 'only lines with it');
     clean();
   });
 

@@ -97,6 +97,26 @@ configs:
     clean();
   });
 
+  it('shows services, what is behind them, and routes', async (test) => {
+    await open(`${place.space}/services`);
+    const services = page.getByRole('table', { name: 'Services' });
+    await services.getByText('web.shop:8080').waitFor();
+    assert.deepEqual(await faults(page), []);
+    if (node) {
+      await services.locator('tr').filter({ hasText: 'web.shop:8080' }).getByRole('button', { name: /Expand/ }).click();
+      await page.getByRole('table', { name: 'Instances behind web' }).getByRole('link', { name: node.name }).waitFor();
+    }
+    await page.getByRole('tab', { name: /^Routes/ }).click();
+    await page.getByRole('table', { name: 'Routes' }).getByText(`${org}.example.org`).waitFor();
+    await page.getByRole('tab', { name: /^Outside services/ }).click();
+    await page.getByText("No names for what runs elsewhere").waitFor();
+    await page.getByLabel('Find by name', { exact: false }).fill('nothing is called so');
+    await page.getByRole('tab', { name: 'Services (0)' }).click();
+    assert.deepEqual(await faults(page), []);
+    clean();
+    if (!node) test.diagnostic('no node: what is behind services was left out');
+  });
+
   it('lists the volumes of the space', async () => {
     await open(`${place.space}/volumes`);
     const { items } = (await api(page, 'GET', `/api/v1${place.space}/volumes`)).body;

@@ -63,10 +63,13 @@ export const volumes = {
   removeBackup: (base: string, one: Volume, backup: string) => remove(`${volumes.backups(base, one)}/${encodeURIComponent(backup)}`),
 };
 
+const socket = (app: string, instance: string, what: string) => `${location.origin.replace(/^http/, 'ws')}${app}/instances/${encodeURIComponent(instance)}/${what}`;
+
 export const inside = {
   processes: (app: string, instance: string) => `${app}/instances/${encodeURIComponent(instance)}/processes`,
   signal: (app: string, instance: string, pid: number, signal: string) => post(`${inside.processes(app, instance)}/${pid}/signal`, { signal }),
   /** The address of a WebSocket; channels are numbered as `v5.channel.k8s.io` has them. */
-  exec: (app: string, instance: string, command: string[], tty = false) =>
-    withQuery(`${location.origin.replace(/^http/, 'ws')}${app}/instances/${encodeURIComponent(instance)}/exec`, { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
+  exec: (app: string, instance: string, command: string[], tty = false) => withQuery(socket(app, instance, 'exec'), { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
+  /** A file or folder out of it, or files below a folder of it. */
+  file: (app: string, instance: string, way: 'download' | 'upload', where: string) => withQuery(socket(app, instance, way), { path: where }),
 };

@@ -1,12 +1,13 @@
 // The small pieces every page is made of.
 
 import { ReloadOutlined } from '@ant-design/icons';
-import { Alert, Badge, Button, Empty, Flex, Result, Skeleton, Table, Tag, Tooltip, Typography, type TableProps } from 'antd';
-import { useEffect, type ReactNode } from 'react';
+import { Alert, Badge, Button, Empty, Flex, Input, Result, Skeleton, Table, Tag, Tooltip, Typography, type TableProps } from 'antd';
+import { useEffect, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate } from 'react-router';
 
 import { usePlace } from '../place';
+import { useClear } from './clear';
 import { ageOf, formatTime } from './format';
 import { explain } from './problem';
 import type { Live } from './query';
@@ -87,20 +88,42 @@ export function Answer({ query, children }: { query: Asked; children: () => Reac
   return children();
 }
 
-export function DataTable<T extends object>(props: TableProps<T> & { query: Asked & { items: T[] }; empty: string; emptyAction?: ReactNode; label: string }) {
-  const { query, empty, emptyAction, label, ...rest } = props;
+/** From so many rows on, one wants to search. */
+const MANY = 6;
+
+interface DataTableProps<T> extends TableProps<T> {
+  query: Asked & { items: T[] };
+  empty: string;
+  emptyAction?: ReactNode;
+  label: string;
+  /** What is searched of a row, for lists that come whole. */
+  search?: (row: T) => string;
+}
+
+export function DataTable<T extends object>(props: DataTableProps<T>) {
+  const { query, empty, emptyAction, label, search, ...rest } = props;
+  const { t } = useTranslation();
+  const clear = useClear();
+  const [wanted, setWanted] = useState('');
   if (query.error && query.items.length === 0) return <ProblemView error={query.error} retry={() => void query.refetch()} />;
+  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const shown = search && words.length > 0 ? query.items.filter((row) => words.every((word) => search(row).toLowerCase().includes(word))) : query.items;
   return (
-    <Table<T>
-      size="middle"
-      aria-label={label}
-      loading={query.isPending}
-      dataSource={query.items}
-      pagination={query.items.length > 20 ? { pageSize: 20, showSizeChanger: true } : false}
-      scroll={{ x: 'max-content' }}
-      locale={{ emptyText: <EmptyState text={empty} action={emptyAction} /> }}
-      {...rest}
-    />
+    <>
+      {search && (query.items.length >= MANY || wanted !== '') && (
+        <Input allowClear={clear} className="filter toolbar" aria-label={t('parts.text')} placeholder={t('parts.text')} value={wanted} onChange={(event) => setWanted(event.target.value)} />
+      )}
+      <Table<T>
+        size="middle"
+        aria-label={label}
+        loading={query.isPending}
+        dataSource={shown}
+        pagination={shown.length > 20 ? { pageSize: 20, showSizeChanger: true } : false}
+        scroll={{ x: 'max-content' }}
+        locale={{ emptyText: <EmptyState text={words.length > 0 ? t('parts.noMatch') : empty} action={words.length > 0 ? undefined : emptyAction} /> }}
+        {...rest}
+      />
+    </>
   );
 }
 

@@ -17,6 +17,7 @@ const en = {
   edit: 'Change',
   showAll: 'Show all',
   text: 'Search',
+  noMatch: 'Nothing is like that',
 };
 
 const zh: typeof en = {
@@ -36,6 +37,7 @@ const zh: typeof en = {
   edit: '修改',
   showAll: '显示全部',
   text: '搜索',
+  noMatch: '没有匹配的内容',
 };
 
 export const parts = { en, zh };

@@ -1,11 +1,13 @@
 // Applications of a space.
 
 import { RocketOutlined } from '@ant-design/icons';
+import { useQuery } from '@tanstack/react-query';
 import { Flex } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
-import { scheduler, type AppItem } from '../../api/scheduler';
+import { get } from '../../api/http';
+import { scheduler, type AppItem, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basics';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
@@ -17,6 +19,8 @@ export default function Apps() {
   const project = params.project!;
   const space = params.space!;
   const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space));
+  const place = scheduler.rules(org, project, space);
+  const rules = useQuery({ queryKey: ['rules', place, 'cluster'], queryFn: () => get<SpaceRules>(place), retry: false });
   const deploy = (
     <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space)}>
       {t('deploy.title')}
@@ -26,11 +30,17 @@ export default function Apps() {
     <>
       <PageHeader
         title={t('menu.apps')}
-        sub={`${org}/${project}/${space}`}
+        sub={
+          <Flex gap="small" align="center">
+            {`${org}/${project}/${space}`}
+            {rules.data?.cluster && <Link to={to.cluster(rules.data.cluster)}>{t('clusters.stands', { name: rules.data.cluster })}</Link>}
+          </Flex>
+        }
         live={query.live}
         actions={
           <>
             <LinkButton to={to.topology(org, project, space)}>{t('topology.title')}</LinkButton>
+            <LinkButton to={to.network(org, project, space)}>{t('menu.network')}</LinkButton>
             <LinkButton to={to.volumes(org, project, space)}>{t('volumes.title')}</LinkButton>
             <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
             {deploy}
@@ -43,6 +53,7 @@ export default function Apps() {
         rowKey="id"
         empty={t('apps.empty')}
         emptyAction={deploy}
+        search={(app) => [app.name, app.state, app.reason, ...app.workloads.map((one) => `${one.name} ${one.image}`), ...app.endpoints.map((one) => one.url)].join(' ')}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.app(org, project, space, name)}>{name}</Link> },
           { title: t('common.state'), dataIndex: 'state', render: (state: string) => <State value={state} /> },

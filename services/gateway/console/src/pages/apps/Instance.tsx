@@ -14,6 +14,7 @@ import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { PageTabs } from '../../parts/tabs';
 import AppLogs from './AppLogs';
+import { Files } from './Files';
 import { Processes } from './Processes';
 import { Shell } from './Shell';
 
@@ -61,6 +62,7 @@ export default function Instance() {
                   { key: 'terminal', label: t('terminal.title'), children: <Terminal app={url} instance={id} name={name} /> },
                   { key: 'shell', label: t('inside.shell'), children: <Shell app={url} instance={id} name={name} /> },
                   { key: 'processes', label: t('inside.processes'), children: <Processes app={url} instance={id} /> },
+                  { key: 'files', label: t('files.title'), children: <Files app={url} instance={id} /> },
                   { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `instance:${id}` }} /> },
                 ]}
               />

@@ -47,6 +47,7 @@ export default function Clusters() {
         rowKey="id"
         empty={t('clusters.empty')}
         emptyAction={add}
+        search={(one) => [one.name, one.org, one.server, found(one)?.data?.version].join(' ')}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
           { title: t('clusters.health'), render: (_, one) => <Health test={found(one)?.data} pending={found(one)?.isFetching ?? true} error={found(one)?.error} /> },

@@ -24,6 +24,7 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
       label={t('clusters.spaces')}
       query={{ ...query, isPending: query.isPending && org !== undefined, items }}
       rowKey={placeName}
+      search={(one) => `${placeName(one)} ${one.rules?.cluster ?? ''}`}
       empty={t('clusters.noSpaces')}
       emptyAction={org ? <LinkButton to={to.org(org)}>{org}</LinkButton> : <LinkButton to="/orgs">{t('menu.orgs')}</LinkButton>}
       columns={[
