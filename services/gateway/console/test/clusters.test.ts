@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 
 import { message, sizeMessage } from '../src/api/channels';
-import { clusterOf, nodesOf, readKubeconfig } from '../src/api/clusters';
+import { clusterOf, clustersOf, nodesOf, readKubeconfig } from '../src/api/clusters';
 import { readCharts } from '../src/api/series';
 import { commandOf } from '../src/pages/apps/command';
 import { accessOf } from '../src/pages/clusters/AccessFields';
 import { formOf, settingsOf, USUAL } from '../src/pages/clusters/SettingsFields';
+import { moved } from '../src/pages/clusters/Spaces';
 import { formOf as rulesForm, rulesOf } from '../src/pages/space/Rules';
 
 const KUBECONFIG = `apiVersion: v1
@@ -62,8 +63,21 @@ describe('a cluster', () => {
 describe('placement rules of a space', () => {
   it('keep the cluster, and what the form does not show', () => {
     const rules = { cluster: 'east', pack: 20, required: [], later: { a: 1 } };
-    expect(rulesOf(rulesForm(rules), rules)).toMatchObject({ cluster: 'east', pack: 20, later: { a: 1 } });
-    expect(rulesOf({ ...rulesForm(rules), cluster: ' ' }, rules).cluster).toBeNull();
+    const kept = rulesOf(rulesForm(rules), rules);
+    expect(kept).toMatchObject({ cluster: 'east', pack: 20, later: { a: 1 } });
+    expect(kept, 'a platform that knows one cluster only is not told of several').not.toHaveProperty('clusters');
+    expect(rulesOf({ ...rulesForm(rules), where: 'nodes' }, rules).cluster).toBeNull();
+  });
+
+  it('keep several clusters with their weights and what is other there', () => {
+    const fleet = { policy: 'failover' as const, clusters: [{ cluster: 'east', weight: 3, overrides: { env: { A: '1' } } }, { cluster: 'west', weight: 1 }] };
+    const rules = { cluster: null, clusters: fleet };
+    expect(rulesOf(rulesForm(rules), rules).clusters).toEqual(fleet);
+    expect(rulesOf({ ...rulesForm(rules), where: 'cluster', cluster: 'east' }, rules)).toMatchObject({ cluster: 'east', clusters: null });
+    expect(clustersOf(rules)).toEqual(['east', 'west']);
+    expect(moved(rules, 'east', false)).toEqual({ cluster: null, clusters: { policy: 'failover', clusters: [{ cluster: 'west', weight: 1 }] } });
+    expect(moved(rules, 'north', true)).toEqual({ cluster: 'north', clusters: null });
+    expect(moved({ cluster: 'east' }, 'east', false)).toEqual({ cluster: null });
   });
 });
 

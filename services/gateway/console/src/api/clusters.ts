@@ -16,6 +16,46 @@ export interface ClusterSettings {
   isolate: boolean;
   /** As a ResourceQuota says it: `{"requests.cpu": "20"}`. */
   space_quota: Record<string, string>;
+  /** Where it is, for spaces on several clusters. */
+  region?: string;
+  zone?: string;
+  /** Not reached for so long it is lost. */
+  grace_seconds?: number;
+}
+
+/** By looks at it again and again. */
+export interface ClusterHealth {
+  state: 'reached' | 'unreachable' | 'lost' | 'missing' | 'unknown';
+  since?: string | null;
+  problem?: string | null;
+}
+
+export const FLEET_POLICIES = ['spread', 'failover', 'duplicate'] as const;
+export type FleetPolicy = (typeof FLEET_POLICIES)[number];
+
+/** The clusters of a space, in the order in which they are preferred. */
+export interface Fleet {
+  policy?: FleetPolicy;
+  clusters: { cluster: string; weight?: number; overrides?: Record<string, unknown> }[];
+}
+
+/** What one of several clusters is asked for. */
+export interface Share {
+  workload: string;
+  cluster: string;
+  replicas: number;
+  /** When all that moves has moved. */
+  target: number;
+  ready: number;
+  reason: string;
+}
+
+/** What one cluster would have: replicas and reasons by workload. */
+export interface Prospect {
+  cluster: string;
+  replicas: Record<string, number>;
+  reasons: Record<string, string>;
+  overrides: string[];
 }
 
 export interface Cluster {
@@ -27,6 +67,7 @@ export interface Cluster {
   credential: string;
   credential_expires_at?: string | null;
   settings: ClusterSettings;
+  health?: ClusterHealth;
   added_at: string;
   changed_at: string;
 }
@@ -83,6 +124,9 @@ export const clusters = {
   /** A service account with the least rights, for `kubectl apply`. */
   manifest: async (scheduler: boolean) => (await send('GET', withQuery(path('cluster-manifest'), scheduler ? { scheduler } : undefined), { headers: { accept: 'application/yaml' } })).text(),
 };
+
+/** The clusters that a space's rules name. */
+export const clustersOf = (rules: { cluster?: string | null; clusters?: Fleet | null } | null): string[] => (rules?.clusters ? rules.clusters.clusters.map((one) => one.cluster) : rules?.cluster ? [rules.cluster] : []);
 
 /** Between the name of a cluster and that of its node. */
 const PARTED = '--';

@@ -1,7 +1,7 @@
 // Files out of and into an instance, over a WebSocket, as an archive.
 
 import { CLOSE, END, INPUT, message, OUTPUT, PROTOCOL } from './channels';
-import { inside } from './volumes';
+import { inside, type Container } from './volumes';
 
 /** Of an archive, in one message. */
 const PIECE = 256 * 1024;
@@ -36,11 +36,11 @@ function session(url: string, begun: (socket: WebSocket) => Promise<void>, outpu
 }
 
 /** `path` with all below it. `progress` is told the bytes so far. */
-export async function readArchive(app: string, instance: string, path: string, progress: (bytes: number) => void): Promise<Blob> {
+export async function readArchive(at: Container, path: string, progress: (bytes: number) => void): Promise<Blob> {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   await session(
-    inside.file(app, instance, 'download', path),
+    inside.file(at, 'download', path),
     async () => {},
     (piece) => {
       pieces.push(piece);
@@ -58,7 +58,7 @@ const room = (socket: WebSocket) =>
   });
 
 /** Unpacks an archive below `folder`, which is made if it is not there. */
-export function writeArchive(app: string, instance: string, folder: string, archive: Blob, progress: (bytes: number) => void): Promise<void> {
+export function writeArchive(to: Container, folder: string, archive: Blob, progress: (bytes: number) => void): Promise<void> {
   const send = async (socket: WebSocket) => {
     for (let at = 0; at < archive.size && socket.readyState === WebSocket.OPEN; at += PIECE) {
       /* oxlint-disable no-await-in-loop -- one piece after the other, as the connection takes them */
@@ -69,5 +69,5 @@ export function writeArchive(app: string, instance: string, folder: string, arch
     }
     if (socket.readyState === WebSocket.OPEN) socket.send(new Uint8Array([CLOSE, INPUT]));
   };
-  return session(inside.file(app, instance, 'upload', folder), send, () => {});
+  return session(inside.file(to, 'upload', folder), send, () => {});
 }

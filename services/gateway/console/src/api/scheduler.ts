@@ -1,6 +1,6 @@
 // Scheduler: applications, their revisions and instances, and the nodes they run on.
 
-import type { OnCluster } from './clusters';
+import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
 import { get, path, post, put, remove } from './http';
 
@@ -48,6 +48,8 @@ export interface Instance {
   state: string;
   available: boolean;
   address: string;
+  /** Besides the main one. */
+  containers?: string[];
   restarts: number;
   exit_code: number | null;
   reason: string;
@@ -93,6 +95,8 @@ export interface Why {
   placed: { instance: string; name: string; workload: string; chosen: Chosen }[];
   /** On a Kubernetes cluster. */
   cluster?: OnCluster | null;
+  /** Of a space on several clusters: what each has, and why. */
+  clusters?: Share[];
 }
 
 /** A rule, and on how many nodes it is in the way. */
@@ -131,6 +135,8 @@ export interface Deployed {
   remarks: Remark[];
   /** Why it waits for room in the quota, if it does. */
   queued?: string | null;
+  /** What each cluster would have, if there are several. */
+  clusters?: Prospect[];
 }
 
 export type Format = 'compose' | 'kubernetes' | 'gantry';
@@ -195,6 +201,8 @@ export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null 
   external?: { url: string; deadline_ms?: number; required?: boolean } | null;
   /** The Kubernetes cluster that its workloads run on; the nodes with agents if none. */
   cluster?: string | null;
+  /** Several of them, instead. */
+  clusters?: Fleet | null;
 };
 
 export interface NodeItem {

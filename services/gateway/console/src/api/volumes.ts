@@ -1,6 +1,6 @@
 // Volumes of a space, copies of them, and what one can reach inside of an instance.
 
-import { path, post, remove, withQuery } from './http';
+import { path, post, remove, withQuery, type Query } from './http';
 
 export interface Snapshot {
   name: string;
@@ -49,27 +49,36 @@ export interface Process {
   command: string;
 }
 
-const at = (base: string, one: Volume, ...rest: string[]) => withQuery([base, ...[one.name, ...rest].map(encodeURIComponent)].join('/'), { node: one.node });
+const volumeAt = (base: string, one: Volume, ...rest: string[]) => withQuery([base, ...[one.name, ...rest].map(encodeURIComponent)].join('/'), { node: one.node });
 
 export const volumes = {
   of: (org: string, project: string, space: string) => path('orgs', org, 'projects', project, 'spaces', space, 'volumes'),
-  remove: (base: string, one: Volume) => remove(at(base, one)),
-  snapshot: (base: string, one: Volume, snapshot: string) => post(at(base, one, 'snapshots'), { snapshot }),
-  removeSnapshot: (base: string, one: Volume, snapshot: string) => remove(at(base, one, 'snapshots', snapshot)),
-  rollback: (base: string, one: Volume, snapshot: string) => post(at(base, one, 'rollback'), { snapshot }),
+  remove: (base: string, one: Volume) => remove(volumeAt(base, one)),
+  snapshot: (base: string, one: Volume, snapshot: string) => post(volumeAt(base, one, 'snapshots'), { snapshot }),
+  removeSnapshot: (base: string, one: Volume, snapshot: string) => remove(volumeAt(base, one, 'snapshots', snapshot)),
+  rollback: (base: string, one: Volume, snapshot: string) => post(volumeAt(base, one, 'rollback'), { snapshot }),
   backups: (base: string, one: Volume) => `${base}/${encodeURIComponent(one.name)}/backups`,
-  backUp: (base: string, one: Volume) => post<Backup>(at(base, one, 'backups')),
-  restore: (base: string, one: Volume, backup: string) => post(at(base, one, 'restore'), { backup }),
+  backUp: (base: string, one: Volume) => post<Backup>(volumeAt(base, one, 'backups')),
+  restore: (base: string, one: Volume, backup: string) => post(volumeAt(base, one, 'restore'), { backup }),
   removeBackup: (base: string, one: Volume, backup: string) => remove(`${volumes.backups(base, one)}/${encodeURIComponent(backup)}`),
 };
 
-const socket = (app: string, instance: string, what: string) => `${location.origin.replace(/^http/, 'ws')}${app}/instances/${encodeURIComponent(instance)}/${what}`;
+/** A container of an instance; its main one if none is named. */
+export interface Container {
+  app: string;
+  instance: string;
+  container?: string;
+}
+
+const of = ({ app, instance }: Container, ...rest: string[]) => [app, 'instances', encodeURIComponent(instance), ...rest].join('/');
+/** A WebSocket. */
+const socket = (at: Container, what: string, query: Query) => withQuery(`${location.origin.replace(/^http/, 'ws')}${of(at, what)}`, { ...query, container: at.container });
 
 export const inside = {
-  processes: (app: string, instance: string) => `${app}/instances/${encodeURIComponent(instance)}/processes`,
-  signal: (app: string, instance: string, pid: number, signal: string) => post(`${inside.processes(app, instance)}/${pid}/signal`, { signal }),
-  /** The address of a WebSocket; channels are numbered as `v5.channel.k8s.io` has them. */
-  exec: (app: string, instance: string, command: string[], tty = false) => withQuery(socket(app, instance, 'exec'), { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
+  processes: (at: Container) => withQuery(of(at, 'processes'), { container: at.container }),
+  signal: (at: Container, pid: number, signal: string) => post(withQuery(of(at, 'processes', String(pid), 'signal'), { container: at.container }), { signal }),
+  /** Channels are numbered as `v5.channel.k8s.io` has them. */
+  exec: (at: Container, command: string[], tty = false) => socket(at, 'exec', { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
   /** A file or folder out of it, or files below a folder of it. */
-  file: (app: string, instance: string, way: 'download' | 'upload', where: string) => withQuery(socket(app, instance, way), { path: where }),
+  file: (at: Container, way: 'download' | 'upload', where: string) => socket(at, way, { path: where }),
 };

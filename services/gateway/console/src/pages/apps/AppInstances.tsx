@@ -15,6 +15,7 @@ import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { Endpoints } from './Apps';
 import { Release } from './Release';
+import { Shares } from './Shares';
 import { Standing } from './Standing';
 
 export default function Instances({ app, url }: { app: AppItem; url: string }) {
@@ -27,6 +28,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
     <div className="stack">
       <Release app={app} url={url} instances={query.items} />
       {why.data?.cluster && <Standing on={why.data.cluster} />}
+      {(why.data?.clusters ?? []).length > 0 && <Shares of={why.data!.clusters!} />}
       {trouble &&
         why.data?.waiting.map((one) => (
           <Alert

@@ -10,6 +10,7 @@ import { Answer, EmptyState, LinkButton, PageHeader } from '../../parts/basics';
 import { Loading } from '../../parts/Loading';
 import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
+import { Containers } from './Containers';
 
 const Terminal = lazy(() => import('./Terminal'));
 
@@ -27,12 +28,13 @@ export default function AppTerminal() {
   const wanted = search.get('instance');
   // An instance that ends stays open: what it last wrote can still be read.
   const chosen = query.items.find((one) => one.id === wanted) ?? alive.find((one) => one.state === 'running') ?? alive[0];
+  const container = chosen?.containers?.find((one) => one === search.get('container'));
   return (
     <>
       <PageHeader title={t('terminal.title')} sub={<Link to={back}>{app}</Link>} live={query.live} actions={<LinkButton to={back}>{t('common.back')}</LinkButton>} />
       <Answer query={query}>
         {() =>
-          !chosen ? (
+          chosen === undefined ? (
             <EmptyState text={t('terminal.none')} action={<LinkButton to={back}>{app}</LinkButton>} />
           ) : (
             <>
@@ -45,9 +47,10 @@ export default function AppTerminal() {
                   onChange={(id) => setSearch({ instance: id }, { replace: true })}
                   options={[...new Set([...alive, chosen])].map((one) => ({ value: one.id, label: `${nameOf(one)} · ${t(`state.${one.state}`, { defaultValue: one.state })} · ${one.node}` }))}
                 />
+                <Containers of={chosen} value={container} onChange={(name) => setSearch({ instance: chosen.id, ...(name ? { container: name } : {}) }, { replace: true })} />
               </Flex>
               <Suspense fallback={<Loading />}>
-                <Terminal key={chosen.id} app={url} instance={chosen.id} name={nameOf(chosen)} tall />
+                <Terminal key={`${chosen.id}/${container ?? ''}`} at={{ app: url, instance: chosen.id, container }} name={nameOf(chosen)} tall />
               </Suspense>
             </>
           )

@@ -6,6 +6,7 @@ import { Flex } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
+import { clustersOf } from '../../api/clusters';
 import { get } from '../../api/http';
 import { scheduler, type AppItem, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basics';
@@ -33,7 +34,11 @@ export default function Apps() {
         sub={
           <Flex gap="small" align="center">
             {`${org}/${project}/${space}`}
-            {rules.data?.cluster && <Link to={to.cluster(rules.data.cluster)}>{t('clusters.stands', { name: rules.data.cluster })}</Link>}
+            {clustersOf(rules.data ?? null).map((name) => (
+              <Link key={name} to={to.cluster(name)}>
+                {t('clusters.stands', { name })}
+              </Link>
+            ))}
           </Flex>
         }
         live={query.live}

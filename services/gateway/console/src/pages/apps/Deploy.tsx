@@ -17,6 +17,7 @@ import { Lines, pairs, unpaired } from './editor/fields';
 import { Picture } from './editor/Picture';
 import { Remarks, TextPane } from './editor/TextPane';
 import { formatOf, useSheet } from './editor/useSheet';
+import { Prospects } from './Shares';
 
 interface Values {
   name: string;
@@ -160,6 +161,7 @@ function Plan({ plan }: { plan: Deployed }) {
       <Alert type={plan.changed ? 'info' : 'success'} showIcon title={plan.changed ? t('deploy.changes', { revision: plan.revision }) : t('deploy.noChange')} description={plan.queued} />
       {plan.diff.length > 0 && <Diff lines={plan.diff} label={t('deploy.result')} />}
       <Remarks remarks={plan.remarks} />
+      {plan.clusters && <Prospects of={plan.clusters} />}
     </div>
   );
 }

@@ -6,6 +6,7 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import { readArchive, SessionFailed, writeArchive } from '../../api/files';
+import type { Container } from '../../api/volumes';
 import { NameTooLong, onlyFile, packed } from '../../api/tar';
 import { bytes } from '../../parts/format';
 import { saveBlob } from '../../parts/save';
@@ -17,7 +18,7 @@ interface Outcome {
   text: string;
 }
 
-export function Files({ app, instance }: { app: string; instance: string }) {
+export function Files({ at }: { at: Container }) {
   const { t } = useTranslation();
   const [from, setFrom] = useState('');
   const [to, setTo] = useState('/tmp');
@@ -41,7 +42,7 @@ export function Files({ app, instance }: { app: string; instance: string }) {
 
   const download = () =>
     run('down', async () => {
-      const archive = await readArchive(app, instance, from.trim(), setMoved);
+      const archive = await readArchive(at, from.trim(), setMoved);
       const single = await onlyFile(archive);
       const name = single?.name ?? `${from.trim().split('/').findLast(Boolean) ?? 'files'}.tar`;
       saveBlob(name, single?.content ?? archive);
@@ -50,7 +51,7 @@ export function Files({ app, instance }: { app: string; instance: string }) {
   const upload = (files: File[]) =>
     run('up', async () => {
       const archive = packed(files.map((file) => ({ name: file.name, content: file, modified: file.lastModified })));
-      await writeArchive(app, instance, to.trim(), archive, setMoved);
+      await writeArchive(at, to.trim(), archive, setMoved);
       return t('files.put', { names: files.map((file) => file.name).join(', '), folder: to.trim() });
     });
   return (

@@ -1,7 +1,7 @@
 // One running copy of an application: where it is, how it fares, and its own log.
 
 import { Card, Descriptions, Result, Tag } from 'antd';
-import { lazy } from 'react';
+import { lazy, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
@@ -14,6 +14,7 @@ import { useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { PageTabs } from '../../parts/tabs';
 import AppLogs from './AppLogs';
+import { Containers } from './Containers';
 import { Files } from './Files';
 import { Processes } from './Processes';
 import { Shell } from './Shell';
@@ -27,11 +28,13 @@ export default function Instance() {
   const url = scheduler.app(org, project, space, app);
   const query = useLiveList<InstanceType>(['instances', url], `${url}/instances`);
   const back = to.app(org, project, space, app);
+  const [container, setContainer] = useState<string>();
   return (
     <Answer query={query}>
       {() => {
         const one = query.items.find((instance) => instance.id === id);
         if (!one) return <Result status="404" title={t('instance.missing', { name: id.slice(-6) })} subTitle={t('instance.missingHelp')} extra={<LinkButton to={back}>{app}</LinkButton>} />;
+        const at = { app: url, instance: id, container };
         const name = one.name || `${one.workload}-${one.index}`;
         return (
           <>
@@ -55,14 +58,15 @@ export default function Instance() {
                   ]}
                 />
               </Card>
+              <Containers of={one} value={container} onChange={setContainer} />
               <PageTabs
                 items={[
                   { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} only={id} /> },
                   { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} only={id} /> },
-                  { key: 'terminal', label: t('terminal.title'), children: <Terminal app={url} instance={id} name={name} /> },
-                  { key: 'shell', label: t('inside.shell'), children: <Shell app={url} instance={id} name={name} /> },
-                  { key: 'processes', label: t('inside.processes'), children: <Processes app={url} instance={id} /> },
-                  { key: 'files', label: t('files.title'), children: <Files app={url} instance={id} /> },
+                  { key: 'terminal', label: t('terminal.title'), children: <Terminal key={container ?? ''} at={at} name={name} /> },
+                  { key: 'shell', label: t('inside.shell'), children: <Shell key={container ?? ''} at={at} name={name} /> },
+                  { key: 'processes', label: t('inside.processes'), children: <Processes at={at} /> },
+                  { key: 'files', label: t('files.title'), children: <Files at={at} /> },
                   { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `instance:${id}` }} /> },
                 ]}
               />

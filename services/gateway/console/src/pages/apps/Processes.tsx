@@ -3,18 +3,18 @@
 import { Dropdown, Button } from 'antd';
 import { useTranslation } from 'react-i18next';
 
-import { inside, type Process } from '../../api/volumes';
+import { inside, type Container, type Process } from '../../api/volumes';
 import { DataTable } from '../../parts/basics';
 import { bytes, duration } from '../../parts/format';
 import { useAction, useList } from '../../parts/query';
 
 const SIGNALS = ['TERM', 'KILL', 'HUP', 'INT', 'USR1', 'USR2', 'STOP', 'CONT'];
 
-export function Processes({ app, instance }: { app: string; instance: string }) {
+export function Processes({ at }: { at: Container }) {
   const { t } = useTranslation();
-  const url = inside.processes(app, instance);
+  const url = inside.processes(at);
   const query = useList<Process>(['processes', url], url, { interval: 10_000 });
-  const send = useAction(({ pid, signal }: { pid: number; signal: string }) => inside.signal(app, instance, pid, signal), { done: t('apps.done'), refresh: [['processes', url]] });
+  const send = useAction(({ pid, signal }: { pid: number; signal: string }) => inside.signal(at, pid, signal), { done: t('apps.done'), refresh: [['processes', url]] });
   return (
     <DataTable<Process>
       size="small"

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import { CLOSE, END, INPUT, message, PROTOCOL } from '../../api/channels';
-import { inside } from '../../api/volumes';
+import { inside, type Container } from '../../api/volumes';
 
 /** Characters that are kept. */
 const KEPT = 200_000;
@@ -16,7 +16,7 @@ interface Piece {
   text: string;
 }
 
-export function Shell({ app, instance, name }: { app: string; instance: string; name: string }) {
+export function Shell({ at, name }: { at: Container; name: string }) {
   const { t } = useTranslation();
   const [program, setProgram] = useState('sh');
   const [line, setLine] = useState('');
@@ -39,7 +39,7 @@ export function Shell({ app, instance, name }: { app: string; instance: string; 
     setEnd('');
     setState('opening');
     const decoders = [new TextDecoder(), new TextDecoder(), new TextDecoder()];
-    const own = new WebSocket(inside.exec(app, instance, program.split(/\s+/).filter(Boolean)), PROTOCOL);
+    const own = new WebSocket(inside.exec(at, program.split(/\s+/).filter(Boolean)), PROTOCOL);
     own.binaryType = 'arraybuffer';
     own.addEventListener('open', () => setState('open'));
     own.addEventListener('message', (event) => {

@@ -11,7 +11,7 @@ import { useTranslation } from 'react-i18next';
 
 import { CLOSE, END, ERRORS, INPUT, message, OUTPUT, PROTOCOL, sizeMessage } from '../../api/channels';
 import { ApiError, get } from '../../api/http';
-import { inside } from '../../api/volumes';
+import { inside, type Container } from '../../api/volumes';
 import { ProblemView } from '../../parts/basics';
 import { commandOf, PROGRAMS } from './command';
 
@@ -20,7 +20,7 @@ const THEME = { background: '#0b0e14', foreground: '#d6dbe4', cursor: '#d6dbe4',
 
 type State = 'none' | 'opening' | 'open' | 'ended';
 
-export default function Terminal({ app, instance, name, tall }: { app: string; instance: string; name: string; tall?: boolean }) {
+export default function Terminal({ at, name, tall }: { at: Container; name: string; tall?: boolean }) {
   const { t } = useTranslation();
   const [program, setProgram] = useState(PROGRAMS[0]!);
   const [state, setState] = useState<State>('none');
@@ -82,7 +82,7 @@ export default function Terminal({ app, instance, name, tall }: { app: string; i
     setEnd('');
     setRefused(null);
     setState('opening');
-    const url = inside.exec(app, instance, commandOf(program), true);
+    const url = inside.exec(at, commandOf(program), true);
     const next = new WebSocket(url, PROTOCOL);
     let opened = false;
     next.binaryType = 'arraybuffer';

@@ -51,6 +51,7 @@ export default function Clusters() {
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
           { title: t('clusters.health'), render: (_, one) => <Health test={found(one)?.data} pending={found(one)?.isFetching ?? true} error={found(one)?.error} /> },
+          ...(query.items.some((one) => one.health) ? [{ title: t('clusters.pulse'), render: (_: unknown, one: Cluster) => <Pulse of={one} /> }] : []),
           { title: t('clusters.version'), render: (_, one) => found(one)?.data?.version || '–' },
           { title: t('clusters.capabilities'), render: (_, one) => <Capabilities test={found(one)?.data} /> },
           { title: t('clusters.owner'), render: (_, one) => (one.org ? <Link to={to.org(one.org)}>{one.org}</Link> : t('level.platform')) },
@@ -70,6 +71,20 @@ export function Health({ test, pending, error }: { test?: Tested; pending: boole
   return (
     <Tooltip title={test.problem}>
       <Tag color="red">{t(test.version === '' ? 'clusters.unreachable' : 'clusters.unusable')}</Tag>
+    </Tooltip>
+  );
+}
+
+const PULSES = { reached: 'green', unreachable: 'orange', lost: 'red', missing: 'red', unknown: 'default' };
+
+/** How the platform, which looks at it all the time, finds it now. */
+export function Pulse({ of }: { of: Cluster }) {
+  const { t } = useTranslation();
+  if (!of.health) return <>–</>;
+  return (
+    <Tooltip title={of.health.problem}>
+      <Tag color={PULSES[of.health.state]}>{t(`clusters.pulses.${of.health.state}`, { defaultValue: of.health.state })}</Tag>
+      {of.health.since && <Time at={of.health.since} />}
     </Tooltip>
   );
 }

@@ -9,7 +9,7 @@ import { CAPABILITIES, type Cluster, type Tested } from '../../api/clusters';
 import { Answer, LinkButton, Time } from '../../parts/basics';
 import { duration } from '../../parts/format';
 import { to } from '../../place';
-import { CredentialOf } from './Clusters';
+import { CredentialOf, Pulse } from './Clusters';
 
 interface Asked {
   data?: Tested;
@@ -29,6 +29,7 @@ export function Found({ cluster, test }: { cluster: Cluster; test: Asked }) {
             { key: 'server', label: t('clusters.server'), children: <span className="mono">{cluster.server}</span> },
             { key: 'owner', label: t('clusters.owner'), children: cluster.org ? <Link to={to.org(cluster.org)}>{cluster.org}</Link> : t('level.platform') },
             { key: 'credential', label: t('clusters.credential'), children: <CredentialOf cluster={cluster} /> },
+            ...(cluster.health ? [{ key: 'pulse', label: t('clusters.pulse'), children: <Pulse of={cluster} /> }] : []),
             { key: 'drift', label: t('clusters.drift'), children: t(`clusters.drifts.${cluster.settings.drift}`) },
             { key: 'added', label: t('clusters.added'), children: <Time at={cluster.added_at} /> },
             { key: 'changed', label: t('common.changed'), children: <Time at={cluster.changed_at} /> },

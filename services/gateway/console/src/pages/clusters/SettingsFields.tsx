@@ -3,7 +3,7 @@
 import { useTranslation } from 'react-i18next';
 
 import type { ClusterSettings } from '../../api/clusters';
-import { CheckField, ChoiceField, TextField } from '../../parts/fields';
+import { CheckField, ChoiceField, NumberField, TextField } from '../../parts/fields';
 import { lines } from '../nodes/settings';
 
 export type SettingsForm = Omit<ClusterSettings, 'space_quota'> & { space_quota: string };
@@ -23,7 +23,8 @@ export function settingsOf(form: SettingsForm, was: ClusterSettings): ClusterSet
   return { ...was, ...form, space_quota: Object.fromEntries(quota) as Record<string, string> };
 }
 
-export function SettingsFields() {
+/** `placed`: the platform knows of spaces on several clusters. */
+export function SettingsFields({ placed }: { placed?: boolean }) {
   const { t } = useTranslation();
   return (
     <>
@@ -34,6 +35,13 @@ export function SettingsFields() {
       <TextField name="ingress_class" label={t('clusters.ingressClass')} help={t('clusters.usual')} max={253} />
       <TextField name="storage_class" label={t('clusters.storageClass')} help={t('clusters.usual')} max={253} />
       <TextField name="space_quota" label={t('clusters.quota')} help={t('clusters.quotaHelp')} rows={3} placeholder={'requests.cpu=20\npods=200'} />
+      {placed && (
+        <>
+          <TextField name="region" label={t('clusters.region')} help={t('clusters.placeHelp')} max={63} />
+          <TextField name="zone" label={t('clusters.zone')} max={63} />
+          <NumberField name="grace_seconds" label={t('clusters.grace')} help={t('clusters.graceHelp')} min={1} max={86_400} suffix="s" />
+        </>
+      )}
       <CheckField name="isolate" label={t('clusters.isolate')} help={t('clusters.isolateHelp')} />
     </>
   );

@@ -4,27 +4,36 @@ import { Flex, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 
-import { scheduler } from '../../api/scheduler';
+import { clustersOf } from '../../api/clusters';
+import { scheduler, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton } from '../../parts/basics';
 import { AskButton } from '../../parts/dialogs';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { placeName, spacesKey, useSpaces, type SpacePlace } from './useSpaces';
 
+/** Onto the cluster alone, or away from it: what is on others stays there. */
+export function moved(rules: SpaceRules, cluster: string, on: boolean): SpaceRules {
+  const others = rules.clusters?.clusters.filter((one) => one.cluster !== cluster) ?? [];
+  if (!on && others.length > 0) return { ...rules, clusters: { ...rules.clusters, clusters: others } };
+  return { ...rules, cluster: on ? cluster : null, ...('clusters' in rules ? { clusters: null } : {}) };
+}
+
 export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
   const { t } = useTranslation();
   const query = useSpaces(org);
-  const move = useAction(({ at, on }: { at: SpacePlace; on: string | null }) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), { ...at.rules, cluster: on }), {
+  const move = useAction(({ at, on }: { at: SpacePlace; on: boolean }) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), moved(at.rules!, cluster, on)), {
     done: t('clusters.moves'),
     refresh: [spacesKey(org ?? ''), ['rules']],
   });
-  const items = (query.data ?? []).toSorted((a, b) => Number(b.rules?.cluster === cluster) - Number(a.rules?.cluster === cluster) || placeName(a).localeCompare(placeName(b)));
+  const here = (one: SpacePlace) => clustersOf(one.rules).includes(cluster);
+  const items = (query.data ?? []).toSorted((a, b) => Number(here(b)) - Number(here(a)) || placeName(a).localeCompare(placeName(b)));
   return (
     <DataTable<SpacePlace>
       label={t('clusters.spaces')}
       query={{ ...query, isPending: query.isPending && org !== undefined, items }}
       rowKey={placeName}
-      search={(one) => `${placeName(one)} ${one.rules?.cluster ?? ''}`}
+      search={(one) => `${placeName(one)} ${clustersOf(one.rules).join(' ')}`}
       empty={t('clusters.noSpaces')}
       emptyAction={org ? <LinkButton to={to.org(org)}>{org}</LinkButton> : <LinkButton to="/orgs">{t('menu.orgs')}</LinkButton>}
       columns={[
@@ -32,17 +41,31 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
         {
           title: t('clusters.runsOn'),
           render: (_, one) =>
-            one.rules === null ? t('clusters.unknown') : one.rules.cluster === cluster ? <Tag color="green">{t('clusters.thisOne')}</Tag> : one.rules.cluster ? <Link to={to.cluster(one.rules.cluster)}>{one.rules.cluster}</Link> : t('clusters.onNodes'),
+            one.rules === null ? t('clusters.unknown') : clustersOf(one.rules).length === 0 ? t('clusters.onNodes') : (
+              <Flex gap={4} wrap>
+                {clustersOf(one.rules).map((name) =>
+                  name === cluster ? (
+                    <Tag key={name} color="green">
+                      {t('clusters.thisOne')}
+                    </Tag>
+                  ) : (
+                    <Link key={name} to={to.cluster(name)}>
+                      {name}
+                    </Link>
+                  ),
+                )}
+              </Flex>
+            ),
         },
         {
           title: t('common.actions'),
           render: (_, one) =>
             one.rules && (
               <Flex gap={4}>
-                {one.rules.cluster === cluster ? (
-                  <AskButton ask={t('clusters.confirmAway', { place: placeName(one) })} label={t('clusters.away')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: null })} />
+                {here(one) ? (
+                  <AskButton ask={t('clusters.confirmAway', { place: placeName(one) })} label={t('clusters.away')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: false })} />
                 ) : (
-                  <AskButton ask={t('clusters.confirmHere', { place: placeName(one), cluster })} label={t('clusters.here')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: cluster })} />
+                  <AskButton ask={t('clusters.confirmHere', { place: placeName(one), cluster })} label={t('clusters.here')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: true })} />
                 )}
                 <LinkButton small to={to.rules(one.org, one.project, one.space)}>
                   {t('rules.title')}

@@ -2,6 +2,7 @@
 
 import { useQuery } from '@tanstack/react-query';
 
+import { clustersOf } from '../../api/clusters';
 import { get, type Page } from '../../api/http';
 import { identity } from '../../api/identity';
 import { scheduler, type AppItem, type Instance, type SpaceRules, type Why } from '../../api/scheduler';
@@ -50,7 +51,7 @@ async function appsIn(at: SpacePlace): Promise<AppOn[]> {
 /** Applications of the spaces that are placed on the cluster. */
 export function useAppsOn(cluster: string, org: string | undefined) {
   const spaces = useSpaces(org);
-  const here = (spaces.data ?? []).filter((one) => one.rules?.cluster === cluster);
+  const here = (spaces.data ?? []).filter((one) => clustersOf(one.rules).includes(cluster));
   const apps = useQuery({
     queryKey: ['cluster-apps', cluster, here.map((one) => `${one.project}/${one.space}`), org ?? ''],
     queryFn: async () => (await Promise.all(here.map(appsIn))).flat(),

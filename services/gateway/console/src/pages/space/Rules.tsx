@@ -1,18 +1,19 @@
 // Where the workloads of a space may run and what counts when a node is chosen, and a scheduler of one's own.
 
 import { useQuery } from '@tanstack/react-query';
-import { Alert, AutoComplete, Button, Card, Form } from 'antd';
+import { Alert, Button, Card, Form } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
-import { clusters, type Cluster } from '../../api/clusters';
 import { get } from '../../api/http';
 import { scheduler, WEIGHTS, type SpaceRules } from '../../api/scheduler';
 import { Answer, PageHeader } from '../../parts/basics';
 import { CheckField, NumberField, TextField, TextsField } from '../../parts/fields';
-import { useAction, useList } from '../../parts/query';
+import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { lines, partOf, partText } from '../nodes/settings';
+import { Where } from './Where';
+import { whereForm, whereOf, type WhereForm } from './where';
 
 type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   most_priority?: number | null;
@@ -22,12 +23,12 @@ type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   url: string;
   deadline_ms?: number | null;
   wait: boolean;
-  cluster?: string | null;
-};
+} & WhereForm;
 
 export function formOf(rules: SpaceRules): RulesForm {
   return {
     ...rules,
+    ...whereForm(rules),
     tolerated: rules.tolerated ?? [],
     required: (rules.required ?? []).map(partText).join('\n'),
     preferred: (rules.preferred ?? []).map(partText).join('\n'),
@@ -38,10 +39,10 @@ export function formOf(rules: SpaceRules): RulesForm {
 }
 
 /** What the form does not show stays as it was. */
-export function rulesOf({ url, deadline_ms, wait, required, preferred, cluster, ...rest }: RulesForm, was: SpaceRules): SpaceRules {
+export function rulesOf({ url, deadline_ms, wait, required, preferred, where, cluster, policy, members, ...rest }: RulesForm, was: SpaceRules): SpaceRules {
   const weights = Object.fromEntries(WEIGHTS.map((weight) => [weight, rest[weight] ?? null]));
   const external = url ? { url, ...(deadline_ms ? { deadline_ms } : {}), required: wait } : null;
-  return { ...was, ...weights, cluster: cluster?.trim() || null, most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external };
+  return { ...was, ...weights, ...whereOf({ where, cluster, policy, members }, was), most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external };
 }
 
 export default function Rules() {
@@ -51,19 +52,17 @@ export default function Rules() {
   const url = scheduler.rules(org, project, space);
   const key = ['rules', url];
   const query = useQuery({ queryKey: key, queryFn: () => get<SpaceRules>(url), refetchOnWindowFocus: false });
-  const known = useList<Cluster>(['clusters'], clusters.all);
+  const [fields] = Form.useForm<RulesForm>();
   const save = useAction((form: RulesForm) => scheduler.setRules(url, rulesOf(form, query.data!)), { done: t('parts.saved'), refresh: [key] });
   return (
     <>
       <PageHeader title={t('rules.title')} sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>} />
       <Answer query={query}>
         {() => (
-          <Form<RulesForm> layout="vertical" initialValues={formOf(query.data!)} onFinish={save.mutate}>
+          <Form<RulesForm> form={fields} layout="vertical" initialValues={formOf(query.data!)} onFinish={save.mutate}>
             <div className="stack">
               <Card title={t('clusters.choose')}>
-                <Form.Item name="cluster" label={t('menu.clusters')} extra={t('clusters.chooseHelp')}>
-                  <AutoComplete allowClear options={known.items.filter((one) => !one.org || one.org === org).map((one) => ({ value: one.name, label: one.name }))} />
-                </Form.Item>
+                <Where form={fields} org={org} several={'clusters' in query.data!} />
               </Card>
               <Card title={t('rules.conditions')}>
                 <TextField name="required" label={t('rules.required')} help={t('rules.requiredHelp')} rows={3} />
