@@ -2,7 +2,7 @@
 
 const en = {
   apps: {
-    empty: 'No applications in this space yet',
+    empty: 'No applications in this space yet. Deploy one from a Compose file, from Kubernetes YAML, or draw it in the editor.',
     ready: 'Ready',
     revision: 'Revision',
     endpoints: 'Addresses',
@@ -104,7 +104,7 @@ const en = {
 
 const zh: typeof en = {
   apps: {
-    empty: '该空间暂无应用',
+    empty: '该空间暂无应用。可从 Compose 文件、Kubernetes YAML 部署，或在编辑器中绘制。',
     ready: '就绪',
     revision: '版本',
     endpoints: '访问地址',

@@ -15,7 +15,7 @@ const en = {
   },
   services: {
     create: 'From the catalogue',
-    empty: 'No service instances in this space',
+    empty: 'No service instances in this space. Create one from the catalogue, such as a database.',
     offering: 'Offering',
     bindings: 'Bindings',
     none: 'none',
@@ -98,7 +98,7 @@ const zh: typeof en = {
   },
   services: {
     create: '从目录创建',
-    empty: '该空间暂无服务实例',
+    empty: '该空间暂无服务实例。可从服务目录创建，例如数据库。',
     offering: '服务',
     bindings: '绑定',
     none: '无',

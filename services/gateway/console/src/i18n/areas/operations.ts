@@ -42,7 +42,7 @@ const en = {
   },
   scaling: {
     title: 'Scaling',
-    none: 'The numbers are set by hand',
+    none: 'The numbers are set by hand. An application says in its file what they follow (scaling).',
     between: 'Between',
     wanted: 'Wanted now',
     pause: 'Hold the number',
@@ -52,7 +52,7 @@ const en = {
   },
   volumes: {
     title: 'Volumes',
-    none: 'Nothing is kept in this space',
+    none: 'Nothing is kept in this space: a volume comes with an application that mounts one',
     unreachable: 'Nodes that did not answer, so that theirs are not listed: {{nodes}}',
     orphaned: '{{app}} (deleted)',
     used: 'Used',
@@ -151,7 +151,7 @@ const zh: typeof en = {
   },
   scaling: {
     title: '伸缩',
-    none: '实例数由人工设置',
+    none: '实例数由人工设置。可在应用文件中指定依据（scaling）。',
     between: '范围',
     wanted: '当前期望',
     pause: '固定实例数',
@@ -161,7 +161,7 @@ const zh: typeof en = {
   },
   volumes: {
     title: '存储卷',
-    none: '此空间没有存储数据',
+    none: '此空间没有存储数据：存储卷随挂载它的应用一起创建',
     unreachable: '以下节点没有应答，其存储卷未列出：{{nodes}}',
     orphaned: '{{app}}（已删除）',
     used: '已用',

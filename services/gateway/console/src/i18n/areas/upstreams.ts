@@ -3,7 +3,7 @@
 const en = {
   upstreams: {
     sub: 'Directories and providers that people sign in by',
-    empty: 'Nobody else vouches for people yet',
+    empty: 'Nobody else vouches for people yet. Add a directory (LDAP, Active Directory), an OpenID provider or a social network.',
     connect: 'Connect',
     kind: 'Kind',
     kinds: { ldap: 'LDAP directory', oidc: 'OpenID provider', oauth2: 'Social network' },
@@ -66,7 +66,7 @@ const en = {
 const zh: typeof en = {
   upstreams: {
     sub: '用于登录的企业目录与身份提供方',
-    empty: '尚未接入外部身份来源',
+    empty: '暂无登录来源。可添加目录（LDAP、Active Directory）、OpenID 提供方或社交平台。',
     connect: '接入',
     kind: '类型',
     kinds: { ldap: 'LDAP 目录', oidc: 'OpenID 提供方', oauth2: '社交平台' },
