@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 
 import { message, sizeMessage } from '../src/api/channels';
 import { clusterOf, clustersOf, nodesOf, readKubeconfig } from '../src/api/clusters';
@@ -6,6 +7,7 @@ import { readCharts } from '../src/api/series';
 import { commandOf } from '../src/pages/apps/command';
 import { accessOf } from '../src/pages/clusters/AccessFields';
 import { formOf, settingsOf, USUAL } from '../src/pages/clusters/SettingsFields';
+import { authenticationFile, flagsOf, kubeconfigOf } from '../src/pages/clusters/signin';
 import { moved } from '../src/pages/clusters/Spaces';
 import { formOf as rulesForm, rulesOf } from '../src/pages/space/Rules';
 
@@ -78,6 +80,17 @@ describe('placement rules of a space', () => {
     expect(moved(rules, 'east', false)).toEqual({ cluster: null, clusters: { policy: 'failover', clusters: [{ cluster: 'west', weight: 1 }] } });
     expect(moved(rules, 'north', true)).toEqual({ cluster: 'north', clusters: null });
     expect(moved({ cluster: 'east' }, 'east', false)).toEqual({ cluster: null });
+  });
+});
+
+describe('sign-in of people on a cluster', () => {
+  it('is told to the API server as a file and as flags, and to people without a secret', () => {
+    const file = parse(authenticationFile('https://gantry.example.org'));
+    expect(file.jwt[0].issuer).toEqual({ url: 'https://gantry.example.org', audiences: ['kubernetes'] });
+    expect(file.jwt[0].claimMappings.groups).toEqual({ claim: 'groups', prefix: 'gantry:' });
+    expect(flagsOf('https://gantry.example.org').split('\n')).toContain('--oidc-issuer-url=https://gantry.example.org');
+    const read = readKubeconfig(kubeconfigOf('east', 'https://10.0.0.1:6443', 'https://gantry.example.org'))!;
+    expect(read).toMatchObject({ current: 'east', files: [], contexts: [{ name: 'east', server: 'https://10.0.0.1:6443' }] });
   });
 });
 

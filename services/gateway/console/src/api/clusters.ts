@@ -19,6 +19,8 @@ export interface ClusterSettings {
   /** Where it is, for spaces on several clusters. */
   region?: string;
   zone?: string;
+  /** Roles of people are bound in the namespaces. */
+  roles?: boolean;
   /** Not reached for so long it is lost. */
   grace_seconds?: number;
 }
@@ -72,7 +74,7 @@ export interface Cluster {
   changed_at: string;
 }
 
-export const CAPABILITIES = ['gateway', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class'] as const;
+export const CAPABILITIES = ['gateway', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class', 'role_bindings'] as const;
 
 /** What a test of the connection has found. */
 export interface Tested {

@@ -22,6 +22,7 @@ import { Health, tested } from './Clusters';
 import { Pods } from './Pods';
 import { RemoveCluster } from './Remove';
 import { Settings } from './Settings';
+import { SignIn } from './SignIn';
 import { Spaces } from './Spaces';
 
 export default function ClusterPage() {
@@ -97,6 +98,7 @@ export default function ClusterPage() {
                     </>
                   ),
                 },
+                { key: 'sign-in', label: t('kubectl.title'), children: <SignIn cluster={cluster} /> },
                 { key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> },
                 { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> },
               ]}

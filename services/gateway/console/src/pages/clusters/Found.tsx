@@ -71,7 +71,7 @@ function Result({ test }: { test: Tested }) {
             ]}
           />
           <ul className="remarks">
-            {CAPABILITIES.map((one) => (
+            {CAPABILITIES.filter((one) => one in test.capabilities).map((one) => (
               <li key={one}>
                 <Flex gap="small" align="baseline">
                   {test.capabilities[one] ? <CheckCircleFilled className="added" aria-label={t('parts.yes')} /> : <MinusCircleOutlined aria-label={t('parts.no')} />}

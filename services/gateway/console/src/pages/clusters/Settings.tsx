@@ -13,7 +13,7 @@ export function Settings({ cluster }: { cluster: Cluster }) {
   return (
     <Card className="narrow">
       <Form<SettingsForm> key={cluster.changed_at} layout="vertical" initialValues={formOf(cluster.settings)} onFinish={save.mutate}>
-        <SettingsFields placed={cluster.settings.region !== undefined} />
+        <SettingsFields placed={cluster.settings.region !== undefined} roles={cluster.settings.roles !== undefined} />
         <Button type="primary" htmlType="submit" loading={save.isPending}>
           {t('common.save')}
         </Button>

@@ -23,8 +23,8 @@ export function settingsOf(form: SettingsForm, was: ClusterSettings): ClusterSet
   return { ...was, ...form, space_quota: Object.fromEntries(quota) as Record<string, string> };
 }
 
-/** `placed`: the platform knows of spaces on several clusters. */
-export function SettingsFields({ placed }: { placed?: boolean }) {
+/** `placed`, `roles`: the platform knows of spaces on several clusters, and binds roles. */
+export function SettingsFields({ placed, roles }: { placed?: boolean; roles?: boolean }) {
   const { t } = useTranslation();
   return (
     <>
@@ -42,6 +42,7 @@ export function SettingsFields({ placed }: { placed?: boolean }) {
           <NumberField name="grace_seconds" label={t('clusters.grace')} help={t('clusters.graceHelp')} min={1} max={86_400} suffix="s" />
         </>
       )}
+      {roles && <CheckField name="roles" label={t('clusters.roles')} help={t('clusters.rolesHelp')} />}
       <CheckField name="isolate" label={t('clusters.isolate')} help={t('clusters.isolateHelp')} />
     </>
   );
