@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 
 import { message, sizeMessage } from '../src/api/channels';
 import { clusterOf, clustersOf, nodesOf, readKubeconfig } from '../src/api/clusters';
-import { readCharts } from '../src/api/series';
+import { readCharts, usageOf } from '../src/api/series';
 import { commandOf } from '../src/pages/apps/command';
 import { accessOf } from '../src/pages/clusters/AccessFields';
 import { formOf, settingsOf, USUAL } from '../src/pages/clusters/SettingsFields';
@@ -107,6 +107,8 @@ describe('a terminal', () => {
   });
 });
 
+const of = (name: string, value: number) => ({ name, unit: '', series: [{ labels: { instance: 'one' }, points: [[1, 9], [2, value]] as [number, number][] }, { labels: { instance: 'two' }, points: [] }] });
+
 describe('charts', () => {
   it('may be of one instance', () => {
     const series = ['one', 'two'].map((instance) => ({ labels: { instance, workload: 'web' }, points: [[1, 2]] as [number, number][] }));
@@ -114,5 +116,10 @@ describe('charts', () => {
     expect(readCharts(answer, 'capacity')[0]!.series).toHaveLength(2);
     expect(readCharts(answer, 'capacity', 'two')[0]!.series.map((one) => one.name)).toEqual(['two web']);
     expect(readCharts(answer, 'capacity', 'three')).toEqual([]);
+  });
+
+  it('end with what each instance uses now', () => {
+    const usage = usageOf({ from: '', to: '', step_seconds: 1, charts: [of('cpu', 0.5), of('memory', 1_024), of('disk', 7)] });
+    expect([...usage]).toEqual([['one', { cpu: 0.5, memory: 1_024 }]]);
   });
 });

@@ -45,3 +45,24 @@ export function readCharts(answer: Charts, capacity: string, only?: string): Mea
 function short(label: string): string {
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(label) ? label.slice(-6) : label;
 }
+
+export interface Usage {
+  /** Cores. */
+  cpu?: number;
+  /** Bytes. */
+  memory?: number;
+}
+
+/** The last points of each instance. */
+export function usageOf(answer: Charts): Map<string, Usage> {
+  const found = new Map<string, Usage>();
+  for (const chart of answer.charts) {
+    if (chart.name !== 'cpu' && chart.name !== 'memory') continue;
+    for (const { labels, points } of chart.series) {
+      const last = points.at(-1);
+      if (!labels.instance || !last) continue;
+      found.set(labels.instance, { ...found.get(labels.instance), [chart.name]: last[1] });
+    }
+  }
+  return found;
+}

@@ -9,7 +9,7 @@ import { Link, useParams } from 'react-router';
 import { get } from '../../api/http';
 import { scheduler, type Against, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
 import { DataTable, LinkButton, State, Time } from '../../parts/basics';
-import { bytes, cpu } from '../../parts/format';
+import { bytes, cpu, decimal } from '../../parts/format';
 import { NodeLink } from '../../parts/NodeLink';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
@@ -17,10 +17,13 @@ import { Endpoints } from './Apps';
 import { Release } from './Release';
 import { Shares } from './Shares';
 import { Standing } from './Standing';
+import { useUsage } from './useUsage';
 
 export default function Instances({ app, url }: { app: AppItem; url: string }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const params = useParams();
+  const usage = useUsage(url);
+  const cores = (used?: number) => (used === undefined ? '–' : decimal(used, i18n.language, 3));
   const query = useLiveList<Instance>(['instances', url], `${url}/instances`);
   const trouble = app.state !== 'running' && app.state !== 'stopped';
   const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
@@ -109,6 +112,8 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             { title: t('apps.revision'), dataIndex: 'revision' },
             { title: t('apps.node'), dataIndex: 'node', render: (node: string) => <NodeLink node={node} /> },
             { title: t('apps.address'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },
+            { title: t('metric.cpu'), render: (_, one) => cores(usage.get(one.id)?.cpu) },
+            { title: t('metric.memory'), render: (_, one) => bytes(usage.get(one.id)?.memory) },
             { title: t('apps.restarts'), dataIndex: 'restarts' },
             { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
             { title: t('apps.reason'), render: (_, one) => one.displaced ?? one.reason },
