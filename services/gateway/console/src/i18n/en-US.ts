@@ -7,6 +7,7 @@ import { clusterWords } from './areas/clusters';
 import { editorWords } from './areas/editor';
 import { findingWords } from './areas/finding';
 import { flowWords } from './areas/flow';
+import { happenedEn } from './areas/happened-en';
 import { identityWords } from './areas/identity';
 import { imagesWords } from './areas/images';
 import { marketWords } from './areas/market';
@@ -37,5 +38,6 @@ export const enUS = {
   ...registryWords.en,
   ...shellWords.en,
   ...upstreamsWords.en,
+  happened: happenedEn,
   parts: parts.en,
 };

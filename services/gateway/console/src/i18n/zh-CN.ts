@@ -7,6 +7,7 @@ import { clusterWords } from './areas/clusters';
 import { editorWords } from './areas/editor';
 import { findingWords } from './areas/finding';
 import { flowWords } from './areas/flow';
+import { happenedZh } from './areas/happened-zh';
 import { identityWords } from './areas/identity';
 import { imagesWords } from './areas/images';
 import { marketWords } from './areas/market';
@@ -38,5 +39,6 @@ export const zhCN: typeof enUS = {
   ...registryWords.zh,
   ...shellWords.zh,
   ...upstreamsWords.zh,
+  happened: happenedZh,
   parts: parts.zh,
 };

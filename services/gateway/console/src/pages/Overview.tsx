@@ -15,6 +15,7 @@ import { EmptyState, LinkButton, LiveMark, PageHeader, ProblemView, State, Time 
 import { useEvents } from '../parts/events';
 import { bytes, cpu, money } from '../parts/format';
 import { useHealth } from '../parts/health';
+import { Kind } from '../parts/Kind';
 import { useNames } from '../parts/names';
 import { useList } from '../parts/query';
 import { to, usePlace } from '../place';
@@ -137,9 +138,9 @@ function RecentEvents() {
       {all.map((event) => (
         <div className="event-row" key={event.key}>
           <Flex vertical className="grow">
-            <span className="mono">{event.kind}</span>
+            <Kind kind={event.kind} />
             <Typography.Text type="secondary">
-              {[names(event.actor), event.service, event.object].filter((part) => part !== '' && part !== '–').join(' · ')}
+              {[names(event.actor), t(`service.${event.service}`, { defaultValue: event.service }), event.object].filter((part) => part !== '' && part !== '–').join(' · ')}
             </Typography.Text>
           </Flex>
           <Time at={event.at} />

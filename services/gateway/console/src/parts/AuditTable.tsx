@@ -9,6 +9,7 @@ import type { Query } from '../api/http';
 import { monitoring, type AuditRecord } from '../api/monitoring';
 import { State, Time } from './basics';
 import { changesOf, type FieldChange } from './changes';
+import { Kind } from './Kind';
 import { useNames } from './names';
 import { PagedTable, usePaged } from './paged';
 import { to } from '../place';
@@ -33,8 +34,8 @@ export function AuditTable({ filter }: { filter: Query }) {
             title: t('audit.kind'),
             dataIndex: 'kind',
             render: (kind: string, item) => (
-              <Button type="link" size="small" className="mono plain-button" onClick={() => setOpen(item)}>
-                {kind}
+              <Button type="link" size="small" className="plain-button kind-button" onClick={() => setOpen(item)}>
+                <Kind kind={kind} />
               </Button>
             ),
           },
@@ -45,7 +46,7 @@ export function AuditTable({ filter }: { filter: Query }) {
           { title: t('audit.from'), dataIndex: 'from', render: (from?: string) => from ?? '–' },
         ]}
       />
-      <Drawer open={open !== null} onClose={() => setOpen(null)} size="large" title={<span className="mono">{open?.kind}</span>} destroyOnHidden>
+      <Drawer open={open !== null} onClose={() => setOpen(null)} size="large" title={open && <Kind kind={open.kind} />} destroyOnHidden>
         {open && <Detail item={open} who={names(open.actor)} />}
       </Drawer>
     </>
