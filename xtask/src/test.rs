@@ -14,6 +14,8 @@ use crate::{conformance, down, image, settings, up};
 
 /// Far from the default, so that a user's suite may run beside it.
 const PORT_BASE: &str = "17400";
+/// The browser tests' results among the others', as JUnit.
+const BROWSER: &str = "browser.xml";
 
 /// # Errors
 /// When any layer fails, after all of them ran.
@@ -61,8 +63,7 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
         totals.push("main job: not run (--quick)".to_owned());
     } else {
         say("layer 3: the suite, brought up for this run");
-        let outcome = suite_tests(work);
-        totals.push(format!("main job: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        let outcome = suite_tests(work, &mut totals);
         note(&mut failed, "the suite", outcome);
     }
     if quick {
@@ -150,11 +151,11 @@ fn scripts(work: &Work) -> Result<Vec<String>> {
     Ok(package["scripts"].as_object().map(|s| s.keys().cloned().collect()).unwrap_or_default())
 }
 
-fn suite_tests(work: &Work) -> Result<()> {
+fn suite_tests(work: &Work, totals: &mut Vec<String>) -> Result<()> {
     let own = work.with_home(&work.target.join("suite"))?;
     // Left over from a run that was killed.
     down::remove_suite(&own)?;
-    let outcome = with_suite(work);
+    let outcome = with_suite(work, totals);
     if let Err(error) = &outcome {
         eprintln!("the suite's logs:");
         let _ = Command::new("sh").arg("-c").arg(format!("tail -n 40 {}/*.log", own.home.file("log").display())).status();
@@ -164,7 +165,7 @@ fn suite_tests(work: &Work) -> Result<()> {
     outcome.and(removed)
 }
 
-fn with_suite(work: &Work) -> Result<()> {
+fn with_suite(work: &Work, totals: &mut Vec<String>) -> Result<()> {
     let home = work.target.join("suite");
     let program = own_program()?;
     let own = |args: &[&str]| {
@@ -180,11 +181,21 @@ fn with_suite(work: &Work) -> Result<()> {
         say("not root: the main job needs containers and is not run here");
         return own(&["down"]);
     }
-    // Before the main job: containers that come and go change the machine's interfaces, and Chromium then drops its requests.
-    browser_tests(work, &home)?;
-    own(&["refusals"])?;
-    own(&["demo"])?;
-    own(&["down"])
+    // The browser comes before the main job: containers that come and go change the machine's interfaces, and Chromium then drops
+    // its requests.
+    let browser = browser_tests(work, &home);
+    if let Ok(seen) = conformance::totals(&work.results().join(BROWSER)) {
+        totals.push(format!("browser: {seen}"));
+    }
+    let mut failed = Vec::new();
+    note(&mut failed, "the browser tests", browser);
+    for (layer, task) in [("the refusals", "refusals"), ("the main job", "demo")] {
+        let outcome = own(&[task]);
+        totals.push(format!("{layer}: {}", if outcome.is_ok() { "ok" } else { "failed" }));
+        note(&mut failed, layer, outcome);
+    }
+    own(&["down"])?;
+    if failed.is_empty() { Ok(()) } else { bail!("{} failed", failed.join(", ")) }
 }
 
 /// The console in a real browser, against the suite in `home`.
@@ -197,5 +208,6 @@ fn browser_tests(work: &Work, home: &std::path::Path) -> Result<()> {
     say("npm ci, npm test (browser tests)");
     run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))?;
     let env = settings::read_env(&work.with_home(home)?.home)?;
-    run(Command::new("npm").arg("test").current_dir(&folder).envs(env).env("CI", "true"))
+    let results = work.results().join(BROWSER);
+    run(Command::new("npm").arg("test").current_dir(&folder).envs(env).env("CI", "true").env("GANTRY_BROWSER_RESULTS", results))
 }

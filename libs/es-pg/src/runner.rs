@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gantry_es::Recorded;
+use gantry_kernel::OffsetDateTime;
 use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -191,6 +192,15 @@ async fn rebuild_when(db: &Db, source: &dyn Source, projection: &dyn Projection,
     loop {
         wanted.notified().await;
         let name = projection.name();
+        // The follower may have called while the last rebuild still ran: what is wanted now stands in the row.
+        let since = match wanted_since(db, name).await {
+            Ok(Some(since)) => since,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(projection = name, error = %error, "whether a rebuild is wanted could not be read");
+                continue;
+            }
+        };
         match rebuild_from(db, projection, &*source.again()).await {
             Ok(Some(position)) => tracing::info!(projection = name, event.position = position, "a projection was built anew and swapped in"),
             // Another replica is at it.
@@ -198,11 +208,16 @@ async fn rebuild_when(db: &Db, source: &dyn Source, projection: &dyn Projection,
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::error!(projection = name, error, "a projection could not be built anew; the one before it goes on serving");
-                let saved = sqlx::query("update projections set rebuild_since = null, rebuild_error = $2 where name = $1").bind(name).bind(error);
-                if let Err(error) = saved.execute(&db.pool).await {
+                // A request that came meanwhile is another one, and still open.
+                let saved = sqlx::query("update projections set rebuild_since = null, rebuild_error = $2 where name = $1 and rebuild_since = $3");
+                if let Err(error) = saved.bind(name).bind(error).bind(since).execute(&db.pool).await {
                     tracing::warn!(projection = name, error = %error, "the projection's state could not be saved");
                 }
             }
         }
     }
+}
+
+async fn wanted_since(db: &Db, name: &str) -> sqlx::Result<Option<OffsetDateTime>> {
+    sqlx::query_scalar("select rebuild_since from projections where name = $1").bind(name).fetch_one(&db.pool).await
 }

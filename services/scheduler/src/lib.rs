@@ -7,6 +7,8 @@ mod config;
 pub mod domain;
 mod error;
 mod flows;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod store;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::sync::Mutex;
 
+pub use image::may_grow_mounted;
 use image::{attach, grow_mounted, let_go, mounted, mounts};
 pub use snapshots::Snapshot;
 

@@ -39,7 +39,7 @@ async fn what_must_not_run_twice_is_stopped_before_the_lease_is_over_and_comes_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_starts_anew_while_nobody_hears_the_node_grants_itself_no_lease() {
-    let Some(stage) = Stage::new(166).await else { return };
+    let Some(stage) = Stage::new(140).await else { return };
     let node = stage.agent().await;
     let long = Duration::from_secs(3600);
     node.shared.lease.send_replace(Lease::new(Instant::now(), long));

@@ -51,17 +51,29 @@ async fn grow(image: &Path, size: u64) -> Result<(), VolumeError> {
     Ok(())
 }
 
-/// The same while it is mounted at `path` and used.
+/// The same while it is mounted at `path` and used, where this process may; elsewhere it has its size when it is mounted next.
 pub async fn grow_mounted(image: &Path, path: &Path, size_bytes: u64) -> Result<(), VolumeError> {
     let size = size_bytes.max(SMALLEST);
     if size_bytes == 0 || !too_small(image, size).await? {
         return Ok(());
     }
     let Some((device, _)) = mounts().await?.into_iter().rfind(|(_, at)| Path::new(at) == path) else { return Ok(()) };
+    if !may_grow_mounted().await {
+        tracing::warn!(volume = %path.display(), size_bytes = size, "a file system in use grows only for a process with CAP_SYS_RESOURCE: stop its application and start it again");
+        return Ok(());
+    }
     extend(image, size).await?;
     machine::run("losetup", &["-c", &device]).await?;
     machine::run("resize2fs", &[&device]).await?;
     Ok(())
+}
+
+/// Whether the kernel lets this process resize a file system in use: it asks for CAP_SYS_RESOURCE (capabilities(7)).
+pub async fn may_grow_mounted() -> bool {
+    const SYS_RESOURCE: u32 = 24;
+    let status = fs::read_to_string("/proc/self/status").await.unwrap_or_default();
+    let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:")).and_then(|c| u64::from_str_radix(c.trim(), 16).ok());
+    effective.is_some_and(|c| c >> SYS_RESOURCE & 1 == 1)
 }
 
 /// Also one whose file was made longer by an agent that was killed before its file system was.
