@@ -33,7 +33,7 @@ export default function Nodes() {
           { title: t('nodes.zone'), render: (_, node) => node.facts.zone || '–' },
           { title: t('nodes.system'), render: (_, node) => `${node.facts.os} · ${node.facts.architecture}` },
           { title: t('nodes.joined'), dataIndex: 'joined_at', render: (at: string) => <Time at={at} /> },
-          { title: t('common.actions'), render: (_, node) => <NodeActions node={node} /> },
+          { title: t('common.actions'), fixed: 'right', render: (_, node) => <NodeActions node={node} /> },
         ]}
       />
     </>
