@@ -16,8 +16,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gantry_contract::proto::scheduler::agents_server::AgentsServer;
 use gantry_contract::proto::scheduler::applications_server::ApplicationsServer;
+use gantry_contract::proto::scheduler::sessions_server::SessionsServer;
 use gantry_host::{Host, Parts, Service};
 
+pub use api::grpc::{BY_HAND, OF_REST};
 pub use config::Config;
 
 pub struct Scheduler;
@@ -47,11 +49,13 @@ impl Service for Scheduler {
         host.tracker.spawn(flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))
+            .add_service(SessionsServer::new(api::grpc::SessionsApi).max_decoding_message_size(api::MOST_SAID))
             .add_service(AgentsServer::new(api::grpc::AgentsApi(scheduler.clone())).max_decoding_message_size(16 << 20));
         Ok(Parts {
             router: api::rest::router(scheduler),
             grpc: Some(grpc.routes()),
-            grpc_names: vec!["gantry.scheduler.v1.Applications", "gantry.scheduler.v1.Agents"],
+            grpc_names: vec!["gantry.scheduler.v1.Applications", "gantry.scheduler.v1.Agents", "gantry.scheduler.v1.Sessions"],
+            transcoded: OF_REST,
             ..Parts::default()
         })
     }

@@ -148,12 +148,12 @@ async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: Open
             send(&[&[1], list.as_bytes()].concat()).await;
             send(b"\x03{\"exit_code\":0}").await;
         }
-        ("volume-read", _) => {
+        ("volume-read" | "download", _) => {
             send(b"\x01first ").await;
             send(b"\x01second").await;
             send(b"\x03{\"exit_code\":0}").await;
         }
-        ("volume-write", _) => {
+        ("volume-write" | "upload", _) => {
             let mut all = Vec::new();
             while let Ok(Some(frame)) = from.message().await {
                 match frame.data.split_first() {

@@ -10,6 +10,7 @@ mod deploying;
 mod documents;
 mod exchanges;
 mod fixtures;
+mod grpc;
 mod history;
 mod live;
 mod measured;
