@@ -144,7 +144,7 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
 
   it('moves a space there and away, and rules that are saved do not', async () => {
     await visit(page, `/clusters/${name}?tab=spaces`);
-    await page.getByRole('combobox', { name: 'Organisation' }).click();
+    await page.getByRole('combobox', { name: 'Organisation', exact: true }).click();
     await page.keyboard.type(org);
     await page.keyboard.press('Enter');
     await row(`${org}/shop/test`).getByRole('button', { name: 'Run here' }).click();

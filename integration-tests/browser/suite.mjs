@@ -15,7 +15,7 @@ export const url = setting('GANTRY_URL');
 export const user = setting('GANTRY_ADMIN_USER');
 export const password = setting('GANTRY_ADMIN_PASSWORD');
 
-const browsers = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', process.env.CHROMIUM].filter((path) => path && existsSync(path));
+const browsers = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].filter((path) => path && existsSync(path));
 
 /** Why the browser cannot be tested here; empty when it can. */
 export function missing() {

@@ -5,11 +5,13 @@ fn main() {
     let services = ["identity", "registry", "scheduler", "billing"];
     println!("cargo:rerun-if-changed={}", root.display());
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // Services speak these with each other. The others are REST in another coat: the host answers them by their descriptors.
-    let internal: Vec<_> = services.iter().map(|s| root.join(format!("{s}/v1/{s}.proto"))).collect();
+    // Services speak these with each other, or answer them by hand. The others are REST in another coat: the host answers them by their
+    // descriptors.
+    let by_hand = root.join("scheduler/v1/sessions.proto");
+    let internal: Vec<_> = services.iter().map(|s| root.join(format!("{s}/v1/{s}.proto"))).chain([by_hand]).collect();
     let descriptors = protox::compile(&internal, [&root]).expect("the .proto files compile");
     tonic_prost_build::configure().compile_fds(descriptors).expect("code is generated");
-    let public = ["monitoring"];
+    let public = ["catalog", "cicd", "monitoring"];
     let all: Vec<_> = services.iter().chain(&public).flat_map(|s| protos(&root.join(s).join("v1"))).collect();
     let mut compiler = protox::Compiler::new([&root]).expect("the folder is there");
     compiler.include_imports(true).open_files(all).expect("the .proto files compile");

@@ -1,6 +1,7 @@
 //! The repository's own commands: bring the suite up and down, test, check, generate. `make <target>` calls these; nothing
 //! here runs in production.
 
+mod browser;
 mod check;
 mod conformance;
 mod down;
@@ -86,6 +87,12 @@ enum Command {
     Image,
     /// Draw passwords and the master key for k8s/overlays/dev, unless they are there.
     K8sDevSecrets,
+    /// Be the browser of the tests; started by them.
+    #[command(hide = true)]
+    Browser {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Keep the suite's processes alive; started by `up`.
     #[command(hide = true)]
     Supervise,
@@ -118,6 +125,7 @@ fn main() -> Result<()> {
         Command::Conformance => conformance::write(&work),
         Command::Image => image::check(&work),
         Command::K8sDevSecrets => kubernetes::secrets(&work.repository.join("k8s/overlays/dev")),
+        Command::Browser { arguments } => browser::become_browser(&arguments),
         Command::Supervise => supervise::run(&work),
     }
 }

@@ -10,7 +10,7 @@ use gantry_servers::{Need, TestServers, install, is_root};
 use serde_json::Value;
 
 use crate::work::{Work, own_program, run, say};
-use crate::{conformance, down, image, settings, up};
+use crate::{browser, conformance, down, image, settings, up};
 
 /// Far from the default, so that a user's suite may run beside it.
 const PORT_BASE: &str = "17400";
@@ -201,13 +201,14 @@ fn with_suite(work: &Work, totals: &mut Vec<String>) -> Result<()> {
 /// The console in a real browser, against the suite in `home`.
 fn browser_tests(work: &Work, home: &std::path::Path) -> Result<()> {
     let folder = work.repository.join("integration-tests/browser");
-    if Need::Chromium.find().is_err() {
+    let Ok(chromium) = Need::Chromium.find() else {
         say("Chromium is not installed: the browser tests are not run");
         return Ok(());
-    }
+    };
+    let chromium = browser::wrapper(&work.results(), &own_program()?, &chromium.path)?;
     say("npm ci, npm test (browser tests)");
     run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))?;
     let env = settings::read_env(&work.with_home(home)?.home)?;
     let results = work.results().join(BROWSER);
-    run(Command::new("npm").arg("test").current_dir(&folder).envs(env).env("CI", "true").env("GANTRY_BROWSER_RESULTS", results))
+    run(Command::new("npm").arg("test").current_dir(&folder).envs(env).env("CI", "true").env("GANTRY_BROWSER_RESULTS", results).env("CHROMIUM", chromium))
 }

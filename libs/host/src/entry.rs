@@ -17,7 +17,7 @@ use crate::grpc::OnePort;
 use crate::pki::Pki;
 use crate::serve::Doors;
 use crate::service::{Parts, Service};
-use crate::transcode::Transcoder;
+use crate::transcode::{Rest, Transcoder};
 use crate::{health, layers, serve, telemetry, tls};
 
 /// A service as the process sees it.
@@ -181,6 +181,7 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
             grpc = grpc.route_service(&format!("/{name}/{{method}}"), transcoder.clone());
         }
     }
+    let grpc = grpc.layer(axum::Extension(Rest::new(gantry_contract::proto::DESCRIPTORS, rest.clone())?));
     Ok(OnePort::new(rest, grpc, host))
 }
 

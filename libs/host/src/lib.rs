@@ -41,6 +41,7 @@ pub use serve::{Doors, Listening, serve};
 pub use service::{MoreMetrics, Parts, Service};
 pub use sse::{WatchQuery, watch_list};
 pub use tls::{client_config, server_config};
+pub use transcode::Rest;
 
 /// What handlers return.
 pub type ApiResult<T> = Result<T, gantry_kernel::Problem>;

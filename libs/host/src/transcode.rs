@@ -6,6 +6,7 @@
 
 mod answer;
 mod json;
+mod rest;
 mod rule;
 
 use std::collections::HashMap;
@@ -27,11 +28,13 @@ use gantry_kernel::Problem;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, header};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
+use serde_json::{Map, Value};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
+pub use rest::Rest;
 use rule::Rule;
 
 type Messages = Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>>;
@@ -45,6 +48,7 @@ pub(crate) struct Transcoder {
 
 struct Method {
     rule: Rule,
+    name: String,
     path: String,
     input: MessageDescriptor,
     output: MessageDescriptor,
@@ -57,6 +61,7 @@ impl Method {
         anyhow::ensure!(!method.is_client_streaming(), "{}: REST takes no stream of messages", method.full_name());
         Ok(Self {
             rule,
+            name: method.name().to_owned(),
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
             input: method.input(),
             output: method.output(),
@@ -64,9 +69,11 @@ impl Method {
         })
     }
 
-    /// A watched list, unless it is a file that comes in pieces.
-    fn watches(&self) -> bool {
-        self.streams && !answer::is_file(&self.output)
+    /// The query by which the REST call becomes a stream. Those that are called neither `Watch...` nor `Follow...` are streams by
+    /// themselves: files that come in pieces, and events.
+    fn switch(&self) -> Option<&'static str> {
+        let switches = [("Watch", "watch"), ("Follow", "follow")];
+        switches.into_iter().find(|(verb, _)| self.streams && self.name.starts_with(verb)).map(|(_, switch)| switch)
     }
 }
 
@@ -124,39 +131,51 @@ impl Call {
     /// The REST call that this is.
     fn rewritten(&self, message: &DynamicMessage) -> Result<Request<Body>, Problem> {
         let fields = json::from_message(message)?;
-        let (uri, body) = self.method.rule.call(fields, self.method.watches())?;
-        let mut request = Request::new(body.as_ref().map_or_else(Body::empty, |json| Body::from(json.to_string())));
-        *request.method_mut() = self.method.rule.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers.clone();
-        // Not those of the router that this call came by: its parameters are none of the next one's.
-        if let Some(peer) = self.extensions.get::<Peer>() {
-            request.extensions_mut().insert(peer.clone());
-        }
-        if let Some(from) = self.extensions.get::<ConnectInfo<SocketAddr>>() {
-            request.extensions_mut().insert(*from);
-        }
-        // A proof of possession (DPoP) is about what the client asked.
-        request.extensions_mut().insert(Asked { method: http::Method::POST, path: self.method.path.clone() });
-        let headers = request.headers_mut();
-        let ours: Vec<HeaderName> = headers.keys().filter(|name| belongs_to_grpc(name)).cloned().collect();
-        for name in ours {
-            headers.remove(name);
-        }
-        if body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        Ok(request)
+        on_behalf(self.headers.clone(), &self.extensions, &self.method.path, &self.method.rule, fields, self.method.switch())
     }
 
     async fn ask(self, message: DynamicMessage) -> Result<(Response, MessageDescriptor), Status> {
-        let request = self.rewritten(&message)?;
+        let request = self.rewritten(&message).map_err(|problem| answer::unasked(&problem))?;
         let response = match self.rest.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
         if response.status().is_success() { Ok((response, self.method.output.clone())) } else { Err(answer::refusal(response).await) }
     }
+}
+
+/// The REST call that an RPC of `path` is, with these headers and by whoever made it.
+fn on_behalf(
+    headers: HeaderMap,
+    extensions: &Extensions,
+    path: &str,
+    rule: &Rule,
+    fields: Map<String, Value>,
+    switch: Option<&str>,
+) -> Result<Request<Body>, Problem> {
+    let (uri, body) = rule.call(fields, switch)?;
+    let mut request = Request::new(body.as_ref().map_or_else(Body::empty, |json| Body::from(json.to_string())));
+    *request.method_mut() = rule.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    // Not those of the router that this call came by: its parameters are none of the next one's.
+    if let Some(peer) = extensions.get::<Peer>() {
+        request.extensions_mut().insert(peer.clone());
+    }
+    if let Some(from) = extensions.get::<ConnectInfo<SocketAddr>>() {
+        request.extensions_mut().insert(*from);
+    }
+    // A proof of possession (DPoP) is about what the client asked.
+    request.extensions_mut().insert(Asked { method: http::Method::POST, path: path.to_owned() });
+    let headers = request.headers_mut();
+    let ours: Vec<HeaderName> = headers.keys().filter(|name| belongs_to_grpc(name)).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    if body.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(request)
 }
 
 fn belongs_to_grpc(name: &HeaderName) -> bool {

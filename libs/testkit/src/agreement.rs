@@ -15,6 +15,8 @@ pub struct Apart {
     pub named_by_path: bool,
     /// Fields that REST takes out of the body before it is read.
     pub secrets: &'static [&'static str],
+    /// Services that are written by hand, as messages go both ways: what the REST call says is in the field `start` of the first one.
+    pub by_hand: &'static [&'static str],
 }
 
 /// The package of the message that files are answered in.
@@ -35,7 +37,7 @@ pub fn disagreements(document: &Value, services: &[&str], apart: &Apart) -> BTre
         .iter()
         .flat_map(|(path, all)| all.as_object().expect("operations").iter().map(move |(verb, op)| (operation(verb, path), op)))
         .collect();
-    for service in services {
+    for service in services.iter().chain(apart.by_hand) {
         for method in pool.get_service_by_name(service).unwrap_or_else(|| panic!("{service}")).methods() {
             let (verb, path, body) = rule(&method);
             let key = operation(&verb, &path);
@@ -44,9 +46,12 @@ pub fn disagreements(document: &Value, services: &[&str], apart: &Apart) -> BTre
                 continue;
             };
             request(&api, &method, &path, &body, operation, &mut faults);
-            let answer = operation["responses"].as_object().expect("answers").iter().find(|(code, _)| code.starts_with('2')).expect("a good one").1;
+            let good = |code: &str| code.starts_with('2') || code == "101";
+            let answer = operation["responses"].as_object().expect("answers").iter().find(|(code, _)| good(code)).expect("a good one").1;
             if let Some(schema) = answer.pointer("/content/application~1json/schema") {
-                api.compare(&key, schema, &method.output(), &mut faults);
+                // What is followed comes one by one.
+                let one = api.properties(schema).get("items").copied().filter(|_| method.name().starts_with("Follow")).map(|items| &items["items"]);
+                api.compare(&key, one.unwrap_or(schema), &method.output(), &mut faults);
             }
             reached.insert(key);
         }
@@ -131,14 +136,24 @@ impl Api<'_> {
     }
 }
 
+/// The message that says what is asked for.
+fn asked(method: &MethodDescriptor) -> MessageDescriptor {
+    let input = method.input();
+    let start = input.get_field_by_name("start").filter(|_| method.is_client_streaming()).map(|f| f.kind());
+    if let Some(Kind::Message(start)) = start { start } else { input }
+}
+
 fn request(api: &Api<'_>, method: &MethodDescriptor, path: &str, body: &str, operation: &Value, faults: &mut BTreeSet<String>) {
+    let input = asked(method);
     let in_path: BTreeSet<String> = path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')).map(str::to_owned).collect();
-    let mut left: BTreeSet<String> = method.input().fields().map(|f| f.name().to_owned()).filter(|f| !in_path.contains(f)).collect();
+    let mut left: BTreeSet<String> = input.fields().map(|f| f.name().to_owned()).filter(|f| !in_path.contains(f)).collect();
     let query = operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str());
-    // Watching is a stream here, and a file an RPC of its own.
+    // Watching and following are streams here, and a file an RPC of its own.
     let message = api.apart.files && method.output().package_name() != FILES;
-    for name in query.filter(|n| *n != "watch" && !(message && *n == "format")) {
-        if !left.remove(name) {
+    // A file is no page.
+    let file = api.apart.files && method.output().package_name() == FILES;
+    for name in query.filter(|n| !["watch", "follow"].contains(n) && !(message && *n == "format")) {
+        if !left.remove(name) && !(file && ["limit", "cursor"].contains(&name)) {
             faults.insert(format!("{}: has no `{name}`", method.full_name()));
         }
     }
@@ -151,7 +166,7 @@ fn request(api: &Api<'_>, method: &MethodDescriptor, path: &str, body: &str, ope
             }
             left.retain(|name| !wanted.contains_key(name) && !api.apart.secrets.contains(&name.as_str()));
             for (name, schema) in wanted {
-                if let Some(Kind::Message(inner)) = method.input().get_field_by_name(&name).map(|f| f.kind())
+                if let Some(Kind::Message(inner)) = input.get_field_by_name(&name).filter(|f| !f.is_map()).map(|f| f.kind())
                     && inner.get_field_by_name("values").is_none()
                 {
                     let schema = api.resolve(schema);
@@ -161,7 +176,7 @@ fn request(api: &Api<'_>, method: &MethodDescriptor, path: &str, body: &str, ope
         }
         ("", None) => {}
         (field, schema) => {
-            let Some(Kind::Message(inner)) = method.input().get_field_by_name(field).map(|f| f.kind()) else {
+            let Some(Kind::Message(inner)) = input.get_field_by_name(field).map(|f| f.kind()) else {
                 faults.insert(format!("{}: body `{field}` fits no message", method.full_name()));
                 return;
             };

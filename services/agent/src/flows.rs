@@ -1,4 +1,3 @@
 //! What a timer or the scheduler starts.
 
 pub mod control;
-pub mod renewal;

@@ -75,11 +75,24 @@ pub(super) fn changes(response: Response, output: MessageDescriptor) -> impl Str
             let mut events = events?;
             match events.next().await? {
                 Ok(Event { name, data }) if name == "problem" => Some((Err(told(&data)), None)),
+                Ok(event) if is_text(&output) => Some((Ok(text(output, event)), Some(events))),
                 Ok(Event { data, .. }) => Some((parsed(output, data.as_bytes()), Some(events))),
                 Err(status) => Some((Err(status), None)),
             }
         }
     })
+}
+
+/// Whether events are lines of text, of which only the name says what they are.
+fn is_text(output: &MessageDescriptor) -> bool {
+    output.fields().len() == 2 && ["event", "data"].iter().all(|name| output.get_field_by_name(name).is_some())
+}
+
+fn text(output: MessageDescriptor, event: Event) -> DynamicMessage {
+    let mut message = DynamicMessage::new(output);
+    message.set_field_by_name("event", Reflected::String(event.name));
+    message.set_field_by_name("data", Reflected::String(event.data));
+    message
 }
 
 struct Event {
@@ -136,6 +149,11 @@ pub(super) async fn refusal(response: Response) -> Status {
     let mut status = detailed(code, &detail, &body);
     keep(&parts.headers, status.metadata_mut());
     status
+}
+
+/// What cannot even be asked.
+pub(super) fn unasked(problem: &Problem) -> Status {
+    detailed(problem.kind.grpc(), &problem.detail, &problem.body())
 }
 
 /// A problem that came as an event.

@@ -42,8 +42,8 @@ impl Rule {
         Some(Self { method, template, body })
     }
 
-    /// Address and body of the call with these fields.
-    pub fn call(&self, mut fields: Map<String, Value>, watch: bool) -> Result<(Uri, Option<Value>), Problem> {
+    /// Address and body of the call with these fields; `switch` is a parameter that makes a stream of it.
+    pub fn call(&self, mut fields: Map<String, Value>, switch: Option<&str>) -> Result<(Uri, Option<Value>), Problem> {
         let mut path = String::new();
         for segment in self.template.split('/').skip(1) {
             path.push('/');
@@ -51,6 +51,7 @@ impl Rule {
                 None => path.push_str(segment),
                 Some(name) => match fields.remove(name) {
                     Some(Value::String(text)) if !text.is_empty() => path.push_str(&escaped(&text)),
+                    Some(Value::Number(number)) => path.push_str(&number.to_string()),
                     _ => return Err(Problem::invalid(name, "must not be empty")),
                 },
             }
@@ -74,8 +75,8 @@ impl Rule {
                 }
             }
         }
-        if watch {
-            query.append_pair("watch", "true");
+        if let Some(switch) = switch {
+            query.append_pair(switch, "true");
         }
         let query = query.finish();
         let address = if query.is_empty() { path } else { format!("{path}?{query}") };
@@ -108,14 +109,16 @@ mod tests {
     #[test]
     fn fields_go_into_path_body_and_query_each_to_its_place() {
         let all = rule("/a/{org}/b/{name}", Carries::TheRest);
-        let (uri, body) = all.call(fields(json!({ "org": "acme", "name": "x", "more": 1 })), false).expect("a call");
+        let (uri, body) = all.call(fields(json!({ "org": "acme", "name": "x", "more": 1 })), None).expect("a call");
         assert_eq!((uri.to_string().as_str(), body), ("/a/acme/b/x", Some(json!({ "more": 1 }))));
         let one = rule("/a/{org}", Carries::Field("users".into()));
-        let (uri, body) = one.call(fields(json!({ "org": "acme", "users": [1], "dry_run": true })), false).expect("a call");
+        let (uri, body) = one.call(fields(json!({ "org": "acme", "users": [1], "dry_run": true })), None).expect("a call");
         assert_eq!((uri.to_string().as_str(), body), ("/a/acme?dry_run=true", Some(json!([1]))));
         let none = rule("/a", Carries::Nothing);
-        let (uri, body) = none.call(fields(json!({ "q": "a&b", "tags": ["x", "y"], "gone": null })), true).expect("a call");
+        let (uri, body) = none.call(fields(json!({ "q": "a&b", "tags": ["x", "y"], "gone": null })), Some("watch")).expect("a call");
         assert_eq!((uri.to_string().as_str(), body), ("/a?q=a%26b&tags=x&tags=y&watch=true", None));
+        let number = rule("/a/{pid}/b", Carries::Nothing);
+        assert_eq!(number.call(fields(json!({ "pid": 7 })), None).expect("a call").0.to_string(), "/a/7/b");
     }
 
     #[test]
@@ -127,9 +130,9 @@ mod tests {
             ("a?x=1#y", "/api/v1/users/a%3Fx%3D1%23y"),
             ("é%2F", "/api/v1/users/%C3%A9%252F"),
         ] {
-            assert_eq!(rule.call(fields(json!({ "id": id })), false).expect("a call").0.to_string(), expected);
+            assert_eq!(rule.call(fields(json!({ "id": id })), None).expect("a call").0.to_string(), expected);
         }
-        assert_eq!(rule.call(Map::new(), false).expect_err("refused").faults[0].field, "id");
-        assert_eq!(rule.call(fields(json!({ "id": "" })), false).expect_err("refused").faults[0].field, "id");
+        assert_eq!(rule.call(Map::new(), None).expect_err("refused").faults[0].field, "id");
+        assert_eq!(rule.call(fields(json!({ "id": "" })), None).expect_err("refused").faults[0].field, "id");
     }
 }

@@ -5,10 +5,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
-use futures::stream;
+use futures::{StreamExt, stream};
 use gantry_client::identity::account_client::AccountClient;
 use gantry_client::identity::teams_client::TeamsClient;
 use gantry_client::identity::{ListTeamsRequest, Me};
+use gantry_client::scheduler::sessions_client::SessionsClient;
+use gantry_client::scheduler::{ExecInput, exec_input, session_output};
 use gantry_gateway::GatewayConfig;
 use http::HeaderMap;
 use http_body_util::StreamBody;
@@ -36,6 +38,17 @@ fn answering(message: Vec<u8>, times: usize, status: &'static str) -> Router {
             let frames: Vec<_> = data.chain([Ok(Frame::trailers(trailers))]).collect();
             Response::builder().header("content-type", "application/grpc").body(Body::new(StreamBody::new(stream::iter(frames)))).unwrap()
         }
+    }))
+}
+
+/// Answers at once, and sends back what comes as it comes.
+fn echoing() -> Router {
+    Router::new().fallback(any(|request: Request| async move {
+        let data = request.into_body().into_data_stream().map(|piece| piece.map(Frame::data));
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        let frames = data.chain(stream::iter([Ok(Frame::trailers(trailers))]));
+        Response::builder().header("content-type", "application/grpc").body(Body::new(StreamBody::new(frames))).unwrap()
     }))
 }
 
@@ -83,4 +96,24 @@ async fn what_the_door_refuses_itself_is_a_status_too() {
     let mut tokens = gantry_client::identity::tokens_client::TokensClient::new(channel);
     let inside = tokens.issue_registry_credential(signed(gantry_client::identity::IssueRegistryCredentialRequest::default())).await;
     assert_eq!(inside.expect_err("not for everybody").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_at_once() {
+    let door = door(vec![("scheduler", echoing())], GatewayConfig::default()).await;
+    let mut sessions = SessionsClient::new(channel(&door).await);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let messages = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    let say = |text: &str| ExecInput { input: Some(exec_input::Input::Data(text.into())) };
+    sender.send(say("one")).await.unwrap();
+    let mut heard = sessions.exec(signed(messages)).await.expect("an answer before the caller is done").into_inner();
+    for (text, next) in [("one", "two"), ("two", "three")] {
+        // What is said has the number of the standard error of an answer.
+        let output = heard.message().await.expect("it goes on").expect("an answer").output;
+        assert_eq!(output, Some(session_output::Output::Stderr(text.into())));
+        sender.send(say(next)).await.unwrap();
+    }
+    drop(sender);
+    assert!(heard.message().await.expect("it goes on").is_some());
+    assert!(heard.message().await.expect("whole").is_none());
 }

@@ -6,6 +6,10 @@ use std::fmt;
 pub const INPUT: u8 = 0;
 /// What it says.
 pub const OUTPUT: u8 = 1;
+/// Its standard error, unless it is on a terminal.
+pub const ERRORS: u8 = 2;
+/// The size of the terminal: `{"Width": n, "Height": n}`.
+pub const SIZE: u8 = 4;
 /// A channel that is closed, by its number.
 pub const CLOSE: u8 = 255;
 /// How it ended: JSON, once, the last.

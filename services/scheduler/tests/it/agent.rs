@@ -8,9 +8,7 @@ use std::time::Duration;
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
-use gantry_contract::proto::scheduler::{
-    AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, Rejected, SessionFrame, Status, WantedState,
-};
+use gantry_contract::proto::scheduler::{AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, SessionFrame, Status, WantedState};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -33,8 +31,6 @@ pub struct Node {
     pub fewest: Option<usize>,
     /// Sessions it was told to open.
     pub opened: Vec<OpenSession>,
-    /// Why it was sent away.
-    pub rejected: Option<Rejected>,
 }
 
 #[derive(Clone)]
@@ -101,14 +97,6 @@ impl Agent {
                             self.node.lock().unwrap().opened.push(open.clone());
                             tokio::spawn(session(client.clone(), open));
                         }
-                        Some(Control::Rejected(rejected)) => {
-                            let mut node = self.node.lock().unwrap();
-                            if rejected.removed {
-                                node.wanted = WantedState::default();
-                                node.running.clear();
-                            }
-                            node.rejected = Some(rejected);
-                        }
                         _ => {}
                     },
                     _ => return,
@@ -160,12 +148,12 @@ async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: Open
             send(&[&[1], list.as_bytes()].concat()).await;
             send(b"\x03{\"exit_code\":0}").await;
         }
-        ("volume-read", _) => {
+        ("volume-read" | "download", _) => {
             send(b"\x01first ").await;
             send(b"\x01second").await;
             send(b"\x03{\"exit_code\":0}").await;
         }
-        ("volume-write", _) => {
+        ("volume-write" | "upload", _) => {
             let mut all = Vec::new();
             while let Ok(Some(frame)) = from.message().await {
                 match frame.data.split_first() {

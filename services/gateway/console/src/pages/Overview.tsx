@@ -11,6 +11,7 @@ import { get, type Page } from '../api/http';
 import { identity, type Org } from '../api/identity';
 import { monitoring, type AuditRecord } from '../api/monitoring';
 import { scheduler, type AppItem, type NodeItem } from '../api/scheduler';
+import { shortObject } from '../parts/AuditTable';
 import { EmptyState, LinkButton, LiveMark, PageHeader, ProblemView, State, Time } from '../parts/basics';
 import { useEvents } from '../parts/events';
 import { bytes, cpu, money } from '../parts/format';
@@ -140,7 +141,7 @@ function RecentEvents() {
           <Flex vertical className="grow">
             <Kind kind={event.kind} />
             <Typography.Text type="secondary">
-              {[names(event.actor), t(`service.${event.service}`, { defaultValue: event.service }), event.object].filter((part) => part !== '' && part !== '–').join(' · ')}
+              {[names(event.actor), t(`service.${event.service}`, { defaultValue: event.service }), shortObject(event.object)].filter((part) => part !== '' && part !== '–').join(' · ')}
             </Typography.Text>
           </Flex>
           <Time at={event.at} />

@@ -75,7 +75,16 @@ export default function Project() {
                 empty={t('project.noSpaces')}
                 columns={[
                   { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.apps(org, project, name)}>{name}</Link> },
-                  { title: t('menu.services'), render: (_, row) => <Link to={to.instances(org, project, row.name)}>{t('menu.services')}</Link> },
+                  {
+                    title: t('parts.open'),
+                    render: (_, row) => (
+                      <Flex gap="middle" wrap>
+                        <Link to={to.apps(org, project, row.name)}>{t('menu.apps')}</Link>
+                        <Link to={to.network(org, project, row.name)}>{t('menu.network')}</Link>
+                        <Link to={to.instances(org, project, row.name)}>{t('menu.services')}</Link>
+                      </Flex>
+                    ),
+                  },
                   { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
                   {
                     title: t('common.actions'),

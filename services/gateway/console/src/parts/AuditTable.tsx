@@ -10,6 +10,7 @@ import { monitoring, type AuditRecord } from '../api/monitoring';
 import { State, Time } from './basics';
 import { changesOf, type FieldChange } from './changes';
 import { Kind } from './Kind';
+import { long } from './long';
 import { useNames } from './names';
 import { PagedTable, usePaged } from './paged';
 import { to } from '../place';
@@ -40,9 +41,9 @@ export function AuditTable({ filter }: { filter: Query }) {
             ),
           },
           { title: t('audit.service'), dataIndex: 'service', render: (service: string) => t(`service.${service}`, { defaultValue: service }) },
-          { title: t('audit.object'), render: (_, item) => <span className="mono">{item.name ?? item.object}</span> },
+          { title: t('audit.object'), render: (_, item) => <span className="mono cell" title={item.object}>{item.name ?? shortObject(item.object)}</span> },
           { title: t('audit.result'), dataIndex: 'result', render: (result: string) => <State value={result} /> },
-          { title: t('audit.reason'), dataIndex: 'reason' },
+          { title: t('audit.reason'), dataIndex: 'reason', render: long },
           { title: t('audit.from'), dataIndex: 'from', render: (from?: string) => from ?? '–' },
         ]}
       />
@@ -52,6 +53,9 @@ export function AuditTable({ filter }: { filter: Query }) {
     </>
   );
 }
+
+/** `instance:…5b39aef`: the end of an id tells things apart. */
+export const shortObject = (object: string) => object.replace(/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{5}([0-9a-f]{7})/g, '…$1');
 
 /** A person who has a name here also has a page; whoever was erased has neither. */
 function Actor({ subject, name }: { subject: string; name: string }) {

@@ -2,35 +2,26 @@
 
 use std::time::Duration;
 
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use futures::{SinkExt, StreamExt};
+use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
+use gantry_contract::proto::scheduler::OpenSession;
 use gantry_host::{ApiResult, Json, Page, Path, Query};
 use gantry_kernel::{Kind, Problem};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use super::apps::readable;
+use crate::api::line::{self, Line, PIECE, Streams, away};
 use crate::app::Scheduler;
-use crate::app::sessions::{self, At, Link, PERMISSION, Session};
+use crate::app::sessions::{self, At, PERMISSION};
 use crate::domain::session::{END, End, OUTPUT};
 
-/// Largest message over a WebSocket.
-const PIECE: usize = 1 << 20;
-/// How often it is looked whether the session may go on; the other side is asked for a sign of life as often.
-const LOOK: Duration = Duration::from_secs(10);
-/// As long as the rights may be unknown. That is short: whoever stays longer has kept what may have been taken away.
-const UNKNOWN: Duration = Duration::from_secs(120);
 /// Lists of processes are short; whatever is longer is wrong.
 const MOST_OUTPUT: usize = 4 << 20;
-/// For the caller to take in how it ended.
-const LAST_WORD: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Deserialize, utoipa::IntoParams)]
@@ -105,7 +96,11 @@ pub struct SignalBody {
     signal: String,
 }
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+/// How the caller takes part: over a WebSocket to come, or the streams of the RPC that this call is.
+enum Way {
+    Socket(WebSocketUpgrade),
+    Rpc(Line),
+}
 
 fn at(s: &Scheduler, caller: &Caller, path: InstancePath) -> ApiResult<At> {
     let space = readable(s, caller, &path.org, &path.project, &path.space)?;
@@ -113,12 +108,12 @@ fn at(s: &Scheduler, caller: &Caller, path: InstancePath) -> ApiResult<At> {
     Ok(At { space, app: path.app, instance: path.instance })
 }
 
-/// What all that goes over a WebSocket begins with: who asks, for which instance, and may they.
+/// What every session begins with: who asks, for which instance, and may they.
 pub struct Door {
     s: Scheduler,
     caller: Caller,
     at: At,
-    upgrade: Upgrade,
+    way: Result<Way, WebSocketUpgradeRejection>,
 }
 
 impl FromRequestParts<Scheduler> for Door {
@@ -128,18 +123,30 @@ impl FromRequestParts<Scheduler> for Door {
         let caller = Caller::from_request_parts(parts, s).await?;
         let Path(path) = Path::<InstancePath>::from_request_parts(parts, s).await?;
         let at = at(s, &caller, path)?;
-        let Ok(upgrade) = Upgrade::from_request_parts(parts, s).await;
-        Ok(Self { s: s.clone(), caller, at, upgrade })
+        let streams = parts.extensions.get::<Streams>().and_then(Streams::take);
+        let way = match streams {
+            Some(line) => Ok(Way::Rpc(line)),
+            None => WebSocketUpgrade::from_request_parts(parts, s).await.map(Way::Socket),
+        };
+        Ok(Self { s: s.clone(), caller, at, way })
     }
 }
 
 impl Door {
     /// Opened before the protocol is changed, so that what is refused is refused in plain HTTP.
     async fn begin(self, action: &'static str, what: String, ask: OpenSession) -> ApiResult<Response> {
-        let Self { s, caller, at, upgrade } = self;
-        let upgrade = upgrade.map_err(|error| Problem::invalid("upgrade", format!("this is a WebSocket: {error}")))?;
+        let Self { s, caller, at, way } = self;
+        let way = way.map_err(|error| Problem::invalid("upgrade", format!("this is a WebSocket: {error}")))?;
         let session = sessions::open(&s, &caller, at, action, what, ask).await?;
-        Ok(upgrade.max_message_size(PIECE).protocols(["v5.channel.k8s.io"]).on_upgrade(move |socket| carry(s, session, socket)))
+        Ok(match way {
+            Way::Socket(upgrade) => {
+                upgrade.max_message_size(PIECE).protocols(["v5.channel.k8s.io"]).on_upgrade(move |socket| line::carry(s, session, Line::of(socket)))
+            }
+            Way::Rpc(line) => {
+                s.host.tracker.clone().spawn(line::carry(s, session, line));
+                StatusCode::OK.into_response()
+            }
+        })
     }
 }
 
@@ -242,119 +249,5 @@ async fn answer(s: &Scheduler, caller: &Caller, at: At, action: &'static str, wh
         End::Exited(0) => Ok(said),
         End::Exited(_) | End::Left => Err(Problem::new(Kind::Unavailable, "scheduler.node_away", "the node broke off")),
         End::Failed(why) => Err(Problem::conflict("scheduler.session_failed", why)),
-    }
-}
-
-fn away() -> End {
-    End::Failed("the node went away".into())
-}
-
-/// `known`: when it was last certain that the right is there.
-fn refused(looked: Result<(), Kind>, known: &mut tokio::time::Instant, now: tokio::time::Instant) -> Option<End> {
-    match looked {
-        Ok(()) => {
-            *known = now;
-            None
-        }
-        Err(Kind::Unavailable) if now.duration_since(*known) < UNKNOWN => None,
-        Err(Kind::Unavailable) => Some(End::Failed("it is not known any more who may do this; open it again when the platform is well".into())),
-        Err(_) => Some(End::Failed("the right to it was taken away".into())),
-    }
-}
-
-/// Until one side ends, nothing more goes over it, it has lasted too long, or its owner may not any more.
-async fn carry(s: Scheduler, mut session: Session, socket: WebSocket) {
-    let (mut to_caller, mut from_caller) = socket.split();
-    let (moved, last) = watch::channel(tokio::time::Instant::now());
-    let (lives, mut alive) = watch::channel(());
-    let Link { to_agent, from_agent } = &mut session.link;
-    let up = async {
-        while let Some(Ok(message)) = from_caller.next().await {
-            let data: Vec<u8> = match message {
-                Message::Binary(bytes) if !bytes.is_empty() => bytes.into(),
-                Message::Close(_) => break,
-                Message::Binary(_) | Message::Text(_) | Message::Ping(_) | Message::Pong(_) => continue,
-            };
-            moved.send_replace(tokio::time::Instant::now());
-            if to_agent.send(Ok(SessionFrame { data, ..SessionFrame::default() })).await.is_err() {
-                // The agent's own word on why is on its way.
-                std::future::pending::<()>().await;
-            }
-        }
-        End::Left
-    };
-    let down = async {
-        loop {
-            let frame = tokio::select! {
-                frame = from_agent.message() => frame,
-                changed = alive.changed() => {
-                    if changed.is_err() || to_caller.send(Message::Ping(Vec::new().into())).await.is_err() {
-                        return End::Left;
-                    }
-                    continue;
-                }
-            };
-            let Ok(Some(frame)) = frame else { return away() };
-            if let Some(end) = End::parse(&frame.data) {
-                return end;
-            }
-            moved.send_replace(tokio::time::Instant::now());
-            if to_caller.send(Message::Binary(frame.data.into())).await.is_err() {
-                return End::Left;
-            }
-        }
-    };
-    let (mut caller, scope, began) = (session.caller.clone(), session.scope, tokio::time::Instant::now());
-    let mut known = began;
-    let bounds = async {
-        loop {
-            tokio::select! {
-                () = s.host.cancel.cancelled() => return End::Failed("the platform is being restarted; open it again".into()),
-                () = tokio::time::sleep(LOOK.min(Duration::from_secs(s.config.session_idle_seconds.into()))) => {}
-            }
-            if last.borrow().elapsed().as_secs() >= s.config.session_idle_seconds.into() {
-                return End::Failed(format!("nothing went over it for {} s", s.config.session_idle_seconds));
-            }
-            if began.elapsed().as_secs() >= s.config.session_seconds.into() {
-                return End::Failed(format!("it has lasted {} s, which is the most", s.config.session_seconds));
-            }
-            // A right for some hours counts by the clock, not by when the session began.
-            caller.at = s.host.env.now();
-            let looked = s.host.auth.permit(&caller, PERMISSION, scope).map_err(|problem| problem.kind);
-            if let Some(end) = refused(looked, &mut known, tokio::time::Instant::now()) {
-                return end;
-            }
-            lives.send_replace(());
-        }
-    };
-    let end = tokio::select! { end = down => end, end = up => end, end = bounds => end };
-    if end != End::Left {
-        let close = CloseFrame { code: 1000, reason: "".into() };
-        let said = async {
-            // Only fails when the caller has gone in the same moment.
-            let _ = to_caller.send(Message::Binary(end.frame().into())).await;
-            let _ = to_caller.send(Message::Close(Some(close))).await;
-        };
-        // One who reads nothing must not keep open what was to end.
-        let _ = tokio::time::timeout(LAST_WORD, said).await;
-    }
-    sessions::close(&s, session, &end).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_outlives_a_short_time_without_knowledge_of_rights_and_no_longer() {
-        let began = tokio::time::Instant::now();
-        let mut known = began;
-        let second = Duration::from_secs(1);
-        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN - second), None);
-        assert_eq!(refused(Ok(()), &mut known, began + UNKNOWN), None);
-        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN - second), None);
-        assert!(matches!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN), Some(End::Failed(_))));
-        assert!(matches!(refused(Err(Kind::Forbidden), &mut known, began), Some(End::Failed(_))));
-        assert!(matches!(refused(Err(Kind::NotFound), &mut known, began), Some(End::Failed(_))));
     }
 }

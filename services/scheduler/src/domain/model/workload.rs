@@ -298,7 +298,7 @@ pub enum EnvFact {
     Annotation(String),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     pub cpu_millis: u32,

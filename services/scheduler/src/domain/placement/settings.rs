@@ -20,7 +20,6 @@ pub struct NodeSettings {
     /// 1 to 1000.
     pub overcommit_memory_percent: Option<u32>,
     /// Kept from placement, for the system itself.
-    #[schema(value_type = Object)]
     pub system: Resources,
     /// 0: no limit.
     pub max_instances: u32,
@@ -51,7 +50,6 @@ impl NodeTaint {
 pub struct Reserved {
     /// `<org>/<project>/<space>`
     pub space: String,
-    #[schema(value_type = Object)]
     pub amounts: Resources,
 }
 

@@ -29,7 +29,7 @@ export const happenedEn = {
   'configuration-set': { changed: 'Configuration set changed', deleted: 'Configuration set deleted' },
   consent: { given: 'Consent given', revoked: 'Consent revoked' },
   credential: { issued: 'Certificate of a node issued' },
-  device: { decided: 'Device sign-in decided' },
+  device: { new: 'Signed in from a new device', decided: 'Device sign-in decided' },
   factor: {
     added: 'Second step added', 'recovery-code-used': 'Recovery code used', 'recovery-codes-made': 'Recovery codes made',
     removed: 'Second step removed',

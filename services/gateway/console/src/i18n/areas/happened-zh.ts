@@ -23,7 +23,7 @@ export const happenedZh: typeof happenedEn = {
   'configuration-set': { changed: '配置集已修改', deleted: '配置集已删除' },
   consent: { given: '已同意授权', revoked: '已撤销授权同意' },
   credential: { issued: '节点证书已签发' },
-  device: { decided: '设备登录已处理' },
+  device: { new: '从新设备登录', decided: '设备登录已处理' },
   factor: { added: '已添加第二步验证', 'recovery-code-used': '使用了恢复码', 'recovery-codes-made': '恢复码已生成', removed: '已移除第二步验证' },
   image: { deleted: '镜像已删除', pulled: '镜像被拉取', pushed: '镜像已推送', scanned: '镜像已扫描' },
   impersonation: { allowed: '已允许代理操作', withdrawn: '已取消代理操作' },

@@ -7,9 +7,11 @@ import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { get } from '../../api/http';
+import type { ScalingNow } from '../../api/release';
 import { scheduler, type Against, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
 import { DataTable, LinkButton, State, Time } from '../../parts/basics';
 import { bytes, cpu, decimal } from '../../parts/format';
+import { long } from '../../parts/long';
 import { NodeLink } from '../../parts/NodeLink';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
@@ -23,8 +25,11 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const { t, i18n } = useTranslation();
   const params = useParams();
   const usage = useUsage(url);
+  // Only what has nothing to run may be asleep.
+  const scaled = useQuery({ queryKey: ['scaling', url], queryFn: () => get<{ items: ScalingNow[] }>(`${url}/scaling`), enabled: app.workloads.some((one) => one.replicas === 0) });
   const cores = (used?: number) => (used === undefined ? '–' : decimal(used, i18n.language, 3));
   const query = useLiveList<Instance>(['instances', url], `${url}/instances`);
+  const sleeps = new Set((app.state === 'stopped' ? [] : (scaled.data?.items ?? [])).filter((one) => one.min === 0 && one.paused === null).map((one) => one.workload));
   const trouble = app.state !== 'running' && app.state !== 'stopped';
   const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
   return (
@@ -86,7 +91,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             { title: t('common.name'), dataIndex: 'name' },
             { title: t('apps.kind'), dataIndex: 'kind', render: (kind: string) => <Tag>{t(`workloadKind.${kind}`, { defaultValue: kind })}</Tag> },
             { title: t('apps.image'), dataIndex: 'image', render: (image: string) => <span className="mono">{image.replace(/@sha256:([0-9a-f]{12})[0-9a-f]+$/, '@$1')}</span> },
-            { title: t('apps.ready'), render: (_, one) => `${one.ready}/${one.replicas}` },
+            { title: t('apps.ready'), render: (_, one) => (one.replicas === 0 && sleeps.has(one.name) ? <Tag color="purple">{t('network.asleep')}</Tag> : `${one.ready}/${one.replicas}`) },
             { title: t('apps.reserved'), render: (_, one) => `${cpu(one.cpu_millis)} CPU · ${bytes(one.memory_bytes)}` },
             { title: t('apps.scale'), render: (_, one) => (one.kind === 'stateless' || one.kind === 'stateful' ? <Scale url={url} workload={one} /> : '–') },
           ]}
@@ -97,7 +102,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
           label={t('apps.instances')}
           query={query}
           rowKey="id"
-          empty={t('apps.noInstances')}
+          empty={t(sleeps.size > 0 ? 'network.asleepHelp' : 'apps.noInstances')}
           columns={[
             { title: t('common.name'), dataIndex: 'name', render: (text: string, one) => <Link to={to.instance(params.org!, params.project!, params.space!, app.name, one.id)}>{text || `${one.workload}-${one.index}`}</Link> },
             {
@@ -116,9 +121,10 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             { title: t('metric.memory'), render: (_, one) => bytes(usage.get(one.id)?.memory) },
             { title: t('apps.restarts'), dataIndex: 'restarts' },
             { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
-            { title: t('apps.reason'), render: (_, one) => one.displaced ?? one.reason },
+            { title: t('apps.reason'), render: (_, one) => long(one.displaced ?? one.reason) },
             {
               title: t('common.actions'),
+              fixed: 'right',
               render: (_, one) =>
                 one.ended_at || one.state === 'exited' ? null : (
                   <LinkButton small to={to.terminal(params.org!, params.project!, params.space!, app.name, one.id)}>

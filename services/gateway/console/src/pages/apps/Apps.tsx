@@ -11,6 +11,7 @@ import { get } from '../../api/http';
 import { scheduler, type AppItem, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basics';
 import { useLiveList } from '../../parts/query';
+import { long } from '../../parts/long';
 import { to } from '../../place';
 
 export default function Apps() {
@@ -47,7 +48,6 @@ export default function Apps() {
             <LinkButton to={to.topology(org, project, space)}>{t('topology.title')}</LinkButton>
             <LinkButton to={to.network(org, project, space)}>{t('menu.network')}</LinkButton>
             <LinkButton to={to.volumes(org, project, space)}>{t('volumes.title')}</LinkButton>
-            <LinkButton to={to.configs(org, project, space)}>{t('kept.title')}</LinkButton>
             <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
             {deploy}
           </>
@@ -66,7 +66,7 @@ export default function Apps() {
           { title: t('apps.ready'), render: (_, app) => app.workloads.map((one) => `${one.name} ${one.ready}/${one.replicas}`).join(', ') },
           { title: t('apps.revision'), dataIndex: 'revision' },
           { title: t('apps.endpoints'), render: (_, app) => <Endpoints app={app} /> },
-          { title: t('apps.reason'), dataIndex: 'reason' },
+          { title: t('apps.reason'), dataIndex: 'reason', render: long },
           { title: t('common.changed'), dataIndex: 'updated_at', render: (at: string) => <Time at={at} /> },
         ]}
       />

@@ -11,6 +11,7 @@ import { Diff } from '../../parts/Diff';
 import { short } from '../../parts/format';
 import { useNames } from '../../parts/names';
 import { useAction, useList } from '../../parts/query';
+import { long } from '../../parts/long';
 import { to } from '../../place';
 import { Compare, Difference } from './Compare';
 
@@ -55,7 +56,7 @@ export default function Revisions({ url }: { url: string }) {
               </Flex>
             ),
           },
-          { title: t('apps.reason'), dataIndex: 'reason' },
+          { title: t('apps.reason'), dataIndex: 'reason', render: long },
           { title: t('apps.author'), render: (_, one) => names(one.author) },
           { title: t('common.created'), render: (_, one) => <Time at={one.at} /> },
           {

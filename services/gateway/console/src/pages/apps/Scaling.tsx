@@ -9,6 +9,7 @@ import { scaling, type ScalingNow, type Sizing } from '../../api/release';
 import { Answer, State, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
 import { useAction } from '../../parts/query';
+import { long } from '../../parts/long';
 
 export default function Scaling({ url }: { url: string }) {
   const { t } = useTranslation();
@@ -32,7 +33,7 @@ export default function Scaling({ url }: { url: string }) {
                 { title: t('instance.workload'), dataIndex: 'workload' },
                 { title: t('scaling.between'), render: (_, one) => `${one.min} – ${one.max}` },
                 { title: t('scaling.wanted'), dataIndex: 'replicas' },
-                { title: t('apps.reason'), render: (_, one) => one.paused ?? one.reason },
+                { title: t('apps.reason'), render: (_, one) => long(one.paused ?? one.reason) },
                 { title: t('audit.when'), render: (_, one) => <Time at={one.at} /> },
                 { title: t('common.state'), render: (_, one) => <State value={one.paused === null ? 'active' : 'waiting'} /> },
                 {
@@ -62,7 +63,7 @@ export default function Scaling({ url }: { url: string }) {
                 { title: t('instance.workload'), dataIndex: 'workload' },
                 { title: t('apps.reserved'), render: (_, one) => `${cpu(one.cpu_millis)} CPU · ${bytes(one.memory_bytes)}` },
                 { title: t('scaling.recommended'), render: (_, one) => `${cpu(one.recommended_cpu_millis)} CPU · ${bytes(one.recommended_memory_bytes)}` },
-                { title: t('apps.reason'), dataIndex: 'reason' },
+                { title: t('apps.reason'), dataIndex: 'reason', render: long },
               ]}
             />
           )}

@@ -6,6 +6,7 @@ import { Link } from 'react-router';
 
 import type { Prospect, Share } from '../../api/clusters';
 import { Diff } from '../../parts/Diff';
+import { long } from '../../parts/long';
 import { to } from '../../place';
 
 export function Shares({ of }: { of: Share[] }) {
@@ -24,7 +25,7 @@ export function Shares({ of }: { of: Share[] }) {
           { title: t('instance.workload'), dataIndex: 'workload' },
           { title: t('apps.ready'), render: (_, one) => `${one.ready}/${one.replicas}` },
           { title: t('where.target'), render: (_, one) => (one.target === one.replicas ? one.target : t('where.moving', { count: one.target })) },
-          { title: t('apps.reason'), dataIndex: 'reason' },
+          { title: t('apps.reason'), dataIndex: 'reason', render: long },
         ]}
       />
     </Card>

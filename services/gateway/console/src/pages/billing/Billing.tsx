@@ -17,6 +17,7 @@ import { AskButton, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { usePlatformAdmin } from '../../parts/me';
 import { PageTabs } from '../../parts/tabs';
+import { long } from '../../parts/long';
 
 export default function Billing() {
   const { t } = useTranslation();
@@ -130,7 +131,7 @@ function Invoices({ org }: { org: string }) {
         columns={[
           { title: t('billing.period'), dataIndex: 'period' },
           { title: t('common.state'), dataIndex: 'state', render: (state: string) => <State value={state} /> },
-          { title: t('audit.reason'), dataIndex: 'voided_reason' },
+          { title: t('audit.reason'), dataIndex: 'voided_reason', render: long },
           { title: t('billing.total'), align: 'right', render: (_, invoice) => money(invoice.total, invoice.currency, i18n.language) },
           { title: t('billing.issued'), dataIndex: 'issued_at', render: (at: string | null) => <Time at={at} /> },
           ...(admin

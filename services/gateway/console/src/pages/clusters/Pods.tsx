@@ -8,6 +8,7 @@ import { Link } from 'react-router';
 import { clusterOf, nodesOf, type ClusterNode } from '../../api/clusters';
 import type { Instance } from '../../api/scheduler';
 import { DataTable, State, Time } from '../../parts/basics';
+import { long } from '../../parts/long';
 import { to } from '../../place';
 import { placeName, useAppsOn, type SpacePlace } from './useSpaces';
 
@@ -33,7 +34,7 @@ export function Pods({ cluster, org }: { cluster: string; org?: string }) {
           columns={[
             { title: t('common.name'), dataIndex: 'node' },
             { title: t('clusters.pods'), dataIndex: 'pods' },
-            { title: t('state.running'), dataIndex: 'running' },
+            { title: t('clusters.runningPods'), dataIndex: 'running' },
             { title: t('clusters.troubled'), dataIndex: 'troubled', render: (count: number) => (count > 0 ? <Tag color="red">{count}</Tag> : 0) },
           ]}
         />
@@ -65,7 +66,7 @@ export function Pods({ cluster, org }: { cluster: string; org?: string }) {
             { title: t('apps.address'), render: (_, one) => <span className="mono">{one.address || '–'}</span> },
             { title: t('apps.restarts'), dataIndex: 'restarts' },
             { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
-            { title: t('apps.reason'), dataIndex: 'reason' },
+            { title: t('apps.reason'), dataIndex: 'reason', render: long },
           ]}
         />
       </Card>

@@ -7,6 +7,7 @@ import { registry, type Allowance } from '../../api/registry';
 import { DataTable, Time } from '../../parts/basics';
 import { AskButton } from '../../parts/dialogs';
 import { useAction } from '../../parts/query';
+import { long } from '../../parts/long';
 import { settingsKey, type Props } from './Registry';
 
 export default function Allowances({ base, settings }: Props) {
@@ -22,7 +23,7 @@ export default function Allowances({ base, settings }: Props) {
         columns={[
           { title: t('images.advisory'), dataIndex: 'id' },
           { title: t('images.package'), dataIndex: 'package', render: (name: string | null) => name ?? t('parts.any') },
-          { title: t('audit.reason'), dataIndex: 'reason' },
+          { title: t('audit.reason'), dataIndex: 'reason', render: long },
           { title: t('access.until'), dataIndex: 'until', render: (at: string | null) => (at ? <Time at={at} /> : t('registry.forGood')) },
           { key: 'do', render: (_, one) => <AskButton ask={t('registry.confirmCount', { id: one.id })} label={t('registry.countAgain')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}

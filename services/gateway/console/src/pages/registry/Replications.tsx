@@ -12,6 +12,7 @@ import { CheckField, ChoiceField, NameField, TextField } from '../../parts/field
 import { bytes } from '../../parts/format';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useAction, useList } from '../../parts/query';
+import { long } from '../../parts/long';
 import { EndpointFields, endpointOf, type EndpointForm } from './Caches';
 import type { Props } from './Registry';
 
@@ -132,7 +133,7 @@ function Runs({ base, name }: { base: string; name: string }) {
         { title: t('flow.failed'), dataIndex: 'failed' },
         { title: t('flow.skipped'), dataIndex: 'skipped' },
         { title: t('images.size'), dataIndex: 'bytes', render: (size: number) => bytes(size) },
-        { title: t('audit.reason'), dataIndex: 'error' },
+        { title: t('audit.reason'), dataIndex: 'error', render: long },
       ]}
     />
   );

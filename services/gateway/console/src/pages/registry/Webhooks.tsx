@@ -11,6 +11,7 @@ import { DeleteButton, FormDialog, SecretOnce } from '../../parts/dialogs';
 import { CheckField, ChoiceField, NameField, TextField } from '../../parts/fields';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useAction, useList } from '../../parts/query';
+import { long } from '../../parts/long';
 import type { Props } from './Registry';
 
 interface Values {
@@ -107,7 +108,7 @@ function Deliveries({ base, name }: { base: string; name: string }) {
         { title: t('common.state'), dataIndex: 'state', render: (state: Delivery['state']) => <Tag color={COLOURS[state]}>{t(`deliveryState.${state}`)}</Tag> },
         { title: t('flow.tries'), dataIndex: 'tries' },
         { title: t('flow.answer'), dataIndex: 'status', render: (status: number | null) => status ?? '–' },
-        { title: t('audit.reason'), dataIndex: 'error' },
+        { title: t('audit.reason'), dataIndex: 'error', render: long },
         {
           key: 'do',
           render: (_, one) => (

@@ -10,6 +10,7 @@ import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basi
 import { useClear } from '../../parts/clear';
 import { NodeLink } from '../../parts/NodeLink';
 import { PageTabs } from '../../parts/tabs';
+import { long } from '../../parts/long';
 import { to } from '../../place';
 import { useSpaceApps } from '../nodes/useSpaceApps';
 import { netOutside, netRoutes, netServices, shareOf, type NetOutside, type NetRoute, type NetService } from './network';
@@ -48,7 +49,7 @@ export default function Network() {
         }
       />
       <Flex className="toolbar">
-        <Input allowClear={clear} className="filter" aria-label={t('network.find')} placeholder={t('network.find')} value={wanted} onChange={(event) => setWanted(event.target.value)} />
+        <Input allowClear={clear} style={{ width: 320 }} aria-label={t('network.find')} placeholder={t('network.find')} value={wanted} onChange={(event) => setWanted(event.target.value)} />
       </Flex>
       <PageTabs
         items={[
@@ -225,7 +226,7 @@ function Behind({ service, place: [org, project, space] }: { service: NetService
         { title: t('apps.node'), render: (_, one) => <NodeLink node={one.node} /> },
         { title: t('apps.revision'), dataIndex: 'revision' },
         { title: t('apps.since'), render: (_, one) => <Time at={one.running_at ?? one.placed_at} /> },
-        { title: t('apps.reason'), dataIndex: 'reason' },
+        { title: t('apps.reason'), dataIndex: 'reason', render: long },
       ]}
     />
   );

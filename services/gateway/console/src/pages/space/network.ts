@@ -68,10 +68,12 @@ function insideOf(app: string, service: ServiceForm): string[] {
 export function netServices(apps: SpaceApp[]): NetService[] {
   return apps.flatMap((of) => {
     const { app, instances, model } = of;
-    return (model?.services ?? []).map((service, index) => {
+    // Without a port it has no name, and nothing reaches it.
+    return (model?.services ?? []).flatMap((service, index) => {
+      if (!(service.port > 0) && !service.headless) return [];
       const workload = app.workloads.find((one) => one.name === service.workload);
       const urls = new Map(app.endpoints.filter((one) => one.service === service.name).map((one) => [one.url, { url: one.url, link: one.protocol === 'http' }]));
-      return {
+      return [{
         key: `${app.name}/${index}`,
         app: app.name,
         name: service.name,
@@ -87,7 +89,7 @@ export function netServices(apps: SpaceApp[]): NetService[] {
         stopped: app.state === 'stopped',
         addresses: [...urls.values()],
         instances: instances.filter((one) => one.workload === service.workload && !one.ended_at),
-      };
+      }];
     });
   });
 }

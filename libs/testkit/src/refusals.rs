@@ -1,0 +1,72 @@
+//! Who may call which RPC: a table with a line per public RPC, asked of a service that runs. Called by a test of each such service.
+
+use prost_reflect::MethodDescriptor;
+use serde_json::Value;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::rpc;
+
+/// What somebody gets who is signed in and has no right at the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// The right is missing, or the thing is not there for them.
+    Refused,
+    /// It is about their own things, or shows only what they may see.
+    Own,
+    /// Refused, and the administrator learns that there is none.
+    Nothing,
+}
+
+/// RPC (`<service>.<rpc>`), an example of its request, and what a stranger gets.
+pub type Line = (&'static str, Value, Stranger);
+
+/// Whom the table is asked about.
+pub struct Callers<'a> {
+    pub channel: Channel,
+    /// Tokens.
+    pub stranger: &'a str,
+    pub administrator: &'a str,
+}
+
+/// Makes every call of the table, in its order: by nobody, by the stranger, and by the administrator where a stranger is refused. What is
+/// answered otherwise than it must be, a sentence each; and which RPC of `services` has no line.
+///
+/// # Panics
+/// When the table names an RPC that does not exist, or a request is none.
+pub async fn faults(callers: &Callers<'_>, services: &[&str], table: &[Line]) -> Vec<String> {
+    let methods = rpc::methods(services);
+    let without = methods.keys().filter(|name| !table.iter().any(|(n, ..)| n == name));
+    let mut wrong: Vec<String> = without.map(|name| format!("{name} has no line in the table")).collect();
+    for (name, request, stranger) in table {
+        let method = methods.get(*name).unwrap_or_else(|| panic!("there is no {name}"));
+        let seen = call(callers, method, request, None).await;
+        if code(&seen) != Code::Unauthenticated {
+            wrong.push(format!("{name} as nobody: {seen:?}"));
+        }
+        let seen = call(callers, method, request, Some(callers.stranger)).await;
+        let good = if *stranger == Stranger::Own { let_in(&seen) } else { matches!(code(&seen), Code::PermissionDenied | Code::NotFound) };
+        if !good {
+            wrong.push(format!("{name} as a stranger: {seen:?}"));
+        }
+        if *stranger != Stranger::Own {
+            let seen = call(callers, method, request, Some(callers.administrator)).await;
+            if !let_in(&seen) || (code(&seen) == Code::NotFound) != (*stranger == Stranger::Nothing) {
+                wrong.push(format!("{name} as the administrator: {seen:?}"));
+            }
+        }
+    }
+    wrong
+}
+
+async fn call(callers: &Callers<'_>, method: &MethodDescriptor, request: &Value, token: Option<&str>) -> Result<(), Status> {
+    rpc::call(callers.channel.clone(), method, request.clone(), token).await
+}
+
+fn code(seen: &Result<(), Status>) -> Code {
+    seen.as_ref().err().map_or(Code::Ok, Status::code)
+}
+
+fn let_in(seen: &Result<(), Status>) -> bool {
+    !matches!(code(seen), Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::Internal | Code::Unknown)
+}
