@@ -53,6 +53,8 @@ pub const ALL: &[Permission] = &[
     of("apps.read", Viewer, "See applications, instances and why they are where they are"),
     of("apps.write", Editor, "Deploy, scale, restart, roll back"),
     of("apps.exec", Editor, "Run commands in containers, attach to them, forward ports, copy files, send signals"),
+    of("apps.configs-write", Editor, "Set and delete configs and secrets of spaces, read configs"),
+    of("apps.secrets-reveal", Admin, "Read secrets of spaces in clear; each reading is audited"),
     of("apps.admin", Admin, "Settings and nodes"),
     of("pipelines.read", Viewer, "Read repositories, runs and logs"),
     of("pipelines.write", Editor, "Push code, start and cancel runs"),

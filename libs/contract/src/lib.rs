@@ -10,6 +10,7 @@ pub mod cicd;
 pub mod cluster;
 pub mod factor;
 pub mod identity;
+pub mod kept;
 pub mod logs;
 pub mod policy;
 pub mod registry;

@@ -119,6 +119,9 @@ pub enum NodeEvent {
     Drained { node: Name },
     #[serde(rename = "node.removed")]
     Removed { node: Name },
+    /// A removed one may attach again.
+    #[serde(rename = "node.admitted")]
+    Admitted { node: Name },
     /// Labels, taints, overcommitment and reservations as operators set them, as a whole: JSON owned by the scheduler
     /// (`domain::placement::NodeSettings`).
     #[serde(rename = "node.settings-changed")]

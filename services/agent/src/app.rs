@@ -4,6 +4,7 @@ pub mod balancer;
 pub mod image_gc;
 pub mod keeper;
 pub mod lease;
+pub mod line;
 pub mod probing;
 pub mod sessions;
 pub mod shipping;

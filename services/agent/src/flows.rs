@@ -1,3 +1,4 @@
 //! What a timer or the scheduler starts.
 
 pub mod control;
+pub mod renewal;

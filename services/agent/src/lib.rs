@@ -18,13 +18,16 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_host::{Host, Part, Parts, Service};
 
+pub use crate::adapters::enrolment::join;
 use crate::adapters::logs::Shipper;
-use crate::adapters::{facts, metrics};
+use crate::adapters::{enrolment, facts, metrics};
 use crate::app::image_gc::ImageGc;
+use crate::app::line::Line;
 use crate::app::sessions::Sessions;
 use crate::app::shipping::{Shipping, sweep};
 use crate::config::Config;
 use crate::flows::control::Control;
+use crate::flows::renewal::Renewal;
 use crate::node::{Node, Settings};
 
 pub struct Agent;
@@ -50,7 +53,11 @@ impl Service for Agent {
         }
         let home = std::path::absolute(&host.platform.home)?;
         let cri = Cri::lazy(std::path::absolute(&host.platform.containerd)?);
-        let name = config.node_name();
+        let joined = enrolment::certificate(&host.leaf.chain_pem);
+        let name = match &joined {
+            Some(own) if config.node.is_empty() => own.node.to_string(),
+            _ => config.node_name(),
+        };
         let settings = Settings {
             node: name.clone(),
             http_listen: config.http_address(&host.platform).to_string(),
@@ -63,9 +70,12 @@ impl Service for Agent {
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
         let facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
-        let channel = host.channel("scheduler")?.endless();
+        let line = Line::from(host.channel("scheduler")?.endless());
+        if joined.is_some() {
+            host.tracker.spawn(Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
+        }
         let sessions = Sessions {
-            channel: channel.clone(),
+            line: line.clone(),
             cri: cri.clone(),
             shared: node.shared.clone(),
             volumes: node.volumes.clone(),
@@ -74,7 +84,7 @@ impl Service for Agent {
             cancel: host.cancel.clone(),
             starting: Arc::default(),
         };
-        let control = Control { channel, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
+        let control = Control { line, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
         host.tracker.spawn(control.run(host.cancel.clone()));
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };

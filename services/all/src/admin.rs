@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use gantry_es::Meta;
 use gantry_host::{Entry, Platform, Running};
 
-use crate::args::Admin;
+use crate::args::{Admin, Join};
 
 type Entries = [Box<dyn Entry>];
 
@@ -26,6 +26,14 @@ pub fn print_config(platform: &Platform, entries: &Entries) -> Result<()> {
         all.insert(entry.name().into(), entry.print()?);
     }
     print!("{}", toml::to_string(&all)?);
+    Ok(())
+}
+
+/// What a joined machine's agent needs is in the authority's folder afterwards.
+pub async fn join(platform: &Platform, asked: &Join) -> Result<()> {
+    let ca = asked.ca.as_ref().map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))).transpose()?;
+    let file = gantry_agent::join(&std::path::absolute(&platform.ca_dir)?, &asked.url, &asked.node, &asked.token, ca.as_deref()).await?;
+    println!("{} has joined; its certificate is {}, and is renewed by the agent: start `gantryd --target agent`", asked.node, file.display());
     Ok(())
 }
 

@@ -35,11 +35,36 @@ pub struct Args {
 pub enum Command {
     /// Makes the certificate authority and the certificates that other programs need, and ends.
     Init,
+    /// Makes this machine a node of a platform elsewhere: gets a certificate for a join token (`gantry node join-token`), and ends. Then
+    /// start `gantryd --target agent`.
+    Join(Join),
     /// What an operator does with logs and projections, beside the running services or without them.
     #[command(subcommand)]
     Admin(Admin),
     /// Prints a service's OpenAPI document.
     Openapi { service: String },
+}
+
+#[derive(clap::Args)]
+pub struct Join {
+    /// The platform's public address.
+    #[arg(long)]
+    pub url: String,
+    /// The node's name, a DNS label.
+    #[arg(long)]
+    pub node: String,
+    /// Good once. Other programs of this machine can see what is typed: prefer the environment.
+    #[arg(long, env = "GANTRY_JOIN_TOKEN", hide_env_values = true)]
+    pub token: String,
+    /// File with the authority that signed the platform's public certificate, if the system does not trust it.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Join({} as {})", self.url, self.node)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -39,6 +39,11 @@ fn main() -> Result<()> {
     if args.print_config {
         return admin::print_config(&platform, &entries);
     }
+    if let Some(Command::Join(join)) = &args.command {
+        // Before anything would make an authority of its own here.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(admin::join(&platform, join));
+    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         telemetry::init(&platform)?;
         let running = Running::new(platform, Env::system())?;
@@ -46,7 +51,7 @@ fn main() -> Result<()> {
             None => serve(targets::chosen(entries, &args.target)?, &running).await,
             Some(Command::Init) => running.pki().write_leaf("prometheus"),
             Some(Command::Admin(command)) => admin::run(&entries, &running, command).await,
-            Some(Command::Openapi { .. }) => Ok(()),
+            Some(Command::Openapi { .. } | Command::Join(_)) => Ok(()),
         };
         running.stop().await;
         telemetry::shutdown();

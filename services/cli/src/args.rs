@@ -9,6 +9,7 @@ mod delivery;
 mod document;
 mod flow;
 mod images;
+mod kept;
 mod money;
 mod nodes;
 mod operate;
@@ -27,6 +28,7 @@ pub use delivery::{Pipeline, Repo};
 pub use document::{More, OptionalSource, Source};
 pub use flow::{Cache, Endpoint, Replication, Rule, Scanner, Target, Webhook};
 pub use images::Image;
+pub use kept::Kept;
 pub use money::Quota;
 pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
@@ -206,6 +208,12 @@ pub enum Command {
     /// Applications of a space.
     #[command(subcommand)]
     App(App),
+    /// Configs that a space keeps for its applications.
+    #[command(subcommand)]
+    Config(Kept),
+    /// Secrets that a space keeps for its applications.
+    #[command(subcommand)]
+    Secret(Kept),
     /// Volumes of a space: snapshots, copies, backups.
     #[command(subcommand)]
     Volume(Volume),

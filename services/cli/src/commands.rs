@@ -13,6 +13,7 @@ mod document;
 mod finding;
 mod flow;
 mod inside;
+mod kept;
 mod money;
 mod operate;
 mod orgs;
@@ -96,6 +97,8 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::ServiceAccount(command) => people::service_account(&mut cx, command).await,
         Command::Token(command) => people::token(&mut cx, command).await,
         Command::App(command) => app::run(&mut cx, command).await,
+        Command::Config(command) => kept::run(&mut cx, command, false).await,
+        Command::Secret(command) => kept::run(&mut cx, command, true).await,
         Command::Volume(command) => volumes::run(&mut cx, command).await,
         Command::Image(command) => delivery::image(&mut cx, command).await,
         Command::Registry(command) => registry::run(&mut cx, command).await,

@@ -7,6 +7,7 @@ pub mod context;
 pub mod deploy;
 pub mod documents;
 mod held;
+pub mod kept;
 pub mod measures;
 mod models;
 pub mod nodes;

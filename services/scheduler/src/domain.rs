@@ -15,6 +15,7 @@ pub mod export;
 pub mod fields;
 pub mod gauges;
 pub mod interpolate;
+pub mod kept;
 pub mod kubernetes;
 pub mod lacks;
 pub mod model;

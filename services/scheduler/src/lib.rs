@@ -42,6 +42,7 @@ impl Service for Scheduler {
         let backups = adapters::backups::Backups::open(&config.backups, &std::path::absolute(&host.platform.home)?)?;
         let prometheus = adapters::prometheus::Prometheus::new(&host.platform.prometheus_url)?;
         host.project(Arc::new(store::ClusterProjection)).await?;
+        host.project(Arc::new(store::KeptProjection)).await?;
         let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::measure::run(scheduler.clone()));
@@ -51,7 +52,10 @@ impl Service for Scheduler {
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))
             .add_service(SessionsServer::new(api::grpc::SessionsApi).max_decoding_message_size(api::MOST_SAID))
             .add_service(AgentsServer::new(api::grpc::AgentsApi(scheduler.clone())).max_decoding_message_size(16 << 20));
+        // A config of 1 MiB, as JSON writes it.
+        let max_body_bytes = Some(host.platform.max_body_bytes.max(3 << 20));
         Ok(Parts {
+            max_body_bytes,
             router: api::rest::router(scheduler),
             grpc: Some(grpc.routes()),
             grpc_names: vec!["gantry.scheduler.v1.Applications", "gantry.scheduler.v1.Agents", "gantry.scheduler.v1.Sessions"],

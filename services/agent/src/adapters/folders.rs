@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use gantry_contract::proto::scheduler::WantedInstance;
+use gantry_contract::proto::scheduler::{FileContent, WantedInstance};
 use gantry_cri::Mount;
 use gantry_kernel::InstanceId;
 use tokio::fs;
 
 use super::disk::replace;
+use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
 use super::volumes::{Owner, VolumeError, Volumes};
 
@@ -111,16 +112,48 @@ impl Folders {
         }
         let files = own.join(format!("{ahead}files"));
         make(&files, 0o700, "the files' folder").await?;
-        for (index, file) in instance.files.iter().enumerate() {
+        for (index, file) in instance.files.iter().enumerate().filter(|(_, f)| f.folder.is_empty()) {
             let path = files.join(index.to_string());
             // The folder above is closed to everybody, so the mode only counts inside the container.
-            let mode = if file.mode == 0 { 0o444 } else { file.mode & 0o777 };
+            let mode = mode(file);
             let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
             replace(&path, &file.content, mode).await.map_err(failed)?;
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
             mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
         }
+        for (folder, below) in together(instance) {
+            let path = files.join(folder_name(folder));
+            live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path: path.clone(), source })?;
+            mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true });
+        }
         Ok(mounts)
+    }
+
+    /// Gives running containers of an instance the present contents of files that may change. True: something was another before.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`]; trying again is always right.
+    pub async fn refresh(&self, id: InstanceId, whole: &WantedInstance) -> Result<bool, FolderError> {
+        let own = self.own(id);
+        let beside = whole.init.iter().chain(&whole.sidecars).map(|c| (format!("{}-", c.name), c));
+        let mut changed = false;
+        for (ahead, container) in std::iter::once((String::new(), whole)).chain(beside) {
+            let files = own.join(format!("{ahead}files"));
+            // Before it is prepared for the first time there is nothing to bring up to date.
+            for (index, file) in container.files.iter().enumerate().filter(|(_, f)| f.live && f.folder.is_empty()) {
+                let path = files.join(index.to_string());
+                if fs::metadata(&path).await.is_ok() {
+                    changed |= live_files::overwrite(&path, &file.content).await.map_err(|source| FolderError::Io { what: "a file", path, source })?;
+                }
+            }
+            for (folder, below) in together(container) {
+                let path = files.join(folder_name(folder));
+                if fs::metadata(&path).await.is_ok() {
+                    changed |= live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path, source })?;
+                }
+            }
+        }
+        Ok(changed)
     }
 
     /// Those it was given; before [`Folders::release`].
@@ -187,6 +220,26 @@ impl Folders {
     }
 }
 
+fn mode(file: &FileContent) -> u32 {
+    if file.mode == 0 { 0o444 } else { file.mode & 0o777 }
+}
+
+/// Files by the folder that shows them as a whole.
+fn together(instance: &WantedInstance) -> BTreeMap<&str, Vec<Below<'_>>> {
+    let mut out: BTreeMap<&str, Vec<Below<'_>>> = BTreeMap::new();
+    for file in instance.files.iter().filter(|f| !f.folder.is_empty()) {
+        let path = file.path.strip_prefix(file.folder.as_str()).unwrap_or(&file.path).trim_start_matches('/');
+        out.entry(&file.folder).or_default().push(Below { path, content: &file.content, mode: mode(file) });
+    }
+    out
+}
+
+/// Of a folder among the instance's own: the same after every start.
+fn folder_name(folder: &str) -> String {
+    use sha2::{Digest, Sha256};
+    format!("folder-{}", hex::encode(&Sha256::digest(folder)[..8]))
+}
+
 async fn make(path: &Path, mode: u32, what: &'static str) -> Result<(), FolderError> {
     if fs::metadata(path).await.is_ok() {
         return Ok(());
@@ -220,7 +273,7 @@ mod tests {
         let folders =
             Folders { volumes: Volumes::new(at("volumes"), at("state")), instances: at("instances"), logs: at("logs"), bind_allowed: vec![at("shared")] };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(7));
-        let file = gantry_contract::proto::scheduler::FileContent { path: "/etc/app.conf".into(), content: b"secret".to_vec(), mode: 0 };
+        let file = gantry_contract::proto::scheduler::FileContent { path: "/etc/app.conf".into(), content: b"secret".to_vec(), ..Default::default() };
         let volume = gantry_contract::proto::scheduler::Mount { kind: "volume".into(), source: "a/b".into(), target: "/data".into(), ..Default::default() };
         let wanted = WantedInstance { files: vec![file], mounts: vec![volume], ..Default::default() };
         let mounts = folders.prepare(id, &wanted, "127.0.0.1 localhost\n").await.unwrap();
@@ -230,6 +283,33 @@ mod tests {
         assert!(at("volumes/a/b").is_dir());
         folders.release(id).await;
         assert!(!folders.own(id).exists() && at("volumes/a/b").is_dir());
+    }
+
+    #[tokio::test]
+    async fn files_that_may_change_are_brought_up_to_date_where_they_were_shown() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let folders = Folders { volumes: Volumes::new(at("volumes"), at("state")), instances: at("instances"), logs: at("logs"), bind_allowed: Vec::new() };
+        let id = InstanceId(gantry_kernel::Uuid::from_u128(8));
+        let wanted = |content: &str| {
+            let file =
+                |path: &str, folder: &str, live: bool| FileContent { path: path.into(), content: content.into(), folder: folder.into(), live, mode: 0o400 };
+            WantedInstance {
+                files: vec![file("/run/secrets/a", "/run/secrets", true), file("/etc/b", "", true), file("/etc/c", "", false)],
+                ..Default::default()
+            }
+        };
+        assert!(!folders.refresh(id, &wanted("0")).await.unwrap(), "not prepared yet");
+        let mounts = folders.prepare(id, &wanted("1"), "").await.unwrap();
+        let shown = |container: &str, below: &str| {
+            let mount = mounts.iter().find(|m| m.container == container).unwrap();
+            std::fs::read_to_string(if below.is_empty() { mount.host.clone() } else { mount.host.join(below) }).unwrap()
+        };
+        assert_eq!(mounts.len(), 4, "the hosts file, a folder, two files");
+        assert_eq!((shown("/run/secrets", "a"), shown("/etc/b", "")), ("1".into(), "1".into()));
+        assert!(folders.refresh(id, &wanted("2")).await.unwrap());
+        assert!(!folders.refresh(id, &wanted("2")).await.unwrap());
+        assert_eq!((shown("/run/secrets", "a"), shown("/etc/b", ""), shown("/etc/c", "")), ("2".into(), "2".into(), "1".into()));
     }
 
     #[tokio::test]

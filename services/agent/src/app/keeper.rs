@@ -96,6 +96,8 @@ pub struct Keeper {
     runtime_away: bool,
     /// The lease is over.
     fencing: bool,
+    /// The word by which an instance's changing files were last brought up to date.
+    refreshed: BTreeMap<InstanceId, u64>,
 }
 
 type Finished = (Action, Result<Done, StepError>);
@@ -140,6 +142,7 @@ impl Keeper {
             finished: mpsc::unbounded_channel(),
             runtime_away: false,
             fencing: false,
+            refreshed: BTreeMap::new(),
         }
     }
 
@@ -197,6 +200,7 @@ impl Keeper {
             self.facts.in_use.retain(|id| !wanted.instances.get(id).is_some_and(|i| i.fenced));
         }
         self.update_hosts(&wanted, &pods).await;
+        self.update_files(&wanted, &pods).await;
         let plan = plan(&wanted, &pods, &self.facts);
         for action in plan.actions {
             self.begin(action, &wanted);
@@ -235,6 +239,7 @@ impl Keeper {
         self.facts.crashes.retain(|id, _| there.contains(id));
         self.facts.not_before_ms.retain(|id, _| there.contains(id));
         self.facts.attempts.retain(|id, _| there.contains(id));
+        self.refreshed.retain(|id, _| there.contains(id));
         self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
         for pod in pods {
             let memory = self.memory.entry(pod.instance).or_default();
@@ -327,6 +332,27 @@ impl Keeper {
         }
     }
 
+    /// Running containers get new contents of their space's configs and secrets.
+    async fn update_files(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        let changing = |i: &wire::WantedInstance| i.files.iter().any(|f| f.live);
+        for pod in pods.iter().filter(|p| p.running() && !self.facts.busy.contains(&p.instance)) {
+            let (id, due) = (pod.instance, self.refreshed.get(&pod.instance) != Some(&wanted.generation));
+            let Some(instance) = wanted.instances.get(&id).filter(|_| due) else { continue };
+            if !changing(instance) && !instance.init.iter().chain(&instance.sidecars).any(changing) {
+                continue;
+            }
+            match self.steps.folders.refresh(id, instance).await {
+                Ok(changed) => {
+                    if changed {
+                        tracing::info!(instance.id = %id, "an instance was given new contents of its files");
+                    }
+                    self.refreshed.insert(id, wanted.generation);
+                }
+                Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "an instance still has old contents of its files"),
+            }
+        }
+    }
+
     fn begin(&mut self, action: Action, wanted: &Wanted) {
         let id = action.instance();
         let instance = wanted.instances.get(&id).cloned();
@@ -354,6 +380,8 @@ impl Keeper {
     fn take_in(&mut self, (action, result): Finished) {
         let id = action.instance();
         self.facts.busy.remove(&id);
+        // The step may have begun with an older word.
+        self.refreshed.remove(&id);
         let memory = self.memory.entry(id).or_default();
         match result {
             Ok(done) => {

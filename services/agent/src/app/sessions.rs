@@ -11,7 +11,6 @@ use std::sync::Arc;
 use gantry_contract::proto::scheduler as wire;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_cri::{Attach, Cri, CriError, Exec, Outcome};
-use gantry_host::Channel;
 use gantry_kernel::InstanceId;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::keeper::{Shared, chain};
+use super::line::Line;
 use crate::adapters::commands::Commands;
 use crate::adapters::processes;
 use crate::adapters::volumes::Volumes;
@@ -37,7 +37,7 @@ pub const CLOSE: u8 = 255;
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
-    pub channel: Channel,
+    pub line: Line,
     pub cri: Cri,
     pub shared: Shared,
     pub volumes: Volumes,
@@ -80,7 +80,7 @@ impl Sessions {
         let (to, outbox) = mpsc::channel(WAITING);
         // Cannot be full: it was just made.
         let _ = to.try_send(wire::SessionFrame { ticket: open.ticket.clone(), ..Default::default() });
-        let mut client = AgentsClient::new(self.channel.clone());
+        let mut client = AgentsClient::new(self.line.now());
         let from = tokio::select! {
             from = client.session(ReceiverStream::new(outbox)) => from?.into_inner(),
             () = self.cancel.cancelled() => return Ok(()),

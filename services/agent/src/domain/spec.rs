@@ -46,6 +46,7 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         // Read when it is stopped, and written into the hosts file while it runs.
         pre_stop: Vec::new(),
         extra_hosts: Default::default(),
+        files: fixed_files(&instance.files),
         init: instance.init.iter().map(plain).collect(),
         sidecars: instance.sidecars.iter().map(plain).collect(),
         ..instance.clone()
@@ -60,7 +61,24 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
 
 /// A further container without what changes under it.
 fn plain(of: &wire::WantedInstance) -> wire::WantedInstance {
-    wire::WantedInstance { credential: None, probes: Vec::new(), pre_stop: Vec::new(), sysctls: Default::default(), ..of.clone() }
+    let files = fixed_files(&of.files);
+    wire::WantedInstance { credential: None, probes: Vec::new(), pre_stop: Vec::new(), sysctls: Default::default(), files, ..of.clone() }
+}
+
+/// Of files that may change only where they are shown.
+fn fixed_files(files: &[wire::FileContent]) -> Vec<wire::FileContent> {
+    let mut out: Vec<wire::FileContent> = Vec::new();
+    for file in files {
+        let fixed = match (file.live, file.folder.is_empty()) {
+            (false, _) => file.clone(),
+            (true, true) => wire::FileContent { content: Vec::new(), ..file.clone() },
+            (true, false) => wire::FileContent { folder: file.folder.clone(), live: true, ..Default::default() },
+        };
+        if !(file.live && out.contains(&fixed)) {
+            out.push(fixed);
+        }
+    }
+    out
 }
 
 pub fn labels(node: &str, id: InstanceId, instance: &wire::WantedInstance) -> BTreeMap<String, String> {
@@ -305,6 +323,19 @@ mod tests {
         assert_ne!(fingerprint(&wire::WantedInstance { image: "r/x@sha256:2".into(), ..instance() }), before);
         let env = vec![wire::KeyValue { name: "A".into(), value: "1".into() }];
         assert_ne!(fingerprint(&wire::WantedInstance { env, ..instance() }), before);
+    }
+
+    #[test]
+    fn contents_that_may_change_make_no_container_anew() {
+        let with = |path: &str, content: &str, folder: &str, live: bool| {
+            let file = wire::FileContent { path: path.into(), content: content.into(), mode: 0o400, folder: folder.into(), live };
+            fingerprint(&wire::WantedInstance { files: vec![file], ..instance() })
+        };
+        assert_eq!(with("/s/a", "1", "/s", true), with("/s/a", "2", "/s", true));
+        assert_eq!(with("/s/a", "1", "/s", true), with("/s/b", "1", "/s", true), "a new key is no new container");
+        assert_eq!(with("/a", "1", "", true), with("/a", "2", "", true));
+        assert_ne!(with("/a", "1", "", true), with("/b", "1", "", true));
+        assert_ne!(with("/a", "1", "", false), with("/a", "2", "", false));
     }
 
     #[test]

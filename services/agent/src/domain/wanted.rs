@@ -124,6 +124,13 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
     if let Some(file) = instance.files.iter().find(|f| !f.path.starts_with('/') || f.path.split('/').any(|p| p == "..")) {
         return Err(format!("file `{}` is not an absolute path", file.path));
     }
+    for file in instance.files.iter().filter(|f| !f.folder.is_empty()) {
+        let below = file.path.strip_prefix(file.folder.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let plain = |rest: &str| rest.split('/').all(|part| !part.is_empty() && part != "." && !part.starts_with(".."));
+        if !file.folder.starts_with('/') || !below.is_some_and(plain) {
+            return Err(format!("file `{}` does not lie in the folder `{}`", file.path, file.folder));
+        }
+    }
     Ok(())
 }
 

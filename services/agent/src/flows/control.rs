@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
-use gantry_host::Channel;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::disk::Disk;
 use crate::app::keeper::Shared;
 use crate::app::lease::{Beats, Kept, Lease};
+use crate::app::line::Line;
 use crate::app::sessions::Sessions;
 use crate::domain::wanted::Wanted;
 
@@ -24,7 +24,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_MESSAGE: usize = 64 << 20;
 
 pub struct Control {
-    pub channel: Channel,
+    pub line: Line,
     pub node: String,
     pub facts: wire::NodeFacts,
     pub shared: Shared,
@@ -67,7 +67,7 @@ impl Control {
         let hello = wire::Hello { node: self.node.clone(), facts: Some(self.facts.clone()) };
         // Cannot be full: it was just made.
         let _ = messages.try_send(message(wire::agent_message::Message::Hello(hello)));
-        let mut client = wire::agents_client::AgentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut client = wire::agents_client::AgentsClient::new(self.line.now()).max_decoding_message_size(MAX_MESSAGE);
         let mut inbox = client.attach(ReceiverStream::new(outbox)).await?.into_inner();
         tracing::info!(node.id = self.node, "attached to the scheduler");
         let mut status = self.shared.status.subscribe();
@@ -123,6 +123,14 @@ impl Control {
             Some(wire::control_message::Message::Open(open)) => {
                 self.sessions.open(open);
                 Ok(())
+            }
+            Some(wire::control_message::Message::Rejected(rejected)) if rejected.removed => {
+                tracing::error!(node.id = self.node, reason = rejected.reason, "this node is no part of the platform any more; its containers are stopped");
+                if let Err(error) = self.disk.save_wanted(&wire::WantedState::default()).await {
+                    tracing::error!(%error, "that nothing is wanted any more cannot be saved; it is followed, but a restart would not know it");
+                }
+                self.shared.wanted.send_replace(Some(Arc::new(Wanted::default())));
+                Err(tonic::Status::permission_denied(rejected.reason))
             }
             Some(wire::control_message::Message::Rejected(rejected)) => Err(tonic::Status::permission_denied(rejected.reason)),
             // Leases are taken where messages are counted.

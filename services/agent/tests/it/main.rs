@@ -9,6 +9,7 @@ mod containerd;
 mod crash;
 mod fencing;
 mod holding;
+mod live;
 mod service;
 mod sessions;
 mod shares;
@@ -91,7 +92,7 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
     let hook = |script: &str| wire::Hook { kind: "command".into(), command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Default::default() };
     let instance = wire::WantedInstance {
         args: vec!["-c".into(), format!("sleep 1; {script}")],
-        files: vec![wire::FileContent { path: "/etc/app.conf".into(), content: b"secret\n".to_vec(), mode: 0o400 }],
+        files: vec![wire::FileContent { path: "/etc/app.conf".into(), content: b"secret\n".to_vec(), mode: 0o400, ..Default::default() }],
         mounts: vec![mount("volume", "acme/data", "/data"), mount("tmpfs", "", "/cache"), mount("scratch", "work", "/scratch")],
         hostname: "chosen".into(),
         groups: vec![4711],

@@ -138,7 +138,7 @@ impl Stage {
     pub async fn sessions(&self, node: &Node, channel: gantry_host::Channel) -> Sessions {
         let (cancel, tracker) = self.running.lock().unwrap().clone().expect("an agent runs");
         Sessions {
-            channel,
+            line: channel.into(),
             cri: self.containerd.cri().await,
             shared: node.shared.clone(),
             volumes: node.volumes.clone(),

@@ -42,6 +42,7 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
                 schema::<scheduler::NodeEvent>(),
                 schema::<scheduler::PlacementEvent>(),
                 schema::<cluster::ClusterEvent>(),
+                schema::<gantry_contract::kept::ConfigEvent>(),
             ],
         ),
     ]

@@ -13,6 +13,12 @@ pub enum Node {
         node: Option<String>,
         #[arg(long, value_name = "MINUTES")]
         expires_in_minutes: Option<u32>,
+        /// The node has it from its first moment; may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", requires = "node")]
+        label: Vec<String>,
+        /// KEY[=VALUE]:EFFECT; the node has it from its first moment; may be repeated.
+        #[arg(long, value_name = "TAINT", requires = "node")]
+        taint: Vec<String>,
     },
     /// Join tokens that were not used yet.
     JoinTokens,
@@ -41,6 +47,22 @@ pub enum Node {
     },
     /// No new instances, and those that are there move away.
     Drain {
+        name: String,
+    },
+    /// Take it out of the platform: drained first, its certificates revoked; its agent stops everything and is refused when it comes back.
+    Remove {
+        name: String,
+        /// Without waiting until it is empty: its instances are started elsewhere at once.
+        #[arg(long)]
+        force: bool,
+        /// Wait for so long at most until it is empty.
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+        timeout: u64,
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let a removed node attach again.
+    Admit {
         name: String,
     },
     /// Labels, taints, overcommitment and reservations of a node; without options only shown.

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Context, segment};
+use super::{Context, confirm, segment};
 use crate::args::{Admin, AdminCommand, Events, Node};
 use crate::output::{find, print};
 use crate::sse;
@@ -25,7 +25,13 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             ];
             return cx.list(&items, &columns);
         }
-        Node::JoinToken { node, expires_in_minutes } => {
+        Node::JoinToken { node, expires_in_minutes, label, taint } => {
+            if let Some(name) = node.as_deref().filter(|_| !label.is_empty() || !taint.is_empty()) {
+                let changes = NodeChanges { label, remove_label: Vec::new(), taint, untaint: Vec::new(), overcommit_cpu: None, overcommit_memory: None };
+                let mut settings = json!({});
+                changes.lay_over(&mut settings)?;
+                cx.client.put_new(&format!("/api/v1/nodes/{}/settings?ahead=true", segment(name)), &settings).await?;
+            }
             let made = cx.client.post("/api/v1/node-join-tokens", &[], &json!({ "node": node, "expires_in_minutes": expires_in_minutes })).await?;
             return cx.one(&made);
         }
@@ -48,12 +54,47 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             let changes = NodeChanges { label, remove_label, taint, untaint, overcommit_cpu, overcommit_memory };
             return node_settings(cx, &name, file, changes).await;
         }
+        Node::Remove { name, force, timeout, yes } => return remove_node(cx, &name, force, timeout, yes).await,
+        Node::Admit { name } => (name, "admit"),
         Node::Cordon { name } => (name, "cordon"),
         Node::Uncordon { name } => (name, "uncordon"),
         Node::Drain { name } => (name, "drain"),
     };
     cx.client.post(&format!("/api/v1/nodes/{}/{verb}", segment(&name)), &[], &json!({})).await?;
     cx.note(&format!("{verb} of {name} accepted"));
+    Ok(())
+}
+
+/// How often it is looked whether a drained node is empty.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+async fn remove_node(cx: &mut Context, name: &str, force: bool, timeout: u64, yes: bool) -> Result<()> {
+    confirm(&format!("Remove node {name} and stop everything on it"), yes)?;
+    let at = format!("/api/v1/nodes/{}", segment(name));
+    if !force {
+        cx.client.post(&format!("{at}/drain"), &[], &json!({})).await?;
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(timeout);
+        loop {
+            let nodes = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
+            let left = nodes.iter().find(|n| n["name"] == name).map_or(0, |n| n["instances"].as_u64().unwrap_or(0));
+            if left == 0 {
+                break;
+            }
+            if std::time::Instant::now() >= until {
+                bail!(
+                    "{name} still has {left} instances after {timeout} s: `gantry app why` tells what they wait for; it stays drained, and --force removes it all the same"
+                );
+            }
+            cx.note(&format!("{left} instances are still on {name}"));
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    cx.client.delete(&format!("{at}?force={force}")).await?;
+    // A node that has none was never joined by a token.
+    if let Err(error) = cx.client.delete(&format!("/api/v1/node-certificates/{}?reason=removed", segment(name))).await {
+        cx.note(&format!("its certificates were not revoked ({error}); see `gantry node certificates {name}`"));
+    }
+    cx.note(&format!("{name} is removed"));
     Ok(())
 }
 

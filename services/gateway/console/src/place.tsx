@@ -73,6 +73,7 @@ export const to = {
   instances: (org: string, project: string, space: string) => `${to.space(org, project, space)}/instances`,
   topology: (org: string, project: string, space: string) => `${to.space(org, project, space)}/topology`,
   volumes: (org: string, project: string, space: string) => `${to.space(org, project, space)}/volumes`,
+  configs: (org: string, project: string, space: string) => `${to.space(org, project, space)}/configs`,
   rules: (org: string, project: string, space: string) => `${to.space(org, project, space)}/rules`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,

@@ -18,6 +18,7 @@ const Apps = lazy(() => import('./pages/apps/Apps'));
 const AppPage = lazy(() => import('./pages/apps/App'));
 const Deploy = lazy(() => import('./pages/apps/Deploy'));
 const Topology = lazy(() => import('./pages/space/Topology'));
+const Kept = lazy(() => import('./pages/space/Kept'));
 const Volumes = lazy(() => import('./pages/space/Volumes'));
 const Rules = lazy(() => import('./pages/space/Rules'));
 const Network = lazy(() => import('./pages/space/Network'));
@@ -98,6 +99,7 @@ export function Console() {
                 <Route path="instances" element={<Instances />} />
                 <Route path="topology" element={<Topology />} />
                 <Route path="volumes" element={<Volumes />} />
+                <Route path="configs" element={<Kept />} />
                 <Route path="rules" element={<Rules />} />
               </Route>
             </Route>

@@ -133,6 +133,15 @@ impl Agents {
         self.bump();
     }
 
+    /// Ends a node's session with what it is told last. If it takes that not now, it hears it when it comes back.
+    pub fn dismiss(&self, node: &Name, told: proto::Rejected) {
+        let gone = self.lock().remove(node);
+        if let Some(outbox) = gone.and_then(|a| a.outbox) {
+            let _ = outbox.try_send(Ok(proto::ControlMessage { message: Some(proto::control_message::Message::Rejected(told)) }));
+        }
+        self.bump();
+    }
+
     /// Ends all sessions: this process is not the one that decides any more.
     pub fn detach_all(&self) {
         self.lock().clear();

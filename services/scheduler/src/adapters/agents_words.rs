@@ -91,12 +91,12 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
 fn container(spec: &Workload) -> proto::WantedInstance {
     proto::WantedInstance {
         image: spec.pinned.clone().unwrap_or_else(|| spec.image.clone()),
-        command: spec.command.clone(),
-        args: spec.args.clone(),
+        command: spec.command.iter().map(|text| named(text, spec)).collect(),
+        args: spec.args.iter().map(|text| named(text, spec)).collect(),
         env: spec
             .env
             .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
+            .map(|(name, value)| (name.clone(), if spec.env_sources.contains_key(name) { value.clone() } else { named(value, spec) }))
             .chain(described(spec))
             .map(|(name, value)| proto::KeyValue { name, value })
             .collect(),
@@ -122,7 +122,11 @@ fn container(spec: &Workload) -> proto::WantedInstance {
             })
             .collect(),
         probes: spec.probes.iter().map(probe).collect(),
-        files: spec.files.iter().map(|f| proto::FileContent { path: f.path.clone(), content: content(f), mode: f.mode }).collect(),
+        files: spec
+            .files
+            .iter()
+            .map(|f| proto::FileContent { path: f.path.clone(), content: content(f), mode: f.mode, folder: f.folder.clone(), live: f.live })
+            .collect(),
         restart_policy: spec.restart.as_str().into(),
         stop_grace_seconds: spec.stop_grace_seconds,
         stop_signal: spec.stop_signal.clone(),
@@ -163,6 +167,15 @@ fn container(spec: &Workload) -> proto::WantedInstance {
         down_bps: spec.nics.first().map_or(0, |n| n.down_bps),
         ..Default::default()
     }
+}
+
+/// `$(NAME)` in a text by the variable, for those that come from a config: readers do not know the contents of what a space keeps.
+fn named(text: &str, spec: &Workload) -> String {
+    if !text.contains("$(") {
+        return text.to_owned();
+    }
+    let variables = spec.env_sources.keys().filter_map(|name| Some((name, spec.env.get(name)?)));
+    variables.fold(text.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
 }
 
 /// Variables that are filled from what the document itself says.

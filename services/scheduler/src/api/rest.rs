@@ -1,8 +1,9 @@
-//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` `/api/v1/nodes` and `/api/v1/clusters`.
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `configs`, `/api/v1/nodes` and `/api/v1/clusters`.
 
 mod apps;
 mod clusters;
 mod documents;
+mod kept;
 mod nodes;
 mod placement;
 mod release;
@@ -19,7 +20,7 @@ use utoipa_axum::routes;
 use crate::app::Scheduler;
 
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, nodes and clusters."), tags((name = "applications"), (name = "nodes"), (name = "clusters")))]
+#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, nodes and clusters."), tags((name = "applications"), (name = "configs"), (name = "nodes"), (name = "clusters")))]
 struct Api;
 
 fn all() -> OpenApiRouter<Scheduler> {
@@ -62,6 +63,12 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(volumes::restore))
         .routes(routes!(volumes::remove_backup))
         .routes(routes!(placement::get, placement::set))
+        .routes(routes!(kept::list))
+        .routes(routes!(kept::get, kept::set, kept::delete))
+        .routes(routes!(kept::versions))
+        .routes(routes!(kept::reveal))
+        .routes(routes!(kept::roll_back))
+        .routes(routes!(kept::rollout))
         .routes(routes!(clusters::list, clusters::add))
         .routes(routes!(clusters::get, clusters::remove))
         .routes(routes!(clusters::access))
@@ -73,6 +80,8 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(nodes::cordon))
         .routes(routes!(nodes::uncordon))
         .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::remove))
+        .routes(routes!(nodes::admit))
 }
 
 pub fn router(s: Scheduler) -> Router {

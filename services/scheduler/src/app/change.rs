@@ -10,6 +10,7 @@ use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
+use super::kept::using;
 use super::{held, ports};
 use crate::adapters::quotas;
 use crate::domain::app::Command;
@@ -46,6 +47,12 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
             | Command::PauseScaling { .. }
             | Command::ResumeScaling { .. }
     );
+    if let Command::Rollback { revision } = &change.command
+        && let Some(to) = store::revision(s.orm(), app, i64::try_from(*revision).unwrap_or(i64::MAX)).await.map_err(database)?
+        && let Some(stored) = stored::read(&to.model)
+    {
+        using::still_there(s, &stored.outline).await?;
+    }
     let demand = demand_after(s, &row, &change.command).await?;
     let org = change.space.org().id;
     let project = change.space.project.id;

@@ -9,6 +9,7 @@ use gantry_host::Host;
 use gantry_kernel::{Name, OrgId, ProjectId, SpaceId};
 use tokio::sync::watch;
 
+use super::kept::filling::Opened;
 use super::measures::Measures;
 use super::models::Models;
 use super::sessions::Sessions;
@@ -33,6 +34,8 @@ pub struct Inner {
     /// The Kubernetes clusters, while this process decides.
     pub clusters: Clusters,
     pub models: Models,
+    /// Contents of configs and secrets of spaces.
+    pub opened: Opened,
     pub credentials: Credentials,
     pub sessions: Sessions,
     pub backups: Backups,
@@ -58,6 +61,7 @@ impl Scheduler {
             agents: Agents::new(host.env.clone()),
             clusters: Clusters::default(),
             models: Models::default(),
+            opened: Opened::default(),
             credentials: Credentials::new(host.clone(), config.credential_seconds),
             sessions: Sessions::default(),
             backups,

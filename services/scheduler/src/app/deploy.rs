@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::context::Scheduler;
 use super::documents::{self, Source};
+use super::kept::using;
 use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
@@ -56,28 +57,45 @@ pub struct Deployed {
 
 /// # Errors
 /// A missing right, a faulty document, an unknown image, a taken port, an exceeded quota, or a part that is away.
-pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem> {
+pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Problem> {
     let scope = request.space.scope();
     s.host.auth.require_subject(&request.subject, Role::Editor, scope)?;
     let engine = space_rules::engine(s, &request.space).await?;
+    request.source.kept = using::known(s, &request.space).await?;
     let Parsed { mut model, remarks } =
         documents::read(s, &request.source, engine)?.finish(request.allow_unsupported).map_err(|remarks| refused_document(&remarks))?;
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
-    let app = row.as_ref().map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
     let before = match &row {
-        Some(row) => Some(s.models.get(&s.host, app, row.current.unsigned_abs()).await.map_err(Problem::internal)?),
+        Some(row) => Some(s.models.get(&s.host, AppId(row.id), row.current.unsigned_abs()).await.map_err(Problem::internal)?),
         None => None,
     };
     resolve_images(s, &mut model).await?;
+    using::pin(s, &request.space, &mut model).await?;
+    bring(s, &request, row.as_ref(), before.as_deref(), &model, remarks).await
+}
+
+/// A model, ready but for its ports, as the application's next revision.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn bring(
+    s: &Scheduler,
+    request: &Deploy,
+    row: Option<&store::app::Model>,
+    before: Option<&Model>,
+    model: &Model,
+    remarks: Vec<Remark>,
+) -> Result<Deployed, Problem> {
+    let mut model = model.clone();
+    let app = row.map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
     let taken = ports::taken(s.orm(), app).await.map_err(database)?;
-    ports::assign(&mut model, before.as_deref(), &taken, &s.config)?;
-    let diff = diff(before.as_deref(), &model);
+    ports::assign(&mut model, before, &taken, &s.config)?;
+    let diff = diff(before, &model);
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
-    let mut deployed =
-        Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, version: row.as_ref().map_or(0, |r| r.version) };
-    if let (Some(row), Some(before)) = (&row, &before)
-        && **before == model
+    let mut deployed = Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, version: row.map_or(0, |r| r.version) };
+    if let (Some(row), Some(before)) = (row, before)
+        && *before == model
         && !row.stopped
         && row.failure.is_none()
     {
@@ -88,14 +106,14 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
     }
     let nodes = node_count(s).await?;
     let mut demand = model.demand(&BTreeMap::new(), nodes);
-    if let Some(row) = &row {
+    if let Some(row) = row {
         demand = demand.plus(held::beside_next(s, row, &model, nodes).await?);
     }
     match quotas::reserve(&s.host, request.space.org().id, request.space.project.id, app, &request.subject, &demand).await {
         Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
         reserved => reserved?,
     }
-    match append(s, &request, app, &model, deployed.queued.clone()).await {
+    match append(s, request, app, &model, deployed.queued.clone()).await {
         Ok((state, version)) => {
             deployed.revision = state.current;
             deployed.version = version;
@@ -104,7 +122,7 @@ pub async fn deploy(s: &Scheduler, request: Deploy) -> Result<Deployed, Problem>
         Err(problem) => {
             // Nothing was accepted: give back what was reserved for it.
             let old = before.map(|m| m.demand(&BTreeMap::new(), 1)).unwrap_or_default();
-            give_back(s, &request, app, &old).await;
+            give_back(s, request, app, &old).await;
             Err(problem)
         }
     }

@@ -14,7 +14,7 @@ use super::change;
 use super::context::Scheduler;
 use super::deploy::{database, diff};
 use super::space_rules::SpaceEngine;
-use crate::domain::document::{Document, Level, Reading, Remark};
+use crate::domain::document::{Document, Kept, Level, Reading, Remark};
 use crate::domain::export::{self, Format};
 use crate::domain::{compose, kubernetes, lacks, own};
 use crate::store;
@@ -29,6 +29,8 @@ pub struct Source {
     pub values: BTreeMap<String, String>,
     pub images: BTreeMap<String, String>,
     pub profiles: BTreeSet<String>,
+    /// What the space keeps: [`super::kept::using::known`].
+    pub kept: BTreeMap<String, Kept>,
 }
 
 /// # Errors
@@ -65,6 +67,7 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
         values: &source.values,
         images: &source.images,
         profiles: &source.profiles,
+        kept: &source.kept,
         default_cpu_millis: s.config.default_cpu_millis,
         default_memory_bytes: s.config.default_memory_bytes,
     };

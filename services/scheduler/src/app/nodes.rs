@@ -1,15 +1,17 @@
-//! Nodes for people: list, cordon, uncordon, drain.
+//! Nodes for people: list, cordon, uncordon, drain, remove.
 
-use gantry_contract::scheduler::NodeEvent;
+use gantry_contract::proto::scheduler as proto;
+use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::Append;
-use gantry_kernel::{FieldFault, Name, OffsetDateTime, Problem};
+use gantry_es_pg::{Append, AppendError, StreamWrite};
+use gantry_kernel::{AppId, FieldFault, InstanceId, Kind, Name, OffsetDateTime, Problem};
 use serde::Serialize;
 
 use super::context::Scheduler;
 use super::deploy::database;
 use crate::domain::engine::Facts;
 use crate::domain::placement::NodeSettings;
+use crate::domain::stored;
 use crate::store;
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -77,19 +79,88 @@ pub async fn change(s: &Scheduler, name: &str, verb: NodeVerb, meta: Meta) -> Re
     Ok(())
 }
 
-/// Sets a node's settings as a whole.
+/// What a removed node's agent is told.
+pub fn removal(node: &Name) -> proto::Rejected {
+    let reason = format!(
+        "the node {node} was removed from the platform, so everything on it is stopped; to have it back: `gantry node admit {node}`, and a new join token if its certificates were revoked"
+    );
+    proto::Rejected { reason, removed: true }
+}
+
+/// Takes a node out of the platform: its agent is told to stop everything, and refused when it comes back. With `force` also one
+/// that has instances: these are started elsewhere at once.
+///
+/// # Errors
+/// Not found, instances that are still there, those among them that must never run twice, or the log is away.
+pub async fn remove(s: &Scheduler, name: &str, force: bool, meta: Meta) -> Result<(), Problem> {
+    let row = store::node(s.orm(), name).await.map_err(database)?.ok_or_else(|| Problem::not_found("node", name))?;
+    let node = Name::parse(&row.name).map_err(Problem::internal)?;
+    let here: Vec<store::instance::Model> = store::all_alive(s.orm()).await.map_err(database)?.into_iter().filter(|i| i.node == row.name).collect();
+    if !force && !here.is_empty() {
+        let detail = format!(
+            "{name} has {} instances: drain it first (`gantry node drain {name}`) and wait until it is empty, or say `force`: then they are started elsewhere at once",
+            here.len()
+        );
+        return Err(Problem::conflict("scheduler.node_in_use", detail));
+    }
+    let mut writes = vec![StreamWrite {
+        stream: StreamId::of::<NodeEvent>(&node),
+        expected: Some(row.version),
+        events: vec![NodeEvent::Removed { node: node.clone() }.encode()],
+    }];
+    for instance in here {
+        let revision = store::revision(s.orm(), AppId(instance.app), instance.revision).await.map_err(database)?;
+        let model = revision.and_then(|r| stored::read(&r.model)).map(|r| r.outline);
+        let fenced = model.is_some_and(|m| m.workloads.iter().any(|(n, w)| n.as_str() == instance.workload && w.placement.fenced));
+        if fenced {
+            let detail = format!(
+                "an instance of `{}` on {name} must never run twice (`fenced`): drain the node, or stop its agent and wait until it is lost",
+                instance.workload
+            );
+            return Err(Problem::conflict("scheduler.node_in_use", detail));
+        }
+        let (id, app) = (InstanceId(instance.id), AppId(instance.app));
+        let event = InstanceEvent::Lost { instance: id, app, node: node.clone() }.encode();
+        writes.push(StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: None, events: vec![event] });
+    }
+    let appended = s.host.log().append(Append { writes, claims: Vec::new(), meta }).await.map_err(|error| match error {
+        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "the node has changed just now: try again"),
+        error => Problem::unavailable("the event log").with_source(error),
+    })?;
+    s.host.settled(appended.position).await;
+    Ok(())
+}
+
+/// Lets a removed node attach again; what was set for it counts again, but not that it was closed.
+///
+/// # Errors
+/// There is no such removed node, or the log is away.
+pub async fn admit(s: &Scheduler, name: &str, meta: Meta) -> Result<(), Problem> {
+    let removed = store::removed_nodes(s.orm()).await.map_err(database)?;
+    let found = removed.into_iter().find(|n| n == name).ok_or_else(|| Problem::not_found("removed node", name))?;
+    let node = Name::parse(&found).map_err(Problem::internal)?;
+    let append = Append::one(StreamId::of::<NodeEvent>(&node), None, vec![NodeEvent::Admitted { node: node.clone() }.encode()], meta);
+    let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
+    s.host.settled(appended.position).await;
+    Ok(())
+}
+
+/// Sets a node's settings as a whole; with `ahead` also of one that is to come.
 ///
 /// # Errors
 /// Not found, faults in the settings, or the log is away.
-pub async fn configure(s: &Scheduler, name: &str, settings: NodeSettings, meta: Meta) -> Result<NodeSettings, Problem> {
-    let row = store::node(s.orm(), name).await.map_err(database)?.ok_or_else(|| Problem::not_found("node", name))?;
-    let node = Name::parse(&row.name).map_err(Problem::internal)?;
+pub async fn configure(s: &Scheduler, name: &str, settings: NodeSettings, ahead: bool, meta: Meta) -> Result<NodeSettings, Problem> {
+    let row = store::node(s.orm(), name).await.map_err(database)?;
+    if row.is_none() && !ahead {
+        return Err(Problem::not_found("node", name));
+    }
+    let node = Name::parse(name).map_err(|e| Problem::invalid("node", e.to_string()))?;
     let faults: Vec<FieldFault> = settings.faults().into_iter().map(|(field, detail)| FieldFault { field, detail }).collect();
     if !faults.is_empty() {
         return Err(Problem::invalid_fields(faults));
     }
     let value = serde_json::to_value(&settings).map_err(Problem::internal)?;
-    if serde_json::from_value::<NodeSettings>(row.settings).is_ok_and(|before| before == settings) {
+    if row.is_some_and(|r| serde_json::from_value::<NodeSettings>(r.settings).is_ok_and(|before| before == settings)) {
         return Ok(settings);
     }
     let event = NodeEvent::SettingsChanged { node: node.clone(), settings: value };

@@ -9,13 +9,16 @@ use super::document::{Document, Remarks};
 use super::model::{Condition, Config, File, MAX_REPLICAS, Model, Protocol, Restart, Scaling, Workload, WorkloadKind};
 
 pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
+    super::kept::ask(model, document, remarks);
     let configs = model.configs.clone();
     for (name, workload) in &mut model.workloads {
         let at = format!("workloads.{name}");
         fill(&at, &configs, &mut workload.env, &workload.env_sources, &mut workload.files, remarks);
         for container in workload.others_mut() {
             fill(&at, &configs, &mut container.env, &container.env_sources, &mut container.files, remarks);
+            super::kept::share_folders(&mut container.files, &container.mounts);
         }
+        super::kept::share_folders(&mut workload.files, &workload.mounts);
         reserve(workload, document);
         sound(&at, workload, remarks);
     }

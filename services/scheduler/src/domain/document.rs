@@ -8,6 +8,14 @@ use serde::Serialize;
 use super::lacks::Lack;
 use super::model::Model;
 
+/// What a reader has to know of a config or secret of the space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub secret: bool,
+    /// Of its newest version.
+    pub keys: BTreeSet<String>,
+}
+
 /// A document and what is needed to read it.
 #[derive(Clone, Copy)]
 pub struct Document<'a> {
@@ -22,6 +30,8 @@ pub struct Document<'a> {
     pub images: &'a BTreeMap<String, String>,
     /// Which optional parts are wanted.
     pub profiles: &'a BTreeSet<String>,
+    /// Configs and secrets of the space, by name.
+    pub kept: &'a BTreeMap<String, Kept>,
     /// What a workload reserves if it says nothing.
     pub default_cpu_millis: u32,
     pub default_memory_bytes: u64,
@@ -33,6 +43,7 @@ impl Document<'_> {
         static NO_FILES: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         static NO_TEXTS: BTreeMap<String, String> = BTreeMap::new();
         static NO_NAMES: BTreeSet<String> = BTreeSet::new();
+        static NO_KEPT: BTreeMap<String, Kept> = BTreeMap::new();
         Document {
             text,
             overrides: &[],
@@ -40,6 +51,7 @@ impl Document<'_> {
             values: &NO_TEXTS,
             images: &NO_TEXTS,
             profiles: &NO_NAMES,
+            kept: &NO_KEPT,
             default_cpu_millis: 100,
             default_memory_bytes: 128 << 20,
         }

@@ -43,6 +43,7 @@ pub fn wanted(model: &Model) -> Model {
         workload.pinned = None;
         workload.others_mut().for_each(|c| c.pinned = None);
     }
+    model.configs.values_mut().for_each(|c| c.pinned = None);
     for service in &mut model.services {
         if let Some(publish) = &mut service.publish {
             publish.listen = 0;
@@ -64,13 +65,13 @@ pub fn hidden(model: &Model) -> Model {
         let clean: String = source.trim_end_matches("/content").chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
         format!("{MARK}{clean}{MARK}")
     };
-    for (name, config) in model.configs.iter_mut().filter(|(_, c)| c.secret) {
+    for (name, config) in model.configs.iter_mut().filter(|(_, c)| c.secret && c.external.is_none()) {
         for (key, value) in config.entries.iter_mut().chain(config.binary.iter_mut()) {
             *value = placeholder(&format!("{name}/{key}"));
         }
     }
     let configs = model.configs.clone();
-    let secret = |source: &str| source.split_once('/').and_then(|(config, _)| configs.get(config)).is_some_and(|c| c.secret);
+    let secret = |source: &str| source.split_once('/').and_then(|(config, _)| configs.get(config)).is_some_and(|c| c.secret && c.external.is_none());
     let hide =
         |env: &mut std::collections::BTreeMap<String, String>, sources: &std::collections::BTreeMap<String, String>, files: &mut Vec<super::model::File>| {
             for (variable, source) in sources.iter().filter(|(_, s)| secret(s)) {

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 
 use gantry_kernel::Name;
 
-use super::check;
 use super::document::{Document, Reading, Remarks};
-use super::model::Model;
+use super::model::{Config, Model};
 use super::patch;
 use super::yaml;
+use super::{check, kept};
 use objects::Object;
 
 pub use export::{cluster, export};
@@ -86,6 +86,7 @@ impl Reader<'_> {
                 _ => rest.push(object),
             }
         }
+        self.of_space(model);
         let (runs, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|o| workloads::is_workload(o));
         for object in &runs {
             workloads::read(object, self.document, model, &mut known);
@@ -106,7 +107,18 @@ impl Reader<'_> {
                 self.remarks.wrong(&format!("{path}.metadata.annotations"), line, format!("`{MODEL}` {detail}"));
             }
         }
+        let used: Vec<String> = model.configs.keys().filter(|name| kept::uses(model, name) != kept::Uses::default()).cloned().collect();
+        model.configs.retain(|name, config| config.external.is_none() || used.contains(name));
         check::complete(model, self.document, self.remarks);
+    }
+
+    /// What the space keeps may be named as if it was in the document, which counts more. What nothing names is left out again.
+    fn of_space(&self, model: &mut Model) {
+        for (name, kept) in self.document.kept {
+            let entries = kept.keys.iter().map(|key| (key.clone(), String::new())).collect();
+            let config = Config { secret: kept.secret, entries, external: Some(name.clone()), ..Config::default() };
+            model.configs.entry(storage::config_name(name, kept.secret)).or_insert(config);
+        }
     }
 
     fn other(&self, object: &Object<'_>, model: &mut Model) {

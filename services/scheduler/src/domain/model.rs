@@ -26,7 +26,7 @@ pub use network::{
 pub use placement::{Affinity, Constraints, Match, Operator, Preference, Rule, Selector, Spread, Toleration};
 pub use release::{CanaryStep, HeaderMatch, Measure, Preview, Release, ReleaseCheck, ReleaseStrategy};
 pub use scaling::{Budget, Job, Metric, MetricSource, MetricTarget, Overlap, Pace, ScaleSchedule, Scaling, Schedule, Step};
-pub use storage::{Config, Device, File, Mount, MountKind, Volume};
+pub use storage::{Config, Device, File, Mount, MountKind, Pin, Volume};
 pub use workload::{Condition, Dns, EnvFact, Resources, Restart, Sharing, Tuning, Update, Workload, WorkloadKind};
 
 /// An application: what runs, how it is reached, and what it keeps.

@@ -8,6 +8,7 @@ use gantry_es_pg::Append;
 use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::reconcile::Reconciler;
+use crate::app::nodes::removal;
 use crate::domain::observe::{Known, Phase, changes};
 use crate::store;
 
@@ -18,7 +19,12 @@ impl Reconciler {
         let timeout = self.s.config.node_timeout();
         let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
         let mut events = Vec::new();
+        let removed = store::removed_nodes(self.s.orm()).await?;
         for (node, view) in &views {
+            if removed.iter().any(|name| name == node.as_str()) {
+                self.s.agents.dismiss(node, removal(node));
+                continue;
+            }
             let facts = serde_json::to_value(&view.facts)?;
             match rows.iter().find(|r| r.name == node.as_str()) {
                 None => events.push(NodeEvent::Joined { node: node.clone(), facts }),
@@ -53,12 +59,15 @@ impl Reconciler {
                 | NodeEvent::Uncordoned { node }
                 | NodeEvent::Drained { node }
                 | NodeEvent::Removed { node }
+                | NodeEvent::Admitted { node }
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
             let append = Append::one(StreamId::of::<NodeEvent>(node), None, vec![event.encode()], Meta::system());
             let appended = self.s.host.log().append(append).await?;
             self.settle(appended.position).await?;
         }
+        // What was placed in the moment of a removal goes with the node.
+        lost.extend(removed.iter().filter_map(|name| Name::parse(name).ok()));
         if !lost.is_empty() {
             let alive = store::all_alive(self.s.orm()).await?;
             let gone = alive.iter().filter_map(|i| lost.iter().find(|n| n.as_str() == i.node).map(|n| (i, n)));

@@ -18,6 +18,7 @@ use crate::adapters::clusters::Running;
 use crate::adapters::images;
 use crate::app::change::scaled;
 use crate::app::clusters;
+use crate::app::kept::filling;
 use crate::domain::cluster::{ClusterSettings, cluster_of, lacks_pods, node_name, observed, ordinal, refusal, rolled_out};
 use crate::domain::engine::Report;
 use crate::domain::kubernetes::cluster::{self as made, Place};
@@ -442,7 +443,8 @@ impl Reconciler {
             pull: pull.as_deref(),
             held: &held,
         };
-        Ok(Some(Wanted::new(&running.scope, &app.to_string(), made::objects(goal, &place))))
+        let filled = filling::fill(&self.s, app, subject.view.current, goal).await?;
+        Ok(Some(Wanted::new(&running.scope, &app.to_string(), made::objects(filled.as_ref().unwrap_or(goal), &place))))
     }
 
     /// The registry's credential as clients keep it; renewed in time.

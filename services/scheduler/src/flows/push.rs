@@ -1,12 +1,14 @@
 //! The part of a round that tells the nodes: each attached node's whole wanted state, sent only if it differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
 use gantry_kernel::AppId;
 
 use super::reconcile::Reconciler;
 use crate::adapters::images;
+use crate::app::kept::filling;
 use crate::app::view;
 use crate::domain::engine::WantedNode;
 use crate::domain::wanted::AppView;
@@ -32,7 +34,8 @@ impl Reconciler {
             // With the values and contents that the outlines lack.
             for (revision, model) in &mut seeing.view.models {
                 match self.s.models.get(&self.s.host, id, *revision).await {
-                    Ok(full) => *model = full,
+                    // Rather not told at all than without what it needs: instances would start with nothing in their place.
+                    Ok(full) => *model = filling::fill(&self.s, id, *revision, &full).await?.map_or(full, Arc::new),
                     Err(error) => tracing::warn!(app.id = %id, revision, error = format!("{error:#}"), "a revision cannot be opened"),
                 }
             }

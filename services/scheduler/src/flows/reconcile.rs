@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gantry_contract::cluster::ClusterEvent;
+use gantry_contract::kept::ConfigEvent;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
-use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime};
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 
 use super::world::Known;
 use crate::app::Scheduler;
@@ -245,6 +246,12 @@ impl Reconciler {
                 } else if event.is::<ClusterEvent>() {
                     self.clusters.stale = true;
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                } else if event.is::<ConfigEvent>() {
+                    // Its files change on a cluster when the application is looked at, and on nodes with every round.
+                    let space = event.data.value().get("space").and_then(|s| s.as_str()).and_then(|s| s.parse::<SpaceId>().ok());
+                    if let Some(space) = space.filter(|_| event.kind == "config.set") {
+                        self.dirty.extend(store::apps(self.s.orm(), space, None, 10_000).await?.into_iter().map(|row| AppId(row.id)));
+                    }
                 } else if event.is::<PlacementEvent>() {
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
                 }

@@ -225,7 +225,8 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
     match event {
         NodeEvent::Joined { node, facts } => {
             let sql = "insert into nodes (name, facts, version, joined_at, changed_at) values ($1, $4, $2, $3, $3)
-                       on conflict (name) do update set facts = excluded.facts, lost = false, removed = false, version = excluded.version, changed_at = excluded.changed_at";
+                       on conflict (name) do update set joined_at = case when nodes.facts = 'null' then excluded.joined_at else nodes.joined_at end,
+                           facts = excluded.facts, lost = false, removed = false, version = excluded.version, changed_at = excluded.changed_at";
             run(tx, sql, vec![node.as_str().into(), version, at, facts.into()]).await
         }
         NodeEvent::FactsChanged { node, facts } => run(tx, &set("facts = $4"), vec![node.as_str().into(), version, at, facts.into()]).await,
@@ -235,7 +236,14 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
         NodeEvent::Uncordoned { node } => run(tx, &set("cordoned = false, draining = false"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::SettingsChanged { node, settings } => {
-            run(tx, &set("settings = $4, settings_at = $3"), vec![node.as_str().into(), version, at, settings.into()]).await
+            // Of one that has not joined yet there are no facts; it is not shown before it has.
+            let sql = "insert into nodes (name, facts, settings, settings_at, removed, version, joined_at, changed_at) values ($1, 'null', $4, $3, true, $2, $3, $3)
+                       on conflict (name) do update set settings = excluded.settings, settings_at = excluded.settings_at, version = excluded.version, changed_at = excluded.changed_at";
+            run(tx, sql, vec![node.as_str().into(), version, at, settings.into()]).await
+        }
+        // Until it attaches it is away; what operators set for it counts again, but not that it was closed.
+        NodeEvent::Admitted { node } => {
+            run(tx, &set("removed = false, lost = true, cordoned = false, draining = false"), vec![node.as_str().into(), version, at]).await
         }
         NodeEvent::Removed { node } => run(tx, &set("removed = true"), vec![node.as_str().into(), version, at]).await,
     }

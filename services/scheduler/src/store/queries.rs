@@ -95,6 +95,13 @@ pub async fn node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
     node::Entity::find_by_id(name.to_owned()).filter(node::Column::Removed.eq(false)).one(db).await
 }
 
+/// Those that were removed and may not attach.
+pub async fn removed_nodes(db: &Db) -> Result<Vec<String>, DbErr> {
+    let rows = node::Entity::find().filter(node::Column::Removed.eq(true)).all(db).await?;
+    // What was only set for a node that is to come was never removed.
+    Ok(rows.into_iter().filter(|row| !row.facts.is_null()).map(|row| row.name).collect())
+}
+
 /// Up to when usage has been published; `None` before the first time.
 pub async fn metered_upto(db: &Db) -> Result<Option<OffsetDateTime>, DbErr> {
     let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, "select upto from metered")).await?;

@@ -11,6 +11,7 @@ use crate::place::{Place, web};
 /// Every endpoint, with a body where it takes one.
 fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
     let app = |tail: &str| format!("{}/web{tail}", place.apps());
+    let config = |tail: &str| format!("{}{tail}", place.apps().replace("/apps", "/configs"));
     let volume = |tail: &str| format!("{}{tail}", place.apps().replace("/apps", "/volumes"));
     vec![
         (Method::GET, place.apps(), None),
@@ -53,10 +54,20 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::POST, volume("/x/backups"), None),
         (Method::POST, volume("/x/restore"), Some(json!({"backup": "a"}))),
         (Method::DELETE, volume("/x/backups/a"), None),
+        (Method::GET, config(""), None),
+        (Method::GET, config("/db"), None),
+        (Method::GET, config("/db/versions"), None),
+        (Method::PUT, config("/db"), Some(json!({"secret": true, "entries": {"content": "x"}}))),
+        (Method::POST, config("/db/reveal"), Some(json!({"reason": "look"}))),
+        (Method::POST, config("/db/rollback"), Some(json!({"version": 1}))),
+        (Method::POST, config("/db/rollout"), Some(json!({}))),
+        (Method::DELETE, config("/db"), None),
         (Method::GET, "/api/v1/nodes".into(), None),
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/drain".into(), None),
+        (Method::DELETE, "/api/v1/nodes/n1".into(), None),
+        (Method::POST, "/api/v1/nodes/n1/admit".into(), None),
     ]
 }
 
@@ -64,6 +75,8 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
 async fn nobody_does_what_they_have_no_right_to() {
     let place = Place::new().await;
     place.deploy("web", &web("1", 1)).await;
+    let db = place.apps().replace("/apps", "/configs/db");
+    place.world.call(&place.host, Method::PUT, &db, Some(&place.token), Some(&json!({"secret": true, "entries": {"content": "x"}}))).await;
     let (stranger, viewer) = (place.world.user(), place.world.user());
     place.world.identity.grant(&format!("user:{viewer}"), Role::Viewer, place.space.scope()).await;
     place.world.identity.settle(&place.host).await;

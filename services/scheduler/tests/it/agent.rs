@@ -8,7 +8,9 @@ use std::time::Duration;
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
-use gantry_contract::proto::scheduler::{AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, SessionFrame, Status, WantedState};
+use gantry_contract::proto::scheduler::{
+    AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, Rejected, SessionFrame, Status, WantedState,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -31,6 +33,8 @@ pub struct Node {
     pub fewest: Option<usize>,
     /// Sessions it was told to open.
     pub opened: Vec<OpenSession>,
+    /// Why it was sent away.
+    pub rejected: Option<Rejected>,
 }
 
 #[derive(Clone)]
@@ -96,6 +100,14 @@ impl Agent {
                         Some(Control::Open(open)) => {
                             self.node.lock().unwrap().opened.push(open.clone());
                             tokio::spawn(session(client.clone(), open));
+                        }
+                        Some(Control::Rejected(rejected)) => {
+                            let mut node = self.node.lock().unwrap();
+                            if rejected.removed {
+                                node.wanted = WantedState::default();
+                                node.running.clear();
+                            }
+                            node.rejected = Some(rejected);
                         }
                         _ => {}
                     },

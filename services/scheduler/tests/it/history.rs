@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use gantry_contract::cluster::ClusterEvent;
+use gantry_contract::kept::ConfigEvent;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::EventData;
 use gantry_scheduler::domain::stored;
@@ -15,6 +16,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         NodeEvent::AGGREGATE => NodeEvent::decode(kind, version, data)?.encode(),
         PlacementEvent::AGGREGATE => PlacementEvent::decode(kind, version, data)?.encode(),
         ClusterEvent::AGGREGATE => ClusterEvent::decode(kind, version, data)?.encode(),
+        ConfigEvent::AGGREGATE => ConfigEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
     };
     assert_eq!(encoded.kind, kind);
@@ -38,10 +40,11 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         assert_eq!(read, data, "{name}");
         seen.insert(kind.to_owned());
     }
-    let all: BTreeSet<String> = [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>(), kinds::<ClusterEvent>()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let all: BTreeSet<String> =
+        [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>(), kinds::<ClusterEvent>(), kinds::<ConfigEvent>()]
+            .into_iter()
+            .flatten()
+            .collect();
     assert_eq!(seen, all);
 }
 

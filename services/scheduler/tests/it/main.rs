@@ -12,6 +12,7 @@ mod exchanges;
 mod fixtures;
 mod grpc;
 mod history;
+mod kept;
 mod live;
 mod measured;
 mod neighbours;

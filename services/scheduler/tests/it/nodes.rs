@@ -50,3 +50,89 @@ async fn a_drained_node_is_emptied_without_a_gap_and_gets_no_new_instance() {
     let (_, nodes) = place.world.call(&place.host, Method::GET, "/api/v1/nodes", Some(&token), None).await;
     assert_eq!((&nodes["items"][0]["name"], &nodes["items"][0]["state"], &nodes["items"][1]["instances"]), (&json!("n1"), &json!("ready"), &json!(3)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_gives_its_instances_away_and_comes_back_only_when_it_is_admitted() {
+    gantry_testkit::clause("7.1.e");
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    let call = async |method: Method, path: &str| place.world.call(&place.host, method, path, Some(&token), None).await;
+    let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
+    place.deploy("web", &web("1", 2)).await;
+    place.reaches("web", "running", 1).await;
+    let (status, refused) = call(Method::DELETE, "/api/v1/nodes/n1").await;
+    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.node_in_use")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("gantry node drain n1"), "{refused}");
+    assert_eq!(call(Method::DELETE, "/api/v1/nodes/nowhere").await.0, 404);
+    assert_eq!(call(Method::POST, "/api/v1/nodes/n1/admit").await.0, 404, "it was not removed");
+
+    assert_eq!(call(Method::DELETE, "/api/v1/nodes/n1?force=true").await.0, 204);
+    place.world.until("both are on the other node", LONG, || async { two.running().len() == 2 }).await;
+    place.reaches("web", "running", 1).await;
+    let told = |agent: &Agent| agent.node.lock().unwrap().rejected.clone();
+    place.world.until("its agent is told to stop everything", LONG, || async { told(&one).is_some_and(|r| r.removed) }).await;
+    assert_eq!(call(Method::GET, "/api/v1/nodes").await.1["items"].as_array().unwrap().len(), 1);
+
+    one.node.lock().unwrap().rejected = None;
+    one.attach(&place, "n1", 4000).await;
+    place
+        .world
+        .until("it is refused when it comes back, with what to do", LONG, || async { told(&one).is_some_and(|r| r.reason.contains("gantry node admit n1")) })
+        .await;
+    assert_eq!(call(Method::POST, "/api/v1/nodes/n1/admit").await.0, 204);
+    one.attach(&place, "n1", 4000).await;
+    place.has_node("n1").await;
+
+    // Drained, it goes without a word.
+    assert_eq!(call(Method::POST, "/api/v1/nodes/n2/drain").await.0, 204);
+    place.world.until("it is empty", LONG, || async { two.running().is_empty() && one.running().len() == 2 }).await;
+    let gone = async || call(Method::DELETE, "/api/v1/nodes/n2").await.0 == 204;
+    place.world.until("it is removed", LONG, gone).await;
+    place.reaches("web", "running", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_ahead_holds_from_a_nodes_first_moment() {
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    let call =
+        async |method: Method, path: &str, body: Option<serde_json::Value>| place.world.call(&place.host, method, path, Some(&token), body.as_ref()).await;
+    let settings = json!({"labels": {"disk": "ssd"}, "taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
+    assert_eq!(call(Method::PUT, "/api/v1/nodes/n9/settings", Some(settings.clone())).await.0, 404);
+    assert_eq!(call(Method::PUT, "/api/v1/nodes/no%20name/settings?ahead=true", Some(settings.clone())).await.0, 400);
+    assert_eq!(call(Method::PUT, "/api/v1/nodes/n9/settings?ahead=true", Some(settings)).await.0, 200);
+    assert_eq!(call(Method::GET, "/api/v1/nodes", None).await.1["items"], json!([]), "it has not joined yet");
+    let _agent = Agent::join(&place, "n9", 4000).await;
+    let (_, nodes) = call(Method::GET, "/api/v1/nodes", None).await;
+    assert_eq!(
+        (&nodes["items"][0]["settings"]["labels"]["disk"], &nodes["items"][0]["settings"]["taints"][0]["key"]),
+        (&json!("ssd"), &json!("gpu")),
+        "{nodes}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_own_certificate_speaks_for_that_node_alone() {
+    use gantry_contract::proto::scheduler::agent_message::Message;
+    use gantry_contract::proto::scheduler::agents_client::AgentsClient;
+    use gantry_contract::proto::scheduler::{AgentMessage, Hello};
+    gantry_testkit::clause("7.4.3.c");
+    let place = Place::new().await;
+    let hello = |node: &str| {
+        let message = AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) };
+        tokio_stream::iter([message])
+    };
+    place
+        .world
+        .until("the scheduler decides, and takes it", LONG, || async { AgentsClient::new(place.channel("node/n7").await).attach(hello("n7")).await.is_ok() })
+        .await;
+    let refused = AgentsClient::new(place.channel("node/n7").await).attach(hello("n8")).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("n7's"), "{refused}");
+}

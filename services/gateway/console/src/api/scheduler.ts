@@ -2,7 +2,7 @@
 
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
-import { get, path, post, put, remove } from './http';
+import { get, path, post, put, remove, withQuery } from './http';
 
 export interface Workload {
   name: string;
@@ -205,6 +205,13 @@ export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null 
   clusters?: Fleet | null;
 };
 
+/** Shown this once. */
+export interface JoinToken {
+  id: string;
+  node?: string | null;
+  secret: string;
+}
+
 export interface NodeItem {
   name: string;
   state: string;
@@ -261,5 +268,11 @@ export const scheduler = {
   rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
   setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
   setNode: (node: string, settings: NodeSettings) => put<NodeSettings>(`${path('nodes', node)}/settings`, settings),
+  /** With `force` also one that has instances. Certificates of its own are revoked; one that never joined by a token has none. */
+  removeNode: async (node: string, force: boolean) => {
+    await remove(withQuery(path('nodes', node), { force }));
+    await remove(withQuery(path('node-certificates', node), { reason: 'removed' })).catch(() => undefined);
+  },
+  joinToken: (node: string | null, expires_in_minutes: number) => post<JoinToken>(path('node-join-tokens'), { node, expires_in_minutes }),
   nodeAct: (node: string, verb: 'cordon' | 'uncordon' | 'drain') => post(`${path('nodes', node)}/${verb}`, {}),
 };

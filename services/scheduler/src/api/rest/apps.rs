@@ -138,6 +138,7 @@ pub async fn deploy(
             values: body.values,
             images: body.images,
             profiles: body.profiles,
+            ..Source::default()
         },
         allow_unsupported: body.allow_unsupported,
         reason: body.reason,

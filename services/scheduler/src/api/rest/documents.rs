@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apps::{AppPath, SpacePath, compose, readable};
 use crate::app::documents::{self, Checked, Export, Source};
-use crate::app::{Scheduler, space_rules};
+use crate::app::{Scheduler, kept, space_rules};
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +60,7 @@ pub async fn check(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Sp
         values: body.values,
         images: body.images,
         profiles: body.profiles,
+        kept: kept::using::known(&s, &space).await?,
     };
     let name = if body.name.is_empty() { "app" } else { &body.name };
     let engine = space_rules::engine(&s, &space).await?;

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, Path, Query, WatchQuery, watch_list};
 use gantry_kernel::{Role, Scope};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::placement::object;
@@ -54,15 +55,50 @@ pub async fn drain(State(s): State<Scheduler>, caller: Caller, Path(node): Path<
     run(s, caller, node, NodeVerb::Drain).await
 }
 
+#[derive(Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct RemovalQuery {
+    /// Also if it has instances: they are started elsewhere at once.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Takes it out of the platform. Its agent stops everything, and is refused when it comes back.
+#[utoipa::path(delete, path = "/api/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), RemovalQuery), responses((status = 204)))]
+pub async fn remove(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>, Query(query): Query<RemovalQuery>) -> ApiResult<StatusCode> {
+    s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    nodes::remove(&s, &node, query.force, caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets a removed node attach again.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/admit", tag = "nodes", params(("node" = String, Path)), responses((status = 204)))]
+pub async fn admit(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<StatusCode> {
+    s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
+    nodes::admit(&s, &node, caller.meta(None)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsQuery {
+    /// Also of a node that has not joined yet: it has them from its first moment.
+    #[serde(default)]
+    ahead: bool,
+}
+
 /// Sets labels, taints, overcommitment and reservations of a node, all of them at once.
-#[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path)), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
+#[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path), SettingsQuery), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
 pub async fn configure(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(node): Path<String>,
+    Query(query): Query<SettingsQuery>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<NodeSettings>> {
     s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     let settings: NodeSettings = object(body)?;
-    Ok(Json(nodes::configure(&s, &node, settings, caller.meta(None)).await?))
+    Ok(Json(nodes::configure(&s, &node, settings, query.ahead, caller.meta(None)).await?))
 }

@@ -50,6 +50,9 @@ fn place(file: &File, model: &Model, name: &Name, n: usize) -> (bool, String) {
         Some((config, key)) => {
             let secret = model.configs.get(config).is_some_and(|c| c.secret);
             let own = config.strip_suffix(".secret").unwrap_or(config);
+            if model.configs.get(config).is_some_and(|c| c.external.is_some()) {
+                return (secret, own.to_owned());
+            }
             (secret, if key == "content" { own.to_owned() } else { format!("{own}.{key}") })
         }
         None => (file.secret, format!("{name}-file-{n}")),
@@ -60,13 +63,18 @@ fn place(file: &File, model: &Model, name: &Name, n: usize) -> (bool, String) {
 fn contents(model: &Model) -> (Value, Value) {
     let mut found: [BTreeMap<String, Value>; 2] = Default::default();
     for (name, w) in &model.workloads {
-        for (n, file) in w.files.iter().enumerate().filter(|(_, f)| !f.base64) {
+        let of_space = |f: &File| f.source.split_once('/').and_then(|(c, _)| model.configs.get(c)).is_some_and(|c| c.external.is_some());
+        for (n, file) in w.files.iter().enumerate().filter(|(_, f)| !f.base64 && !of_space(f)) {
             let (secret, own) = place(file, model, name, n);
             found[usize::from(secret)].insert(own, json!({ "content": file.content }));
         }
     }
     for (name, config) in &model.configs {
-        if let Some((content, false)) = config.get("content") {
+        if let Some(external) = &config.external {
+            let of = config.version.map_or_else(|| external.clone(), |version| format!("{external}@{version}"));
+            let own = name.strip_suffix(".secret").unwrap_or(name).to_owned();
+            found[usize::from(config.secret)].insert(own, json!({ "external": true, "name": of }));
+        } else if let Some((content, false)) = config.get("content") {
             found[usize::from(config.secret)].insert(name.strip_suffix(".secret").unwrap_or(name).to_owned(), json!({ "content": content }));
         }
     }

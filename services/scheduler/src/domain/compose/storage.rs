@@ -9,6 +9,7 @@ use super::fields;
 use super::load::inside;
 use crate::domain::document::{Document, Remarks};
 use crate::domain::fields::At;
+use crate::domain::kept;
 use crate::domain::model::{Config, File, Model, Mount, MountKind, Volume, Workload};
 use crate::domain::yaml::{Entry, Node, Value};
 
@@ -18,6 +19,15 @@ pub struct Shared {
     volumes: BTreeMap<String, Volume>,
     /// (section, name) to content; `None`: declared but not usable here, which has been remarked.
     files: BTreeMap<(&'static str, String), Option<Vec<u8>>>,
+    /// Those that are the space's: by (section, name).
+    external: BTreeMap<(&'static str, String), External>,
+}
+
+/// A config or secret of the space, as the document declares it.
+struct External {
+    name: String,
+    version: Option<u32>,
+    keys: BTreeSet<String>,
 }
 
 impl Shared {
@@ -42,8 +52,20 @@ impl Shared {
 
     pub fn files(&mut self, section: &'static str, node: &Node, document: &Document<'_>, remarks: &Remarks) {
         for entry in node.entries().unwrap_or_default() {
-            let content = content(section, entry, document, remarks);
-            self.files.insert((section, entry.key.clone()), content);
+            let key = (section, entry.key.clone());
+            let own = entry.node.get("name").and_then(Node::scalar).unwrap_or_default();
+            let at = At { path: format!("{section}.{}", entry.key), line: entry.line, node: &entry.node, remarks };
+            match declared_external(&entry.node, &entry.key, own) {
+                Some(name) => {
+                    let found = external(section, &name, document).map_err(|detail| at.unsupported(detail)).ok();
+                    self.files.insert(key.clone(), None);
+                    self.external.extend(found.map(|e| (key, e)));
+                }
+                None => {
+                    let content = content(section, entry, document, remarks);
+                    self.files.insert(key, content);
+                }
+            }
         }
     }
 
@@ -64,8 +86,16 @@ impl Shared {
                 Err(bytes) => drop(config.binary.insert(CONTENT.into(), STANDARD.encode(bytes.as_bytes()))),
             }
         }
+        for ((section, name), external) in self.external {
+            let entries = external.keys.into_iter().map(|key| (key, String::new())).collect();
+            let config = Config { secret: section == "secrets", entries, external: Some(external.name), version: external.version, ..Config::default() };
+            model.configs.insert(config_name(section, &name), config);
+        }
     }
 }
+
+/// Where secrets are shown.
+const SECRETS: &str = "/run/secrets/";
 
 /// The one key of a Compose config or secret.
 const CONTENT: &str = "content";
@@ -102,20 +132,41 @@ fn content(section: &str, entry: &Entry, document: &Document<'_>, remarks: &Rema
                 found = delivered(&at, option.line, &fields::text(&at, &option.node, remarks), document, remarks).cloned();
                 told = true;
             }
-            "external" if option.node.boolean() == Some(false) => {}
-            "external" => {
-                remarks.unsupported(&at, option.line, "secrets and configs of others cannot be used yet: give `content`, `file` or `environment`");
-                told = true;
-            }
-            "name" | "labels" => {}
+            "external" | "name" | "labels" => {}
             key if key.starts_with("x-") => {}
             _ => remarks.unsupported(&at, option.line, "is not supported"),
         }
     }
     if found.is_none() && !told {
-        remarks.wrong(&path, entry.line, "needs `content`, `file` or `environment`");
+        remarks.wrong(&path, entry.line, "needs `content`, `file`, `environment` or `external: true`");
     }
     found
+}
+
+/// `external: true`, or a map with a name as older files have it.
+fn declared_external(node: &Node, key: &str, own: String) -> Option<String> {
+    let said = node.get("external")?;
+    let other = said.get("name").and_then(Node::scalar);
+    let is = other.is_some() || said.boolean() == Some(true);
+    is.then(|| other.unwrap_or_else(|| if own.is_empty() { key.to_owned() } else { own }))
+}
+
+/// What the space has under `<name>` or `<name>@<version>`.
+fn external(section: &str, name: &str, document: &Document<'_>) -> Result<External, String> {
+    let (name, version) = match name.split_once('@') {
+        Some((name, version)) => {
+            let number = version.parse::<u32>().ok().filter(|n| *n > 0);
+            (name, Some(number.ok_or_else(|| format!("`{version}` is no version: write `name: {name}@3`"))?))
+        }
+        None => (name, None),
+    };
+    let secret = section == "secrets";
+    match document.kept.get(name) {
+        Some(kept) if kept.secret == secret => Ok(External { name: name.to_owned(), version, keys: kept.keys.clone() }),
+        Some(kept) if kept.secret => Err(format!("`{name}` of the space is a secret, not a config: declare it under `secrets`")),
+        Some(_) => Err(format!("`{name}` of the space is a config, not a secret: declare it under `configs`")),
+        None => Err(kept::missing(name, secret)),
+    }
 }
 
 /// A file that came with the document.
@@ -275,12 +326,35 @@ pub fn files(path: &str, section: &'static str, node: &Node, shared: &Shared, wo
                 _ => remarks.unsupported(&at, entry.line, "is not supported"),
             }
         }
+        if let Some(external) = shared.external.get(&(section, source.clone())) {
+            workload.files.extend(of_space(file, external, &config_name(section, &source)));
+            continue;
+        }
         match shared.files.get(&(section, source.clone())) {
             Some(Some(_)) => workload.files.push(file),
             Some(None) => {}
             None => remarks.wrong(&path, item.line, format!("`{source}` is not declared under `{section}`")),
         }
     }
+}
+
+/// What is one content, or has one key, is the file; of several each is a file in a folder of that name.
+fn of_space(file: File, external: &External, config: &str) -> Vec<File> {
+    let folder = if file.path.starts_with(SECRETS) { SECRETS.trim_end_matches('/').to_owned() } else { String::new() };
+    let single = match external.keys.len() {
+        1 => external.keys.first().map(String::as_str),
+        _ => external.keys.get(CONTENT).map(String::as_str),
+    };
+    if let Some(key) = single {
+        return vec![File { source: format!("{config}/{key}"), folder, ..file }];
+    }
+    let one = |key: &String| File {
+        path: format!("{}/{key}", file.path.trim_end_matches('/')),
+        source: format!("{config}/{key}"),
+        folder: if folder.is_empty() { file.path.trim_end_matches('/').to_owned() } else { folder.clone() },
+        ..file.clone()
+    };
+    external.keys.iter().map(one).collect()
 }
 
 /// A plain `0440` is an octal number to YAML 1.1 and text to us: both mean the digits. A number is a number.

@@ -94,12 +94,18 @@ fn env(f: &Fields<'_>, shared: &Shared<'_>, c: &mut Container) {
             match shared.configs.get(&name) {
                 Some(config) => {
                     for (key, value) in &config.entries {
-                        c.env.insert(format!("{prefix}{key}"), value.clone());
+                        // What the space keeps is not known yet: a text that names it is filled in where it runs.
+                        if config.external.is_none() {
+                            c.env.insert(format!("{prefix}{key}"), value.clone());
+                        }
                         c.env_sources.insert(format!("{prefix}{key}"), format!("{name}/{key}"));
                     }
                 }
                 None if optional => {}
-                None => at.unsupported(format!("`{}` is not in the document: its variables are not set", storage::plain(&name))),
+                None => at.unsupported(format!(
+                    "`{}` is neither in the document nor kept by the space (`gantry config|secret set`): its variables are not set",
+                    storage::plain(&name)
+                )),
             }
         }
     }
@@ -130,14 +136,20 @@ fn value_from(at: &At<'_>, name: String, shared: &Shared<'_>, c: &mut Container)
     for (kind, secret) in [("configMapKeyRef", false), ("secretKeyRef", true)] {
         let Some(reference) = from.below(kind) else { continue };
         let (config, key, optional) = (storage::config_name(&reference.text("name"), secret), reference.text("key"), reference.flag("optional"));
+        let of_space = shared.configs.get(&config).is_some_and(|c| c.external.is_some());
         match shared.configs.get(&config).and_then(|c| c.get(&key)) {
             Some((value, false)) => {
-                c.env.insert(name.clone(), value.to_owned());
+                if !of_space {
+                    c.env.insert(name.clone(), value.to_owned());
+                }
                 c.env_sources.insert(name.clone(), format!("{config}/{key}"));
             }
             Some((_, true)) => at.wrong(format!("`{key}` of `{}` is no text", storage::plain(&config))),
             None if optional => {}
-            None => at.unsupported(format!("`{key}` of `{}` is not in the document: the variable is not set", storage::plain(&config))),
+            None => at.unsupported(format!(
+                "`{key}` of `{}` is neither in the document nor kept by the space (`gantry config|secret set`): the variable is not set",
+                storage::plain(&config)
+            )),
         }
     }
     if let Some(reference) = from.below("fieldRef") {
@@ -231,12 +243,16 @@ fn mounts(f: &Fields<'_>, shared: &Shared<'_>, c: &mut Container) {
             None => at.wrong(format!("there is no volume `{name}`")),
             Some(Source::Left) => {}
             Some(Source::Files(files)) => {
+                let of_space =
+                    |f: &crate::domain::model::File| f.source.split_once('/').and_then(|(c, _)| shared.configs.get(c)).is_some_and(|c| c.external.is_some());
+                let whole = sub_path.is_empty() && files.iter().any(|(_, f)| of_space(f));
+                let folder = if whole { target.trim_end_matches('/').to_owned() } else { String::new() };
                 for (path, file) in files {
                     if !sub_path.is_empty() && *path != sub_path {
                         continue;
                     }
                     let path = if sub_path.is_empty() { format!("{}/{path}", target.trim_end_matches('/')) } else { target.clone() };
-                    c.files.push(crate::domain::model::File { path, ..file.clone() });
+                    c.files.push(crate::domain::model::File { path, folder: folder.clone(), ..file.clone() });
                 }
             }
             Some(Source::Mount(mount)) => {

@@ -72,7 +72,8 @@ fn objects(model: &Model) -> Vec<Value> {
     for (name, volume) in model.volumes.iter().filter(|(n, _)| !templates.contains(n.as_str())) {
         out.push(object("v1", "PersistentVolumeClaim", name, vec![("spec", claim(volume))]));
     }
-    out.extend(model.configs.iter().map(|(name, c)| config(name, c)));
+    // What the space keeps is named, and not written down.
+    out.extend(model.configs.iter().filter(|(_, c)| c.external.is_none()).map(|(name, c)| config(name, c)));
     out.extend(loose_files(model));
     out.extend(model.policies.iter().map(|(name, p)| object("networking.k8s.io/v1", "NetworkPolicy", name, vec![("spec", policy(p))])));
     for (name, outside) in &model.outside {

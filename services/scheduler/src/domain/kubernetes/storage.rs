@@ -198,7 +198,7 @@ fn files(at: &At<'_>, secret: bool, standard: u32, model: &Model) -> Vec<(String
         .collect();
     let Some(config) = model.configs.get(&name) else {
         if !optional {
-            at.unsupported(format!("`{own}` is not in the document: its files are not there"));
+            at.unsupported(format!("`{own}` is neither in the document nor kept by the space (`gantry config|secret set`): its files are not there"));
         }
         return Vec::new();
     };

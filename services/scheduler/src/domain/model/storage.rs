@@ -106,6 +106,13 @@ pub struct File {
     pub uid: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]
     pub gid: Option<u32>,
+    /// The folder above it that holds nothing but files such as this: shown to the container as a whole, so that all of them
+    /// change at one moment.
+    #[serde(skip_serializing_if = "is_default")]
+    pub folder: String,
+    /// It follows a config of the space while the instance runs. Known when contents are filled in, never stored.
+    #[serde(skip)]
+    pub live: bool,
 }
 
 impl std::fmt::Debug for File {
@@ -129,6 +136,25 @@ pub struct Config {
     pub kind: String,
     #[serde(skip_serializing_if = "is_default")]
     pub immutable: bool,
+    /// It is the space's, under this name; `entries` then only names its keys.
+    #[serde(skip_serializing_if = "is_default")]
+    pub external: Option<String>,
+    /// Of the space's: always this version; the newest at each deployment if not said.
+    #[serde(skip_serializing_if = "is_default")]
+    pub version: Option<u32>,
+    /// Which version this revision uses, once resolved.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pinned: Option<Pin>,
+}
+
+/// A version of a config of the space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    pub config: gantry_kernel::Uuid,
+    pub version: u32,
+    /// Equal contents of one config have equal ones; it tells nothing else of them.
+    pub fingerprint: String,
 }
 
 impl std::fmt::Debug for Config {

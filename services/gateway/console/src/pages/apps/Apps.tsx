@@ -48,6 +48,7 @@ export default function Apps() {
             <LinkButton to={to.topology(org, project, space)}>{t('topology.title')}</LinkButton>
             <LinkButton to={to.network(org, project, space)}>{t('menu.network')}</LinkButton>
             <LinkButton to={to.volumes(org, project, space)}>{t('volumes.title')}</LinkButton>
+            <LinkButton to={to.configs(org, project, space)}>{t('kept.title')}</LinkButton>
             <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
             {deploy}
           </>

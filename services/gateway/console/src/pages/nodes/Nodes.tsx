@@ -10,6 +10,7 @@ import { AskButton } from '../../parts/dialogs';
 import { bytes, cpu } from '../../parts/format';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
+import { JoinNode } from './JoinNode';
 import { NodeSettingsButton } from './NodeSettings';
 import { taintText } from './settings';
 
@@ -18,7 +19,7 @@ export default function Nodes() {
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <>
-      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} />
+      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={<JoinNode />} />
       <DataTable<NodeItem>
         label={t('menu.nodes')}
         query={query}
@@ -56,6 +57,7 @@ export function NodeState({ node }: { node: NodeItem }) {
 export function NodeActions({ node }: { node: NodeItem }) {
   const { t } = useTranslation();
   const act = useAction((verb: 'cordon' | 'uncordon' | 'drain') => scheduler.nodeAct(node.name, verb), { done: t('apps.done'), refresh: [['nodes']] });
+  const drop = useAction(() => scheduler.removeNode(node.name, node.instances > 0), { done: t('parts.deleted'), refresh: [['nodes']] });
   const closed = node.cordoned || node.draining;
   return (
     <Flex gap="small" wrap>
@@ -67,6 +69,13 @@ export function NodeActions({ node }: { node: NodeItem }) {
         <AskButton ask={t('nodes.confirmCordon', { name: node.name })} label={t('nodes.cordon')} loading={act.isPending} onConfirm={() => act.mutate('cordon')} />
       )}
       <AskButton ask={t('nodes.confirmDrain', { name: node.name })} label={t('nodes.drain')} disabled={node.draining} onConfirm={() => act.mutate('drain')} />
+      <AskButton
+        danger
+        ask={node.instances > 0 ? t('nodes.confirmForce', { name: node.name, count: node.instances }) : t('nodes.confirmRemove', { name: node.name })}
+        label={t('common.remove')}
+        loading={drop.isPending}
+        onConfirm={() => drop.mutate()}
+      />
       <NodeSettingsButton node={node} />
     </Flex>
   );

@@ -477,7 +477,7 @@ fn rename(value: &mut Value, app: &Name, known: &BTreeSet<(String, String)>) {
                     "serviceName" => renamed("Service", inner),
                     "labels" | "annotations" | "matchLabels" | "data" | "binaryData" => {}
                     "configMap" | "configMapKeyRef" | "configMapRef" if inner["name"].is_string() => renamed("ConfigMap", &mut inner["name"]),
-                    "secretKeyRef" | "secretRef" if inner["name"].is_string() => renamed("Secret", &mut inner["name"]),
+                    "secret" | "secretKeyRef" | "secretRef" if inner["name"].is_string() => renamed("Secret", &mut inner["name"]),
                     "service" if inner["name"].is_string() => renamed("Service", &mut inner["name"]),
                     "backendRefs" => inner.as_array_mut().into_iter().flatten().filter(|b| b.is_object()).for_each(|b| renamed("Service", &mut b["name"])),
                     "imagePullSecrets" => inner.as_array_mut().into_iter().flatten().filter(|s| s.is_object()).for_each(|s| renamed("Secret", &mut s["name"])),

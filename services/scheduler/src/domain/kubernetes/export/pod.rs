@@ -144,6 +144,27 @@ impl Volumes<'_> {
         name
     }
 
+    /// Files of one folder as one volume, which a cluster brings up to date while containers run.
+    fn folder(&mut self, folder: &str, files: &[&File]) -> Value {
+        let mut sources: BTreeMap<(bool, String), Vec<Value>> = BTreeMap::new();
+        for f in files {
+            let Some((config, key)) = f.source.split_once('/') else { continue };
+            let secret = self.model.configs.get(config).map_or(f.secret, |c| c.secret);
+            let path = f.path.strip_prefix(folder).unwrap_or(&f.path).trim_start_matches('/');
+            let mode = if f.mode == 0 { 0o444 } else { f.mode };
+            let item = json!({ "key": key, "path": path, "mode": mode });
+            sources.entry((secret, storage::plain(config).to_owned())).or_default().push(item);
+        }
+        // `secret` in a projected volume calls it by `name`, too.
+        let source = |((secret, name), items): ((bool, String), Vec<Value>)| {
+            let kind = if secret { "secret" } else { "configMap" };
+            json!({ kind: { "name": name, "items": items } })
+        };
+        let all: Vec<Value> = sources.into_iter().map(source).collect();
+        let volume = self.add(format!("folder-{}", self.list.len()), json!({ "projected": { "sources": all } }));
+        json!({ "name": volume, "mountPath": folder, "readOnly": true })
+    }
+
     /// One file as a volume with one item, mounted by `subPath`.
     fn file(&mut self, n: usize, f: &File) -> Value {
         let (config, key) = f.source.split_once('/').map_or((self.files.clone(), format!("file-{n}")), |(c, k)| (c.to_owned(), k.to_owned()));
@@ -162,7 +183,7 @@ fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
     // `$$` is one `$` in Kubernetes and `$(` begins a variable; ours are texts, except those that the engine fills.
     let safe = |text: &str| {
         let mut text = text.replace('$', "$$");
-        for name in c.env_facts.keys() {
+        for name in c.env_facts.keys().chain(c.env_sources.keys()) {
             text = text.replace(&format!("$$({name})"), &format!("$({name})"));
         }
         text
@@ -186,7 +207,16 @@ fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
         f.put("mountPropagation", m.propagation.as_str());
         mounts.push(Value::from(f));
     }
-    mounts.extend(c.files.iter().enumerate().map(|(n, f)| volumes.file(n, f)));
+    let mut folders: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
+    for (n, f) in c.files.iter().enumerate() {
+        // Files that come from no config have no place in a projected volume.
+        if f.folder.is_empty() || c.files.iter().any(|other| other.folder == f.folder && other.source.is_empty()) {
+            mounts.push(volumes.file(n, f));
+        } else {
+            folders.entry(&f.folder).or_default().push(f);
+        }
+    }
+    mounts.extend(folders.into_iter().map(|(folder, files)| volumes.folder(folder, &files)));
     out.put("volumeMounts", mounts);
     for (key, purpose) in [("startupProbe", Purpose::Startup), ("livenessProbe", Purpose::Live), ("readinessProbe", Purpose::Ready)] {
         out.put(key, c.probes.iter().find(|p| p.purpose == purpose).map_or(Value::Null, probe));

@@ -1,0 +1,168 @@
+//! Files of a container that change while it runs. In a folder of their own all of them change at one moment, as Kubernetes does
+//! it: the files lie in a folder named after what is in them, `..data` leads to it, and each name leads through `..data`. A file
+//! shown by itself is overwritten: the container holds on to the file that it was started with.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+
+const DATA: &str = "..data";
+const NEXT: &str = "..next";
+
+/// One file below the folder.
+pub struct Below<'a> {
+    /// Without the folder; may lie in folders of its own.
+    pub path: &'a str,
+    pub content: &'a [u8],
+    pub mode: u32,
+}
+
+/// Makes the folder hold these files. True: something was another before.
+///
+/// # Errors
+/// When the disk refuses; what was shown before is shown still.
+pub async fn folder(at: &Path, files: &[Below<'_>]) -> io::Result<bool> {
+    let stamp = stamp(files);
+    let data = at.join(&stamp);
+    let shown = fs::read_link(at.join(DATA)).await.ok();
+    if shown.as_deref() == Some(Path::new(&stamp)) && fs::metadata(&data).await.is_ok() {
+        return Ok(false);
+    }
+    open_folder(at).await?;
+    // From an attempt that was cut off.
+    if fs::metadata(&data).await.is_ok() {
+        fs::remove_dir_all(&data).await?;
+    }
+    open_folder(&data).await?;
+    let mut tops = BTreeSet::new();
+    for file in files {
+        let path = data.join(file.path);
+        let mut parent = data.clone();
+        for part in Path::new(file.path).parent().into_iter().flat_map(Path::components) {
+            parent.push(part);
+            open_folder(&parent).await?;
+        }
+        fs::write(&path, file.content).await?;
+        fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode)).await?;
+        tops.extend(file.path.split('/').next().map(str::to_owned));
+    }
+    link(at, Path::new(&stamp), DATA).await?;
+    for top in &tops {
+        let leads = Path::new(DATA).join(top);
+        if fs::read_link(at.join(top)).await.ok().as_deref() != Some(leads.as_path()) {
+            link(at, &leads, top).await?;
+        }
+    }
+    let mut entries = fs::read_dir(at).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == DATA || name == stamp || tops.contains(&name) {
+            continue;
+        }
+        if entry.file_type().await?.is_dir() {
+            fs::remove_dir_all(entry.path()).await?;
+        } else {
+            fs::remove_file(entry.path()).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Overwrites a file that is shown by itself, so that no reader finds it empty. True: it was another before.
+///
+/// # Errors
+/// When the disk refuses, or the file is not there.
+pub async fn overwrite(path: &Path, content: &[u8]) -> io::Result<bool> {
+    if fs::read(path).await? == content {
+        return Ok(false);
+    }
+    let mut file = fs::OpenOptions::new().write(true).open(path).await?;
+    file.write_all(content).await?;
+    file.flush().await?;
+    file.set_len(content.len() as u64).await?;
+    file.sync_data().await?;
+    Ok(true)
+}
+
+/// A name takes its new place in one step.
+async fn link(at: &Path, leads: &Path, name: &str) -> io::Result<()> {
+    let next = at.join(NEXT);
+    match fs::remove_file(&next).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::symlink(leads, &next).await?;
+    fs::rename(&next, at.join(name)).await
+}
+
+/// Readable for all users of the container; nobody else reaches it, since the folder above is closed.
+async fn open_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path).await?;
+    fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).await
+}
+
+fn stamp(files: &[Below<'_>]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update((file.path.len() as u64).to_le_bytes());
+        hash.update(file.path);
+        hash.update(file.mode.to_le_bytes());
+        hash.update((file.content.len() as u64).to_le_bytes());
+        hash.update(file.content);
+    }
+    format!("..{}", hex::encode(&hash.finalize()[..12]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn below<'a>(path: &'a str, content: &'a str) -> Below<'a> {
+        Below { path, content: content.as_bytes(), mode: 0o400 }
+    }
+
+    #[tokio::test]
+    async fn all_files_of_a_folder_change_at_once_and_old_ones_go() {
+        let root = tempfile::tempdir().unwrap();
+        let at = root.path().join("secrets");
+        let read = |name: &str| std::fs::read_to_string(at.join(name));
+        assert!(folder(&at, &[below("user", "a"), below("password", "1"), below("deep/x", "d")]).await.unwrap());
+        assert_eq!((read("user").unwrap(), read("password").unwrap(), read("deep/x").unwrap()), ("a".into(), "1".into(), "d".into()));
+        assert_eq!(std::fs::read_link(at.join("password")).unwrap(), Path::new("..data/password"), "no path of the host");
+        let before = std::fs::read_link(at.join(DATA)).unwrap();
+        assert!(!folder(&at, &[below("user", "a"), below("password", "1"), below("deep/x", "d")]).await.unwrap());
+        assert!(folder(&at, &[below("user", "a"), below("password", "2"), below("new", "n")]).await.unwrap());
+        assert_eq!((read("user").unwrap(), read("password").unwrap(), read("new").unwrap()), ("a".into(), "2".into(), "n".into()));
+        assert!(!at.join("deep").exists() && !at.join(before).exists());
+        assert_eq!(std::fs::metadata(at.join("password")).unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(std::fs::read_dir(&at).unwrap().count(), 5, "..data, its folder, and three names");
+    }
+
+    #[tokio::test]
+    async fn a_cut_off_attempt_is_made_good() {
+        let root = tempfile::tempdir().unwrap();
+        let at = root.path().join("secrets");
+        let files = [below("a", "1")];
+        std::fs::create_dir_all(at.join(stamp(&files))).unwrap();
+        std::fs::write(at.join("a"), "left over").unwrap();
+        assert!(folder(&at, &files).await.unwrap());
+        assert_eq!(std::fs::read_to_string(at.join("a")).unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn a_single_file_stays_the_same_file() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("app.conf");
+        std::fs::write(&path, "a long content").unwrap();
+        let before = std::fs::metadata(&path).unwrap().ino();
+        assert!(overwrite(&path, b"short").await.unwrap());
+        assert!(!overwrite(&path, b"short").await.unwrap());
+        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), std::fs::metadata(&path).unwrap().ino()), ("short", before));
+    }
+}

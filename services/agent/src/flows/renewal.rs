@@ -1,0 +1,79 @@
+//! A node's certificate is renewed at half of its life; what dials the scheduler from then on shows the new one. Connections that
+//! stand go on.
+
+use std::time::Duration;
+
+use gantry_host::{Channel, Host, Leaf};
+use tonic::transport::{ClientTlsConfig, Endpoint};
+
+use crate::adapters::enrolment::{self, Certificate};
+use crate::app::line::Line;
+
+const AGAIN: Duration = Duration::from_secs(60);
+
+pub struct Renewal {
+    pub host: Host,
+    pub leaf: Leaf,
+    pub line: Line,
+}
+
+impl Renewal {
+    /// Until shutdown.
+    pub async fn run(mut self) {
+        let cancel = self.host.cancel.clone();
+        while let Some(present) = enrolment::certificate(&self.leaf.chain_pem) {
+            let wait = until_half(&present, self.host.env.now());
+            tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(wait) => {} }
+            match self.renewed().await {
+                Ok(()) => tracing::info!(node.id = %present.node, "the node's certificate was renewed"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(node.id = %present.node, error, until = %present.until, "the node's certificate could not be renewed; without one the node has to join again (`gantry node join-token`)");
+                    tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(AGAIN) => {} }
+                }
+            }
+        }
+    }
+
+    async fn renewed(&mut self) -> anyhow::Result<()> {
+        let leaf = enrolment::renew(&self.host, &self.leaf).await?;
+        self.line.replace(dial(&self.host, &leaf)?);
+        self.leaf = leaf;
+        Ok(())
+    }
+}
+
+fn until_half(present: &Certificate, now: time::OffsetDateTime) -> Duration {
+    let half = present.from + (present.until - present.from) / 2;
+    Duration::try_from(half - now).unwrap_or_default()
+}
+
+/// The scheduler, with this certificate.
+fn dial(host: &Host, leaf: &Leaf) -> anyhow::Result<Channel> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(tonic::transport::Certificate::from_pem(&host.pki.ca_pem))
+        .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
+        .domain_name(format!("scheduler.{}", gantry_host::SERVER_SUFFIX));
+    let endpoint = Endpoint::from_shared(host.url_of("scheduler")?)?
+        .connect_timeout(Duration::from_secs(3))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_while_idle(true)
+        .tls_config(tls)?;
+    Ok(Channel::new(endpoint.connect_lazy(), "scheduler").endless())
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::Name;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn it_is_renewed_at_half_of_its_life_and_at_once_after_that() {
+        let at = |hours: i64| OffsetDateTime::from_unix_timestamp(hours * 3600).unwrap();
+        let present = Certificate { node: Name::parse("n1").unwrap(), from: at(100), until: at(124) };
+        assert_eq!(until_half(&present, at(100)), Duration::from_secs(12 * 3600));
+        assert_eq!(until_half(&present, at(120)), Duration::ZERO);
+    }
+}
