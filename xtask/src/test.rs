@@ -32,7 +32,10 @@ pub fn test(work: &Work, quick: bool) -> Result<()> {
     say("layer 1: unit and service tests");
     // With containers and clients at hand, no test passes by.
     let needs: Vec<Need> = if is_root() {
-        Need::ALL.into_iter().chain([Need::Chromium, Need::Podman, Need::Moto, Need::Slapd, Need::Samba, Need::ModAuthOpenidc, Need::DockerRegistry]).collect()
+        Need::ALL
+            .into_iter()
+            .chain([Need::Chromium, Need::Podman, Need::Moto, Need::KubernetesValidate, Need::Slapd, Need::Samba, Need::ModAuthOpenidc, Need::DockerRegistry])
+            .collect()
     } else {
         Need::TESTS.to_vec()
     };

@@ -21,6 +21,10 @@ use crate::exec::{self, Given};
 use crate::kinds::Kind;
 use crate::trouble::Trouble;
 
+mod socket;
+
+pub use socket::Socket;
+
 /// Of answers that are read as a whole.
 const LARGEST: usize = 64 << 20;
 const TRIES: u32 = 5;
@@ -196,7 +200,7 @@ impl Client {
     async fn once(&self, method: &Method, path: &str, body: Option<(&str, &Value)>, whole: bool) -> Result<Response, Trouble> {
         for last in [false, true] {
             let state = self.credential(last).await?;
-            let url = self.0.base.join(path).map_err(|e| Trouble::Malformed(e.to_string()))?;
+            let url = self.url(path)?;
             let mut request: RequestBuilder = state.http.request(method.clone(), url);
             if whole {
                 request = request.timeout(Duration::from_secs(60));
@@ -224,6 +228,12 @@ impl Client {
             });
         }
         Err(Trouble::Unauthenticated(String::new()))
+    }
+
+    /// Below the server's own path: some stand behind a proxy (`https://host/k8s/clusters/x`).
+    fn url(&self, path: &str) -> Result<Url, Trouble> {
+        let whole = format!("{}{path}", self.0.base.as_str().trim_end_matches('/'));
+        Url::parse(&whole).map_err(|e| Trouble::Malformed(e.to_string()))
     }
 
     /// What to send now; renewed if it is time, or if `fresh` asks for it.

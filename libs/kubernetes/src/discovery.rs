@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::kinds::{KINDS, Kind, POD};
+use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS};
 use crate::trouble::Trouble;
 
 /// Kubernetes 1.28 to 1.36; others are told, not refused.
@@ -26,6 +26,19 @@ pub struct Capabilities {
     pub autoscaling: bool,
     /// A class that claims without one get.
     pub default_storage_class: bool,
+    /// Roles of people may be bound in the namespaces (`gantry cluster manifest --roles`).
+    pub role_bindings: bool,
+}
+
+impl Capabilities {
+    /// Can objects of this kind be there?
+    pub fn has(&self, kind: &Kind) -> bool {
+        match kind.kind {
+            _ if !kind.optional => true,
+            "RoleBinding" => self.role_bindings,
+            _ => self.gateway,
+        }
+    }
 }
 
 /// A cluster that answers.
@@ -76,15 +89,31 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
     if !default_storage_class {
         remarks.push("there is no default storage class: volumes need one of their own".into());
     }
+    let metrics = has("metrics.k8s.io", "v1beta1");
+    if !metrics {
+        remarks.push("there is no metrics.k8s.io/v1beta1 (metrics-server): what instances and nodes use is not told, and autoscalers by processors or memory stand still".into());
+    }
     let capabilities = Capabilities {
         gateway,
-        metrics: has("metrics.k8s.io", "v1beta1"),
+        metrics,
         snapshots: has("snapshot.storage.k8s.io", "v1"),
         autoscaling: has("autoscaling", "v2"),
         default_storage_class,
+        role_bindings: may_bind(client).await?,
     };
     let platform = version["platform"].as_str().unwrap_or_default().to_owned();
     Ok(Found { version: text.to_owned(), minor, platform, capabilities, remarks })
+}
+
+/// Who may list them has been given the rights to bind roles, too; what of these is missing [`missing_rights`] tells.
+async fn may_bind(client: &Client) -> Result<bool, Trouble> {
+    let Some(kind) = KINDS.iter().find(|k| k.kind == "RoleBinding") else { return Ok(false) };
+    match allowed(client, kind, "", "list").await {
+        Ok(missing) => Ok(missing.is_none()),
+        // It is not said who may what.
+        Err(Trouble::NotFound(_) | Trouble::Forbidden(_)) => Ok(false),
+        Err(trouble) => Err(trouble),
+    }
 }
 
 fn is_default(class: &Value) -> bool {
@@ -96,9 +125,20 @@ fn is_default(class: &Value) -> bool {
 /// # Errors
 /// When the cluster does not answer.
 pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String>, Trouble> {
-    let kinds = KINDS.iter().filter(|k| found.capabilities.gateway || !k.optional);
+    let kinds = KINDS.iter().filter(|k| found.capabilities.has(k));
     let mut asked: Vec<(&Kind, &str, &str)> = kinds.flat_map(|k| ["get", "list", "watch", "create", "patch", "delete"].map(|v| (k, "", v))).collect();
-    asked.extend([(&POD, "", "list"), (&POD, "", "watch"), (&POD, "log", "get")]);
+    asked.extend([(&POD, "", "get"), (&POD, "", "list"), (&POD, "", "watch"), (&POD, "log", "get")]);
+    // A WebSocket is a GET, and since 1.35 the right to create is asked for, too.
+    for part in ["exec", "attach", "portforward"] {
+        asked.extend([(&POD, part, "get"), (&POD, part, "create")]);
+    }
+    asked.extend([(&EVENT, "", "list"), (&STORAGE_CLASS, "", "list")]);
+    if found.capabilities.metrics {
+        asked.extend([(&POD_METRICS, "", "list"), (&NODE_METRICS, "", "list"), (&NODE, "", "list")]);
+    }
+    if found.capabilities.role_bindings {
+        asked.push((&CLUSTER_ROLE, "", "bind"));
+    }
     let mut missing = Vec::new();
     for some in asked.chunks(8) {
         let mut questions = Vec::new();
@@ -114,11 +154,15 @@ pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String
 
 /// `part`: of the object, such as a pod's `log`; empty: itself.
 async fn allowed(client: &Client, kind: &Kind, part: &str, verb: &str) -> Result<Option<String>, Trouble> {
-    let review = json!({
+    let mut review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": { "resourceAttributes": { "group": kind.group, "version": kind.version, "resource": kind.plural, "subresource": part, "verb": verb } },
     });
+    if *kind == CLUSTER_ROLE {
+        // Only of these.
+        review["spec"]["resourceAttributes"]["name"] = "admin".into();
+    }
     let answer = client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await?;
     let dot = if kind.group.is_empty() { "" } else { "." };
     let slash = if part.is_empty() { "" } else { "/" };

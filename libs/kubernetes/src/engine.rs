@@ -129,7 +129,7 @@ impl Engine {
                 });
             };
             shared.lock().watched = KINDS.iter().chain([&POD]).filter(|k| !k.optional).count();
-            let mut optional = shared.take_in(found, None, &cancel, &watch);
+            let mut optional = shared.take_in(found, BTreeMap::new(), &cancel, &watch);
             shared.bump();
             KINDS.iter().chain([&POD]).filter(|k| !k.optional).for_each(|kind| watch(kind, cancel.clone()));
             let looking = async {
@@ -140,7 +140,7 @@ impl Engine {
                     }
                     // What is in the way the watches tell.
                     if let Ok(found) = discovery::discover(&shared.client).await {
-                        optional = shared.take_in(found, optional.take(), &cancel, &watch);
+                        optional = shared.take_in(found, std::mem::take(&mut optional), &cancel, &watch);
                         shared.bump();
                     }
                 }
@@ -286,42 +286,50 @@ impl Shared {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    /// What the cluster can do: kinds that it has now are watched, those that it has no more are forgotten. Gives what ends the
-    /// watches of optional kinds, if there are any.
+    /// What the cluster can do: kinds that it has now are watched, those that it has no more are forgotten. `running`: what ends
+    /// the watches of optional kinds; so is the answer.
     fn take_in(
         &self,
         found: Found,
-        running: Option<CancellationToken>,
+        mut running: BTreeMap<&'static str, CancellationToken>,
         cancel: &CancellationToken,
         watch: &impl Fn(&'static Kind, CancellationToken),
-    ) -> Option<CancellationToken> {
-        let optional = || KINDS.iter().filter(|k| k.optional);
+    ) -> BTreeMap<&'static str, CancellationToken> {
+        let mut begin = Vec::new();
+        let mut gone = false;
         let mut state = self.lock();
-        let has = found.capabilities.gateway;
-        state.found = Some(found);
-        match running {
-            None if has => {
-                state.watched += optional().count();
-                drop(state);
-                let ends = cancel.child_token();
-                optional().for_each(|kind| watch(kind, ends.clone()));
-                Some(ends)
-            }
-            Some(ends) if !has => {
-                ends.cancel();
-                state.watched = state.watched.saturating_sub(optional().count());
-                for kind in optional() {
+        for kind in KINDS.iter().filter(|k| k.optional) {
+            match (running.remove(kind.plural), found.capabilities.has(kind)) {
+                (None, true) => {
+                    state.watched += 1;
+                    begin.push(kind);
+                }
+                (Some(ends), false) => {
+                    ends.cancel();
+                    gone = true;
+                    state.watched = state.watched.saturating_sub(1);
                     state.listed.remove(kind.plural);
                     state.troubles.remove(kind.plural);
                     let owners = state.cache.replace(kind.rank(), Vec::new());
                     state.dirty.extend(owners);
                 }
-                drop(state);
-                self.wake.notify_one();
-                None
+                (Some(ends), true) => {
+                    running.insert(kind.plural, ends);
+                }
+                (None, false) => {}
             }
-            running => running,
         }
+        state.found = Some(found);
+        drop(state);
+        for kind in begin {
+            let ends = cancel.child_token();
+            watch(kind, ends.clone());
+            running.insert(kind.plural, ends);
+        }
+        if gone {
+            self.wake.notify_one();
+        }
+        running
     }
 
     async fn found(&self, cancel: &CancellationToken) -> Option<Found> {

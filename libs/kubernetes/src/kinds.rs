@@ -9,7 +9,7 @@ pub struct Kind {
     pub kind: &'static str,
     pub plural: &'static str,
     pub namespaced: bool,
-    /// Not every cluster has it.
+    /// Not every cluster has it, or lets us see it: [`crate::Capabilities::has`].
     pub optional: bool,
 }
 
@@ -21,14 +21,22 @@ pub const NAMESPACE: Kind = Kind { namespaced: false, ..kind("", "v1", "Namespac
 /// Not made, but watched.
 pub static POD: Kind = kind("", "v1", "Pod", "pods");
 
+/// Only read.
+pub static EVENT: Kind = kind("", "v1", "Event", "events");
+pub static STORAGE_CLASS: Kind = Kind { namespaced: false, ..kind("storage.k8s.io", "v1", "StorageClass", "storageclasses") };
+pub static POD_METRICS: Kind = kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods");
+pub static NODE_METRICS: Kind = Kind { namespaced: false, ..kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes") };
+pub static CLUSTER_ROLE: Kind = Kind { namespaced: false, ..kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles") };
+
 pub static NODE: Kind = Kind { namespaced: false, ..kind("", "v1", "Node", "nodes") };
 
 /// In the order in which they are applied: what is needed comes before what needs it.
-pub static KINDS: [Kind; 18] = [
+pub static KINDS: [Kind; 19] = [
     NAMESPACE,
     kind("", "v1", "ResourceQuota", "resourcequotas"),
     kind("", "v1", "LimitRange", "limitranges"),
     kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    Kind { optional: true, ..kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings") },
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Secret", "secrets"),
     kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),

@@ -14,18 +14,21 @@ mod kubeconfig;
 mod pod;
 mod quantity;
 mod rbac;
+mod remote;
 mod trouble;
+pub mod usage;
 mod watch;
 
 pub use access::{Access, Credential, Exec, IN_CLUSTER};
 pub use client::{Client, Options, expiry};
 pub use discovery::{Capabilities, Found, discover, missing_rights};
 pub use engine::{Connection, Drift, Engine, HASH, KEEP, SCOPE, Standing, Wanted};
-pub use kinds::{KINDS, Kind, NAMESPACE, NODE, POD};
+pub use kinds::{KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS};
 pub use kubeconfig::{KubeconfigError, parse};
 pub use pod::{OWNER, Pod, REVISION, State, WORKLOAD};
 pub use quantity::parse as quantity;
-pub use rbac::{Account, manifest};
+pub use rbac::{Account, More, ROLES, manifest};
+pub use remote::{Command, Input, Outcome, Output, Remote, Said, Target};
 pub use trouble::{FieldConflict, Trouble};
 pub use watch::{Seen, Sink, follow};
 

@@ -19,26 +19,41 @@ impl Default for Account {
     }
 }
 
-/// YAML: a namespace, a service account with a token of its own, the role, and its binding. `scheduler` also gives what the
-/// custom scheduler needs.
-pub fn manifest(account: &Account, scheduler: bool) -> String {
+/// What else is wanted beside applications.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct More {
+    /// The custom scheduler.
+    pub scheduler: bool,
+    /// People's roles, bound in the namespaces of spaces.
+    pub roles: bool,
+}
+
+/// Roles of people as roles that every cluster has (kubernetes.io/docs/reference/access-authn-authz/rbac "user-facing roles").
+pub const ROLES: [(&str, &str); 3] = [("viewer", "view"), ("editor", "edit"), ("admin", "admin")];
+
+/// YAML: a namespace, a service account with a token of its own, the role, and its binding.
+pub fn manifest(account: &Account, more: More) -> String {
     let mut rules: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for kind in &KINDS {
+    for kind in KINDS.iter().filter(|k| more.roles || k.kind != "RoleBinding") {
         let verbs = "get, list, watch, create, patch, delete";
         rules.entry((kind.group, verbs)).or_default().push(kind.plural);
     }
-    rules.insert((POD.group, "get, list, watch"), vec![POD.plural, "pods/log", "nodes", "events"]);
-    rules.insert((POD.group, "create, get"), vec!["pods/exec", "pods/portforward"]);
-    rules.insert(("storage.k8s.io", "get, list, watch"), vec!["storageclasses"]);
-    rules.insert(("metrics.k8s.io", "get, list"), vec!["pods", "nodes"]);
-    if scheduler {
-        rules.insert((POD.group, "create"), vec!["pods/binding", "pods/eviction"]);
-        rules.insert((POD.group, "patch, update"), vec!["pods/status"]);
-        rules.insert((POD.group, "delete"), vec!["pods"]);
-        rules.insert(("coordination.k8s.io", "get, create, update, patch"), vec!["leases"]);
-        rules.insert(("events.k8s.io", "create, patch"), vec!["events"]);
-        rules.insert(("scheduling.k8s.io", "get, list, watch"), vec!["priorityclasses"]);
-        rules.insert(("policy", "get, list, watch"), vec!["poddisruptionbudgets"]);
+    let mut add = |group: &'static str, verbs: &'static str, resources: &[&'static str]| rules.entry((group, verbs)).or_default().extend(resources);
+    add(POD.group, "get, list, watch", &[POD.plural]);
+    add(POD.group, "get", &["pods/log"]);
+    // A WebSocket is a GET, and since 1.35 the right to create is asked for, too.
+    add(POD.group, "create, get", &["pods/exec", "pods/attach", "pods/portforward"]);
+    add(POD.group, "list", &["events", "nodes"]);
+    add("storage.k8s.io", "list", &["storageclasses"]);
+    add("metrics.k8s.io", "get, list", &["pods", "nodes"]);
+    if more.scheduler {
+        add(POD.group, "get, list, watch", &["nodes"]);
+        add(POD.group, "create", &["pods/binding", "pods/eviction"]);
+        add(POD.group, "patch, update", &["pods/status"]);
+        add(POD.group, "delete", &["pods"]);
+        add("coordination.k8s.io", "get, create, update, patch", &["leases"]);
+        add("events.k8s.io", "create, patch", &["events"]);
+        add("scheduling.k8s.io", "get, list, watch", &["priorityclasses"]);
     }
     let Account { namespace, name } = account;
     let mut out = String::new();
@@ -53,6 +68,15 @@ pub fn manifest(account: &Account, scheduler: bool) -> String {
     );
     for ((group, verbs), resources) in &rules {
         let _ = write!(out, "- apiGroups: [\"{group}\"]\n  resources: [{}]\n  verbs: [{verbs}]\n", resources.join(", "));
+    }
+    if more.roles {
+        // Nobody may give what he has not; `bind` lets him give these three, and no others.
+        let names: Vec<&str> = ROLES.iter().map(|(_, role)| *role).collect();
+        let _ = write!(
+            out,
+            "- apiGroups: [\"rbac.authorization.k8s.io\"]\n  resources: [clusterroles]\n  resourceNames: [{}]\n  verbs: [bind]\n",
+            names.join(", ")
+        );
     }
     let _ = write!(
         out,
@@ -70,11 +94,11 @@ mod tests {
 
     #[test]
     fn every_kind_that_is_made_may_be_made_and_nothing_is_a_star() {
-        let text = manifest(&Account::default(), false);
+        let text = manifest(&Account::default(), More::default());
         assert!(!text.contains('*'), "{text}");
         let documents: Vec<Value> = serde_saphyr::from_str_multiple(&text).unwrap();
         let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
-        for kind in &KINDS {
+        for kind in KINDS.iter().filter(|k| k.kind != "RoleBinding") {
             let rule = role["rules"]
                 .as_array()
                 .unwrap()
@@ -83,6 +107,19 @@ mod tests {
             let verbs = rule.unwrap_or_else(|| panic!("{} is not in the role", kind.plural))["verbs"].as_array().unwrap();
             assert!(["get", "list", "watch", "patch", "create", "delete"].iter().all(|v| verbs.iter().any(|w| w == v)), "{}", kind.plural);
         }
-        assert!(!text.contains("pods/binding") && manifest(&Account::default(), true).contains("pods/binding"));
+        let scheduler = manifest(&Account::default(), More { scheduler: true, ..More::default() });
+        assert!(!text.contains("pods/binding") && scheduler.contains("pods/binding"));
+    }
+
+    #[test]
+    fn roles_may_be_bound_only_if_that_is_wanted_and_only_the_three() {
+        let text = manifest(&Account::default(), More::default());
+        assert!(!text.contains("rolebindings") && !text.contains("bind]"), "{text}");
+        let text = manifest(&Account::default(), More { roles: true, ..More::default() });
+        let documents: Vec<Value> = serde_saphyr::from_str_multiple(&text).unwrap();
+        let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
+        let bind = role["rules"].as_array().unwrap().iter().find(|r| r["verbs"] == serde_json::json!(["bind"])).unwrap();
+        assert_eq!(bind["resourceNames"], serde_json::json!(["view", "edit", "admin"]));
+        assert!(!text.contains("escalate"), "{text}");
     }
 }

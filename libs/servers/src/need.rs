@@ -24,6 +24,7 @@ pub enum Need {
     Podman,
     Busybox,
     Moto,
+    KubernetesValidate,
     Git,
     Chromium,
     Slapd,
@@ -94,6 +95,7 @@ impl Need {
             Self::Podman => "Podman",
             Self::Busybox => "busybox",
             Self::Moto => "moto",
+            Self::KubernetesValidate => "kubernetes-validate",
             Self::Slapd => "OpenLDAP server",
             Self::Samba => "Samba",
             Self::Nginx => "nginx",
@@ -120,6 +122,7 @@ impl Need {
             Self::Git => "serves and clones the users' repositories",
             Self::Chromium => "shows the console to its browser tests",
             Self::Moto => "stands in for S3 in tests of the registry",
+            Self::KubernetesValidate => "holds objects for Kubernetes against its published schemas",
             Self::Busybox => "is what base images are made of where no registry can be reached",
             Self::Podman => "the client that tests of the registry sign in, pull and push with",
             Self::Slapd => "the directory that tests of sign-in by LDAP ask",
@@ -156,6 +159,13 @@ impl Need {
             Self::Podman => Source::Apt("podman"),
             Self::Busybox => Source::Apt("busybox-static"),
             Self::Moto => Source::Wheels { package: "moto", version: "5.2.1", program: "moto_server", module: "moto.server", list: include_str!("moto.txt") },
+            Self::KubernetesValidate => Source::Wheels {
+                package: "kubernetes-validate",
+                version: "1.37.0",
+                program: "kubernetes-validate",
+                module: "kubernetes_validate",
+                list: include_str!("kubernetes-validate.txt"),
+            },
             Self::Slapd => Source::Apt("slapd"),
             // What makes it a domain controller is only recommended by the package of its name.
             Self::Samba => Source::Apt("samba samba-dsdb-modules samba-ad-provision"),
@@ -187,6 +197,7 @@ impl Need {
             | Self::Podman
             | Self::Busybox
             | Self::Moto
+            | Self::KubernetesValidate
             | Self::Slapd
             | Self::Samba
             | Self::Nginx
@@ -229,7 +240,7 @@ impl Need {
             Self::Chromium => one("chromium"),
             Self::Podman => one("podman"),
             Self::Busybox => one("busybox"),
-            Self::Moto => wheel_program(self).into_iter().collect(),
+            Self::Moto | Self::KubernetesValidate => wheel_program(self).into_iter().collect(),
             Self::Slapd => one("slapd"),
             Self::Samba => one("samba").into_iter().filter(|_| is_domain_controller()).collect(),
             Self::Nginx => one("nginx"),
@@ -308,7 +319,7 @@ mod tests {
 
     #[test]
     fn every_need_says_why_and_where_from() {
-        for need in Need::ALL.into_iter().chain([Need::Moto]) {
+        for need in Need::ALL.into_iter().chain([Need::Moto, Need::KubernetesValidate]) {
             assert!(need.why().len() > 10, "{need:?}");
             match need.source() {
                 Source::Apt(package) => assert!(!package.is_empty()),

@@ -1,10 +1,12 @@
 //! An API server of Kubernetes as its documentation describes it, for tests: objects with versions, lists in pages, watches
 //! with bookmarks, server-side apply with managed fields and conflicts, and faults on demand. With [`ApiServer::controllers`]
-//! it also does what controllers and kubelets do, at once.
+//! it also does what controllers and kubelets do, at once. Commands in pods run on the machine of the test.
 
 mod controllers;
 mod fields;
 mod immutable;
+mod inside;
+mod metrics;
 mod serve;
 mod store;
 

@@ -150,7 +150,9 @@ impl Shared {
     }
 
     async fn apply_all(&self, wanted: &Arc<Wanted>, owner: &str, standing: &mut Standing) -> Result<(), Trouble> {
-        for object in &wanted.objects {
+        let can = self.lock().found.as_ref().map(|f| f.capabilities.clone()).unwrap_or_default();
+        // What the cluster does not let us do at all is no reason to leave the rest: a test of it tells.
+        for object in wanted.objects.iter().filter(|o| can.has(o.kind)) {
             let (_, namespace, name) = &object.key;
             let told = format!("{}/{name}", object.kind.kind);
             match self.step(object) {
@@ -220,7 +222,7 @@ impl Shared {
         let name = &object.key.2;
         let refused = |hint: &str| Err(Trouble::Refused { status: 422, message: format!("{hint} ({why})") });
         match object.kind.kind {
-            "Service" | "ConfigMap" | "Secret" | "EndpointSlice" | "StatefulSet" => {}
+            "Service" | "ConfigMap" | "Secret" | "EndpointSlice" | "StatefulSet" | "RoleBinding" => {}
             "Job" => return refused("a job that has begun cannot be changed: restart the workload to run it anew"),
             "PersistentVolumeClaim" => return refused("a volume's class and access stay as they were made: give it another name"),
             _ => return refused("this cannot be changed: give the workload another name"),
@@ -308,9 +310,11 @@ impl Shared {
 
     /// With a namespace goes all that is in it: one with something of others stays. It is looked at again, though seldom.
     async fn refuse_inhabited(&self, namespace: &str) -> Result<(), Trouble> {
-        let gateway = self.lock().found.as_ref().is_some_and(|f| f.capabilities.gateway);
+        let can = self.lock().found.as_ref().map(|f| f.capabilities.clone()).unwrap_or_default();
         let selector = format!("{SCOPE}!={}", self.scope);
-        let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(|k| k.namespaced && (gateway || !k.optional)).collect();
+        // Who may do something there is nothing that is there; some distributions bind roles in every namespace.
+        let holds = |k: &&'static Kind| k.namespaced && can.has(k) && k.kind != "RoleBinding";
+        let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(holds).collect();
         let mut left: Vec<String> = Vec::new();
         for kind in kinds {
             let (all, _) = watch::whole(&self.client, kind, Some(namespace), &selector).await?;

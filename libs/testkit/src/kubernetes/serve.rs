@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::ApiServer;
 use super::store::{Key, Request, Store, status};
+use super::{ApiServer, inside, metrics};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -19,7 +19,7 @@ pub fn router(server: ApiServer) -> Router {
     Router::new().fallback(answer).with_state(server)
 }
 
-fn told(code: u16, body: &Value) -> Response {
+pub fn told(code: u16, body: &Value) -> Response {
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match body {
         Value::String(text) => (code, text.clone()).into_response(),
@@ -27,7 +27,15 @@ fn told(code: u16, body: &Value) -> Response {
     }
 }
 
-async fn answer(State(server): State<ApiServer>, method: Method, uri: Uri, Query(query): Query<Pairs>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(server): State<ApiServer>,
+    method: Method,
+    uri: Uri,
+    Query(query): Query<Pairs>,
+    headers: HeaderMap,
+    upgrade: inside::Upgrade,
+    body: Bytes,
+) -> Response {
     let whole = uri.to_string();
     let response = {
         let mut store = server.lock();
@@ -43,6 +51,10 @@ async fn answer(State(server): State<ApiServer>, method: Method, uri: Uri, Query
         let token = headers.get("authorization").and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
         if token.is_none_or(|t| !store.tokens.contains(t)) {
             return told(401, &status(401, "Unauthorized"));
+        }
+        if let Some(asked) = inside::asked(uri.path()) {
+            drop(store);
+            return inside::open(&server, asked, uri.query().unwrap_or_default(), upgrade);
         }
         route(&mut store, &method, uri.path(), &query, &headers, &body)
     };
@@ -82,6 +94,9 @@ fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<S
 fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers: &HeaderMap, body: &Bytes) -> Option<(u16, Value)> {
     if let Some(found) = discovery(store, path) {
         return Some((200, found));
+    }
+    if let Some(answer) = metrics::answer(store, path) {
+        return Some(answer);
     }
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     if path.ends_with("/selfsubjectaccessreviews") {
@@ -156,11 +171,14 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
 fn discovery(store: &Store, path: &str) -> Option<Value> {
     let group = |name: &str, version: &str| json!({ "name": name, "versions": [{ "groupVersion": format!("{name}/{version}"), "version": version }] });
     match path {
-        "/version" => Some(json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.0", "platform": "linux/amd64" })),
+        "/version" => Some(json!({ "major": "1", "minor": store.minor.to_string(), "gitVersion": format!("v1.{}.0", store.minor), "platform": "linux/amd64" })),
         "/apis" => {
             let mut groups = vec![group("apps", "v1"), group("autoscaling", "v2"), group("policy", "v1")];
             if store.gateway {
                 groups.push(group("gateway.networking.k8s.io", "v1"));
+            }
+            if store.metrics {
+                groups.push(group("metrics.k8s.io", "v1beta1"));
             }
             Some(json!({ "kind": "APIGroupList", "groups": groups }))
         }

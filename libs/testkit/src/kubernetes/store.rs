@@ -61,6 +61,14 @@ pub struct Store {
     /// `patch deployments`
     pub denied: BTreeSet<String>,
     pub gateway: bool,
+    /// The cluster has a metrics server: every pod uses a quarter of a core and 64 MiB per container.
+    pub metrics: bool,
+    /// Of Kubernetes 1.<minor>.
+    pub minor: u32,
+    /// Where a pod's port is on the machine of the test, if it is not the same.
+    pub ports: BTreeMap<u16, u16>,
+    /// Of terminals, as they were told.
+    pub sizes: Vec<(u64, u64)>,
     /// Send a bookmark after so many changes of other kinds.
     pub bookmarks: bool,
     pub run: bool,
@@ -78,8 +86,13 @@ impl Default for Store {
             faults: Vec::new(),
             requests: Vec::new(),
             tokens: BTreeSet::from(["good".to_owned()]),
-            denied: BTreeSet::new(),
+            // What an account of `gantry cluster manifest` has not got unless it is asked for.
+            denied: BTreeSet::from(["list rolebindings".to_owned()]),
             gateway: false,
+            metrics: false,
+            minor: 36,
+            ports: BTreeMap::new(),
+            sizes: Vec::new(),
             bookmarks: true,
             run: false,
             uids: 0,
