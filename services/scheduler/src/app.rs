@@ -2,6 +2,8 @@
 
 pub mod change;
 mod cluster_endpoints;
+mod cluster_sessions;
+pub mod cluster_usage;
 pub mod clusters;
 pub mod context;
 pub mod deploy;

@@ -2,6 +2,7 @@
 
 mod advance;
 pub mod cluster_logs;
+pub mod cluster_usage;
 pub mod measure;
 mod membership;
 pub mod metering;

@@ -14,6 +14,7 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use gantry_contract::proto::scheduler::agents_server::AgentsServer;
 use gantry_contract::proto::scheduler::applications_server::ApplicationsServer;
 use gantry_contract::proto::scheduler::sessions_server::SessionsServer;
@@ -47,6 +48,8 @@ impl Service for Scheduler {
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::measure::run(scheduler.clone()));
         host.tracker.spawn(flows::cluster_logs::run(scheduler.clone()));
+        host.tracker.spawn(flows::cluster_usage::run(scheduler.clone()));
+        let usage = scheduler.usage.clone();
         host.tracker.spawn(flows::metering::run(scheduler.clone()));
         let mut grpc = tonic::service::Routes::builder();
         grpc.add_service(ApplicationsServer::new(api::grpc::ApplicationsApi(scheduler.clone())))
@@ -60,6 +63,10 @@ impl Service for Scheduler {
             grpc: Some(grpc.routes()),
             grpc_names: vec!["gantry.scheduler.v1.Applications", "gantry.scheduler.v1.Agents", "gantry.scheduler.v1.Sessions"],
             transcoded: OF_REST,
+            metrics: Some(Arc::new(move || {
+                let usage = usage.clone();
+                async move { usage.render() }.boxed()
+            })),
             ..Parts::default()
         })
     }

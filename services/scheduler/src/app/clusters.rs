@@ -126,7 +126,7 @@ pub async fn add(s: &Scheduler, caller: &Caller, new: NewCluster) -> Result<Clus
     let access = access(&new.access)?;
     let client = connect(s, access.clone(), org.is_none()).await?;
     if !new.unchecked {
-        let tested = probe(&client).await;
+        let tested = probe(&client, new.settings.roles).await;
         if let Some(problem) = tested.problem {
             return Err(unusable(&problem, "; send `unchecked` (--unchecked) to take it in all the same"));
         }
@@ -154,7 +154,7 @@ pub async fn change_access(s: &Scheduler, caller: &Caller, name: &str, new: Acce
     require(s, caller, row.org, &new)?;
     let access = access(&new)?;
     let client = connect(s, access.clone(), row.org.is_none()).await?;
-    if let Some(problem) = probe(&client).await.problem {
+    if let Some(problem) = probe(&client, wants_roles(&row)).await.problem {
         return Err(unusable(&problem, "; what was set before stays"));
     }
     let event = ClusterEvent::AccessChanged {
@@ -202,7 +202,7 @@ pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
 pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
     Ok(match open(s, &row).await {
-        Ok(client) => probe(&client).await,
+        Ok(client) => probe(&client, wants_roles(&row)).await,
         Err(problem) => TestBody { problem: Some(problem.detail), ..TestBody::default() },
     })
 }
@@ -217,7 +217,12 @@ pub async fn open(s: &Scheduler, row: &Cluster) -> Result<Client, Problem> {
     connect(s, access, row.org.is_none()).await
 }
 
-async fn probe(client: &Client) -> TestBody {
+fn wants_roles(row: &Cluster) -> bool {
+    serde_json::from_value::<ClusterSettings>(row.settings.clone()).is_ok_and(|settings| settings.roles)
+}
+
+/// `roles`: people's roles are to be bound.
+async fn probe(client: &Client, roles: bool) -> TestBody {
     let began = Instant::now();
     let mut tested = TestBody::default();
     let asked = async {
@@ -226,11 +231,18 @@ async fn probe(client: &Client) -> TestBody {
         Ok::<_, Trouble>((found, missing))
     };
     match asked.await {
-        Ok((found, missing)) => {
+        Ok((found, mut missing)) => {
+            if roles && !found.capabilities.role_bindings {
+                missing.push("list rolebindings.rbac.authorization.k8s.io".into());
+            }
             tested.usable = missing.is_empty();
             if !missing.is_empty() {
                 let some = missing.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-                tested.problem = Some(format!("{} rights are missing, such as {some}: apply what `gantry cluster manifest` writes", missing.len()));
+                tested.problem = Some(format!(
+                    "{} rights are missing, such as {some}: apply what `gantry cluster manifest{}` writes",
+                    missing.len(),
+                    if roles { " --roles" } else { "" }
+                ));
             }
             (tested.version, tested.platform, tested.capabilities, tested.remarks) = (found.version, found.platform, found.capabilities, found.remarks);
             tested.missing_rights = missing;

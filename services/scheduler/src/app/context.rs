@@ -9,6 +9,7 @@ use gantry_host::Host;
 use gantry_kernel::{Name, OrgId, ProjectId, SpaceId};
 use tokio::sync::watch;
 
+use super::cluster_usage::ClusterUsage;
 use super::kept::filling::Opened;
 use super::measures::Measures;
 use super::models::Models;
@@ -40,6 +41,8 @@ pub struct Inner {
     pub sessions: Sessions,
     pub backups: Backups,
     pub measures: Measures,
+    /// What is used on the Kubernetes clusters.
+    pub usage: ClusterUsage,
     pub prometheus: Prometheus,
     /// Whether this process decides (holds the lease); agents attach only to it.
     pub leading: AtomicBool,
@@ -66,6 +69,7 @@ impl Scheduler {
             sessions: Sessions::default(),
             backups,
             measures: Measures::default(),
+            usage: ClusterUsage::default(),
             prometheus,
             leading: AtomicBool::new(false),
             moved: watch::channel(0).0,

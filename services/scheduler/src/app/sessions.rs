@@ -1,5 +1,6 @@
 //! Sessions into instances: commands, terminals, ports, files, processes. The node's agent is told to open one and dials back with
-//! a ticket; what it brings is joined with the caller. Who may, how many at a time and what is recorded is decided here.
+//! a ticket; what it brings is joined with the caller. On a Kubernetes cluster the API server is asked instead
+//! (`cluster_sessions`). Who may, how many at a time and what is recorded is decided here.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -10,13 +11,15 @@ use gantry_auth::{Caller, SpaceRef, from_of};
 use gantry_contract::audit::AuditFact;
 use gantry_contract::proto::scheduler::control_message::Message;
 use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
-use gantry_kernel::{InstanceId, Kind, Name, OrgId, Problem, Scope};
+use gantry_kernel::{AppId, InstanceId, Kind, Name, OrgId, Problem, Scope};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::change::find;
+use super::cluster_sessions;
 use super::context::Scheduler;
 use super::deploy::database;
+use crate::domain::cluster::cluster_of;
 use crate::domain::observe::Phase;
 use crate::domain::session::End;
 use crate::domain::wanted::instance_name;
@@ -32,7 +35,24 @@ const DIALLING: Duration = Duration::from_secs(10);
 /// Both halves of what the agent has opened.
 pub struct Link {
     pub to_agent: mpsc::Sender<Result<SessionFrame, Status>>,
-    pub from_agent: Streaming<SessionFrame>,
+    pub from_agent: Frames,
+}
+
+/// What comes from an instance.
+pub enum Frames {
+    Agent(Box<Streaming<SessionFrame>>),
+    Cluster(mpsc::Receiver<SessionFrame>),
+}
+
+impl Frames {
+    /// # Errors
+    /// When the way to the agent breaks.
+    pub async fn message(&mut self) -> Result<Option<SessionFrame>, Status> {
+        match self {
+            Self::Agent(frames) => frames.message().await,
+            Self::Cluster(frames) => Ok(frames.recv().await),
+        }
+    }
 }
 
 /// Which agents are waited for, and how many sessions each user has.
@@ -129,7 +149,7 @@ pub async fn open(s: &Scheduler, caller: &Caller, at: At, action: &'static str, 
     let scope = at.space.scope();
     s.host.auth.permit(caller, PERMISSION, scope)?;
     let row = find(s, &at.space, &at.app).await?;
-    let alive = store::alive(s.orm(), gantry_kernel::AppId(row.id)).await.map_err(database)?;
+    let alive = store::alive(s.orm(), AppId(row.id)).await.map_err(database)?;
     let app = Name::parse(&row.name).map_err(Problem::internal)?;
     let called = |i: &store::instance::Model| Name::parse(&i.workload).map_or_else(|_| String::new(), |w| instance_name(&app, &w, i.number.unsigned_abs()));
     let found = alive.into_iter().find(|i| i.id.to_string() == at.instance || called(i) == at.instance);
@@ -143,7 +163,11 @@ pub async fn open(s: &Scheduler, caller: &Caller, at: At, action: &'static str, 
     let (own, caller, org) = (s.clone(), caller.clone(), at.space.org().id);
     // Also when the caller goes away meanwhile: what a node was told to run is never without a record.
     let opening = async move {
-        let link = dial(&own, &node, OpenSession { instance_id: found.id.to_string(), ..open }).await?;
+        let open = OpenSession { instance_id: found.id.to_string(), ..open };
+        let link = match cluster_of(&found.node) {
+            Some(cluster) => cluster_sessions::dial(&own, cluster, AppId(found.app), InstanceId(found.id), open).await?,
+            None => dial(&own, &node, open).await?,
+        };
         let session = Session {
             link,
             caller,
@@ -168,10 +192,7 @@ pub async fn open(s: &Scheduler, caller: &Caller, at: At, action: &'static str, 
 /// # Errors
 /// When this process does not lead, or the agent does not answer.
 pub async fn dial(s: &Scheduler, node: &Name, open: OpenSession) -> Result<Link, Problem> {
-    if !s.leading.load(Ordering::SeqCst) {
-        let detail = "the nodes are attached to another process of the scheduler; try again";
-        return Err(Problem::new(Kind::Unavailable, "scheduler.not_leading", detail).retry_after(Duration::from_secs(1)));
-    }
+    must_lead(s)?;
     let ticket = s.host.uuid().to_string();
     let (arrived, coming) = oneshot::channel();
     s.sessions.lock().waiting.insert(ticket.clone(), arrived);
@@ -182,6 +203,16 @@ pub async fn dial(s: &Scheduler, node: &Name, open: OpenSession) -> Result<Link,
         let detail = format!("the agent of node {node} does not answer; instances there go on, but cannot be reached now");
         Problem::new(Kind::Unavailable, "scheduler.node_away", detail).retry_after(Duration::from_secs(5))
     })
+}
+
+/// # Errors
+/// When nodes and clusters are another process's.
+pub(super) fn must_lead(s: &Scheduler) -> Result<(), Problem> {
+    if s.leading.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    let detail = "the nodes are attached to another process of the scheduler; try again";
+    Err(Problem::new(Kind::Unavailable, "scheduler.not_leading", detail).retry_after(Duration::from_secs(1)))
 }
 
 /// What is left of a session when it has ended: the record.

@@ -38,6 +38,11 @@ pub struct ClusterSettings {
     pub isolate: bool,
     /// The most that all workloads of one space may have together, as a ResourceQuota says it: `{"requests.cpu": "20", "pods": "200"}`.
     pub space_quota: std::collections::BTreeMap<String, String>,
+    /// Bind the roles of people in each space's namespace: viewers to `view`, editors to `edit`, administrators to `admin`. The
+    /// cluster has to trust the platform's identity, and the account needs `gantry cluster manifest --roles`.
+    pub roles: bool,
+    /// What the cluster puts before the names of groups (`--oidc-groups-prefix`).
+    pub groups_prefix: String,
 }
 
 impl Default for ClusterSettings {
@@ -51,6 +56,8 @@ impl Default for ClusterSettings {
             storage_class: String::new(),
             isolate: true,
             space_quota: std::collections::BTreeMap::new(),
+            roles: false,
+            groups_prefix: "gantry:".into(),
         }
     }
 }
@@ -70,6 +77,11 @@ impl ClusterSettings {
             if name.is_empty() || gantry_kubernetes::quantity(amount).is_none_or(|a| a < 0) {
                 out.push((format!("settings.space_quota.{name}"), format!("`{amount}` is no amount, such as 20, 500m or 10Gi")));
             }
+        }
+        // Kubernetes gives rights to its own groups by that name.
+        let prefix = &self.groups_prefix;
+        if prefix.len() > 63 || prefix.starts_with("system:") || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
+            out.push(("settings.groups_prefix".into(), "at most 63 letters, digits and signs, not beginning with `system:`".into()));
         }
         let gateway = self.gateway.split_once('/').is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && label(space) && name.len() <= 253);
         if !self.gateway.is_empty() && !gateway {
@@ -245,8 +257,14 @@ mod tests {
     #[test]
     fn every_fault_of_the_settings_is_told() {
         assert_eq!(ClusterSettings::default().faults(), []);
-        let wrong = ClusterSettings { namespace_prefix: "X".into(), pod_security: "none".into(), gateway: "only".into(), ..ClusterSettings::default() };
+        let wrong = ClusterSettings {
+            namespace_prefix: "X".into(),
+            pod_security: "none".into(),
+            gateway: "only".into(),
+            groups_prefix: "system:".into(),
+            ..ClusterSettings::default()
+        };
         let fields: Vec<String> = wrong.faults().into_iter().map(|f| f.0).collect();
-        assert_eq!(fields, ["settings.namespace_prefix", "settings.pod_security", "settings.gateway"]);
+        assert_eq!(fields, ["settings.namespace_prefix", "settings.pod_security", "settings.groups_prefix", "settings.gateway"]);
     }
 }

@@ -15,6 +15,35 @@ pub const CLOSE: u8 = 255;
 /// How it ended: JSON, once, the last.
 pub const END: u8 = 3;
 
+/// What a caller says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word<'a> {
+    Bytes(&'a [u8]),
+    /// Nothing more comes.
+    End,
+    Size {
+        width: u16,
+        height: u16,
+    },
+}
+
+impl<'a> Word<'a> {
+    /// `None`: nothing that means something.
+    pub fn parse(frame: &'a [u8]) -> Option<Self> {
+        let (channel, rest) = frame.split_first()?;
+        match *channel {
+            INPUT => Some(Self::Bytes(rest)),
+            CLOSE if rest == [INPUT] => Some(Self::End),
+            SIZE => {
+                let size: serde_json::Value = serde_json::from_slice(rest).ok()?;
+                let of = |name: &str| u16::try_from(size[name].as_u64()?).ok();
+                Some(Self::Size { width: of("Width")?, height: of("Height")? })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -61,6 +90,14 @@ impl fmt::Display for End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_caller_says_is_read() {
+        assert_eq!(Word::parse(b"\x00hi"), Some(Word::Bytes(b"hi")));
+        assert_eq!(Word::parse(&[255, 0]), Some(Word::End));
+        assert_eq!(Word::parse(b"\x04{\"Width\":80,\"Height\":24}"), Some(Word::Size { width: 80, height: 24 }));
+        assert_eq!((Word::parse(b"\x04{\"Width\":80}"), Word::parse(&[]), Word::parse(&[9, 1]), Word::parse(&[255, 1])), (None, None, None, None));
+    }
 
     #[test]
     fn an_end_survives_the_way() {

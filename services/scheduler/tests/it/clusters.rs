@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::place::{LONG, Place, web};
 
 /// A place, a token of a platform administrator, and an API server.
-async fn started() -> (Place, String, ApiServer) {
+pub async fn started() -> (Place, String, ApiServer) {
     let place = Place::new().await;
     let operator = place.world.user();
     place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
@@ -17,18 +17,18 @@ async fn started() -> (Place, String, ApiServer) {
     (place, token, ApiServer::start().await)
 }
 
-async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+pub async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
     place.world.call(&place.host, method, path, Some(token), body.as_ref()).await
 }
 
-async fn import(place: &Place, token: &str, server: &ApiServer, settings: Value) {
+pub async fn import(place: &Place, token: &str, server: &ApiServer, settings: Value) {
     let body = json!({ "name": "east", "access": { "kubeconfig": server.kubeconfig("good") }, "settings": settings });
     let (status, answer) = call(place, token, Method::POST, "/api/v1/clusters", Some(body)).await;
     assert_eq!(status, 201, "{answer}");
 }
 
 /// The space's workloads run on the cluster from now on.
-async fn placed(place: &Place) {
+pub async fn placed(place: &Place) {
     place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
     place.world.identity.settle(&place.host).await;
     let path = place.apps().replace("/apps", "/placement");

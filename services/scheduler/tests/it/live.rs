@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::sessions::{Socket, next, socket_of};
 
 /// Images are pulled, and a node's heartbeat is slow.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -358,6 +359,59 @@ async fn import(live: &Live) {
     assert_eq!(live.call(Method::DELETE, "/api/v1/clusters/east", None).await.0, 204);
 }
 
+/// Commands, ports and logs of an instance. An image without a shell skips what needs one, by name.
+async fn inside(live: &Live) {
+    use futures::SinkExt;
+    use tokio_tungstenite::tungstenite::Message;
+    live.deploy("web", &WEB.replace("replicas: 2", "replicas: 1")).await;
+    live.reaches("web", "running", 1).await;
+    let place = &live.place;
+    let open = async |tail: &str| socket_of(place, "web", "web-web-0", tail, &live.token).await.unwrap_or_else(|e| panic!("{tail}: {e:?}"));
+    let ends = async |socket: &mut Socket| {
+        let mut said = String::new();
+        loop {
+            let frame = next(socket).await;
+            match frame.split_first() {
+                Some((3, end)) => return (said, serde_json::from_slice::<Value>(end).expect("JSON")),
+                Some((_, bytes)) => said.push_str(&String::from_utf8_lossy(bytes)),
+                None => {}
+            }
+        }
+    };
+    let mut port = open("forward?port=8080").await;
+    port.send(Message::Binary(b"\x00GET / HTTP/1.1\r\nHost: live\r\nConnection: close\r\n\r\n".to_vec().into())).await.expect("sent");
+    let (answer, _) = ends(&mut port).await;
+    assert!(answer.starts_with("HTTP/1."), "{answer}");
+    // `echo`, and an exit code that is no other's.
+    let mut shell = open("exec?command=[%22sh%22,%22-c%22,%22cat%3B%20exit%207%22]&stdin=true").await;
+    shell.send(Message::Binary(b"\x00hello".to_vec().into())).await.expect("sent");
+    shell.send(Message::Binary(vec![255, 0].into())).await.expect("sent");
+    let (said, end) = ends(&mut shell).await;
+    if said != "hello" && (end["error"].is_string() || end["exit_code"] == 127 || end["exit_code"] == 126) {
+        println!("SKIPPED commands, processes and logs: the image has no shell ({end})");
+    } else {
+        if live.found.minor < 30 && end["error"].is_string() {
+            println!("SKIPPED the end of input: Kubernetes 1.{} cannot be told", live.found.minor);
+        } else {
+            assert_eq!((said.as_str(), &end), ("hello", &json!({ "exit_code": 7 })));
+        }
+        let (status, list) = live.call(Method::GET, &format!("{}/web/instances/web-web-0/processes", place.apps()), None).await;
+        assert!(status == 200 && !list["items"].as_array().expect("a list").is_empty(), "{list}");
+        let messages = async || place.host.bus.sample_stream("logs").await.expect("the stream").info().await.expect("its state").state.messages;
+        let before = messages().await;
+        let says = "\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: says}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: says, image: IMAGE, command: [sh, -c, 'echo a line']}]}}}\n";
+        live.deploy("web", &format!("{}{says}", WEB.replace("replicas: 2", "replicas: 1"))).await;
+        live.until("the line is on the log stream", async || messages().await > before).await;
+    }
+    live.leaves_nothing(&["web"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn commands_ports_and_logs_of_instances() {
+    inside(&Live::started("g").await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn each_kind_is_made_and_nothing_is_left_behind() {
@@ -394,10 +448,25 @@ async fn a_cluster_is_tested_and_forgotten() {
     import(&Live::started("e").await).await;
 }
 
+/// What the image would answer.
+async fn http() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+        }
+    });
+    port
+}
+
 /// The suite itself, where no cluster is: what it asks for is what the API promises, as far as our own server keeps to it.
 async fn on_our_own(name: &str) -> Live {
     let server = ApiServer::start().await;
     server.controllers();
+    server.lock().ports.insert(8080, http().await);
     Live::on(&server.kubeconfig("good"), "example.org/web:1".into(), name).await
 }
 
@@ -407,5 +476,6 @@ async fn the_live_suite_holds_on_our_own_server() {
     drift(&on_our_own("c").await).await;
     volumes(&on_our_own("d").await).await;
     changes(&on_our_own("f").await).await;
+    inside(&on_our_own("g").await).await;
     import(&on_our_own("e").await).await;
 }

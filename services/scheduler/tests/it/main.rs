@@ -5,6 +5,9 @@
 
 mod access;
 mod agent;
+mod cluster_roles;
+mod cluster_sessions;
+mod cluster_usage;
 mod clusters;
 mod deploying;
 mod documents;
@@ -20,5 +23,6 @@ mod nodes;
 mod place;
 mod placing;
 mod releases;
+mod schemas;
 mod sessions;
 mod volumes;

@@ -19,11 +19,15 @@ async fn placed(config: Config) -> (Place, Agent) {
     (place, agent)
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<reqwest::Upgraded>;
+pub type Socket = tokio_tungstenite::WebSocketStream<reqwest::Upgraded>;
+
+async fn socket(place: &Place, tail: &str, token: &str) -> Result<Socket, (u16, serde_json::Value)> {
+    socket_of(place, "web", "web-web-0", tail, token).await
+}
 
 /// What is refused, or the socket.
-async fn socket(place: &Place, tail: &str, token: &str) -> Result<Socket, (u16, serde_json::Value)> {
-    let url = format!("{}{}/web/instances/web-web-0/{tail}", place.host.url_of("scheduler").unwrap(), place.apps());
+pub async fn socket_of(place: &Place, app: &str, instance: &str, tail: &str, token: &str) -> Result<Socket, (u16, serde_json::Value)> {
+    let url = format!("{}{}/{app}/instances/{instance}/{tail}", place.host.url_of("scheduler").unwrap(), place.apps());
     let request = place.world.http.get(url).version(reqwest::Version::HTTP_11).bearer_auth(token);
     let request = request.header("connection", "upgrade").header("upgrade", "websocket").header("sec-websocket-version", "13");
     let answer = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap();
@@ -34,7 +38,7 @@ async fn socket(place: &Place, tail: &str, token: &str) -> Result<Socket, (u16, 
     Ok(Socket::from_raw_socket(upgraded, tokio_tungstenite::tungstenite::protocol::Role::Client, None).await)
 }
 
-async fn next(socket: &mut Socket) -> Vec<u8> {
+pub async fn next(socket: &mut Socket) -> Vec<u8> {
     loop {
         match tokio::time::timeout(LONG, socket.next()).await.expect("it goes on") {
             Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),

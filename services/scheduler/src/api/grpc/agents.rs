@@ -19,7 +19,7 @@ use crate::adapters::agents_words as words;
 use crate::app::Scheduler;
 use crate::app::deploy::database;
 use crate::app::nodes::removal;
-use crate::app::sessions::{FRAMES, Link};
+use crate::app::sessions::{FRAMES, Frames, Link};
 use crate::store;
 
 pub struct AgentsApi(pub Scheduler);
@@ -97,7 +97,7 @@ impl Agents for AgentsApi {
         let mut frames = request.into_inner();
         let first = frames.message().await?.ok_or_else(|| Status::invalid_argument("the first message must be a ticket"))?;
         let (outbox, inbox) = mpsc::channel(FRAMES);
-        if !self.0.sessions.arrived(&first.ticket, Link { to_agent: outbox, from_agent: frames }) {
+        if !self.0.sessions.arrived(&first.ticket, Link { to_agent: outbox, from_agent: Frames::Agent(Box::new(frames)) }) {
             return Err(Status::not_found("nobody waits for this session any more"));
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, Path, Query, created, with_etag};
-use gantry_kubernetes::Account;
+use gantry_kubernetes::{Account, More};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
@@ -78,11 +78,14 @@ pub struct ManifestQuery {
     /// With the rights of the custom scheduler.
     #[serde(default)]
     scheduler: bool,
+    /// With the right to bind people's roles in the namespaces of spaces.
+    #[serde(default)]
+    roles: bool,
 }
 
 /// A service account with the least rights that are needed, for `kubectl apply`.
 #[utoipa::path(get, path = "/api/v1/cluster-manifest", tag = "clusters", params(ManifestQuery), responses((status = 200, body = String, content_type = "application/yaml")))]
 pub async fn manifest(_: Caller, Query(query): Query<ManifestQuery>) -> ApiResult<Response> {
-    let text = gantry_kubernetes::manifest(&Account::default(), query.scheduler);
+    let text = gantry_kubernetes::manifest(&Account::default(), More { scheduler: query.scheduler, roles: query.roles });
     Ok(([(axum::http::header::CONTENT_TYPE, "application/yaml")], text).into_response())
 }

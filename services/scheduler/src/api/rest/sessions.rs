@@ -180,7 +180,7 @@ pub async fn forward(door: Door, Query(query): Query<ForwardQuery>) -> ApiResult
     door.begin("instance.port-forward", format!("port {}", query.port), ask).await
 }
 
-/// A file or folder of an instance as a tar archive. Needs no program in the image.
+/// A file or folder of an instance as a tar archive. Needs no program in the image, but `tar` on Kubernetes clusters.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/download", tag = "instances", params(InstancePath, FileQuery),
     responses((status = 101, description = "A WebSocket: the archive on channel 1, 3 the end")))]
 pub async fn download(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
@@ -189,7 +189,7 @@ pub async fn download(door: Door, Query(query): Query<FileQuery>) -> ApiResult<R
     door.begin("instance.files-read", format!("read {path}"), ask).await
 }
 
-/// Unpacks a tar archive below a folder of an instance.
+/// Unpacks a tar archive below a folder of an instance. Needs no program in the image, but `tar` and `sh` on Kubernetes clusters.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/upload", tag = "instances", params(InstancePath, FileQuery),
     responses((status = 101, description = "A WebSocket: the archive on channel 0, then [255, 0]; 3 the end")))]
 pub async fn upload(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
@@ -202,7 +202,7 @@ fn absolute(path: String) -> ApiResult<String> {
     if path.starts_with('/') && !path.contains('\0') { Ok(path) } else { Err(Problem::invalid("path", "must be absolute, as the container sees it")) }
 }
 
-/// The processes of an instance, as the node sees them: the image needs no `ps`.
+/// The processes of an instance, as the node sees them, or on Kubernetes clusters its own `sh`: the image needs no `ps`.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes", tag = "instances", params(InstancePath),
     responses((status = 200, body = Page<ProcessBody>)))]
 pub async fn processes(State(s): State<Scheduler>, caller: Caller, Path(path): Path<InstancePath>) -> ApiResult<Json<Page<ProcessBody>>> {

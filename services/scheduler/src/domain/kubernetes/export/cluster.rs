@@ -15,6 +15,8 @@ use crate::domain::app::Home;
 use crate::domain::cluster::ClusterSettings;
 use crate::domain::model::{Config, EnvFact, Model, Service, Workload, WorkloadKind};
 
+mod roles;
+
 /// Where the application stands, and how.
 pub struct Place<'a> {
     pub app: AppId,
@@ -89,6 +91,9 @@ pub fn space(home: &Home, settings: &ClusterSettings, default_cpu_millis: u32, d
         // From the space itself, and from nowhere else; what is published or routed opens its own ports.
         let spec = json!({ "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": {} }] }] });
         out.push(within("networking.k8s.io/v1", "NetworkPolicy", spec));
+    }
+    if settings.roles {
+        out.extend(roles::bindings(home, settings, &namespace));
     }
     out
 }

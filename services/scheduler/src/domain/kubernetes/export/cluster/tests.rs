@@ -170,6 +170,12 @@ fn a_space_is_a_namespace_with_its_rules() {
     let settings = ClusterSettings { space_quota: BTreeMap::from([("pods".into(), "9".into())]), ..ClusterSettings::default() };
     let kinds: Vec<String> = space(&home(), &settings, 100, 1 << 27).iter().map(|o| o["kind"].as_str().unwrap().to_owned()).collect();
     assert_eq!(kinds, ["Namespace", "LimitRange", "ResourceQuota", "NetworkPolicy"]);
+    let settings = ClusterSettings { roles: true, ..settings };
+    let all = space(&home(), &settings, 100, 1 << 27);
+    let editor = of(&all, "RoleBinding", "gantry-editor");
+    assert_eq!((&editor["roleRef"]["name"], &editor["metadata"]["namespace"]), (&json!("edit"), &json!("gantry-acme-shop-test")));
+    let groups: Vec<&str> = editor["subjects"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(groups, ["gantry:acme:editor", "gantry:acme/shop:editor", "gantry:acme/shop/test:editor"]);
     let long = Home { org_name: name(&"a".repeat(40)), ..home() };
     let text = namespace(&Home { project_name: name(&"b".repeat(40)), ..long }, &settings);
     assert!(text.len() <= 63 && text.starts_with("gantry-aaa"), "{text}");
