@@ -8,6 +8,7 @@ mod certificates;
 mod clients;
 mod clusters;
 mod configuration;
+mod credential;
 mod delivery;
 mod document;
 mod finding;

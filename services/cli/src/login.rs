@@ -30,11 +30,14 @@ fn five() -> u64 {
     5
 }
 
+/// What a sign-in or a refresh gives.
 #[derive(Deserialize)]
-struct Granted {
+pub struct Granted {
     access_token: String,
-    refresh_token: Option<String>,
+    pub refresh_token: Option<String>,
     expires_in: i64,
+    #[serde(default)]
+    pub id_token: Option<String>,
 }
 
 /// Waits until a person has confirmed the code in a browser.
@@ -42,15 +45,24 @@ struct Granted {
 /// # Errors
 /// When it was refused or nobody confirmed in time.
 pub async fn login(client: &mut Client) -> Result<()> {
-    let scope = "openid profile offline_access";
-    let device: Device = form(client, "/oauth2/device_authorization", &[("client_id", CLIENT), ("scope", scope)]).await?;
+    let granted = device(client, CLIENT, "openid profile offline_access").await?;
+    client.session.tokens = Some(tokens(client, granted));
+    client.store.write(&client.session)
+}
+
+/// Waits until a person has confirmed the code in a browser, for any client that may have devices.
+///
+/// # Errors
+/// As [`login`].
+pub async fn device(client: &Client, id: &str, scope: &str) -> Result<Granted> {
+    let device: Device = form(client, "/oauth2/device_authorization", &[("client_id", id), ("scope", scope)]).await?;
     eprintln!("Open   {}", device.verification_uri_complete.as_ref().unwrap_or(&device.verification_uri));
     eprintln!("Code   {}", device.user_code);
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} waiting for you to confirm ({elapsed})")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let end = client.env().now() + Span::seconds(device.expires_in);
     let mut interval = Duration::from_secs(device.interval);
-    let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", &device.device_code), ("client_id", CLIENT)];
+    let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", &device.device_code), ("client_id", id)];
     loop {
         // RFC 8628 section 3.5: the server says how often it may be asked.
         tokio::time::sleep(interval).await;
@@ -58,10 +70,7 @@ pub async fn login(client: &mut Client) -> Result<()> {
         let answer = answer.map_err(|source| Failure::Unreachable { url: client.url.clone(), source })?;
         if answer.status().is_success() {
             bar.finish_and_clear();
-            let tokens = tokens(client, answer.json().await?);
-            client.session.tokens = Some(tokens);
-            client.store.write(&client.session)?;
-            return Ok(());
+            return Ok(answer.json().await?);
         }
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
@@ -79,10 +88,17 @@ pub async fn login(client: &mut Client) -> Result<()> {
 /// # Errors
 /// When the refresh token is no longer good.
 pub async fn refresh(client: &Client, token: &str) -> Result<Tokens> {
-    let granted = form(client, "/oauth2/token", &[("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", CLIENT)]).await?;
-    let mut fresh = tokens(client, granted);
-    fresh.refresh_token = fresh.refresh_token.or_else(|| Some(token.to_owned()));
-    Ok(fresh)
+    Ok(tokens(client, refreshed(client, CLIENT, token).await?))
+}
+
+/// The same for any client.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn refreshed(client: &Client, id: &str, token: &str) -> Result<Granted> {
+    let mut granted: Granted = form(client, "/oauth2/token", &[("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", id)]).await?;
+    granted.refresh_token = granted.refresh_token.or_else(|| Some(token.to_owned()));
+    Ok(granted)
 }
 
 /// Ends the session at the platform (as far as it is reachable) and forgets it here.

@@ -53,6 +53,11 @@ impl Store {
         Self(folder.join("session.json"))
     }
 
+    /// Another file beside it: what was given to one client for a program that is no part of this one. `id` of letters, digits, `-`, `_` and `.`.
+    pub fn of_client(&self, id: &str) -> Self {
+        Self(self.0.with_file_name(format!("credential-{id}.json")))
+    }
+
     /// Nothing remembered is an empty session; a damaged file is an error.
     pub fn read(&self) -> Result<Session> {
         match fs::read_to_string(&self.0) {

@@ -261,3 +261,27 @@ async fn a_document_of_an_unknown_kind_is_refused_before_anything_is_asked() {
         assert!(render(&error).contains(expected), "{}", render(&error));
     }
 }
+
+#[tokio::test]
+async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
+    use base64::Engine;
+    let world = World::signed_in(3600).await;
+    let refused = world.run("cluster credential --client kubernetes").await.expect_err("nobody can sign in");
+    assert!(render(&refused).contains("gantry cluster credential --client kubernetes"), "{}", render(&refused));
+    assert!(world.run("cluster credential --client ../session").await.is_err());
+    // One that has ended, with what renews it.
+    let (own, now) = (world.store.of_client("kubernetes"), gantry_kernel::Env::system().now());
+    let ended = Tokens { access_token: "ended".into(), refresh_token: Some("r7".into()), expires_at: now };
+    own.write(&Session { url: Some(world.platform.uri()), tokens: Some(ended), ..Session::default() }).unwrap();
+    let claims = json!({ "exp": (now + time::Duration::minutes(10)).unix_timestamp() });
+    let token = format!("h.{}.s", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let asked = Mock::given(method("POST")).and(path("/oauth2/token")).and(body_string_contains("refresh_token=r7"));
+    let granted = json!({ "access_token": "a", "id_token": token, "refresh_token": "r8", "expires_in": 600 });
+    world.answers(asked.and(body_string_contains("client_id=kubernetes")), ResponseTemplate::new(200).set_body_json(granted)).await;
+    world.run("cluster credential --client kubernetes").await.expect("renewed");
+    let kept = own.read().unwrap().tokens.expect("kept");
+    assert_eq!((kept.access_token.as_str(), kept.refresh_token.as_deref()), (token.as_str(), Some("r8")));
+    // And no second time: the platform is asked once.
+    world.run("cluster credential --client kubernetes").await.expect("kept");
+    assert_eq!(world.store.read().unwrap().tokens.expect("the session's own").access_token, "old");
+}

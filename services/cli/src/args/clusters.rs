@@ -52,6 +52,15 @@ pub enum Cluster {
         /// With the rights of the custom scheduler.
         #[arg(long)]
         scheduler: bool,
+        /// With the right to bind people's roles in the namespaces of spaces (the setting `roles`).
+        #[arg(long)]
+        roles: bool,
+    },
+    /// A credential plugin for kubeconfigs of clusters that trust this platform: prints an ExecCredential.
+    Credential {
+        /// The OpenID client that the cluster was told (`--oidc-client-id`, or `audiences`).
+        #[arg(long, default_value = "kubernetes")]
+        client: String,
     },
 }
 

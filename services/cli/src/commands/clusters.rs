@@ -57,8 +57,12 @@ pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
             cx.note(&format!("{name} is forgotten; what `gantry cluster manifest` made is still on it"));
             Ok(())
         }
-        Cluster::Manifest { scheduler } => {
-            let query = [("scheduler", scheduler.to_string())];
+        Cluster::Credential { client } => {
+            let credential = super::credential::exec_credential(cx, &client, super::credential::asked()).await?;
+            print(&credential.to_string())
+        }
+        Cluster::Manifest { scheduler, roles } => {
+            let query = [("scheduler", scheduler.to_string()), ("roles", roles.to_string())];
             let text = cx.client.stream("/api/v1/cluster-manifest", &query).await?.text().await?;
             match cx.common.output {
                 Format::Table | Format::Yaml => print(text.trim_end()),
