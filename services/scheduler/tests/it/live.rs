@@ -466,7 +466,8 @@ async fn http() -> u16 {
 async fn on_our_own(name: &str) -> Live {
     let server = ApiServer::start().await;
     server.controllers();
-    server.lock().ports.insert(8080, http().await);
+    let port = http().await;
+    server.lock().ports.insert(8080, port);
     Live::on(&server.kubeconfig("good"), "example.org/web:1".into(), name).await
 }
 
