@@ -10,6 +10,7 @@ mod bound;
 mod branding;
 mod certificates;
 mod clients;
+mod cluster_tokens;
 mod code_flow;
 mod device_flow;
 mod directory;
