@@ -80,7 +80,8 @@ fn sent(minor: u32) -> Vec<Value> {
         Home { org: OrgId(id), project: ProjectId(id), space: SpaceId(id), org_name: name("acme"), project_name: name("shop"), space_name: name("test") };
     let quota = BTreeMap::from([("requests.cpu".to_owned(), "20".to_owned()), ("pods".to_owned(), "200".to_owned())]);
     let plain = ClusterSettings { space_quota: quota, ingress_class: "nginx".into(), storage_class: "slow".into(), ..ClusterSettings::default() };
-    let routed = ClusterSettings { gateway: "infra/public".into(), isolate: false, pod_security: "restricted".into(), ..ClusterSettings::default() };
+    let routed =
+        ClusterSettings { gateway: "infra/public".into(), isolate: false, roles: true, pod_security: "restricted".into(), ..ClusterSettings::default() };
     let (app_name, scale, restarts, held) = (name("store"), BTreeMap::from([(name("web"), 4)]), BTreeMap::from([(name("web"), 42)]), BTreeSet::new());
     let mut out = Vec::new();
     for settings in [&plain, &routed] {
