@@ -3,11 +3,12 @@
 //! command goes on when its caller has left.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use futures::stream::SplitSink;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -101,6 +102,12 @@ async fn say(to: &mut To, channel: u8, bytes: &[u8]) -> bool {
     to.send(Message::Binary(data.into())).await.is_ok()
 }
 
+/// What the client has sent meanwhile is read: a connection that is closed over it is reset, and what was said last is lost.
+async fn bye(mut to: To, mut from: SplitStream<WebSocket>) {
+    let _ = to.close().await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), async { while let Some(Ok(_)) = from.next().await {} }).await;
+}
+
 async fn run(server: ApiServer, socket: WebSocket, ends: bool, command: Vec<String>, stdin: bool, tty: bool) {
     let (mut to, mut from) = socket.split();
     say(&mut to, 1, b"").await;
@@ -113,7 +120,7 @@ async fn run(server: ApiServer, socket: WebSocket, ends: bool, command: Vec<Stri
         );
         let status = json!({ "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "details": { "causes": [{ "message": message }] }, "code": 500 });
         say(&mut to, 3, status.to_string().as_bytes()).await;
-        let _ = to.close().await;
+        bye(to, from).await;
         return;
     };
     let mut input = child.stdin.take();
@@ -143,7 +150,7 @@ async fn run(server: ApiServer, socket: WebSocket, ends: bool, command: Vec<Stri
         }),
     };
     say(&mut to, 3, status.to_string().as_bytes()).await;
-    let _ = to.close().await;
+    bye(to, from).await;
 }
 
 /// At its end the stream is taken away; without one nothing comes.
@@ -197,7 +204,7 @@ async fn attach(socket: WebSocket, ends: bool, log: String) {
         }
     }
     say(&mut to, 3, br#"{"metadata":{},"status":"Success"}"#).await;
-    let _ = to.close().await;
+    bye(to, from).await;
 }
 
 async fn forward(socket: WebSocket, pod: String, port: u16, own: u16) {
@@ -209,7 +216,7 @@ async fn forward(socket: WebSocket, pod: String, port: u16, own: u16) {
         Ok(stream) => stream,
         Err(error) => {
             say(&mut to, 1, format!("error forwarding port {port} to pod {pod}, uid : failed to connect to localhost:{port}: {error}").as_bytes()).await;
-            let _ = to.close().await;
+            bye(to, from).await;
             return;
         }
     };
@@ -232,5 +239,5 @@ async fn forward(socket: WebSocket, pod: String, port: u16, own: u16) {
             },
         }
     }
-    let _ = to.close().await;
+    bye(to, from).await;
 }

@@ -84,7 +84,7 @@ async fn both(remote: Remote, pipe: &mut Pipe, end: Other, early: &mut Early) ->
     let (ended, mut was) = watch::channel(false);
     let lingers = !input.ends() && end != Other::Process { tty: true };
     let up = async {
-        let mut beat = tokio::time::interval(BEAT);
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
         loop {
             tokio::select! {
                 frame = from.recv() => {
