@@ -188,7 +188,7 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
     assert_eq!((volumes.unreachable.len(), volumes.items[0].node.as_deref()), (0, Some("n1")), "{:?}", volumes.items);
 
     let mut clusters = ClustersClient::new(channel);
-    let manifest = clusters.get_cluster_manifest(by(&op, api::GetClusterManifestRequest { scheduler: None })).await.unwrap().into_inner();
+    let manifest = clusters.get_cluster_manifest(by(&op, api::GetClusterManifestRequest::default())).await.unwrap().into_inner();
     assert_eq!(manifest.content_type, "application/yaml");
     assert!(String::from_utf8_lossy(&manifest.data).contains("kind: ServiceAccount"));
     assert!(clusters.list_clusters(by(&op, ())).await.unwrap().into_inner().items.is_empty());
