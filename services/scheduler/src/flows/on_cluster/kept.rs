@@ -1,0 +1,36 @@
+//! What is remembered of clusters between rounds.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
+
+/// What is remembered between rounds; all of it can be found anew.
+#[derive(Default)]
+pub(in crate::flows) struct Kept {
+    /// The rows have to be read again.
+    pub(in crate::flows) stale: bool,
+    pub(super) read: bool,
+    /// Pods whose instances have ended: they stay on the cluster for a while.
+    pub(super) ended: HashSet<InstanceId>,
+    /// Pods whose instances were lost and are placed again.
+    pub(in crate::flows) returned: HashSet<InstanceId>,
+    /// When credentials for images are to be renewed.
+    pub(super) renew: BTreeMap<AppId, OffsetDateTime>,
+    /// Spaces that applications have left a cluster in.
+    pub(super) left: BTreeSet<(String, SpaceId)>,
+    /// Why pods are refused, as events said it, and when to ask again.
+    pub(super) refusals: BTreeMap<(AppId, Name), (OffsetDateTime, Option<String>)>,
+    /// When events of a cluster may be asked for again.
+    pub(super) events_at: BTreeMap<String, OffsetDateTime>,
+    /// What each cluster could do at the last look.
+    pub(super) able: BTreeMap<String, (u32, bool)>,
+    /// Clusters that could not be opened, and when to try again.
+    pub(super) again: BTreeMap<String, OffsetDateTime>,
+}
+
+impl Kept {
+    /// Applications that something is due for.
+    pub(in crate::flows) fn due(&mut self, now: OffsetDateTime) -> Vec<AppId> {
+        self.renew.extract_if(.., |_, at| *at <= now).map(|(app, _)| app).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! The part of a round about one application on a cluster. The engine itself does the steps.
+
+use std::collections::BTreeMap;
+
+use gantry_contract::scheduler::InstanceEvent;
+use gantry_es::Meta;
+use gantry_kernel::{InstanceId, OrgId, SpaceId};
+use gantry_kubernetes::Wanted;
+
+use super::objects::workload_object;
+use super::refusals::replica_failure;
+use crate::adapters::clusters::Running;
+use crate::domain::cluster::{cluster_of, lacks_pods, rolled_out};
+use crate::domain::kubernetes::cluster as made;
+use crate::domain::model::Model;
+use crate::domain::observe::Phase;
+use crate::flows::advance::Subject;
+use crate::flows::reconcile::Reconciler;
+use crate::flows::world::World;
+use crate::store::{self, Pending};
+
+impl Reconciler {
+    /// The next steps of an application whose space is on a cluster. True: all is as wanted.
+    pub(in crate::flows) async fn advance_on_cluster(&mut self, cluster: &str, subject: &Subject, goal: &Model, world: &mut World) -> anyhow::Result<bool> {
+        let app = subject.view.id;
+        // Another organisation may have one of this name by now.
+        let mine = |one: &Running| one.org.is_none_or(|org| org.0 == subject.row.org);
+        let Some(running) = self.s.clusters.get(cluster).filter(mine) else {
+            let reason = format!("the cluster `{cluster}` is not known or its access cannot be used; see `gantry cluster test {cluster}`");
+            return self.wait_on_cluster(subject, goal, reason).await;
+        };
+        let connection = running.engine.connection();
+        if connection.found.is_none() {
+            let reason = connection.problem.unwrap_or_else(|| format!("the cluster `{cluster}` is being looked at"));
+            return self.wait_on_cluster(subject, goal, reason).await;
+        }
+        let owner = app.to_string();
+        let serving = subject.view.services().into_iter().filter(|(_, s)| s.has_rotation());
+        self.s.clusters.serves(app, cluster, serving.map(|(_, s)| (subject.view.service_id(s), s.workload.clone())).collect());
+        let mut pending = BTreeMap::new();
+        if subject.row.deleted {
+            running.engine.unwant(&owner);
+            if store::apps(self.s.orm(), SpaceId(subject.row.space), None, 1).await?.is_empty() {
+                running.engine.unwant(&subject.row.space.to_string());
+            }
+        } else {
+            let Some(wanted) = self.objects_for(subject, goal, &running, world, &mut pending).await? else { return Ok(false) };
+            let home = &subject.view.home;
+            let space = made::space(home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
+            let space_id = subject.row.space.to_string();
+            running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.scope, &space_id, space)));
+            running.engine.want(&owner, std::sync::Arc::new(wanted));
+        }
+        let standing = running.engine.standing(&owner);
+        let space = running.engine.standing(&subject.row.space.to_string());
+        let mut settled = if subject.row.deleted { standing.gone } else { standing.applied && standing.problem.is_none() && pending.is_empty() };
+        let namespace = made::namespace(&subject.view.home, &running.settings);
+        let connection = running.engine.connection();
+        let problem = connection.problem.filter(|_| !connection.synced).or(space.problem).or(standing.problem);
+        for (name, workload) in &goal.workloads {
+            let Some((kind, object)) = workload_object(workload.kind, &subject.view.name, name, subject, &running, &namespace) else { continue };
+            let rolled = rolled_out(workload.kind, object.as_ref());
+            settled &= rolled.is_ok();
+            let mut missing = 0;
+            let mut waits = None;
+            let (mut pods, mut starting) = (0, false);
+            running.engine.each_pod_of(&owner, |pod| {
+                use gantry_kubernetes::State;
+                if pod.workload != name.as_str() {
+                    return;
+                }
+                pods += u64::from(!matches!(pod.state, State::Succeeded | State::Failed));
+                starting |= matches!(pod.state, State::Pending | State::Starting);
+                if pod.state == State::Pending {
+                    missing += 1;
+                    waits.get_or_insert_with(|| pod.reason.clone());
+                }
+            });
+            let mut reason = problem.clone().or(waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
+            match object.filter(|o| reason.is_none() && !starting && lacks_pods(workload.kind, Some(o), pods)) {
+                Some(object) => reason = self.refusal(cluster, &running, app, name, kind, &object).await,
+                None => {
+                    self.clusters.refusals.remove(&(app, name.clone()));
+                }
+            }
+            if let Some(reason) = reason {
+                pending.entry(name.to_string()).or_insert_with(|| Pending::because(missing, reason));
+            }
+        }
+        // Instances on nodes with agents go when the cluster has all of it; what was deleted or stopped goes at once.
+        let elsewhere: Vec<_> = subject.alive.iter().filter(|i| cluster_of(&i.node) != Some(cluster)).collect();
+        let mut events = Vec::new();
+        if settled || goal.workloads.is_empty() {
+            let stops = elsewhere.iter().filter(|i| cluster_of(&i.node).is_none() && Phase::parse(&i.phase) != Phase::Stopping);
+            events.extend(stops.map(|i| InstanceEvent::Stopping { instance: InstanceId(i.id), app }));
+            self.leave_clusters(app, SpaceId(subject.row.space), Some(cluster));
+        }
+        settled &= subject.alive.iter().all(|i| i.revision == subject.row.current && !goal.workloads.is_empty() && cluster_of(&i.node) == Some(cluster));
+        let now = self.s.host.env.now();
+        store::save_pending(self.s.orm(), app, &pending, now).await?;
+        let meta = Meta::system().tenant(OrgId(subject.row.org));
+        self.record(events, meta.clone()).await?;
+        let reserved = self.keep_reserved(subject, goal, None, world).await;
+        self.move_release(subject, settled, false, &pending, meta).await?;
+        if subject.row.deleted && settled {
+            self.s.clusters.left(app);
+            self.clusters.refusals.retain(|(of, _), _| *of != app);
+        }
+        Ok(settled && reserved)
+    }
+
+    async fn wait_on_cluster(&self, subject: &Subject, goal: &Model, reason: String) -> anyhow::Result<bool> {
+        let pending = goal.workloads.keys().map(|name| (name.to_string(), Pending::because(0, reason.clone()))).collect();
+        store::save_pending(self.s.orm(), subject.view.id, &pending, self.s.host.env.now()).await?;
+        Ok(false)
+    }
+}
