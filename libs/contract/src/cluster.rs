@@ -18,6 +18,16 @@ pub enum ClusterEvent {
     SettingsChanged { cluster: Uuid, settings: serde_json::Value },
     #[serde(rename = "cluster.removed")]
     Removed { cluster: Uuid },
+    /// What an earlier import of the same cluster has made, under another name or by another organisation, is this one's from now
+    /// on. `scope`: that import's id, with which its objects are labelled.
+    #[serde(rename = "cluster.adopted")]
+    Adopted { cluster: Uuid, scope: Uuid },
+    /// It could not be reached for its grace time: what can run elsewhere does.
+    #[serde(rename = "cluster.lost")]
+    Lost { cluster: Uuid, reason: String },
+    /// It has been reached for as long again.
+    #[serde(rename = "cluster.returned")]
+    Returned { cluster: Uuid },
 }
 
 impl EventData for ClusterEvent {

@@ -118,6 +118,19 @@ impl Client {
         json_of(self.patiently(Method::GET, path, None).await?).await
     }
 
+    /// Is the server there, and ready to serve (kubernetes.io/docs/reference/using-api/health-checks)? Asked once. Whoever answers
+    /// that this may not be asked, or not now, is there.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`] or [`Trouble::Unavailable`], and no other.
+    pub async fn ready(&self, within: Duration) -> Result<(), Trouble> {
+        let asked = tokio::time::timeout(within, self.once(&Method::GET, "/readyz", None, false)).await;
+        match asked.unwrap_or_else(|_| Err(Trouble::Unreachable { server: self.server().to_owned(), reason: "no answer in time".into() })) {
+            Err(trouble @ (Trouble::Unreachable { .. } | Trouble::Unavailable { .. })) => Err(trouble),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Reviews and the like: nothing is kept, so repeating does no harm.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
         json_of(self.patiently(Method::POST, path, Some(("application/json", body))).await?).await

@@ -1,12 +1,16 @@
 //! What a cluster is and can do, and whether we may do what we need to.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS};
+use crate::engine::SCOPE;
+use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS};
 use crate::trouble::Trouble;
+use crate::watch;
 
 /// Kubernetes 1.28 to 1.36; others are told, not refused.
 const OLDEST: u32 = 28;
@@ -118,6 +122,15 @@ async fn may_bind(client: &Client) -> Result<bool, Trouble> {
 
 fn is_default(class: &Value) -> bool {
     class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+}
+
+/// The scopes under which namespaces were made here, by any import of any installation.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub async fn scopes(client: &Client) -> Result<BTreeSet<String>, Trouble> {
+    let (all, _) = watch::whole(client, &NAMESPACE, None, SCOPE).await?;
+    Ok(all.iter().filter_map(|n| n["metadata"]["labels"][SCOPE].as_str()).map(str::to_owned).collect())
 }
 
 /// The rights that are needed and not given, as `patch deployments.apps`; asked of the cluster itself.

@@ -21,7 +21,7 @@ mod watch;
 
 pub use access::{Access, Credential, Exec, IN_CLUSTER};
 pub use client::{Client, Options, expiry};
-pub use discovery::{Capabilities, Found, discover, missing_rights};
+pub use discovery::{Capabilities, Found, discover, missing_rights, scopes};
 pub use engine::{Connection, Drift, Engine, HASH, KEEP, SCOPE, Standing, Wanted};
 pub use kinds::{KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS};
 pub use kubeconfig::{KubeconfigError, parse};

@@ -7,6 +7,7 @@ mod fields;
 mod immutable;
 mod inside;
 mod metrics;
+mod road;
 mod serve;
 mod store;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub use road::{Road, Way};
 pub use store::{Fault, Request, Store};
 
 /// Ends with the test's runtime.
@@ -35,6 +37,14 @@ impl ApiServer {
         let app = serve::router(own.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         own
+    }
+
+    /// Reached over a road that can be closed.
+    pub async fn on_a_road() -> (Self, Road) {
+        let own = Self::start().await;
+        let server = own.url.trim_start_matches("http://").parse().expect("it is an address");
+        let (address, road) = Road::to(server).await;
+        (Self { url: format!("http://{address}"), ..own }, road)
     }
 
     /// Does from now on what a cluster's controllers and kubelets do.

@@ -16,6 +16,7 @@ mod operate;
 mod orgs;
 mod people;
 mod registry;
+mod spaces;
 mod upstreams;
 mod volumes;
 
@@ -35,6 +36,7 @@ pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
 pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use registry::{Key, Policy, Registry, Retention};
+pub use spaces::{Space, SpaceClusters};
 pub use upstreams::Upstream;
 pub use volumes::Volume;
 
@@ -145,7 +147,7 @@ pub enum Command {
     Project(Places),
     /// Spaces (address: org/project/space).
     #[command(subcommand)]
-    Space(Places),
+    Space(Space),
     /// Make the platform what documents say: shows the plan, asks, then changes.
     Apply {
         /// A file of `apiVersion: gantry.io/v1` documents, `-` for standard input; may be repeated.

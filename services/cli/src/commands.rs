@@ -24,6 +24,7 @@ mod progress;
 mod registry;
 mod remains;
 mod saved;
+mod spaces;
 mod upstream;
 mod volumes;
 mod why;
@@ -82,7 +83,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::ScimToken(command) => orgs::scim_token(&mut cx, command).await,
         Command::Issuer(command) => orgs::issuer(&mut cx, command).await,
         Command::Project(command) => places::run(&mut cx, command, 2).await,
-        Command::Space(command) => places::run(&mut cx, command, 3).await,
+        Command::Space(command) => spaces::run(&mut cx, command).await,
         Command::ConfigurationSet(command) => configuration::sets(&mut cx, command).await,
         Command::Apply { files, set, prune, yes } => configuration::apply(&mut cx, &files, set.as_ref(), prune, yes).await,
         Command::Diff { files, set } => configuration::diff(&mut cx, &files, set.as_ref()).await,

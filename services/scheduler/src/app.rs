@@ -1,5 +1,6 @@
 //! What can be asked of the scheduler, one file per family of verbs; and what they all need.
 
+mod adoption;
 pub mod change;
 mod cluster_endpoints;
 mod cluster_sessions;
@@ -8,6 +9,7 @@ pub mod clusters;
 pub mod context;
 pub mod deploy;
 pub mod documents;
+pub mod fleet;
 mod held;
 pub mod kept;
 pub mod measures;

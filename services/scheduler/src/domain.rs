@@ -13,6 +13,7 @@ pub mod engine;
 pub mod exchange;
 pub mod export;
 pub mod fields;
+pub mod fleet;
 pub mod gauges;
 pub mod interpolate;
 pub mod kept;

@@ -3,6 +3,8 @@
 mod advance;
 pub mod cluster_logs;
 pub mod cluster_usage;
+mod fleet;
+mod lost_clusters;
 pub mod measure;
 mod membership;
 pub mod metering;

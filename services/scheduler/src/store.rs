@@ -10,9 +10,10 @@ mod pending;
 mod projection;
 mod queries;
 mod scalings;
+mod shares;
 
 pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
-pub use clusters::{Cluster, ClusterProjection, cluster, clusters};
+pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters};
 pub use decisions::{load as load_decisions, save as save_decisions};
 pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
@@ -21,6 +22,7 @@ pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
 pub use scalings::{Scaled, load as load_scalings, save as save_scaling};
+pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
 
 /// Tables that are not made from events, (name, SQL), forward only.
 pub const MIGRATIONS: &[(&str, &str)] = &[
@@ -39,4 +41,9 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
             primary key (app, workload))",
     ),
     ("0004-cluster-logs", "create table cluster_logs (instance uuid primary key, upto timestamptz not null)"),
+    (
+        "0005-cluster-shares",
+        "create table cluster_shares (app uuid not null, workload text not null, cluster text not null, replicas integer not null, target integer not null, reason text not null,
+            primary key (app, workload, cluster))",
+    ),
 ];

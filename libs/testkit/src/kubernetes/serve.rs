@@ -171,6 +171,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
 fn discovery(store: &Store, path: &str) -> Option<Value> {
     let group = |name: &str, version: &str| json!({ "name": name, "versions": [{ "groupVersion": format!("{name}/{version}"), "version": version }] });
     match path {
+        "/readyz" => Some("ok".into()),
         "/version" => Some(json!({ "major": "1", "minor": store.minor.to_string(), "gitVersion": format!("v1.{}.0", store.minor), "platform": "linux/amd64" })),
         "/apis" => {
             let mut groups = vec![group("apps", "v1"), group("autoscaling", "v2"), group("policy", "v1")];

@@ -1,6 +1,7 @@
 //! What the API server holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -73,7 +74,11 @@ pub struct Store {
     pub bookmarks: bool,
     pub run: bool,
     uids: u64,
+    server: u64,
 }
+
+/// How many have been made in this process.
+static SERVERS: AtomicU64 = AtomicU64::new(0);
 
 impl Default for Store {
     fn default() -> Self {
@@ -96,6 +101,7 @@ impl Default for Store {
             bookmarks: true,
             run: false,
             uids: 0,
+            server: SERVERS.fetch_add(1, Ordering::Relaxed),
         }
     }
 }
@@ -115,7 +121,8 @@ impl Store {
 
     pub fn uid(&mut self) -> String {
         self.uids += 1;
-        format!("00000000-0000-4000-8000-{:012x}", self.uids)
+        // Of no other server's objects.
+        format!("00000000-0000-4000-{:04x}-{:012x}", 0x8000 | (self.server & 0x3fff), self.uids)
     }
 
     /// Keeps a new or changed object, if anything but its version has changed.

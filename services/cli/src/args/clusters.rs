@@ -17,6 +17,9 @@ pub enum Cluster {
         /// Take it in even if it cannot be reached now.
         #[arg(long)]
         unchecked: bool,
+        /// Take over what an earlier import of this very cluster, removed by now, has made there.
+        #[arg(long, value_name = "NAME")]
+        adopt: Option<String>,
         /// Settings from a YAML or JSON file.
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,

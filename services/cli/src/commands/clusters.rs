@@ -15,8 +15,8 @@ use crate::output::print;
 pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
     let of = |name: &str| format!("/api/v1/clusters/{}", segment(name));
     match command {
-        Cluster::Add { name, org, access, unchecked, settings } => {
-            let mut body = json!({ "name": name, "org": org, "access": body(&access)?, "unchecked": unchecked });
+        Cluster::Add { name, org, access, unchecked, adopt, settings } => {
+            let mut body = json!({ "name": name, "org": org, "access": body(&access)?, "unchecked": unchecked, "adopt": adopt });
             if let Some(file) = settings {
                 body["settings"] = super::settings(&file)?;
             }
@@ -25,7 +25,21 @@ pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
         }
         Cluster::List => {
             let items = cx.client.list("/api/v1/clusters", &[], 1_000).await?;
-            cx.list(&items, &[("NAME", "name"), ("ORG", "org"), ("SERVER", "server"), ("CREDENTIAL", "credential"), ("EXPIRES", "credential_expires_at")])
+            if cx.common.output != Format::Table {
+                return cx.list(&items, &[]);
+            }
+            let rows: Vec<Value> = items.iter().map(row).collect();
+            let columns = [
+                ("NAME", "name"),
+                ("ORG", "org"),
+                ("HEALTH", "health"),
+                ("SINCE", "since"),
+                ("PLACE", "place"),
+                ("SERVER", "server"),
+                ("CREDENTIAL", "credential"),
+                ("EXPIRES", "expires"),
+            ];
+            cx.list(&rows, &columns)
         }
         Cluster::Show { name } => {
             let found: Value = cx.client.get(&of(&name), &[]).await?;
@@ -70,6 +84,16 @@ pub async fn run(cx: &mut Context, command: Cluster) -> Result<()> {
             }
         }
     }
+}
+
+/// As a line of a table.
+fn row(of: &Value) -> Value {
+    let settings = &of["settings"];
+    let place: Vec<&str> = ["region", "zone"].iter().filter_map(|f| settings[*f].as_str().filter(|t| !t.is_empty())).collect();
+    json!({
+        "name": of["name"], "org": of["org"], "health": of["health"]["state"], "since": of["health"]["since"], "place": place.join("/"),
+        "server": of["server"], "credential": of["credential"], "expires": of["credential_expires_at"],
+    })
 }
 
 fn body(access: &ClusterAccess) -> Result<Value> {

@@ -158,7 +158,21 @@ pub fn plan(cx: &Context, answer: &Value) -> Result<()> {
         Some(false) => print("nothing changes"),
         _ => print(&format!("revision {}:", answer["revision"])),
     }?;
-    lines(cx, answer)
+    lines(cx, answer)?;
+    answer["clusters"].as_array().into_iter().flatten().try_for_each(|on| print(on_cluster(on).trim_end()))
+}
+
+/// What one of a space's clusters would have, and what is other on it.
+fn on_cluster(on: &Value) -> String {
+    let mut out = format!("on the cluster {}:\n", on["cluster"].as_str().unwrap_or_default());
+    for (workload, reason) in on["reasons"].as_object().into_iter().flatten() {
+        let count = on["replicas"].get(workload).map_or("none".to_owned(), ToString::to_string);
+        out.push_str(&format!("  {workload}: {count} ({})\n", reason.as_str().unwrap_or_default()));
+    }
+    for line in on["overrides"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out
 }
 
 /// The differences, one line each.

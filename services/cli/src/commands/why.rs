@@ -54,6 +54,20 @@ pub fn told(why: &Value) -> String {
             line(&mut out, format!("  {} was changed at {} by {}", text(&drift, "object"), joined("fields"), joined("managers")));
         }
     }
+    for share in list(why, "clusters").iter().filter(|s| s["replicas"] != 0 || s["target"] != 0) {
+        let moving = if share["replicas"] == share["target"] { String::new() } else { format!(", {} when all has moved", share["target"]) };
+        let head = format!(
+            "\n`{}` on the cluster {}: {} wanted, {} ready{moving}",
+            text(share, "workload"),
+            text(share, "cluster"),
+            share["replicas"],
+            share["ready"]
+        );
+        line(&mut out, format!("{head}\n  {}", text(share, "reason")));
+    }
+    for share in list(why, "clusters").iter().filter(|s| s["replicas"] == 0 && s["target"] == 0) {
+        line(&mut out, format!("\nnothing of `{}` on the cluster {}: {}", text(share, "workload"), text(share, "cluster"), text(share, "reason")));
+    }
     for placed in list(why, "placed") {
         let chosen = &placed["chosen"];
         let next = chosen["next"].as_object().map(|n| format!("; the next best was {} with {}", n["node"].as_str().unwrap_or_default(), n["score"]));
@@ -94,12 +108,17 @@ mod tests {
                 "remedies": [{"change": "free 400 millicores of cpu, or ask for so much less", "nodes": 9, "node": "n1"}]}],
             "placed": [{"name": "shop-web-0", "chosen": {"node": "n2", "by": "planner", "score": 90, "next": {"node": "n3", "score": 80}, "fit": 2, "nodes": 9, "against": [], "note": ""}}],
             "instances": [],
+            "clusters": [
+                {"workload": "web", "cluster": "east", "replicas": 3, "target": 2, "ready": 2, "reason": "2 of 4 by its weight of 1 in 2"},
+                {"workload": "web", "cluster": "west", "replicas": 0, "target": 0, "ready": 0, "reason": "the cluster is lost"}],
             "scaling": [{"workload": "web", "min": 1, "max": 5, "replicas": 3, "paused": null, "reason": "cpu is 300m"}],
         });
         let text = told(&why);
         for part in [
             "2 of `web` wait since now",
             "`web` has 3 of 1 to 5: cpu is 300m",
+            "`web` on the cluster east: 3 wanted, 2 ready, 2 when all has moved\n  2 of 4 by its weight",
+            "nothing of `web` on the cluster west: the cluster is lost",
             "9 of 9 nodes: cpu",
             "one of these would be enough:\n    free 400 millicores",
             "shop-web-0 is on n2: the best of 2 that would do of 9 nodes, score 90; the next best was n3 with 80",

@@ -148,7 +148,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps" | "documents" | "placement" | "volumes", ..] => Upstream::Scheduler,
+        [_, "apps" | "clusters" | "documents" | "placement" | "volumes", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -211,6 +211,7 @@ mod tests {
                     "/api/v1/clusters/east/test",
                     "/api/v1/cluster-manifest",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/placement",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/clusters",
                 ],
             ),
             (

@@ -1,8 +1,9 @@
 //! The Kubernetes engine: clients of API servers made from the access that is stored, and one engine per cluster while this
 //! process decides. All in memory: a new leader sees all of it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gantry_host::{Host, reach};
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, Uuid};
@@ -10,6 +11,7 @@ use gantry_kubernetes::{Access, Client, Engine, Options, Trouble};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_health::{self, Health};
 use crate::config;
 use crate::domain::cluster::{ClusterSettings, Drift, node_name, observed};
 use crate::domain::engine::Report;
@@ -42,6 +44,9 @@ pub struct Running {
     pub scope: String,
     pub org: Option<OrgId>,
     pub settings: ClusterSettings,
+    /// It is taken for lost: nothing that it last showed counts.
+    pub lost: bool,
+    pub health: Health,
     pub engine: Engine,
     /// The sealed access that it was made with.
     access: String,
@@ -53,6 +58,12 @@ impl Running {
     pub fn ended(&self) -> CancellationToken {
         self.cancel.clone()
     }
+
+    /// What it shows is what is there now.
+    pub fn is_seen(&self) -> bool {
+        let connection = self.engine.connection();
+        !self.lost && connection.synced && connection.found.is_some() && self.health.pulse().trouble().is_none()
+    }
 }
 
 /// A service's id among reports, and the workload behind it.
@@ -61,8 +72,8 @@ pub type Serving = Vec<(String, Name)>;
 #[derive(Default)]
 struct Inner {
     running: BTreeMap<String, Running>,
-    /// What each application on a cluster serves.
-    serving: BTreeMap<AppId, (String, Serving)>,
+    /// What each application serves, by cluster.
+    serving: BTreeMap<AppId, BTreeMap<String, Serving>>,
 }
 
 /// Cheap to clone.
@@ -98,7 +109,7 @@ impl Clusters {
 
     /// Is it running with this very access?
     pub fn is_current(&self, row: &Cluster) -> bool {
-        self.lock().running.get(&row.name).is_some_and(|one| one.id == row.id && one.access == row.access.0)
+        self.lock().running.get(&row.name).is_some_and(|one| one.id == row.id && one.scope == row.scope.to_string() && one.access == row.access.0)
     }
 
     /// Starts to look after it, instead of with an older access if there was one.
@@ -116,16 +127,21 @@ impl Clusters {
                 changed.send_modify(|n| *n += 1);
             }
         });
-        let one = Running { id: row.id, scope, org: row.org, settings, engine, access: row.access.0.clone(), cancel };
+        let (health, own, name) = (Health::default(), self.clone(), row.name.clone());
+        let grace = move || own.get(&name).map_or(Duration::from_secs(60), |one| Duration::from_secs(one.settings.grace_seconds.into()));
+        let changed = self.changed.clone();
+        let moved = move || changed.send_modify(|n| *n += 1);
+        host.tracker.spawn(cluster_health::follow(engine.client().clone(), host.env.clone(), health.clone(), grace, moved, cancel.clone()));
+        let one = Running { id: row.id, scope, org: row.org, settings, lost: row.lost.is_some(), health, engine, access: row.access.0.clone(), cancel };
         if let Some(before) = self.lock().running.insert(row.name.clone(), one) {
             before.cancel.cancel();
         }
     }
 
-    pub fn set(&self, cluster: &str, settings: ClusterSettings) {
+    pub fn set(&self, cluster: &str, settings: ClusterSettings, lost: bool) {
         if let Some(one) = self.lock().running.get_mut(cluster) {
             one.engine.correct(settings.drift == Drift::Correct);
-            one.settings = settings;
+            (one.settings, one.lost) = (settings, lost);
         }
     }
 
@@ -143,7 +159,14 @@ impl Clusters {
 
     /// An application is on a cluster, and serves this.
     pub fn serves(&self, app: AppId, cluster: &str, serving: Serving) {
-        self.lock().serving.insert(app, (cluster.to_owned(), serving));
+        self.lock().serving.entry(app).or_default().insert(cluster.to_owned(), serving);
+    }
+
+    /// It is on none but these.
+    pub fn is_only_on(&self, app: AppId, clusters: &BTreeSet<&str>) {
+        if let Some(on) = self.lock().serving.get_mut(&app) {
+            on.retain(|name, _| clusters.contains(name.as_str()));
+        }
     }
 
     pub fn left(&self, app: AppId) {
@@ -154,18 +177,18 @@ impl Clusters {
         self.lock().serving.contains_key(&app)
     }
 
-    /// The cluster that an application is on.
-    pub fn of(&self, app: AppId) -> Option<(String, Running)> {
+    /// The clusters that an application is on.
+    pub fn of(&self, app: AppId) -> Vec<(String, Running)> {
         let inner = self.lock();
-        let (name, _) = inner.serving.get(&app)?;
-        Some((name.clone(), inner.running.get(name)?.clone()))
+        let names = inner.serving.get(&app).into_iter().flat_map(|on| on.keys());
+        names.filter_map(|name| Some((name.clone(), inner.running.get(name)?.clone()))).collect()
     }
 
     /// Adds what clusters show to what nodes have reported: their pods as instances, by node; ready ones are in rotation.
     pub fn report(&self, all: &mut BTreeMap<Name, Report>) {
         let inner = self.lock();
-        for (name, one) in &inner.running {
-            let mut ready: BTreeMap<(AppId, String), Vec<InstanceId>> = BTreeMap::new();
+        let mut ready: BTreeMap<(AppId, String), Vec<InstanceId>> = BTreeMap::new();
+        for (name, one) in inner.running.iter().filter(|(_, one)| !one.lost) {
             one.engine.each_pod(|pod| {
                 let (Ok(id), Some(node)) = (pod.uid.parse::<InstanceId>(), node_name(name, &pod.node)) else { return };
                 if pod.node.is_empty() {
@@ -176,9 +199,12 @@ impl Clusters {
                 }
                 all.entry(node).or_default().instances.insert(id, observed(pod));
             });
+        }
+        // Each balances its own; whoever is ready on one of them is in rotation, also where several are one service's.
+        for name in inner.running.iter().filter(|(_, one)| !one.lost).map(|(name, _)| name) {
             let Ok(balancer) = Name::parse(name) else { continue };
             let rotation = &mut all.entry(balancer).or_default().rotation;
-            for (app, (_, serving)) in inner.serving.iter().filter(|(_, (on, _))| on == name) {
+            for (app, serving) in inner.serving.iter().filter_map(|(app, on)| Some((app, on.get(name)?))) {
                 for (service, workload) in serving {
                     let of = ready.get(&(*app, workload.to_string()));
                     rotation.insert(service.clone(), of.into_iter().flatten().copied().collect());

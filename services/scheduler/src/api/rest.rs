@@ -3,6 +3,7 @@
 mod apps;
 mod clusters;
 mod documents;
+mod fleet;
 mod kept;
 mod nodes;
 mod placement;
@@ -63,6 +64,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(volumes::restore))
         .routes(routes!(volumes::remove_backup))
         .routes(routes!(placement::get, placement::set))
+        .routes(routes!(fleet::get, fleet::set))
         .routes(routes!(kept::list))
         .routes(routes!(kept::get, kept::set, kept::delete))
         .routes(routes!(kept::versions))

@@ -10,6 +10,7 @@ use gantry_kernel::{FieldFault, Kind, Name, OffsetDateTime, OrgId, Problem, Role
 use gantry_kubernetes::{Access, Capabilities, Client, Credential, Trouble};
 use serde::{Deserialize, Serialize};
 
+use super::adoption::{self, Earlier};
 use super::context::Scheduler;
 use super::deploy::database;
 use crate::adapters;
@@ -52,6 +53,9 @@ pub struct NewCluster {
     /// Take it in even if it cannot be reached now.
     #[serde(default)]
     pub unchecked: bool,
+    /// The name of an earlier import of this very cluster, removed by now: what it has made there is this one's from now on.
+    #[serde(default)]
+    pub adopt: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -68,12 +72,43 @@ pub struct ClusterBody {
     #[serde(with = "time::serde::rfc3339::option")]
     pub credential_expires_at: Option<OffsetDateTime>,
     pub settings: ClusterSettings,
+    pub health: HealthBody,
     #[serde(with = "time::serde::rfc3339")]
     pub added_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub changed_at: OffsetDateTime,
+    /// What those who have imported it just now should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     #[serde(skip)]
     pub version: i64,
+}
+
+/// Whether a cluster can be reached, by looks at it again and again.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct HealthBody {
+    /// reached | unreachable: not now | lost: not for its grace time, so what can run elsewhere does | missing: there is no such
+    /// cluster | unknown: not looked at yet, or by another process
+    pub state: String,
+    /// Of what is not well.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    pub problem: Option<String>,
+}
+
+/// How it is now.
+pub fn health(s: &Scheduler, row: &Cluster) -> HealthBody {
+    let told = |state: &str, since: Option<OffsetDateTime>, problem: Option<String>| HealthBody { state: state.to_owned(), since, problem };
+    if let Some((since, reason)) = &row.lost {
+        return told("lost", Some(*since), Some(reason.clone()));
+    }
+    let Some(running) = s.clusters.get(&row.name).filter(|one| one.id == row.id) else { return told("unknown", None, None) };
+    let pulse = running.health.pulse();
+    match pulse.trouble() {
+        Some((since, problem)) => told("unreachable", Some(since), Some(problem.to_owned())),
+        None if pulse.is_well() => told("reached", None, running.engine.connection().problem),
+        None => told("unknown", None, None),
+    }
 }
 
 /// What a test of the connection has found.
@@ -131,6 +166,10 @@ pub async fn add(s: &Scheduler, caller: &Caller, new: NewCluster) -> Result<Clus
             return Err(unusable(&problem, "; send `unchecked` (--unchecked) to take it in all the same"));
         }
     }
+    // One that cannot be reached, and is taken in all the same, is not waited for.
+    let asked = !new.unchecked || new.adopt.is_some();
+    let earlier = if asked { adoption::earlier(s, &client, new.name.as_str(), org).await? } else { Vec::new() };
+    let adopted = new.adopt.as_deref().map(|name| adoption::adopted(s, caller, name, &earlier)).transpose()?;
     let id = s.host.env.uuid();
     let event = ClusterEvent::Added {
         cluster: id,
@@ -141,8 +180,10 @@ pub async fn add(s: &Scheduler, caller: &Caller, new: NewCluster) -> Result<Clus
         settings: serde_json::to_value(&new.settings).map_err(Problem::internal)?,
         access: seal(s, id, &access).await?,
     };
-    append(s, id, Some(0), event, vec![Claim::take(NAMES, new.name.as_str())], caller.meta(org)).await?;
-    get(s, caller, new.name.as_str()).await
+    let events = std::iter::once(event).chain(adopted.map(|scope| ClusterEvent::Adopted { cluster: id, scope })).collect();
+    append(s, id, Some(0), events, vec![Claim::take(NAMES, new.name.as_str())], caller.meta(org)).await?;
+    let others: Vec<Earlier> = earlier.into_iter().filter(|e| Some(e.scope) != adopted).collect();
+    Ok(ClusterBody { remarks: adoption::remarks(s, caller, &others), ..get(s, caller, new.name.as_str()).await? })
 }
 
 /// Another way in: a renewed credential, another address.
@@ -163,7 +204,7 @@ pub async fn change_access(s: &Scheduler, caller: &Caller, name: &str, new: Acce
         credential: access.credential.word().into(),
         access: seal(s, row.id, &access).await?,
     };
-    append(s, row.id, Some(row.version), event, Vec::new(), caller.meta(row.org)).await?;
+    append(s, row.id, Some(row.version), vec![event], Vec::new(), caller.meta(row.org)).await?;
     get(s, caller, name).await
 }
 
@@ -176,7 +217,8 @@ pub async fn change_settings(s: &Scheduler, caller: &Caller, name: &str, setting
     if serde_json::from_value::<ClusterSettings>(row.settings.clone()).is_ok_and(|before| before == settings) {
         return body(s, row).await;
     }
-    append(s, row.id, Some(row.version), ClusterEvent::SettingsChanged { cluster: row.id, settings: value }, Vec::new(), caller.meta(row.org)).await?;
+    let event = ClusterEvent::SettingsChanged { cluster: row.id, settings: value };
+    append(s, row.id, Some(row.version), vec![event], Vec::new(), caller.meta(row.org)).await?;
     get(s, caller, name).await
 }
 
@@ -187,7 +229,7 @@ pub async fn change_settings(s: &Scheduler, caller: &Caller, name: &str, setting
 pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Problem> {
     let row = find(s, caller, name, Role::Admin).await?;
     let claims = vec![Claim::release(NAMES, row.name.clone())];
-    append(s, row.id, Some(row.version), ClusterEvent::Removed { cluster: row.id }, claims, caller.meta(row.org)).await?;
+    append(s, row.id, Some(row.version), vec![ClusterEvent::Removed { cluster: row.id }], claims, caller.meta(row.org)).await?;
     // Nobody can get in with it any more, not even from a backup of the log.
     if let Err(error) = s.host.keyring().erase(&subject(row.id)).await {
         tracing::warn!(cluster.id = %row.id, error = %error, "the key of a removed cluster's access could not be erased");
@@ -331,8 +373,8 @@ async fn seal(s: &Scheduler, id: Uuid, access: &Access) -> Result<Sealed, Proble
     s.host.keyring().seal(&subject(id), &text).await.map_err(Problem::internal)
 }
 
-async fn append(s: &Scheduler, id: Uuid, expected: Option<i64>, event: ClusterEvent, claims: Vec<Claim>, meta: Meta) -> Result<(), Problem> {
-    let write = StreamWrite { stream: StreamId::of::<ClusterEvent>(id), expected, events: vec![event.encode()] };
+async fn append(s: &Scheduler, id: Uuid, expected: Option<i64>, events: Vec<ClusterEvent>, claims: Vec<Claim>, meta: Meta) -> Result<(), Problem> {
+    let write = StreamWrite { stream: StreamId::of::<ClusterEvent>(id), expected, events: events.iter().map(EventData::encode).collect() };
     let appended = s.host.log().append(Append { writes: vec![write], claims, meta }).await.map_err(|error| match error {
         AppendError::NameTaken { name, .. } => Problem::conflict("request.name_taken", format!("the name `{name}` is taken")),
         AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody changed this cluster meanwhile: read it again"),
@@ -352,6 +394,7 @@ async fn body(s: &Scheduler, row: Cluster) -> Result<ClusterBody, Problem> {
         Credential::Certificate { .. } | Credential::Exec(_) | Credential::InCluster { .. } => None,
     });
     Ok(ClusterBody {
+        health: health(s, &row),
         id: row.id,
         name: row.name,
         org,
@@ -361,6 +404,7 @@ async fn body(s: &Scheduler, row: Cluster) -> Result<ClusterBody, Problem> {
         settings: serde_json::from_value(row.settings).map_err(Problem::internal)?,
         added_at: row.added_at,
         changed_at: row.changed_at,
+        remarks: Vec::new(),
         version: row.version,
     })
 }

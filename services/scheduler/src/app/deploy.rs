@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::context::Scheduler;
 use super::documents::{self, Source};
+use super::fleet::{self, ProspectBody};
 use super::kept::using;
 use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
@@ -51,6 +52,8 @@ pub struct Deployed {
     pub diff: Vec<String>,
     /// What the document says that has no effect or was left out.
     pub remarks: Vec<Remark>,
+    /// Of a dry run in a space on several clusters: what each of them would have.
+    pub clusters: Vec<ProspectBody>,
     #[serde(skip)]
     pub version: i64,
 }
@@ -92,8 +95,10 @@ pub async fn bring(
     let taken = ports::taken(s.orm(), app).await.map_err(database)?;
     ports::assign(&mut model, before, &taken, &s.config)?;
     let diff = diff(before, &model);
+    let clusters = if request.dry_run { fleet::prospect(s, &request.space, row, &request.name, &model).await? } else { Vec::new() };
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
-    let mut deployed = Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, version: row.map_or(0, |r| r.version) };
+    let mut deployed =
+        Deployed { app_id: app, revision: latest + 1, changed: true, queued: None, diff, remarks, clusters, version: row.map_or(0, |r| r.version) };
     if let (Some(row), Some(before)) = (row, before)
         && *before == model
         && !row.stopped

@@ -1,5 +1,7 @@
 //! What counts for where all of a space's workloads run: read, and set as a whole.
 
+use std::collections::BTreeSet;
+
 use gantry_auth::SpaceRef;
 use gantry_contract::scheduler::PlacementEvent;
 use gantry_es::{EventData, Meta, StreamId};
@@ -30,10 +32,23 @@ pub enum SpaceEngine {
 /// # Errors
 /// As [`get`].
 pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Problem> {
-    let Some(name) = get(s, space).await?.cluster else { return Ok(SpaceEngine::Nodes) };
-    let row = store::cluster(s.orm(), &name).await.map_err(database)?;
-    let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
-    Ok(SpaceEngine::Cluster { gateway: settings.is_some_and(|s| !s.gateway.is_empty()) })
+    let rules = get(s, space).await?;
+    if !rules.on_clusters() {
+        return Ok(SpaceEngine::Nodes);
+    }
+    // What is deployed has to fit each of them.
+    let mut gateway = true;
+    for name in named(&rules) {
+        let row = store::cluster(s.orm(), name).await.map_err(database)?;
+        let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
+        gateway &= settings.is_some_and(|s| !s.gateway.is_empty());
+    }
+    Ok(SpaceEngine::Cluster { gateway })
+}
+
+/// The clusters that rules name.
+fn named(rules: &SpaceRules) -> BTreeSet<&str> {
+    rules.cluster.as_deref().into_iter().chain(rules.clusters.iter().flat_map(|fleet| fleet.names())).collect()
 }
 
 /// With the version of their stream; rules that cannot be read are a fault, not none: they would be lost with the next change.
@@ -65,11 +80,11 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
         return Ok(rules);
     }
     let org = space.org().id;
-    if let Some(name) = rules.cluster.as_ref().filter(|_| rules.cluster != before.cluster) {
+    for name in named(&rules).difference(&named(&before)) {
         // Others' clusters are not there for this space, and their names are not told.
         let found = store::cluster(s.orm(), name).await.map_err(database)?.filter(|c| c.org.is_none_or(|owner| owner == org));
-        found
-            .ok_or_else(|| Problem::invalid("cluster", format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
+        let field = if rules.clusters.is_some() { "clusters" } else { "cluster" };
+        found.ok_or_else(|| Problem::invalid(field, format!("there is no cluster `{name}` for this space; `gantry cluster list` shows those there are")))?;
     }
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
     // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.

@@ -11,6 +11,8 @@ use super::change::scaled;
 use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::rollout::{self, ReleaseBody};
+use crate::adapters::clusters::Running;
+use crate::domain::cluster::cluster_of;
 use crate::domain::engine::Seen;
 use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -37,6 +39,8 @@ pub struct AppBody {
     pub finished_revision: Option<u64>,
     pub workloads: Vec<WorkloadBody>,
     pub endpoints: Vec<EndpointBody>,
+    /// What runs on Kubernetes clusters, by cluster and workload.
+    pub clusters: Vec<ClusterPartBody>,
     /// The release that is under way.
     pub release: Option<ReleaseBody>,
     #[serde(with = "time::serde::rfc3339")]
@@ -56,6 +60,15 @@ pub struct WorkloadBody {
     pub ready: u32,
     pub cpu_millis: u32,
     pub memory_bytes: u64,
+}
+
+/// What one cluster has of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ClusterPartBody {
+    pub cluster: String,
+    pub workload: String,
+    pub instances: u32,
+    pub ready: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -121,8 +134,23 @@ pub struct WhyBody {
     pub placed: Vec<PlacedBody>,
     /// Why workloads whose number follows something have the number they have.
     pub scaling: Vec<super::scaling::ScalingBody>,
-    /// How it stands on the Kubernetes cluster, if it is on one.
+    /// How it stands on the Kubernetes cluster, if it is on one; of several, the first that something is to be said of.
     pub cluster: Option<OnClusterBody>,
+    /// Of a space on several clusters: what each has, and why.
+    pub clusters: Vec<ShareBody>,
+}
+
+/// What one of several clusters is asked for.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ShareBody {
+    pub workload: String,
+    pub cluster: String,
+    /// Asked for now.
+    pub replicas: u32,
+    /// Asked for when all that moves has moved.
+    pub target: u32,
+    pub ready: u32,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -295,9 +323,14 @@ impl Seeing {
             finished_revision: self.row.finished.map(i64::unsigned_abs),
             workloads: workloads.collect(),
             endpoints: match s.clusters.of(AppId(self.row.id)) {
-                Some((_, running)) => super::cluster_endpoints::endpoints(&self.outline, &self.view, &running),
-                None => endpoints(&self.outline, s),
+                on if on.is_empty() => endpoints(&self.outline, s),
+                on => on
+                    .iter()
+                    .filter(|(_, running)| !running.lost)
+                    .flat_map(|(_, running)| super::cluster_endpoints::endpoints(&self.outline, &self.view, running))
+                    .collect(),
             },
+            clusters: self.cluster_parts(),
             release: rollout::body(&self.row, &self.outline, s.host.env.now()),
             created_at: self.row.created_at,
             updated_at: self.row.updated_at,
@@ -350,10 +383,42 @@ impl Seeing {
     }
 
     fn on_cluster(&self, s: &Scheduler) -> Option<OnClusterBody> {
-        let (name, running) = s.clusters.of(AppId(self.row.id))?;
-        let (standing, connection) = (running.engine.standing(&self.row.id.to_string()), running.engine.connection());
-        let drift = standing.drift.into_iter().map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
-        Some(OnClusterBody { name, applied: standing.applied, problem: standing.problem.or(connection.problem), drift: drift.collect() })
+        let one = |(name, running): (String, Running)| {
+            let (standing, connection) = (running.engine.standing(&self.row.id.to_string()), running.engine.connection());
+            let drift = standing.drift.into_iter().map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
+            OnClusterBody { name, applied: standing.applied, problem: standing.problem.or(connection.problem), drift: drift.collect() }
+        };
+        let mut all: Vec<OnClusterBody> = s.clusters.of(AppId(self.row.id)).into_iter().map(one).collect();
+        let telling = all.iter().position(|c| c.problem.is_some() || !c.drift.is_empty() || !c.applied).unwrap_or(0);
+        (telling < all.len()).then(|| all.swap_remove(telling))
+    }
+
+    fn cluster_parts(&self) -> Vec<ClusterPartBody> {
+        let mut parts: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
+        for row in &self.alive {
+            let Some(cluster) = cluster_of(&row.node) else { continue };
+            let part = parts.entry((cluster, row.workload.as_str())).or_default();
+            part.0 += 1;
+            part.1 += u32::from(self.available(InstanceId(row.id)));
+        }
+        let body = |((cluster, workload), (instances, ready)): ((&str, &str), (u32, u32))| ClusterPartBody {
+            cluster: cluster.to_owned(),
+            workload: workload.to_owned(),
+            instances,
+            ready,
+        };
+        parts.into_iter().map(body).collect()
+    }
+
+    /// What is recorded of several clusters, with what is ready there.
+    async fn cluster_shares(&self, s: &Scheduler) -> Result<Vec<ShareBody>, Problem> {
+        let parts = self.cluster_parts();
+        let body = |share: store::Share| {
+            let part = parts.iter().find(|p| p.cluster == share.cluster && p.workload == share.workload);
+            let ready = part.map_or(0, |p| p.ready);
+            ShareBody { workload: share.workload, cluster: share.cluster, replicas: share.replicas, target: share.target, ready, reason: share.reason }
+        };
+        Ok(store::load_shares(s.orm(), AppId(self.row.id)).await.map_err(database)?.into_iter().map(body).collect())
     }
 
     /// # Errors
@@ -379,8 +444,8 @@ impl Seeing {
             let body = self.instance(i);
             Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
         });
-        let cluster = self.on_cluster(s);
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling, cluster })
+        let (cluster, clusters) = (self.on_cluster(s), self.cluster_shares(s).await?);
+        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling, cluster, clusters })
     }
 }
 

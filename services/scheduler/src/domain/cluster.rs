@@ -43,6 +43,11 @@ pub struct ClusterSettings {
     pub roles: bool,
     /// What the cluster puts before the names of groups (`--oidc-groups-prefix`).
     pub groups_prefix: String,
+    /// Where it is, for spaces on several clusters: `eu-central-1`, and of a region `a`.
+    pub region: String,
+    pub zone: String,
+    /// Not reached for so long it is lost, and reached again for as long it is back; 1 to 86400.
+    pub grace_seconds: u32,
 }
 
 impl Default for ClusterSettings {
@@ -58,6 +63,9 @@ impl Default for ClusterSettings {
             space_quota: std::collections::BTreeMap::new(),
             roles: false,
             groups_prefix: "gantry:".into(),
+            region: String::new(),
+            zone: String::new(),
+            grace_seconds: 60,
         }
     }
 }
@@ -86,6 +94,14 @@ impl ClusterSettings {
         let gateway = self.gateway.split_once('/').is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && label(space) && name.len() <= 253);
         if !self.gateway.is_empty() && !gateway {
             out.push(("settings.gateway".into(), "must be <namespace>/<name> of a Gateway".into()));
+        }
+        if !(1..=86_400).contains(&self.grace_seconds) {
+            out.push(("settings.grace_seconds".into(), "must be 1 to 86400".into()));
+        }
+        for (field, text) in [("region", &self.region), ("zone", &self.zone)] {
+            if text.len() > 63 || text.contains(char::is_whitespace) || text.contains('/') {
+                out.push((format!("settings.{field}"), "at most 63 characters, without spaces and `/`".into()));
+            }
         }
         for (field, class) in [("ingress_class", &self.ingress_class), ("storage_class", &self.storage_class)] {
             if class.len() > 253 {

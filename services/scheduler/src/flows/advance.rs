@@ -70,12 +70,22 @@ impl Reconciler {
         }
         let rules = world.rules(SpaceId(subject.row.space));
         // A cluster has autoscalers of its own.
-        if rules.cluster.is_none() && self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
+        if !rules.on_clusters() && self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
             return Ok(false);
         }
         let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
         self.priorities.insert(app, granted.max().unwrap_or(0));
         let gone = subject.row.deleted && subject.alive.is_empty();
+        if let Some(fleet) = &rules.clusters {
+            let settled = self.advance_on_fleet(fleet, &subject, &goal, world).await?;
+            if gone && settled {
+                self.forget_app(app);
+            }
+            return Ok(settled);
+        }
+        if self.clusters.shared.remove(&app) {
+            store::save_shares(self.s.orm(), app, &[]).await?;
+        }
         if let Some(cluster) = rules.cluster.clone() {
             let settled = self.advance_on_cluster(&cluster, &subject, &goal, world).await?;
             if gone && settled {
@@ -395,7 +405,7 @@ pub(super) fn restarted_at(subject: &Subject, name: &Name) -> i64 {
 }
 
 /// How many instances of the present revision have ended well since the last restart.
-fn completed(subject: &Subject, name: &Name) -> u32 {
+pub(super) fn completed(subject: &Subject, name: &Name) -> u32 {
     let restarted = restarted_at(subject, name);
     let done =
         |i: &&store::instance::Model| i.workload == name.as_str() && i.revision == subject.row.current && i.phase == "completed" && i.position > restarted;

@@ -6,6 +6,8 @@ mod objects;
 mod pods;
 mod refusals;
 mod rows;
+mod stand;
 mod steps;
 
 pub(super) use kept::Kept;
+pub(super) use stand::{Side, Stood};

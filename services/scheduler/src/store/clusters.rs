@@ -16,12 +16,13 @@ impl Projection for ClusterProjection {
     }
 
     fn version(&self) -> i32 {
-        2
+        3
     }
 
     fn ddl(&self) -> &'static str {
         "create table clusters (id uuid primary key, name text not null unique, org uuid, server text not null, credential text not null, settings jsonb not null,
-            access text not null, version bigint not null, added_at timestamptz not null, changed_at timestamptz not null, scope uuid not null);
+            access text not null, version bigint not null, added_at timestamptz not null, changed_at timestamptz not null, scope uuid not null,
+            lost_at timestamptz, lost_reason text);
          create table cluster_scopes (scope uuid primary key, name text not null, org uuid);
          create index cluster_scopes_name on cluster_scopes (name);"
     }
@@ -40,6 +41,16 @@ impl Projection for ClusterProjection {
             let sql = "insert into cluster_scopes (scope, name, org)
                 select $1::uuid, $2::text, $3::uuid where not exists (select 1 from cluster_scopes where name = $2::text and org is not distinct from $3::uuid)";
             let values: [Value; 3] = [(*cluster).into(), name.as_str().into(), org.map(|o| o.0).into()];
+            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+        }
+        if let ClusterEvent::Adopted { cluster, scope } = &event {
+            // The name goes on with it, also when it is imported anew: with no other.
+            let sql =
+                "delete from cluster_scopes s using clusters c where c.id = $1 and s.scope <> $2 and s.name = c.name and s.org is not distinct from c.org";
+            let values: [Value; 2] = [(*cluster).into(), (*scope).into()];
+            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+            let sql = "update cluster_scopes s set name = c.name, org = c.org from clusters c where c.id = $1 and s.scope = $2";
+            let values: [Value; 2] = [(*cluster).into(), (*scope).into()];
             tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         }
         let (sql, values) = match event {
@@ -66,6 +77,15 @@ impl Projection for ClusterProjection {
                 ("update clusters set settings = $4, version = $2, changed_at = $3 where id = $1", vec![cluster.into(), version, at, settings.into()])
             }
             ClusterEvent::Removed { cluster } => ("delete from clusters where id = $1", vec![cluster.into()]),
+            ClusterEvent::Adopted { cluster, scope } => {
+                ("update clusters set scope = $4, version = $2, changed_at = $3 where id = $1", vec![cluster.into(), version, at, scope.into()])
+            }
+            ClusterEvent::Lost { cluster, reason } => {
+                ("update clusters set lost_at = $3, lost_reason = $4, version = $2 where id = $1", vec![cluster.into(), version, at, reason.into()])
+            }
+            ClusterEvent::Returned { cluster } => {
+                ("update clusters set lost_at = null, lost_reason = null, version = $2 where id = $1", vec![cluster.into(), version])
+            }
         };
         tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())
@@ -93,9 +113,11 @@ pub struct Cluster {
     pub version: i64,
     pub added_at: OffsetDateTime,
     pub changed_at: OffsetDateTime,
+    /// Since when it is lost, and why, if it is.
+    pub lost: Option<(OffsetDateTime, String)>,
 }
 
-const COLUMNS: &str = "select id, name, org, server, credential, settings, access, version, added_at, changed_at, scope from clusters";
+const COLUMNS: &str = "select id, name, org, server, credential, settings, access, version, added_at, changed_at, scope, lost_at, lost_reason from clusters";
 
 fn row(r: &QueryResult) -> Result<Cluster, DbErr> {
     Ok(Cluster {
@@ -110,6 +132,7 @@ fn row(r: &QueryResult) -> Result<Cluster, DbErr> {
         version: r.try_get("", "version")?,
         added_at: r.try_get("", "added_at")?,
         changed_at: r.try_get("", "changed_at")?,
+        lost: r.try_get::<Option<OffsetDateTime>>("", "lost_at")?.zip(r.try_get::<Option<String>>("", "lost_reason")?),
     })
 }
 
@@ -126,4 +149,14 @@ pub async fn cluster(db: &DatabaseConnection, name: &str) -> Result<Option<Clust
     let sql = format!("{COLUMNS} where name = $1");
     let found = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()])).await?;
     found.as_ref().map(row).transpose()
+}
+
+/// The name, and whose it was, of the import that objects with this label were made through.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn cluster_scope(db: &DatabaseConnection, scope: Uuid) -> Result<Option<(String, Option<OrgId>)>, DbErr> {
+    let sql = "select name, org from cluster_scopes where scope = $1";
+    let found = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [scope.into()])).await?;
+    found.map(|r| Ok((r.try_get("", "name")?, r.try_get::<Option<Uuid>>("", "org")?.map(OrgId)))).transpose()
 }

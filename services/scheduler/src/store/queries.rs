@@ -99,7 +99,7 @@ pub async fn node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
 pub async fn removed_nodes(db: &Db) -> Result<Vec<String>, DbErr> {
     let rows = node::Entity::find().filter(node::Column::Removed.eq(true)).all(db).await?;
     // What was only set for a node that is to come was never removed.
-    Ok(rows.into_iter().filter(|row| !row.facts.is_null()).map(|row| row.name).collect())
+    Ok(rows.into_iter().filter(|row| row.facts != serde_json::Value::Null).map(|row| row.name).collect())
 }
 
 /// Up to when usage has been published; `None` before the first time.

@@ -62,6 +62,8 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::POST, config("/db/rollback"), Some(json!({"version": 1}))),
         (Method::POST, config("/db/rollout"), Some(json!({}))),
         (Method::DELETE, config("/db"), None),
+        (Method::GET, place.apps().replace("/apps", "/clusters"), None),
+        (Method::PUT, place.apps().replace("/apps", "/clusters"), Some(json!({"clusters": [{"cluster": "east"}]}))),
         (Method::GET, "/api/v1/nodes".into(), None),
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),

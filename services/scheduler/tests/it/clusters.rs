@@ -1,15 +1,21 @@
 //! Kubernetes clusters: import with rights and tests, and applications on them, against an API server as it is documented.
 
 use gantry_kernel::{Role, Scope};
+use gantry_scheduler::Config;
 use gantry_testkit::kubernetes::{ApiServer, Fault};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::place::{LONG, Place, web};
+use crate::neighbours::Limits;
+use crate::place::{LONG, Place, config, web};
 
 /// A place, a token of a platform administrator, and an API server.
 pub async fn started() -> (Place, String, ApiServer) {
-    let place = Place::new().await;
+    started_with(config()).await
+}
+
+async fn started_with(config: Config) -> (Place, String, ApiServer) {
+    let place = Place::with(config, Limits::default()).await;
     let operator = place.world.user();
     place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
     place.world.identity.settle(&place.host).await;
@@ -143,7 +149,7 @@ async fn an_application_runs_on_a_cluster_as_it_does_on_nodes() {
     let asked: Vec<String> = server
         .requests()
         .into_iter()
-        .filter(|r| !r.path.contains("watch=true") && !r.path.contains("/log?"))
+        .filter(|r| !r.path.contains("watch=true") && !r.path.contains("/log?") && r.path != "/readyz")
         .map(|r| format!("{} {}", r.method, r.path))
         .collect();
     assert_eq!(asked.len(), 1, "one write for one change: {asked:?}");
@@ -261,6 +267,41 @@ async fn a_cluster_that_is_imported_anew_finds_again_what_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_under_another_name_is_told_and_can_be_taken_over() {
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    place.deploy("shop", &web("1", 2)).await;
+    place.reaches("shop", "running", 1).await;
+    let there = || ["deployments", "pods"].map(|of| server.all(of).iter().map(|o| o["metadata"]["uid"].to_string()).collect::<Vec<_>>());
+    let before = there();
+    let add = |name: &str, adopt: Option<&str>| {
+        let body = json!({ "name": name, "access": { "kubeconfig": server.kubeconfig("good") }, "adopt": adopt });
+        call_owned(&place, &token, body)
+    };
+    let (status, beside) = add("beside", None).await;
+    assert!(status == 201 && beside["remarks"][0].as_str().unwrap().contains("through the import `east`, which is still imported"), "{beside}");
+    assert_eq!(call(&place, &token, Method::DELETE, "/api/v1/clusters/beside", None).await.0, 204);
+    let (status, refused) = add("west", Some("east")).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.still_imported")), "{refused}");
+    assert_eq!(call(&place, &token, Method::DELETE, "/api/v1/clusters/east", None).await.0, 204);
+    let (status, refused) = add("west", Some("north")).await;
+    assert!(status == 400 && refused.to_string().contains("north"), "{refused}");
+    let (status, taken) = add("west", Some("east")).await;
+    assert!(status == 201 && taken["remarks"].is_null(), "{taken}");
+    let path = place.apps().replace("/apps", "/placement");
+    assert_eq!(call(&place, &place.token, Method::PUT, &path, Some(json!({ "cluster": "west" }))).await.0, 200);
+    let on_west = async || {
+        let all = place.instances("shop").await;
+        all.len() == 2 && all.iter().all(|i| i["available"] == true && i["node"].as_str().is_some_and(|n| n.starts_with("west--")))
+    };
+    place.world.until("its instances are the other's", LONG, on_west).await;
+    place.reaches("shop", "running", 1).await;
+    assert_eq!(there(), before, "nothing was made anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_space_that_moves_to_another_cluster_leaves_nothing_on_the_first() {
     let (place, token, east) = started().await;
     let west = ApiServer::start().await;
@@ -292,4 +333,24 @@ async fn why_pods_of_a_stateful_workload_are_refused_is_told() {
     place.world.until("the quota is told", LONG, told).await;
     let asked = server.requests().iter().filter(|r| r.path.contains("/events?")).count();
     assert!((1..=3).contains(&asked), "seldom: {asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_for_images_are_renewed_before_they_end_and_nothing_is_restarted() {
+    let (place, token, server) = started_with(Config { credential_seconds: 6, ..config() }).await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    place.deploy("shop", &web("1", 1)).await;
+    place.reaches("shop", "running", 1).await;
+    let secret = || server.all("secrets").into_iter().find(|s| s["type"] == "kubernetes.io/dockerconfigjson").expect("the credential");
+    let pods = || server.all("pods").iter().map(|p| p["metadata"]["uid"].to_string()).collect::<Vec<_>>();
+    let (first, before) = (secret(), pods());
+    assert!(first["data"][".dockerconfigjson"].is_string(), "{first}");
+    let mut last = first["data"].clone();
+    for _ in 0..2 {
+        place.world.until("it is renewed", LONG, || async { secret()["data"] != last }).await;
+        last = secret()["data"].clone();
+    }
+    assert_eq!((secret()["metadata"]["uid"].clone(), pods()), (first["metadata"]["uid"].clone(), before), "in place, and under running pods");
 }

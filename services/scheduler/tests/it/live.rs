@@ -22,6 +22,7 @@ struct Live {
     found: Found,
     image: String,
     namespace: String,
+    kubeconfig: String,
 }
 
 #[allow(clippy::disallowed_methods, reason = "what the suite is given by the shell")]
@@ -49,7 +50,7 @@ impl Live {
         let mark: String = place.host.uuid().simple().to_string().chars().rev().take(5).collect();
         let prefix = format!("gantry-live-{name}{mark}-");
         let namespace = format!("{prefix}acme-shop-test");
-        let own = Self { place, token, client, found, image, namespace };
+        let own = Self { place, token, client, found, image, namespace, kubeconfig: kubeconfig.to_owned() };
         let body = json!({ "name": "east", "access": { "kubeconfig": kubeconfig }, "settings": { "namespace_prefix": prefix } });
         let (status, answer) = own.call(Method::POST, "/api/v1/clusters", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
@@ -462,6 +463,45 @@ async fn http() -> u16 {
     port
 }
 
+/// The cluster, imported a second time with namespaces of its own, is two clusters to the platform.
+async fn over_two(live: &Live) {
+    let prefix = live.namespace.trim_end_matches("acme-shop-test").replacen("live", "west", 1);
+    let second = format!("{prefix}acme-shop-test");
+    let body = json!({ "name": "west", "access": { "kubeconfig": live.kubeconfig }, "settings": { "namespace_prefix": prefix } });
+    let (status, answer) = live.call(Method::POST, "/api/v1/clusters", Some(body)).await;
+    assert_eq!(status, 201, "{answer}");
+    let weighed = async |east: u32, west: u32| {
+        let west = json!({ "cluster": "west", "weight": west, "overrides": { "env": { "SITE": "west" } } });
+        let body = json!({ "clusters": [{ "cluster": "east", "weight": east }, west] });
+        let (status, answer) = live.call(Method::PUT, &live.place.apps().replace("/apps", "/clusters"), Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    let asked = async |namespace: &str| match live.client.get(&format!("/apis/apps/v1/namespaces/{namespace}/deployments/shop-web")).await {
+        Ok(object) => object["spec"]["replicas"].as_u64(),
+        Err(Trouble::NotFound(_)) => None,
+        Err(trouble) => panic!("{trouble}"),
+    };
+    weighed(1, 1).await;
+    live.deploy("shop", WEB).await;
+    live.reaches("shop", "running", 1).await;
+    assert_eq!((asked(&live.namespace).await, asked(&second).await), (Some(1), Some(1)));
+    weighed(0, 1).await;
+    live.until("all of it is on the second", async || (asked(&live.namespace).await, asked(&second).await) == (None, Some(2))).await;
+    live.reaches("shop", "running", 1).await;
+    weighed(3, 1).await;
+    live.until("all of it is on the first", async || (asked(&live.namespace).await, asked(&second).await) == (Some(2), None)).await;
+    live.reaches("shop", "running", 1).await;
+    live.leaves_nothing(&["shop"]).await;
+    let gone = async || matches!(live.client.get(&format!("/api/v1/namespaces/{second}")).await, Err(Trouble::NotFound(_)));
+    live.until("the second namespace is gone", gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn replicas_are_divided_over_two_imports_and_move_between_them() {
+    over_two(&Live::started("h").await).await;
+}
+
 /// The suite itself, where no cluster is: what it asks for is what the API promises, as far as our own server keeps to it.
 async fn on_our_own(name: &str) -> Live {
     let server = ApiServer::start().await;
@@ -479,4 +519,5 @@ async fn the_live_suite_holds_on_our_own_server() {
     changes(&on_our_own("f").await).await;
     inside(&on_our_own("g").await).await;
     import(&on_our_own("e").await).await;
+    over_two(&on_our_own("h").await).await;
 }

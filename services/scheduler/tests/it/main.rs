@@ -13,6 +13,7 @@ mod deploying;
 mod documents;
 mod exchanges;
 mod fixtures;
+mod fleets;
 mod grpc;
 mod history;
 mod kept;

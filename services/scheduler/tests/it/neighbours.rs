@@ -108,7 +108,8 @@ impl Service for Registry {
 }
 
 pub struct Identity;
-struct IdentityApi;
+/// How many credentials have been given before: no two are the same.
+struct IdentityApi(std::sync::atomic::AtomicU64);
 
 #[tonic::async_trait]
 impl Tokens for IdentityApi {
@@ -116,8 +117,10 @@ impl Tokens for IdentityApi {
         gantry_auth::peer(&request, &["scheduler"])?;
         let asked = request.into_inner();
         let patterns: Vec<_> = asked.grants.iter().map(|g| g.pattern.clone()).collect();
+        let before = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let password = patterns.join(" ") + &if before > 0 { format!(" {before}") } else { String::new() };
         let expires_at_unix = gantry_kernel::Env::system().now().unix_timestamp() + i64::from(asked.ttl_seconds);
-        Ok(Response::new(IssueRegistryCredentialResponse { username: "node".into(), password: patterns.join(" "), expires_at_unix }))
+        Ok(Response::new(IssueRegistryCredentialResponse { username: "node".into(), password, expires_at_unix }))
     }
 }
 
@@ -133,7 +136,7 @@ impl Service for Identity {
 
     async fn start(_: Self::Config, _: Host) -> anyhow::Result<Parts> {
         let mut grpc = tonic::service::Routes::builder();
-        grpc.add_service(TokensServer::new(IdentityApi));
+        grpc.add_service(TokensServer::new(IdentityApi(0.into())));
         Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
     }
 }

@@ -6,6 +6,7 @@ use gantry_planner::{Effect, Taint, Toleration as Tolerates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::fleet::Fleet;
 use crate::domain::model::{Operator, Resources};
 
 /// Of one node. Everything not said is as the agent tells it, or as the platform's policy has it.
@@ -113,6 +114,8 @@ pub struct SpaceRules {
     pub external: Option<External>,
     /// The Kubernetes cluster that its workloads run on; the nodes with agents if none.
     pub cluster: Option<String>,
+    /// Several of them, instead.
+    pub clusters: Option<Fleet>,
 }
 
 /// A condition on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone`, `node.labels.<label>`.
@@ -183,6 +186,12 @@ impl SpaceRules {
                 out.push((list.into(), format!("at most {MOST}")));
             }
         }
+        if let Some(fleet) = &self.clusters {
+            if self.cluster.is_some() {
+                out.push(("cluster".into(), "say either `cluster` or `clusters`".into()));
+            }
+            out.extend(fleet.faults().into_iter().map(|(field, detail)| (format!("clusters.{field}"), detail)));
+        }
         if let Some(external) = &self.external {
             if !external.url.starts_with("http://") && !external.url.starts_with("https://") {
                 out.push(("external.url".into(), "must begin with http:// or https://".into()));
@@ -192,6 +201,11 @@ impl SpaceRules {
             }
         }
         out
+    }
+
+    /// Do its workloads run on Kubernetes?
+    pub fn on_clusters(&self) -> bool {
+        self.cluster.is_some() || self.clusters.is_some()
     }
 
     pub fn tolerations(&self) -> impl Iterator<Item = Tolerates> {

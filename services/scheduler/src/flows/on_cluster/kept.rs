@@ -26,6 +26,8 @@ pub(in crate::flows) struct Kept {
     pub(super) able: BTreeMap<String, (u32, bool)>,
     /// Clusters that could not be opened, and when to try again.
     pub(super) again: BTreeMap<String, OffsetDateTime>,
+    /// Applications of which it is recorded how several clusters share them.
+    pub(in crate::flows) shared: BTreeSet<AppId>,
 }
 
 impl Kept {

@@ -25,7 +25,8 @@ impl Reconciler {
         }
         let mut events = Vec::new();
         let known: HashSet<InstanceId> = alive.iter().map(|i| InstanceId(i.id)).collect();
-        let names: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
+        // What a lost cluster showed last is no news.
+        let names: BTreeSet<&str> = running.iter().filter(|(_, one)| !one.lost).map(|(name, _)| name.as_str()).collect();
         for row in on_clusters.clone().filter(|i| cluster_of(&i.node).is_some_and(|c| !names.contains(c) && !self.clusters.again.contains_key(c))) {
             let Ok(node) = Name::parse(&row.node) else { continue };
             events.push(InstanceEvent::Lost { instance: InstanceId(row.id), app: AppId(row.app), node });
@@ -33,7 +34,7 @@ impl Reconciler {
         let mut new: BTreeMap<AppId, Vec<(String, Pod)>> = BTreeMap::new();
         for (name, one) in &running {
             // What has not been seen must not be taken for gone.
-            if !one.engine.connection().synced {
+            if one.lost || !one.engine.connection().synced {
                 continue;
             }
             let mut report = Report { generation: u64::MAX, ..Report::default() };

@@ -12,6 +12,7 @@ impl Reconciler {
     /// Starts, changes and stops engines as the rows say, and sees to what is on a cluster of those who are gone.
     pub(in crate::flows) async fn keep_clusters(&mut self) -> anyhow::Result<()> {
         self.read_clusters().await?;
+        self.turn_clusters().await?;
         for (name, running) in self.s.clusters.all() {
             for owner in running.engine.strays() {
                 let Ok(id) = owner.parse::<gantry_kernel::Uuid>() else { continue };
@@ -73,6 +74,9 @@ impl Reconciler {
         if self.clusters.read && !self.clusters.stale && !due {
             return Ok(());
         }
+        if !self.clusters.read {
+            self.clusters.shared = store::shared_apps(self.s.orm()).await?;
+        }
         let rows = store::clusters(self.s.orm()).await?;
         (self.clusters.read, self.clusters.stale) = (true, false);
         for (name, running) in self.s.clusters.all() {
@@ -93,7 +97,7 @@ impl Reconciler {
             };
             if self.s.clusters.is_current(&row) {
                 self.clusters.again.remove(&row.name);
-                self.s.clusters.set(&row.name, settings);
+                self.s.clusters.set(&row.name, settings, row.lost.is_some());
                 continue;
             }
             match clusters::open(&self.s, &row).await {

@@ -29,6 +29,10 @@ impl Reconciler {
             let reason = format!("the cluster `{cluster}` is not known or its access cannot be used; see `gantry cluster test {cluster}`");
             return self.wait_on_cluster(subject, goal, reason).await;
         };
+        if running.lost {
+            let reason = format!("the cluster `{cluster}` is lost: it could not be reached for its grace time; see `gantry cluster show {cluster}`");
+            return self.wait_on_cluster(subject, goal, reason).await;
+        }
         let connection = running.engine.connection();
         if connection.found.is_none() {
             let reason = connection.problem.unwrap_or_else(|| format!("the cluster `{cluster}` is being looked at"));

@@ -67,6 +67,8 @@ fn table() -> Vec<Line> {
         ("Volumes.DeleteBackup", with(&volume, json!({ "backup": "a" })), Nothing),
         ("Placement.GetPlacement", space.clone(), Refused),
         ("Placement.SetPlacement", with(&space, json!({ "rules": { "spread": 5 } })), Refused),
+        ("Placement.GetSpaceClusters", space.clone(), Refused),
+        ("Placement.SetSpaceClusters", with(&space, json!({ "fleet": {} })), Refused),
         ("Nodes.ListNodes", json!({}), Refused),
         ("Nodes.WatchNodes", json!({}), Refused),
         ("Nodes.SetNodeSettings", json!({ "node": "n1", "settings": { "labels": { "disk": "fast" } } }), Refused),
