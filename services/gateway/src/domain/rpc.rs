@@ -40,6 +40,7 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.registry.v1.Webhooks", Upstream::Registry),
     ("gantry.scheduler.v1.Apps", Upstream::Scheduler),
     ("gantry.scheduler.v1.Clusters", Upstream::Scheduler),
+    ("gantry.scheduler.v1.Configs", Upstream::Scheduler),
     ("gantry.scheduler.v1.Instances", Upstream::Scheduler),
     ("gantry.scheduler.v1.Nodes", Upstream::Scheduler),
     ("gantry.scheduler.v1.Placement", Upstream::Scheduler),

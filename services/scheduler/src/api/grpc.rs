@@ -12,6 +12,7 @@ pub use sessions::SessionsApi;
 pub const OF_REST: &[&str] = &[
     "gantry.scheduler.v1.Apps",
     "gantry.scheduler.v1.Clusters",
+    "gantry.scheduler.v1.Configs",
     "gantry.scheduler.v1.Instances",
     "gantry.scheduler.v1.Nodes",
     "gantry.scheduler.v1.Placement",

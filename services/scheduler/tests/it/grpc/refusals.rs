@@ -20,6 +20,7 @@ fn table() -> Vec<Line> {
     let app = with(&space, json!({ "app": "web" }));
     let instance = with(&app, json!({ "instance": "no-such-instance" }));
     let volume = with(&space, json!({ "volume": "x.none" }));
+    let config = with(&space, json!({ "config": "db" }));
     let access = json!({ "server": "https://127.0.0.1:1", "token": "t" });
     vec![
         ("Apps.ListApps", space.clone(), Refused),
@@ -75,6 +76,14 @@ fn table() -> Vec<Line> {
         ("Nodes.CordonNode", json!({ "node": "n1" }), Refused),
         ("Nodes.UncordonNode", json!({ "node": "n1" }), Refused),
         ("Nodes.DrainNode", json!({ "node": "n1" }), Refused),
+        ("Configs.SetConfig", with(&config, json!({ "content": { "secret": true, "entries": { "content": "x" } } })), Refused),
+        ("Configs.ListConfigs", space.clone(), Refused),
+        ("Configs.GetConfig", config.clone(), Refused),
+        ("Configs.ListConfigVersions", config.clone(), Refused),
+        ("Configs.RevealConfig", with(&config, json!({ "asked": { "reason": "look" } })), Refused),
+        ("Configs.RollBackConfig", with(&config, json!({ "to": { "version": 1 } })), Refused),
+        ("Configs.RollOutConfig", with(&config, json!({ "to": {} })), Refused),
+        ("Configs.DeleteConfig", config, Refused),
         ("Clusters.ListClusters", json!({}), Own),
         ("Clusters.GetClusterManifest", json!({}), Own),
         ("Clusters.AddCluster", json!({ "name": "east", "access": access }), Refused),
@@ -84,6 +93,8 @@ fn table() -> Vec<Line> {
         ("Clusters.TestCluster", json!({ "cluster": "west" }), Nothing),
         ("Clusters.RemoveCluster", json!({ "cluster": "west" }), Nothing),
         ("Apps.DeleteApp", app, Refused),
+        ("Nodes.RemoveNode", json!({ "node": "n1", "force": true }), Refused),
+        ("Nodes.AdmitNode", json!({ "node": "n1" }), Refused),
     ]
 }
 
