@@ -124,7 +124,7 @@ export const clusters = {
   settings: (name: string, settings: ClusterSettings) => put<Cluster>(`${clusters.one(name)}/settings`, settings),
   remove: (name: string) => remove(clusters.one(name)),
   /** A service account with the least rights, for `kubectl apply`. */
-  manifest: async (scheduler: boolean) => (await send('GET', withQuery(path('cluster-manifest'), scheduler ? { scheduler } : undefined), { headers: { accept: 'application/yaml' } })).text(),
+  manifest: async (more: { scheduler?: boolean; roles?: boolean }) => (await send('GET', withQuery(path('cluster-manifest'), { scheduler: more.scheduler || undefined, roles: more.roles || undefined }), { headers: { accept: 'application/yaml' } })).text(),
 };
 
 /** The clusters that a space's rules name. */

@@ -65,6 +65,7 @@ const en = {
     manifest: 'Least rights',
     manifestHelp: 'A service account with just the rights the platform needs. Read it, apply it on the cluster, then import the cluster with its token.',
     manifestScheduler: 'With the rights of the placement planner as the cluster\'s scheduler',
+    manifestRoles: 'With the right to bind people\'s roles in the namespaces of spaces',
     thenApply: 'Apply it:',
     thenToken: 'Read its token:',
     thenCa: 'Read the authority of the API server:',
@@ -154,7 +155,7 @@ const en = {
     flags: '2. Or by flags (older ones)',
     flagsHelp: 'Not together with --authentication-config.',
     kubeconfig: '3. A kubeconfig without a secret, the same for everybody',
-    kubeconfigHelp: 'Add the certificate-authority-data of the cluster, unless everybody trusts it. kubectl oidc-login (the plugin kubelogin) signs in when it has to, and renews the token.',
+    kubeconfigHelp: 'Add the certificate-authority-data of the cluster, unless everybody trusts it. The command line signs in when it has to, and renews the token; the plugin kubelogin does as well.',
   },
   where: {
     nodes: 'on nodes with agents',
@@ -240,6 +241,7 @@ const zh: typeof en = {
     manifest: '最小权限',
     manifestHelp: '仅包含平台所需权限的服务账号。请查看后在集群上应用，再用其令牌导入集群。',
     manifestScheduler: '包含将调度器用作集群调度器所需的权限',
+    manifestRoles: '包含在空间的命名空间中绑定用户角色的权限',
     thenApply: '应用清单：',
     thenToken: '读取令牌：',
     thenCa: '读取 API 服务器的证书颁发机构：',
@@ -329,7 +331,7 @@ const zh: typeof en = {
     flags: '2. 或使用参数（较旧版本）',
     flagsHelp: '不能与 --authentication-config 同时使用。',
     kubeconfig: '3. 不含密钥的 kubeconfig，所有人通用',
-    kubeconfigHelp: '除非集群证书受公共信任，请加入集群的 certificate-authority-data。kubectl oidc-login（kubelogin 插件）会在需要时登录并续期令牌。',
+    kubeconfigHelp: '除非集群证书受公共信任，请加入集群的 certificate-authority-data。命令行工具会在需要时登录并续期令牌；也可使用 kubelogin 插件。',
   },
   where: {
     nodes: '节点',

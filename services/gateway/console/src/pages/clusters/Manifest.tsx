@@ -17,7 +17,8 @@ const CA = "kubectl -n gantry-system get secret gantry -o jsonpath='{.data.ca\\.
 export function Manifest() {
   const { t } = useTranslation();
   const [scheduler, setScheduler] = useState(false);
-  const query = useQuery({ queryKey: ['cluster-manifest', scheduler], queryFn: () => clusters.manifest(scheduler), staleTime: Infinity });
+  const [roles, setRoles] = useState(false);
+  const query = useQuery({ queryKey: ['cluster-manifest', scheduler, roles], queryFn: () => clusters.manifest({ scheduler, roles }), staleTime: Infinity });
   const command = (text: string) => (
     <Typography.Paragraph className="code mono" copyable={{ text, tooltips: [t('common.copy'), t('common.copied')] }}>
       {text}
@@ -33,6 +34,9 @@ export function Manifest() {
           </Button>
           <Checkbox checked={scheduler} onChange={(event) => setScheduler(event.target.checked)}>
             {t('clusters.manifestScheduler')}
+          </Checkbox>
+          <Checkbox checked={roles} onChange={(event) => setRoles(event.target.checked)}>
+            {t('clusters.manifestRoles')}
           </Checkbox>
         </Flex>
         <div>

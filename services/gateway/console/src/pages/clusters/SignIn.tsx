@@ -38,7 +38,7 @@ export function SignIn({ cluster }: { cluster: Cluster }) {
       {block(t('kubectl.client'), t('kubectl.clientHelp'), null, CLIENT)}
       {block(t('kubectl.file'), t('kubectl.fileHelp'), 'authentication.yaml', authenticationFile(issuer))}
       {block(t('kubectl.flags'), t('kubectl.flagsHelp'), null, flagsOf(issuer))}
-      {block(t('kubectl.kubeconfig'), t('kubectl.kubeconfigHelp'), `${cluster.name}.kubeconfig`, kubeconfigOf(cluster.name, cluster.server, issuer))}
+      {block(t('kubectl.kubeconfig'), t('kubectl.kubeconfigHelp'), `${cluster.name}.kubeconfig`, kubeconfigOf(cluster.name, cluster.server))}
     </div>
   );
 }

@@ -39,15 +39,14 @@ export function flagsOf(issuer: string): string {
 }
 
 /** The same for everybody: whoever uses it signs in. */
-export function kubeconfigOf(cluster: string, server: string, issuer: string): string {
-  const args = ['oidc-login', 'get-token', `--oidc-issuer-url=${issuer}`, `--oidc-client-id=${AUDIENCE}`, '--oidc-extra-scope=profile', '--oidc-extra-scope=groups', '--oidc-use-pkce'];
+export function kubeconfigOf(cluster: string, server: string): string {
   const file = {
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': cluster,
     contexts: [{ name: cluster, context: { cluster, user: 'gantry' } }],
     clusters: [{ name: cluster, cluster: { server } }],
-    users: [{ name: 'gantry', user: { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'kubectl', args, interactiveMode: 'IfAvailable' } } }],
+    users: [{ name: 'gantry', user: { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'gantry', args: ['cluster', 'credential', '--client', AUDIENCE], interactiveMode: 'IfAvailable' } } }],
   };
   return stringify(file, { lineWidth: 0 });
 }
