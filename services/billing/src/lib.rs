@@ -51,6 +51,10 @@ impl App {
     }
 }
 
+/// Their RPCs say which REST call they are (`schemas/proto/billing/v1`).
+pub const OF_REST: &[&str] =
+    &["gantry.billing.v1.Invoices", "gantry.billing.v1.PricePlans", "gantry.billing.v1.QuotaSettings", "gantry.billing.v1.UsageReports"];
+
 pub struct Billing;
 
 #[async_trait]
@@ -81,6 +85,7 @@ impl Service for Billing {
             router: api::routes().with_state(app).split_for_parts().0,
             grpc: Some(tonic::service::Routes::new(quotas)),
             grpc_names: vec!["gantry.billing.v1.Quotas"],
+            transcoded: OF_REST,
             ..Parts::default()
         })
     }

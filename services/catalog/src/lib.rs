@@ -40,6 +40,9 @@ pub(crate) struct App {
     osb_credentials: Option<Secret>,
 }
 
+/// Their RPCs say which REST call they are (`schemas/proto/catalog/v1`).
+pub const OF_REST: &[&str] = &["gantry.catalog.v1.Offerings", "gantry.catalog.v1.ServiceInstances"];
+
 pub struct Catalog;
 
 #[async_trait]
@@ -71,7 +74,7 @@ impl Service for Catalog {
         host.work(Arc::new(Provision(app.clone())));
         host.work(Arc::new(Deprovision(app.clone())));
         let router = api::routes().split_for_parts().0.merge(api::osb::routes(app.clone())).with_state(app);
-        Ok(Parts { router, ..Parts::default() })
+        Ok(Parts { router, transcoded: OF_REST, ..Parts::default() })
     }
 }
 

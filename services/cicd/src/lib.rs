@@ -25,6 +25,9 @@ use crate::flows::{CicdTables, Metering, PushedTodo, Runner, Tools};
 
 pub use crate::config::CicdConfig;
 
+/// Their RPCs say which REST call they are (`schemas/proto/cicd/v1`).
+pub const OF_REST: &[&str] = &["gantry.cicd.v1.Repositories", "gantry.cicd.v1.Runs"];
+
 /// The service.
 pub struct Cicd;
 
@@ -73,7 +76,7 @@ impl Service for Cicd {
 
         let router = api::router(cicd, tables, &config);
         // Packs are large; REST has its own limit in the router.
-        Ok(Parts { router, max_body_bytes: Some(0), ..Parts::default() })
+        Ok(Parts { router, transcoded: OF_REST, max_body_bytes: Some(0), ..Parts::default() })
     }
 }
 

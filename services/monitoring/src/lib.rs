@@ -43,6 +43,9 @@ impl App {
     }
 }
 
+/// Their RPCs say which REST call they are (`schemas/proto/monitoring/v1`).
+pub const OF_REST: &[&str] = &["gantry.monitoring.v1.Audit", "gantry.monitoring.v1.Events", "gantry.monitoring.v1.Logs", "gantry.monitoring.v1.Metrics"];
+
 pub struct Monitoring;
 
 #[async_trait]
@@ -77,6 +80,6 @@ impl Service for Monitoring {
             host,
         };
         let router = api::routes().with_state(Arc::new(app)).split_for_parts().0;
-        Ok(Parts { router, transcoded: &["gantry.monitoring.v1.Audit"], ..Parts::default() })
+        Ok(Parts { router, transcoded: OF_REST, ..Parts::default() })
     }
 }
