@@ -89,6 +89,10 @@ pub enum InstanceEvent {
     /// even. It is stopped when its budget allows.
     #[serde(rename = "instance.displaced")]
     Displaced { instance: InstanceId, app: AppId, node: Name, reason: String },
+    /// Something that an intruder would do was found in it: a program that is not of its image, a right that its container was not given,
+    /// a connection that its space does not allow (`sign`: program, privilege, connection). `action`: what followed.
+    #[serde(rename = "instance.suspected")]
+    Suspected { instance: InstanceId, app: AppId, org: OrgId, node: Name, container: String, sign: String, detail: String, action: String },
     #[serde(rename = "instance.stopping")]
     Stopping { instance: InstanceId, app: AppId },
     #[serde(rename = "instance.stopped")]

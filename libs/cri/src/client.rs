@@ -97,6 +97,41 @@ impl Cri {
         let config = answer.info.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         Ok(config.and_then(|c| c["sandboxImage"].as_str().map(str::to_owned)))
     }
+
+    /// What can stand in [`crate::PodSpec::runtime_class`], sorted; empty = the runtime does not tell. Newer runtimes say it in so many
+    /// words, containerd before 2.0 in its configuration.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn handlers(&self) -> Result<Vec<Handler>, CriError> {
+        let answer = bounded("status", SHORT, self.runtime.clone().status(StatusRequest { verbose: true })).await?;
+        let config = answer.info.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()).unwrap_or_default();
+        let told = answer.runtime_handlers.into_iter().map(|h| h.name);
+        Ok(handlers(told, &config))
+    }
+}
+
+/// A way of running containers that the runtime is configured for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handler {
+    /// "runc", "crun", "kata".
+    pub name: String,
+    /// The program that its configuration names, if it names one.
+    pub program: Option<PathBuf>,
+}
+
+/// `told`: by name. `config`: containerd's, as its status shows it (`containerd.runtimes.<name>`).
+fn handlers(told: impl Iterator<Item = String>, config: &serde_json::Value) -> Vec<Handler> {
+    let configured = config["containerd"]["runtimes"].as_object();
+    let of = |runtime: &serde_json::Value| runtime["options"]["BinaryName"].as_str().filter(|p| !p.is_empty()).map(PathBuf::from);
+    let mut out: Vec<Handler> = told
+        .map(|name| Handler { program: configured.and_then(|c| of(c.get(&name)?)), name })
+        .chain(configured.into_iter().flatten().map(|(name, runtime)| Handler { name: name.clone(), program: of(runtime) }))
+        .filter(|handler| !handler.name.is_empty())
+        .collect();
+    out.sort();
+    out.dedup_by(|a, b| a.name == b.name);
+    out
 }
 
 /// Runs a call with a deadline and names it in the error.
@@ -109,5 +144,21 @@ pub(crate) async fn bounded<T>(
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(CriError::status(verb, status)),
         Err(_) => Err(CriError::TimedOut { verb, after }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_those_that_are_told_and_those_of_the_configuration() {
+        let config = serde_json::json!({"containerd": {"runtimes": {"runc": {"options": {}}, "crun": {"options": {"BinaryName": "/opt/crun"}}}}});
+        let names = |told: &[&str]| handlers(told.iter().map(|t| (*t).to_owned()), &config).into_iter().map(|h| h.name).collect::<Vec<_>>();
+        assert_eq!(names(&[]), ["crun", "runc"]);
+        // The empty one is the default, which bears a name as well.
+        assert_eq!(names(&["", "kata", "runc"]), ["crun", "kata", "runc"]);
+        assert_eq!(handlers(["crun".to_owned()].into_iter(), &config)[0].program.as_deref(), Some(Path::new("/opt/crun")));
+        assert!(handlers(std::iter::empty(), &serde_json::Value::Null).is_empty());
     }
 }

@@ -24,7 +24,7 @@ mod stats;
 mod stream;
 mod task;
 
-pub use client::{Cri, Version};
+pub use client::{Cri, Handler, Version};
 pub use container::{Container, ContainerSpec, ContainerState, ContainerStatus, Device, ExecOutput, Limits, Mount, Seccomp};
 pub use error::CriError;
 pub use image::Credential;

@@ -188,6 +188,20 @@ impl Cri {
     }
 }
 
+impl Cri {
+    /// The process that holds a pod's namespaces, as the node numbers it.
+    ///
+    /// # Errors
+    /// [`CriError::NotFound`] if there is no such pod; [`CriError::Incomplete`] of a runtime that does not tell.
+    pub async fn pod_pid(&self, pod: &str) -> Result<u32, CriError> {
+        let request = wire::PodSandboxStatusRequest { pod_sandbox_id: pod.into(), verbose: true };
+        let info = bounded("pod status", SHORT, self.runtime.clone().pod_sandbox_status(request)).await?.info;
+        let told = info.get("info").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        let pid = told.and_then(|t| u32::try_from(t["pid"].as_u64()?).ok()).filter(|pid| *pid > 0);
+        pid.ok_or(CriError::Incomplete { verb: "pod status", field: "pid" })
+    }
+}
+
 pub(crate) fn absent_is_fine(result: Result<(), CriError>) -> Result<(), CriError> {
     match result {
         Err(error) if error.is_not_found() => Ok(()),

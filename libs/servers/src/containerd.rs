@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::machine::{output, which};
+use crate::machine::output;
 use crate::need::{Need, cni_folders};
+use crate::oci;
 use crate::pause;
 use crate::process::Launch;
 use crate::server::{Folders, Server};
@@ -88,34 +89,10 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 "#,
             image = pause::IMAGE,
             bin = bin.display(),
-            default = self.runtimes()?.first().map(|r| r.0).context("no OCI runtime")?,
+            default = oci::runtimes(&self.place)?.first().map(|r| r.0).context("no OCI runtime")?,
         );
-        for (name, program) in self.runtimes()? {
-            text += &format!(
-                r#"    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
-        BinaryName = "{program}"
-        Root = "{place}/{name}"
-        SystemdCgroup = false
-"#,
-                program = program.display(),
-            );
-        }
-        if let Some(kata) = which("containerd-shim-kata-v2", &[]) {
-            text += &format!("    # {}\n    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.kata]\n", kata.display());
-            text += "      runtime_type = \"io.containerd.kata.v2\"\n";
-        }
+        text += &oci::handlers(&self.place)?;
         Ok(text)
-    }
-
-    /// Every OCI runtime of this machine, the default first.
-    fn runtimes(&self) -> Result<Vec<(&'static str, PathBuf)>> {
-        let found: Vec<_> = ["runc", "crun", "youki"].into_iter().filter_map(|n| Some((n, which(n, &[])?))).collect();
-        if found.is_empty() {
-            bail!("neither runc nor crun nor youki is on this machine");
-        }
-        Ok(found)
     }
 
     fn network_config(&self) -> String {

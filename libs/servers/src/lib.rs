@@ -9,6 +9,7 @@ pub mod install;
 mod machine;
 mod nats;
 pub mod need;
+pub mod oci;
 mod owner;
 mod pause;
 mod postgres;

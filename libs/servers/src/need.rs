@@ -15,6 +15,7 @@ pub enum Need {
     Haproxy,
     Containerd,
     Runc,
+    Crun,
     CniPlugins,
     Iptables,
     Nftables,
@@ -54,7 +55,7 @@ pub struct Found {
 
 impl Need {
     /// Everything `make up` wants on a machine where it may run containers.
-    pub const ALL: [Need; 15] = [
+    pub const ALL: [Need; 16] = [
         Self::Postgres,
         Self::Nats,
         Self::Redis,
@@ -62,6 +63,7 @@ impl Need {
         Self::Haproxy,
         Self::Containerd,
         Self::Runc,
+        Self::Crun,
         Self::CniPlugins,
         Self::Iptables,
         Self::Nftables,
@@ -84,6 +86,7 @@ impl Need {
             Self::Haproxy => "HAProxy",
             Self::Containerd => "containerd",
             Self::Runc => "runc",
+            Self::Crun => "crun",
             Self::CniPlugins => "CNI plugins",
             Self::Iptables => "iptables",
             Self::Nftables => "nftables",
@@ -113,6 +116,7 @@ impl Need {
             Self::Haproxy => "balances the applications' traffic on the node",
             Self::Containerd => "runs the containers",
             Self::Runc => "starts a container's process for containerd",
+            Self::Crun => "is the second runtime, for workloads of the runtime class crun",
             Self::CniPlugins => "gives containers their network",
             Self::Iptables => "the CNI plugins write their address translation with it",
             Self::Nftables => "isolates applications and opens their ports",
@@ -135,7 +139,10 @@ impl Need {
 
     /// True for what only the node agent uses, and only root can run.
     pub fn agent_only(self) -> bool {
-        matches!(self, Self::Haproxy | Self::Containerd | Self::Runc | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Ext4 | Self::Buildah)
+        matches!(
+            self,
+            Self::Haproxy | Self::Containerd | Self::Runc | Self::Crun | Self::CniPlugins | Self::Iptables | Self::Nftables | Self::Ext4 | Self::Buildah
+        )
     }
 
     pub fn source(self) -> Source {
@@ -148,6 +155,7 @@ impl Need {
             Self::Haproxy => Source::Apt("haproxy"),
             Self::Containerd => Source::Apt("containerd"),
             Self::Runc => Source::Apt("runc"),
+            Self::Crun => Source::Apt("crun"),
             Self::CniPlugins => Source::Apt("containernetworking-plugins"),
             Self::Iptables => Source::Apt("iptables"),
             Self::Nftables => Source::Apt("nftables"),
@@ -187,6 +195,7 @@ impl Need {
             Self::Containerd => Version(1, 6, 0),
             Self::Git => Version(2, 30, 0),
             Self::Runc
+            | Self::Crun
             | Self::CniPlugins
             | Self::Iptables
             | Self::Nftables
@@ -230,6 +239,7 @@ impl Need {
             Self::Haproxy => one("haproxy"),
             Self::Containerd => one("containerd"),
             Self::Runc => ["runc", "crun", "youki"].iter().filter_map(|n| which(n, &[])).collect(),
+            Self::Crun => one("crun"),
             Self::CniPlugins => cni_folders().into_iter().map(|f| f.join("bridge")).filter(|p| p.is_file()).collect(),
             Self::Iptables => one("iptables"),
             Self::Nftables => one("nft"),

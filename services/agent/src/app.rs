@@ -1,10 +1,12 @@
 //! What runs: the keeper's loop, the steps it takes, and the probing of what it started.
 
 pub mod balancer;
+pub mod guard;
 pub mod image_gc;
 pub mod keeper;
 pub mod lease;
 pub mod line;
+pub mod prepull;
 pub mod probing;
 pub mod sessions;
 pub mod shipping;

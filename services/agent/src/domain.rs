@@ -2,8 +2,10 @@
 
 pub mod actual;
 pub mod balance;
+pub mod guard;
 pub mod haproxy;
 pub mod health;
+pub mod nics;
 pub mod plan;
 pub mod restart;
 pub mod spec;

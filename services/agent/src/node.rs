@@ -14,10 +14,13 @@ use crate::adapters::commands::Commands;
 use crate::adapters::disk::Disk;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
+use crate::adapters::nics::Nics;
 use crate::adapters::volumes::Volumes;
 use crate::app::balancer::{Balancer, Listen};
+use crate::app::guard::Guard;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
+use crate::app::prepull::Prepull;
 use crate::app::steps::Steps;
 use crate::domain::spec::label;
 use crate::domain::wanted::Wanted;
@@ -76,10 +79,15 @@ impl Node {
             node: settings.node.clone(),
             folders,
             resolvers: resolvers(),
+            services: settings.service_network,
+            nics: Nics::new(at("nics")),
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
         };
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
+        tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
+        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers());
+        tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
         Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy })

@@ -19,6 +19,7 @@ mod ports;
 pub mod rollout;
 pub mod scaling;
 pub mod sessions;
+pub mod signs;
 pub mod sizing;
 pub mod space_rules;
 pub mod view;

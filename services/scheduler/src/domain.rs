@@ -20,6 +20,7 @@ pub mod kept;
 pub mod kubernetes;
 pub mod lacks;
 pub mod model;
+pub mod nodes_networks;
 pub mod observe;
 pub mod own;
 pub mod patch;

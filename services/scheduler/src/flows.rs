@@ -1,6 +1,7 @@
 //! Everything that runs by itself: the reconciler and its parts, and metering.
 
 mod advance;
+mod ahead;
 pub mod cluster_logs;
 pub mod cluster_usage;
 mod fleet;

@@ -11,6 +11,7 @@ mod projection;
 mod queries;
 mod scalings;
 mod shares;
+mod signs;
 
 pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
 pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters};
@@ -23,6 +24,7 @@ pub use projection::SchedulerProjection;
 pub use queries::*;
 pub use scalings::{Scaled, load as load_scalings, save as save_scaling};
 pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
+pub use signs::{Sign, save_signs, signs, signs_known};
 
 /// Tables that are not made from events, (name, SQL), forward only.
 pub const MIGRATIONS: &[(&str, &str)] = &[
@@ -45,5 +47,11 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "0005-cluster-shares",
         "create table cluster_shares (app uuid not null, workload text not null, cluster text not null, replicas integer not null, target integer not null, reason text not null,
             primary key (app, workload, cluster))",
+    ),
+    (
+        "0006-signs",
+        "create table signs (number bigint generated always as identity, instance uuid not null, app uuid not null, org uuid not null, node text not null, container text not null,
+            sign text not null, detail text not null, action text not null, at timestamptz not null, primary key (instance, container, sign, detail));
+     create index signs_app on signs (app, number)",
     ),
 ];

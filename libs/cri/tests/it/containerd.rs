@@ -45,7 +45,9 @@ impl Containerd {
         let bridge = format!("gty{subnet}x{}", std::process::id() % 100_000);
         std::fs::create_dir_all(at("cni")).unwrap();
         std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet, &at("ipam"))).unwrap();
-        std::fs::write(at("config.toml"), config(folder.path())).unwrap();
+        // Every runtime of this machine, as the suite's own containerd has them.
+        let runtimes = gantry_servers::oci::handlers(folder.path()).unwrap();
+        std::fs::write(at("config.toml"), config(folder.path()) + &runtimes).unwrap();
         let child = std::sync::Mutex::new(launch(folder.path()));
         let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
         containerd.until_ready().await;
@@ -178,6 +180,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{folder}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "runc"
 "#
     )
 }

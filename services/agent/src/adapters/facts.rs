@@ -22,14 +22,25 @@ pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collection
         memory_bytes: memory_total(&read("/proc/meminfo")),
         storage_bytes: storage(home).await.map_or(0, |(total, _)| total),
         runtime,
-        runtime_classes: ["runc", "crun", "kata", "youki"].into_iter().filter(|c| installed(c)).map(str::to_owned).collect(),
+        runtime_classes: runtime_classes(cri).await,
         zone: zone.to_owned(),
         labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
     }
 }
 
-fn installed(program: &str) -> bool {
-    ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
+/// What the runtime is configured for, as far as the programs are there. Of one that does not tell, the OCI runtimes of this machine.
+async fn runtime_classes(cri: &Cri) -> Vec<String> {
+    let handlers = cri.handlers().await.unwrap_or_default();
+    if handlers.is_empty() {
+        return ["runc", "crun", "kata", "youki"].into_iter().filter(|c| installed(Path::new(c))).map(str::to_owned).collect();
+    }
+    handlers.into_iter().filter(|h| h.program.as_deref().is_none_or(installed)).map(|h| h.name).collect()
+}
+
+/// `program`: a path, or a name to be found where programs are.
+fn installed(program: &Path) -> bool {
+    // Joined to an absolute path, a folder is left out.
+    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"].iter().any(|folder| Path::new(folder).join(program).exists())
 }
 
 /// `PRETTY_NAME` of os-release.

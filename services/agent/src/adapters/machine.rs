@@ -45,10 +45,44 @@ pub struct Boot {
     pub age: Duration,
 }
 
+/// How long the machine has slept since this was made (a virtual machine that was paused, a closed lid). [`tokio::time::Instant`] stands still
+/// meanwhile (`CLOCK_MONOTONIC`), other machines' clocks do not.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleep {
+    began: std::time::Instant,
+    age: Duration,
+}
+
+/// The two clocks are not read in the same moment.
+const READING: Duration = Duration::from_millis(500);
+
+impl Sleep {
+    pub fn new() -> Self {
+        Self { began: std::time::Instant::now(), age: age().unwrap_or_default() }
+    }
+
+    /// Zero where /proc does not say.
+    pub fn total(&self) -> Duration {
+        let awake = self.began.elapsed();
+        let slept = age().unwrap_or_default().saturating_sub(self.age).saturating_sub(awake);
+        if slept < READING { Duration::ZERO } else { slept }
+    }
+}
+
+impl Default for Sleep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Since the machine's start, sleep counted in (`CLOCK_BOOTTIME`).
+fn age() -> Option<Duration> {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(uptime.split(' ').next()?.parse().ok()?).ok()
+}
+
 /// Nothing if /proc does not say.
 pub async fn boot() -> Option<Boot> {
     let id = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await.ok()?;
-    let uptime = tokio::fs::read_to_string("/proc/uptime").await.ok()?;
-    let age = Duration::try_from_secs_f64(uptime.split(' ').next()?.parse().ok()?).ok()?;
-    Some(Boot { id: id.trim().to_owned(), age })
+    Some(Boot { id: id.trim().to_owned(), age: age()? })
 }

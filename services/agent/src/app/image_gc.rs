@@ -75,6 +75,7 @@ impl ImageGc {
             .flat_map(|w| w.instances.values())
             .flat_map(|i| std::iter::once(&i.image).chain(i.init.iter().chain(&i.sidecars).map(|c| &c.image)))
             .cloned()
+            .chain(self.shared.prepull.borrow().iter().map(|i| i.image.clone()))
             .collect();
         let mut out = Vec::new();
         for name in self.cri.list_images().await? {

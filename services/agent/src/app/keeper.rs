@@ -12,18 +12,21 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod bounds;
+mod health;
+
 use super::balancer::Balancer;
 use super::lease::Lease;
-use super::probing::{Probing, Subject};
+use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::folders::hosts_text;
 use crate::adapters::holder::Holder;
+use crate::adapters::machine::Sleep;
 use crate::adapters::runtime::Runtime;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
-use crate::domain::health::probes;
 use crate::domain::plan::{Action, Facts, plan};
 use crate::domain::restart::{crashes_after, delay_ms, given_up};
 use crate::domain::spec;
@@ -57,6 +60,13 @@ pub struct Shared {
     pub layout: watch::Sender<Layout>,
     /// How long the scheduler takes the node for alive.
     pub lease: watch::Sender<Lease>,
+    pub sleep: Sleep,
+    /// Images to be fetched before an instance needs them, and how each stands, by name.
+    pub prepull: watch::Sender<Vec<wire::WantedImage>>,
+    pub images: watch::Sender<BTreeMap<String, wire::ImageStatus>>,
+    /// Signs of an intrusion by instance, and instances that are stopped because of them.
+    pub signs: watch::Sender<BTreeMap<InstanceId, Vec<wire::Sign>>>,
+    pub halted: watch::Sender<BTreeSet<InstanceId>>,
     pub wake: Arc<Notify>,
 }
 
@@ -68,6 +78,11 @@ impl Shared {
             pods: watch::Sender::new(Arc::default()),
             layout: watch::Sender::new(Layout::default()),
             lease: watch::Sender::new(Lease::first()),
+            sleep: Sleep::new(),
+            prepull: watch::Sender::new(Vec::new()),
+            images: watch::Sender::new(BTreeMap::new()),
+            signs: watch::Sender::new(BTreeMap::new()),
+            halted: watch::Sender::new(BTreeSet::new()),
             wake: Arc::default(),
         }
     }
@@ -90,7 +105,7 @@ pub struct Keeper {
     failures: BTreeMap<InstanceId, u32>,
     /// Containers whose end was counted.
     counted: BTreeSet<String>,
-    /// By instance the container that was last ready; on disk, for the next agent.
+    /// By instance the containers that were last ready, with blanks between them; on disk, for the next agent.
     ready: BTreeMap<InstanceId, String>,
     finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
     runtime_away: bool,
@@ -180,7 +195,8 @@ impl Keeper {
     /// One look and what follows from it; gives how long to wait for the next if nothing happens.
     async fn round(&mut self) -> Result<Duration, CriError> {
         let Some(word) = self.shared.wanted.borrow().clone() else { return Ok(LOOK) };
-        let wanted = self.within_lease(&word);
+        let within = self.within_lease(&word);
+        let wanted = self.without_halted(within);
         let pods = self.runtime.observe().await?;
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
@@ -199,6 +215,7 @@ impl Keeper {
             // Unanswered requests are not waited for.
             self.facts.in_use.retain(|id| !wanted.instances.get(id).is_some_and(|i| i.fenced));
         }
+        self.facts.in_use.retain(|id| !self.shared.halted.borrow().contains(id));
         self.update_hosts(&wanted, &pods).await;
         self.update_files(&wanted, &pods).await;
         let plan = plan(&wanted, &pods, &self.facts);
@@ -206,7 +223,7 @@ impl Keeper {
             self.begin(action, &wanted);
         }
         self.tell(&wanted, &pods);
-        let pause = match self.exits.watch(pods.iter().filter(|p| p.running()).filter_map(|p| Some(p.container.as_ref()?.id.as_str()))) {
+        let pause = match self.exits.watch(pods.iter().filter(|p| p.running()).flat_map(Pod::running_ids)) {
             Hearing::Overdue => OVERDUE_LOOK,
             _ if self.balancer.layout().draining() => DRAIN_LOOK,
             Hearing::Deaf => DEAF_LOOK,
@@ -215,20 +232,6 @@ impl Keeper {
         };
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
         Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))
-    }
-
-    /// What is wanted as long as the scheduler hears this node; without that, what must not run twice is to be stopped.
-    fn within_lease(&mut self, word: &Arc<Wanted>) -> Arc<Wanted> {
-        let lease = *self.shared.lease.borrow();
-        let over = tokio::time::Instant::now() >= lease.stop_at() && word.instances.values().any(|i| i.fenced);
-        if over != std::mem::replace(&mut self.fencing, over) {
-            if over {
-                tracing::warn!("the scheduler does not hear this node: instances that must not run twice are stopped");
-            } else {
-                tracing::info!("the scheduler hears this node again: all instances may run");
-            }
-        }
-        if over { Arc::new(word.fenced(lease.grace())) } else { word.clone() }
     }
 
     /// Drops what is known of instances that are no more, counts crashes, finds addresses.
@@ -267,39 +270,15 @@ impl Keeper {
         }
     }
 
-    fn watch_health(&mut self, wanted: &Wanted, pods: &[Pod]) {
-        let subject = |pod: &Pod| {
-            let container = pod.container.as_ref().filter(|_| pod.running())?.id.clone();
-            let instance = wanted.instances.get(&pod.instance)?;
-            let address = self.memory.get(&pod.instance).map(|m| m.address.clone()).filter(|a| !a.is_empty())?;
-            let ready_before = self.ready.get(&pod.instance) == Some(&container);
-            let probes = probes(&instance.probes, &wanted.balanced_ports(pod.instance));
-            Some(Subject { instance: pod.instance, container, address, probes, ready_before })
-        };
-        let subjects = pods.iter().filter_map(subject).collect();
-        self.probing.watch(subjects);
-        self.facts.dead.clear();
-        for pod in pods {
-            let container = pod.container.as_ref().filter(|_| pod.running());
-            let health = container.and_then(|c| self.probing.health(pod.instance, &c.id));
-            if health.as_ref().is_some_and(|h| !h.alive()) {
-                self.facts.dead.insert(pod.instance);
-            }
-            self.memory.entry(pod.instance).or_default().health = health;
-        }
-    }
-
     /// Instances that may get requests, with their addresses; saved when they change.
     async fn ready_addresses(&mut self, wanted: &Wanted, pods: &[Pod]) -> BTreeMap<InstanceId, String> {
         let mut addresses = BTreeMap::new();
         let mut ready = BTreeMap::new();
         for pod in pods.iter().filter(|p| wanted.instances.contains_key(&p.instance)) {
             let Some(memory) = self.memory.get(&pod.instance) else { continue };
-            if let Some(container) = &pod.container
-                && memory.health.as_ref().is_some_and(|h| h.ready())
-            {
+            if pod.container.is_some() && memory.ready() {
                 addresses.insert(pod.instance, memory.address.clone());
-                ready.insert(pod.instance, container.id.clone());
+                ready.insert(pod.instance, pod.running_ids().collect::<Vec<_>>().join(" "));
             }
         }
         if ready != self.ready {
@@ -360,7 +339,7 @@ impl Keeper {
         self.facts.busy.insert(id);
         match &action {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),
-            Action::Stop { .. } | Action::Beside { .. } | Action::Remove { .. } => {}
+            Action::Stop { .. } | Action::Beside { .. } | Action::StopBeside { .. } | Action::Remove { .. } => {}
         }
         let (steps, done, cancel) = (self.steps.clone(), self.finished.0.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
@@ -420,9 +399,10 @@ impl Keeper {
         let status = wire::Status {
             beat: 0,
             generation: wanted.generation,
-            instances: statuses(wanted, pods, &self.memory),
+            instances: self.with_signs(statuses(wanted, pods, &self.memory)),
             balancers: balancers.collect(),
             waiting: self.holder.waiting().into_iter().collect(),
+            images: self.shared.images.borrow().values().cloned().collect(),
         };
         self.shared.status.send_if_modified(|held| {
             let changed = *held != status;
@@ -451,6 +431,7 @@ fn name(action: &Action) -> &'static str {
         Action::Start { .. } => "start",
         Action::Stop { .. } => "stop",
         Action::Beside { .. } => "start sidecar",
+        Action::StopBeside { .. } => "stop sidecar",
         Action::Remove { .. } => "remove",
     }
 }

@@ -25,19 +25,37 @@ const KEPT_EACH: Duration = Duration::from_secs(1);
 pub struct Lease {
     sent: Instant,
     timeout: Duration,
+    /// How long the machine had slept by then, since this agent began.
+    slept: Duration,
 }
 
 impl Lease {
     pub fn first() -> Self {
-        Self { sent: Instant::now(), timeout: FIRST }
+        Self { sent: Instant::now(), timeout: FIRST, slept: Duration::ZERO }
     }
 
     pub fn new(sent: Instant, timeout: Duration) -> Self {
-        Self { sent, timeout }
+        Self { sent, timeout, slept: Duration::ZERO }
     }
 
     pub fn over() -> Self {
-        Self { sent: Instant::now(), timeout: Duration::ZERO }
+        Self { sent: Instant::now(), timeout: Duration::ZERO, slept: Duration::ZERO }
+    }
+
+    /// Of a message that was sent when the machine had slept so long.
+    #[must_use]
+    pub fn sent_after(self, slept: Duration) -> Self {
+        Self { slept, ..self }
+    }
+
+    /// The same, `slept` being how long the machine has slept by now: what it slept since then has passed for the scheduler.
+    #[must_use]
+    pub fn awake(self, slept: Duration) -> Self {
+        let since = slept.saturating_sub(self.slept);
+        match self.sent.checked_sub(since) {
+            Some(sent) => Self { sent, slept: slept.max(self.slept), ..self },
+            None => Self::over(),
+        }
     }
 
     /// What an agent begins with: what the last one had left.
@@ -81,7 +99,7 @@ impl Confirmed {
         // Later than now: another clock than this one wrote it.
         let age = boot.age.checked_sub(sent).filter(|age| self.boot_id == boot.id && *age < timeout);
         match age.and_then(|age| Instant::now().checked_sub(age)) {
-            Some(sent) => Lease { sent, timeout },
+            Some(sent) => Lease::new(sent, timeout),
             None => Lease::over(),
         }
     }
@@ -123,24 +141,24 @@ impl Kept {
 #[derive(Debug, Default)]
 pub struct Beats {
     next: u64,
-    sent: VecDeque<(u64, Instant)>,
+    sent: VecDeque<(u64, Instant, Duration)>,
 }
 
 impl Beats {
-    /// The number of a message that is about to be sent.
-    pub fn next(&mut self) -> u64 {
+    /// The number of a message that is about to be sent; the machine has slept so long by now.
+    pub fn next(&mut self, slept: Duration) -> u64 {
         self.next += 1;
-        self.sent.push_back((self.next, Instant::now()));
+        self.sent.push_back((self.next, Instant::now(), slept));
         if self.sent.len() > REMEMBERED {
             self.sent.pop_front();
         }
         self.next
     }
 
-    /// When the one that was confirmed was sent.
-    pub fn confirmed(&mut self, beat: u64) -> Option<Instant> {
-        let found = self.sent.iter().find(|(n, _)| *n == beat).map(|(_, at)| *at);
-        self.sent.retain(|(n, _)| *n > beat);
+    /// When the one that was confirmed was sent, and how long the machine had slept by then.
+    pub fn confirmed(&mut self, beat: u64) -> Option<(Instant, Duration)> {
+        let found = self.sent.iter().find(|(n, _, _)| *n == beat).map(|(_, at, slept)| (*at, *slept));
+        self.sent.retain(|(n, _, _)| *n > beat);
         found
     }
 }
@@ -152,15 +170,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_lease_counts_from_when_the_confirmed_message_was_sent() {
         let mut beats = Beats::default();
-        let first = beats.next();
+        let (none, some) = (Duration::ZERO, Duration::from_secs(7));
+        let first = beats.next(none);
         let at = Instant::now();
         tokio::time::advance(Duration::from_secs(2)).await;
-        let second = beats.next();
-        assert_eq!(beats.confirmed(first), Some(at));
-        assert_eq!((beats.confirmed(first), beats.confirmed(second)), (None, Some(at + Duration::from_secs(2))));
+        let second = beats.next(some);
+        assert_eq!(beats.confirmed(first), Some((at, none)));
+        assert_eq!((beats.confirmed(first), beats.confirmed(second)), (None, Some((at + Duration::from_secs(2), some))));
         let lease = Lease::new(at, Duration::from_secs(10));
         assert_eq!((lease.stop_at() - at, lease.grace()), (Duration::from_secs(7), Duration::from_secs(7)));
         assert_eq!(Lease::new(at, Duration::from_secs(2)).stop_at() - at, Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_has_that_much_less_of_its_lease() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        tokio::time::advance(hour).await;
+        let lease = Lease::new(Instant::now(), 10 * second).sent_after(5 * second);
+        assert_eq!(lease.awake(5 * second).stop_at(), lease.stop_at());
+        let woken = lease.awake(9 * second);
+        assert_eq!((lease.stop_at() - woken.stop_at(), woken.grace()), (4 * second, 5 * second));
+        // Told again with the same sleep it is no older.
+        assert_eq!(woken.awake(9 * second), woken);
+        assert!(lease.awake(20 * second).stop_at() <= Instant::now() && lease.awake(100 * hour).grace().is_zero());
+        assert!(crate::adapters::machine::Sleep::new().total().is_zero());
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,6 +20,8 @@ const EAGER: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub instance: InstanceId,
+    /// Which container of it; the main one if empty.
+    pub name: String,
     pub container: String,
     pub address: String,
     pub probes: Vec<Probe>,
@@ -39,7 +41,7 @@ pub struct Probing {
     changed: Arc<Notify>,
     tracker: TaskTracker,
     cancel: CancellationToken,
-    watched: BTreeMap<InstanceId, Watched>,
+    watched: BTreeMap<(InstanceId, String), Watched>,
 }
 
 impl Probing {
@@ -52,7 +54,8 @@ impl Probing {
     pub fn watch(&mut self, subjects: Vec<Subject>) {
         let mut before = std::mem::take(&mut self.watched);
         for subject in subjects {
-            let known = before.remove(&subject.instance).filter(|w| w.container == subject.container);
+            let key = (subject.instance, subject.name.clone());
+            let known = before.remove(&key).filter(|w| w.container == subject.container);
             let watched = match known {
                 Some(watched) if lock(&watched.health).probes() == subject.probes => watched,
                 Some(other) => {
@@ -62,7 +65,7 @@ impl Probing {
                 }
                 None => self.start(&subject, subject.ready_before),
             };
-            self.watched.insert(subject.instance, watched);
+            self.watched.insert(key, watched);
         }
         for gone in before.into_values() {
             gone.stop.cancel();
@@ -70,8 +73,8 @@ impl Probing {
     }
 
     /// What is known of an instance's container; `None` if it is not the one being asked.
-    pub fn health(&self, instance: InstanceId, container: &str) -> Option<Health> {
-        let watched = self.watched.get(&instance).filter(|w| w.container == container)?;
+    pub fn health(&self, instance: InstanceId, name: &str, container: &str) -> Option<Health> {
+        let watched = self.watched.get(&(instance, name.to_owned())).filter(|w| w.container == container)?;
         Some(lock(&watched.health).clone())
     }
 

@@ -23,9 +23,13 @@ use crate::adapters::commands::Commands;
 use crate::adapters::processes;
 use crate::adapters::volumes::Volumes;
 use crate::domain::actual::Pod;
+use crate::domain::wanted::staying;
 
 /// Frames that wait for a slow scheduler.
 const WAITING: usize = 16;
+
+/// How the main container of an instance is called.
+pub const MAIN: &str = "main";
 
 pub const INPUT: u8 = 0;
 pub const OUTPUT: u8 = 1;
@@ -112,7 +116,7 @@ impl Sessions {
             return self.volume(verb, open, pipe).await;
         }
         let id: InstanceId = open.instance_id.parse().map_err(|_| Refused("no such instance".into()))?;
-        let (pod, container) = self.target(id)?;
+        let (pod, container) = self.target(id, &open.container)?;
         match open.kind.as_str() {
             "exec" => self.exec(open, &container, pipe).await,
             "attach" => self.attach(id, open, &container, pipe).await,
@@ -137,13 +141,23 @@ impl Sessions {
         }
     }
 
-    /// The pod of an instance and its running container.
-    fn target(&self, id: InstanceId) -> Result<(Pod, String), Refused> {
+    /// The pod of an instance and one of its containers that runs: the one of this name, the main one if it is empty.
+    fn target(&self, id: InstanceId, name: &str) -> Result<(Pod, String), Refused> {
         let pods = self.shared.pods.borrow().clone();
-        let pod = pods.iter().find(|p| p.instance == id && p.running());
+        let main = matches!(name, "" | MAIN);
+        // A further container can be reached before the main one runs: that is when something is wrong with it.
+        let pod = pods.iter().find(|p| p.instance == id && if main { p.running() } else { p.ready });
         let pod = pod.ok_or_else(|| Refused("the instance does not run on its node now".into()))?;
-        let container = pod.container.as_ref().map(|c| c.id.clone()).unwrap_or_default();
-        Ok((pod.clone(), container))
+        if main {
+            let container = pod.container.as_ref().map(|c| c.id.clone()).unwrap_or_default();
+            return Ok((pod.clone(), container));
+        }
+        if let Some(container) = pod.runs_beside(name) {
+            return Ok((pod.clone(), container.id.clone()));
+        }
+        let others: Vec<&str> = pod.beside.keys().map(String::as_str).filter(|n| pod.runs_beside(n).is_some()).collect();
+        let there = if others.is_empty() { MAIN.to_owned() } else { format!("{MAIN}, {}", others.join(", ")) };
+        Err(Refused(format!("no container {name} of the instance runs now; there are: {there}")))
     }
 
     async fn first_process(&self, container: &str) -> Result<u32, Refused> {
@@ -184,6 +198,10 @@ impl Sessions {
     async fn attach(&self, id: InstanceId, open: &wire::OpenSession, container: &str, pipe: &mut Pipe) -> Result<Option<i32>, Refused> {
         let wanted = self.shared.wanted.borrow().clone();
         let instance = wanted.as_ref().and_then(|w| w.instances.get(&id)).ok_or_else(|| Refused("the instance is about to go".into()))?;
+        let instance = match open.container.as_str() {
+            "" | MAIN => instance,
+            name => staying(instance).find(|c| c.name == name).unwrap_or(instance),
+        };
         if open.stdin && !instance.stdin {
             return Err(Refused("its document gives it no input (`stdin_open`); attach without input, or use exec".into()));
         }

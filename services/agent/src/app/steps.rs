@@ -1,7 +1,7 @@
 //! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ mod others;
 
 use super::keeper::chain;
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
-use crate::adapters::{hooks, machine};
+use crate::adapters::machine::CommandError;
+use crate::adapters::nics::{NicError, Nics};
+use crate::adapters::{guarding, hooks, machine};
+use crate::domain::guard::fence;
 use crate::domain::plan::Action;
 use crate::domain::spec;
 use crate::domain::wanted::Wanted;
@@ -29,6 +32,10 @@ pub enum StepError {
     },
     #[error("runtime")]
     Runtime(#[from] CriError),
+    #[error("network")]
+    Nic(#[from] NicError),
+    #[error("what it may reach cannot be set")]
+    Fence(#[source] CommandError),
     #[error("files")]
     Folders(#[from] FolderError),
     #[error("init container {name} {how}")]
@@ -72,6 +79,9 @@ pub struct Steps {
     pub folders: Folders,
     /// Resolvers written into pods that bring search names.
     pub resolvers: Vec<String>,
+    /// The network of the node's balanced names, which every instance reaches.
+    pub services: Option<Ipv4Addr>,
+    pub nics: Nics,
     /// The kernel's limits for processes that name none.
     pub default_pids: u32,
     /// The scheduler's word, for steps that wait.
@@ -87,6 +97,8 @@ impl Steps {
                 let (image, digest) = self.image(&wanted).await?;
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 let pod = self.cri.run_pod(&pod_spec).await?;
+                self.connect(&pod, &wanted).await?;
+                self.enclose(&pod, &wanted).await?;
                 self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
                 self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
             }
@@ -94,6 +106,7 @@ impl Steps {
                 let (image, digest) = self.image(&wanted).await?;
                 // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
+                self.enclose(&pod, &wanted).await?;
                 let done = self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await?;
                 if let Some(old) = old {
                     self.cri.remove_container(&old).await?;
@@ -102,6 +115,11 @@ impl Steps {
             }
             (Action::Stop { container, grace_seconds, .. }, wanted) => {
                 self.stop(&container, grace_seconds, wanted.as_ref()).await?;
+                Ok(Done::default())
+            }
+            (Action::StopBeside { name, container, grace_seconds, .. }, wanted) => {
+                let of = wanted.as_ref().and_then(|w| w.init.iter().chain(&w.sidecars).find(|c| c.name == name));
+                self.stop(&container, grace_seconds, of).await?;
                 Ok(Done::default())
             }
             (Action::Beside { instance: id, pod, name, attempt, old }, Some(wanted)) => {
@@ -120,6 +138,9 @@ impl Steps {
                 }
                 let volumes = self.folders.volumes_of(id).await?;
                 self.end_others(&pod, grace_seconds).await?;
+                if self.nics.has(&pod).await {
+                    self.nics.remove(&pod, self.cri.pod_pid(&pod).await.ok()).await;
+                }
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
                 self.folders.release(id).await;
@@ -133,6 +154,28 @@ impl Steps {
 
     fn pod_spec(&self, id: InstanceId, wanted: &WantedInstance, attempt: u32) -> PodSpec {
         spec::pod(&self.node, id, wanted, attempt, &self.folders.logs_of(id), &self.resolvers)
+    }
+
+    /// Gives a new pod its further interfaces; without all of them it does not stay.
+    async fn connect(&self, pod: &str, wanted: &WantedInstance) -> Result<(), StepError> {
+        if wanted.nics.is_empty() {
+            return Ok(());
+        }
+        let pid = self.cri.pod_pid(pod).await?;
+        if let Err(error) = self.nics.add(pod, pid, &wanted.nics).await {
+            self.nics.remove(pod, Some(pid)).await;
+            self.cri.stop_pod(pod).await?;
+            self.cri.remove_pod(pod).await?;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Before anything runs in it: what an instance may reach is so from its first moment.
+    async fn enclose(&self, pod: &str, wanted: &WantedInstance) -> Result<(), StepError> {
+        let Some(script) = fence(wanted.guard.as_ref(), self.services, &self.resolvers) else { return Ok(()) };
+        let pid = self.cri.pod_pid(pod).await?;
+        guarding::filter(pid, &script).await.map_err(StepError::Fence)
     }
 
     /// The runtime's id of the image, fetched if the node does not have it, and the digest it is known by.

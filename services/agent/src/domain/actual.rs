@@ -38,6 +38,18 @@ impl Pod {
         self.ready && self.container.as_ref().is_some_and(|c| c.state == ContainerState::Running)
     }
 
+    /// A further container, if it runs.
+    pub fn runs_beside(&self, name: &str) -> Option<&Container> {
+        self.beside.get(name).filter(|c| self.ready && c.state == ContainerState::Running)
+    }
+
+    /// Ids of all its containers that run, the main one first.
+    pub fn running_ids(&self) -> impl Iterator<Item = &str> {
+        let ready = self.ready;
+        let all = self.container.iter().chain(self.beside.values());
+        all.filter(move |c| ready && c.state == ContainerState::Running).map(|c| c.id.as_str())
+    }
+
     /// Which start comes after everything seen in this pod.
     pub fn next_attempt(&self) -> u32 {
         self.container.as_ref().map_or(self.attempt, |c| c.attempt.max(self.attempt) + 1)

@@ -9,7 +9,7 @@ use gantry_kernel::InstanceId;
 use super::actual::{ContainerState, Pod};
 use super::restart::{Policy, delay_ms, given_up};
 use super::spec::fingerprint;
-use super::wanted::Wanted;
+use super::wanted::{Wanted, staying};
 
 /// One step for one instance. Steps of different instances run side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum Action {
     Stop { instance: InstanceId, container: String, grace_seconds: u32 },
     /// Start a sidecar again that has ended.
     Beside { instance: InstanceId, pod: String, name: String, attempt: u32, old: Option<String> },
+    /// Stop a further container, and it alone.
+    StopBeside { instance: InstanceId, name: String, container: String, grace_seconds: u32 },
     /// Stop what runs in the pod and remove it with all that belongs to it.
     Remove { instance: InstanceId, pod: String, container: Option<String>, grace_seconds: u32 },
 }
@@ -33,6 +35,7 @@ impl Action {
             | Self::Start { instance, .. }
             | Self::Stop { instance, .. }
             | Self::Beside { instance, .. }
+            | Self::StopBeside { instance, .. }
             | Self::Remove { instance, .. } => *instance,
         }
     }
@@ -48,6 +51,8 @@ pub struct Facts {
     pub in_use: BTreeSet<InstanceId>,
     /// Their liveness probe failed.
     pub dead: BTreeSet<InstanceId>,
+    /// The same of further containers, by name.
+    pub dead_beside: BTreeSet<(InstanceId, String)>,
     /// Crashes in a row.
     pub crashes: BTreeMap<InstanceId, u32>,
     /// A start failed; not again before.
@@ -122,8 +127,8 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
     }
     if ended_for_good {
         // Nothing is left for sidecars to do.
-        let running = pod.beside.values().find(|c| c.state == ContainerState::Running);
-        plan.actions.extend(running.map(|c| Action::Stop { instance: id, container: c.id.clone(), grace_seconds: instance.stop_grace_seconds }));
+        let running = pod.beside.iter().find(|(_, c)| c.state == ContainerState::Running);
+        plan.actions.extend(running.map(|(name, c)| stop_beside(id, name, &c.id, instance)));
         return;
     }
     if !pod.ready {
@@ -162,11 +167,22 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
     }
 }
 
-/// Those that have ended while the main container runs are started again, after growing pauses.
+fn stop_beside(instance: InstanceId, name: &str, container: &str, of: &WantedInstance) -> Action {
+    Action::StopBeside { instance, name: name.to_owned(), container: container.to_owned(), grace_seconds: of.stop_grace_seconds }
+}
+
+/// Those that have ended while the main container runs are started again, after growing pauses; those that do not live any more are
+/// stopped, and the main one goes on.
 fn sidecars(plan: &mut Plan, id: InstanceId, instance: &WantedInstance, pod: &Pod, facts: &Facts) {
-    for sidecar in instance.init.iter().filter(|c| c.keeps_running).chain(&instance.sidecars) {
+    for sidecar in staying(instance) {
         let (attempt, old, due) = match pod.beside.get(&sidecar.name).map(|c| (c, &c.state)) {
-            Some((_, ContainerState::Running)) => continue,
+            Some((c, ContainerState::Running)) => {
+                if facts.dead_beside.contains(&(id, sidecar.name.clone())) {
+                    plan.actions.push(stop_beside(id, &sidecar.name, &c.id, instance));
+                    return;
+                }
+                continue;
+            }
             Some((c, ContainerState::Created)) => (c.attempt + 1, Some(c.id.clone()), 0),
             Some((c, ContainerState::Exited { at_ms, ran_ms, .. })) => {
                 let crashes = if *ran_ms >= 60_000 { 1 } else { c.attempt + 1 };

@@ -37,6 +37,7 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         restart_policy: String::new(),
         restarts_and_one: 0,
         fenced: false,
+        guard: None,
         stop_grace_seconds: 0,
         stop_signal: String::new(),
         stopping: false,

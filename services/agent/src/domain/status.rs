@@ -15,12 +15,27 @@ use super::wanted::Wanted;
 pub struct Memory {
     /// Of the container that runs now.
     pub health: Option<Health>,
+    /// Of each further container that belongs beside it, by name; `None`: it does not run.
+    pub beside: BTreeMap<String, Option<Health>>,
     pub address: String,
     /// Why the last step failed; empty = it did not.
     pub failure: String,
     pub image_digest: String,
     /// It failed so often that it is not started again.
     pub given_up: bool,
+}
+
+impl Memory {
+    /// The main container and all that belong beside it are.
+    pub fn ready(&self) -> bool {
+        self.health.as_ref().is_some_and(Health::ready) && self.waits_for().is_none()
+    }
+
+    /// The first further container that is not ready.
+    fn waits_for(&self) -> Option<(&str, Option<&Health>)> {
+        let all = self.beside.iter().map(|(name, health)| (name.as_str(), health.as_ref()));
+        all.into_iter().find(|(_, health)| !health.is_some_and(Health::ready))
+    }
 }
 
 /// One line for each instance that is wanted or still there, ordered by id.
@@ -47,10 +62,13 @@ fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -
     let (state, reason) = match container.filter(|_| pod.is_some_and(|p| p.ready)).map(|c| &c.state) {
         Some(ContainerState::Running) if stopping => ("stopping", String::new()),
         Some(ContainerState::Running) => match &memory.health {
-            Some(health) if health.ready() => {
-                status.ready = true;
-                ("running", String::new())
-            }
+            Some(health) if health.ready() => match memory.waits_for() {
+                None => {
+                    status.ready = true;
+                    ("running", String::new())
+                }
+                Some((name, health)) => beside(name, health, pod),
+            },
             Some(health) if health.unhealthy() || !health.alive() => ("unhealthy", health.reason.clone()),
             Some(health) => ("starting", health.reason.clone()),
             None => ("starting", String::new()),
@@ -77,6 +95,19 @@ fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -
     status
 }
 
+/// What the instance is while one of its further containers is not ready.
+fn beside(name: &str, health: Option<&Health>, pod: Option<&Pod>) -> (&'static str, String) {
+    match health {
+        Some(health) if health.unhealthy() || !health.alive() => ("unhealthy", format!("container {name}: {}", health.reason)),
+        Some(health) if health.reason.is_empty() => ("starting", format!("container {name} is not ready yet")),
+        Some(health) => ("starting", format!("container {name}: {}", health.reason)),
+        None => match pod.and_then(|p| p.beside.get(name)).map(|c| &c.state) {
+            Some(ContainerState::Exited { code, .. }) => ("unhealthy", format!("container {name} ended with exit code {code}; it is being restarted")),
+            Some(ContainerState::Created | ContainerState::Running) | None => ("starting", format!("container {name} is being started")),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::actual::Container;
@@ -100,6 +131,25 @@ mod tests {
         assert_eq!((status.state.as_str(), status.ready, status.restarts), ("running", true, 2));
         let unknown = look(wire::WantedInstance::default(), Some(ContainerState::Running), Memory::default());
         assert_eq!((unknown.state.as_str(), unknown.ready), ("starting", false));
+    }
+
+    #[test]
+    fn an_instance_is_ready_when_all_its_containers_are() {
+        let probe = wire::Probe { purpose: "ready".into(), kind: "tcp".into(), port: 80, ..Default::default() };
+        let well = || Some(Health::new(vec![], false));
+        let asked = Health::new(super::super::health::probes(&[probe], &Default::default()), false);
+        let mut failing = asked.clone();
+        failing.answer(0, Err("port 80: refused".into()));
+        let with = |beside: Option<Health>| Memory { health: well(), beside: BTreeMap::from([("log".to_owned(), beside)]), ..Memory::default() };
+        let seen = |memory: Memory| {
+            let status = look(wire::WantedInstance::default(), Some(ContainerState::Running), memory);
+            (status.state, status.ready, status.reason)
+        };
+        assert_eq!(seen(with(well())), ("running".to_owned(), true, String::new()));
+        assert_eq!(seen(with(Some(asked))), ("starting".to_owned(), false, "container log is not ready yet".to_owned()));
+        assert_eq!(seen(with(Some(failing))), ("unhealthy".to_owned(), false, "container log: port 80: refused".to_owned()));
+        assert_eq!(seen(with(None)).0, "starting");
+        assert!(with(well()).ready() && !with(None).ready());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_contract::proto::scheduler as wire;
 use gantry_kernel::InstanceId;
 
+use super::nics;
+
 /// Everything this node is to run. The wire types are kept inside: they are plain data.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
@@ -91,6 +93,11 @@ impl Wanted {
     }
 }
 
+/// The further containers of an instance that run as long as its main one does.
+pub fn staying(instance: &wire::WantedInstance) -> impl Iterator<Item = &wire::WantedInstance> {
+    instance.init.iter().filter(|c| c.keeps_running).chain(&instance.sidecars)
+}
+
 fn space_of(labels: Option<&wire::Labels>) -> Option<(&str, &str, &str)> {
     labels.map(|l| (l.org.as_str(), l.project.as_str(), l.space.as_str()))
 }
@@ -101,6 +108,7 @@ fn checked(instance: &wire::WantedInstance) -> Result<InstanceId, String> {
         return Err("no image".into());
     }
     parts(instance)?;
+    instance.nics.iter().try_for_each(nics::checked)?;
     for container in instance.init.iter().chain(&instance.sidecars) {
         if container.image.is_empty() || container.name == "main" || gantry_kernel::Name::parse(&container.name).is_err() {
             return Err(format!("container `{}` has no image, or a name that is none", container.name));

@@ -74,7 +74,7 @@ impl Control {
         let mut beats = Beats::default();
         let mut kept = Kept::new(self.disk.clone());
         loop {
-            let now = wire::Status { beat: beats.next(), ..status.borrow_and_update().clone() };
+            let now = wire::Status { beat: beats.next(self.shared.sleep.total()), ..status.borrow_and_update().clone() };
             if messages.send(message(wire::agent_message::Message::Status(now))).await.is_err() {
                 return Ok(());
             }
@@ -91,10 +91,10 @@ impl Control {
                     word = inbox.next() => match word {
                         Some(word) => match word?.message {
                             Some(wire::control_message::Message::Lease(heard)) => {
-                                if let Some(sent) = beats.confirmed(heard.beat) {
-                                    let lease = Lease::new(sent, Duration::from_millis(heard.timeout_ms.into()));
+                                if let Some((sent, slept)) = beats.confirmed(heard.beat) {
+                                    let lease = Lease::new(sent, Duration::from_millis(heard.timeout_ms.into())).sent_after(slept);
                                     self.shared.lease.send_replace(lease);
-                                    kept.keep(lease).await;
+                                    kept.keep(lease.awake(self.shared.sleep.total())).await;
                                 }
                             }
                             other => self.take_in(other).await?,
@@ -131,6 +131,14 @@ impl Control {
                 }
                 self.shared.wanted.send_replace(Some(Arc::new(Wanted::default())));
                 Err(tonic::Status::permission_denied(rejected.reason))
+            }
+            Some(wire::control_message::Message::Prepull(ahead)) => {
+                self.shared.prepull.send_if_modified(|held| {
+                    let changed = *held != ahead.images;
+                    *held = ahead.images;
+                    changed
+                });
+                Ok(())
             }
             Some(wire::control_message::Message::Rejected(rejected)) => Err(tonic::Status::permission_denied(rejected.reason)),
             // Leases are taken where messages are counted.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::containerd::BUSYBOX;
 use crate::stage::{Stage, id, web};
 
 /// The scheduler's half of sessions: who has dialled, by ticket.
@@ -99,7 +100,13 @@ async fn commands_ports_files_and_processes_are_reached() {
     let Some(stage) = Stage::new(147).await else { return };
     gantry_testkit::clause("6.3.1.i");
     let node = stage.agent().await;
-    stage.want(&node, [wire::WantedInstance { stdin: true, ..web(1, "inside") }], []);
+    let helper = wire::WantedInstance {
+        name: "helper".into(),
+        image: BUSYBOX.into(),
+        args: ["-c", "echo beside > /tmp/who; while sleep 0.2; do echo tick; done"].map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    stage.want(&node, [wire::WantedInstance { stdin: true, sidecars: vec![helper], ..web(1, "inside") }], []);
     stage.until("ready", || stage.status(&node, 1).ready).await;
     let desk = Desk::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,6 +121,7 @@ async fn commands_ports_files_and_processes_are_reached() {
 
     commands(&desk, &sessions).await;
     files(&desk, &sessions).await;
+    further_containers(&desk, &sessions).await;
     processes(&desk, &sessions).await;
     a_command_ends_with_its_caller(&stage, &desk, &sessions).await;
     a_command_that_a_killed_agent_left_is_ended(&stage, &desk, &sessions).await;
@@ -169,6 +177,32 @@ async fn commands(desk: &Desk, sessions: &Sessions) {
     assert!(String::from_utf8(said.out).unwrap().contains("17 91"));
     let said = desk.open(sessions, "exec", |o| o.command = vec!["no-such-program".into()]).await.all().await;
     assert!(said.end["error"].as_str().unwrap().contains("no-such-program"), "{:?}", said.end);
+}
+
+async fn further_containers(desk: &Desk, sessions: &Sessions) {
+    let beside = |o: &mut wire::OpenSession| o.container = "helper".into();
+    let cat = |o: &mut wire::OpenSession| {
+        beside(o);
+        o.command = shell("cat /tmp/who");
+    };
+    assert_eq!(desk.open(sessions, "exec", cat).await.all().await.out, b"beside\n");
+    let said = desk.open(sessions, "processes", beside).await.all().await;
+    let all: serde_json::Value = serde_json::from_slice(&said.out).unwrap();
+    assert!(all.as_array().unwrap().iter().all(|p| !p["command"].as_str().unwrap().contains("httpd")), "{all}");
+    let file = |o: &mut wire::OpenSession| {
+        beside(o);
+        o.path = "/tmp/who".into();
+    };
+    let said = desk.open(sessions, "download", file).await.all().await;
+    assert!(said.out.windows(7).any(|w| w == b"beside\n"));
+    let mut attached = desk.open(sessions, "attach", beside).await;
+    assert_eq!(attached.next().await, Some((OUTPUT, b"tick\n".to_vec())));
+    drop(attached);
+    let main = |o: &mut wire::OpenSession| (o.container, o.command) = ("main".into(), shell("cat /www/index.html"));
+    assert_eq!(desk.open(sessions, "exec", main).await.all().await.out, b"inside");
+    let none = |o: &mut wire::OpenSession| (o.container, o.command) = ("other".into(), shell("true"));
+    let said = desk.open(sessions, "exec", none).await.all().await;
+    assert!(said.end["error"].as_str().unwrap().contains("there are: main, helper"), "{:?}", said.end);
 }
 
 async fn files(desk: &Desk, sessions: &Sessions) {

@@ -12,6 +12,9 @@ pub struct InstanceTarget {
     pub instance: Option<String>,
     #[arg(long)]
     pub workload: Option<String>,
+    /// One of its further containers, as `app instances -o json` lists them; its main one if not given.
+    #[arg(short = 'c', long)]
+    pub container: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -79,6 +82,10 @@ pub enum App {
     Instances {
         name: String,
     },
+    /// Signs of an intrusion in its instances: programs that are not of the image, rights that were not given, connections that were refused.
+    Signs {
+        name: String,
+    },
     Logs {
         name: String,
         /// Go on as lines come.
@@ -90,8 +97,11 @@ pub enum App {
         #[arg(long)]
         instance: Option<String>,
         /// Of the start before the present one: why it crashed.
-        #[arg(long, conflicts_with = "follow")]
+        #[arg(long, conflicts_with_all = ["follow", "container"])]
         previous: bool,
+        /// Of one container: `main`, or a further one by its name. Of all if not given.
+        #[arg(short = 'c', long)]
+        container: Option<String>,
         #[arg(long, default_value_t = 200)]
         limit: u32,
     },

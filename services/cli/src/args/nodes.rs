@@ -65,6 +65,14 @@ pub enum Node {
     Admit {
         name: String,
     },
+    /// Images that are always to be on a node, fetched before an instance needs them; without images: which these are, and how they stand.
+    Prepull {
+        name: String,
+        images: Vec<String>,
+        /// These need not be there any more.
+        #[arg(long, requires = "images")]
+        remove: bool,
+    },
     /// Labels, taints, overcommitment and reservations of a node; without options only shown.
     Settings {
         name: String,

@@ -118,6 +118,10 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             let items = cx.client.list(&format!("{}/instances", of(&name)), &[], 10_000).await?;
             cx.list(&items, INSTANCES)
         }
+        App::Signs { name } => {
+            let items = cx.client.list(&format!("{}/signs", of(&name)), &[], 1_000).await?;
+            cx.list(&items, &[("AT", "at"), ("INSTANCE", "instance"), ("CONTAINER", "container"), ("SIGN", "sign"), ("ACTION", "action"), ("WHAT", "detail")])
+        }
         App::Logs { name, previous: true, since, instance, limit, .. } => {
             let (id, start) = inside::previous(cx, &of(&name), instance).await?;
             let mut query = vec![("limit", limit.to_string()), ("instance", id), ("attempt", start.to_string())];
@@ -126,7 +130,13 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             lines(cx, &of(&name), &query, limit).await
         }
-        App::Logs { name, follow, since, instance, limit, .. } => logs(cx, &of(&name), follow, since, instance, limit).await,
+        App::Logs { name, follow, since, instance, limit, container, .. } => {
+            let written = match container {
+                Some(container) => Some(inside::written_by(cx, &of(&name), instance.as_deref(), &container).await?),
+                None => None,
+            };
+            logs(cx, &of(&name), follow, since, instance, written, limit).await
+        }
         App::Exec { name, target, stdin, tty, command } => inside::exec(cx, &of(&name), &target, &command, stdin, tty).await,
         App::Attach { name, target, stdin } => inside::attach(cx, &of(&name), &target, stdin).await,
         App::PortForward { name, target, ports, address } => inside::forward(cx, &of(&name), &target, &ports, address).await,
@@ -265,12 +275,13 @@ async fn workload(cx: &mut Context, app: &str, text: &str) -> Result<(String, u3
     }
 }
 
-async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, instance: Option<String>, limit: u32) -> Result<()> {
+async fn logs(cx: &mut Context, app: &str, follow: bool, since: Option<String>, instance: Option<String>, written: Option<String>, limit: u32) -> Result<()> {
     let mut query = vec![("limit", limit.to_string())];
     if let Some(since) = since {
         query.push(("since", moment(&since, cx.client.env().now())?));
     }
     query.extend(instance.map(|i| ("instance", i)));
+    query.extend(written.map(|w| ("workload", w)));
     if !follow {
         return lines(cx, app, &query, limit).await;
     }

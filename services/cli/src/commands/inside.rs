@@ -42,26 +42,31 @@ const PROCESSES: &[crate::output::Column] = &[
 
 pub async fn exec(cx: &mut Context, app: &str, target: &InstanceTarget, command: &[String], stdin: bool, tty: bool) -> Result<()> {
     let at = instance(cx, app, target).await?;
-    let query = [("command", serde_json::to_string(command)?), ("tty", tty.to_string()), ("stdin", stdin.to_string())];
+    let mut query = vec![("command", serde_json::to_string(command)?), ("tty", tty.to_string()), ("stdin", stdin.to_string())];
+    query.extend(container(target));
     let socket = cx.client.socket(&format!("{at}/exec"), &query).await?;
     talk(socket, stdin, tty, false).await
 }
 
 pub async fn attach(cx: &mut Context, app: &str, target: &InstanceTarget, stdin: bool) -> Result<()> {
     let at = instance(cx, app, target).await?;
-    let socket = cx.client.socket(&format!("{at}/attach"), &[("stdin", stdin.to_string())]).await?;
+    let mut query = vec![("stdin", stdin.to_string())];
+    query.extend(container(target));
+    let socket = cx.client.socket(&format!("{at}/attach"), &query).await?;
     talk(socket, stdin, stdin, true).await
 }
 
 pub async fn processes(cx: &mut Context, app: &str, target: &InstanceTarget) -> Result<()> {
     let at = instance(cx, app, target).await?;
-    let items = cx.client.list(&format!("{at}/processes"), &[], 100_000).await?;
+    let query: Vec<_> = container(target).into_iter().collect();
+    let items = cx.client.list(&format!("{at}/processes"), &query, 100_000).await?;
     cx.list(&items, PROCESSES)
 }
 
 pub async fn signal(cx: &mut Context, app: &str, target: &InstanceTarget, pid: u32, signal: &str) -> Result<()> {
     let at = instance(cx, app, target).await?;
-    cx.client.post(&format!("{at}/processes/{pid}/signal"), &[], &json!({ "signal": signal })).await?;
+    let query: Vec<_> = container(target).into_iter().collect();
+    cx.client.post(&format!("{at}/processes/{pid}/signal"), &query, &json!({ "signal": signal })).await?;
     cx.note(&format!("{signal} was sent to process {pid}"));
     Ok(())
 }
@@ -79,6 +84,34 @@ pub async fn previous(cx: &mut Context, app: &str, instance: Option<String>) -> 
         Some(_) => Err(Failure::Usage("no instance has been started again, so there is no start before; leave out --previous".into()).into()),
         None => Err(Failure::Usage("there is no such instance; `gantry app instances` lists them".into()).into()),
     }
+}
+
+/// Under which name the lines of one container are kept: those of a further one are `<workload>/<container>`'s.
+pub async fn written_by(cx: &mut Context, app: &str, instance: Option<&str>, container: &str) -> Result<String> {
+    let all = cx.client.list(&format!("{app}/instances"), &[], 10_000).await?;
+    let meant = all.iter().filter(|i| instance.is_none_or(|wanted| i["id"] == wanted || i["name"] == wanted));
+    let mut found: Vec<String> = meant.filter_map(|i| lines_of(i, container)).collect();
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::Usage(format!("no instance has a container {container}; `gantry app instances -o json` lists them")).into()),
+        several => Err(Failure::Usage(format!("which one? name an --instance of it; there are {}", several.join(", "))).into()),
+    }
+}
+
+fn lines_of(instance: &Value, container: &str) -> Option<String> {
+    let workload = instance["workload"].as_str()?;
+    if container == "main" {
+        return Some(workload.to_owned());
+    }
+    let there = instance["containers"].as_array()?.iter().any(|c| c == container);
+    there.then(|| format!("{workload}/{container}"))
+}
+
+/// The container that is meant, if it is not the main one.
+fn container(target: &InstanceTarget) -> Option<(&'static str, String)> {
+    target.container.clone().map(|name| ("container", name))
 }
 
 /// Path of the instance that is meant.
@@ -193,6 +226,14 @@ fn frame(channel: u8, bytes: &[u8]) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_further_container_have_a_name_of_their_own() {
+        let instance = json!({"workload": "web", "containers": ["log"]});
+        assert_eq!(lines_of(&instance, "log").as_deref(), Some("web/log"));
+        assert_eq!(lines_of(&instance, "main").as_deref(), Some("web"));
+        assert_eq!(lines_of(&instance, "other"), None);
+    }
 
     #[test]
     fn the_end_is_handed_on() {

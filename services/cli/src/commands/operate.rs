@@ -56,6 +56,7 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
         }
         Node::Remove { name, force, timeout, yes } => return remove_node(cx, &name, force, timeout, yes).await,
         Node::Admit { name } => (name, "admit"),
+        Node::Prepull { name, images, remove } => return prepull(cx, &name, images, remove).await,
         Node::Cordon { name } => (name, "cordon"),
         Node::Uncordon { name } => (name, "uncordon"),
         Node::Drain { name } => (name, "drain"),
@@ -154,6 +155,30 @@ async fn node_settings(cx: &mut Context, name: &str, file: Option<std::path::Pat
     changes.lay_over(&mut settings)?;
     let set = cx.client.put_new(&path, &settings).await?;
     cx.one(&set)
+}
+
+/// Part of the node's settings; the node says how each stands.
+async fn prepull(cx: &mut Context, name: &str, images: Vec<String>, remove: bool) -> Result<()> {
+    let node = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
+    let node = node.with_context(|| format!("there is no node {name}"))?;
+    if images.is_empty() {
+        let stands = node["images"].as_object().cloned().unwrap_or_default();
+        let rows: Vec<Value> = stands.into_iter().map(|(image, seen)| json!({ "image": image, "state": seen["state"], "reason": seen["reason"] })).collect();
+        return cx.list(&rows, &[("IMAGE", "image"), ("STATE", "state"), ("REASON", "reason")]);
+    }
+    let mut settings = node["settings"].clone();
+    let mut all = settings["images"].as_array().cloned().unwrap_or_default();
+    if remove {
+        if let Some(unknown) = images.iter().find(|i| !all.iter().any(|known| known == i.as_str())) {
+            bail!("{unknown} is not among them; `gantry node settings {name}` lists them as they have to be named");
+        }
+        all.retain(|known| !images.iter().any(|i| known == i.as_str()));
+    } else {
+        all.extend(images.into_iter().map(Value::String));
+    }
+    settings["images"] = Value::Array(all);
+    let set = cx.client.put_new(&format!("/api/v1/nodes/{}/settings", segment(name)), &settings).await?;
+    cx.one(&set["images"])
 }
 
 pub async fn mails(cx: &mut Context) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The containerd engine: what its agents reported last and what they were told last. All in memory: an agent says all of
 //! it again when it comes back, and only transitions are worth an event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ struct Attached {
     /// How many applications' credentials were sent, and until when they do.
     credentials: usize,
     credentials_until: i64,
+    /// Which images it was told to fetch ahead, and until when what it was given for them does.
+    ahead: BTreeSet<String>,
+    ahead_until: i64,
     /// Since which generation the node knows that the instance shall run (false) or stop (true).
     told: BTreeMap<InstanceId, (bool, u64)>,
 }
@@ -94,6 +97,8 @@ impl Agents {
                 sent: None,
                 credentials: 0,
                 credentials_until: 0,
+                ahead: BTreeSet::new(),
+                ahead_until: 0,
                 told: BTreeMap::new(),
             },
         );
@@ -215,6 +220,34 @@ impl Agents {
     }
 }
 
+impl Agents {
+    /// Tells a node which images to fetch before an instance needs them, if that is anything new: all of them, with what it needs to
+    /// get those of our registry.
+    pub fn ahead(&self, node: &Name, images: &BTreeMap<String, Option<proto::ImageCredential>>) {
+        let now = self.env.now().unix_timestamp();
+        let mut nodes = self.lock();
+        let Some(attached) = nodes.get_mut(node) else { return };
+        let Some(outbox) = &attached.outbox else { return };
+        let same = attached.ahead.len() == images.len() && images.keys().all(|i| attached.ahead.contains(i));
+        if same && (images.is_empty() || now < attached.ahead_until) {
+            return;
+        }
+        let all = images.iter().map(|(image, credential)| proto::WantedImage { image: image.clone(), credential: credential.clone() });
+        let message = proto::control_message::Message::Prepull(proto::Prepull { images: all.collect() });
+        // Told at the next round if it takes nothing now.
+        if outbox.try_send(Ok(proto::ControlMessage { message: Some(message) })).is_ok() {
+            attached.ahead = images.keys().cloned().collect();
+            let earliest = images.values().flatten().map(|c| c.expires_at_unix).min();
+            attached.ahead_until = earliest.map_or(i64::MAX, |at| now + (at - now) / 2);
+        }
+    }
+}
+
 fn same(a: &Report, b: &Report) -> bool {
-    a.generation == b.generation && a.instances == b.instances && a.rotation == b.rotation && a.waiting == b.waiting
+    a.generation == b.generation
+        && a.instances == b.instances
+        && a.rotation == b.rotation
+        && a.waiting == b.waiting
+        && a.images == b.images
+        && a.signs == b.signs
 }

@@ -8,8 +8,9 @@ use gantry_contract::proto::scheduler as proto;
 use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
-use crate::domain::engine::{Facts, Observation, Report, Seen, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, Container, EnvFact, File, Hook, MountKind, Probe, Purpose, Resources, Workload};
+use crate::domain::engine::{Facts, ImageSeen, Observation, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
+use crate::domain::model::{Check, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
     Facts {
@@ -29,6 +30,9 @@ pub fn facts(from: proto::NodeFacts) -> Facts {
 
 /// Instances whose id is not one of ours are left out: they were made by something else.
 pub fn report(from: proto::Status) -> Report {
+    let sign = |s: &proto::Sign| Sign { container: s.container.clone(), sign: s.kind.clone(), detail: s.detail.clone(), action: s.action.clone() };
+    let found = from.instances.iter().filter(|i| !i.signs.is_empty());
+    let signs = found.filter_map(|i| Some((i.instance_id.parse().ok()?, i.signs.iter().map(sign).collect()))).collect();
     let instances = from.instances.into_iter().filter_map(|i| {
         let id: InstanceId = i.instance_id.parse().ok()?;
         let seen = match i.state.as_str() {
@@ -42,14 +46,23 @@ pub fn report(from: proto::Status) -> Report {
         Some((id, Observation { seen, ready: i.ready, address: i.address, restarts: i.restarts, exit_code: i.exit_code, reason: i.reason }))
     });
     let rotation = from.balancers.into_iter().map(|b| (b.service_id, b.in_rotation.iter().filter_map(|i| i.parse().ok()).collect()));
-    Report { generation: from.generation, instances: instances.collect(), rotation: rotation.collect(), waiting: from.waiting.iter().cloned().collect() }
+    let seen = |i: &proto::ImageStatus| ImageSeen { state: i.state.clone(), reason: i.reason.clone() };
+    let images = from.images.iter().map(|i| (i.image.clone(), seen(i))).collect();
+    Report {
+        images,
+        signs,
+        generation: from.generation,
+        instances: instances.collect(),
+        rotation: rotation.collect(),
+        waiting: from.waiting.iter().cloned().collect(),
+    }
 }
 
 /// Generation 0; the sender counts.
 pub fn wanted(from: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) -> proto::WantedState {
     proto::WantedState {
         generation: 0,
-        instances: from.instances.iter().map(|i| instance(i, credentials.get(&i.app).cloned())).collect(),
+        instances: from.instances.iter().map(|i| instance(i, credentials.get(&i.app).cloned(), from.guards.get(&i.home.space))).collect(),
         services: from.services.iter().map(service).collect(),
     }
 }
@@ -67,7 +80,12 @@ fn labels(home: &Home, app: AppId, app_name: &str, workload: &str, revision: u64
     }
 }
 
-fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -> proto::WantedInstance {
+fn guard(from: &Guard) -> proto::Guard {
+    let egress = from.egress.iter().map(|e| proto::Egress { network: e.network.clone(), port: e.port.into() });
+    proto::Guard { action: from.action.clone(), closed: from.closed, egress: egress.collect(), programs: from.programs.clone() }
+}
+
+fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, watch: Option<&Guard>) -> proto::WantedInstance {
     let other = |c: &Container| {
         let mut spec = Workload::default();
         spec.adopt(c.clone());
@@ -81,9 +99,37 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>) -
         labels: Some(labels(&from.home, from.app, from.app_name.as_str(), from.workload.as_str(), from.revision)),
         stopping: from.stopping,
         fenced: from.spec.placement.fenced,
+        guard: watch.map(guard),
         restarts_and_one: from.spec.restart_attempts.map_or(0, |n| n.saturating_add(1)),
         credential: credential.clone(),
+        // What is in no network of the nodes is in the space's.
+        up_bps: own(from).map_or(0, |n| n.up_bps),
+        down_bps: own(from).map_or(0, |n| n.down_bps),
+        nics: from.spec.nics.iter().filter_map(|n| Some(nic(n, from.networks.get(&n.network)?))).collect(),
         ..container(&from.spec)
+    }
+}
+
+fn own(from: &WantedInstance) -> Option<&Nic> {
+    from.spec.nics.iter().find(|n| !from.networks.contains_key(&n.network))
+}
+
+fn nic(from: &Nic, network: &Network) -> proto::Nic {
+    let subnet = network.subnets.first().cloned().unwrap_or_default();
+    proto::Nic {
+        network: from.network.clone(),
+        driver: network.driver.clone(),
+        parent: network.parent().to_owned(),
+        mode: network.mode().to_owned(),
+        vlan: network.vlan().into(),
+        subnet: subnet.subnet,
+        gateway: subnet.gateway,
+        range: subnet.range,
+        address: from.address4.clone(),
+        mac: from.mac.clone(),
+        interface: from.interface.clone(),
+        up_bps: from.up_bps,
+        down_bps: from.down_bps,
     }
 }
 
@@ -163,8 +209,6 @@ fn container(spec: &Workload) -> proto::WantedInstance {
             Some(false) => "yes",
         }
         .into(),
-        up_bps: spec.nics.first().map_or(0, |n| n.up_bps),
-        down_bps: spec.nics.first().map_or(0, |n| n.down_bps),
         ..Default::default()
     }
 }

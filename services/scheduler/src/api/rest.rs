@@ -10,6 +10,7 @@ mod placement;
 mod release;
 mod scaling;
 mod sessions;
+mod signs;
 mod verbs;
 mod volumes;
 
@@ -31,6 +32,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(apps::instances))
         .routes(routes!(apps::revisions))
         .routes(routes!(apps::why))
+        .routes(routes!(signs::list))
         .routes(routes!(documents::check))
         .routes(routes!(documents::export))
         .routes(routes!(documents::difference))

@@ -17,7 +17,7 @@ use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
 use crate::domain::document::{Parsed, Remark};
-use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, WorkloadKind};
+use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, Network, WorkloadKind};
 use crate::domain::stored;
 use crate::error::refused_document;
 use crate::store;
@@ -192,6 +192,7 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
             (any(free(&workload.seccomp), &|c| free(&c.seccomp)), "another seccomp profile than the node's"),
             (any(free(&workload.apparmor), &|c| free(&c.apparmor)), "another AppArmor profile than the node's"),
             (any(!workload.selinux.is_empty(), &|c| !c.selinux.is_empty()), "SELinux labels of its own"),
+            (workload.nics.iter().any(|n| model.networks.get(&n.network).is_some_and(Network::is_of_nodes)), "an interface in a network of the nodes"),
             (shared.host_network || shared.host_pid || shared.host_ipc, "namespaces of the host"),
         ];
         if let Some((_, what)) = reach.iter().find(|(asked, _)| *asked)

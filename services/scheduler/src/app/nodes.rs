@@ -1,5 +1,7 @@
 //! Nodes for people: list, cordon, uncordon, drain, remove.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
@@ -9,7 +11,8 @@ use serde::Serialize;
 
 use super::context::Scheduler;
 use super::deploy::database;
-use crate::domain::engine::Facts;
+use crate::adapters::images;
+use crate::domain::engine::{Facts, ImageSeen};
 use crate::domain::placement::NodeSettings;
 use crate::domain::stored;
 use crate::store;
@@ -24,6 +27,8 @@ pub struct NodeBody {
     pub facts: Facts,
     /// As operators set them.
     pub settings: NodeSettings,
+    /// How the images stand that it was to fetch before an instance needs them, by name.
+    pub images: BTreeMap<String, ImageSeen>,
     pub instances: u32,
     pub reserved_cpu_millis: u64,
     pub reserved_memory_bytes: u64,
@@ -42,6 +47,8 @@ pub enum NodeVerb {
 /// When the database refuses.
 pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
     let alive = store::all_alive(s.orm()).await.map_err(database)?;
+    let views = s.agents.snapshot();
+    let images = |name: &str| views.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, v)| v.report.as_ref()).map(|r| r.images.clone());
     let body = |row: store::node::Model| {
         let here = || alive.iter().filter(|i| i.node == row.name);
         NodeBody {
@@ -50,6 +57,7 @@ pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
             draining: row.draining,
             facts: serde_json::from_value(row.facts.clone()).unwrap_or_default(),
             settings: serde_json::from_value(row.settings.clone()).unwrap_or_default(),
+            images: images(&row.name).unwrap_or_default(),
             instances: u32::try_from(here().count()).unwrap_or(u32::MAX),
             reserved_cpu_millis: here().map(|i| i.cpu_millis.unsigned_abs()).sum(),
             reserved_memory_bytes: here().map(|i| i.memory_bytes.unsigned_abs()).sum(),
@@ -149,7 +157,7 @@ pub async fn admit(s: &Scheduler, name: &str, meta: Meta) -> Result<(), Problem>
 ///
 /// # Errors
 /// Not found, faults in the settings, or the log is away.
-pub async fn configure(s: &Scheduler, name: &str, settings: NodeSettings, ahead: bool, meta: Meta) -> Result<NodeSettings, Problem> {
+pub async fn configure(s: &Scheduler, name: &str, mut settings: NodeSettings, ahead: bool, meta: Meta) -> Result<NodeSettings, Problem> {
     let row = store::node(s.orm(), name).await.map_err(database)?;
     if row.is_none() && !ahead {
         return Err(Problem::not_found("node", name));
@@ -159,6 +167,13 @@ pub async fn configure(s: &Scheduler, name: &str, settings: NodeSettings, ahead:
     if !faults.is_empty() {
         return Err(Problem::invalid_fields(faults));
     }
+    let before = row.as_ref().and_then(|r| serde_json::from_value::<NodeSettings>(r.settings.clone()).ok()).unwrap_or_default();
+    // By what they are now: a name that is moved later changes nothing here until it is said again.
+    for image in settings.images.iter_mut().filter(|i| !before.images.contains(i)) {
+        *image = images::resolve(&s.host, image).await?.pinned;
+    }
+    let mut seen = BTreeSet::new();
+    settings.images.retain(|image| seen.insert(image.clone()));
     let value = serde_json::to_value(&settings).map_err(Problem::internal)?;
     if row.is_some_and(|r| serde_json::from_value::<NodeSettings>(r.settings).is_ok_and(|before| before == settings)) {
         return Ok(settings);

@@ -97,6 +97,8 @@ pub struct InstanceBody {
     pub restarts: u32,
     pub exit_code: Option<i32>,
     pub reason: String,
+    /// Its containers besides the main one, by name: what `exec`, `attach` and the like take as `container`.
+    pub containers: Vec<String>,
     /// Why it has to leave its node, if it has to.
     pub displaced: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
@@ -362,6 +364,7 @@ impl Seeing {
         let address = seen.map_or_else(|| row.address.clone(), |o| o.address.clone());
         let reason = if row.reason.is_empty() { seen.map(|o| o.reason.clone()).unwrap_or_default() } else { row.reason.clone() };
         let workload = Name::parse(&row.workload).ok();
+        let spec = workload.as_ref().and_then(|w| self.outline.workloads.get(w));
         InstanceBody {
             id,
             name: workload.map(|w| crate::domain::wanted::instance_name(&self.view.name, &w, row.number.unsigned_abs())).unwrap_or_default(),
@@ -375,6 +378,7 @@ impl Seeing {
             restarts: row.restarts.unsigned_abs(),
             exit_code: row.exit_code,
             reason,
+            containers: spec.into_iter().flat_map(|w| w.others()).map(|c| c.name.clone()).collect(),
             displaced: row.displaced.clone(),
             placed_at: row.placed_at,
             running_at: row.running_at,

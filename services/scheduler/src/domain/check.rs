@@ -22,6 +22,7 @@ pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
         reserve(workload, document);
         sound(&at, workload, remarks);
     }
+    super::nodes_networks::sound(model, remarks);
     dependencies(model, remarks);
     reached(model, remarks);
     super::exchange::complete(model, remarks);

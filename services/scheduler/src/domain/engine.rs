@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gantry_kernel::{AppId, InstanceId, Name};
+use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
 use serde::{Deserialize, Serialize};
 
 use super::app::Home;
-use super::model::{HeaderMatch, Protocol, Resources, Route, Workload};
+use super::model::{HeaderMatch, Network, Protocol, Resources, Route, Workload};
+use super::placement::Guard;
 
 /// What a node is; changes rarely.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -70,6 +71,36 @@ pub struct Report {
     pub rotation: BTreeMap<String, BTreeSet<InstanceId>>,
     /// Services without any instance for which requests are held.
     pub waiting: BTreeSet<String>,
+    /// How the images stand that it was to fetch ahead, by name.
+    pub images: BTreeMap<String, ImageSeen>,
+    /// What was found in instances that an intruder would do; none without any.
+    pub signs: BTreeMap<InstanceId, Vec<Sign>>,
+}
+
+/// Something that an intruder would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    pub container: String,
+    /// program | privilege | connection
+    pub sign: String,
+    pub detail: String,
+    /// What followed.
+    pub action: String,
+}
+
+/// An image that a node was to fetch before an instance needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ImageSeen {
+    /// waiting | pulling | present | failed
+    pub state: String,
+    pub reason: String,
+}
+
+impl Report {
+    /// Images that are there already.
+    pub fn images_present(&self) -> impl Iterator<Item = &String> {
+        self.images.iter().filter(|(_, seen)| seen.state == "present").map(|(name, _)| name)
+    }
 }
 
 /// One instance that shall be on a node.
@@ -84,6 +115,8 @@ pub struct WantedInstance {
     pub workload: Name,
     pub revision: u64,
     pub spec: Arc<Workload>,
+    /// The networks of the nodes that its interfaces are in, by name.
+    pub networks: BTreeMap<String, Network>,
     pub stopping: bool,
 }
 
@@ -129,4 +162,6 @@ pub const PLAIN_WEIGHT: u32 = 100;
 pub struct WantedNode {
     pub instances: Vec<WantedInstance>,
     pub services: Vec<WantedService>,
+    /// What is watched for, by space; reports only where nothing is said.
+    pub guards: BTreeMap<SpaceId, Guard>,
 }

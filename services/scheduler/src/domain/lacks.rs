@@ -3,7 +3,7 @@
 
 mod kubernetes;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, PathKind, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 
@@ -30,6 +30,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
     for (name, workload) in &model.workloads {
         let at = format!("workloads.{name}");
         running(&at, workload, &mut out);
+        interfaces(&at, workload, model, &mut out);
         placing(&at, workload, &mut out);
         changing(&at, workload, &mut out);
     }
@@ -47,8 +48,15 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
     for (name, network) in &model.networks {
         let at = format!("networks.{name}");
         out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
-        let own = !matches!(network.driver.as_str(), "" | "bridge" | "overlay" | "default") || !network.options.is_empty() || !network.subnets.is_empty();
-        out.when(own, at.clone(), "the workloads of a space share one network; own drivers and subnets are not made yet");
+        if network.is_of_nodes() {
+            let other = network.options.keys().any(|name| !Network::known_option(name));
+            out.when(other, format!("{at}.options"), "of the options only parent, vlan and mode are followed yet");
+            out.when(network.subnets.len() > 1, format!("{at}.subnets"), "a network of the nodes has one subnet yet");
+        } else {
+            let own = !matches!(network.driver.as_str(), "" | "bridge" | "overlay" | "default") || !network.options.is_empty() || !network.subnets.is_empty();
+            let detail = "the workloads of a space share one network; subnets of their own are possible only on networks of the nodes (macvlan, ipvlan, vlan)";
+            out.when(own, at.clone(), detail);
+        }
         out.when(network.ipv6, format!("{at}.ipv6"), "networks have no IPv6 addresses yet");
         out.when(network.external.is_some(), format!("{at}.external"), "other networks cannot be joined yet");
     }
@@ -62,9 +70,10 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
 }
 
 fn running(at: &str, w: &Workload, out: &mut Listing) {
-    let beside = |c: &Container| w.sidecars.contains(c) || c.keeps_running;
-    let probed = w.others().any(|c| beside(c) && !c.probes.is_empty());
-    out.when(probed, format!("{at}.sidecars"), "sidecars are started again when they end; their own probes are not asked yet");
+    w.sidecars.iter().for_each(|c| probes(&format!("{at}.sidecars"), &c.probes, out));
+    w.init.iter().filter(|c| c.keeps_running).for_each(|c| probes(&format!("{at}.init"), &c.probes, out));
+    let asked = |c: &Container| !c.keeps_running && !c.probes.is_empty();
+    out.when(w.init.iter().any(asked), format!("{at}.init"), "an init container that ends is waited for, not asked: its probes have no effect");
     out.when(w.sharing.host_network, format!("{at}.sharing.host_network"), "instances always have a network of their own");
     out.when(w.sharing.host_pid, format!("{at}.sharing.host_pid"), "the node's processes are not shown to instances");
     out.when(w.sharing.host_ipc, format!("{at}.sharing.host_ipc"), "the node's IPC namespace is not shared with instances");
@@ -82,13 +91,39 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(tuned.block_weight > 0, format!("{at}.tuning"), "disk bandwidth is not shared out on nodes yet");
     out.when(!tuned.cgroup_parent.is_empty(), format!("{at}.tuning"), "instances always stand below the agent's own group");
     storage(at, w, out);
+    probes(at, &w.probes, out);
+    hooks(at, w, out);
+    out.when(
+        !w.service_account.is_empty() && w.service_account != "default",
+        format!("{at}.service_account"),
+        "instances get no account of a cluster from the nodes",
+    );
+    let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
+    out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
+}
+
+fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
+    let mut first = true;
     for (n, nic) in w.nics.iter().enumerate() {
         let at = format!("{at}.nics[{n}]");
+        if model.networks.get(&nic.network).is_some_and(Network::is_of_nodes) {
+            out.when(!nic.address6.is_empty(), at, "networks of the nodes have no fixed IPv6 addresses yet");
+            continue;
+        }
         let fixed = !nic.address4.is_empty() || !nic.address6.is_empty() || !nic.mac.is_empty() || !nic.interface.is_empty();
-        out.when(fixed, at.clone(), "addresses and interface names are given by the node's network; fixed ones are not possible yet");
-        out.when(n > 0 && (nic.up_bps > 0 || nic.down_bps > 0), at, "only the first interface is limited yet");
+        out.when(
+            fixed,
+            at.clone(),
+            "the space's network gives addresses and interface names; fixed ones are possible on networks of the nodes (macvlan, ipvlan, vlan)",
+        );
+        // All of them are one interface.
+        out.when(!first && (nic.up_bps > 0 || nic.down_bps > 0), at, "in the space's network an instance has one interface: only its first limits count");
+        first = false;
     }
-    for (n, probe) in w.probes.iter().enumerate() {
+}
+
+fn probes(at: &str, all: &[Probe], out: &mut Listing) {
+    for (n, probe) in all.iter().enumerate() {
         let at = format!("{at}.probes[{n}]");
         match &probe.check {
             Check::Http { https, host, headers, .. } => {
@@ -99,14 +134,6 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
             Check::Tcp { .. } | Check::Command { .. } => {}
         }
     }
-    hooks(at, w, out);
-    out.when(
-        !w.service_account.is_empty() && w.service_account != "default",
-        format!("{at}.service_account"),
-        "instances get no account of a cluster from the nodes",
-    );
-    let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
-    out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
 }
 
 fn storage(at: &str, w: &Workload, out: &mut Listing) {

@@ -124,7 +124,11 @@ mod tests {
             InstanceEvent::Unhealthy { .. } => "unhealthy",
             InstanceEvent::Restarted { .. } => "restarted",
             InstanceEvent::Stopped { .. } => "stopped",
-            InstanceEvent::Placed { .. } | InstanceEvent::Lost { .. } | InstanceEvent::Displaced { .. } | InstanceEvent::Stopping { .. } => "other",
+            InstanceEvent::Placed { .. }
+            | InstanceEvent::Lost { .. }
+            | InstanceEvent::Displaced { .. }
+            | InstanceEvent::Suspected { .. }
+            | InstanceEvent::Stopping { .. } => "other",
         };
         changes(&[known(phase)], report).iter().map(name).collect()
     }

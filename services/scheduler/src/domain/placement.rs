@@ -2,6 +2,7 @@
 //! and its findings become what people read.
 
 mod budget;
+mod guard;
 mod settings;
 mod translate;
 mod verdict;
@@ -9,6 +10,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 
 pub use budget::{amount as budget_amount, floor};
+pub use guard::{Egress, Guard};
 pub use settings::{External, NodeSettings, NodeTaint, Part, Reserved, SpaceRules};
 pub use translate::{Standing, amounts, class_priority, granted, group, node, selects, weights};
 pub use verdict::{Against, Chosen, Finding, Next, Remedy, Verdict, chosen, verdict};

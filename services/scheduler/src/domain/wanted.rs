@@ -116,8 +116,11 @@ impl AppView {
     pub fn instances_on(&self, node: &Name, reports: &Reports) -> Vec<WantedInstance> {
         let here = self.instances.iter().filter(|i| i.node == *node);
         here.filter_map(|instance| {
-            let workload = self.models.get(&instance.revision)?.workloads.get(&instance.workload)?;
+            let model = self.models.get(&instance.revision)?;
+            let workload = model.workloads.get(&instance.workload)?;
+            let joined = model.networks.iter().filter(|(name, network)| network.is_of_nodes() && workload.nics.iter().any(|nic| nic.network == **name));
             Some(WantedInstance {
+                networks: joined.map(|(name, network)| (name.clone(), network.clone())).collect(),
                 id: instance.id,
                 name: instance_name(&self.name, &instance.workload, instance.index),
                 app: self.id,
@@ -269,7 +272,7 @@ mod tests {
             generation: 1,
             instances: instances.iter().map(seen).collect(),
             rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]),
-            waiting: BTreeSet::new(),
+            ..Report::default()
         }
     }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::Append;
-use gantry_kernel::{AppId, InstanceId, Name};
+use gantry_kernel::{AppId, InstanceId, Name, OrgId};
 
 use super::reconcile::Reconciler;
 use crate::app::nodes::removal;
+use crate::domain::engine::{Report, Sign};
 use crate::domain::observe::{Known, Phase, changes};
 use crate::store;
 
@@ -97,7 +98,30 @@ impl Reconciler {
             // Also without an event an application may go on: its instances may be in rotation by now.
             self.dirty.extend(known.iter().map(|k| k.app).filter(|a| self.unsettled.contains(a)));
             events.extend(changes(&known, report));
+            for row in alive.iter().filter(|i| i.node == node.as_str()) {
+                events.extend(self.suspicions(node, row, report).await?);
+            }
         }
-        self.record(events, Meta::system()).await
+        let signs: Vec<InstanceEvent> = events.iter().filter(|e| matches!(e, InstanceEvent::Suspected { .. })).cloned().collect();
+        self.record(events, Meta::system()).await?;
+        Ok(store::save_signs(self.s.orm(), &signs, self.s.host.env.now()).await?)
+    }
+
+    /// Signs of an intrusion that are not recorded yet.
+    async fn suspicions(&self, node: &Name, row: &store::instance::Model, report: &Report) -> anyhow::Result<Vec<InstanceEvent>> {
+        let Some(signs) = report.signs.get(&InstanceId(row.id)) else { return Ok(Vec::new()) };
+        let known = store::signs_known(self.s.orm(), InstanceId(row.id)).await?;
+        let new = signs.iter().filter(|s| !known.contains(&(s.container.clone(), s.sign.clone(), s.detail.clone())));
+        let event = |sign: &Sign| InstanceEvent::Suspected {
+            instance: InstanceId(row.id),
+            app: AppId(row.app),
+            org: OrgId(row.org),
+            node: node.clone(),
+            container: sign.container.clone(),
+            sign: sign.sign.clone(),
+            detail: sign.detail.clone(),
+            action: sign.action.clone(),
+        };
+        Ok(new.map(event).collect())
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
-use gantry_kernel::AppId;
+use gantry_kernel::{AppId, SpaceId};
 
+use super::ahead::images_of;
 use super::reconcile::Reconciler;
 use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
 use crate::domain::engine::WantedNode;
+use crate::domain::placement::SpaceRules;
 use crate::domain::wanted::AppView;
 use crate::store;
 
@@ -21,6 +23,8 @@ impl Reconciler {
             return Ok(());
         }
         let reports = view::reports(&self.s);
+        let rules = self.space_rules().await?;
+        let mut ahead = self.kept(&attached, &rules).await?;
         let mut apps = Vec::new();
         let mut credentials = BTreeMap::new();
         for id in store::cared_for(self.s.orm()).await? {
@@ -42,10 +46,14 @@ impl Reconciler {
             if let Some(credential) = self.credential(id, &seeing.view).await {
                 credentials.insert(id, credential);
             }
+            if !off {
+                ahead.of_app(&seeing, credentials.get(&id), &attached, self.s.host.platform.public_host());
+            }
             apps.push((seeing.view, off));
         }
         for node in attached {
-            let mut wanted = WantedNode::default();
+            let guards = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
+            let mut wanted = WantedNode { guards, ..WantedNode::default() };
             for (app, off) in &apps {
                 wanted.instances.extend(app.instances_on(&node, &reports));
                 if !off {
@@ -55,14 +63,21 @@ impl Reconciler {
             let here: BTreeSet<AppId> = wanted.instances.iter().map(|i| i.app).collect();
             let mine = credentials.iter().filter(|(app, _)| here.contains(app)).map(|(app, c)| (*app, c.clone())).collect();
             self.s.agents.apply(&node, &wanted, &mine);
+            self.s.agents.ahead(&node, &ahead.on(&node));
         }
         Ok(())
+    }
+
+    /// Of every space that has some. Those that cannot be read are told of where instances are placed.
+    async fn space_rules(&self) -> anyhow::Result<BTreeMap<SpaceId, SpaceRules>> {
+        let all = store::all_space_rules(self.s.orm()).await?.into_iter();
+        Ok(all.filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect())
     }
 
     /// Without one the node is told all the same: it may have the image already.
     async fn credential(&self, app: AppId, view: &AppView) -> Option<ImageCredential> {
         let registry = self.s.host.platform.public_host();
-        let pinned = view.models.values().flat_map(|m| m.workloads.values()).filter_map(|w| w.pinned.as_deref());
+        let pinned = view.models.values().flat_map(|m| m.workloads.values()).flat_map(images_of);
         let repositories: BTreeSet<String> = pinned.filter_map(|p| images::repository(p, registry)).map(str::to_owned).collect();
         if repositories.is_empty() || view.instances.is_empty() {
             return None;

@@ -12,7 +12,7 @@ use super::reconcile::Reconciler;
 use crate::app::change::scaled_in;
 use crate::app::context::home;
 use crate::app::view;
-use crate::domain::engine::Facts;
+use crate::domain::engine::{Facts, Report};
 use crate::domain::model::{Model, Toleration, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement::{self, NodeSettings, Policy, SpaceRules, Standing, Verdict};
@@ -175,6 +175,7 @@ impl Reconciler {
             });
             let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), closed);
             node.images = images.remove(row.name.as_str()).unwrap_or_default();
+            node.images.extend(world.reports.get(&name).into_iter().flat_map(Report::images_present).cloned());
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
             if !taints.is_empty() {

@@ -208,6 +208,8 @@ async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: Instance
         InstanceEvent::Displaced { instance, reason, .. } => {
             run(tx, "update instances set displaced = $3, changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at, reason.into()]).await
         }
+        // Kept beside the events.
+        InstanceEvent::Suspected { .. } => Ok(()),
         InstanceEvent::Stopping { instance, .. } => {
             run(tx, "update instances set phase = 'stopping', changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
         }

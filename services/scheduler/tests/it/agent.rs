@@ -9,7 +9,7 @@ use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
 use gantry_contract::proto::scheduler::{
-    AgentMessage, BalancerStatus, Hello, InstanceStatus, NodeFacts, OpenSession, Rejected, SessionFrame, Status, WantedState,
+    AgentMessage, BalancerStatus, Hello, ImageStatus, InstanceStatus, NodeFacts, OpenSession, Rejected, SessionFrame, Sign, Status, WantedState,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +35,10 @@ pub struct Node {
     pub opened: Vec<OpenSession>,
     /// Why it was sent away.
     pub rejected: Option<Rejected>,
+    /// Images it was told to fetch ahead; all of them come at once.
+    pub ahead: BTreeSet<String>,
+    /// What it finds in each of its instances.
+    pub signs: Vec<Sign>,
 }
 
 #[derive(Clone)]
@@ -109,6 +113,7 @@ impl Agent {
                             }
                             node.rejected = Some(rejected);
                         }
+                        Some(Control::Prepull(prepull)) => self.node.lock().unwrap().ahead = prepull.images.into_iter().map(|i| i.image).collect(),
                         _ => {}
                     },
                     _ => return,
@@ -230,6 +235,7 @@ impl Node {
         Status {
             generation: self.wanted.generation,
             instances: self.statuses(&wanted),
+            images: self.ahead.iter().map(|i| ImageStatus { image: i.clone(), state: "present".into(), reason: String::new() }).collect(),
             balancers: self.rotation.iter().map(|(id, r)| BalancerStatus { service_id: id.clone(), in_rotation: r.iter().cloned().collect() }).collect(),
             ..Status::default()
         }
@@ -242,6 +248,7 @@ impl Node {
             ready,
             address: if ready { format!("10.88.0.{}", id.bytes().map(usize::from).sum::<usize>() % 250) } else { String::new() },
             exit_code,
+            signs: self.signs.clone(),
             reason: if exit_code == 0 { String::new() } else { format!("exit code {exit_code}") },
             ..InstanceStatus::default()
         };

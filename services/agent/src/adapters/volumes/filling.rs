@@ -115,8 +115,24 @@ impl Volumes {
         if whole && self.has_content(name).await { remove(&mark).await } else { Ok(()) }
     }
 
+    /// Old folders that were to make room for new ones when an agent was killed, on a file system that cannot exchange the two.
+    async fn bring_back(&self) {
+        let Ok(mut entries) = fs::read_dir(self.root.join(HALVES)).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = file.strip_suffix(ASIDE) else { continue };
+            let at = self.root.join(name.replace("%2F", "/"));
+            if !exists(&at).await
+                && let Err(error) = fs::rename(entry.path(), &at).await
+            {
+                tracing::error!(volume = name, %error, "the content of a volume cannot be brought back; it lies at {}", entry.path().display());
+            }
+        }
+    }
+
     /// What an agent left that was killed in the middle.
     pub(super) async fn clear_halves(&self) {
+        self.bring_back().await;
         let Ok(mut entries) = fs::read_dir(&self.state).await else { return };
         while let Ok(Some(entry)) = entries.next_entry().await {
             let file = entry.file_name().to_string_lossy().into_owned();
@@ -147,11 +163,40 @@ impl Volumes {
     }
 }
 
-/// Puts a folder where another may be, which is gone afterwards. There is no moment without one of them.
+/// Behind the name of a folder that is to come back, or to go.
+const ASIDE: &str = "%aside";
+
+/// NFS and some others do not know it (renameat2(2)).
+fn cannot_exchange(error: &io::Error) -> bool {
+    let known = [rustix::io::Errno::INVAL, rustix::io::Errno::NOSYS, rustix::io::Errno::OPNOTSUPP];
+    known.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// One after the other. Of an agent that is killed in between the next one brings the old folder back ([`Volumes::bring_back`]).
+async fn by_turns(new: &Path, at: &Path) -> Result<(), VolumeError> {
+    let mut aside = new.as_os_str().to_owned();
+    aside.push(ASIDE);
+    let aside = PathBuf::from(aside);
+    remove(&aside).await?;
+    let moved = |from: PathBuf, to: PathBuf| async move { fs::rename(&from, &to).await.map_err(|e| failed("folder", &from, e)) };
+    moved(at.to_owned(), aside.clone()).await?;
+    if let Err(error) = moved(new.to_owned(), at.to_owned()).await {
+        moved(aside, at.to_owned()).await?;
+        return Err(error);
+    }
+    moved(aside, new.to_owned()).await
+}
+
+/// Puts a folder where another may be, which is gone afterwards. Where the file system can exchange two there is no moment without one
+/// of them.
 pub(super) async fn place(new: &Path, at: &Path) -> Result<(), VolumeError> {
     if exists(at).await {
         let (from, to) = (new.to_owned(), at.to_owned());
-        blocking(move || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?)).await.map_err(|e| failed("folder", at, e))?;
+        match blocking(move || Ok(renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?)).await {
+            Ok(()) => {}
+            Err(error) if cannot_exchange(&error) => by_turns(new, at).await?,
+            Err(error) => return Err(failed("folder", at, error)),
+        }
         return remove(new).await;
     }
     if let Some(above) = at.parent() {
@@ -233,6 +278,25 @@ mod tests {
         next.done(filling).await;
         next.filled("new").await.unwrap();
         assert!(next.prepare("new", &owner()).await.unwrap().join("y").exists());
+    }
+
+    #[tokio::test]
+    async fn where_folders_cannot_be_exchanged_they_change_places_by_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let path = volumes.prepare("a/v", &owner()).await.unwrap();
+        std::fs::write(path.join("old"), "").unwrap();
+        let filling = volumes.fresh("a/v", &owner()).await.unwrap();
+        std::fs::write(filling.path.join("new"), "").unwrap();
+        by_turns(&filling.path, &path).await.unwrap();
+        assert!(path.join("new").exists() && filling.path.join("old").exists());
+        assert!(cannot_exchange(&io::Error::from_raw_os_error(22)) && !cannot_exchange(&io::Error::from_raw_os_error(2)));
+
+        // Killed when the old one had gone and the new one was not there yet.
+        let aside = volumes.half_folder("a/v%aside");
+        std::fs::rename(&path, &aside).unwrap();
+        volumes.bring_back().await;
+        assert!(path.join("new").exists() && !aside.exists());
     }
 
     #[tokio::test]

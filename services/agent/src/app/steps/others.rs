@@ -1,6 +1,6 @@
 //! The further containers of an instance: those before the main one, each to its end, and those beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use gantry_kernel::InstanceId;
 use super::{StepError, Steps};
 use crate::adapters::folders::hosts_text;
 use crate::adapters::hooks;
+use crate::adapters::probe::ask;
+use crate::domain::health::{Health, Probe, Purpose, probes};
 use crate::domain::spec;
 
 /// How often it is looked whether an init container has ended.
@@ -29,7 +31,9 @@ impl Steps {
     ) -> Result<(), StepError> {
         for container in &wanted.init {
             let started = self.beside(id, wanted, container, (pod, pod_spec), 0, names).await?;
-            if !container.keeps_running {
+            if container.keeps_running {
+                self.until_started(id, container, &started, pod).await?;
+            } else {
                 self.to_its_end(id, container, &started).await?;
             }
         }
@@ -39,6 +43,36 @@ impl Steps {
         Ok(())
     }
 
+    /// Start-up probes of one that stays: what comes after it relies on it.
+    async fn until_started(&self, id: InstanceId, container: &WantedInstance, started: &str, pod: &str) -> Result<(), StepError> {
+        let own: Vec<Probe> = probes(&container.probes, &BTreeSet::new()).into_iter().filter(|p| p.purpose == Purpose::Startup).collect();
+        let Some(pause) = own.iter().map(|p| p.period).min() else { return Ok(()) };
+        let failed = |how: String| StepError::Init { name: container.name.clone(), how };
+        let address = self.cri.pod_status(pod).await?.address;
+        tokio::time::sleep(own.iter().map(|p| p.initial_delay).max().unwrap_or_default()).await;
+        let mut health = Health::new(own.clone(), false);
+        loop {
+            for (index, probe) in own.iter().enumerate().filter(|(index, _)| health.due(*index)).collect::<Vec<_>>() {
+                let answer = ask(&self.cri, started, &address, &probe.check, probe.timeout).await;
+                health.answer(index, answer);
+            }
+            if health.started() {
+                return Ok(());
+            }
+            if !health.alive() {
+                return Err(failed(format!("did not start: {}", health.reason)));
+            }
+            self.wanted_still(id).map_err(failed)?;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A sentence if it is not.
+    fn wanted_still(&self, id: InstanceId) -> Result<(), String> {
+        let wanted = self.wanted.borrow().as_ref().is_some_and(|w| w.instances.get(&id).is_some_and(|i| !i.stopping));
+        if wanted { Ok(()) } else { Err("was stopped: the instance is not wanted any more".into()) }
+    }
+
     async fn to_its_end(&self, id: InstanceId, container: &WantedInstance, started: &str) -> Result<(), StepError> {
         let failed = |how: String| StepError::Init { name: container.name.clone(), how };
         loop {
@@ -46,10 +80,7 @@ impl Steps {
             if status.state == ContainerState::Exited {
                 return if status.exit_code == 0 { Ok(()) } else { Err(failed(format!("ended with exit code {} ({})", status.exit_code, status.reason))) };
             }
-            let wanted_still = self.wanted.borrow().as_ref().is_some_and(|w| w.instances.get(&id).is_some_and(|i| !i.stopping));
-            if !wanted_still {
-                return Err(failed("was stopped: the instance is not wanted any more".into()));
-            }
+            self.wanted_still(id).map_err(failed)?;
             tokio::time::sleep(LOOK).await;
         }
     }

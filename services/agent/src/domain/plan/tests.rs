@@ -114,7 +114,11 @@ fn a_sidecar_that_ended_is_started_again_and_one_without_a_main_container_is_not
     // A job that is done leaves nothing running.
     let job = wanted(vec![wire::WantedInstance { restart_policy: "never".into(), ..with.clone() }]);
     let done = Pod { container: pod(1, exited(0, 0)).container, ..seen(ContainerState::Running) };
-    assert!(matches!(only(plan(&job, &[done], &later)), Action::Stop { container, .. } if container == "s"));
+    assert!(matches!(only(plan(&job, &[done], &later)), Action::StopBeside { container, .. } if container == "s"));
+    // One that does not live is stopped alone.
+    let dead = Facts { dead_beside: BTreeSet::from([(id(1), "log".to_owned())]), ..later };
+    let stopped = only(plan(&all, &[seen(ContainerState::Running)], &dead));
+    assert_eq!(stopped, Action::StopBeside { instance: id(1), name: "log".into(), container: "s".into(), grace_seconds: 5 });
 }
 
 /// What the runtime would do with an action; `fail` = it breaks half-way.
@@ -145,6 +149,11 @@ fn apply(world: &mut Vec<Pod>, action: &Action, wanted: &Wanted, fail: bool, ser
                 if let Some(c) = pod.container.as_mut().filter(|c| c.id == *container) {
                     c.state = ContainerState::Exited { code: 143, reason: String::new(), ran_ms: 1, at_ms: 0 };
                 }
+            }
+        }
+        Action::StopBeside { container, .. } => {
+            for c in world.iter_mut().flat_map(|p| p.beside.values_mut()).filter(|c| c.id == *container) {
+                c.state = ContainerState::Exited { code: 143, reason: String::new(), ran_ms: 1, at_ms: 0 };
             }
         }
         Action::Remove { pod, .. } if !fail => world.retain(|p| p.id != *pod),

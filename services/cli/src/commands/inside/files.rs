@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::io::SyncIoBridge;
 
-use super::{CLOSE, END, INPUT, OUTPUT, finish, frame, instance};
+use super::{CLOSE, END, INPUT, OUTPUT, container, finish, frame, instance};
 use crate::args::InstanceTarget;
 use crate::commands::{Context, segment};
 use crate::failure::Failure;
@@ -20,11 +20,11 @@ pub async fn copy(cx: &mut Context, apps: &str, from: &str, to: &str, target: &I
     match (inside(from), inside(to)) {
         (Some((name, path)), None) => {
             let at = instance(cx, &format!("{apps}/{}", segment(name)), target).await?;
-            download(cx, &at, path, Path::new(to)).await
+            download(cx, &at, path, Path::new(to), target).await
         }
         (None, Some((name, path))) => {
             let at = instance(cx, &format!("{apps}/{}", segment(name)), target).await?;
-            upload(cx, &at, Path::new(from), path).await
+            upload(cx, &at, Path::new(from), path, target).await
         }
         _ => Err(Failure::Usage("one side must be NAME:/PATH in an instance, the other a path here".into()).into()),
     }
@@ -35,7 +35,7 @@ fn inside(text: &str) -> Option<(&str, &str)> {
     text.split_once(':').filter(|(name, path)| !name.is_empty() && !name.contains('/') && path.starts_with('/'))
 }
 
-async fn download(cx: &mut Context, at: &str, path: &str, to: &Path) -> Result<()> {
+async fn download(cx: &mut Context, at: &str, path: &str, to: &Path, of: &InstanceTarget) -> Result<()> {
     let target = if to.is_dir() { to.join(Path::new(path).file_name().unwrap_or("root".as_ref())) } else { to.to_owned() };
     if target.is_dir() {
         bail!("{} is there already; remove it, or name another", target.display());
@@ -43,7 +43,8 @@ async fn download(cx: &mut Context, at: &str, path: &str, to: &Path) -> Result<(
     let above = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Beside the target, so that it can be put into place at once.
     let room = tempfile::Builder::new().prefix(".gantry-cp-").tempdir_in(above).with_context(|| format!("cannot write to {}", above.display()))?;
-    let mut socket = cx.client.socket(&format!("{at}/download"), &[("path", path.to_owned())]).await?;
+    let query: Vec<_> = container(of).into_iter().chain([("path", path.to_owned())]).collect();
+    let mut socket = cx.client.socket(&format!("{at}/download"), &query).await?;
     let (mut ours, theirs) = tokio::io::duplex(PIECE);
     let place = room.path().to_owned();
     // `unpack` refuses what would leave the folder, also through links.
@@ -82,7 +83,7 @@ async fn download(cx: &mut Context, at: &str, path: &str, to: &Path) -> Result<(
     Ok(())
 }
 
-async fn upload(cx: &mut Context, at: &str, from: &Path, path: &str) -> Result<()> {
+async fn upload(cx: &mut Context, at: &str, from: &Path, path: &str, of: &InstanceTarget) -> Result<()> {
     if !from.exists() {
         bail!("there is no {}", from.display());
     }
@@ -93,7 +94,8 @@ async fn upload(cx: &mut Context, at: &str, from: &Path, path: &str) -> Result<(
         Some((folder, name)) => (if folder.is_empty() { "/" } else { folder }, PathBuf::from(name)),
         None => ("/", own),
     };
-    let socket = cx.client.socket(&format!("{at}/upload"), &[("path", folder.to_owned())]).await?;
+    let query: Vec<_> = container(of).into_iter().chain([("path", folder.to_owned())]).collect();
+    let socket = cx.client.socket(&format!("{at}/upload"), &query).await?;
     let (mut to, mut back) = socket.split();
     let (mut ours, theirs) = tokio::io::duplex(PIECE);
     let source = from.to_owned();

@@ -16,6 +16,9 @@ use crate::commands::Context;
 use crate::failure::Failure;
 
 pub async fn forward(cx: &mut Context, app: &str, target: &InstanceTarget, ports: &[String], address: IpAddr) -> Result<()> {
+    if target.container.is_some() {
+        return Err(Failure::Usage("the containers of an instance have their ports in common; leave out --container".into()).into());
+    }
     let pairs = ports.iter().map(|p| pair(p)).collect::<Result<Vec<_>>>()?;
     let at = instance(cx, app, target).await?;
     let (taken, mut taking) = mpsc::channel::<(TcpStream, u16)>(16);

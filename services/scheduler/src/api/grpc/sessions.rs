@@ -160,7 +160,7 @@ impl Sessions for SessionsApi {
         });
         let fields = json!({
             "org": start.org, "project": start.project, "space": start.space, "app": start.app, "instance": start.instance,
-            "command": json!(start.command).to_string(), "tty": start.tty, "stdin": start.stdin,
+            "command": json!(start.command).to_string(), "tty": start.tty, "stdin": start.stdin, "container": start.container,
         });
         Ok(Response::new(answers(asked.begin(fields, from_caller).await?, output, exit)))
     }
@@ -175,7 +175,7 @@ impl Sessions for SessionsApi {
         });
         let fields = json!({
             "org": start.org, "project": start.project, "space": start.space, "app": start.app, "instance": start.instance,
-            "stdin": start.stdin,
+            "stdin": start.stdin, "container": start.container,
         });
         Ok(Response::new(answers(asked.begin(fields, from_caller).await?, output, exit)))
     }
@@ -200,7 +200,7 @@ impl Sessions for SessionsApi {
         let asked = Asked { rpc: "/gantry.scheduler.v1.Sessions/Download", metadata, extensions };
         let fields = json!({
             "org": wanted.org, "project": wanted.project, "space": wanted.space, "app": wanted.app, "instance": wanted.instance,
-            "path": wanted.path,
+            "path": wanted.path, "container": wanted.container,
         });
         let out = |channel: u8, data: Vec<u8>| (channel == OUTPUT).then_some(proto::DownloadPiece { data });
         Ok(Response::new(answers(asked.begin(fields, stream::pending().boxed()).await?, out, end)))
@@ -215,7 +215,7 @@ impl Sessions for SessionsApi {
         });
         let fields = json!({
             "org": start.org, "project": start.project, "space": start.space, "app": start.app, "instance": start.instance,
-            "path": start.path,
+            "path": start.path, "container": start.container,
         });
         let mut answers: Answers<proto::UploadResponse> = answers(asked.begin(fields, from_caller).await?, |_, _| None, end);
         match answers.next().await {

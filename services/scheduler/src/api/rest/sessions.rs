@@ -47,6 +47,9 @@ pub struct ExecQuery {
     /// Input is taken from channel 0.
     #[serde(default)]
     stdin: bool,
+    /// A further container of the instance; its main one if not given.
+    #[serde(default)]
+    container: String,
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -55,6 +58,9 @@ pub struct ExecQuery {
 pub struct AttachQuery {
     #[serde(default)]
     stdin: bool,
+    /// A further container of the instance; its main one if not given.
+    #[serde(default)]
+    container: String,
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -70,6 +76,18 @@ pub struct ForwardQuery {
 pub struct FileQuery {
     /// Absolute, inside of the container.
     path: String,
+    /// A further container of the instance; its main one if not given.
+    #[serde(default)]
+    container: String,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerQuery {
+    /// A further container of the instance; its main one if not given.
+    #[serde(default)]
+    container: String,
 }
 
 /// A process of an instance.
@@ -159,8 +177,8 @@ pub async fn exec(door: Door, Query(query): Query<ExecQuery>) -> ApiResult<Respo
     if command.first().is_none_or(String::is_empty) {
         return Err(Problem::invalid("command", "must not be empty"));
     }
-    let what = format!("`{}`", command.join(" "));
-    let ask = OpenSession { kind: "exec".into(), command, tty: query.tty, stdin: query.stdin, ..OpenSession::default() };
+    let what = of(&query.container, format!("`{}`", command.join(" ")));
+    let ask = OpenSession { kind: "exec".into(), command, tty: query.tty, stdin: query.stdin, container: query.container, ..OpenSession::default() };
     door.begin("instance.exec", what, ask).await
 }
 
@@ -168,8 +186,9 @@ pub async fn exec(door: Door, Query(query): Query<ExecQuery>) -> ApiResult<Respo
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/attach", tag = "instances", params(InstancePath, AttachQuery),
     responses((status = 101, description = "A WebSocket, as with `exec`")))]
 pub async fn attach(door: Door, Query(query): Query<AttachQuery>) -> ApiResult<Response> {
-    let ask = OpenSession { kind: "attach".into(), stdin: query.stdin, ..OpenSession::default() };
-    door.begin("instance.attach", "attached".into(), ask).await
+    let what = of(&query.container, "attached".into());
+    let ask = OpenSession { kind: "attach".into(), stdin: query.stdin, container: query.container, ..OpenSession::default() };
+    door.begin("instance.attach", what, ask).await
 }
 
 /// One TCP connection to a port, from inside of the instance: also to what listens on its loopback only.
@@ -185,8 +204,9 @@ pub async fn forward(door: Door, Query(query): Query<ForwardQuery>) -> ApiResult
     responses((status = 101, description = "A WebSocket: the archive on channel 1, 3 the end")))]
 pub async fn download(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
     let path = absolute(query.path)?;
-    let ask = OpenSession { kind: "download".into(), path: path.clone(), ..OpenSession::default() };
-    door.begin("instance.files-read", format!("read {path}"), ask).await
+    let what = of(&query.container, format!("read {path}"));
+    let ask = OpenSession { kind: "download".into(), path, container: query.container, ..OpenSession::default() };
+    door.begin("instance.files-read", what, ask).await
 }
 
 /// Unpacks a tar archive below a folder of an instance. Needs no program in the image, but `tar` and `sh` on Kubernetes clusters.
@@ -194,8 +214,14 @@ pub async fn download(door: Door, Query(query): Query<FileQuery>) -> ApiResult<R
     responses((status = 101, description = "A WebSocket: the archive on channel 0, then [255, 0]; 3 the end")))]
 pub async fn upload(door: Door, Query(query): Query<FileQuery>) -> ApiResult<Response> {
     let path = absolute(query.path)?;
-    let ask = OpenSession { kind: "upload".into(), path: path.clone(), stdin: true, ..OpenSession::default() };
-    door.begin("instance.files-written", format!("wrote below {path}"), ask).await
+    let what = of(&query.container, format!("wrote below {path}"));
+    let ask = OpenSession { kind: "upload".into(), path, stdin: true, container: query.container, ..OpenSession::default() };
+    door.begin("instance.files-written", what, ask).await
+}
+
+/// For the record: what was done, and in which container if it is not the main one.
+fn of(container: &str, what: String) -> String {
+    if container.is_empty() { what } else { format!("{what} in container {container}") }
 }
 
 fn absolute(path: String) -> ApiResult<String> {
@@ -203,28 +229,35 @@ fn absolute(path: String) -> ApiResult<String> {
 }
 
 /// The processes of an instance, as the node sees them, or on Kubernetes clusters its own `sh`: the image needs no `ps`.
-#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes", tag = "instances", params(InstancePath),
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes", tag = "instances", params(InstancePath, ContainerQuery),
     responses((status = 200, body = Page<ProcessBody>)))]
-pub async fn processes(State(s): State<Scheduler>, caller: Caller, Path(path): Path<InstancePath>) -> ApiResult<Json<Page<ProcessBody>>> {
+pub async fn processes(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Query(query): Query<ContainerQuery>,
+) -> ApiResult<Json<Page<ProcessBody>>> {
     let at = at(&s, &caller, path)?;
-    let ask = OpenSession { kind: "processes".into(), ..OpenSession::default() };
-    let text = answer(&s, &caller, at, "instance.processes-read", "processes".into(), ask).await?;
+    let what = of(&query.container, "processes".into());
+    let ask = OpenSession { kind: "processes".into(), container: query.container, ..OpenSession::default() };
+    let text = answer(&s, &caller, at, "instance.processes-read", what, ask).await?;
     let all: Vec<ProcessBody> = serde_json::from_slice(&text).map_err(Problem::internal)?;
     Ok(Json(Page::all(all)))
 }
 
 /// Sends a signal to a process of an instance.
 #[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/processes/{pid}/signal", tag = "instances",
-    params(InstancePath, ("pid" = u32, Path)), request_body = SignalBody, responses((status = 204)))]
+    params(InstancePath, ("pid" = u32, Path), ContainerQuery), request_body = SignalBody, responses((status = 204)))]
 pub async fn signal(
     State(s): State<Scheduler>,
     caller: Caller,
     Path((org, project, space, app, instance, pid)): Path<(String, String, String, String, String, u32)>,
+    Query(query): Query<ContainerQuery>,
     Json(body): Json<SignalBody>,
 ) -> ApiResult<StatusCode> {
     let at = at(&s, &caller, InstancePath { org, project, space, app, instance })?;
-    let what = format!("signal {} to process {pid}", body.signal);
-    let ask = OpenSession { kind: "signal".into(), pid, signal: body.signal, ..OpenSession::default() };
+    let what = of(&query.container, format!("signal {} to process {pid}", body.signal));
+    let ask = OpenSession { kind: "signal".into(), pid, signal: body.signal, container: query.container, ..OpenSession::default() };
     answer(&s, &caller, at, "instance.signal", what, ask).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -224,6 +224,34 @@ pub struct Network {
     pub external: Option<String>,
 }
 
+impl Network {
+    /// A network of the nodes that instances are put right into, with an interface of their own.
+    pub fn is_of_nodes(&self) -> bool {
+        matches!(self.driver.as_str(), "macvlan" | "ipvlan" | "vlan")
+    }
+
+    /// The node's interface that it is reached by; none if it is not said.
+    pub fn parent(&self) -> &str {
+        self.options.get("parent").map_or("", String::as_str)
+    }
+
+    /// Its number, of a VLAN; 0 if it is none.
+    pub fn vlan(&self) -> u16 {
+        self.options.get("vlan").or_else(|| self.options.get("vlan_id")).and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
+    /// `bridge`, `l2` and the like, of the drivers that have several.
+    pub fn mode(&self) -> &str {
+        let names = ["mode", "macvlan_mode", "ipvlan_mode"];
+        names.iter().find_map(|n| self.options.get(*n)).map_or("", String::as_str)
+    }
+
+    /// Options that mean something here.
+    pub fn known_option(name: &str) -> bool {
+        matches!(name, "parent" | "vlan" | "vlan_id" | "mode" | "macvlan_mode" | "ipvlan_mode")
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Subnet {

@@ -6,6 +6,7 @@ use gantry_planner::{Effect, Taint, Toleration as Tolerates};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Guard;
 use crate::domain::fleet::Fleet;
 use crate::domain::model::{Operator, Resources};
 
@@ -28,6 +29,9 @@ pub struct NodeSettings {
     pub bandwidth_kbps: u64,
     /// Room that only one space may use.
     pub reserved: Vec<Reserved>,
+    /// Images that are always to be there: fetched before an instance needs them, and not removed when the disk fills up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -84,6 +88,14 @@ impl NodeSettings {
                 out.push((format!("reserved[{n}].space"), format!("`{}` is there already: say it once, with all of its room", reserved.space)));
             }
         }
+        for (n, image) in self.images.iter().enumerate() {
+            if image.is_empty() || image.len() > 500 || image.contains(char::is_whitespace) {
+                out.push((format!("images[{n}]"), "must be the name of an image".into()));
+            }
+        }
+        if self.images.len() > MOST {
+            out.push(("images".into(), format!("at most {MOST}")));
+        }
         if self.taints.len() > MOST || self.labels.len() > MOST || self.reserved.len() > MOST {
             out.push(("settings".into(), format!("at most {MOST} taints, labels and reservations each")));
         }
@@ -116,6 +128,12 @@ pub struct SpaceRules {
     pub cluster: Option<String>,
     /// Several of them, instead.
     pub clusters: Option<Fleet>,
+    /// Every node fetches the images of its applications before an instance needs them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub prepull: bool,
+    /// What is watched for in its instances, and what follows; signs are reported if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 /// A condition on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone`, `node.labels.<label>`.
@@ -192,6 +210,7 @@ impl SpaceRules {
             }
             out.extend(fleet.faults().into_iter().map(|(field, detail)| (format!("clusters.{field}"), detail)));
         }
+        out.extend(self.guard.iter().flat_map(Guard::faults));
         if let Some(external) = &self.external {
             if !external.url.starts_with("http://") && !external.url.starts_with("https://") {
                 out.push(("external.url".into(), "must begin with http:// or https://".into()));

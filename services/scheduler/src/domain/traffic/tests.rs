@@ -33,7 +33,7 @@ fn app(old: u128, new: u128, traffic: Traffic) -> (AppView, Reports) {
     let instances: Vec<Standing> = (1..=old).map(|n| standing(n, 1)).chain((101..=100 + new).map(|n| standing(n, 2))).collect();
     let seen =
         |i: &Standing| (i.id, Observation { seen: Seen::Running, ready: true, address: "10.0.0.1".into(), restarts: 0, exit_code: 0, reason: String::new() });
-    let report = Report { generation: 1, instances: instances.iter().map(seen).collect(), rotation: BTreeMap::new(), waiting: BTreeSet::new() };
+    let report = Report { generation: 1, instances: instances.iter().map(seen).collect(), ..Report::default() };
     let home = Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
     let models = BTreeMap::from([(1, model.clone()), (2, model)]);
     let view = AppView { id: AppId(uuid), name: name("shop"), home, current: 2, from: Some(1), models, instances, traffic };

@@ -31,6 +31,7 @@ fn table() -> Vec<Line> {
         ("Apps.ListRevisions", app.clone(), Refused),
         ("Apps.CompareRevisions", with(&app, json!({ "from": 1 })), Refused),
         ("Apps.ExplainApp", app.clone(), Refused),
+        ("Apps.ListSigns", app.clone(), Refused),
         ("Apps.ExportApp", app.clone(), Refused),
         ("Apps.CheckDocument", with(&space, json!({ "document": web("9", 1) })), Refused),
         ("Apps.ScaleApp", with(&app, json!({ "workload": "web", "replicas": 2 })), Refused),

@@ -1,0 +1,206 @@
+//! Watches the instances for signs of an intrusion: programs that are not of the image, rights that a container was not given,
+//! connections that its space does not allow. What was found is told to the scheduler, and followed by what the space wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler as wire;
+use gantry_cri::Cri;
+use gantry_kernel::InstanceId;
+use tokio_util::sync::CancellationToken;
+
+use super::keeper::{Shared, chain};
+use super::sessions::MAIN;
+use crate::adapters::{guarding, processes};
+use crate::domain::actual::Pod;
+use crate::domain::guard::{Finding, Ground, QUARANTINE, Response, fence};
+
+/// What lives shorter than this may not be seen.
+const LOOK: Duration = Duration::from_secs(2);
+/// Of one instance; more say nothing new.
+const MOST: usize = 50;
+
+pub struct Guard {
+    cri: Cri,
+    shared: Shared,
+    services: Option<Ipv4Addr>,
+    resolvers: Vec<String>,
+    /// By container: its first process, and what the others are measured against.
+    known: BTreeMap<String, (u32, Ground)>,
+    /// By pod: what its packet filter is, and how often it has refused something.
+    fences: BTreeMap<String, Fence>,
+    /// By container what was found last time and needs to be seen again.
+    unsure: BTreeMap<String, BTreeSet<(u32, Finding)>>,
+    /// What was followed already.
+    followed: BTreeSet<(String, &'static str, String)>,
+}
+
+#[derive(Default)]
+struct Fence {
+    script: Option<String>,
+    refusals: u64,
+}
+
+/// A container to be looked at.
+struct Subject<'a> {
+    instance: InstanceId,
+    pod: &'a Pod,
+    /// `main` or a further one's.
+    name: &'a str,
+    id: &'a str,
+    guard: Option<&'a wire::Guard>,
+}
+
+impl Guard {
+    pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>) -> Self {
+        let (known, fences, unsure, followed) = Default::default();
+        Self { cri, shared, services, resolvers, known, fences, unsure, followed }
+    }
+
+    /// Until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut pods = self.shared.pods.subscribe();
+        loop {
+            let now = pods.borrow_and_update().clone();
+            let calm = now.is_empty();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.round(&now) => {}
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                // Where nothing runs, nothing is to be found.
+                changed = pods.changed(), if calm => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK), if !calm => {}
+            }
+        }
+    }
+
+    async fn round(&mut self, pods: &[Pod]) {
+        let Some(wanted) = self.shared.wanted.borrow().clone() else { return };
+        let alive: BTreeSet<&str> = pods.iter().flat_map(Pod::running_ids).collect();
+        self.known.retain(|id, _| alive.contains(id.as_str()));
+        self.unsure.retain(|id, _| alive.contains(id.as_str()));
+        self.followed.retain(|(id, _, _)| alive.contains(id.as_str()) || pods.iter().any(|p| p.id == *id));
+        self.fences.retain(|id, _| pods.iter().any(|p| p.id == *id));
+        self.forget(&wanted.instances.keys().copied().collect());
+        for pod in pods {
+            let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
+            let guard = instance.guard.as_ref();
+            let main = pod.container.iter().map(|c| (MAIN, c.id.as_str()));
+            let all = main.chain(pod.beside.iter().map(|(name, c)| (name.as_str(), c.id.as_str())));
+            let subjects: Vec<Subject<'_>> =
+                all.filter(|(_, id)| alive.contains(id)).map(|(name, id)| Subject { instance: pod.instance, pod, name, id, guard }).collect();
+            for subject in &subjects {
+                self.processes(subject).await;
+            }
+            if let Some(first) = subjects.first() {
+                self.connections(first).await;
+            }
+        }
+    }
+
+    async fn processes(&mut self, subject: &Subject<'_>) {
+        if Response::of(subject.guard) == Response::None {
+            return;
+        }
+        let Some((first, ground)) = self.ground(subject.id).await else { return };
+        let allowed = subject.guard.map(|g| g.programs.clone()).unwrap_or_default();
+        let found = guarding::look(first, ground, allowed).await;
+        let before = self.unsure.remove(subject.id).unwrap_or_default();
+        for (pid, finding) in &found {
+            if finding.sure || before.contains(&(*pid, finding.clone())) {
+                self.sign(subject, subject.id, finding.kind, finding.detail.clone()).await;
+            }
+        }
+        self.unsure.insert(subject.id.to_owned(), found.into_iter().filter(|(_, f)| !f.sure).collect());
+    }
+
+    async fn connections(&mut self, subject: &Subject<'_>) {
+        let wanted = fence(subject.guard, self.services, &self.resolvers);
+        let Some((pid, _)) = self.ground(subject.id).await else { return };
+        let known = self.fences.get(&subject.pod.id);
+        if known.is_none_or(|f| f.script != wanted) {
+            // Of a pod that an agent before this one has fenced it is not known how: it is done anew.
+            let script = wanted.clone().unwrap_or_else(|| "table inet gantry_guard\ndelete table inet gantry_guard".to_owned());
+            let untouched = known.is_none() && wanted.is_none();
+            if !untouched && let Err(error) = guarding::filter(pid, &script).await {
+                tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections an instance may open cannot be set");
+                return;
+            }
+            self.fences.insert(subject.pod.id.clone(), Fence { script: wanted.clone(), refusals: 0 });
+        }
+        if wanted.is_none() {
+            return;
+        }
+        let refusals = guarding::refused_so_far(pid).await;
+        let Some(fence) = self.fences.get_mut(&subject.pod.id).filter(|f| f.refusals != refusals) else { return };
+        fence.refusals = refusals;
+        match guarding::list_refused(pid).await {
+            Ok(all) => {
+                for one in all {
+                    self.sign(subject, &subject.pod.id, "connection", format!("a connection to {one} was refused: the space does not allow it")).await;
+                }
+            }
+            Err(error) => tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections were refused cannot be read"),
+        }
+    }
+
+    async fn ground(&mut self, container: &str) -> Option<(u32, Ground)> {
+        if let Some(known) = self.known.get(container) {
+            return Some(known.clone());
+        }
+        let pid = self.cri.container_status(container).await.ok()?.pid?;
+        let ground = guarding::ground(pid).await?;
+        self.known.insert(container.to_owned(), (pid, ground.clone()));
+        Some((pid, ground))
+    }
+
+    /// `of`: the container or pod in which it counts once.
+    async fn sign(&mut self, subject: &Subject<'_>, of: &str, kind: &'static str, detail: String) {
+        if !self.followed.insert((of.to_owned(), kind, detail.clone())) {
+            return;
+        }
+        let response = Response::of(subject.guard);
+        let sign = wire::Sign { container: subject.name.to_owned(), kind: kind.to_owned(), detail, action: response.as_str().to_owned() };
+        tracing::warn!(instance.id = %subject.instance, container = sign.container, kind, detail = sign.detail, action = sign.action, "a sign of an intrusion");
+        self.shared.signs.send_modify(|all| {
+            let own = all.entry(subject.instance).or_default();
+            if own.len() < MOST && !own.contains(&sign) {
+                own.push(sign);
+            }
+        });
+        if let Err(error) = self.respond(subject, response).await {
+            tracing::error!(instance.id = %subject.instance, error, "what should follow a sign of an intrusion could not be done");
+        }
+        self.shared.wake.notify_one();
+    }
+
+    async fn respond(&mut self, subject: &Subject<'_>, response: Response) -> Result<(), String> {
+        let Some((pid, _)) = self.ground(subject.id).await else { return Ok(()) };
+        match response {
+            Response::None | Response::Report => Ok(()),
+            Response::Restart => processes::signal(pid, 1, "KILL").await,
+            Response::Stop => {
+                self.shared.halted.send_modify(|all| {
+                    all.insert(subject.instance);
+                });
+                Ok(())
+            }
+            Response::Quarantine => guarding::filter(pid, QUARANTINE).await.map_err(|e| chain(&e)),
+        }
+    }
+
+    /// What is kept of instances that are gone.
+    fn forget(&self, wanted: &BTreeSet<InstanceId>) {
+        self.shared.signs.send_if_modified(|all| {
+            all.retain(|id, _| wanted.contains(id));
+            false
+        });
+        self.shared.halted.send_if_modified(|all| {
+            all.retain(|id| wanted.contains(id));
+            false
+        });
+    }
+}

@@ -1,0 +1,87 @@
+//! Further interfaces of instances, on a network of the node: here a pair of virtual cables stands in for it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use gantry_contract::proto::scheduler as wire;
+
+use crate::stage::{Stage, id, web};
+
+struct Cable(&'static str);
+
+impl Cable {
+    /// Nothing where the kernel has no macvlan.
+    fn new(name: &'static str) -> Option<Self> {
+        let ip = |args: &[&str]| Command::new("ip").args(args).output().is_ok_and(|o| o.status.success());
+        let other = format!("{name}b");
+        if !ip(&["link", "add", name, "type", "veth", "peer", "name", &other]) {
+            return None;
+        }
+        let cable = Self(name);
+        let (up, there) = (ip(&["link", "set", name, "up"]) && ip(&["link", "set", &other, "up"]), format!("{name}m"));
+        let can = up && ip(&["link", "add", "link", name, "name", &there, "type", "macvlan", "mode", "bridge"]) && ip(&["link", "delete", &there]);
+        can.then_some(cable)
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", self.0]).output();
+    }
+}
+
+fn nic(parent: &str) -> wire::Nic {
+    let subnet = "10.98.7.0/24".into();
+    wire::Nic { network: "lan".into(), driver: "macvlan".into(), parent: parent.into(), subnet, ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_have_fixed_addresses_on_a_network_of_the_node() {
+    let Some(stage) = Stage::new(135).await else { return };
+    let Some(cable) = Cable::new("gtnic135") else {
+        eprintln!("skipped: further interfaces were not tested: the kernel has no macvlan");
+        return stage.containerd.finish().await;
+    };
+    gantry_testkit::clause("6.3.2.a");
+    let node = stage.agent().await;
+    let mac = "02:00:00:98:07:0a";
+    let first = wire::Nic { address: "10.98.7.10".into(), mac: mac.into(), up_bps: 8_000_000, down_bps: 8_000_000, ..nic(cable.0) };
+    let second = wire::Nic { address: "10.98.7.11".into(), interface: "lan0".into(), ..nic(cable.0) };
+    let third = wire::Nic { range: "10.98.7.128/28".into(), ..nic(cable.0) };
+    let with = |n: u8, nic: wire::Nic| wire::WantedInstance { nics: vec![nic], ..web(n, &format!("instance {n}")) };
+    stage.want(&node, [with(1, first), with(2, second), with(3, third)], []);
+    stage.until("all are ready", || (1..=3).all(|n| stage.status(&node, n).ready)).await;
+
+    let cri = stage.containerd.cri().await;
+    let run = async |n: u8, command: &[&str]| {
+        let container = node.shared.pods.borrow().iter().find(|p| p.instance == id(n)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
+        let command: Vec<String> = command.iter().map(|w| (*w).to_owned()).collect();
+        let said = cri.exec_sync(&container, &command, Duration::from_secs(10)).await.unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    assert!(run(1, &["ip", "addr", "show", "net1"]).await.contains("10.98.7.10/24"));
+    assert!(run(1, &["ip", "link", "show", "net1"]).await.contains(mac));
+    assert!(run(2, &["ip", "addr", "show", "lan0"]).await.contains("10.98.7.11/24"));
+    assert!(run(3, &["ip", "addr", "show", "net1"]).await.contains("10.98.7.129/24"));
+    // They reach each other there, and go on in the node's own network as well.
+    assert_eq!(run(1, &["wget", "-q", "-O", "-", "http://10.98.7.11:8080/"]).await, "instance 2");
+    assert_eq!(run(3, &["wget", "-q", "-O", "-", "http://10.98.7.10:8080/"]).await, "instance 1");
+    let pid = stage.pid(1).await.to_string();
+    let shown = Command::new("nsenter").args(["--target", &pid, "--net", "tc", "qdisc", "show"]).output().unwrap().stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    let slowed = |device: &str| shown.lines().any(|l| l.contains("tbf") && l.contains("8Mbit") && l.contains(&format!("dev {device} ")));
+    assert!(slowed("net1") && slowed("net1in") && shown.contains("ingress"), "{shown}");
+
+    // A network that the node does not have: it says so, and nothing of it is left.
+    stage.want(&node, [with(4, nic("nowhere0"))], []);
+    stage.until("it says why", || stage.status(&node, 4).reason.contains("nowhere0")).await;
+    stage.want(&node, [], []);
+    stage.until("all are gone", || node.shared.pods.borrow().is_empty()).await;
+    let state = stage.home.join("agent/nics");
+    let left: Vec<String> = std::fs::read_dir(&state).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(left, ["leases"]);
+    let leases = std::fs::read_dir(state.join("leases")).unwrap().flat_map(|e| std::fs::read_dir(e.unwrap().path()).unwrap());
+    let taken: Vec<String> = leases.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).filter(|n| n.starts_with("10.")).collect();
+    assert!(taken.is_empty(), "{taken:?}");
+    stage.finish(node).await;
+}
