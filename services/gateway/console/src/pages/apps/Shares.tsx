@@ -21,7 +21,7 @@ export function Shares({ of }: { of: Share[] }) {
         scroll={{ x: 'max-content' }}
         dataSource={of}
         columns={[
-          { title: t('where.cluster'), dataIndex: 'cluster', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
+          { title: t('where.one'), dataIndex: 'cluster', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
           { title: t('instance.workload'), dataIndex: 'workload' },
           { title: t('apps.ready'), render: (_, one) => `${one.ready}/${one.replicas}` },
           { title: t('where.target'), render: (_, one) => (one.target === one.replicas ? one.target : t('where.moving', { count: one.target })) },

@@ -21,7 +21,7 @@ export function Where({ form, org, several }: { form: FormInstance; org: string;
         <Radio.Group aria-label={t('clusters.choose')} options={kinds.map((value) => ({ value, label: t(`where.${value}`) }))} />
       </Form.Item>
       {where === 'cluster' && (
-        <Form.Item name="cluster" label={t('where.cluster')} rules={needed}>
+        <Form.Item name="cluster" label={t('where.one')} rules={needed}>
           <AutoComplete allowClear options={options} />
         </Form.Item>
       )}
@@ -42,9 +42,9 @@ export function Where({ form, org, several }: { form: FormInstance; org: string;
             {(fields, { add, remove, move }, { errors }) => (
               <div className="stack">
                 {fields.map((field, index) => (
-                  <div key={field.key} className="probe rule">
+                  <div key={field.key} className="fleet rule">
                     <Flex gap="small" wrap align="flex-end" className="member">
-                      <Form.Item name={[field.name, 'cluster']} label={`${index + 1}. ${t('where.cluster')}`} rules={needed}>
+                      <Form.Item name={[field.name, 'cluster']} label={`${index + 1}. ${t('where.one')}`} rules={needed}>
                         <AutoComplete options={options} style={{ minWidth: 200 }} />
                       </Form.Item>
                       <Form.Item name={[field.name, 'weight']} label={t('editor.weight')}>
@@ -58,7 +58,7 @@ export function Where({ form, org, several }: { form: FormInstance; org: string;
                       </Form.Item>
                     </Flex>
                     <Form.Item name={[field.name, 'overrides']} label={t('where.other')} extra={t('where.otherHelp')} rules={[{ validator: async (_, text?: string) => (isObject(text) ? undefined : Promise.reject(new Error(t('form.json')))) }]}>
-                      <Input.TextArea autoSize={{ minRows: 1, maxRows: 10 }} className="mono" placeholder={'{"replicas": {"shop/web": 2}, "env": {"REGION": "east"}}'} />
+                      <Input.TextArea rows={3} className="mono" placeholder={'{"replicas": {"shop/web": 2}, "env": {"REGION": "east"}}'} />
                     </Form.Item>
                   </div>
                 ))}
