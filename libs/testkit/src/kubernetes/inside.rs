@@ -51,7 +51,8 @@ pub fn open(server: &ApiServer, (namespace, pod, verb): (String, String, String)
     if object["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
         return told(400, &status(400, &format!("pod {pod} does not have a host assigned")));
     }
-    let containers: Vec<String> = object["spec"]["containers"].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str().map(str::to_owned)).collect();
+    let list = |field: &str| object["spec"][field].as_array().into_iter().flatten();
+    let containers: Vec<String> = list("containers").chain(list("initContainers")).filter_map(|c| c["name"].as_str().map(str::to_owned)).collect();
     let container = of("container").pop().unwrap_or_default();
     if verb != "portforward" && !containers.contains(&container) {
         return told(400, &status(400, &format!("container {container} is not valid for pod {pod}")));

@@ -21,6 +21,8 @@ use super::context::Scheduler;
 use super::sessions::{FRAMES, Frames, Link, must_lead};
 use crate::domain::session::{End, OUTPUT};
 
+/// How the main container of an instance is called on nodes.
+const MAIN: &str = "main";
 /// Of what a short command says.
 const MOST: usize = 4 << 20;
 /// Of what a program complains about.
@@ -80,7 +82,9 @@ pub async fn dial(s: &Scheduler, cluster: &str, app: AppId, instance: InstanceId
     let mut found = None;
     running.engine.each_pod_of(&app.to_string(), |pod| {
         if pod.uid == instance.to_string() {
-            found = Some(Target { namespace: pod.namespace.clone(), pod: pod.name.clone(), container: pod.containers.first().cloned().unwrap_or_default() });
+            // Any other name the cluster knows, or refuses.
+            let container = Some(&open.container).filter(|name| !matches!(name.as_str(), "" | MAIN)).or(pod.containers.first());
+            found = Some(Target { namespace: pod.namespace.clone(), pod: pod.name.clone(), container: container.cloned().unwrap_or_default() });
         }
     });
     let at = found.ok_or_else(|| Problem::conflict("scheduler.instance_not_running", "its pod is not on the cluster any more"))?;
@@ -143,7 +147,8 @@ async fn begin(client: &Client, at: &Target, open: OpenSession, mark: String) ->
         }
         "attach" => {
             let pod = client.get(&path_of(at)).await?;
-            let container = pod["spec"]["containers"].as_array().into_iter().flatten().find(|c| c["name"] == at.container.as_str());
+            let list = |field: &str| pod["spec"][field].as_array().into_iter().flatten();
+            let container = list("containers").chain(list("initContainers")).find(|c| c["name"] == at.container.as_str());
             let has = |field: &str| container.is_some_and(|c| c[field] == true);
             if open.stdin && !has("stdin") {
                 return Err(No::Here("its document gives it no input (`stdin_open`); attach without input, or use exec".into()));

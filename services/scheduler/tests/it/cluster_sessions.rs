@@ -68,6 +68,10 @@ async fn a_command_runs_in_a_pod_as_it_does_on_a_node() {
     let mut session = socket(&place, "attach").await.unwrap();
     let hello = next(&mut session).await;
     assert!(String::from_utf8_lossy(&hello).contains("hello from web-web"), "{hello:?}");
+    let refused = socket(&place, &format!("exec?{}&container=none", command(&["true"]))).await.unwrap_err();
+    assert!(refused.0 == 409 && refused.1["detail"].as_str().unwrap().contains("container none is not valid"), "{refused:?}");
+    let mut session = socket(&place, &format!("exec?{}&container=main", command(&["true"]))).await.unwrap();
+    assert_eq!(heard(&mut session).await.2, json!({ "exit_code": 0 }));
     let refused = socket(&place, "attach?stdin=true").await.unwrap_err();
     assert!(refused.0 == 409 && refused.1["detail"].as_str().unwrap().contains("stdin_open"), "{refused:?}");
     // The right of the platform's account is missing.

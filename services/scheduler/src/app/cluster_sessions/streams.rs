@@ -158,7 +158,8 @@ async fn write(input: &mut Input, frame: &[u8], end: Other) -> bool {
 }
 
 fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
-    pod["status"]["containerStatuses"].as_array()?.iter().find(|c| c["name"] == container)
+    let all = ["containerStatuses", "initContainerStatuses"].into_iter().filter_map(|list| pod["status"][list].as_array());
+    all.flatten().find(|c| c["name"] == container)
 }
 
 /// How often a container has been started again.
