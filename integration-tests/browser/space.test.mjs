@@ -111,7 +111,7 @@ configs:
     await page.getByRole('tab', { name: /^Outside services/ }).click();
     await page.getByText("No names for what runs elsewhere").waitFor();
     await page.getByLabel('Find by name', { exact: false }).fill('nothing is called so');
-    await page.getByRole('tab', { name: 'Services (0)' }).click();
+    await page.getByRole('tab', { name: 'Services (0)', exact: true }).click();
     assert.deepEqual(await faults(page), []);
     clean();
     if (!node) test.diagnostic('no node: what is behind services was left out');

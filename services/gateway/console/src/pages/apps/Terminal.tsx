@@ -30,6 +30,8 @@ export default function Terminal({ at, name, tall }: { at: Container; name: stri
   const frame = useRef<HTMLDivElement>(null);
   const screen = useRef<Screen | null>(null);
   const socket = useRef<WebSocket | null>(null);
+  /** What was typed before the connection was there. */
+  const early = useRef<Uint8Array<ArrayBuffer>[]>([]);
   const label = t('terminal.of', { name });
 
   useEffect(() => {
@@ -42,7 +44,10 @@ export default function Terminal({ at, name, tall }: { at: Container; name: stri
     own.open(element);
     fit.fit();
     screen.current = own;
-    const send = (bytes: Uint8Array<ArrayBuffer>) => socket.current?.readyState === WebSocket.OPEN && socket.current.send(bytes);
+    const send = (bytes: Uint8Array<ArrayBuffer>) => {
+      if (socket.current?.readyState === WebSocket.OPEN) socket.current.send(bytes);
+      else if (socket.current?.readyState === WebSocket.CONNECTING) early.current.push(bytes);
+    };
     own.onData((text) => send(message(INPUT, text)));
     own.onBinary((text) => send(message(INPUT, Uint8Array.from(text, (each) => each.charCodeAt(0)))));
     own.onResize(({ cols, rows }) => send(sizeMessage(cols, rows)));
@@ -81,6 +86,7 @@ export default function Terminal({ at, name, tall }: { at: Container; name: stri
     own.reset();
     setEnd('');
     setRefused(null);
+    early.current = [];
     setState('opening');
     const url = inside.exec(at, commandOf(program), true);
     const next = new WebSocket(url, PROTOCOL);
@@ -90,6 +96,7 @@ export default function Terminal({ at, name, tall }: { at: Container; name: stri
       opened = true;
       setState('open');
       next.send(sizeMessage(own.cols, own.rows));
+      for (const bytes of early.current.splice(0)) next.send(bytes);
       own.focus();
     });
     next.addEventListener('message', (event) => {
@@ -110,6 +117,7 @@ export default function Terminal({ at, name, tall }: { at: Container; name: stri
       void ask(url.replace(/^ws/, 'http')).then(setRefused);
     });
     socket.current = next;
+    own.focus();
   }
 
   function stop() {
