@@ -31,19 +31,37 @@ impl Bus {
     /// # Errors
     /// When the server cannot be reached now or is older than 2.11.
     pub async fn connect(url: &str, prefix: &str, name: &str) -> Result<Self, BusError> {
-        let mut options = async_nats::ConnectOptions::new().name(name);
-        // The client takes a user and password in the address apart, but does not send them.
-        let address: async_nats::ServerAddr = url.parse().map_err(|e: std::io::Error| BusError::JetStream(e.to_string()))?;
-        if let (Some(user), Some(password)) = (address.username(), address.password()) {
-            options = options.user_and_password(user.to_owned(), password.to_owned());
-        }
+        let (options, address) = options(url, name)?;
         let client = options.connect(address).await?;
         let version = client.server_info().version.clone();
         let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
         if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {
             return Err(BusError::TooOld(version));
         }
-        let js = jetstream::new(client.clone());
-        Ok(Self { client, js, prefix: prefix.to_owned() })
+        Ok(Self::of(client, prefix))
     }
+
+    /// The same without waiting for the server: it is used as soon as it can be reached. Its version is not looked at.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub async fn when_there(url: &str, prefix: &str, name: &str) -> Result<Self, BusError> {
+        let (options, address) = options(url, name)?;
+        Ok(Self::of(options.retry_on_initial_connect().connect(address).await?, prefix))
+    }
+
+    fn of(client: async_nats::Client, prefix: &str) -> Self {
+        Self { js: jetstream::new(client.clone()), client, prefix: prefix.to_owned() }
+    }
+}
+
+fn options(url: &str, name: &str) -> Result<(async_nats::ConnectOptions, async_nats::ServerAddr), BusError> {
+    let options = async_nats::ConnectOptions::new().name(name);
+    let address: async_nats::ServerAddr = url.parse().map_err(|e: std::io::Error| BusError::JetStream(e.to_string()))?;
+    // The client takes a user and password in the address apart, but does not send them.
+    let options = match (address.username(), address.password()) {
+        (Some(user), Some(password)) => options.user_and_password(user.to_owned(), password.to_owned()),
+        _ => options,
+    };
+    Ok((options, address))
 }

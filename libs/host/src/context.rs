@@ -25,6 +25,8 @@ use crate::tls::client_config;
 
 /// How long an answer waits for its own write to be readable.
 const SETTLE: Duration = Duration::from_secs(5);
+/// A peer that was cut off is asked after so long whether it is there; half of that later the connection is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Cheap to clone; dereferences to what all clones share.
 #[derive(Clone)]
@@ -80,6 +82,14 @@ impl Deref for Host {
     }
 }
 
+/// What a service cannot start without.
+#[derive(Clone, Copy)]
+pub(crate) struct Needs {
+    pub database: bool,
+    /// NATS and Redis.
+    pub bus: bool,
+}
+
 /// What [`Host::connect`] needs of the process.
 pub(crate) struct Surroundings {
     pub env: Env,
@@ -91,7 +101,8 @@ pub(crate) struct Surroundings {
 }
 
 impl Host {
-    pub(crate) async fn connect(name: &'static str, database: bool, migrations: &[(&str, &str)], around: Surroundings) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(name: &'static str, needs: Needs, migrations: &[(&str, &str)], around: Surroundings) -> anyhow::Result<Self> {
+        let Needs { database, bus: wait } = needs;
         let Surroundings { env, platform, pki, addresses, cancel, tracker } = around;
         let leaf = pki.leaf(name, &[])?;
         let http = reqwest::Client::builder()
@@ -103,10 +114,18 @@ impl Host {
         let patience = Duration::from_secs(platform.server_patience_seconds);
         let url = platform.nats_url.expose();
         let client = format!("gantry {name}");
-        let bus = patiently(&place("NATS", url), patience, &cancel, || Bus::connect(url, &platform.prefix, &client)).await?;
+        let bus = if wait {
+            patiently(&place("NATS", url), patience, &cancel, || Bus::connect(url, &platform.prefix, &client)).await?
+        } else {
+            Bus::when_there(url, &platform.prefix, &client).await?
+        };
         let url = platform.redis_url.expose();
         let client = redis::Client::open(url)?;
-        let redis = patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager()).await?;
+        let redis = if wait {
+            patiently(&place("Redis", url), patience, &cancel, || client.get_connection_manager()).await?
+        } else {
+            client.get_connection_manager_lazy(redis::aio::ConnectionManagerConfig::new())?
+        };
         let keys = Keys::new(Arc::new(IdentityKeys { http: http.clone(), addresses: addresses.clone(), platform: platform.clone() }));
         let auth = Auth::of_service(Verifier::new(keys, &platform.public_url), name);
         let stored = if database {
@@ -271,7 +290,8 @@ impl Host {
         let endpoint = Endpoint::from_shared(self.url_of(service)?)
             .and_then(|e| {
                 e.connect_timeout(Duration::from_secs(3))
-                    .http2_keep_alive_interval(Duration::from_secs(20))
+                    .http2_keep_alive_interval(KEEP_ALIVE)
+                    .keep_alive_timeout(KEEP_ALIVE / 2)
                     .keep_alive_while_idle(true)
                     .tls_config(self.grpc_tls(service))
             })

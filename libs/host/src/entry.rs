@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Loaded, Platform};
-use crate::context::{Addresses, Host, Surroundings};
+use crate::context::{Addresses, Host, Needs, Surroundings};
 use crate::grpc::OnePort;
 use crate::pki::Pki;
 use crate::serve::Doors;
@@ -136,7 +136,7 @@ impl<S: Service> Entry for Of<S> {
 /// # Errors
 /// When something it cannot be without is missing.
 pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::Result<Host> {
-    let host = Host::connect(S::NAME, S::DATABASE, S::migrations(), running.around()).await?;
+    let host = Host::connect(S::NAME, Needs { database: S::DATABASE, bus: S::BUS }, S::migrations(), running.around()).await?;
     let parts = S::start(config, host.clone()).await?;
     let address = parts.public.unwrap_or_else(|| SocketAddr::new(host.platform.listen, host.platform.port_of(S::NAME)));
     let mutual = parts.public.is_none();

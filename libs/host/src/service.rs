@@ -34,6 +34,8 @@ pub trait Service: Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether it has an event log and projections of its own.
     const DATABASE: bool = true;
+    /// Whether it waits for NATS and Redis before it starts. One that does not uses them as soon as they are there.
+    const BUS: bool = true;
     type Config: Section;
 
     /// Tables that are no projections (facts, pending things): name and SQL, forward only.

@@ -87,6 +87,11 @@ impl World {
         client(&self.running, service)
     }
 
+    /// The keys of this test's tokens (a JWK set), for services in other processes.
+    pub fn keys(&self) -> Value {
+        serde_json::to_value(&self.signer.set).expect("keys are JSON")
+    }
+
     /// An access token of a user.
     pub fn token(&self, user: UserId, name: &str) -> String {
         self.signer.user(&self.running.env, &self.running.platform.public_url, user, name)

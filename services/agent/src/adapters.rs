@@ -19,5 +19,6 @@ pub mod metrics;
 pub mod nics;
 pub mod probe;
 pub mod processes;
+pub mod routes;
 pub mod runtime;
 pub mod volumes;

@@ -8,6 +8,7 @@ pub mod lease;
 pub mod line;
 pub mod prepull;
 pub mod probing;
+pub mod routing;
 pub mod sessions;
 pub mod shipping;
 pub mod steps;

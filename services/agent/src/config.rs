@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use gantry_host::{Platform, Section};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::routes::Network;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -21,6 +23,11 @@ pub struct Config {
     pub service_listen: Option<IpAddr>,
     /// /16 network from which each service gets an address for containers of its space; `None` = one that goes with the port base.
     pub service_network: Option<Ipv4Addr>,
+    /// Where other nodes reach this one, on a network that they share; with `pod_network`, instances on different nodes reach
+    /// each other and every node balances over all of them.
+    pub address: Option<Ipv4Addr>,
+    /// The network of this node's pods as its container runtime gives it out, `10.88.0.0/16`; no other node may have the same.
+    pub pod_network: Option<Network>,
     pub haproxy: PathBuf,
     /// Host folders below which applications may mount; none by default.
     pub bind_allowed: Vec<PathBuf>,
@@ -39,6 +46,8 @@ impl Default for Config {
             http_listen: None,
             service_listen: None,
             service_network: None,
+            address: None,
+            pod_network: None,
             haproxy: PathBuf::from("haproxy"),
             bind_allowed: Vec::new(),
             default_pids: 4096,
@@ -60,6 +69,9 @@ impl Section for Config {
         }
         if let Some(network) = self.service_network.filter(|n| !n.is_private() || n.octets()[2..] != [0, 0]) {
             faults.push(format!("service_network = {network}: must be a private network with two free bytes, such as 10.100.0.0"));
+        }
+        if self.address.is_some() != self.pod_network.is_some() {
+            faults.push("address and pod_network: one is of no use without the other".to_owned());
         }
         for path in self.bind_allowed.iter().filter(|p| !p.is_absolute()) {
             faults.push(format!("bind_allowed: {} is not absolute", path.display()));
@@ -106,6 +118,9 @@ mod tests {
         let bad = Config { node: "No Name".into(), default_pids: 1, service_network: Some(Ipv4Addr::new(8, 8, 0, 0)), ..Config::default() };
         bad.validate(&mut faults);
         assert_eq!(faults.len(), 3);
+        let half = Config { address: Some(Ipv4Addr::new(192, 168, 1, 2)), ..Config::default() };
+        half.validate(&mut faults);
+        assert!(faults[3].contains("pod_network"), "{faults:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod health;
 pub mod nics;
 pub mod plan;
 pub mod restart;
+pub mod routes;
 pub mod spec;
 pub mod status;
 pub mod wanted;

@@ -23,6 +23,7 @@ use crate::adapters::logs::Shipper;
 use crate::adapters::{enrolment, facts, metrics};
 use crate::app::image_gc::ImageGc;
 use crate::app::line::Line;
+use crate::app::routing::Routing;
 use crate::app::sessions::Sessions;
 use crate::app::shipping::{Shipping, sweep};
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Agent;
 impl Service for Agent {
     const NAME: &'static str = "agent";
     const DATABASE: bool = false;
+    // Containers are kept right while the control plane is away, also after a start.
+    const BUS: bool = false;
     type Config = Config;
 
     fn openapi() -> utoipa::openapi::OpenApi {
@@ -69,7 +72,12 @@ impl Service for Agent {
             home: home.clone(),
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
-        let facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
+        let mut facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
+        if let (Some(address), Some(pods)) = (config.address, config.pod_network) {
+            (facts.address, facts.pod_network) = (address.to_string(), pods.to_string());
+            let routing = Routing { routes: node.shared.routes.subscribe(), disk: node.disk.clone() };
+            host.tracker.spawn(routing.run(host.cancel.clone()));
+        }
         let line = Line::from(host.channel("scheduler")?.endless());
         if joined.is_some() {
             host.tracker.spawn(Renewal { host: host.clone(), leaf: host.leaf.clone(), line: line.clone() }.run());
@@ -84,7 +92,7 @@ impl Service for Agent {
             cancel: host.cancel.clone(),
             starting: Arc::default(),
         };
-        let control = Control { line, node: name.clone(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
+        let control = Control { line, node: name.clone(), facts, pods: config.pod_network, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
         host.tracker.spawn(control.run(host.cancel.clone()));
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };

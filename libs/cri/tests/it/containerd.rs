@@ -11,7 +11,7 @@ use gantry_cri::Cri;
 use sha2::{Digest, Sha256};
 
 pub const BUSYBOX: &str = "gantry.local/busybox:1";
-const PAUSE: &str = "gantry.local/pause:1";
+pub const PAUSE: &str = "gantry.local/pause:1";
 
 /// What is missing for such tests on this machine; `None` = nothing.
 pub fn missing() -> Option<String> {
@@ -186,7 +186,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     )
 }
 
-fn network(bridge: &str, subnet: u8, ipam: &Path) -> String {
+/// The network of its pods: a bridge, and addresses of 10.`subnet`.0.0/16.
+pub fn network(bridge: &str, subnet: u8, ipam: &Path) -> String {
     serde_json::json!({"cniVersion": "0.4.0", "name": bridge, "plugins": [
         {"type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": {
             "type": "host-local", "dataDir": ipam, "ranges": [[{"subnet": format!("10.{subnet}.0.0/16")}]], "routes": [{"dst": "0.0.0.0/0"}]}},
@@ -197,7 +198,7 @@ fn network(bridge: &str, subnet: u8, ipam: &Path) -> String {
 }
 
 /// An OCI image layout in a tar: one layer with busybox and its names.
-fn oci_archive(name: &str, entrypoint: &[&str]) -> Vec<u8> {
+pub fn oci_archive(name: &str, entrypoint: &[&str]) -> Vec<u8> {
     let busybox = std::fs::read(find("busybox").expect("checked by `missing`")).unwrap();
     let mut layer = tar::Builder::new(Vec::new());
     for folder in ["bin", "etc", "tmp", "www", "proc", "sys", "dev"] {

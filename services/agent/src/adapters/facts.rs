@@ -25,6 +25,7 @@ pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collection
         runtime_classes: runtime_classes(cri).await,
         zone: zone.to_owned(),
         labels: labels.clone().into_iter().collect::<HashMap<_, _>>(),
+        ..NodeFacts::default()
     }
 }
 

@@ -29,6 +29,7 @@ use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts, plan};
 use crate::domain::restart::{crashes_after, delay_ms, given_up};
+use crate::domain::routes::Routes;
 use crate::domain::spec;
 use crate::domain::status::{Memory, statuses};
 use crate::domain::wanted::Wanted;
@@ -45,6 +46,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 const IDLE_LOOK: Duration = Duration::from_secs(2);
 /// A step under way at shutdown gets this long to end by itself; one cut off is taken up by the next agent.
 const LAST_STEP: Duration = Duration::from_secs(5);
+/// After the agent's start, instances are made after those they depend on for so long; then in any order.
+const IN_ORDER_MS: i64 = 120_000;
 const READY_FILE: &str = "ready.json";
 
 /// What the keeper shares with the control stream, the log shipper and the metrics.
@@ -67,6 +70,8 @@ pub struct Shared {
     /// Signs of an intrusion by instance, and instances that are stopped because of them.
     pub signs: watch::Sender<BTreeMap<InstanceId, Vec<wire::Sign>>>,
     pub halted: watch::Sender<BTreeSet<InstanceId>>,
+    /// The ways to other nodes' pods; `None` until the scheduler has said them.
+    pub routes: watch::Sender<Option<Routes>>,
     pub wake: Arc<Notify>,
 }
 
@@ -83,6 +88,7 @@ impl Shared {
             images: watch::Sender::new(BTreeMap::new()),
             signs: watch::Sender::new(BTreeMap::new()),
             halted: watch::Sender::new(BTreeSet::new()),
+            routes: watch::Sender::new(None),
             wake: Arc::default(),
         }
     }
@@ -136,6 +142,7 @@ impl Keeper {
         let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let holder = Holder::new(shared.layout.subscribe(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;
+        let now_ms = i64::try_from(env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         Self {
             runtime: Runtime::new(cri, steps.node.clone()),
             env,
@@ -150,7 +157,7 @@ impl Keeper {
             cancel,
             ready,
             memory: BTreeMap::new(),
-            facts: Facts::default(),
+            facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), ..Facts::default() },
             failures: BTreeMap::new(),
             counted: BTreeSet::new(),
             // Bounded by one step per instance.
@@ -218,6 +225,7 @@ impl Keeper {
         self.facts.in_use.retain(|id| !self.shared.halted.borrow().contains(id));
         self.update_hosts(&wanted, &pods).await;
         self.update_files(&wanted, &pods).await;
+        self.facts.ready = self.ready.keys().copied().collect();
         let plan = plan(&wanted, &pods, &self.facts);
         for action in plan.actions {
             self.begin(action, &wanted);
@@ -290,12 +298,12 @@ impl Keeper {
         addresses
     }
 
-    /// Instances of this node in the balancer whose container does not run: nobody waits for their answers.
+    /// Instances of this node in the balancer whose container does not run: nobody waits for their answers. Of those elsewhere it
+    /// is not known: they are drained.
     fn gone(&self, wanted: &Wanted, pods: &[Pod]) -> BTreeSet<InstanceId> {
-        let running: BTreeSet<_> = pods.iter().filter(|p| p.running()).map(|p| p.instance).collect();
-        let elsewhere =
-            |id: &InstanceId| !wanted.instances.contains_key(id) && wanted.services.values().any(|s| s.backends.get(id).is_some_and(|b| !b.address.is_empty()));
-        self.balancer.layout().in_use().into_iter().filter(|id| !running.contains(id) && !elsewhere(id)).collect()
+        let here = |id: &InstanceId| wanted.instances.contains_key(id) || pods.iter().any(|p| p.instance == *id);
+        let runs = |id: &InstanceId| pods.iter().any(|p| p.instance == *id && p.running());
+        self.balancer.layout().in_use().into_iter().filter(|id| here(id) && !runs(id)).collect()
     }
 
     /// Containers see new services of their space without a restart.
@@ -403,6 +411,7 @@ impl Keeper {
             balancers: balancers.collect(),
             waiting: self.holder.waiting().into_iter().collect(),
             images: self.shared.images.borrow().values().cloned().collect(),
+            draining: self.balancer.layout().leaving().iter().map(ToString::to_string).collect(),
         };
         self.shared.status.send_if_modified(|held| {
             let changed = *held != status;

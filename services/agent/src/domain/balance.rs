@@ -207,6 +207,12 @@ impl Layout {
     pub fn draining(&self) -> bool {
         self.services.values().flat_map(|s| &s.slots).any(|s| matches!(s, Slot::Draining { .. }))
     }
+
+    /// Instances that get no new requests, and of which some may not be answered yet.
+    pub fn leaving(&self) -> BTreeSet<InstanceId> {
+        let leaving = |slot: &Slot| if let Slot::Draining { instance, .. } = slot { Some(*instance) } else { None };
+        self.services.values().flat_map(|s| &s.slots).filter_map(leaving).collect()
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +260,7 @@ mod tests {
         let (layout, change) = next(&layout, &target([2]), &facts(0));
         assert_eq!(change, Change::Commands(vec!["set server web/s0 state drain".into()]));
         assert!(layout.in_use().contains(&id(1)) && !layout.in_rotation()["svc"].contains(&id(1)));
+        assert_eq!(layout.leaving(), BTreeSet::from([id(1)]));
         let busy = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 1)]), ..facts(5_000) };
         assert_eq!(next(&layout, &target([2]), &busy), (layout.clone(), Change::Commands(vec![])));
         let idle = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 0)]), ..facts(5_000) };

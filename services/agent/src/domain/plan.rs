@@ -59,6 +59,10 @@ pub struct Facts {
     pub not_before_ms: BTreeMap<InstanceId, i64>,
     /// Attempts used by pods that are gone.
     pub attempts: BTreeMap<InstanceId, u32>,
+    /// Ready for requests.
+    pub ready: BTreeSet<InstanceId>,
+    /// Until then instances are made after those they depend on: the machine has started, and nobody else keeps the order.
+    pub order_until_ms: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +92,32 @@ pub fn plan(wanted: &Wanted, pods: &[Pod], facts: &Facts) -> Plan {
             next_step(&mut plan, wanted, id, newest, facts);
         }
     }
+    if facts.now_ms < facts.order_until_ms {
+        let planned = plan.actions.len();
+        plan.actions.retain(|action| !matches!(action, Action::Create { instance, .. } if waits(wanted, *instance, pods, facts)));
+        if plan.actions.len() < planned {
+            plan.wake(facts.order_until_ms);
+        }
+    }
     plan
+}
+
+/// Whether something that it depends on is here, too, and not so far yet.
+fn waits(wanted: &Wanted, id: InstanceId, pods: &[Pod], facts: &Facts) -> bool {
+    let Some(instance) = wanted.instances.get(&id) else { return false };
+    let app = instance.labels.as_ref().map(|l| l.app_id.as_str());
+    instance.after.iter().any(|await_| {
+        let of = |other: &WantedInstance| other.labels.as_ref().map(|l| (l.app_id.as_str(), l.workload.as_str())) == app.map(|a| (a, await_.workload.as_str()));
+        let needed: Vec<InstanceId> = wanted.instances.iter().filter(|(_, other)| !other.stopping && of(other)).map(|(id, _)| *id).collect();
+        let is = |id: &InstanceId, state: &dyn Fn(&Pod) -> bool| pods.iter().any(|p| p.instance == *id && state(p));
+        let completed = |p: &Pod| matches!(&p.container, Some(c) if matches!(c.state, ContainerState::Exited { code: 0, .. }));
+        let met = match await_.until.as_str() {
+            "ready" => needed.iter().any(|id| facts.ready.contains(id)),
+            "completed" => needed.iter().all(|id| is(id, &completed)),
+            _ => needed.iter().any(|id| is(id, &Pod::running)),
+        };
+        !needed.is_empty() && !met
+    })
 }
 
 fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>, facts: &Facts) {

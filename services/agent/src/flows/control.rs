@@ -14,12 +14,13 @@ use crate::app::keeper::Shared;
 use crate::app::lease::{Beats, Kept, Lease};
 use crate::app::line::Line;
 use crate::app::sessions::Sessions;
+use crate::domain::routes::{Network, routes};
 use crate::domain::wanted::Wanted;
 
 /// The scheduler takes the node for lost after a few of these.
 const LEASE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// Secrets and configs travel inside.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -27,6 +28,8 @@ pub struct Control {
     pub line: Line,
     pub node: String,
     pub facts: wire::NodeFacts,
+    /// This node's pods, if they are shared with other nodes.
+    pub pods: Option<Network>,
     pub shared: Shared,
     pub disk: Disk,
     pub sessions: Sessions,
@@ -138,6 +141,16 @@ impl Control {
                     *held = ahead.images;
                     changed
                 });
+                Ok(())
+            }
+            Some(wire::control_message::Message::Routes(said)) => {
+                if let Some(own) = self.pods {
+                    let (wanted, faults) = routes(&said, own);
+                    for fault in faults {
+                        tracing::error!(%fault, "the pods of another node are not reached");
+                    }
+                    self.shared.routes.send_replace(Some(wanted));
+                }
                 Ok(())
             }
             Some(wire::control_message::Message::Rejected(rejected)) => Err(tonic::Status::permission_denied(rejected.reason)),

@@ -82,7 +82,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     let facts = wire::NodeFacts { cpu_millis: 2000, ..Default::default() };
     let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
     let sessions = stage.sessions(&node, channel.clone()).await;
-    let control = Control { line: channel.into(), node: "node-1".into(), facts, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
+    let control = Control { line: channel.into(), node: "node-1".into(), facts, pods: None, shared: node.shared.clone(), disk: node.disk.clone(), sessions };
     let cancel = CancellationToken::new();
     let attached = cancel.clone();
     stage.spawn(control.run(attached));

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::agents_words;
-use crate::domain::engine::{Facts, Report, WantedNode};
+use crate::domain::engine::{Facts, PodRoute, Report, WantedNode};
 
 /// Messages that wait for a slow agent; each holds the whole state, so an old one may be dropped.
 pub const WAITING: usize = 4;
@@ -30,6 +30,8 @@ struct Attached {
     generation: u64,
     /// What was sent last, without generation and credentials.
     sent: Option<proto::WantedState>,
+    /// The ways to other nodes' pods that were sent last.
+    routes: Vec<PodRoute>,
     /// How many applications' credentials were sent, and until when they do.
     credentials: usize,
     credentials_until: i64,
@@ -95,6 +97,7 @@ impl Agents {
                 since: generation,
                 generation,
                 sent: None,
+                routes: Vec::new(),
                 credentials: 0,
                 credentials_until: 0,
                 ahead: BTreeSet::new(),
@@ -183,6 +186,18 @@ impl Agents {
         self.lock().iter().filter(|(_, a)| a.outbox.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Tells a node the ways to the pods of the others, if they are not the ones it knows.
+    pub fn route(&self, node: &Name, routes: Vec<PodRoute>) {
+        let mut nodes = self.lock();
+        let Some(attached) = nodes.get_mut(node).filter(|a| a.routes != routes) else { return };
+        let Some(outbox) = &attached.outbox else { return };
+        let message = proto::ControlMessage { message: Some(proto::control_message::Message::Routes(agents_words::routes(&routes))) };
+        // A node that takes nothing now is told at the next round.
+        if outbox.try_send(Ok(message)).is_ok() {
+            attached.routes = routes;
+        }
+    }
+
     /// Tells a node all it shall have, if that is anything new.
     pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) {
         let now = self.env.now().unix_timestamp();
@@ -248,6 +263,7 @@ fn same(a: &Report, b: &Report) -> bool {
         && a.instances == b.instances
         && a.rotation == b.rotation
         && a.waiting == b.waiting
+        && a.draining == b.draining
         && a.images == b.images
         && a.signs == b.signs
 }

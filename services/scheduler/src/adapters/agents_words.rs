@@ -8,8 +8,8 @@ use gantry_contract::proto::scheduler as proto;
 use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
-use crate::domain::engine::{Facts, ImageSeen, Observation, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::engine::{Facts, ImageSeen, Observation, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
+use crate::domain::model::{Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -25,7 +25,15 @@ pub fn facts(from: proto::NodeFacts) -> Facts {
         runtime_classes: from.runtime_classes,
         zone: from.zone,
         labels: from.labels.into_iter().collect(),
+        address: from.address,
+        pod_network: from.pod_network,
     }
+}
+
+/// The ways to the pods of other nodes.
+pub fn routes(from: &[PodRoute]) -> proto::Routes {
+    let route = |r: &PodRoute| proto::NodeRoute { node: r.node.to_string(), address: r.address.clone(), pod_network: r.pod_network.clone() };
+    proto::Routes { nodes: from.iter().map(route).collect() }
 }
 
 /// Instances whose id is not one of ours are left out: they were made by something else.
@@ -55,6 +63,7 @@ pub fn report(from: proto::Status) -> Report {
         instances: instances.collect(),
         rotation: rotation.collect(),
         waiting: from.waiting.iter().cloned().collect(),
+        draining: from.draining.iter().filter_map(|i| i.parse().ok()).collect(),
     }
 }
 
@@ -100,6 +109,12 @@ fn instance(from: &WantedInstance, credential: Option<proto::ImageCredential>, w
         stopping: from.stopping,
         fenced: from.spec.placement.fenced,
         guard: watch.map(guard),
+        after: from
+            .spec
+            .depends_on
+            .iter()
+            .map(|(workload, condition)| proto::Await { workload: workload.to_string(), until: until(*condition).into() })
+            .collect(),
         restarts_and_one: from.spec.restart_attempts.map_or(0, |n| n.saturating_add(1)),
         credential: credential.clone(),
         // What is in no network of the nodes is in the space's.
@@ -250,6 +265,14 @@ fn fact(fact: &EnvFact) -> Option<&'static str> {
         EnvFact::MemoryRequest => "memory_request",
         EnvFact::NodeAddress | EnvFact::ServiceAccount | EnvFact::Label(_) | EnvFact::Annotation(_) => return None,
     })
+}
+
+fn until(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Started => "started",
+        Condition::Healthy => "ready",
+        Condition::Completed => "completed",
+    }
 }
 
 fn hook(from: &Hook) -> proto::Hook {

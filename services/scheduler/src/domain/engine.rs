@@ -26,6 +26,9 @@ pub struct Facts {
     pub runtime_classes: Vec<String>,
     pub zone: String,
     pub labels: BTreeMap<String, String>,
+    /// Where other nodes reach it, and the network of its pods (`10.88.0.0/16`); empty: they are reached from itself only.
+    pub address: String,
+    pub pod_network: String,
 }
 
 impl Facts {
@@ -75,6 +78,8 @@ pub struct Report {
     pub images: BTreeMap<String, ImageSeen>,
     /// What was found in instances that an intruder would do; none without any.
     pub signs: BTreeMap<InstanceId, Vec<Sign>>,
+    /// Instances out of rotation whose requests are not all answered yet.
+    pub draining: BTreeSet<InstanceId>,
 }
 
 /// Something that an intruder would do.
@@ -157,6 +162,14 @@ pub struct Backend {
 
 /// Without anything said.
 pub const PLAIN_WEIGHT: u32 = 100;
+
+/// By which node a network of pods is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRoute {
+    pub node: Name,
+    pub address: String,
+    pub pod_network: String,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct WantedNode {

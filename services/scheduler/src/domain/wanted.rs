@@ -105,11 +105,11 @@ impl AppView {
         !exchanged || self.traffic.reaches(instance.revision)
     }
 
-    /// Does another node still send it requests? Its own node drains by itself.
+    /// Does another node still send it requests, or wait for answers? Its own node drains by itself.
     fn served_elsewhere(&self, instance: &Standing, reports: &Reports) -> bool {
         let prefix = self.id.to_string();
-        let others = reports.iter().filter(|(node, _)| **node != instance.node);
-        others.flat_map(|(_, r)| r.rotation.iter()).any(|(id, rotation)| id.starts_with(&prefix) && rotation.contains(&instance.id))
+        let rotates = |r: &Report| r.rotation.iter().any(|(id, rotation)| id.starts_with(&prefix) && rotation.contains(&instance.id));
+        reports.iter().any(|(node, r)| *node != instance.node && (rotates(r) || r.draining.contains(&instance.id)))
     }
 
     /// The instances of this application that shall be on `node`.
@@ -300,6 +300,9 @@ mod tests {
         assert!(app.wanted_services(&name("b"), &reports(&[1]))[0].backends.is_empty());
         assert!(!app.instances_on(&name("a"), &reports(&[1]))[0].stopping);
         assert!(app.instances_on(&name("a"), &reports(&[]))[0].stopping);
+        let mut answering = reports(&[]);
+        answering.get_mut(&name("b")).unwrap().draining.insert(app.instances[0].id);
+        assert!(!app.instances_on(&name("a"), &answering)[0].stopping, "its answers through another node are waited for");
     }
 
     #[test]

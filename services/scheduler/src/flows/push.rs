@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
-use gantry_kernel::{AppId, SpaceId};
+use gantry_kernel::{AppId, Name, SpaceId};
 
 use super::ahead::images_of;
 use super::reconcile::Reconciler;
 use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
-use crate::domain::engine::WantedNode;
+use crate::domain::engine::{Facts, PodRoute, WantedNode};
 use crate::domain::placement::SpaceRules;
 use crate::domain::wanted::AppView;
 use crate::store;
@@ -51,7 +51,9 @@ impl Reconciler {
             }
             apps.push((seeing.view, off));
         }
+        let routes = self.routes().await?;
         for node in attached {
+            self.s.agents.route(&node, routes.iter().filter(|r| r.node != node).cloned().collect());
             let guards = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
             let mut wanted = WantedNode { guards, ..WantedNode::default() };
             for (app, off) in &apps {
@@ -72,6 +74,16 @@ impl Reconciler {
     async fn space_rules(&self) -> anyhow::Result<BTreeMap<SpaceId, SpaceRules>> {
         let all = store::all_space_rules(self.s.orm()).await?.into_iter();
         Ok(all.filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect())
+    }
+
+    /// Of every node that says where its pods are, also of one that is away: it may come back at any time.
+    async fn routes(&self) -> anyhow::Result<Vec<PodRoute>> {
+        let route = |row: store::node::Model| {
+            let facts: Facts = serde_json::from_value(row.facts).ok()?;
+            let said = !facts.address.is_empty() && !facts.pod_network.is_empty();
+            said.then_some(PodRoute { node: Name::parse(&row.name).ok()?, address: facts.address, pod_network: facts.pod_network })
+        };
+        Ok(store::nodes(self.s.orm()).await?.into_iter().filter_map(route).collect())
     }
 
     /// Without one the node is told all the same: it may have the image already.

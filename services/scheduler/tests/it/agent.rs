@@ -39,6 +39,8 @@ pub struct Node {
     pub ahead: BTreeSet<String>,
     /// What it finds in each of its instances.
     pub signs: Vec<Sign>,
+    /// The way to the pods of each other node.
+    pub routes: BTreeMap<String, (String, String)>,
 }
 
 #[derive(Clone)]
@@ -70,6 +72,8 @@ impl Agent {
             storage_bytes: 100 << 30,
             runtime: "pretended".into(),
             zone: self.zone.clone(),
+            address: format!("address of {name}"),
+            pod_network: format!("pods of {name}"),
             ..NodeFacts::default()
         };
         let hello = Hello { node: name.into(), facts: Some(facts) };
@@ -101,6 +105,10 @@ impl Agent {
                 message = control.message() => match message {
                     Ok(Some(message)) => match message.message {
                         Some(Control::Wanted(wanted)) => self.node.lock().unwrap().wanted = wanted,
+                        Some(Control::Routes(routes)) => {
+                            let all = routes.nodes.into_iter().map(|r| (r.node, (r.address, r.pod_network))).collect();
+                            self.node.lock().unwrap().routes = all;
+                        }
                         Some(Control::Open(open)) => {
                             self.node.lock().unwrap().opened.push(open.clone());
                             tokio::spawn(session(client.clone(), open));

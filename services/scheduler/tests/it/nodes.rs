@@ -1,5 +1,7 @@
 //! Nodes: loss, return, cordon and drain.
 
+use std::collections::BTreeMap;
+
 use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::json;
@@ -24,6 +26,20 @@ async fn instances_of_a_lost_node_move_and_it_gets_nothing_back_twice() {
     again.node.lock().unwrap().running = one.node.lock().unwrap().running.clone();
     place.world.until("the returned node stops what has moved", LONG, || async { again.running().is_empty() }).await;
     assert_eq!(two.running().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_is_told_the_way_to_the_pods_of_the_others() {
+    gantry_testkit::clause("7.1.e");
+    let place = Place::new().await;
+    let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
+    let knows = |agent: &Agent, others: &[&str]| {
+        let expected: BTreeMap<_, _> = others.iter().map(|n| ((*n).to_owned(), (format!("address of {n}"), format!("pods of {n}")))).collect();
+        agent.node.lock().unwrap().routes == expected
+    };
+    place.world.until("both know the other", LONG, || async { knows(&one, &["n2"]) && knows(&two, &["n1"]) }).await;
+    let three = Agent::join(&place, "n3", 4000).await;
+    place.world.until("all know the third", LONG, || async { knows(&one, &["n2", "n3"]) && knows(&three, &["n1", "n2"]) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

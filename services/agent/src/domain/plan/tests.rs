@@ -52,6 +52,29 @@ fn a_wanted_instance_is_made_and_an_unwanted_one_removed() {
 }
 
 #[test]
+fn when_the_machine_starts_an_instance_waits_for_those_it_depends_on_here_and_not_for_ever() {
+    let labels = |workload: &str| Some(wire::Labels { app_id: "a".into(), workload: workload.into(), ..Default::default() });
+    let web =
+        |until: &str| wire::WantedInstance { labels: labels("web"), after: vec![wire::Await { workload: "db".into(), until: until.into() }], ..instance(1) };
+    let db = wire::WantedInstance { labels: labels("db"), ..instance(2) };
+    let facts = Facts { now_ms: 5, order_until_ms: 100, ..Facts::default() };
+    let creates_web = |until: &str, pods: &[Pod], facts: &Facts| {
+        plan(&wanted([web(until), db.clone()]), pods, facts).actions.contains(&Action::Create { instance: id(1), attempt: 0 })
+    };
+    let first = plan(&wanted([web("ready"), db.clone()]), &[], &facts);
+    assert_eq!((first.wake_ms, only(first)), (Some(100), Action::Create { instance: id(2), attempt: 0 }));
+    let mut running = pod(2, Some(ContainerState::Running));
+    running.spec = fingerprint(&db);
+    assert!(creates_web("started", std::slice::from_ref(&running), &facts));
+    assert!(!creates_web("ready", std::slice::from_ref(&running), &facts));
+    let ready = Facts { ready: BTreeSet::from([id(2)]), ..facts.clone() };
+    assert!(creates_web("ready", std::slice::from_ref(&running), &ready) && !creates_web("completed", &[running], &ready));
+    assert!(creates_web("completed", &[pod(2, exited(0, 0))], &facts));
+    assert!(creates_web("ready", &[], &Facts { now_ms: 100, ..facts.clone() }), "not for ever");
+    assert_eq!(only(plan(&wanted([web("ready")]), &[], &facts)), Action::Create { instance: id(1), attempt: 0 }, "what is elsewhere is not waited for");
+}
+
+#[test]
 fn an_instance_that_still_answers_requests_is_not_stopped() {
     let facts = Facts { in_use: BTreeSet::from([id(1)]), ..Facts::default() };
     let running = [pod(1, Some(ContainerState::Running))];

@@ -1,0 +1,73 @@
+//! The control plane goes away, and a node starts anew meanwhile; a node is emptied on purpose.
+
+use std::time::Instant;
+
+use crate::bed::{Bed, LONG};
+use crate::load::BEGUN;
+use crate::shop::APP;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_loses_no_request() {
+    let Some(mut bed) = Bed::new(3).await else { return };
+    for clause in ["6.2.1.b", "6.3.1.h", "7.1.a", "7.1.c", "7.1.d", "7.1.e"] {
+        gantry_testkit::clause(clause);
+    }
+    bed.open_shop(false).await;
+    let load = bed.load();
+    load.more(&bed.names(), 20).await;
+    let recorded = |all: Vec<crate::bed::Instance>| all.into_iter().map(|i| (i.id, i.workload, i.node)).collect::<std::collections::BTreeSet<_>>();
+    let before = recorded(bed.instances(APP).await);
+
+    bed.kill_scheduler();
+    let rebooted = before.iter().find(|(_, workload, _)| workload == "db").unwrap().2.clone();
+    let others = bed.others(&rebooted);
+    let victim = bed.node(&others[0]).containers().await.into_iter().find(|c| c.workload == "web").unwrap();
+    let died = Instant::now();
+    bed.node(&others[0]).kill(victim.pid);
+    let again = async || bed.node(&others[0]).containers().await.iter().any(|c| c.instance == victim.instance && c.id != victim.id);
+    bed.until("a container that dies is started again without a scheduler", LONG, again).await;
+    eprintln!("without a scheduler a container that died runs again after {:?}", died.elapsed());
+    load.more(&bed.names(), 40).await;
+    load.none_failed(&bed.names(), "the scheduler's death and a container's", BEGUN);
+
+    // A node's power fails and comes back; nobody tells it what to run.
+    let had = bed.node(&rebooted).containers().await.len();
+    let (node, wire) = bed.node_mut(&rebooted);
+    node.power_off(wire).await;
+    load.more(&others, 20).await;
+    let on = Instant::now();
+    let (node, wire) = bed.node_mut(&rebooted);
+    node.boot(wire);
+    node.start_containerd();
+    bed.until("containerd is ready", LONG, async || bed.node(&rebooted).containerd_is_ready().await).await;
+    bed.node_mut(&rebooted).0.start_agent();
+    bed.until("everything that was there is there again", LONG, async || bed.node(&rebooted).containers().await.len() == had).await;
+    eprintln!("a node that started anew runs all of its {had} instances after {:?}", on.elapsed());
+    let there = bed.node(&rebooted).containers().await;
+    let database = there.iter().find(|c| c.workload == "db").unwrap();
+    for web in there.iter().filter(|c| c.workload == "web") {
+        assert!(web.started_at - database.started_at >= 1_500_000_000, "it was started before the database was ready: {there:#?}");
+    }
+    load.forgive(&rebooted);
+    load.more(&bed.names(), 40).await;
+    load.none_failed(&bed.names(), "a node's start", BEGUN);
+
+    let back = Instant::now();
+    bed.start_scheduler();
+    bed.until("all nodes are heard", LONG, async || bed.ready_nodes().await.len() == 3).await;
+    bed.settled().await;
+    eprintln!("the scheduler and all nodes agree {:?} after its return", back.elapsed());
+    assert_eq!(recorded(bed.instances(APP).await), before, "nothing was moved");
+    load.none_failed(&bed.names(), "the scheduler's return", 0);
+
+    let drained = others[1].clone();
+    let began = Instant::now();
+    bed.tell_node(&drained, "drain").await;
+    bed.until("the node is empty", LONG, async || bed.node(&drained).containers().await.is_empty()).await;
+    eprintln!("drained after {:?}", began.elapsed());
+    bed.settled().await;
+    load.more(&bed.names(), 40).await;
+    load.none_failed(&bed.names(), "a drain", 0);
+    load.end().await;
+    bed.finish(APP).await;
+}
