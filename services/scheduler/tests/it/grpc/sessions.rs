@@ -136,3 +136,17 @@ async fn what_a_websocket_is_refused_the_rpc_is_refused_and_an_idle_one_ends() {
     let end = next(&mut outputs).await.unwrap_err();
     assert!(end.code() == Code::FailedPrecondition && end.message().contains("nothing went over it"), "{end:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_without_a_word_gives_the_place_back() {
+    let (place, _agent) = placed(Config { sessions_per_user: 1, ..config() }).await;
+    let session = tokio::task::block_in_place(|| {
+        let own = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let session = own.block_on(exec(&place, &place.token, start(&["sh"]))).unwrap();
+        // The connection ends with what drove it; nobody says good-bye.
+        drop(own);
+        session
+    });
+    place.world.until("there is room again", LONG, || async { exec(&place, &place.token, start(&["sh"])).await.is_ok() }).await;
+    drop(session);
+}
