@@ -20,6 +20,7 @@ use crate::pod::{self, Pod};
 use crate::trouble::Trouble;
 use crate::watch::{self, Seen, Sink};
 
+mod seen;
 mod steps;
 
 pub use steps::{HASH, KEEP, SCOPE, Wanted};

@@ -30,6 +30,9 @@ pub static CLUSTER_ROLE: Kind = Kind { namespaced: false, ..kind("rbac.authoriza
 
 pub static NODE: Kind = Kind { namespaced: false, ..kind("", "v1", "Node", "nodes") };
 
+/// Of CSI volumes, where the cluster has them; neither applied nor watched.
+pub static VOLUME_SNAPSHOT: Kind = Kind { optional: true, ..kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots") };
+
 /// In the order in which they are applied: what is needed comes before what needs it.
 pub static KINDS: [Kind; 19] = [
     NAMESPACE,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::kinds::{KINDS, POD};
+use crate::kinds::{KINDS, POD, VOLUME_SNAPSHOT};
 
 /// Who is given the rights.
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ pub fn manifest(account: &Account, more: More) -> String {
     add(POD.group, "create, get", &["pods/exec", "pods/attach", "pods/portforward"]);
     add(POD.group, "list", &["events", "nodes"]);
     add("storage.k8s.io", "list", &["storageclasses"]);
+    add(VOLUME_SNAPSHOT.group, "get, list, create, delete", &[VOLUME_SNAPSHOT.plural]);
     add("metrics.k8s.io", "get, list", &["pods", "nodes"]);
     if more.scheduler {
         add(POD.group, "get, list, watch", &["nodes"]);

@@ -5,6 +5,7 @@ pub mod change;
 mod cluster_endpoints;
 mod cluster_sessions;
 pub mod cluster_usage;
+mod cluster_volumes;
 pub mod clusters;
 pub mod context;
 pub mod deploy;

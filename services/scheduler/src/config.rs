@@ -45,13 +45,21 @@ pub struct Config {
 }
 
 /// How clusters are reached.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kubernetes {
     /// Programs that kubeconfigs may name as credential plugins; the platform runs them, so none are allowed by default.
     pub plugins: Vec<String>,
     /// May the clusters of organisations be at private addresses? Those of the platform may.
     pub private_addresses: bool,
+    /// So long the pods of a set stay that get no requests any more: until every node and gateway of the cluster knows.
+    pub drain_seconds: u32,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self { plugins: Vec::new(), private_addresses: false, drain_seconds: 10 }
+    }
 }
 
 /// A bucket of an S3-compatible store, or a folder.
@@ -127,6 +135,7 @@ impl Section for Config {
             }
         };
         within("node_timeout_seconds", self.node_timeout_seconds.into(), 1, 3600);
+        within("kubernetes.drain_seconds", self.kubernetes.drain_seconds.into(), 0, 3600);
         within("usage_interval_seconds", self.usage_interval_seconds.into(), 1, 3600);
         within("measure_interval_seconds", self.measure_interval_seconds.into(), 1, 300);
         within("default_cpu_millis", self.default_cpu_millis.into(), 1, 1_000_000);

@@ -1,6 +1,7 @@
 //! The steps from what is there to what is wanted, for one owner: apply what is missing or other than wanted, in the order of
 //! need; then take away what has left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use super::{Drift, Shared, Standing};
 use crate::cache::{self, Held, Key};
 use crate::difference;
 use crate::kinds::{KINDS, Kind, NAMESPACE, POD};
-use crate::pod::OWNER;
+use crate::pod::{OWNER, REVISION};
 use crate::trouble::Trouble;
 use crate::watch;
 
@@ -27,6 +28,9 @@ pub struct Wanted {
     /// In the order of [`KINDS`].
     pub(super) objects: Vec<One>,
     pub(super) hash: String,
+    /// What is labelled with one of these revisions stays as it is, though it is not asked for any more; so do Deployments by name.
+    spared: BTreeSet<String>,
+    spared_names: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +63,29 @@ impl Wanted {
             whole.update(object.hash.as_bytes());
             whole.update(format!("{:?}", object.key).as_bytes());
         }
-        Self { objects: all, hash: hex::encode(whole.finalize()) }
+        Self { objects: all, hash: hex::encode(whole.finalize()), spared: BTreeSet::new(), spared_names: BTreeSet::new() }
+    }
+
+    /// Objects of these revisions, by their label, and Deployments of these names are left alone for now: requests may still be on
+    /// their way to them.
+    #[must_use]
+    pub fn sparing(mut self, revisions: &BTreeSet<u64>, deployments: &BTreeSet<String>) -> Self {
+        self.spared = revisions.iter().map(u64::to_string).collect();
+        self.spared_names.clone_from(deployments);
+        for one in self.spared.iter().chain(&self.spared_names) {
+            self.hash.push('-');
+            self.hash.push_str(one);
+        }
+        self
+    }
+
+    /// What pods of a spared revision may read stays with them.
+    fn spares(&self, key: &Key, held: &Held) -> bool {
+        let kind = KINDS.get(key.0).map_or("", |k| k.kind);
+        let labelled = held.object["metadata"]["labels"][REVISION].as_str().is_some_and(|r| self.spared.contains(r));
+        let named = kind == "Deployment" && self.spared_names.contains(&key.2);
+        let read = matches!(kind, "ConfigMap" | "Secret") && !(self.spared.is_empty() && self.spared_names.is_empty());
+        labelled || named || read
     }
 
     pub fn len(&self) -> usize {
@@ -204,6 +230,10 @@ impl Shared {
         };
         let answer = self.client.apply(object.kind, namespace, name, &body, force).await;
         let Err(Trouble::FieldConflict(fields)) = &answer else { return answer };
+        if fields.iter().all(|f| f.manager.starts_with(OURS)) {
+            // A volume that was made anew from a snapshot.
+            return self.client.apply(object.kind, namespace, name, &body, true).await;
+        }
         let replicas = fields.iter().all(|f| f.field == ".spec.replicas");
         if replicas && object.scaled {
             // It has set them just now.
@@ -340,7 +370,8 @@ impl Shared {
             }
             let stays = |key: &Key, held: &Held| {
                 let kept = held.object["metadata"]["annotations"].get(KEEP).is_some() && !unwanted;
-                held.controlled || kept || wanted.is_some_and(|w| w.objects.iter().any(|o| o.key == *key))
+                let spared = wanted.is_some_and(|w| w.spares(key, held));
+                held.controlled || kept || spared || wanted.is_some_and(|w| w.objects.iter().any(|o| o.key == *key))
             };
             state.cache.of(owner).filter(|(key, held)| !stays(key, held)).map(|(k, h)| (k.clone(), h.clone())).collect()
         };
@@ -367,6 +398,8 @@ impl Shared {
     }
 }
 
+/// How other parts of the platform call themselves that write there.
+const OURS: &str = "gantry-";
 /// Under this name autoscalers write.
 const CONTROLLERS: &str = "kube-controller-manager";
 

@@ -1,4 +1,4 @@
-//! What controllers and kubelets do, at once: pods of workloads, and their states. An image with `broken` in its name cannot
+//! What controllers and kubelets do, at once: pods of workloads and their states, and the endpoints of services. An image with `broken` in its name cannot
 //! be pulled; pods of one with `refused` in its name are not taken in, as by a quota.
 
 use serde_json::{Value, json};
@@ -8,7 +8,25 @@ use super::store::{Key, Store};
 /// Until nothing is left to do.
 pub fn run(store: &mut Store) {
     let claims: Vec<Key> = store.objects.keys().filter(|k| k.plural == "persistentvolumeclaims").cloned().collect();
-    claims.iter().for_each(|claim| store.status(claim, json!({ "phase": "Bound" })));
+    for claim in claims {
+        let capacity = store.objects[&claim].value["spec"]["resources"]["requests"].clone();
+        store.status(&claim, json!({ "phase": "Bound", "capacity": capacity }));
+    }
+    let snapshots: Vec<Key> = store.objects.keys().filter(|k| k.plural == "volumesnapshots").cloned().collect();
+    for snapshot in snapshots {
+        let of = store.objects[&snapshot].value["spec"]["source"]["persistentVolumeClaimName"].as_str().unwrap_or_default().to_owned();
+        let there = store.find(&format!("persistentvolumeclaims/{}/{of}", snapshot.namespace));
+        // What is ready stays so when its claim goes.
+        if store.objects[&snapshot].value["status"]["readyToUse"] != true {
+            let status = match there {
+                Some(_) => {
+                    json!({ "readyToUse": true, "creationTime": "2026-01-01T00:00:00Z", "restoreSize": "1Gi", "boundVolumeSnapshotContentName": snapshot.name })
+                }
+                None => json!({ "readyToUse": false, "error": { "message": format!("persistentvolumeclaim \"{of}\" not found") } }),
+            };
+            store.status(&snapshot, status);
+        }
+    }
     let workloads: Vec<Key> =
         store.objects.keys().filter(|k| matches!(k.plural.as_str(), "deployments" | "statefulsets" | "daemonsets" | "jobs")).cloned().collect();
     for key in workloads {
@@ -52,7 +70,10 @@ pub fn run(store: &mut Store) {
             continue;
         }
         let broken = template["spec"]["containers"].as_array().is_some_and(|c| c.iter().any(|c| c["image"].as_str().is_some_and(|i| i.contains("broken"))));
-        let current = |pod: &Value| pod["spec"]["template"] == *template;
+        // A paused Deployment is scaled only; what is replaced on deletion only is left as it is.
+        let still = object["spec"]["paused"] == true || object["spec"]["updateStrategy"]["type"] == "OnDelete";
+        let newest = |pod: &Value| pod["spec"]["template"] == *template;
+        let current = |pod: &Value| still || newest(pod);
         let fresh = mine(store).iter().filter(|(_, p)| current(p)).count() as u64;
         for n in fresh..wanted {
             let number = mine(store).len();
@@ -64,7 +85,7 @@ pub fn run(store: &mut Store) {
             }
             let mut pod = json!({
                 "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"],
-                "spec": { "nodeName": format!("node-{}", number % 2), "containers": template["spec"]["containers"], "template": template },
+                "spec": { "nodeName": format!("node-{}", number % 2), "containers": template["spec"]["containers"], "volumes": template["spec"]["volumes"], "template": template },
             });
             pod["metadata"]["name"] = name.as_str().into();
             pod["log"] = format!("2026-01-01T00:00:00.000000001Z hello from {name}\n").into();
@@ -85,9 +106,19 @@ pub fn run(store: &mut Store) {
         if !broken {
             old.iter().for_each(|(k, _)| store.delete(k));
         }
-        new.iter().skip(usize::try_from(wanted).unwrap_or(usize::MAX)).for_each(|(k, _)| store.delete(k));
-        let ready = if broken { 0 } else { wanted };
-        let left = mine(store).len();
+        // In the middle of a replacement that is held more stand there than are wanted.
+        let held = still && new.iter().any(|(_, p)| newest(p)) && !new.iter().all(|(_, p)| newest(p));
+        if !held {
+            new.iter().skip(usize::try_from(wanted).unwrap_or(usize::MAX)).for_each(|(k, _)| store.delete(k));
+        }
+        let all = mine(store);
+        let up = |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        let ready = if matches!(key.plural.as_str(), "jobs" | "daemonsets") {
+            if broken { 0 } else { wanted }
+        } else {
+            all.iter().filter(|(_, p)| up(p)).count() as u64
+        };
+        let (left, updated) = (all.len(), all.iter().filter(|(_, p)| newest(p)).count());
         let generation = object["metadata"]["generation"].clone();
         let status = match key.plural.as_str() {
             "daemonsets" => {
@@ -95,8 +126,38 @@ pub fn run(store: &mut Store) {
             }
             "jobs" if ready > 0 => json!({ "succeeded": ready, "conditions": [{ "type": "Complete", "status": "True" }] }),
             "jobs" => json!({ "succeeded": 0 }),
-            _ => json!({ "observedGeneration": generation, "replicas": left, "updatedReplicas": wanted, "readyReplicas": ready, "availableReplicas": ready }),
+            _ => json!({ "observedGeneration": generation, "replicas": left, "updatedReplicas": updated, "readyReplicas": ready, "availableReplicas": ready }),
         };
         store.status(&key, status);
+    }
+    endpoints(store);
+}
+
+/// Each service with a selector has one slice with its labels, which names the pods that are ready.
+fn endpoints(store: &mut Store) {
+    let services: Vec<(Key, Value)> = store.objects.iter().filter(|(k, _)| k.plural == "services").map(|(k, o)| (k.clone(), o.value.clone())).collect();
+    for (key, service) in services {
+        let Some(selector) = service["spec"]["selector"].as_object().filter(|s| !s.is_empty()) else { continue };
+        let fits = |pod: &Value| selector.iter().all(|(k, v)| pod["metadata"]["labels"].get(k) == Some(v));
+        let ready = |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        let pods = store.objects.iter().filter(|(k, o)| k.plural == "pods" && k.namespace == key.namespace && fits(&o.value) && ready(&o.value));
+        let found: Vec<Value> = pods
+            .map(|(k, o)| json!({ "addresses": [o.value["status"]["podIP"]], "conditions": { "ready": true }, "targetRef": { "kind": "Pod", "name": k.name, "namespace": k.namespace } }))
+            .collect();
+        let slice = format!("endpointslices/{}/{}-slice", key.namespace, key.name);
+        match store.find(&slice) {
+            Some(there) => store.update(&there, "kube-controller-manager", |s| s["endpoints"] = found.into()),
+            None => {
+                let mut labels = service["metadata"]["labels"].clone();
+                labels["kubernetes.io/service-name"] = key.name.as_str().into();
+                labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io".into();
+                let owner = json!([{ "apiVersion": "v1", "kind": "Service", "name": key.name, "uid": service["metadata"]["uid"], "controller": true }]);
+                let value = json!({
+                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": found, "ports": service["spec"]["ports"],
+                    "metadata": { "name": format!("{}-slice", key.name), "namespace": key.namespace, "labels": labels, "ownerReferences": owner },
+                });
+                store.put("endpointslices", value, "kube-controller-manager");
+            }
+        }
     }
 }

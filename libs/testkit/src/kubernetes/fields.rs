@@ -61,14 +61,16 @@ pub fn merge(value: &mut Value, new: &Value) {
 /// Takes a path of [`leaves`] out, and lists' items that are left empty.
 pub fn remove(value: &mut Value, path: &str) {
     let rest = path.trim_start_matches('.');
-    let end = rest.find(['.', '[']).unwrap_or(rest.len());
-    let (head, tail) = rest.split_at(end);
     let Some(fields) = value.as_object_mut() else { return };
+    // Keys of labels have dots in them.
+    let fits = |key: &&String| rest.strip_prefix(key.as_str()).is_some_and(|tail| tail.is_empty() || tail.starts_with(['.', '[']));
+    let Some(head) = fields.keys().filter(fits).max_by_key(|key| key.len()).cloned() else { return };
+    let tail = &rest[head.len()..];
     if tail.is_empty() {
-        fields.remove(head);
+        fields.remove(&head);
         return;
     }
-    let Some(inner) = fields.get_mut(head) else { return };
+    let Some(inner) = fields.get_mut(&head) else { return };
     match tail.strip_prefix('[').and_then(|t| t.split_once(']')) {
         Some((of, rest)) => {
             let Some(items) = inner.as_array_mut() else { return };

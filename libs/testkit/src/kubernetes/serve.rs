@@ -175,6 +175,9 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
         "/version" => Some(json!({ "major": "1", "minor": store.minor.to_string(), "gitVersion": format!("v1.{}.0", store.minor), "platform": "linux/amd64" })),
         "/apis" => {
             let mut groups = vec![group("apps", "v1"), group("autoscaling", "v2"), group("policy", "v1")];
+            if store.snapshots {
+                groups.push(group("snapshot.storage.k8s.io", "v1"));
+            }
             if store.gateway {
                 groups.push(group("gateway.networking.k8s.io", "v1"));
             }

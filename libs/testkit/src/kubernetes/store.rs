@@ -70,6 +70,8 @@ pub struct Store {
     pub ports: BTreeMap<u16, u16>,
     /// Of terminals, as they were told.
     pub sizes: Vec<(u64, u64)>,
+    /// The CSI snapshot API is there.
+    pub snapshots: bool,
     /// Send a bookmark after so many changes of other kinds.
     pub bookmarks: bool,
     pub run: bool,
@@ -98,6 +100,7 @@ impl Default for Store {
             minor: 36,
             ports: BTreeMap::new(),
             sizes: Vec::new(),
+            snapshots: false,
             bookmarks: true,
             run: false,
             uids: 0,

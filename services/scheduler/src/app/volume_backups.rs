@@ -6,6 +6,7 @@ use gantry_contract::proto::scheduler::SessionFrame;
 use gantry_kernel::{Kind, Problem, Role};
 use tokio::io::AsyncWriteExt;
 
+use super::cluster_volumes;
 use super::context::Scheduler;
 use super::sessions::Link;
 use super::volumes::{self, VolumeBody, VolumeVerb};
@@ -20,6 +21,7 @@ const PIECE: usize = 64 << 10;
 /// A missing right, a node or a store that does not answer.
 pub async fn back_up(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &VolumeBody) -> Result<BackupBody, Problem> {
     s.host.auth.require(caller, Role::Editor, space.scope())?;
+    cluster_volumes::refuse_content(volume)?;
     let id = s.host.uuid().to_string();
     let snapshot = format!("backup-{id}");
     volumes::change(s, caller, space, volume, VolumeVerb::Snapshot(snapshot.clone())).await?;

@@ -1,5 +1,5 @@
 //! Volumes of a space: they live on nodes, and the nodes say what there is, also of applications that are gone. Snapshots stay on
-//! the node; backups and copies go through here.
+//! the node; backups and copies go through here. Those of Kubernetes clusters are claims (`cluster_volumes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
 use gantry_kernel::{AppId, Kind, Name, Problem, Role};
 use serde::{Deserialize, Serialize};
 
+use super::cluster_volumes;
 use super::context::Scheduler;
 use super::deploy::database;
 use super::sessions::{Link, dial};
@@ -93,9 +94,10 @@ pub async fn list(s: &Scheduler, space: &SpaceRef) -> Result<VolumesBody, Proble
             (node, said)
         }
     });
-    let apps: BTreeMap<String, bool> =
-        store::apps(s.orm(), space.id, None, 10_000).await.map_err(database)?.into_iter().map(|a| (a.id.to_string(), a.deleted)).collect();
-    let (mut items, mut unreachable) = (Vec::new(), Vec::new());
+    let rows = store::apps(s.orm(), space.id, None, 10_000).await.map_err(database)?;
+    let apps: BTreeMap<String, bool> = rows.iter().map(|a| (a.id.to_string(), a.deleted)).collect();
+    let (claims, mut unreachable) = cluster_volumes::list(s, space, &rows).await;
+    let mut items = Vec::new();
     for (node, said) in join_all(asked).await {
         match said.and_then(|text| serde_json::from_slice::<Vec<VolumeBody>>(&text).map_err(Problem::internal)) {
             Ok(found) => {
@@ -115,6 +117,7 @@ pub async fn list(s: &Scheduler, space: &SpaceRef) -> Result<VolumesBody, Proble
             items.retain(|v| v.app_id != id);
         }
     }
+    items.extend(claims);
     let known = store::nodes(s.orm()).await.map_err(database)?.into_iter().filter(|n| !n.removed);
     let attached = s.agents.attached();
     unreachable.extend(known.map(|n| n.name).filter(|n| !attached.iter().any(|a| a.as_str() == n)));
@@ -151,10 +154,16 @@ pub async fn change(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &V
     let (kind, action, command) = verb.words();
     let what = command.join(" ");
     let open = OpenSession { kind: kind.into(), path: volume.name.clone(), command, ..OpenSession::default() };
-    let node = Name::parse(&volume.node).map_err(Problem::internal)?;
-    let done = async { said(dial(s, &node, open).await?).await }.await;
+    let done = async {
+        if cluster_volumes::is_there(volume) {
+            return cluster_volumes::change(s, space, volume, &verb).await;
+        }
+        let node = Name::parse(&volume.node).map_err(Problem::internal)?;
+        said(dial(s, &node, open).await?).await.map(drop)
+    }
+    .await;
     record(s, caller, space, volume, action, &what, done.as_ref().err()).await;
-    done.map(drop)
+    done
 }
 
 /// Its content, or that of a snapshot, as a tar archive over the session.
@@ -162,6 +171,7 @@ pub async fn change(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &V
 /// # Errors
 /// A node that does not answer.
 pub async fn read(s: &Scheduler, volume: &VolumeBody, snapshot: &str) -> Result<Link, Problem> {
+    cluster_volumes::refuse_content(volume)?;
     let open = OpenSession { kind: "volume-read".into(), path: volume.name.clone(), command: vec![snapshot.to_owned()], ..OpenSession::default() };
     dial(s, &Name::parse(&volume.node).map_err(Problem::internal)?, open).await
 }
@@ -171,6 +181,7 @@ pub async fn read(s: &Scheduler, volume: &VolumeBody, snapshot: &str) -> Result<
 /// # Errors
 /// A node that does not answer.
 pub async fn write(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Link, Problem> {
+    cluster_volumes::refuse_content(volume)?;
     let owner = serde_json::json!({"org": space.org().name, "project": space.project.name, "space": space.name, "app": volume.app,
         "app_id": volume.app_id, "workload": volume.workload, "size_bytes": volume.size_bytes});
     let open = OpenSession { kind: "volume-write".into(), path: volume.name.clone(), command: vec![owner.to_string()], ..OpenSession::default() };

@@ -11,11 +11,25 @@ pub struct Placeholders<'a> {
     pub revision: u64,
     pub new: &'a [InstanceId],
     pub old: &'a [InstanceId],
+    /// Where they are pods of a cluster.
+    pub pods: Option<Pods>,
+}
+
+/// Pods as the metrics that are scraped of a cluster name them, by the labels `namespace` and `pod`.
+#[derive(Clone, Debug, Default)]
+pub struct Pods {
+    pub namespace: String,
+    pub new: Vec<String>,
+    pub old: Vec<String>,
 }
 
 /// The PromQL of a check.
 pub fn query(check: &ReleaseCheck, of: &Placeholders<'_>) -> String {
     let new = pattern(of.new);
+    if let (Some(pods), true) = (&of.pods, check.measure != Measure::Query) {
+        return of_pods(check.measure, pods);
+    }
+    let pods = of.pods.clone().unwrap_or_default();
     match check.measure {
         // Without requests nothing has failed. The zero is the series' own: of instances that nobody measures there is no answer.
         Measure::ErrorRate => {
@@ -30,14 +44,35 @@ pub fn query(check: &ReleaseCheck, of: &Placeholders<'_>) -> String {
             .query
             .replace("%{instances}", &new)
             .replace("%{old_instances}", &pattern(of.old))
+            .replace("%{pods}", &any_of(&pods.new))
+            .replace("%{old_pods}", &any_of(&pods.old))
+            .replace("%{namespace}", &pods.namespace)
             .replace("%{app}", of.app)
             .replace("%{revision}", &of.revision.to_string()),
     }
 }
 
+/// By what applications themselves say of their requests, as OpenTelemetry calls it (opentelemetry.io/docs/specs/semconv/http,
+/// `http.server.request.duration`): nobody of ours is between the clients and a cluster's pods.
+fn of_pods(measure: Measure, pods: &Pods) -> String {
+    let labels = format!("namespace=\"{}\",pod=~\"{}\"", pods.namespace, any_of(&pods.new));
+    let rate = |part: &str, more: &str| format!("sum(rate(http_server_request_duration_seconds_{part}{{{labels}{more}}}[1m]))");
+    let (all, time) = (rate("count", ""), rate("sum", ""));
+    if measure == Measure::Latency {
+        return format!("1000 * {time} / ({all} > 0)");
+    }
+    let none = format!("0 * sum(http_server_request_duration_seconds_count{{{labels}}})");
+    let failed = rate("count", ",http_response_status_code=~\"5..\"");
+    format!("100 * ({failed} or {none}) / clamp_min(({all} or {none}), 0.000001)")
+}
+
 /// Matches nothing where there is none.
 fn pattern(ids: &[InstanceId]) -> String {
-    if ids.is_empty() { "none".into() } else { ids.iter().map(ToString::to_string).collect::<Vec<_>>().join("|") }
+    any_of(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn any_of(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join("|") }
 }
 
 /// What is wrong with a measured value.
@@ -75,7 +110,7 @@ mod tests {
     #[test]
     fn placeholders_are_filled_in() {
         let (new, old) = ([InstanceId(Uuid::from_u128(1)), InstanceId(Uuid::from_u128(2))], []);
-        let of = Placeholders { app: "shop", revision: 7, new: &new, old: &old };
+        let of = Placeholders { app: "shop", revision: 7, new: &new, old: &old, pods: None };
         let text = query(&check(Measure::Query, "a{i=~\"%{instances}\",o=~\"%{old_instances}\",app=\"%{app}\",r=\"%{revision}\"}"), &of);
         assert_eq!(text, format!("a{{i=~\"{}|{}\",o=~\"none\",app=\"shop\",r=\"7\"}}", new[0], new[1]));
         assert!(query(&check(Measure::ErrorRate, ""), &of).contains(&format!("gantry_instance_errors_total{{instance=~\"{}|{}\"}}", new[0], new[1])));
@@ -84,12 +119,26 @@ mod tests {
     #[test]
     fn instances_that_nobody_measures_give_no_answer() {
         let new = [InstanceId(Uuid::from_u128(1))];
-        let of = Placeholders { app: "shop", revision: 7, new: &new, old: &[] };
+        let of = Placeholders { app: "shop", revision: 7, new: &new, old: &[], pods: None };
         let texts = [Measure::ErrorRate, Measure::Latency].map(|measure| query(&check(measure, ""), &of));
         // A `vector(0)` is an answer for whatever is not scraped.
         assert!(texts.iter().all(|t| !t.contains("vector(")), "{texts:?}");
         let none = format!("or 0 * sum(gantry_instance_requests_total{{instance=~\"{}\"}})", new[0]);
         assert_eq!(texts[0].matches(&none).count(), 2, "{}", texts[0]);
+    }
+
+    #[test]
+    fn pods_are_asked_about_by_their_names() {
+        let new = [InstanceId(Uuid::from_u128(1))];
+        let pods = Pods { namespace: "shop".into(), new: vec!["web-r2-a".into(), "web-r2-b".into()], old: Vec::new() };
+        let of = Placeholders { app: "shop", revision: 2, new: &new, old: &[], pods: Some(pods) };
+        let own = query(&check(Measure::Query, "x{namespace=\"%{namespace}\",pod=~\"%{pods}\"} / y{pod=~\"%{old_pods}\"}"), &of);
+        assert_eq!(own, "x{namespace=\"shop\",pod=~\"web-r2-a|web-r2-b\"} / y{pod=~\"none\"}");
+        let rate = query(&check(Measure::ErrorRate, ""), &of);
+        assert!(
+            rate.contains("http_server_request_duration_seconds_count{namespace=\"shop\",pod=~\"web-r2-a|web-r2-b\",http_response_status_code=~\"5..\"}[1m]")
+        );
+        assert!(!rate.contains("gantry_instance") && !query(&check(Measure::Latency, ""), &of).contains("vector("));
     }
 
     #[test]

@@ -55,12 +55,16 @@ impl Reconciler {
         if row.current == 0 {
             return Ok(true);
         }
-        let subject = self.subject(row).await?;
+        let mut subject = self.subject(row).await?;
         // What a node has not said yet after a restart must not be taken for "not ready".
         if subject.alive.iter().any(|i| world.unheard.contains(&i.node)) {
             return Ok(false);
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
+        let rules = world.rules(SpaceId(subject.row.space));
+        if let Some(cluster) = &rules.cluster {
+            self.take_live_numbers(cluster, &mut subject);
+        }
         let exchange = self.exchange(&subject, &goal, world).await?;
         self.know(app, subject.view.current).await?;
         if let Some(reason) = subject.row.queued.clone().filter(|_| !goal.workloads.is_empty())
@@ -68,7 +72,6 @@ impl Reconciler {
         {
             return Ok(false);
         }
-        let rules = world.rules(SpaceId(subject.row.space));
         // A cluster has autoscalers of its own.
         if !rules.on_clusters() && self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
             return Ok(false);
@@ -87,7 +90,7 @@ impl Reconciler {
             store::save_shares(self.s.orm(), app, &[]).await?;
         }
         if let Some(cluster) = rules.cluster.clone() {
-            let settled = self.advance_on_cluster(&cluster, &subject, &goal, world).await?;
+            let settled = self.advance_on_cluster(&cluster, &subject, &goal, exchange.as_ref(), world).await?;
             if gone && settled {
                 self.forget_app(app);
             }
@@ -333,7 +336,7 @@ impl Reconciler {
     }
 
     /// While somebody or a time is waited for there is no progress, and none is missed: the time without it begins after that.
-    fn note_rest(&mut self, subject: &Subject, rests: bool) {
+    pub(super) fn note_rest(&mut self, subject: &Subject, rests: bool) {
         let (app, now) = (subject.view.id, self.s.host.env.now());
         if subject.row.release_revision.is_none() {
             self.rested.remove(&app);

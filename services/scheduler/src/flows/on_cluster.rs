@@ -6,6 +6,7 @@ mod objects;
 mod pods;
 mod refusals;
 mod rows;
+mod sets;
 mod stand;
 mod steps;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::Name;
+use gantry_kernel::{InstanceId, Name};
 
 use super::advance::{Part, Subject, instances};
 use super::place::Steps;
@@ -15,7 +15,7 @@ use super::world::World;
 use crate::app::change::scaled_in;
 use crate::app::rollout as seen;
 use crate::domain::app::Command;
-use crate::domain::checks::{self, Placeholders};
+use crate::domain::checks::{self, Placeholders, Pods};
 use crate::domain::model::{Demand, Model};
 use crate::domain::observe::Phase;
 use crate::domain::release;
@@ -32,14 +32,14 @@ pub(super) enum Verdict {
 
 /// A release that exchanges instances, while it is looked after.
 pub(super) struct Exchange {
-    stages: Vec<Stage>,
-    at: Standing,
+    pub(super) stages: Vec<Stage>,
+    pub(super) at: Standing,
     /// The revision that is being replaced, as if it was the one at work.
-    base: Subject,
+    pub(super) base: Subject,
     /// What the release's checks say.
     pub verdict: Verdict,
     /// The stage for which instances are made ready: the present one, or the next one if nothing else is waited for.
-    towards: usize,
+    pub(super) towards: usize,
 }
 
 impl Exchange {
@@ -62,11 +62,16 @@ impl Exchange {
         self.base.model.exchanged().demand(&seen::beside(row, &scaled_in(&row.scale), &self.base.model, goal), nodes)
     }
 
-    fn ended(&self) -> bool {
+    pub(super) fn ended(&self) -> bool {
         self.at.step >= self.stages.len()
     }
 
-    fn size(&self, stage: usize, count: u32) -> u32 {
+    /// The one that has begun.
+    pub(super) fn stage(&self) -> Option<&Stage> {
+        self.stages.get(self.at.step)
+    }
+
+    pub(super) fn size(&self, stage: usize, count: u32) -> u32 {
         self.stages.get(stage).map_or(count, |s| s.instances(count))
     }
 }
@@ -107,9 +112,9 @@ impl Reconciler {
         let began = subject.row.release_step_at;
         let there = |i: &&crate::store::instance::Model| Phase::parse(&i.phase) != Phase::Stopping && began.is_none_or(|at| i.placed_at <= at);
         let (new, old): (Vec<_>, Vec<_>) = subject.alive.iter().filter(there).partition(|i| i.revision.unsigned_abs() == revision);
-        let ids = |of: Vec<&crate::store::instance::Model>| of.into_iter().map(|i| gantry_kernel::InstanceId(i.id)).collect::<Vec<_>>();
+        let ids = |of: Vec<&crate::store::instance::Model>| of.into_iter().map(|i| InstanceId(i.id)).collect::<Vec<_>>();
         let (new, old) = (ids(new), ids(old));
-        let of = Placeholders { app: subject.view.name.as_str(), revision, new: &new, old: &old };
+        let of = Placeholders { app: subject.view.name.as_str(), revision, new: &new, old: &old, pods: self.pods(app, &subject.view.home, &new, &old) };
         let now = self.s.host.env.now();
         let mut verdict = Verdict::Good;
         for (n, check) in goal.release.checks.iter().enumerate() {
@@ -143,6 +148,22 @@ impl Reconciler {
             verdict = Verdict::Open(fault);
         }
         verdict
+    }
+
+    /// Their names, where they are a cluster's.
+    fn pods(&self, app: gantry_kernel::AppId, home: &crate::domain::app::Home, new: &[InstanceId], old: &[InstanceId]) -> Option<Pods> {
+        let (_, running) = self.s.clusters.of(app).into_iter().next()?;
+        let namespace = crate::domain::kubernetes::cluster::namespace(home, &running.settings);
+        let mut out = Pods { namespace, ..Pods::default() };
+        running.engine.each_pod_of(&app.to_string(), |pod| {
+            let Ok(id) = pod.uid.parse::<InstanceId>() else { return };
+            if new.contains(&id) {
+                out.new.push(pod.name.clone());
+            } else if old.contains(&id) {
+                out.old.push(pod.name.clone());
+            }
+        });
+        Some(out)
     }
 
     /// Do enough instances of the new revision stand there for a stage?

@@ -1,8 +1,11 @@
 //! Against a real cluster: `make test-kubernetes`, with GANTRY_TEST_KUBECONFIG and GANTRY_TEST_IMAGE (an HTTP server on port
 //! 8080). Each test has namespaces of its own and leaves nothing behind. Never run by itself; what the cluster lacks is named.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use gantry_kernel::{Env, Role, Scope};
 use gantry_kubernetes::{Client, Found, Options, Trouble};
 use gantry_testkit::kubernetes::ApiServer;
@@ -351,6 +354,152 @@ async fn changes(live: &Live) {
     live.leaves_nothing(&["web"]).await;
 }
 
+/// The Deployment as an Argo Rollout, which says how it is released.
+fn rollout(round: &str, strategy: &str) -> String {
+    let web = WEB.replace("apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout").replace("'one'", &format!("'{round}'"));
+    web.replace("  progressDeadlineSeconds: 60\n", &format!("  progressDeadlineSeconds: 60\n  strategy: {strategy}\n"))
+}
+
+/// Asks the service through the API server, all the time.
+struct Asking {
+    asked: Arc<AtomicU32>,
+    failed: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Asking {
+    /// Nothing, if the credential may not do that.
+    async fn start(live: &Live, test: &str) -> Option<Self> {
+        let path = format!("/api/v1/namespaces/{}/services/web-web:80/proxy/", live.namespace);
+        if let Err(trouble) = ask(&live.client, &path).await {
+            println!("SKIPPED the requests of {test}: services are not reached through the API server: {trouble}");
+            return None;
+        }
+        let (asked, failed): (Arc<AtomicU32>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (client, counted, told) = (live.client.clone(), asked.clone(), failed.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                if let Err(trouble) = ask(&client, &path).await {
+                    told.lock().unwrap().push(trouble);
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Some(Self { asked, failed, task })
+    }
+
+    fn end(self) {
+        self.task.abort();
+        let (asked, failed) = (self.asked.load(Ordering::SeqCst), self.failed.lock().unwrap().clone());
+        println!("{asked} requests, {} failed", failed.len());
+        assert!(asked > 0 && failed.is_empty(), "{} of {asked} failed, such as {:?}", failed.len(), failed.first());
+    }
+}
+
+async fn ask(client: &Client, path: &str) -> Result<(), String> {
+    let mut answer = std::pin::pin!(client.stream(path).await.map_err(|t| t.to_string())?);
+    while let Some(piece) = answer.next().await {
+        piece.map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+impl Live {
+    async fn waits_for_promotion(&self, step: u64) {
+        let waits = async || {
+            let app = self.place.app("web").await;
+            app["release"]["waits_for"] == "promotion" && app["release"]["step"] == step
+        };
+        self.until("the step waits for a promotion", waits).await;
+    }
+
+    async fn verb(&self, verb: &str, body: Value) {
+        let (status, answer) = self.place.post(&format!("{}/web/release/{verb}", self.place.apps()), body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn replicas(&self, name: &str) -> Option<u64> {
+        self.object("apis/apps/v1", "deployments", name).await?["spec"]["replicas"].as_u64()
+    }
+
+    async fn selected(&self, service: &str) -> Value {
+        self.object("api/v1", "services", service).await.expect("the service")["spec"]["selector"]["gantry.io/revision"].clone()
+    }
+}
+
+async fn blue_green(live: &Live) {
+    let held = "{blueGreen: {activeService: web, previewService: seen, autoPromotionEnabled: false, scaleDownDelaySeconds: 600}}";
+    live.deploy("web", &rollout("one", held)).await;
+    live.reaches("web", "running", 1).await;
+    let asking = Asking::start(live, "blue_green").await;
+    live.deploy("web", &rollout("two", held)).await;
+    live.waits_for_promotion(1).await;
+    assert_eq!((live.selected("web-web").await, live.selected("web-web-preview").await), (json!("1"), json!("2")));
+    assert_eq!((live.replicas("web-web-r1").await, live.replicas("web-web-r2").await), (Some(2), Some(2)));
+    live.verb("promote", json!({})).await;
+    live.until("the new one has the requests", async || live.selected("web-web").await == "2").await;
+    // Back, while the old ones are kept.
+    live.verb("abort", json!({ "reason": "live" })).await;
+    live.until("the old one has the requests", async || live.selected("web-web").await == "1").await;
+    live.reaches("web", "running", 1).await;
+    live.until("the new ones are gone", async || live.replicas("web-web-r2").await.is_none()).await;
+    live.deploy("web", &rollout("three", &held.replace("autoPromotionEnabled: false, scaleDownDelaySeconds: 600", "scaleDownDelaySeconds: 1"))).await;
+    live.reaches("web", "running", 3).await;
+    assert_eq!((live.replicas("web-web-r1").await, live.replicas("web-web-r3").await), (None, Some(2)));
+    asking.into_iter().for_each(Asking::end);
+    live.leaves_nothing(&["web"]).await;
+}
+
+async fn canary(live: &Live) {
+    let plain = WEB.replace("replicas: 2", "replicas: 4");
+    live.deploy("web", &plain).await;
+    live.reaches("web", "running", 1).await;
+    let asking = Asking::start(live, "canary").await;
+    let steps = "{canary: {steps: [{setWeight: 25}, {pause: {}}, {setWeight: 50}, {pause: {}}]}}";
+    live.deploy("web", &rollout("two", steps).replace("replicas: 2", "replicas: 4")).await;
+    live.waits_for_promotion(1).await;
+    live.until("a quarter is new", async || (live.replicas("web-web").await, live.replicas("web-web-r2").await) == (Some(3), Some(1))).await;
+    assert_eq!(live.why("web").await["cluster"]["drift"], json!([]), "what the release does is no drift");
+    live.verb("promote", json!({})).await;
+    live.waits_for_promotion(2).await;
+    live.until("half is new", async || (live.replicas("web-web").await, live.replicas("web-web-r2").await) == (Some(2), Some(2))).await;
+    live.verb("promote", json!({ "full": true })).await;
+    live.reaches("web", "running", 2).await;
+    assert_eq!((live.replicas("web-web").await, live.replicas("web-web-r2").await), (None, Some(4)));
+    // Back to a Deployment that rolls.
+    live.deploy("web", &plain.replace("'one'", "'three'")).await;
+    live.reaches("web", "running", 3).await;
+    assert_eq!((live.replicas("web-web").await, live.replicas("web-web-r2").await), (Some(4), None));
+    asking.into_iter().for_each(Asking::end);
+    live.leaves_nothing(&["web"]).await;
+}
+
+async fn gateway(live: &Live) {
+    if !live.found.capabilities.gateway {
+        println!("SKIPPED a_canary_shares_by_the_weights_of_a_route: the cluster has no Gateway API");
+        return;
+    }
+    // The route's objects are looked at: no gateway has to be there for it.
+    let prefix = live.namespace.trim_end_matches("acme-shop-test");
+    let settings = json!({ "namespace_prefix": prefix, "gateway": "gantry-live/none" });
+    assert_eq!(live.call(Method::PUT, "/api/v1/clusters/east/settings", Some(settings)).await.0, 200);
+    let route = "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec: {rules: [{host: live.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}\n";
+    let steps = "{canary: {steps: [{setWeight: 25}, {pause: {}}]}}";
+    live.deploy("web", &format!("{}{route}", rollout("one", steps))).await;
+    live.reaches("web", "running", 1).await;
+    live.deploy("web", &format!("{}{route}", rollout("two", steps))).await;
+    live.waits_for_promotion(1).await;
+    let weights = async || {
+        let route = live.object("apis/gateway.networking.k8s.io/v1", "httproutes", "web-web-0-0").await.unwrap_or_default();
+        route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten().map(|b| b["weight"].as_u64().unwrap_or(0)).collect::<Vec<_>>()
+    };
+    live.until("a quarter goes to the new one", async || weights().await == [75, 25]).await;
+    live.verb("abort", json!({})).await;
+    live.reaches("web", "running", 1).await;
+    live.leaves_nothing(&["web"]).await;
+}
+
 async fn import(live: &Live) {
     let (_, tested) = live.call(Method::POST, "/api/v1/clusters/east/test", None).await;
     assert_eq!(tested["usable"], true, "{tested}");
@@ -445,6 +594,24 @@ async fn what_cannot_be_changed_is_made_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn blue_green_switches_and_goes_back_without_a_failed_request() {
+    blue_green(&Live::started("g").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_canary_grows_and_leaves_without_a_failed_request() {
+    canary(&Live::started("h").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_canary_shares_by_the_weights_of_a_route() {
+    gateway(&Live::started("i").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_cluster_is_tested_and_forgotten() {
     import(&Live::started("e").await).await;
 }
@@ -505,6 +672,7 @@ async fn replicas_are_divided_over_two_imports_and_move_between_them() {
 /// The suite itself, where no cluster is: what it asks for is what the API promises, as far as our own server keeps to it.
 async fn on_our_own(name: &str) -> Live {
     let server = ApiServer::start().await;
+    server.lock().gateway = name == "i";
     server.controllers();
     let port = http().await;
     server.lock().ports.insert(8080, port);
@@ -518,6 +686,9 @@ async fn the_live_suite_holds_on_our_own_server() {
     volumes(&on_our_own("d").await).await;
     changes(&on_our_own("f").await).await;
     inside(&on_our_own("g").await).await;
+    blue_green(&on_our_own("g").await).await;
+    canary(&on_our_own("h").await).await;
+    gateway(&on_our_own("i").await).await;
     import(&on_our_own("e").await).await;
     over_two(&on_our_own("h").await).await;
 }

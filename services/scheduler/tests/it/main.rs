@@ -8,6 +8,8 @@ mod agent;
 mod cluster_roles;
 mod cluster_sessions;
 mod cluster_usage;
+mod cluster_releases;
+mod cluster_volumes;
 mod clusters;
 mod deploying;
 mod documents;

@@ -5,9 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gantry_testkit::kubernetes::ApiServer;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
+use crate::clusters::{import, operator, placed};
 use crate::neighbours::Limits;
 use crate::place::{LONG, Place, config, web};
 
@@ -98,6 +100,44 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     place.reaches("web", "running", 2).await;
     let app = place.app("web").await;
     assert!(app["reason"].as_str().unwrap().contains("the latency is 900, and at most 100 is allowed; so 2 times in a row"), "{app}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
+    let scraped = Scraped::start().await;
+    let place = scraped.place().await;
+    let token = operator(&place).await;
+    let server = ApiServer::start().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let release = "{strategy: canary, steps: [{weight: 50, pause_seconds: 3600}], checks: [{measure: error_rate, max: 5, failures: 2}]}";
+    place.deploy("web", &released("1", release)).await;
+    place.reaches("web", "running", 1).await;
+    place.deploy("web", &released("2", release)).await;
+    let path = format!("{}/web/why", place.apps());
+    let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
+    place.world.until("it waits for answers", LONG, waits).await;
+    let pods = server.all("pods");
+    let new = pods.iter().find(|p| p["metadata"]["labels"]["gantry.io/revision"] == "2").expect("the new pod");
+    let of = |status: u32, n: u32| {
+        format!(
+            "http_server_request_duration_seconds_count{{namespace={},pod={},http_response_status_code=\"{status}\"}} {n}\n",
+            new["metadata"]["namespace"], new["metadata"]["name"]
+        )
+    };
+    // One in two fails, all the time.
+    let mut n = 0;
+    let gone_back = || {
+        n += 1;
+        scraped.say(format!("{}{}", of(200, n), of(503, n)));
+        async { place.app("web").await["revision"] == 1 }
+    };
+    place.world.until("it has gone back", LONG, gone_back).await;
+    place.reaches("web", "running", 1).await;
+    let app = place.app("web").await;
+    assert!(app["reason"].as_str().unwrap().contains("and at most 5 is allowed; so 2 times in a row"), "{app}");
+    assert!(server.object("deployments/gantry-acme-shop-test/web-web-r2").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ pub fn config() -> Config {
     let mut config = Config { node_timeout_seconds: 2, usage_interval_seconds: 1, ..Config::default() };
     // Tests say themselves when instances are to move to nodes that come.
     config.placement.rebalance_moves = 0;
+    config.kubernetes.drain_seconds = 1;
     config
 }
 

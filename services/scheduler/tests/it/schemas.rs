@@ -15,7 +15,7 @@ use gantry_kubernetes::{Account, KINDS, More, Wanted};
 use gantry_scheduler::domain::app::Home;
 use gantry_scheduler::domain::cluster::ClusterSettings;
 use gantry_scheduler::domain::document::{Document, Reading};
-use gantry_scheduler::domain::kubernetes::cluster::{Place, objects, space};
+use gantry_scheduler::domain::kubernetes::cluster::{Place, Sets, objects, space};
 use gantry_scheduler::domain::model::{Model, Outside};
 use gantry_scheduler::domain::{compose, kubernetes};
 use gantry_servers::Need;
@@ -103,7 +103,7 @@ fn sent(minor: u32) -> Vec<Value> {
                 pull: Some("{\"auths\":{}}"),
                 held: &held,
             };
-            out.extend(Wanted::new("c1", "app", objects(model, &place)).bodies().cloned());
+            out.extend(Wanted::new("c1", "app", objects(model, &place, &Sets::default())).bodies().cloned());
         }
     }
     out

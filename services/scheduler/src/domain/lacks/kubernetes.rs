@@ -24,6 +24,10 @@ pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
             out.when(!is_plain(route), at, "an Ingress matches host and path; more needs the Gateway API and `gateway` in the cluster's settings");
         }
     }
+    for (n, step) in model.release.steps.iter().enumerate().filter(|_| !gateway) {
+        let at = format!("release.steps[{n}].header");
+        out.when(step.header.is_some(), at, "who has a header is known only by the Gateway API: set `gateway` in the cluster's settings");
+    }
     for (name, volume) in &model.volumes {
         let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
         out.when(other, format!("volumes.{name}.driver"), "name a storage class of the cluster instead of a driver");

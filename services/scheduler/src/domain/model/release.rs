@@ -85,7 +85,8 @@ pub struct ReleaseCheck {
     pub name: String,
     pub measure: Measure,
     /// PromQL with one number as its answer, for `measure: query`. `%{instances}` and `%{old_instances}` are replaced by a
-    /// pattern of the instances' ids, `%{app}` and `%{revision}` by these.
+    /// pattern of the instances' ids, `%{app}` and `%{revision}` by these; on a cluster also `%{pods}` and `%{old_pods}` by a
+    /// pattern of the pods' names, and `%{namespace}`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query: String,
     #[serde(default, skip_serializing_if = "is_default")]

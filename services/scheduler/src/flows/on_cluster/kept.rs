@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
+use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId, Uuid};
 
 /// What is remembered between rounds; all of it can be found anew.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(in crate::flows) struct Kept {
     pub(super) again: BTreeMap<String, OffsetDateTime>,
     /// Applications of which it is recorded how several clusters share them.
     pub(in crate::flows) shared: BTreeSet<AppId>,
+    /// Since when a revision's pods get no requests, by application and cluster.
+    pub(super) leaving: BTreeMap<(AppId, Uuid, u64), OffsetDateTime>,
 }
 
 impl Kept {

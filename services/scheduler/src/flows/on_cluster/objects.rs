@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_kernel::{AppId, Name, SpaceId};
 use gantry_kubernetes::{Kind, Wanted};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::sets::Division;
 use crate::adapters::clusters::Running;
 use crate::adapters::images;
 use crate::app::change::scaled;
@@ -16,22 +17,35 @@ use crate::domain::kubernetes::cluster::{self as made, Place};
 use crate::domain::model::{Model, WorkloadKind};
 use crate::flows::advance::{Subject, restarted_at};
 use crate::flows::reconcile::Reconciler;
+use crate::flows::rollout::Exchange;
 use crate::flows::world::World;
 use crate::store::{self, Pending};
+
+/// Whose objects, and how its revisions are divided.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub subject: &'a Subject,
+    pub goal: &'a Model,
+    pub exchange: Option<&'a Exchange>,
+    pub division: &'a Division,
+}
 
 impl Reconciler {
     /// `None`: not now, and what was wanted before stays.
     pub(super) async fn objects_for(
         &mut self,
-        subject: &Subject,
-        goal: &Model,
+        asked: Asked<'_>,
         running: &Running,
         world: &World,
         pending: &mut BTreeMap<String, Pending>,
     ) -> anyhow::Result<Option<Wanted>> {
+        let Asked { subject, goal, division, .. } = asked;
+        let exchange = asked.exchange.filter(|e| !e.ended());
         let app = subject.view.id;
         let namespace = made::namespace(&subject.view.home, &running.settings);
-        let pull = match self.pull_secret(app, goal).await {
+        let base = exchange.map(|e| replaced(e, goal));
+        let images: BTreeSet<String> = goal.images().into_iter().chain(exchange.iter().flat_map(|e| e.base.model.images())).collect();
+        let pull = match self.pull_secret(app, &images).await {
             Ok(pull) => pull,
             Err(problem) => {
                 tracing::warn!(app.id = %app, error = problem.chain(), "no credential for the application's images could be had");
@@ -41,15 +55,16 @@ impl Reconciler {
         // What stands is not taken away because something it depends on is unwell.
         let mut held = BTreeSet::new();
         for (name, workload) in &goal.workloads {
-            let there = workload_object(workload.kind, &subject.view.name, name, subject, running, &namespace).is_some_and(|(_, object)| object.is_some());
+            let there = workload_object(workload.kind, name, subject, running, &namespace).is_some_and(|(_, object)| object.is_some());
             if let Some(reason) = self.dependency(subject, goal, workload, world).filter(|_| !there) {
                 held.insert(name.clone());
                 pending.insert(name.to_string(), Pending::because(workload.replicas, reason));
             }
         }
-        let restarts = goal.workloads.keys().map(|n| (n.clone(), restarted_at(subject, n))).filter(|(_, position)| *position > 0).collect();
-        let (scale, plain) = (scaled(&subject.row), self.plain_names(subject, goal).await?);
+        let (restarts, mut scale, plain) = (restarts(subject, goal), scaled(&subject.row), self.plain_names(subject, goal).await?);
+        scale.extend(division.new.clone());
         let found = running.engine.connection().found.unwrap_or_default();
+        let registry = self.s.host.platform.public_host();
         let place = Place {
             app,
             app_name: &subject.view.name,
@@ -62,17 +77,27 @@ impl Reconciler {
             scale: &scale,
             restarts: &restarts,
             plain: &plain,
-            pull: pull.as_deref(),
+            pull: pull.as_deref().filter(|_| has_ours(goal, registry)),
             held: &held,
         };
         let filled = filling::fill(&self.s, app, subject.view.current, goal).await?;
-        Ok(Some(Wanted::new(&running.scope, &app.to_string(), made::objects(filled.as_ref().unwrap_or(goal), &place))))
+        let mut objects = made::objects(filled.as_ref().unwrap_or(goal), &place, &division.sets);
+        if let (Some(exchange), Some(base)) = (exchange, &base) {
+            let (restarts, none) = (self::restarts(subject, base), BTreeSet::new());
+            let pull = pull.as_deref().filter(|_| has_ours(&exchange.base.model, registry));
+            let place = Place { revision: exchange.base.view.current, scale: &division.old, restarts: &restarts, plain: &none, held: &none, pull, ..place };
+            let filled = filling::fill(&self.s, app, place.revision, base).await?;
+            beside(&mut objects, made::objects(filled.as_ref().unwrap_or(base), &place, &division.sets.of_base(base, place.revision)));
+        }
+        if subject.row.release_paused && subject.row.release_revision.is_some() && asked.exchange.is_none() {
+            objects.iter_mut().for_each(made::pause);
+        }
+        Ok(Some(Wanted::new(&running.scope, &app.to_string(), objects).sparing(&division.spared, &division.plain)))
     }
 
     /// The registry's credential as clients keep it; renewed in time.
-    async fn pull_secret(&mut self, app: AppId, goal: &Model) -> Result<Option<String>, gantry_kernel::Problem> {
+    async fn pull_secret(&mut self, app: AppId, pinned: &BTreeSet<String>) -> Result<Option<String>, gantry_kernel::Problem> {
         let registry = self.s.host.platform.public_host().to_owned();
-        let pinned = goal.images();
         let repositories: BTreeSet<String> = pinned.iter().filter_map(|p| images::repository(p, &registry)).map(str::to_owned).collect();
         if repositories.is_empty() {
             return Ok(None);
@@ -104,10 +129,45 @@ impl Reconciler {
     }
 }
 
+/// Of a revision that is being replaced: what stays beside the new one. Its services stay in it, because pods are made by them.
+fn replaced(exchange: &Exchange, goal: &Model) -> Model {
+    let mut model = (*exchange.base.model).clone();
+    model.workloads.retain(|name, w| w.is_exchanged() && exchange.has(goal, name));
+    model.workloads.values_mut().for_each(|w| w.budget = None);
+    model.policies.clear();
+    model.outside.clear();
+    model
+}
+
+/// Adds what the current revision's objects do not say already. Routes of a service that it has, too, are its own.
+fn beside(objects: &mut Vec<Value>, of_base: Vec<Value>) {
+    const KINDS: [&str; 8] = ["Deployment", "HorizontalPodAutoscaler", "ConfigMap", "Secret", "Service", "NetworkPolicy", "HTTPRoute", "Ingress"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let named = |o: &Value| (text(&o["kind"]), text(&o["metadata"]["name"]));
+    let there: BTreeSet<(String, String)> = objects.iter().map(named).collect();
+    let adds = |o: &Value| {
+        let rule = &o["spec"]["rules"][0];
+        let behind = match o["kind"].as_str() {
+            Some("HTTPRoute") => text(&rule["backendRefs"][0]["name"]),
+            Some("Ingress") => text(&rule["http"]["paths"][0]["backend"]["service"]["name"]),
+            _ => String::new(),
+        };
+        KINDS.iter().any(|kind| o["kind"] == *kind) && !there.contains(&named(o)) && !there.contains(&("Service".to_owned(), behind))
+    };
+    objects.extend(of_base.into_iter().filter(adds));
+}
+
+fn restarts(subject: &Subject, model: &Model) -> BTreeMap<Name, i64> {
+    model.workloads.keys().map(|n| (n.clone(), restarted_at(subject, n))).filter(|(_, position)| *position > 0).collect()
+}
+
+fn has_ours(model: &Model, registry: &str) -> bool {
+    model.images().iter().any(|image| images::repository(image, registry).is_some())
+}
+
 /// The kind of a workload's object, and the object if it is there.
 pub(super) fn workload_object(
     kind: WorkloadKind,
-    app: &Name,
     name: &Name,
     subject: &Subject,
     running: &Running,
@@ -121,6 +181,9 @@ pub(super) fn workload_object(
         WorkloadKind::CronJob => ("batch/v1", "CronJob"),
     };
     let kind_of = Kind::of(api, word)?;
-    let text = if kind == WorkloadKind::Job { made::job_name(name, subject.view.current, restarted_at(subject, name)) } else { name.to_string() };
-    Some((kind_of, running.engine.object(kind_of, namespace, &made::named(app, &text))))
+    let text = match kind {
+        WorkloadKind::Job => made::job_name(name, subject.view.current, restarted_at(subject, name)),
+        _ => made::set_name(&subject.model, name, subject.view.current),
+    };
+    Some((kind_of, running.engine.object(kind_of, namespace, &made::named(&subject.view.name, &text))))
 }

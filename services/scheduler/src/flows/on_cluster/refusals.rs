@@ -10,7 +10,15 @@ use crate::flows::reconcile::Reconciler;
 impl Reconciler {
     /// Why the pods of an object are not made, which only its events say. Asked seldom, of one object at a time, and not waited
     /// for long: whatever else is to be done waits meanwhile.
-    pub(super) async fn refusal(&mut self, cluster: &str, running: &Running, app: AppId, name: &Name, kind: &Kind, object: &serde_json::Value) -> Option<String> {
+    pub(super) async fn refusal(
+        &mut self,
+        cluster: &str,
+        running: &Running,
+        app: AppId,
+        name: &Name,
+        kind: &Kind,
+        object: &serde_json::Value,
+    ) -> Option<String> {
         let (now, key) = (self.s.host.env.now(), (app, name.clone()));
         let before = self.clusters.refusals.get(&key).cloned();
         let busy = self.clusters.events_at.get(cluster).is_some_and(|at| *at > now);

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use gantry_kernel::{AppId, Name, SpaceId};
 use gantry_kubernetes::{State, Wanted};
 
-use super::objects::workload_object;
+use super::objects::{Asked, workload_object};
 use super::refusals::replica_failure;
+use super::sets::Division;
+use super::steps::serving;
 use crate::adapters::clusters::Running;
 use crate::domain::cluster::{ClusterSettings, lacks_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
-use crate::domain::model::Model;
+use crate::domain::model::{Model, Release};
 use crate::flows::advance::Subject;
 use crate::flows::reconcile::Reconciler;
 use crate::flows::world::World;
@@ -63,9 +65,11 @@ impl Reconciler {
             return Ok(Stood::Waits);
         }
         let owner = app.to_string();
-        let serving = subject.view.services().into_iter().filter(|(_, s)| s.has_rotation() && side.goal.workloads.contains_key(&s.workload));
-        self.s.clusters.serves(app, cluster, serving.map(|(_, s)| (subject.view.service_id(s), s.workload.clone())).collect());
-        let Some(wanted) = self.objects_of(side, subject, &running, world, pending).await? else { return Ok(Stood::NotNow) };
+        self.s.clusters.serves(app, cluster, serving(subject).into_iter().filter(|(_, workload)| side.goal.workloads.contains_key(workload)).collect());
+        // On several clusters every release rolls.
+        let rolling = Model { release: Release::default(), ..side.goal.clone() };
+        let division = self.divide(subject, &rolling, None, &running);
+        let Some(wanted) = self.objects_of(side, (rolling, &division), subject, &running, world, pending).await? else { return Ok(Stood::NotNow) };
         let space = made::space(&subject.view.home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
         let space_id = subject.row.space.to_string();
         running.engine.want(&space_id, Arc::new(Wanted::new(&running.scope, &space_id, space)));
@@ -74,10 +78,12 @@ impl Reconciler {
         let namespace = made::namespace(&subject.view.home, &running.settings);
         let connection = running.engine.connection();
         let away = running.health.pulse().trouble().map(|(_, problem)| problem.to_owned());
-        let mut as_wanted = standing.applied && standing.problem.is_none() && pending.is_empty() && away.is_none();
+        let applied = standing.applied && standing.problem.is_none();
+        self.note_leaving(app, &running, &division, applied);
+        let mut as_wanted = applied && division.spared.is_empty() && pending.is_empty() && away.is_none();
         let problem = away.clone().or(connection.problem.filter(|_| !connection.synced)).or(space.problem).or(standing.problem);
         for (name, workload) in &side.goal.workloads {
-            let Some((kind, object)) = workload_object(workload.kind, &subject.view.name, name, subject, &running, &namespace) else { continue };
+            let Some((kind, object)) = workload_object(workload.kind, name, subject, &running, &namespace) else { continue };
             let rolled = rolled_out(workload.kind, object.as_ref());
             as_wanted &= rolled.is_ok();
             let seen = Pods::of(&running, &owner, name);
@@ -99,22 +105,22 @@ impl Reconciler {
     async fn objects_of(
         &mut self,
         side: &Side<'_>,
+        (mut own, division): (Model, &Division),
         subject: &Subject,
         running: &Running,
         world: &mut World,
         pending: &mut BTreeMap<String, Pending>,
     ) -> anyhow::Result<Option<Wanted>> {
         let namespace = made::namespace(&subject.view.home, &running.settings);
-        let mut own = side.goal.clone();
         for (name, workload) in &side.goal.workloads {
-            let there = workload_object(workload.kind, &subject.view.name, name, subject, running, &namespace).is_some_and(|(_, object)| object.is_some());
+            let there = workload_object(workload.kind, name, subject, running, &namespace).is_some_and(|(_, object)| object.is_some());
             let elsewhere = workload.depends_on.keys().any(|needed| !side.goal.workloads.contains_key(needed));
             if let Some(reason) = self.dependency(subject, side.whole, workload, world).filter(|_| elsewhere && !there) {
                 own.workloads.remove(name);
                 pending.insert(name.to_string(), Pending::because(workload.replicas, reason));
             }
         }
-        self.objects_for(subject, &own, running, world, pending).await
+        self.objects_for(Asked { subject, goal: &own, exchange: None, division }, running, world, pending).await
     }
 
     /// An application is on no cluster but these any more.

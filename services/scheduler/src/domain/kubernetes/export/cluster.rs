@@ -2,6 +2,10 @@
 //! what the platform adds. Several applications share the namespace of their space, so every name begins with the
 //! application's.
 
+mod release;
+mod roles;
+mod stopping;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
@@ -15,7 +19,7 @@ use crate::domain::app::Home;
 use crate::domain::cluster::ClusterSettings;
 use crate::domain::model::{Config, EnvFact, Model, Service, Workload, WorkloadKind};
 
-mod roles;
+pub use release::{Sets, Shares, is_apart, pause, set_name, shared_service};
 
 /// Where the application stands, and how.
 pub struct Place<'a> {
@@ -98,9 +102,11 @@ pub fn space(home: &Home, settings: &ClusterSettings, default_cpu_millis: u32, d
     out
 }
 
-/// All objects of an application.
-pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
-    let model = prepared(model, place);
+/// All objects of an application. `sets` says which of its revisions have the requests while there are several.
+pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
+    let mut model = prepared(model, place);
+    let previews = release::show_previews(&mut model);
+    let by_its_name = |name: &Name| place.plain.contains(name) || previews.iter().any(|(of, preview)| preview == name && place.plain.contains(of));
     let namespace = namespace(place.home, place.settings);
     let labels: BTreeMap<Name, BTreeMap<String, String>> = model.workloads.keys().map(|n| (n.clone(), chosen_by(place, n))).collect();
     let mut out = Vec::new();
@@ -127,7 +133,7 @@ pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
             // The name alone: a Service without ports has to be headless.
             object["spec"]["clusterIP"] = "None".into();
         }
-        if place.plain.contains(name) && of.iter().any(|s| s.port > 0) {
+        if by_its_name(name) && of.iter().any(|s| s.port > 0) {
             let mut by_name = object.clone();
             // Reached from inside of the space only; from outside the application's own name for it is.
             if let Some(spec) = by_name["spec"].as_object_mut() {
@@ -161,6 +167,7 @@ pub fn objects(model: &Model, place: &Place<'_>) -> Vec<Value> {
         secret["data"] = json!({ ".dockerconfigjson": STANDARD.encode(pull) });
         out.push(secret);
     }
+    release::divide(&mut out, &mut plain, &model, place, sets);
     rename_all(&mut out, place.app_name);
     // By their names alone, as the document calls them.
     out.extend(plain);
@@ -281,9 +288,14 @@ fn finish_workload(object: &mut Value, name: &Name, w: &Workload, model: &Model,
         metadata["annotations"]["gantry.io/restarted"] = position.to_string().into();
     }
     finish_pod(&mut pod["spec"], w, model, place);
+    stopping::wait_for_balancers(&mut pod["spec"], name, w, model, place.minor);
     match w.kind {
         WorkloadKind::Stateless => {
             spec["revisionHistoryLimit"] = 2.into();
+            if w.is_exchanged() {
+                // Another one may take its place: until then it is spared by this.
+                object["metadata"]["labels"][REVISION] = place.revision.to_string().into();
+            }
         }
         WorkloadKind::Stateful => {
             spec["revisionHistoryLimit"] = 2.into();
@@ -463,14 +475,15 @@ fn rename_all(objects: &mut [Value], app: &Name) {
         if let Some(service) = object["metadata"]["labels"]["kubernetes.io/service-name"].as_str() {
             object["metadata"]["labels"]["kubernetes.io/service-name"] = named(app, service).into();
         }
-        rename(object, app, &known);
+        rename(object, &|kind, name| known.contains(&(kind.to_owned(), name.to_owned())).then(|| named(app, name)));
     }
 }
 
-fn rename(value: &mut Value, app: &Name, known: &BTreeSet<(String, String)>) {
+/// Wherever an object names another, by its kind and name: `new` gives the name that it has now.
+fn rename(value: &mut Value, new: &dyn Fn(&str, &str) -> Option<String>) {
     let renamed = |kind: &str, text: &mut Value| {
-        if let Some(name) = text.as_str().filter(|n| known.contains(&(kind.to_owned(), (*n).to_owned()))) {
-            *text = named(app, name).into();
+        if let Some(name) = text.as_str().and_then(|name| new(kind, name)) {
+            *text = name.into();
         }
     };
     match value {
@@ -490,11 +503,11 @@ fn rename(value: &mut Value, app: &Name, known: &BTreeSet<(String, String)>) {
                         let kind = inner["kind"].as_str().unwrap_or_default().to_owned();
                         renamed(&kind, &mut inner["name"]);
                     }
-                    _ => rename(inner, app, known),
+                    _ => rename(inner, new),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, app, known)),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, new)),
         _ => {}
     }
 }

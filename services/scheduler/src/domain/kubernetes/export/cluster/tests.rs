@@ -34,7 +34,7 @@ fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'
         held: &held,
     };
     change(&mut place);
-    objects(&reading.model, &place)
+    objects(&reading.model, &place, &Sets::default())
 }
 
 fn of<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
@@ -158,7 +158,7 @@ fn what_is_set_by_hand_and_what_is_held_back_counts() {
         pull: Some(pull),
         held: &held,
     };
-    let all = objects(&reading.model, &place);
+    let all = objects(&reading.model, &place, &Sets::default());
     assert!(!all.iter().any(|o| o["kind"] == "Deployment" || (o["kind"] == "Service" && o["metadata"]["name"] == "web")));
     let job = of(&all, "Job", "store-migrate-r1-42");
     assert_eq!(job["spec"]["template"]["spec"]["imagePullSecrets"][0]["name"], "store-pull");
@@ -203,7 +203,7 @@ fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
         pull: None,
         held: &none,
     };
-    let all = objects(&reading.model, &place);
+    let all = objects(&reading.model, &place, &Sets::default());
     let metadata = &of(&all, "Deployment", "store-web")["spec"]["template"]["metadata"];
     assert_eq!((&metadata["labels"]["tier"], metadata["labels"].get("rule")), (&json!("front"), None));
     assert_eq!(metadata["annotations"]["rule"], "Host(`shop.example.org`)");
