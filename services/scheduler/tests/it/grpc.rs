@@ -151,7 +151,11 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
         overcommit_cpu_percent: Some(200),
         ..Default::default()
     };
-    let set = nodes.set_node_settings(by(&op, api::SetNodeSettingsRequest { node: "n1".into(), settings: Some(settings) })).await.unwrap().into_inner();
+    let set = nodes
+        .set_node_settings(by(&op, api::SetNodeSettingsRequest { node: "n1".into(), settings: Some(settings), ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((set.labels["disk"].as_str(), set.system.unwrap().cpu_millis, set.overcommit_memory_percent), ("fast", 500, None));
     nodes.cordon_node(by(&op, api::CordonNodeRequest { node: "n1".into() })).await.unwrap();
     let node = nodes.list_nodes(by(&op, ())).await.unwrap().into_inner().items.remove(0);
@@ -167,7 +171,14 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
     assert_eq!((rules.spread, rules.pack, rules.preferred[0].weight), (Some(7), None, Some(50)), "with REST's default");
 
     let mut instances = InstancesClient::new(channel.clone());
-    let ask = api::ListProcessesRequest { org: org.clone(), project: project.clone(), space: space.clone(), app: "web".into(), instance: "web-web-0".into() };
+    let ask = api::ListProcessesRequest {
+        org: org.clone(),
+        project: project.clone(),
+        space: space.clone(),
+        app: "web".into(),
+        instance: "web-web-0".into(),
+        ..Default::default()
+    };
     let process = instances.list_processes(by(&place.token, ask)).await.unwrap().into_inner().items.remove(0);
     assert_eq!((process.pid, process.command.as_str()), (1, "init"));
     let signal = |pid| api::SignalProcessRequest {
@@ -178,6 +189,7 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
         instance: "web-web-0".into(),
         pid,
         signal: "TERM".into(),
+        ..Default::default()
     };
     instances.signal_process(by(&place.token, signal(1))).await.unwrap();
     assert_eq!(instances.signal_process(by(&place.token, signal(2))).await.unwrap_err().code(), Code::FailedPrecondition);

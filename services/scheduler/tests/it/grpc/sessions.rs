@@ -32,6 +32,7 @@ fn start(command: &[&str]) -> api::ExecStart {
         command: command.iter().map(|c| (*c).to_owned()).collect(),
         tty: true,
         stdin: true,
+        ..Default::default()
     }
 }
 
@@ -85,6 +86,7 @@ async fn a_command_is_run_a_port_reached_and_files_copied_over_grpc() {
         app: app.clone(),
         instance: instance.clone(),
         path: "/etc".into(),
+        ..Default::default()
     };
     let mut pieces = sessions.download(by(&place.token, ask.clone())).await.unwrap().into_inner();
     let mut archive = Vec::new();
@@ -103,6 +105,7 @@ async fn a_command_is_run_a_port_reached_and_files_copied_over_grpc() {
             app: app.clone(),
             instance: instance.clone(),
             path: "/srv".into(),
+            ..Default::default()
         };
         let inputs = [api::upload_input::Input::Start(to), api::upload_input::Input::Data(data.to_vec())].map(|i| api::UploadInput { input: Some(i) });
         sessions.clone().upload(by(&place.token, tokio_stream::iter(inputs))).await
