@@ -121,10 +121,13 @@ impl Guard {
         let wanted = fence(subject.guard, self.services, &self.resolvers);
         let Some((pid, _)) = self.ground(subject.id).await else { return };
         let known = self.fences.get(&subject.pod.id);
-        if known.is_none_or(|f| f.script != wanted) {
+        let (changed, untouched) = (known.is_none_or(|f| f.script != wanted), known.is_none() && wanted.is_none());
+        if changed {
             // Of a pod that an agent before this one has fenced it is not known how: it is done anew.
             let script = wanted.clone().unwrap_or_else(|| "table inet gantry_guard\ndelete table inet gantry_guard".to_owned());
-            let untouched = known.is_none() && wanted.is_none();
+            // What was refused since the pod began, before the list begins anew. Where there is none, nothing was.
+            let so_far = if untouched { Vec::new() } else { guarding::list_refused(pid).await.unwrap_or_default() };
+            self.refused(subject, so_far).await;
             if !untouched && let Err(error) = guarding::filter(pid, &script).await {
                 tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections an instance may open cannot be set");
                 return;
@@ -138,12 +141,14 @@ impl Guard {
         let Some(fence) = self.fences.get_mut(&subject.pod.id).filter(|f| f.refusals != refusals) else { return };
         fence.refusals = refusals;
         match guarding::list_refused(pid).await {
-            Ok(all) => {
-                for one in all {
-                    self.sign(subject, &subject.pod.id, "connection", format!("a connection to {one} was refused: the space does not allow it")).await;
-                }
-            }
+            Ok(all) => self.refused(subject, all).await,
             Err(error) => tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections were refused cannot be read"),
+        }
+    }
+
+    async fn refused(&mut self, subject: &Subject<'_>, all: Vec<String>) {
+        for one in all {
+            self.sign(subject, &subject.pod.id, "connection", format!("a connection to {one} was refused: the space does not allow it")).await;
         }
     }
 

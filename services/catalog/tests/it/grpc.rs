@@ -35,7 +35,8 @@ fn table() -> Vec<Line> {
         ("ServiceInstances.GetServiceInstance", cache.clone(), Refused),
         ("ServiceInstances.Bind", json!({ "org": "acme", "project": "shop", "space": "test", "instance": "cache", "name": "web" }), Refused),
         ("ServiceInstances.GetBinding", binding.clone(), Nothing),
-        ("ServiceInstances.Unbind", binding, Nothing),
+        // There is none, but what is not ready is told first.
+        ("ServiceInstances.Unbind", binding, Refused),
         ("ServiceInstances.DeleteServiceInstance", cache, Refused),
     ]
 }

@@ -58,7 +58,9 @@ impl Kept {
         let access = self.remembered(key);
         let token = access.get_or_try_init(|| async { self.identity.exchange_kept(kept, from).await.map(|tokens| tokens.access_token) }).await;
         token.cloned().map(Some).map_err(|problem| match problem.kind {
-            Kind::Unauthenticated => Problem::unauthenticated("this token is not valid, not any more, or not for the API (scope `api`); `gantry token create` makes another"),
+            Kind::Unauthenticated => {
+                Problem::unauthenticated("this token is not valid, not any more, or not for the API (scope `api`); `gantry token create` makes another")
+            }
             _ => problem,
         })
     }

@@ -148,7 +148,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps" | "clusters" | "documents" | "placement" | "volumes", ..] => Upstream::Scheduler,
+        [_, "apps" | "clusters" | "configs" | "documents" | "placement" | "volumes", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -164,6 +164,18 @@ mod tests {
         match target(path) {
             Target::Service(upstream, _) => Some(upstream.name()),
             Target::Console | Target::Nowhere => None,
+        }
+    }
+
+    #[test]
+    fn every_path_that_a_service_documents_leads_to_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/openapi");
+        for upstream in Upstream::ALL {
+            let text = std::fs::read_to_string(folder.join(format!("{upstream}.json"))).expect("its document");
+            let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            for path in document["paths"].as_object().expect("paths").keys().filter(|p| p.starts_with("/api/v1/")) {
+                assert_eq!(owner(&path.replace(['{', '}'], "")), Some(upstream.name()), "{path}");
+            }
         }
     }
 

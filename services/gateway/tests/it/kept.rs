@@ -1,8 +1,8 @@
 //! Personal access tokens and keys of service accounts as bearer tokens: the services see access tokens only.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::{Form, Request, State};
 use axum::response::IntoResponse;

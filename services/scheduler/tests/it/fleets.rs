@@ -93,8 +93,8 @@ fn spread() -> Value {
 async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_restart() {
     gantry_testkit::clause("6.2.1.k");
     let two = Two::new(spread()).await;
-    let body = json!({ "name": "shop", "document": web("1", 4), "dry_run": true });
-    let (status, plan) = two.place.post(&two.place.apps(), body).await;
+    let body = json!({ "name": "shop", "document": web("1", 4) });
+    let (status, plan) = two.place.post(&format!("{}?dry_run=true", two.place.apps()), body).await;
     assert_eq!(status / 100, 2, "{plan}");
     assert_eq!((&plan["clusters"][0]["replicas"]["web"], &plan["clusters"][1]["replicas"]["web"]), (&json!(2), &json!(2)), "{plan}");
     assert!(plan["clusters"][1]["overrides"].to_string().contains("SITE"), "{plan}");

@@ -5,10 +5,10 @@
 
 mod access;
 mod agent;
+mod cluster_releases;
 mod cluster_roles;
 mod cluster_sessions;
 mod cluster_usage;
-mod cluster_releases;
 mod cluster_volumes;
 mod clusters;
 mod deploying;
