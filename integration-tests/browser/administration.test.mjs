@@ -23,6 +23,7 @@ describe('administration by the console', { skip: reason === '' ? false : reason
     const made = await api(page, 'POST', '/api/v1/orgs', { name: org });
     assert.equal(made.status, 201, JSON.stringify(made.body));
     assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
+    complaints.take();
   });
 
   after(async () => {

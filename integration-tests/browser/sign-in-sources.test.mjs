@@ -41,6 +41,7 @@ describe('sign-in sources by the console', { skip: reason === '' ? false : reaso
     await signIn(page);
     const made = await api(page, 'POST', '/api/v1/orgs', { name: org });
     assert.equal(made.status, 201, JSON.stringify(made.body));
+    complaints.take();
   });
 
   after(async () => {
