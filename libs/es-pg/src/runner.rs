@@ -172,8 +172,8 @@ impl ProjectionRunner {
 
 /// One round: the position reached, and whether there may be more.
 async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild: &Notify) -> anyhow::Result<(i64, bool)> {
-    let (position, sequence, wanted): (i64, i64, bool) =
-        sqlx::query_as("select position, sequence, rebuild_since is not null from projections where name = $1")
+    let (position, sequence, wanted, erred): (i64, i64, bool, bool) =
+        sqlx::query_as("select position, sequence, rebuild_since is not null, error is not null from projections where name = $1")
             .bind(projection.name())
             .fetch_one(&db.pool)
             .await?;
@@ -182,6 +182,11 @@ async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild
     }
     let batch = source.next(position, sequence).await?;
     if batch.is_empty() {
+        if erred {
+            // It failed at what is over, as a database that was away: nothing is left that it could stand before.
+            let mended = sqlx::query("update projections set error = null, failed_at = null where name = $1 and position = $2");
+            mended.bind(projection.name()).bind(position).execute(&db.pool).await?;
+        }
         return Ok((position, false));
     }
     Ok((run_batch(&db.orm, projection, &batch).await?, true))

@@ -93,6 +93,24 @@ async fn a_poison_event_stops_its_projection_visibly_and_nothing_is_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_is_over_is_not_told_any_more_although_nothing_new_comes() {
+    let f = Fixture::new().await;
+    let progress = Progress::default();
+    ProjectionRunner::start(&f.log, Arc::new(Totals { refuse: Arc::default() }), &progress, &f.cancel, &f.tasks).await.unwrap();
+    f.log.append(raise("x", None, 1)).await.unwrap();
+    progress.settled(1, Duration::from_secs(10)).await.unwrap();
+    // As when no connection was to be had for a while.
+    sqlx::query("update projections set error = 'pool timed out', failed_at = now()").execute(&f.log.db().pool).await.unwrap();
+    let over = async {
+        while checkpoints(f.log.db()).await.unwrap()[0].error.is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), over).await.unwrap();
+    assert_eq!(total(&f).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_projection_is_rebuilt_beside_the_live_one_while_events_come_in() {
     let f = Fixture::new().await;
     let progress = Progress::default();

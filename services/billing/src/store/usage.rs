@@ -27,6 +27,11 @@ pub struct Counted {
 pub async fn ensure_day(admin: &PgPool, day: Date) -> Result<(), sqlx::Error> {
     let next = day.next_day().unwrap_or(day);
     let name = format!("usage_samples_{:04}{:02}{:02}", day.year(), u8::from(day.month()), day.day());
+    // Nearly always; each batch asks.
+    let there: bool = sqlx::query_scalar("select to_regclass($1) is not null").bind(&name).fetch_one(admin).await?;
+    if there {
+        return Ok(());
+    }
     let sql = format!("create table if not exists {name} partition of usage_samples for values from ('{day}') to ('{next}')");
     let mut tx = admin.begin().await?;
     // `if not exists` alone can still race between two replicas.

@@ -61,8 +61,13 @@ pub fn day_of(batch: &LogBatch) -> Option<Date> {
 /// # Errors
 /// When the database refuses.
 pub async fn ensure_day(admin: &PgPool, day: Date) -> Result<(), sqlx::Error> {
-    let next = day.next_day().unwrap_or(day);
-    let sql = format!("create table if not exists {} partition of log_blocks for values from ('{day}') to ('{next}')", partition(day));
+    let (name, next) = (partition(day), day.next_day().unwrap_or(day));
+    // Nearly always; each batch asks.
+    let there: bool = sqlx::query_scalar("select to_regclass($1) is not null").bind(&name).fetch_one(admin).await?;
+    if there {
+        return Ok(());
+    }
+    let sql = format!("create table if not exists {name} partition of log_blocks for values from ('{day}') to ('{next}')");
     let mut tx = admin.begin().await?;
     // `if not exists` alone can still race between two replicas.
     sqlx::query("select pg_advisory_xact_lock(7407001)").execute(&mut *tx).await?;
