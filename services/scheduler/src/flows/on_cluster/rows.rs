@@ -78,6 +78,10 @@ impl Reconciler {
             self.clusters.shared = store::shared_apps(self.s.orm()).await?;
         }
         let rows = store::clusters(self.s.orm()).await?;
+        if self.clusters.stale {
+            // What changed may have been told in the middle of the round before, which looked after them by the rows of its beginning.
+            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+        }
         (self.clusters.read, self.clusters.stale) = (true, false);
         for (name, running) in self.s.clusters.all() {
             if !rows.iter().any(|r| r.name == name && r.id == running.id) {
