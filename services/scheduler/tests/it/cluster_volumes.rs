@@ -32,7 +32,7 @@ fn claim(server: &ApiServer) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_on_a_cluster_is_kept_by_snapshots_and_brought_back() {
-    gantry_testkit::clause("6.3.1.j");
+    gantry_testkit::clause("7.1.j");
     let (place, server, volume) = with_a_volume(true).await;
     let (_, one) = place.get(&volume).await;
     assert_eq!(

@@ -8,7 +8,7 @@ use crate::place::{Place, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_are_listed_kept_copied_backed_up_and_restored() {
-    gantry_testkit::clause("6.3.1.j");
+    gantry_testkit::clause("7.1.j");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 1)).await;
