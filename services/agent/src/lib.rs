@@ -69,6 +69,7 @@ impl Service for Agent {
             haproxy: config.haproxy.clone(),
             bind_allowed: config.bind_allowed.clone(),
             default_pids: config.default_pids,
+            shares_pods: config.address.is_some() && config.pod_network.is_some(),
             home: home.clone(),
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;

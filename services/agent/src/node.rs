@@ -21,6 +21,7 @@ use crate::app::guard::Guard;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
 use crate::app::prepull::Prepull;
+use crate::app::routing;
 use crate::app::steps::Steps;
 use crate::domain::spec::label;
 use crate::domain::wanted::Wanted;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub haproxy: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
     pub default_pids: u32,
+    /// Its pods are reached from other nodes, and theirs from it.
+    pub shares_pods: bool,
     /// State is kept below; absolute, since the runtime mounts from it.
     pub home: PathBuf,
 }
@@ -84,6 +87,9 @@ impl Node {
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
         };
+        if settings.shares_pods {
+            routing::put_back(&disk).await;
+        }
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers());

@@ -15,6 +15,12 @@ use crate::domain::routes::{Routes, steps};
 const LOOK: Duration = Duration::from_secs(3);
 const FILE: &str = "routes.json";
 
+/// Sets the routes that were last told, before anything uses them: a balancer that starts without them takes the instances of other
+/// nodes for dead.
+pub async fn put_back(disk: &Disk) {
+    keep(&disk.load(FILE).await, &mut BTreeSet::new()).await;
+}
+
 /// A node that shares its pods with others.
 pub struct Routing {
     pub routes: watch::Receiver<Option<Routes>>,

@@ -127,6 +127,7 @@ impl Stage {
             haproxy: "haproxy".into(),
             bind_allowed: vec![],
             default_pids: 1000,
+            shares_pods: false,
             home: self.home.clone(),
         };
         let node = Node::start(settings, self.containerd.cri().await, Env::system(), &tracker, cancel.clone()).await.unwrap();
