@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use super::kept::Kept;
+use super::kept::{Kept, kept_in};
 use super::limiter::Limiter;
 use super::proxy::Proxy;
 use super::sessions::{self, Sessions};
@@ -133,7 +133,7 @@ impl Door {
 
     async fn limit(&self, target: Target, method: &Method, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), Problem> {
         let Some(limits) = self.limits else { return Ok(()) };
-        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1);
+        let now_us = self.now_us();
         self.limiter.admit(&client.to_string(), limits.requests, now_us).await?;
         let guesses = matches!(target, Target::Service(_, Class::SignIn)) || path == "/api/v1/registrations";
         if guesses && !method.is_safe() && path != "/oauth2/registry-token" {
@@ -145,13 +145,22 @@ impl Door {
         Ok(())
     }
 
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
     /// A token that is kept (personal, or a service account's key) becomes the access token for it.
     async fn exchange_kept(&self, request: &mut Request, client: IpAddr) -> Result<(), Problem> {
-        let Some(brought) = text(request.headers(), &header::AUTHORIZATION) else { return Ok(()) };
-        if let Some(access) = self.kept.exchanged(&brought, client).await? {
-            let value = HeaderValue::try_from(format!("Bearer {access}")).map_err(Problem::internal)?;
-            request.headers_mut().insert(header::AUTHORIZATION, value);
-        }
+        let brought = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(kept) = brought.and_then(kept_in).map(str::to_owned) else { return Ok(()) };
+        // Asking is as a sign-in: it can guess, and each try stands in identity's record.
+        let admitted = async {
+            let Some(limits) = self.limits else { return Ok(()) };
+            self.limiter.admit(&format!("kept:{client}"), limits.sign_ins, self.now_us()).await
+        };
+        let access = self.kept.exchanged(&kept, client, admitted).await?;
+        let value = HeaderValue::try_from(format!("Bearer {access}")).map_err(Problem::internal)?;
+        request.headers_mut().insert(header::AUTHORIZATION, value);
         Ok(())
     }
 

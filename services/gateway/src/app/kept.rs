@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::adapters::identity::Identity;
+use crate::domain::routes::Upstream;
 
 /// How such tokens begin; identity makes them.
 const PREFIXES: [&str; 2] = ["gpat_", "gsk_"];
@@ -19,6 +20,8 @@ const PREFIXES: [&str; 2] = ["gpat_", "gsk_"];
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// Of tokens and who brought them.
 const MOST: usize = 10_000;
+/// How long one request waits for the answer about its token, whoever asked for it.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -48,20 +51,28 @@ impl Kept {
         Self { identity, known: Arc::default() }
     }
 
-    /// The access token for what an `Authorization` header brings, if that is a token of this kind; many who ask at once ask once.
+    /// The access token for one that is [`kept_in`] a request; many who ask at once ask once. `admitted`: whether this address may ask
+    /// once more; awaited by whoever asks.
     ///
     /// # Errors
-    /// `Unauthenticated` when it is not good (any more), `Unavailable` when identity is away.
-    pub async fn exchanged(&self, authorization: &str, from: IpAddr) -> Result<Option<String>, Problem> {
-        let Some(kept) = kept_in(authorization) else { return Ok(None) };
-        let key = Sha256::digest(format!("{from} {kept}")).into();
+    /// `Unauthenticated` when it is not good (any more), `TooMany` when it was not admitted, `Unavailable` when identity is away.
+    pub async fn exchanged(&self, kept: &str, from: IpAddr, admitted: impl Future<Output = Result<(), Problem>>) -> Result<String, Problem> {
+        let key: [u8; 32] = Sha256::digest(format!("{from} {kept}")).into();
         let access = self.remembered(key);
-        let token = access.get_or_try_init(|| async { self.identity.exchange_kept(kept, from).await.map(|tokens| tokens.access_token) }).await;
-        token.cloned().map(Some).map_err(|problem| match problem.kind {
-            Kind::Unauthenticated => {
-                Problem::unauthenticated("this token is not valid, not any more, or not for the API (scope `api`); `gantry token create` makes another")
+        let asked = access.get_or_try_init(|| async {
+            admitted.await?;
+            self.identity.exchange_kept(kept, from).await.map(|tokens| tokens.access_token)
+        });
+        // Of those who wait, each asks after the one before has failed: not all of them, one after the other.
+        let token = tokio::time::timeout(WAIT, asked).await.unwrap_or_else(|late| Err(Problem::unavailable(Upstream::Identity).with_source(late)));
+        token.cloned().map_err(|problem| {
+            self.forget(&key, &access);
+            match problem.kind {
+                Kind::Unauthenticated => {
+                    Problem::unauthenticated("this token is not valid, not any more, or not for the API (scope `api`); `gantry token create` makes another")
+                }
+                _ => problem,
             }
-            _ => problem,
         })
     }
 
@@ -80,9 +91,18 @@ impl Kept {
         }
         one.access.clone()
     }
+
+    /// What opened nothing takes no place from what does.
+    fn forget(&self, key: &[u8; 32], access: &Arc<OnceCell<String>>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !access.initialized() && known.get(key).is_some_and(|one| Arc::ptr_eq(&one.access, access)) {
+            known.remove(key);
+        }
+    }
 }
 
-fn kept_in(authorization: &str) -> Option<&str> {
+/// The token of this kind that an `Authorization` header brings, if it does.
+pub fn kept_in(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && PREFIXES.iter().any(|prefix| token.starts_with(prefix))).then_some(token)

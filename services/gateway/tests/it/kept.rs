@@ -34,10 +34,10 @@ async fn mirror(headers: HeaderMap, _: Request) -> Json<Value> {
     Json(json!({ "authorization": headers.get("authorization").and_then(|v| v.to_str().ok()) }))
 }
 
-async fn opened() -> (Door, Asked) {
+async fn opened(config: GatewayConfig) -> (Door, Asked) {
     let asked = Asked::default();
     let identity = Router::new().route("/oauth2/token", post(token)).fallback(any(mirror)).with_state(asked.clone());
-    (door(vec![("identity", identity)], GatewayConfig::default()).await, asked)
+    (door(vec![("identity", identity)], config).await, asked)
 }
 
 async fn call(door: &Door, authorization: &str) -> (u16, Value) {
@@ -47,7 +47,7 @@ async fn call(door: &Door, authorization: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_kept_token_opens_the_api_and_is_exchanged_once_for_all_who_bring_it() {
-    let (door, asked) = opened().await;
+    let (door, asked) = opened(GatewayConfig::default()).await;
     for (status, body) in join_all((0..8).map(|_| call(&door, "Bearer gpat_good"))).await {
         assert_eq!((status, &body["authorization"]), (200, &json!("Bearer for-gpat_good")));
     }
@@ -58,7 +58,7 @@ async fn a_kept_token_opens_the_api_and_is_exchanged_once_for_all_who_bring_it()
 
 #[tokio::test]
 async fn one_that_is_not_good_is_refused_here_and_others_are_left_alone() {
-    let (door, asked) = opened().await;
+    let (door, asked) = opened(GatewayConfig::default()).await;
     let (status, problem) = call(&door, "Bearer gpat_stolen").await;
     assert_eq!((status, &problem["code"]), (401, &json!("request.unauthenticated")), "{problem}");
     assert!(!problem.to_string().contains("gpat_stolen"), "{problem}");
@@ -67,4 +67,16 @@ async fn one_that_is_not_good_is_refused_here_and_others_are_left_alone() {
         assert_eq!(call(&door, other).await.1["authorization"], other);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_and_those_who_are_known_go_on() {
+    let (door, asked) = opened(GatewayConfig { sign_ins_per_second: 1, sign_in_burst: 3, ..GatewayConfig::default() }).await;
+    assert_eq!(call(&door, "Bearer gpat_good").await.0, 200);
+    let guesses: Vec<String> = (0..40).map(|n| format!("Bearer gpat_{n}")).collect();
+    let answers = join_all(guesses.iter().map(|guess| call(&door, guess))).await;
+    let slowed = answers.iter().filter(|(status, _)| *status == 429).count();
+    assert!(slowed > 0 && answers.iter().all(|(status, _)| [401, 429].contains(status)), "{answers:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1 + 40 - slowed);
+    assert_eq!(call(&door, "Bearer gpat_good").await.0, 200);
 }
