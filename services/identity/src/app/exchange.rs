@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): a personal access token for a short one, a person's token for another one that says who
 //! acts, and the token of an outside program (CI job, Kubernetes service account, SPIFFE) for one of its robot.
 
-use gantry_kernel::{Role, Scope, Uuid};
+use gantry_kernel::{Kind, Problem, Role, Scope, Uuid};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -53,14 +53,14 @@ impl App {
 
     async fn exchange_personal(&self, client: &Client, token: &str, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         let verified = self.verify_personal_token(token, origin).await;
-        let (person, kept) = verified.map_err(|_| OAuthError::invalid_grant("subject_token is not valid"))?;
+        let (person, kept) = verified.map_err(not_valid)?;
         let scope = token_scope::api_scope(&kept.scope).ok_or_else(|| OAuthError::new("invalid_scope", "this token is not for the API"))?;
         let source = Source { amr: "pop".into(), cnf: bound, ..Source::machine(scope, self.now()) };
         self.as_person(client, &person, &source, "personal token", origin).await
     }
 
     async fn exchange_robot_key(&self, client: &Client, key: &str, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
-        let row = self.verify_robot_key(key, origin).await.map_err(|_| OAuthError::invalid_grant("subject_token is not valid"))?;
+        let row = self.verify_robot_key(key, origin).await.map_err(not_valid)?;
         let source = Source { amr: "pop".into(), cnf: bound, ..Source::machine("api", self.now()) };
         self.as_robot(client, row.id, &row.name, &source, "service account key", origin).await
     }
@@ -165,5 +165,21 @@ impl App {
         let (actor, object) = (subject(person.id), format!("client:{}", client.id));
         self.record(Fact { actor: &actor, action: "token.issued", object: &object, result: "ok", reason, from: &origin.address }).await;
         Ok(tokens)
+    }
+}
+
+/// Why a token does not count is not told. That nobody could look is another thing: it may be good.
+fn not_valid(problem: Problem) -> OAuthError {
+    if problem.kind == Kind::Unauthenticated { OAuthError::invalid_grant("subject_token is not valid") } else { problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_makes_no_token_invalid() {
+        assert_eq!(not_valid(Problem::unauthenticated("this account is not active")).error, "invalid_grant");
+        assert_eq!(not_valid(Problem::unavailable("the database")).error, "temporarily_unavailable");
     }
 }
