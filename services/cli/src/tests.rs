@@ -285,3 +285,30 @@ async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
     world.run("cluster credential --client kubernetes").await.expect("kept");
     assert_eq!(world.store.read().unwrap().tokens.expect("the session's own").access_token, "old");
 }
+
+#[tokio::test]
+async fn a_node_whose_certificates_still_open_the_platform_is_not_said_to_be_out() {
+    let none = ResponseTemplate::new(404).set_body_json(json!({ "status": 404, "code": "request.not_found", "detail": "none" }));
+    let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "identity is away" }));
+    for (answer, good) in [(ResponseTemplate::new(204), true), (none, true), (away, false)] {
+        let world = World::signed_in(3600).await;
+        world.answers(Mock::given(method("DELETE")).and(path("/api/v1/nodes/n1")).and(query_param("force", "true")), ResponseTemplate::new(204)).await;
+        world.answers(Mock::given(method("DELETE")).and(path("/api/v1/node-certificates/n1")), answer).await;
+        assert_eq!(world.run("node remove n1 --force --yes").await.is_ok(), good);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_joins_anew_keeps_what_is_set_besides() {
+    let world = World::signed_in(3600).await;
+    let node = json!({ "name": "n1", "settings": { "labels": { "disk": "ssd" }, "max_instances": 7 } });
+    world
+        .answers(Mock::given(method("GET")).and(path("/api/v1/nodes")), ResponseTemplate::new(200).set_body_json(json!({ "items": [node], "next": null })))
+        .await;
+    let set = Mock::given(method("PUT")).and(path("/api/v1/nodes/n1/settings")).and(query_param("ahead", "true"));
+    let wanted = json!({ "labels": { "disk": "ssd", "zone": "b" }, "max_instances": 7, "taints": [] });
+    world.answers(set.and(body_json(&wanted)), ResponseTemplate::new(200).set_body_json(&wanted)).await;
+    let made = ResponseTemplate::new(201).set_body_json(json!({ "token": "gnode_1" }));
+    world.answers(Mock::given(method("POST")).and(path("/api/v1/node-join-tokens")), made).await;
+    world.run("node join-token --node n1 --label zone=b").await.expect("made");
+}

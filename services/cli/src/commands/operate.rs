@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Context, confirm, segment};
 use crate::args::{Admin, AdminCommand, Events, Node};
+use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
 
@@ -28,7 +29,9 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
         Node::JoinToken { node, expires_in_minutes, label, taint } => {
             if let Some(name) = node.as_deref().filter(|_| !label.is_empty() || !taint.is_empty()) {
                 let changes = NodeChanges { label, remove_label: Vec::new(), taint, untaint: Vec::new(), overcommit_cpu: None, overcommit_memory: None };
-                let mut settings = json!({});
+                // One that is there already, and joins anew, keeps the rest of what is set.
+                let there = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
+                let mut settings = there.map_or_else(|| json!({}), |n| n["settings"].clone());
                 changes.lay_over(&mut settings)?;
                 cx.client.put_new(&format!("/api/v1/nodes/{}/settings?ahead=true", segment(name)), &settings).await?;
             }
@@ -91,9 +94,14 @@ async fn remove_node(cx: &mut Context, name: &str, force: bool, timeout: u64, ye
         }
     }
     cx.client.delete(&format!("{at}?force={force}")).await?;
-    // A node that has none was never joined by a token.
-    if let Err(error) = cx.client.delete(&format!("/api/v1/node-certificates/{}?reason=removed", segment(name))).await {
-        cx.note(&format!("its certificates were not revoked ({error}); see `gantry node certificates {name}`"));
+    match cx.client.delete(&format!("/api/v1/node-certificates/{}?reason=removed", segment(name))).await {
+        Ok(()) => {}
+        // A node that has none was never joined by a token.
+        Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status == 404) => {}
+        Err(error) => {
+            eprintln!("{name} is removed, but its certificates are not revoked: `gantry node revoke-certificates {name} --reason removed` does that");
+            return Err(error);
+        }
     }
     cx.note(&format!("{name} is removed"));
     Ok(())
