@@ -101,18 +101,34 @@ pub async fn refreshed(client: &Client, id: &str, token: &str) -> Result<Granted
     Ok(granted)
 }
 
-/// Ends the session at the platform (as far as it is reachable) and forgets it here.
+/// Ends the session at the platform (as far as it is reachable) and forgets it here, and with it what was given to its clusters' clients.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When a file cannot be read or written.
 pub async fn logout(client: &mut Client) -> Result<()> {
     if let Some(token) = client.session.tokens.take().and_then(|t| t.refresh_token) {
-        let sent = client.http().post(format!("{}/oauth2/revoke", client.url)).form(&[("token", token.as_str()), ("client_id", CLIENT)]).send().await;
-        if !sent.is_ok_and(|a| a.status().is_success()) {
-            eprintln!("the platform was not reached; the session there ends by itself");
+        revoke(client, CLIENT, &token).await;
+    }
+    client.store.write(&client.session)?;
+    for (id, store) in client.store.of_clients()? {
+        let _lock = store.lock()?;
+        let kept = store.read()?;
+        // Another platform's stay.
+        if kept.url.as_ref() == Some(&client.url) {
+            if let Some(token) = kept.tokens.and_then(|t| t.refresh_token) {
+                revoke(client, &id, &token).await;
+            }
+            store.remove()?;
         }
     }
-    client.store.write(&client.session)
+    Ok(())
+}
+
+async fn revoke(client: &Client, id: &str, token: &str) {
+    let sent = client.http().post(format!("{}/oauth2/revoke", client.url)).form(&[("token", token), ("client_id", id)]).send().await;
+    if !sent.is_ok_and(|a| a.status().is_success()) {
+        eprintln!("the platform was not reached; the session there ends by itself");
+    }
 }
 
 async fn form<T: serde::de::DeserializeOwned>(client: &Client, path: &str, fields: &[(&str, &str)]) -> Result<T> {

@@ -58,6 +58,32 @@ impl Store {
         Self(self.0.with_file_name(format!("credential-{id}.json")))
     }
 
+    /// All of these, with the ids of their clients.
+    pub fn of_clients(&self) -> Result<Vec<(String, Self)>> {
+        let folder = self.0.parent().context("the file is in a folder")?;
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            if let Some(id) = name.to_str().and_then(|n| n.strip_prefix("credential-")?.strip_suffix(".json")) {
+                found.push((id.to_owned(), self.of_client(id)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets it.
+    pub fn remove(&self) -> Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", self.0.display())),
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing remembered is an empty session; a damaged file is an error.
     pub fn read(&self) -> Result<Session> {
         match fs::read_to_string(&self.0) {

@@ -312,3 +312,19 @@ async fn a_node_that_joins_anew_keeps_what_is_set_besides() {
     world.answers(Mock::given(method("POST")).and(path("/api/v1/node-join-tokens")), made).await;
     world.run("node join-token --node n1 --label zone=b").await.expect("made");
 }
+
+#[tokio::test]
+async fn who_signs_out_takes_the_credentials_of_clusters_along_but_not_another_platforms() {
+    let world = World::signed_in(3600).await;
+    let tokens = |refresh: &str| Tokens { access_token: "id".into(), refresh_token: Some(refresh.into()), expires_at: gantry_kernel::Env::system().now() };
+    let (ours, theirs) = (world.store.of_client("kubernetes"), world.store.of_client("other"));
+    ours.write(&Session { url: Some(world.platform.uri()), tokens: Some(tokens("r5")), ..Session::default() }).unwrap();
+    theirs.write(&Session { url: Some("https://elsewhere".into()), tokens: Some(tokens("r6")), ..Session::default() }).unwrap();
+    for (id, token) in [("gantry-cli", "r1"), ("kubernetes", "r5")] {
+        let revoked = Mock::given(method("POST")).and(path("/oauth2/revoke")).and(body_string_contains(format!("token={token}&client_id={id}")));
+        world.answers(revoked, ResponseTemplate::new(200)).await;
+    }
+    world.run("logout").await.expect("signed out");
+    assert_eq!((world.store.read().unwrap().tokens, ours.read().unwrap()), (None, Session::default()));
+    assert_eq!(theirs.read().unwrap().tokens.and_then(|t| t.refresh_token).as_deref(), Some("r6"));
+}
