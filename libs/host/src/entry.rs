@@ -176,12 +176,12 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
         .build_v1()?;
     let mut grpc = parts.grpc.unwrap_or_default().add_service(health).add_service(reflection).into_axum_router();
     if !parts.transcoded.is_empty() {
-        let transcoder = Transcoder::new(gantry_contract::proto::DESCRIPTORS, parts.transcoded, rest.clone())?;
+        let transcoder = Transcoder::new(parts.transcoded, rest.clone())?;
         for name in parts.transcoded {
             grpc = grpc.route_service(&format!("/{name}/{{method}}"), transcoder.clone());
         }
     }
-    let grpc = grpc.layer(axum::Extension(Rest::new(gantry_contract::proto::DESCRIPTORS, rest.clone())?));
+    let grpc = grpc.layer(axum::Extension(Rest::new(rest.clone())));
     Ok(OnePort::new(rest, grpc, host))
 }
 

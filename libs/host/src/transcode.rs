@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use anyhow::Context as _;
@@ -36,6 +36,10 @@ use tower::{Service, ServiceExt};
 
 pub use rest::Rest;
 use rule::Rule;
+
+/// Read once, whichever services are in the process: it is large.
+static DESCRIPTORS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(gantry_contract::proto::DESCRIPTORS).expect("the build has made them of schemas/proto"));
 
 type Messages = Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>>;
 
@@ -80,11 +84,10 @@ impl Method {
 impl Transcoder {
     /// # Errors
     /// When a service is not in the descriptors, or an RPC names no REST call.
-    pub fn new(descriptors: &[u8], services: &[&'static str], rest: Router) -> anyhow::Result<Self> {
-        let pool = DescriptorPool::decode(descriptors)?;
+    pub fn new(services: &[&'static str], rest: Router) -> anyhow::Result<Self> {
         let mut methods = HashMap::new();
         for name in services {
-            let service = pool.get_service_by_name(name).with_context(|| format!("schemas/proto has no service {name}"))?;
+            let service = DESCRIPTORS.get_service_by_name(name).with_context(|| format!("schemas/proto has no service {name}"))?;
             for method in service.methods() {
                 let method = Method::of(&method)?;
                 methods.insert(method.path.clone(), Arc::new(method));

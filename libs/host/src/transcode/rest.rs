@@ -1,30 +1,27 @@
 //! The REST API from inside of its process: for RPCs that are written by hand because messages go both ways. They name their REST call
 //! as the others do, and begin by making it: rights, limits and records are those of that call.
 
-use anyhow::Context;
 use axum::Router;
 use axum::response::Response;
 use gantry_kernel::Problem;
 use http::Extensions;
-use prost_reflect::DescriptorPool;
 use serde_json::{Map, Value};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tower::ServiceExt;
 
 use super::rule::Rule;
-use super::{answer, on_behalf};
+use super::{DESCRIPTORS, answer, on_behalf};
 
 /// In the extensions of every gRPC request.
 #[derive(Clone)]
 pub struct Rest {
     router: Router,
-    pool: DescriptorPool,
 }
 
 impl Rest {
-    pub(crate) fn new(descriptors: &[u8], router: Router) -> anyhow::Result<Self> {
-        Ok(Self { router, pool: DescriptorPool::decode(descriptors).context("the descriptors cannot be read")? })
+    pub(crate) fn new(router: Router) -> Self {
+        Self { router }
     }
 
     /// Makes the REST call of the RPC `path` (`/<service>/<method>`) with these fields, on behalf of whoever made the RPC. `more` is in the
@@ -40,7 +37,7 @@ impl Rest {
         more: T,
     ) -> Result<Response, Status> {
         let own = extensions.get::<Self>().cloned().ok_or_else(|| Problem::internal("the host did not install Rest"))?;
-        let rule = own.rule(path).ok_or_else(|| Problem::internal(format!("{path} names no REST call")))?;
+        let rule = rule(path).ok_or_else(|| Problem::internal(format!("{path} names no REST call")))?;
         let mut request = on_behalf(metadata.into_headers(), extensions, path, &rule, fields, None).map_err(|problem| answer::unasked(&problem))?;
         request.extensions_mut().insert(more);
         let response = match own.router.oneshot(request).await {
@@ -49,10 +46,10 @@ impl Rest {
         };
         if response.status().is_success() { Ok(response) } else { Err(answer::refusal(response).await) }
     }
+}
 
-    fn rule(&self, path: &str) -> Option<Rule> {
-        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-        let service = self.pool.get_service_by_name(service)?;
-        Rule::of(&service.methods().find(|m| m.name() == method)?)
-    }
+fn rule(path: &str) -> Option<Rule> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    let service = DESCRIPTORS.get_service_by_name(service)?;
+    Rule::of(&service.methods().find(|m| m.name() == method)?)
 }
