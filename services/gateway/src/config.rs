@@ -26,7 +26,7 @@ pub struct GatewayConfig {
     /// Per client address and per credential; 0: no limit.
     pub requests_per_second: u32,
     pub request_burst: u32,
-    /// Per client address: changes at sign-in pages and token endpoints.
+    /// Per client address: changes at sign-in pages and token endpoints; as many again for exchanges of kept tokens that are not remembered.
     pub sign_ins_per_second: u32,
     pub sign_in_burst: u32,
     /// Largest body of a REST request. Image layers and git packs have no bound here.

@@ -31,7 +31,7 @@ use crate::domain::routes::{self, Class, Target};
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub requests: Limit,
-    /// Changes at sign-in pages and token endpoints: what guesses passwords.
+    /// Changes at sign-in pages and token endpoints, and exchanges of kept tokens: what guesses.
     pub sign_ins: Limit,
 }
 
