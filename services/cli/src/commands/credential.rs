@@ -67,7 +67,7 @@ pub async fn exec_credential(cx: &mut Context, id: &str, asked: Asked) -> Result
         Some(token) => match login::refreshed(&cx.client, id, &token).await {
             Ok(granted) => Some(granted),
             // It has ended: a new sign-in is the way on.
-            Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status < 500) => None,
+            Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if matches!(problem.status, 400 | 401)) => None,
             Err(error) => return Err(error),
         },
         None => None,
