@@ -4,6 +4,8 @@ use anyhow::Result;
 use futures::StreamExt;
 use reqwest::Response;
 
+use crate::failure::{Failure, Problem};
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
     pub name: String,
@@ -13,12 +15,16 @@ pub struct Event {
 /// Calls `on_event` for each event until it says stop or the stream ends.
 ///
 /// # Errors
-/// When the connection breaks.
+/// When the connection breaks, or the platform ends the stream with a problem.
 pub async fn each(answer: Response, mut on_event: impl FnMut(Event) -> Result<bool>) -> Result<()> {
     let mut parser = Parser::default();
     let mut bytes = answer.bytes_stream();
     while let Some(chunk) = bytes.next().await {
         for event in parser.push(&chunk?) {
+            if event.name == "problem" {
+                let problem = serde_json::from_str(&event.data).unwrap_or_else(|_| Problem { detail: event.data, ..Problem::default() });
+                return Err(Failure::Refused(Box::new(problem)).into());
+            }
             if !on_event(event)? {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use gantry_auth::{Caller, ProjectRef};
 use gantry_host::{ApiResult, Path, Query};
-use gantry_kernel::{Problem, RunId};
+use gantry_kernel::{Problem, Role, RunId};
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -51,7 +51,7 @@ pub async fn step_log(
     }
     if query.follow {
         let from = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
-        let follow = Follow { api, project, run, step, offset: from, rest: Vec::new(), lines: Vec::new().into_iter(), ended: false };
+        let follow = Follow { api, caller, project, run, step, offset: from, rest: Vec::new(), lines: Vec::new().into_iter(), ended: false };
         return Ok(Sse::new(follow.events()).keep_alive(KeepAlive::default()).into_response());
     }
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
@@ -65,6 +65,7 @@ pub async fn step_log(
 
 struct Follow {
     api: Arc<Api>,
+    caller: Caller,
     project: ProjectRef,
     run: RunId,
     step: String,
@@ -91,6 +92,11 @@ impl Follow {
             }
             if self.ended || self.api.cicd.host.cancel.is_cancelled() {
                 return None;
+            }
+            // A right that was taken away ends with the next look.
+            if let Err(problem) = self.api.cicd.host.auth.require(&self.caller, Role::Viewer, self.project.scope()) {
+                self.ended = true;
+                return Some(Event::default().event("problem").data(problem.body().to_string()));
             }
             // The state first: what the step printed before it ended is in the file by now.
             let state = self.state().await;

@@ -8,7 +8,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
 use gantry_host::{ApiResult, Json, Page, Path, Query};
-use gantry_kernel::{AppId, InstanceId, OffsetDateTime, Problem, Uuid};
+use gantry_kernel::{AppId, InstanceId, OffsetDateTime, Problem, Role, Uuid};
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use time::format_description::well_known::Rfc3339;
@@ -94,8 +94,11 @@ async fn read(
         return Err(Problem::invalid("limit", format!("must be 1 to {MOST_LINES}")));
     }
     if query.follow {
+        let scope = app.host.auth.space(&path.org, &path.project, &path.space)?.scope();
+        let auth = app.clone();
+        let may = move || auth.host.auth.require(&caller, Role::Viewer, scope);
         let resume = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        return follow(app, id, filter, limit, resume).await;
+        return follow(app, may, id, filter, limit, resume).await;
     }
     let (lines, more) = app.newest_lines(id, &filter, limit).await?;
     match query.format.as_deref() {
@@ -116,8 +119,16 @@ fn text(lines: &[Line]) -> String {
     lines.iter().map(one).collect()
 }
 
-/// The id of each event is the number of its block, so a broken stream goes on where it was (`Last-Event-ID`).
-async fn follow(app: Arc<App>, id: AppId, filter: Filter, limit: usize, resume: Option<i64>) -> ApiResult<Response> {
+/// The id of each event is the number of its block, so a broken stream goes on where it was (`Last-Event-ID`). `may` is asked again
+/// before each round: a right that was taken away ends with the next line.
+async fn follow(
+    app: Arc<App>,
+    may: impl Fn() -> ApiResult<()> + Send + 'static,
+    id: AppId,
+    filter: Filter,
+    limit: usize,
+    resume: Option<i64>,
+) -> ApiResult<Response> {
     let place = app.live_place()?;
     let pool = app.host.db().pool.clone();
     // The head first: a line that comes between the two reads is then sent twice rather than never.
@@ -139,6 +150,10 @@ async fn follow(app: Arc<App>, id: AppId, filter: Filter, limit: usize, resume: 
         }
         loop {
             wake.mark_unchanged();
+            if let Err(problem) = may() {
+                yield Ok(Event::default().event("problem").data(problem.body().to_string()));
+                break;
+            }
             match logs::after(&pool, id, &filter, reached).await {
                 Ok((lines, upto)) if upto > reached => {
                     let last = lines.len();

@@ -1,6 +1,6 @@
 //! Lines in, lines out.
 
-use gantry_kernel::Uuid;
+use gantry_kernel::{Role, Uuid};
 use gantry_testkit::clause;
 use serde_json::Value;
 
@@ -61,6 +61,26 @@ async fn a_follower_gets_the_last_lines_then_new_ones_and_goes_on_after_a_break(
     let mut stream = place.open_stream(&follow, &place.reader, Some(&got[0].0)).await;
     let got = events_until(&mut stream, |e| e.len() == 2).await;
     assert_eq!((got[0].1["text"].as_str(), got[1].1["text"].as_str()), (Some("three"), Some("four")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_any_more_follows_no_further() {
+    let place = Place::open(|_| {}).await;
+    let (now, instance) = (place.host.env.now(), Uuid::now_v7());
+    let (guest, scope) = (place.world.user(), place.space.scope());
+    let subject = format!("user:{guest}");
+    let binding = place.world.identity.grant(&subject, Role::Viewer, scope).await;
+    place.world.identity.settle(&place.host).await;
+    place.print(&place.batch(instance, 0, &[(now, "one")])).await;
+    let path = place.path("logs");
+    place.world.until("the line is in", LONG, || async { texts(&place.get(&path, &place.reader).await.1) == ["one"] }).await;
+    let mut stream = place.open_stream(&format!("{path}?follow=true"), &place.world.token(guest, "guest"), None).await;
+    assert_eq!(events_until(&mut stream, |e| e.len() == 1).await[0].1["text"], "one");
+    place.world.identity.revoke(binding, &subject, Role::Viewer, scope).await;
+    place.world.identity.settle(&place.host).await;
+    place.print(&place.batch(instance, 10, &[(now, "two")])).await;
+    let rest = tokio::time::timeout(LONG, stream.text()).await.expect("it ends").expect("readable");
+    assert!(rest.contains("event: problem") && !rest.contains("two"), "{rest}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
