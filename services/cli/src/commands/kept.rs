@@ -122,18 +122,22 @@ pub async fn run(cx: &mut Context, command: Kept, secret: bool) -> Result<()> {
 /// Contents by key, from wherever they were said to be.
 fn contents(files: &[String], literals: &[String], value: Option<String>, secret: bool) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut out = BTreeMap::new();
+    let mut put = |key: &str, bytes: Vec<u8>| match out.insert(key.to_owned(), bytes) {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!("the content of `{key}` is given twice; say KEY=PATH where there are several"))),
+    };
     for word in files {
         // A path may hold `=`, a key may not hold `/`.
         let (key, path) = word.split_once('=').filter(|(key, _)| !key.contains('/')).unwrap_or((CONTENT, word));
         let bytes = std::fs::read(path).with_context(|| format!("{path} cannot be read"))?;
-        out.insert(key.to_owned(), bytes);
+        put(key, bytes)?;
     }
     for word in literals {
         let (key, text) = word.split_once('=').ok_or_else(|| Failure::Usage("--literal must be KEY=VALUE".to_owned()))?;
-        out.insert(key.to_owned(), text.as_bytes().to_vec());
+        put(key, text.as_bytes().to_vec())?;
     }
     if let Some(text) = value {
-        out.insert(CONTENT.to_owned(), text.into_bytes());
+        put(CONTENT, text.into_bytes())?;
     }
     if !out.is_empty() {
         return Ok(out);
@@ -179,4 +183,22 @@ async fn rollout(cx: &mut Context, config: &str, apps: &[String], reason: Option
     let failed = items.iter().filter(|i| !i["problem"].is_null()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} were refused", items.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_content_takes_the_place_of_another() {
+        let literal = |words: &[&str], value: Option<&str>| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            contents(&[], &words, value.map(str::to_owned), true)
+        };
+        let both = literal(&["user=shop", "password=a=b"], None).unwrap();
+        assert_eq!((both["user"].as_slice(), both["password"].as_slice()), (b"shop".as_slice(), b"a=b".as_slice()));
+        for (words, value) in [(["a=1", "a=2"].as_slice(), None), (["content=1"].as_slice(), Some("2"))] {
+            assert!(literal(words, value).unwrap_err().to_string().contains("twice"));
+        }
+    }
 }
