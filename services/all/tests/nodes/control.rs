@@ -7,7 +7,6 @@ use crate::load::BEGUN;
 use crate::shop::APP;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "several nodes at a steady rate need a machine without other work: see docs/operations.md"]
 async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_loses_no_request() {
     let Some(mut bed) = Bed::new(3).await else { return };
     for clause in ["6.2.1.b", "6.3.1.h", "7.1.a", "7.1.c", "7.1.d", "7.1.e"] {

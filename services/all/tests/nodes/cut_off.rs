@@ -7,7 +7,6 @@ use crate::load::BEGUN;
 use crate::shop::{APP, WEB};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "several nodes at a steady rate need a machine without other work: see docs/operations.md"]
 async fn a_node_that_is_cut_off_is_replaced_stops_what_must_not_run_twice_and_comes_back_clean() {
     let Some(bed) = Bed::new(3).await else { return };
     gantry_testkit::clause("6.3.1.b");

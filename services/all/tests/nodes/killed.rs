@@ -8,7 +8,6 @@ use crate::load::BEGUN;
 use crate::shop::{APP, WEB};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "several nodes at a steady rate need a machine without other work: see docs/operations.md"]
 async fn whatever_of_a_node_is_killed_requests_are_answered_and_a_whole_node_is_replaced() {
     let Some(mut bed) = Bed::new(3).await else { return };
     for clause in ["6.2.1.a", "6.2.1.b", "6.3.1.b", "6.3.1.h", "7.1.a", "7.1.c", "7.1.d", "7.1.g"] {
