@@ -34,7 +34,7 @@ pub use loader::{LoadError, Loader};
 pub use log::Log;
 pub use operate::{request_rebuild, skip};
 pub use progress::{NotSettled, Progress};
-pub use projection::{Batch, Checkpoint, Projection, Source, checkpoints, prepare};
+pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, prepare};
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
 pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};

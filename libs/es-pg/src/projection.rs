@@ -126,8 +126,11 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Taking an event in is the last part of the trace that wrote it.
-pub(crate) async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
+/// Takes in one event as the last part of the trace that wrote it. For [`Projection::apply_batch`], where events come alone.
+///
+/// # Errors
+/// See [`Projection::apply`].
+pub async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransaction, event: &Recorded) -> anyhow::Result<()> {
     let Some(trace) = event.meta.trace.as_deref().and_then(|t| t.parse::<Trace>().ok()) else { return projection.apply(tx, event).await };
     let span =
         tracing::debug_span!(target: "trace", "projection", otel.name = projection.name(), otel.kind = "consumer", event.kind = event.kind, event.position);

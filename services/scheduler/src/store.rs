@@ -9,6 +9,7 @@ mod kept;
 mod pending;
 mod projection;
 mod queries;
+mod runs;
 mod scalings;
 mod shares;
 mod signs;

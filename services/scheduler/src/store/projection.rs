@@ -1,5 +1,6 @@
 //! Applications, revisions, instances and nodes as rows, from the scheduler's own events.
 
+use super::runs;
 use crate::domain::rollout;
 use async_trait::async_trait;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
@@ -63,14 +64,29 @@ impl Projection for SchedulerProjection {
             Ok(())
         }
     }
+
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        let mut rest = events;
+        while let Some((first, others)) = rest.split_first() {
+            let alike = runs::alike(rest)?;
+            rest = if alike.len() > 1 {
+                runs::take_in(tx, &alike).await?;
+                &rest[alike.len()..]
+            } else {
+                gantry_es_pg::apply(self, tx, first).await?;
+                others
+            };
+        }
+        Ok(())
+    }
 }
 
-async fn run(tx: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> anyhow::Result<()> {
+pub(super) async fn run(tx: &DatabaseTransaction, sql: &str, values: Vec<Value>) -> anyhow::Result<()> {
     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
     Ok(())
 }
 
-fn number(n: u64) -> i64 {
+pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
