@@ -14,6 +14,7 @@ mod place;
 mod push;
 pub mod reconcile;
 mod rollout;
+mod rows;
 mod runs;
 mod scale;
 mod world;

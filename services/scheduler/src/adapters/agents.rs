@@ -20,8 +20,8 @@ pub type Outbox = mpsc::Sender<Result<proto::ControlMessage, Status>>;
 
 struct Attached {
     session: u64,
-    facts: Facts,
-    report: Option<Report>,
+    facts: Arc<Facts>,
+    report: Option<Arc<Report>>,
     heard: OffsetDateTime,
     outbox: Option<Outbox>,
     /// Reports of generations up to this one are from before this session: an agent that just started may not know yet
@@ -39,17 +39,17 @@ struct Attached {
     ahead: BTreeSet<String>,
     ahead_until: i64,
     /// Since which generation the node knows that the instance shall run (false) or stop (true).
-    told: BTreeMap<InstanceId, (bool, u64)>,
+    told: Arc<BTreeMap<InstanceId, (bool, u64)>>,
 }
 
-/// A node as the engine knows it now.
+/// A node as the engine knows it now. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NodeView {
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// `None`: it has attached, but not yet reported on what it was told since.
-    pub report: Option<Report>,
+    pub report: Option<Arc<Report>>,
     pub silent_for: Duration,
-    pub told: BTreeMap<InstanceId, (bool, u64)>,
+    pub told: Arc<BTreeMap<InstanceId, (bool, u64)>>,
 }
 
 /// Cheap to clone.
@@ -90,7 +90,7 @@ impl Agents {
             node,
             Attached {
                 session,
-                facts,
+                facts: Arc::new(facts),
                 report: None,
                 heard: now,
                 outbox: Some(outbox),
@@ -102,7 +102,7 @@ impl Agents {
                 credentials_until: 0,
                 ahead: BTreeSet::new(),
                 ahead_until: 0,
-                told: BTreeMap::new(),
+                told: Arc::default(),
             },
         );
         drop(nodes);
@@ -119,7 +119,7 @@ impl Agents {
             return true;
         }
         let news = attached.report.as_ref().is_none_or(|last| !same(last, &report));
-        attached.report = Some(report);
+        attached.report = Some(Arc::new(report));
         drop(nodes);
         if news {
             self.bump();
@@ -129,7 +129,7 @@ impl Agents {
 
     pub fn facts(&self, node: &Name, session: u64, facts: Facts) {
         if let Some(attached) = self.lock().get_mut(node).filter(|a| a.session == session) {
-            attached.facts = facts;
+            attached.facts = Arc::new(facts);
         }
         self.bump();
     }
@@ -165,6 +165,13 @@ impl Agents {
             told: a.told.clone(),
         };
         self.lock().iter().map(|(name, a)| (name.clone(), view(a))).collect()
+    }
+
+    /// How long until the next of those that were heard lately has been silent for `timeout`, if nothing more is heard from it.
+    pub fn until_silent(&self, timeout: Duration) -> Option<Duration> {
+        let now = self.env.now();
+        let left = |a: &Attached| timeout.checked_sub(Duration::try_from(now - a.heard).unwrap_or_default());
+        self.lock().values().filter_map(left).min()
     }
 
     /// Confirms what was heard. Not waited for: if the node takes nothing now, the next one is as good.
@@ -217,11 +224,12 @@ impl Agents {
                 attached.generation += 1;
                 let generation = attached.generation;
                 let before = std::mem::take(&mut attached.told);
-                attached.told = wanted
+                let told = wanted
                     .instances
                     .iter()
                     .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))))
                     .collect();
+                attached.told = Arc::new(told);
                 attached.sent = Some(plain);
                 attached.credentials = credentials.len();
                 let earliest = credentials.values().map(|c| c.expires_at_unix).min().unwrap_or(now);

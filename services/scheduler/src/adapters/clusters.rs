@@ -185,7 +185,7 @@ impl Clusters {
     }
 
     /// Adds what clusters show to what nodes have reported: their pods as instances, by node; ready ones are in rotation.
-    pub fn report(&self, all: &mut BTreeMap<Name, Report>) {
+    pub fn report(&self, all: &mut BTreeMap<Name, Arc<Report>>) {
         let inner = self.lock();
         let mut ready: BTreeMap<(AppId, String), Vec<InstanceId>> = BTreeMap::new();
         for (name, one) in inner.running.iter().filter(|(_, one)| !one.lost) {
@@ -197,13 +197,13 @@ impl Clusters {
                 if let Some(app) = pod.owner.parse::<AppId>().ok().filter(|_| pod.ready) {
                     ready.entry((app, pod.workload.clone())).or_default().push(id);
                 }
-                all.entry(node).or_default().instances.insert(id, observed(pod));
+                Arc::make_mut(all.entry(node).or_default()).instances.insert(id, observed(pod));
             });
         }
         // Each balances its own; whoever is ready on one of them is in rotation, also where several are one service's.
         for name in inner.running.iter().filter(|(_, one)| !one.lost).map(|(name, _)| name) {
             let Ok(balancer) = Name::parse(name) else { continue };
-            let rotation = &mut all.entry(balancer).or_default().rotation;
+            let rotation = &mut Arc::make_mut(all.entry(balancer).or_default()).rotation;
             for (app, serving) in inner.serving.iter().filter_map(|(app, on)| Some((app, on.get(name)?))) {
                 for (service, workload) in serving {
                     let of = ready.get(&(*app, workload.to_string()));

@@ -224,8 +224,16 @@ pub fn reports(s: &Scheduler) -> Reports {
 /// # Errors
 /// When the database refuses.
 pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Result<Seeing, Problem> {
+    let alive = store::alive(s.orm(), AppId(row.id)).await.map_err(database)?;
+    see_standing(s, row, alive, reports).await
+}
+
+/// The same with the instances that have not ended, by workload and number.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<store::instance::Model>, reports: &Reports) -> Result<Seeing, Problem> {
     let app = AppId(row.id);
-    let alive = store::alive(s.orm(), app).await.map_err(database)?;
     let pending = store::load_pending(s.orm(), app).await.map_err(database)?;
     let mut models = BTreeMap::new();
     let mut needed: Vec<i64> = alive.iter().map(|i| i.revision).chain([row.current]).chain(row.release_from).collect();

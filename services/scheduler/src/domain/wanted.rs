@@ -40,8 +40,8 @@ pub struct AppView {
     pub traffic: Traffic,
 }
 
-/// Everything that the nodes have reported.
-pub type Reports = BTreeMap<Name, Report>;
+/// Everything that the nodes have reported. Cheap to clone: a large cluster reports much, and many look at it.
+pub type Reports = BTreeMap<Name, Arc<Report>>;
 
 impl AppView {
     /// Its balanced names: those of the current revision, and while a release is under way also those it replaces.
@@ -109,7 +109,7 @@ impl AppView {
     fn served_elsewhere(&self, instance: &Standing, reports: &Reports) -> bool {
         let prefix = self.id.to_string();
         let rotates = |r: &Report| r.rotation.iter().any(|(id, rotation)| id.starts_with(&prefix) && rotation.contains(&instance.id));
-        reports.iter().any(|(node, r)| *node != instance.node && (rotates(r) || r.draining.contains(&instance.id)))
+        reports.iter().any(|(node, r)| *node != instance.node && (rotates(r.as_ref()) || r.draining.contains(&instance.id)))
     }
 
     /// The instances of this application that shall be on `node`.
@@ -262,18 +262,18 @@ mod tests {
         }
     }
 
-    fn report(instances: &[u128], rotation: &[u128]) -> Report {
+    fn report(instances: &[u128], rotation: &[u128]) -> Arc<Report> {
         let id = |n: &u128| InstanceId(Uuid::from_u128(*n));
         let seen = |n: &u128| {
             (id(n), Observation { seen: Seen::Running, ready: true, address: format!("10.0.0.{n}"), restarts: 0, exit_code: 0, reason: String::new() })
         };
         let service = format!("{}.{}", AppId(Uuid::from_u128(9)), service(1).key());
-        Report {
+        Arc::new(Report {
             generation: 1,
             instances: instances.iter().map(seen).collect(),
             rotation: BTreeMap::from([(service, rotation.iter().map(id).collect())]),
             ..Report::default()
-        }
+        })
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         assert!(!app.instances_on(&name("a"), &reports(&[1]))[0].stopping);
         assert!(app.instances_on(&name("a"), &reports(&[]))[0].stopping);
         let mut answering = reports(&[]);
-        answering.get_mut(&name("b")).unwrap().draining.insert(app.instances[0].id);
+        Arc::make_mut(answering.get_mut(&name("b")).unwrap()).draining.insert(app.instances[0].id);
         assert!(!app.instances_on(&name("a"), &answering)[0].stopping, "its answers through another node are waited for");
     }
 

@@ -1,6 +1,6 @@
 //! The part of a round about one application: plan, place, stop, and move its release on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,9 +252,10 @@ impl Reconciler {
         Ok(false)
     }
 
-    async fn subject(&self, row: store::app::Model) -> anyhow::Result<Subject> {
+    async fn subject(&mut self, row: store::app::Model) -> anyhow::Result<Subject> {
         let app = AppId(row.id);
-        let seeing = view::see(&self.s, row, &Reports::new()).await?;
+        let alive = self.alive_of(app).await?;
+        let seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
         let model = self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?;
         let ended = store::ended(self.s.orm(), app, 200).await?;
         Ok(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model })
@@ -397,7 +398,8 @@ pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<re
 /// Pairs each standing instance with its row.
 trait ZipRows<'a>: Iterator<Item = &'a crate::domain::wanted::Standing> + Sized {
     fn zip_rows(self, rows: &'a [store::instance::Model]) -> impl Iterator<Item = (&'a crate::domain::wanted::Standing, &'a store::instance::Model)> {
-        self.filter_map(move |standing| rows.iter().find(|r| r.id == standing.id.0).map(|row| (standing, row)))
+        let by_id: HashMap<_, _> = rows.iter().map(|row| (row.id, row)).collect();
+        self.filter_map(move |standing| by_id.get(&standing.id.0).map(|row| (standing, *row)))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The part of a round about nodes: who joined, changed, fell silent or came back, and what their reports mean.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::Append;
+use gantry_es_pg::{Append, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OrgId};
 
 use super::reconcile::Reconciler;
@@ -13,21 +14,27 @@ use crate::domain::engine::{Report, Sign};
 use crate::domain::observe::{Known, Phase, changes};
 use crate::store;
 
+/// Nodes' events in one append: thousands may come at once.
+const TOLD_AT_ONCE: usize = 1_000;
+/// A node is lost when it was silent for longer than it may.
+const JUST_AFTER: Duration = Duration::from_millis(10);
+
 impl Reconciler {
     pub(super) async fn members(&mut self) -> anyhow::Result<()> {
         let views = self.s.agents.snapshot();
-        let rows = store::nodes(self.s.orm()).await?;
+        let rows = self.nodes().await?;
+        let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), r)).collect();
         let timeout = self.s.config.node_timeout();
         let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
         let mut events = Vec::new();
-        let removed = store::removed_nodes(self.s.orm()).await?;
+        let removed = self.removed_nodes().await?;
         for (node, view) in &views {
-            if removed.iter().any(|name| name == node.as_str()) {
+            if removed.contains(node.as_str()) {
                 self.s.agents.dismiss(node, removal(node));
                 continue;
             }
             let facts = serde_json::to_value(&view.facts)?;
-            match rows.iter().find(|r| r.name == node.as_str()) {
+            match known.get(node.as_str()) {
                 None => events.push(NodeEvent::Joined { node: node.clone(), facts }),
                 Some(row) => {
                     if row.facts != facts {
@@ -48,8 +55,9 @@ impl Reconciler {
                 lost.push(node);
             }
         }
-        for event in events {
-            let node = match &event {
+        let mut writes = Vec::new();
+        for event in &events {
+            let node = match event {
                 NodeEvent::Lost { node } | NodeEvent::Joined { node, .. } => {
                     tracing::info!(node.id = %node, event = event.encode().kind, "a node's membership changed");
                     node
@@ -63,32 +71,49 @@ impl Reconciler {
                 | NodeEvent::Admitted { node }
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
-            let append = Append::one(StreamId::of::<NodeEvent>(node), None, vec![event.encode()], Meta::system());
-            let appended = self.s.host.log().append(append).await?;
-            self.settle(appended.position).await?;
+            writes.push(StreamWrite { stream: StreamId::of::<NodeEvent>(node), expected: None, events: vec![event.encode()] });
+        }
+        if !writes.is_empty() {
+            let mut position = 0;
+            for some in writes.chunks(TOLD_AT_ONCE) {
+                let append = Append { writes: some.to_vec(), claims: Vec::new(), meta: Meta::system() };
+                position = self.s.host.log().append(append).await?.position;
+            }
+            self.settle(position).await?;
+            self.rows.nodes_changed();
         }
         // What was placed in the moment of a removal goes with the node.
         lost.extend(removed.iter().filter_map(|name| Name::parse(name).ok()));
-        if !lost.is_empty() {
-            let alive = store::all_alive(self.s.orm()).await?;
-            let gone = alive.iter().filter_map(|i| lost.iter().find(|n| n.as_str() == i.node).map(|n| (i, n)));
-            let events = gone.map(|(i, n)| InstanceEvent::Lost { instance: InstanceId(i.id), app: AppId(i.app), node: n.clone() });
-            self.record(events.collect(), Meta::system()).await?;
+        lost.sort();
+        lost.dedup();
+        let mut gone = Vec::new();
+        for node in &lost {
+            let here = self.alive_on(node.as_str()).await?;
+            gone.extend(here.iter().map(|i| InstanceEvent::Lost { instance: InstanceId(i.id), app: AppId(i.app), node: node.clone() }));
         }
-        Ok(())
+        self.record(gone, Meta::system()).await
+    }
+
+    /// How long until the next node has to be looked at because it was silent for too long; `None`: none has to.
+    pub(super) fn until_silent(&self) -> Option<Duration> {
+        let timeout = self.s.config.node_timeout();
+        let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
+        // Those that have not come back since this process decides are given as long.
+        let unheard = timeout.checked_sub(leading_for);
+        let next = self.s.agents.until_silent(timeout).into_iter().chain(unheard).min()?;
+        Some(next + JUST_AFTER)
     }
 
     /// Transitions that the reports show become events.
     pub(super) async fn observe(&mut self) -> anyhow::Result<()> {
         let views = self.s.agents.snapshot();
         let timeout = self.s.config.node_timeout();
-        let alive = store::all_alive(self.s.orm()).await?;
         let mut events = Vec::new();
         for (node, view) in &views {
             let Some(report) = view.report.as_ref().filter(|_| view.silent_for <= timeout) else { continue };
-            let known: Vec<Known> = alive
+            let here = self.alive_on(node.as_str()).await?;
+            let known: Vec<Known> = here
                 .iter()
-                .filter(|i| i.node == node.as_str())
                 .map(|i| {
                     let (id, phase) = (InstanceId(i.id), Phase::parse(&i.phase));
                     let told = view.told.get(&id).filter(|(stopping, _)| *stopping == (phase == Phase::Stopping)).map(|(_, generation)| *generation);
@@ -98,7 +123,7 @@ impl Reconciler {
             // Also without an event an application may go on: its instances may be in rotation by now.
             self.dirty.extend(known.iter().map(|k| k.app).filter(|a| self.unsettled.contains(a)));
             events.extend(changes(&known, report));
-            for row in alive.iter().filter(|i| i.node == node.as_str()) {
+            for row in &here {
                 events.extend(self.suspicions(node, row, report).await?);
             }
         }

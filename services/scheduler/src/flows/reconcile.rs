@@ -14,6 +14,7 @@ use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 
+use super::rows::Rows;
 use super::world::Known;
 use crate::app::Scheduler;
 use crate::domain::model::Demand;
@@ -24,6 +25,8 @@ const BUSY: Duration = Duration::from_millis(500);
 /// When all is well: only nodes that fall silent and credentials that age need the timer.
 const CALM: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(1);
+/// Events of the log.
+const READ_AT_ONCE: i64 = 1_000;
 
 pub struct Reconciler {
     pub(super) s: Scheduler,
@@ -68,6 +71,10 @@ pub struct Reconciler {
     /// A node has come or come back, and the cluster may be uneven.
     pub(super) uneven: bool,
     pub(super) clusters: super::on_cluster::Kept,
+    /// Instances and nodes as their rows were last.
+    pub(super) rows: Rows,
+    /// Positions of own events after which the rows were looked at anew already, as far as the log has not been followed.
+    recorded: BTreeSet<i64>,
 }
 
 impl Reconciler {
@@ -101,6 +108,8 @@ impl Reconciler {
                 evict_at: None,
                 uneven: false,
                 clusters: super::on_cluster::Kept::default(),
+                rows: Rows::default(),
+                recorded: BTreeSet::new(),
             };
             s.leading.store(true, Ordering::SeqCst);
             tracing::info!("this scheduler decides");
@@ -136,6 +145,7 @@ impl Reconciler {
             } else {
                 all = false;
                 let pause = if self.unsettled.is_empty() && !self.uneven { CALM } else { BUSY };
+                let pause = self.until_silent().map_or(pause, |ends| ends.min(pause));
                 tokio::select! {
                     () = self.s.host.cancel.cancelled() => return,
                     changed = head.changed() => if changed.is_err() { return },
@@ -158,6 +168,7 @@ impl Reconciler {
 
     async fn round(&mut self, all: bool) -> anyhow::Result<()> {
         if all {
+            self.rows.forget();
             self.settle(self.s.host.log().head()).await?;
             store::forget_gone(self.s.orm()).await?;
             self.dirty.extend(store::cared_for(self.s.orm()).await?);
@@ -166,7 +177,8 @@ impl Reconciler {
         self.members().await?;
         self.observe().await?;
         // Whoever waits for an application without instances is heard at once.
-        let waiting = crate::app::view::reports(&self.s).into_values().flat_map(|r| r.waiting);
+        let reports = crate::app::view::reports(&self.s);
+        let waiting = reports.values().flat_map(|r| &r.waiting);
         self.dirty.extend(waiting.filter_map(|id| id.split('.').next()?.parse::<AppId>().ok()));
         self.keep_clusters().await?;
         self.observe_clusters().await?;
@@ -228,24 +240,31 @@ impl Reconciler {
 
     /// Marks what the log has news about.
     async fn follow(&mut self) -> anyhow::Result<()> {
+        let (mut position, mut everybody) = (self.position, false);
         loop {
-            let events = self.s.host.log().read(self.position, 500).await?;
-            let Some(last) = events.last() else { return Ok(()) };
-            let position = last.position;
+            let events = self.s.host.log().read(position, READ_AT_ONCE).await?;
+            let Some(last) = events.last() else { break };
+            position = last.position;
             for event in &events {
                 if event.is::<AppEvent>() {
                     self.dirty.extend(event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok());
                 } else if event.is::<InstanceEvent>() {
                     let id = event.data.value().get("app").and_then(|a| a.as_str()).and_then(|a| a.parse::<AppId>().ok());
                     self.dirty.extend(id);
+                    if !self.recorded.remove(&event.position)
+                        && let Ok(instance) = event.stream.as_str().trim_start_matches("instance-").parse::<InstanceId>()
+                    {
+                        self.rows.instance_changed(instance.0);
+                    }
                 } else if event.is::<NodeEvent>() {
                     // Room or its loss concerns everybody who waits or stands there.
-                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                    everybody = true;
+                    self.rows.nodes_changed();
                     self.uneven |=
                         self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
                 } else if event.is::<ClusterEvent>() {
                     self.clusters.stale = true;
-                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                    everybody = true;
                 } else if event.is::<ConfigEvent>() {
                     // Its files change on a cluster when the application is looked at, and on nodes with every round.
                     let space = event.data.value().get("space").and_then(|s| s.as_str()).and_then(|s| s.parse::<SpaceId>().ok());
@@ -253,12 +272,18 @@ impl Reconciler {
                         self.dirty.extend(store::apps(self.s.orm(), space, None, 10_000).await?.into_iter().map(|row| AppId(row.id)));
                     }
                 } else if event.is::<PlacementEvent>() {
-                    self.dirty.extend(store::cared_for(self.s.orm()).await?);
+                    everybody = true;
                 }
             }
+        }
+        if position > self.position {
             self.settle(position).await?;
             self.position = position;
         }
+        if everybody {
+            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+        }
+        Ok(())
     }
 
     /// Until the own rows show everything up to `position`: deciding on older rows would do things twice.
@@ -281,9 +306,13 @@ impl Reconciler {
                 writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });
             write.events.push(event.encode());
         }
+        let ids: Vec<InstanceId> = writes.keys().copied().collect();
         let append = Append { writes: writes.into_values().collect(), claims: Vec::new(), meta };
         let appended = self.s.host.log().append(append).await?;
-        self.settle(appended.position).await
+        self.settle(appended.position).await?;
+        ids.iter().for_each(|id| self.rows.instance_changed(id.0));
+        self.recorded.extend(appended.events.iter().map(|e| e.position));
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a round plans on: all nodes and instances in the planner's words. Built from rows; what the round places is booked
 //! in it, so that later decisions of the same round count it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::reconcile::Reconciler;
 use crate::app::change::scaled_in;
 use crate::app::context::home;
 use crate::app::view;
-use crate::domain::engine::{Facts, Report};
+use crate::domain::engine::Facts;
 use crate::domain::model::{Model, Toleration, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement::{self, NodeSettings, Policy, SpaceRules, Standing, Verdict};
@@ -115,8 +115,8 @@ impl World {
 impl Reconciler {
     pub(super) async fn world(&mut self) -> anyhow::Result<World> {
         let reports = view::reports(&self.s);
-        let rows = store::nodes(self.s.orm()).await?;
-        let alive = store::all_alive(self.s.orm()).await?;
+        let rows = self.nodes().await?;
+        let alive = self.alive().await?;
         for row in &alive {
             self.know(AppId(row.app), row.revision.unsigned_abs()).await?;
         }
@@ -124,7 +124,8 @@ impl Reconciler {
         // Those without instances are read again when they are needed.
         self.known.retain(|key, _| in_use.contains(key));
         let rules = store::all_space_rules(self.s.orm()).await?;
-        let heard = |name: &str| reports.keys().any(|n| n.as_str() == name);
+        let names: HashSet<&str> = reports.keys().map(Name::as_str).collect();
+        let heard = |name: &str| names.contains(name);
         let present: BTreeSet<String> = rows.iter().filter(|r| !r.lost && heard(&r.name)).map(|r| r.name.clone()).collect();
         let policy = self.s.config.placement;
         let mut world = World {
@@ -163,7 +164,7 @@ impl Reconciler {
             images.entry(&row.node).or_default().extend(workload.and_then(|(_, w)| w.pinned.clone()));
         }
         let mut evicting: HashMap<&str, Evicting> = HashMap::new();
-        for row in &rows {
+        for row in rows.iter() {
             let Ok(name) = Name::parse(&row.name) else { continue };
             let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
             let read = serde_json::from_value::<NodeSettings>(row.settings.clone());
@@ -175,7 +176,7 @@ impl Reconciler {
             });
             let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), closed);
             node.images = images.remove(row.name.as_str()).unwrap_or_default();
-            node.images.extend(world.reports.get(&name).into_iter().flat_map(Report::images_present).cloned());
+            node.images.extend(world.reports.get(&name).into_iter().flat_map(|r| r.images_present()).cloned());
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
             if !taints.is_empty() {

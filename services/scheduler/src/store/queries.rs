@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use gantry_kernel::{AppId, InstanceId, OffsetDateTime, SpaceId};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    Statement,
+};
 
 use super::entities::{app, instance, node, revision};
 
@@ -61,6 +64,13 @@ pub async fn instances_of(db: &Db, app: AppId, ids: &[InstanceId]) -> Result<Vec
     let ids: Vec<sea_orm::prelude::Uuid> = ids.iter().map(|i| i.0).collect();
     let query = instance::Entity::find().filter(instance::Column::App.eq(app.0)).filter(instance::Column::Id.is_in(ids));
     query.all(db).await
+}
+
+/// Of all applications, ended ones too: what is recorded under these ids.
+pub async fn instances(db: &Db, ids: &[sea_orm::prelude::Uuid]) -> Result<Vec<instance::Model>, DbErr> {
+    // One array: thousands of ids would be as many parameters.
+    let sql = "select * from instances where id = any($1)";
+    instance::Model::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [ids.to_vec().into()])).all(db).await
 }
 
 /// Of all applications.

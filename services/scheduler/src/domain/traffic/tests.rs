@@ -37,7 +37,7 @@ fn app(old: u128, new: u128, traffic: Traffic) -> (AppView, Reports) {
     let home = Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
     let models = BTreeMap::from([(1, model.clone()), (2, model)]);
     let view = AppView { id: AppId(uuid), name: name("shop"), home, current: 2, from: Some(1), models, instances, traffic };
-    (view, Reports::from([(name("a"), report)]))
+    (view, Reports::from([(name("a"), Arc::new(report))]))
 }
 
 fn share(percent: u32) -> Traffic {
@@ -102,7 +102,7 @@ fn what_was_given_up_stays_hidden_while_one_of_the_old_set_is_not_ready() {
     let given_up = Traffic { hidden: BTreeSet::from([2]), share: None, wanted: BTreeMap::from([(name("web"), 3)]) };
     let (mut view, mut reports) = app(3, 3, given_up);
     view.current = 1;
-    reports.get_mut(&name("a")).unwrap().instances.get_mut(&id(2)).unwrap().ready = false;
+    Arc::make_mut(reports.get_mut(&name("a")).unwrap()).instances.get_mut(&id(2)).unwrap().ready = false;
     let shown: Vec<u128> = behind(&view.wanted_services(&name("a"), &reports)[0]).into_iter().map(|(id, _)| id).collect();
     // The node has its own instances in the list and knows itself whether they are ready; of another one's it hears.
     assert!(shown.iter().all(|id| *id < 100), "{shown:?}");
@@ -115,7 +115,7 @@ fn an_instance_is_available_where_its_requests_are() {
     let (app, mut reports) = app(1, 1, share(0));
     let main = app.service_id(&app.models[&1].services[0]);
     let rotation = [(main.clone(), BTreeSet::from([id(1)])), (preview_id(&main), BTreeSet::from([id(101)]))];
-    reports.get_mut(&name("a")).unwrap().rotation = rotation.into();
+    Arc::make_mut(reports.get_mut(&name("a")).unwrap()).rotation = rotation.into();
     assert!(app.is_available(&app.instances[0], &reports), "the old one need not be in the preview");
     assert!(app.is_available(&app.instances[1], &reports), "the new one need not be among the rest");
 }

@@ -1,6 +1,7 @@
 //! What pods mean for recorded instances.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
@@ -18,7 +19,7 @@ impl Reconciler {
     /// Pods become instances, and what happens to them events.
     pub(in crate::flows) async fn observe_clusters(&mut self) -> anyhow::Result<()> {
         let running = self.s.clusters.all();
-        let alive = store::all_alive(self.s.orm()).await?;
+        let alive = self.alive().await?;
         let on_clusters = alive.iter().filter(|i| cluster_of(&i.node).is_some());
         if running.is_empty() && on_clusters.clone().next().is_none() {
             return Ok(());
@@ -85,7 +86,7 @@ impl Reconciler {
     async fn place_pods(
         &mut self,
         new: BTreeMap<AppId, Vec<(String, Pod)>>,
-        alive: &[store::instance::Model],
+        alive: &[Arc<store::instance::Model>],
         events: &mut Vec<InstanceEvent>,
     ) -> anyhow::Result<()> {
         for (app, pods) in new {

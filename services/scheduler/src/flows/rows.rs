@@ -1,0 +1,197 @@
+//! Instances and nodes as the reconciler looks at them: their rows, read whole once and after that only where events have been since.
+//! On a large cluster a round would otherwise read all of them several times. What stands here is what the tables showed when
+//! everything up to the last followed or appended event could be read in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, Uuid};
+
+use super::reconcile::Reconciler;
+use crate::store::{self, instance, node};
+
+/// With more changes than this all is read again at once.
+const MANY: usize = 20_000;
+
+#[derive(Default)]
+pub(super) struct Rows {
+    /// Those that have not ended.
+    alive: BTreeMap<Uuid, Arc<instance::Model>>,
+    by_node: HashMap<String, BTreeSet<Uuid>>,
+    by_app: HashMap<Uuid, BTreeSet<Uuid>>,
+    /// Instances whose rows may have changed.
+    stale: BTreeSet<Uuid>,
+    /// Without it nothing of the above counts.
+    read: bool,
+    /// All but the removed ones, by name; `None` when they may have changed.
+    nodes: Option<Arc<Vec<node::Model>>>,
+    /// The names of the removed ones; `None` as well.
+    removed: Option<Arc<BTreeSet<String>>>,
+}
+
+impl Rows {
+    /// Everything has to be read again.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn instance_changed(&mut self, id: Uuid) {
+        self.stale.insert(id);
+    }
+
+    pub fn nodes_changed(&mut self) {
+        (self.nodes, self.removed) = (None, None);
+    }
+
+    fn put(&mut self, row: instance::Model) {
+        self.remove(row.id);
+        if row.ended_at.is_some() {
+            return;
+        }
+        self.by_node.entry(row.node.clone()).or_default().insert(row.id);
+        self.by_app.entry(row.app).or_default().insert(row.id);
+        self.alive.insert(row.id, Arc::new(row));
+    }
+
+    fn remove(&mut self, id: Uuid) {
+        let Some(row) = self.alive.remove(&id) else { return };
+        drop_from(&mut self.by_node, &row.node, id);
+        drop_from(&mut self.by_app, &row.app, id);
+    }
+
+    fn all(&self) -> Vec<Arc<instance::Model>> {
+        self.alive.values().cloned().collect()
+    }
+
+    fn of(&self, ids: Option<&BTreeSet<Uuid>>) -> Vec<Arc<instance::Model>> {
+        ids.into_iter().flatten().filter_map(|id| self.alive.get(id).cloned()).collect()
+    }
+}
+
+/// What is empty is not kept: nodes and applications come and go.
+fn drop_from<K: std::hash::Hash + Eq + Clone>(index: &mut HashMap<K, BTreeSet<Uuid>>, key: &K, id: Uuid) {
+    let Some(ids) = index.get_mut(key) else { return };
+    ids.remove(&id);
+    if ids.is_empty() {
+        index.remove(key);
+    }
+}
+
+impl Reconciler {
+    /// Reads what may have changed.
+    async fn refresh(&mut self) -> anyhow::Result<()> {
+        if !self.rows.read || self.rows.stale.len() > MANY {
+            let all = store::all_alive(self.s.orm()).await?;
+            let (nodes, removed) = (self.rows.nodes.take(), self.rows.removed.take());
+            self.rows = Rows { nodes, removed, read: true, ..Rows::default() };
+            all.into_iter().for_each(|row| self.rows.put(row));
+            return Ok(());
+        }
+        if self.rows.stale.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = self.rows.stale.iter().copied().collect();
+        let changed = store::instances(self.s.orm(), &ids).await?;
+        self.rows.stale.clear();
+        // One that is not there has not been placed, or its table was emptied.
+        ids.into_iter().for_each(|id| self.rows.remove(id));
+        changed.into_iter().for_each(|row| self.rows.put(row));
+        Ok(())
+    }
+
+    /// All instances that have not ended, by id.
+    pub(super) async fn alive(&mut self) -> anyhow::Result<Vec<Arc<instance::Model>>> {
+        self.refresh().await?;
+        Ok(self.rows.all())
+    }
+
+    /// Those on a node, by id.
+    pub(super) async fn alive_on(&mut self, node: &str) -> anyhow::Result<Vec<Arc<instance::Model>>> {
+        self.refresh().await?;
+        Ok(self.rows.of(self.rows.by_node.get(node)))
+    }
+
+    /// An application's, by workload and number.
+    pub(super) async fn alive_of(&mut self, app: AppId) -> anyhow::Result<Vec<instance::Model>> {
+        self.refresh().await?;
+        let mut own: Vec<instance::Model> = self.rows.of(self.rows.by_app.get(&app.0)).iter().map(|row| (**row).clone()).collect();
+        own.sort_by(|a, b| (&a.workload, a.number, a.id).cmp(&(&b.workload, b.number, b.id)));
+        Ok(own)
+    }
+
+    /// All nodes that were not removed, by name.
+    pub(super) async fn nodes(&mut self) -> anyhow::Result<Arc<Vec<node::Model>>> {
+        if let Some(known) = &self.rows.nodes {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(store::nodes(self.s.orm()).await?);
+        self.rows.nodes = Some(Arc::clone(&read));
+        Ok(read)
+    }
+
+    /// The names of those that were removed and may not attach.
+    pub(super) async fn removed_nodes(&mut self) -> anyhow::Result<Arc<BTreeSet<String>>> {
+        if let Some(known) = &self.rows.removed {
+            return Ok(Arc::clone(known));
+        }
+        let read: Arc<BTreeSet<String>> = Arc::new(store::removed_nodes(self.s.orm()).await?.into_iter().collect());
+        self.rows.removed = Some(Arc::clone(&read));
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::OffsetDateTime;
+
+    use super::*;
+
+    fn row(id: u128, node: &str, ended: bool) -> instance::Model {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        instance::Model {
+            id: Uuid::from_u128(id),
+            app: Uuid::from_u128(100),
+            org: Uuid::nil(),
+            project: Uuid::nil(),
+            space: Uuid::nil(),
+            workload: "web".into(),
+            number: 0,
+            revision: 1,
+            node: node.into(),
+            cpu_millis: 0,
+            memory_bytes: 0,
+            storage_bytes: 0,
+            position: 1,
+            phase: "running".into(),
+            address: String::new(),
+            restarts: 0,
+            exit_code: None,
+            reason: String::new(),
+            displaced: None,
+            placed_at: at,
+            running_at: None,
+            changed_at: at,
+            ended_at: ended.then_some(at),
+        }
+    }
+
+    fn on(rows: &Rows, node: &str) -> Vec<u128> {
+        rows.of(rows.by_node.get(node)).iter().map(|row| row.id.as_u128()).collect()
+    }
+
+    #[test]
+    fn a_row_is_found_where_it_stands_now_and_not_once_it_has_ended() {
+        let mut rows = Rows::default();
+        for id in [2, 1] {
+            rows.put(row(id, "a", false));
+        }
+        assert_eq!(on(&rows, "a"), [1, 2]);
+        rows.put(row(1, "b", false));
+        assert_eq!((on(&rows, "a"), on(&rows, "b")), (vec![2], vec![1]));
+        rows.put(row(2, "a", true));
+        assert_eq!((on(&rows, "a"), rows.all().len()), (vec![], 1));
+        assert!(!rows.by_node.contains_key("a"), "nothing is kept of a node without instances");
+        rows.remove(Uuid::from_u128(1));
+        assert!(rows.by_app.is_empty() && rows.by_node.is_empty());
+    }
+}
