@@ -20,6 +20,7 @@ pub mod interpolate;
 pub mod kept;
 pub mod kubernetes;
 pub mod lacks;
+pub mod made;
 pub mod model;
 pub mod nodes_networks;
 pub mod observe;

@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::agents_words;
 use crate::domain::engine::{Facts, PodRoute, Report, WantedNode};
+use crate::domain::made::Made;
 
 /// Messages that wait for a slow agent; each holds the whole state, so an old one may be dropped.
 pub const WAITING: usize = 4;
@@ -30,8 +31,10 @@ struct Attached {
     generation: u64,
     /// What was sent last, without generation and credentials.
     sent: Option<proto::WantedState>,
-    /// The ways to other nodes' pods that were sent last.
-    routes: Vec<PodRoute>,
+    /// What that was made of, if it is known.
+    made: Option<Made>,
+    /// The ways to all nodes' pods, of which those to the others' were sent last.
+    routes: Arc<Vec<PodRoute>>,
     /// How many applications' credentials were sent, and until when they do.
     credentials: usize,
     credentials_until: i64,
@@ -40,6 +43,13 @@ struct Attached {
     ahead_until: i64,
     /// Since which generation the node knows that the instance shall run (false) or stop (true).
     told: Arc<BTreeMap<InstanceId, (bool, u64)>>,
+}
+
+impl Attached {
+    /// Does what the node was given for its images still do?
+    fn credentials_hold(&self, credentials: &BTreeMap<AppId, proto::ImageCredential>, now: i64) -> bool {
+        credentials.len() == self.credentials && (credentials.is_empty() || now < self.credentials_until)
+    }
 }
 
 /// A node as the engine knows it now. Cheap to clone.
@@ -97,7 +107,8 @@ impl Agents {
                 since: generation,
                 generation,
                 sent: None,
-                routes: Vec::new(),
+                made: None,
+                routes: Arc::default(),
                 credentials: 0,
                 credentials_until: 0,
                 ahead: BTreeSet::new(),
@@ -193,16 +204,28 @@ impl Agents {
         self.lock().iter().filter(|(_, a)| a.outbox.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Tells a node the ways to the pods of the others, if they are not the ones it knows.
-    pub fn route(&self, node: &Name, routes: Vec<PodRoute>) {
+    /// Tells a node the ways to the pods of the others, if they are not the ones it knows. `all`: with its own, shared by all nodes.
+    pub fn route(&self, node: &Name, all: &Arc<Vec<PodRoute>>) {
         let mut nodes = self.lock();
-        let Some(attached) = nodes.get_mut(node).filter(|a| a.routes != routes) else { return };
+        let Some(attached) = nodes.get_mut(node).filter(|a| !Arc::ptr_eq(&a.routes, all)) else { return };
+        let others = || all.iter().filter(|r| r.node != *node);
+        if others().eq(attached.routes.iter().filter(|r| r.node != *node)) {
+            attached.routes = Arc::clone(all);
+            return;
+        }
         let Some(outbox) = &attached.outbox else { return };
+        let routes: Vec<PodRoute> = others().cloned().collect();
         let message = proto::ControlMessage { message: Some(proto::control_message::Message::Routes(agents_words::routes(&routes))) };
         // A node that takes nothing now is told at the next round.
         if outbox.try_send(Ok(message)).is_ok() {
-            attached.routes = routes;
+            attached.routes = Arc::clone(all);
         }
+    }
+
+    /// Whether a node was told already what is made of this, and can get the images of it.
+    pub fn is_told(&self, node: &Name, made: &Made, credentials: &BTreeMap<AppId, proto::ImageCredential>) -> bool {
+        let now = self.env.now().unix_timestamp();
+        self.lock().get(node).is_some_and(|a| a.made.as_ref() == Some(made) && a.credentials_hold(credentials, now))
     }
 
     /// Tells a node all it shall have, if that is anything new.
@@ -212,8 +235,8 @@ impl Agents {
         let mut nodes = self.lock();
         let Some(attached) = nodes.get_mut(node) else { return };
         let Some(outbox) = &attached.outbox else { return };
-        let credentials_hold = credentials.len() == attached.credentials && (credentials.is_empty() || now < attached.credentials_until);
-        if attached.sent.as_ref() == Some(&plain) && credentials_hold {
+        if attached.sent.as_ref() == Some(&plain) && attached.credentials_hold(credentials, now) {
+            attached.made.clone_from(&wanted.made);
             return;
         }
         let mut full = agents_words::wanted(wanted, credentials);
@@ -231,6 +254,7 @@ impl Agents {
                     .collect();
                 attached.told = Arc::new(told);
                 attached.sent = Some(plain);
+                attached.made.clone_from(&wanted.made);
                 attached.credentials = credentials.len();
                 let earliest = credentials.values().map(|c| c.expires_at_unix).min().unwrap_or(now);
                 // Renewed in good time: an image may take long to come.

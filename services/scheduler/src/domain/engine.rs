@@ -8,6 +8,7 @@ use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
 use serde::{Deserialize, Serialize};
 
 use super::app::Home;
+use super::made::Made;
 use super::model::{HeaderMatch, Network, Protocol, Resources, Route, Workload};
 use super::placement::Guard;
 
@@ -173,6 +174,8 @@ pub struct PodRoute {
 
 #[derive(Clone, Debug, Default)]
 pub struct WantedNode {
+    /// What all of it is made of; `None`: it is not compared by that.
+    pub made: Option<Made>,
     pub instances: Vec<WantedInstance>,
     pub services: Vec<WantedService>,
     /// What is watched for, by space; reports only where nothing is said.

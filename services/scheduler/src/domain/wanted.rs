@@ -12,7 +12,7 @@ use super::observe::Phase;
 use super::traffic::{self, Traffic};
 
 /// A recorded instance that has not ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub id: InstanceId,
     pub workload: Name,
@@ -114,25 +114,37 @@ impl AppView {
 
     /// The instances of this application that shall be on `node`.
     pub fn instances_on(&self, node: &Name, reports: &Reports) -> Vec<WantedInstance> {
-        let here = self.instances.iter().filter(|i| i.node == *node);
-        here.filter_map(|instance| {
-            let model = self.models.get(&instance.revision)?;
-            let workload = model.workloads.get(&instance.workload)?;
-            let joined = model.networks.iter().filter(|(name, network)| network.is_of_nodes() && workload.nics.iter().any(|nic| nic.network == **name));
-            Some(WantedInstance {
-                networks: joined.map(|(name, network)| (name.clone(), network.clone())).collect(),
-                id: instance.id,
-                name: instance_name(&self.name, &instance.workload, instance.index),
-                app: self.id,
-                app_name: self.name.clone(),
-                home: self.home.clone(),
-                workload: instance.workload.clone(),
-                revision: instance.revision,
-                spec: Arc::new(self.with_volumes(workload, instance)),
-                stopping: instance.phase == Phase::Stopping && !self.served_elsewhere(instance, reports),
-            })
+        self.instances.iter().filter(|i| i.node == *node).filter_map(|instance| self.wanted_instance(instance, reports)).collect()
+    }
+
+    /// One of its instances; `None`: its revision has no such workload. `reports`: at least of the nodes that balance something or wait
+    /// for answers.
+    pub fn wanted_instance(&self, instance: &Standing, reports: &Reports) -> Option<WantedInstance> {
+        let model = self.models.get(&instance.revision)?;
+        let workload = model.workloads.get(&instance.workload)?;
+        let joined = model.networks.iter().filter(|(name, network)| network.is_of_nodes() && workload.nics.iter().any(|nic| nic.network == **name));
+        Some(WantedInstance {
+            networks: joined.map(|(name, network)| (name.clone(), network.clone())).collect(),
+            id: instance.id,
+            name: instance_name(&self.name, &instance.workload, instance.index),
+            app: self.id,
+            app_name: self.name.clone(),
+            home: self.home.clone(),
+            workload: instance.workload.clone(),
+            revision: instance.revision,
+            spec: Arc::new(self.with_volumes(workload, instance)),
+            stopping: self.is_stopping(instance, reports),
         })
-        .collect()
+    }
+
+    /// Is known what the instance shall be?
+    pub fn is_known(&self, instance: &Standing) -> bool {
+        self.models.get(&instance.revision).is_some_and(|m| m.workloads.contains_key(&instance.workload))
+    }
+
+    /// Is its node to stop it now?
+    pub fn is_stopping(&self, instance: &Standing, reports: &Reports) -> bool {
+        instance.phase == Phase::Stopping && !self.served_elsewhere(instance, reports)
     }
 
     /// Volumes named so that no two applications, and no two numbers of a stateful workload, share one.

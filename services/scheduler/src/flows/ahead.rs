@@ -59,11 +59,13 @@ pub(super) fn images_of(workload: &Workload) -> impl Iterator<Item = &str> {
 
 impl Reconciler {
     /// What operators and spaces want in any case.
-    pub(super) async fn kept(&self, attached: &[Name], rules: &BTreeMap<SpaceId, SpaceRules>) -> anyhow::Result<Ahead> {
+    pub(super) async fn kept(&mut self, attached: &[Name], rules: &BTreeMap<SpaceId, SpaceRules>) -> anyhow::Result<Ahead> {
         let registry = self.s.host.platform.public_host();
         let everywhere = rules.iter().filter(|(_, r)| r.prepull).map(|(space, _)| *space).collect();
         let mut out = Ahead { everywhere, ..Ahead::default() };
-        for row in store::nodes(self.s.orm()).await? {
+        // Of most nothing is set.
+        let is_set = |row: &&store::node::Model| row.settings.as_object().is_none_or(|settings| !settings.is_empty());
+        for row in self.nodes().await?.iter().filter(is_set).cloned() {
             let Some(node) = attached.iter().find(|n| n.as_str() == row.name) else { continue };
             let settings: NodeSettings = serde_json::from_value(row.settings).unwrap_or_default();
             if !settings.images.is_empty() {

@@ -1,6 +1,7 @@
-//! The part of a round that tells the nodes: each attached node's whole wanted state, sent only if it differs.
+//! The part of a round that tells the nodes: each attached node's whole wanted state, made only if what it is made of has changed, and
+//! sent only if it differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
@@ -12,9 +13,19 @@ use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
 use crate::domain::engine::{Facts, PodRoute, WantedNode};
-use crate::domain::placement::SpaceRules;
-use crate::domain::wanted::AppView;
+use crate::domain::made::Stamps;
+use crate::domain::placement::{Guard, SpaceRules};
+use crate::domain::wanted::{AppView, Reports, Standing};
 use crate::store;
+
+/// What the last push was made of.
+#[derive(Default)]
+pub(super) struct Pushed {
+    stamps: Stamps,
+    routes: Arc<Vec<PodRoute>>,
+    /// The rows that the routes are of.
+    routed: Option<Arc<Vec<store::node::Model>>>,
+}
 
 impl Reconciler {
     pub(super) async fn push(&mut self) -> anyhow::Result<()> {
@@ -27,14 +38,15 @@ impl Reconciler {
         let mut ahead = self.kept(&attached, &rules).await?;
         let mut apps = Vec::new();
         let mut credentials = BTreeMap::new();
-        for id in store::cared_for(self.s.orm()).await? {
-            let Some(row) = store::app_by_id(self.s.orm(), id).await?.filter(|r| r.current > 0) else { continue };
+        for row in store::apps_cared_for(self.s.orm()).await?.into_iter().filter(|r| r.current > 0) {
+            let id = AppId(row.id);
             // The cluster balances what runs there itself.
             if self.s.clusters.has(id) {
                 continue;
             }
             let off = row.deleted || row.stopped;
-            let mut seeing = view::see(&self.s, row, &reports).await?;
+            let alive = self.alive_of(id).await?;
+            let mut seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
             // With the values and contents that the outlines lack.
             for (revision, model) in &mut seeing.view.models {
                 match self.s.models.get(&self.s.host, id, *revision).await {
@@ -52,19 +64,24 @@ impl Reconciler {
             apps.push((seeing.view, off));
         }
         let routes = self.routes().await?;
+        let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
+        self.pushed.stamps.look(&apps, &reports, &guards);
+        // Only they can keep an instance from being stopped.
+        let busy: Reports = reports.iter().filter(|(_, r)| !r.rotation.is_empty() || !r.draining.is_empty()).map(|(n, r)| (n.clone(), Arc::clone(r))).collect();
+        let standing = by_node(&apps);
         for node in attached {
-            self.s.agents.route(&node, routes.iter().filter(|r| r.node != node).cloned().collect());
-            let guards = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
-            let mut wanted = WantedNode { guards, ..WantedNode::default() };
-            for (app, off) in &apps {
-                wanted.instances.extend(app.instances_on(&node, &reports));
-                if !off {
+            self.s.agents.route(&node, &routes);
+            let here = standing.get(&node).map(Vec::as_slice).unwrap_or_default();
+            let mine: BTreeMap<AppId, ImageCredential> = here.iter().filter_map(|(app, _)| Some((app.id, credentials.get(&app.id)?.clone()))).collect();
+            let made = self.pushed.stamps.made(here, &busy);
+            if !self.s.agents.is_told(&node, &made, &mine) {
+                let mut wanted = WantedNode { made: Some(made), guards: guards.clone(), ..WantedNode::default() };
+                wanted.instances.extend(here.iter().filter_map(|(app, instance)| app.wanted_instance(instance, &busy)));
+                for (app, _) in apps.iter().filter(|(_, off)| !off) {
                     wanted.services.extend(app.wanted_services(&node, &reports));
                 }
+                self.s.agents.apply(&node, &wanted, &mine);
             }
-            let here: BTreeSet<AppId> = wanted.instances.iter().map(|i| i.app).collect();
-            let mine = credentials.iter().filter(|(app, _)| here.contains(app)).map(|(app, c)| (*app, c.clone())).collect();
-            self.s.agents.apply(&node, &wanted, &mine);
             self.s.agents.ahead(&node, &ahead.on(&node));
         }
         Ok(())
@@ -77,13 +94,22 @@ impl Reconciler {
     }
 
     /// Of every node that says where its pods are, also of one that is away: it may come back at any time.
-    async fn routes(&self) -> anyhow::Result<Vec<PodRoute>> {
+    async fn routes(&mut self) -> anyhow::Result<Arc<Vec<PodRoute>>> {
+        let rows = self.nodes().await?;
+        if self.pushed.routed.as_ref().is_some_and(|of| Arc::ptr_eq(of, &rows)) {
+            return Ok(Arc::clone(&self.pushed.routes));
+        }
         let route = |row: store::node::Model| {
             let facts: Facts = serde_json::from_value(row.facts).ok()?;
             let said = !facts.address.is_empty() && !facts.pod_network.is_empty();
             said.then_some(PodRoute { node: Name::parse(&row.name).ok()?, address: facts.address, pod_network: facts.pod_network })
         };
-        Ok(store::nodes(self.s.orm()).await?.into_iter().filter_map(route).collect())
+        let all: Vec<PodRoute> = rows.iter().cloned().filter_map(route).collect();
+        if *self.pushed.routes != all {
+            self.pushed.routes = Arc::new(all);
+        }
+        self.pushed.routed = Some(rows);
+        Ok(Arc::clone(&self.pushed.routes))
     }
 
     /// Without one the node is told all the same: it may have the image already.
@@ -102,4 +128,15 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// The instances that shall be on each node, in the order of their applications.
+fn by_node(apps: &[(AppView, bool)]) -> HashMap<&Name, Vec<(&AppView, &Standing)>> {
+    let mut out: HashMap<&Name, Vec<(&AppView, &Standing)>> = HashMap::new();
+    for (app, _) in apps {
+        for instance in app.instances.iter().filter(|i| app.is_known(i)) {
+            out.entry(&instance.node).or_default().push((app, instance));
+        }
+    }
+    out
 }

@@ -14,6 +14,7 @@ use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 
+use super::push::Pushed;
 use super::rows::Rows;
 use super::world::Known;
 use crate::app::Scheduler;
@@ -73,6 +74,7 @@ pub struct Reconciler {
     pub(super) clusters: super::on_cluster::Kept,
     /// Instances and nodes as their rows were last.
     pub(super) rows: Rows,
+    pub(super) pushed: Pushed,
     /// Positions of own events after which the rows were looked at anew already, as far as the log has not been followed.
     recorded: BTreeSet<i64>,
 }
@@ -109,6 +111,7 @@ impl Reconciler {
                 uneven: false,
                 clusters: super::on_cluster::Kept::default(),
                 rows: Rows::default(),
+                pushed: Pushed::default(),
                 recorded: BTreeSet::new(),
             };
             s.leading.store(true, Ordering::SeqCst);

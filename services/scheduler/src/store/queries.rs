@@ -39,6 +39,12 @@ pub async fn cared_for(db: &Db) -> Result<Vec<AppId>, DbErr> {
     rows.iter().map(|r| r.try_get::<sea_orm::prelude::Uuid>("", "id").map(AppId)).collect()
 }
 
+/// The rows of these, by id.
+pub async fn apps_cared_for(db: &Db) -> Result<Vec<app::Model>, DbErr> {
+    let sql = "select * from apps a where not deleted or exists (select 1 from instances i where i.app = a.id and i.ended_at is null) order by id";
+    app::Model::find_by_statement(Statement::from_string(DbBackend::Postgres, sql)).all(db).await
+}
+
 pub async fn revisions(db: &Db, app: AppId) -> Result<Vec<revision::Model>, DbErr> {
     revision::Entity::find().filter(revision::Column::App.eq(app.0)).order_by_desc(revision::Column::Revision).limit(200).all(db).await
 }

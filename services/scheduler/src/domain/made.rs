@@ -1,0 +1,233 @@
+//! What a node's wanted state is made of. To make it and put it into words costs much where there are thousands of nodes, and in most
+//! rounds nothing changes for most of them: as long as what it is made of is the same, so is the state. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
+
+use super::app::Home;
+use super::model::Model;
+use super::placement::Guard;
+use super::traffic::Traffic;
+use super::wanted::{AppView, Reports, Standing};
+
+/// Of one node. Where two are equal, the same is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Moves with everything that is the same on all nodes.
+    everywhere: u64,
+    here: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Piece {
+    /// Moves with what the application's instances have in common.
+    app: u64,
+    instance: InstanceId,
+    index: u32,
+    revision: u64,
+    stopping: bool,
+}
+
+/// What was there at the last look, with a number for each part that moves when the part changes.
+#[derive(Default)]
+pub struct Stamps {
+    last: u64,
+    apps: BTreeMap<AppId, Stamped>,
+    guards: BTreeMap<SpaceId, Guard>,
+    /// Applications with balanced names, in their order.
+    serving: Vec<(AppId, u64)>,
+    everywhere: u64,
+}
+
+struct Stamped {
+    common: Common,
+    stamp: u64,
+    backends: Vec<(Standing, Seen)>,
+    serving: u64,
+}
+
+/// Address and readiness as a node reported them.
+type Seen = Option<(String, bool)>;
+
+/// What all instances and services of an application depend on.
+struct Common {
+    name: Name,
+    home: Home,
+    current: u64,
+    from: Option<u64>,
+    models: BTreeMap<u64, Arc<Model>>,
+    traffic: Traffic,
+    off: bool,
+}
+
+impl Common {
+    fn of(view: &AppView, off: bool) -> Self {
+        let (models, traffic) = (view.models.clone(), view.traffic.clone());
+        Self { name: view.name.clone(), home: view.home.clone(), current: view.current, from: view.from, models, traffic, off }
+    }
+
+    fn holds(&self, view: &AppView, off: bool) -> bool {
+        // Nearly always the very same one, and a large one else takes its time.
+        let same = |(a, b): ((&u64, &Arc<Model>), (&u64, &Arc<Model>))| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
+        self.off == off
+            && (self.current, self.from) == (view.current, view.from)
+            && self.name == view.name
+            && self.home == view.home
+            && self.traffic == view.traffic
+            && self.models.len() == view.models.len()
+            && self.models.iter().zip(&view.models).all(same)
+    }
+}
+
+impl Stamps {
+    /// Looks at everything anew. `apps`: in the order in which nodes are told of them, and whether each is switched off.
+    pub fn look(&mut self, apps: &[(AppView, bool)], reports: &Reports, guards: &BTreeMap<SpaceId, Guard>) {
+        let mut serving = Vec::new();
+        for (view, off) in apps {
+            let stamped = self.look_at(view, *off, reports);
+            serving.extend(stamped.map(|stamp| (view.id, stamp)));
+        }
+        let there: BTreeSet<AppId> = apps.iter().map(|(view, _)| view.id).collect();
+        self.apps.retain(|app, _| there.contains(app));
+        if self.serving != serving || self.guards != *guards {
+            (self.serving, self.guards) = (serving, guards.clone());
+            self.everywhere = self.next();
+        }
+    }
+
+    /// The number of what its services are made of; `None`: no node balances it.
+    fn look_at(&mut self, view: &AppView, off: bool, reports: &Reports) -> Option<u64> {
+        let before = self.apps.remove(&view.id);
+        let (common, stamp) = match &before {
+            Some(known) if known.common.holds(view, off) => (None, known.stamp),
+            _ => (Some(Common::of(view, off)), self.next()),
+        };
+        let serves = !off && view.services().iter().any(|(_, service)| service.port > 0);
+        let seen = |i: &Standing| reports.get(&i.node).and_then(|r| r.instances.get(&i.id)).map(|o| (o.address.clone(), o.ready));
+        let backends: Vec<(Standing, Seen)> = if serves { view.instances.iter().map(|i| (i.clone(), seen(i))).collect() } else { Vec::new() };
+        let known = before.as_ref().filter(|known| known.stamp == stamp && known.backends == backends).map(|known| known.serving);
+        let serving = known.unwrap_or_else(|| self.next());
+        let common = common.or(before.map(|known| known.common))?;
+        self.apps.insert(view.id, Stamped { common, stamp, backends, serving });
+        serves.then_some(serving)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// What a node's state is made of. `here`: the instances that shall be on it, in their order; `reports`: at least of the nodes that
+    /// balance something or wait for answers.
+    pub fn made(&self, here: &[(&AppView, &Standing)], reports: &Reports) -> Made {
+        let piece = |(app, instance): &(&AppView, &Standing)| Piece {
+            app: self.apps.get(&app.id).map_or(0, |known| known.stamp),
+            instance: instance.id,
+            index: instance.index,
+            revision: instance.revision,
+            stopping: app.is_stopping(instance, reports),
+        };
+        Made { everywhere: self.everywhere, here: here.iter().map(piece).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::{OrgId, ProjectId, Uuid};
+
+    use super::*;
+    use crate::domain::engine::{Observation, Report, Seen as State};
+    use crate::domain::model::{Protocol, Publish, Service, Workload};
+    use crate::domain::observe::Phase;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn standing(n: u128, node: &str, phase: Phase) -> Standing {
+        Standing { id: InstanceId(Uuid::from_u128(n)), workload: name("web"), index: 0, revision: 1, node: name(node), phase, address: String::new() }
+    }
+
+    fn app(id: u128, balanced: bool, instances: Vec<Standing>) -> AppView {
+        let uuid = Uuid::nil();
+        let home =
+            Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
+        let service = Service { publish: Some(Publish { wanted: 80, listen: 20_000 }), ..Service::plain(name("web"), name("web"), 80, Protocol::Tcp) };
+        let services = if balanced { vec![service] } else { Vec::new() };
+        let model = Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services, ..Model::default() };
+        AppView {
+            id: AppId(Uuid::from_u128(id)),
+            name: name("shop"),
+            home,
+            current: 1,
+            from: None,
+            models: BTreeMap::from([(1, Arc::new(model))]),
+            instances,
+            traffic: Traffic::default(),
+        }
+    }
+
+    fn ready(n: u128, node: &str, ready: bool) -> Reports {
+        let seen = Observation { seen: State::Running, ready, address: "10.0.0.1".into(), restarts: 0, exit_code: 0, reason: String::new() };
+        Reports::from([(name(node), Arc::new(Report { instances: BTreeMap::from([(InstanceId(Uuid::from_u128(n)), seen)]), ..Report::default() }))])
+    }
+
+    /// What is made for a node, as it is told of these.
+    fn on(stamps: &Stamps, apps: &[(AppView, bool)], node: &str) -> Made {
+        let here: Vec<(&AppView, &Standing)> =
+            apps.iter().flat_map(|(app, _)| app.instances.iter().filter(move |i| i.node.as_str() == node).map(move |i| (app, i))).collect();
+        stamps.made(&here, &Reports::new())
+    }
+
+    #[test]
+    fn a_node_is_concerned_by_its_own_instances_only_as_long_as_nothing_is_balanced() {
+        let mut stamps = Stamps::default();
+        let before = vec![(app(1, false, vec![standing(1, "a", Phase::Placed), standing(2, "b", Phase::Placed)]), false)];
+        stamps.look(&before, &Reports::new(), &BTreeMap::new());
+        let (a, b) = (on(&stamps, &before, "a"), on(&stamps, &before, "b"));
+        // The same model made anew, one instance runs, and the other is to stop.
+        let after = vec![(app(1, false, vec![standing(1, "a", Phase::Running), standing(2, "b", Phase::Stopping)]), false)];
+        stamps.look(&after, &ready(1, "a", true), &BTreeMap::new());
+        assert_eq!(on(&stamps, &after, "a"), a, "whether it runs its node knows best");
+        assert_ne!(on(&stamps, &after, "b"), b);
+    }
+
+    #[test]
+    fn every_node_is_concerned_by_what_is_balanced() {
+        let mut stamps = Stamps::default();
+        let apps = vec![(app(1, true, vec![standing(1, "a", Phase::Placed)]), false)];
+        stamps.look(&apps, &ready(1, "a", false), &BTreeMap::new());
+        let before = on(&stamps, &apps, "b");
+        stamps.look(&apps, &ready(1, "a", false), &BTreeMap::new());
+        assert_eq!(on(&stamps, &apps, "b"), before, "nothing has changed");
+        stamps.look(&apps, &ready(1, "a", true), &BTreeMap::new());
+        let served = on(&stamps, &apps, "b");
+        assert_ne!(served, before, "it is ready by now");
+        let off = vec![(apps[0].0.clone(), true)];
+        stamps.look(&off, &ready(1, "a", true), &BTreeMap::new());
+        assert_ne!(on(&stamps, &off, "b"), served, "it is switched off");
+        let off = on(&stamps, &off, "b");
+        stamps.look(&[], &Reports::new(), &BTreeMap::new());
+        assert_eq!(on(&stamps, &[], "b"), off, "what is not balanced and not here concerns nobody");
+    }
+
+    #[test]
+    fn a_changed_model_and_a_changed_guard_concern_who_has_the_instances() {
+        let mut stamps = Stamps::default();
+        let mut apps = vec![(app(1, false, vec![standing(1, "a", Phase::Placed)]), false)];
+        let mut guards = BTreeMap::new();
+        stamps.look(&apps, &Reports::new(), &guards);
+        let (a, b) = (on(&stamps, &apps, "a"), on(&stamps, &apps, "b"));
+        let model = Model { workloads: BTreeMap::from([(name("web"), Workload { image: "other".into(), ..Workload::default() })]), ..Model::default() };
+        apps[0].0.models.insert(1, Arc::new(model));
+        stamps.look(&apps, &Reports::new(), &guards);
+        let changed = on(&stamps, &apps, "a");
+        assert_ne!(changed, a);
+        assert_eq!(on(&stamps, &apps, "b"), b);
+        guards.insert(SpaceId(Uuid::nil()), Guard { closed: true, ..Guard::default() });
+        stamps.look(&apps, &Reports::new(), &guards);
+        assert_ne!(on(&stamps, &apps, "a"), changed);
+    }
+}
