@@ -33,12 +33,16 @@ impl Reconciler {
                 self.s.agents.dismiss(node, removal(node));
                 continue;
             }
-            let facts = serde_json::to_value(&view.facts)?;
             match known.get(node.as_str()) {
-                None => events.push(NodeEvent::Joined { node: node.clone(), facts }),
+                None => events.push(NodeEvent::Joined { node: node.clone(), facts: serde_json::to_value(&view.facts)? }),
                 Some(row) => {
-                    if row.facts != facts {
-                        events.push(NodeEvent::FactsChanged { node: node.clone(), facts });
+                    if !self.rows.has_facts(node, &view.facts) {
+                        let facts = serde_json::to_value(&view.facts)?;
+                        if row.facts == facts {
+                            self.rows.found_facts(node, &view.facts);
+                        } else {
+                            events.push(NodeEvent::FactsChanged { node: node.clone(), facts });
+                        }
                     }
                     if row.lost && view.silent_for <= timeout && view.report.is_some() {
                         events.push(NodeEvent::Returned { node: node.clone() });

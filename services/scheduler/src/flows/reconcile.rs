@@ -34,6 +34,8 @@ pub struct Reconciler {
     /// The log has been followed up to here.
     position: i64,
     pub(super) dirty: BTreeSet<AppId>,
+    /// Those of them that events of their own are about, and not only of what concerns everybody.
+    news: BTreeSet<AppId>,
     pub(super) unsettled: BTreeSet<AppId>,
     /// Since when this process decides: nodes have so long to come back.
     pub(super) since: OffsetDateTime,
@@ -90,6 +92,7 @@ impl Reconciler {
                 s: s.clone(),
                 position,
                 dirty: BTreeSet::new(),
+                news: BTreeSet::new(),
                 unsettled: BTreeSet::new(),
                 since,
                 reserved: BTreeMap::new(),
@@ -187,6 +190,7 @@ impl Reconciler {
         self.observe_clusters().await?;
         self.follow().await?;
         let mut todo = std::mem::take(&mut self.dirty);
+        let news = std::mem::take(&mut self.news);
         self.busy = std::mem::take(&mut self.unsettled);
         todo.extend(self.busy.iter().copied());
         let now = self.s.host.env.now();
@@ -199,7 +203,7 @@ impl Reconciler {
             self.evict_at = world.evict_at;
             self.forget(&world);
             self.displace(&mut world).await?;
-            for app in self.by_priority(todo) {
+            for app in self.by_priority(todo, &news) {
                 match self.advance(app, &mut world).await {
                     Ok(true) => {}
                     Ok(false) => {
@@ -218,11 +222,13 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Those for whom room was made come first, then the higher priorities.
-    fn by_priority(&self, todo: BTreeSet<AppId>) -> Vec<AppId> {
+    /// Those for whom room was made come first, then the higher priorities, and of equal ones those that wait for something or have news of
+    /// their own: after the loss of a node all others have to look whether it concerns them, too.
+    fn by_priority(&self, todo: BTreeSet<AppId>, news: &BTreeSet<AppId>) -> Vec<AppId> {
         let waiting: BTreeSet<AppId> = self.nominated.keys().map(|(app, _)| *app).collect();
         let mut order: Vec<AppId> = todo.into_iter().collect();
-        order.sort_by_key(|app| (!waiting.contains(app), std::cmp::Reverse(self.priorities.get(app).copied().unwrap_or(0)), *app));
+        let is_calm = |app: &AppId| !news.contains(app) && !self.busy.contains(app);
+        order.sort_by_key(|app| (!waiting.contains(app), std::cmp::Reverse(self.priorities.get(app).copied().unwrap_or(0)), is_calm(app), *app));
         order
     }
 
@@ -250,10 +256,13 @@ impl Reconciler {
             position = last.position;
             for event in &events {
                 if event.is::<AppEvent>() {
-                    self.dirty.extend(event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok());
+                    let id = event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok();
+                    self.dirty.extend(id);
+                    self.news.extend(id);
                 } else if event.is::<InstanceEvent>() {
                     let id = event.data.value().get("app").and_then(|a| a.as_str()).and_then(|a| a.parse::<AppId>().ok());
                     self.dirty.extend(id);
+                    self.news.extend(id);
                     if !self.recorded.remove(&event.position)
                         && let Ok(instance) = event.stream.as_str().trim_start_matches("instance-").parse::<InstanceId>()
                     {
@@ -304,6 +313,7 @@ impl Reconciler {
         for event in events {
             let (id, new, app) = subject(&event);
             self.dirty.insert(app);
+            self.news.insert(app);
             let new = new && !self.clusters.returned.remove(&id);
             let write =
                 writes.entry(id).or_insert_with(|| StreamWrite { stream: StreamId::of::<InstanceEvent>(id), expected: new.then_some(0), events: Vec::new() });

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gantry_kernel::{AppId, Uuid};
+use gantry_kernel::{AppId, Name, Uuid};
 
 use super::reconcile::Reconciler;
+use crate::domain::engine::Facts;
 use crate::store::{self, instance, node};
 
 /// With more changes than this all is read again at once.
@@ -27,6 +28,8 @@ pub(super) struct Rows {
     nodes: Option<Arc<Vec<node::Model>>>,
     /// The names of the removed ones; `None` as well.
     removed: Option<Arc<BTreeSet<String>>>,
+    /// What agents tell of their nodes and the rows say, too.
+    facts: HashMap<Name, Arc<Facts>>,
 }
 
 impl Rows {
@@ -41,6 +44,16 @@ impl Rows {
 
     pub fn nodes_changed(&mut self) {
         (self.nodes, self.removed) = (None, None);
+        self.facts.clear();
+    }
+
+    /// Are these the very facts that were found in the node's row?
+    pub fn has_facts(&self, node: &Name, facts: &Arc<Facts>) -> bool {
+        self.facts.get(node).is_some_and(|known| Arc::ptr_eq(known, facts))
+    }
+
+    pub fn found_facts(&mut self, node: &Name, facts: &Arc<Facts>) {
+        self.facts.insert(node.clone(), Arc::clone(facts));
     }
 
     fn put(&mut self, row: instance::Model) {
