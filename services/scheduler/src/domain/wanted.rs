@@ -71,12 +71,18 @@ impl AppView {
 
     /// Ready, and in rotation wherever a node balances it.
     pub fn is_available(&self, instance: &Standing, reports: &Reports) -> bool {
-        let ready = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id)).is_some_and(|o| o.ready && o.seen == super::engine::Seen::Running);
-        ready
-            && self.rotations_of(instance).into_iter().all(|id| {
-                let mut balancers = reports.values().filter_map(|r| r.rotation.get(&id)).peekable();
-                balancers.peek().is_some() && balancers.all(|rotation| rotation.contains(&instance.id))
-            })
+        is_ready(instance, reports) && self.rotations_of(instance).into_iter().all(|id| is_in_all(instance, &rotations(&id, reports)))
+    }
+
+    /// All of a workload's that are.
+    pub fn available(&self, workload: &Name, reports: &Reports) -> BTreeSet<InstanceId> {
+        // Looked for once: thousands of nodes may balance the same thousand instances.
+        let mut known: BTreeMap<String, Vec<&BTreeSet<InstanceId>>> = BTreeMap::new();
+        let mut is_balanced = |instance: &Standing| {
+            self.rotations_of(instance).into_iter().all(|id| is_in_all(instance, known.entry(id).or_insert_with_key(|id| rotations(id, reports))))
+        };
+        let ready = self.instances.iter().filter(|i| i.workload == *workload && is_ready(i, reports));
+        ready.filter(|i| is_balanced(i)).map(|i| i.id).collect()
     }
 
     /// The revision that the previews show.
@@ -221,6 +227,27 @@ impl AppView {
     }
 }
 
+fn is_ready(instance: &Standing, reports: &Reports) -> bool {
+    let seen = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id));
+    seen.is_some_and(|o| o.ready && o.seen == super::engine::Seen::Running)
+}
+
+/// What the balancers of a service have in rotation; those that have the same as the one before are left out.
+fn rotations<'a>(id: &str, reports: &'a Reports) -> Vec<&'a BTreeSet<InstanceId>> {
+    let mut out: Vec<&BTreeSet<InstanceId>> = Vec::new();
+    for rotation in reports.values().filter_map(|r| r.rotation.get(id)) {
+        if out.last().is_none_or(|before| *before != rotation) {
+            out.push(rotation);
+        }
+    }
+    out
+}
+
+/// Has every balancer got it, and is there one?
+fn is_in_all(instance: &Standing, rotations: &[&BTreeSet<InstanceId>]) -> bool {
+    !rotations.is_empty() && rotations.iter().all(|rotation| rotation.contains(&instance.id))
+}
+
 /// The pod's host name, within the 63 characters of a DNS label.
 pub fn instance_name(app: &Name, workload: &Name, index: u32) -> String {
     let tail = format!("-{index}");
@@ -303,6 +330,18 @@ mod tests {
         assert!(app.is_available(&app.instances[0], &reports(&[1])));
         assert!(!app.is_available(&app.instances[0], &reports(&[])));
         assert!(!app.is_available(&app.instances[0], &Reports::new()), "nobody balances it yet");
+    }
+
+    #[test]
+    fn the_available_ones_of_a_workload_are_those_that_are_available_each_for_itself() {
+        let app = view(vec![standing(1, 2, "a", Phase::Running), standing(2, 2, "a", Phase::Running), standing(3, 2, "b", Phase::Running)]);
+        let cases: [(&[u128], &[u128]); 3] = [(&[1, 2, 3], &[1, 2, 3]), (&[1, 2], &[1]), (&[], &[1, 2, 3])];
+        for (a, b) in cases {
+            let reports = Reports::from([(name("a"), report(&[1, 2], a)), (name("b"), report(&[3], b)), (name("c"), report(&[], a))]);
+            let each: BTreeSet<InstanceId> = app.instances.iter().filter(|i| app.is_available(i, &reports)).map(|i| i.id).collect();
+            assert_eq!(app.available(&name("web"), &reports), each, "{a:?} and {b:?} in rotation");
+            assert!(app.available(&name("other"), &reports).is_empty());
+        }
     }
 
     #[test]

@@ -382,13 +382,14 @@ impl Reconciler {
 /// The instances of one workload as the release planner sees them.
 pub(super) fn instances(subject: &Subject, name: &Name, world: &World) -> Vec<release::Instance> {
     let restarted = restarted_at(subject, name);
+    let available = subject.view.available(name, &world.reports);
     let of = subject.view.instances.iter().zip_rows(&subject.alive);
     of.filter(|(i, _)| i.workload == *name)
         .map(|(standing, row)| release::Instance {
             id: standing.id,
             index: standing.index,
             current: standing.revision == subject.view.current && row.position > restarted,
-            available: standing.phase != Phase::Stopping && subject.view.is_available(standing, &world.reports),
+            available: standing.phase != Phase::Stopping && available.contains(&standing.id),
             stopping: standing.phase == Phase::Stopping,
             displaced: world.draining.contains(&row.node) || row.displaced.is_some(),
         })

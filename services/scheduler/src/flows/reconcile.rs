@@ -13,6 +13,7 @@ use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEv
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, Lease, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
+use tokio::time::Instant;
 
 use super::push::Pushed;
 use super::rows::Rows;
@@ -28,6 +29,8 @@ const CALM: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events of the log.
 const READ_AT_ONCE: i64 = 1_000;
+/// In a round with many applications nodes hear of the first ones after this time at the latest.
+const UNTOLD: Duration = Duration::from_millis(300);
 
 pub struct Reconciler {
     pub(super) s: Scheduler,
@@ -203,7 +206,13 @@ impl Reconciler {
             self.evict_at = world.evict_at;
             self.forget(&world);
             self.displace(&mut world).await?;
+            let mut told_at = Instant::now();
             for app in self.by_priority(todo, &news) {
+                // Nodes need not wait for all the others: what is recorded counts, and who breaks off here tells it next time.
+                if told_at.elapsed() > UNTOLD {
+                    self.push().await?;
+                    told_at = Instant::now();
+                }
                 match self.advance(app, &mut world).await {
                     Ok(true) => {}
                     Ok(false) => {

@@ -124,7 +124,7 @@ impl Reconciler {
         // Those without instances are read again when they are needed.
         self.known.retain(|key, _| in_use.contains(key));
         let rules = store::all_space_rules(self.s.orm()).await?;
-        let names: HashSet<&str> = reports.keys().map(Name::as_str).collect();
+        let names: HashSet<String> = reports.keys().map(Name::to_string).collect();
         let heard = |name: &str| names.contains(name);
         let present: BTreeSet<String> = rows.iter().filter(|r| !r.lost && heard(&r.name)).map(|r| r.name.clone()).collect();
         let policy = self.s.config.placement;
