@@ -3,6 +3,7 @@
 //! `.gantry`) and by `libs/testkit` (short-lived servers of a test run). Plain blocking code: it must work before anything
 //! else does. It never touches a system-wide server, and stops nothing it did not start.
 
+pub mod busybox;
 pub mod containerd;
 pub mod ephemeral;
 pub mod install;

@@ -33,6 +33,7 @@ pub enum Need {
     Nginx,
     ModAuthOpenidc,
     DockerRegistry,
+    NodeExporter,
 }
 
 /// How a missing program gets onto the machine.
@@ -104,6 +105,7 @@ impl Need {
             Self::Nginx => "nginx",
             Self::ModAuthOpenidc => "Apache's mod_auth_openidc",
             Self::DockerRegistry => "docker-registry",
+            Self::NodeExporter => "node_exporter",
         }
     }
 
@@ -134,6 +136,7 @@ impl Need {
             Self::ModAuthOpenidc => "a relying party that the tests of sign-in use",
             Self::Nginx => "is what the cost of a request is measured against",
             Self::DockerRegistry => "is the registry that ours is measured against",
+            Self::NodeExporter => "is what the cost of the agent's metrics is measured against",
         }
     }
 
@@ -181,6 +184,7 @@ impl Need {
             // Brings the program, without the machine's own web server being started.
             Self::ModAuthOpenidc => Source::Apt("libapache2-mod-auth-openidc"),
             Self::DockerRegistry => Source::Apt("docker-registry"),
+            Self::NodeExporter => Source::Apt("prometheus-node-exporter"),
         }
     }
 
@@ -211,7 +215,8 @@ impl Need {
             | Self::Samba
             | Self::Nginx
             | Self::ModAuthOpenidc
-            | Self::DockerRegistry => Version(0, 0, 0),
+            | Self::DockerRegistry
+            | Self::NodeExporter => Version(0, 0, 0),
         }
     }
 
@@ -255,6 +260,7 @@ impl Need {
             Self::Samba => one("samba").into_iter().filter(|_| is_domain_controller()).collect(),
             Self::Nginx => one("nginx"),
             Self::DockerRegistry => one("docker-registry"),
+            Self::NodeExporter => one("prometheus-node-exporter"),
             Self::ModAuthOpenidc => ["/usr/lib/apache2/modules/mod_auth_openidc.so"].map(PathBuf::from).into_iter().filter(|p| p.is_file()).collect(),
         }
     }

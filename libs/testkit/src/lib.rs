@@ -6,6 +6,8 @@ mod clause;
 pub mod domain_controller;
 mod identity;
 pub mod kubernetes;
+pub mod neighbours;
+pub mod pretended;
 pub mod refusals;
 mod replay;
 pub mod rpc;

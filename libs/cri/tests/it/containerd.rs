@@ -2,13 +2,11 @@
 //! busybox. Stops it and checks that nothing was left when dropped. Shared by the tests of `cri` and of the agent.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gantry_cri::Cri;
-use sha2::{Digest, Sha256};
 
 pub const BUSYBOX: &str = "gantry.local/busybox:1";
 pub const PAUSE: &str = "gantry.local/pause:1";
@@ -199,52 +197,5 @@ pub fn network(bridge: &str, subnet: u8, ipam: &Path) -> String {
 
 /// An OCI image layout in a tar: one layer with busybox and its names.
 pub fn oci_archive(name: &str, entrypoint: &[&str]) -> Vec<u8> {
-    let busybox = std::fs::read(find("busybox").expect("checked by `missing`")).unwrap();
-    let mut layer = tar::Builder::new(Vec::new());
-    for folder in ["bin", "etc", "tmp", "www", "proc", "sys", "dev"] {
-        put(&mut layer, folder, tar::EntryType::Directory, 0o1777, b"");
-    }
-    put(&mut layer, "bin/busybox", tar::EntryType::Regular, 0o755, &busybox);
-    put(&mut layer, "etc/passwd", tar::EntryType::Regular, 0o644, b"root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n");
-    put(&mut layer, "etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nweb:x:1000:\n");
-    let names = Command::new("busybox").arg("--list").output().unwrap().stdout;
-    for applet in String::from_utf8(names).unwrap().lines().filter(|a| *a != "busybox") {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_mode(0o777);
-        header.set_size(0);
-        layer.append_link(&mut header, format!("bin/{applet}"), "/bin/busybox").unwrap();
-    }
-    let layer = layer.into_inner().unwrap();
-    let config = serde_json::json!({"architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Entrypoint": entrypoint}, "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]}});
-    let config = config.to_string().into_bytes();
-    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(&config), "size": config.len()},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(&layer), "size": layer.len()}]});
-    let manifest = manifest.to_string().into_bytes();
-    let index = serde_json::json!({"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": digest(&manifest), "size": manifest.len(), "annotations": {"io.containerd.image.name": name}}]});
-    let mut archive = tar::Builder::new(Vec::new());
-    put(&mut archive, "oci-layout", tar::EntryType::Regular, 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
-    put(&mut archive, "index.json", tar::EntryType::Regular, 0o644, index.to_string().as_bytes());
-    for blob in [&layer, &config, &manifest] {
-        put(&mut archive, &digest(blob).replace("sha256:", "blobs/sha256/"), tar::EntryType::Regular, 0o644, blob);
-    }
-    let mut bytes = archive.into_inner().unwrap();
-    bytes.flush().unwrap();
-    bytes
-}
-
-fn put(to: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]) {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(bytes.len() as u64);
-    to.append_data(&mut header, path, bytes).unwrap();
-}
-
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
+    gantry_servers::busybox::archive(name, entrypoint).expect("busybox is there: checked by `missing`").bytes
 }

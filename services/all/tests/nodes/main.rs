@@ -15,8 +15,7 @@ mod identity;
 mod killed;
 mod load;
 mod machine;
-#[allow(dead_code, reason = "shared with the scheduler's tests, which need more of it")]
-#[path = "../../../scheduler/tests/it/neighbours.rs"]
-mod neighbours;
 mod network;
 mod shop;
+
+use gantry_testkit::neighbours;

@@ -1,47 +1,19 @@
-//! An agent that speaks the real protocol but only pretends: what it is told to have "runs" after a moment, is put into
-//! rotation after another, and leaves it before it stops.
+//! An agent that speaks the real protocol but only pretends: it takes a step of its pretended node's time every now and then.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_client::AgentsClient;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
-use gantry_contract::proto::scheduler::{
-    AgentMessage, BalancerStatus, Hello, ImageStatus, InstanceStatus, NodeFacts, OpenSession, Rejected, SessionFrame, Sign, Status, WantedState,
-};
+use gantry_contract::proto::scheduler::{AgentMessage, Hello, NodeFacts, OpenSession, SessionFrame, WantedState};
+use gantry_testkit::pretended::Node;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::place::Place;
 
 const STEP: Duration = Duration::from_millis(40);
-
-/// What the pretended node is like now. Tests look at it and change it.
-#[derive(Default)]
-pub struct Node {
-    pub wanted: WantedState,
-    /// Ready instances with the image each "runs".
-    pub running: BTreeMap<String, String>,
-    /// In rotation, by service.
-    pub rotation: BTreeMap<String, BTreeSet<String>>,
-    pub exited: BTreeMap<String, i32>,
-    /// Images that never become ready.
-    pub broken: BTreeSet<String>,
-    /// How few were in rotation of any balanced service at once, since the last reset.
-    pub fewest: Option<usize>,
-    /// Sessions it was told to open.
-    pub opened: Vec<OpenSession>,
-    /// Why it was sent away.
-    pub rejected: Option<Rejected>,
-    /// Images it was told to fetch ahead; all of them come at once.
-    pub ahead: BTreeSet<String>,
-    /// What it finds in each of its instances.
-    pub signs: Vec<Sign>,
-    /// The way to the pods of each other node.
-    pub routes: BTreeMap<String, (String, String)>,
-}
 
 #[derive(Clone)]
 pub struct Agent {
@@ -201,79 +173,5 @@ async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: Open
             Some((255, _)) => send(b"\x03{\"exit_code\":5}").await,
             _ => {}
         }
-    }
-}
-
-impl Node {
-    /// One step of time: stop what shall stop (out of rotation first), start what is missing, balance what is ready.
-    fn step(&mut self) -> Status {
-        let wanted: BTreeMap<_, _> = self.wanted.instances.iter().map(|i| (i.instance_id.clone(), i.clone())).collect();
-        let in_rotation = |rotation: &BTreeMap<String, BTreeSet<String>>, id: &str| rotation.values().any(|r| r.contains(id));
-        let stop: Vec<String> =
-            self.running.keys().filter(|id| wanted.get(*id).is_none_or(|w| w.stopping) && !in_rotation(&self.rotation, id)).cloned().collect();
-        for id in stop {
-            self.running.remove(&id);
-        }
-        self.exited.retain(|id, _| wanted.contains_key(id));
-        // Readiness comes one step after the start, rotation one step after readiness.
-        let ready: BTreeSet<String> = self.running.keys().cloned().collect();
-        for (id, instance) in &wanted {
-            let broken = self.broken.iter().any(|b| instance.image.contains(b.as_str()));
-            if !instance.stopping && !broken && !self.exited.contains_key(id) {
-                self.running.insert(id.clone(), instance.image.clone());
-            }
-        }
-        self.rotation = self
-            .wanted
-            .services
-            .iter()
-            .filter(|s| s.listen_port > 0 || !s.routes.is_empty())
-            .map(|s| {
-                let serves = |b: &&gantry_contract::proto::scheduler::Backend| {
-                    let stopping = wanted.get(&b.instance_id).is_some_and(|w| w.stopping);
-                    // Of another node's instances only the address says that they are ready.
-                    !stopping && if wanted.contains_key(&b.instance_id) { ready.contains(&b.instance_id) } else { !b.address.is_empty() }
-                };
-                (s.service_id.clone(), s.backends.iter().filter(serves).map(|b| b.instance_id.clone()).collect())
-            })
-            .collect();
-        if let Some(least) = self.rotation.values().map(BTreeSet::len).min() {
-            self.fewest = Some(self.fewest.map_or(least, |f| f.min(least)));
-        }
-        Status {
-            generation: self.wanted.generation,
-            instances: self.statuses(&wanted),
-            images: self.ahead.iter().map(|i| ImageStatus { image: i.clone(), state: "present".into(), reason: String::new() }).collect(),
-            balancers: self.rotation.iter().map(|(id, r)| BalancerStatus { service_id: id.clone(), in_rotation: r.iter().cloned().collect() }).collect(),
-            ..Status::default()
-        }
-    }
-
-    fn statuses(&self, wanted: &BTreeMap<String, gantry_contract::proto::scheduler::WantedInstance>) -> Vec<InstanceStatus> {
-        let status = |id: &str, state: &str, ready, exit_code| InstanceStatus {
-            instance_id: id.into(),
-            state: state.into(),
-            ready,
-            address: if ready { format!("10.88.0.{}", id.bytes().map(usize::from).sum::<usize>() % 250) } else { String::new() },
-            exit_code,
-            signs: self.signs.clone(),
-            reason: if exit_code == 0 { String::new() } else { format!("exit code {exit_code}") },
-            ..InstanceStatus::default()
-        };
-        let mut out: Vec<_> = self.running.keys().map(|id| status(id, "running", true, 0)).collect();
-        out.extend(self.exited.iter().map(|(id, code)| status(id, "exited", false, *code)));
-        out.extend(
-            wanted
-                .keys()
-                .filter(|id| !self.running.contains_key(*id) && !self.exited.contains_key(*id) && !wanted[*id].stopping)
-                .map(|id| status(id, "starting", false, 0)),
-        );
-        out
-    }
-
-    /// The container of an instance ends for good.
-    pub fn kill(&mut self, id: &str, code: i32) {
-        self.running.remove(id);
-        self.exited.insert(id.to_owned(), code);
     }
 }

@@ -21,7 +21,6 @@ mod history;
 mod kept;
 mod live;
 mod measured;
-mod neighbours;
 mod nodes;
 mod place;
 mod placing;
@@ -31,3 +30,5 @@ mod schemas;
 mod sessions;
 mod signs;
 mod volumes;
+
+use gantry_testkit::neighbours;

@@ -1,6 +1,9 @@
 //! Identity, registry and billing as far as the scheduler asks them.
 
-use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use gantry_contract::proto::billing::quotas_server::{Quotas, QuotasServer};
 use gantry_contract::proto::billing::{ReserveRequest, ReserveResponse};
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
@@ -10,7 +13,7 @@ use gantry_contract::proto::registry::{Platform, ResolveRequest, ResolveResponse
 use gantry_host::{Host, Parts, Section, Service};
 use gantry_kernel::{Kind, Problem};
 use serde::{Deserialize, Serialize};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, async_trait};
 
 /// The most a project may reserve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,16 +33,16 @@ pub struct Billing;
 struct BillingApi {
     limit: u64,
     /// Of each holder.
-    held: std::sync::Mutex<std::collections::BTreeMap<String, u64>>,
+    held: Mutex<BTreeMap<String, u64>>,
 }
 
-#[tonic::async_trait]
+#[async_trait]
 impl Quotas for BillingApi {
     async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
         gantry_auth::peer(&request, &["scheduler"])?;
         let request = request.into_inner();
         let asked = request.total.unwrap_or_default().cpu_millis;
-        let mut held = self.held.lock().unwrap();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let used: u64 = held.iter().filter(|(holder, _)| **holder != request.holder).map(|(_, n)| n).sum();
         if used + asked > self.limit {
             let text = format!("cpu: limit {} millicores, used {used}, asked {asked}", self.limit);
@@ -63,15 +66,25 @@ impl Service for Billing {
 
     async fn start(config: Limits, _: Host) -> anyhow::Result<Parts> {
         let mut grpc = tonic::service::Routes::builder();
-        grpc.add_service(QuotasServer::new(BillingApi { limit: config.cpu_millis, held: Default::default() }));
+        grpc.add_service(QuotasServer::new(BillingApi { limit: config.cpu_millis, held: Mutex::default() }));
         Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
     }
 }
 
-pub struct Registry;
-struct RegistryApi;
+/// What the registry says of images.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of every tag of a repository (`<org>/<project>/<name>`): where a node has the image. Of other repositories a tag `7` has the
+    /// digest `sha256:00…07`, and there is no tag `missing`.
+    pub by_repository: BTreeMap<String, String>,
+}
 
-#[tonic::async_trait]
+impl Section for Digests {}
+
+pub struct Registry;
+struct RegistryApi(Digests);
+
+#[async_trait]
 impl Images for RegistryApi {
     async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveResponse>, Status> {
         gantry_auth::peer(&request, &["scheduler"])?;
@@ -80,12 +93,15 @@ impl Images for RegistryApi {
         if tag == "missing" {
             return Err(Status::not_found("no such tag"));
         }
+        let known = self.0.by_repository.get(repository).cloned();
+        // What nodes have is their machine's; what they only pretend to have is what they pretend to be.
+        let architecture = if known.is_some() && cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         Ok(Response::new(ResolveResponse {
             repository: repository.into(),
-            digest: format!("sha256:{tag:0>64}"),
+            digest: known.unwrap_or_else(|| format!("sha256:{tag:0>64}")),
             media_type: String::new(),
             size_bytes: 1,
-            platforms: vec![Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() }],
+            platforms: vec![Platform { os: "linux".into(), architecture: architecture.into(), variant: String::new() }],
         }))
     }
 }
@@ -94,30 +110,30 @@ impl Images for RegistryApi {
 impl Service for Registry {
     const NAME: &'static str = "registry";
     const DATABASE: bool = false;
-    type Config = gantry_host::config::Nothing;
+    type Config = Digests;
 
     fn openapi() -> utoipa::openapi::OpenApi {
         utoipa::openapi::OpenApi::default()
     }
 
-    async fn start(_: Self::Config, _: Host) -> anyhow::Result<Parts> {
+    async fn start(digests: Digests, _: Host) -> anyhow::Result<Parts> {
         let mut grpc = tonic::service::Routes::builder();
-        grpc.add_service(ImagesServer::new(RegistryApi));
+        grpc.add_service(ImagesServer::new(RegistryApi(digests)));
         Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
     }
 }
 
 pub struct Identity;
 /// How many credentials have been given before: no two are the same.
-struct IdentityApi(std::sync::atomic::AtomicU64);
+struct IdentityApi(AtomicU64);
 
-#[tonic::async_trait]
+#[async_trait]
 impl Tokens for IdentityApi {
     async fn issue_registry_credential(&self, request: Request<IssueRegistryCredentialRequest>) -> Result<Response<IssueRegistryCredentialResponse>, Status> {
         gantry_auth::peer(&request, &["scheduler"])?;
         let asked = request.into_inner();
         let patterns: Vec<_> = asked.grants.iter().map(|g| g.pattern.clone()).collect();
-        let before = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
         let password = patterns.join(" ") + &if before > 0 { format!(" {before}") } else { String::new() };
         let expires_at_unix = gantry_kernel::Env::system().now().unix_timestamp() + i64::from(asked.ttl_seconds);
         Ok(Response::new(IssueRegistryCredentialResponse { username: "node".into(), password, expires_at_unix }))
@@ -136,7 +152,7 @@ impl Service for Identity {
 
     async fn start(_: Self::Config, _: Host) -> anyhow::Result<Parts> {
         let mut grpc = tonic::service::Routes::builder();
-        grpc.add_service(TokensServer::new(IdentityApi(0.into())));
+        grpc.add_service(TokensServer::new(IdentityApi(AtomicU64::new(0))));
         Ok(Parts { grpc: Some(grpc.routes()), ..Parts::default() })
     }
 }
