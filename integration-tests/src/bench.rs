@@ -3,6 +3,8 @@
 //!
 //! A new group is one file below `bench/` and one line in [`GROUPS`].
 
+mod cloud;
+mod containers;
 mod delivery;
 mod event_log;
 mod figure;
@@ -10,10 +12,14 @@ mod ground;
 pub mod http;
 mod identity;
 mod ledger;
+mod node;
 mod pgbench;
+mod placements;
 mod planner;
+mod proxy;
 mod reading;
 pub mod registry;
+mod rollouts;
 mod rounds;
 mod stage;
 mod suite;
@@ -58,6 +64,15 @@ pub struct Options {
     /// Entries of `directory`.
     #[arg(long, default_value_t = 20_000)]
     pub entries: usize,
+    /// Nodes of `placements`.
+    #[arg(long, default_value_t = 5_000)]
+    pub nodes: usize,
+    /// Instances of `placements`.
+    #[arg(long, default_value_t = 50_000)]
+    pub instances: usize,
+    /// Releases of each kind of `rollouts`.
+    #[arg(long, default_value_t = 20)]
+    pub repetitions: usize,
 }
 
 impl Options {
@@ -91,6 +106,10 @@ const GROUPS: &[Group] = &[
     Group { name: "organisations", figures: identity::scale::ORGANISATIONS, measure: identity::scale::organisations },
     Group { name: "directory", figures: identity::directory::FIGURES, measure: identity::directory::measure },
     Group { name: "planner", figures: planner::FIGURES, measure: planner::measure },
+    Group { name: "placements", figures: placements::FIGURES, measure: placements::measure },
+    Group { name: "containers", figures: containers::FIGURES, measure: containers::measure },
+    Group { name: "proxy", figures: proxy::FIGURES, measure: proxy::measure },
+    Group { name: "rollouts", figures: rollouts::FIGURES, measure: rollouts::measure },
     Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 

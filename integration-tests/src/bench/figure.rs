@@ -75,6 +75,15 @@ impl Figure {
         Self::compared(name, unit, "limit", rounds, Goal::AtLeast(1.0))
     }
 
+    /// Something that must not happen at all, counted in every repetition. `ours` is the sum, and there is no ratio to nothing: it is
+    /// the sum, too.
+    pub fn none(name: &'static str, unit: &'static str, counts: Vec<f64>) -> Self {
+        let ours: f64 = counts.iter().sum();
+        let rounds = counts.into_iter().map(|ours| Round { ours, anchor: 0.0 }).collect();
+        let goal = Goal::AtMost(0.0);
+        Self { name, unit, ours, anchor: 0.0, anchor_name: "limit", ratio: ours, goal: goal.to_string(), met: goal.met(ours), rounds }
+    }
+
     pub fn write(&self) -> Result<()> {
         let folder = Path::new("target/bench");
         fs::create_dir_all(folder)?;
@@ -103,6 +112,13 @@ mod tests {
         let figure = Figure::at_most("x", "s", vec![9.0, 1.0, 2.0], 2.0);
         assert_eq!((figure.ours, figure.met), (2.0, true));
         assert!(!Figure::at_most("x", "s", vec![3.0], 2.0).met);
+    }
+
+    #[test]
+    fn what_must_not_happen_at_all_happens_in_no_repetition() {
+        assert!(Figure::none("x", "failures", vec![0.0, 0.0, 0.0]).met);
+        let once = Figure::none("x", "failures", vec![0.0, 1.0, 0.0]);
+        assert_eq!((once.ours, once.met, once.goal.as_str()), (1.0, false, "<= 0"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! them; for reading a row it is pgbench.
 
 mod desk;
-mod load;
+pub mod load;
 mod nginx;
 pub mod process;
 

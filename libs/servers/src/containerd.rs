@@ -57,6 +57,15 @@ impl Containerd {
         output("ctr", &[&["--address", &socket, "--namespace", NAMESPACE], args].concat())
     }
 
+    /// Takes an image archive in, under the name it has in it and under one more.
+    ///
+    /// # Errors
+    /// When containerd refuses, or the archive has no such name.
+    pub fn import(&self, archive: &Path, name: &str, also: &str) -> Result<()> {
+        self.ctr(&["images", "import", &archive.display().to_string()])?;
+        self.ctr(&["images", "tag", "--force", name, also]).map(drop)
+    }
+
     fn config(&self) -> Result<String> {
         let place = self.place.display();
         let bin = cni_folders().into_iter().next().context("no folder of CNI plugins on this machine")?;

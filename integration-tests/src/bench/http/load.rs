@@ -1,4 +1,4 @@
-//! Asks as fast as the answers come, with as little work of its own as can be: prepared bytes over kept TLS connections.
+//! Asks as fast as the answers come, with as little work of its own as can be: prepared bytes over kept connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use gantry_host::{Leaf, Pki, SERVER_SUFFIX};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -23,7 +22,8 @@ use super::desk::SERVICE;
 /// The same requests, again and again.
 #[derive(Clone)]
 pub struct Http {
-    tls: TlsConnector,
+    /// `None`: without TLS.
+    tls: Option<TlsConnector>,
     address: SocketAddr,
     requests: Arc<[Vec<u8>]>,
 }
@@ -32,13 +32,22 @@ impl Http {
     /// Reads of `paths`, of which there is one at least.
     pub fn new(tls: Arc<ClientConfig>, address: SocketAddr, paths: &[String], token: &str) -> Self {
         let request = |path| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n");
-        Self { tls: TlsConnector::from(tls), address, requests: paths.iter().map(|path| request(path).into_bytes()).collect() }
+        Self { tls: Some(TlsConnector::from(tls)), address, requests: paths.iter().map(|path| request(path).into_bytes()).collect() }
+    }
+
+    /// Reads at these hosts and paths, of which there is one at least, by anybody and without TLS.
+    pub fn plain(address: SocketAddr, targets: &[(String, String)]) -> Self {
+        let request = |(host, path): &(String, String)| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
+        Self { tls: None, address, requests: targets.iter().map(request).collect() }
     }
 
     async fn connect(&self) -> Result<Connection> {
         let socket = TcpStream::connect(self.address).await.with_context(|| format!("nobody listens on {}", self.address))?;
         socket.set_nodelay(true)?;
-        let stream = self.tls.connect(ServerName::try_from("localhost")?, socket).await.context("TLS")?;
+        let stream: Box<dyn Wire> = match &self.tls {
+            Some(tls) => Box::new(tls.connect(ServerName::try_from("localhost")?, socket).await.context("TLS")?),
+            None => Box::new(socket),
+        };
         Ok(Connection { stream, seen: Vec::with_capacity(8 << 10) })
     }
 
@@ -76,8 +85,11 @@ impl Http {
     }
 }
 
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn Wire>,
     seen: Vec<u8>,
 }
 
