@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// After its last container the agent reads figures and tells them.
 const SETTLING: Duration = Duration::from_secs(10);
 const SCRAPES: u32 = 100;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let node = Node::start()?;

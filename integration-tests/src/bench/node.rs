@@ -30,7 +30,7 @@ const SPACE: &str = "test";
 const IMAGE: &str = "web";
 /// The agent's port, counted from the base (`gantry_host::config::PORTS`).
 const AGENT: u16 = 8;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const INSTANCE: &str = "gantry.io/instance";
 
 pub struct Node {

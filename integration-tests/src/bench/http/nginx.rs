@@ -9,6 +9,8 @@ use gantry_host::Pki;
 use gantry_servers::server::{Folders, free_port, write_private};
 use gantry_servers::{Launch, Need, Server};
 
+use crate::bench::usage::with_children;
+
 pub struct Nginx {
     folders: Folders,
     folder: PathBuf,
@@ -44,9 +46,7 @@ impl Nginx {
 
     /// The master and its workers.
     pub fn processes(&self) -> Vec<u32> {
-        let Some(master) = self.pid_file().alive() else { return Vec::new() };
-        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
-        std::iter::once(master).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
+        self.pid_file().alive().map(with_children).unwrap_or_default()
     }
 }
 

@@ -132,22 +132,23 @@ struct Agent {
 impl Agent {
     /// Stays attached, as a real one does, until it is cancelled.
     async fn live(self, channel: Channel, phase: Duration, cancel: CancellationToken) {
-        let mut node = Node::default();
-        let alive = async {
-            loop {
-                if let Err(status) = self.attached(&channel, phase, &mut node).await
-                    && status.code() != tonic::Code::Unavailable
-                {
-                    eprintln!("bench: {} was detached: {status}", self.hello.node);
-                }
-                tokio::time::sleep(AGAIN).await;
-            }
-        };
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = alive => {}
+            () = self.stay(&channel, phase) => {}
         }
         self.running.fetch_sub(self.alone.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    async fn stay(&self, channel: &Channel, phase: Duration) {
+        let mut node = Node::default();
+        loop {
+            if let Err(status) = self.attached(channel, phase, &mut node).await
+                && status.code() != tonic::Code::Unavailable
+            {
+                eprintln!("bench: {} was detached: {status}", self.hello.node);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     async fn attached(&self, channel: &Channel, phase: Duration, node: &mut Node) -> Result<(), tonic::Status> {
