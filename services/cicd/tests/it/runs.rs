@@ -79,3 +79,39 @@ async fn a_container_step_without_a_runtime_fails_and_its_log_says_why() {
     let workspaces = place.world.home.path().join("cicd/workspaces");
     place.world.until("the workspace is removed", crate::place::WAIT, || async { std::fs::read_dir(&workspaces).is_ok_and(|d| d.count() == 0) }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steps_log_is_followed_while_it_runs_and_kept_when_it_has_ended() {
+    gantry_testkit::clause("6.4.2.1.h");
+    gantry_testkit::clause("6.4.2.2.g");
+    let place = Place::new().await;
+    place.repository().await;
+    // Nobody is the scheduler: the step waits for it.
+    place.push("stages:\n- name: ship\n  steps:\n  - {name: release, deploy: {file: compose.yaml, space: test, app: web}}\n");
+    let run = place.run_in(&["running"]).await;
+    let id = run["id"].as_str().unwrap().to_owned();
+    let of_run = || async { place.get(&format!("/runs/{id}")).await.1 };
+    place.world.until("the step is shown as running", crate::place::WAIT, || async { of_run().await["steps"][0]["state"] == "running" }).await;
+
+    let log = format!("{}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/release/log", place.host.url_of("cicd").unwrap());
+    let ask = |url: String| place.world.http.get(url).bearer_auth(place.token()).send();
+    let mut following = ask(format!("{log}?follow=true")).await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("waiting:") {
+        let chunk = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it comes while the step runs").unwrap().expect("no end yet");
+        seen.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(seen.contains("event: line") && !seen.contains("event: end"), "{seen}");
+    assert_eq!(place.post(&format!("/runs/{id}/cancel"), json!(null)).await.0, 200);
+    while let Some(chunk) = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it ends with the step").unwrap() {
+        seen.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(seen.contains("event: end"), "{seen}");
+
+    // Kept with its run, beside that of the next one.
+    let (status, next) = place.post("/runs", json!({ "repository": "web", "ref": "main" })).await;
+    assert_eq!((status, next["number"].as_i64()), (201, Some(2)), "{next}");
+    assert_eq!(of_run().await["state"], "cancelled");
+    let kept = ask(log).await.unwrap().text().await.unwrap();
+    assert!(kept.contains("waiting:"), "{kept}");
+}
