@@ -19,6 +19,7 @@ const STEP: Duration = Duration::from_millis(40);
 pub struct Agent {
     pub node: Arc<Mutex<Node>>,
     zone: String,
+    architecture: String,
     cancel: tokio_util::sync::CancellationToken,
 }
 
@@ -28,7 +29,16 @@ impl Agent {
     }
 
     pub async fn join_in(place: &Place, name: &str, cpu_millis: u64, zone: &str) -> Self {
-        let agent = Self { node: Arc::default(), zone: zone.into(), cancel: tokio_util::sync::CancellationToken::new() };
+        Self::enter(place, name, cpu_millis, zone, "amd64").await
+    }
+
+    pub async fn join_of(place: &Place, name: &str, cpu_millis: u64, architecture: &str) -> Self {
+        Self::enter(place, name, cpu_millis, "", architecture).await
+    }
+
+    async fn enter(place: &Place, name: &str, cpu_millis: u64, zone: &str, architecture: &str) -> Self {
+        let (zone, architecture) = (zone.to_owned(), architecture.to_owned());
+        let agent = Self { node: Arc::default(), zone, architecture, cancel: tokio_util::sync::CancellationToken::new() };
         agent.attach(place, name, cpu_millis).await;
         place.has_node(name).await;
         agent
@@ -37,7 +47,7 @@ impl Agent {
     /// Connects (again), with what it has; retries until a scheduler takes it.
     pub async fn attach(&self, place: &Place, name: &str, cpu_millis: u64) {
         let facts = NodeFacts {
-            architecture: "amd64".into(),
+            architecture: self.architecture.clone(),
             os: "linux".into(),
             cpu_millis,
             memory_bytes: 8 << 30,

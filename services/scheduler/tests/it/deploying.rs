@@ -120,9 +120,9 @@ async fn what_finds_no_place_says_why_for_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_start_scale_and_delete_reach_the_node() {
-    gantry_testkit::clause("6.3.3.m");
-    gantry_testkit::clause("6.3.3.n");
-    gantry_testkit::clause("6.3.3.q");
+    for clause in ["6.3.3.b", "6.3.3.m", "6.3.3.n", "6.3.3.q"] {
+        gantry_testkit::clause(clause);
+    }
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 2)).await;
@@ -136,6 +136,9 @@ async fn stop_start_scale_and_delete_reach_the_node() {
     assert_eq!(place.post(&verb("restart"), json!({})).await.1["code"], "scheduler.app_stopped");
     assert_eq!(place.post(&verb("start"), json!({})).await.0, 200);
     place.reaches("web", "running", 1).await;
+    let before = agent.running();
+    assert_eq!(place.post(&verb("restart"), json!({})).await.0, 200);
+    place.world.until("all are new", LONG, || async { agent.running().len() == 4 && agent.running().iter().all(|i| !before.contains(i)) }).await;
     place.world.call(&place.host, Method::DELETE, &format!("{}/web", place.apps()), Some(&place.token), None).await;
     place.world.until("all are gone", LONG, || async { agent.running().is_empty() }).await;
 }

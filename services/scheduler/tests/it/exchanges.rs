@@ -51,6 +51,7 @@ impl Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn blue_green_shows_the_new_set_switches_keeps_the_old_one_and_goes_back() {
     gantry_testkit::clause("6.3.3.s");
+    gantry_testkit::clause("6.4.2.2.e");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &released("1", 2, BLUE_GREEN)).await;
@@ -116,7 +117,9 @@ async fn what_waits_longer_than_progress_may_take_goes_on_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_by_header_and_share_and_a_restarted_scheduler_goes_on_with_it() {
-    gantry_testkit::clause("6.3.3.s");
+    for clause in ["6.3.1.f", "6.3.3.s", "6.4.2.2.e"] {
+        gantry_testkit::clause(clause);
+    }
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &released("1", 3, CANARY)).await;

@@ -172,7 +172,9 @@ async fn has(place: &Place, replicas: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
-    gantry_testkit::clause("6.3.3.d");
+    for clause in ["6.3.2.q", "6.3.3.d", "7.1.f"] {
+        gantry_testkit::clause(clause);
+    }
     let scraped = Scraped::start().await;
     scraped.say(queue(28));
     let place = scraped.place().await;

@@ -50,7 +50,6 @@ pub async fn next(socket: &mut Socket) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_reaches_the_node_and_its_end_the_caller() {
-    gantry_testkit::clause("6.3.1.i");
     let (place, agent) = placed(config()).await;
     let mut session = socket(&place, "exec?command=[%22sh%22]&stdin=true&tty=true", &place.token).await.unwrap();
     session.send(Message::Binary(b"\x00hello".to_vec().into())).await.unwrap();
