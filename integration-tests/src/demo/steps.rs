@@ -86,7 +86,7 @@ pub async fn run() -> ExitCode {
         s12_bill: "the usage is on the bill", "`gantry usage`; service billing", [];
         s13_watch: "metrics and logs are read back", "`gantry app logs web`; services monitoring and agent, Prometheus", [];
         s14_catalog: "Redis from the catalogue is provisioned and used", "`gantry catalog show cache`; service catalog", ["6.3.3.a", "6.4.1.2.b"];
-        s15_audit: "the audit trail has every step", "`gantry audit`; service monitoring", [];
+        s15_audit: "the audit trail has every step", "`gantry audit`; service monitoring", ["6.6.1.2.d"];
         s16_cleared: "everything that runs is deleted again", "`gantry app list`; services scheduler, agent and catalog", [];
     }
 }
