@@ -5,6 +5,7 @@
 
 mod abuse;
 mod active_directory;
+mod backup;
 mod bad_input;
 mod bound;
 mod branding;
