@@ -18,8 +18,6 @@ pub struct Node {
     pub exited: BTreeMap<String, i32>,
     /// Images that never become ready.
     pub broken: BTreeSet<String>,
-    /// Running instances whose checks fail.
-    pub unwell: BTreeSet<String>,
     /// How few were in rotation of any balanced service at once, since the last reset.
     pub fewest: Option<usize>,
     /// Sessions it was told to open.
@@ -46,7 +44,7 @@ impl Node {
         }
         self.exited.retain(|id, _| wanted.contains_key(id));
         // Readiness comes one step after the start, rotation one step after readiness.
-        let ready: BTreeSet<String> = self.running.keys().filter(|id| !self.unwell.contains(*id)).cloned().collect();
+        let ready: BTreeSet<String> = self.running.keys().cloned().collect();
         for (id, instance) in &wanted {
             let broken = self.broken.iter().any(|b| instance.image.contains(b.as_str()));
             if !instance.stopping && !broken && !self.exited.contains_key(id) {
@@ -87,15 +85,10 @@ impl Node {
             address: if ready { format!("10.88.0.{}", id.bytes().map(usize::from).sum::<usize>() % 250) } else { String::new() },
             exit_code,
             signs: self.signs.clone(),
-            reason: match (state, exit_code) {
-                ("unhealthy", _) => "its check fails".into(),
-                (_, 0) => String::new(),
-                _ => format!("exit code {exit_code}"),
-            },
+            reason: if exit_code == 0 { String::new() } else { format!("exit code {exit_code}") },
             ..InstanceStatus::default()
         };
-        let well = |id: &String| !self.unwell.contains(id);
-        let mut out: Vec<_> = self.running.keys().map(|id| status(id, if well(id) { "running" } else { "unhealthy" }, well(id), 0)).collect();
+        let mut out: Vec<_> = self.running.keys().map(|id| status(id, "running", true, 0)).collect();
         out.extend(self.exited.iter().map(|(id, code)| status(id, "exited", false, *code)));
         out.extend(
             wanted

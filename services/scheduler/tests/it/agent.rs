@@ -20,6 +20,8 @@ pub struct Agent {
     pub node: Arc<Mutex<Node>>,
     zone: String,
     architecture: String,
+    /// Running instances whose checks fail.
+    pub unwell: Arc<Mutex<std::collections::BTreeSet<String>>>,
     cancel: tokio_util::sync::CancellationToken,
 }
 
@@ -37,8 +39,8 @@ impl Agent {
     }
 
     async fn enter(place: &Place, name: &str, cpu_millis: u64, zone: &str, architecture: &str) -> Self {
-        let (zone, architecture) = (zone.to_owned(), architecture.to_owned());
-        let agent = Self { node: Arc::default(), zone, architecture, cancel: tokio_util::sync::CancellationToken::new() };
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let agent = Self { node: Arc::default(), zone: zone.into(), architecture: architecture.into(), unwell: Arc::default(), cancel };
         agent.attach(place, name, cpu_millis).await;
         place.has_node(name).await;
         agent
@@ -109,7 +111,12 @@ impl Agent {
                     _ => return,
                 },
                 _ = tick.tick() => {
-                    let status = self.node.lock().unwrap().step();
+                    let mut status = self.node.lock().unwrap().step();
+                    let unwell = self.unwell.lock().unwrap().clone();
+                    for one in status.instances.iter_mut().filter(|i| unwell.contains(&i.instance_id)) {
+                        (one.state, one.ready, one.reason) = ("unhealthy".into(), false, "its check fails".into());
+                    }
+                    status.balancers.iter_mut().for_each(|b| b.in_rotation.retain(|id| !unwell.contains(id)));
                     if sender.send(AgentMessage { message: Some(Message::Status(status)) }).await.is_err() {
                         return;
                     }
