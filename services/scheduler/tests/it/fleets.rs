@@ -92,6 +92,7 @@ fn spread() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_restart() {
     gantry_testkit::clause("6.2.1.k");
+    gantry_testkit::clause("7.1.m");
     let two = Two::new(spread()).await;
     let body = json!({ "name": "shop", "document": web("1", 4) });
     let (status, plan) = two.place.post(&format!("{}?dry_run=true", two.place.apps()), body).await;
@@ -151,6 +152,7 @@ async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_rest
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_cluster_takes_over_and_what_keeps_data_waits_for_its_own() {
+    gantry_testkit::clause("7.1.k");
     let two = Two::new(json!({ "policy": "failover", "clusters": [{ "cluster": "east" }, { "cluster": "west" }] })).await;
     let document = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db}}\n    spec:\n      containers:\n      - {name: db, image: example.org/db, volumeMounts: [{name: data, mountPath: /data}]}\n  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.org/web}]}\n";
     let body = json!({ "name": "shop", "document": document, "format": "kubernetes", "reason": "it" });
