@@ -140,7 +140,7 @@ async fn many_people_start_runs_at_once_and_each_run_comes_to_its_end() {
         assert_eq!((*status, run["subject"].as_str()), (201, Some(format!("user:{}", people[n % people.len()]).as_str())), "{run}");
     }
     let numbers: BTreeSet<i64> = answers.iter().filter_map(|(_, run)| run["number"].as_i64()).collect();
-    assert_eq!(numbers, (2..20).collect(), "each has a number of its own");
+    assert_eq!(numbers, (2..20).collect::<BTreeSet<i64>>(), "each has a number of its own");
 
     // So many at once as the project may have; the others wait for their turn.
     let all_end = || async {
