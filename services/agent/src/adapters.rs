@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod live_files;
 pub mod logs;
 pub mod machine;
+pub mod memory;
 pub mod metrics;
 pub mod nics;
 pub mod probe;

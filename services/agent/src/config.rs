@@ -33,6 +33,11 @@ pub struct Config {
     pub bind_allowed: Vec<PathBuf>,
     /// Processes a container may have if its application says nothing.
     pub default_pids: u32,
+    /// Contents of configs and secrets lie on the node's disk, readable by root alone, rather than in memory: where the agent may not mount.
+    pub files_on_disk: bool,
+    /// The scheduler's last word, in which secrets are, is kept in memory alone: after a start of the machine nothing runs until the
+    /// scheduler is there.
+    pub word_in_memory: bool,
     /// Images that nobody needs are removed when more of the disk than this is used; 0: never.
     pub image_gc_percent: u8,
 }
@@ -51,6 +56,8 @@ impl Default for Config {
             haproxy: PathBuf::from("haproxy"),
             bind_allowed: Vec::new(),
             default_pids: 4096,
+            files_on_disk: false,
+            word_in_memory: false,
             image_gc_percent: 85,
         }
     }

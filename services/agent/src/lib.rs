@@ -69,6 +69,8 @@ impl Service for Agent {
             haproxy: config.haproxy.clone(),
             bind_allowed: config.bind_allowed.clone(),
             default_pids: config.default_pids,
+            files_on_disk: config.files_on_disk,
+            word_in_memory: config.word_in_memory,
             shares_pods: config.address.is_some() && config.pod_network.is_some(),
             home: home.clone(),
         };

@@ -37,6 +37,10 @@ pub struct Settings {
     pub haproxy: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
     pub default_pids: u32,
+    /// Configs and secrets lie on the disk, where nothing may be mounted.
+    pub files_on_disk: bool,
+    /// The last word is kept in memory alone.
+    pub word_in_memory: bool,
     /// Its pods are reached from other nodes, and theirs from it.
     pub shares_pods: bool,
     /// State is kept below; absolute, since the runtime mounts from it.
@@ -59,16 +63,25 @@ impl Node {
     /// Takes up the last wanted state and keeps it from then on, until cancelled.
     ///
     /// # Errors
-    /// When its folders cannot be made.
+    /// When its folders cannot be made, or nothing can be mounted that is to be in memory.
     pub async fn start(settings: Settings, cri: Cri, env: Env, tracker: &TaskTracker, cancel: CancellationToken) -> anyhow::Result<Self> {
         let at = |name: &str| settings.home.join("agent").join(name);
-        let disk = Disk::open(at("state")).await?;
+        let mut disk = Disk::open(at("state")).await?;
+        if settings.word_in_memory {
+            disk = disk.with_word_in_memory(at("word")).await?;
+        }
         let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
         volumes.recover().await;
         let commands = Commands::new(at("commands"));
         // What they hold is not waited for: nothing else depends on it.
         tracker.spawn(commands.left().await.end());
-        let folders = Folders { volumes: volumes.clone(), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
+        let folders = Folders {
+            volumes: volumes.clone(),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: settings.bind_allowed,
+            files_on_disk: settings.files_on_disk,
+        };
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
         let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));

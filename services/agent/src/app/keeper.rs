@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 mod bounds;
 mod health;
+mod letting_go;
 
 use super::balancer::Balancer;
 use super::lease::Lease;
@@ -119,6 +120,8 @@ pub struct Keeper {
     fencing: bool,
     /// The word by which an instance's changing files were last brought up to date.
     refreshed: BTreeMap<InstanceId, u64>,
+    /// For whom something may lie in memory.
+    kept_for: Option<BTreeSet<InstanceId>>,
 }
 
 type Finished = (Action, Result<Done, StepError>);
@@ -165,6 +168,7 @@ impl Keeper {
             runtime_away: false,
             fencing: false,
             refreshed: BTreeMap::new(),
+            kept_for: None,
         }
     }
 
@@ -225,6 +229,7 @@ impl Keeper {
         self.facts.in_use.retain(|id| !self.shared.halted.borrow().contains(id));
         self.update_hosts(&wanted, &pods).await;
         self.update_files(&wanted, &pods).await;
+        self.let_go_of_others(&wanted, &pods).await;
         self.facts.ready = self.ready.keys().copied().collect();
         let plan = plan(&wanted, &pods, &self.facts);
         for action in plan.actions {

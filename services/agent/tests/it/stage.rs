@@ -127,6 +127,8 @@ impl Stage {
             haproxy: "haproxy".into(),
             bind_allowed: vec![],
             default_pids: 1000,
+            files_on_disk: false,
+            word_in_memory: false,
             shares_pods: false,
             home: self.home.clone(),
         };
