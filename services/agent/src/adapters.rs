@@ -2,9 +2,11 @@
 
 pub mod cloning;
 pub mod commands;
+pub mod connector;
 pub mod copying;
 pub mod disk;
 pub mod enrolment;
+pub mod executions;
 pub mod exits;
 pub mod facts;
 pub mod folders;

@@ -7,6 +7,7 @@ pub mod haproxy;
 pub mod health;
 pub mod nics;
 pub mod plan;
+pub mod process_events;
 pub mod restart;
 pub mod routes;
 pub mod spec;

@@ -6,6 +6,8 @@ pub mod app;
 pub mod config;
 pub mod domain;
 pub mod flows;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod node;
 
 use std::sync::Arc;
@@ -123,7 +125,7 @@ impl Service for Agent {
             metrics: Some(Arc::new(move || {
                 let (node, cri) = (figures.clone(), cri.clone());
                 let layout = node.shared.layout.borrow().clone();
-                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout).await }.boxed()
+                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout, &node.shared.executions).await }.boxed()
             })),
             ..Parts::default()
         })

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapters::commands::Commands;
 use crate::adapters::disk::Disk;
+use crate::adapters::executions;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
 use crate::adapters::nics::Nics;
@@ -105,7 +106,8 @@ impl Node {
         }
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
-        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers());
+        let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
+        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());

@@ -21,6 +21,7 @@ use super::lease::Lease;
 use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
+use crate::adapters::executions::Figures;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::folders::hosts_text;
 use crate::adapters::holder::Holder;
@@ -71,6 +72,8 @@ pub struct Shared {
     /// Signs of an intrusion by instance, and instances that are stopped because of them.
     pub signs: watch::Sender<BTreeMap<InstanceId, Vec<wire::Sign>>>,
     pub halted: watch::Sender<BTreeSet<InstanceId>>,
+    /// How programs that begin to run are seen.
+    pub executions: Arc<Figures>,
     /// The ways to other nodes' pods; `None` until the scheduler has said them.
     pub routes: watch::Sender<Option<Routes>>,
     pub wake: Arc<Notify>,
@@ -89,6 +92,7 @@ impl Shared {
             images: watch::Sender::new(BTreeMap::new()),
             signs: watch::Sender::new(BTreeMap::new()),
             halted: watch::Sender::new(BTreeSet::new()),
+            executions: Arc::default(),
             routes: watch::Sender::new(None),
             wake: Arc::default(),
         }
