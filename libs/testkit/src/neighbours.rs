@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use gantry_contract::proto::billing::quotas_server::{Quotas, QuotasServer};
 use gantry_contract::proto::billing::{ReserveRequest, ReserveResponse};
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse};
+use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
 use gantry_contract::proto::registry::images_server::{Images, ImagesServer};
 use gantry_contract::proto::registry::{Platform, ResolveRequest, ResolveResponse};
 use gantry_host::{Host, Parts, Section, Service};
@@ -137,6 +137,14 @@ impl Tokens for IdentityApi {
         let password = patterns.join(" ") + &if before > 0 { format!(" {before}") } else { String::new() };
         let expires_at_unix = gantry_kernel::Env::system().now().unix_timestamp() + i64::from(asked.ttl_seconds);
         Ok(Response::new(IssueRegistryCredentialResponse { username: "node".into(), password, expires_at_unix }))
+    }
+
+    /// A session of these tests says itself when its sign-in ends: `until:<Unix time>`; others stand for ever.
+    async fn standing(&self, request: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        gantry_auth::peer(&request, &["scheduler"])?;
+        let until = request.into_inner().session.strip_prefix("until:").and_then(|t| t.parse::<i64>().ok());
+        let stands = until.is_none_or(|until| gantry_kernel::Env::system().now().unix_timestamp() < until);
+        Ok(Response::new(StandingResponse { stands }))
     }
 }
 

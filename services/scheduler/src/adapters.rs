@@ -10,3 +10,4 @@ pub mod credentials;
 pub mod images;
 pub mod prometheus;
 pub mod quotas;
+pub mod sign_ins;

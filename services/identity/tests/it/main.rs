@@ -39,6 +39,7 @@ mod rights;
 mod scim;
 mod service_accounts;
 mod smtp;
+mod standing;
 mod support;
 mod two_services;
 mod versions;
