@@ -141,8 +141,11 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
     let address = parts.public.unwrap_or_else(|| SocketAddr::new(host.platform.listen, host.platform.port_of(S::NAME)));
     let mutual = parts.public.is_none();
     let public_name = host.platform.public_host().split(':').next().unwrap_or("localhost").to_owned();
-    let leaf = if mutual { host.leaf.clone() } else { host.pki.leaf(S::NAME, &[&public_name])? };
-    let tls = tls::server_config(&host.pki, &leaf, mutual)?;
+    let tls = if mutual {
+        tls::shown_server_config(&host.pki, host.shown.clone())?
+    } else {
+        tls::server_config(&host.pki, &host.pki.leaf(S::NAME, &[&public_name])?, false)?
+    };
     let app = assemble::<S>(parts, &host).await?;
     let listening = serve::serve(address, tls, app, &running.doors).await?;
     running.addresses.set(S::NAME, format!("https://{}", listening.address));
