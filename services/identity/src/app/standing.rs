@@ -3,13 +3,13 @@
 use gantry_kernel::{Problem, UserId, Uuid};
 
 use crate::app::App;
-use crate::app::issue::family_of;
+use crate::app::issue::{family_of, key_of};
 use crate::error::fault;
-use crate::store::{refresh, revoked, sessions};
+use crate::store::{personal, refresh, revoked, robot_keys, sessions};
 
 impl App {
-    /// By the token's `jti`, `sid` and `sub`. It ends with sign-out, with what an administrator ends, when the token or what it came from is
-    /// revoked, and with the account. A sign-in that is kept up by refresh tokens may outlive the browser's session, as these do.
+    /// By the token's `jti`, `sid` and `sub`. It ends with sign-out, with what an administrator ends, when the token or what it came from
+    /// (a refresh token, a personal token, a key) is revoked, and with the account. A sign-in that is kept up by refresh tokens may outlive the browser's session, as these do.
     ///
     /// # Errors
     /// When the database refuses.
@@ -28,6 +28,14 @@ impl App {
             && !sessions::is_alive(self.pool(), session, self.now()).await.map_err(fault)?
         {
             return Ok(false);
+        }
+        if let Some(key) = key_of(token_id) {
+            let of_a_robot = subject.starts_with("robot:");
+            let alive =
+                if of_a_robot { robot_keys::is_alive(self.pool(), key, self.now()).await } else { personal::is_alive(self.pool(), key, self.now()).await };
+            if !alive.map_err(fault)? {
+                return Ok(false);
+            }
         }
         match subject.strip_prefix("user:").and_then(|id| id.parse::<UserId>().ok()) {
             Some(user) => Ok(self.person(user).await?.is_some_and(|p| p.suspended.is_none())),

@@ -68,3 +68,41 @@ async fn a_sign_in_without_tokens_to_refresh_stands_by_its_session_and_others_do
     let refused = client(&suite, "billing").standing(bare).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_withdrawn() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let exchange = async |secret: &Value| {
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "gantry-cli"),
+            ("subject_token", secret.as_str().unwrap()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        let (status, tokens) = suite.form("/oauth2/token", &fields).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens
+    };
+    let stands = async |tokens: &Value| client(&suite, "scheduler").standing(asked(tokens)).await.unwrap().into_inner().stands;
+    let (status, personal) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "ci" })).await;
+    assert_eq!(status, 201, "{personal}");
+    let accounts = "/api/v1/orgs/acme/service-accounts";
+    assert_eq!(suite.post(&ada, accounts, json!({ "name": "deployer" })).await.0, 201);
+    let keys = format!("{accounts}/deployer/keys");
+    let (status, key) = suite.post(&ada, &keys, json!({ "name": "one" })).await;
+    assert_eq!(status, 201, "{key}");
+    let (by_token, by_key) = (exchange(&personal["secret"]).await, exchange(&key["secret"]).await);
+    assert!(asked(&by_token).session.is_empty() && asked(&by_key).subject.starts_with("robot:"));
+    assert!(stands(&by_token).await && stands(&by_key).await);
+    assert_eq!(suite.delete(&ada, &format!("/api/v1/tokens/{}", personal["id"].as_str().unwrap())).await, 204);
+    assert_eq!(suite.delete(&ada, &format!("{keys}/{}", key["id"].as_str().unwrap())).await, 204);
+    assert!(!stands(&by_token).await && !stands(&by_key).await);
+
+    // The token alone.
+    let (_, another) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "other" })).await;
+    let alone = exchange(&another["secret"]).await;
+    let revoke = [("client_id", "gantry-cli"), ("token", alone["access_token"].as_str().unwrap())];
+    assert_eq!(suite.form("/oauth2/revoke", &revoke).await.0, 200);
+    assert!(!stands(&alone).await && stands(&exchange(&another["secret"]).await).await);
+}
