@@ -128,7 +128,7 @@ impl Folders {
             let path = own.join(format!("{ahead}files"));
             match fs::remove_dir_all(&path).await {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(FolderError::Io { what: "free of files on the disk", path, source });
+                    return Err(FolderError::Io { what: "a folder without old files", path, source });
                 }
                 _ => {}
             }
@@ -375,6 +375,33 @@ mod tests {
         assert!(folders.refresh(id, &wanted("2")).await.unwrap());
         assert!(!folders.refresh(id, &wanted("2")).await.unwrap());
         assert_eq!((shown("/run/secrets", "a"), shown("/etc/b", ""), shown("/etc/c", "")), ("2".into(), "2".into(), "1".into()));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_mounted_secrets_are_refused_and_the_setting_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let mut folders = Folders {
+            volumes: Volumes::new(at("volumes"), at("state")),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: Vec::new(),
+            files_on_disk: false,
+        };
+        let id = InstanceId(gantry_kernel::Uuid::from_u128(9));
+        let file = FileContent { path: "/etc/key".into(), content: b"secret".to_vec(), ..Default::default() };
+        let wanted = WantedInstance { files: vec![file], ..Default::default() };
+        // Nothing is mounted on a file, by nobody.
+        std::fs::create_dir_all(folders.own(id)).unwrap();
+        std::fs::write(folders.own(id).join(MEMORY), "").unwrap();
+        let refused = folders.prepare(id, &wanted, "").await.unwrap_err();
+        assert!(matches!(refused, FolderError::Memory(_)) && refused.to_string().contains("files_on_disk"), "{refused}");
+        assert!(!folders.own(id).join("files").exists(), "not on the disk instead");
+        // One without files has nothing to keep.
+        assert_eq!(folders.prepare(id, &WantedInstance::default(), "").await.unwrap().len(), 1);
+        folders.files_on_disk = true;
+        let shown = folders.prepare(id, &wanted, "").await.unwrap();
+        assert!(shown.iter().any(|m| m.container == "/etc/key" && std::fs::read(&m.host).unwrap() == b"secret"));
     }
 
     #[tokio::test]

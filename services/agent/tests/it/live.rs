@@ -58,7 +58,7 @@ async fn new_contents_reach_a_running_container_without_a_restart() {
     // More than there was room for.
     let long = "4".repeat(1 << 20);
     let larger = wire::WantedInstance { files: [with("4").files, vec![file("/run/secrets/long", "/run/secrets", &long)]].concat(), ..with("4") };
-    stage.want(&node, [larger.clone()], []);
+    stage.want(&node, [larger], []);
     stage.until("it has printed the fourth contents", || printed("seen=u4-p4-c4")).await;
     stage.want(&node, [with("3")], []);
     stage.until("and the third again", || printed_last(&log).contains("seen=u3-p3-c3")).await;
