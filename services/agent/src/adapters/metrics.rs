@@ -186,6 +186,13 @@ fn services(text: &mut Text, node: &str, csv: &str, layout: &Layout) {
         text.put("gantry_service_errors_total", "counter", "Requests that failed.", &labels, total.errors as f64);
         text.put("gantry_service_receive_bytes_total", "counter", "Bytes from clients.", &labels, total.bytes_in as f64);
         text.put("gantry_service_transmit_bytes_total", "counter", "Bytes to clients.", &labels, total.bytes_out as f64);
+        text.put(
+            "gantry_service_denied_total",
+            "counter",
+            "Requests (TCP: connections) refused by the service's lists and limits.",
+            &labels,
+            total.denied as f64,
+        );
         text.put("gantry_service_sessions", "gauge", "Requests under way.", &labels, total.sessions as f64);
     }
     let served = served(csv);

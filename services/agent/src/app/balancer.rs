@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::adapters::disk::Disk;
 use crate::adapters::haproxy::{Haproxy, HaproxyError};
 use crate::adapters::machine;
-use crate::domain::balance::{self, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
+use crate::domain::balance::{self, Access, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
+use crate::domain::guard::is_network;
 use crate::domain::wanted::{Service, Wanted};
 
 const FILE: &str = "balancer.json";
@@ -191,6 +192,7 @@ impl Balancer {
             routes: routes(service),
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
+            access: access(service, self.listen.service_network),
         }
     }
 
@@ -262,6 +264,24 @@ fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
         .collect()
 }
 
+/// Networks go into HAProxy's configuration, so they must be nothing else. One that is none and was to be allowed allows nobody, so that a
+/// list never becomes wider than it was meant.
+fn access(service: &Service, services: Option<Ipv4Addr>) -> Access {
+    let Some(wire) = &service.wire.access else { return Access::default() };
+    let networks = |all: &[String]| all.iter().filter(|n| is_network(n)).cloned().collect::<Vec<_>>();
+    let mut allow = networks(&wire.allow);
+    if allow.is_empty() && !wire.allow.is_empty() {
+        allow.push("255.255.255.255".to_owned());
+    }
+    Access {
+        allow,
+        deny: networks(&wire.deny),
+        requests_per_second: wire.requests_per_second,
+        concurrent: wire.concurrent,
+        inside: services.map(|network| format!("{network}/16")).unwrap_or_default(),
+    }
+}
+
 /// The ports of one name share one address: it is the name that people call.
 fn named(service: &Service) -> String {
     let app = service.wire.labels.as_ref().map(|l| l.app_id.as_str()).unwrap_or_default();
@@ -320,6 +340,24 @@ mod tests {
         let second = free_address(network, "a", &BTreeSet::from([first])).unwrap();
         assert_ne!(first, second);
         assert_eq!(&second.octets()[..2], [10, 87]);
+    }
+
+    #[test]
+    fn only_networks_reach_the_configuration_and_a_bad_list_opens_nothing() {
+        use gantry_contract::proto::scheduler as wire;
+        let with = |allow: &[&str], deny: &[&str]| {
+            let all = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+            let access = wire::ServiceAccess { allow: all(allow), deny: all(deny), ..Default::default() };
+            let wire = wire::WantedService { access: Some(access), ..Default::default() };
+            access_of(&Service { wire, backends: BTreeMap::new() })
+        };
+        fn access_of(service: &Service) -> Access {
+            access(service, Some(Ipv4Addr::new(10, 100, 0, 0)))
+        }
+        let good = with(&["192.0.2.0/24", "2001:db8::1"], &["192.0.2.7\n  server x"]);
+        assert_eq!((good.allow.len(), good.deny.len(), good.inside.as_str()), (2, 0, "10.100.0.0/16"));
+        assert_eq!(with(&["nobody"], &[]).allow, ["255.255.255.255"]);
+        assert!(access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() }).is_open());
     }
 
     #[test]

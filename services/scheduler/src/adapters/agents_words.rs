@@ -9,7 +9,7 @@ use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
 use crate::domain::engine::{Facts, ImageSeen, Observation, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -348,5 +348,10 @@ fn service(from: &WantedService) -> proto::WantedService {
         aliases: from.aliases.iter().cloned().collect(),
         headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
         hold: from.hold,
+        access: (from.access != Access::default()).then(|| access(&from.access)),
     }
+}
+
+fn access(from: &Access) -> proto::ServiceAccess {
+    proto::ServiceAccess { allow: from.allow.clone(), deny: from.deny.clone(), requests_per_second: from.requests_per_second, concurrent: from.concurrent }
 }

@@ -8,7 +8,7 @@ use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
 use serde::{Deserialize, Serialize};
 
 use super::app::Home;
-use super::model::{HeaderMatch, Network, Protocol, Resources, Route, Workload};
+use super::model::{Access, HeaderMatch, Network, Protocol, Resources, Route, Workload};
 use super::placement::Guard;
 
 /// What a node is; changes rarely.
@@ -149,6 +149,8 @@ pub struct WantedService {
     pub headers: Vec<(HeaderMatch, String)>,
     /// Requests are held while it has no backend.
     pub hold: bool,
+    /// Who may connect from outside, and how much.
+    pub access: Access,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

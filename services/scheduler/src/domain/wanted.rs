@@ -180,6 +180,7 @@ impl AppView {
             backends: traffic::shared(self, service, self.backends(service, node, reports)),
             headers: traffic::headers(self, service),
             hold: self.may_be_empty(service),
+            access: service.access.clone(),
         };
         // A name without a port has nothing that a balancer could listen on.
         let services = self.services().into_iter().filter(|(_, s)| s.port > 0);

@@ -221,6 +221,14 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
             spec.put("sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": of[0].sticky_seconds } }));
         }
     }
+    if kind == Some("LoadBalancer") {
+        let with_length = |network: &String| match (network.contains('/'), network.contains(':')) {
+            (true, _) => network.clone(),
+            (false, false) => format!("{network}/32"),
+            (false, true) => format!("{network}/128"),
+        };
+        spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(with_length).collect::<Vec<_>>());
+    }
     spec.put("selector", json!(labels));
     let port = |s: &&Service| {
         let mut out = Fields::default();

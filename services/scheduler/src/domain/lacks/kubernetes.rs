@@ -18,6 +18,13 @@ pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
             "a cluster balances by turns, or by the client's address",
         );
     }
+    for (n, service) in model.services.iter().enumerate() {
+        let (access, at) = (&service.access, format!("services[{n}].access"));
+        let counted = !access.deny.is_empty() || access.requests_per_second > 0 || access.concurrent > 0;
+        out.when(counted, at.clone(), "a cluster knows which networks may connect (`allow`); the rest is for its load balancer or ingress controller");
+        let unbalanced = service.publish.is_none_or(|p| p.wanted != service.called_at());
+        out.when(!access.allow.is_empty() && unbalanced, at, "only a LoadBalancer of a cluster takes networks that may connect");
+    }
     for (n, service) in model.services.iter().enumerate().filter(|_| !gateway) {
         for (r, route) in service.routes.iter().enumerate() {
             let at = format!("services[{n}].routes[{r}]");

@@ -138,6 +138,7 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
             // Reached from inside of the space only; from outside the application's own name for it is.
             if let Some(spec) = by_name["spec"].as_object_mut() {
                 spec.remove("type");
+                spec.remove("loadBalancerSourceRanges");
                 for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
                     port.as_object_mut().map(|p| p.remove("nodePort"));
                 }
