@@ -19,6 +19,7 @@ pub mod logs;
 pub mod machine;
 pub mod memory;
 pub mod metrics;
+pub mod network_mounts;
 pub mod nics;
 pub mod probe;
 pub mod processes;

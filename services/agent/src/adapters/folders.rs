@@ -13,6 +13,7 @@ use super::disk::replace;
 use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
 use super::memory::{self, Room};
+use super::network_mounts;
 use super::volumes::{Owner, VolumeError, Volumes};
 
 /// Among an instance's own folders the one that is in memory.
@@ -41,6 +42,12 @@ pub enum FolderError {
     Tmpfs(#[from] CommandError),
     #[error("configs and secrets cannot be kept in memory, which needs the right to mount; with `files_on_disk` the agent keeps them on the node's disk")]
     Memory(#[source] CommandError),
+    #[error("the network file system {path} cannot be mounted")]
+    Network {
+        path: String,
+        #[source]
+        source: CommandError,
+    },
     #[error("volume")]
     Volume(#[from] VolumeError),
 }
@@ -64,6 +71,11 @@ impl Folders {
 
     fn own(&self, id: InstanceId) -> PathBuf {
         self.instances.join(id.to_string())
+    }
+
+    /// Apart from [`Folders::own`], which is removed with all that is in it.
+    fn network_mounts(&self, id: InstanceId) -> PathBuf {
+        self.instances.with_file_name("network-mounts").join(id.to_string())
     }
 
     /// Makes everything an instance wants to see, and tells where it is. Repeating it is harmless.
@@ -114,6 +126,13 @@ impl Folders {
                     path
                 }
                 "bind" => self.allowed(&mount.source)?,
+                "nfs" => {
+                    let path = &mount.source;
+                    // Of further containers each has its own numbers: they may want it read-only where another writes.
+                    let below = self.network_mounts(id).join(if ahead.is_empty() { "main" } else { instance.name.as_str() });
+                    let failed = |source| FolderError::Network { path: path.clone(), source };
+                    network_mounts::mounted(&below, index, path, mount.read_only).await.map_err(failed)?
+                }
                 other => return Err(FolderError::UnknownKind(other.into())),
             };
             mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
@@ -220,6 +239,13 @@ impl Folders {
 
     /// Takes away what belonged to the instance alone. Volumes and logs stay.
     pub async fn release(&self, id: InstanceId) {
+        let network = self.network_mounts(id);
+        if let Ok(mut containers) = fs::read_dir(&network).await {
+            while let Ok(Some(container)) = containers.next_entry().await {
+                network_mounts::let_go(&container.path()).await;
+            }
+            let _ = fs::remove_dir(&network).await;
+        }
         let own = self.own(id);
         if let Err(error) = memory::unmount_below(&own).await {
             tracing::warn!(%error, "a tmpfs stays mounted");

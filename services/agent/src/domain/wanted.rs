@@ -128,6 +128,9 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         if mount.kind == "volume" && !inside {
             return Err(format!("volume `{}` leaves the volumes' folder", mount.source));
         }
+        if mount.kind == "nfs" {
+            nfs(&mount.source)?;
+        }
     }
     if let Some(file) = instance.files.iter().find(|f| !f.path.starts_with('/') || f.path.split('/').any(|p| p == "..")) {
         return Err(format!("file `{}` is not an absolute path", file.path));
@@ -140,6 +143,15 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `server:/path`: a name or an address (of IPv6 in brackets), and an absolute path without steps upwards. It goes into a command.
+fn nfs(source: &str) -> Result<(), String> {
+    let wrong = || format!("`{source}` is no `server:/path`");
+    let (server, path) = source.split_once(":/").ok_or_else(wrong)?;
+    let host = !server.is_empty() && !server.starts_with('-') && server.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_[]:".contains(&b));
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'\\' | b'\'' | b'"'));
+    if host && plain && path.split('/').all(|part| part != "..") { Ok(()) } else { Err(wrong()) }
 }
 
 fn port(number: u32) -> bool {
@@ -165,6 +177,16 @@ mod tests {
         let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], services: vec![] };
         let (wanted, faults) = Wanted::parse(state);
         assert_eq!((wanted.instances.len(), faults.len(), wanted.generation), (1, 1, 3));
+    }
+
+    #[test]
+    fn a_network_file_system_is_a_server_and_a_path() {
+        for good in ["nas.example.org:/exports/app", "10.0.0.7:/a", "[2001:db8::7]:/a/b", "nas:/"] {
+            assert_eq!(nfs(good), Ok(()), "{good}");
+        }
+        for bad in ["/exports", "nas", ":/x", "-o:/x", "nas:/a/../b", "nas:/a,rw", "nas:/a b", "n s:/a"] {
+            assert!(nfs(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

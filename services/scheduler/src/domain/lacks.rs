@@ -139,7 +139,6 @@ fn probes(at: &str, all: &[Probe], out: &mut Listing) {
 fn storage(at: &str, w: &Workload, out: &mut Listing) {
     for (n, mount) in w.mounts.iter().enumerate() {
         let at = format!("{at}.mounts[{n}]");
-        out.when(mount.kind == MountKind::Nfs, at.clone(), "network file systems are not mounted yet");
         out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
         out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at.clone(), "mounts are not propagated");
         out.when(mount.kind == MountKind::Scratch && mount.size_bytes > 0, at, "the size of scratch space is not limited yet");
