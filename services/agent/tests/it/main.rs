@@ -9,6 +9,7 @@ mod containerd;
 mod crash;
 mod fencing;
 mod holding;
+mod isolation;
 mod live;
 mod nics;
 mod prepull;
@@ -19,6 +20,7 @@ mod shares;
 mod signs;
 mod stage;
 mod stream;
+mod traffic;
 mod volumes;
 
 use std::collections::BTreeSet;

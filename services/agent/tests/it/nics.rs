@@ -42,7 +42,9 @@ async fn instances_have_fixed_addresses_on_a_network_of_the_node() {
         eprintln!("skipped: further interfaces were not tested: the kernel has no macvlan");
         return stage.containerd.finish().await;
     };
-    gantry_testkit::clause("6.3.2.a");
+    for clause in ["6.2.1.l", "6.2.2.a", "6.2.2.b", "6.3.2.a", "6.3.2.e", "7.4.3.d"] {
+        gantry_testkit::clause(clause);
+    }
     let node = stage.agent().await;
     let mac = "02:00:00:98:07:0a";
     let first = wire::Nic { address: "10.98.7.10".into(), mac: mac.into(), up_bps: 8_000_000, down_bps: 8_000_000, ..nic(cable.0) };
@@ -71,6 +73,14 @@ async fn instances_have_fixed_addresses_on_a_network_of_the_node() {
     let shown = String::from_utf8(shown).unwrap();
     let slowed = |device: &str| shown.lines().any(|l| l.contains("tbf") && l.contains("8Mbit") && l.contains(&format!("dev {device} ")));
     assert!(slowed("net1") && slowed("net1in") && shown.contains("ingress"), "{shown}");
+
+    // In a VLAN of that network. A kernel that has none says so, which shows that the plug-in was asked for it.
+    let tagged = |address: &str| wire::Nic { driver: "vlan".into(), vlan: 7, subnet: "10.98.8.0/24".into(), address: address.into(), ..nic(cable.0) };
+    stage.want(&node, [with(5, tagged("10.98.8.10"))], []);
+    stage.until("it is there, or says why not", || stage.status(&node, 5).ready || stage.status(&node, 5).reason.contains("(vlan)")).await;
+    if stage.status(&node, 5).ready {
+        assert!(run(5, &["ip", "addr", "show", "net1"]).await.contains("10.98.8.10/24"));
+    }
 
     // A network that the node does not have: it says so, and nothing of it is left.
     stage.want(&node, [with(4, nic("nowhere0"))], []);

@@ -14,7 +14,9 @@ use crate::stage::{Stage, service, web};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haproxy() {
     let Some(stage) = Stage::new(147).await else { return };
-    gantry_testkit::clause("6.2.1.e");
+    for clause in ["6.2.1.e", "7.1.a", "7.1.c"] {
+        gantry_testkit::clause(clause);
+    }
     // As an agent before it left things: no scheduler is there.
     let disk = Disk::open(stage.home.join("agent/state")).await.unwrap();
     let route = wire::WantedService { listen_port: 0, ..service(&[1]) };

@@ -97,7 +97,7 @@ pub fn service(behind: &[u8]) -> wire::WantedService {
 }
 
 impl Stage {
-    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 140 on: suites of
+    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 120 on: suites of
     /// `make up` and `make test` have theirs below 112 (gantry_servers::Ports::network, gantry_agent's service network).
     pub async fn new(subnet: u8) -> Option<Self> {
         let why = containerd::missing().or_else(|| (!Path::new("/usr/sbin/haproxy").exists()).then(|| "not installed: haproxy".into()));
@@ -125,7 +125,7 @@ impl Stage {
             service_listen: Ipv4Addr::LOCALHOST.into(),
             service_network: Some(self.network()),
             haproxy: "haproxy".into(),
-            bind_allowed: vec![],
+            bind_allowed: vec![self.home.join("shared")],
             default_pids: 1000,
             files_on_disk: false,
             word_in_memory: false,
