@@ -4,6 +4,7 @@ pub mod cloning;
 pub mod commands;
 pub mod connector;
 pub mod copying;
+pub mod daemons;
 pub mod disk;
 pub mod enrolment;
 pub mod executions;

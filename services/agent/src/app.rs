@@ -1,6 +1,7 @@
 //! What runs: the keeper's loop, the steps it takes, and the probing of what it started.
 
 pub mod balancer;
+pub mod bounding;
 pub mod guard;
 pub mod image_gc;
 pub mod keeper;

@@ -20,9 +20,11 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_host::{Host, Part, Parts, Service};
 
+use crate::adapters::daemons::Daemons;
 pub use crate::adapters::enrolment::join;
 use crate::adapters::logs::Shipper;
 use crate::adapters::{enrolment, facts, metrics};
+use crate::app::bounding;
 use crate::app::image_gc::ImageGc;
 use crate::app::line::Line;
 use crate::app::routing::Routing;
@@ -77,6 +79,9 @@ impl Service for Agent {
             home: home.clone(),
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
+        if let Some(daemons) = Daemons::bounded(&name, config.daemon_limits, &host.platform.containerd, &node.home) {
+            host.tracker.spawn(bounding::run(daemons, host.cancel.clone()));
+        }
         let mut facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
         if let (Some(address), Some(pods)) = (config.address, config.pod_network) {
             (facts.address, facts.pod_network) = (address.to_string(), pods.to_string());

@@ -83,6 +83,11 @@ impl Containerd {
         std::fs::read_link(format!("/proc/{running}/exe")).unwrap()
     }
 
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     /// Process ids of the shims that stand between it and the pods.
     #[allow(dead_code, reason = "not every suite that shares this file needs it")]
     pub fn shims(&self) -> Vec<u32> {

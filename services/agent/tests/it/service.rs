@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use gantry_agent::Agent;
 use gantry_agent::adapters::disk::Disk;
-use gantry_agent::config::Config;
+use gantry_agent::config::{Config, DaemonLimits};
 use gantry_contract::proto::scheduler as wire;
 use gantry_testkit::World;
 use reqwest::Method;
 
+use crate::runtimes::limit_of;
 use crate::stage::{Stage, service, web};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +28,13 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
         platform.peers.insert("scheduler".into(), "https://127.0.0.1:1".into());
     })
     .await;
-    let config = Config { node: "node-1".into(), http_listen: Some(stage.http_listen()), service_network: Some(stage.network()), ..Config::default() };
+    let config = Config {
+        node: "node-1".into(),
+        http_listen: Some(stage.http_listen()),
+        service_network: Some(stage.network()),
+        daemon_limits: DaemonLimits { cpu_millis: 1800, memory_bytes: BOUND, processes: 3000 },
+        ..Config::default()
+    };
     let host = world.start::<Agent>(config).await;
     world.until("the last word is followed", Duration::from_secs(30), || async { stage.asks().await == Some(200) }).await;
 
@@ -48,6 +55,8 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
     let ready = world.http.get(format!("{}/readyz", host.url_of("agent").unwrap())).send().await.unwrap();
     assert_eq!(ready.status(), 200, "{}", ready.text().await.unwrap_or_default());
 
+    bounded(&world, &stage).await;
+
     let pid = std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).unwrap();
     assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
     world
@@ -61,4 +70,29 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
     let node = stage.agent().await;
     stage.until("the next agent has taken over", || stage.rotation(&node).len() == 1).await;
     stage.finish(node).await;
+    // The group is the node's and stays; the test's own goes.
+    for hierarchy in ["", "cpu", "memory", "pids"] {
+        let _ = std::fs::remove_dir(std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(GROUP));
+    }
+}
+
+const GROUP: &str = "gantry-daemons-node-1";
+const BOUND: u64 = 1 << 30;
+
+/// containerd and HAProxy are in a group of their own with the limit, and neither what stands between them and the containers nor those are.
+async fn bounded(world: &World, stage: &Stage) {
+    let groups = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let containerd = stage.containerd.pid();
+    if groups(containerd).contains(".service") || groups(containerd).contains(".scope") {
+        eprintln!("skipped: the limits of daemons were not tested: here they are systemd's");
+        return;
+    }
+    gantry_testkit::clause("7.4.1.h");
+    world.until("containerd is bounded", Duration::from_secs(20), || async { limit_of(containerd) == Some(BOUND) }).await;
+    let balancer: u32 = std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).unwrap().trim().parse().unwrap();
+    world.until("the balancer is, too", Duration::from_secs(20), || async { groups(balancer).contains(GROUP) }).await;
+    let shims = stage.containerd.shims();
+    assert!(!shims.is_empty());
+    world.until("shims are not", Duration::from_secs(20), || async { shims.iter().all(|pid| !groups(*pid).contains(GROUP)) }).await;
+    assert!(!groups(stage.pid(1).await).contains(GROUP));
 }
