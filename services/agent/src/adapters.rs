@@ -15,6 +15,7 @@ pub mod guarding;
 pub mod haproxy;
 pub mod holder;
 pub mod hooks;
+pub mod journal;
 pub mod live_files;
 pub mod logs;
 pub mod machine;

@@ -1,5 +1,6 @@
 //! What runs: the keeper's loop, the steps it takes, and the probing of what it started.
 
+pub mod acts;
 pub mod balancer;
 pub mod bounding;
 pub mod guard;

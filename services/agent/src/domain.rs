@@ -1,5 +1,6 @@
 //! What the agent decides, as pure functions of what is wanted and what is there. No I/O, no clock.
 
+pub mod acts;
 pub mod actual;
 pub mod balance;
 pub mod guard;

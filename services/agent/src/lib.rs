@@ -24,6 +24,7 @@ use crate::adapters::daemons::Daemons;
 pub use crate::adapters::enrolment::join;
 use crate::adapters::logs::Shipper;
 use crate::adapters::{enrolment, facts, metrics};
+use crate::app::acts::Telling;
 use crate::app::bounding;
 use crate::app::image_gc::ImageGc;
 use crate::app::line::Line;
@@ -107,6 +108,8 @@ impl Service for Agent {
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };
         host.tracker.spawn(shipping.run(host.cancel.clone()));
+        let telling = Telling { journal: node.journal.clone(), bus: host.bus.clone(), written: node.written.clone() };
+        host.tracker.spawn(telling.run(host.cancel.clone()));
         let gc = ImageGc { cri: cri.clone(), shared: node.shared.clone(), home: home.clone(), full_percent: config.image_gc_percent };
         host.tracker.spawn(gc.run(host.cancel.clone()));
         let sweeping = sweep(node.logs.clone(), node.shared.clone());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use gantry_cri::Cri;
 use gantry_kernel::Env;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,8 +16,10 @@ use crate::adapters::disk::Disk;
 use crate::adapters::executions;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
+use crate::adapters::journal::Journal;
 use crate::adapters::nics::Nics;
 use crate::adapters::volumes::Volumes;
+use crate::app::acts::Keeping;
 use crate::app::balancer::{Balancer, Listen};
 use crate::app::guard::Guard;
 use crate::app::keeper::{Keeper, Parts, Shared};
@@ -58,6 +61,9 @@ pub struct Node {
     pub volumes: Volumes,
     pub commands: Commands,
     pub haproxy: Arc<Haproxy>,
+    /// What was done to the engine, and whom it is told to when there is more.
+    pub journal: Journal,
+    pub written: Arc<Notify>,
 }
 
 impl Node {
@@ -90,6 +96,9 @@ impl Node {
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
         let shared = Shared::new(wanted);
         shared.lease.send_replace(Lease::resume(&disk).await);
+        let (journal, written) = (Journal::open(at("audit")).await?, Arc::new(Notify::new()));
+        let (acts, node) = (shared.acts.clone(), settings.node.clone());
+        tracker.spawn(Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
         let logs = folders.logs.clone();
         let steps = Steps {
             cri: cri.clone(),
@@ -111,7 +120,7 @@ impl Node {
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
-        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy })
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy, journal, written })
     }
 
     /// Labels that choose this node's pods and containers.

@@ -16,6 +16,7 @@ mod bounds;
 mod health;
 mod letting_go;
 
+use super::acts::Acts;
 use super::balancer::Balancer;
 use super::lease::Lease;
 use super::probing::Probing;
@@ -27,6 +28,7 @@ use crate::adapters::folders::hosts_text;
 use crate::adapters::holder::Holder;
 use crate::adapters::machine::Sleep;
 use crate::adapters::runtime::Runtime;
+use crate::domain::acts::Act;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts, plan};
@@ -76,6 +78,8 @@ pub struct Shared {
     pub executions: Arc<Figures>,
     /// The ways to other nodes' pods; `None` until the scheduler has said them.
     pub routes: watch::Sender<Option<Routes>>,
+    /// What is done to the engine, for the record.
+    pub acts: Acts,
     pub wake: Arc<Notify>,
 }
 
@@ -94,6 +98,7 @@ impl Shared {
             halted: watch::Sender::new(BTreeSet::new()),
             executions: Arc::default(),
             routes: watch::Sender::new(None),
+            acts: Acts::new(),
             wake: Arc::default(),
         }
     }
@@ -186,6 +191,7 @@ impl Keeper {
                 Err(error) => {
                     if !std::mem::replace(&mut self.runtime_away, true) {
                         tracing::error!(error = %chain(&error), "the container runtime does not answer; containers go on, but nothing can be changed");
+                        self.shared.acts.record(Act::of_node("engine.lost", &self.steps.node, Some(chain(&error))));
                     }
                     Duration::from_secs(1)
                 }
@@ -215,6 +221,7 @@ impl Keeper {
         let pods = self.runtime.observe().await?;
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
+            self.shared.acts.record(Act::of_node("engine.returned", &self.steps.node, None));
         }
         self.facts.now_ms = self.now_ms();
         self.remember(&wanted, &pods).await;
@@ -378,6 +385,9 @@ impl Keeper {
         self.facts.busy.remove(&id);
         // The step may have begun with an older word.
         self.refreshed.remove(&id);
+        let wanted = self.shared.wanted.borrow().as_ref().and_then(|w| w.instances.get(&id).cloned());
+        let failure = result.as_ref().err().map(StepError::sentence);
+        self.shared.acts.record(Act::of_instance(kind(&action), id, wanted.as_ref(), failure));
         let memory = self.memory.entry(id).or_default();
         match result {
             Ok(done) => {
@@ -451,6 +461,18 @@ fn name(action: &Action) -> &'static str {
         Action::Beside { .. } => "start sidecar",
         Action::StopBeside { .. } => "stop sidecar",
         Action::Remove { .. } => "remove",
+    }
+}
+
+/// As it stands in the audit trail.
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } => "engine.created",
+        Action::Start { .. } => "engine.started",
+        Action::Stop { .. } => "engine.stopped",
+        Action::Beside { .. } => "engine.sidecar-started",
+        Action::StopBeside { .. } => "engine.sidecar-stopped",
+        Action::Remove { .. } => "engine.removed",
     }
 }
 

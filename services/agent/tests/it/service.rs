@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use gantry_agent::Agent;
 use gantry_agent::adapters::disk::Disk;
 use gantry_agent::config::{Config, DaemonLimits};
+use gantry_bus::{Bus, streams};
+use gantry_contract::audit::AuditFact;
 use gantry_contract::proto::scheduler as wire;
 use gantry_testkit::World;
 use reqwest::Method;
 
 use crate::runtimes::limit_of;
-use crate::stage::{Stage, service, web};
+use crate::stage::{Stage, id, service, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haproxy() {
@@ -56,6 +59,7 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
     assert_eq!(ready.status(), 200, "{}", ready.text().await.unwrap_or_default());
 
     bounded(&world, &stage).await;
+    on_record(&host.bus, &stage).await;
 
     let pid = std::fs::read_to_string(stage.home.join("haproxy/haproxy.pid")).unwrap();
     assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
@@ -74,6 +78,27 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
     for hierarchy in ["", "cpu", "memory", "pids"] {
         let _ = std::fs::remove_dir(std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(GROUP));
     }
+}
+
+/// What the agent did to the engine is on its disk, and on the stream that the audit trail is made of.
+async fn on_record(bus: &Bus, stage: &Stage) {
+    gantry_testkit::clause("7.4.1.i");
+    let stream = bus.sample_stream(streams::AUDIT).await.unwrap();
+    let consumer = stream.create_consumer(async_nats::jetstream::consumer::pull::OrderedConfig::default()).await.unwrap();
+    let mut messages = consumer.messages().await.unwrap();
+    let fact = loop {
+        let message = tokio::time::timeout(Duration::from_secs(20), messages.next()).await.expect("it is told").unwrap().unwrap();
+        let fact: AuditFact = serde_json::from_slice(&message.payload).unwrap();
+        if fact.action == "engine.created" {
+            break fact;
+        }
+    };
+    assert_eq!((fact.object, fact.result.as_str(), fact.from.as_str()), (format!("instance:{}", id(1)), "ok", "node-1"));
+    assert_eq!((fact.service.as_str(), fact.org.map(|o| o.0)), ("agent", Some(gantry_kernel::Uuid::from_u128(1001))));
+    let what = fact.after.unwrap();
+    assert_eq!((&what["app"], &what["image"]), (&"web".into(), &crate::containerd::BUSYBOX.into()));
+    let written = std::fs::read_to_string(stage.home.join("agent/audit/engine.jsonl")).unwrap();
+    assert!(written.contains(&fact.id.to_string()), "{written}");
 }
 
 const GROUP: &str = "gantry-daemons-node-1";

@@ -30,6 +30,11 @@ export const happenedEn = {
   consent: { given: 'Consent given', revoked: 'Consent revoked' },
   credential: { issued: 'Certificate of a node issued' },
   device: { new: 'Signed in from a new device', decided: 'Device sign-in decided' },
+  engine: {
+    created: 'Engine: pod and container made', 'image-pulled': 'Engine: image fetched ahead', 'image-removed': 'Engine: image removed',
+    lost: 'Engine does not answer', removed: 'Engine: pod removed', returned: 'Engine answers again', 'sidecar-started': 'Engine: sidecar started',
+    'sidecar-stopped': 'Engine: sidecar stopped', started: 'Engine: container started anew', stopped: 'Engine: container stopped',
+  },
   factor: {
     added: 'Second step added', 'recovery-code-used': 'Recovery code used', 'recovery-codes-made': 'Recovery codes made',
     removed: 'Second step removed',

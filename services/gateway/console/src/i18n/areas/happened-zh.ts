@@ -24,6 +24,11 @@ export const happenedZh: typeof happenedEn = {
   consent: { given: '已同意授权', revoked: '已撤销授权同意' },
   credential: { issued: '节点证书已签发' },
   device: { new: '从新设备登录', decided: '设备登录已处理' },
+  engine: {
+    created: '引擎：已创建容器组和容器', 'image-pulled': '引擎：已预先拉取镜像', 'image-removed': '引擎：已删除镜像', lost: '引擎无响应', removed: '引擎：已移除容器组',
+    returned: '引擎已恢复响应', 'sidecar-started': '引擎：边车容器已启动', 'sidecar-stopped': '引擎：边车容器已停止', started: '引擎：容器已重新启动',
+    stopped: '引擎：容器已停止',
+  },
   factor: { added: '已添加第二步验证', 'recovery-code-used': '使用了恢复码', 'recovery-codes-made': '恢复码已生成', removed: '已移除第二步验证' },
   image: { deleted: '镜像已删除', pulled: '镜像被拉取', pushed: '镜像已推送', scanned: '镜像已扫描' },
   impersonation: { allowed: '已允许代理操作', withdrawn: '已取消代理操作' },
