@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod lease;
 pub mod line;
 pub mod prepull;
+pub mod pressure;
 pub mod probing;
 pub mod routing;
 pub mod sessions;

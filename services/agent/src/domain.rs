@@ -8,6 +8,7 @@ pub mod haproxy;
 pub mod health;
 pub mod nics;
 pub mod plan;
+pub mod pressure;
 pub mod process_events;
 pub mod restart;
 pub mod routes;

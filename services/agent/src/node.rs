@@ -25,6 +25,7 @@ use crate::app::guard::Guard;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
 use crate::app::prepull::Prepull;
+use crate::app::pressure::Pressure;
 use crate::app::routing;
 use crate::app::steps::Steps;
 use crate::domain::spec::label;
@@ -117,6 +118,8 @@ impl Node {
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
+        let own = own(&settings.node);
+        tracker.spawn(Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
@@ -125,8 +128,12 @@ impl Node {
 
     /// Labels that choose this node's pods and containers.
     pub fn own(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(label::NODE.to_owned(), self.name.clone())])
+        own(&self.name)
     }
+}
+
+fn own(node: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(label::NODE.to_owned(), node.to_owned())])
 }
 
 /// The machine's resolvers, but for those on its own loopback, which containers cannot reach.

@@ -13,6 +13,7 @@ use crate::adapters::haproxy::{Haproxy, HaproxyError};
 use crate::adapters::machine;
 use crate::domain::balance::{self, Access, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
 use crate::domain::guard::is_network;
+use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
 
 const FILE: &str = "balancer.json";
@@ -93,11 +94,18 @@ impl Balancer {
     }
 
     /// One round: brings HAProxy to what is wanted now. `ready` = address of each instance here that may get requests;
-    /// `gone` = instances here whose container does not run.
+    /// `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
     ///
     /// # Errors
     /// When HAProxy could not be brought there; the next round tries again.
-    pub async fn round(&mut self, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>, gone: BTreeSet<InstanceId>, now_ms: i64) -> Result<(), HaproxyError> {
+    pub async fn round(
+        &mut self,
+        wanted: &Wanted,
+        ready: &BTreeMap<InstanceId, String>,
+        gone: BTreeSet<InstanceId>,
+        pressed: &BTreeMap<InstanceId, u8>,
+        now_ms: i64,
+    ) -> Result<(), HaproxyError> {
         if now_ms < self.not_before_ms {
             return Ok(());
         }
@@ -111,7 +119,7 @@ impl Balancer {
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
             let shape = self.shape(id, service, wanted).await;
-            targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready) });
+            targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready, pressed) });
         }
         if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
             // Nothing to balance yet; the shared port opens with the first service.
@@ -186,6 +194,7 @@ impl Balancer {
             http: service.wire.protocol == "http",
             algorithm: match service.wire.balance.as_str() {
                 word @ ("leastconn" | "random" | "source") => word.to_owned(),
+                // In turn, but by weights that change, of those that are balanced by what they use.
                 _ => "roundrobin".to_owned(),
             },
             binds,
@@ -312,7 +321,8 @@ fn routes(service: &Service) -> BTreeSet<(String, String)> {
 }
 
 /// Instances that may get requests: those here that are ready and not stopping, and those elsewhere that the scheduler names.
-fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>) -> BTreeMap<InstanceId, Server> {
+fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>, pressed: &BTreeMap<InstanceId, u8>) -> BTreeMap<InstanceId, Server> {
+    let by_use = service.wire.balance == RESOURCES;
     let servers = service.backends.iter().filter_map(|(id, backend)| {
         let address = match wanted.instances.get(id) {
             Some(instance) if instance.stopping => return None,
@@ -322,7 +332,8 @@ fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, Stri
         };
         // It goes into HAProxy's configuration, so it must be nothing but an address.
         let address: IpAddr = address.parse().ok()?;
-        let weight = if backend.weight == 0 { 100 } else { backend.weight.min(256) };
+        let whole = if backend.weight == 0 { 100 } else { backend.weight.min(256) };
+        let weight = if by_use { pressure::weight(whole, pressed.get(id).copied().unwrap_or(0)) } else { whole };
         Some((*id, Server { address: address.to_string(), port: u16::try_from(backend.port).ok()?, weight }))
     });
     servers.collect()
@@ -380,7 +391,11 @@ mod tests {
         assert!(faults.is_empty());
         let here = |n: u8| (id(n).parse().unwrap(), format!("10.88.0.{n}"));
         let ready = BTreeMap::from([here(1), here(2)]);
-        let servers = servers(&wanted.services["s"], &wanted, &ready);
+        let pressed = BTreeMap::from([(id(1).parse().unwrap(), 100)]);
+        let by_use = Service { wire: wire::WantedService { balance: RESOURCES.into(), ..wanted.services["s"].wire.clone() }, ..wanted.services["s"].clone() };
+        let weights = |of: &Service| super::servers(of, &wanted, &ready, &pressed).values().map(|s| s.weight).collect::<Vec<_>>();
+        assert_eq!((weights(&wanted.services["s"]), weights(&by_use)), (vec![100, 100], vec![10, 100]));
+        let servers = servers(&wanted.services["s"], &wanted, &ready, &pressed);
         assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
     }
 }

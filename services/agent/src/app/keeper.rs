@@ -78,6 +78,8 @@ pub struct Shared {
     pub executions: Arc<Figures>,
     /// The ways to other nodes' pods; `None` until the scheduler has said them.
     pub routes: watch::Sender<Option<Routes>>,
+    /// How hard instances are pressed, in percent; of services that are balanced by it.
+    pub pressed: watch::Sender<BTreeMap<InstanceId, u8>>,
     /// What is done to the engine, for the record.
     pub acts: Acts,
     pub wake: Arc<Notify>,
@@ -98,6 +100,7 @@ impl Shared {
             halted: watch::Sender::new(BTreeSet::new()),
             executions: Arc::default(),
             routes: watch::Sender::new(None),
+            pressed: watch::Sender::new(BTreeMap::new()),
             acts: Acts::new(),
             wake: Arc::default(),
         }
@@ -229,7 +232,8 @@ impl Keeper {
         let ready = self.ready_addresses(&wanted, &pods).await;
         let gone = self.gone(&wanted, &pods);
         self.holder.keep(&self.balancer.held(&wanted)).await;
-        if let Err(error) = self.balancer.round(&wanted, &ready, gone, self.facts.now_ms).await {
+        let pressed = self.shared.pressed.borrow().clone();
+        if let Err(error) = self.balancer.round(&wanted, &ready, gone, &pressed, self.facts.now_ms).await {
             tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
         }
         self.facts.in_use = self.balancer.layout().in_use();

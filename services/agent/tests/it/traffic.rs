@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use gantry_agent::domain::balance::Slot;
 use gantry_agent::domain::haproxy::{Traffic, traffic};
 use gantry_agent::node::Node;
 use gantry_contract::proto::scheduler as wire;
@@ -13,7 +14,8 @@ use crate::stage::{Stage, id, service, web};
 fn server(n: u8, text: &str) -> wire::WantedInstance {
     let slow = format!("printf '#!/bin/sh\\nsleep 2\\necho Content-Type: text/plain\\necho\\nprintf {text}\\n' > /www/cgi-bin/slow");
     let script = format!("mkdir -p /www/cgi-bin; printf {text} > /www/index.html; {slow}; chmod +x /www/cgi-bin/slow; exec httpd -f -p 8080 -h /www");
-    wire::WantedInstance { args: vec!["-c".into(), script], ..web(n, text) }
+    let limits = wire::Resources { cpu_millis: 300, ..Default::default() };
+    wire::WantedInstance { args: vec!["-c".into(), script], limits: Some(limits), ..web(n, text) }
 }
 
 /// A service of both instances at `<name>.test`.
@@ -83,6 +85,7 @@ async fn requests_are_spread_as_asked_and_strangers_and_floods_are_kept_out() {
         by("random"),
         by("leastconn"),
         by("source"),
+        by("resources"),
         with_access("denied", wire::ServiceAccess { deny: networks(&["127.0.0.0/8"]), ..access() }),
         with_access("strange", wire::ServiceAccess { allow: networks(&["192.0.2.0/24", "2001:db8::/32"]), ..access() }),
         with_access("friend", wire::ServiceAccess { allow: networks(&["192.0.2.0/24", "127.0.0.1"]), ..access() }),
@@ -101,6 +104,7 @@ async fn requests_are_spread_as_asked_and_strangers_and_floods_are_kept_out() {
     let clients = Clients { stage: &stage, http };
 
     strategies(&clients, &node).await;
+    by_use(&clients, &node).await;
     lists(&clients, &node).await;
     limits(&clients, &node).await;
     outside(&clients, &node).await;
@@ -120,6 +124,24 @@ async fn strategies(clients: &Clients<'_>, node: &Node) {
         clients.counted("leastconn", 10).await
     });
     assert!(both.contains(&slow) && others.len() == 1 && !others.contains_key(&slow), "{slow} is busy: {others:?}");
+}
+
+/// One that has little of its processor left gets little of the requests.
+async fn by_use(clients: &Clients<'_>, node: &Node) {
+    let equal = clients.counted("resources", 20).await;
+    assert!(equal.values().all(|n| (8..=12).contains(n)), "{equal:?}");
+    let first = node.shared.pods.borrow().iter().find(|p| p.instance == id(1)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
+    let burn = ["sh", "-c", "(timeout 8 yes) >/dev/null 2>&1 </dev/null &"].map(str::to_owned);
+    clients.stage.containerd.cri().await.exec_sync(&first, &burn, Duration::from_secs(10)).await.unwrap();
+    let weights = || {
+        let layout = node.shared.layout.borrow();
+        let serving = |slot: &Slot| if let Slot::Serving { instance, server } = slot { Some((*instance, server.weight)) } else { None };
+        layout.services["svc-resources"].slots.iter().filter_map(serving).collect::<BTreeMap<_, _>>()
+    };
+    clients.stage.until("the balancer knows", || weights()[&id(1)] <= 30 && weights()[&id(2)] == 100).await;
+    let now = clients.counted("resources", 44).await;
+    assert!(now["two"] >= 30, "{now:?}");
+    clients.stage.until("it has its share again", || weights()[&id(1)] == 100).await;
 }
 
 async fn lists(clients: &Clients<'_>, node: &Node) {

@@ -37,7 +37,7 @@ pub struct Service {
     /// The container's port; 0: the name alone.
     pub port: u16,
     pub protocol: Protocol,
-    /// roundrobin | leastconn | random | source
+    /// roundrobin | leastconn | random | source | resources
     #[serde(default = "round_robin")]
     pub balance: String,
     /// To be reachable from outside at a port of the node.
@@ -384,7 +384,7 @@ pub struct PolicyPort {
     pub end_port: u16,
 }
 
-pub const BALANCES: [&str; 4] = ["roundrobin", "leastconn", "random", "source"];
+pub const BALANCES: [&str; 5] = ["roundrobin", "leastconn", "random", "source", "resources"];
 
 pub fn round_robin() -> String {
     "roundrobin".into()

@@ -59,7 +59,7 @@ function ServiceForm({ model, index, onEdit }: { model: Model; index: number; on
       <Pick label={t('editor.serves')} value={one.workload} options={Object.keys(model.workloads).map((value) => ({ value, label: value }))} onValue={(value) => value && onEdit(set([...at, 'workload'], value))} />
       <Whole label={t('editor.port')} value={one.port} max={65535} onValue={(value) => onEdit(set([...at, 'port'], value ?? 0))} />
       <Pick label={t('editor.protocol')} value={one.protocol} options={['http', 'tcp', 'udp'].map((value) => ({ value, label: value }))} onValue={(value) => value && onEdit(set([...at, 'protocol'], value))} />
-      <Pick label={t('editor.balance')} value={one.balance ?? 'roundrobin'} options={['roundrobin', 'leastconn', 'random', 'source'].map((value) => ({ value, label: t(`editor.balances.${value}`) }))} onValue={(value) => onEdit(set([...at, 'balance'], value))} />
+      <Pick label={t('editor.balance')} value={one.balance ?? 'roundrobin'} options={['roundrobin', 'leastconn', 'random', 'source', 'resources'].map((value) => ({ value, label: t(`editor.balances.${value}`) }))} onValue={(value) => onEdit(set([...at, 'balance'], value))} />
       <Checkbox checked={published} onChange={(event) => onEdit(set([...at, 'publish'], event.target.checked ? { wanted: 0 } : undefined))}>
         {t('editor.published')}
       </Checkbox>
