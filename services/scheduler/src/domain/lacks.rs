@@ -42,7 +42,7 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         out.when(!volume.class.is_empty(), format!("{at}.class"), "nodes have one class of storage yet: their local disk");
         out.when(volume.access.iter().any(|a| a.ends_with("Many")), format!("{at}.access"), "a volume is on one node and cannot be shared between nodes yet");
         let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
-        out.when(other, format!("{at}.driver"), "only plain local volumes are made on nodes yet");
+        out.when(other && volume.nfs().is_none(), format!("{at}.driver"), "only plain local volumes are made on nodes yet, and folders of NFS servers");
         out.when(volume.external.is_some(), format!("{at}.external"), "a volume belongs to its application; others' cannot be mounted yet");
     }
     for (name, network) in &model.networks {

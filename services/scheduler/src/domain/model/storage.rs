@@ -32,6 +32,21 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Volume {
+    /// `server:/path` and whether it is only read, of one that is a folder of an NFS server: `type: nfs`, `device: :/path` and
+    /// `o: addr=server,ro`, as Compose files say it of the driver `local`.
+    pub fn nfs(&self) -> Option<(String, bool)> {
+        let option = |name: &str| self.options.get(name).map_or("", String::as_str);
+        if !matches!(self.driver.as_str(), "" | "local") || !matches!(option("type"), "nfs" | "nfs4") {
+            return None;
+        }
+        let mut said = option("o").split(',').map(str::trim);
+        let (server, path) = option("device").split_once(":/")?;
+        let server = if server.is_empty() { said.clone().find_map(|o| o.strip_prefix("addr="))? } else { server };
+        Some((format!("{server}:/{path}"), said.any(|o| o == "ro")))
+    }
+}
+
 /// Volumes were a set of names in the first revisions.
 pub fn volumes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Volume>, D::Error> {
     #[derive(Deserialize)]
