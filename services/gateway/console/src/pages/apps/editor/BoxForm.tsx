@@ -80,6 +80,10 @@ function ServiceForm({ model, index, onEdit }: { model: Model; index: number; on
           )
         }
       />
+      <Lines label={t('editor.allow')} help={t('editor.networksHelp')} value={one.access?.allow ?? []} onValue={(lines) => onEdit(set([...at, 'access', 'allow'], lines.length > 0 ? lines : undefined))} />
+      <Lines label={t('editor.deny')} help={t('editor.networksHelp')} value={one.access?.deny ?? []} onValue={(lines) => onEdit(set([...at, 'access', 'deny'], lines.length > 0 ? lines : undefined))} />
+      <Whole label={t('editor.requestsPerSecond')} value={one.access?.requests_per_second || undefined} max={1000000} help={t('editor.ofOneAddress')} onValue={(value) => onEdit(set([...at, 'access', 'requests_per_second'], value || undefined))} />
+      <Whole label={t('editor.concurrent')} value={one.access?.concurrent || undefined} max={1000000} help={t('editor.ofOneAddress')} onValue={(value) => onEdit(set([...at, 'access', 'concurrent'], value || undefined))} />
     </div>
   );
 }
