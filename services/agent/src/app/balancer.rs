@@ -356,15 +356,13 @@ mod tests {
     #[test]
     fn only_networks_reach_the_configuration_and_a_bad_list_opens_nothing() {
         use gantry_contract::proto::scheduler as wire;
+        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)));
         let with = |allow: &[&str], deny: &[&str]| {
             let all = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
             let access = wire::ServiceAccess { allow: all(allow), deny: all(deny), ..Default::default() };
             let wire = wire::WantedService { access: Some(access), ..Default::default() };
             access_of(&Service { wire, backends: BTreeMap::new() })
         };
-        fn access_of(service: &Service) -> Access {
-            access(service, Some(Ipv4Addr::new(10, 100, 0, 0)))
-        }
         let good = with(&["192.0.2.0/24", "2001:db8::1"], &["192.0.2.7\n  server x"]);
         assert_eq!((good.allow.len(), good.deny.len(), good.inside.as_str()), (2, 0, "10.100.0.0/16"));
         assert_eq!(with(&["nobody"], &[]).allow, ["255.255.255.255"]);
