@@ -27,4 +27,5 @@ pub mod probe;
 pub mod processes;
 pub mod routes;
 pub mod runtime;
+pub mod tables;
 pub mod volumes;

@@ -5,6 +5,7 @@ pub mod balancer;
 pub mod bounding;
 pub mod guard;
 pub mod image_gc;
+pub mod isolating;
 pub mod keeper;
 pub mod lease;
 pub mod line;

@@ -6,6 +6,7 @@ pub mod balance;
 pub mod guard;
 pub mod haproxy;
 pub mod health;
+pub mod isolation;
 pub mod nics;
 pub mod plan;
 pub mod pressure;

@@ -18,10 +18,12 @@ use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
 use crate::adapters::journal::Journal;
 use crate::adapters::nics::Nics;
+use crate::adapters::tables::Tables;
 use crate::adapters::volumes::Volumes;
 use crate::app::acts::Keeping;
 use crate::app::balancer::{Balancer, Listen};
 use crate::app::guard::Guard;
+use crate::app::isolating::Isolating;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
 use crate::app::prepull::Prepull;
@@ -101,6 +103,8 @@ impl Node {
         let (acts, node) = (shared.acts.clone(), settings.node.clone());
         tracker.spawn(Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
         let logs = folders.logs.clone();
+        let isolating = Isolating::new(cri.clone(), shared.clone(), Tables::new(at("tables")), settings.service_network, resolvers());
+        tracker.spawn(isolating.clone().run(cancel.clone()));
         let steps = Steps {
             cri: cri.clone(),
             node: settings.node.clone(),
@@ -108,6 +112,7 @@ impl Node {
             resolvers: resolvers(),
             services: settings.service_network,
             nics: Nics::new(at("nics")),
+            isolating,
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
         };

@@ -17,6 +17,7 @@ pub mod fields;
 pub mod fleet;
 pub mod gauges;
 pub mod interpolate;
+pub mod isolation;
 pub mod kept;
 pub mod kubernetes;
 pub mod lacks;

@@ -84,10 +84,18 @@ pub async fn list_refused(pid: u32) -> Result<Vec<String>, CommandError> {
 /// # Errors
 /// When it cannot be run there.
 pub async fn filter(pid: u32, script: &str) -> Result<(), CommandError> {
-    within(pid, &["nft", script]).await.map(drop)
+    machine::feed("nsenter", &[&namespace(pid), "nft", "-f", "-"], Some(script)).await.map(drop)
+}
+
+/// The node as the instance with this process sees it.
+pub async fn gateway(pid: u32) -> Option<std::net::Ipv4Addr> {
+    blocking(move || crate::domain::isolation::gateway(&read(pid, "net/route")?)).await
 }
 
 async fn within(pid: u32, command: &[&str]) -> Result<String, CommandError> {
-    let net = format!("--net=/proc/{pid}/ns/net");
-    machine::run("nsenter", &[&[net.as_str()], command].concat()).await
+    machine::run("nsenter", &[&[namespace(pid).as_str()], command].concat()).await
+}
+
+fn namespace(pid: u32) -> String {
+    format!("--net=/proc/{pid}/ns/net")
 }

@@ -385,6 +385,7 @@ mod tests {
                 backends: vec![backend(1, ""), backend(2, ""), backend(3, ""), backend(4, "10.1.1.4"), backend(5, "no address")],
                 ..Default::default()
             }],
+            ..Default::default()
         });
         assert!(faults.is_empty());
         let here = |n: u8| (id(n).parse().unwrap(), format!("10.88.0.{n}"));

@@ -12,6 +12,7 @@ mod holding;
 mod isolation;
 mod live;
 mod nics;
+mod policies;
 mod prepull;
 mod runtimes;
 mod service;

@@ -24,7 +24,7 @@ async fn the_service_takes_up_its_last_word_tells_figures_and_looks_after_haprox
     // As an agent before it left things: no scheduler is there.
     let disk = Disk::open(stage.home.join("agent/state")).await.unwrap();
     let route = wire::WantedService { listen_port: 0, ..service(&[1]) };
-    disk.save_wanted(&wire::WantedState { generation: 5, instances: vec![web(1, "hello")], services: vec![route] }).await.unwrap();
+    disk.save_wanted(&wire::WantedState { generation: 5, instances: vec![web(1, "hello")], services: vec![route], ..Default::default() }).await.unwrap();
     let world = World::with(|platform| {
         platform.home.clone_from(&stage.home);
         platform.containerd.clone_from(&stage.containerd.socket);

@@ -154,13 +154,16 @@ impl Stage {
 
     /// As the control stream does.
     pub fn want(&self, node: &Node, instances: impl IntoIterator<Item = wire::WantedInstance>, services: impl IntoIterator<Item = wire::WantedService>) {
-        let services =
-            services.into_iter().map(|s| wire::WantedService { listen_port: if s.listen_port == 1 { self.own_port.into() } else { s.listen_port }, ..s });
-        let state = wire::WantedState {
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-            instances: instances.into_iter().collect(),
-            services: services.collect(),
-        };
+        let (instances, services) = (instances.into_iter().collect(), services.into_iter().collect());
+        self.word(node, wire::WantedState { instances, services, ..Default::default() });
+    }
+
+    /// The same with all that there may be in a word; its generation is filled in.
+    pub fn word(&self, node: &Node, mut state: wire::WantedState) {
+        state.generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        for service in state.services.iter_mut().filter(|s| s.listen_port == 1) {
+            service.listen_port = self.own_port.into();
+        }
         let (wanted, faults) = Wanted::parse(state.clone());
         assert!(faults.is_empty(), "{faults:?}");
         let disk = node.disk.clone();

@@ -65,7 +65,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
     let Some(stage) = Stage::new(145).await else { return };
     let node = stage.agent().await;
     let word = Word {
-        wanted: watch::Sender::new(wire::WantedState { generation: 7, instances: vec![web(1, "x")], services: vec![] }),
+        wanted: watch::Sender::new(wire::WantedState { generation: 7, instances: vec![web(1, "x")], ..Default::default() }),
         heard: Arc::default(),
         stop: CancellationToken::new(),
     };
@@ -114,7 +114,7 @@ async fn the_node_says_hello_follows_the_word_and_goes_on_while_the_scheduler_is
 
     // It comes back with another word.
     lock(&word.heard).clear();
-    word.wanted.send_replace(wire::WantedState { generation: 9, instances: vec![], services: vec![] });
+    word.wanted.send_replace(wire::WantedState { generation: 9, instances: vec![], ..Default::default() });
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let second = CancellationToken::new();
     serve(listener, &word, second.clone());

@@ -23,6 +23,7 @@ pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
         sound(&at, workload, remarks);
     }
     super::nodes_networks::sound(model, remarks);
+    super::isolation::sound(model, remarks);
     dependencies(model, remarks);
     reached(model, remarks);
     super::exchange::complete(model, remarks);

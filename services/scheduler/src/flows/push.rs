@@ -12,6 +12,7 @@ use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
 use crate::domain::engine::{Facts, PodRoute, WantedNode};
+use crate::domain::isolation::Neighbourhood;
 use crate::domain::placement::SpaceRules;
 use crate::domain::wanted::AppView;
 use crate::store;
@@ -52,6 +53,8 @@ impl Reconciler {
             apps.push((seeing.view, off));
         }
         let routes = self.routes().await?;
+        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view).collect();
+        let neighbourhood = Neighbourhood::of(&views, &reports);
         for node in attached {
             self.s.agents.route(&node, routes.iter().filter(|r| r.node != node).cloned().collect());
             let guards = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
@@ -61,6 +64,11 @@ impl Reconciler {
                 if !off {
                     wanted.services.extend(app.wanted_services(&node, &reports));
                 }
+            }
+            wanted.isolations = neighbourhood.on(&wanted.instances);
+            if !wanted.isolations.is_empty() {
+                wanted.guarded = neighbourhood.guarded();
+                wanted.node_addresses = routes.iter().map(|r| r.address.clone()).collect();
             }
             let here: BTreeSet<AppId> = wanted.instances.iter().map(|i| i.app).collect();
             let mine = credentials.iter().filter(|(app, _)| here.contains(app)).map(|(app, c)| (*app, c.clone())).collect();

@@ -29,9 +29,9 @@ pub fn template(name: &Name, w: &Workload, labels: &BTreeMap<String, String>, mo
     let mut spec = Fields::default();
     let mut volumes = Volumes { list: Vec::new(), files: files_name(name), model, stateful: w.kind == WorkloadKind::Stateful };
     let main = w.main(w.annotations.get(MAIN).map_or(name.as_str(), String::as_str));
-    let mut containers = vec![container(&main, &mut volumes)];
-    containers.extend(w.sidecars.iter().map(|c| container(c, &mut volumes)));
-    spec.put("initContainers", w.init.iter().map(|c| container(c, &mut volumes)).collect::<Vec<_>>());
+    let mut containers = vec![container(&main, w, &mut volumes)];
+    containers.extend(w.sidecars.iter().map(|c| container(c, w, &mut volumes)));
+    spec.put("initContainers", w.init.iter().map(|c| container(c, w, &mut volumes)).collect::<Vec<_>>());
     spec.put("containers", containers);
     spec.put("volumes", volumes.list);
     let job = matches!(w.kind, WorkloadKind::Job | WorkloadKind::CronJob);
@@ -176,7 +176,7 @@ impl Volumes<'_> {
     }
 }
 
-fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
+fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
     let mut out = Fields::default();
     out.put("name", c.name.as_str());
     out.put("image", c.image.as_str());
@@ -196,7 +196,13 @@ fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
     resources.put("requests", amounts(&c.requests, &BTreeMap::new()));
     resources.put("limits", amounts(&c.limits, &c.extended));
     out.put("resources", resources);
-    out.put("ports", c.ports.iter().map(|p| json!({ "containerPort": p })).collect::<Vec<_>>());
+    let port = |p: &u16| {
+        let mut out = Fields::default();
+        out.put("containerPort", *p);
+        out.put("name", of.port_names.iter().find(|(_, port)| *port == p).map_or("", |(name, _)| name.as_str()));
+        Value::from(out)
+    };
+    out.put("ports", c.ports.iter().map(port).collect::<Vec<_>>());
     let mut mounts = Vec::new();
     for m in &c.mounts {
         let mut f = Fields::default();
