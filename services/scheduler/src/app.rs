@@ -16,6 +16,7 @@ pub mod kept;
 pub mod measures;
 mod models;
 pub mod nodes;
+pub mod policies;
 mod ports;
 pub mod rollout;
 pub mod scaling;

@@ -140,6 +140,8 @@ pub struct WhyBody {
     pub cluster: Option<OnClusterBody>,
     /// Of a space on several clusters: what each has, and why.
     pub clusters: Vec<ShareBody>,
+    /// Which network policies select its instances.
+    pub policies: Vec<super::policies::SelectingBody>,
 }
 
 /// What one of several clusters is asked for.
@@ -449,7 +451,9 @@ impl Seeing {
             Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
         });
         let (cluster, clusters) = (self.on_cluster(s), self.cluster_shares(s).await?);
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling, cluster, clusters })
+        let policies = super::policies::selecting(s, &self.row, &self.outline).await?;
+        let (waiting, placed) = (waiting.collect(), placed.collect());
+        Ok(WhyBody { state: word.into(), reason, waiting, instances, placed, scaling, cluster, clusters, policies })
     }
 }
 

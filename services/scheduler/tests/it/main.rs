@@ -20,6 +20,7 @@ mod fleets;
 mod grpc;
 mod health;
 mod history;
+mod isolation;
 mod kept;
 mod live;
 mod measured;

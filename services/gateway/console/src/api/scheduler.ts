@@ -97,6 +97,17 @@ export interface Why {
   cluster?: OnCluster | null;
   /** Of a space on several clusters: what each has, and why. */
   clusters?: Share[];
+  /** Network policies that select its instances. */
+  policies?: Selecting[];
+}
+
+/** A network policy of the space, with the application that brought it. */
+export interface Selecting {
+  workload: string;
+  app: string;
+  name: string;
+  ingress: boolean;
+  egress: boolean;
 }
 
 /** A rule, and on how many nodes it is in the way. */
