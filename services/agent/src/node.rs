@@ -103,6 +103,8 @@ impl Node {
         let (acts, node) = (shared.acts.clone(), settings.node.clone());
         tracker.spawn(Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
         let logs = folders.logs.clone();
+        let nics = Nics::new(at("nics"), shared.routes.clone());
+        tracker.spawn(nics.clone().keep_ends(cancel.clone()));
         let isolating = Isolating::new(cri.clone(), shared.clone(), Tables::new(at("tables")), settings.service_network, resolvers());
         tracker.spawn(isolating.clone().run(cancel.clone()));
         let steps = Steps {
@@ -111,7 +113,7 @@ impl Node {
             folders,
             resolvers: resolvers(),
             services: settings.service_network,
-            nics: Nics::new(at("nics")),
+            nics,
             isolating,
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),

@@ -179,6 +179,10 @@ fn nic(from: &Nic, network: &Network) -> proto::Nic {
         interface: from.interface.clone(),
         up_bps: from.up_bps,
         down_bps: from.down_bps,
+        vni: network.vni(),
+        dst_port: network.dst_port().unwrap_or(0).into(),
+        group: network.other_end("group").to_owned(),
+        remote: network.other_end("remote").to_owned(),
     }
 }
 

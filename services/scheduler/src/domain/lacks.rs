@@ -49,12 +49,17 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         let at = format!("networks.{name}");
         out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
         if network.is_of_nodes() {
-            let other = network.options.keys().any(|name| !Network::known_option(name));
-            out.when(other, format!("{at}.options"), "of the options only parent, vlan and mode are followed yet");
+            let other = network.options.keys().any(|name| !network.known_option(name));
+            out.when(
+                other,
+                format!("{at}.options"),
+                "of the options only parent, vlan and mode are followed yet, and of a vxlan parent, id, dstport, group and remote",
+            );
             out.when(network.subnets.len() > 1, format!("{at}.subnets"), "a network of the nodes has one subnet yet");
         } else {
             let own = !matches!(network.driver.as_str(), "" | "bridge" | "overlay" | "default") || !network.options.is_empty() || !network.subnets.is_empty();
-            let detail = "the workloads of a space share one network; subnets of their own are possible only on networks of the nodes (macvlan, ipvlan, vlan)";
+            let detail =
+                "the workloads of a space share one network; subnets of their own are possible only on networks of the nodes (macvlan, ipvlan, vlan, vxlan)";
             out.when(own, at.clone(), detail);
         }
         out.when(network.ipv6, format!("{at}.ipv6"), "networks have no IPv6 addresses yet");
@@ -111,7 +116,7 @@ fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
         out.when(
             fixed,
             at.clone(),
-            "the space's network gives addresses and interface names; fixed ones are possible on networks of the nodes (macvlan, ipvlan, vlan)",
+            "the space's network gives addresses and interface names; fixed ones are possible on networks of the nodes (macvlan, ipvlan, vlan, vxlan)",
         );
         // All of them are one interface.
         out.when(!first && (nic.up_bps > 0 || nic.down_bps > 0), at, "in the space's network an instance has one interface: only its first limits count");

@@ -278,7 +278,7 @@ pub struct Network {
 impl Network {
     /// A network of the nodes that instances are put right into, with an interface of their own.
     pub fn is_of_nodes(&self) -> bool {
-        matches!(self.driver.as_str(), "macvlan" | "ipvlan" | "vlan")
+        matches!(self.driver.as_str(), "macvlan" | "ipvlan" | "vlan" | "vxlan")
     }
 
     /// The node's interface that it is reached by; none if it is not said.
@@ -291,6 +291,21 @@ impl Network {
         self.options.get("vlan").or_else(|| self.options.get("vlan_id")).and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
+    /// Its number, of a VXLAN; 0 if it is none.
+    pub fn vni(&self) -> u32 {
+        self.options.get("id").or_else(|| self.options.get("vni")).and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
+    /// The UDP port of a VXLAN; 0: the usual one. None if it is no port.
+    pub fn dst_port(&self) -> Option<u16> {
+        self.options.get("dstport").map_or(Some(0), |port| port.parse().ok().filter(|p| *p > 0))
+    }
+
+    /// An option of a VXLAN that is an address; empty if it is not said.
+    pub fn other_end(&self, option: &str) -> &str {
+        self.options.get(option).map_or("", String::as_str)
+    }
+
     /// `bridge`, `l2` and the like, of the drivers that have several.
     pub fn mode(&self) -> &str {
         let names = ["mode", "macvlan_mode", "ipvlan_mode"];
@@ -298,8 +313,11 @@ impl Network {
     }
 
     /// Options that mean something here.
-    pub fn known_option(name: &str) -> bool {
-        matches!(name, "parent" | "vlan" | "vlan_id" | "mode" | "macvlan_mode" | "ipvlan_mode")
+    pub fn known_option(&self, name: &str) -> bool {
+        match self.driver.as_str() {
+            "vxlan" => matches!(name, "parent" | "id" | "vni" | "dstport" | "group" | "remote"),
+            _ => matches!(name, "parent" | "vlan" | "vlan_id" | "mode" | "macvlan_mode" | "ipvlan_mode"),
+        }
     }
 }
 
