@@ -32,8 +32,8 @@ pub fn checked(nic: &wire::Nic) -> Result<(), String> {
         return Err(format!("{} is no number of a VXLAN, or {} no port", nic.vni, nic.dst_port));
     }
     let end = |text: &str| text.is_empty() || text.parse::<Ipv4Addr>().is_ok();
-    if !end(&nic.group) || !end(&nic.remote) {
-        return Err(format!("`{}` or `{}` is no address of another end of a VXLAN", nic.group, nic.remote));
+    if !end(&nic.multicast) || !end(&nic.remote) {
+        return Err(format!("`{}` or `{}` is no address of another end of a VXLAN", nic.multicast, nic.remote));
     }
     let network = |text: &str| text.split_once('/').is_some_and(|(a, l)| a.parse::<IpAddr>().is_ok() && l.parse::<u8>().is_ok_and(|l| l <= 128));
     let address = |text: &str| text.is_empty() || text.parse::<IpAddr>().is_ok();
@@ -110,7 +110,7 @@ pub fn device(nic: &wire::Nic) -> Option<String> {
 pub fn overlay(nic: &wire::Nic, device: &str) -> Vec<String> {
     let port = if nic.dst_port == 0 { VXLAN_PORT } else { nic.dst_port };
     let mut words = format!("link add {device} type vxlan id {} dev {} dstport {port}", nic.vni, nic.parent);
-    for (word, end) in [("group", &nic.group), ("remote", &nic.remote)] {
+    for (word, end) in [("group", &nic.multicast), ("remote", &nic.remote)] {
         if !end.is_empty() {
             words = format!("{words} {word} {end}");
         }
@@ -120,7 +120,7 @@ pub fn overlay(nic: &wire::Nic, device: &str) -> Vec<String> {
 
 /// Are its other ends the other nodes?
 pub fn is_of_nodes(nic: &wire::Nic) -> bool {
-    nic.group.is_empty() && nic.remote.is_empty()
+    nic.multicast.is_empty() && nic.remote.is_empty()
 }
 
 /// The arguments of `bridge` by which what no entry knows is sent to the other nodes, each of them, and to nobody else. `there`: what
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(made["name"], "gvx42-42-192.0.2.0_24");
         let words = |nic: &wire::Nic| overlay(nic, "gvx42").join(" ");
         assert_eq!(words(&overlay_nic), "link add gvx42 type vxlan id 42 dev eth1 dstport 4789");
-        let group = wire::Nic { group: "239.1.1.1".into(), dst_port: 8472, ..overlay_nic.clone() };
+        let group = wire::Nic { multicast: "239.1.1.1".into(), dst_port: 8472, ..overlay_nic.clone() };
         assert_eq!(words(&group), "link add gvx42 type vxlan id 42 dev eth1 dstport 8472 group 239.1.1.1");
         assert!(is_of_nodes(&overlay_nic) && !is_of_nodes(&group));
         for bad in

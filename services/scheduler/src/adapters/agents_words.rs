@@ -181,7 +181,7 @@ fn nic(from: &Nic, network: &Network) -> proto::Nic {
         down_bps: from.down_bps,
         vni: network.vni(),
         dst_port: network.dst_port().unwrap_or(0).into(),
-        group: network.other_end("group").to_owned(),
+        multicast: network.other_end("group").to_owned(),
         remote: network.other_end("remote").to_owned(),
     }
 }

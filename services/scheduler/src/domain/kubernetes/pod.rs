@@ -176,7 +176,7 @@ fn containers(f: &Fields<'_>, name: &Name, common: &Common, volumes: &BTreeMap<S
 
 /// What network policies may call ports of the workload.
 fn called(w: &mut Workload, c: &Container, names: &BTreeMap<String, u16>) {
-    let own = names.iter().filter(|(_, port)| c.ports.contains(port));
+    let own = names.iter().filter(|(_, port)| c.ports.contains(*port));
     w.port_names.extend(own.map(|(name, port)| (name.clone(), *port)));
 }
 
