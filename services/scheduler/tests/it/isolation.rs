@@ -10,10 +10,12 @@ use crate::place::{LONG, Place, web};
 fn manifest(policy: &str) -> String {
     let workload = |name: &str, replicas: u8, port: u16| {
         format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: [{{name: c, image: 'acme/shop/{name}:1', ports: [{{name: main, containerPort: {port}}}], resources: {{requests: {{cpu: 100m, memory: 64Mi}}}}}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: {port}}}]}}\n---\n"
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: [{{name: c, image: 'acme/shop/{name}:1', ports: [{{name: main, containerPort: {port}}}], resources: {{requests: {{cpu: 100m, memory: 64Mi}}}}}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: {port}}}]}}\n"
         )
     };
-    format!("{}{}{policy}", workload("front", 2, 8080), workload("db", 1, 5432))
+    let mut all = vec![workload("front", 2, 8080), workload("db", 1, 5432)];
+    all.extend((!policy.is_empty()).then(|| policy.to_owned()));
+    all.join("---\n")
 }
 
 fn policy(spec: &str) -> String {
