@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::{Context, confirm, segment};
 use crate::args::{Admin, AdminCommand, Events, Node};
-use crate::failure::Failure;
 use crate::output::{find, print};
 use crate::sse;
 
@@ -94,15 +93,6 @@ async fn remove_node(cx: &mut Context, name: &str, force: bool, timeout: u64, ye
         }
     }
     cx.client.delete(&format!("{at}?force={force}")).await?;
-    match cx.client.delete(&format!("/api/v1/node-certificates/{}?reason=removed", segment(name))).await {
-        Ok(()) => {}
-        // A node that has none was never joined by a token.
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status == 404) => {}
-        Err(error) => {
-            eprintln!("{name} is removed, but its certificates are not revoked: `gantry node revoke-certificates {name} --reason removed` does that");
-            return Err(error);
-        }
-    }
     cx.note(&format!("{name} is removed"));
     Ok(())
 }

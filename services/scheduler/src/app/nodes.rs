@@ -90,13 +90,13 @@ pub async fn change(s: &Scheduler, name: &str, verb: NodeVerb, meta: Meta) -> Re
 /// What a removed node's agent is told.
 pub fn removal(node: &Name) -> proto::Rejected {
     let reason = format!(
-        "the node {node} was removed from the platform, so everything on it is stopped; to have it back: `gantry node admit {node}`, and a new join token if its certificates were revoked"
+        "the node {node} was removed from the platform, so everything on it is stopped; to have it back: `gantry node admit {node}`, and a new join token if it had joined by one, since its certificates are revoked"
     );
     proto::Rejected { reason, removed: true }
 }
 
 /// Takes a node out of the platform: its agent is told to stop everything, and refused when it comes back. With `force` also one
-/// that has instances: these are started elsewhere at once.
+/// that has instances: these are started elsewhere at once. Identity revokes the node's certificates by the event.
 ///
 /// # Errors
 /// Not found, instances that are still there, those among them that must never run twice, or the log is away.

@@ -279,11 +279,8 @@ export const scheduler = {
   rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
   setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
   setNode: (node: string, settings: NodeSettings) => put<NodeSettings>(`${path('nodes', node)}/settings`, settings),
-  /** With `force` also one that has instances. Certificates of its own are revoked; one that never joined by a token has none. */
-  removeNode: async (node: string, force: boolean) => {
-    await remove(withQuery(path('nodes', node), { force }));
-    await remove(withQuery(path('node-certificates', node), { reason: 'removed' })).catch(() => undefined);
-  },
+  /** With `force` also one that has instances. The platform revokes its certificates by itself. */
+  removeNode: (node: string, force: boolean) => remove(withQuery(path('nodes', node), { force })),
   joinToken: (node: string | null, expires_in_minutes: number) => post<JoinToken>(path('node-join-tokens'), { node, expires_in_minutes }),
   nodeAct: (node: string, verb: 'cordon' | 'uncordon' | 'drain') => post(`${path('nodes', node)}/${verb}`, {}),
 };

@@ -64,7 +64,7 @@ pub struct RemovalQuery {
     force: bool,
 }
 
-/// Takes it out of the platform. Its agent stops everything, and is refused when it comes back.
+/// Takes it out of the platform. Its agent stops everything, and is refused when it comes back; its certificates are revoked.
 #[utoipa::path(delete, path = "/api/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), RemovalQuery), responses((status = 204)))]
 pub async fn remove(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>, Query(query): Query<RemovalQuery>) -> ApiResult<StatusCode> {
     s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
