@@ -22,6 +22,8 @@ pub struct Node {
     pub fewest: Option<usize>,
     /// Sessions it was told to open.
     pub opened: Vec<OpenSession>,
+    /// It does not open them.
+    pub silent: bool,
     /// Why it was sent away.
     pub rejected: Option<Rejected>,
     /// Images it was told to fetch ahead; all of them come at once.

@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod signs;
 pub mod sizing;
 pub mod space_rules;
+pub mod speakers;
 pub mod view;
 pub mod volume_backups;
 pub mod volumes;

@@ -32,6 +32,7 @@ pub mod rollout;
 pub mod runs;
 pub mod scaling;
 pub mod session;
+pub mod speaker;
 pub mod status;
 pub mod stored;
 pub mod traffic;

@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::registry_token::pattern_of;
 
-/// Nobody else pushes or pulls images by themselves.
-const CALLERS: &[&str] = &["cicd", "scheduler", "agent"];
+/// Nobody else gets credentials for images by themselves: an agent has what the scheduler sends it, for the applications of its node.
+const CALLERS: &[&str] = &["cicd", "scheduler"];
 
 /// Who carries what goes on longer than a token.
 const CARRIERS: &[&str] = &["scheduler"];

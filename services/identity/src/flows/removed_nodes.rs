@@ -59,6 +59,7 @@ impl Projection for RemovedNodes {
             | NodeEvent::Cordoned { .. }
             | NodeEvent::Uncordoned { .. }
             | NodeEvent::Drained { .. }
+            | NodeEvent::Certified { .. }
             | NodeEvent::SettingsChanged { .. } => {}
         }
         Ok(())

@@ -61,6 +61,7 @@ impl Reconciler {
                 | NodeEvent::Drained { node }
                 | NodeEvent::Removed { node }
                 | NodeEvent::Admitted { node }
+                | NodeEvent::Certified { node }
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
             let append = Append::one(StreamId::of::<NodeEvent>(node), None, vec![event.encode()], Meta::system());

@@ -16,7 +16,7 @@ impl Projection for SchedulerProjection {
     }
 
     fn version(&self) -> i32 {
-        5
+        6
     }
 
     fn ddl(&self) -> &'static str {
@@ -41,7 +41,8 @@ impl Projection for SchedulerProjection {
          create index instances_ended on instances (ended_at) where ended_at is not null;
          create table placements (space uuid primary key, org uuid not null, rules jsonb not null, version bigint not null);
          create table nodes (name text primary key, facts jsonb not null, settings jsonb not null default '{}', settings_at timestamptz, lost boolean not null default false, cordoned boolean not null default false,
-            draining boolean not null default false, removed boolean not null default false, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
+            draining boolean not null default false, removed boolean not null default false, certified boolean not null default false,
+            settings_version bigint not null default 0, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -239,9 +240,15 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
         NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::SettingsChanged { node, settings } => {
             // Of one that has not joined yet there are no facts; it is not shown before it has.
-            let sql = "insert into nodes (name, facts, settings, settings_at, removed, version, joined_at, changed_at) values ($1, 'null', $4, $3, true, $2, $3, $3)
-                       on conflict (name) do update set settings = excluded.settings, settings_at = excluded.settings_at, version = excluded.version, changed_at = excluded.changed_at";
+            let sql = "insert into nodes (name, facts, settings, settings_at, settings_version, removed, version, joined_at, changed_at) values ($1, 'null', $4, $3, $2, true, $2, $3, $3)
+                       on conflict (name) do update set settings = excluded.settings, settings_at = excluded.settings_at, settings_version = excluded.settings_version, version = excluded.version, changed_at = excluded.changed_at";
             run(tx, sql, vec![node.as_str().into(), version, at, settings.into()]).await
+        }
+        // Before it joins there are no facts either.
+        NodeEvent::Certified { node } => {
+            let sql = "insert into nodes (name, facts, certified, removed, version, joined_at, changed_at) values ($1, 'null', true, true, $2, $3, $3)
+                       on conflict (name) do update set certified = true, version = excluded.version, changed_at = excluded.changed_at";
+            run(tx, sql, vec![node.as_str().into(), version, at]).await
         }
         // Until it attaches it is away; what operators set for it counts again, but not that it was closed.
         NodeEvent::Admitted { node } => {

@@ -48,6 +48,11 @@ impl Agent {
 
     /// Connects (again), with what it has; retries until a scheduler takes it.
     pub async fn attach(&self, place: &Place, name: &str, cpu_millis: u64) {
+        self.attach_as(place, name, cpu_millis, "agent").await;
+    }
+
+    /// The same with the certificate of `peer`.
+    pub async fn attach_as(&self, place: &Place, name: &str, cpu_millis: u64, peer: &str) {
         let facts = NodeFacts {
             architecture: self.architecture.clone(),
             os: "linux".into(),
@@ -62,7 +67,7 @@ impl Agent {
         };
         let hello = Hello { node: name.into(), facts: Some(facts) };
         for _ in 0..200 {
-            let mut client = AgentsClient::new(place.channel("agent").await);
+            let mut client = AgentsClient::new(place.channel(peer).await);
             let (sender, receiver) = mpsc::channel(16);
             sender.send(AgentMessage { message: Some(Message::Hello(hello.clone())) }).await.unwrap();
             match client.attach(ReceiverStream::new(receiver)).await {
@@ -94,8 +99,11 @@ impl Agent {
                             self.node.lock().unwrap().routes = all;
                         }
                         Some(Control::Open(open)) => {
-                            self.node.lock().unwrap().opened.push(open.clone());
-                            tokio::spawn(session(client.clone(), open));
+                            let mut node = self.node.lock().unwrap();
+                            node.opened.push(open.clone());
+                            if !node.silent {
+                                tokio::spawn(session(client.clone(), open));
+                            }
                         }
                         Some(Control::Rejected(rejected)) => {
                             let mut node = self.node.lock().unwrap();
@@ -140,7 +148,7 @@ impl Agent {
 }
 
 /// Gives back what comes until the input is closed, and ends with 5; has one process, with number 1.
-async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: OpenSession) {
+pub async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: OpenSession) {
     let (sender, receiver) = mpsc::channel(16);
     let send = async |data: &[u8]| sender.send(SessionFrame { data: data.to_vec(), ..SessionFrame::default() }).await.unwrap();
     sender.send(SessionFrame { ticket: open.ticket.clone(), ..SessionFrame::default() }).await.unwrap();

@@ -54,7 +54,7 @@ export const happenedEn = {
   link: { made: 'Account linked', removed: 'Account unlinked' },
   membership: { added: 'Taken into a team', removed: 'Taken out of a team' },
   node: {
-    admitted: 'Node admitted', cordoned: 'Node closed', drained: 'Node drained', 'facts-changed': 'Node: other hardware or software',
+    admitted: 'Node admitted', certified: 'Node has a certificate of its own', cordoned: 'Node closed', drained: 'Node drained', 'facts-changed': 'Node: other hardware or software',
     joined: 'Node joined', lost: 'Node lost', removed: 'Node removed', renewed: 'Certificate of a node renewed', returned: 'Node is back',
     revoked: 'Certificate of a node revoked', 'settings-changed': 'Node: other settings', uncordoned: 'Node opened',
   },

@@ -43,7 +43,7 @@ export const happenedZh: typeof happenedEn = {
   link: { made: '账号已关联', removed: '账号已取消关联' },
   membership: { added: '已加入团队', removed: '已移出团队' },
   node: {
-    admitted: '节点已准入', cordoned: '节点已关闭', drained: '节点已排空', 'facts-changed': '节点信息已变化', joined: '节点已加入', lost: '节点失联', removed: '节点已移除',
+    admitted: '节点已准入', certified: '节点已使用自己的证书', cordoned: '节点已关闭', drained: '节点已排空', 'facts-changed': '节点信息已变化', joined: '节点已加入', lost: '节点失联', removed: '节点已移除',
     renewed: '节点证书已续期', returned: '节点已恢复', revoked: '节点证书已吊销', 'settings-changed': '节点设置已修改', uncordoned: '节点已开放',
   },
   'node-token': { created: '加入令牌已创建', revoked: '加入令牌已撤销' },
