@@ -15,6 +15,7 @@ mod held;
 pub mod kept;
 pub mod measures;
 mod models;
+pub mod node_settings;
 pub mod nodes;
 pub mod policies;
 mod ports;

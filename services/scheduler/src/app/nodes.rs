@@ -1,17 +1,16 @@
-//! Nodes for people: list, cordon, uncordon, drain, remove.
+//! Nodes for people: list, cordon, uncordon, drain, remove. What is set for them: `app::node_settings`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, AppendError, StreamWrite};
-use gantry_kernel::{AppId, FieldFault, InstanceId, Kind, Name, OffsetDateTime, Problem};
+use gantry_kernel::{AppId, InstanceId, Kind, Name, OffsetDateTime, Problem};
 use serde::Serialize;
 
 use super::context::Scheduler;
 use super::deploy::database;
-use crate::adapters::images;
 use crate::domain::engine::{Facts, ImageSeen};
 use crate::domain::placement::NodeSettings;
 use crate::domain::stored;
@@ -151,36 +150,4 @@ pub async fn admit(s: &Scheduler, name: &str, meta: Meta) -> Result<(), Problem>
     let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
     s.host.settled(appended.position).await;
     Ok(())
-}
-
-/// Sets a node's settings as a whole; with `ahead` also of one that is to come.
-///
-/// # Errors
-/// Not found, faults in the settings, or the log is away.
-pub async fn configure(s: &Scheduler, name: &str, mut settings: NodeSettings, ahead: bool, meta: Meta) -> Result<NodeSettings, Problem> {
-    let row = store::node(s.orm(), name).await.map_err(database)?;
-    if row.is_none() && !ahead {
-        return Err(Problem::not_found("node", name));
-    }
-    let node = Name::parse(name).map_err(|e| Problem::invalid("node", e.to_string()))?;
-    let faults: Vec<FieldFault> = settings.faults().into_iter().map(|(field, detail)| FieldFault { field, detail }).collect();
-    if !faults.is_empty() {
-        return Err(Problem::invalid_fields(faults));
-    }
-    let before = row.as_ref().and_then(|r| serde_json::from_value::<NodeSettings>(r.settings.clone()).ok()).unwrap_or_default();
-    // By what they are now: a name that is moved later changes nothing here until it is said again.
-    for image in settings.images.iter_mut().filter(|i| !before.images.contains(i)) {
-        *image = images::resolve(&s.host, image).await?.pinned;
-    }
-    let mut seen = BTreeSet::new();
-    settings.images.retain(|image| seen.insert(image.clone()));
-    let value = serde_json::to_value(&settings).map_err(Problem::internal)?;
-    if row.is_some_and(|r| serde_json::from_value::<NodeSettings>(r.settings).is_ok_and(|before| before == settings)) {
-        return Ok(settings);
-    }
-    let event = NodeEvent::SettingsChanged { node: node.clone(), settings: value };
-    let append = Append::one(StreamId::of::<NodeEvent>(&node), None, vec![event.encode()], meta);
-    let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
-    s.host.settled(appended.position).await;
-    Ok(settings)
 }

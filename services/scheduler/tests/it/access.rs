@@ -67,6 +67,7 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, place.apps().replace("/apps", "/clusters"), None),
         (Method::PUT, place.apps().replace("/apps", "/clusters"), Some(json!({"clusters": [{"cluster": "east"}]}))),
         (Method::GET, "/api/v1/nodes".into(), None),
+        (Method::GET, "/api/v1/nodes/n1/settings".into(), None),
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/drain".into(), None),

@@ -207,3 +207,43 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
     assert_eq!(open("node/n1", "nobody's").await.unwrap_err().code(), tonic::Code::NotFound);
     attach("agent", "n3").await.expect("the suite's certificate goes on to serve nodes that have none");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_have_a_version_of_their_own_and_are_not_set_over_somebody_elses() {
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    let url = |node: &str, query: &str| format!("{}/api/v1/nodes/{node}/settings{query}", place.host.url_of("scheduler").unwrap());
+    let get = async |node: &str| {
+        let answer = place.world.http.get(url(node, "")).bearer_auth(&token).send().await.unwrap();
+        let etag = answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), etag, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let put = async |node: &str, query: &str, etag: &str, disk: &str| {
+        let body = json!({ "labels": { "disk": disk } });
+        let answer = place.world.http.put(url(node, query)).bearer_auth(&token).header("if-match", etag).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned()))
+    };
+    assert_eq!(get("n1").await.0, 404);
+    // Ahead of the node: "0" is for what was never set.
+    assert_eq!(put("n1", "?ahead=true", "\"7\"", "hdd").await.0, 412);
+    let (status, first) = put("n1", "?ahead=true", "\"0\"", "hdd").await;
+    assert_eq!(status, 200);
+    assert_eq!((get("n1").await.0, get("n1").await.1), (200, first.clone()));
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    let call = async |path: &str| place.world.call(&place.host, Method::POST, path, Some(&token), None).await.0;
+    assert_eq!((call("/api/v1/nodes/n1/cordon").await, call("/api/v1/nodes/n1/uncordon").await), (204, 204));
+    let first = first.unwrap();
+    assert_eq!(get("n1").await.1.as_ref(), Some(&first), "what else happens to the node changes nothing of its settings");
+    assert_eq!(put("n1", "", "\"0\"", "ssd").await.0, 412);
+    let (status, second) = put("n1", "", &first, "ssd").await;
+    assert_eq!(status, 200);
+    assert_ne!(second.as_ref(), Some(&first));
+    assert_eq!(put("n1", "", &first, "tape").await.0, 412, "somebody was faster");
+    let (_, etag, settings) = get("n1").await;
+    assert_eq!((etag, &settings["labels"]["disk"]), (second, &json!("ssd")));
+    assert_eq!(put("n1", "", "*", "ssd").await.0, 200, "nothing changes");
+    assert_eq!(put("n1", "", "*", "ssd").await.1, get("n1").await.1);
+}

@@ -2,7 +2,7 @@
 
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
-import { get, path, post, put, remove, withQuery } from './http';
+import { get, getTagged, path, post, put, putTagged, remove, withQuery } from './http';
 
 export interface Workload {
   name: string;
@@ -278,7 +278,8 @@ export const scheduler = {
     post<Checked>(`${path('orgs', org, 'projects', project, 'spaces', space)}/documents`, body),
   rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
   setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
-  setNode: (node: string, settings: NodeSettings) => put<NodeSettings>(`${path('nodes', node)}/settings`, settings),
+  nodeSettings: (node: string) => getTagged<NodeSettings>(`${path('nodes', node)}/settings`),
+  setNode: (node: string, settings: NodeSettings, etag: string | null) => putTagged<NodeSettings>(`${path('nodes', node)}/settings`, settings, etag),
   /** With `force` also one that has instances. The platform revokes its certificates by itself. */
   removeNode: (node: string, force: boolean) => remove(withQuery(path('nodes', node), { force })),
   joinToken: (node: string | null, expires_in_minutes: number) => post<JoinToken>(path('node-join-tokens'), { node, expires_in_minutes }),
