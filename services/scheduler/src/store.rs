@@ -18,7 +18,7 @@ pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters}
 pub use decisions::{load as load_decisions, save as save_decisions};
 pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
-pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_version, kept_versions, newest_versions};
+pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_by_id, kept_version, kept_versions, newest_versions};
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;

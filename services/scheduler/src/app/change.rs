@@ -10,11 +10,11 @@ use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
-use super::kept::using;
+use super::kept::{tying, using};
 use super::{held, ports};
 use crate::adapters::quotas;
 use crate::domain::app::Command;
-use crate::domain::model::Demand;
+use crate::domain::model::{Demand, Model};
 use crate::domain::stored;
 use crate::store;
 
@@ -47,11 +47,13 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
             | Command::PauseScaling { .. }
             | Command::ResumeScaling { .. }
     );
+    let mut goes_back_to = Model::default();
     if let Command::Rollback { revision } = &change.command
         && let Some(to) = store::revision(s.orm(), app, i64::try_from(*revision).unwrap_or(i64::MAX)).await.map_err(database)?
         && let Some(stored) = stored::read(&to.model)
     {
         using::still_there(s, &stored.outline).await?;
+        goes_back_to = stored.outline;
     }
     let demand = demand_after(s, &row, &change.command).await?;
     let org = change.space.org().id;
@@ -72,7 +74,8 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         claims.extend(held.into_iter().map(|(scope, port)| Claim::release(scope, port.to_string())));
     }
     let meta = Meta { tenant: Some(org), ..change.meta };
-    let executed = s.apps.execute(app, change.command, Options { meta, expect: change.expect, claims, also: Vec::new() }).await.map_err(from_execute)?;
+    let options = Options { meta, expect: change.expect, claims, also: Vec::new() };
+    let executed = tying::execute(s, app, change.command, options, &goes_back_to, from_execute).await?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
     if counts

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
-use super::kept::using;
+use super::kept::{tying, using};
 use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home};
@@ -154,12 +154,13 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
     let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
-    let executed = s.apps.execute(app, command, options).await.map_err(|error| match error {
+    let refused = |error| match error {
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
         }
         other => from_execute(other),
-    })?;
+    };
+    let executed = tying::execute(s, app, command, options, model, refused).await?;
     s.host.settled(executed.position).await;
     Ok((executed.state, executed.version))
 }

@@ -192,6 +192,11 @@ pub async fn kept(db: &DatabaseConnection, space: SpaceId, name: &str) -> Result
     found.as_ref().map(row).transpose()
 }
 
+pub async fn kept_by_id(db: &DatabaseConnection, id: Uuid) -> Result<Option<Kept>, DbErr> {
+    let found = db.query_one_raw(asked(format!("{COLUMNS} where id = $1 and latest > 0"), vec![id.into()])).await?;
+    found.as_ref().map(row).transpose()
+}
+
 /// The newest version of each of a space's configs.
 pub async fn newest_versions(db: &DatabaseConnection, space: SpaceId) -> Result<Vec<KeptVersion>, DbErr> {
     let sql = format!("{VERSION_COLUMNS} v where exists (select 1 from configs c where c.space = $1 and c.id = v.config and c.latest = v.number)");

@@ -39,7 +39,7 @@ async fn secrets_of_a_document_are_in_no_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_refusal_names_the_limit_and_leaves_nothing() {
-    let place = Place::with(config(), Limits { cpu_millis: 250 }).await;
+    let place = Place::with(config(), Limits { cpu_millis: 250, ..Default::default() }).await;
     let (status, problem) = place.deploy("web", &web("1", 3)).await;
     assert_eq!((status, &problem["code"]), (422, &json!("billing.quota_too_small")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("limit 250"), "{problem}");

@@ -195,7 +195,7 @@ async fn a_further_revision_in_the_middle_starts_from_the_one_that_has_the_reque
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_does_not_come_up_goes_back_and_both_sets_count_against_the_quota() {
-    let limits = crate::neighbours::Limits { cpu_millis: 500 };
+    let limits = crate::neighbours::Limits { cpu_millis: 500, ..Default::default() };
     let place = Place::with(config(), limits).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     // Three of 100 millicores each: two sets do not fit into 500.

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::place::{LONG, Place};
+use gantry_testkit::neighbours::{Gate, Limits};
+use crate::place::{LONG, Place, config};
 
 impl Place {
     fn configs(&self, tail: &str) -> String {
@@ -213,6 +214,54 @@ async fn what_is_used_is_not_deleted_and_what_was_deleted_is_not_gone_back_to() 
     place.set_secret("db", "again").await;
     assert_eq!(place.post(&format!("{}/web/rollback", place.apps()), json!({ "revision": 1 })).await.0, 409);
     assert_eq!(deploy(&place, "web", "1").await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
+    let gate = Gate::default();
+    let place = Place::with(config(), Limits { gate: Some(gate.clone()), ..Limits::default() }).await;
+    let delete = async |name: &str| place.world.call(&place.host, Method::DELETE, &place.configs(&format!("/{name}")), Some(&place.token), None).await;
+    // The gate is in the middle of it: the secret was looked up, and nothing is written yet.
+    let slow = json!({ "name": "web", "format": "gantry", "document": uses("1").replace("cpu_millis: 100", "cpu_millis: 777"), "reason": "test" });
+    place.set_secret("db", "hush").await;
+    let (deployed, deleted) = tokio::join!(place.post(&place.apps(), slow.clone()), async {
+        gate.entered.notified().await;
+        let deleted = delete("db").await;
+        gate.opened.notify_one();
+        deleted
+    });
+    assert_eq!(deleted.0, 204, "nobody used it: {}", deleted.1);
+    assert_eq!((deployed.0, &deployed.1["code"]), (409, &json!("scheduler.config_missing")), "{}", deployed.1);
+    assert_eq!(place.get(&format!("{}/web", place.apps())).await.0, 404);
+
+    // A new version meanwhile refuses nothing: the revision is tied to what it was read with.
+    place.set_secret("db", "first-hush").await;
+    let (deployed, ()) = tokio::join!(place.post(&place.apps(), slow), async {
+        gate.entered.notified().await;
+        place.set_secret("db", "second-hush").await;
+        gate.opened.notify_one();
+    });
+    assert_eq!(deployed.0, 201, "{}", deployed.1);
+    let (status, refused) = delete("db").await;
+    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.config_in_use")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("web (revision 1)"), "{refused}");
+
+    for n in 0..12 {
+        let name = format!("race{n}");
+        place.set_secret(&name, "hush").await;
+        let document = uses("1").replace("external: db", &format!("external: {name}")).replace("name: web}", &format!("name: {name}}}"));
+        let body = json!({ "name": name, "format": "gantry", "document": document, "reason": "test" });
+        let apps = place.apps();
+        let (deployed, deleted) = tokio::join!(place.post(&apps, body), delete(&name));
+        match deleted.0 {
+            204 => assert!(matches!(deployed.0, 400 | 409), "{}", deployed.1),
+            409 => {
+                assert_eq!(deployed.0, 201, "{}", deployed.1);
+                assert_eq!(place.get(&place.configs(&format!("/{name}"))).await.0, 200);
+            }
+            other => panic!("{other}: {}", deleted.1),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

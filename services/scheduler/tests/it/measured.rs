@@ -221,7 +221,7 @@ async fn what_cannot_be_measured_takes_no_instance_away_and_a_full_quota_adds_no
     scraped.say(queue(40));
     let url = scraped.url.clone();
     let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
-    let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350 }).await;
+    let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350, ..Default::default() }).await;
     let _agent = Agent::join(&place, "n1", 4000).await;
     deploy(&place, &QUEUE.replace("      scaling", "      replicas: 2\n      scaling")).await;
     let reason = || async { place.get(&format!("{}/work/scaling", place.apps())).await.1["items"][0]["reason"].as_str().unwrap_or_default().to_owned() };

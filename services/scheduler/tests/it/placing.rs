@@ -231,7 +231,7 @@ async fn a_spaces_own_scheduler_is_asked_and_done_without_when_it_is_silent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_finds_the_quota_full_waits_if_asked_to_and_what_can_never_fit_is_refused() {
-    let place = Place::with(config(), Limits { cpu_millis: 500 }).await;
+    let place = Place::with(config(), Limits { cpu_millis: 500, ..Default::default() }).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy_own("first", "{image: acme/shop/web:1, requests: {cpu_millis: 400}}").await;
     place.reaches("first", "running", 1).await;

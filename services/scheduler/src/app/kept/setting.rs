@@ -8,7 +8,7 @@ use gantry_kernel::{FieldFault, Kind, Problem, Uuid};
 
 use super::bodies::ConfigSetBody;
 use super::reading::{WRITE, find};
-use super::{filling, using};
+use super::{filling, tying, using};
 use crate::app::Scheduler;
 use crate::app::deploy::database;
 use crate::domain::kept::{checked, checked_name, fingerprint, keys};
@@ -100,22 +100,36 @@ pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str
     s.host.auth.permit(caller, WRITE, space.scope())?;
     let row = find(s, space, name).await?;
     refuse_stale(expect, row.version, name)?;
-    let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
-    if !users.is_empty() {
-        let named: Vec<String> = users.iter().map(|u| format!("{} (revision {})", u.app, u.revision)).collect();
-        return Err(Problem::conflict(
-            "scheduler.config_in_use",
-            format!("`{name}` is used by {}: deploy these without it first, or delete them", named.join(", ")),
-        ));
+    for last in [false, false, true] {
+        tying::hold(s, row.id, row.version).await?;
+        refuse_used(s, space, &row).await?;
+        let event = ConfigEvent::Deleted { config: row.id, space: space.id };
+        let claims = vec![Claim::release(scope(space), name), tying::still_held(row.id)];
+        match append(s, caller, space, row.id, row.version, vec![event], claims).await {
+            // An application was deployed with it just now: the next look names it, unless that has gone again.
+            Err(Refused::Turn) if !last => {}
+            done => {
+                done?;
+                break;
+            }
+        }
     }
-    let event = ConfigEvent::Deleted { config: row.id, space: space.id };
-    append(s, caller, space, row.id, row.version, vec![event], vec![Claim::release(scope(space), name)]).await?;
     filling::forget(s, row.id);
     // Nobody can read it any more, not even from a backup of the log.
     if let Err(error) = s.host.keyring().erase(&filling::subject(row.id)).await {
         tracing::warn!(config.id = %row.id, error = %error, "the key of a deleted config could not be erased");
     }
     Ok(())
+}
+
+async fn refuse_used(s: &Scheduler, space: &SpaceRef, row: &Kept) -> Result<(), Problem> {
+    let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = users.iter().map(|u| format!("{} (revision {})", u.app, u.revision)).collect();
+    let detail = format!("`{}` is used by {}: deploy these without it first, or delete them", row.name, named.join(", "));
+    Err(Problem::conflict("scheduler.config_in_use", detail))
 }
 
 struct Write {
@@ -234,6 +248,33 @@ async fn seal(s: &Scheduler, id: Uuid, text: &str) -> Result<Sealed, Problem> {
     s.host.keyring().seal(&filling::subject(id), text).await.map_err(Problem::internal)
 }
 
+/// Why nothing was appended.
+enum Refused {
+    /// An application has taken the config's turn.
+    Turn,
+    Because(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Because(problem)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Turn => Self::conflict("scheduler.config_in_use", "an application is being deployed with it just now: try again"),
+            Refused::Because(problem) => problem,
+        }
+    }
+}
+
+/// Somebody was faster.
+pub fn changed_meanwhile() -> Problem {
+    Problem::new(Kind::Stale, "request.stale", "somebody changed it meanwhile: read it again")
+}
+
 async fn append(
     s: &Scheduler,
     caller: &Caller,
@@ -242,7 +283,7 @@ async fn append(
     expected: i64,
     events: Vec<ConfigEvent>,
     claims: Vec<Claim>,
-) -> Result<(), Problem> {
+) -> Result<(), Refused> {
     let events = events.iter().map(EventData::encode).collect();
     let write = StreamWrite { stream: StreamId::of::<ConfigEvent>(id), expected: Some(expected), events };
     let meta = caller.meta(Some(space.org().id));
@@ -250,11 +291,13 @@ async fn append(
         Ok(appended) => appended.position,
         // The same request once more: what it did then stands.
         Err(AppendError::Repeated { position, .. }) => position,
+        Err(AppendError::NameTaken { scope, .. }) if scope == tying::TURN => return Err(Refused::Turn),
         Err(AppendError::NameTaken { name, .. }) => {
-            return Err(Problem::conflict("request.name_taken", format!("`{name}` was made by somebody else just now: read it, and set it again")));
+            let detail = format!("`{name}` was made by somebody else just now: read it, and set it again");
+            return Err(Problem::conflict("request.name_taken", detail).into());
         }
-        Err(AppendError::Stale { .. }) => return Err(Problem::new(Kind::Stale, "request.stale", "somebody changed it meanwhile: read it again")),
-        Err(error) => return Err(Problem::unavailable("the event log").with_source(error)),
+        Err(AppendError::Stale { .. }) => return Err(changed_meanwhile().into()),
+        Err(error) => return Err(Problem::unavailable("the event log").with_source(error).into()),
     };
     s.host.settled(position).await;
     Ok(())
