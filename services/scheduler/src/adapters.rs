@@ -4,6 +4,7 @@ pub mod advisor;
 pub mod agents;
 pub mod agents_words;
 pub mod backups;
+pub mod carried;
 pub mod cluster_health;
 pub mod clusters;
 pub mod credentials;

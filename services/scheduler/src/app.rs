@@ -26,6 +26,7 @@ pub mod signs;
 pub mod sizing;
 pub mod space_rules;
 pub mod speakers;
+pub mod unreadable;
 pub mod view;
 pub mod volume_backups;
 pub mod volumes;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::agents_words;
+use super::carried::{Carried, Frozen};
 use crate::domain::engine::{Facts, PodRoute, Report, WantedNode};
 
 /// Messages that wait for a slow agent; each holds the whole state, so an old one may be dropped.
@@ -198,18 +199,21 @@ impl Agents {
         }
     }
 
-    /// Tells a node all it shall have, if that is anything new.
-    pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) {
+    /// Tells a node all it shall have, if that is anything new; what it has of `frozen` applications stays as it was told.
+    pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>, frozen: &Frozen) {
         let now = self.env.now().unix_timestamp();
-        let plain = agents_words::wanted(wanted, &BTreeMap::new());
+        let mut plain = agents_words::wanted(wanted, &BTreeMap::new());
         let mut nodes = self.lock();
         let Some(attached) = nodes.get_mut(node) else { return };
         let Some(outbox) = &attached.outbox else { return };
+        let Some(carried) = Carried::of(attached.sent.as_ref(), node, frozen) else { return };
+        carried.add_to(&mut plain);
         let credentials_hold = credentials.len() == attached.credentials && (credentials.is_empty() || now < attached.credentials_until);
         if attached.sent.as_ref() == Some(&plain) && credentials_hold {
             return;
         }
         let mut full = agents_words::wanted(wanted, credentials);
+        carried.add_to(&mut full);
         full.generation = attached.generation + 1;
         let message = proto::ControlMessage { message: Some(proto::control_message::Message::Wanted(full)) };
         match outbox.try_send(Ok(message)) {
@@ -217,11 +221,12 @@ impl Agents {
                 attached.generation += 1;
                 let generation = attached.generation;
                 let before = std::mem::take(&mut attached.told);
-                attached.told = wanted
+                let news = wanted
                     .instances
                     .iter()
-                    .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))))
-                    .collect();
+                    .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))));
+                let as_before = carried.ids().filter_map(|id| Some((id, *before.get(&id)?)));
+                attached.told = news.chain(as_before).collect();
                 attached.sent = Some(plain);
                 attached.credentials = credentials.len();
                 let earliest = credentials.values().map(|c| c.expires_at_unix).min().unwrap_or(now);

@@ -70,7 +70,12 @@ pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Prob
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
     let before = match &row {
-        Some(row) => Some(s.models.get(&s.host, AppId(row.id), row.current.unsigned_abs()).await.map_err(Problem::internal)?),
+        Some(row) => match s.models.get(&s.host, AppId(row.id), row.current.unsigned_abs()).await {
+            Ok(model) => Some(model),
+            // What cannot be read is replaced as a whole; that is the way out of it.
+            Err(error) if error.is::<stored::Unreadable>() => None,
+            Err(error) => return Err(Problem::internal(error)),
+        },
         None => None,
     };
     resolve_images(s, &mut model).await?;

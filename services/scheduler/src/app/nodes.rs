@@ -8,6 +8,7 @@ use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, AppendError, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Kind, Name, OffsetDateTime, Problem};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::context::Scheduler;
 use super::deploy::database;
@@ -26,6 +27,8 @@ pub struct NodeBody {
     pub facts: Facts,
     /// As operators set them.
     pub settings: NodeSettings,
+    /// Of what cannot be read of it: nothing is placed there until it can.
+    pub problem: Option<String>,
     /// How the images stand that it was to fetch before an instance needs them, by name.
     pub images: BTreeMap<String, ImageSeen>,
     pub instances: u32,
@@ -49,13 +52,16 @@ pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
     let views = s.agents.snapshot();
     let images = |name: &str| views.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, v)| v.report.as_ref()).map(|r| r.images.clone());
     let body = |row: store::node::Model| {
+        let (facts, facts_problem) = read(s, &row, "node's description", row.facts.clone(), "nothing is placed on it until its agent tells it anew");
+        let (settings, settings_problem) = read(s, &row, "node's settings", row.settings.clone(), "nothing is placed on it until they are set anew");
         let here = || alive.iter().filter(|i| i.node == row.name);
         NodeBody {
             state: if row.lost { "lost" } else { "ready" }.into(),
             cordoned: row.cordoned,
             draining: row.draining,
-            facts: serde_json::from_value(row.facts.clone()).unwrap_or_default(),
-            settings: serde_json::from_value(row.settings.clone()).unwrap_or_default(),
+            facts,
+            settings,
+            problem: settings_problem.or(facts_problem),
             images: images(&row.name).unwrap_or_default(),
             instances: u32::try_from(here().count()).unwrap_or(u32::MAX),
             reserved_cpu_millis: here().map(|i| i.cpu_millis.unsigned_abs()).sum(),
@@ -65,6 +71,23 @@ pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
         }
     };
     Ok(store::nodes(s.orm()).await.map_err(database)?.into_iter().map(body).collect())
+}
+
+/// What is stored of a node, and what to say if it cannot be read.
+fn read<T: DeserializeOwned + Default>(
+    s: &Scheduler,
+    row: &store::node::Model,
+    kind: &'static str,
+    value: serde_json::Value,
+    then: &str,
+) -> (T, Option<String>) {
+    match serde_json::from_value(value) {
+        Ok(read) => (read, None),
+        Err(error) => {
+            s.unreadable.tell(kind, &row.name, &error, then);
+            (T::default(), Some(format!("what is stored of the {kind} cannot be read, and {then}: {error}")))
+        }
+    }
 }
 
 /// # Errors
@@ -117,8 +140,16 @@ pub async fn remove(s: &Scheduler, name: &str, force: bool, meta: Meta) -> Resul
     }];
     for instance in here {
         let revision = store::revision(s.orm(), AppId(instance.app), instance.revision).await.map_err(database)?;
-        let model = revision.and_then(|r| stored::read(&r.model)).map(|r| r.outline);
-        let fenced = model.is_some_and(|m| m.workloads.iter().any(|(n, w)| n.as_str() == instance.workload && w.placement.fenced));
+        let model = revision.map(|r| stored::read(&r.model)).transpose().map_err(|error| {
+            let (app, revision) = (AppId(instance.app), instance.revision);
+            s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its node is not removed");
+            let detail = format!(
+                "whether an instance of `{}` on {name} must never run twice (`fenced`) is not known, since its revision {revision} cannot be read: drain the node, or stop its agent and wait until it is lost",
+                instance.workload
+            );
+            Problem::conflict("scheduler.revision_unreadable", detail)
+        })?;
+        let fenced = model.map(|m| m.outline).is_some_and(|m| m.workloads.iter().any(|(n, w)| n.as_str() == instance.workload && w.placement.fenced));
         if fenced {
             let detail = format!(
                 "an instance of `{}` on {name} must never run twice (`fenced`): drain the node, or stop its agent and wait until it is lost",

@@ -212,6 +212,8 @@ pub struct Seeing {
     reports: Reports,
     outline: Model,
     now: OffsetDateTime,
+    /// Which revision cannot be read, if one of those that matter now cannot: its application is left as it is.
+    pub unreadable: Option<String>,
 }
 
 /// What all nodes reported that are not lost.
@@ -229,14 +231,21 @@ pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Re
     let app = AppId(row.id);
     let alive = store::alive(s.orm(), app).await.map_err(database)?;
     let pending = store::load_pending(s.orm(), app).await.map_err(database)?;
-    let mut models = BTreeMap::new();
+    let (mut models, mut unreadable) = (BTreeMap::new(), None);
     let mut needed: Vec<i64> = alive.iter().map(|i| i.revision).chain([row.current]).chain(row.release_from).collect();
     needed.sort_unstable();
     needed.dedup();
     for revision in needed {
+        let Some(found) = store::revision(s.orm(), app, revision).await.map_err(database)? else { continue };
         // The outline is enough to look at, and needs no key.
-        if let Some(stored) = store::revision(s.orm(), app, revision).await.map_err(database)?.and_then(|r| stored::read(&r.model)) {
-            models.insert(revision.unsigned_abs(), Arc::new(stored.outline));
+        match stored::read(&found.model) {
+            Ok(stored) => drop(models.insert(revision.unsigned_abs(), Arc::new(stored.outline))),
+            Err(error) => {
+                s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its application is left as it is");
+                unreadable = Some(format!(
+                    "revision {revision} cannot be read by this version of the platform, and the application is left as it is: update the platform, or stop the application and deploy it anew ({error})"
+                ));
+            }
         }
     }
     let current = row.current.unsigned_abs();
@@ -252,7 +261,7 @@ pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Re
         instances: alive.iter().filter_map(standing).collect(),
         traffic: rollout::traffic(&row, &outline),
     };
-    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now() })
+    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now(), unreadable })
 }
 
 /// A row as the pure functions want it.
@@ -303,7 +312,10 @@ impl Seeing {
     }
 
     pub fn body(&self, s: &Scheduler) -> AppBody {
-        let (word, reason) = state(&self.condition());
+        let (word, reason) = match &self.unreadable {
+            Some(unreadable) => ("failed", unreadable.clone()),
+            None => state(&self.condition()),
+        };
         let scale = scaled(&self.row);
         let ready = |name: &Name| self.view.instances.iter().filter(|i| i.workload == *name && self.available(i.id)).count();
         let workloads = self.outline.workloads.iter().map(|(name, w)| WorkloadBody {
@@ -519,7 +531,11 @@ pub async fn list(s: &Scheduler, space: &SpaceRef, after: Option<&str>, limit: u
 /// When the database refuses.
 pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<RevisionBody>, Problem> {
     let rows = store::revisions(s.orm(), AppId(row.id)).await.map_err(database)?;
-    let outlines: Vec<Option<Model>> = rows.iter().map(|r| stored::read(&r.model).map(|s| s.outline)).collect();
+    let outlines: Vec<Result<Model, stored::Unreadable>> = rows.iter().map(|r| stored::read(&r.model).map(|s| s.outline)).collect();
+    let diff = |n: usize| match (outlines.get(n + 1), &outlines[n]) {
+        (_, Err(error)) | (Some(Err(error)), _) => vec![format!("not known: {error}")],
+        (before, Ok(model)) => super::deploy::diff(before.and_then(|b| b.as_ref().ok()), model),
+    };
     let body = |(n, r): (usize, &store::revision::Model)| RevisionBody {
         revision: r.revision.unsigned_abs(),
         format: r.format.clone(),
@@ -527,7 +543,7 @@ pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<Rev
         reason: r.reason.clone(),
         author: r.actor.clone(),
         current: r.revision == row.current,
-        diff: outlines[n].as_ref().map(|model| super::deploy::diff(outlines.get(n + 1).and_then(Option::as_ref), model)).unwrap_or_default(),
+        diff: diff(n),
         at: r.at,
     };
     Ok(rows.iter().enumerate().map(body).collect())

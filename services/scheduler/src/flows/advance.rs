@@ -62,6 +62,11 @@ impl Reconciler {
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
         let rules = world.rules(SpaceId(subject.row.space));
+        let on_cluster = |node: &str| crate::domain::cluster::cluster_of(node).is_some();
+        if world.unreadable.contains(&SpaceId(subject.row.space)) && (self.s.clusters.has(app) || subject.alive.iter().any(|i| on_cluster(&i.node))) {
+            // What is on a cluster would be taken for what is on nodes, and brought there.
+            anyhow::bail!("the placement rules of its space cannot be read, so it is left on its cluster as it is");
+        }
         if let Some(cluster) = &rules.cluster {
             self.take_live_numbers(cluster, &mut subject);
         }
@@ -255,7 +260,12 @@ impl Reconciler {
     async fn subject(&self, row: store::app::Model) -> anyhow::Result<Subject> {
         let app = AppId(row.id);
         let seeing = view::see(&self.s, row, &Reports::new()).await?;
-        let model = self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?;
+        let model = match &seeing.unreadable {
+            None => self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?,
+            // What is to end needs no model.
+            Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
+            Some(unreadable) => anyhow::bail!("{unreadable}"),
+        };
         let ended = store::ended(self.s.orm(), app, 200).await?;
         Ok(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model })
     }

@@ -19,6 +19,8 @@ pub(super) struct Ahead {
     images: BTreeMap<Name, BTreeMap<String, Option<ImageCredential>>>,
     /// Spaces whose images go to every node.
     everywhere: BTreeSet<SpaceId>,
+    /// Nodes of which it is not known what operators want there.
+    not_told: BTreeSet<Name>,
 }
 
 impl Ahead {
@@ -45,8 +47,9 @@ impl Ahead {
         }
     }
 
-    pub(super) fn on(&self, node: &Name) -> BTreeMap<String, Option<ImageCredential>> {
-        self.images.get(node).cloned().unwrap_or_default()
+    /// `None`: it is not to be told anything.
+    pub(super) fn on(&self, node: &Name) -> Option<BTreeMap<String, Option<ImageCredential>>> {
+        (!self.not_told.contains(node)).then(|| self.images.get(node).cloned().unwrap_or_default())
     }
 }
 
@@ -65,7 +68,15 @@ impl Reconciler {
         let mut out = Ahead { everywhere, ..Ahead::default() };
         for row in store::nodes(self.s.orm()).await? {
             let Some(node) = attached.iter().find(|n| n.as_str() == row.name) else { continue };
-            let settings: NodeSettings = serde_json::from_value(row.settings).unwrap_or_default();
+            let settings: NodeSettings = match serde_json::from_value(row.settings) {
+                Ok(settings) => settings,
+                // It goes on with what it was told last: told of none, it would let them go when its disk fills up.
+                Err(error) => {
+                    self.s.unreadable.tell("node's settings", &row.name, error, "it keeps the images it was told of last");
+                    out.not_told.insert(node.clone());
+                    continue;
+                }
+            };
             if !settings.images.is_empty() {
                 out.images.insert(node.clone(), settings.images.into_iter().map(|image| (image, None)).collect());
             }

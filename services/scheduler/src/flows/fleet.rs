@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Context;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, SpaceId};
@@ -143,11 +144,13 @@ impl Reconciler {
     /// The space's clusters in their order.
     async fn places(&self, fleet: &Fleet, subject: &Subject) -> anyhow::Result<Vec<Place>> {
         let rows = store::clusters(self.s.orm()).await?;
-        let one = |member: &FleetMember| {
+        let one = |member: &FleetMember| -> anyhow::Result<Place> {
             let row = rows.iter().find(|r| r.name == member.cluster && r.org.is_none_or(|org| org.0 == subject.row.org));
             let running = row.and_then(|r| self.s.clusters.get(&r.name).filter(|one| one.id == r.id));
-            let settings: ClusterSettings = row.and_then(|r| serde_json::from_value(r.settings.clone()).ok()).unwrap_or_default();
-            Place {
+            // Divided as if it was nowhere, replicas would move: the application is left as it is.
+            let settings = row.map(|r| serde_json::from_value::<ClusterSettings>(r.settings.clone())).transpose();
+            let settings = settings.with_context(|| format!("the settings of the cluster {} cannot be read", member.cluster))?.unwrap_or_default();
+            Ok(Place {
                 name: member.cluster.clone(),
                 weight: member.weight,
                 region: settings.region,
@@ -155,9 +158,9 @@ impl Reconciler {
                 lost: row.is_none_or(|r| r.lost.is_some()),
                 seen: running.as_ref().is_some_and(Running::is_seen),
                 running,
-            }
+            })
         };
-        Ok(fleet.clusters.iter().map(one).collect())
+        fleet.clusters.iter().map(one).collect()
     }
 
     #[allow(clippy::too_many_arguments, reason = "all of it is what one workload's division depends on")]

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
 use gantry_kernel::{AppId, Name, SpaceId};
+use serde_json::Value;
 
 use super::ahead::images_of;
 use super::reconcile::Reconciler;
+use crate::adapters::carried::Frozen;
 use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
-use crate::domain::engine::{Facts, PodRoute, WantedNode};
+use crate::domain::engine::{PodRoute, WantedNode};
 use crate::domain::isolation::Neighbourhood;
-use crate::domain::placement::SpaceRules;
+use crate::domain::placement::{Guard, SpaceRules};
 use crate::domain::wanted::AppView;
 use crate::store;
 
@@ -26,7 +28,7 @@ impl Reconciler {
         let reports = view::reports(&self.s);
         let rules = self.space_rules().await?;
         let mut ahead = self.kept(&attached, &rules).await?;
-        let mut apps = Vec::new();
+        let (mut apps, mut frozen) = (Vec::new(), Frozen::new());
         let mut credentials = BTreeMap::new();
         for id in store::cared_for(self.s.orm()).await? {
             let Some(row) = store::app_by_id(self.s.orm(), id).await?.filter(|r| r.current > 0) else { continue };
@@ -36,13 +38,26 @@ impl Reconciler {
             }
             let off = row.deleted || row.stopped;
             let mut seeing = view::see(&self.s, row, &reports).await?;
+            let mut whole = seeing.unreadable.is_none();
             // With the values and contents that the outlines lack.
             for (revision, model) in &mut seeing.view.models {
                 match self.s.models.get(&self.s.host, id, *revision).await {
-                    // Rather not told at all than without what it needs: instances would start with nothing in their place.
                     Ok(full) => *model = filling::fill(&self.s, id, *revision, &full).await?.map_or(full, Arc::new),
-                    Err(error) => tracing::warn!(app.id = %id, revision, error = format!("{error:#}"), "a revision cannot be opened"),
+                    Err(error) => {
+                        self.s.unreadable.tell(
+                            "revision",
+                            format_args!("{id}/{revision}"),
+                            format_args!("{error:#}"),
+                            "nodes go on with what they were told last",
+                        );
+                        whole = false;
+                    }
                 }
+            }
+            // Rather as it was than without what it needs: instances would start with nothing in its place, or be stopped.
+            if !whole && !off {
+                frozen.insert(id, seeing.view.instances.iter().map(|i| i.node.clone()).collect());
+                continue;
             }
             if let Some(credential) = self.credential(id, &seeing.view).await {
                 credentials.insert(id, credential);
@@ -72,8 +87,10 @@ impl Reconciler {
             }
             let here: BTreeSet<AppId> = wanted.instances.iter().map(|i| i.app).collect();
             let mine = credentials.iter().filter(|(app, _)| here.contains(app)).map(|(app, c)| (*app, c.clone())).collect();
-            self.s.agents.apply(&node, &wanted, &mine);
-            self.s.agents.ahead(&node, &ahead.on(&node));
+            self.s.agents.apply(&node, &wanted, &mine, &frozen);
+            if let Some(images) = ahead.on(&node) {
+                self.s.agents.ahead(&node, &images);
+            }
         }
         Ok(())
     }
@@ -81,15 +98,27 @@ impl Reconciler {
     /// Of every space that has some. Those that cannot be read are told of where instances are placed.
     async fn space_rules(&self) -> anyhow::Result<BTreeMap<SpaceId, SpaceRules>> {
         let all = store::all_space_rules(self.s.orm()).await?.into_iter();
-        Ok(all.filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect())
+        Ok(all.map(|(space, rules)| (space, serde_json::from_value(rules.clone()).unwrap_or_else(|_| self.readable_part(space, &rules)))).collect())
+    }
+
+    /// Rules that cannot be read as a whole still say what instances are watched for, what they may reach, and that images are to be
+    /// everywhere: that must not fall away. Where nothing is placed by them otherwise is told there.
+    fn readable_part(&self, space: SpaceId, rules: &Value) -> SpaceRules {
+        let guard = rules.get("guard").filter(|g| !g.is_null()).map(|guard| {
+            serde_json::from_value(guard.clone()).unwrap_or_else(|error| {
+                self.s.unreadable.tell("space's guard", space, error, "what can be read of it goes on to count, and what it opens otherwise stays closed");
+                Guard::readable_part(guard)
+            })
+        });
+        SpaceRules { guard, prepull: rules.get("prepull") == Some(&Value::Bool(true)), ..SpaceRules::default() }
     }
 
     /// Of every node that says where its pods are, also of one that is away: it may come back at any time.
     async fn routes(&self) -> anyhow::Result<Vec<PodRoute>> {
         let route = |row: store::node::Model| {
-            let facts: Facts = serde_json::from_value(row.facts).ok()?;
-            let said = !facts.address.is_empty() && !facts.pod_network.is_empty();
-            said.then_some(PodRoute { node: Name::parse(&row.name).ok()?, address: facts.address, pod_network: facts.pod_network })
+            // Whatever else it says may not be readable: what is sent there goes on to arrive.
+            let said = |key: &str| row.facts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+            Some(PodRoute { node: Name::parse(&row.name).ok()?, address: said("address")?, pod_network: said("pod_network")? })
         };
         Ok(store::nodes(self.s.orm()).await?.into_iter().filter_map(route).collect())
     }

@@ -90,10 +90,15 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
         }
         AppEvent::Revised { app, revision, format, model, images, reason } => {
             let sql = "insert into revisions (app, revision, format, model, images, reason, actor, at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
-            let scaled: Vec<String> = crate::domain::stored::scaled(&model).into_iter().map(|n| n.to_string()).collect();
+            // As `domain::app` does: of a model that cannot be read it is not known what follows something, and what was measured stays.
+            let scaled = crate::domain::stored::scaled(&model).inspect_err(|error| {
+                tracing::error!(app.id = %app, revision, %error, "a revision cannot be read: its application is left as it is");
+            });
+            let scaled: Option<Vec<String>> = scaled.ok().map(|all| all.into_iter().map(|n| n.to_string()).collect());
             let images = serde_json::to_value(images)?;
             let actor = recorded.meta.actor.as_str().into();
             run(tx, sql, vec![app.0.into(), number(revision).into(), format.into(), model.into(), images.into(), reason.into(), actor, at.clone()]).await?;
+            let Some(scaled) = scaled else { return run(tx, &set("autoscale = autoscale"), vec![app.0.into(), version, at]).await };
             let sql = set("autoscale = (select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(autoscale) where $4::jsonb @> to_jsonb(key))");
             run(tx, &sql, vec![app.0.into(), version, at, serde_json::to_value(scaled)?.into()]).await
         }

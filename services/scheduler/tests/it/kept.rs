@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use gantry_testkit::neighbours::{Gate, Limits};
+use crate::neighbours::{Gate, Limits};
 use crate::place::{LONG, Place, config};
 
 impl Place {

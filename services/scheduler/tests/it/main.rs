@@ -33,6 +33,7 @@ mod schemas;
 mod sessions;
 mod signs;
 mod spaces;
+mod unreadable;
 mod volumes;
 
 use gantry_testkit::neighbours;

@@ -243,6 +243,8 @@ export interface NodeItem {
   };
   /** As operators set them. */
   settings?: NodeSettings;
+  /** Of what cannot be read of it. */
+  problem?: string | null;
   instances: number;
   reserved_cpu_millis: number;
   reserved_memory_bytes: number;

@@ -9,7 +9,7 @@ use super::reading::find;
 use super::using;
 use crate::app::deploy::{self, Deploy, database};
 use crate::app::documents::Source;
-use crate::app::{Scheduler, change};
+use crate::app::{Scheduler, change, models};
 use crate::store;
 
 /// The same application with the newest versions of all it uses, as its next revision; of those named, or of all that need it.
@@ -42,7 +42,7 @@ pub async fn rollout(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &st
 async fn one(s: &Scheduler, caller: &Caller, space: &SpaceRef, app: &str, reason: &str, nth: usize) -> Result<ConfigRolledOutBody, Problem> {
     let row = change::find(s, space, app).await?;
     let id = AppId(row.id);
-    let before = s.models.get(&s.host, id, row.current.unsigned_abs()).await.map_err(Problem::internal)?;
+    let before = s.models.get(&s.host, id, row.current.unsigned_abs()).await.map_err(|e| models::refused(e, row.current.unsigned_abs()))?;
     let mut model = (*before).clone();
     using::pin(s, space, &mut model).await?;
     let format = store::revision(s.orm(), id, row.current).await.map_err(database)?.map(|r| r.format).unwrap_or_default();

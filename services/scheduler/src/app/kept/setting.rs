@@ -123,7 +123,7 @@ pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str
 }
 
 async fn refuse_used(s: &Scheduler, space: &SpaceRef, row: &Kept) -> Result<(), Problem> {
-    let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
+    let users = using::all_for_sure(s, space).await?.remove(&row.id).unwrap_or_default();
     if users.is_empty() {
         return Ok(());
     }
