@@ -114,6 +114,35 @@ async fn files_follow_a_new_version_and_variables_wait_for_a_new_revision() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_new_version_adds_appears_in_a_folder_of_all_keys() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.set_secret("db", "first-hush").await;
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes: [{name: s, secret: {secretName: db}}]\n  containers:\n  - name: web\n    image: acme/shop/web:1\n    \
+        volumeMounts: [{name: s, mountPath: /etc/db}]\n";
+    let (status, answer) = place.post(&place.apps(), json!({ "name": "web", "format": "kubernetes", "document": pod, "reason": "test" })).await;
+    assert_eq!(status, 201, "{answer}");
+    place.reaches("web", "running", 1).await;
+    let files = || -> Vec<(String, String)> {
+        let node = agent.node.lock().unwrap();
+        let all = node.wanted.instances.iter().flat_map(|i| &i.files);
+        all.map(|f| (f.path.clone(), String::from_utf8_lossy(&f.content).into_owned())).collect()
+    };
+    let first = ("/etc/db/content".to_owned(), "first-hush".to_owned());
+    assert_eq!(files(), [first.clone()]);
+    let running = agent.running();
+    assert_eq!(place.put_config("db", json!({ "secret": true, "merge": true, "entries": { "user": "u" } })).await.0, 200);
+    place.world.until("the new key is there", LONG, || async { files() == [first.clone(), ("/etc/db/user".to_owned(), "u".to_owned())] }).await;
+    assert_eq!(agent.running(), running, "nothing was started anew");
+    // A version without the first key is no obstacle to the next revision.
+    assert_eq!(place.put_config("db", json!({ "secret": true, "entries": { "user": "u" } })).await.0, 200);
+    let (status, rolled) = place.post(&place.configs("/db/rollout"), json!({ "apps": ["web"] })).await;
+    assert_eq!((status, &rolled["items"][0]["problem"]), (200, &Value::Null), "{rolled}");
+    place.reaches("web", "running", 2).await;
+    place.world.until("its folder has the keys of its version", LONG, || async { files() == [("/etc/db/user".to_owned(), "u".to_owned())] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_shown_only_with_its_own_right_and_a_reason_and_each_time_is_recorded() {
     gantry_testkit::clause("7.4.1.j");
     let place = Place::new().await;

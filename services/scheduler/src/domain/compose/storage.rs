@@ -352,6 +352,7 @@ fn of_space(file: File, external: &External, config: &str) -> Vec<File> {
         path: format!("{}/{key}", file.path.trim_end_matches('/')),
         source: format!("{config}/{key}"),
         folder: if folder.is_empty() { file.path.trim_end_matches('/').to_owned() } else { folder.clone() },
+        all_keys: true,
         ..file.clone()
     };
     external.keys.iter().map(one).collect()

@@ -149,6 +149,47 @@ fn variables_stay_with_the_revision_and_files_follow() {
 }
 
 #[test]
+fn keys_that_a_new_version_adds_come_to_folders_that_show_all_of_them() {
+    let held = |old: &[(&str, &str)], new: &[(&str, &str)]| Contents { pinned: Arc::new(content(old)), live: Arc::new(content(new)) };
+    let mut model = compose_model();
+    let all = [("token.secret", version(1, &["value"])), ("db.secret", version(3, &["password", "user"])), ("p", version(7, &["index.html"]))];
+    pin(&mut model, &all.into_iter().map(|(n, v)| (n.to_owned(), v)).collect()).unwrap();
+    let contents = BTreeMap::from([
+        ("token.secret".to_owned(), held(&[("value", "v")], &[("value", "v"), ("more", "m")])),
+        ("db.secret".to_owned(), held(&[("password", "p"), ("user", "u")], &[("password", "p"), ("host", "h")])),
+    ]);
+    let filled = fill(&model, &contents);
+    let paths: Vec<&str> = web(&filled).files.iter().map(|f| f.path.as_str()).collect();
+    // One file is one key, whatever comes; what goes stays as it was; what comes is behind the others, whose places count.
+    assert_eq!(paths[..paths.len() - 1], web(&model).files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>());
+    let last = web(&filled).files.last().unwrap();
+    assert_eq!(
+        (last.path.as_str(), last.content.as_str(), last.live, last.added, last.folder.as_str()),
+        ("/run/secrets/db/host", "h", true, true, "/run/secrets")
+    );
+    assert!(fill(&filled, &contents) == filled, "once");
+
+    let kept = kept();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes:\n  - {name: s, secret: {secretName: db}}\n  - {name: i, secret: {secretName: db, items: [{key: user, path: me}]}}\n  \
+        containers:\n  - name: web\n    image: a/b/c\n    volumeMounts: [{name: s, mountPath: /etc/db}, {name: i, mountPath: /etc/one}, {name: s, mountPath: /etc/user, subPath: user}]\n";
+    let mut model = kubernetes::read(&Document { kept: &kept, ..Document::alone(pod) }).finish(false).unwrap().model;
+    let found = |keys: &[&str]| BTreeMap::from([("db.secret".to_owned(), version(4, keys))]);
+    pin(&mut model, &found(&["password", "user"])).unwrap();
+    let added = |model: &Model| web(model).files.iter().filter(|f| f.added).map(|f| f.path.clone()).collect::<Vec<_>>();
+    let contents = BTreeMap::from([("db.secret".to_owned(), held(&[("password", "p"), ("user", "u")], &[("password", "p"), ("user", "u"), ("host", "h")]))]);
+    let filled = fill(&model, &contents);
+    assert_eq!(added(&filled), ["/etc/db/host"], "chosen keys stay those that were chosen");
+    // On a cluster the kubelet shows what comes, and no pod is made anew for it.
+    let objects = crate::domain::export::export(crate::domain::export::Format::Kubernetes, "shop", &filled);
+    assert!(objects.contains("path: me") && !objects.contains("key: host") && !objects.contains("path: host"), "{objects}");
+    // All keys are those that the next version has.
+    pin(&mut model, &found(&["host", "user"])).unwrap();
+    let below: Vec<&str> = web(&model).files.iter().filter_map(|f| f.path.strip_prefix("/etc/db/")).collect();
+    assert_eq!(below, ["user", "host"]);
+    assert!(pin(&mut model, &found(&["password"])).is_err(), "a chosen one is missed");
+}
+
+#[test]
 fn a_folder_with_something_else_in_it_is_not_shown_as_a_whole() {
     let file = |path: &str, folder: &str| File { path: path.into(), folder: folder.into(), ..File::default() };
     let mut files = [file("/run/secrets/a", "/run/secrets"), file("/run/secrets/b", ""), file("/etc/x", "")];

@@ -125,9 +125,15 @@ pub struct File {
     /// change at one moment.
     #[serde(skip_serializing_if = "is_default")]
     pub folder: String,
+    /// One of all keys of its config, each under its own name beside this: those that a new version adds come to it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub all_keys: bool,
     /// It follows a config of the space while the instance runs. Known when contents are filled in, never stored.
     #[serde(skip)]
     pub live: bool,
+    /// Its key was added by a version after the deployment. As `live`, never stored.
+    #[serde(skip)]
+    pub added: bool,
 }
 
 impl std::fmt::Debug for File {

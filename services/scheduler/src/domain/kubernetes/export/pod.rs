@@ -146,22 +146,34 @@ impl Volumes<'_> {
 
     /// Files of one folder as one volume, which a cluster brings up to date while containers run.
     fn folder(&mut self, folder: &str, files: &[&File]) -> Value {
-        let mut sources: BTreeMap<(bool, String), Vec<Value>> = BTreeMap::new();
+        let mut sources: BTreeMap<(bool, String), Vec<Item<'_>>> = BTreeMap::new();
         for f in files {
             let Some((config, key)) = f.source.split_once('/') else { continue };
             let secret = self.model.configs.get(config).map_or(f.secret, |c| c.secret);
             let path = f.path.strip_prefix(folder).unwrap_or(&f.path).trim_start_matches('/');
             let mode = if f.mode == 0 { 0o444 } else { f.mode };
-            let item = json!({ "key": key, "path": path, "mode": mode });
+            let item = Item { key, path, mode, whole: f.all_keys && path == key, added: f.added };
             sources.entry((secret, storage::plain(config).to_owned())).or_default().push(item);
         }
+        // One mode of the volume counts for what is not listed key by key.
+        let standard = sources.values().find(|items| items.iter().all(|i| i.whole)).and_then(|items| Some(items.first()?.mode));
         // `secret` in a projected volume calls it by `name`, too.
-        let source = |((secret, name), items): ((bool, String), Vec<Value>)| {
+        let source = |((secret, name), items): ((bool, String), Vec<Item<'_>>)| {
             let kind = if secret { "secret" } else { "configMap" };
-            json!({ kind: { "name": name, "items": items } })
+            if items.iter().all(|i| i.whole && Some(i.mode) == standard) {
+                // Keys that come to it are shown, too.
+                return json!({ kind: { "name": name } });
+            }
+            // A pod is not made anew for a key that came while it runs.
+            let listed: Vec<Value> = items.iter().filter(|i| !i.added).map(|i| json!({ "key": i.key, "path": i.path, "mode": i.mode })).collect();
+            json!({ kind: { "name": name, "items": listed } })
         };
         let all: Vec<Value> = sources.into_iter().map(source).collect();
-        let volume = self.add(format!("folder-{}", self.list.len()), json!({ "projected": { "sources": all } }));
+        let mut projected = json!({ "sources": all });
+        if let Some(mode) = standard {
+            projected["defaultMode"] = mode.into();
+        }
+        let volume = self.add(format!("folder-{}", self.list.len()), json!({ "projected": projected }));
         json!({ "name": volume, "mountPath": folder, "readOnly": true })
     }
 
@@ -174,6 +186,16 @@ impl Volumes<'_> {
         let volume = self.add(format!("file-{}-{n}", self.list.len()), json!({ kind: { field: own, "items": [{ "key": key, "path": key, "mode": f.mode }] } }));
         json!({ "name": volume, "mountPath": f.path, "subPath": key })
     }
+}
+
+/// One key of a config in a folder.
+struct Item<'a> {
+    key: &'a str,
+    path: &'a str,
+    mode: u32,
+    /// One of all keys, under its own name.
+    whole: bool,
+    added: bool,
 }
 
 fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
@@ -217,7 +239,9 @@ fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
     for (n, f) in c.files.iter().enumerate() {
         // Files that come from no config have no place in a projected volume.
         if f.folder.is_empty() || c.files.iter().any(|other| other.folder == f.folder && other.source.is_empty()) {
-            mounts.push(volumes.file(n, f));
+            if !f.added {
+                mounts.push(volumes.file(n, f));
+            }
         } else {
             folders.entry(&f.folder).or_default().push(f);
         }
