@@ -136,15 +136,17 @@ impl Reconciler {
         }
         // A run that was given up is told until the next one is due, and nobody has to look again before.
         settled &= steps.pending.values().all(|p| p.instances == 0);
-        let Steps { events, pending, chosen } = steps;
+        let Steps { events, pending, chosen, displaced, arrived } = steps;
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
         store::save_decisions(self.s.orm(), app, &chosen).await?;
         if gone {
             store::forget(self.s.orm(), app).await?;
         }
+        store::save_displacements(self.s.orm(), &displaced).await?;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
+        store::arrived(self.s.orm(), &arrived).await?;
         let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
         let (mut ended, mut rests) = (true, false);
         if let Some(exchange) = &exchange {

@@ -39,6 +39,8 @@ pub(super) struct Alive {
     pub app_name: String,
     /// May be moved to make the cluster even.
     pub movable: bool,
+    /// On its way out.
+    pub leaving: bool,
 }
 
 pub(super) struct World {
@@ -274,14 +276,15 @@ impl Reconciler {
             && !world.unreadable.contains(&SpaceId(row.space))
             && workload.is_some_and(|w| w.kind == WorkloadKind::Stateless && kept_volumes(w).is_empty());
         let app_name = known.as_ref().map(|k| k.app_name.clone()).unwrap_or_default();
-        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable });
+        let leaving = phase == Phase::Stopping || row.displaced.is_some();
+        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable, leaving });
         // What is on its way out takes its room until it is gone, and cannot be sent away again.
-        let group = if phase == Phase::Stopping || row.displaced.is_some() { world.cluster.set_group(&leaving(world.cluster.spec(group))) } else { group };
+        let group = if leaving { world.cluster.set_group(&on_its_way_out(world.cluster.spec(group))) } else { group };
         world.cluster.place(InstanceKey(row.id.as_u128()), group, ix);
     }
 }
 
-fn leaving(spec: &Spec) -> Spec {
+fn on_its_way_out(spec: &Spec) -> Spec {
     Spec { key: format!("{}/leaving", spec.key), priority: i32::MAX, ..spec.clone() }
 }
 

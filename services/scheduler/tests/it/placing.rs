@@ -114,6 +114,27 @@ async fn a_higher_priority_makes_room_and_budgets_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 1000).await;
+    place.deploy_own("low", "{image: acme/shop/web:1, replicas: 3, requests: {cpu_millis: 300}}").await;
+    place.reaches("low", "running", 1).await;
+    agent.node.lock().unwrap().stubborn = true;
+    place.deploy_own("vip", "{image: acme/shop/web:2, requests: {cpu_millis: 300}, priority: 100}").await;
+    let leaving = async |place: &Place| place.instances("low").await.iter().filter(|i| i["state"] == "stopping").count();
+    place.world.until("one has to go", LONG, || async { leaving(&place).await == 1 }).await;
+
+    // Another process decides, and the one that has to go is still there.
+    let place = place.restarted(config()).await;
+    agent.attach(&place, "n1", 1000).await;
+    place.waits_because("vip", "1 instances of lower priority").await;
+    assert_eq!(leaving(&place).await, 1, "nobody else is sent away for the same room");
+    agent.node.lock().unwrap().stubborn = false;
+    place.reaches("vip", "running", 1).await;
+    assert_eq!((leaving(&place).await, agent.running().len()), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hard_rules_between_instances_hold_and_a_new_node_is_used() {
     gantry_testkit::clause("6.3.2.p");
     gantry_testkit::clause("7.1.m");
