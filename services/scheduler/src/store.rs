@@ -20,7 +20,7 @@ pub use decisions::{load as load_decisions, save as save_decisions};
 pub use displacements::{Purpose, arrived, load as load_displacements, save as save_displacements};
 pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
-pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_by_id, kept_version, kept_versions, newest_versions};
+pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_by_id, kept_named, kept_version, kept_versions, newest_versions};
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
@@ -59,5 +59,11 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     (
         "0007-displacements",
         "create table displacements (instance uuid primary key, app uuid, workload text, target text, at timestamptz not null)",
+    ),
+    // Secrets had the names of configs; now each kind has its own.
+    (
+        "0008-names-of-secrets",
+        "update claims c set scope = 'secret.' || substr(c.scope, length('config.') + 1) from events e
+          where e.stream = c.stream and e.kind = 'config.created' and e.data ->> 'secret' = 'true' and c.scope = 'config.' || (e.data ->> 'space')",
     ),
 ];

@@ -31,7 +31,7 @@ pub struct Source {
     pub images: BTreeMap<String, String>,
     pub profiles: BTreeSet<String>,
     /// What the space keeps: [`super::kept::using::known`].
-    pub kept: BTreeMap<String, Kept>,
+    pub kept: Kept,
 }
 
 /// # Errors

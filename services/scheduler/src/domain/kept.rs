@@ -89,12 +89,14 @@ pub fn ask(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
         let Some(external) = &config.external else { continue };
         let at = format!("configs.{name}");
         let what = if config.secret { "secret" } else { "config" };
-        match document.kept.get(external) {
-            Some(kept) if kept.secret == config.secret => {
-                config.entries = kept.keys.iter().map(|k| (k.clone(), String::new())).collect();
+        match document.kept.get(&(external.clone(), config.secret)) {
+            Some(keys) => {
+                config.entries = keys.iter().map(|k| (k.clone(), String::new())).collect();
                 config.binary.clear();
             }
-            Some(kept) => remarks.wrong_at(&at, format!("`{external}` of the space is a {}, not a {what}", if kept.secret { "secret" } else { "config" })),
+            None if document.kept.contains_key(&(external.clone(), !config.secret)) => {
+                remarks.wrong_at(&at, format!("`{external}` of the space is a {}, not a {what}", if config.secret { "config" } else { "secret" }));
+            }
             None => remarks.wrong_at(&at, missing(external, config.secret)),
         }
     }

@@ -199,8 +199,16 @@ async fn setting_is_checked_versioned_and_refused_when_somebody_was_faster() {
     assert_eq!(place.get(&place.configs("/db")).await.1["keys"], json!(["content", "key", "user"]));
     let (_, less) = place.put_config("db", json!({ "secret": true, "merge": true, "remove": ["key"] })).await;
     assert_eq!(less["diff"], json!(["- key"]), "{less}");
-    let (status, refused) = place.put_config("db", json!({ "entries": { "a": "b" } })).await;
-    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.config_kind")), "{refused}");
+    // A config of the same name is another one; which is meant has to be said from then on.
+    assert_eq!(place.put_config("db", json!({ "entries": { "a": "b" } })).await.0, 201);
+    let (status, refused) = place.get(&place.configs("/db")).await;
+    assert_eq!((status, &refused["errors"][0]["field"]), (400, &json!("secret")), "{refused}");
+    let keys = async |query: &str| place.get(&place.configs(query)).await.1["keys"].clone();
+    assert_eq!((keys("/db?secret=true").await, keys("/db?secret=false").await), (json!(["content", "user"]), json!(["a"])));
+    assert_eq!(place.get(&place.configs("")).await.1["items"].as_array().unwrap().len(), 2);
+    let gone = place.world.call(&place.host, Method::DELETE, &place.configs("/db?secret=false"), Some(&place.token), None).await;
+    assert_eq!(gone.0, 204, "{}", gone.1);
+    assert_eq!(keys("/db").await, json!(["content", "user"]), "there is one of the name");
     for (name, body) in [
         ("no%20name", entries("x")),
         ("x", json!({ "entries": {} })),

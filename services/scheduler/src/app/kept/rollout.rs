@@ -5,7 +5,7 @@ use gantry_es_pg::Expect;
 use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::bodies::ConfigRolledOutBody;
-use super::reading::find;
+use super::reading::{Named, find};
 use super::using;
 use crate::app::deploy::{self, Deploy, database};
 use crate::app::documents::Source;
@@ -16,9 +16,16 @@ use crate::store;
 ///
 /// # Errors
 /// A missing right, an unknown config or application, or the database refuses. One application's refusal is told beside the others.
-pub async fn rollout(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str, apps: &[String], reason: &str) -> Result<Vec<ConfigRolledOutBody>, Problem> {
+pub async fn rollout(
+    s: &Scheduler,
+    caller: &Caller,
+    space: &SpaceRef,
+    (name, secret): Named<'_>,
+    apps: &[String],
+    reason: &str,
+) -> Result<Vec<ConfigRolledOutBody>, Problem> {
     s.host.auth.require(caller, Role::Editor, space.scope())?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
     if let Some(stranger) = apps.iter().find(|app| !users.iter().any(|u| u.app == **app)) {
         return Err(Problem::invalid("apps", format!("`{stranger}` does not use `{name}`")));

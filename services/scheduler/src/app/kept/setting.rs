@@ -7,7 +7,7 @@ use gantry_es_pg::{Append, AppendError, Claim, Expect, StreamWrite};
 use gantry_kernel::{FieldFault, Kind, Problem, Uuid};
 
 use super::bodies::ConfigSetBody;
-use super::reading::{WRITE, find};
+use super::reading::{Named, WRITE, find};
 use super::{filling, tying, using};
 use crate::app::Scheduler;
 use crate::app::deploy::database;
@@ -38,12 +38,8 @@ pub async fn set(s: &Scheduler, caller: &Caller, space: &SpaceRef, new: Set) -> 
     s.host.auth.permit(caller, WRITE, space.scope())?;
     checked_name(&new.name).map_err(|(field, detail)| Problem::invalid(field, detail))?;
     refuse_long(&new.reason)?;
-    let row = store::kept(s.orm(), space.id, &new.name).await.map_err(database)?;
+    let row = store::kept(s.orm(), space.id, &new.name, new.secret).await.map_err(database)?;
     refuse_stale(new.expect, row.as_ref().map_or(0, |r| r.version), &new.name)?;
-    if let Some(row) = row.as_ref().filter(|r| r.secret != new.secret) {
-        let (is, other) = if row.secret { ("secret", "config") } else { ("config", "secret") };
-        return Err(Problem::conflict("scheduler.config_kind", format!("`{}` is a {is} of this space: choose another name for a {other}", new.name)));
-    }
     let before = match &row {
         Some(row) => Some(content_of(s, row, row.latest).await?),
         None => None,
@@ -76,14 +72,14 @@ pub async fn roll_back(
     s: &Scheduler,
     caller: &Caller,
     space: &SpaceRef,
-    name: &str,
+    (name, secret): Named<'_>,
     to: u32,
     reason: String,
     expect: Expect,
 ) -> Result<ConfigSetBody, Problem> {
     s.host.auth.permit(caller, WRITE, space.scope())?;
     refuse_long(&reason)?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     refuse_stale(expect, row.version, name)?;
     let content = content_of(s, &row, to).await?;
     let before = content_of(s, &row, row.latest).await?;
@@ -96,15 +92,15 @@ pub async fn roll_back(
 ///
 /// # Errors
 /// A missing right, not found, somebody uses it, or the log is away.
-pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str, expect: Expect) -> Result<(), Problem> {
+pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, (name, secret): Named<'_>, expect: Expect) -> Result<(), Problem> {
     s.host.auth.permit(caller, WRITE, space.scope())?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     refuse_stale(expect, row.version, name)?;
     for last in [false, false, true] {
         tying::hold(s, row.id, row.version).await?;
         refuse_used(s, space, &row).await?;
         let event = ConfigEvent::Deleted { config: row.id, space: space.id };
-        let claims = vec![Claim::release(scope(space), name), tying::still_held(row.id)];
+        let claims = vec![Claim::release(scope(space, row.secret), name), tying::still_held(row.id)];
         match append(s, caller, space, row.id, row.version, vec![event], claims).await {
             // An application was deployed with it just now: the next look names it, unless that has gone again.
             Err(Refused::Turn) if !last => {}
@@ -174,7 +170,7 @@ async fn write_version(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &
             let (org, project) = (space.org().id, space.project.id);
             let (secret, immutable) = (w.content.secret, w.immutable);
             events.push(ConfigEvent::Created { config: id, org, project, space: space.id, name: name.to_owned(), secret, immutable, salt });
-            claims.push(Claim::take(scope(space), name));
+            claims.push(Claim::take(scope(space, secret), name));
         }
         let text = serde_json::to_string(&w.content).map_err(Problem::internal)?;
         events.push(ConfigEvent::Set {
@@ -189,10 +185,10 @@ async fn write_version(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &
             from: w.from,
         });
         append(s, caller, space, id, body.etag, events, claims).await?;
-        let row = find(s, space, name).await?;
+        let row = find(s, space, (name, Some(w.content.secret))).await?;
         (body.version, body.etag) = (row.latest, row.version);
     }
-    if let Some(row) = store::kept(s.orm(), space.id, name).await.map_err(database)? {
+    if let Some(row) = store::kept(s.orm(), space.id, name, w.content.secret).await.map_err(database)? {
         let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
         // Before it is set it is not known to be old yet.
         let outdated = |u: &&super::bodies::ConfigUseBody| u.restart_needed || (w.dry_run && !same && u.variables);
@@ -239,9 +235,9 @@ fn refuse_stale(expect: Expect, version: i64, name: &str) -> Result<(), Problem>
     }
 }
 
-/// Names are one space for configs and secrets of a space.
-fn scope(space: &SpaceRef) -> String {
-    format!("config.{}", space.id)
+/// Configs have names of their own, and so have secrets.
+fn scope(space: &SpaceRef, secret: bool) -> String {
+    format!("{}.{}", if secret { "secret" } else { "config" }, space.id)
 }
 
 async fn seal(s: &Scheduler, id: Uuid, text: &str) -> Result<Sealed, Problem> {

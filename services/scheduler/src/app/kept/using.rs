@@ -23,11 +23,11 @@ const MOST_APPS: u64 = 10_000;
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn known(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<String, Kept>, Problem> {
+pub async fn known(s: &Scheduler, space: &SpaceRef) -> Result<Kept, Problem> {
     let newest = store::newest_versions(s.orm(), space.id).await.map_err(database)?;
     let rows = store::all_kept(s.orm(), space.id).await.map_err(database)?;
     let keys = |id: Uuid| newest.iter().find(|v| v.config == id).map(|v| v.keys.keys().cloned().collect()).unwrap_or_default();
-    Ok(rows.into_iter().map(|row| (row.name, Kept { secret: row.secret, keys: keys(row.id) })).collect())
+    Ok(rows.into_iter().map(|row| ((row.name, row.secret), keys(row.id))).collect())
 }
 
 /// Ties a model to versions: those it names, and the newest of the others.
@@ -38,7 +38,7 @@ pub async fn pin(s: &Scheduler, space: &SpaceRef, model: &mut Model) -> Result<(
     let mut found = BTreeMap::new();
     for (own, name, secret, number) in kept::wanted(model) {
         let absent = || Problem::conflict("scheduler.config_missing", kept::missing(&name, secret));
-        let row = store::kept(s.orm(), space.id, &name).await.map_err(database)?.filter(|row| row.secret == secret).ok_or_else(absent)?;
+        let row = store::kept(s.orm(), space.id, &name, secret).await.map_err(database)?.ok_or_else(absent)?;
         let number = number.unwrap_or(row.latest);
         let version = store::kept_version(s.orm(), row.id, number).await.map_err(database)?;
         let version =

@@ -18,9 +18,9 @@ fn version(number: u32, keys: &[&str]) -> Version {
     Version { config: Uuid::from_u128(1), number, fingerprint: format!("f{number}"), keys }
 }
 
-fn kept() -> BTreeMap<String, Kept> {
-    let kept = |secret, keys: &[&str]| Kept { secret, keys: keys.iter().map(|k| (*k).to_owned()).collect() };
-    BTreeMap::from([("db".into(), kept(true, &["password", "user"])), ("token".into(), kept(true, &["value"])), ("page".into(), kept(false, &["index.html"]))])
+fn kept() -> Kept {
+    let kept = |name: &str, secret, keys: &[&str]| ((name.to_owned(), secret), keys.iter().map(|k| (*k).to_owned()).collect());
+    Kept::from([kept("db", true, &["password", "user"]), kept("token", true, &["value"]), kept("page", false, &["index.html"])])
 }
 
 fn web(model: &Model) -> &crate::domain::model::Workload {
@@ -75,7 +75,7 @@ fn compose_names_them_external_and_gets_files() {
 fn what_the_space_does_not_have_is_told_with_what_to_do() {
     let remarks = compose::read(&Document::alone(COMPOSE)).finish(false).map(|_| ()).unwrap_err();
     assert!(remarks.iter().any(|r| r.detail.contains("gantry secret set token")), "{remarks:?}");
-    let of_another_kind = BTreeMap::from([("token".to_owned(), Kept { secret: false, keys: BTreeSet::new() })]);
+    let of_another_kind = Kept::from([(("token".to_owned(), false), BTreeSet::new())]);
     let text = "services: {web: {image: a/b/c, secrets: [token]}}\nsecrets: {token: {external: true}}\n";
     let remarks = compose::read(&Document { kept: &of_another_kind, ..Document::alone(text) }).finish(false).map(|_| ()).unwrap_err();
     assert!(remarks.iter().any(|r| r.detail.contains("is a config, not a secret")), "{remarks:?}");
@@ -93,6 +93,23 @@ fn a_kubernetes_file_may_name_what_is_not_in_it() {
     assert!(web(&model).files.iter().all(|f| f.folder == "/etc/db") && web(&model).files.len() == 2);
     assert_eq!(wanted(&model).len(), 2, "what nothing uses is left out");
     assert!(kubernetes::read(&Document::alone(text)).finish(false).is_err());
+}
+
+#[test]
+fn a_config_and_a_secret_may_have_the_same_name() {
+    let mut kept = kept();
+    kept.insert(("db".into(), false), BTreeSet::from(["url".to_owned()]));
+    let compose = "services: {web: {image: a/b/c, secrets: [db], configs: [db]}}\nsecrets: {db: {external: true}}\nconfigs: {db: {external: true}}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes: [{name: s, secret: {secretName: db}}, {name: c, configMap: {name: db}}]\n  containers:\n  - name: web\n    image: a/b/c\n    \
+        volumeMounts: [{name: s, mountPath: /run/secrets/db}, {name: c, mountPath: /db}]\n";
+    let of_compose = compose::read(&Document { kept: &kept, ..Document::alone(compose) }).finish(false).unwrap().model;
+    let of_kubernetes = kubernetes::read(&Document { kept: &kept, ..Document::alone(pod) }).finish(false).unwrap().model;
+    for model in [&of_compose, &of_kubernetes] {
+        let asked: Vec<_> = wanted(model).into_iter().map(|(_, name, secret, _)| (name, secret)).collect();
+        assert_eq!(asked, [("db".to_owned(), false), ("db".to_owned(), true)]);
+        let sources: BTreeSet<&str> = web(model).files.iter().map(|f| f.source.as_str()).collect();
+        assert_eq!(sources, BTreeSet::from(["db/url", "db.secret/password", "db.secret/user"]));
+    }
 }
 
 #[test]
