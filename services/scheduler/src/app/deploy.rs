@@ -15,7 +15,7 @@ use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
 use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
-use crate::domain::app::{App, Command, Content, Home};
+use crate::domain::app::{App, Command, Content, Home, Refusal};
 use crate::domain::document::{Parsed, Remark};
 use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, Network, WorkloadKind};
 use crate::domain::stored;
@@ -159,7 +159,7 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
     let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
-    let refused = |error| match error {
+    let refused = |error: ExecuteError<Refusal>| match error {
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
         }

@@ -22,7 +22,7 @@ use crate::store;
 /// Claims of this scope change hands: a config's is its own while it is being deleted, and else of the application that was last tied to it.
 pub const TURN: &str = "config.turn";
 /// A new version may be set while something is deployed: the deployment keeps what it was tied to, and tries again.
-const TRIES: u32 = 8;
+const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a deletion waits until all deployments before it can be seen.
 const SEEN: Duration = Duration::from_secs(10);
