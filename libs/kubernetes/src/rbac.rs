@@ -39,7 +39,8 @@ pub fn manifest(account: &Account, more: More) -> String {
         rules.entry((kind.group, verbs)).or_default().push(kind.plural);
     }
     let mut add = |group: &'static str, verbs: &'static str, resources: &[&'static str]| rules.entry((group, verbs)).or_default().extend(resources);
-    add(POD.group, "get, list, watch", &[POD.plural]);
+    // One that never comes up is taken away, where a StatefulSet would wait for it without end.
+    add(POD.group, "delete, get, list, watch", &[POD.plural]);
     add(POD.group, "get", &["pods/log"]);
     // A WebSocket is a GET, and since 1.35 the right to create is asked for, too.
     add(POD.group, "create, get", &["pods/exec", "pods/attach", "pods/portforward"]);
@@ -51,7 +52,6 @@ pub fn manifest(account: &Account, more: More) -> String {
         add(POD.group, "get, list, watch", &["nodes"]);
         add(POD.group, "create", &["pods/binding", "pods/eviction"]);
         add(POD.group, "patch, update", &["pods/status"]);
-        add(POD.group, "delete", &["pods"]);
         add("coordination.k8s.io", "get, create, update, patch", &["leases"]);
         add("events.k8s.io", "create, patch", &["events"]);
         add("scheduling.k8s.io", "get, list, watch", &["priorityclasses"]);

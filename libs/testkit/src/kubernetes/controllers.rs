@@ -73,6 +73,20 @@ pub fn run(store: &mut Store) {
         // A paused Deployment is scaled only; what is replaced on deletion only is left as it is.
         let still = object["spec"]["paused"] == true || object["spec"]["updateStrategy"]["type"] == "OnDelete";
         let newest = |pod: &Value| pod["spec"]["template"] == *template;
+        let up = |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        // One by one: each is waited for, and one that never comes up is waited for also when the template is another again
+        // (kubernetes.io/docs/concepts/workloads/controllers/statefulset "forced rollback").
+        let waits = key.plural == "statefulsets" && object["spec"]["podManagementPolicy"] != "Parallel";
+        let all = mine(store);
+        if waits && all.iter().any(|(_, p)| !newest(p) && !up(p)) {
+            let ready = all.iter().filter(|(_, p)| up(p)).count();
+            let generation = object["metadata"]["generation"].clone();
+            store.status(
+                &key,
+                json!({ "observedGeneration": generation, "replicas": all.len(), "updatedReplicas": 0, "readyReplicas": ready, "availableReplicas": ready }),
+            );
+            continue;
+        }
         let current = |pod: &Value| still || newest(pod);
         let fresh = mine(store).iter().filter(|(_, p)| current(p)).count() as u64;
         for n in fresh..wanted {
@@ -112,7 +126,6 @@ pub fn run(store: &mut Store) {
             new.iter().skip(usize::try_from(wanted).unwrap_or(usize::MAX)).for_each(|(k, _)| store.delete(k));
         }
         let all = mine(store);
-        let up = |pod: &Value| pod["status"]["conditions"].as_array().is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
         let ready = if matches!(key.plural.as_str(), "jobs" | "daemonsets") {
             if broken { 0 } else { wanted }
         } else {

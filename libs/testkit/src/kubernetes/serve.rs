@@ -217,7 +217,7 @@ fn selected(object: &Value, query: &Pairs) -> bool {
 fn list(store: &Store, plural: &str, namespace: Option<&str>, query: &Pairs) -> (u16, Value) {
     let within = |key: &Key| key.plural == plural && namespace.is_none_or(|n| n == key.namespace);
     let all: Vec<&Value> = store.objects.iter().filter(|(k, o)| within(k) && selected(&o.value, query)).map(|(_, o)| &o.value).collect();
-    let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(usize::MAX);
+    let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).filter(|l| *l > 0).unwrap_or(usize::MAX);
     let from: usize = query.get("continue").and_then(|c| c.parse().ok()).unwrap_or(0);
     // Items do not say what they are: the list does.
     let item = |object: &Value| {

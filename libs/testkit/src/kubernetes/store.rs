@@ -228,6 +228,10 @@ impl Store {
             if key.plural == "services" && made["spec"].get("clusterIP").is_none() && made["spec"]["type"] != "ExternalName" {
                 made["spec"]["clusterIP"] = "10.96.0.1".into();
             }
+            if key.plural == "persistentvolumeclaims" && made["spec"].get("storageClassName").is_none() {
+                // The default class is written into a claim that names none.
+                made["spec"]["storageClassName"] = "std".into();
+            }
             return Ok(self.keep(key.clone(), made, managers));
         };
         let there = fields::leaves(&value);
