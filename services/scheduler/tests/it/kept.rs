@@ -301,8 +301,8 @@ async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_object_of_their_version() {
+/// A place whose space is on a cluster.
+async fn on_a_cluster() -> (Place, ApiServer) {
     let place = Place::new().await;
     let server = ApiServer::start().await;
     server.controllers();
@@ -315,6 +315,12 @@ async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_obje
     assert_eq!(place.world.call(&place.host, Method::POST, "/api/v1/clusters", Some(&token), Some(&body)).await.0, 201);
     let placement = place.apps().replace("/apps", "/placement");
     assert_eq!(place.world.call(&place.host, Method::PUT, &placement, Some(&place.token), Some(&json!({ "cluster": "east" }))).await.0, 200);
+    (place, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_object_of_their_version() {
+    let (place, server) = on_a_cluster().await;
     place.set_secret("db", "one").await;
     let (status, answer) = deploy(&place, "web", "1").await;
     assert_eq!(status, 201, "{answer}");
@@ -339,4 +345,40 @@ async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_obje
         .world
         .until("the old version's object is gone", LONG, || async { content("web-db-v1").is_none() && content("web-db-v2").as_ref() == Some(&two) })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_reaches_both_sets_of_a_canary_and_replaces_no_pod_of_either() {
+    let (place, server) = on_a_cluster().await;
+    place.set_secret("db", "one").await;
+    let canary = |image: &str| uses(image).replacen("spec:\n", "spec:\n  release: {strategy: canary, steps: [{weight: 50, until_promoted: true}]}\n", 1);
+    let deploy = async |image: &str| {
+        let body = json!({ "name": "web", "format": "gantry", "document": canary(image), "reason": "test" });
+        let (status, answer) = place.post(&place.apps(), body).await;
+        assert_eq!(status / 100, 2, "{answer}");
+    };
+    deploy("1").await;
+    place.reaches("web", "running", 1).await;
+    deploy("2").await;
+    let waits = async || {
+        let app = place.app("web").await;
+        app["release"]["waits_for"] == "promotion" && app["release"]["step"] == 1
+    };
+    place.world.until("two sets stand beside each other", LONG, waits).await;
+    // base64 of `one` and `two`.
+    let (one, two) = (json!("b25l"), json!("dHdv"));
+    let content = |name: &str| server.object(&format!("secrets/gantry-acme-shop-test/{name}")).map(|o| o["data"]["content"].clone());
+    let template = |set: &str| server.object(&format!("deployments/gantry-acme-shop-test/{set}")).unwrap()["spec"]["template"].clone();
+    let before = (template("web-web-r1"), template("web-web-r2"));
+    assert_eq!((content("web-db-r1"), content("web-db-r2")), (Some(one.clone()), Some(one.clone())));
+    place.set_secret("db", "two").await;
+    let both = || async { content("web-db-r1").as_ref() == Some(&two) && content("web-db-r2").as_ref() == Some(&two) };
+    place.world.until("files of both have the new version", LONG, both).await;
+    assert_eq!((content("web-db-v1-r1"), content("web-db-v1-r2")), (Some(one.clone()), Some(one)), "variables wait for a new revision");
+    assert_eq!((template("web-web-r1"), template("web-web-r2")), before, "no pod is started anew");
+    let (status, answer) = place.post(&format!("{}/web/release/promote", place.apps()), json!({ "full": true })).await;
+    assert_eq!(status, 200, "{answer}");
+    place.reaches("web", "running", 2).await;
+    place.world.until("the old set's objects are gone", LONG, || async { content("web-db-r1").is_none() && content("web-db-v1-r1").is_none() }).await;
+    assert_eq!(content("web-db-r2"), Some(two));
 }

@@ -8,6 +8,7 @@ mod agent;
 mod cluster_releases;
 mod cluster_roles;
 mod cluster_sessions;
+mod cluster_stands;
 mod cluster_usage;
 mod cluster_volumes;
 mod clusters;

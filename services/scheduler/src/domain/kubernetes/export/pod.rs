@@ -1,4 +1,4 @@
-//! The pod of a workload, and what scales it.
+//! The pod of a workload.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::export::Fields;
 use crate::domain::kubernetes::{of_bytes, of_millis, placing, storage};
 use crate::domain::model::{
-    Check, Container, EnvFact, File, Hook, Match, MetricSource, MetricTarget, Model, Mount, MountKind, Operator, Pace, Probe, Purpose, Resources, Restart,
-    Scaling, Workload, WorkloadKind,
+    Check, Container, EnvFact, File, Hook, Match, Model, Mount, MountKind, Operator, Probe, Purpose, Resources, Restart, Workload, WorkloadKind,
 };
 
 const MAIN: &str = "kubectl.kubernetes.io/default-container";
@@ -348,7 +347,8 @@ fn probe(p: &Probe) -> Value {
     out.put("periodSeconds", p.period_ms.div_ceil(1000));
     out.put("timeoutSeconds", p.timeout_ms.div_ceil(1000));
     out.put("failureThreshold", p.failure_threshold);
-    out.put("successThreshold", p.success_threshold);
+    // Of the others the API takes no number but one.
+    out.put("successThreshold", if p.purpose == Purpose::Ready { p.success_threshold } else { p.success_threshold.min(1) });
     out.put("initialDelaySeconds", p.initial_delay_ms / 1000);
     out.into()
 }
@@ -471,61 +471,4 @@ fn placement(w: &Workload, spec: &mut Fields) {
         Value::from(out)
     });
     spec.put("tolerations", tolerated.collect::<Vec<_>>());
-}
-
-pub fn scaling(name: &Name, w: &Workload, s: &Scaling) -> Value {
-    let kind = if w.kind == WorkloadKind::Stateful { "StatefulSet" } else { "Deployment" };
-    let metric = |m: &crate::domain::model::Metric| {
-        let target = match m.target {
-            MetricTarget::Utilization => {
-                json!({ "type": "Utilization", "averageUtilization": m.value.parse::<u32>().map_or_else(|_| Value::from(m.value.as_str()), Value::from) })
-            }
-            MetricTarget::Average => json!({ "type": "AverageValue", "averageValue": m.value }),
-            MetricTarget::Value => json!({ "type": "Value", "value": m.value }),
-        };
-        let mut named = Fields::default();
-        named.put("name", m.name.as_str());
-        named.put("selector", super::selector(&m.selector));
-        let named = Value::from(named);
-        match m.source {
-            MetricSource::Resource if !m.container.is_empty() => {
-                json!({ "type": "ContainerResource", "containerResource": { "name": m.name, "container": m.container, "target": target } })
-            }
-            MetricSource::Resource => json!({ "type": "Resource", "resource": { "name": m.name, "target": target } }),
-            MetricSource::Instances => json!({ "type": "Pods", "pods": { "metric": named, "target": target } }),
-            MetricSource::Object => {
-                let (kind, name) = m.object.split_once('/').unwrap_or(("", &m.object));
-                json!({ "type": "Object", "object": { "metric": named, "describedObject": { "apiVersion": "v1", "kind": kind, "name": name }, "target": target } })
-            }
-            // The query goes along in our own form.
-            MetricSource::External | MetricSource::Query => json!({ "type": "External", "external": { "metric": named, "target": target } }),
-        }
-    };
-    let pace = |p: &Pace| {
-        let mut out = Fields::default();
-        if let Some(seconds) = p.stabilization_seconds {
-            out.set("stabilizationWindowSeconds", seconds);
-        }
-        out.put(
-            "selectPolicy",
-            match p.select.as_str() {
-                "min" => "Min",
-                "disabled" => "Disabled",
-                _ => "",
-            },
-        );
-        let steps = p.steps.iter().map(|s| json!({ "type": if s.percent { "Percent" } else { "Pods" }, "value": s.value, "periodSeconds": s.period_seconds }));
-        out.put("policies", steps.collect::<Vec<_>>());
-        Value::from(out)
-    };
-    let mut behaviour = Fields::default();
-    behaviour.put("scaleUp", s.up.as_ref().map(pace));
-    behaviour.put("scaleDown", s.down.as_ref().map(pace));
-    let mut spec = Fields::default();
-    spec.put("scaleTargetRef", json!({ "apiVersion": "apps/v1", "kind": kind, "name": name }));
-    spec.set("minReplicas", s.min);
-    spec.set("maxReplicas", s.max);
-    spec.put("metrics", s.metrics.iter().map(metric).collect::<Vec<_>>());
-    spec.put("behavior", behaviour);
-    super::object("autoscaling/v2", "HorizontalPodAutoscaler", name.as_str(), vec![("spec", spec.into())])
 }
