@@ -6,6 +6,7 @@ pub mod check;
 pub mod checks;
 pub mod clock;
 pub mod cluster;
+pub mod cluster_routes;
 pub mod cluster_sets;
 pub mod compose;
 pub mod cron;

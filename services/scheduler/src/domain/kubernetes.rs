@@ -135,7 +135,7 @@ impl Reader<'_> {
             }
             ("", "ServiceAccount") => {
                 object.all_read();
-                object.note("instances get no account of a cluster from the nodes; a Kubernetes engine makes it if a workload names it");
+                object.note("instances get no account of a cluster from the nodes; on a Kubernetes cluster an account that a workload names has to be in the namespace of the space");
             }
             ("kustomize.config.k8s.io", _) => {
                 object.all_read();

@@ -181,8 +181,10 @@ impl Volumes<'_> {
         let (config, key) = f.source.split_once('/').map_or((self.files.clone(), format!("file-{n}")), |(c, k)| (c.to_owned(), k.to_owned()));
         let secret = self.model.configs.get(&config).map_or(f.secret, |c| c.secret);
         let own = storage::plain(&config).to_owned();
+        // As in a folder: 0 is nobody's to read.
+        let mode = if f.mode == 0 { 0o444 } else { f.mode };
         let (kind, field) = if secret { ("secret", "secretName") } else { ("configMap", "name") };
-        let volume = self.add(format!("file-{}-{n}", self.list.len()), json!({ kind: { field: own, "items": [{ "key": key, "path": key, "mode": f.mode }] } }));
+        let volume = self.add(format!("file-{}-{n}", self.list.len()), json!({ kind: { field: own, "items": [{ "key": key, "path": key, "mode": mode }] } }));
         json!({ "name": volume, "mountPath": f.path, "subPath": key })
     }
 }

@@ -41,6 +41,11 @@ pub(super) fn finish_workload(object: &mut Value, name: &Name, w: &Workload, mod
     match w.kind {
         WorkloadKind::Stateless => {
             spec["revisionHistoryLimit"] = 2.into();
+            // The API takes no deadline that is over before a pod counts; without one it is ten minutes.
+            let rest = spec["minReadySeconds"].as_u64().unwrap_or(0);
+            if rest >= spec["progressDeadlineSeconds"].as_u64().unwrap_or(600) {
+                spec["progressDeadlineSeconds"] = (rest + 1).into();
+            }
             if w.is_exchanged() {
                 // Another one may take its place: until then it is spared by this.
                 object["metadata"]["labels"][REVISION] = place.revision.to_string().into();
