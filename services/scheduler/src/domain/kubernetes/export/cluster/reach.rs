@@ -67,7 +67,7 @@ pub(super) fn outside(model: &Model) -> Vec<Value> {
         ));
         let mut slice = export::object("discovery.k8s.io/v1", "EndpointSlice", name.as_str(), Vec::new());
         slice["addressType"] = if ip.is_ipv6() { "IPv6" } else { "IPv4" }.into();
-        slice["endpoints"] = json!([{ "addresses": [other.address], "conditions": { "ready": true } }]);
+        slice["endpoints"] = json!([{ "addresses": [ip.to_string()], "conditions": { "ready": true } }]);
         slice["ports"] = ports.into();
         slice["metadata"]["labels"]["kubernetes.io/service-name"] = name.as_str().into();
         slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "gantry".into();
