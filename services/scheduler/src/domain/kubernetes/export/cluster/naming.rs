@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::app::Home;
 use crate::domain::cluster::ClusterSettings;
 
-/// The application as its namespace's name.
+/// The space as its namespace's name.
 pub fn namespace(home: &Home, settings: &ClusterSettings) -> String {
     short(&format!("{}{}-{}-{}", settings.namespace_prefix, home.org_name, home.project_name, home.space_name), 63)
 }
@@ -48,7 +48,8 @@ pub(super) fn short(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let head = text[..most - 9].trim_end_matches(['-', '.']);
+    let end = (0..=most - 9).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
+    let head = text[..end].trim_end_matches(['-', '.']);
     format!("{head}-{}", mark(text))
 }
 
@@ -138,6 +139,7 @@ mod tests {
             assert!(fits(&label) && label.len() <= 63, "{text}: {label}");
             assert_eq!(fitting(&label, false), label, "once is enough");
         }
+        assert_eq!(short(&"ä".repeat(40), 40).len(), 39, "cut between letters");
     }
 
     #[test]
