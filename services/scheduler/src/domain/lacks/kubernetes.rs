@@ -67,6 +67,8 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.placement.all_or_none, format!("{at}.placement.all_or_none"), "a cluster places pods one by one");
     out.when(w.priority != 0, format!("{at}.priority"), "name a PriorityClass of the cluster");
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    let none = w.scaling.as_ref().is_some_and(|s| s.min == 0);
+    out.when(none, format!("{at}.scaling.min"), "a cluster's autoscaler keeps at least one instance");
     out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "use min_ready_seconds");
     let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
     out.when(owned, format!("{at}.files"), "files belong to root; use fs_group");

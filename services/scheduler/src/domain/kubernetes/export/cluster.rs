@@ -78,7 +78,14 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
         let mut object = super::workload(name, w, &labels[name], &model);
         finish_workload(&mut object, name, w, &model, place);
         out.push(object);
-        out.extend(w.scaling.as_ref().map(|s| super::scaling::scaling(name, w, s)));
+        out.extend(w.scaling.as_ref().map(|s| {
+            let mut autoscaler = super::scaling::scaling(name, w, s);
+            if s.min == 0 {
+                // To none it goes only by a feature that is off (HPAScaleToZero).
+                autoscaler["spec"]["minReplicas"] = 1.into();
+            }
+            autoscaler
+        }));
         out.extend(budget(name, w, &labels[name]));
     }
     let mut names: Vec<&Name> = Vec::new();

@@ -317,3 +317,13 @@ fn a_quota_that_counts_limits_refuses_nobody_who_says_none() {
     let resources = &of(&all, "Deployment", "store-web")["spec"]["template"]["spec"]["containers"][0]["resources"];
     assert_eq!(resources["limits"], json!({ "memory": "1Gi" }), "{resources}");
 }
+
+#[test]
+fn a_clusters_autoscaler_keeps_one_at_least() {
+    let mut model = read(&Document::alone(ALL)).model;
+    model.workloads.get_mut(&name("web")).unwrap().scaling.as_mut().unwrap().min = 0;
+    let all = made_of(&model, &BTreeMap::new());
+    assert_eq!(of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["minReplicas"], 1);
+    let lacks = crate::domain::lacks::kubernetes(&model, true);
+    assert!(lacks.iter().any(|lack| lack.at.ends_with("web.scaling.min")), "it is said");
+}
