@@ -74,7 +74,8 @@ impl Reconciler {
         let space = made::space(&subject.view.home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
         let space_id = subject.row.space.to_string();
         // As on one cluster: not before all that stands there has been seen.
-        if connection.synced {
+        let synced = connection.synced;
+        if synced {
             running.engine.want(&space_id, Arc::new(Wanted::new(&running.scope, &space_id, space)));
             running.engine.want(&owner, Arc::new(wanted));
         }
@@ -82,7 +83,7 @@ impl Reconciler {
         let namespace = made::namespace(&subject.view.home, &running.settings);
         let connection = running.engine.connection();
         let away = running.health.pulse().trouble().map(|(_, problem)| problem.to_owned());
-        let applied = standing.applied && standing.problem.is_none();
+        let applied = synced && standing.applied && standing.problem.is_none();
         self.note_leaving(app, &running, &division, applied);
         let mut as_wanted = applied && division.spared.is_empty() && pending.is_empty() && away.is_none();
         let problem = away.clone().or(connection.problem.filter(|_| !connection.synced)).or(space.problem).or(standing.problem);

@@ -71,7 +71,7 @@ impl Reconciler {
             }
         }
         let standing = running.engine.standing(&owner);
-        let applied = standing.applied && standing.problem.is_none();
+        let applied = connection.synced && standing.applied && standing.problem.is_none();
         self.note_leaving(app, &running, &division, applied);
         let space = running.engine.standing(&subject.row.space.to_string());
         let mut settled = if subject.row.deleted { standing.gone } else { applied && pending.is_empty() && division.spared.is_empty() };
