@@ -217,6 +217,9 @@ impl Store {
     /// # Errors
     /// Conflicts, and what the API refuses.
     pub fn apply(&mut self, key: &Key, body: &Value, manager: &str, force: bool) -> Result<Value, (u16, Value)> {
+        if let Some(wrong) = immutable::misnamed(&key.name, body) {
+            return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
+        }
         let mut wanted = fields::leaves(body);
         wanted.retain(|path, _| !path.starts_with(".metadata.name") && path != ".apiVersion" && path != ".kind");
         let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else {

@@ -70,3 +70,18 @@ async fn a_set_goes_back_though_it_waits_for_a_pod_that_never_comes_up() {
     place.world.until("all of the old ones are there again", LONG, || async { broken() == 0 && server.all("pods").len() == 2 }).await;
     assert!(server.all("pods").iter().all(|p| p["metadata"]["labels"]["gantry.io/revision"] == "1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_compose_lets_people_call_things_runs_on_a_cluster() {
+    let (place, server) = on_cluster(36).await;
+    let document = "services:\n  db:\n    image: example.org/db:1\n    volumes: ['db_data:/data']\n    secrets: [db_password]\nvolumes: {db_data: {}}\nsecrets: {db_password: {content: hunter2}}\n";
+    let (status, answer) = place.deploy("web", document).await;
+    assert_eq!(status, 201, "{answer}");
+    place.reaches("web", "running", 1).await;
+    let names = |plural: &str| server.all(plural).iter().map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let claims = names("persistentvolumeclaims");
+    assert!(claims.len() == 1 && claims[0].starts_with("web-db-data-"), "{claims:?}");
+    assert!(names("secrets").iter().any(|name| name.starts_with("web-db-password-")), "{:?}", names("secrets"));
+    let pod = server.object(&format!("deployments/{NAMESPACE}/web-db")).unwrap()["spec"]["template"]["spec"].clone();
+    assert!(pod["volumes"].as_array().unwrap().iter().any(|v| v["persistentVolumeClaim"]["claimName"] == claims[0].as_str()), "{pod}");
+}
