@@ -7,6 +7,7 @@ mod fields;
 mod immutable;
 mod inside;
 mod metrics;
+mod pods;
 mod road;
 mod serve;
 mod store;
@@ -85,7 +86,7 @@ impl ApiServer {
     /// All of a plural.
     pub fn all(&self, plural: &str) -> Vec<Value> {
         let store = self.lock();
-        store.objects.iter().filter(|(key, _)| key.plural == plural).map(|(_, o)| o.value.clone()).collect()
+        store.of(plural, None).map(|(_, o)| o.value.clone()).collect()
     }
 
     /// Somebody changes an object, as `kubectl edit` does: the fields are theirs then.
@@ -99,6 +100,16 @@ impl ApiServer {
 
     pub fn put(&self, plural: &str, value: Value) {
         self.lock().put(plural, value, "kubectl");
+        self.touched();
+    }
+
+    /// Many at once: watches and controllers look when all are there.
+    pub fn put_all(&self, plural: &str, values: impl IntoIterator<Item = Value>) {
+        let mut store = self.lock();
+        for value in values {
+            store.put(plural, value, "kubectl");
+        }
+        drop(store);
         self.touched();
     }
 
