@@ -50,6 +50,9 @@ pub fn manifest(account: &Account, more: More) -> String {
     add("metrics.k8s.io", "get, list", &["pods", "nodes"]);
     if more.scheduler {
         add(POD.group, "get, list, watch", &["nodes"]);
+        // Volumes that wait for a pod's node.
+        add(POD.group, "get, list, watch, patch, update", &["persistentvolumes"]);
+        add("storage.k8s.io", "get, list, watch", &["storageclasses", "csinodes"]);
         add(POD.group, "create", &["pods/binding", "pods/eviction"]);
         add(POD.group, "patch, update", &["pods/status"]);
         add("coordination.k8s.io", "get, create, update, patch", &["leases"]);

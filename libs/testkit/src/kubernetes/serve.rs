@@ -210,9 +210,6 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
             Some(json!({ "kind": "APIGroupList", "groups": groups }))
         }
         "/apis/gateway.networking.k8s.io/v1" if store.gateway => Some(json!({ "resources": [{ "name": "httproutes", "kind": "HTTPRoute" }] })),
-        "/apis/storage.k8s.io/v1/storageclasses" => {
-            Some(json!({ "items": [{ "metadata": { "name": "std", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } }] }))
-        }
         _ => None,
     }
 }
@@ -273,7 +270,10 @@ fn kind_of(plural: &str) -> Option<&'static str> {
 }
 
 fn list(store: &Store, path: &str, plural: &str, namespace: Option<&str>, query: &Pairs) -> (u16, Value) {
-    let all: Vec<&Value> = store.of(plural, namespace).filter(|(_, o)| selected(&o.value, query)).map(|(_, o)| &o.value).collect();
+    // One that is always there, and belongs to nobody.
+    let class = json!({ "metadata": { "name": "std", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } }, "provisioner": "std" });
+    let built_in = Some(&class).filter(|_| plural == "storageclasses");
+    let all: Vec<&Value> = store.of(plural, namespace).filter(|(_, o)| selected(&o.value, query)).map(|(_, o)| &o.value).chain(built_in).collect();
     let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).filter(|l| *l > 0).unwrap_or(usize::MAX);
     let from: usize = query.get("continue").and_then(|c| c.parse().ok()).unwrap_or(0);
     // Items do not say what they are: the list does.
