@@ -21,6 +21,7 @@ use crate::channel::Channel;
 use crate::config::Platform;
 use crate::connect::{patiently, place};
 use crate::pki::{Leaf, Pki};
+use crate::serve::Entrance;
 use crate::shown::Shown;
 use crate::tls::shown_client_config;
 
@@ -45,6 +46,8 @@ pub struct HostInner {
     pub cancel: CancellationToken,
     /// Tasks on it are waited for at shutdown. The one way to start a task.
     pub tracker: TaskTracker,
+    /// For a service that listens for the public itself: when to let nobody in any more.
+    pub public: Entrance,
     /// mTLS to other services; trusts only this installation.
     pub http: reqwest::Client,
     pub pki: Arc<Pki>,
@@ -102,12 +105,13 @@ pub(crate) struct Surroundings {
     pub addresses: Addresses,
     pub cancel: CancellationToken,
     pub tracker: TaskTracker,
+    pub public: Entrance,
 }
 
 impl Host {
     pub(crate) async fn connect(name: &'static str, needs: Needs, migrations: &[(&str, &str)], around: Surroundings) -> anyhow::Result<Self> {
         let Needs { database, bus: wait } = needs;
-        let Surroundings { env, platform, pki, addresses, cancel, tracker } = around;
+        let Surroundings { env, platform, pki, addresses, cancel, tracker, public } = around;
         let leaf = pki.leaf(name, &[])?;
         let shown = Shown::new(leaf.clone())?;
         let http = reqwest::Client::builder()
@@ -152,6 +156,7 @@ impl Host {
             auth,
             cancel,
             tracker,
+            public,
             http,
             pki,
             leaf,

@@ -78,7 +78,7 @@ impl Running {
         &self.pki
     }
 
-    /// Answers what has been asked, at most 10 s; then ends everything and waits for it, at most 15 s.
+    /// Answers what has been asked, the public first, each at most 10 s; then ends everything and waits for it, at most 15 s.
     pub async fn stop(&self) {
         self.doors.close().await;
         self.cancel.cancel();
@@ -96,6 +96,7 @@ impl Running {
             addresses: self.addresses.clone(),
             cancel: self.cancel.clone(),
             tracker: self.tracker.clone(),
+            public: self.doors.public.clone(),
         }
     }
 }

@@ -116,6 +116,27 @@ mod tests {
     }
 
     #[test]
+    fn the_suite_in_a_cluster_has_the_same_rights() {
+        let rights = |documents: &[Value]| -> std::collections::BTreeSet<[String; 3]> {
+            let words = |value: &Value| value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+            let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
+            let mut out = std::collections::BTreeSet::new();
+            for rule in role["rules"].as_array().unwrap() {
+                for group in words(&rule["apiGroups"]) {
+                    for resource in words(&rule["resources"]) {
+                        out.extend(words(&rule["verbs"]).into_iter().map(|verb| [group.clone(), resource.clone(), verb]));
+                    }
+                }
+            }
+            out
+        };
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/components/engine/account.yaml");
+        let ours: Vec<Value> = serde_saphyr::from_str_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let written: Vec<Value> = serde_saphyr::from_str_multiple(&manifest(&Account::default(), More::default())).unwrap();
+        assert_eq!(rights(&ours), rights(&written));
+    }
+
+    #[test]
     fn roles_may_be_bound_only_if_that_is_wanted_and_only_the_three() {
         let text = manifest(&Account::default(), More::default());
         assert!(!text.contains("rolebindings") && !text.contains("bind]"), "{text}");

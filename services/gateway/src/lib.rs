@@ -50,19 +50,19 @@ impl Service for Gateway {
         let address = listener.local_addr()?;
         let door = Arc::new(door(&config, &host, public, &name)?);
         tracing::info!(%address, url = host.platform.public_url, "the door is open");
-        let (patience, cancel, tracker) = (config.patience(), host.cancel.clone(), host.tracker.clone());
+        let (patience, entrance, cancel, tracker) = (config.patience(), host.public.clone(), host.cancel.clone(), host.tracker.clone());
         if let Some(address) = config.certificates_listen {
             let tls = TlsAcceptor::from(Arc::new(adapters::certificates::server_config(&leaf)?));
             let listener = TcpListener::bind(address).await.with_context(|| format!("gateway.certificates_listen = {address}"))?;
-            let (door, cancel, tracker) = (door.clone(), cancel.clone(), tracker.clone());
+            let (door, entrance, cancel, tracker) = (door.clone(), entrance.clone(), cancel.clone(), tracker.clone());
             host.tracker.spawn(async move {
-                if let Err(error) = app::listen::serve(listener, tls, door, patience, cancel, tracker).await {
+                if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                     tracing::error!(%error, "the door for certificates is closed");
                 }
             });
         }
         host.tracker.spawn(async move {
-            if let Err(error) = app::listen::serve(listener, tls, door, patience, cancel, tracker).await {
+            if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                 tracing::error!(%error, "the door is closed");
             }
         });
