@@ -97,10 +97,12 @@ impl Desk {
         }
         let generation = metadata["generation"].as_i64().unwrap_or(0);
         if let Some(known) = self.pods.get_mut(&at) {
-            let same = known.node == node && known.group == group && known.open == open && known.leaving == leaving && known.waits == waits;
+            let same = known.node == node && known.group == group && known.open == open && known.leaving == leaving;
+            let booked = self.cluster.group_of(known.key).is_some();
             // Bound as it was, or waiting as before: our own word of why it waits is no news.
-            if same && (node.is_empty() || self.cluster.group_of(known.key).is_some()) {
+            if same && (if node.is_empty() { known.waits == waits } else { booked }) {
                 known.assumed = None;
+                known.waits = waits;
                 known.generation = generation;
                 known.nominated = text(&object["status"]["nominatedNodeName"]);
                 return;

@@ -240,7 +240,7 @@ fn a_pod_waits_for_its_claim_and_its_volume_is_made_where_it_goes() {
     assert!(desk.waits(1).contains("\"data\" not found"));
     desk.claim(&json!({ "metadata": { "namespace": "x", "name": "data", "uid": "c" }, "spec": { "storageClassName": "late" } }));
     let step = Step::Make { claim: ("x".into(), "data".into()) };
-    assert!(matches!(&desk.looked()[..], [Decision::Bind { volumes, .. }] if *volumes == [step]));
+    assert!(matches!(&desk.looked()[..], [Decision::Bind { volumes, .. }] if volumes.as_slice() == std::slice::from_ref(&step)));
 }
 
 #[test]
