@@ -94,6 +94,8 @@ pub struct Desk {
     by_key: HashMap<u128, At>,
     /// Pods whose rules or volumes depend on more than themselves, as they were seen last.
     depend: BTreeMap<At, Value>,
+    /// The pods of each claim.
+    users: HashMap<At, BTreeSet<At>>,
     /// To be looked at, the highest priority and the oldest first.
     queue: BTreeSet<(i64, String, At)>,
     /// Found no place at the last look.

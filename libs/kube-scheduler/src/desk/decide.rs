@@ -137,9 +137,9 @@ impl Desk {
 
     /// A claim of this pod that is one pod's alone and is used by another one.
     fn claimed_alone(&self, at: &At) -> Option<String> {
-        let alone: Vec<&At> = self.pods.get(at)?.claims.iter().filter(|c| self.storage.is_for_one(c)).collect();
-        let used = |claim: &&&At| self.pods.iter().any(|(other, k)| other != at && !k.node.is_empty() && k.claims.contains(claim));
-        alone.iter().find(used).map(|claim| claim.1.clone())
+        let placed = |other: &At| other != at && self.pods.get(other).is_some_and(|k| !k.node.is_empty());
+        let used = |claim: &&At| self.storage.is_for_one(claim) && self.users.get(*claim).is_some_and(|users| users.iter().any(placed));
+        self.pods.get(at)?.claims.iter().find(used).map(|claim| claim.1.clone())
     }
 
     /// Makes the picture anew when most of its groups are nobody's.

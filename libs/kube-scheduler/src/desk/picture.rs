@@ -95,6 +95,9 @@ impl Desk {
         if !claims.is_empty() || translate::chooses_namespaces(object) {
             self.depend.insert(at.clone(), object.clone());
         }
+        for claim in &claims {
+            self.users.entry(claim.clone()).or_default().insert(at.clone());
+        }
         let generation = metadata["generation"].as_i64().unwrap_or(0);
         if let Some(known) = self.pods.get_mut(&at) {
             let same = known.node == node && known.group == group && known.open == open && known.leaving == leaving;
@@ -171,6 +174,14 @@ impl Desk {
         self.depend.remove(at);
         if let Some(known) = self.pods.remove(at) {
             self.by_key.remove(&known.key.0);
+            for claim in &known.claims {
+                if let Some(users) = self.users.get_mut(claim) {
+                    users.remove(at);
+                    if users.is_empty() {
+                        self.users.remove(claim);
+                    }
+                }
+            }
             self.storage.give_back(&known.assumed.unwrap_or_default());
             if self.cluster.remove(known.key).is_some() {
                 self.wake();
@@ -206,6 +217,13 @@ impl Desk {
         objects.iter().for_each(|o| self.pod(o));
     }
 
+    /// Those that use a claim: waiting ones find a place by it, standing ones are counted by its volume.
+    fn renew_users(&mut self, claim: &At) {
+        let users = self.users.get(claim).into_iter().flatten();
+        let objects: Vec<Value> = users.filter_map(|at| self.depend.get(at)).cloned().collect();
+        objects.iter().for_each(|o| self.pod(o));
+    }
+
     fn waits(known: &Known) -> bool {
         known.node.is_empty() && !known.claims.is_empty()
     }
@@ -224,17 +242,20 @@ impl Desk {
 
     pub fn claim(&mut self, object: &Value) {
         let at = self.storage.claim(object);
-        self.renew(|k| Self::waits(k) && k.claims.contains(&at));
+        self.renew_users(&at);
     }
 
     pub fn claim_gone(&mut self, at: &At) {
         self.storage.claim_gone(at);
-        self.renew(|k| Self::waits(k) && k.claims.contains(at));
+        self.renew_users(at);
     }
 
     pub fn volume(&mut self, object: &Value) {
-        let of = self.storage.volume(object);
-        self.renew(|k| Self::waits(k) && of.as_ref().is_none_or(|at| k.claims.contains(at)));
+        match self.storage.volume(object) {
+            Some(claim) => self.renew_users(&claim),
+            // One that is free: whoever looks for one.
+            None => self.renew(Self::waits),
+        }
     }
 
     pub fn volume_gone(&mut self, name: &str) {

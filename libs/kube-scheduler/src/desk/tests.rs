@@ -244,6 +244,36 @@ fn a_pod_waits_for_its_claim_and_its_volume_is_made_where_it_goes() {
 }
 
 #[test]
+fn a_claim_that_is_one_pods_alone_is_not_used_by_two_and_volumes_count_where_they_are_attached() {
+    let mut desk = Desk::new("gantry");
+    desk.node(&node("n1", "4"));
+    desk.limit(&json!({ "metadata": { "name": "n1" }, "spec": { "drivers": [{ "name": "csi.example.org", "allocatable": { "count": 1 } }] } }));
+    let claim = |name: &str, mode: &str| {
+        json!({
+            "metadata": { "namespace": "x", "name": name, "uid": name, "annotations": { "pv.kubernetes.io/bind-completed": "yes" } },
+            "spec": { "volumeName": format!("pv-{name}"), "accessModes": [mode] },
+        })
+    };
+    let using = |n: u128, claim: &str, on: &str| {
+        let mut pod = pod(n, "1", 0, on);
+        pod["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": claim } }]);
+        pod
+    };
+    desk.claim(&claim("one", "ReadWriteOncePod"));
+    desk.claim(&claim("two", "ReadWriteOnce"));
+    for name in ["pv-one", "pv-two"] {
+        desk.volume(&json!({ "metadata": { "name": name }, "spec": { "csi": { "driver": "csi.example.org" } }, "status": { "phase": "Bound" } }));
+    }
+    desk.pod(&using(1, "one", "n1"));
+    desk.pod(&using(2, "one", ""));
+    assert!(desk.waits(2).contains("one pod's alone"));
+    desk.pod(&using(3, "two", ""));
+    assert!(desk.waits(3).contains("volumes of csi.example.org"));
+    desk.pod_gone(&at(1));
+    assert_eq!(desk.binds(2), "n1");
+}
+
+#[test]
 fn groups_that_are_nobodys_are_forgotten_and_what_stands_is_not() {
     let mut desk = Desk::new("gantry");
     desk.node(&node("n1", "2"));
