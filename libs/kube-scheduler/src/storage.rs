@@ -69,8 +69,10 @@ struct Claim {
 
 struct Volume {
     class: String,
-    /// For a claim, bound to it or kept for it.
+    /// The claim that it is for, as it says itself.
     taken: Option<At>,
+    /// The claim that we keep it for until it says so.
+    kept: Option<At>,
     available: bool,
     modes: BTreeSet<String>,
     kind: String,
@@ -157,9 +159,12 @@ impl Storage {
         }
         let claim = &spec["claimRef"];
         let taken = (!claim.is_null()).then(|| (text(&claim["namespace"]), text(&claim["name"])));
+        let name = text(&object["metadata"]["name"]);
+        let kept = self.volumes.get(&name).and_then(|v| v.kept.clone()).filter(|_| taken.is_none());
         let volume = Volume {
             class: text(&spec["storageClassName"]),
             taken: taken.clone(),
+            kept,
             available: object["status"]["phase"] == "Available" && object["metadata"]["deletionTimestamp"].is_null(),
             modes: words(&spec["accessModes"]),
             kind: kind_of(spec),
@@ -168,7 +173,7 @@ impl Storage {
             nodes,
             driver: spec["csi"]["driver"].as_str().map(str::to_owned),
         };
-        self.volumes.insert(text(&object["metadata"]["name"]), volume);
+        self.volumes.insert(name, volume);
         taken
     }
 
@@ -346,7 +351,7 @@ impl Storage {
             if let Step::Take { claim, volume, .. } = step
                 && let Some(volume) = self.volumes.get_mut(volume)
             {
-                volume.taken = Some(claim.clone());
+                volume.kept = Some(claim.clone());
             }
         }
         Ok(steps)
@@ -357,9 +362,8 @@ impl Storage {
         for step in steps {
             if let Step::Take { volume, .. } = step
                 && let Some(volume) = self.volumes.get_mut(volume)
-                && volume.available
             {
-                volume.taken = None;
+                volume.kept = None;
             }
         }
     }
@@ -382,7 +386,7 @@ impl Storage {
 
 impl Volume {
     fn fits(&self, at: &At, claim: &Claim) -> bool {
-        let free = match &self.taken {
+        let free = match self.taken.as_ref().or(self.kept.as_ref()) {
             Some(taken) => taken == at,
             None => self.available,
         };
