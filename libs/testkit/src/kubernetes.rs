@@ -103,16 +103,6 @@ impl ApiServer {
         self.touched();
     }
 
-    /// Many at once: watches and controllers look when all are there.
-    pub fn put_all(&self, plural: &str, values: impl IntoIterator<Item = Value>) {
-        let mut store = self.lock();
-        for value in values {
-            store.put(plural, value, "kubectl");
-        }
-        drop(store);
-        self.touched();
-    }
-
     pub fn remove(&self, at: &str) {
         let mut store = self.lock();
         let key = store.find(at).unwrap_or_else(|| panic!("there is no {at}"));
