@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
+import { shows } from './clause.mjs';
 import { makePlace } from './running.mjs';
 import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
 
@@ -65,7 +66,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     clean();
   });
 
-  it('writes what is drawn, by pointer', async () => {
+  it('writes what is drawn, by pointer', shows(['6.3.2.c', '6.3.2.d', '6.3.2.j'], async () => {
     await page.getByRole('button', { name: 'Add workload' }).click();
     // Names are free ones; "web" is taken.
     await box('w:web-2').waitFor();
@@ -85,9 +86,9 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     const moved = await box('w:web-2').boundingBox();
     assert.ok(Math.abs(moved.y - before.y - 80) < 6, `it stands where it was put: ${before.y} ${moved.y}`);
     clean();
-  });
+  }));
 
-  it('writes what the forms say', async () => {
+  it('writes what the forms say', shows(['6.3.2.k'], async () => {
     await box('w:web-2').click();
     const form = page.locator('.small-form').first();
     await form.getByLabel('Image').fill(place.image);
@@ -110,7 +111,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     await says(/replicas: 2/);
     assert.deepEqual(await faults(page), []);
     clean();
-  });
+  }));
 
   it('is used by keyboard alone', async () => {
     await box('w:web-2').focus();
@@ -140,7 +141,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     clean();
   });
 
-  it('shows what a deployment would do, deploys, and opens what is there', async () => {
+  it('shows what a deployment would do, deploys, and opens what is there', shows(['6.3.3.i', '6.3.3.o'], async () => {
     await file().fill(`services:\n  store:\n    image: ${place.image}\n    command: [busybox, sleep, "3600"]\n    expose: ["6379"]\n`);
     await page.getByLabel('Application').fill('drawn');
     await page.getByRole('button', { name: 'Dry run' }).click();
@@ -150,6 +151,11 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
     await page.goto(`${place.space}/deploy?app=drawn`);
     await box('w:store').waitFor();
     await says(/store:/);
+    // What it registered: a service with its name and address inside of the space.
+    await page.goto(`${place.space}/services`);
+    const row = page.getByRole('table', { name: 'Services' }).locator('tr').filter({ hasText: 'drawn' });
+    await row.getByText('store.drawn:6379').first().waitFor();
+    await row.getByRole('cell', { name: 'store', exact: true }).first().waitFor();
     clean();
-  });
+  }));
 });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
+import { shows } from './clause.mjs';
 import { appUntil, deploy, makePlace } from './running.mjs';
 import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
 
@@ -97,7 +98,7 @@ configs:
     clean();
   });
 
-  it('shows services, what is behind them, and routes', async (test) => {
+  it('shows services, what is behind them, and routes', shows(['6.3.2.m', '6.3.3.j'], async (test) => {
     await open(`${place.space}/services`);
     const services = page.getByRole('table', { name: 'Services' });
     await services.getByText('web.shop:8080').waitFor();
@@ -108,6 +109,11 @@ configs:
     }
     await page.getByRole('tab', { name: /^Routes/ }).click();
     await page.getByRole('table', { name: 'Routes' }).getByText(`${org}.example.org`).waitFor();
+    // A program finds the same by the API.
+    const { endpoints } = (await api(page, 'GET', `/api/v1${place.space}/apps/shop`)).body;
+    const reached = endpoints.filter((one) => one.service === 'web');
+    assert.ok(reached.some((one) => one.host === `${org}.example.org` && one.url.startsWith(`http://${org}.example.org:`)), JSON.stringify(endpoints));
+    assert.ok(reached.some((one) => one.host !== `${org}.example.org` && one.port > 0), `a published port: ${JSON.stringify(endpoints)}`);
     await page.getByRole('tab', { name: /^Outside services/ }).click();
     await page.getByText("No names for what runs elsewhere").waitFor();
     await page.getByLabel('Find by name', { exact: false }).fill('nothing is called so');
@@ -115,7 +121,7 @@ configs:
     assert.deepEqual(await faults(page), []);
     clean();
     if (!node) test.diagnostic('no node: what is behind services was left out');
-  });
+  }));
 
   it('lists the volumes of the space', async () => {
     await open(`${place.space}/volumes`);

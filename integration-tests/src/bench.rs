@@ -4,6 +4,7 @@
 //! A new group is one file below `bench/` and one line in [`GROUPS`].
 
 mod cloud;
+pub mod clusters;
 mod containers;
 mod delivery;
 mod event_log;
@@ -11,6 +12,7 @@ mod figure;
 mod ground;
 pub mod http;
 mod identity;
+mod kube_scheduler;
 mod ledger;
 mod node;
 mod pgbench;
@@ -46,6 +48,9 @@ pub struct Options {
     /// Be the registry that `registry` asks; started by it.
     #[arg(long, hide = true)]
     pub registry: bool,
+    /// Be the scheduler that `clusters` asks; started by it.
+    #[arg(long, hide = true)]
+    pub clusters: bool,
     /// Rounds of each figure; the median of fewer than five says little.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
@@ -73,6 +78,12 @@ pub struct Options {
     /// Releases of each kind of `rollouts`.
     #[arg(long, default_value_t = 20)]
     pub repetitions: usize,
+    /// Applications of `clusters`.
+    #[arg(long, default_value_t = 1_000)]
+    pub applications: usize,
+    /// Pods of `clusters`, divided over its applications.
+    #[arg(long, default_value_t = 10_000)]
+    pub pods: usize,
 }
 
 impl Options {
@@ -110,6 +121,8 @@ const GROUPS: &[Group] = &[
     Group { name: "containers", figures: containers::FIGURES, measure: containers::measure },
     Group { name: "proxy", figures: proxy::FIGURES, measure: proxy::measure },
     Group { name: "rollouts", figures: rollouts::FIGURES, measure: rollouts::measure },
+    Group { name: "clusters", figures: clusters::FIGURES, measure: clusters::measure },
+    Group { name: "kube-scheduler", figures: kube_scheduler::FIGURES, measure: kube_scheduler::measure },
     Group { name: "suite", figures: suite::FIGURES, measure: suite::measure },
 ];
 

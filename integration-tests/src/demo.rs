@@ -5,6 +5,7 @@ mod browser;
 mod form;
 mod image;
 mod leftovers;
+mod shown;
 mod sign_in;
 mod steps;
 mod story;

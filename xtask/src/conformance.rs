@@ -1,7 +1,8 @@
 //! docs/conformance.md: which clause of docs/clauses.tsv is shown by which test, and how that test ended in the last run.
 //!
 //! A test marks a clause by `gantry_testkit::clause("6.3.1.f")`, which appends a line to the file named by GANTRY_CLAUSES;
-//! results come from nextest's JUnit file. A marked test that failed, or one without a result, shows nothing.
+//! results come from nextest's JUnit file. A marked test that failed, or one without a result, shows nothing. The demo and the
+//! browser's tests append their lines when they have passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +30,7 @@ struct Clause {
 struct Mark {
     clause: String,
     test: String,
-    /// Set by programs that are no tests of the runner (the demo): they mark a clause once it is shown.
+    /// Set by what is no test of the runner (the demo, the browser's tests): they mark a clause once it is shown.
     #[serde(default)]
     passed: bool,
 }

@@ -98,6 +98,13 @@ mod tests {
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 assert!(container[probe].to_string().contains(if probe == "readinessProbe" { "/readyz" } else { "/healthz" }), "{service} {probe}");
             }
+            // Nodes hear late that a pod takes nothing any more; then what is under way is answered.
+            let waits = container["lifecycle"]["preStop"]["exec"]["command"][1].as_str().and_then(|s| s.parse::<u64>().ok()).expect("seconds");
+            let most = pod["terminationGracePeriodSeconds"].as_u64().expect("a grace");
+            assert!(waits >= 5 && most >= waits + 36, "{service}: {waits} s of {most} s leave too little for what is under way");
+            if deployment["spec"]["replicas"].as_u64() > Some(1) {
+                assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0, "{service}");
+            }
             for bound in ["requests", "limits"] {
                 assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string(), "{service} {bound}");
             }
@@ -188,7 +195,11 @@ mod tests {
             assert!(done.status.success(), "{path}: {}", String::from_utf8_lossy(&done.stderr));
             let made = documents(&String::from_utf8_lossy(&done.stdout));
             assert_eq!(made.iter().filter(|d| d["kind"] == kind).count(), count, "{path}");
-            assert!(made.iter().filter(|d| d["kind"] != "Namespace").all(|d| d["metadata"]["namespace"] == "gantry"), "{path}");
+            let of_the_cluster = ["Namespace", "ClusterRole", "ClusterRoleBinding"];
+            let namespaced = made.iter().filter(|d| !of_the_cluster.iter().any(|kind| d["kind"] == *kind));
+            assert!(namespaced.into_iter().all(|d| d["metadata"]["namespace"] == "gantry"), "{path}");
+            let account = &of(&made, "Deployment", "scheduler")["spec"]["template"]["spec"]["serviceAccountName"];
+            assert_eq!(*account == "scheduler", path == "k8s/overlays/dev", "{path}");
         }
     }
 }

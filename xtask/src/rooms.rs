@@ -36,13 +36,13 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
 
 /// Programs that are no services. The stories of integration-tests are black-box (see [`STORIES`]); its `bench` is not: to measure
 /// the event log, the bus and the host without a service's own work, it puts a small service of its own on them; it starts the
-/// registry with a door that the peer has, too, and the scheduler beside nodes that only pretend; and it loads a layout of its own into
-/// the agent's balancer.
+/// registry with a door that the peer has, too, and the scheduler beside nodes that only pretend or with a cluster to watch; and it
+/// loads a layout of its own into the agent's balancer.
 const PROGRAMS: [(&str, &[&str]); 4] = [
     ("cli", &["kernel"]),
     (
         "integration-tests",
-        &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "scheduler", "agent", "planner"],
+        &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "scheduler", "agent", "planner", "kubernetes"],
     ),
     ("xtask", &["kernel", "servers", "cri"]),
     // What `new-service` copies: as any service.
@@ -52,7 +52,7 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 /// What only the bench may name of all that integration-tests depends on, and where stories lie.
 const STORIES: (&str, &[&str], &str) = (
     "integration-tests/src",
-    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry", "gantry_scheduler", "gantry_agent", "gantry_planner"],
+    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry", "gantry_scheduler", "gantry_agent", "gantry_planner", "gantry_kubernetes"],
     "stories know the suite from outside only; what measures its inside lies below bench/",
 );
 

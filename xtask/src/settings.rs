@@ -93,7 +93,7 @@ pub fn write(home: &Home, choices: &Choices, urls: &Urls) -> Result<Suite> {
         scheduler: Scheduler { first_port, last_port, route_port: ports.routes() },
     };
     let text = format!(
-        "# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=5\n{}",
+        "# Written by `make up`. Your own settings go on top by the environment: GANTRYD__SCHEDULER__NODE_TIMEOUT_SECONDS=15\n{}",
         toml::to_string(&file)?
     );
     let path = home.file("gantry.toml");

@@ -212,6 +212,8 @@ fn browser_tests(work: &Work, home: &std::path::Path) -> Result<()> {
     say("npm ci, npm test (browser tests)");
     run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))?;
     let env = settings::read_env(&work.with_home(home)?.home)?;
-    let results = work.results().join(BROWSER);
-    run(Command::new("npm").arg("test").current_dir(&folder).envs(env).env("CI", "true").env("GANTRY_BROWSER_RESULTS", results).env("CHROMIUM", chromium))
+    let mut command = Command::new("npm");
+    command.arg("test").current_dir(&folder).envs(env).env("CI", "true").env("CHROMIUM", chromium);
+    command.env("GANTRY_BROWSER_RESULTS", work.results().join(BROWSER)).env("GANTRY_CLAUSES", work.results().join("clauses.jsonl"));
+    run(&mut command)
 }

@@ -89,8 +89,8 @@ fn ruled(n: usize) -> Spec {
         near(false, "node.zone", (n + 2) % WORKLOADS, Some(50)),
     ];
     spec.rules.spread = vec![
-        Spread { topology: "node.zone".into(), max_skew: 2, hard: true, selector: Selector::default(), min_places: 0 },
-        Spread { topology: "node.name".into(), max_skew: 1, hard: false, selector: Selector::default(), min_places: 0 },
+        Spread { topology: "node.zone".into(), max_skew: 2, hard: true, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false },
+        Spread { topology: "node.name".into(), max_skew: 1, hard: false, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false },
     ];
     spec.rules.tolerations = vec![Toleration { key: "dedicated".into(), value: Some("batch".into()), effect: None }];
     spec.rules.required = vec![Match { attribute: "node.labels.disk".into(), operator: Operator::In, values: vec!["ssd".into()] }];

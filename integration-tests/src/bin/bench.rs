@@ -1,7 +1,7 @@
 //! Our figures beside their anchors; one JSON object per figure in `target/bench/`.
 
 use clap::Parser;
-use gantry_integration_tests::bench::{Options, http, registry, run};
+use gantry_integration_tests::bench::{Options, clusters, http, registry, run};
 
 /// As in `gantryd`.
 #[global_allocator]
@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
     match &options {
         Options { desk: true, .. } => http::serve(),
         Options { registry: true, .. } => registry::serve(),
+        Options { clusters: true, .. } => clusters::serve(),
         _ => run(&options),
     }
 }

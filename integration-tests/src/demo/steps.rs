@@ -21,17 +21,19 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::leftovers;
+use super::shown::shown;
 use super::story::Story;
 
-/// Runs one step; gives up the story at the first that fails.
+/// Runs one step and marks the clauses that it shows; gives up the story at the first that fails.
 macro_rules! steps {
-    ($story:ident, $began:ident, $($step:ident: $title:literal, $look:literal;)+) => {{
+    ($story:ident, $began:ident, $($step:ident: $title:literal, $look:literal, [$($clause:literal),*];)+) => {{
         let mut done = 0;
         $(
             done += 1;
             println!("[{done:>2}] {}", $title);
             let at = Instant::now();
-            match $step::run(&mut $story).await {
+            let outcome = $step::run(&mut $story).await;
+            match outcome.and_then(|seen| shown(stringify!($step), &[$($clause),*]).map(|()| seen)) {
                 Ok(seen) => seen.lines().for_each(|line| println!("     {line}")),
                 Err(error) => {
                     println!("     FAILED after {:.1} s: {error:#}", at.elapsed().as_secs_f64());
@@ -70,21 +72,21 @@ pub async fn run() -> ExitCode {
         Err(error) => println!("     what earlier stories left could not be cleared: {error:#}"),
     }
     steps! { story, began,
-        s01_register: "a new user registers and signs in (OpenID Connect, code + PKCE)", "`make logs`, services identity and gateway; the page /login";
-        s02_command_line: "the command line signs in by the device flow", "`gantry login`; services identity and gateway";
-        s03_places: "organisation, project and space", "`make logs`, service identity";
-        s04_base_image: "a base image is made and pushed", "`make logs`, service registry; `skopeo copy --debug`";
-        s05_push: "the application's code is pushed to a git repository", "`make logs`, service cicd; `git push` with GIT_CURL_VERBOSE=1";
-        s06_pipeline: "the pipeline tests, builds, pushes and deploys", "`gantry pipeline logs <run>`; services cicd, registry, scheduler, agent";
-        s07_image: "the registry holds and has scanned the image", "`gantry image list`; service registry";
-        s08_balanced: "three instances answer behind the balancer", "`gantry app why web`; services scheduler and agent, HAProxy";
-        s09_rollout: "a second commit rolls out under traffic", "`gantry app show web`; services scheduler and agent, HAProxy";
-        s10_killed: "an instance killed from outside comes back", "`gantry app instances web`; service agent";
-        s11_quota: "a deployment over quota is refused", "`gantry quota get`; services billing and scheduler";
-        s12_bill: "the usage is on the bill", "`gantry usage`; service billing";
-        s13_watch: "metrics and logs are read back", "`gantry app logs web`; services monitoring and agent, Prometheus";
-        s14_catalog: "Redis from the catalogue is provisioned and used", "`gantry catalog show cache`; service catalog";
-        s15_audit: "the audit trail has every step", "`gantry audit`; service monitoring";
-        s16_cleared: "everything that runs is deleted again", "`gantry app list`; services scheduler, agent and catalog";
+        s01_register: "a new user registers and signs in (OpenID Connect, code + PKCE)", "`make logs`, services identity and gateway; the page /login", [];
+        s02_command_line: "the command line signs in by the device flow", "`gantry login`; services identity and gateway", [];
+        s03_places: "organisation, project and space", "`make logs`, service identity", [];
+        s04_base_image: "a base image is made and pushed", "`make logs`, service registry; `skopeo copy --debug`", [];
+        s05_push: "the application's code is pushed to a git repository", "`make logs`, service cicd; `git push` with GIT_CURL_VERBOSE=1", [];
+        s06_pipeline: "the pipeline tests, builds, pushes and deploys", "`gantry pipeline logs <run>`; services cicd, registry, scheduler, agent", ["6.3.3.v", "6.4.2.1.d", "6.4.2.1.e", "6.4.2.1.f", "6.4.2.2.a", "6.4.2.2.g"];
+        s07_image: "the registry holds and has scanned the image", "`gantry image list`; service registry", [];
+        s08_balanced: "three instances answer behind the balancer", "`gantry app why web`; services scheduler and agent, HAProxy", ["6.3.2.m", "6.3.3.u"];
+        s09_rollout: "a second commit rolls out under traffic", "`gantry app show web`; services scheduler and agent, HAProxy", [];
+        s10_killed: "an instance killed from outside comes back", "`gantry app instances web`; service agent", [];
+        s11_quota: "a deployment over quota is refused", "`gantry quota get`; services billing and scheduler", [];
+        s12_bill: "the usage is on the bill", "`gantry usage`; service billing", [];
+        s13_watch: "metrics and logs are read back", "`gantry app logs web`; services monitoring and agent, Prometheus", [];
+        s14_catalog: "Redis from the catalogue is provisioned and used", "`gantry catalog show cache`; service catalog", ["6.3.3.a", "6.4.1.2.b"];
+        s15_audit: "the audit trail has every step", "`gantry audit`; service monitoring", ["6.6.1.2.d"];
+        s16_cleared: "everything that runs is deleted again", "`gantry app list`; services scheduler, agent and catalog", [];
     }
 }

@@ -21,6 +21,9 @@ pub struct Caller {
     pub subject: String,
     pub username: Option<String>,
     pub session: Option<String>,
+    /// The access token's own id (`jti`), and until when it counts.
+    pub token: String,
+    pub until: OffsetDateTime,
     pub scopes: Vec<String>,
     pub amr: Vec<String>,
     /// Address as the gateway saw it.
@@ -105,6 +108,9 @@ impl Caller {
             subject: claims.sub.clone(),
             username: claims.preferred_username.clone(),
             session: claims.sid.clone(),
+            token: claims.jti.clone(),
+            // A time that cannot be is long over.
+            until: OffsetDateTime::from_unix_timestamp(claims.exp).unwrap_or(at),
             scopes: claims.scope.split_whitespace().map(str::to_owned).collect(),
             amr: claims.amr.clone(),
             from: from.or(socket),

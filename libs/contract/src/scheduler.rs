@@ -126,6 +126,9 @@ pub enum NodeEvent {
     /// A removed one may attach again.
     #[serde(rename = "node.admitted")]
     Admitted { node: Name },
+    /// It showed a certificate of its own for the first time: the suite's certificate for agents does not speak for it any more.
+    #[serde(rename = "node.certified")]
+    Certified { node: Name },
     /// Labels, taints, overcommitment and reservations as operators set them, as a whole: JSON owned by the scheduler
     /// (`domain::placement::NodeSettings`).
     #[serde(rename = "node.settings-changed")]

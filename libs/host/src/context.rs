@@ -21,7 +21,9 @@ use crate::channel::Channel;
 use crate::config::Platform;
 use crate::connect::{patiently, place};
 use crate::pki::{Leaf, Pki};
-use crate::tls::client_config;
+use crate::serve::Entrance;
+use crate::shown::Shown;
+use crate::tls::shown_client_config;
 
 /// How long an answer waits for its own write to be readable.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -44,10 +46,15 @@ pub struct HostInner {
     pub cancel: CancellationToken,
     /// Tasks on it are waited for at shutdown. The one way to start a task.
     pub tracker: TaskTracker,
+    /// For a service that listens for the public itself: when to let nobody in any more.
+    pub public: Entrance,
     /// mTLS to other services; trusts only this installation.
     pub http: reqwest::Client,
     pub pki: Arc<Pki>,
+    /// As it was at the start.
     pub leaf: Leaf,
+    /// As it is now.
+    pub shown: Arc<Shown>,
     pub progress: Progress,
     stored: Option<Stored>,
     addresses: Addresses,
@@ -98,15 +105,17 @@ pub(crate) struct Surroundings {
     pub addresses: Addresses,
     pub cancel: CancellationToken,
     pub tracker: TaskTracker,
+    pub public: Entrance,
 }
 
 impl Host {
     pub(crate) async fn connect(name: &'static str, needs: Needs, migrations: &[(&str, &str)], around: Surroundings) -> anyhow::Result<Self> {
         let Needs { database, bus: wait } = needs;
-        let Surroundings { env, platform, pki, addresses, cancel, tracker } = around;
+        let Surroundings { env, platform, pki, addresses, cancel, tracker, public } = around;
         let leaf = pki.leaf(name, &[])?;
+        let shown = Shown::new(leaf.clone())?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(client_config(&pki, &leaf)?)
+            .tls_backend_preconfigured(shown_client_config(&pki, shown.clone())?)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(30))
@@ -147,15 +156,20 @@ impl Host {
             auth,
             cancel,
             tracker,
+            public,
             http,
             pki,
             leaf,
+            shown,
             progress: Progress::default(),
             stored,
             addresses,
             channels: Mutex::default(),
             rights_at: OnceLock::new(),
         }));
+        if host.pki.kept(name)?.is_some() {
+            host.tracker.spawn(crate::shown::follow(host.clone()));
+        }
         if database {
             gantry_bus::start_relay(host.bus.clone(), host.log().clone(), host.cancel.clone(), &host.tracker);
             host.follow_rights().await?;
@@ -301,10 +315,22 @@ impl Host {
         Ok(channel)
     }
 
+    /// From now on new connections show this certificate, those that come in and those that go out.
+    ///
+    /// # Errors
+    /// A damaged certificate, or a key that is another's: the one before is shown still.
+    pub fn show(&self, leaf: &Leaf) -> anyhow::Result<()> {
+        self.shown.replace(leaf.clone())?;
+        // Whoever needs one next dials anew.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
     fn grpc_tls(&self, service: &str) -> tonic::transport::ClientTlsConfig {
+        let leaf = self.shown.leaf();
         tonic::transport::ClientTlsConfig::new()
             .ca_certificate(tonic::transport::Certificate::from_pem(&self.pki.ca_pem))
-            .identity(tonic::transport::Identity::from_pem(&self.leaf.chain_pem, &self.leaf.key_pem))
+            .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
             .domain_name(format!("{service}.{}", crate::pki::SERVER_SUFFIX))
     }
 

@@ -78,7 +78,7 @@ impl Running {
         &self.pki
     }
 
-    /// Answers what has been asked, at most 10 s; then ends everything and waits for it, at most 15 s.
+    /// Answers what has been asked, the public first, each at most 10 s; then ends everything and waits for it, at most 15 s.
     pub async fn stop(&self) {
         self.doors.close().await;
         self.cancel.cancel();
@@ -96,6 +96,7 @@ impl Running {
             addresses: self.addresses.clone(),
             cancel: self.cancel.clone(),
             tracker: self.tracker.clone(),
+            public: self.doors.public.clone(),
         }
     }
 }
@@ -141,8 +142,11 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
     let address = parts.public.unwrap_or_else(|| SocketAddr::new(host.platform.listen, host.platform.port_of(S::NAME)));
     let mutual = parts.public.is_none();
     let public_name = host.platform.public_host().split(':').next().unwrap_or("localhost").to_owned();
-    let leaf = if mutual { host.leaf.clone() } else { host.pki.leaf(S::NAME, &[&public_name])? };
-    let tls = tls::server_config(&host.pki, &leaf, mutual)?;
+    let tls = if mutual {
+        tls::shown_server_config(&host.pki, host.shown.clone())?
+    } else {
+        tls::server_config(&host.pki, &host.pki.leaf(S::NAME, &[&public_name])?, false)?
+    };
     let app = assemble::<S>(parts, &host).await?;
     let listening = serve::serve(address, tls, app, &running.doors).await?;
     running.addresses.set(S::NAME, format!("https://{}", listening.address));

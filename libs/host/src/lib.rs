@@ -21,6 +21,7 @@ mod problem_from;
 pub mod reach;
 mod serve;
 mod service;
+mod shown;
 mod sse;
 pub mod telemetry;
 mod tls;
@@ -37,10 +38,11 @@ pub use node_pki::{NodeCertificate, Revoked};
 pub use page::{Cursor, Page, PageQuery};
 pub use pki::{Leaf, Pki, SERVER_SUFFIX};
 pub use problem_from::{AsProblem, from_execute};
-pub use serve::{Doors, Listening, serve};
+pub use serve::{Doors, Entrance, Listening, serve};
 pub use service::{MoreMetrics, Parts, Service};
+pub use shown::Shown;
 pub use sse::{WatchQuery, watch_list};
-pub use tls::{client_config, server_config};
+pub use tls::{client_config, server_config, shown_client_config};
 pub use transcode::Rest;
 
 /// What handlers return.

@@ -54,14 +54,25 @@ impl Pki {
         Ok(Self { dir: dir.to_owned(), ca_pem, ca_key: std::fs::read_to_string(&key).ok() })
     }
 
+    /// The operator's certificate of service `name`, or a node's own; none if the authority makes it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn kept(&self, name: &str) -> anyhow::Result<Option<Leaf>> {
+        let (chain, key) = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
+        if !chain.exists() || !key.exists() {
+            return Ok(None);
+        }
+        Ok(Some(Leaf { chain_pem: std::fs::read_to_string(chain)?, key_pem: std::fs::read_to_string(key)? }))
+    }
+
     /// The certificate of service `name`: the operator's if there is one, else a fresh one from the authority.
     ///
     /// # Errors
     /// When there is neither a certificate nor the authority's key.
     pub fn leaf(&self, name: &str, extra_hosts: &[&str]) -> anyhow::Result<Leaf> {
-        let (chain, key) = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
-        if chain.exists() && key.exists() {
-            return Ok(Leaf { chain_pem: std::fs::read_to_string(chain)?, key_pem: std::fs::read_to_string(key)? });
+        if let Some(kept) = self.kept(name)? {
+            return Ok(kept);
         }
         let Some(ca_key) = &self.ca_key else {
             bail!("{} has neither {name}.pem nor the authority's ca.key", self.dir.display());

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::{Service, ServiceExt};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,29 +35,65 @@ const LINGER: Duration = Duration::from_millis(250);
 /// How long requests under way may take at shutdown.
 const FINISH: Duration = Duration::from_secs(10);
 
+/// Listeners that are shut together: nobody new is let in, and requests under way are answered.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    closing: CancellationToken,
+    /// What has no answer's head yet, and connections that may still bring something.
+    inside: TaskTracker,
+}
+
+impl Entrance {
+    /// From then on nobody new is let in.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Connections that are idle then bring nothing any more.
+    pub async fn last_call(&self) {
+        self.closing.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    }
+
+    /// Somebody is inside until this is dropped: a connection that may still bring something, or a request without an answer.
+    pub fn enter(&self) -> TaskTrackerToken {
+        self.inside.token()
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.inside.close();
+        if tokio::time::timeout(LINGER + FINISH, self.inside.wait()).await.is_err() {
+            tracing::warn!(requests = self.inside.len(), "some requests were not answered in time");
+        }
+    }
+}
+
 /// The listeners of a process and what shuts them, in this order: nobody new is let in, requests under way are answered while
 /// everything they need still runs, and only then does the rest of the process end.
 #[derive(Clone)]
 pub struct Doors {
-    closing: CancellationToken,
-    /// What has no answer's head yet, and connections that may still bring something.
-    inside: TaskTracker,
+    /// Of services that listen for the public themselves; what comes in there asks the others.
+    pub public: Entrance,
+    own: Entrance,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Doors {
     pub(crate) fn new(cancel: CancellationToken, tasks: TaskTracker) -> Self {
-        Self { closing: CancellationToken::new(), inside: TaskTracker::new(), cancel, tasks }
+        Self { public: Entrance::default(), own: Entrance::default(), cancel, tasks }
     }
 
-    /// Lets nobody new in and waits until whoever is inside has been answered. Streams go on: they end with the process.
+    /// Lets nobody new in and waits until whoever is inside has been answered, the public first. Streams go on: they end with
+    /// the process.
     pub(crate) async fn close(&self) {
-        self.closing.cancel();
-        self.inside.close();
-        if tokio::time::timeout(LINGER + FINISH, self.inside.wait()).await.is_err() {
-            tracing::warn!(requests = self.inside.len(), "some requests were not answered in time");
-        }
+        self.public.close().await;
+        self.own.close().await;
     }
 }
 
@@ -84,7 +121,7 @@ where
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
-                () = doors.closing.cancelled() => return,
+                () = doors.own.closing() => return,
                 () = doors.cancel.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
@@ -115,9 +152,9 @@ where
     S: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let open = doors.inside.token();
+    let open = doors.own.enter();
     let peer = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| service_of(c));
-    let (closing, inside) = (doors.closing.clone(), doors.inside.clone());
+    let entrance = doors.own.clone();
     let app = tower::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(from));
@@ -125,12 +162,12 @@ where
             request.extensions_mut().insert(peer.clone());
         }
         let one_by_one = request.version() <= Version::HTTP_11;
-        let (under_way, answer, closing) = (inside.token(), app.clone().oneshot(request), closing.clone());
+        let (under_way, answer, entrance) = (entrance.enter(), app.clone().oneshot(request), entrance.clone());
         async move {
             let answer = answer.await;
             drop(under_way);
             answer.map(|mut response| {
-                if one_by_one && closing.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if one_by_one && entrance.is_closing() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 response
@@ -142,14 +179,10 @@ where
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30))).max_concurrent_streams(1_024).adaptive_window(true);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(connection);
-    let last_call = async {
-        doors.closing.cancelled().await;
-        tokio::time::sleep(LINGER).await;
-    };
     tokio::select! {
         // A client that goes away in the middle is its own business.
         _ = connection.as_mut() => return,
-        () = last_call => {}
+        () = doors.own.last_call() => {}
         () = doors.cancel.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();

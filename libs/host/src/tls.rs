@@ -9,6 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::pki::{Leaf, Pki};
+use crate::shown::Shown;
 
 fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
@@ -16,6 +17,25 @@ fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
         roots.add(certificate.context("ca.pem")?)?;
     }
     Ok(roots)
+}
+
+/// For callers with a certificate of the same authority, who are shown whatever is `shown` then.
+///
+/// # Errors
+/// When the authority's certificate is damaged.
+pub(crate) fn shown_server_config(pki: &Pki, shown: Arc<Shown>) -> anyhow::Result<Arc<ServerConfig>> {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots(&pki.ca_pem)?)).build()?;
+    let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(shown);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Trusts the installation's authority only, and shows whatever is `shown` then.
+///
+/// # Errors
+/// When the authority's certificate is damaged.
+pub fn shown_client_config(pki: &Pki, shown: Arc<Shown>) -> anyhow::Result<ClientConfig> {
+    Ok(ClientConfig::builder().with_root_certificates(roots(&pki.ca_pem)?).with_client_cert_resolver(shown))
 }
 
 /// `mutual`: only callers with a certificate of the same authority are let in.

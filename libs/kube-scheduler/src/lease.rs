@@ -8,6 +8,8 @@ use gantry_kubernetes::{Client, Trouble};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::moment;
+
 const DURATION: Duration = Duration::from_secs(15);
 pub const RENEW: Duration = Duration::from_secs(4);
 /// The holder stops before others may begin.
@@ -38,7 +40,14 @@ impl Lease {
         let began = Instant::now();
         // An answer that comes when others may have begun is of no use.
         let most = self.renewed.map_or(GIVE_UP, |at| GIVE_UP.saturating_sub(at.elapsed()).max(Duration::from_secs(1)));
-        let asked = tokio::time::timeout(most, self.attempt()).await;
+        let attempts = async {
+            match self.attempt().await {
+                // Ours was written by somebody else meanwhile, or by a word of ours whose answer was lost: whose is it?
+                Ok(false) if self.renewed.is_some() => self.attempt().await,
+                asked => asked,
+            }
+        };
+        let asked = tokio::time::timeout(most, attempts).await;
         let asked = asked.unwrap_or_else(|_| Err(Trouble::Unreachable { server: self.client.server().to_owned(), reason: "no answer in time".into() }));
         match asked {
             Ok(true) => {
@@ -59,7 +68,7 @@ impl Lease {
 
     async fn attempt(&mut self) -> Result<bool, Trouble> {
         let path = format!("{}/{}", self.collection(), self.name);
-        let now = stamp(&self.env);
+        let now = moment::micro(&self.env);
         let mine =
             json!({ "holderIdentity": self.identity, "leaseDurationSeconds": DURATION.as_secs(), "acquireTime": now, "renewTime": now, "leaseTransitions": 0 });
         let mut lease = match self.client.get(&path).await {
@@ -124,11 +133,4 @@ impl Lease {
             }
         }
     }
-}
-
-/// As the API's MicroTime.
-fn stamp(env: &Env) -> String {
-    let now = env.now().to_offset(time::UtcOffset::UTC);
-    let (date, at) = (now.date(), now.time());
-    format!("{date}T{:02}:{:02}:{:02}.{:06}Z", at.hour(), at.minute(), at.second(), at.microsecond())
 }

@@ -1,49 +1,34 @@
 //! Nodes and pods of Kubernetes in the planner's words. What the planner has no rule for is told, and such a pod waits:
 //! binding it anyhow would break a promise.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use gantry_kubernetes::quantity;
 use gantry_planner::{Amounts, Effect, Match, Near, Node, Operator, Preference, Rules, Selector, Spec, Spread, Taint, Toleration, UNLIMITED};
 use serde_json::Value;
 
-const ZONE: &str = "topology.kubernetes.io/zone";
+use self::requests::{amount, amounts, counted, is_counted, requests};
+use crate::storage::Asked;
 
-fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// The label of a pod that is its namespace: no document can say it. All pods are of one scope, because selectors reach over
+/// namespaces.
+const NAMESPACE: &str = "(namespace)";
+
+/// Labels of each namespace.
+pub type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
+
+pub fn list<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Thousandths of a quantity, as the whole number of `unit` thousandths.
-fn amount(value: &Value, unit: i128) -> u64 {
-    let thousandths = match value {
-        Value::String(text) => quantity(text),
-        Value::Number(number) => quantity(&number.to_string()),
-        _ => None,
-    };
-    u64::try_from(thousandths.unwrap_or(0).max(0) / unit).unwrap_or(u64::MAX >> 1)
-}
-
-fn amounts(of: &Value) -> Amounts {
-    Amounts {
-        cpu_millis: amount(&of["cpu"], 1),
-        memory_bytes: amount(&of["memory"], 1000),
-        storage_bytes: amount(&of["ephemeral-storage"], 1000),
-        pids: 0,
-        bandwidth_kbps: 0,
-        instances: 1,
-    }
-}
-
-fn is_counted(name: &str) -> bool {
-    matches!(name, "cpu" | "memory" | "ephemeral-storage" | "pods")
-}
-
 /// The attribute that a label is to the planner. The host's name is a label as any other: it may differ from the node's.
-fn attribute(label: &str) -> String {
+pub fn attribute(label: &str) -> String {
     match label {
         ZONE => "node.zone".into(),
         other => format!("node.labels.{other}"),
@@ -61,15 +46,22 @@ pub fn node(object: &Value) -> Option<Node> {
     }
     let taints = list(&object["spec"]["taints"]);
     let taints = taints.filter_map(|t| Some(Taint { key: text(&t["key"]), value: text(&t["value"]), effect: Effect::parse(t["effect"].as_str()?)? }));
-    let room = &object["status"]["allocatable"];
+    let mut taints: Vec<Taint> = taints.collect();
+    // What the control plane says with a taint a moment later; so those that tolerate it (DaemonSets' pods) may come all the same.
     let ready = list(&object["status"]["conditions"]).any(|c| c["type"] == "Ready" && c["status"] == "True");
-    let extended = room.as_object().into_iter().flatten().filter(|(k, _)| !is_counted(k)).map(|(k, v)| (k.clone(), amount(v, 1000)));
+    for (holds, key) in [(!ready, "node.kubernetes.io/not-ready"), (object["spec"]["unschedulable"] == true, "node.kubernetes.io/unschedulable")] {
+        if holds && !taints.iter().any(|t| t.key == key) {
+            taints.push(Taint { key: key.into(), value: String::new(), effect: Effect::NoSchedule });
+        }
+    }
+    let room = &object["status"]["allocatable"];
+    let extended = room.as_object().into_iter().flatten().filter(|(k, _)| !is_counted(k)).map(|(k, v)| (k.clone(), counted(k, v)));
     let capacity = Amounts { pids: UNLIMITED, bandwidth_kbps: UNLIMITED, instances: amount(&room["pods"], 1000), ..amounts(room) };
     let images = list(&object["status"]["images"]).flat_map(|i| list(&i["names"])).map(text).collect();
     Some(Node {
         name,
         attributes,
-        taints: taints.collect(),
+        taints,
         // Which runtimes a node has is not told; a RuntimeClass brings a node selector of its own.
         runtime_classes: BTreeSet::new(),
         capacity,
@@ -78,47 +70,9 @@ pub fn node(object: &Value) -> Option<Node> {
         extended: extended.collect(),
         images,
         load: 0,
-        present: ready,
-        cordoned: object["spec"]["unschedulable"] == true,
+        present: true,
+        cordoned: false,
     })
-}
-
-/// What all containers ask together: init containers run one after the other, sidecars among them stay.
-fn requests(spec: &Value) -> (Amounts, BTreeMap<String, u64>) {
-    let of = |container: &Value| container["resources"]["requests"].as_object().cloned().unwrap_or_default();
-    let mut sum: BTreeMap<String, i128> = BTreeMap::new();
-    let mut most: BTreeMap<String, i128> = BTreeMap::new();
-    let parsed = |value: &Value| quantity(value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str()).unwrap_or(0);
-    for container in list(&spec["containers"]) {
-        of(container).iter().for_each(|(k, v)| *sum.entry(k.clone()).or_default() += parsed(v));
-    }
-    let mut staying: BTreeMap<String, i128> = BTreeMap::new();
-    for container in list(&spec["initContainers"]) {
-        for (k, v) in of(container) {
-            let amount = parsed(&v);
-            let beside = staying.get(&k).copied().unwrap_or(0);
-            let entry = most.entry(k.clone()).or_default();
-            *entry = (*entry).max(beside + amount);
-            if container["restartPolicy"] == "Always" {
-                *staying.entry(k).or_default() += amount;
-            }
-        }
-    }
-    for (k, v) in staying {
-        *sum.entry(k).or_default() += v;
-    }
-    for (k, v) in most {
-        let entry = sum.entry(k).or_default();
-        *entry = (*entry).max(v);
-    }
-    for (k, v) in spec["overhead"].as_object().into_iter().flatten() {
-        *sum.entry(k.clone()).or_default() += parsed(v);
-    }
-    let whole = |name: &str, unit: i128| u64::try_from((sum.get(name).copied().unwrap_or(0) + unit - 1) / unit).unwrap_or(u64::MAX >> 1);
-    let counted =
-        Amounts { cpu_millis: whole("cpu", 1), memory_bytes: whole("memory", 1000), storage_bytes: whole("ephemeral-storage", 1000), ..Amounts::default() };
-    let extended = sum.keys().filter(|k| !is_counted(k)).map(|k| (k.clone(), whole(k, 1000)));
-    (counted, extended.collect())
 }
 
 fn matches(terms: &Value, key: impl Fn(&str) -> String) -> Result<Vec<Match>, String> {
@@ -137,14 +91,14 @@ fn matches(terms: &Value, key: impl Fn(&str) -> String) -> Result<Vec<Match>, St
     list(terms).map(one).collect()
 }
 
-fn node_term(term: &Value) -> Result<Vec<Match>, String> {
+pub fn node_term(term: &Value) -> Result<Vec<Match>, String> {
     let mut all = matches(&term["matchExpressions"], attribute)?;
     // The one field that the API knows is the name.
     all.extend(matches(&term["matchFields"], |_| "node.name".into())?);
     Ok(all)
 }
 
-fn selector(of: &Value) -> Result<Selector, String> {
+pub fn selector(of: &Value) -> Result<Selector, String> {
     // None at all selects nothing, an empty one everything (meta/v1 LabelSelector).
     if of.is_null() {
         return Ok(Selector { labels: BTreeMap::new(), matches: vec![Match { attribute: String::new(), operator: Operator::In, values: Vec::new() }] });
@@ -153,18 +107,81 @@ fn selector(of: &Value) -> Result<Selector, String> {
     Ok(Selector { labels, matches: matches(&of["matchExpressions"], str::to_owned)? })
 }
 
-fn near(term: &Value, apart: bool, weight: Option<u32>) -> Result<Near, String> {
-    if term.get("namespaces").is_some_and(|n| n.as_array().is_some_and(|a| !a.is_empty())) || term.get("namespaceSelector").is_some_and(|s| !s.is_null()) {
-        return Err("affinity over namespaces is not known here".into());
+/// Whose rules are read.
+struct Own<'a> {
+    namespace: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    namespaces: &'a Namespaces,
+}
+
+impl Own<'_> {
+    /// With the pod's own values of `matchLabelKeys` (KEP-3243, KEP-3633). Servers that have put them into the selector lose nothing.
+    fn selector(&self, of: &Value, rule: &Value) -> Result<Selector, String> {
+        let mut selector = selector(of)?;
+        for (keys, operator) in [("matchLabelKeys", Operator::In), ("mismatchLabelKeys", Operator::NotIn)] {
+            for key in list(&rule[keys]).filter_map(Value::as_str) {
+                if let Some(value) = self.labels.get(key) {
+                    selector.matches.push(Match { attribute: key.to_owned(), operator, values: vec![value.clone()] });
+                }
+            }
+        }
+        Ok(selector)
     }
-    Ok(Near { apart, topology: attribute(term["topologyKey"].as_str().unwrap_or_default()), selector: selector(&term["labelSelector"])?, weight })
+
+    fn near(&self, term: &Value, apart: bool, weight: Option<u32>) -> Result<Near, String> {
+        let mut selected = self.selector(&term["labelSelector"], term)?;
+        let mut names: BTreeSet<String> = list(&term["namespaces"]).map(text).collect();
+        let by_label = &term["namespaceSelector"];
+        if by_label.is_null() && names.is_empty() {
+            names.insert(self.namespace.to_owned());
+        }
+        // An empty one is all namespaces.
+        let all =
+            !by_label.is_null() && list(&by_label["matchExpressions"]).next().is_none() && by_label["matchLabels"].as_object().is_none_or(|l| l.is_empty());
+        if !all {
+            if !by_label.is_null() {
+                let wanted = selector(by_label)?;
+                names.extend(self.namespaces.iter().filter(|(_, labels)| wanted.selects(labels)).map(|(name, _)| name.clone()));
+            }
+            selected.matches.push(within(names.into_iter().collect()));
+        }
+        Ok(Near { apart, topology: attribute(term["topologyKey"].as_str().unwrap_or_default()), selector: selected, weight })
+    }
+
+    fn spread(&self, one: &Value) -> Result<Spread, String> {
+        let mut selector = self.selector(&one["labelSelector"], one)?;
+        selector.matches.push(within(vec![self.namespace.to_owned()]));
+        Ok(Spread {
+            topology: attribute(one["topologyKey"].as_str().unwrap_or_default()),
+            max_skew: u32::try_from(one["maxSkew"].as_u64().unwrap_or(1)).unwrap_or(u32::MAX),
+            hard: one["whenUnsatisfiable"] == "DoNotSchedule",
+            selector,
+            min_places: u32::try_from(one["minDomains"].as_u64().unwrap_or(0)).unwrap_or(u32::MAX),
+            // The defaults: affinity counts, taints do not (KEP-3094).
+            tainted: one["nodeTaintsPolicy"] != "Honor",
+            unchosen: one["nodeAffinityPolicy"] == "Ignore",
+        })
+    }
+}
+
+fn within(namespaces: Vec<String>) -> Match {
+    Match { attribute: NAMESPACE.into(), operator: Operator::In, values: namespaces }
+}
+
+/// Do the pod's rules depend on which namespaces there are?
+pub fn chooses_namespaces(pod: &Value) -> bool {
+    ["podAffinity", "podAntiAffinity"].iter().any(|kind| {
+        let of = &pod["spec"]["affinity"][kind];
+        let terms = list(&of["requiredDuringSchedulingIgnoredDuringExecution"]);
+        terms.chain(list(&of["preferredDuringSchedulingIgnoredDuringExecution"]).map(|t| &t["podAffinityTerm"])).any(|t| !t["namespaceSelector"].is_null())
+    })
 }
 
 fn weight(term: &Value) -> u32 {
     u32::try_from(term["weight"].as_u64().unwrap_or(1)).unwrap_or(100).clamp(1, 100)
 }
 
-fn rules(spec: &Value) -> Result<Rules, String> {
+fn rules(spec: &Value, own: &Own<'_>) -> Result<Rules, String> {
     let mut out = Rules::default();
     for (label, value) in spec["nodeSelector"].as_object().into_iter().flatten() {
         out.required.push(Match { attribute: attribute(label), operator: Operator::In, values: vec![text(value)] });
@@ -179,70 +196,94 @@ fn rules(spec: &Value) -> Result<Rules, String> {
     }
     for (kind, apart) in [("podAffinity", false), ("podAntiAffinity", true)] {
         for term in list(&affinity[kind][required]) {
-            out.near.push(near(term, apart, None)?);
+            out.near.push(own.near(term, apart, None)?);
         }
         for term in list(&affinity[kind][preferred]) {
-            out.near.push(near(&term["podAffinityTerm"], apart, Some(weight(term)))?);
+            out.near.push(own.near(&term["podAffinityTerm"], apart, Some(weight(term)))?);
         }
     }
     for one in list(&spec["topologySpreadConstraints"]) {
-        out.spread.push(Spread {
-            topology: attribute(one["topologyKey"].as_str().unwrap_or_default()),
-            max_skew: u32::try_from(one["maxSkew"].as_u64().unwrap_or(1)).unwrap_or(u32::MAX),
-            hard: one["whenUnsatisfiable"] == "DoNotSchedule",
-            selector: selector(&one["labelSelector"])?,
-            min_places: u32::try_from(one["minDomains"].as_u64().unwrap_or(0)).unwrap_or(u32::MAX),
-        });
+        out.spread.push(own.spread(one)?);
     }
-    for one in list(&spec["tolerations"]) {
+    // Numbers are compared by servers that know how (KEP-5471); a toleration that is not understood tolerates nothing.
+    let understood = |t: &&Value| matches!(t["operator"].as_str(), None | Some("" | "Equal" | "Exists"));
+    for one in list(&spec["tolerations"]).filter(understood) {
         let value = (one["operator"] != "Exists").then(|| text(&one["value"]));
         out.tolerations.push(Toleration { key: text(&one["key"]), value, effect: one["effect"].as_str().and_then(Effect::parse) });
     }
     Ok(out)
 }
 
-/// A pod as a group of the planner: pods of one template are one. `Err`: what it asks and cannot be kept here.
-pub fn spec(pod: &Value) -> Result<Spec, String> {
-    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
-    for volume in list(&spec["volumes"]) {
-        if volume.get("persistentVolumeClaim").is_some_and(|c| !c.is_null()) || volume.get("ephemeral").is_some_and(|c| !c.is_null()) {
-            return Err("it uses a persistent volume, whose place is not known here: leave such pods to the default scheduler".into());
-        }
-    }
-    if list(&spec["resourceClaims"]).next().is_some() {
+/// A pod as a group of the planner: pods that are equal in everything that placing looks at are one. `volumes`: where those that
+/// it uses can be reached, or why that cannot be said. `Err`: what it asks and cannot be kept here.
+pub fn spec(pod: &Value, volumes: Result<&Asked, String>, namespaces: &Namespaces) -> Result<Spec, String> {
+    if list(&pod["spec"]["resourceClaims"]).next().is_some() {
         return Err("it claims devices (DRA): leave such pods to the default scheduler".into());
     }
-    let (requests, extended) = requests(spec);
+    let asked = volumes?;
+    let labels = labels(pod);
+    let mut rules = rules(&pod["spec"], &Own { namespace: pod["metadata"]["namespace"].as_str().unwrap_or_default(), labels: &labels, namespaces })?;
+    rules.any_of = all_of(std::mem::take(&mut rules.any_of), asked.nodes.clone())?;
+    Ok(whole(pod, labels, rules, &asked.attached))
+}
+
+/// A pod that has its place: it takes its room and keeps others away, whatever brought it there.
+pub fn standing(pod: &Value, attached: &BTreeMap<String, u64>, namespaces: &Namespaces) -> Spec {
+    let labels = labels(pod);
+    let own = Own { namespace: pod["metadata"]["namespace"].as_str().unwrap_or_default(), labels: &labels, namespaces };
+    let rules = rules(&pod["spec"], &own).unwrap_or_default();
+    whole(pod, labels, rules, attached)
+}
+
+fn labels(pod: &Value) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = pod["metadata"]["labels"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
+    labels.insert(NAMESPACE.into(), text(&pod["metadata"]["namespace"]));
+    labels
+}
+
+fn whole(pod: &Value, labels: BTreeMap<String, String>, rules: Rules, attached: &BTreeMap<String, u64>) -> Spec {
+    let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+    let (requests, mut extended) = requests(pod);
+    extended.extend(attached.iter().map(|(name, count)| (name.clone(), *count)));
     let owner = list(&metadata["ownerReferences"]).find(|o| o["controller"] == true).map(|o| text(&o["uid"]));
-    let namespace = text(&metadata["namespace"]);
     let family = owner.unwrap_or_else(|| text(&metadata["uid"]));
-    let rules = rules(spec)?;
-    let labels: BTreeMap<String, String> = metadata["labels"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
-    let ports =
-        list(&spec["containers"]).flat_map(|c| list(&c["ports"])).filter_map(|p| u16::try_from(p["hostPort"].as_u64()?).ok()).filter(|p| *p > 0).collect();
-    // Equal in everything that placing looks at; what each pod has for itself (an index, a name) is not.
-    let mut own = labels.clone();
-    own.retain(|k, _| {
-        !matches!(k.as_str(), "statefulset.kubernetes.io/pod-name" | "apps.kubernetes.io/pod-index" | "batch.kubernetes.io/job-completion-index")
-    });
-    let key = format!("{namespace}/{family}/{own:?}/{requests:?}/{extended:?}/{ports:?}/{rules:?}/{}", spec["priority"]);
-    Ok(Spec {
+    let staying = list(&spec["initContainers"]).filter(|c| c["restartPolicy"] == "Always");
+    let ports = list(&spec["containers"]).chain(staying).flat_map(|c| list(&c["ports"]));
+    let ports: BTreeSet<u16> = ports.filter_map(|p| u16::try_from(p["hostPort"].as_u64()?).ok()).filter(|p| *p > 0).collect();
+    let image = text(&spec["containers"][0]["image"]);
+    let (priority, never_preempts) = (i32::try_from(spec["priority"].as_i64().unwrap_or(0)).unwrap_or(0), spec["preemptionPolicy"] == "Never");
+    let key = format!("{family}/{labels:?}/{requests:?}/{extended:?}/{ports:?}/{rules:?}/{priority}/{never_preempts}/{image}");
+    Spec {
         key,
         family,
         // A cluster's priorities are for all of it.
         tenant: String::new(),
-        scope: namespace,
+        scope: String::new(),
         labels,
         requests,
         extended,
-        priority: i32::try_from(spec["priority"].as_i64().unwrap_or(0)).unwrap_or(0),
-        never_preempts: spec["preemptionPolicy"] == "Never",
+        priority,
+        never_preempts,
         rules,
         ports,
         max_per_node: 0,
-        image: text(&spec["containers"][0]["image"]),
+        image,
         reservation: String::new(),
-    })
+    }
+}
+
+type Choices = Vec<Vec<Match>>;
+
+/// One of each of several lists of choices has to hold: as one list.
+pub fn all_of(first: Choices, more: Vec<Choices>) -> Result<Choices, String> {
+    let mut out = first;
+    for choices in more {
+        if choices.len().saturating_mul(out.len()) > 4_096 {
+            return Err("its volumes and its node affinity have more than 4096 combinations".into());
+        }
+        out = if out.is_empty() { choices } else { out.iter().flat_map(|a| choices.iter().map(move |b| [a.as_slice(), b.as_slice()].concat())).collect() };
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -252,31 +293,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_those_of_the_scheduler_of_kubernetes() {
-        let of = |cpu: &str| json!({ "resources": { "requests": { "cpu": cpu, "nvidia.com/gpu": 1 } } });
-        let mut sidecar = of("100m");
-        sidecar["restartPolicy"] = "Always".into();
-        let pod = json!({ "containers": [of("200m"), of("1")], "initContainers": [sidecar, of("1500m")], "overhead": { "cpu": "50m" } });
-        let (sum, extended) = requests(&pod);
-        // 200 + 1000 + the sidecar's 100 against 100 + 1500 at the start; 50 on top.
-        assert_eq!((sum.cpu_millis, extended["nvidia.com/gpu"]), (1650, 3));
-    }
-
-    #[test]
     fn rules_are_read_and_what_is_not_known_is_told() {
-        let pod = |spec: Value| json!({ "metadata": { "name": "p", "namespace": "x", "uid": "u" }, "spec": spec });
-        let all = spec(&pod(json!({
+        let pod = |spec: Value| json!({ "metadata": { "name": "p", "namespace": "x", "uid": "u", "labels": { "v": "1" } }, "spec": spec });
+        let namespaces = Namespaces::from([("x".into(), BTreeMap::new()), ("y".into(), BTreeMap::from([("team".to_owned(), "a".to_owned())]))]);
+        let (asked, read) = (Asked::default(), |pod: &Value, asked: &Asked| spec(pod, Ok(asked), &namespaces));
+        let all = read(&pod(json!({
             "nodeSelector": { "disk": "ssd" },
             "tolerations": [{ "key": "gpu", "operator": "Exists" }],
             "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "a": "b" } } }] } },
             "topologySpreadConstraints": [{ "topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {} }],
             "containers": [{ "ports": [{ "hostPort": 80 }] }],
-        })))
+        })), &asked)
         .unwrap();
         assert_eq!(all.rules.required[0].attribute, "node.labels.disk");
         assert_eq!((all.rules.near[0].topology.as_str(), all.rules.near[0].apart), ("node.labels.kubernetes.io/hostname", true));
         assert_eq!((all.rules.spread[0].topology.as_str(), all.ports.len()), ("node.zone", 1));
-        assert!(spec(&pod(json!({ "volumes": [{ "persistentVolumeClaim": { "claimName": "c" } }] }))).unwrap_err().contains("persistent volume"));
+        assert!(spec(&pod(json!({})), Err("no claim".into()), &namespaces).is_err());
+        // An empty selector is all of the namespace, not the own workload; a version is spread by itself.
+        let of = |ns: &str, v: &str| BTreeMap::from([(NAMESPACE.to_owned(), ns.to_owned()), ("v".to_owned(), v.to_owned())]);
+        assert!(all.rules.spread[0].selector.selects(&of("x", "2")) && !all.rules.spread[0].selector.selects(&of("y", "1")));
+        let keyed = json!({ "topologySpreadConstraints": [{ "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}, "matchLabelKeys": ["v"], "nodeTaintsPolicy": "Honor" }] });
+        let keyed = read(&pod(keyed), &asked).unwrap().rules.spread.remove(0);
+        assert!(keyed.selector.selects(&of("x", "1")) && !keyed.selector.selects(&of("x", "2")) && !keyed.tainted && all.rules.spread[0].tainted);
+        // Other namespaces: by name, by their labels, all.
+        let near = |more: Value| {
+            let mut term = json!({ "topologyKey": "z", "labelSelector": {} });
+            term.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let pod = pod(json!({ "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }));
+            let selector = read(&pod, &asked).unwrap().rules.near.remove(0).selector;
+            ["x", "y", "z"].map(|ns| selector.selects(&of(ns, "1")))
+        };
+        assert_eq!(near(json!({})), [true, false, false]);
+        assert_eq!(near(json!({ "namespaces": ["z"], "namespaceSelector": { "matchLabels": { "team": "a" } } })), [false, true, true]);
+        assert_eq!(near(json!({ "namespaceSelector": {} })), [true, true, true]);
+    }
+
+    #[test]
+    fn what_stands_takes_its_room_whatever_it_asked_for() {
+        let pod = json!({
+            "metadata": { "name": "p", "namespace": "x", "uid": "u" },
+            "spec": { "resourceClaims": [{ "name": "gpu" }], "containers": [{ "resources": { "requests": { "cpu": "2" } } }] },
+        });
+        assert!(spec(&pod, Ok(&Asked::default()), &Namespaces::new()).is_err());
+        assert_eq!(standing(&pod, &BTreeMap::new(), &Namespaces::new()).requests.cpu_millis, 2000);
+    }
+
+    #[test]
+    fn one_of_each_list_has_to_hold() {
+        let is = |v: &str| vec![Match { attribute: "a".into(), operator: Operator::In, values: vec![v.into()] }];
+        assert_eq!(all_of(Vec::new(), vec![vec![is("1"), is("2")]]).unwrap().len(), 2);
+        let both = all_of(vec![is("1"), is("2")], vec![vec![is("3")]]).unwrap();
+        assert_eq!((both.len(), both[1].len()), (2, 2));
+    }
+
+    #[test]
+    fn a_node_that_takes_nothing_says_so_by_a_taint() {
+        let node = node(&json!({ "metadata": { "name": "n" }, "spec": { "unschedulable": true }, "status": {} })).unwrap();
+        let keys: Vec<&str> = node.taints.iter().map(|t| t.key.as_str()).collect();
+        assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unschedulable"]);
+        assert!(node.present && !node.cordoned);
     }
 
     #[test]

@@ -159,6 +159,12 @@ impl Client {
         self.patiently(Method::PATCH, &path, Some(("application/strategic-merge-patch+json", change))).await.map(drop)
     }
 
+    /// Lays fields over an object (RFC 7396), whoever holds them.
+    pub async fn merge(&self, kind: &Kind, namespace: Option<&str>, name: &str, change: &Value) -> Result<Value, Trouble> {
+        let path = format!("{}/{name}?fieldManager={MANAGER}", kind.path(namespace));
+        json_of(self.patiently(Method::PATCH, &path, Some(("application/merge-patch+json", change))).await?).await
+    }
+
     /// What depends on it goes, too, in the background. Gone already is as good. With `uid`, only that very object.
     pub async fn delete(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>) -> Result<(), Trouble> {
         self.delete_so(kind, namespace, name, uid, "Background").await

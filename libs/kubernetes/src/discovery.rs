@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::engine::SCOPE;
-use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS};
+use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS, VOLUME_SNAPSHOT};
 use crate::trouble::Trouble;
 use crate::watch;
 
@@ -140,7 +140,7 @@ pub async fn scopes(client: &Client) -> Result<BTreeSet<String>, Trouble> {
 pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String>, Trouble> {
     let kinds = KINDS.iter().filter(|k| found.capabilities.has(k));
     let mut asked: Vec<(&Kind, &str, &str)> = kinds.flat_map(|k| ["get", "list", "watch", "create", "patch", "delete"].map(|v| (k, "", v))).collect();
-    asked.extend([(&POD, "", "get"), (&POD, "", "list"), (&POD, "", "watch"), (&POD, "log", "get")]);
+    asked.extend([(&POD, "", "get"), (&POD, "", "list"), (&POD, "", "watch"), (&POD, "", "delete"), (&POD, "log", "get")]);
     // A WebSocket is a GET, and since 1.35 the right to create is asked for, too.
     for part in ["exec", "attach", "portforward"] {
         asked.extend([(&POD, part, "get"), (&POD, part, "create")]);
@@ -148,6 +148,9 @@ pub async fn missing_rights(client: &Client, found: &Found) -> Result<Vec<String
     asked.extend([(&EVENT, "", "list"), (&STORAGE_CLASS, "", "list")]);
     if found.capabilities.metrics {
         asked.extend([(&POD_METRICS, "", "list"), (&NODE_METRICS, "", "list"), (&NODE, "", "list")]);
+    }
+    if found.capabilities.snapshots {
+        asked.extend(["get", "list", "create", "delete"].map(|verb| (&VOLUME_SNAPSHOT, "", verb)));
     }
     if found.capabilities.role_bindings {
         asked.push((&CLUSTER_ROLE, "", "bind"));

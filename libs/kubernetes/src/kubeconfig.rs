@@ -26,6 +26,10 @@ pub enum KubeconfigError {
     NoCredential(String, &'static str),
     #[error("the server `{0}` is not an https:// address")]
     Server(String),
+    #[error(
+        "its cluster is reached through a proxy (`proxy-url`), which the platform does not use: take the line out if the platform reaches {0} itself, or give an address that it reaches"
+    )]
+    Proxy(String),
 }
 
 #[derive(Deserialize)]
@@ -72,6 +76,8 @@ struct ClusterBody {
     tls_server_name: Option<String>,
     #[serde(default)]
     insecure_skip_tls_verify: bool,
+    #[serde(default)]
+    proxy_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +138,9 @@ pub fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigErro
     let user = user.ok_or_else(|| KubeconfigError::Missing("the user", context.context.user.clone()))?;
     if !url::Url::parse(&cluster.server).is_ok_and(|u| is_safe(&u)) {
         return Err(KubeconfigError::Server(cluster.server.clone()));
+    }
+    if cluster.proxy_url.as_ref().is_some_and(|p| !p.is_empty()) {
+        return Err(KubeconfigError::Proxy(cluster.server.clone()));
     }
     Ok(Access {
         server: cluster.server.trim_end_matches('/').to_owned(),
@@ -242,6 +251,7 @@ mod tests {
         assert!(error(&config("{username: u, password: p}", ""), None).contains("1.19"));
         assert!(error(&config("{token: x}", "").replace("https://10", "http://10"), None).contains("https://"));
         assert!(error(&config("{token: x}", "").replace("user: u,", "user: w,"), None).contains("`w`"));
+        assert!(error(&config("{token: x}", ", proxy-url: 'http://proxy:3128'"), None).contains("proxy-url"));
         assert!(error(&config("{token: x}", "").replace("current-context: a", "current-context: ''"), None).contains("which one of a"));
     }
 

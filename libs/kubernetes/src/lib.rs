@@ -22,7 +22,7 @@ mod watch;
 pub use access::{Access, Credential, Exec, IN_CLUSTER};
 pub use client::{Client, Options, expiry};
 pub use discovery::{Capabilities, Found, discover, missing_rights, scopes};
-pub use engine::{Connection, Drift, Engine, HASH, KEEP, SCOPE, Standing, Wanted};
+pub use engine::{Connection, Drift, Engine, HASH, KEEP, OPEN_CLASS, SCOPE, Standing, Wanted};
 pub use kinds::{KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, VOLUME_SNAPSHOT};
 pub use kubeconfig::{KubeconfigError, parse};
 pub use pod::{OWNER, Pod, REVISION, State, WORKLOAD};

@@ -39,7 +39,8 @@ pub fn manifest(account: &Account, more: More) -> String {
         rules.entry((kind.group, verbs)).or_default().push(kind.plural);
     }
     let mut add = |group: &'static str, verbs: &'static str, resources: &[&'static str]| rules.entry((group, verbs)).or_default().extend(resources);
-    add(POD.group, "get, list, watch", &[POD.plural]);
+    // One that never comes up is taken away, where a StatefulSet would wait for it without end.
+    add(POD.group, "delete, get, list, watch", &[POD.plural]);
     add(POD.group, "get", &["pods/log"]);
     // A WebSocket is a GET, and since 1.35 the right to create is asked for, too.
     add(POD.group, "create, get", &["pods/exec", "pods/attach", "pods/portforward"]);
@@ -49,9 +50,11 @@ pub fn manifest(account: &Account, more: More) -> String {
     add("metrics.k8s.io", "get, list", &["pods", "nodes"]);
     if more.scheduler {
         add(POD.group, "get, list, watch", &["nodes"]);
+        // Volumes that wait for a pod's node.
+        add(POD.group, "get, list, watch, patch, update", &["persistentvolumes"]);
+        add("storage.k8s.io", "get, list, watch", &["storageclasses", "csinodes"]);
         add(POD.group, "create", &["pods/binding", "pods/eviction"]);
         add(POD.group, "patch, update", &["pods/status"]);
-        add(POD.group, "delete", &["pods"]);
         add("coordination.k8s.io", "get, create, update, patch", &["leases"]);
         add("events.k8s.io", "create, patch", &["events"]);
         add("scheduling.k8s.io", "get, list, watch", &["priorityclasses"]);
@@ -110,6 +113,27 @@ mod tests {
         }
         let scheduler = manifest(&Account::default(), More { scheduler: true, ..More::default() });
         assert!(!text.contains("pods/binding") && scheduler.contains("pods/binding"));
+    }
+
+    #[test]
+    fn the_suite_in_a_cluster_has_the_same_rights() {
+        let rights = |documents: &[Value]| -> std::collections::BTreeSet<[String; 3]> {
+            let words = |value: &Value| value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+            let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
+            let mut out = std::collections::BTreeSet::new();
+            for rule in role["rules"].as_array().unwrap() {
+                for group in words(&rule["apiGroups"]) {
+                    for resource in words(&rule["resources"]) {
+                        out.extend(words(&rule["verbs"]).into_iter().map(|verb| [group.clone(), resource.clone(), verb]));
+                    }
+                }
+            }
+            out
+        };
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/components/engine/account.yaml");
+        let ours: Vec<Value> = serde_saphyr::from_str_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let written: Vec<Value> = serde_saphyr::from_str_multiple(&manifest(&Account::default(), More::default())).unwrap();
+        assert_eq!(rights(&ours), rights(&written));
     }
 
     #[test]

@@ -93,7 +93,14 @@ impl Trouble {
 /// Is it refused for nothing but that fields of an object that is there cannot be changed? The whole message counts: it repeats
 /// the value, which may be long.
 fn is_immutable(status: &Value) -> bool {
-    let words = ["field is immutable", "is immutable after creation", "may not change once set", "can not be unset", "updates to statefulset spec"];
+    let words = [
+        "field is immutable",
+        "is immutable after creation",
+        "may not change once set",
+        "can not be unset",
+        "cannot change roleRef",
+        "updates to statefulset spec",
+    ];
     let says = |text: &Value| text.as_str().is_some_and(|t| words.iter().any(|w| t.contains(w)));
     match status["details"]["causes"].as_array().filter(|causes| !causes.is_empty()) {
         Some(causes) => causes.iter().all(|c| says(&c["message"])),

@@ -86,10 +86,18 @@ async fn list(client: &Client, kind: &Kind, selector: &str, sink: &dyn Sink) -> 
 
 /// All that a selector chooses, page by page, and the version of the list.
 pub async fn whole(client: &Client, kind: &Kind, namespace: Option<&str>, selector: &str) -> Result<(Vec<Value>, String), Trouble> {
-    let (mut all, mut next) = (Vec::new(), String::new());
+    let (mut all, mut next, mut limit) = (Vec::new(), String::new(), PAGE);
     loop {
         let more = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(&next)) };
-        let mut page = client.get(&format!("{}?labelSelector={}&limit={PAGE}{more}", kind.path(namespace), encoded(selector))).await?;
+        let asked = client.get(&format!("{}?labelSelector={}&limit={limit}{more}", kind.path(namespace), encoded(selector))).await;
+        let mut page = match asked {
+            // The place in a list is kept for some minutes; then all of it is asked for at once, as the API says ("chunks").
+            Err(Trouble::Expired) if !next.is_empty() => {
+                (all, next, limit) = (Vec::new(), String::new(), 0);
+                continue;
+            }
+            answered => answered?,
+        };
         let Some(items) = page["items"].as_array_mut() else {
             return Err(Trouble::Malformed(format!("a list of {} without items", kind.plural)));
         };

@@ -276,6 +276,12 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     let found = discover(&client).await.unwrap();
     assert_eq!((found.minor, found.capabilities.gateway, found.capabilities.metrics), (36, true, false));
     assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets"]);
+    // Where there are snapshots, the rights on them are needed, too.
+    server.lock().denied.insert("create volumesnapshots".into());
+    assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets"]);
+    server.lock().snapshots = true;
+    let with = discover(&client).await.unwrap();
+    assert_eq!(missing_rights(&client, &with).await.unwrap(), ["delete secrets", "create volumesnapshots.snapshot.storage.k8s.io"]);
     server.lock().denied.insert("get pods/log".into());
     assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets", "get pods/log"]);
     let nowhere = Access { server: "http://127.0.0.1:9".into(), ca_pem: None, tls_server_name: None, insecure: false, credential: token() };
@@ -343,4 +349,74 @@ async fn what_cannot_be_changed_is_made_anew_or_told() {
     // When it has ended it is as it was wanted.
     it.server.edit("jobs/x/j", "kube-controller-manager", |j| j["status"]["conditions"] = json!([{ "type": "Complete", "status": "True" }]));
     it.until("it has ended", |s| s.applied && s.problem.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_keeps_its_class_where_the_choice_was_the_clusters_and_says_what_to_do_where_it_was_not() {
+    let it = running(false).await;
+    let claim = |class: Option<&str>, open: bool| {
+        let mut claim = object("v1", "PersistentVolumeClaim", "data", json!({ "spec": { "resources": { "requests": { "storage": "1Gi" } } } }));
+        if let Some(class) = class {
+            claim["spec"]["storageClassName"] = class.into();
+        }
+        if open {
+            claim["metadata"]["annotations"][gantry_kubernetes::OPEN_CLASS] = "x".into();
+        }
+        claim
+    };
+    let class = || it.server.object("persistentvolumeclaims/x/data").unwrap()["spec"]["storageClassName"].clone();
+    it.applied(vec![claim(None, true)]).await;
+    assert_eq!(class(), "std", "the cluster's default");
+    // The operator sets another class for what names none, and takes it back.
+    it.applied(vec![claim(Some("fast"), true)]).await;
+    it.applied(vec![claim(None, true)]).await;
+    assert_eq!(class(), "std");
+    assert!(it.engine.standing("a").drift.is_empty(), "{:?}", it.engine.standing("a"));
+    // The document itself asks for another one.
+    it.engine.want("a", wanted(vec![claim(Some("slow"), false)]));
+    it.until("it is told what to do", |s| {
+        s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("PersistentVolumeClaim/data") && p.contains("another name"))
+    })
+    .await;
+    assert_eq!(class(), "std");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_runs_stays_as_it_is_when_the_platform_would_add_to_its_pods() {
+    let it = running(false).await;
+    let job = |spec: Value| object("batch/v1", "Job", "j", json!({ "spec": { "completions": 1, "template": { "spec": spec } } }));
+    it.applied(vec![job(json!({ "containers": [{ "name": "j", "image": "i" }] }))]).await;
+    let before = it.server.object("jobs/x/j").unwrap();
+    it.applied(vec![job(json!({ "containers": [{ "name": "j", "image": "i", "tty": true }] }))]).await;
+    assert_eq!(it.server.object("jobs/x/j").unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_place_is_not_kept_any_more_is_read_anew_as_a_whole() {
+    let server = ApiServer::start().await;
+    for n in 0..501 {
+        let labels = json!({ gantry_kubernetes::SCOPE: format!("c{}", n / 500) });
+        server.put("namespaces", json!({ "metadata": { "name": format!("n{n:03}"), "labels": labels } }));
+    }
+    server.fault(Fault {
+        method: "GET",
+        path: "continue=",
+        status: 410,
+        retry_after: None,
+        body: json!({ "kind": "Status", "reason": "Expired", "code": 410 }).to_string(),
+    });
+    let found = gantry_kubernetes::scopes(&client(&server, token())).await.unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["c0", "c1"]);
+    let asked: Vec<bool> = server.requests().iter().map(|r| r.path.contains("continue=")).collect();
+    assert_eq!(asked, [false, true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distributions_own_process_scales_as_the_controllers_do() {
+    let it = running(false).await;
+    it.applied(vec![deployment(1), autoscaler()]).await;
+    // k3s runs the controllers in one process, under its own name.
+    it.server.edit("deployments/x/web", "k3s", |d| d["spec"]["replicas"] = 7.into());
+    it.applied(vec![deployment(2)]).await;
+    assert_eq!(it.server.object("deployments/x/web").unwrap()["spec"]["replicas"], 2);
 }

@@ -54,6 +54,7 @@ impl Cluster {
             extended,
             bias: Vec::new(),
             bias_at: 0,
+            wide: Vec::new(),
             on: BTreeMap::new(),
             counted_by: Vec::new(),
             shunned_by: Vec::new(),

@@ -3,8 +3,9 @@
 use crate::amounts::KINDS;
 use crate::best::{NO, add_by, best, rule_out_below};
 use crate::cluster::{Cluster, GroupIx, NodeIx};
-use crate::rules::{Effect, Match, Taint};
+use crate::rules::{Effect, Match, Spread, Taint};
 use crate::score::{Weights, apart};
+use crate::spec::Rules;
 
 /// What is known of this one decision beside the group's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,20 +113,39 @@ impl Cluster {
         let mut bias = std::mem::take(&mut self.groups[at].bias);
         bias.clear();
         bias.extend(self.gone.iter().map(|gone| if *gone { NO } else { 0.0 }));
-        let state = self.state_column();
-        self.narrow(&mut bias, state, |state| if state.is_some() { NO } else { 0.0 });
+        self.by_state(&mut bias, rules);
+        self.by_attributes(&mut bias, rules);
         let runtime = self.runtime_column();
         if !rules.runtime_class.is_empty() {
             self.narrow(&mut bias, runtime, |classes| if has_runtime(classes, &rules.runtime_class) { 0.0 } else { NO });
         }
+        for preference in &rules.preferred {
+            let holds = self.all_hold(&preference.matches);
+            let worth = preference.weight.min(100) as f32 * 10.0;
+            bias.iter_mut().zip(holds).for_each(|(bias, holds)| *bias += if holds { worth } else { 0.0 });
+        }
+        let wide = rules.spread.iter().map(|spread| self.wide(rules, spread)).collect();
+        // Columns that were made meanwhile have moved nothing.
+        self.groups[at].bias = bias;
+        self.groups[at].wide = wide;
+        self.groups[at].bias_at = self.attributes_at;
+    }
+
+    /// Taints, and whether the node takes anything at all.
+    fn by_state(&mut self, bias: &mut [f32], rules: &Rules) {
+        let state = self.state_column();
+        self.narrow(bias, state, |state| if state.is_some() { NO } else { 0.0 });
         let taint = self.taint_column();
-        self.narrow(&mut bias, taint, |set| {
+        self.narrow(bias, taint, |set| {
             let left = |t: &Taint| !rules.tolerations.iter().any(|toleration| toleration.tolerates(t));
             taints(set).iter().filter(|t| left(t)).map(|t| if t.effect == Effect::PreferNoSchedule { -SOFT_TAINT } else { NO }).sum()
         });
+    }
+
+    fn by_attributes(&mut self, bias: &mut [f32], rules: &Rules) {
         for rule in &rules.required {
             let column = self.column(&rule.attribute);
-            self.narrow(&mut bias, column, |value| if rule.holds(value) { 0.0 } else { NO });
+            self.narrow(bias, column, |value| if rule.holds(value) { 0.0 } else { NO });
         }
         if !rules.any_of.is_empty() {
             let mut any = vec![false; bias.len()];
@@ -135,14 +155,21 @@ impl Cluster {
             }
             bias.iter_mut().zip(any).for_each(|(bias, any)| *bias = if any { *bias } else { NO });
         }
-        for preference in &rules.preferred {
-            let holds = self.all_hold(&preference.matches);
-            let worth = preference.weight.min(100) as f32 * 10.0;
-            bias.iter_mut().zip(holds).for_each(|(bias, holds)| *bias += if holds { worth } else { 0.0 });
+    }
+
+    /// The nodes whose places count for a rule to spread, if they are not those that may do.
+    fn wide(&mut self, rules: &Rules, spread: &Spread) -> Option<Vec<bool>> {
+        if !spread.tainted && !spread.unchosen {
+            return None;
         }
-        // Columns that were made meanwhile have moved nothing.
-        self.groups[at].bias = bias;
-        self.groups[at].bias_at = self.attributes_at;
+        let mut counts: Vec<f32> = self.gone.iter().map(|gone| if *gone { NO } else { 0.0 }).collect();
+        if !spread.tainted {
+            self.by_state(&mut counts, rules);
+        }
+        if !spread.unchosen {
+            self.by_attributes(&mut counts, rules);
+        }
+        Some(counts.into_iter().map(|count| count > NO).collect())
     }
 
     fn narrow(&self, bias: &mut [f32], column: usize, f: impl FnMut(Option<&str>) -> f32) {

@@ -37,6 +37,8 @@ pub(crate) struct Group {
     /// Of nodes, by rules on attributes: minus infinity, or how much it is preferred. Made at `bias_at` of the cluster.
     pub bias: Vec<f32>,
     pub bias_at: u64,
+    /// Of each rule to spread: its nodes, if they are others than those that may do. Made with `bias`.
+    pub wide: Vec<Option<Vec<bool>>>,
     /// Its instances per node, where there are any.
     pub on: BTreeMap<u32, u32>,
     /// Counters that count instances of this group.

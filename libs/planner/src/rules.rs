@@ -169,6 +169,10 @@ pub struct Spread {
     pub selector: Selector,
     /// As if there were at least so many places, the missing ones empty.
     pub min_places: u32,
+    /// Places count whose nodes take nothing because of their taints or their state, too.
+    pub tainted: bool,
+    /// Places count whose nodes the rules about attributes forbid, too.
+    pub unchosen: bool,
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl Cluster {
 
     fn spread(&self, group: GroupIx, rule: usize, spread: &Spread, counter: usize, weights: &Weights) -> Term {
         let column = self.counters[counter].key.column;
-        let places = self.places(group, column);
+        let places = self.places(group, rule, column);
         let own = u32::from(counts(&self.counters[counter].key.counted, self, group));
         let count = |place: u32| self.counters[counter].places.get(&place).copied().unwrap_or(0);
         let open: Vec<u32> = (1..places.len()).filter(|p| places[*p]).map(|p| count(u32::try_from(p).unwrap_or(0))).collect();
@@ -233,11 +233,13 @@ impl Cluster {
         Term { column, table, what: What::Soft }
     }
 
-    /// Which values of a column have a node that may do.
-    fn places(&self, group: GroupIx, column: usize) -> Vec<bool> {
+    /// Which values of a column have a node that counts for this rule: one that may do, unless the rule says otherwise.
+    fn places(&self, group: GroupIx, rule: usize, column: usize) -> Vec<bool> {
         let mut places = vec![false; self.columns[column].len()];
-        for (bias, place) in self.groups[group.0 as usize].bias.iter().zip(self.columns[column].of()) {
-            places[*place as usize] |= *bias > NO;
+        let (own, of) = (&self.groups[group.0 as usize], self.columns[column].of());
+        match own.wide.get(rule).and_then(Option::as_ref) {
+            Some(wide) => wide.iter().zip(of).for_each(|(counts, place)| places[*place as usize] |= counts),
+            None => own.bias.iter().zip(of).for_each(|(bias, place)| places[*place as usize] |= *bias > NO),
         }
         places
     }

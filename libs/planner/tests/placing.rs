@@ -162,7 +162,7 @@ fn a_hard_spread_waits_and_a_soft_one_goes_on() {
     let mut ground = Ground::new(&[zoned("a", "a"), zoned("b", "b"), node("nowhere", 4000)]);
     ground.put_on(&spec("big", 3950), "b");
     let mut web = spec("web", 100);
-    let spread = Spread { topology: "node.zone".into(), max_skew: 1, hard: true, selector: Selector::default(), min_places: 0 };
+    let spread = Spread { topology: "node.zone".into(), max_skew: 1, hard: true, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false };
     web.rules.spread = vec![spread.clone()];
     assert_eq!(ground.all(&web, 2), some(&["a", ""]));
     let reasons = ground.against(&web);
@@ -171,6 +171,19 @@ fn a_hard_spread_waits_and_a_soft_one_goes_on() {
     web.key = "web2".into();
     web.rules.spread = vec![Spread { hard: false, ..spread }];
     assert_eq!(ground.put(&web).as_deref(), Some("a"));
+}
+
+#[test]
+fn places_that_take_nothing_count_if_the_rule_says_so() {
+    let taint = Taint { key: "gpu".into(), value: String::new(), effect: Effect::NoSchedule };
+    let kept = Node { taints: vec![taint], ..zoned("b", "b") };
+    for (tainted, expected) in [(false, ["a", "a"]), (true, ["a", ""])] {
+        let mut ground = Ground::new(&[zoned("a", "a"), kept.clone()]);
+        let mut web = spec("web", 100);
+        web.rules.spread =
+            vec![Spread { topology: "node.zone".into(), max_skew: 1, hard: true, selector: Selector::default(), min_places: 0, tainted, unchosen: false }];
+        assert_eq!(ground.all(&web, 2), some(&expected), "{tainted}");
+    }
 }
 
 #[test]

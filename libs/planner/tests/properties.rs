@@ -56,7 +56,7 @@ prop_compose! {
             required: arch.map(|arm| Match { attribute: "node.arch".into(), operator: Operator::In, values: vec![if arm { "arm64" } else { "amd64" }.into()] }).into_iter().collect(),
             tolerations: if tolerant { vec![Toleration { key: "t".into(), value: None, effect: None }] } else { Vec::new() },
             near: near.map(|(apart, zone, app)| Near { apart, topology: topology(zone), selector: selector(app), weight: None }).into_iter().collect(),
-            spread: spread.map(|(zone, max_skew)| Spread { topology: topology(zone), max_skew, hard: true, selector: Selector::default(), min_places: 0 }).into_iter().collect(),
+            spread: spread.map(|(zone, max_skew)| Spread { topology: topology(zone), max_skew, hard: true, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false }).into_iter().collect(),
             ..Rules::default()
         };
         Spec {

@@ -7,6 +7,7 @@ mod fields;
 mod immutable;
 mod inside;
 mod metrics;
+mod pods;
 mod road;
 mod serve;
 mod store;
@@ -85,7 +86,7 @@ impl ApiServer {
     /// All of a plural.
     pub fn all(&self, plural: &str) -> Vec<Value> {
         let store = self.lock();
-        store.objects.iter().filter(|(key, _)| key.plural == plural).map(|(_, o)| o.value.clone()).collect()
+        store.of(plural, None).map(|(_, o)| o.value.clone()).collect()
     }
 
     /// Somebody changes an object, as `kubectl edit` does: the fields are theirs then.

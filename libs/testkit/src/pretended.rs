@@ -22,6 +22,10 @@ pub struct Node {
     pub fewest: Option<usize>,
     /// Sessions it was told to open.
     pub opened: Vec<OpenSession>,
+    /// It stops nothing for now.
+    pub stubborn: bool,
+    /// It does not open them.
+    pub silent: bool,
     /// Why it was sent away.
     pub rejected: Option<Rejected>,
     /// Images it was told to fetch ahead; all of them come at once.
@@ -39,7 +43,7 @@ impl Node {
         let in_rotation = |rotation: &BTreeMap<String, BTreeSet<String>>, id: &str| rotation.values().any(|r| r.contains(id));
         let stop: Vec<String> =
             self.running.keys().filter(|id| wanted.get(*id).is_none_or(|w| w.stopping) && !in_rotation(&self.rotation, id)).cloned().collect();
-        for id in stop {
+        for id in stop.into_iter().filter(|_| !self.stubborn) {
             self.running.remove(&id);
         }
         self.exited.retain(|id, _| wanted.contains_key(id));

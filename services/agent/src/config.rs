@@ -33,8 +33,38 @@ pub struct Config {
     pub bind_allowed: Vec<PathBuf>,
     /// Processes a container may have if its application says nothing.
     pub default_pids: u32,
+    /// Contents of configs and secrets lie on the node's disk, readable by root alone, rather than in memory: where the agent may not mount.
+    pub files_on_disk: bool,
+    /// The scheduler's last word, in which secrets are, is kept in memory alone: after a start of the machine nothing runs until the
+    /// scheduler is there.
+    pub word_in_memory: bool,
     /// Images that nobody needs are removed when more of the disk than this is used; 0: never.
     pub image_gc_percent: u8,
+    /// What the container runtime and the balancer may use together, without the containers.
+    pub daemon_limits: DaemonLimits,
+}
+
+/// 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DaemonLimits {
+    pub cpu_millis: u64,
+    pub memory_bytes: u64,
+    /// Threads count as processes.
+    pub processes: u32,
+}
+
+impl DaemonLimits {
+    fn faults(&self, faults: &mut Vec<String>) {
+        // Less than this and no container could be started any more.
+        for (name, value, least) in
+            [("cpu_millis", self.cpu_millis, 100), ("memory_bytes", self.memory_bytes, 64 << 20), ("processes", self.processes.into(), 200)]
+        {
+            if value > 0 && value < least {
+                faults.push(format!("daemon_limits.{name} = {value}: must be 0 (no limit) or at least {least}"));
+            }
+        }
+    }
 }
 
 impl Default for Config {
@@ -51,7 +81,10 @@ impl Default for Config {
             haproxy: PathBuf::from("haproxy"),
             bind_allowed: Vec::new(),
             default_pids: 4096,
+            files_on_disk: false,
+            word_in_memory: false,
             image_gc_percent: 85,
+            daemon_limits: DaemonLimits::default(),
         }
     }
 }
@@ -73,6 +106,7 @@ impl Section for Config {
         if self.address.is_some() != self.pod_network.is_some() {
             faults.push("address and pod_network: one is of no use without the other".to_owned());
         }
+        self.daemon_limits.faults(faults);
         for path in self.bind_allowed.iter().filter(|p| !p.is_absolute()) {
             faults.push(format!("bind_allowed: {} is not absolute", path.display()));
         }
@@ -121,6 +155,9 @@ mod tests {
         let half = Config { address: Some(Ipv4Addr::new(192, 168, 1, 2)), ..Config::default() };
         half.validate(&mut faults);
         assert!(faults[3].contains("pod_network"), "{faults:?}");
+        let tight = DaemonLimits { cpu_millis: 10, memory_bytes: 1 << 20, processes: 0 };
+        Config { daemon_limits: tight, ..Config::default() }.validate(&mut faults);
+        assert!(faults.len() == 6 && faults[5].starts_with("daemon_limits.memory_bytes"), "{faults:?}");
     }
 
     #[test]

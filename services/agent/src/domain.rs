@@ -1,12 +1,16 @@
 //! What the agent decides, as pure functions of what is wanted and what is there. No I/O, no clock.
 
+pub mod acts;
 pub mod actual;
 pub mod balance;
 pub mod guard;
 pub mod haproxy;
 pub mod health;
+pub mod isolation;
 pub mod nics;
 pub mod plan;
+pub mod pressure;
+pub mod process_events;
 pub mod restart;
 pub mod routes;
 pub mod spec;

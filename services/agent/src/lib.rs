@@ -6,6 +6,8 @@ pub mod app;
 pub mod config;
 pub mod domain;
 pub mod flows;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod node;
 
 use std::sync::Arc;
@@ -18,9 +20,12 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_host::{Host, Part, Parts, Service};
 
+use crate::adapters::daemons::Daemons;
 pub use crate::adapters::enrolment::join;
 use crate::adapters::logs::Shipper;
 use crate::adapters::{enrolment, facts, metrics};
+use crate::app::acts::Telling;
+use crate::app::bounding;
 use crate::app::image_gc::ImageGc;
 use crate::app::line::Line;
 use crate::app::routing::Routing;
@@ -69,10 +74,15 @@ impl Service for Agent {
             haproxy: config.haproxy.clone(),
             bind_allowed: config.bind_allowed.clone(),
             default_pids: config.default_pids,
+            files_on_disk: config.files_on_disk,
+            word_in_memory: config.word_in_memory,
             shares_pods: config.address.is_some() && config.pod_network.is_some(),
             home: home.clone(),
         };
         let node = Node::start(settings, cri.clone(), host.env.clone(), &host.tracker, host.cancel.clone()).await?;
+        if let Some(daemons) = Daemons::bounded(&name, config.daemon_limits, &host.platform.containerd, &node.home) {
+            host.tracker.spawn(bounding::run(daemons, host.cancel.clone()));
+        }
         let mut facts = facts::gather(&cri, &home, &config.zone, &config.labels).await;
         if let (Some(address), Some(pods)) = (config.address, config.pod_network) {
             (facts.address, facts.pod_network) = (address.to_string(), pods.to_string());
@@ -98,6 +108,8 @@ impl Service for Agent {
         let shipper = Shipper::open(name.clone(), node.logs.clone(), node.disk.clone(), cri.clone()).await;
         let shipping = Shipping { shipper, shared: node.shared.clone(), bus: host.bus.clone(), logs: node.logs.clone() };
         host.tracker.spawn(shipping.run(host.cancel.clone()));
+        let telling = Telling { journal: node.journal.clone(), bus: host.bus.clone(), written: node.written.clone() };
+        host.tracker.spawn(telling.run(host.cancel.clone()));
         let gc = ImageGc { cri: cri.clone(), shared: node.shared.clone(), home: home.clone(), full_percent: config.image_gc_percent };
         host.tracker.spawn(gc.run(host.cancel.clone()));
         let sweeping = sweep(node.logs.clone(), node.shared.clone());
@@ -121,7 +133,7 @@ impl Service for Agent {
             metrics: Some(Arc::new(move || {
                 let (node, cri) = (figures.clone(), cri.clone());
                 let layout = node.shared.layout.borrow().clone();
-                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout).await }.boxed()
+                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout, &node.shared.executions).await }.boxed()
             })),
             ..Parts::default()
         })

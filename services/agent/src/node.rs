@@ -7,20 +7,27 @@ use std::sync::Arc;
 
 use gantry_cri::Cri;
 use gantry_kernel::Env;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::commands::Commands;
 use crate::adapters::disk::Disk;
+use crate::adapters::executions;
 use crate::adapters::folders::Folders;
 use crate::adapters::haproxy::Haproxy;
+use crate::adapters::journal::Journal;
 use crate::adapters::nics::Nics;
+use crate::adapters::tables::Tables;
 use crate::adapters::volumes::Volumes;
+use crate::app::acts::Keeping;
 use crate::app::balancer::{Balancer, Listen};
 use crate::app::guard::Guard;
+use crate::app::isolating::Isolating;
 use crate::app::keeper::{Keeper, Parts, Shared};
 use crate::app::lease::Lease;
 use crate::app::prepull::Prepull;
+use crate::app::pressure::Pressure;
 use crate::app::routing;
 use crate::app::steps::Steps;
 use crate::domain::spec::label;
@@ -37,6 +44,10 @@ pub struct Settings {
     pub haproxy: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
     pub default_pids: u32,
+    /// Configs and secrets lie on the disk, where nothing may be mounted.
+    pub files_on_disk: bool,
+    /// The last word is kept in memory alone.
+    pub word_in_memory: bool,
     /// Its pods are reached from other nodes, and theirs from it.
     pub shares_pods: bool,
     /// State is kept below; absolute, since the runtime mounts from it.
@@ -53,22 +64,34 @@ pub struct Node {
     pub volumes: Volumes,
     pub commands: Commands,
     pub haproxy: Arc<Haproxy>,
+    /// What was done to the engine, and whom it is told to when there is more.
+    pub journal: Journal,
+    pub written: Arc<Notify>,
 }
 
 impl Node {
     /// Takes up the last wanted state and keeps it from then on, until cancelled.
     ///
     /// # Errors
-    /// When its folders cannot be made.
+    /// When its folders cannot be made, or nothing can be mounted that is to be in memory.
     pub async fn start(settings: Settings, cri: Cri, env: Env, tracker: &TaskTracker, cancel: CancellationToken) -> anyhow::Result<Self> {
         let at = |name: &str| settings.home.join("agent").join(name);
-        let disk = Disk::open(at("state")).await?;
+        let mut disk = Disk::open(at("state")).await?;
+        if settings.word_in_memory {
+            disk = disk.with_word_in_memory(at("word")).await?;
+        }
         let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
         volumes.recover().await;
         let commands = Commands::new(at("commands"));
         // What they hold is not waited for: nothing else depends on it.
         tracker.spawn(commands.left().await.end());
-        let folders = Folders { volumes: volumes.clone(), instances: at("instances"), logs: at("logs"), bind_allowed: settings.bind_allowed };
+        let folders = Folders {
+            volumes: volumes.clone(),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: settings.bind_allowed,
+            files_on_disk: settings.files_on_disk,
+        };
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
         let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));
@@ -76,14 +99,22 @@ impl Node {
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
         let shared = Shared::new(wanted);
         shared.lease.send_replace(Lease::resume(&disk).await);
+        let (journal, written) = (Journal::open(at("audit")).await?, Arc::new(Notify::new()));
+        let (acts, node) = (shared.acts.clone(), settings.node.clone());
+        tracker.spawn(Keeping { acts, journal: journal.clone(), node, env: env.clone(), written: written.clone() }.run(cancel.clone()));
         let logs = folders.logs.clone();
+        let nics = Nics::new(at("nics"), shared.routes.clone());
+        tracker.spawn(nics.clone().keep_ends(cancel.clone()));
+        let isolating = Isolating::new(cri.clone(), shared.clone(), Tables::new(at("tables")), settings.service_network, resolvers());
+        tracker.spawn(isolating.clone().run(cancel.clone()));
         let steps = Steps {
             cri: cri.clone(),
             node: settings.node.clone(),
             folders,
             resolvers: resolvers(),
             services: settings.service_network,
-            nics: Nics::new(at("nics")),
+            nics,
+            isolating,
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
         };
@@ -92,17 +123,24 @@ impl Node {
         }
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
-        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers());
+        let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
+        let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
+        let own = own(&settings.node);
+        tracker.spawn(Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
-        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy })
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy, journal, written })
     }
 
     /// Labels that choose this node's pods and containers.
     pub fn own(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(label::NODE.to_owned(), self.name.clone())])
+        own(&self.name)
     }
+}
+
+fn own(node: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(label::NODE.to_owned(), node.to_owned())])
 }
 
 /// The machine's resolvers, but for those on its own loopback, which containers cannot reach.

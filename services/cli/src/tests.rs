@@ -287,13 +287,12 @@ async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
 }
 
 #[tokio::test]
-async fn a_node_whose_certificates_still_open_the_platform_is_not_said_to_be_out() {
-    let none = ResponseTemplate::new(404).set_body_json(json!({ "status": 404, "code": "request.not_found", "detail": "none" }));
-    let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "identity is away" }));
-    for (answer, good) in [(ResponseTemplate::new(204), true), (none, true), (away, false)] {
+async fn a_node_is_out_with_one_call() {
+    let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "the event log is away" }));
+    for (answer, good) in [(ResponseTemplate::new(204), true), (away, false)] {
         let world = World::signed_in(3600).await;
-        world.answers(Mock::given(method("DELETE")).and(path("/api/v1/nodes/n1")).and(query_param("force", "true")), ResponseTemplate::new(204)).await;
-        world.answers(Mock::given(method("DELETE")).and(path("/api/v1/node-certificates/n1")), answer).await;
+        // The platform itself revokes its certificates: nothing else is asked for, and nothing else would be answered.
+        world.answers(Mock::given(method("DELETE")).and(path("/api/v1/nodes/n1")).and(query_param("force", "true")), answer).await;
         assert_eq!(world.run("node remove n1 --force --yes").await.is_ok(), good);
     }
 }
@@ -301,16 +300,35 @@ async fn a_node_whose_certificates_still_open_the_platform_is_not_said_to_be_out
 #[tokio::test]
 async fn a_node_that_joins_anew_keeps_what_is_set_besides() {
     let world = World::signed_in(3600).await;
-    let node = json!({ "name": "n1", "settings": { "labels": { "disk": "ssd" }, "max_instances": 7 } });
-    world
-        .answers(Mock::given(method("GET")).and(path("/api/v1/nodes")), ResponseTemplate::new(200).set_body_json(json!({ "items": [node], "next": null })))
-        .await;
-    let set = Mock::given(method("PUT")).and(path("/api/v1/nodes/n1/settings")).and(query_param("ahead", "true"));
+    let there = ResponseTemplate::new(200).insert_header("etag", "\"4\"").set_body_json(json!({ "labels": { "disk": "ssd" }, "max_instances": 7 }));
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n1/settings")), there).await;
+    let set = Mock::given(method("PUT")).and(path("/api/v1/nodes/n1/settings")).and(query_param("ahead", "true")).and(header("if-match", "\"4\""));
     let wanted = json!({ "labels": { "disk": "ssd", "zone": "b" }, "max_instances": 7, "taints": [] });
     world.answers(set.and(body_json(&wanted)), ResponseTemplate::new(200).set_body_json(&wanted)).await;
     let made = ResponseTemplate::new(201).set_body_json(json!({ "token": "gnode_1" }));
     world.answers(Mock::given(method("POST")).and(path("/api/v1/node-join-tokens")), made).await;
     world.run("node join-token --node n1 --label zone=b").await.expect("made");
+}
+
+#[tokio::test]
+async fn settings_of_a_node_are_changed_as_they_were_read_and_never_over_somebody_elses() {
+    let world = World::signed_in(3600).await;
+    let there = ResponseTemplate::new(200).insert_header("etag", "\"4\"").set_body_json(json!({ "labels": {}, "taints": [] }));
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n1/settings")), there).await;
+    let stale = json!({ "status": 412, "code": "request.stale", "detail": "the settings of n1 have the ETag \"5\" now: read them again" });
+    let put = Mock::given(method("PUT")).and(path("/api/v1/nodes/n1/settings")).and(header("if-match", "\"4\""));
+    world.answers(put, ResponseTemplate::new(412).set_body_json(&stale)).await;
+    let refused = world.run("node settings n1 --label disk=ssd").await.expect_err("somebody was faster");
+    assert!(render(&refused).contains("read them again"), "{}", render(&refused));
+    // One that is to come has none yet, and gets them only if that is still so.
+    let none = json!({ "status": 404, "code": "request.not_found", "detail": "there is no node n2" });
+    world.answers(Mock::given(method("GET")).and(path("/api/v1/nodes/n2/settings")), ResponseTemplate::new(404).set_body_json(&none)).await;
+    let ahead = Mock::given(method("PUT")).and(path("/api/v1/nodes/n2/settings")).and(query_param("ahead", "true")).and(header("if-match", "\"0\""));
+    world.answers(ahead, ResponseTemplate::new(200).set_body_json(json!({}))).await;
+    world
+        .answers(Mock::given(method("POST")).and(path("/api/v1/node-join-tokens")), ResponseTemplate::new(201).set_body_json(json!({ "token": "gnode_1" })))
+        .await;
+    world.run("node join-token --node n2 --label zone=b").await.expect("made");
 }
 
 #[tokio::test]

@@ -50,19 +50,19 @@ impl Service for Gateway {
         let address = listener.local_addr()?;
         let door = Arc::new(door(&config, &host, public, &name)?);
         tracing::info!(%address, url = host.platform.public_url, "the door is open");
-        let (patience, cancel, tracker) = (config.patience(), host.cancel.clone(), host.tracker.clone());
+        let (patience, entrance, cancel, tracker) = (config.patience(), host.public.clone(), host.cancel.clone(), host.tracker.clone());
         if let Some(address) = config.certificates_listen {
             let tls = TlsAcceptor::from(Arc::new(adapters::certificates::server_config(&leaf)?));
             let listener = TcpListener::bind(address).await.with_context(|| format!("gateway.certificates_listen = {address}"))?;
-            let (door, cancel, tracker) = (door.clone(), cancel.clone(), tracker.clone());
+            let (door, entrance, cancel, tracker) = (door.clone(), entrance.clone(), cancel.clone(), tracker.clone());
             host.tracker.spawn(async move {
-                if let Err(error) = app::listen::serve(listener, tls, door, patience, cancel, tracker).await {
+                if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                     tracing::error!(%error, "the door for certificates is closed");
                 }
             });
         }
         host.tracker.spawn(async move {
-            if let Err(error) = app::listen::serve(listener, tls, door, patience, cancel, tracker).await {
+            if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                 tracing::error!(%error, "the door is closed");
             }
         });
@@ -72,7 +72,7 @@ impl Service for Gateway {
 
 fn door(config: &GatewayConfig, host: &Host, public: url::Url, name: &str) -> anyhow::Result<Door> {
     let prefix = format!("{}:gateway", host.platform.prefix);
-    let client = gantry_host::client_config(&host.pki, &host.leaf)?;
+    let client = gantry_host::shown_client_config(&host.pki, host.shown.clone())?;
     let of = host.clone();
     let upstreams = Upstreams::new(move |service| of.url_of(service).ok(), client);
     let store = Store::new(host.redis.clone(), &prefix, &host.master_key()?);

@@ -43,6 +43,7 @@ pub mod scim;
 pub mod secrets;
 pub mod signin;
 pub mod signing;
+pub mod standing;
 pub mod steps;
 pub mod teams;
 pub mod upstreams;

@@ -9,6 +9,7 @@ pub mod groups;
 pub mod outbox;
 pub mod person_certificates;
 pub mod policies;
+pub mod removed_nodes;
 pub mod revocation;
 pub mod rotation;
 pub mod sweep;

@@ -66,6 +66,7 @@ impl Service for Identity {
         host.project(Arc::new(flows::policies::PolicyList)).await?;
         host.project(Arc::new(flows::branding::Brandings)).await?;
         host.project(Arc::new(flows::person_certificates::PersonCertificates)).await?;
+        host.subscribe("scheduler", Arc::new(flows::removed_nodes::RemovedNodes { env: host.env.clone() })).await?;
         store::facts::make_partitions(&app.host.db().admin, app.now()).await?;
         app.host.tracker.spawn(flows::facts::run(app.clone()));
         app.host.tracker.spawn(flows::facts::partitions(app.clone()));
@@ -74,6 +75,7 @@ impl Service for Identity {
         flows::rotation::publish(&app);
         app.bootstrap().await?;
         host.work(Arc::new(Deliver { app: app.clone() }));
+        host.work(Arc::new(flows::removed_nodes::Revoke(app.clone())));
         host.tracker.spawn(flows::rotation::run(app.clone()));
         if app.mailer.is_some() {
             host.work(Arc::new(flows::outbox::Outbox(app.clone())));

@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::placement::Policy;
 
+/// Agents speak every two seconds. With less than three of these a single late message makes a node lost, and `fenced` instances, which stop
+/// three seconds before their lease ends, would stop between two messages.
+pub const LEAST_NODE_TIMEOUT: u32 = 6;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// A node that is not heard from for so long is lost, and its instances are placed elsewhere.
+    /// A node that is not heard from for so long is lost, and its instances are placed elsewhere. At least [`LEAST_NODE_TIMEOUT`].
     pub node_timeout_seconds: u32,
     /// How often reserved resources are metered.
     pub usage_interval_seconds: u32,
@@ -134,7 +138,7 @@ impl Section for Config {
                 faults.push(format!("{name} = {value}: must be {from} to {to}"));
             }
         };
-        within("node_timeout_seconds", self.node_timeout_seconds.into(), 1, 3600);
+        within("node_timeout_seconds", self.node_timeout_seconds.into(), LEAST_NODE_TIMEOUT.into(), 3600);
         within("kubernetes.drain_seconds", self.kubernetes.drain_seconds.into(), 0, 3600);
         within("usage_interval_seconds", self.usage_interval_seconds.into(), 1, 3600);
         within("measure_interval_seconds", self.measure_interval_seconds.into(), 1, 300);
@@ -167,5 +171,15 @@ mod tests {
         assert!(faults.is_empty(), "{faults:?}");
         Config { node_timeout_seconds: 0, credential_seconds: 5, ..Config::default() }.validate(&mut faults);
         assert_eq!(faults.len(), 2);
+    }
+
+    #[test]
+    fn a_node_is_not_lost_between_two_of_its_messages() {
+        for (seconds, good) in [(0, false), (1, false), (5, false), (6, true), (10, true), (3600, true), (3601, false)] {
+            let mut faults = Vec::new();
+            Config { node_timeout_seconds: seconds, ..Config::default() }.validate(&mut faults);
+            assert_eq!(faults.is_empty(), good, "{seconds}: {faults:?}");
+            assert!(good || faults == [format!("node_timeout_seconds = {seconds}: must be 6 to 3600")], "{faults:?}");
+        }
     }
 }

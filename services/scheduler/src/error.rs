@@ -20,6 +20,7 @@ impl AsProblem for Refusal {
             Self::NoRelease => Problem::conflict("scheduler.no_release", self.to_string()),
             Self::NoSteps => Problem::conflict("scheduler.no_steps", self.to_string()),
             Self::NothingBefore => Problem::conflict("scheduler.nothing_before", self.to_string()),
+            Self::Unreadable(_) => Problem::conflict("scheduler.revision_unreadable", self.to_string()),
             Self::NoRevision(_) => Problem::new(Kind::NotFound, "request.not_found", self.to_string()),
         }
     }

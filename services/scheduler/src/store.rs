@@ -3,6 +3,7 @@
 mod cluster_logs;
 mod clusters;
 mod decisions;
+mod displacements;
 mod entities;
 mod forget;
 mod kept;
@@ -17,9 +18,10 @@ mod signs;
 pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
 pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters};
 pub use decisions::{load as load_decisions, save as save_decisions};
+pub use displacements::{Purpose, arrived, load as load_displacements, save as save_displacements};
 pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
-pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_version, kept_versions, newest_versions};
+pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_by_id, kept_named, kept_version, kept_versions, newest_versions};
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
@@ -54,5 +56,15 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "create table signs (number bigint generated always as identity, instance uuid not null, app uuid not null, org uuid not null, node text not null, container text not null,
             sign text not null, detail text not null, action text not null, at timestamptz not null, primary key (instance, container, sign, detail));
      create index signs_app on signs (app, number)",
+    ),
+    (
+        "0007-displacements",
+        "create table displacements (instance uuid primary key, app uuid, workload text, target text, at timestamptz not null)",
+    ),
+    // Secrets had the names of configs; now each kind has its own.
+    (
+        "0008-names-of-secrets",
+        "update claims c set scope = 'secret.' || substr(c.scope, length('config.') + 1) from events e
+          where e.stream = c.stream and e.kind = 'config.created' and e.data ->> 'secret' = 'true' and c.scope = 'config.' || (e.data ->> 'space')",
     ),
 ];

@@ -38,6 +38,12 @@ impl Process {
         Ok(Self(command.spawn().with_context(|| format!("cannot run {}", program.display()))?))
     }
 
+    /// A program that needs no settings of the platform; what it prints goes to `log`.
+    pub fn spawn(mut command: Command, log: &Path) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?);
+        Ok(Self(command.spawn().with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?))
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }

@@ -16,10 +16,16 @@ pub async fn run(story: &mut Story) -> Result<String> {
     anyhow::ensure!(unit["tests"]["tests"] == 2 && unit["tests"]["failed"] == 0, "the unit tests were not counted: {unit}");
     let image = text(step(&run, "image")?, "image").to_owned();
     anyhow::ensure!(image.contains("@sha256:"), "no digest was recorded: {image}");
-    let log = story.cli(&["--at", &format!("{}/{}", story.org, story.project), "pipeline", "logs", text(&run, "id"), "unit"]).await?;
+    let place = format!("{}/{}", story.org, story.project);
+    let log = story.cli(&["--at", &place, "pipeline", "logs", text(&run, "id"), "unit"]).await?;
     anyhow::ensure!(log.contains("2 tests, version 1"), "the step's log does not show what it printed: {log}");
-    let artifacts = story.api()?.get(&format!("{}/runs/{}/artifacts", story.project_path(), text(&run, "id"))).await?;
-    anyhow::ensure!(items(&artifacts).iter().any(|a| text(a, "name") == "unit/out/junit.xml"), "the report was not kept: {artifacts}");
+    let log = story.cli(&["--at", &place, "pipeline", "logs", text(&run, "id"), "release"]).await?;
+    anyhow::ensure!(log.contains("is accepted"), "the release's log does not show what happened: {log}");
+    let artifacts = format!("{}/runs/{}/artifacts", story.project_path(), text(&run, "id"));
+    let kept = story.api()?.get(&artifacts).await?;
+    anyhow::ensure!(items(&kept).iter().any(|a| text(a, "name") == "unit/out/junit.xml"), "the report was not kept: {kept}");
+    let report = story.api()?.get(&format!("{artifacts}/unit/out/junit.xml")).await?;
+    anyhow::ensure!(report.as_str().is_some_and(|r| r.contains("there is a version")), "the report is not what the test wrote: {report}");
     Ok(format!("{}\n2 unit tests in a container; built {image}", told(&run)))
 }
 

@@ -46,7 +46,7 @@ impl Containerd {
         // Every runtime of this machine, as the suite's own containerd has them.
         let runtimes = gantry_servers::oci::handlers(folder.path()).unwrap();
         std::fs::write(at("config.toml"), config(folder.path()) + &runtimes).unwrap();
-        let child = std::sync::Mutex::new(launch(folder.path()));
+        let child = std::sync::Mutex::new(launch(folder.path(), Path::new("containerd")));
         let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
         containerd.until_ready().await;
         for (image, words) in [(PAUSE, vec!["/bin/busybox", "sleep", "2147483647"]), (BUSYBOX, vec!["/bin/sh"])] {
@@ -62,9 +62,30 @@ impl Containerd {
             let mut child = self.child.lock().unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-            *child = launch(self.folder.path());
+            *child = launch(self.folder.path(), Path::new("containerd"));
         }
         self.until_ready().await;
+    }
+
+    /// Stopped in order and started again from another file, as by an upgrade. What runs goes on meanwhile. Gives the program that runs now.
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub async fn exchange(&self) -> PathBuf {
+        let next = self.folder.path().join("containerd-next");
+        std::fs::copy(find("containerd").unwrap(), &next).unwrap();
+        let running = {
+            let mut child = self.child.lock().unwrap();
+            assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+            child.wait().unwrap();
+            *child = launch(self.folder.path(), &next);
+            child.id()
+        };
+        self.until_ready().await;
+        std::fs::read_link(format!("/proc/{running}/exe")).unwrap()
+    }
+
+    #[allow(dead_code, reason = "not every suite that shares this file needs it")]
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     /// Process ids of the shims that stand between it and the pods.
@@ -145,9 +166,9 @@ impl Drop for Containerd {
     }
 }
 
-fn launch(folder: &Path) -> Child {
+fn launch(folder: &Path, program: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("containerd.log")).unwrap();
-    Command::new("containerd").arg("--config").arg(folder.join("config.toml")).stdout(Stdio::null()).stderr(log).spawn().expect("containerd starts")
+    Command::new(program).arg("--config").arg(folder.join("config.toml")).stdout(Stdio::null()).stderr(log).spawn().expect("containerd starts")
 }
 
 /// Other processes whose command line names `text`.

@@ -30,6 +30,7 @@ fn killed_writer_child() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_killing_the_writer_in_a_loop() {
+    gantry_testkit::clause("7.1.c");
     let f = Fixture::new().await;
     let mut acked = 0;
     for round in 0..8u64 {

@@ -1,6 +1,9 @@
 //! Who gets in: services by certificate, people by token, and by what they may do.
 
+use std::time::Duration;
+
 use gantry_host::config::Nothing;
+use gantry_host::{Leaf, Pki, Running, client_config};
 use gantry_kernel::{Role, Scope};
 use gantry_testkit::World;
 use reqwest::Method;
@@ -18,6 +21,59 @@ async fn without_a_certificate_of_this_installation_no_connection_is_made() {
     assert!(stranger.get(&url).send().await.is_err(), "no certificate at all");
     let other = World::new().await;
     assert!(other.http.get(&url).send().await.is_err(), "the certificate of another installation");
+}
+
+/// The certificate that a new connection is shown.
+async fn shown(running: &Running, url: &str) -> Vec<u8> {
+    let leaf = running.pki().leaf("gateway", &[]).unwrap();
+    let tls = client_config(running.pki(), &leaf).unwrap();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).tls_info(true).build().unwrap();
+    let answer = client.get(format!("{url}/healthz")).send().await.unwrap();
+    let info = answer.extensions().get::<reqwest::tls::TlsInfo>().expect("TLS");
+    info.peer_certificate().expect("a certificate").to_vec()
+}
+
+fn first(leaf: &Leaf) -> Vec<u8> {
+    leaf.der().unwrap().0[0].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_is_shown_without_a_restart() {
+    let world = World::new().await;
+    let host = world.start::<Echo>(Nothing {}).await;
+    let url = host.url_of("echo").unwrap();
+    assert_eq!(shown(&world.running, &url).await, first(&host.leaf));
+    let (next, other) = (world.running.pki().leaf("echo", &[]).unwrap(), world.running.pki().leaf("echo", &[]).unwrap());
+    host.show(&next).unwrap();
+    assert_eq!(shown(&world.running, &url).await, first(&next));
+    assert!(host.show(&Leaf { key_pem: other.key_pem, ..next.clone() }).is_err(), "the key of another");
+    assert_eq!(shown(&world.running, &url).await, first(&next));
+    // What it asks itself goes by the new one as well.
+    let mut health = tonic_health::pb::health_client::HealthClient::new(host.channel("echo").unwrap());
+    health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(host.http.get(format!("{url}/healthz")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_replaced_in_its_folder_is_taken_up() {
+    let put = |folder: &std::path::Path, leaf: &Leaf| {
+        std::fs::write(folder.join("echo.key"), &leaf.key_pem).unwrap();
+        std::fs::write(folder.join("echo.pem"), &leaf.chain_pem).unwrap();
+    };
+    let made = |folder: &std::path::Path| Pki::open(folder).unwrap().leaf("echo", &[]).unwrap();
+    let mut both = None;
+    let world = World::with(|platform| {
+        let (before, after) = (made(&platform.ca_dir), made(&platform.ca_dir));
+        put(&platform.ca_dir, &before);
+        both = Some((before, after));
+    })
+    .await;
+    let (before, after) = both.unwrap();
+    let host = world.start::<Echo>(Nothing {}).await;
+    let url = host.url_of("echo").unwrap();
+    assert_eq!(shown(&world.running, &url).await, first(&before));
+    put(&world.running.platform.ca_dir, &after);
+    world.until("the new one is shown", Duration::from_secs(30), async || shown(&world.running, &url).await == first(&after)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,8 @@ async fn orders(State(host): State<Host>, _: Caller) -> ApiResult<Json<Value>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_both_serve_and_what_is_single_is_done_once_and_taken_over() {
+    gantry_testkit::clause("7.1.b");
+    gantry_testkit::clause("7.1.l");
     let world = World::new().await;
     let one = world.start::<Shop>(Nothing {}).await;
     let (beside, two) = world.replica::<Shop>(Nothing {}).await;

@@ -1,4 +1,4 @@
-//! What an API server does not let anybody change of an object that is there.
+//! What an API server does not let anybody change of an object that is there, and names that it takes for none.
 
 use serde_json::Value;
 
@@ -28,4 +28,28 @@ pub fn refused(plural: &str, before: &Value, after: &Value) -> Option<String> {
             .map(|_| "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims".to_owned()),
         _ => None,
     }
+}
+
+/// Of the object, and of volumes and containers in a pod's template (RFC 1123), as the server tells it.
+pub fn misnamed(name: &str, object: &Value) -> Option<String> {
+    let label = |text: &str| {
+        let inner = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        inner && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        return Some(format!(
+            "metadata.name: Invalid value: \"{name}\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
+        ));
+    }
+    for list in ["volumes", "containers", "initContainers"] {
+        for one in object["spec"]["template"]["spec"][list].as_array().into_iter().flatten() {
+            let own = one["name"].as_str().unwrap_or_default();
+            if own.len() > 63 || !label(own) {
+                return Some(format!(
+                    "spec.template.spec.{list}.name: Invalid value: \"{own}\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character"
+                ));
+            }
+        }
+    }
+    None
 }

@@ -1,19 +1,23 @@
 //! The HTTP side.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::store::{Key, Request, Store, status};
-use super::{ApiServer, inside, metrics};
+use super::{ApiServer, inside, metrics, pods};
 
 type Pairs = BTreeMap<String, String>;
+
+/// Bookmarks of one watch come at most so often. (A real server sends one a minute.)
+const BETWEEN: Duration = Duration::from_millis(50);
 
 pub fn router(server: ApiServer) -> Router {
     Router::new().fallback(answer).with_state(server)
@@ -113,12 +117,13 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
     let missing = |name: &str| (404, status(404, &format!("{plural} \"{name}\" not found")));
     Some(match (method.as_str(), &name, &sub) {
         ("GET", None, _) if query.get("watch").is_some_and(|w| w == "true" || w == "1") => return None,
-        ("GET", None, _) => list(store, &plural, namespace.as_deref(), query),
+        ("GET", None, _) => list(store, path, &plural, namespace.as_deref(), query),
         ("GET", Some(name), Some(sub)) if sub == "log" => match store.objects.get(&key(name)) {
             Some(pod) => (200, pod.value["log"].clone()),
             None => missing(name),
         },
         ("GET", Some(name), None) => store.objects.get(&key(name)).map_or_else(|| missing(name), |o| (200, o.value.clone())),
+        ("PATCH", Some(name), None) if pods::is_merge(headers) => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
         ("PATCH", Some(name), None) => {
             let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
             let Some(manager) = query.get("fieldManager").filter(|_| kind == "application/apply-patch+yaml") else {
@@ -133,6 +138,9 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
                 Err(refused) => refused,
             }
         }
+        ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
+        ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "binding" => pods::bind(store, &key(name), &sent),
+        ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "eviction" => pods::evict(store, &key(name)),
         ("POST", None, None) => {
             let mut object = sent.clone();
             object["metadata"]["namespace"] = namespace.clone().unwrap_or_default().into();
@@ -168,6 +176,21 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
     })
 }
 
+/// A merge patch, of the whole or of the status. `None`: there is no such object.
+fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, sent: &Value) -> Option<(u16, Value)> {
+    if !pods::is_merge(headers) {
+        return Some((415, status(415, "only merge patches are known here")));
+    }
+    let there = store.objects.get(key)?;
+    // A patch may name the version that it is of.
+    let version = &sent["metadata"]["resourceVersion"];
+    if !version.is_null() && *version != there.value["metadata"]["resourceVersion"] {
+        return Some((409, status(409, "the object has been modified")));
+    }
+    store.update(key, "client", |o| pods::merge(o, sent));
+    store.objects.get(key).map(|o| (200, o.value.clone()))
+}
+
 fn discovery(store: &Store, path: &str) -> Option<Value> {
     let group = |name: &str, version: &str| json!({ "name": name, "versions": [{ "groupVersion": format!("{name}/{version}"), "version": version }] });
     match path {
@@ -187,9 +210,6 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
             Some(json!({ "kind": "APIGroupList", "groups": groups }))
         }
         "/apis/gateway.networking.k8s.io/v1" if store.gateway => Some(json!({ "resources": [{ "name": "httproutes", "kind": "HTTPRoute" }] })),
-        "/apis/storage.k8s.io/v1/storageclasses" => {
-            Some(json!({ "items": [{ "metadata": { "name": "std", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } }] }))
-        }
         _ => None,
     }
 }
@@ -214,10 +234,47 @@ fn selected(object: &Value, query: &Pairs) -> bool {
     })
 }
 
-fn list(store: &Store, plural: &str, namespace: Option<&str>, query: &Pairs) -> (u16, Value) {
-    let within = |key: &Key| key.plural == plural && namespace.is_none_or(|n| n == key.namespace);
-    let all: Vec<&Value> = store.objects.iter().filter(|(k, o)| within(k) && selected(&o.value, query)).map(|(_, o)| &o.value).collect();
-    let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(usize::MAX);
+/// `/apis/apps/v1/...` is `apps/v1`.
+fn api_version(path: &str) -> String {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts[..] {
+        ["apis", group, version, ..] => format!("{group}/{version}"),
+        [_, version, ..] => version.to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// What typed clients have to be told of lists and bookmarks: the kinds that a scheduler reads.
+fn kind_of(plural: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 18] = [
+        ("nodes", "Node"),
+        ("pods", "Pod"),
+        ("namespaces", "Namespace"),
+        ("services", "Service"),
+        ("replicationcontrollers", "ReplicationController"),
+        ("replicasets", "ReplicaSet"),
+        ("statefulsets", "StatefulSet"),
+        ("persistentvolumes", "PersistentVolume"),
+        ("persistentvolumeclaims", "PersistentVolumeClaim"),
+        ("poddisruptionbudgets", "PodDisruptionBudget"),
+        ("storageclasses", "StorageClass"),
+        ("csinodes", "CSINode"),
+        ("csidrivers", "CSIDriver"),
+        ("csistoragecapacities", "CSIStorageCapacity"),
+        ("volumeattachments", "VolumeAttachment"),
+        ("resourceclaims", "ResourceClaim"),
+        ("resourceslices", "ResourceSlice"),
+        ("deviceclasses", "DeviceClass"),
+    ];
+    KINDS.iter().find(|(of, _)| *of == plural).map(|(_, kind)| *kind)
+}
+
+fn list(store: &Store, path: &str, plural: &str, namespace: Option<&str>, query: &Pairs) -> (u16, Value) {
+    // One that is always there, and belongs to nobody.
+    let class = json!({ "metadata": { "name": "std", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } }, "provisioner": "std" });
+    let built_in = Some(&class).filter(|_| plural == "storageclasses");
+    let all: Vec<&Value> = store.of(plural, namespace).filter(|(_, o)| selected(&o.value, query)).map(|(_, o)| &o.value).chain(built_in).collect();
+    let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).filter(|l| *l > 0).unwrap_or(usize::MAX);
     let from: usize = query.get("continue").and_then(|c| c.parse().ok()).unwrap_or(0);
     // Items do not say what they are: the list does.
     let item = |object: &Value| {
@@ -230,12 +287,30 @@ fn list(store: &Store, plural: &str, namespace: Option<&str>, query: &Pairs) -> 
     };
     let page: Vec<Value> = all.iter().skip(from).take(limit).copied().map(item).collect();
     let next = if from + page.len() < all.len() { (from + page.len()).to_string() } else { String::new() };
-    (200, json!({ "kind": "List", "metadata": { "resourceVersion": store.version.to_string(), "continue": next }, "items": page }))
+    let kind = kind_of(plural).map_or_else(|| "List".to_owned(), |kind| format!("{kind}List"));
+    let metadata = json!({ "resourceVersion": store.version.to_string(), "continue": next });
+    (200, json!({ "apiVersion": api_version(path), "kind": kind, "metadata": metadata, "items": page }))
+}
+
+fn bookmark(kind: &str, api: &str, version: u64) -> Value {
+    json!({ "type": "BOOKMARK", "object": { "kind": kind, "apiVersion": api, "metadata": { "resourceVersion": version.to_string() } } })
+}
+
+/// What a watch with `sendInitialEvents` begins with: all that there is, and a bookmark that says so.
+fn initial(store: &Store, path: &str, plural: &str, namespace: Option<&str>, query: &Pairs) -> String {
+    let mut lines = String::new();
+    for (_, object) in store.of(plural, namespace).filter(|(_, o)| selected(&o.value, query)) {
+        lines.push_str(&format!("{}\n", json!({ "type": "ADDED", "object": object.value })));
+    }
+    let mut end = bookmark(kind_of(plural).unwrap_or("Any"), &api_version(path), store.version);
+    end["object"]["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+    lines.push_str(&format!("{end}\n"));
+    lines
 }
 
 /// Lines until somebody cuts the connection.
 fn watch(server: &ApiServer, path: &str, query: &Pairs) -> Response {
-    let Some((plural, ..)) = place(path) else { return told(404, &status(404, "no such resource")) };
+    let Some((plural, namespace, ..)) = place(path) else { return told(404, &status(404, "no such resource")) };
     let from: u64 = query.get("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
     let (broken, version, oldest) = {
         let store = server.lock();
@@ -244,36 +319,52 @@ fn watch(server: &ApiServer, path: &str, query: &Pairs) -> Response {
     if from < oldest {
         return told(410, &status(410, "too old resource version"));
     }
-    let state = (server.clone(), server.changed.subscribe(), from, query.clone(), plural, version.max(from));
-    let lines = stream::unfold(state, move |(server, mut changed, at, query, plural, marked)| async move {
-        loop {
-            changed.mark_unchanged();
-            let (mut lines, mut last, ended) = {
-                let store = server.lock();
-                let mut lines = String::new();
-                let mut last = at;
-                for change in store.history.iter().filter(|c| c.version > at) {
-                    last = change.version;
-                    if change.plural == plural && selected(&change.object, &query) {
-                        lines.push_str(&format!("{}\n", json!({ "type": change.kind, "object": change.object })));
+    let (first, from) = if query.get("sendInitialEvents").is_some_and(|s| s == "true") {
+        let store = server.lock();
+        (Some(initial(&store, path, &plural, namespace.as_deref(), query)), store.version)
+    } else {
+        (None, from)
+    };
+    let names = (kind_of(&plural).unwrap_or("Any"), api_version(path));
+    let within = move |object: &Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == n.as_str());
+    let asked = std::sync::Arc::new((query.clone(), plural, within));
+    let state = (server.clone(), server.changed.subscribe(), from, version.max(from), Instant::now());
+    let lines = stream::unfold(state, move |(server, mut changed, mut at, mut marked, mut said)| {
+        let (asked, (kind, api)) = (asked.clone(), names.clone());
+        async move {
+            let (query, plural, within) = &*asked;
+            loop {
+                changed.mark_unchanged();
+                let (mut lines, ended, bookmarks) = {
+                    let store = server.lock();
+                    let mut lines = String::new();
+                    for change in store.since(at) {
+                        at = change.version.max(at);
+                        if change.plural == *plural && within(&change.object) && selected(&change.object, query) {
+                            lines.push_str(&format!("{}\n", json!({ "type": change.kind, "object": change.object })));
+                        }
                     }
+                    (lines, store.broken != broken, store.bookmarks)
+                };
+                if ended {
+                    return None;
                 }
-                (lines, last.max(at), store.broken != broken)
-            };
-            if ended {
-                return None;
-            }
-            if lines.is_empty() && last > marked && server.lock().bookmarks {
-                lines = format!("{}\n", json!({ "type": "BOOKMARK", "object": { "kind": "Any", "metadata": { "resourceVersion": last.to_string() } } }));
-            }
-            if !lines.is_empty() {
-                last = last.max(at);
-                return Some((Ok::<_, std::io::Error>(Bytes::from(lines)), (server, changed, last, query, plural, last)));
-            }
-            if changed.changed().await.is_err() {
-                return None;
+                let owed = lines.is_empty() && at > marked && bookmarks;
+                if owed && said.elapsed() >= BETWEEN {
+                    lines = format!("{}\n", bookmark(kind, &api, at));
+                }
+                if !lines.is_empty() {
+                    (marked, said) = (at, Instant::now());
+                    return Some((Ok::<_, std::io::Error>(Bytes::from(lines)), (server, changed, at, marked, said)));
+                }
+                let more = changed.changed();
+                let gone = if owed { tokio::time::timeout(BETWEEN, more).await.is_ok_and(|r| r.is_err()) } else { more.await.is_err() };
+                if gone {
+                    return None;
+                }
             }
         }
     });
-    Response::new(Body::from_stream(lines))
+    let first = stream::iter(first.map(|lines| Ok::<_, std::io::Error>(Bytes::from(lines))));
+    Response::new(Body::from_stream(first.chain(lines)))
 }

@@ -75,6 +75,8 @@ pub struct Store {
     /// Send a bookmark after so many changes of other kinds.
     pub bookmarks: bool,
     pub run: bool,
+    /// Up to where controllers have looked.
+    pub(super) handled: u64,
     uids: u64,
     server: u64,
 }
@@ -103,6 +105,7 @@ impl Default for Store {
             snapshots: false,
             bookmarks: true,
             run: false,
+            handled: 0,
             uids: 0,
             server: SERVERS.fetch_add(1, Ordering::Relaxed),
         }
@@ -120,6 +123,17 @@ impl Store {
         };
         let key = Key { plural: plural.into(), namespace: namespace.into(), name: name.into() };
         self.objects.contains_key(&key).then_some(key)
+    }
+
+    /// Those of a plural, in a namespace or in all.
+    pub fn of<'a>(&'a self, plural: &'a str, namespace: Option<&'a str>) -> impl Iterator<Item = (&'a Key, &'a Object)> {
+        let from = Key { plural: plural.to_owned(), namespace: namespace.unwrap_or_default().to_owned(), name: String::new() };
+        self.objects.range(from..).take_while(move |(key, _)| key.plural == plural && namespace.is_none_or(|n| n == key.namespace))
+    }
+
+    /// What has happened after a version.
+    pub fn since(&self, version: u64) -> &[Change] {
+        &self.history[self.history.partition_point(|c| c.version <= version)..]
     }
 
     pub fn uid(&mut self) -> String {
@@ -217,6 +231,9 @@ impl Store {
     /// # Errors
     /// Conflicts, and what the API refuses.
     pub fn apply(&mut self, key: &Key, body: &Value, manager: &str, force: bool) -> Result<Value, (u16, Value)> {
+        if let Some(wrong) = immutable::misnamed(&key.name, body) {
+            return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
+        }
         let mut wanted = fields::leaves(body);
         wanted.retain(|path, _| !path.starts_with(".metadata.name") && path != ".apiVersion" && path != ".kind");
         let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else {
@@ -227,6 +244,10 @@ impl Store {
             let mut made = body.clone();
             if key.plural == "services" && made["spec"].get("clusterIP").is_none() && made["spec"]["type"] != "ExternalName" {
                 made["spec"]["clusterIP"] = "10.96.0.1".into();
+            }
+            if key.plural == "persistentvolumeclaims" && made["spec"].get("storageClassName").is_none() {
+                // The default class is written into a claim that names none.
+                made["spec"]["storageClassName"] = "std".into();
             }
             return Ok(self.keep(key.clone(), made, managers));
         };

@@ -2,16 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use gantry_contract::proto::scheduler::WantedState;
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
+use super::memory::{self, Room};
+
+const WORD: &str = "wanted.pb";
+/// Of the last word in memory: twice the longest that the scheduler sends, since the new one lies beside the old until it is whole.
+const WORD_ROOM: Room = Room { bytes: 130 << 20, executable: false };
+
 /// A folder of small files, each replaced as a whole and readable by the agent alone (they hold secrets).
 #[derive(Clone)]
 pub struct Disk {
     folder: PathBuf,
+    /// Where the last word is: the same, or in memory.
+    word: PathBuf,
 }
 
 impl Disk {
@@ -21,19 +30,44 @@ impl Disk {
         let folder = folder.into();
         tokio::fs::create_dir_all(&folder).await?;
         tokio::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).await?;
-        Ok(Self { folder })
+        Ok(Self { word: folder.clone(), folder })
+    }
+
+    /// The same, but with the last word, in which secrets are, in a folder in memory. One that lies on the disk moves there.
+    ///
+    /// # Errors
+    /// When it cannot be mounted, or what lies on the disk cannot be moved.
+    pub async fn with_word_in_memory(self, word: PathBuf) -> anyhow::Result<Self> {
+        tokio::fs::create_dir_all(&word).await?;
+        tokio::fs::set_permissions(&word, std::os::unix::fs::PermissionsExt::from_mode(0o700)).await?;
+        memory::ensure(&word, WORD_ROOM)
+            .await
+            .context("the scheduler's last word cannot be kept in memory (`word_in_memory`), which needs the right to mount")?;
+        let before = self.folder.join(WORD);
+        match tokio::fs::read(&before).await {
+            Ok(bytes) => {
+                // What lies in memory is newer.
+                if tokio::fs::metadata(word.join(WORD)).await.is_err() {
+                    replace(&word.join(WORD), &bytes, 0o600).await?;
+                }
+                tokio::fs::remove_file(&before).await?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self { word, ..self })
     }
 
     /// The last wanted state; `None` before the first one, or if the file is damaged (then the scheduler's next word counts).
     pub async fn wanted(&self) -> Option<WantedState> {
-        let bytes = tokio::fs::read(self.folder.join("wanted.pb")).await.ok()?;
+        let bytes = tokio::fs::read(self.word.join(WORD)).await.ok()?;
         WantedState::decode(&bytes[..]).inspect_err(|error| tracing::error!(%error, "the saved wanted state is damaged")).ok()
     }
 
     /// # Errors
     /// When the disk refuses; the old state is whole then.
     pub async fn save_wanted(&self, state: &WantedState) -> std::io::Result<()> {
-        replace(&self.folder.join("wanted.pb"), &state.encode_to_vec(), 0o600).await
+        replace(&self.word.join(WORD), &state.encode_to_vec(), 0o600).await
     }
 
     /// A JSON file, or the default if it is absent or damaged.
@@ -76,4 +110,34 @@ pub async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()
     file.sync_data().await?;
     drop(file);
     tokio::fs::rename(&beside, path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the right to mount alone; says so where it is missing.
+    #[tokio::test]
+    async fn a_last_word_in_memory_leaves_the_disk_and_is_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let word = |generation: u64| WantedState { generation, ..Default::default() };
+        let disk = Disk::open(at("state")).await.unwrap();
+        disk.save_wanted(&word(1)).await.unwrap();
+        let disk = match disk.with_word_in_memory(at("word")).await {
+            Ok(disk) => disk,
+            Err(error) => {
+                assert!(at("state/wanted.pb").exists(), "what cannot be moved stays");
+                eprintln!("skipped: nothing was mounted: {error:#}");
+                return;
+            }
+        };
+        assert!(!at("state/wanted.pb").exists());
+        assert_eq!(disk.wanted().await, Some(word(1)));
+        disk.save_wanted(&word(2)).await.unwrap();
+        let next = Disk::open(at("state")).await.unwrap().with_word_in_memory(at("word")).await.unwrap();
+        assert_eq!(next.wanted().await, Some(word(2)));
+        memory::unmount_below(&at("word")).await.unwrap();
+        assert_eq!(next.wanted().await, None, "nothing of it is left on the disk");
+    }
 }

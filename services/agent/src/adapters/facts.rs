@@ -87,6 +87,8 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_is_known_by_its_processor_or_its_firmware() {
+        gantry_testkit::clause("6.1.1.a");
+        gantry_testkit::clause("6.1.1.b");
         assert!(is_virtual("flags\t\t: fpu hypervisor lm\n", "", ""));
         assert!(is_virtual("flags : fpu", "QEMU", "Standard PC"));
         assert!(!is_virtual("flags : fpu lm", "Dell Inc.", "PowerEdge R640"));

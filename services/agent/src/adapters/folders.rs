@@ -1,6 +1,6 @@
 //! Folders and files of the host that containers see: volumes, tmpfs, configs and secrets, the hosts file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,12 @@ use tokio::fs;
 use super::disk::replace;
 use super::live_files::{self, Below};
 use super::machine::{self, CommandError};
+use super::memory::{self, Room};
+use super::network_mounts;
 use super::volumes::{Owner, VolumeError, Volumes};
+
+/// Among an instance's own folders the one that is in memory.
+const MEMORY: &str = "memory";
 
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -35,6 +40,14 @@ pub enum FolderError {
     UnknownKind(String),
     #[error("tmpfs")]
     Tmpfs(#[from] CommandError),
+    #[error("configs and secrets cannot be kept in memory, which needs the right to mount; with `files_on_disk` the agent keeps them on the node's disk")]
+    Memory(#[source] CommandError),
+    #[error("the network file system {path} cannot be mounted")]
+    Network {
+        path: String,
+        #[source]
+        source: CommandError,
+    },
     #[error("volume")]
     Volume(#[from] VolumeError),
 }
@@ -47,6 +60,8 @@ pub struct Folders {
     pub instances: PathBuf,
     pub logs: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
+    /// Configs and secrets lie on the disk, where nothing may be mounted.
+    pub files_on_disk: bool,
 }
 
 impl Folders {
@@ -56,6 +71,11 @@ impl Folders {
 
     fn own(&self, id: InstanceId) -> PathBuf {
         self.instances.join(id.to_string())
+    }
+
+    /// Apart from [`Folders::own`], which is removed with all that is in it.
+    fn network_mounts(&self, id: InstanceId) -> PathBuf {
+        self.instances.with_file_name("network-mounts").join(id.to_string())
     }
 
     /// Makes everything an instance wants to see, and tells where it is. Repeating it is harmless.
@@ -106,54 +126,56 @@ impl Folders {
                     path
                 }
                 "bind" => self.allowed(&mount.source)?,
+                "nfs" => {
+                    let path = &mount.source;
+                    // Of further containers each has its own numbers: they may want it read-only where another writes.
+                    let below = self.network_mounts(id).join(if ahead.is_empty() { "main" } else { instance.name.as_str() });
+                    let failed = |source| FolderError::Network { path: path.clone(), source };
+                    network_mounts::mounted(&below, index, path, mount.read_only).await.map_err(failed)?
+                }
                 other => return Err(FolderError::UnknownKind(other.into())),
             };
             mounts.push(Mount { host, container: mount.target.clone(), read_only: mount.read_only });
         }
-        let files = own.join(format!("{ahead}files"));
-        make(&files, 0o700, "the files' folder").await?;
-        for (index, file) in instance.files.iter().enumerate().filter(|(_, f)| f.folder.is_empty()) {
-            let path = files.join(index.to_string());
-            // The folder above is closed to everybody, so the mode only counts inside the container.
-            let mode = mode(file);
-            let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
-            replace(&path, &file.content, mode).await.map_err(failed)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
-            mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
+        if !instance.files.is_empty() {
+            let files = self.place(id, whole).await?.join(format!("{ahead}files"));
+            make(&files, 0o700, "the files' folder").await?;
+            show(&files, instance, &mut mounts).await?;
         }
-        for (folder, below) in together(instance) {
-            let path = files.join(folder_name(folder));
-            live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path: path.clone(), source })?;
-            mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true });
+        // Of an agent that kept them on the disk; the container that was shown them has ended.
+        if !self.files_on_disk {
+            let path = own.join(format!("{ahead}files"));
+            match fs::remove_dir_all(&path).await {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(FolderError::Io { what: "a folder without old files", path, source });
+                }
+                _ => {}
+            }
         }
         Ok(mounts)
+    }
+
+    /// Where the files of all its containers lie.
+    async fn place(&self, id: InstanceId, whole: &WantedInstance) -> Result<PathBuf, FolderError> {
+        let own = self.own(id);
+        if self.files_on_disk {
+            return Ok(own);
+        }
+        let memory = own.join(MEMORY);
+        make(&memory, 0o700, "the files' folder").await?;
+        memory::ensure(&memory, Room::of(whole)).await.map_err(FolderError::Memory)?;
+        Ok(memory)
     }
 
     /// Gives running containers of an instance the present contents of files that may change. True: something was another before.
     ///
     /// # Errors
-    /// [`FolderError::Io`]; trying again is always right.
+    /// [`FolderError::Io`] and [`FolderError::Memory`]; trying again is always right.
     pub async fn refresh(&self, id: InstanceId, whole: &WantedInstance) -> Result<bool, FolderError> {
-        let own = self.own(id);
-        let beside = whole.init.iter().chain(&whole.sidecars).map(|c| (format!("{}-", c.name), c));
-        let mut changed = false;
-        for (ahead, container) in std::iter::once((String::new(), whole)).chain(beside) {
-            let files = own.join(format!("{ahead}files"));
-            // Before it is prepared for the first time there is nothing to bring up to date.
-            for (index, file) in container.files.iter().enumerate().filter(|(_, f)| f.live && f.folder.is_empty()) {
-                let path = files.join(index.to_string());
-                if fs::metadata(&path).await.is_ok() {
-                    changed |= live_files::overwrite(&path, &file.content).await.map_err(|source| FolderError::Io { what: "a file", path, source })?;
-                }
-            }
-            for (folder, below) in together(container) {
-                let path = files.join(folder_name(folder));
-                if fs::metadata(&path).await.is_ok() {
-                    changed |= live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path, source })?;
-                }
-            }
-        }
-        Ok(changed)
+        let (own, memory) = (self.own(id), self.own(id).join(MEMORY));
+        memory::grow(&memory, Room::of(whole)).await.map_err(FolderError::Memory)?;
+        // In one of them, by how the agent was set when the container was started.
+        Ok(bring_up(&own, whole).await? | bring_up(&memory, whole).await?)
     }
 
     /// Those it was given; before [`Folders::release`].
@@ -201,23 +223,81 @@ impl Folders {
         Err(FolderError::NotAllowed(source.into()))
     }
 
+    /// Ends what is kept in memory for others than these: of instances whose removal was cut off, or was somebody else's.
+    pub async fn forget_others(&self, there: &BTreeSet<InstanceId>) {
+        for folder in memory::mounted_as(&self.instances, MEMORY).await {
+            let id = folder.file_name().and_then(|name| name.to_str()?.parse::<InstanceId>().ok());
+            if id.is_none_or(|id| there.contains(&id)) {
+                continue;
+            }
+            match memory::unmount_below(&folder.join(MEMORY)).await {
+                Ok(()) => tracing::info!(path = %folder.display(), "configs and secrets of an instance that is no more were let go"),
+                Err(error) => tracing::warn!(path = %folder.display(), %error, "configs and secrets of an instance that is no more stay in memory"),
+            }
+        }
+    }
+
     /// Takes away what belonged to the instance alone. Volumes and logs stay.
     pub async fn release(&self, id: InstanceId) {
-        let own = self.own(id);
-        let text = own.display().to_string();
-        let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
-        for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|m| m.starts_with(&text)) {
-            if let Err(error) = machine::run("umount", &["-l", mount]).await {
-                tracing::warn!(%error, "a tmpfs stays mounted");
-                return;
+        let network = self.network_mounts(id);
+        if let Ok(mut containers) = fs::read_dir(&network).await {
+            while let Ok(Some(container)) = containers.next_entry().await {
+                network_mounts::let_go(&container.path()).await;
             }
+            let _ = fs::remove_dir(&network).await;
+        }
+        let own = self.own(id);
+        if let Err(error) = memory::unmount_below(&own).await {
+            tracing::warn!(%error, "a tmpfs stays mounted");
+            return;
         }
         match fs::remove_dir_all(&own).await {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(path = %text, %error, "an instance's folder cannot be removed"),
+            Err(error) => tracing::warn!(path = %own.display(), %error, "an instance's folder cannot be removed"),
         }
     }
+}
+
+/// Writes the files of one container and says where it is to see them.
+async fn show(files: &Path, instance: &WantedInstance, mounts: &mut Vec<Mount>) -> Result<(), FolderError> {
+    for (index, file) in instance.files.iter().enumerate().filter(|(_, f)| f.folder.is_empty()) {
+        let path = files.join(index.to_string());
+        // The folder above is closed to everybody, so the mode only counts inside the container.
+        let mode = mode(file);
+        let failed = |source| FolderError::Io { what: "a file", path: path.clone(), source };
+        replace(&path, &file.content, mode).await.map_err(failed)?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).await.map_err(failed)?;
+        mounts.push(Mount { host: path.clone(), container: file.path.clone(), read_only: true });
+    }
+    for (folder, below) in together(instance) {
+        let path = files.join(folder_name(folder));
+        live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path: path.clone(), source })?;
+        mounts.push(Mount { host: path, container: folder.to_owned(), read_only: true });
+    }
+    Ok(())
+}
+
+/// Brings files below `at` up to date that were shown before; those that were not are left to [`show`].
+async fn bring_up(at: &Path, whole: &WantedInstance) -> Result<bool, FolderError> {
+    let beside = whole.init.iter().chain(&whole.sidecars).map(|c| (format!("{}-", c.name), c));
+    let mut changed = false;
+    for (ahead, container) in std::iter::once((String::new(), whole)).chain(beside) {
+        let files = at.join(format!("{ahead}files"));
+        for (index, file) in container.files.iter().enumerate().filter(|(_, f)| f.live && f.folder.is_empty()) {
+            let path = files.join(index.to_string());
+            if fs::metadata(&path).await.is_ok() {
+                changed |= live_files::overwrite(&path, &file.content).await.map_err(|source| FolderError::Io { what: "a file", path, source })?;
+            }
+        }
+        for (folder, below) in together(container) {
+            let path = files.join(folder_name(folder));
+            if fs::metadata(&path).await.is_ok() {
+                changed |= live_files::folder(&path, &below).await.map_err(|source| FolderError::Io { what: "a folder of files", path, source })?;
+            }
+        }
+    }
+    Ok(changed)
 }
 
 fn mode(file: &FileContent) -> u32 {
@@ -270,8 +350,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let folders =
-            Folders { volumes: Volumes::new(at("volumes"), at("state")), instances: at("instances"), logs: at("logs"), bind_allowed: vec![at("shared")] };
+        let folders = Folders {
+            volumes: Volumes::new(at("volumes"), at("state")),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: vec![at("shared")],
+            files_on_disk: true,
+        };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(7));
         let file = gantry_contract::proto::scheduler::FileContent { path: "/etc/app.conf".into(), content: b"secret".to_vec(), ..Default::default() };
         let volume = gantry_contract::proto::scheduler::Mount { kind: "volume".into(), source: "a/b".into(), target: "/data".into(), ..Default::default() };
@@ -289,7 +374,13 @@ mod tests {
     async fn files_that_may_change_are_brought_up_to_date_where_they_were_shown() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let folders = Folders { volumes: Volumes::new(at("volumes"), at("state")), instances: at("instances"), logs: at("logs"), bind_allowed: Vec::new() };
+        let folders = Folders {
+            volumes: Volumes::new(at("volumes"), at("state")),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: Vec::new(),
+            files_on_disk: true,
+        };
         let id = InstanceId(gantry_kernel::Uuid::from_u128(8));
         let wanted = |content: &str| {
             let file =
@@ -313,6 +404,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_nothing_can_be_mounted_secrets_are_refused_and_the_setting_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let mut folders = Folders {
+            volumes: Volumes::new(at("volumes"), at("state")),
+            instances: at("instances"),
+            logs: at("logs"),
+            bind_allowed: Vec::new(),
+            files_on_disk: false,
+        };
+        let id = InstanceId(gantry_kernel::Uuid::from_u128(9));
+        let file = FileContent { path: "/etc/key".into(), content: b"secret".to_vec(), ..Default::default() };
+        let wanted = WantedInstance { files: vec![file], ..Default::default() };
+        // Nothing is mounted on a file, by nobody.
+        std::fs::create_dir_all(folders.own(id)).unwrap();
+        std::fs::write(folders.own(id).join(MEMORY), "").unwrap();
+        let refused = folders.prepare(id, &wanted, "").await.unwrap_err();
+        assert!(matches!(refused, FolderError::Memory(_)) && refused.to_string().contains("files_on_disk"), "{refused}");
+        assert!(!folders.own(id).join("files").exists(), "not on the disk instead");
+        // One without files has nothing to keep.
+        assert_eq!(folders.prepare(id, &WantedInstance::default(), "").await.unwrap().len(), 1);
+        folders.files_on_disk = true;
+        let shown = folders.prepare(id, &wanted, "").await.unwrap();
+        assert!(shown.iter().any(|m| m.container == "/etc/key" && std::fs::read(&m.host).unwrap() == b"secret"));
+    }
+
+    #[tokio::test]
     async fn a_host_folder_that_is_not_allowed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let folders = Folders {
@@ -320,6 +438,7 @@ mod tests {
             instances: folder.path().into(),
             logs: folder.path().into(),
             bind_allowed: vec!["/srv/shared".into()],
+            files_on_disk: true,
         };
         assert!(folders.allowed("/srv/shared/x").is_ok());
         for source in ["/etc", "/srv/shared/../../etc", "srv/shared", "/srv/sharedx"] {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::machine::{self, CommandError};
-use super::processes::{blocking, members};
+use super::processes::{self, blocking, members};
 use crate::domain::guard::{Finding, Ground, Process, refusals, refused};
 
 /// What is measured against: read once for each container.
@@ -23,6 +23,27 @@ pub async fn look(first: u32, ground: Ground, allowed: Vec<String>) -> Vec<(u32,
     .await
 }
 
+/// One process that began to run a program a moment ago. What is sure of it is so only if its program is the container's: a runtime that
+/// enters is a program of the node, which may have the path of one of the container's.
+pub fn look_at(process: &Process, ground: &Ground, allowed: &[String]) -> Vec<Finding> {
+    let mut found = ground.judge(process, allowed, |program| written(ground, program));
+    found.retain(|finding| !finding.sure || is_inside(process));
+    found
+}
+
+/// Whether the file that a process runs is the one that has this path for it. Of one that has ended it is taken for granted: a runtime that
+/// enters does not end, it becomes what it runs.
+fn is_inside(process: &Process) -> bool {
+    let file = |path: String| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let there = file(format!("/proc/{}/root{}", process.pid, process.program));
+    file(format!("/proc/{}/exe", process.pid)).is_none_or(|runs| there == Some(runs))
+}
+
+/// The folder of its control group.
+pub async fn group(first: u32) -> Option<PathBuf> {
+    blocking(move || processes::group(first)).await
+}
+
 /// The file system copies a file of the image when its owner or mode is changed; size and time are its own then.
 fn written(ground: &Ground, program: &str) -> bool {
     let file = |path: PathBuf| path.symlink_metadata().ok().filter(Metadata::is_file);
@@ -32,7 +53,7 @@ fn written(ground: &Ground, program: &str) -> bool {
 }
 
 /// Nothing of one that has ended meanwhile.
-fn process(pid: u32) -> Option<Process> {
+pub fn process(pid: u32) -> Option<Process> {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Process::parse(pid, program.to_string_lossy().into_owned(), &read(pid, "status")?)
 }
@@ -63,10 +84,18 @@ pub async fn list_refused(pid: u32) -> Result<Vec<String>, CommandError> {
 /// # Errors
 /// When it cannot be run there.
 pub async fn filter(pid: u32, script: &str) -> Result<(), CommandError> {
-    within(pid, &["nft", script]).await.map(drop)
+    machine::feed("nsenter", &[&namespace(pid), "nft", "-f", "-"], Some(script)).await.map(drop)
+}
+
+/// The node as the instance with this process sees it.
+pub async fn gateway(pid: u32) -> Option<std::net::Ipv4Addr> {
+    blocking(move || crate::domain::isolation::gateway(&read(pid, "net/route")?)).await
 }
 
 async fn within(pid: u32, command: &[&str]) -> Result<String, CommandError> {
-    let net = format!("--net=/proc/{pid}/ns/net");
-    machine::run("nsenter", &[&[net.as_str()], command].concat()).await
+    machine::run("nsenter", &[&[namespace(pid).as_str()], command].concat()).await
+}
+
+fn namespace(pid: u32) -> String {
+    format!("--net=/proc/{pid}/ns/net")
 }

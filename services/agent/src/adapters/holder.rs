@@ -240,6 +240,7 @@ mod tests {
             routes: BTreeSet::new(),
             headers: Vec::new(),
             hold: String::new(),
+            access: crate::domain::balance::Access::default(),
         };
         let slots = vec![Slot::Serving { instance: InstanceId(Uuid::from_u128(1)), server }];
         Layout { services: BTreeMap::from([("web".to_owned(), Service { shape, slots })]) }

@@ -19,6 +19,9 @@ const FILE: &str = "log-offsets.json";
 const CHUNK: usize = 256 * 1024;
 /// A file larger than this is moved aside; one such old file stays beside the present one.
 const ROTATE_BYTES: u64 = 10 << 20;
+/// While nobody takes the lines, a file may be so many times as large; then its lines are given up, so that one container that prints much
+/// does not fill the disk of all.
+const UNSHIPPED: u64 = 5;
 
 /// Whose lines a folder of log files holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +61,15 @@ pub struct Shipper {
     positions: BTreeMap<String, Position>,
     following: BTreeMap<(InstanceId, u32), Following>,
     rotate_bytes: u64,
+    /// Lines were given up: where the files begin now has to be saved.
+    cut: bool,
 }
 
 impl Shipper {
     /// `folder` holds one folder per instance. Takes up where the last agent was.
     pub async fn open(node: String, folder: PathBuf, disk: Disk, cri: Cri) -> Self {
         let positions = disk.load(FILE).await;
-        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), rotate_bytes: ROTATE_BYTES }
+        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), rotate_bytes: ROTATE_BYTES, cut: false }
     }
 
     #[doc(hidden)]
@@ -91,6 +96,7 @@ impl Shipper {
             }
         }
         self.forget(sources);
+        changed |= std::mem::take(&mut self.cut);
         if changed && let Err(error) = self.disk.save(FILE, &self.positions).await {
             tracing::error!(%error, "log positions cannot be saved");
         }
@@ -124,8 +130,16 @@ impl Shipper {
                 let batch = batch(&self.node, source, following.base, &lines);
                 let id = batch_id(&batch);
                 if let Err(error) = publish(id, batch).await {
+                    let base = following.base;
                     // Read these lines again next time.
                     self.following.remove(&key);
+                    if source.running && length(&path).await > self.rotate_bytes.saturating_mul(UNSHIPPED) && rotate(&self.cri, &path, &source.container).await
+                    {
+                        let given_up = length(&path.with_extension("log.1")).await;
+                        tracing::warn!(instance.id = %source.instance, bytes = given_up, "lines of a log are given up: they wait for too long and are too many");
+                        self.positions.insert(name, Position { base: base + given_up, offset: 0 });
+                        self.cut = true;
+                    }
                     return Err(error);
                 }
                 shipped += lines.len();
@@ -153,6 +167,11 @@ impl Shipper {
 }
 
 /// Moves the file aside and lets the runtime begin a new one. What it still writes to the old one is read through the open file.
+/// Zero of a file that is not there.
+async fn length(path: &Path) -> u64 {
+    tokio::fs::metadata(path).await.map_or(0, |m| m.len())
+}
+
 async fn rotate(cri: &Cri, path: &Path, container: &str) -> bool {
     let aside = path.with_extension("log.1");
     if let Err(error) = tokio::fs::rename(path, &aside).await {

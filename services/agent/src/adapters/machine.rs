@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// What a command said when it failed.
@@ -26,8 +27,27 @@ impl CommandError {
 /// # Errors
 /// When it cannot be started or ends with another code than 0.
 pub async fn run(program: &str, args: &[&str]) -> Result<String, CommandError> {
+    feed(program, args, None).await
+}
+
+/// The same with something to read: more than fits into arguments.
+///
+/// # Errors
+/// As [`run`].
+pub async fn feed(program: &str, args: &[&str], input: Option<&str>) -> Result<String, CommandError> {
     let fail = |said: String, code| CommandError { command: format!("{program} {}", args.join(" ")), said, code };
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().await.map_err(|e| fail(e.to_string(), None))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = async {
+        let mut child = command.spawn()?;
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
+            // One that ends before it has read all says why itself.
+            let _ = stdin.write_all(text.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = ran.await.map_err(|e: std::io::Error| fail(e.to_string(), None))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

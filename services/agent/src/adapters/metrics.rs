@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use gantry_cri::{ContainerUsage, Cri};
 
+use super::executions::Figures;
 use super::facts;
 use super::haproxy::Haproxy;
 use crate::domain::balance::{Layout, Slot};
@@ -40,7 +42,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Everything known now. A source that fails is left out.
-pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, String>, haproxy: &Haproxy, layout: &Layout) -> String {
+pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, String>, haproxy: &Haproxy, layout: &Layout, heard: &Figures) -> String {
     let mut text = Text::default();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     processors(&mut text, node, &read("/proc/stat"), &read("/proc/loadavg"));
@@ -51,6 +53,7 @@ pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, 
         text.put("gantry_node_filesystem_size_bytes", "gauge", "Size of the file system that holds the containers.", &[("node", node)], total as f64);
         text.put("gantry_node_filesystem_available_bytes", "gauge", "What is left of it.", &[("node", node)], free as f64);
     }
+    executions(&mut text, node, heard);
     match cri.usage(own).await {
         Ok(usage) => {
             for container in usage {
@@ -64,6 +67,16 @@ pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, 
         services(&mut text, node, &csv, layout);
     }
     text.render()
+}
+
+fn executions(text: &mut Text, node: &str, heard: &Figures) {
+    let labels = [("node", node)];
+    let hearing = if heard.hearing.load(Ordering::Relaxed) { 1.0 } else { 0.0 };
+    text.put("gantry_node_executions_heard", "gauge", "1 if the kernel tells which programs begin to run in containers.", &labels, hearing);
+    let looked = heard.looked.load(Ordering::Relaxed) as f64;
+    text.put("gantry_node_executions_total", "counter", "Programs of containers looked at when they began to run.", &labels, looked);
+    let lost = heard.lost.load(Ordering::Relaxed) as f64;
+    text.put("gantry_node_executions_lost_total", "counter", "Times that programs were missed which began to run.", &labels, lost);
 }
 
 fn processors(text: &mut Text, node: &str, stat: &str, load: &str) {
@@ -173,6 +186,13 @@ fn services(text: &mut Text, node: &str, csv: &str, layout: &Layout) {
         text.put("gantry_service_errors_total", "counter", "Requests that failed.", &labels, total.errors as f64);
         text.put("gantry_service_receive_bytes_total", "counter", "Bytes from clients.", &labels, total.bytes_in as f64);
         text.put("gantry_service_transmit_bytes_total", "counter", "Bytes to clients.", &labels, total.bytes_out as f64);
+        text.put(
+            "gantry_service_denied_total",
+            "counter",
+            "Requests (TCP: connections) refused by the service's lists and limits.",
+            &labels,
+            total.denied as f64,
+        );
         text.put("gantry_service_sessions", "gauge", "Requests under way.", &labels, total.sessions as f64);
     }
     let served = served(csv);

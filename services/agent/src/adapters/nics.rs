@@ -1,17 +1,23 @@
 //! Puts further interfaces into an instance's network namespace by the machine's CNI plug-ins, and takes them away again. Beside the runtime,
 //! which gives every pod the one network of the node.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use gantry_contract::proto::scheduler as wire;
 use prost::Message;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::machine;
-use crate::domain::nics::{configuration, limits, name};
+use super::machine::{self, CommandError};
+use crate::domain::nics::{configuration, device, is_of_nodes, limits, name, overlay, peers, plugin};
+use crate::domain::routes::Routes;
 
 /// Where distributions put the plug-ins.
 const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
@@ -28,13 +34,117 @@ pub struct NicError {
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Nics {
-    /// One file for each pod that has some, and a folder with the addresses that are given out.
+    /// One file for each pod that has some, a folder with the addresses that are given out, and one with the VXLANs that have an end here.
     state: PathBuf,
+    /// The node's ends of VXLANs are made and taken away by one at a time.
+    ends: Arc<Mutex<()>>,
+    /// The ways to other nodes, which are where the other ends are.
+    routes: watch::Sender<Option<Routes>>,
 }
 
 impl Nics {
-    pub fn new(state: PathBuf) -> Self {
-        Self { state }
+    pub fn new(state: PathBuf, routes: watch::Sender<Option<Routes>>) -> Self {
+        Self { state, ends: Arc::default(), routes }
+    }
+
+    /// Keeps the node's ends of VXLANs: they lead to the nodes that there are, and go with the last pod that has one. Until cancelled;
+    /// they stay.
+    pub async fn keep_ends(self, cancel: CancellationToken) {
+        let mut routes = self.routes.subscribe();
+        loop {
+            routes.mark_unchanged();
+            self.bring_up_to_date().await;
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = routes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// All ends as the pods have them that are written down.
+    async fn bring_up_to_date(&self) {
+        let _one = self.ends.lock().await;
+        let kept = self.kept_ends().await;
+        for (device, nic) in &kept {
+            // One that was lost with the machine's start is made again with its pod.
+            if let Err(error) = self.lead(device, nic).await {
+                tracing::debug!(device, %error, "where the other ends of a VXLAN are cannot be set");
+            }
+        }
+        for device in self.made_ends().await.difference(&kept.into_keys().collect()) {
+            if let Err(error) = machine::run("ip", &["link", "delete", device]).await
+                && is_there(device).await
+            {
+                tracing::warn!(device, %error, "the node's end of a VXLAN stays");
+                continue;
+            }
+            if let Err(error) = fs::remove_file(self.made(device)).await {
+                tracing::warn!(device, %error, "that the node had an end of a VXLAN stays written down");
+            }
+        }
+    }
+
+    /// Ends that this agent has made, or one before it: others of the machine are not touched.
+    async fn made_ends(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let Ok(mut entries) = fs::read_dir(self.state.join("ends")).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            all.extend(entry.file_name().into_string());
+        }
+        all
+    }
+
+    fn made(&self, device: &str) -> PathBuf {
+        self.state.join("ends").join(device)
+    }
+
+    /// The devices that pods need, each with one of the interfaces on it.
+    async fn kept_ends(&self) -> BTreeMap<String, wire::Nic> {
+        let mut all = BTreeMap::new();
+        let Ok(mut entries) = fs::read_dir(&self.state).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            // Folders cannot be read as files.
+            let Ok(bytes) = fs::read(entry.path()).await else { continue };
+            let kept = wire::WantedInstance::decode(bytes.as_slice()).unwrap_or_default();
+            all.extend(kept.nics.into_iter().filter_map(|nic| Some((device(&nic)?, nic))));
+        }
+        all
+    }
+
+    /// The node's end that an interface stands on, made if it is not there.
+    async fn end(&self, nic: &wire::Nic) -> Result<(), CommandError> {
+        let Some(device) = device(nic) else { return Ok(()) };
+        let _one = self.ends.lock().await;
+        if !is_there(&device).await {
+            // Written down first: an agent that is killed in between leaves none that nobody knows.
+            self.note(&device).await;
+            let words = overlay(nic, &device);
+            machine::run("ip", &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        }
+        machine::run("ip", &["link", "set", &device, "up"]).await?;
+        self.lead(&device, nic).await
+    }
+
+    async fn note(&self, device: &str) {
+        let noted = async {
+            fs::create_dir_all(self.state.join("ends")).await?;
+            fs::write(self.made(device), b"").await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(device, %error, "that the node has an end of a VXLAN cannot be written down; it will stay");
+        }
+    }
+
+    /// What no entry knows goes to all other nodes, unless it is said otherwise.
+    async fn lead(&self, device: &str, nic: &wire::Nic) -> Result<(), CommandError> {
+        // Not told yet: what an agent before this one knew is as good as anything.
+        let nodes: Option<BTreeSet<Ipv4Addr>> = self.routes.borrow().as_ref().map(|routes| routes.values().copied().collect());
+        let Some(nodes) = nodes.filter(|_| is_of_nodes(nic)) else { return Ok(()) };
+        let there = machine::run("bridge", &["fdb", "show", "dev", device]).await?;
+        for words in peers(device, &there, &nodes) {
+            machine::run("bridge", &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 
     /// Into the network namespace of the process `pid`, which holds the pod.
@@ -54,6 +164,7 @@ impl Nics {
         saved.await.map_err(|e| failed(&nics[0], 0, e.to_string()))?;
         let namespace = format!("/proc/{pid}/ns/net");
         for (at, nic) in nics.iter().enumerate() {
+            self.end(nic).await.map_err(|e| failed(nic, at, e.to_string()))?;
             self.call("ADD", pod, &namespace, nic, at).await?;
             for command in limits(nic, &name(nic, at)) {
                 let inside = format!("--net={namespace}");
@@ -81,6 +192,9 @@ impl Nics {
         if let Err(error) = fs::remove_file(self.file(pod)).await {
             tracing::warn!(pod, %error, "what a pod's interfaces were stays written down");
         }
+        if kept.nics.iter().any(|nic| device(nic).is_some()) {
+            self.bring_up_to_date().await;
+        }
     }
 
     fn file(&self, pod: &str) -> PathBuf {
@@ -90,9 +204,9 @@ impl Nics {
     /// As the specification of CNI 0.4.0 has it: parameters in the environment, the configuration on standard input.
     async fn call(&self, verb: &str, pod: &str, namespace: &str, nic: &wire::Nic, at: usize) -> Result<(), NicError> {
         let said = |said: String| failed(nic, at, said);
-        let folder = PLUGINS.iter().map(Path::new).find(|f| f.join(&nic.driver).is_file());
+        let folder = PLUGINS.iter().map(Path::new).find(|f| f.join(plugin(nic)).is_file());
         let folder = folder.ok_or_else(|| said(format!("the plug-in is not on this node ({})", PLUGINS.join(", "))))?;
-        let mut command = Command::new(folder.join(&nic.driver));
+        let mut command = Command::new(folder.join(plugin(nic)));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("CNI_COMMAND", verb).env("CNI_CONTAINERID", pod);
         command.env("CNI_NETNS", namespace).env("CNI_IFNAME", name(nic, at)).env("CNI_PATH", folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -111,6 +225,10 @@ impl Nics {
         let told = told["msg"].as_str().map_or_else(|| String::from_utf8_lossy(&output.stderr).trim().to_owned(), str::to_owned);
         Err(said(told))
     }
+}
+
+async fn is_there(device: &str) -> bool {
+    fs::try_exists(format!("/sys/class/net/{device}")).await.unwrap_or(false)
 }
 
 fn failed(nic: &wire::Nic, at: usize, said: String) -> NicError {

@@ -127,22 +127,30 @@ fn seen(pid: u32, uptime: f64) -> Option<Seen> {
 
 /// Process numbers of the control group of `first` and those below, as the node counts.
 pub(super) fn members(first: u32) -> std::io::Result<Vec<u32>> {
-    let text = std::fs::read_to_string(format!("/proc/{first}/cgroup"))?;
+    let mut pids = Vec::new();
+    collect(&group(first).ok_or(std::io::ErrorKind::NotFound)?, &mut pids)?;
+    Ok(pids)
+}
+
+/// The folder of a process's control group. Of one that has ended it is not known.
+pub(super) fn group(pid: u32) -> Option<PathBuf> {
+    group_in(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// cgroups(7): version 1 has a hierarchy for each controller, version 2 one for all.
+fn group_in(text: &str) -> Option<PathBuf> {
     let mut folder = None;
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
         let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
         let path = path.trim_start_matches('/');
-        // cgroups(7): version 1 has a hierarchy for each controller, version 2 one for all.
         if controllers.split(',').any(|c| c == "pids") {
             folder = Some(Path::new("/sys/fs/cgroup/pids").join(path));
         } else if number == "0" && folder.is_none() {
             folder = Some(Path::new("/sys/fs/cgroup").join(path));
         }
     }
-    let mut pids = Vec::new();
-    collect(&folder.ok_or(std::io::ErrorKind::NotFound)?, &mut pids)?;
-    Ok(pids)
+    folder
 }
 
 fn collect(folder: &PathBuf, pids: &mut Vec<u32>) -> std::io::Result<()> {
@@ -170,4 +178,18 @@ fn named(name: &str) -> Option<Signal> {
         "WINCH" => Signal::WINCH,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_group_is_found_in_both_versions() {
+        let folder = |text: &str| group_in(text).map(|p| p.display().to_string());
+        assert_eq!(folder("0::/gantry/i/c\n").as_deref(), Some("/sys/fs/cgroup/gantry/i/c"));
+        let first = "12:cpu,cpuacct:/a\n9:pids:/gantry/i/c\n0::/system.slice\n";
+        assert_eq!(folder(first).as_deref(), Some("/sys/fs/cgroup/pids/gantry/i/c"));
+        assert_eq!((folder(""), folder("x")), (None, None));
+    }
 }

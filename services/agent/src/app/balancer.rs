@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::adapters::disk::Disk;
 use crate::adapters::haproxy::{Haproxy, HaproxyError};
 use crate::adapters::machine;
-use crate::domain::balance::{self, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
+use crate::domain::balance::{self, Access, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
+use crate::domain::guard::is_network;
+use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
 
 const FILE: &str = "balancer.json";
@@ -92,11 +94,18 @@ impl Balancer {
     }
 
     /// One round: brings HAProxy to what is wanted now. `ready` = address of each instance here that may get requests;
-    /// `gone` = instances here whose container does not run.
+    /// `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
     ///
     /// # Errors
     /// When HAProxy could not be brought there; the next round tries again.
-    pub async fn round(&mut self, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>, gone: BTreeSet<InstanceId>, now_ms: i64) -> Result<(), HaproxyError> {
+    pub async fn round(
+        &mut self,
+        wanted: &Wanted,
+        ready: &BTreeMap<InstanceId, String>,
+        gone: BTreeSet<InstanceId>,
+        pressed: &BTreeMap<InstanceId, u8>,
+        now_ms: i64,
+    ) -> Result<(), HaproxyError> {
         if now_ms < self.not_before_ms {
             return Ok(());
         }
@@ -110,7 +119,7 @@ impl Balancer {
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
             let shape = self.shape(id, service, wanted).await;
-            targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready) });
+            targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready, pressed) });
         }
         if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
             // Nothing to balance yet; the shared port opens with the first service.
@@ -185,12 +194,14 @@ impl Balancer {
             http: service.wire.protocol == "http",
             algorithm: match service.wire.balance.as_str() {
                 word @ ("leastconn" | "random" | "source") => word.to_owned(),
+                // In turn, but by weights that change, of those that are balanced by what they use.
                 _ => "roundrobin".to_owned(),
             },
             binds,
             routes: routes(service),
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
+            access: access(service, self.listen.service_network),
         }
     }
 
@@ -262,6 +273,24 @@ fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
         .collect()
 }
 
+/// Networks go into HAProxy's configuration, so they must be nothing else. One that is none and was to be allowed allows nobody, so that a
+/// list never becomes wider than it was meant.
+fn access(service: &Service, services: Option<Ipv4Addr>) -> Access {
+    let Some(wire) = &service.wire.access else { return Access::default() };
+    let networks = |all: &[String]| all.iter().filter(|n| is_network(n)).cloned().collect::<Vec<_>>();
+    let mut allow = networks(&wire.allow);
+    if allow.is_empty() && !wire.allow.is_empty() {
+        allow.push("255.255.255.255".to_owned());
+    }
+    Access {
+        allow,
+        deny: networks(&wire.deny),
+        requests_per_second: wire.requests_per_second,
+        concurrent: wire.concurrent,
+        inside: services.map(|network| format!("{network}/16")).unwrap_or_default(),
+    }
+}
+
 /// The ports of one name share one address: it is the name that people call.
 fn named(service: &Service) -> String {
     let app = service.wire.labels.as_ref().map(|l| l.app_id.as_str()).unwrap_or_default();
@@ -292,7 +321,8 @@ fn routes(service: &Service) -> BTreeSet<(String, String)> {
 }
 
 /// Instances that may get requests: those here that are ready and not stopping, and those elsewhere that the scheduler names.
-fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>) -> BTreeMap<InstanceId, Server> {
+fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, String>, pressed: &BTreeMap<InstanceId, u8>) -> BTreeMap<InstanceId, Server> {
+    let by_use = service.wire.balance == RESOURCES;
     let servers = service.backends.iter().filter_map(|(id, backend)| {
         let address = match wanted.instances.get(id) {
             Some(instance) if instance.stopping => return None,
@@ -302,7 +332,8 @@ fn servers(service: &Service, wanted: &Wanted, ready: &BTreeMap<InstanceId, Stri
         };
         // It goes into HAProxy's configuration, so it must be nothing but an address.
         let address: IpAddr = address.parse().ok()?;
-        let weight = if backend.weight == 0 { 100 } else { backend.weight.min(256) };
+        let whole = if backend.weight == 0 { 100 } else { backend.weight.min(256) };
+        let weight = if by_use { pressure::weight(whole, pressed.get(id).copied().unwrap_or(0)) } else { whole };
         Some((*id, Server { address: address.to_string(), port: u16::try_from(backend.port).ok()?, weight }))
     });
     servers.collect()
@@ -323,6 +354,22 @@ mod tests {
     }
 
     #[test]
+    fn only_networks_reach_the_configuration_and_a_bad_list_opens_nothing() {
+        use gantry_contract::proto::scheduler as wire;
+        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)));
+        let with = |allow: &[&str], deny: &[&str]| {
+            let all = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+            let access = wire::ServiceAccess { allow: all(allow), deny: all(deny), ..Default::default() };
+            let wire = wire::WantedService { access: Some(access), ..Default::default() };
+            access_of(&Service { wire, backends: BTreeMap::new() })
+        };
+        let good = with(&["192.0.2.0/24", "2001:db8::1"], &["192.0.2.7\n  server x"]);
+        assert_eq!((good.allow.len(), good.deny.len(), good.inside.as_str()), (2, 0, "10.100.0.0/16"));
+        assert_eq!(with(&["nobody"], &[]).allow, ["255.255.255.255"]);
+        assert!(access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() }).is_open());
+    }
+
+    #[test]
     fn only_ready_instances_here_and_named_ones_elsewhere_get_requests() {
         use gantry_contract::proto::scheduler as wire;
         let id = |n: u8| gantry_kernel::Uuid::from_u128(n.into()).to_string();
@@ -338,11 +385,16 @@ mod tests {
                 backends: vec![backend(1, ""), backend(2, ""), backend(3, ""), backend(4, "10.1.1.4"), backend(5, "no address")],
                 ..Default::default()
             }],
+            ..Default::default()
         });
         assert!(faults.is_empty());
         let here = |n: u8| (id(n).parse().unwrap(), format!("10.88.0.{n}"));
         let ready = BTreeMap::from([here(1), here(2)]);
-        let servers = servers(&wanted.services["s"], &wanted, &ready);
+        let pressed = BTreeMap::from([(id(1).parse().unwrap(), 100)]);
+        let by_use = Service { wire: wire::WantedService { balance: RESOURCES.into(), ..wanted.services["s"].wire.clone() }, ..wanted.services["s"].clone() };
+        let weights = |of: &Service| super::servers(of, &wanted, &ready, &pressed).values().map(|s| s.weight).collect::<Vec<_>>();
+        assert_eq!((weights(&wanted.services["s"]), weights(&by_use)), (vec![100, 100], vec![10, 100]));
+        let servers = servers(&wanted.services["s"], &wanted, &ready, &pressed);
         assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
     }
 }

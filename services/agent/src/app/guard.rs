@@ -1,22 +1,27 @@
 //! Watches the instances for signs of an intrusion: programs that are not of the image, rights that a container was not given,
-//! connections that its space does not allow. What was found is told to the scheduler, and followed by what the space wants.
+//! connections that its space does not allow. Programs are looked at when they begin to run, where the kernel tells ([`crate::adapters::executions`]), and
+//! everything in intervals. What was found is told to the scheduler, and followed by what the space wants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
 use gantry_cri::Cri;
 use gantry_kernel::InstanceId;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::{Shared, chain};
 use super::sessions::MAIN;
+use crate::adapters::executions::{Containers, Executions, Heard, Measure};
 use crate::adapters::{guarding, processes};
 use crate::domain::actual::Pod;
 use crate::domain::guard::{Finding, Ground, QUARANTINE, Response, fence};
 
-/// What lives shorter than this may not be seen.
+/// What lives shorter than this may not be seen where the kernel does not tell what begins to run.
 const LOOK: Duration = Duration::from_secs(2);
 /// Of one instance; more say nothing new.
 const MOST: usize = 50;
@@ -26,14 +31,24 @@ pub struct Guard {
     shared: Shared,
     services: Option<Ipv4Addr>,
     resolvers: Vec<String>,
-    /// By container: its first process, and what the others are measured against.
-    known: BTreeMap<String, (u32, Ground)>,
+    /// By container what its processes are measured against.
+    known: BTreeMap<String, Base>,
+    executions: Executions,
     /// By pod: what its packet filter is, and how often it has refused something.
     fences: BTreeMap<String, Fence>,
     /// By container what was found last time and needs to be seen again.
     unsure: BTreeMap<String, BTreeSet<(u32, Finding)>>,
     /// What was followed already.
     followed: BTreeSet<(String, &'static str, String)>,
+}
+
+#[derive(Clone)]
+struct Base {
+    /// Its first process.
+    first: u32,
+    ground: Ground,
+    /// The folder of its control group.
+    group: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -53,9 +68,9 @@ struct Subject<'a> {
 }
 
 impl Guard {
-    pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>) -> Self {
+    pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>, executions: Executions) -> Self {
         let (known, fences, unsure, followed) = Default::default();
-        Self { cri, shared, services, resolvers, known, fences, unsure, followed }
+        Self { cri, shared, services, resolvers, known, executions, fences, unsure, followed }
     }
 
     /// Until cancelled.
@@ -68,12 +83,33 @@ impl Guard {
                 () = cancel.cancelled() => return,
                 () = self.round(&now) => {}
             }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                // Where nothing runs, nothing is to be found.
-                changed = pods.changed(), if calm => if changed.is_err() { return },
-                () = tokio::time::sleep(LOOK), if !calm => {}
+            let next = Instant::now() + LOOK;
+            loop {
+                let heard: Heard = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    // Where nothing runs, nothing is to be found.
+                    changed = pods.changed(), if calm => if changed.is_err() { return } else { break },
+                    () = tokio::time::sleep_until(next), if !calm => break,
+                    Some(heard) = self.executions.heard.recv() => heard,
+                };
+                match heard {
+                    Heard::Found { container, finding } => self.found(&container, finding).await,
+                    Heard::Sweep => break,
+                }
             }
+        }
+    }
+
+    /// A program that began to run. Of a container that is not wanted any more nothing follows.
+    async fn found(&mut self, container: &str, finding: Finding) {
+        let (Some(wanted), pods) = (self.shared.wanted.borrow().clone(), self.shared.pods.borrow().clone()) else { return };
+        let of = |pod: &&Pod| pod.running_ids().any(|id| id == container);
+        let Some(pod) = pods.iter().find(of) else { return };
+        let Some(instance) = wanted.instances.get(&pod.instance) else { return };
+        let beside = pod.beside.iter().find(|(_, c)| c.id == container).map(|(name, _)| name.as_str());
+        let subject = Subject { instance: pod.instance, pod, name: beside.unwrap_or(MAIN), id: container, guard: instance.guard.as_ref() };
+        if Response::of(subject.guard) != Response::None {
+            self.sign(&subject, container, finding.kind, finding.detail).await;
         }
     }
 
@@ -85,6 +121,7 @@ impl Guard {
         self.followed.retain(|(id, _, _)| alive.contains(id.as_str()) || pods.iter().any(|p| p.id == *id));
         self.fences.retain(|id, _| pods.iter().any(|p| p.id == *id));
         self.forget(&wanted.instances.keys().copied().collect());
+        let mut containers = Containers::new();
         for pod in pods {
             let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
             let guard = instance.guard.as_ref();
@@ -93,19 +130,25 @@ impl Guard {
             let subjects: Vec<Subject<'_>> =
                 all.filter(|(_, id)| alive.contains(id)).map(|(name, id)| Subject { instance: pod.instance, pod, name, id, guard }).collect();
             for subject in &subjects {
+                if let Some(base) = self.ground(subject.id).await {
+                    containers.extend(base.group.clone().map(|group| (group, measure(subject, base.ground))));
+                }
+            }
+            for subject in &subjects {
                 self.processes(subject).await;
             }
             if let Some(first) = subjects.first() {
                 self.connections(first).await;
             }
         }
+        self.measure_by(containers);
     }
 
     async fn processes(&mut self, subject: &Subject<'_>) {
         if Response::of(subject.guard) == Response::None {
             return;
         }
-        let Some((first, ground)) = self.ground(subject.id).await else { return };
+        let Some(Base { first, ground, .. }) = self.ground(subject.id).await else { return };
         let allowed = subject.guard.map(|g| g.programs.clone()).unwrap_or_default();
         let found = guarding::look(first, ground, allowed).await;
         let before = self.unsure.remove(subject.id).unwrap_or_default();
@@ -119,7 +162,7 @@ impl Guard {
 
     async fn connections(&mut self, subject: &Subject<'_>) {
         let wanted = fence(subject.guard, self.services, &self.resolvers);
-        let Some((pid, _)) = self.ground(subject.id).await else { return };
+        let Some(Base { first: pid, .. }) = self.ground(subject.id).await else { return };
         let known = self.fences.get(&subject.pod.id);
         let (changed, untouched) = (known.is_none_or(|f| f.script != wanted), known.is_none() && wanted.is_none());
         if changed {
@@ -152,14 +195,14 @@ impl Guard {
         }
     }
 
-    async fn ground(&mut self, container: &str) -> Option<(u32, Ground)> {
+    async fn ground(&mut self, container: &str) -> Option<Base> {
         if let Some(known) = self.known.get(container) {
             return Some(known.clone());
         }
-        let pid = self.cri.container_status(container).await.ok()?.pid?;
-        let ground = guarding::ground(pid).await?;
-        self.known.insert(container.to_owned(), (pid, ground.clone()));
-        Some((pid, ground))
+        let first = self.cri.container_status(container).await.ok()?.pid?;
+        let base = Base { first, ground: guarding::ground(first).await?, group: guarding::group(first).await };
+        self.known.insert(container.to_owned(), base.clone());
+        Some(base)
     }
 
     /// `of`: the container or pod in which it counts once.
@@ -183,7 +226,7 @@ impl Guard {
     }
 
     async fn respond(&mut self, subject: &Subject<'_>, response: Response) -> Result<(), String> {
-        let Some((pid, _)) = self.ground(subject.id).await else { return Ok(()) };
+        let Some(Base { first: pid, .. }) = self.ground(subject.id).await else { return Ok(()) };
         match response {
             Response::None | Response::Report => Ok(()),
             Response::Restart => processes::signal(pid, 1, "KILL").await,
@@ -194,6 +237,14 @@ impl Guard {
                 Ok(())
             }
             Response::Quarantine => guarding::filter(pid, QUARANTINE).await.map_err(|e| chain(&e)),
+        }
+    }
+
+    /// From now on programs are looked at by these when they begin to run.
+    fn measure_by(&self, containers: Containers) {
+        let mut held = self.executions.containers.write().unwrap_or_else(PoisonError::into_inner);
+        if *held != containers {
+            *held = containers;
         }
     }
 
@@ -208,4 +259,13 @@ impl Guard {
             false
         });
     }
+}
+
+/// By what programs of a container are judged that begin to run; nothing where nothing is looked for.
+fn measure(subject: &Subject<'_>, ground: Ground) -> Option<Arc<Measure>> {
+    if Response::of(subject.guard) == Response::None {
+        return None;
+    }
+    let allowed = subject.guard.map(|g| g.programs.clone()).unwrap_or_default();
+    Some(Arc::new(Measure { container: subject.id.to_owned(), ground, allowed }))
 }

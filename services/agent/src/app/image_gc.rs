@@ -10,6 +10,7 @@ use rustix::fs::statvfs;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::{Shared, chain};
+use crate::domain::acts::Act;
 
 const PERIOD: Duration = Duration::from_secs(300);
 /// So much of the disk is to be free afterwards, beyond the bound, or the next pull would fill it again.
@@ -53,7 +54,9 @@ impl ImageGc {
         }
         let target = u64::from(self.full_percent).saturating_sub(BEYOND_PERCENT);
         for image in self.unneeded().await? {
-            self.cri.remove_image(&image).await?;
+            let done = self.cri.remove_image(&image).await;
+            self.shared.acts.record(Act::of_image("engine.image-removed", &image, done.as_ref().err().map(|e| chain(e))));
+            done?;
             removed.push(image);
             if self.used_percent() <= target {
                 break;

@@ -14,17 +14,21 @@ use tokio_util::task::TaskTracker;
 
 mod bounds;
 mod health;
+mod letting_go;
 
+use super::acts::Acts;
 use super::balancer::Balancer;
 use super::lease::Lease;
 use super::probing::Probing;
 use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
+use crate::adapters::executions::Figures;
 use crate::adapters::exits::{Exits, Hearing};
 use crate::adapters::folders::hosts_text;
 use crate::adapters::holder::Holder;
 use crate::adapters::machine::Sleep;
 use crate::adapters::runtime::Runtime;
+use crate::domain::acts::Act;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts, plan};
@@ -70,8 +74,14 @@ pub struct Shared {
     /// Signs of an intrusion by instance, and instances that are stopped because of them.
     pub signs: watch::Sender<BTreeMap<InstanceId, Vec<wire::Sign>>>,
     pub halted: watch::Sender<BTreeSet<InstanceId>>,
+    /// How programs that begin to run are seen.
+    pub executions: Arc<Figures>,
     /// The ways to other nodes' pods; `None` until the scheduler has said them.
     pub routes: watch::Sender<Option<Routes>>,
+    /// How hard instances are pressed, in percent; of services that are balanced by it.
+    pub pressed: watch::Sender<BTreeMap<InstanceId, u8>>,
+    /// What is done to the engine, for the record.
+    pub acts: Acts,
     pub wake: Arc<Notify>,
 }
 
@@ -88,7 +98,10 @@ impl Shared {
             images: watch::Sender::new(BTreeMap::new()),
             signs: watch::Sender::new(BTreeMap::new()),
             halted: watch::Sender::new(BTreeSet::new()),
+            executions: Arc::default(),
             routes: watch::Sender::new(None),
+            pressed: watch::Sender::new(BTreeMap::new()),
+            acts: Acts::new(),
             wake: Arc::default(),
         }
     }
@@ -119,6 +132,8 @@ pub struct Keeper {
     fencing: bool,
     /// The word by which an instance's changing files were last brought up to date.
     refreshed: BTreeMap<InstanceId, u64>,
+    /// For whom something may lie in memory.
+    kept_for: Option<BTreeSet<InstanceId>>,
 }
 
 type Finished = (Action, Result<Done, StepError>);
@@ -165,6 +180,7 @@ impl Keeper {
             runtime_away: false,
             fencing: false,
             refreshed: BTreeMap::new(),
+            kept_for: None,
         }
     }
 
@@ -178,6 +194,7 @@ impl Keeper {
                 Err(error) => {
                     if !std::mem::replace(&mut self.runtime_away, true) {
                         tracing::error!(error = %chain(&error), "the container runtime does not answer; containers go on, but nothing can be changed");
+                        self.shared.acts.record(Act::of_node("engine.lost", &self.steps.node, Some(chain(&error))));
                     }
                     Duration::from_secs(1)
                 }
@@ -207,6 +224,7 @@ impl Keeper {
         let pods = self.runtime.observe().await?;
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
+            self.shared.acts.record(Act::of_node("engine.returned", &self.steps.node, None));
         }
         self.facts.now_ms = self.now_ms();
         self.remember(&wanted, &pods).await;
@@ -214,7 +232,8 @@ impl Keeper {
         let ready = self.ready_addresses(&wanted, &pods).await;
         let gone = self.gone(&wanted, &pods);
         self.holder.keep(&self.balancer.held(&wanted)).await;
-        if let Err(error) = self.balancer.round(&wanted, &ready, gone, self.facts.now_ms).await {
+        let pressed = self.shared.pressed.borrow().clone();
+        if let Err(error) = self.balancer.round(&wanted, &ready, gone, &pressed, self.facts.now_ms).await {
             tracing::error!(error = %chain(&error), "the balancer could not be brought up to date");
         }
         self.facts.in_use = self.balancer.layout().in_use();
@@ -225,6 +244,7 @@ impl Keeper {
         self.facts.in_use.retain(|id| !self.shared.halted.borrow().contains(id));
         self.update_hosts(&wanted, &pods).await;
         self.update_files(&wanted, &pods).await;
+        self.let_go_of_others(&wanted, &pods).await;
         self.facts.ready = self.ready.keys().copied().collect();
         let plan = plan(&wanted, &pods, &self.facts);
         for action in plan.actions {
@@ -369,6 +389,9 @@ impl Keeper {
         self.facts.busy.remove(&id);
         // The step may have begun with an older word.
         self.refreshed.remove(&id);
+        let wanted = self.shared.wanted.borrow().as_ref().and_then(|w| w.instances.get(&id).cloned());
+        let failure = result.as_ref().err().map(StepError::sentence);
+        self.shared.acts.record(Act::of_instance(kind(&action), id, wanted.as_ref(), failure));
         let memory = self.memory.entry(id).or_default();
         match result {
             Ok(done) => {
@@ -442,6 +465,18 @@ fn name(action: &Action) -> &'static str {
         Action::Beside { .. } => "start sidecar",
         Action::StopBeside { .. } => "stop sidecar",
         Action::Remove { .. } => "remove",
+    }
+}
+
+/// As it stands in the audit trail.
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Create { .. } => "engine.created",
+        Action::Start { .. } => "engine.started",
+        Action::Stop { .. } => "engine.stopped",
+        Action::Beside { .. } => "engine.sidecar-started",
+        Action::StopBeside { .. } => "engine.sidecar-stopped",
+        Action::Remove { .. } => "engine.removed",
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::{Shared, chain};
+use crate::domain::acts::Act;
 use crate::domain::restart::delay_ms;
 
 /// Somebody else may have removed one.
@@ -84,7 +85,9 @@ impl Prepull {
         self.say(status(&image.image, "pulling", String::new()));
         let credential = image.credential.as_ref().map(|c| Credential { username: c.username.clone(), password: c.password.clone() });
         let began = Instant::now();
-        self.cri.pull_image(&image.image, credential.as_ref()).await.map_err(|e| chain(&e))?;
+        let done = self.cri.pull_image(&image.image, credential.as_ref()).await.map_err(|e| chain(&e));
+        self.shared.acts.record(Act::of_image("engine.image-pulled", &image.image, done.as_ref().err().cloned()));
+        done?;
         tracing::info!(image = image.image, duration_ms = began.elapsed().as_millis(), "an image was fetched ahead");
         Ok(())
     }

@@ -181,7 +181,7 @@ mod tests {
             sidecars: vec![side("log")],
             ..Default::default()
         };
-        let state = gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], services: vec![] };
+        let state = gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], ..Default::default() };
         let (wanted, faults) = Wanted::parse(state);
         assert!(faults.is_empty(), "{faults:?}");
         let container = |id: &str, attempt| Container { id: id.into(), attempt, state: ContainerState::Running };
@@ -212,7 +212,7 @@ mod tests {
         let labels = Labels { app_id: Uuid::from_u128(2).to_string(), app: "web".into(), ..Default::default() };
         let instance =
             gantry_contract::proto::scheduler::WantedInstance { instance_id: id.to_string(), image: "x".into(), labels: Some(labels), ..Default::default() };
-        let (wanted, _) = Wanted::parse(gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], services: vec![] });
+        let (wanted, _) = Wanted::parse(gantry_contract::proto::scheduler::WantedState { generation: 1, instances: vec![instance], ..Default::default() });
         let pod = |attempt| Pod {
             id: "p".into(),
             instance: id,

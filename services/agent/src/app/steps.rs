@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 mod others;
 
+use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
 use crate::adapters::machine::CommandError;
@@ -36,6 +37,8 @@ pub enum StepError {
     Nic(#[from] NicError),
     #[error("what it may reach cannot be set")]
     Fence(#[source] CommandError),
+    #[error("network policies")]
+    Isolation(#[from] IsolationError),
     #[error("files")]
     Folders(#[from] FolderError),
     #[error("init container {name} {how}")]
@@ -82,6 +85,8 @@ pub struct Steps {
     /// The network of the node's balanced names, which every instance reaches.
     pub services: Option<Ipv4Addr>,
     pub nics: Nics,
+    /// What its network policies have it send and take in.
+    pub isolating: Isolating,
     /// The kernel's limits for processes that name none.
     pub default_pids: u32,
     /// The scheduler's word, for steps that wait.
@@ -98,7 +103,7 @@ impl Steps {
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
                 let pod = self.cri.run_pod(&pod_spec).await?;
                 self.connect(&pod, &wanted).await?;
-                self.enclose(&pod, &wanted).await?;
+                self.enclose(id, &pod, &wanted).await?;
                 self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
                 self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
             }
@@ -106,7 +111,7 @@ impl Steps {
                 let (image, digest) = self.image(&wanted).await?;
                 // The pod's own attempt is in its metadata already; only labels and the cgroup matter for its containers.
                 let pod_spec = self.pod_spec(id, &wanted, attempt);
-                self.enclose(&pod, &wanted).await?;
+                self.enclose(id, &pod, &wanted).await?;
                 let done = self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await?;
                 if let Some(old) = old {
                     self.cri.remove_container(&old).await?;
@@ -172,10 +177,12 @@ impl Steps {
     }
 
     /// Before anything runs in it: what an instance may reach is so from its first moment.
-    async fn enclose(&self, pod: &str, wanted: &WantedInstance) -> Result<(), StepError> {
-        let Some(script) = fence(wanted.guard.as_ref(), self.services, &self.resolvers) else { return Ok(()) };
-        let pid = self.cri.pod_pid(pod).await?;
-        guarding::filter(pid, &script).await.map_err(StepError::Fence)
+    async fn enclose(&self, id: InstanceId, pod: &str, wanted: &WantedInstance) -> Result<(), StepError> {
+        if let Some(script) = fence(wanted.guard.as_ref(), self.services, &self.resolvers) {
+            let pid = self.cri.pod_pid(pod).await?;
+            guarding::filter(pid, &script).await.map_err(StepError::Fence)?;
+        }
+        Ok(self.isolating.enclose(id, pod).await?)
     }
 
     /// The runtime's id of the image, fetched if the node does not have it, and the digest it is known by.

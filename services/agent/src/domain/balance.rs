@@ -28,6 +28,33 @@ pub struct Shape {
     /// While there is no server, requests go to this socket, where they are held.
     #[serde(default)]
     pub hold: String,
+    /// Who may connect from outside, and how much.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// Networks are addresses with or without a length: they go into the configuration as they are. Zero: no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Access {
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
+    /// Of one address, as a mean over ten seconds.
+    pub requests_per_second: u32,
+    /// Of one address at once.
+    pub concurrent: u32,
+    /// The network of the services' own addresses on the node: what comes to these comes from inside. Empty: there is none.
+    pub inside: String,
+}
+
+impl Access {
+    pub fn is_open(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty() && !self.is_counted()
+    }
+
+    pub fn is_counted(&self) -> bool {
+        self.requests_per_second > 0 || self.concurrent > 0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,6 +262,7 @@ mod tests {
             routes: BTreeSet::new(),
             headers: Vec::new(),
             hold: String::new(),
+            access: Access::default(),
         };
         let server = |n: u8| (id(n), Server { address: format!("10.88.0.{n}"), port: 80, weight: 100 });
         BTreeMap::from([("svc".to_owned(), Target { shape, servers: servers.into_iter().map(server).collect() })])

@@ -212,7 +212,7 @@ pub const QUARANTINE: &str = "table inet gantry_quarantine {
 }";
 
 /// It goes into a script: only what is an address with a length is taken.
-fn is_network(text: &str) -> bool {
+pub fn is_network(text: &str) -> bool {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
     let most = match address.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(_)) => 32,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::balance::{Layout, Service, Slot};
+use super::balance::{Access, Layout, Service, Slot};
 
 /// Where things are on this node.
 #[derive(Clone, Debug)]
@@ -125,6 +125,53 @@ fn frontends(text: &mut String, service: &Service) {
     let _ = writeln!(text, "  default_backend {name}");
 }
 
+/// Counted over so many seconds, so that a page with its pictures is not taken for a flood.
+const WINDOW_SECONDS: u32 = 10;
+
+/// In the backend, which both doors lead to. Clients that were counted are forgotten after half a minute of silence; a new configuration
+/// begins to count anew.
+fn access(text: &mut String, access: &Access, http: bool) {
+    if access.is_open() {
+        return;
+    }
+    let inside = if access.inside.is_empty() { "always_false".to_owned() } else { format!("dst {}", access.inside) };
+    let _ = writeln!(text, "  acl inside {inside}");
+    // A line for each: a line has at most 64 words.
+    for (name, networks) in [("allowed", &access.allow), ("refused", &access.deny)] {
+        for network in networks {
+            let _ = writeln!(text, "  acl {name} src {network}");
+        }
+    }
+    let refuse = |status: u16, said: &str, retry: u32| {
+        let retry = if retry == 0 { String::new() } else { format!(" hdr Retry-After {retry}") };
+        if http {
+            format!("http-request deny deny_status {status} content-type text/plain string \"{said}\\n\"{retry}")
+        } else {
+            "tcp-request content reject".to_owned()
+        }
+    };
+    let stranger = refuse(403, "this address may not use the service", 0);
+    if !access.deny.is_empty() {
+        let _ = writeln!(text, "  {stranger} if refused !inside");
+    }
+    if !access.allow.is_empty() {
+        let _ = writeln!(text, "  {stranger} unless allowed or inside");
+    }
+    if !access.is_counted() {
+        return;
+    }
+    // Of HTTP each request is counted as a connection: it is one for the backend.
+    let tracks = if http { "http-request" } else { "tcp-request content" };
+    let _ = writeln!(text, "  stick-table type ipv6 size 50k expire 30s store conn_cur,conn_rate({WINDOW_SECONDS}s)\n  {tracks} track-sc0 src if !inside");
+    if access.requests_per_second > 0 {
+        let most = access.requests_per_second.saturating_mul(WINDOW_SECONDS);
+        let _ = writeln!(text, "  {} if !inside {{ sc0_conn_rate gt {most} }}", refuse(429, "too many requests from this address", WINDOW_SECONDS));
+    }
+    if access.concurrent > 0 {
+        let _ = writeln!(text, "  {} if !inside {{ sc0_conn_cur gt {} }}", refuse(429, "too many requests from this address at once", 1), access.concurrent);
+    }
+}
+
 fn backend(text: &mut String, service: &Service) {
     let shape = &service.shape;
     let mode = if shape.http { "http" } else { "tcp" };
@@ -133,6 +180,7 @@ fn backend(text: &mut String, service: &Service) {
         // Weights of servers can change only so, and fewer clients move when servers come and go.
         text.push_str("  hash-type consistent\n");
     }
+    access(text, &shape.access, shape.http);
     if shape.http {
         // A server that died before it answered: ask another, if asking twice does no harm.
         text.push_str("  retry-on conn-failure empty-response\n  http-request disable-l7-retry unless METH_GET or { method HEAD } or { method OPTIONS }\n");
@@ -175,6 +223,8 @@ pub struct Traffic {
     pub bytes_out: u64,
     pub errors: u64,
     pub sessions: u64,
+    /// Refused for what [`Access`] says.
+    pub denied: u64,
 }
 
 /// Totals by backend name, out of `show stat`.
@@ -192,6 +242,7 @@ pub fn traffic(csv: &str) -> BTreeMap<String, Traffic> {
                 bytes_out: number("bout"),
                 errors: number("econ") + number("eresp") + number("hrsp_5xx"),
                 sessions: number("scur"),
+                denied: number("dreq"),
             };
             (cells.get("pxname").copied().unwrap_or_default().to_owned(), traffic)
         })
@@ -242,6 +293,7 @@ mod tests {
             routes: BTreeSet::from([("shop.local".into(), "/".into()), (String::new(), "/api/".into())]),
             headers: vec![HeaderRule { name: "X-Canary".into(), value: "yes".into(), to: "web-preview_2b".into() }],
             hold: "/h/1a".into(),
+            access: Access::default(),
         };
         let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
         let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];
@@ -274,6 +326,43 @@ mod tests {
     }
 
     #[test]
+    fn who_may_connect_and_how_much_stands_in_the_backend() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let access = Access {
+            allow: vec!["192.0.2.0/24".into(), "2001:db8::/32".into()],
+            deny: vec!["192.0.2.7".into()],
+            requests_per_second: 5,
+            concurrent: 3,
+            inside: "10.100.0.0/16".into(),
+        };
+        let with = |http: bool| {
+            let mut layout = layout();
+            let shape = &mut layout.services.get_mut("svc").unwrap().shape;
+            (shape.http, shape.access) = (http, access.clone());
+            config(&layout, &places)
+        };
+        let text = with(true);
+        assert!(
+            text.contains("  acl inside dst 10.100.0.0/16\n  acl allowed src 192.0.2.0/24\n  acl allowed src 2001:db8::/32\n  acl refused src 192.0.2.7\n")
+        );
+        assert!(
+            text.contains("may not use the service\\n\" if refused !inside\n") && text.contains("may not use the service\\n\" unless allowed or inside\n"),
+            "{text}"
+        );
+        assert!(text.contains("http-request track-sc0 src if !inside\n"));
+        assert!(
+            text.contains("Retry-After 10 if !inside { sc0_conn_rate gt 50 }\n") && text.contains("Retry-After 1 if !inside { sc0_conn_cur gt 3 }\n"),
+            "{text}"
+        );
+        let text = with(false);
+        assert!(
+            text.contains("  tcp-request content reject unless allowed or inside\n") && text.contains("tcp-request content track-sc0 src if !inside\n"),
+            "{text}"
+        );
+        assert!(!config(&layout(), &places).contains("acl "));
+    }
+
+    #[test]
     fn sessions_are_read_by_column_name() {
         let csv = "# pxname,svname,qcur,qmax,scur,smax\nweb_1a,s0,0,0,3,9\nweb_1a,BACKEND,0,0,4,9\ngantry_http,FRONTEND,,,4,9\n";
         assert_eq!(sessions(csv), BTreeMap::from([(("web_1a".to_owned(), 0), 3)]));
@@ -291,9 +380,9 @@ mod tests {
 
     #[test]
     fn traffic_is_read_per_backend() {
-        let csv = "# pxname,svname,scur,stot,bin,bout,econ,eresp,hrsp_5xx,req_tot\nweb,BACKEND,1,7,100,200,1,0,2,\nweb,s0,1,7,100,200,1,0,2,\n";
+        let csv = "# pxname,svname,scur,stot,bin,bout,dreq,econ,eresp,hrsp_5xx,req_tot\nweb,BACKEND,1,7,100,200,4,1,0,2,\nweb,s0,1,7,100,200,,1,0,2,\n";
         let all = traffic(csv);
-        assert_eq!(all["web"], Traffic { requests: 7, bytes_in: 100, bytes_out: 200, errors: 3, sessions: 1 });
+        assert_eq!(all["web"], Traffic { requests: 7, bytes_in: 100, bytes_out: 200, errors: 3, sessions: 1, denied: 4 });
         assert_eq!(all.len(), 1);
     }
 }

@@ -1,13 +1,18 @@
 //! Further interfaces of an instance: which configuration the network plug-in of each gets, and how it is limited.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use gantry_contract::proto::scheduler as wire;
 use serde_json::{Value, json};
 
-/// Plug-ins that put a container right on a network of the node.
-const DRIVERS: [&str; 3] = ["macvlan", "ipvlan", "vlan"];
+/// How a container is put right on a network of the node: by the plug-in of the same name, but for a VXLAN, whose end the agent makes.
+const DRIVERS: [&str; 4] = ["macvlan", "ipvlan", "vlan", "vxlan"];
+/// Port of VXLAN (RFC 7348).
+const VXLAN_PORT: u32 = 4789;
+/// Behind it is whatever no other entry knows.
+const ANYBODY: &str = "00:00:00:00:00:00";
 
 /// The first sentence about what is wrong with one: it comes from elsewhere, and goes into commands and paths.
 ///
@@ -22,6 +27,13 @@ pub fn checked(nic: &wire::Nic) -> Result<(), String> {
     }
     if nic.driver == "vlan" && !(1..=4094).contains(&nic.vlan) {
         return Err(format!("{} is no number of a VLAN", nic.vlan));
+    }
+    if nic.driver == "vxlan" && (!(1..1 << 24).contains(&nic.vni) || nic.dst_port > 65_535) {
+        return Err(format!("{} is no number of a VXLAN, or {} no port", nic.vni, nic.dst_port));
+    }
+    let end = |text: &str| text.is_empty() || text.parse::<Ipv4Addr>().is_ok();
+    if !end(&nic.multicast) || !end(&nic.remote) {
+        return Err(format!("`{}` or `{}` is no address of another end of a VXLAN", nic.multicast, nic.remote));
     }
     let network = |text: &str| text.split_once('/').is_some_and(|(a, l)| a.parse::<IpAddr>().is_ok() && l.parse::<u8>().is_ok_and(|l| l <= 128));
     let address = |text: &str| text.is_empty() || text.parse::<IpAddr>().is_ok();
@@ -66,9 +78,11 @@ pub fn configuration(nic: &wire::Nic, leases: &Path) -> Value {
         }
         (true, true) => json!({}),
     };
-    let network = format!("{}-{}-{}", nic.parent, nic.vlan, nic.subnet).replace(['/', ':'], "_");
-    let mut out = json!({"cniVersion": "0.4.0", "name": network, "type": nic.driver, "master": nic.parent, "ipam": ipam});
-    match nic.driver.as_str() {
+    let number = if nic.driver == "vxlan" { nic.vni } else { nic.vlan };
+    let master = device(nic).unwrap_or_else(|| nic.parent.clone());
+    let network = format!("{master}-{number}-{}", nic.subnet).replace(['/', ':'], "_");
+    let mut out = json!({"cniVersion": "0.4.0", "name": network, "type": plugin(nic), "master": master, "ipam": ipam});
+    match plugin(nic) {
         "vlan" => out["vlanId"] = nic.vlan.into(),
         driver => {
             let usual = if driver == "ipvlan" { "l2" } else { "bridge" };
@@ -79,6 +93,48 @@ pub fn configuration(nic: &wire::Nic, leases: &Path) -> Value {
         (out["capabilities"], out["runtimeConfig"]) = (json!({"mac": true}), json!({"mac": nic.mac}));
     }
     out
+}
+
+/// The plug-in that puts it into the container.
+pub fn plugin(nic: &wire::Nic) -> &str {
+    // On the node's end of a VXLAN instances stand side by side, each with a MAC address of its own.
+    if nic.driver == "vxlan" { "macvlan" } else { &nic.driver }
+}
+
+/// The node's end of a VXLAN: one device for each number, whoever uses it. Nothing for others.
+pub fn device(nic: &wire::Nic) -> Option<String> {
+    (nic.driver == "vxlan").then(|| format!("gvx{}", nic.vni))
+}
+
+/// What `ip` is asked for to make it.
+pub fn overlay(nic: &wire::Nic, device: &str) -> Vec<String> {
+    let port = if nic.dst_port == 0 { VXLAN_PORT } else { nic.dst_port };
+    let mut words = format!("link add {device} type vxlan id {} dev {} dstport {port}", nic.vni, nic.parent);
+    for (word, end) in [("group", &nic.multicast), ("remote", &nic.remote)] {
+        if !end.is_empty() {
+            words = format!("{words} {word} {end}");
+        }
+    }
+    words.split(' ').map(str::to_owned).collect()
+}
+
+/// Are its other ends the other nodes?
+pub fn is_of_nodes(nic: &wire::Nic) -> bool {
+    nic.multicast.is_empty() && nic.remote.is_empty()
+}
+
+/// The arguments of `bridge` by which what no entry knows is sent to the other nodes, each of them, and to nobody else. `there`: what
+/// `bridge fdb show dev <device>` says.
+pub fn peers(device: &str, there: &str, nodes: &BTreeSet<Ipv4Addr>) -> Vec<Vec<String>> {
+    let end = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|w| *w == "dst")?;
+        (words.first() == Some(&ANYBODY)).then(|| words.get(at + 1)?.parse::<Ipv4Addr>().ok()).flatten()
+    };
+    let now: BTreeSet<Ipv4Addr> = there.lines().filter_map(end).collect();
+    let words = |verb: &str, node: &Ipv4Addr| format!("fdb {verb} {ANYBODY} dev {device} dst {node}").split(' ').map(str::to_owned).collect::<Vec<String>>();
+    let (new, gone) = (nodes.difference(&now), now.difference(nodes));
+    new.map(|node| words("append", node)).chain(gone.map(|node| words("delete", node))).collect()
 }
 
 /// First and last address of a network of IPv4 that can be given out.
@@ -133,6 +189,34 @@ mod tests {
         let plain = configuration(&wire::Nic { subnet: String::new(), driver: "vlan".into(), vlan: 7, ..nic() }, leases);
         assert_eq!((&plain["ipam"], &plain["vlanId"]), (&json!({}), &json!(7)));
         assert_eq!(ends("10.0.0.0/31"), Some(("10.0.0.0".into(), "10.0.0.1".into())));
+    }
+
+    #[test]
+    fn a_vxlan_has_one_end_on_the_node_for_all_that_use_it() {
+        let overlay_nic = wire::Nic { driver: "vxlan".into(), vni: 42, ..nic() };
+        assert_eq!((checked(&overlay_nic), device(&overlay_nic).as_deref(), device(&nic())), (Ok(()), Some("gvx42"), None));
+        let made = configuration(&overlay_nic, Path::new("/l"));
+        assert_eq!((&made["type"], &made["master"], &made["mode"]), (&json!("macvlan"), &json!("gvx42"), &json!("bridge")));
+        assert_eq!(made["name"], "gvx42-42-192.0.2.0_24");
+        let words = |nic: &wire::Nic| overlay(nic, "gvx42").join(" ");
+        assert_eq!(words(&overlay_nic), "link add gvx42 type vxlan id 42 dev eth1 dstport 4789");
+        let group = wire::Nic { multicast: "239.1.1.1".into(), dst_port: 8472, ..overlay_nic.clone() };
+        assert_eq!(words(&group), "link add gvx42 type vxlan id 42 dev eth1 dstport 8472 group 239.1.1.1");
+        assert!(is_of_nodes(&overlay_nic) && !is_of_nodes(&group));
+        for bad in
+            [wire::Nic { vni: 0, ..overlay_nic.clone() }, wire::Nic { vni: 1 << 24, ..overlay_nic.clone() }, wire::Nic { remote: "x y".into(), ..overlay_nic }]
+        {
+            assert!(checked(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_a_vxlan_are_the_other_nodes() {
+        let there = "02:e5:fc:2c:1e:ba dst 192.0.2.2 self \n00:00:00:00:00:00 dst 192.0.2.2 self permanent\n00:00:00:00:00:00 dst 192.0.2.3 self permanent\n";
+        let nodes: BTreeSet<Ipv4Addr> = ["192.0.2.2", "192.0.2.4"].map(|a| a.parse().unwrap()).into();
+        let told: Vec<String> = peers("gvx42", there, &nodes).into_iter().map(|w| w.join(" ")).collect();
+        assert_eq!(told, ["fdb append 00:00:00:00:00:00 dev gvx42 dst 192.0.2.4", "fdb delete 00:00:00:00:00:00 dev gvx42 dst 192.0.2.3"]);
+        assert!(peers("gvx42", "33:33:00:00:00:01 self permanent\n00:00:00:00:00:00 dst\n", &BTreeSet::new()).is_empty());
     }
 
     #[test]

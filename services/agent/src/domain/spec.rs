@@ -38,6 +38,7 @@ pub fn fingerprint(instance: &wire::WantedInstance) -> String {
         restarts_and_one: 0,
         fenced: false,
         guard: None,
+        isolation: String::new(),
         after: Vec::new(),
         stop_grace_seconds: 0,
         stop_signal: String::new(),

@@ -117,7 +117,7 @@ mod tests {
 
     fn look(instance: wire::WantedInstance, state: Option<ContainerState>, memory: Memory) -> wire::InstanceStatus {
         let wire = wire::WantedInstance { instance_id: ID.into(), image: "x".into(), ..instance };
-        let (wanted, _) = Wanted::parse(wire::WantedState { generation: 1, instances: vec![wire], services: vec![] });
+        let (wanted, _) = Wanted::parse(wire::WantedState { generation: 1, instances: vec![wire], ..Default::default() });
         let id: InstanceId = ID.parse().unwrap();
         let container = state.map(|state| Container { id: "c".into(), attempt: 2, state });
         let pod = Pod { id: "p".into(), instance: id, attempt: 0, ready: true, spec: String::new(), grace_seconds: 1, container, beside: Default::default() };

@@ -1,6 +1,7 @@
 //! The scheduler's word, read once at the door: every id is an id, every path is safe, no instance is named twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use gantry_contract::proto::scheduler as wire;
 use gantry_kernel::InstanceId;
@@ -13,6 +14,12 @@ pub struct Wanted {
     pub generation: u64,
     pub instances: BTreeMap<InstanceId, wire::WantedInstance>,
     pub services: BTreeMap<String, Service>,
+    /// What of the network instances are given, by the name that they call it by.
+    pub isolations: BTreeMap<String, wire::Isolation>,
+    /// Instances anywhere that do not take in everything.
+    pub guarded: BTreeSet<IpAddr>,
+    /// Where the nodes are.
+    pub nodes: BTreeSet<IpAddr>,
 }
 
 /// A balanced name, with its backends by instance.
@@ -36,11 +43,28 @@ impl Wanted {
     pub fn parse(state: wire::WantedState) -> (Self, Vec<Fault>) {
         let mut wanted = Self { generation: state.generation, ..Self::default() };
         let mut faults = Vec::new();
+        wanted.isolations = state.isolations.into_iter().map(|i| (i.id.clone(), i)).collect();
+        for (all, said, what) in [(&mut wanted.guarded, &state.guarded, "instance"), (&mut wanted.nodes, &state.node_addresses, "node")] {
+            for address in said {
+                match address.parse() {
+                    Ok(address) => drop(all.insert(address)),
+                    Err(_) => {
+                        faults.push(Fault { what, id: address.clone(), why: "it is no address, so what is said of it on the network is left out".into() })
+                    }
+                }
+            }
+        }
         for instance in state.instances {
             match checked(&instance) {
                 Ok(id) => drop(wanted.instances.insert(id, instance)),
                 Err(why) => faults.push(Fault { what: "instance", id: instance.instance_id, why }),
             }
+        }
+        let unknown = wanted.instances.values().map(|i| &i.isolation).filter(|id| !id.is_empty() && !wanted.isolations.contains_key(*id));
+        for id in unknown.cloned().collect::<BTreeSet<String>>() {
+            // Rather nothing than what may be forbidden.
+            wanted.isolations.insert(id.clone(), wire::Isolation { id: id.clone(), ingress: true, egress: true, ..Default::default() });
+            faults.push(Fault { what: "isolation", id, why: "it is not said what it is, so its instances reach nothing".into() });
         }
         for service in state.services {
             let mut backends = BTreeMap::new();
@@ -128,6 +152,9 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         if mount.kind == "volume" && !inside {
             return Err(format!("volume `{}` leaves the volumes' folder", mount.source));
         }
+        if mount.kind == "nfs" {
+            nfs(&mount.source)?;
+        }
     }
     if let Some(file) = instance.files.iter().find(|f| !f.path.starts_with('/') || f.path.split('/').any(|p| p == "..")) {
         return Err(format!("file `{}` is not an absolute path", file.path));
@@ -140,6 +167,15 @@ fn parts(instance: &wire::WantedInstance) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `server:/path`: a name or an address (of IPv6 in brackets), and an absolute path without steps upwards. It goes into a command.
+fn nfs(source: &str) -> Result<(), String> {
+    let wrong = || format!("`{source}` is no `server:/path`");
+    let (server, path) = source.split_once(":/").ok_or_else(wrong)?;
+    let host = !server.is_empty() && !server.starts_with('-') && server.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_[]:".contains(&b));
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'\\' | b'\'' | b'"'));
+    if host && plain && path.split('/').all(|part| part != "..") { Ok(()) } else { Err(wrong()) }
 }
 
 fn port(number: u32) -> bool {
@@ -162,9 +198,37 @@ mod tests {
     #[test]
     fn one_bad_instance_does_not_stop_the_others() {
         let good = "0190b3e0-0000-7000-8000-000000000001";
-        let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], services: vec![] };
+        let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], ..Default::default() };
         let (wanted, faults) = Wanted::parse(state);
         assert_eq!((wanted.instances.len(), faults.len(), wanted.generation), (1, 1, 3));
+    }
+
+    #[test]
+    fn a_network_file_system_is_a_server_and_a_path() {
+        for good in ["nas.example.org:/exports/app", "10.0.0.7:/a", "[2001:db8::7]:/a/b", "nas:/"] {
+            assert_eq!(nfs(good), Ok(()), "{good}");
+        }
+        for bad in ["/exports", "nas", ":/x", "-o:/x", "nas:/a/../b", "nas:/a,rw", "nas:/a b", "n s:/a"] {
+            assert!(nfs(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_isolation_of_which_nothing_is_known_lets_nothing_through() {
+        let one = wire::WantedInstance { isolation: "a.web.1".into(), ..instance("0190b3e0-0000-7000-8000-000000000001") };
+        let known = wire::WantedInstance { isolation: "a.db.1".into(), ..instance("0190b3e0-0000-7000-8000-000000000002") };
+        let state = wire::WantedState {
+            instances: vec![one, known],
+            isolations: vec![wire::Isolation { id: "a.db.1".into(), ..Default::default() }],
+            guarded: vec!["10.0.0.1".into(), "nowhere".into()],
+            node_addresses: vec!["192.168.0.2".into()],
+            ..Default::default()
+        };
+        let (wanted, faults) = Wanted::parse(state);
+        assert_eq!(faults.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["nowhere", "a.web.1"]);
+        let closed = |id: &str| (wanted.isolations[id].ingress, wanted.isolations[id].egress);
+        assert_eq!((closed("a.web.1"), closed("a.db.1")), ((true, true), (false, false)));
+        assert_eq!((wanted.guarded.len(), wanted.nodes.len()), (1, 1));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A node's certificate is renewed at half of its life; what dials the scheduler from then on shows the new one. Connections that
-//! stand go on.
+//! A node's certificate is renewed at half of its life; the node's own port, and what dials the scheduler, show the new one from then on.
+//! Connections that stand go on.
 
 use std::time::Duration;
 
@@ -23,7 +23,10 @@ impl Renewal {
         let cancel = self.host.cancel.clone();
         while let Some(present) = enrolment::certificate(&self.leaf.chain_pem) {
             let wait = until_half(&present, self.host.env.now());
-            tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(wait) => {} }
+            tokio::select! { () = cancel.cancelled() => return, () = tokio::time::sleep(wait.min(AGAIN)) => {} }
+            if self.replaced() || !until_half(&present, self.host.env.now()).is_zero() {
+                continue;
+            }
             match self.renewed().await {
                 Ok(()) => tracing::info!(node.id = %present.node, "the node's certificate was renewed"),
                 Err(error) => {
@@ -35,8 +38,23 @@ impl Renewal {
         }
     }
 
+    /// Somebody has put another one in its folder (an operator's authority, a node that joined anew).
+    fn replaced(&mut self) -> bool {
+        let shown = self.host.shown.leaf();
+        if shown.chain_pem == self.leaf.chain_pem {
+            return false;
+        }
+        match dial(&self.host, &shown) {
+            Ok(line) => self.line.replace(line),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the scheduler is still dialled with the certificate before"),
+        }
+        self.leaf = shown;
+        true
+    }
+
     async fn renewed(&mut self) -> anyhow::Result<()> {
         let leaf = enrolment::renew(&self.host, &self.leaf).await?;
+        self.host.show(&leaf)?;
         self.line.replace(dial(&self.host, &leaf)?);
         self.leaf = leaf;
         Ok(())

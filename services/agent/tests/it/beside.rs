@@ -64,6 +64,7 @@ fn probe(purpose: &str, command: &str) -> wire::Probe {
 async fn an_instance_is_ready_when_all_its_containers_are_and_each_is_restarted_alone() {
     let Some(stage) = Stage::new(132).await else { return };
     gantry_testkit::clause("6.3.2.a");
+    gantry_testkit::clause("6.3.3.g");
     let node = stage.agent().await;
     // One that stays and takes its time: what comes after it finds it started.
     let slow = wire::WantedInstance {

@@ -33,7 +33,9 @@ async fn after_random_kills_everything_runs_once_and_nothing_leaks() {
     let mut node = stage.agent().await;
     let with_volume = |n: u8| {
         let mount = wire::Mount { kind: "volume".into(), source: format!("v{n}"), target: "/data".into(), size_bytes: 16 << 20, ..Default::default() };
-        wire::WantedInstance { mounts: vec![mount], ..web(n, "x") }
+        let secret =
+            wire::FileContent { path: "/run/secrets/key".into(), content: b"key".to_vec(), folder: "/run/secrets".into(), live: true, ..Default::default() };
+        wire::WantedInstance { mounts: vec![mount], files: vec![secret], ..web(n, "x") }
     };
     let all = || (1..=3).map(with_volume).collect::<Vec<_>>();
     stage.want(&node, all(), [service(&[1, 2, 3])]);
@@ -90,8 +92,16 @@ async fn after_random_kills_everything_runs_once_and_nothing_leaks() {
             .count()
     };
     stage.until("no address is leaked", || leases() == 3).await;
+    // What is in memory is there once for each of them.
+    let in_memory = || {
+        let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let home = stage.home.display().to_string();
+        table.lines().filter(|l| l.contains(&home) && l.split(' ').nth(1).is_some_and(|point| point.ends_with("/memory"))).count()
+    };
+    stage.until("configs and secrets are in memory once", || in_memory() == 3).await;
     stage.want(&node, [], []);
     stage.until("nothing is left", || node.shared.pods.borrow().is_empty()).await;
+    stage.until("no secrets stay in memory", || in_memory() == 0).await;
     stage.until("no address is taken", || leases() == 0).await;
     let namespaces = std::fs::read_dir(stage.containerd.folder.path().join("state")).unwrap().flatten().map(|e| e.path().join("netns"));
     let left: Vec<_> = namespaces.filter_map(|p| std::fs::read_dir(p).ok()).flatten().flatten().map(|e| e.path()).collect();

@@ -9,8 +9,10 @@ mod containerd;
 mod crash;
 mod fencing;
 mod holding;
+mod isolation;
 mod live;
 mod nics;
+mod policies;
 mod prepull;
 mod runtimes;
 mod service;
@@ -19,6 +21,7 @@ mod shares;
 mod signs;
 mod stage;
 mod stream;
+mod traffic;
 mod volumes;
 
 use std::collections::BTreeSet;
@@ -71,6 +74,7 @@ async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly() {
     let Some(stage) = Stage::new(142).await else { return };
+    gantry_testkit::clause("6.6.1.3.b");
     let node = stage.agent().await;
     let job = wire::WantedInstance { restart_policy: "never".into(), args: vec!["-c".into(), "exit 5".into()], probes: vec![], ..web(1, "") };
     let crash = wire::WantedInstance { args: vec!["-c".into(), "exit 1".into()], ..web(2, "") };

@@ -62,7 +62,7 @@ async fn instances_of_two_runtimes_live_side_by_side() {
 }
 
 /// Bytes that the kernel lets the process's group have, on either kind of cgroups.
-fn limit_of(pid: u32) -> Option<u64> {
+pub fn limit_of(pid: u32) -> Option<u64> {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let of = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);

@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gantry_agent::node::Node;
@@ -48,6 +49,7 @@ async fn signs_of_an_intrusion_are_found_and_followed() {
     assert!((1..=6).all(|n| stage.status(&node, n).signs.is_empty()), "nothing is wrong yet");
 
     connections(&stage, &node).await;
+    moments(&stage, &node).await;
     programs(&stage, &node).await;
     privileges(&stage, &node).await;
     stage.finish(node).await;
@@ -62,6 +64,24 @@ async fn connections(stage: &Stage, node: &Arc<Node>) {
     stage.until("the other port is told", || signs(stage, node, 1, "connection").iter().any(|d| d.contains("192.0.2.8:26/tcp"))).await;
     assert!(signs(stage, node, 1, "connection").iter().all(|d| !d.contains("192.0.2.8:25/")));
     assert!(stage.status(node, 1).ready, "it still serves");
+}
+
+/// A program that has ended long before the next look at all of them.
+async fn moments(stage: &Stage, node: &Arc<Node>) {
+    if !node.shared.executions.hearing.load(Ordering::Relaxed) {
+        eprintln!("skipped: programs that live for a moment were not looked for: the kernel does not tell of them here");
+        return;
+    }
+    let script = "mkdir /tmp/moment && cp /bin/busybox /tmp/moment/busybox && /tmp/moment/busybox sleep 0.1; rm -r /tmp/moment";
+    assert_eq!(run(stage, node, 1, script).await, 0);
+    stage.until("it is reported", || signs(stage, node, 1, "program").iter().any(|d| d.contains("/tmp/moment/busybox"))).await;
+    // Many of the image's own, which are nothing, and one of a place where nothing is looked for.
+    run(stage, node, 1, "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done").await;
+    run(stage, node, 6, script).await;
+    let programs = signs(stage, node, 1, "program");
+    assert!(programs.iter().all(|d| d.contains("/tmp/moment/busybox")), "{programs:?}");
+    assert!((2..=6).all(|n| signs(stage, node, n, "program").is_empty()) && stage.status(node, 1).ready);
+    assert!(node.shared.executions.looked.load(Ordering::Relaxed) > 0);
 }
 
 async fn programs(stage: &Stage, node: &Arc<Node>) {

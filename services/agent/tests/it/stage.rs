@@ -97,7 +97,7 @@ pub fn service(behind: &[u8]) -> wire::WantedService {
 }
 
 impl Stage {
-    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 140 on: suites of
+    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 120 on: suites of
     /// `make up` and `make test` have theirs below 112 (gantry_servers::Ports::network, gantry_agent's service network).
     pub async fn new(subnet: u8) -> Option<Self> {
         let why = containerd::missing().or_else(|| (!Path::new("/usr/sbin/haproxy").exists()).then(|| "not installed: haproxy".into()));
@@ -125,8 +125,10 @@ impl Stage {
             service_listen: Ipv4Addr::LOCALHOST.into(),
             service_network: Some(self.network()),
             haproxy: "haproxy".into(),
-            bind_allowed: vec![],
+            bind_allowed: vec![self.home.join("shared")],
             default_pids: 1000,
+            files_on_disk: false,
+            word_in_memory: false,
             shares_pods: false,
             home: self.home.clone(),
         };
@@ -152,13 +154,16 @@ impl Stage {
 
     /// As the control stream does.
     pub fn want(&self, node: &Node, instances: impl IntoIterator<Item = wire::WantedInstance>, services: impl IntoIterator<Item = wire::WantedService>) {
-        let services =
-            services.into_iter().map(|s| wire::WantedService { listen_port: if s.listen_port == 1 { self.own_port.into() } else { s.listen_port }, ..s });
-        let state = wire::WantedState {
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-            instances: instances.into_iter().collect(),
-            services: services.collect(),
-        };
+        let (instances, services) = (instances.into_iter().collect(), services.into_iter().collect());
+        self.word(node, wire::WantedState { instances, services, ..Default::default() });
+    }
+
+    /// The same with all that there may be in a word; its generation is filled in.
+    pub fn word(&self, node: &Node, mut state: wire::WantedState) {
+        state.generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        for service in state.services.iter_mut().filter(|s| s.listen_port == 1) {
+            service.listen_port = self.own_port.into();
+        }
         let (wanted, faults) = Wanted::parse(state.clone());
         assert!(faults.is_empty(), "{faults:?}");
         let disk = node.disk.clone();

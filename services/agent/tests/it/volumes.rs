@@ -17,7 +17,9 @@ fn keeps(n: u8, size: u64, script: &str) -> wire::WantedInstance {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
     let Some(stage) = Stage::new(148).await else { return };
-    gantry_testkit::clause("6.3.2.g");
+    for clause in ["6.2.1.h", "6.2.3.2", "6.3.2.g", "7.4.3.e", "7.4.3.f"] {
+        gantry_testkit::clause(clause);
+    }
     let node = stage.agent().await;
     let log = |n: u8| std::fs::read_to_string(stage.home.join(format!("agent/logs/{}/0.log", id(n)))).unwrap_or_default();
     let own = "dd if=/dev/zero of=/own/x bs=1M count=1 2>/dev/null && echo own";

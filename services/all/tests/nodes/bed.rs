@@ -55,7 +55,7 @@ pub struct Instance {
 }
 
 fn missing() -> Option<String> {
-    let needed = ["haproxy", "nsenter", "unshare", "ip", "iptables-save"];
+    let needed = ["haproxy", "nsenter", "unshare", "setpriv", "ip", "iptables-save"];
     let there = |name: &str| ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|d| std::path::Path::new(d).join(name).exists());
     containerd::missing().or_else(|| needed.into_iter().find(|n| !there(n)).map(|n| format!("not installed: {n}")))
 }

@@ -6,13 +6,21 @@ use crate::bed::{Bed, LONG};
 use crate::load::BEGUN;
 use crate::shop::APP;
 
+/// The capabilities of `services/agent/systemd/gantry-agent.service` by their numbers (capabilities(7)): 0 to 7, 10, 12, 18, 19, 21, 24, 31.
+const UNIT: u64 = 0x812c_14ff;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_control_plane_nodes_go_on_and_start_in_order_and_a_drain_loses_no_request() {
     let Some(mut bed) = Bed::new(3).await else { return };
-    for clause in ["6.2.1.b", "6.3.1.h", "7.1.a", "7.1.c", "7.1.d", "7.1.e"] {
+    for clause in ["6.2.1.b", "6.3.1.h", "7.1.a", "7.1.c", "7.1.d", "7.1.e", "7.4.1.e"] {
         gantry_testkit::clause(clause);
     }
     bed.open_shop(false).await;
+    // All of this the agents do with the capabilities of their unit, and cannot have any other.
+    for node in &bed.nodes {
+        let of = |name: &str| u64::from_str_radix(&node.of_agent(name), 16).unwrap();
+        assert_eq!((of("CapEff:") & !UNIT, of("CapBnd:") & !UNIT, node.of_agent("NoNewPrivs:").as_str()), (0, 0, "1"), "{}", node.name);
+    }
     let load = bed.load();
     load.more(&bed.names(), 20).await;
     let recorded = |all: Vec<crate::bed::Instance>| all.into_iter().map(|i| (i.id, i.workload, i.node)).collect::<std::collections::BTreeSet<_>>();

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::Json;
 use axum::routing::get;
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse};
+use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
 use gantry_host::{Host, Parts, Section, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,10 @@ impl Tokens for Api {
     async fn issue_registry_credential(&self, _: Request<IssueRegistryCredentialRequest>) -> Result<Response<IssueRegistryCredentialResponse>, Status> {
         // All images of these tests are on the nodes already.
         Err(Status::unimplemented("no credentials here"))
+    }
+
+    async fn standing(&self, _: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        Ok(Response::new(StandingResponse { stands: true }))
     }
 }
 

@@ -14,6 +14,8 @@ use crate::containerd::{self, BUSYBOX, PAUSE};
 use crate::network::{Wire, run};
 
 const SOCKET: &str = "/run/containerd/containerd.sock";
+/// How the agent is to be run on machines with systemd.
+const UNIT: &str = include_str!("../../../agent/systemd/gantry-agent.service");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub struct Machine {
@@ -202,10 +204,23 @@ image_gc_percent = 0
         self.running.as_mut().unwrap().containerd = Some(inside);
     }
 
+    /// With no more rights than its unit gives it.
     pub fn start_agent(&mut self) {
         let config = self.folder.join("gantry.toml").display().to_string();
-        let inside = self.start(env!("CARGO_BIN_EXE_gantryd"), &["--target=agent", "--config", &config], "agent.log");
+        let names = UNIT.lines().find_map(|l| l.strip_prefix("CapabilityBoundingSet=")).expect("the unit names its capabilities");
+        let names: String = names.split(' ').map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_ascii_lowercase())).collect();
+        let bounds = format!("--bounding-set=-all{names}");
+        let program = env!("CARGO_BIN_EXE_gantryd");
+        let args = ["--no-new-privs", "--inh-caps=-all", bounds.as_str(), program, "--target=agent", "--config", config.as_str()];
+        let inside = self.start("setpriv", &args, "agent.log");
         self.running.as_mut().unwrap().agent = Some(inside);
+    }
+
+    /// A line of the agent's `/proc/<pid>/status`.
+    pub fn of_agent(&self, name: &str) -> String {
+        let pid = self.running().agent.as_ref().expect("the agent runs").pid;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|l| l.strip_prefix(name)).expect("the kernel tells it").trim().to_owned()
     }
 
     /// Without a word, as by a crash.

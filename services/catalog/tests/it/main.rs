@@ -5,5 +5,6 @@
 mod grpc;
 mod instances;
 mod osb;
+mod publishing;
 mod scheduler;
 mod shelf;

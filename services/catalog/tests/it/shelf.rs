@@ -30,9 +30,13 @@ pub fn config() -> Config {
 
 impl Shelf {
     pub async fn open() -> Self {
+        Self::with(config()).await
+    }
+
+    pub async fn with(config: Config) -> Self {
         let world = World::new().await;
         let scheduler = FakeScheduler::start(&world.running).await;
-        let host = world.start::<Catalog>(config()).await;
+        let host = world.start::<Catalog>(config).await;
         let org = world.identity.org("acme").await;
         let project = world.identity.project(&org, "shop", false).await;
         let space = world.identity.space(&project, "test").await;

@@ -1,5 +1,7 @@
 //! A run's life over REST.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -78,4 +80,77 @@ async fn a_container_step_without_a_runtime_fails_and_its_log_says_why() {
     // Nothing is left behind.
     let workspaces = place.world.home.path().join("cicd/workspaces");
     place.world.until("the workspace is removed", crate::place::WAIT, || async { std::fs::read_dir(&workspaces).is_ok_and(|d| d.count() == 0) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steps_log_is_followed_while_it_runs_and_kept_when_it_has_ended() {
+    gantry_testkit::clause("6.4.2.1.h");
+    gantry_testkit::clause("6.4.2.2.g");
+    let place = Place::new().await;
+    place.repository().await;
+    // Nobody is the scheduler: the step waits for it.
+    place.push("stages:\n- name: ship\n  steps:\n  - {name: release, deploy: {file: compose.yaml, space: test, app: web}}\n");
+    let run = place.run_in(&["running"]).await;
+    let id = run["id"].as_str().unwrap().to_owned();
+    let of_run = || async { place.get(&format!("/runs/{id}")).await.1 };
+    place.world.until("the step is shown as running", crate::place::WAIT, || async { of_run().await["steps"][0]["state"] == "running" }).await;
+
+    let log = format!("{}/api/v1/orgs/acme/projects/shop/runs/{id}/steps/release/log", place.host.url_of("cicd").unwrap());
+    let ask = |url: String| place.world.http.get(url).bearer_auth(place.token()).send();
+    let mut following = ask(format!("{log}?follow=true")).await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("waiting:") {
+        let chunk = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it comes while the step runs").unwrap().expect("no end yet");
+        seen.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(seen.contains("event: line") && !seen.contains("event: end"), "{seen}");
+    assert_eq!(place.post(&format!("/runs/{id}/cancel"), json!(null)).await.0, 200);
+    while let Some(chunk) = tokio::time::timeout(crate::place::WAIT, following.chunk()).await.expect("it ends with the step").unwrap() {
+        seen.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(seen.contains("event: end"), "{seen}");
+
+    // Kept with its run, beside that of the next one.
+    let (status, next) = place.post("/runs", json!({ "repository": "web", "ref": "main" })).await;
+    assert_eq!((status, next["number"].as_i64()), (201, Some(2)), "{next}");
+    assert_eq!(of_run().await["state"], "cancelled");
+    let kept = ask(log).await.unwrap().text().await.unwrap();
+    assert!(kept.contains("waiting:"), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_people_start_runs_at_once_and_each_run_comes_to_its_end() {
+    gantry_testkit::clause("6.4.2.1.l");
+    let place = Place::new().await;
+    place.repository().await;
+    place.push("stages:\n- name: ship\n  steps:\n  - {name: sure, approval: Ship it?}\n");
+    place.run_in(&["waiting"]).await;
+    let people: Vec<_> = (0..6).map(|_| place.world.user()).collect();
+    for person in &people {
+        place.world.identity.grant(&format!("user:{person}"), gantry_kernel::Role::Editor, place.project.scope()).await;
+    }
+    place.world.identity.settle(&place.host).await;
+    let start = |n: usize| {
+        let (place, token) = (&place, place.world.token(people[n % people.len()], "somebody"));
+        let body = json!({ "repository": "web", "ref": "main" });
+        async move { place.world.call(&place.host, Method::POST, "/api/v1/orgs/acme/projects/shop/runs", Some(&token), Some(&body)).await }
+    };
+    let answers = futures::future::join_all((0..18).map(start)).await;
+    for (n, (status, run)) in answers.iter().enumerate() {
+        assert_eq!((*status, run["subject"].as_str()), (201, Some(format!("user:{}", people[n % people.len()]).as_str())), "{run}");
+    }
+    let numbers: BTreeSet<i64> = answers.iter().filter_map(|(_, run)| run["number"].as_i64()).collect();
+    assert_eq!(numbers, (2..20).collect::<BTreeSet<i64>>(), "each has a number of its own");
+
+    // So many at once as the project may have; the others wait for their turn.
+    let all_end = || async {
+        let runs = place.get("/runs?limit=50").await.1["items"].as_array().cloned().unwrap_or_default();
+        assert!(runs.iter().filter(|r| matches!(r["state"].as_str(), Some("running" | "waiting"))).count() <= 2, "{runs:#?}");
+        for run in runs.iter().filter(|r| r["state"] == "waiting") {
+            let (status, body) = place.post(&format!("/runs/{}/approve", run["id"].as_str().unwrap()), json!({ "step": "sure" })).await;
+            assert_eq!(status, 200, "{body}");
+        }
+        runs.len() == 19 && runs.iter().all(|r| r["state"] == "succeeded")
+    };
+    place.world.until("all have ended", crate::place::WAIT, all_end).await;
 }

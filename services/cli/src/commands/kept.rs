@@ -40,7 +40,9 @@ const ROLLED: &[Column] = &[("APP", "app"), ("REVISION", "revision"), ("CHANGED"
 pub async fn run(cx: &mut Context, command: Kept, secret: bool) -> Result<()> {
     let what = if secret { "secret" } else { "config" };
     let configs = format!("{}/configs", cx.space()?);
-    let of = |name: &str| format!("{configs}/{}", segment(name));
+    // A config may have the same name as a secret.
+    let below = |name: &str, part: &str| format!("{configs}/{}{part}?secret={secret}", segment(name));
+    let of = |name: &str| below(name, "");
     match command {
         Kept::List => {
             let mut items = cx.client.list(&configs, &[("secret", secret.to_string())], 10_000).await?;
@@ -71,7 +73,8 @@ pub async fn run(cx: &mut Context, command: Kept, secret: bool) -> Result<()> {
                 "secret": secret, "entries": entries, "binary": binary, "merge": merge || !remove.is_empty(), "remove": remove, "kind": kind.unwrap_or_default(),
                 "immutable": immutable, "reason": reason.clone().unwrap_or_default(),
             });
-            let path = if dry_run { format!("{}?dry_run=true", of(&name)) } else { of(&name) };
+            // Its body says which it is.
+            let path = format!("{configs}/{}{}", segment(&name), if dry_run { "?dry_run=true" } else { "" });
             let done = match expect {
                 None => cx.client.put_new(&path, &body).await?,
                 Some(0) => cx.client.put(&path, &body, 0).await?,
@@ -84,19 +87,19 @@ pub async fn run(cx: &mut Context, command: Kept, secret: bool) -> Result<()> {
                 }
             };
             tell(cx, &done, what, dry_run, rollout)?;
-            if rollout && !dry_run { self::rollout(cx, &of(&name), &[], reason).await } else { Ok(()) }
+            if rollout && !dry_run { self::rollout(cx, &below(&name, "/rollout"), &[], reason).await } else { Ok(()) }
         }
         Kept::Versions { name } => {
-            let items = cx.client.list(&format!("{}/versions", of(&name)), &[], 1_000).await?;
+            let items = cx.client.list(&below(&name, "/versions"), &[], 1_000).await?;
             cx.list(&items, VERSIONS)
         }
         Kept::Rollback { name, version, reason, rollout } => {
             let body = json!({ "version": version, "reason": reason.clone().unwrap_or_default() });
-            let done = cx.client.post(&format!("{}/rollback", of(&name)), &[], &body).await?;
+            let done = cx.client.post(&below(&name, "/rollback"), &[], &body).await?;
             tell(cx, &done, what, false, rollout)?;
-            if rollout { self::rollout(cx, &of(&name), &[], reason).await } else { Ok(()) }
+            if rollout { self::rollout(cx, &below(&name, "/rollout"), &[], reason).await } else { Ok(()) }
         }
-        Kept::Rollout { name, app, reason } => self::rollout(cx, &of(&name), &app, reason).await,
+        Kept::Rollout { name, app, reason } => self::rollout(cx, &below(&name, "/rollout"), &app, reason).await,
         Kept::Delete { name, yes } => {
             confirm(&format!("Delete {what} {name} with all its versions, for ever"), yes)?;
             cx.client.delete(&of(&name)).await?;
@@ -105,7 +108,7 @@ pub async fn run(cx: &mut Context, command: Kept, secret: bool) -> Result<()> {
         }
         Kept::Reveal { name, version, reason, key } => {
             let body = json!({ "version": version, "reason": reason.unwrap_or_default() });
-            let shown = cx.client.post(&format!("{}/reveal", of(&name)), &[], &body).await?;
+            let shown = cx.client.post(&below(&name, "/reveal"), &[], &body).await?;
             match key {
                 None => cx.one(&shown),
                 Some(key) => {
@@ -171,9 +174,9 @@ fn tell(cx: &Context, done: &Value, what: &str, dry_run: bool, rollout: bool) ->
     Ok(())
 }
 
-async fn rollout(cx: &mut Context, config: &str, apps: &[String], reason: Option<String>) -> Result<()> {
+async fn rollout(cx: &mut Context, path: &str, apps: &[String], reason: Option<String>) -> Result<()> {
     let body = json!({ "apps": apps, "reason": reason.unwrap_or_default() });
-    let done = cx.client.post(&format!("{config}/rollout"), &[], &body).await?;
+    let done = cx.client.post(path, &[], &body).await?;
     let items = done["items"].as_array().cloned().unwrap_or_default();
     if items.is_empty() {
         cx.note("every application that uses it has it already");

@@ -30,10 +30,12 @@ pub async fn node(cx: &mut Context, command: Node) -> Result<()> {
             if let Some(name) = node.as_deref().filter(|_| !label.is_empty() || !taint.is_empty()) {
                 let changes = NodeChanges { label, remove_label: Vec::new(), taint, untaint: Vec::new(), overcommit_cpu: None, overcommit_memory: None };
                 // One that is there already, and joins anew, keeps the rest of what is set.
-                let there = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
-                let mut settings = there.map_or_else(|| json!({}), |n| n["settings"].clone());
+                let (mut settings, version) = match read_settings(cx, name).await {
+                    Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status == 404) => (json!({}), Some(0)),
+                    read => read?,
+                };
                 changes.lay_over(&mut settings)?;
-                cx.client.put_new(&format!("/api/v1/nodes/{}/settings?ahead=true", segment(name)), &settings).await?;
+                cx.client.put_over(&format!("{}?ahead=true", settings_path(name)), &settings, version).await?;
             }
             let made = cx.client.post("/api/v1/node-join-tokens", &[], &json!({ "node": node, "expires_in_minutes": expires_in_minutes })).await?;
             return cx.one(&made);
@@ -94,15 +96,6 @@ async fn remove_node(cx: &mut Context, name: &str, force: bool, timeout: u64, ye
         }
     }
     cx.client.delete(&format!("{at}?force={force}")).await?;
-    match cx.client.delete(&format!("/api/v1/node-certificates/{}?reason=removed", segment(name))).await {
-        Ok(()) => {}
-        // A node that has none was never joined by a token.
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::Refused(problem)) if problem.status == 404) => {}
-        Err(error) => {
-            eprintln!("{name} is removed, but its certificates are not revoked: `gantry node revoke-certificates {name} --reason removed` does that");
-            return Err(error);
-        }
-    }
     cx.note(&format!("{name} is removed"));
     Ok(())
 }
@@ -149,32 +142,40 @@ impl NodeChanges {
     }
 }
 
+fn settings_path(name: &str) -> String {
+    format!("/api/v1/nodes/{}/settings", segment(name))
+}
+
+/// As they are, with the version that a change of them is meant for.
+async fn read_settings(cx: &mut Context, name: &str) -> Result<(Value, Option<i64>)> {
+    cx.client.get_with_version(&settings_path(name)).await
+}
+
 async fn node_settings(cx: &mut Context, name: &str, file: Option<std::path::PathBuf>, changes: NodeChanges) -> Result<()> {
-    let path = format!("/api/v1/nodes/{}/settings", segment(name));
     if let Some(file) = file {
-        let set = cx.client.put_new(&path, &super::settings(&file)?).await?;
+        // All of it, whatever was there.
+        let set = cx.client.put_new(&settings_path(name), &super::settings(&file)?).await?;
         return cx.one(&set);
     }
-    let nodes = cx.client.list("/api/v1/nodes", &[], 10_000).await?;
-    let mut settings = nodes.into_iter().find(|n| n["name"] == name).with_context(|| format!("there is no node {name}"))?["settings"].clone();
+    let (mut settings, version) = read_settings(cx, name).await?;
     if changes.is_empty() {
         return cx.one(&settings);
     }
     changes.lay_over(&mut settings)?;
-    let set = cx.client.put_new(&path, &settings).await?;
+    let set = cx.client.put_over(&settings_path(name), &settings, version).await?;
     cx.one(&set)
 }
 
 /// Part of the node's settings; the node says how each stands.
 async fn prepull(cx: &mut Context, name: &str, images: Vec<String>, remove: bool) -> Result<()> {
-    let node = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
-    let node = node.with_context(|| format!("there is no node {name}"))?;
     if images.is_empty() {
+        let node = cx.client.list("/api/v1/nodes", &[], 10_000).await?.into_iter().find(|n| n["name"] == name);
+        let node = node.with_context(|| format!("there is no node {name}"))?;
         let stands = node["images"].as_object().cloned().unwrap_or_default();
         let rows: Vec<Value> = stands.into_iter().map(|(image, seen)| json!({ "image": image, "state": seen["state"], "reason": seen["reason"] })).collect();
         return cx.list(&rows, &[("IMAGE", "image"), ("STATE", "state"), ("REASON", "reason")]);
     }
-    let mut settings = node["settings"].clone();
+    let (mut settings, version) = read_settings(cx, name).await?;
     let mut all = settings["images"].as_array().cloned().unwrap_or_default();
     if remove {
         if let Some(unknown) = images.iter().find(|i| !all.iter().any(|known| known == i.as_str())) {
@@ -185,7 +186,7 @@ async fn prepull(cx: &mut Context, name: &str, images: Vec<String>, remove: bool
         all.extend(images.into_iter().map(Value::String));
     }
     settings["images"] = Value::Array(all);
-    let set = cx.client.put_new(&format!("/api/v1/nodes/{}/settings", segment(name)), &settings).await?;
+    let set = cx.client.put_over(&settings_path(name), &settings, version).await?;
     cx.one(&set["images"])
 }
 

@@ -85,6 +85,12 @@ pub fn told(why: &Value) -> String {
             line(&mut out, format!("  {}", text(chosen, "note")));
         }
     }
+    for policy in list(why, "policies") {
+        let ways: Vec<&str> =
+            [("ingress", "takes in"), ("egress", "sends")].into_iter().filter(|(way, _)| policy[*way] == true).map(|(_, word)| word).collect();
+        let head = format!("\nthe network policy `{}` of {} selects `{}`", text(&policy, "name"), text(&policy, "app"), text(&policy, "workload"));
+        line(&mut out, format!("{head}: it limits what it {}", ways.join(" and ")));
+    }
     for instance in list(why, "instances") {
         let reason = [text(&instance, "displaced"), text(&instance, "reason")].into_iter().find(|r| !r.is_empty()).unwrap_or_default();
         line(&mut out, format!("\n{} on {}: {} {reason}", text(&instance, "name"), text(&instance, "node"), text(&instance, "state")));
@@ -111,6 +117,7 @@ mod tests {
             "clusters": [
                 {"workload": "web", "cluster": "east", "replicas": 3, "target": 2, "ready": 2, "reason": "2 of 4 by its weight of 1 in 2"},
                 {"workload": "web", "cluster": "west", "replicas": 0, "target": 0, "ready": 0, "reason": "the cluster is lost"}],
+            "policies": [{"workload": "web", "app": "shop", "name": "closed", "ingress": true, "egress": true}],
             "scaling": [{"workload": "web", "min": 1, "max": 5, "replicas": 3, "paused": null, "reason": "cpu is 300m"}],
         });
         let text = told(&why);
@@ -121,6 +128,7 @@ mod tests {
             "nothing of `web` on the cluster west: the cluster is lost",
             "9 of 9 nodes: cpu",
             "one of these would be enough:\n    free 400 millicores",
+            "the network policy `closed` of shop selects `web`: it limits what it takes in and sends",
             "shop-web-0 is on n2: the best of 2 that would do of 9 nodes, score 90; the next best was n3 with 80",
         ] {
             assert!(text.contains(part), "{part} in {text}");

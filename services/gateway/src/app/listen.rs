@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::Request;
+use gantry_host::Entrance;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -36,7 +37,7 @@ pub struct Patience {
     pub drain: Duration,
 }
 
-/// Serves until `cancel`, then lets open requests finish. `tls` offers `h2` and `http/1.1`.
+/// Serves until the entrance closes or `cancel`; open requests are then finished. `tls` offers `h2` and `http/1.1`.
 ///
 /// # Errors
 /// Never while a connection can still be accepted; a failed accept is logged and tried again.
@@ -45,19 +46,21 @@ pub async fn serve(
     tls: TlsAcceptor,
     door: Arc<Door>,
     patience: Patience,
+    entrance: Entrance,
     cancel: CancellationToken,
     tracker: TaskTracker,
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(patience.connections));
-    let graceful = GracefulShutdown::new();
     let builder = builder(patience);
     loop {
         let slot = tokio::select! {
-            () = cancel.cancelled() => break,
+            () = entrance.closing() => return Ok(()),
+            () = cancel.cancelled() => return Ok(()),
             slot = Arc::clone(&slots).acquire_owned() => slot.map_err(io::Error::other)?,
         };
         let accepted = tokio::select! {
-            () = cancel.cancelled() => break,
+            () = entrance.closing() => return Ok(()),
+            () = cancel.cancelled() => return Ok(()),
             accepted = listener.accept() => accepted,
         };
         let (stream, client) = match accepted {
@@ -69,7 +72,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let (tls, door, builder, watcher) = (tls.clone(), Arc::clone(&door), builder.clone(), graceful.watcher());
+        let (tls, door, builder, (entrance, cancel)) = (tls.clone(), Arc::clone(&door), builder.clone(), (entrance.clone(), cancel.clone()));
         tracker.spawn(async move {
             let _slot = slot;
             // Small answers must not wait for an acknowledgement.
@@ -81,25 +84,50 @@ pub async fn serve(
             };
             let address = canonical(client.ip());
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(ClientCertificate::of);
+            let (open, requests) = (entrance.enter(), entrance.clone());
             let service = service_fn(move |request: Request<Incoming>| {
-                let door = Arc::clone(&door);
+                let (door, entrance, under_way) = (Arc::clone(&door), requests.clone(), requests.enter());
+                let one_by_one = request.version() <= Version::HTTP_11;
                 let mut request = request.map(Body::new);
                 if let Some(certificate) = &shown {
                     request.extensions_mut().insert(certificate.clone());
                 }
-                async move { Ok::<Response, std::convert::Infallible>(door.answer(address, request).await) }
+                async move {
+                    let mut answer = door.answer(address, request).await;
+                    drop(under_way);
+                    // Clients that keep their connection open come back on another, to another door.
+                    if one_by_one && entrance.is_closing() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<Response, std::convert::Infallible>(answer)
+                }
             });
-            let connection = pin!(watcher.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()));
-            if let Err(error) = connection.await {
+            let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+            let early = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = entrance.last_call() => None,
+                () = cancel.cancelled() => None,
+            };
+            let ended = match early {
+                Some(ended) => ended,
+                None => {
+                    connection.as_mut().graceful_shutdown();
+                    drop(open);
+                    let over = async {
+                        cancel.cancelled().await;
+                        tokio::time::sleep(patience.drain).await;
+                    };
+                    tokio::select! {
+                        ended = connection => ended,
+                        () = over => return tracing::warn!(%client, "a request was still open when the door closed"),
+                    }
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%client, %error, "a connection ended early");
             }
         });
     }
-    drop(listener);
-    if tokio::time::timeout(patience.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests were still open when the door closed");
-    }
-    Ok(())
 }
 
 fn builder(patience: Patience) -> Builder<TokioExecutor> {

@@ -245,3 +245,27 @@ async fn a_certificate_is_handed_on_by_the_door_for_certificates_and_cannot_be_m
     let without = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
     assert!(seen(without.get(&url)).await["headers"].get("client-cert").is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_closes_answers_what_is_under_way_and_lets_nobody_in() {
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let count = arrived.clone();
+    let slow = Router::new().fallback(any(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            "done"
+        }
+    }));
+    let door = door(vec![("scheduler", slow)], GatewayConfig::default()).await;
+    let url = format!("{}/api/v1/nodes", door.url);
+    let under_way = [&door.http, &door.http1].map(|http| tokio::spawn(http.get(&url).send()));
+    door.world.until("both are asked for", Duration::from_secs(10), || async { arrived.load(Ordering::SeqCst) == 2 }).await;
+    door.world.running.stop().await;
+    for one in under_way {
+        let answer = one.await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.unwrap(), "done");
+    }
+    assert!(door.http1.get(&url).send().await.is_err());
+}

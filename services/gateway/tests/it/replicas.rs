@@ -35,6 +35,7 @@ impl Second {
 
 #[tokio::test]
 async fn a_sign_in_begun_at_one_door_ends_at_the_other_and_holds_at_both() {
+    gantry_testkit::clause("7.1.l");
     let (door, identity) = opened(600).await;
     let second = Second::beside(&door, GatewayConfig::default()).await;
     let (state, login) = begin(&door, &identity).await;

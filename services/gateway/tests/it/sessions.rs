@@ -131,6 +131,35 @@ async fn a_browser_signs_in_and_its_cookie_becomes_a_token_that_it_never_sees() 
 }
 
 #[tokio::test]
+async fn signing_in_needs_tls_and_the_doors_own_certificate() {
+    gantry_testkit::clause("6.5.2.1.c");
+    let (door, identity) = opened(600).await;
+    let plain = door.url.replace("https://", "http://");
+    // Trusts another installation's authority.
+    let other = gantry_testkit::World::new().await;
+    let ca = reqwest::Certificate::from_pem(other.running.pki().ca_pem.as_bytes()).unwrap();
+    let stranger = reqwest::Client::builder().tls_certs_only([ca]).redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for path in ["/auth/login", "/auth/callback", "/login", "/oauth2/authorize", "/oauth2/token", "/api/v1/registrations"] {
+        let answer = stranger.get(format!("{plain}{path}")).send().await;
+        assert!(answer.is_err(), "{path} answers without TLS: {answer:?}");
+        let answer = stranger.get(format!("{}{path}", door.url)).send().await;
+        assert!(answer.is_err(), "{path} is read by who does not know the door's authority: {answer:?}");
+    }
+    // With it, everything of a sign-in is for TLS alone.
+    let (state, login) = begin(&door, &identity).await;
+    assert!(!state.is_empty());
+    let answer = door
+        .http
+        .get(format!("{}/auth/callback?code=good&state={state}&iss={}", door.url, door.url))
+        .header("cookie", format!("__Host-gantry-login={login}"))
+        .send()
+        .await
+        .unwrap();
+    let cookies: Vec<&str> = answer.headers().get_all("set-cookie").iter().map(|v| v.to_str().unwrap()).collect();
+    assert!(!cookies.is_empty() && cookies.iter().all(|c| c.starts_with("__Host-") && c.contains("Secure")), "{cookies:?}");
+}
+
+#[tokio::test]
 async fn another_site_can_change_nothing_with_the_cookie() {
     let Signed { door, cookie, csrf, .. } = signed_in(600).await;
     let post = || door.http.post(format!("{}/api/v1/nodes/a/drain", door.url)).header("cookie", &cookie);

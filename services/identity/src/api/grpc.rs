@@ -2,16 +2,19 @@
 
 use gantry_auth::peer;
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse};
-use gantry_kernel::Problem;
+use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
+use gantry_kernel::{Problem, Uuid};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::registry_token::pattern_of;
 
-/// Nobody else pushes or pulls images by themselves.
-const CALLERS: &[&str] = &["cicd", "scheduler", "agent"];
+/// Nobody else gets credentials for images by themselves: an agent has what the scheduler sends it, for the applications of its node.
+const CALLERS: &[&str] = &["cicd", "scheduler"];
+
+/// Who carries what goes on longer than a token.
+const CARRIERS: &[&str] = &["scheduler"];
 
 /// Their RPCs say which REST call they are (`schemas/proto/identity/v1`).
 pub const OF_REST: &[&str] = &[
@@ -44,6 +47,17 @@ impl Tokens for TokensService {
     async fn issue_registry_credential(&self, request: Request<IssueRegistryCredentialRequest>) -> Result<Response<IssueRegistryCredentialResponse>, Status> {
         let service = peer(&request, CALLERS)?;
         self.issue(&service, request.into_inner()).await.map(Response::new).map_err(Status::from)
+    }
+
+    async fn standing(&self, request: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        peer(&request, CARRIERS)?;
+        let StandingRequest { token_id, session, subject } = request.into_inner();
+        let session = match session.as_str() {
+            "" => None,
+            text => Some(text.parse::<Uuid>().map_err(|_| Problem::invalid("session", "must be a UUID"))?),
+        };
+        let stands = self.0.stands(&token_id, session, &subject).await?;
+        Ok(Response::new(StandingResponse { stands }))
     }
 }
 

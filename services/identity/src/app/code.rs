@@ -116,6 +116,7 @@ pub(crate) fn source_of(family: &Family) -> Source {
         scope: family.scope.clone(),
         session: family.session_id,
         family: Some(family.id),
+        key: None,
         auth_time: family.auth_time,
         amr: family.amr.clone(),
         claims: serde_json::from_str(&family.claims).unwrap_or_default(),

@@ -55,13 +55,13 @@ impl App {
         let verified = self.verify_personal_token(token, origin).await;
         let (person, kept) = verified.map_err(not_valid)?;
         let scope = token_scope::api_scope(&kept.scope).ok_or_else(|| OAuthError::new("invalid_scope", "this token is not for the API"))?;
-        let source = Source { amr: "pop".into(), cnf: bound, ..Source::machine(scope, self.now()) };
+        let source = Source { amr: "pop".into(), cnf: bound, key: Some(kept.id), ..Source::machine(scope, self.now()) };
         self.as_person(client, &person, &source, "personal token", origin).await
     }
 
     async fn exchange_robot_key(&self, client: &Client, key: &str, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
-        let row = self.verify_robot_key(key, origin).await.map_err(not_valid)?;
-        let source = Source { amr: "pop".into(), cnf: bound, ..Source::machine("api", self.now()) };
+        let (row, key) = self.verify_robot_key(key, origin).await.map_err(not_valid)?;
+        let source = Source { amr: "pop".into(), cnf: bound, key: Some(key), ..Source::machine("api", self.now()) };
         self.as_robot(client, row.id, &row.name, &source, "service account key", origin).await
     }
 

@@ -16,6 +16,9 @@ use crate::domain::signing::Algorithm;
 use crate::error::fault;
 use crate::store::{directory, groups as groups_store};
 
+/// Before the id of a key in a token's id, so that it is not taken for a family.
+const KEY: &str = "key-";
+
 pub const ACCESS_TYPE: &str = "at+jwt";
 
 /// Where tokens come from: a sign-in at a client, or the client itself.
@@ -24,6 +27,8 @@ pub struct Source {
     pub scope: String,
     pub session: Option<Uuid>,
     pub family: Option<Uuid>,
+    /// The personal token or the key of a service account that was shown for it.
+    pub key: Option<Uuid>,
     pub auth_time: OffsetDateTime,
     pub amr: String,
     pub claims: ClaimsRequest,
@@ -42,6 +47,7 @@ impl Source {
             scope: scope.to_owned(),
             session: None,
             family: None,
+            key: None,
             auth_time: now,
             amr: String::new(),
             claims: ClaimsRequest::default(),
@@ -61,7 +67,7 @@ pub struct Issued {
     pub aud: Vec<String>,
     pub exp: i64,
     pub iat: i64,
-    /// The family is in it, so that introspection knows whether it has ended.
+    /// The family is in it, so that introspection knows whether it has ended; or the key it was given for.
     pub jti: String,
     #[serde(default)]
     pub client_id: String,
@@ -135,14 +141,14 @@ impl App {
     /// The claims of an access token of `sub` at `client`.
     pub fn access_for(&self, client: &Client, sub: &str, source: &Source) -> Issued {
         let now = self.now().unix_timestamp();
-        let family = source.family.unwrap_or_default().simple();
+        let from = source.key.map_or_else(|| source.family.unwrap_or_default().simple().to_string(), |key| format!("{KEY}{}", key.simple()));
         Issued {
             iss: self.issuer.clone(),
             sub: sub.to_owned(),
             aud: self.audience(client, &source.scope),
             exp: now + i64::from(source.seconds.unwrap_or_else(|| self.token_seconds(client))),
             iat: now,
-            jti: format!("{family}.{}", self.host.env.uuid().simple()),
+            jti: format!("{from}.{}", self.host.env.uuid().simple()),
             client_id: client.id.clone(),
             scope: source.scope.clone(),
             auth_time: source.session.map(|_| source.auth_time.unix_timestamp()),
@@ -317,6 +323,11 @@ pub fn family_of(jti: &str) -> Option<Uuid> {
     (!family.is_nil()).then_some(family)
 }
 
+/// The personal token or key of a service account for which a token was given.
+pub fn key_of(jti: &str) -> Option<Uuid> {
+    Uuid::parse_str(jti.strip_prefix(KEY)?.split_once('.')?.0).ok()
+}
+
 /// A single audience is written as text (RFC 7519 section 4.1.3).
 mod one_or_many {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -352,5 +363,8 @@ mod tests {
         assert_eq!(family_of(&format!("{}.abc", family.simple())), Some(family));
         assert_eq!(family_of(&format!("{}.abc", Uuid::nil().simple())), None);
         assert_eq!(family_of("abc"), None);
+        let of_a_key = format!("{KEY}{}.abc", family.simple());
+        assert_eq!((key_of(&of_a_key), family_of(&of_a_key)), (Some(family), None));
+        assert_eq!((key_of(&format!("{}.abc", family.simple())), key_of("key-x.y"), key_of("key-")), (None, None, None));
     }
 }

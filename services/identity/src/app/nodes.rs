@@ -11,12 +11,14 @@ use crate::app::orgs::name_of;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
 use crate::error::fault;
-use crate::store::nodes::{self, Certificate, JoinToken};
+use crate::store::nodes::{self, Certificate, JoinToken, Removal};
 
 const TOKEN_PREFIX: &str = "gnode_";
 const MOST_MINUTES: u32 = 7 * 24 * 60;
 /// Renewed at half of it.
 const LIFE: Duration = Duration::hours(24);
+/// Why certificates of nodes are revoked that were taken out of the platform.
+const REMOVED: &str = "removed";
 
 /// A certificate just signed.
 pub struct Signed {
@@ -122,6 +124,19 @@ impl App {
             return Err(Problem::not_found("node with a living certificate", &node));
         }
         self.record_node(actor, "node.revoked", &node, "ok", reason, origin).await;
+        Ok(revoked)
+    }
+
+    /// What a node has from before it was taken out of the platform; done again it does nothing. One that never joined by a token has none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn revoke_removed_node(&self, node: &str, removed: &Removal) -> Result<u64, Problem> {
+        let revoked = nodes::revoke_removed(self.pool(), node, removed.at, REMOVED, self.now()).await.map_err(fault)?;
+        if revoked > 0 {
+            let object = format!("node:{node}");
+            self.record(Fact { actor: &removed.actor, action: "node.revoked", object: &object, result: "ok", reason: REMOVED, from: "" }).await;
+        }
         Ok(revoked)
     }
 

@@ -77,7 +77,7 @@ impl App {
             return Ok(Asker::Service(credential));
         }
         if text.starts_with(KEY_PREFIX) {
-            let robot = self.verify_robot_key(text, origin).await?;
+            let (robot, _) = self.verify_robot_key(text, origin).await?;
             return Ok(Asker::Robot(format!("robot:{}", robot.id), Self::robot_patterns(&robot)));
         }
         if text.starts_with(PERSONAL_PREFIX) {

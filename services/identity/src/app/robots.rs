@@ -183,16 +183,16 @@ impl App {
     ///
     /// # Errors
     /// Unauthenticated for an unknown, expired or revoked key, and for a suspended account.
-    pub async fn verify_robot_key(&self, text: &str, origin: &Origin) -> Result<RobotRow, Problem> {
+    pub async fn verify_robot_key(&self, text: &str, origin: &Origin) -> Result<(RobotRow, Uuid), Problem> {
         let refused = || Problem::unauthenticated("this key is not known, has expired, or was revoked");
         let key = robot_keys::find(self.pool(), &kept(text), self.now()).await.map_err(fault)?;
         let row = match &key {
             Some(key) => groups::robot_by_id(self.pool(), key.robot).await.map_err(fault)?,
             None => None,
         };
-        match row {
-            Some(row) if row.suspended_reason.is_none() => Ok(row),
-            row => {
+        match (row, key) {
+            (Some(row), Some(key)) if row.suspended_reason.is_none() => Ok((row, key.id)),
+            (row, _) => {
                 let object = row.as_ref().map_or_else(|| "robot-key".to_owned(), |r| format!("robot:{}", r.id));
                 let reason = if row.is_some() { "suspended" } else { "unknown key" };
                 let fact = Fact { actor: "anonymous", action: "token.refused", object: &object, result: "denied", reason, from: &origin.address };

@@ -101,6 +101,28 @@ pub async fn revoke(pool: &PgPool, node: &str, reason: &str, now: OffsetDateTime
     Ok(sqlx::query(sql).bind(node).bind(reason).bind(now).execute(pool).await?.rows_affected())
 }
 
+/// Those that a node has from before it was taken out of the platform at `removed`: whatever it was given until it joined anew by a token.
+/// What it renewed since is of the same line.
+pub async fn revoke_removed(pool: &PgPool, node: &str, removed: OffsetDateTime, reason: &str, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
+    let sql = "update node_certificates set revoked_at = $3, reason = $2 where node = $1 and revoked_at is null and expires_at > $3
+                 and issued_at < coalesce((select min(j.issued_at) from node_certificates j where j.node = $1 and j.token is not null and j.issued_at > $4), 'infinity')";
+    Ok(sqlx::query(sql).bind(node).bind(reason).bind(now).bind(removed).execute(pool).await?.rows_affected())
+}
+
+/// When a node was taken out of the platform, and by whom.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    pub at: OffsetDateTime,
+    pub actor: String,
+}
+
+crate::store::row!(Removal { at, actor });
+
+/// None: it was not, or was admitted again.
+pub async fn removal(pool: &PgPool, node: &str) -> Result<Option<Removal>, sqlx::Error> {
+    sqlx::query_as("select at, actor from removed_nodes where node = $1").bind(node).fetch_optional(pool).await
+}
+
 /// Revoked and not yet expired, with how often anything was revoked: the list's number.
 pub async fn revoked(pool: &PgPool, now: OffsetDateTime) -> Result<(Vec<Certificate>, i64), sqlx::Error> {
     let sql = format!("select {CERTIFICATE} from node_certificates where revoked_at is not null and expires_at > $1 order by serial");

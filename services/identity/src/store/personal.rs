@@ -49,6 +49,11 @@ pub async fn find(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<Opt
     Ok(found)
 }
 
+pub async fn is_alive(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "select exists (select from personal_tokens where id = $1 and revoked_at is null and (expires_at is null or expires_at > $2))";
+    sqlx::query_scalar(sql).bind(id).bind(now).fetch_one(pool).await
+}
+
 pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<PersonalToken>, sqlx::Error> {
     let sql = format!("select {COLUMNS} from personal_tokens where user_id = $1 and revoked_at is null order by created_at desc limit 200");
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.0).fetch_all(pool).await

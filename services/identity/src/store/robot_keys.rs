@@ -66,6 +66,11 @@ pub async fn find(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<Opt
     Ok(found)
 }
 
+pub async fn is_alive(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let sql = "select exists (select from robot_keys where id = $1 and revoked_at is null and expires_at > $2)";
+    sqlx::query_scalar(sql).bind(id).bind(now).fetch_one(pool).await
+}
+
 pub async fn revoke(pool: &PgPool, robot: Uuid, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let sql = "update robot_keys set revoked_at = $3 where id = $2 and robot = $1 and revoked_at is null";
     Ok(sqlx::query(sql).bind(robot).bind(id).bind(now).execute(pool).await?.rows_affected() > 0)

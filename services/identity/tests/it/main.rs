@@ -5,6 +5,7 @@
 
 mod abuse;
 mod active_directory;
+mod backup;
 mod bad_input;
 mod bound;
 mod branding;
@@ -38,6 +39,7 @@ mod rights;
 mod scim;
 mod service_accounts;
 mod smtp;
+mod standing;
 mod support;
 mod two_services;
 mod versions;

@@ -1,9 +1,41 @@
 //! Nodes join by a one-time token, renew by what they have, and are shut out by revocation.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gantry_contract::scheduler::NodeEvent;
+use gantry_es::{EventData, Meta, StreamId};
+use gantry_es_pg::Append;
+use gantry_host::config::Nothing;
+use gantry_host::{Host, Parts, Service};
+use gantry_kernel::Name;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::Suite;
+
+/// Has the scheduler's log, and does nothing.
+struct Yard;
+
+#[async_trait]
+impl Service for Yard {
+    const NAME: &'static str = "scheduler";
+    type Config = Nothing;
+
+    fn openapi() -> utoipa::openapi::OpenApi {
+        utoipa::openapi::OpenApi::default()
+    }
+
+    async fn start(_: Nothing, _: Host) -> anyhow::Result<Parts> {
+        Ok(Parts::default())
+    }
+}
+
+async fn happened(yard: &Host, events: &[NodeEvent], node: &Name) {
+    let events = events.iter().map(EventData::encode).collect();
+    let meta = Meta { actor: "user:op".into(), ..Meta::default() };
+    yard.log().append(Append::one(StreamId::of::<NodeEvent>(node), None, events, meta)).await.unwrap();
+}
 
 fn request() -> (rcgen::KeyPair, String) {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -63,4 +95,47 @@ async fn a_node_joins_once_by_its_token_renews_and_is_shut_out_by_revocation() {
     let revoked = suite.world.http.get(format!("{}/api/v1/node-certificates/revoked", suite.base)).send().await.unwrap().text().await.unwrap();
     assert!(revoked.starts_with("-----BEGIN X509 CRL-----"), "{revoked}");
     assert_eq!(suite.delete(&admin, "/api/v1/node-certificates/n1").await, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_the_scheduler_removes_loses_its_certificates_and_joins_anew() {
+    gantry_testkit::clause("7.4.3.c");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let join = async || {
+        let (_, token) = suite.post(&admin, "/api/v1/node-join-tokens", json!({ "node": "n1" })).await;
+        let (key, pem) = request();
+        let body = json!({ "node": "n1", "token": token["secret"], "request": pem });
+        let (status, signed) = suite.json(Method::POST, "/api/v1/node-certificates", None, Some(body)).await;
+        assert_eq!(status, 201, "{signed}");
+        client(&suite, &key, &signed)
+    };
+    let renews = async |client: &reqwest::Client| {
+        let url = format!("{}/api/v1/node-certificates/renewals", suite.base);
+        client.post(url).json(&json!({ "request": request().1 })).send().await.unwrap().status().as_u16()
+    };
+    let first = join().await;
+    assert_eq!(renews(&first).await, 201);
+    // The scheduler comes later than what it has to say: identity makes up for it.
+    let yard = suite.world.start::<Yard>(Nothing::default()).await;
+    let node = Name::parse("n1").unwrap();
+    happened(&yard, &[NodeEvent::Removed { node: node.clone() }], &node).await;
+    suite.world.until("its certificates do not count any more", Duration::from_secs(20), || async { renews(&first).await == 403 }).await;
+    let (_, list) = suite.get(&admin, "/api/v1/node-certificates?node=n1").await;
+    let all = list["items"].as_array().unwrap();
+    assert!(all.len() >= 2 && all.iter().all(|c| c["reason"] == "removed" && c["revoked_at"].is_string()), "{list}");
+
+    // What it is given after it joined anew stays its own, also when the removal is read once more.
+    let second = join().await;
+    assert_eq!((renews(&second).await, renews(&second).await), (201, 201));
+    let again = gantry_es_pg::Todo::enqueue(&suite.host.db().orm, "revoke-removed-node", "n1", &Value::Null).await;
+    again.unwrap();
+    let done = async || {
+        let left: i64 = sqlx::query_scalar("select count(*) from todos where name = 'revoke-removed-node'").fetch_one(&suite.host.db().pool).await.unwrap();
+        left == 0
+    };
+    suite.world.until("it is done again", Duration::from_secs(20), done).await;
+    assert_eq!(renews(&second).await, 201);
+    happened(&yard, &[NodeEvent::Removed { node: node.clone() }], &node).await;
+    suite.world.until("the next removal counts for these", Duration::from_secs(20), || async { renews(&second).await == 403 }).await;
 }

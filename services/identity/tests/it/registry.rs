@@ -66,6 +66,43 @@ async fn a_registry_token_holds_what_the_role_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn private_images_are_for_the_people_and_teams_that_they_were_granted_to() {
+    gantry_testkit::clause("7.4.2.e");
+    let suite = Suite::start().await;
+    let ada = with_projects(&suite).await;
+    for name in ["bob", "cleo", "eve"] {
+        suite.register(name).await;
+    }
+    let may = async |name: &str, project: &str| {
+        let scope = format!("scope=repository:acme/{project}/web:pull,push");
+        claims(&ask(&suite, Some((name, PASSWORD)), &scope).await.1)["access"].clone()
+    };
+    let pull = |project: &str| json!([{ "type": "repository", "name": format!("acme/{project}/web"), "actions": ["pull"] }]);
+    assert_eq!(suite.post(&ada, "/api/v1/orgs/acme/projects", json!({ "name": "other" })).await.0, 201);
+
+    // To one person, in this project alone.
+    let (status, made) = suite.post(&ada, "/api/v1/bindings", json!({ "subject": "bob", "role": "viewer", "org": "acme", "project": "shop" })).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!((may("bob", "shop").await, may("bob", "other").await), (pull("shop"), json!([])));
+    assert_eq!((may("cleo", "shop").await, may("eve", "shop").await), (json!([]), json!([])));
+
+    // To a team: whoever is in it, as long as they are. Members of the organisation read all that is its own.
+    assert_eq!(suite.post(&ada, "/api/v1/orgs/acme/teams", json!({ "name": "dev" })).await.0, 201);
+    let (status, made) = suite.post(&ada, "/api/v1/bindings", json!({ "subject": "team:dev", "role": "editor", "org": "acme", "project": "other" })).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(suite.put(&ada, "/api/v1/orgs/acme/members/cleo", json!({})).await, 204);
+    assert_eq!(may("cleo", "other").await, pull("other"));
+    assert_eq!(suite.put(&ada, "/api/v1/orgs/acme/teams/dev/members/cleo", json!({})).await, 204);
+    assert_eq!(may("cleo", "other").await[0]["actions"], json!(["pull", "push"]));
+    assert_eq!(may("cleo", "shop").await, pull("shop"), "the team has no right there");
+    assert_eq!(suite.delete(&ada, "/api/v1/orgs/acme/teams/dev/members/cleo").await, 204);
+    assert_eq!(may("cleo", "other").await, pull("other"));
+    assert_eq!(suite.delete(&ada, "/api/v1/orgs/acme/members/cleo").await, 204);
+    assert_eq!((may("cleo", "other").await, may("bob", "shop").await), (json!([]), pull("shop")));
+    assert_eq!(may("eve", "other").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn access_personal_and_refresh_tokens_stand_for_the_password() {
     let suite = Suite::start().await;
     let access = with_projects(&suite).await;

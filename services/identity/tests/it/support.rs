@@ -30,7 +30,10 @@ impl Suite {
     }
 
     pub async fn with(config: Config) -> Self {
-        let world = World::new().await;
+        Self::on(World::new().await, config).await
+    }
+
+    pub async fn on(world: World, config: Config) -> Self {
         let host = world.start::<Identity>(config).await;
         let base = host.url_of("identity").unwrap();
         let suite = Self { world, host, base };

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gantry_contract::scheduler::NodeEvent;
@@ -27,11 +28,19 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
 }
 
-/// Figures of node n1 and of two applications of the same name in different organisations.
+/// Figures of node n1 and of two applications of the same name in different organisations. With each look more was read, written,
+/// received and sent.
 async fn figures() -> String {
+    static LOOKS: AtomicU64 = AtomicU64::new(1);
+    let looks = LOOKS.fetch_add(1, Ordering::Relaxed);
     let mut text = String::from(
         "gantry_node_cpus{node=\"n1\"} 4\ngantry_node_memory_total_bytes{node=\"n1\"} 1000\ngantry_node_memory_available_bytes{node=\"n1\"} 400\n",
     );
+    text.push_str(&format!("gantry_node_cpu_seconds_total{{node=\"n1\",mode=\"user\"}} {looks}\n"));
+    text.push_str("gantry_node_filesystem_size_bytes{node=\"n1\"} 900\ngantry_node_filesystem_available_bytes{node=\"n1\"} 200\n");
+    for (metric, device) in [("disk_read", "sda"), ("disk_written", "sda"), ("network_receive", "eth0"), ("network_transmit", "eth0")] {
+        text.push_str(&format!("gantry_node_{metric}_bytes_total{{node=\"n1\",device=\"{device}\"}} {}\n", 1000 * looks));
+    }
     for (org, bytes) in [("acme", 111), ("globex", 999)] {
         text.push_str(&format!("gantry_container_memory_bytes{{node=\"n1\",org=\"{org}\",project=\"shop\",space=\"test\",app=\"web\",workload=\"web\",instance=\"i-{org}\"}} {bytes}\n"));
     }
@@ -72,6 +81,7 @@ fn last(charts: &Value, chart: &str) -> Option<f64> {
 async fn charts_show_the_node_and_ones_own_application_only() {
     clause("6.6.1.1.a");
     clause("6.6.1.2.c");
+    clause("7.2.d");
     let scraped = scrape().await;
     let url = scraped.url.clone();
     let place = Place::open(|platform| platform.prometheus_url = url).await;
@@ -80,6 +90,13 @@ async fn charts_show_the_node_and_ones_own_application_only() {
     place.world.until("the node has figures", Duration::from_secs(40), || async { last(&place.get(node, &place.root).await.1, "memory").is_some() }).await;
     let (_, charts) = place.get(node, &place.root).await;
     assert_eq!((last(&charts, "memory"), last(&charts, "cpu_capacity")), (Some(600.0), Some(4.0)));
+    // How much of processors, storage and network is in use.
+    assert_eq!((last(&charts, "disk"), last(&charts, "disk_capacity")), (Some(700.0), Some(900.0)));
+    let moves = || async {
+        let (_, charts) = place.get(node, &place.root).await;
+        ["cpu", "disk_read", "disk_write", "network_receive", "network_transmit"].iter().all(|name| last(&charts, name).is_some_and(|rate| rate > 0.0))
+    };
+    place.world.until("the node is seen to work", Duration::from_secs(40), moves).await;
     assert_eq!(place.get(node, &place.admin).await.0, 403, "nodes are the platform's");
     assert_eq!(place.get("/api/v1/nodes/n9/metrics", &place.root).await.0, 404);
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::agents_words;
+use super::carried::{Carried, Frozen};
 use crate::domain::engine::{Facts, PodRoute, Report, WantedNode};
 use crate::domain::made::Made;
 
@@ -228,18 +229,21 @@ impl Agents {
         self.lock().get(node).is_some_and(|a| a.made.as_ref() == Some(made) && a.credentials_hold(credentials, now))
     }
 
-    /// Tells a node all it shall have, if that is anything new.
-    pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) {
+    /// Tells a node all it shall have, if that is anything new; what it has of `frozen` applications stays as it was told.
+    pub fn apply(&self, node: &Name, wanted: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>, frozen: &Frozen) {
         let now = self.env.now().unix_timestamp();
-        let plain = agents_words::wanted(wanted, &BTreeMap::new());
+        let mut plain = agents_words::wanted(wanted, &BTreeMap::new());
         let mut nodes = self.lock();
         let Some(attached) = nodes.get_mut(node) else { return };
         let Some(outbox) = &attached.outbox else { return };
+        let Some(carried) = Carried::of(attached.sent.as_ref(), node, frozen) else { return };
+        carried.add_to(&mut plain);
         if attached.sent.as_ref() == Some(&plain) && attached.credentials_hold(credentials, now) {
             attached.made.clone_from(&wanted.made);
             return;
         }
         let mut full = agents_words::wanted(wanted, credentials);
+        carried.add_to(&mut full);
         full.generation = attached.generation + 1;
         let message = proto::ControlMessage { message: Some(proto::control_message::Message::Wanted(full)) };
         match outbox.try_send(Ok(message)) {
@@ -247,12 +251,12 @@ impl Agents {
                 attached.generation += 1;
                 let generation = attached.generation;
                 let before = std::mem::take(&mut attached.told);
-                let told = wanted
+                let news = wanted
                     .instances
                     .iter()
-                    .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))))
-                    .collect();
-                attached.told = Arc::new(told);
+                    .map(|i| (i.id, before.get(&i.id).copied().filter(|(stopping, _)| *stopping == i.stopping).unwrap_or((i.stopping, generation))));
+                let as_before = carried.ids().filter_map(|id| Some((id, *before.get(&id)?)));
+                attached.told = Arc::new(news.chain(as_before).collect());
                 attached.sent = Some(plain);
                 attached.made.clone_from(&wanted.made);
                 attached.credentials = credentials.len();

@@ -8,8 +8,9 @@ use gantry_contract::proto::scheduler as proto;
 use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
-use crate::domain::engine::{Facts, ImageSeen, Observation, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
-use crate::domain::model::{Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
+use crate::domain::engine::{Facts, ImageSeen, Isolation, Observation, Opening, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
+use crate::domain::isolation;
+use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
 use crate::domain::placement::Guard;
 
 pub fn facts(from: proto::NodeFacts) -> Facts {
@@ -69,10 +70,43 @@ pub fn report(from: proto::Status) -> Report {
 
 /// Generation 0; the sender counts.
 pub fn wanted(from: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCredential>) -> proto::WantedState {
+    let own = |i: &WantedInstance| {
+        let id = isolation::id(i.app, &i.workload, i.revision);
+        let isolation = if from.isolations.contains_key(&id) { id } else { String::new() };
+        proto::WantedInstance { isolation, ..instance(i, credentials.get(&i.app).cloned(), from.guards.get(&i.home.space)) }
+    };
     proto::WantedState {
         generation: 0,
-        instances: from.instances.iter().map(|i| instance(i, credentials.get(&i.app).cloned(), from.guards.get(&i.home.space))).collect(),
+        instances: from.instances.iter().map(own).collect(),
         services: from.services.iter().map(service).collect(),
+        isolations: from.isolations.iter().map(|(id, i)| isolated(id, i)).collect(),
+        guarded: from.guarded.iter().map(ToString::to_string).collect(),
+        node_addresses: from.node_addresses.iter().cloned().collect(),
+    }
+}
+
+fn isolated(id: &str, from: &Isolation) -> proto::Isolation {
+    let openings = |all: &[Opening]| all.iter().map(opening).collect();
+    proto::Isolation {
+        id: id.to_owned(),
+        policies: from.policies.clone(),
+        ingress: from.ingress.is_some(),
+        from: openings(from.ingress.as_deref().unwrap_or_default()),
+        egress: from.egress.is_some(),
+        to: openings(from.egress.as_deref().unwrap_or_default()),
+        opened: openings(&from.opened),
+        services: from.services.iter().cloned().collect(),
+        refused: from.refused.iter().cloned().collect(),
+    }
+}
+
+fn opening(from: &Opening) -> proto::Opening {
+    let port = |p: &crate::domain::engine::PortRange| proto::PortRange { protocol: p.protocol.into(), first: p.first.into(), last: p.last.into() };
+    proto::Opening {
+        everywhere: from.everywhere,
+        networks: from.networks.iter().cloned().collect(),
+        except: from.except.iter().cloned().collect(),
+        ports: from.ports.iter().map(port).collect(),
     }
 }
 
@@ -145,6 +179,10 @@ fn nic(from: &Nic, network: &Network) -> proto::Nic {
         interface: from.interface.clone(),
         up_bps: from.up_bps,
         down_bps: from.down_bps,
+        vni: network.vni(),
+        dst_port: network.dst_port().unwrap_or(0).into(),
+        multicast: network.other_end("group").to_owned(),
+        remote: network.other_end("remote").to_owned(),
     }
 }
 
@@ -348,5 +386,10 @@ fn service(from: &WantedService) -> proto::WantedService {
         aliases: from.aliases.iter().cloned().collect(),
         headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
         hold: from.hold,
+        access: (from.access != Access::default()).then(|| access(&from.access)),
     }
+}
+
+fn access(from: &Access) -> proto::ServiceAccess {
+    proto::ServiceAccess { allow: from.allow.clone(), deny: from.deny.clone(), requests_per_second: from.requests_per_second, concurrent: from.concurrent }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::stream::{BoxStream, SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
+use gantry_auth::Caller;
 use gantry_contract::proto::scheduler::SessionFrame;
-use gantry_kernel::Kind;
+use gantry_kernel::{Kind, Scope};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::adapters::sign_ins;
 use crate::app::Scheduler;
 use crate::app::sessions::{self, Link, PERMISSION, Session};
 use crate::domain::session::End;
@@ -20,8 +22,8 @@ use crate::domain::session::End;
 /// Largest message of a caller.
 pub const PIECE: usize = 1 << 20;
 /// How often it is looked whether the session may go on; the other side is asked for a sign of life as often.
-const LOOK: Duration = Duration::from_secs(10);
-/// As long as the rights may be unknown. That is short: whoever stays longer has kept what may have been taken away.
+const LOOK: Duration = Duration::from_secs(5);
+/// As long as the rights and the sign-in may be unknown. That is short: whoever stays longer has kept what may have been taken away.
 const UNKNOWN: Duration = Duration::from_secs(120);
 /// For the caller to take in how it ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
@@ -115,17 +117,47 @@ pub fn away() -> End {
     End::Failed("the node went away".into())
 }
 
-/// `known`: when it was last certain that the right is there.
-fn refused(looked: Result<(), Kind>, known: &mut Instant, now: Instant) -> Option<End> {
-    match looked {
-        Ok(()) => {
-            *known = now;
-            None
-        }
-        Err(Kind::Unavailable) if now.duration_since(*known) < UNKNOWN => None,
-        Err(Kind::Unavailable) => Some(End::Failed("it is not known any more who may do this; open it again when the platform is well".into())),
-        Err(_) => Some(End::Failed("the right to it was taken away".into())),
+/// Whether somebody may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    May,
+    /// Nobody can say now.
+    Unknown,
+    /// The right is gone.
+    MayNot,
+    SignedOut,
+}
+
+/// The right, and the sign-in with which the session was opened.
+async fn look(s: &Scheduler, caller: &Caller, scope: Scope) -> Looked {
+    match s.host.auth.permit(caller, PERMISSION, scope).map_err(|problem| problem.kind) {
+        Ok(()) => {}
+        Err(Kind::Unavailable) => return Looked::Unknown,
+        Err(_) => return Looked::MayNot,
     }
+    match sign_ins::stands(&s.host, caller).await {
+        Ok(true) => Looked::May,
+        Ok(false) => Looked::SignedOut,
+        Err(problem) => {
+            tracing::debug!(error = %problem.chain(), "whether a sign-in still stands cannot be asked");
+            Looked::Unknown
+        }
+    }
+}
+
+/// `known`: when it was last certain that it may go on.
+fn refused(looked: Looked, known: &mut Instant, now: Instant) -> Option<End> {
+    let why = match looked {
+        Looked::May => {
+            *known = now;
+            return None;
+        }
+        Looked::Unknown if now.duration_since(*known) < UNKNOWN => return None,
+        Looked::Unknown => "it is not known any more who may do this; open it again when the platform is well",
+        Looked::MayNot => "the right to it was taken away",
+        Looked::SignedOut => "the sign-in with which it was opened has ended",
+    };
+    Some(End::Failed(why.into()))
 }
 
 /// Until one side ends, nothing more goes over it, it has lasted too long, or its owner may not any more.
@@ -182,8 +214,7 @@ pub async fn carry(s: Scheduler, mut session: Session, line: Line) {
             }
             // A right for some hours counts by the clock, not by when the session began.
             caller.at = s.host.env.now();
-            let looked = s.host.auth.permit(&caller, PERMISSION, scope).map_err(|problem| problem.kind);
-            if let Some(end) = refused(looked, &mut known, Instant::now()) {
+            if let Some(end) = refused(look(&s, &caller, scope).await, &mut known, Instant::now()) {
                 return end;
             }
             lives.send_replace(());
@@ -206,11 +237,12 @@ mod tests {
         let began = Instant::now();
         let mut known = began;
         let second = Duration::from_secs(1);
-        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN - second), None);
-        assert_eq!(refused(Ok(()), &mut known, began + UNKNOWN), None);
-        assert_eq!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN - second), None);
-        assert!(matches!(refused(Err(Kind::Unavailable), &mut known, began + UNKNOWN + UNKNOWN), Some(End::Failed(_))));
-        assert!(matches!(refused(Err(Kind::Forbidden), &mut known, began), Some(End::Failed(_))));
-        assert!(matches!(refused(Err(Kind::NotFound), &mut known, began), Some(End::Failed(_))));
+        assert_eq!(refused(Looked::Unknown, &mut known, began + UNKNOWN - second), None);
+        assert_eq!(refused(Looked::May, &mut known, began + UNKNOWN), None);
+        assert_eq!(refused(Looked::Unknown, &mut known, began + UNKNOWN + UNKNOWN - second), None);
+        assert!(matches!(refused(Looked::Unknown, &mut known, began + UNKNOWN + UNKNOWN), Some(End::Failed(_))));
+        for (looked, word) in [(Looked::MayNot, "right"), (Looked::SignedOut, "sign-in")] {
+            assert!(matches!(refused(looked, &mut known, began), Some(End::Failed(why)) if why.contains(word)), "{looked:?}");
+        }
     }
 }

@@ -80,7 +80,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(clusters::test))
         .routes(routes!(clusters::manifest))
         .routes(routes!(nodes::list))
-        .routes(routes!(nodes::configure))
+        .routes(routes!(nodes::settings, nodes::configure))
         .routes(routes!(nodes::cordon))
         .routes(routes!(nodes::uncordon))
         .routes(routes!(nodes::drain))

@@ -10,11 +10,11 @@ use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
-use super::kept::using;
-use super::{held, ports};
+use super::kept::{tying, using};
+use super::{held, models, ports};
 use crate::adapters::quotas;
 use crate::domain::app::Command;
-use crate::domain::model::Demand;
+use crate::domain::model::{Demand, Model};
 use crate::domain::stored;
 use crate::store;
 
@@ -47,11 +47,14 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
             | Command::PauseScaling { .. }
             | Command::ResumeScaling { .. }
     );
+    let mut goes_back_to = Model::default();
     if let Command::Rollback { revision } = &change.command
         && let Some(to) = store::revision(s.orm(), app, i64::try_from(*revision).unwrap_or(i64::MAX)).await.map_err(database)?
-        && let Some(stored) = stored::read(&to.model)
+        // One that cannot be read is refused by the decision.
+        && let Ok(stored) = stored::read(&to.model)
     {
         using::still_there(s, &stored.outline).await?;
+        goes_back_to = stored.outline;
     }
     let demand = demand_after(s, &row, &change.command).await?;
     let org = change.space.org().id;
@@ -67,12 +70,23 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         claims.push(Claim::release(name_scope(&change.space), row.name.clone()));
         let mut held = std::collections::BTreeSet::new();
         for revision in store::revisions(s.orm(), app).await.map_err(database)? {
-            held.extend(stored::read(&revision.model).map(|m| ports::of(&m.outline)).unwrap_or_default());
+            match stored::read(&revision.model) {
+                Ok(stored) => held.extend(ports::of(&stored.outline)),
+                Err(error) => {
+                    s.unreadable.tell(
+                        "revision",
+                        format_args!("{app}/{}", revision.revision),
+                        &error,
+                        "its published ports stay taken when its application is deleted",
+                    );
+                }
+            }
         }
         claims.extend(held.into_iter().map(|(scope, port)| Claim::release(scope, port.to_string())));
     }
     let meta = Meta { tenant: Some(org), ..change.meta };
-    let executed = s.apps.execute(app, change.command, Options { meta, expect: change.expect, claims, also: Vec::new() }).await.map_err(from_execute)?;
+    let options = Options { meta, expect: change.expect, claims, also: Vec::new() };
+    let executed = tying::execute(s, app, change.command, options, &goes_back_to, from_execute).await?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
     if counts
@@ -114,7 +128,7 @@ async fn demand_after(s: &Scheduler, row: &store::app::Model, command: &Command)
     if stopped || known.is_none() {
         return Ok(Demand::default());
     }
-    let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)?;
+    let model = s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(|e| models::refused(e, revision.unsigned_abs()))?;
     let nodes = node_count(s).await?;
     let beside = if revision == row.current { held::now(s, row, &model, &scale, nodes).await? } else { Demand::default() };
     Ok(model.demand(&scale, nodes).plus(beside))

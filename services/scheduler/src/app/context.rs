@@ -14,6 +14,7 @@ use super::kept::filling::Opened;
 use super::measures::Measures;
 use super::models::Models;
 use super::sessions::Sessions;
+use super::unreadable::Unreadable;
 use crate::adapters::agents::Agents;
 use crate::adapters::backups::Backups;
 use crate::adapters::clusters::Clusters;
@@ -46,6 +47,8 @@ pub struct Inner {
     pub prometheus: Prometheus,
     /// Whether this process decides (holds the lease); agents attach only to it.
     pub leading: AtomicBool,
+    /// What cannot be read was told.
+    pub unreadable: Unreadable,
     /// Moves whenever something that people watch has changed.
     pub moved: watch::Sender<i64>,
 }
@@ -72,6 +75,7 @@ impl Scheduler {
             usage: ClusterUsage::default(),
             prometheus,
             leading: AtomicBool::new(false),
+            unreadable: Unreadable::default(),
             moved: watch::channel(0).0,
             config,
             host,

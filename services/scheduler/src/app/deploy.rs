@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
-use super::kept::using;
+use super::kept::{tying, using};
 use super::{held, models, ports, space_rules};
 use crate::adapters::{images, quotas};
-use crate::domain::app::{App, Command, Content, Home};
+use crate::domain::app::{App, Command, Content, Home, Refusal};
 use crate::domain::document::{Parsed, Remark};
 use crate::domain::model::{Container, Demand, Hook, Measure, MetricSource, Model, MountKind, Network, WorkloadKind};
 use crate::domain::stored;
@@ -70,7 +70,12 @@ pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Prob
     require_host_rights(s, &request.subject, &model)?;
     let row = store::app(s.orm(), request.space.id, request.name.as_str()).await.map_err(database)?;
     let before = match &row {
-        Some(row) => Some(s.models.get(&s.host, AppId(row.id), row.current.unsigned_abs()).await.map_err(Problem::internal)?),
+        Some(row) => match s.models.get(&s.host, AppId(row.id), row.current.unsigned_abs()).await {
+            Ok(model) => Some(model),
+            // What cannot be read is replaced as a whole; that is the way out of it.
+            Err(error) if error.is::<stored::Unreadable>() => None,
+            Err(error) => return Err(Problem::internal(error)),
+        },
         None => None,
     };
     resolve_images(s, &mut model).await?;
@@ -154,12 +159,13 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
     let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
-    let executed = s.apps.execute(app, command, options).await.map_err(|error| match error {
+    let refused = |error: ExecuteError<Refusal>| match error {
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
         }
         other => from_execute(other),
-    })?;
+    };
+    let executed = tying::execute(s, app, command, options, model, refused).await?;
     s.host.settled(executed.position).await;
     Ok((executed.state, executed.version))
 }
@@ -179,14 +185,15 @@ fn require_host_rights(s: &Scheduler, subject: &str, model: &Model) -> Result<()
     for (name, workload) in &model.workloads {
         let others: Vec<&Container> = workload.others().collect();
         let any = |main: bool, other: &dyn Fn(&Container) -> bool| main || others.iter().any(|c| other(c));
-        let bound = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| matches!(m.kind, MountKind::Bind | MountKind::Nfs));
+        let far = |source: &str| model.volumes.get(source).is_some_and(|v| v.nfs().is_some());
+        let bound = |mounts: &[crate::domain::model::Mount]| mounts.iter().any(|m| matches!(m.kind, MountKind::Bind | MountKind::Nfs) || far(&m.source));
         let free = |profile: &str| profile == "unconfined" || profile.starts_with("localhost/");
         let hooks = workload.hooks.post_start.iter().chain(&workload.hooks.pre_stop);
         let shared = &workload.sharing;
         let reach = [
             (any(workload.privileged, &|c| c.privileged), "privileged"),
             (hooks.into_iter().any(|h| matches!(h, Hook::Command { privileged: true, .. })), "a privileged hook"),
-            (any(bound(&workload.mounts), &|c| bound(&c.mounts)), "a path of the host"),
+            (any(bound(&workload.mounts), &|c| bound(&c.mounts)), "a path of the host or of another server"),
             (any(!workload.cap_add.is_empty(), &|c| !c.cap_add.is_empty()), "added capabilities"),
             (any(!workload.devices.is_empty(), &|c| !c.devices.is_empty()), "devices of the host"),
             (any(free(&workload.seccomp), &|c| free(&c.seccomp)), "another seccomp profile than the node's"),

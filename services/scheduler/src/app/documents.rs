@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::change;
 use super::context::Scheduler;
 use super::deploy::{database, diff};
+use super::models;
 use super::space_rules::SpaceEngine;
 use crate::domain::document::{Document, Kept, Level, Reading, Remark};
 use crate::domain::export::{self, Format};
@@ -30,7 +31,7 @@ pub struct Source {
     pub images: BTreeMap<String, String>,
     pub profiles: BTreeSet<String>,
     /// What the space keeps: [`super::kept::using::known`].
-    pub kept: BTreeMap<String, Kept>,
+    pub kept: Kept,
 }
 
 /// # Errors
@@ -137,7 +138,7 @@ pub async fn export(s: &Scheduler, request: Export) -> Result<String, Problem> {
     let revision = request.revision.unwrap_or(row.current.unsigned_abs());
     let app = AppId(row.id);
     known(s, app, revision).await?;
-    let model = s.models.get(&s.host, app, revision).await.map_err(Problem::internal)?;
+    let model = s.models.get(&s.host, app, revision).await.map_err(|e| models::refused(e, revision))?;
     if !request.secrets {
         return Ok(export::export(request.format, &row.name, &export::hidden(&model)));
     }
@@ -168,7 +169,7 @@ pub async fn difference(s: &Scheduler, space: &SpaceRef, app: &str, from: u64, t
     let to = to.unwrap_or(row.current.unsigned_abs());
     known(s, app, from).await?;
     known(s, app, to).await?;
-    let before = s.models.get(&s.host, app, from).await.map_err(Problem::internal)?;
-    let after = s.models.get(&s.host, app, to).await.map_err(Problem::internal)?;
+    let before = s.models.get(&s.host, app, from).await.map_err(|e| models::refused(e, from))?;
+    let after = s.models.get(&s.host, app, to).await.map_err(|e| models::refused(e, to))?;
     Ok(diff(Some(&before), &after))
 }

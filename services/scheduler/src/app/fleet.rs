@@ -59,20 +59,20 @@ pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceClustersBody, P
         None => rules.cluster.iter().map(single).collect(),
     };
     let rows = known(s, space).await?;
-    let one = |member: FleetMember| {
+    let one = |member: FleetMember| -> Result<SpaceClusterBody, Problem> {
         let row = rows.iter().find(|r| r.name == member.cluster);
-        let settings = row.map(settings).unwrap_or_default();
+        let settings = row.map(settings).transpose()?.unwrap_or_default();
         let missing = || HealthBody { state: "missing".into(), since: None, problem: Some("there is no such cluster for this space".into()) };
-        SpaceClusterBody {
+        Ok(SpaceClusterBody {
             health: row.map_or_else(missing, |r| health(s, r)),
             cluster: member.cluster,
             weight: member.weight,
             region: settings.region,
             zone: settings.zone,
             overrides: member.overrides,
-        }
+        })
     };
-    Ok(SpaceClustersBody { policy, clusters: members.into_iter().map(one).collect() })
+    Ok(SpaceClustersBody { policy, clusters: members.into_iter().map(one).collect::<Result<_, _>>()? })
 }
 
 /// Instead of the one cluster or the nodes that it ran on; without any, it runs on nodes again.
@@ -104,7 +104,7 @@ pub async fn prospect(s: &Scheduler, space: &SpaceRef, row: Option<&store::app::
     }
     for (name, workload) in &model.workloads {
         let key = format!("{app}/{name}");
-        let sites: Vec<Site> = fleet.clusters.iter().map(|member| site(member, &rows, &key)).collect();
+        let sites: Vec<Site> = fleet.clusters.iter().map(|member| site(member, &rows, &key)).collect::<Result<_, _>>()?;
         let count = workload.scaling.as_ref().map_or_else(|| scale.get(name).copied().unwrap_or(workload.replicas), |scaling| scaling.max);
         let decided = before.iter().find(|b: &&Share| b.workload == name.as_str() && b.target > 0);
         let home = decided.and_then(|b| fleet.clusters.iter().position(|m| m.cluster == b.cluster));
@@ -133,21 +133,22 @@ pub async fn prospect(s: &Scheduler, space: &SpaceRef, row: Option<&store::app::
     Ok(out)
 }
 
-fn site(member: &FleetMember, rows: &[Cluster], key: &str) -> Site {
+fn site(member: &FleetMember, rows: &[Cluster], key: &str) -> Result<Site, Problem> {
     let row = rows.iter().find(|r| r.name == member.cluster);
-    let settings = row.map(settings).unwrap_or_default();
-    Site {
+    let settings = row.map(settings).transpose()?.unwrap_or_default();
+    Ok(Site {
         name: member.cluster.clone(),
         weight: member.weight,
         region: settings.region,
         zone: settings.zone,
         lost: row.is_none_or(|r| r.lost.is_some()),
         fixed: member.overrides.replicas.get(key).copied(),
-    }
+    })
 }
 
-fn settings(row: &Cluster) -> ClusterSettings {
-    serde_json::from_value(row.settings.clone()).unwrap_or_default()
+/// Without them it would be said to be nowhere, and replicas divided otherwise than they are.
+fn settings(row: &Cluster) -> Result<ClusterSettings, Problem> {
+    serde_json::from_value(row.settings.clone()).map_err(Problem::internal)
 }
 
 /// Others' clusters are not there for this space.

@@ -7,6 +7,7 @@ use gantry_kernel::{AppId, Name, Problem};
 
 use super::change::{scaled, scaled_in};
 use super::context::Scheduler;
+use super::models;
 use super::rollout;
 use crate::domain::model::{Demand, Model, ReleaseStrategy};
 use crate::store;
@@ -45,5 +46,5 @@ pub async fn beside_next(s: &Scheduler, row: &store::app::Model, next: &Model, n
 }
 
 async fn model(s: &Scheduler, row: &store::app::Model, revision: i64) -> Result<Arc<Model>, Problem> {
-    s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(Problem::internal)
+    s.models.get(&s.host, AppId(row.id), revision.unsigned_abs()).await.map_err(|e| models::refused(e, revision.unsigned_abs()))
 }

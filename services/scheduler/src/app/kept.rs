@@ -5,4 +5,5 @@ pub mod filling;
 pub mod reading;
 pub mod rollout;
 pub mod setting;
+pub mod tying;
 pub mod using;

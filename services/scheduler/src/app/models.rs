@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use gantry_host::Host;
-use gantry_kernel::AppId;
+use gantry_host::{AsProblem, Host};
+use gantry_kernel::{AppId, Problem};
 use serde_json::Value;
 
+use crate::domain::app::Refusal;
 use crate::domain::model::Model;
 use crate::domain::stored::{self, Stored};
 use crate::store;
@@ -36,10 +37,15 @@ impl Models {
     }
 }
 
+/// What a person is told of a revision that [`Models::get`] does not give.
+pub fn refused(error: anyhow::Error, revision: u64) -> Problem {
+    if error.is::<stored::Unreadable>() { Refusal::Unreadable(revision).as_problem() } else { Problem::internal(error) }
+}
+
 /// # Errors
 /// When it is not one of ours, or its key was erased.
 pub async fn open(host: &Host, app: AppId, value: &Value) -> anyhow::Result<Model> {
-    let stored = stored::read(value).context("the stored model has another shape")?;
+    let stored = stored::read(value)?;
     let text = host.keyring().open(&stored::subject(app), &stored.sealed).await?;
     Ok(serde_json::from_str(&text)?)
 }

@@ -1,17 +1,17 @@
-//! Nodes for people: list, cordon, uncordon, drain, remove.
+//! Nodes for people: list, cordon, uncordon, drain, remove. What is set for them: `app::node_settings`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::{Append, AppendError, StreamWrite};
-use gantry_kernel::{AppId, FieldFault, InstanceId, Kind, Name, OffsetDateTime, Problem};
+use gantry_kernel::{AppId, InstanceId, Kind, Name, OffsetDateTime, Problem};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::context::Scheduler;
 use super::deploy::database;
-use crate::adapters::images;
 use crate::domain::engine::{Facts, ImageSeen};
 use crate::domain::placement::NodeSettings;
 use crate::domain::stored;
@@ -27,6 +27,8 @@ pub struct NodeBody {
     pub facts: Facts,
     /// As operators set them.
     pub settings: NodeSettings,
+    /// Of what cannot be read of it: nothing is placed there until it can.
+    pub problem: Option<String>,
     /// How the images stand that it was to fetch before an instance needs them, by name.
     pub images: BTreeMap<String, ImageSeen>,
     pub instances: u32,
@@ -50,13 +52,16 @@ pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
     let views = s.agents.snapshot();
     let images = |name: &str| views.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, v)| v.report.as_ref()).map(|r| r.images.clone());
     let body = |row: store::node::Model| {
+        let (facts, facts_problem) = read(s, &row, "node's description", row.facts.clone(), "nothing is placed on it until its agent tells it anew");
+        let (settings, settings_problem) = read(s, &row, "node's settings", row.settings.clone(), "nothing is placed on it until they are set anew");
         let here = || alive.iter().filter(|i| i.node == row.name);
         NodeBody {
             state: if row.lost { "lost" } else { "ready" }.into(),
             cordoned: row.cordoned,
             draining: row.draining,
-            facts: serde_json::from_value(row.facts.clone()).unwrap_or_default(),
-            settings: serde_json::from_value(row.settings.clone()).unwrap_or_default(),
+            facts,
+            settings,
+            problem: settings_problem.or(facts_problem),
             images: images(&row.name).unwrap_or_default(),
             instances: u32::try_from(here().count()).unwrap_or(u32::MAX),
             reserved_cpu_millis: here().map(|i| i.cpu_millis.unsigned_abs()).sum(),
@@ -66,6 +71,23 @@ pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
         }
     };
     Ok(store::nodes(s.orm()).await.map_err(database)?.into_iter().map(body).collect())
+}
+
+/// What is stored of a node, and what to say if it cannot be read.
+fn read<T: DeserializeOwned + Default>(
+    s: &Scheduler,
+    row: &store::node::Model,
+    kind: &'static str,
+    value: serde_json::Value,
+    then: &str,
+) -> (T, Option<String>) {
+    match serde_json::from_value(value) {
+        Ok(read) => (read, None),
+        Err(error) => {
+            s.unreadable.tell(kind, &row.name, &error, then);
+            (T::default(), Some(format!("what is stored of the {kind} cannot be read, and {then}: {error}")))
+        }
+    }
 }
 
 /// # Errors
@@ -90,13 +112,13 @@ pub async fn change(s: &Scheduler, name: &str, verb: NodeVerb, meta: Meta) -> Re
 /// What a removed node's agent is told.
 pub fn removal(node: &Name) -> proto::Rejected {
     let reason = format!(
-        "the node {node} was removed from the platform, so everything on it is stopped; to have it back: `gantry node admit {node}`, and a new join token if its certificates were revoked"
+        "the node {node} was removed from the platform, so everything on it is stopped; to have it back: `gantry node admit {node}`, and a new join token if it had joined by one, since its certificates are revoked"
     );
     proto::Rejected { reason, removed: true }
 }
 
 /// Takes a node out of the platform: its agent is told to stop everything, and refused when it comes back. With `force` also one
-/// that has instances: these are started elsewhere at once.
+/// that has instances: these are started elsewhere at once. Identity revokes the node's certificates by the event.
 ///
 /// # Errors
 /// Not found, instances that are still there, those among them that must never run twice, or the log is away.
@@ -118,8 +140,16 @@ pub async fn remove(s: &Scheduler, name: &str, force: bool, meta: Meta) -> Resul
     }];
     for instance in here {
         let revision = store::revision(s.orm(), AppId(instance.app), instance.revision).await.map_err(database)?;
-        let model = revision.and_then(|r| stored::read(&r.model)).map(|r| r.outline);
-        let fenced = model.is_some_and(|m| m.workloads.iter().any(|(n, w)| n.as_str() == instance.workload && w.placement.fenced));
+        let model = revision.map(|r| stored::read(&r.model)).transpose().map_err(|error| {
+            let (app, revision) = (AppId(instance.app), instance.revision);
+            s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its node is not removed");
+            let detail = format!(
+                "whether an instance of `{}` on {name} must never run twice (`fenced`) is not known, since its revision {revision} cannot be read: drain the node, or stop its agent and wait until it is lost",
+                instance.workload
+            );
+            Problem::conflict("scheduler.revision_unreadable", detail)
+        })?;
+        let fenced = model.map(|m| m.outline).is_some_and(|m| m.workloads.iter().any(|(n, w)| n.as_str() == instance.workload && w.placement.fenced));
         if fenced {
             let detail = format!(
                 "an instance of `{}` on {name} must never run twice (`fenced`): drain the node, or stop its agent and wait until it is lost",
@@ -151,36 +181,4 @@ pub async fn admit(s: &Scheduler, name: &str, meta: Meta) -> Result<(), Problem>
     let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
     s.host.settled(appended.position).await;
     Ok(())
-}
-
-/// Sets a node's settings as a whole; with `ahead` also of one that is to come.
-///
-/// # Errors
-/// Not found, faults in the settings, or the log is away.
-pub async fn configure(s: &Scheduler, name: &str, mut settings: NodeSettings, ahead: bool, meta: Meta) -> Result<NodeSettings, Problem> {
-    let row = store::node(s.orm(), name).await.map_err(database)?;
-    if row.is_none() && !ahead {
-        return Err(Problem::not_found("node", name));
-    }
-    let node = Name::parse(name).map_err(|e| Problem::invalid("node", e.to_string()))?;
-    let faults: Vec<FieldFault> = settings.faults().into_iter().map(|(field, detail)| FieldFault { field, detail }).collect();
-    if !faults.is_empty() {
-        return Err(Problem::invalid_fields(faults));
-    }
-    let before = row.as_ref().and_then(|r| serde_json::from_value::<NodeSettings>(r.settings.clone()).ok()).unwrap_or_default();
-    // By what they are now: a name that is moved later changes nothing here until it is said again.
-    for image in settings.images.iter_mut().filter(|i| !before.images.contains(i)) {
-        *image = images::resolve(&s.host, image).await?.pinned;
-    }
-    let mut seen = BTreeSet::new();
-    settings.images.retain(|image| seen.insert(image.clone()));
-    let value = serde_json::to_value(&settings).map_err(Problem::internal)?;
-    if row.is_some_and(|r| serde_json::from_value::<NodeSettings>(r.settings).is_ok_and(|before| before == settings)) {
-        return Ok(settings);
-    }
-    let event = NodeEvent::SettingsChanged { node: node.clone(), settings: value };
-    let append = Append::one(StreamId::of::<NodeEvent>(&node), None, vec![event.encode()], meta);
-    let appended = s.host.log().append(append).await.map_err(|e| Problem::unavailable("the event log").with_source(e))?;
-    s.host.settled(appended.position).await;
-    Ok(settings)
 }

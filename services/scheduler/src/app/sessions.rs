@@ -61,8 +61,14 @@ pub struct Sessions(Arc<Mutex<Open>>);
 
 #[derive(Default)]
 struct Open {
-    waiting: BTreeMap<String, oneshot::Sender<Link>>,
+    waiting: BTreeMap<String, Awaited>,
     users: BTreeMap<String, u32>,
+}
+
+/// What an agent was told to open.
+struct Awaited {
+    node: Name,
+    link: oneshot::Sender<Link>,
 }
 
 impl Sessions {
@@ -70,10 +76,15 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whose agent is waited for with this ticket.
+    pub fn awaited(&self, ticket: &str) -> Option<Name> {
+        self.lock().waiting.get(ticket).map(|w| w.node.clone())
+    }
+
     /// An agent has dialled. False if nobody waits for this ticket.
     pub fn arrived(&self, ticket: &str, link: Link) -> bool {
         let waiting = self.lock().waiting.remove(ticket);
-        waiting.is_some_and(|w| w.send(link).is_ok())
+        waiting.is_some_and(|w| w.link.send(link).is_ok())
     }
 
     fn place(&self, subject: &str, most: u32) -> Result<Place, Problem> {
@@ -195,7 +206,7 @@ pub async fn dial(s: &Scheduler, node: &Name, open: OpenSession) -> Result<Link,
     must_lead(s)?;
     let ticket = s.host.uuid().to_string();
     let (arrived, coming) = oneshot::channel();
-    s.sessions.lock().waiting.insert(ticket.clone(), arrived);
+    s.sessions.lock().waiting.insert(ticket.clone(), Awaited { node: node.clone(), link: arrived });
     let _waits = Waits { sessions: s.sessions.clone(), ticket: ticket.clone() };
     let message = Message::Open(OpenSession { ticket, ..open });
     let link = if s.agents.tell(node, message, DIALLING).await { tokio::time::timeout(DIALLING, coming).await.ok().and_then(Result::ok) } else { None };

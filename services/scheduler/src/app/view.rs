@@ -1,5 +1,7 @@
 //! Applications as people and other services see them.
 
+mod on_clusters;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,8 +13,6 @@ use super::change::scaled;
 use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::rollout::{self, ReleaseBody};
-use crate::adapters::clusters::Running;
-use crate::domain::cluster::cluster_of;
 use crate::domain::engine::Seen;
 use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -20,6 +20,8 @@ use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
 use crate::domain::{placement, stored};
 use crate::store;
+
+pub use on_clusters::{ClusterPartBody, DriftBody, OnClusterBody, ShareBody};
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AppBody {
@@ -60,15 +62,6 @@ pub struct WorkloadBody {
     pub ready: u32,
     pub cpu_millis: u32,
     pub memory_bytes: u64,
-}
-
-/// What one cluster has of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct ClusterPartBody {
-    pub cluster: String,
-    pub workload: String,
-    pub instances: u32,
-    pub ready: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -140,39 +133,8 @@ pub struct WhyBody {
     pub cluster: Option<OnClusterBody>,
     /// Of a space on several clusters: what each has, and why.
     pub clusters: Vec<ShareBody>,
-}
-
-/// What one of several clusters is asked for.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct ShareBody {
-    pub workload: String,
-    pub cluster: String,
-    /// Asked for now.
-    pub replicas: u32,
-    /// Asked for when all that moves has moved.
-    pub target: u32,
-    pub ready: u32,
-    pub reason: String,
-}
-
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct OnClusterBody {
-    pub name: String,
-    /// All objects are there as wanted.
-    pub applied: bool,
-    /// What is in the way of the objects, or of reaching the cluster.
-    pub problem: Option<String>,
-    /// What others have changed of its objects.
-    pub drift: Vec<DriftBody>,
-}
-
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct DriftBody {
-    /// `Deployment/shop-web`
-    pub object: String,
-    pub fields: Vec<String>,
-    /// Who has set fields of it, the latest first.
-    pub managers: Vec<String>,
+    /// Which network policies select its instances.
+    pub policies: Vec<super::policies::SelectingBody>,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -210,6 +172,8 @@ pub struct Seeing {
     reports: Reports,
     outline: Model,
     now: OffsetDateTime,
+    /// Which revision cannot be read, if one of those that matter now cannot: its application is left as it is.
+    pub unreadable: Option<String>,
 }
 
 /// What all nodes reported that are not lost.
@@ -235,14 +199,21 @@ pub async fn see(s: &Scheduler, row: store::app::Model, reports: &Reports) -> Re
 pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<store::instance::Model>, reports: &Reports) -> Result<Seeing, Problem> {
     let app = AppId(row.id);
     let pending = store::load_pending(s.orm(), app).await.map_err(database)?;
-    let mut models = BTreeMap::new();
+    let (mut models, mut unreadable) = (BTreeMap::new(), None);
     let mut needed: Vec<i64> = alive.iter().map(|i| i.revision).chain([row.current]).chain(row.release_from).collect();
     needed.sort_unstable();
     needed.dedup();
     for revision in needed {
+        let Some(found) = store::revision(s.orm(), app, revision).await.map_err(database)? else { continue };
         // The outline is enough to look at, and needs no key.
-        if let Some(stored) = store::revision(s.orm(), app, revision).await.map_err(database)?.and_then(|r| stored::read(&r.model)) {
-            models.insert(revision.unsigned_abs(), Arc::new(stored.outline));
+        match stored::read(&found.model) {
+            Ok(stored) => drop(models.insert(revision.unsigned_abs(), Arc::new(stored.outline))),
+            Err(error) => {
+                s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its application is left as it is");
+                unreadable = Some(format!(
+                    "revision {revision} cannot be read by this version of the platform, and the application is left as it is: update the platform, or stop the application and deploy it anew ({error})"
+                ));
+            }
         }
     }
     let current = row.current.unsigned_abs();
@@ -258,7 +229,7 @@ pub async fn see_standing(s: &Scheduler, row: store::app::Model, alive: Vec<stor
         instances: alive.iter().filter_map(standing).collect(),
         traffic: rollout::traffic(&row, &outline),
     };
-    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now() })
+    Ok(Seeing { row, view, alive, pending, reports: reports.clone(), outline, now: s.host.env.now(), unreadable })
 }
 
 /// A row as the pure functions want it.
@@ -309,7 +280,10 @@ impl Seeing {
     }
 
     pub fn body(&self, s: &Scheduler) -> AppBody {
-        let (word, reason) = state(&self.condition());
+        let (word, reason) = match &self.unreadable {
+            Some(unreadable) => ("failed", unreadable.clone()),
+            None => state(&self.condition()),
+        };
         let scale = scaled(&self.row);
         let ready = |name: &Name| self.view.instances.iter().filter(|i| i.workload == *name && self.available(i.id)).count();
         let workloads = self.outline.workloads.iter().map(|(name, w)| WorkloadBody {
@@ -394,45 +368,6 @@ impl Seeing {
         }
     }
 
-    fn on_cluster(&self, s: &Scheduler) -> Option<OnClusterBody> {
-        let one = |(name, running): (String, Running)| {
-            let (standing, connection) = (running.engine.standing(&self.row.id.to_string()), running.engine.connection());
-            let drift = standing.drift.into_iter().map(|d| DriftBody { object: d.object, fields: d.fields, managers: d.managers });
-            OnClusterBody { name, applied: standing.applied, problem: standing.problem.or(connection.problem), drift: drift.collect() }
-        };
-        let mut all: Vec<OnClusterBody> = s.clusters.of(AppId(self.row.id)).into_iter().map(one).collect();
-        let telling = all.iter().position(|c| c.problem.is_some() || !c.drift.is_empty() || !c.applied).unwrap_or(0);
-        (telling < all.len()).then(|| all.swap_remove(telling))
-    }
-
-    fn cluster_parts(&self) -> Vec<ClusterPartBody> {
-        let mut parts: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
-        for row in &self.alive {
-            let Some(cluster) = cluster_of(&row.node) else { continue };
-            let part = parts.entry((cluster, row.workload.as_str())).or_default();
-            part.0 += 1;
-            part.1 += u32::from(self.available(InstanceId(row.id)));
-        }
-        let body = |((cluster, workload), (instances, ready)): ((&str, &str), (u32, u32))| ClusterPartBody {
-            cluster: cluster.to_owned(),
-            workload: workload.to_owned(),
-            instances,
-            ready,
-        };
-        parts.into_iter().map(body).collect()
-    }
-
-    /// What is recorded of several clusters, with what is ready there.
-    async fn cluster_shares(&self, s: &Scheduler) -> Result<Vec<ShareBody>, Problem> {
-        let parts = self.cluster_parts();
-        let body = |share: store::Share| {
-            let part = parts.iter().find(|p| p.cluster == share.cluster && p.workload == share.workload);
-            let ready = part.map_or(0, |p| p.ready);
-            ShareBody { workload: share.workload, cluster: share.cluster, replicas: share.replicas, target: share.target, ready, reason: share.reason }
-        };
-        Ok(store::load_shares(s.orm(), AppId(self.row.id)).await.map_err(database)?.into_iter().map(body).collect())
-    }
-
     /// # Errors
     /// When the database refuses.
     pub async fn why(&self, s: &Scheduler) -> Result<WhyBody, Problem> {
@@ -457,7 +392,9 @@ impl Seeing {
             Some(PlacedBody { instance: body.id, name: body.name, workload: body.workload, chosen: chosen.remove(&body.id)? })
         });
         let (cluster, clusters) = (self.on_cluster(s), self.cluster_shares(s).await?);
-        Ok(WhyBody { state: word.into(), reason, waiting: waiting.collect(), instances, placed: placed.collect(), scaling, cluster, clusters })
+        let policies = super::policies::selecting(s, &self.row, &self.outline).await?;
+        let (waiting, placed) = (waiting.collect(), placed.collect());
+        Ok(WhyBody { state: word.into(), reason, waiting, instances, placed, scaling, cluster, clusters, policies })
     }
 }
 
@@ -523,7 +460,11 @@ pub async fn list(s: &Scheduler, space: &SpaceRef, after: Option<&str>, limit: u
 /// When the database refuses.
 pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<RevisionBody>, Problem> {
     let rows = store::revisions(s.orm(), AppId(row.id)).await.map_err(database)?;
-    let outlines: Vec<Option<Model>> = rows.iter().map(|r| stored::read(&r.model).map(|s| s.outline)).collect();
+    let outlines: Vec<Result<Model, stored::Unreadable>> = rows.iter().map(|r| stored::read(&r.model).map(|s| s.outline)).collect();
+    let diff = |n: usize| match (outlines.get(n + 1), &outlines[n]) {
+        (_, Err(error)) | (Some(Err(error)), _) => vec![format!("not known: {error}")],
+        (before, Ok(model)) => super::deploy::diff(before.and_then(|b| b.as_ref().ok()), model),
+    };
     let body = |(n, r): (usize, &store::revision::Model)| RevisionBody {
         revision: r.revision.unsigned_abs(),
         format: r.format.clone(),
@@ -531,7 +472,7 @@ pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<Rev
         reason: r.reason.clone(),
         author: r.actor.clone(),
         current: r.revision == row.current,
-        diff: outlines[n].as_ref().map(|model| super::deploy::diff(outlines.get(n + 1).and_then(Option::as_ref), model)).unwrap_or_default(),
+        diff: diff(n),
         at: r.at,
     };
     Ok(rows.iter().enumerate().map(body).collect())

@@ -130,6 +130,8 @@ pub enum Refusal {
     NothingBefore,
     #[error("a reason has at most 500 characters")]
     ReasonTooLong,
+    #[error("revision {0} is stored in a way that this version of the platform cannot read: update the platform, or stop the application and deploy it anew")]
+    Unreadable(u64),
 }
 
 /// A release that is under way.
@@ -179,7 +181,8 @@ pub struct App {
 pub struct Revision {
     pub model: Value,
     pub images: Vec<String>,
-    pub workloads: BTreeMap<Name, bool>,
+    /// `None`: the model cannot be read.
+    pub workloads: Option<BTreeMap<Name, bool>>,
 }
 
 impl App {
@@ -193,26 +196,42 @@ impl App {
         self.id.is_some() && !self.deleted
     }
 
-    fn workloads(&self) -> Option<&BTreeMap<Name, bool>> {
-        self.revisions.get(&self.current).map(|r| &r.workloads)
+    fn unreadable(&self) -> Refusal {
+        Refusal::Unreadable(self.current)
     }
 
-    fn scales_itself(&self, workload: &Name) -> bool {
-        self.revisions.get(&self.current).is_some_and(|r| super::stored::scaled(&r.model).contains(workload))
+    /// Of the current revision; none before the first.
+    fn workloads(&self) -> Result<BTreeMap<Name, bool>, Refusal> {
+        match self.revisions.get(&self.current) {
+            Some(revision) => revision.workloads.clone().ok_or_else(|| self.unreadable()),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    fn scales_itself(&self, workload: &Name) -> Result<bool, Refusal> {
+        match self.revisions.get(&self.current) {
+            Some(revision) => Ok(super::stored::scaled(&revision.model).map_err(|_| self.unreadable())?.contains(workload)),
+            None => Ok(false),
+        }
     }
 
     fn has_scaling(&self, workload: &Name) -> Result<(), Refusal> {
-        match self.workloads().is_some_and(|all| all.contains_key(workload)) {
+        match self.workloads()?.contains_key(workload) {
             false => Err(Refusal::NoWorkload(workload.clone())),
-            true if self.scales_itself(workload) => Ok(()),
+            true if self.scales_itself(workload)? => Ok(()),
             true => Err(Refusal::NoScaling(workload.clone())),
         }
     }
 
     /// How many a workload has now.
-    fn number(&self, workload: &Name) -> u32 {
-        let said = || super::stored::replicas(&self.revisions.get(&self.current)?.model, workload);
-        self.scale.get(workload).copied().or_else(said).unwrap_or(0)
+    fn number(&self, workload: &Name) -> Result<u32, Refusal> {
+        if let Some(number) = self.scale.get(workload) {
+            return Ok(*number);
+        }
+        match self.revisions.get(&self.current) {
+            Some(revision) => Ok(super::stored::replicas(&revision.model, workload).map_err(|_| self.unreadable())?.unwrap_or(0)),
+            None => Ok(0),
+        }
     }
 
     fn go_back(&self, app: AppId, revision: u64, reason: String, to: Option<u64>) -> Vec<AppEvent> {
@@ -245,8 +264,8 @@ impl Decider for App {
             Command::Admit { .. } => Ok(Vec::new()),
             Command::Scale { workload, replicas } => scale(state, app, workload, replicas),
             Command::Autoscale { workload, replicas, reason } => {
-                let from = state.number(&workload);
-                let follows = state.scales_itself(&workload) && !state.scaling_paused.contains(&workload);
+                let from = state.number(&workload)?;
+                let follows = state.scales_itself(&workload)? && !state.scaling_paused.contains(&workload);
                 Ok(if follows && from != replicas { vec![AppEvent::Autoscaled { app, workload, replicas, from, reason }] } else { Vec::new() })
             }
             Command::PauseScaling { workload, reason } => {
@@ -264,7 +283,7 @@ impl Decider for App {
                 if state.stopped {
                     return Err(Refusal::IsStopped);
                 }
-                let known = state.workloads().cloned().unwrap_or_default();
+                let known = state.workloads()?;
                 if let Some(unknown) = workloads.iter().find(|w| !known.contains_key(w)) {
                     return Err(Refusal::NoWorkload(unknown.clone()));
                 }
@@ -281,6 +300,9 @@ impl Decider for App {
                 }
                 if revision == state.current {
                     return Ok(Vec::new());
+                }
+                if state.revisions.get(&revision).is_some_and(|r| r.workloads.is_none()) {
+                    return Err(Refusal::Unreadable(revision));
                 }
                 Ok(vec![state.start_release(app, revision, "rollback")])
             }
@@ -325,6 +347,9 @@ impl Decider for App {
                 }
                 let release = state.release.as_ref().ok_or(Refusal::NoRelease)?;
                 let from = release.from.filter(|f| state.revisions.contains_key(f)).ok_or(Refusal::NothingBefore)?;
+                if state.revisions.get(&from).is_some_and(|r| r.workloads.is_none()) {
+                    return Err(Refusal::Unreadable(from));
+                }
                 Ok(state.go_back(app, release.revision, reason, Some(from)))
             }
             Command::FinishRelease { revision } => match &state.release {
@@ -358,9 +383,11 @@ impl Decider for App {
                 });
             }
             AppEvent::Revised { revision, model, images, .. } => {
-                let revised = Revision { workloads: super::stored::workloads(model), model: model.clone(), images: images.clone() };
-                let scaled = super::stored::scaled(model);
-                state.autoscale.retain(|name, _| scaled.contains(name));
+                let revised = Revision { workloads: super::stored::workloads(model).ok(), model: model.clone(), images: images.clone() };
+                // Of one that cannot be read it is not known what follows something: what was measured stays.
+                if let Ok(scaled) = super::stored::scaled(model) {
+                    state.autoscale.retain(|name, _| scaled.contains(name));
+                }
                 state.revisions.insert(*revision, revised);
             }
             AppEvent::ReleaseStarted { revision, from, strategy, .. } => {
@@ -372,8 +399,9 @@ impl Decider for App {
                 let returns = before.as_ref().is_some_and(|r| r.from == Some(*revision));
                 let gone_back = before.is_none() && from.is_none() && strategy == "rollback";
                 let mut scale = if returns || gone_back { state.base_scale.clone() } else { BTreeMap::new() };
-                let follow = state.revisions.get(revision).map(|r| super::stored::scaled(&r.model)).unwrap_or_default();
-                scale.extend(state.autoscale.iter().filter(|(name, _)| follow.contains(*name)).map(|(name, n)| (name.clone(), *n)));
+                let follow = state.revisions.get(revision).and_then(|r| super::stored::scaled(&r.model).ok());
+                let follows = |name: &Name| follow.as_ref().is_none_or(|all| all.contains(name));
+                scale.extend(state.autoscale.iter().filter(|(name, _)| follows(name)).map(|(name, n)| (name.clone(), *n)));
                 if !same_base {
                     state.base_scale = std::mem::take(&mut state.scale);
                 }
@@ -444,7 +472,8 @@ fn deploy(state: &App, app: AppId, home: Home, name: Name, content: Content, rea
     let model = content.model;
     events.push(AppEvent::Revised { app, revision, format: content.format, model: model.clone(), images: content.images, reason });
     // Where nothing runs there is nothing that could be exchanged.
-    let strategy = if state.stopped || state.base().is_none() { ReleaseStrategy::Rolling } else { super::stored::strategy(&model) };
+    let said = super::stored::strategy(&model).map_err(|_| Refusal::Unreadable(revision))?;
+    let strategy = if state.stopped || state.base().is_none() { ReleaseStrategy::Rolling } else { said };
     events.push(state.start_release(app, revision, strategy.as_str()));
     events.extend(queued.map(|reason| AppEvent::Queued { app, revision, reason }));
     if state.stopped {
@@ -457,16 +486,15 @@ fn scale(state: &App, app: AppId, workload: Name, replicas: u32) -> Result<Vec<A
     if replicas > MAX_REPLICAS {
         return Err(Refusal::ReplicasOutOfRange);
     }
-    let revision = state.revisions.get(&state.current);
-    match revision.and_then(|r| r.workloads.get(&workload)) {
+    match state.workloads()?.get(&workload) {
         None => return Err(Refusal::NoWorkload(workload)),
         Some(false) => return Err(Refusal::NotScalable(workload)),
         Some(true) => {}
     }
-    if state.scales_itself(&workload) && !state.scaling_paused.contains(&workload) {
+    if state.scales_itself(&workload)? && !state.scaling_paused.contains(&workload) {
         return Err(Refusal::ScalesItself(workload));
     }
-    let from = state.number(&workload);
+    let from = state.number(&workload)?;
     if from == replicas {
         return Ok(Vec::new());
     }

@@ -23,6 +23,7 @@ pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
         sound(&at, workload, remarks);
     }
     super::nodes_networks::sound(model, remarks);
+    super::isolation::sound(model, remarks);
     dependencies(model, remarks);
     reached(model, remarks);
     super::exchange::complete(model, remarks);
@@ -194,6 +195,9 @@ fn reached(model: &mut Model, remarks: &Remarks) {
         }
         if !super::model::BALANCES.contains(&service.balance.as_str()) {
             remarks.wrong_at(&at, format!("balance must be one of {}", super::model::BALANCES.join(", ")));
+        }
+        if let Some(fault) = service.access.fault() {
+            remarks.wrong_at(&format!("{at}.access"), fault);
         }
         for (r, route) in service.routes.iter_mut().enumerate() {
             let at = format!("{at}.routes[{r}]");

@@ -209,6 +209,33 @@ pub fn lacks_pods(kind: WorkloadKind, object: Option<&Value>, pods: u64) -> bool
     }
 }
 
+/// Does a StatefulSet that shall have this revision replace its pods one by one, all of them, and wait for each?
+pub fn waits_for_each(set: &Value, revision: u64) -> bool {
+    let spec = &set["spec"];
+    let by_hand = spec["updateStrategy"]["type"] == "OnDelete";
+    let some = spec["updateStrategy"]["rollingUpdate"]["partition"].as_u64().unwrap_or(0) > 0;
+    let told = spec["template"]["metadata"]["labels"][gantry_kubernetes::REVISION] == revision.to_string().as_str();
+    told && !by_hand && !some && spec["podManagementPolicy"] != "Parallel"
+}
+
+/// Is it a pod that does not come up, for a reason that does not pass by itself? (kubernetes.io/docs/concepts/containers/images
+/// "ImagePullBackOff", pkg/kubelet/images and pkg/kubelet/kuberuntime of Kubernetes)
+pub fn is_stuck(pod: &Pod) -> bool {
+    const REASONS: [&str; 8] = [
+        ": ImagePullBackOff",
+        ": ErrImagePull",
+        ": ErrImageNeverPull",
+        ": InvalidImageName",
+        ": CrashLoopBackOff",
+        ": CreateContainerConfigError",
+        ": CreateContainerError",
+        ": RunContainerError",
+    ];
+    let unplaced = pod.state == State::Pending && pod.reason.contains("nodes are available");
+    let failing = matches!(pod.state, State::Starting | State::Unhealthy) && REASONS.iter().any(|reason| pod.reason.contains(reason));
+    !pod.ready && (unplaced || failing)
+}
+
 /// Why the pods of an object are refused, by the latest of its events.
 pub fn refusal(events: &Value, uid: &str) -> Option<String> {
     let time = |e: &Value| {
@@ -268,6 +295,45 @@ mod tests {
             event("v", "FailedCreate", "2026-01-01T00:00:03Z", "of another"), event("u", "BackOff", "2026-01-01T00:00:04Z", "else")]});
         assert_eq!(refusal(&all, "u"), Some("new".into()));
         assert_eq!(refusal(&json!({}), "u"), None);
+    }
+
+    #[test]
+    fn a_pod_that_never_comes_up_is_known_by_its_reason() {
+        let pod = |state: State, reason: &str| Pod {
+            uid: "u".into(),
+            namespace: "x".into(),
+            name: "db-0".into(),
+            owner: "a".into(),
+            workload: "db".into(),
+            revision: 2,
+            node: "n".into(),
+            state,
+            ready: false,
+            address: String::new(),
+            restarts: 0,
+            exit_code: 0,
+            reason: reason.into(),
+            containers: vec!["db".into()],
+            resource_version: 1,
+        };
+        assert!(is_stuck(&pod(State::Starting, "db: ImagePullBackOff: no such image")));
+        assert!(is_stuck(&pod(State::Unhealthy, "db: CrashLoopBackOff; it ended before: Error (exit code 3)")));
+        assert!(is_stuck(&pod(State::Pending, "0/3 nodes are available: 3 Insufficient memory.")));
+        assert!(!is_stuck(&pod(State::Pending, "waits for a node")) && !is_stuck(&pod(State::Unhealthy, "not ready")));
+        assert!(!is_stuck(&pod(State::Stopping, "db: CrashLoopBackOff")), "it goes already");
+        let set = |spec: Value| {
+            let mut set = json!({"spec": {"template": {"metadata": {"labels": {gantry_kubernetes::REVISION: "1"}}}}});
+            set["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            set
+        };
+        assert!(waits_for_each(&set(json!({})), 1) && !waits_for_each(&set(json!({})), 2));
+        for other in [
+            json!({"podManagementPolicy": "Parallel"}),
+            json!({"updateStrategy": {"type": "OnDelete"}}),
+            json!({"updateStrategy": {"rollingUpdate": {"partition": 1}}}),
+        ] {
+            assert!(!waits_for_each(&set(other.clone()), 1), "{other}");
+        }
     }
 
     #[test]

@@ -8,13 +8,9 @@ use serde::Serialize;
 use super::lacks::Lack;
 use super::model::Model;
 
-/// What a reader has to know of a config or secret of the space.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    pub secret: bool,
-    /// Of its newest version.
-    pub keys: BTreeSet<String>,
-}
+/// What a reader has to know of the configs and secrets of the space: by name and whether it is a secret, the keys of the newest version.
+/// One of each kind may have the same name, as in Compose and on Kubernetes.
+pub type Kept = BTreeMap<(String, bool), BTreeSet<String>>;
 
 /// A document and what is needed to read it.
 #[derive(Clone, Copy)]
@@ -30,8 +26,8 @@ pub struct Document<'a> {
     pub images: &'a BTreeMap<String, String>,
     /// Which optional parts are wanted.
     pub profiles: &'a BTreeSet<String>,
-    /// Configs and secrets of the space, by name.
-    pub kept: &'a BTreeMap<String, Kept>,
+    /// Configs and secrets of the space.
+    pub kept: &'a Kept,
     /// What a workload reserves if it says nothing.
     pub default_cpu_millis: u32,
     pub default_memory_bytes: u64,
@@ -43,7 +39,7 @@ impl Document<'_> {
         static NO_FILES: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         static NO_TEXTS: BTreeMap<String, String> = BTreeMap::new();
         static NO_NAMES: BTreeSet<String> = BTreeSet::new();
-        static NO_KEPT: BTreeMap<String, Kept> = BTreeMap::new();
+        static NO_KEPT: Kept = BTreeMap::new();
         Document {
             text,
             overrides: &[],

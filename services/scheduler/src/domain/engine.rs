@@ -2,6 +2,7 @@
 //! Kubernetes cluster later. It is told the whole wanted state of a node and reports what it sees; nothing else crosses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::Home;
 use super::made::Made;
-use super::model::{HeaderMatch, Network, Protocol, Resources, Route, Workload};
+use super::model::{Access, HeaderMatch, Network, Protocol, Resources, Route, Workload};
 use super::placement::Guard;
 
 /// What a node is; changes rarely.
@@ -150,6 +151,8 @@ pub struct WantedService {
     pub headers: Vec<(HeaderMatch, String)>,
     /// Requests are held while it has no backend.
     pub hold: bool,
+    /// Who may connect from outside, and how much.
+    pub access: Access,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,4 +183,57 @@ pub struct WantedNode {
     pub services: Vec<WantedService>,
     /// What is watched for, by space; reports only where nothing is said.
     pub guards: BTreeMap<SpaceId, Guard>,
+    /// What of the network its instances are given, by [`super::isolation::id`]; those without reach and are reached by all.
+    pub isolations: BTreeMap<String, Isolation>,
+    /// Instances anywhere that do not take in everything.
+    pub guarded: BTreeSet<IpAddr>,
+    /// Where nodes are: what their balancers pass on comes from there. Empty where nothing is isolated.
+    pub node_addresses: BTreeSet<String>,
+}
+
+/// What instances may send and take in. An answer is part of what was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// The policies that select them, `<application>/<name>`.
+    pub policies: Vec<String>,
+    /// Only this comes in, besides what the node itself sends; anything if there is none.
+    pub ingress: Option<Vec<Opening>>,
+    /// Only this goes out, besides questions for names; anything if there is none.
+    pub egress: Option<Vec<Opening>>,
+    /// What guarded instances take in from them. Nothing else is sent to those.
+    pub opened: Vec<Opening>,
+    /// The balanced names that they may ask, by id, if not everything goes out.
+    pub services: BTreeSet<String>,
+    /// Those that they may not ask, if everything else goes out.
+    pub refused: BTreeSet<String>,
+}
+
+/// Any of the ports of any of the addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    pub everywhere: bool,
+    /// Addresses and blocks of them.
+    pub networks: BTreeSet<String>,
+    pub except: BTreeSet<String>,
+    pub ports: BTreeSet<PortRange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// tcp | udp | sctp; empty: whatever it is, also what has no ports.
+    pub protocol: &'static str,
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    pub const ALL: Self = Self { protocol: "", first: 0, last: u16::MAX };
+
+    pub fn one(protocol: &'static str, port: u16) -> Self {
+        Self { protocol, first: port, last: port }
+    }
+
+    pub fn holds(&self, protocol: &str, port: u16) -> bool {
+        (self.protocol.is_empty() || self.protocol == protocol) && (self.first..=self.last).contains(&port)
+    }
 }

@@ -89,12 +89,14 @@ pub fn ask(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
         let Some(external) = &config.external else { continue };
         let at = format!("configs.{name}");
         let what = if config.secret { "secret" } else { "config" };
-        match document.kept.get(external) {
-            Some(kept) if kept.secret == config.secret => {
-                config.entries = kept.keys.iter().map(|k| (k.clone(), String::new())).collect();
+        match document.kept.get(&(external.clone(), config.secret)) {
+            Some(keys) => {
+                config.entries = keys.iter().map(|k| (k.clone(), String::new())).collect();
                 config.binary.clear();
             }
-            Some(kept) => remarks.wrong_at(&at, format!("`{external}` of the space is a {}, not a {what}", if kept.secret { "secret" } else { "config" })),
+            None if document.kept.contains_key(&(external.clone(), !config.secret)) => {
+                remarks.wrong_at(&at, format!("`{external}` of the space is a {}, not a {what}", if config.secret { "config" } else { "secret" }));
+            }
             None => remarks.wrong_at(&at, missing(external, config.secret)),
         }
     }
@@ -161,11 +163,42 @@ pub fn wanted(model: &Model) -> Vec<(String, String, bool, Option<u32>)> {
     model.configs.iter().filter_map(external).collect()
 }
 
+/// Where all keys of a config are shown: the path above them and the config, with one of the files.
+fn shown_as_a_whole(files: &[File]) -> BTreeMap<(String, String), File> {
+    let mut shown = BTreeMap::new();
+    for like in files.iter().filter(|f| f.all_keys) {
+        let Some((config, key)) = like.source.split_once('/') else { continue };
+        let Some(above) = like.path.strip_suffix(key).and_then(|p| p.strip_suffix('/')) else { continue };
+        shown.entry((above.to_owned(), config.to_owned())).or_insert_with(|| like.clone());
+    }
+    shown
+}
+
+/// Where all keys of a config are shown, these are the keys of the version that it is tied to.
+fn keys_of(files: &mut Vec<File>, found: &BTreeMap<String, Version>) {
+    let shown = shown_as_a_whole(files);
+    let there = |source: &str| source.split_once('/').and_then(|(config, key)| Some(found.get(config)?.keys.contains_key(key))).unwrap_or(true);
+    files.retain(|f| !f.all_keys || there(&f.source));
+    for ((above, config), like) in shown {
+        let Some(version) = found.get(&config) else { continue };
+        for (key, base64) in &version.keys {
+            let path = format!("{above}/{key}");
+            if !files.iter().any(|f| f.path == path) {
+                files.push(File { path, content: String::new(), base64: *base64, source: format!("{config}/{key}"), ..like.clone() });
+            }
+        }
+    }
+}
+
 /// Ties a model to versions, found by its own names of the configs.
 ///
 /// # Errors
 /// Where, and what is missing in a version.
 pub fn pin(model: &mut Model, found: &BTreeMap<String, Version>) -> Result<(), Fault> {
+    for workload in model.workloads.values_mut() {
+        keys_of(&mut workload.files, found);
+        workload.others_mut().for_each(|c| keys_of(&mut c.files, found));
+    }
     let lacks = |source: &str, variable: bool| -> Option<String> {
         let (config, key) = source.split_once('/')?;
         let version = found.get(config)?;
@@ -209,10 +242,10 @@ pub fn fill(model: &Model, contents: &BTreeMap<String, Contents>) -> Model {
     let names: BTreeMap<String, String> = contents.keys().filter_map(|n| Some((n.clone(), fixed_name(n, model.configs.get(n)?)))).collect();
     for workload in out.workloads.values_mut() {
         variables(&mut workload.env, &mut workload.env_sources, contents, &names);
-        workload.files.iter_mut().for_each(|f| file(f, contents));
+        fill_files(&mut workload.files, contents);
         for container in workload.others_mut() {
             variables(&mut container.env, &mut container.env_sources, contents, &names);
-            container.files.iter_mut().for_each(|f| file(f, contents));
+            fill_files(&mut container.files, contents);
         }
     }
     for (name, held) in contents {
@@ -256,6 +289,21 @@ fn variables(
         }
         if let Some(name) = names.get(config) {
             *source = format!("{name}/{key}");
+        }
+    }
+}
+
+/// Contents, and behind them files of keys that a newer version has more, in folders that show all keys of a config. Where a folder is
+/// not shown as a whole nothing can be added under a running container.
+fn fill_files(files: &mut Vec<File>, contents: &BTreeMap<String, Contents>) {
+    files.iter_mut().for_each(|f| file(f, contents));
+    for ((above, config), like) in shown_as_a_whole(files).into_iter().filter(|(_, like)| !like.folder.is_empty()) {
+        let Some(held) = contents.get(&config) else { continue };
+        for key in keys(&held.live).into_keys() {
+            let path = format!("{above}/{key}");
+            let Some((content, base64)) = held.live.get(&key).filter(|_| !files.iter().any(|f| f.path == path)) else { continue };
+            let source = format!("{config}/{key}");
+            files.push(File { path, content: content.to_owned(), base64, source, live: true, added: true, ..like.clone() });
         }
     }
 }

@@ -114,10 +114,10 @@ impl Reader<'_> {
 
     /// What the space keeps may be named as if it was in the document, which counts more. What nothing names is left out again.
     fn of_space(&self, model: &mut Model) {
-        for (name, kept) in self.document.kept {
-            let entries = kept.keys.iter().map(|key| (key.clone(), String::new())).collect();
-            let config = Config { secret: kept.secret, entries, external: Some(name.clone()), ..Config::default() };
-            model.configs.entry(storage::config_name(name, kept.secret)).or_insert(config);
+        for ((name, secret), keys) in self.document.kept {
+            let entries = keys.iter().map(|key| (key.clone(), String::new())).collect();
+            let config = Config { secret: *secret, entries, external: Some(name.clone()), ..Config::default() };
+            model.configs.entry(storage::config_name(name, *secret)).or_insert(config);
         }
     }
 
@@ -135,7 +135,7 @@ impl Reader<'_> {
             }
             ("", "ServiceAccount") => {
                 object.all_read();
-                object.note("instances get no account of a cluster from the nodes; a Kubernetes engine makes it if a workload names it");
+                object.note("instances get no account of a cluster from the nodes; on a Kubernetes cluster an account that a workload names has to be in the namespace of the space");
             }
             ("kustomize.config.k8s.io", _) => {
                 object.all_read();

@@ -3,7 +3,7 @@
 
 mod kubernetes;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Service, Workload, WorkloadKind};
+use super::model::{Access, Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 
@@ -42,26 +42,28 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         out.when(!volume.class.is_empty(), format!("{at}.class"), "nodes have one class of storage yet: their local disk");
         out.when(volume.access.iter().any(|a| a.ends_with("Many")), format!("{at}.access"), "a volume is on one node and cannot be shared between nodes yet");
         let other = !matches!(volume.driver.as_str(), "" | "local") || !volume.options.is_empty();
-        out.when(other, format!("{at}.driver"), "only plain local volumes are made on nodes yet");
+        out.when(other && volume.nfs().is_none(), format!("{at}.driver"), "only plain local volumes are made on nodes yet, and folders of NFS servers");
         out.when(volume.external.is_some(), format!("{at}.external"), "a volume belongs to its application; others' cannot be mounted yet");
     }
     for (name, network) in &model.networks {
         let at = format!("networks.{name}");
         out.when(network.internal, format!("{at}.internal"), "networks are not closed to the outside yet");
         if network.is_of_nodes() {
-            let other = network.options.keys().any(|name| !Network::known_option(name));
-            out.when(other, format!("{at}.options"), "of the options only parent, vlan and mode are followed yet");
+            let other = network.options.keys().any(|name| !network.known_option(name));
+            out.when(
+                other,
+                format!("{at}.options"),
+                "of the options only parent, vlan and mode are followed yet, and of a vxlan parent, id, dstport, group and remote",
+            );
             out.when(network.subnets.len() > 1, format!("{at}.subnets"), "a network of the nodes has one subnet yet");
         } else {
             let own = !matches!(network.driver.as_str(), "" | "bridge" | "overlay" | "default") || !network.options.is_empty() || !network.subnets.is_empty();
-            let detail = "the workloads of a space share one network; subnets of their own are possible only on networks of the nodes (macvlan, ipvlan, vlan)";
+            let detail =
+                "the workloads of a space share one network; subnets of their own are possible only on networks of the nodes (macvlan, ipvlan, vlan, vxlan)";
             out.when(own, at.clone(), detail);
         }
         out.when(network.ipv6, format!("{at}.ipv6"), "networks have no IPv6 addresses yet");
         out.when(network.external.is_some(), format!("{at}.external"), "other networks cannot be joined yet");
-    }
-    for name in model.policies.keys() {
-        out.when(true, format!("policies.{name}"), "network policies are not enforced on nodes yet");
     }
     for name in model.outside.keys() {
         out.when(true, format!("outside.{name}"), "names for what runs outside are not served yet");
@@ -114,7 +116,7 @@ fn interfaces(at: &str, w: &Workload, model: &Model, out: &mut Listing) {
         out.when(
             fixed,
             at.clone(),
-            "the space's network gives addresses and interface names; fixed ones are possible on networks of the nodes (macvlan, ipvlan, vlan)",
+            "the space's network gives addresses and interface names; fixed ones are possible on networks of the nodes (macvlan, ipvlan, vlan, vxlan)",
         );
         // All of them are one interface.
         out.when(!first && (nic.up_bps > 0 || nic.down_bps > 0), at, "in the space's network an instance has one interface: only its first limits count");
@@ -139,7 +141,6 @@ fn probes(at: &str, all: &[Probe], out: &mut Listing) {
 fn storage(at: &str, w: &Workload, out: &mut Listing) {
     for (n, mount) in w.mounts.iter().enumerate() {
         let at = format!("{at}.mounts[{n}]");
-        out.when(mount.kind == MountKind::Nfs, at.clone(), "network file systems are not mounted yet");
         out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
         out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at.clone(), "mounts are not propagated");
         out.when(mount.kind == MountKind::Scratch && mount.size_bytes > 0, at, "the size of scratch space is not limited yet");
@@ -208,6 +209,8 @@ fn serving(at: &str, s: &Service, out: &mut Listing) {
         format!("{at}.sticky_seconds"),
         "clients stay with an instance by their address as long as nothing changes; a time is not kept",
     );
+    let datagrams = s.protocol == Protocol::Udp && s.access != Access::default();
+    out.when(datagrams, format!("{at}.access"), "of datagrams neither the senders nor their number are limited yet");
     for (n, route) in s.routes.iter().enumerate() {
         let at = format!("{at}.routes[{n}]");
         out.when(route.host.is_empty(), at.clone(), "a route needs a host: all tenants share the port of the routes");

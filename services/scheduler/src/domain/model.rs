@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use container::Container;
 pub use health::{Check, Hook, Hooks, Probe, Purpose};
 pub use network::{
-    BALANCES, Network, Nic, Outside, PathKind, Peer, Policy, PolicyPort, PolicyRule, Protocol, Publish, Route, Service, Subnet, ValueMatch, root_path,
+    Access, BALANCES, Network, Nic, Outside, PathKind, Peer, Policy, PolicyPort, PolicyRule, Protocol, Publish, Route, Service, Subnet, ValueMatch, root_path,
     round_robin,
 };
 pub use placement::{Affinity, Constraints, Match, Operator, Preference, Rule, Selector, Spread, Toleration};

@@ -1,4 +1,4 @@
-//! Networks of the nodes that instances are put right into (macvlan, ipvlan, vlan): what cannot be one is named, and a workload with a
+//! Networks of the nodes that instances are put right into (macvlan, ipvlan, vlan, vxlan): what cannot be one is named, and a workload with a
 //! fixed address is one instance, whose old one goes before the new one comes.
 
 use std::collections::BTreeMap;
@@ -39,6 +39,9 @@ fn faults(network: &Network) -> Vec<(&'static str, String)> {
     if network.driver == "vlan" && !(1..=4094).contains(&network.vlan()) {
         out.push(("options", "`vlan` must be a number from 1 to 4094".into()));
     }
+    if network.driver == "vxlan" {
+        out.extend(overlay(network).into_iter().map(|detail| ("options", detail)));
+    }
     let modes: &[&str] = match network.driver.as_str() {
         "macvlan" => &["", "bridge", "private", "vepa", "passthru"],
         "ipvlan" => &["", "l2", "l3", "l3s"],
@@ -63,12 +66,34 @@ fn faults(network: &Network) -> Vec<(&'static str, String)> {
     out
 }
 
+/// RFC 7348: 24 bits of a number, carried over UDP, to one end or a group of them.
+fn overlay(network: &Network) -> Vec<String> {
+    let mut out = Vec::new();
+    if !(1..1 << 24).contains(&network.vni()) {
+        out.push("`id` must be the VXLAN's number, from 1 to 16777215".to_owned());
+    }
+    if network.dst_port().is_none() {
+        out.push("`dstport` must be a port from 1 to 65535".to_owned());
+    }
+    let (group, remote) = (network.other_end("group"), network.other_end("remote"));
+    if !group.is_empty() && !group.parse::<Ipv4Addr>().is_ok_and(|g| g.is_multicast()) {
+        out.push(format!("`{group}`: `group` must be an address of multicast such as 239.1.1.1"));
+    }
+    if !remote.is_empty() && !remote.parse::<Ipv4Addr>().is_ok_and(|r| !r.is_multicast() && !r.is_unspecified()) {
+        out.push(format!("`{remote}`: `remote` must be the address of the other end"));
+    }
+    if !group.is_empty() && !remote.is_empty() {
+        out.push("either `group` or `remote` says where the other ends are".to_owned());
+    }
+    out
+}
+
 fn misplaced(nic: &Nic, network: &Network, workload: &Workload) -> Vec<String> {
     let mut out = Vec::new();
     if !nic.interface.is_empty() && (!is_interface(&nic.interface) || matches!(nic.interface.as_str(), "lo" | "eth0")) {
         out.push(format!("`{}` must be a name of an interface, at most 15 characters, and neither lo nor eth0", nic.interface));
     }
-    if !nic.mac.is_empty() && network.driver != "macvlan" {
+    if !nic.mac.is_empty() && !matches!(network.driver.as_str(), "macvlan" | "vxlan") {
         out.push(format!("`{}`: interfaces of {} have no MAC address of their own", nic.mac, network.driver));
     }
     if nic.address4.is_empty() {
@@ -145,6 +170,32 @@ mod tests {
         let outside = "{driver: macvlan, driver_opts: {parent: eth1}, ipam: {config: [{subnet: 192.0.2.0/24, ip_range: 10.0.0.0/28, gateway: 10.0.0.1}]}}";
         let told = of(outside, lan);
         assert!(told.contains("the range `10.0.0.0/28`") && told.contains("the gateway `10.0.0.1`"), "{told}");
+    }
+
+    #[test]
+    fn a_vxlan_has_a_number_and_says_where_its_other_ends_are() {
+        let of = |options: &str| {
+            let (model, wrong) = read(&format!("{{driver: vxlan, driver_opts: {options}}}"), "networks: {lan: {}}");
+            let lacks = super::super::lacks::containerd(&model).into_iter().any(|l| l.at.contains("networks.lan"));
+            (wrong.join("\n"), lacks)
+        };
+        for good in
+            ["{parent: eth1, id: '42'}", "{parent: eth1, id: '16777215', dstport: '8472', group: 239.1.1.1}", "{parent: eth1, vni: '1', remote: 192.0.2.7}"]
+        {
+            assert_eq!(of(good), (String::new(), false), "{good}");
+        }
+        for (bad, part) in [
+            ("{parent: eth1}", "from 1 to 16777215"),
+            ("{parent: eth1, id: '16777216'}", "from 1 to 16777215"),
+            ("{id: '42'}", "`parent` must name"),
+            ("{parent: eth1, id: '42', dstport: '0'}", "`dstport` must be"),
+            ("{parent: eth1, id: '42', group: 192.0.2.1}", "an address of multicast"),
+            ("{parent: eth1, id: '42', remote: example.org}", "the address of the other end"),
+            ("{parent: eth1, id: '42', remote: 192.0.2.1, group: 239.1.1.1}", "either `group` or `remote`"),
+        ] {
+            assert!(of(bad).0.contains(part), "{bad}: {}", of(bad).0);
+        }
+        assert!(of("{parent: eth1, id: '42', mode: bridge}").1, "what has no effect is listed");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
 use super::engine::{Backend, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
-use super::model::{Model, Mount, MountKind, Service, Workload, WorkloadKind};
+use super::model::{Model, Mount, MountKind, Service, Volume, Workload, WorkloadKind};
 use super::observe::Phase;
 use super::traffic::{self, Traffic};
 
@@ -167,7 +167,14 @@ impl AppView {
         let volumes = self.models.get(&instance.revision).map(|m| &m.volumes);
         let size = |m: &Mount| volumes.and_then(|all| all.get(&m.source)).map_or(0, |v| v.size_bytes);
         let sizes: Vec<u64> = mounts.iter().map(size).collect();
+        let network = |m: &Mount| volumes.and_then(|all| all.get(&m.source)).and_then(Volume::nfs);
+        let mut folders: Vec<Option<(String, bool)>> = mounts.iter().map(network).collect();
         for (n, mount) in mounts.iter_mut().enumerate().filter(|(_, m)| m.kind == MountKind::Volume) {
+            if let Some((folder, read_only)) = folders[n].take() {
+                (mount.kind, mount.source) = (MountKind::Nfs, folder);
+                mount.read_only |= read_only;
+                continue;
+            }
             mount.source = match (mount.source.as_str(), kind) {
                 ("", _) => format!("{}.anonymous-{n}", instance.id),
                 (name, WorkloadKind::Stateful) => format!("{}.{name}.{}", self.id, instance.index),
@@ -198,6 +205,7 @@ impl AppView {
             backends: traffic::shared(self, service, self.backends(service, node, reports)),
             headers: traffic::headers(self, service),
             hold: self.may_be_empty(service),
+            access: service.access.clone(),
         };
         // A name without a port has nothing that a balancer could listen on.
         let services = self.services().into_iter().filter(|(_, s)| s.port > 0);
@@ -354,6 +362,25 @@ mod tests {
         let mut answering = reports(&[]);
         Arc::make_mut(answering.get_mut(&name("b")).unwrap()).draining.insert(app.instances[0].id);
         assert!(!app.instances_on(&name("a"), &answering)[0].stopping, "its answers through another node are waited for");
+    }
+
+    #[test]
+    fn a_volume_of_an_nfs_server_is_mounted_from_there_and_others_are_the_nodes() {
+        let mut app = view(vec![standing(1, 2, "a", Phase::Running)]);
+        let options = [("type", "nfs"), ("o", "addr=nas.test,ro"), ("device", ":/exports/data")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let shared = Volume { options: options.into(), ..Volume::default() };
+        let mounts = ["shared", "own"].map(|source| Mount::new(MountKind::Volume, source, format!("/{source}"))).to_vec();
+        let model = Model {
+            workloads: BTreeMap::from([(name("web"), Workload { mounts, ..Workload::default() })]),
+            volumes: BTreeMap::from([("shared".to_owned(), shared), ("own".to_owned(), Volume::default())]),
+            ..Model::default()
+        };
+        app.models.insert(2, Arc::new(model));
+        let spec = app.instances_on(&name("a"), &Reports::new())[0].spec.clone();
+        assert_eq!((spec.mounts[0].kind, spec.mounts[0].source.as_str(), spec.mounts[0].read_only), (MountKind::Nfs, "nas.test:/exports/data", true));
+        assert_eq!((spec.mounts[1].kind, spec.mounts[1].source.clone()), (MountKind::Volume, format!("{}.own", app.id)));
+        let half = Volume { options: [("type".to_owned(), "nfs".to_owned())].into(), ..Volume::default() };
+        assert_eq!(half.nfs(), None);
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Reconciler {
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
         let rules = world.rules(SpaceId(subject.row.space));
+        let on_cluster = |node: &str| crate::domain::cluster::cluster_of(node).is_some();
+        if world.unreadable.contains(&SpaceId(subject.row.space)) && (self.s.clusters.has(app) || subject.alive.iter().any(|i| on_cluster(&i.node))) {
+            // What is on a cluster would be taken for what is on nodes, and brought there.
+            anyhow::bail!("the placement rules of its space cannot be read, so it is left on its cluster as it is");
+        }
         if let Some(cluster) = &rules.cluster {
             self.take_live_numbers(cluster, &mut subject);
         }
@@ -131,15 +136,17 @@ impl Reconciler {
         }
         // A run that was given up is told until the next one is due, and nobody has to look again before.
         settled &= steps.pending.values().all(|p| p.instances == 0);
-        let Steps { events, pending, chosen } = steps;
+        let Steps { events, pending, chosen, displaced, arrived } = steps;
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
         store::save_decisions(self.s.orm(), app, &chosen).await?;
         if gone {
             store::forget(self.s.orm(), app).await?;
         }
+        store::save_displacements(self.s.orm(), &displaced).await?;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
+        store::arrived(self.s.orm(), &arrived).await?;
         let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
         let (mut ended, mut rests) = (true, false);
         if let Some(exchange) = &exchange {
@@ -256,7 +263,12 @@ impl Reconciler {
         let app = AppId(row.id);
         let alive = self.alive_of(app).await?;
         let seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
-        let model = self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?;
+        let model = match &seeing.unreadable {
+            None => self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?,
+            // What is to end needs no model.
+            Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
+            Some(unreadable) => anyhow::bail!("{unreadable}"),
+        };
         let ended = store::ended(self.s.orm(), app, 200).await?;
         Ok(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model })
     }

@@ -19,6 +19,8 @@ pub(super) struct Ahead {
     images: BTreeMap<Name, BTreeMap<String, Option<ImageCredential>>>,
     /// Spaces whose images go to every node.
     everywhere: BTreeSet<SpaceId>,
+    /// Nodes of which it is not known what operators want there.
+    not_told: BTreeSet<Name>,
 }
 
 impl Ahead {
@@ -45,8 +47,9 @@ impl Ahead {
         }
     }
 
-    pub(super) fn on(&self, node: &Name) -> BTreeMap<String, Option<ImageCredential>> {
-        self.images.get(node).cloned().unwrap_or_default()
+    /// `None`: it is not to be told anything.
+    pub(super) fn on(&self, node: &Name) -> Option<BTreeMap<String, Option<ImageCredential>>> {
+        (!self.not_told.contains(node)).then(|| self.images.get(node).cloned().unwrap_or_default())
     }
 }
 
@@ -60,14 +63,23 @@ pub(super) fn images_of(workload: &Workload) -> impl Iterator<Item = &str> {
 impl Reconciler {
     /// What operators and spaces want in any case.
     pub(super) async fn kept(&mut self, attached: &[Name], rules: &BTreeMap<SpaceId, SpaceRules>) -> anyhow::Result<Ahead> {
+        let nodes = self.nodes().await?;
         let registry = self.s.host.platform.public_host();
         let everywhere = rules.iter().filter(|(_, r)| r.prepull).map(|(space, _)| *space).collect();
         let mut out = Ahead { everywhere, ..Ahead::default() };
         // Of most nothing is set.
         let is_set = |row: &&store::node::Model| row.settings.as_object().is_none_or(|settings| !settings.is_empty());
-        for row in self.nodes().await?.iter().filter(is_set).cloned() {
+        for row in nodes.iter().filter(is_set).cloned() {
             let Some(node) = attached.iter().find(|n| n.as_str() == row.name) else { continue };
-            let settings: NodeSettings = serde_json::from_value(row.settings).unwrap_or_default();
+            let settings: NodeSettings = match serde_json::from_value(row.settings) {
+                Ok(settings) => settings,
+                // It goes on with what it was told last: told of none, it would let them go when its disk fills up.
+                Err(error) => {
+                    self.s.unreadable.tell("node's settings", &row.name, error, "it keeps the images it was told of last");
+                    out.not_told.insert(node.clone());
+                    continue;
+                }
+            };
             if !settings.images.is_empty() {
                 out.images.insert(node.clone(), settings.images.into_iter().map(|image| (image, None)).collect());
             }

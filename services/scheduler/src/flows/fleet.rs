@@ -1,9 +1,12 @@
 //! The next steps of an application whose space is on several clusters: what each is asked for, then each as one alone, and
 //! what follows for the whole.
 
+mod turn;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Context;
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, SpaceId};
@@ -21,6 +24,7 @@ use crate::domain::kubernetes::cluster as made;
 use crate::domain::model::{Model, Release, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::store::{self, Pending, Share};
+use turn::Turns;
 
 /// One of the clusters, as it is now.
 struct Place {
@@ -67,6 +71,9 @@ impl Reconciler {
         let alone = as_one_alone(subject);
         let mut pending: BTreeMap<String, Pending> = BTreeMap::new();
         let (mut settled, mut waits) = (true, false);
+        // Whose turn it is not yet: no reason why the release would fail.
+        let mut later: BTreeMap<String, Pending> = BTreeMap::new();
+        let mut turns = Turns::of(subject, places.iter().any(|p| p.lost));
         for (at, place) in places.iter().enumerate() {
             let here: BTreeMap<Name, Part> = dealt.iter().filter_map(|(name, d)| Some((name.clone(), part(d, at)?))).collect();
             let Some(running) = &place.running else {
@@ -78,6 +85,13 @@ impl Reconciler {
                 continue;
             };
             if here.is_empty() && !running.engine.has(&app.to_string()) {
+                continue;
+            }
+            if let Some(first) = turns.waits_for(running, &app.to_string()) {
+                settled = false;
+                for name in here.keys() {
+                    later.entry(name.to_string()).or_insert_with(|| Pending::because(0, format!("on {}: waits until {first}", place.name)));
+                }
                 continue;
             }
             let overrides = &fleet.clusters[at].overrides;
@@ -96,8 +110,14 @@ impl Reconciler {
                 continue;
             }
             match stood {
-                Stood::Stands(as_wanted) => settled &= as_wanted,
-                Stood::Waits => (settled, waits) = (false, true),
+                Stood::Stands(as_wanted) => {
+                    settled &= as_wanted;
+                    turns.met(&place.name, as_wanted);
+                }
+                Stood::Waits => {
+                    (settled, waits) = (false, true);
+                    turns.met(&place.name, false);
+                }
                 Stood::NotNow => return Ok(false),
             }
             for (name, one) in mine {
@@ -129,12 +149,14 @@ impl Reconciler {
             self.leave_all_but(app, space, &names);
         }
         settled &= subject.alive.iter().all(|i| i.revision == subject.row.current && !goal.workloads.is_empty() && on_fleet(i));
-        store::save_pending(self.s.orm(), app, &pending, self.s.host.env.now()).await?;
+        let told = later.into_iter().chain(pending.clone()).collect();
+        store::save_pending(self.s.orm(), app, &told, self.s.host.env.now()).await?;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
         let reserved = self.keep_reserved(&alone, &together(goal, &dealt), None, world).await;
-        // A release does not fail for a cluster that cannot be reached.
-        if !waits {
+        // A release does not fail for a cluster that cannot be reached, nor while it is held.
+        self.note_rest(subject, false);
+        if !waits && !subject.row.release_paused {
             self.move_release(subject, settled, false, &pending, meta).await?;
         }
         Ok(settled && reserved)
@@ -143,11 +165,13 @@ impl Reconciler {
     /// The space's clusters in their order.
     async fn places(&self, fleet: &Fleet, subject: &Subject) -> anyhow::Result<Vec<Place>> {
         let rows = store::clusters(self.s.orm()).await?;
-        let one = |member: &FleetMember| {
+        let one = |member: &FleetMember| -> anyhow::Result<Place> {
             let row = rows.iter().find(|r| r.name == member.cluster && r.org.is_none_or(|org| org.0 == subject.row.org));
             let running = row.and_then(|r| self.s.clusters.get(&r.name).filter(|one| one.id == r.id));
-            let settings: ClusterSettings = row.and_then(|r| serde_json::from_value(r.settings.clone()).ok()).unwrap_or_default();
-            Place {
+            // Divided as if it was nowhere, replicas would move: the application is left as it is.
+            let settings = row.map(|r| serde_json::from_value::<ClusterSettings>(r.settings.clone())).transpose();
+            let settings = settings.with_context(|| format!("the settings of the cluster {} cannot be read", member.cluster))?.unwrap_or_default();
+            Ok(Place {
                 name: member.cluster.clone(),
                 weight: member.weight,
                 region: settings.region,
@@ -155,9 +179,9 @@ impl Reconciler {
                 lost: row.is_none_or(|r| r.lost.is_some()),
                 seen: running.as_ref().is_some_and(Running::is_seen),
                 running,
-            }
+            })
         };
-        Ok(fleet.clusters.iter().map(one).collect())
+        fleet.clusters.iter().map(one).collect()
     }
 
     #[allow(clippy::too_many_arguments, reason = "all of it is what one workload's division depends on")]

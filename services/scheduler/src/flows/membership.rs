@@ -73,6 +73,7 @@ impl Reconciler {
                 | NodeEvent::Drained { node }
                 | NodeEvent::Removed { node }
                 | NodeEvent::Admitted { node }
+                | NodeEvent::Certified { node }
                 | NodeEvent::SettingsChanged { node, .. } => node,
             };
             writes.push(StreamWrite { stream: StreamId::of::<NodeEvent>(node), expected: None, events: vec![event.encode()] });

@@ -9,6 +9,7 @@ mod rows;
 mod sets;
 mod stand;
 mod steps;
+mod stuck;
 
 pub(super) use kept::Kept;
 pub(super) use stand::{Side, Stood};

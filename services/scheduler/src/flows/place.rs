@@ -15,7 +15,7 @@ use crate::adapters::advisor;
 use crate::domain::model::Workload;
 use crate::domain::placement::{self, Chosen, External};
 use crate::domain::release;
-use crate::store::{self, Pending};
+use crate::store::{self, Pending, Purpose};
 
 /// What a round does for one application.
 #[derive(Default)]
@@ -23,6 +23,10 @@ pub(super) struct Steps {
     pub events: Vec<InstanceEvent>,
     pub pending: BTreeMap<String, Pending>,
     pub chosen: Vec<(InstanceId, Chosen)>,
+    /// Who has to go, and what for.
+    pub displaced: Vec<(InstanceId, Purpose)>,
+    /// Whose successors got the place that was meant for them.
+    pub arrived: Vec<InstanceId>,
 }
 
 impl Steps {
@@ -94,7 +98,7 @@ impl Reconciler {
         let verdict = world.verdict(group, &weights, &hints);
         let by = if home.is_some() { "volumes" } else { "planner" };
         let decides_elsewhere = world.rules(space).external.is_some_and(|e| e.required);
-        let made = match self.planned_move(subject, name, world, group) {
+        let made = match self.planned_move(subject, name, world, group, steps) {
             // A scheduler that has to be asked has the last word also on moves.
             Some(choice) if home.is_none() && !decides_elsewhere => Ok((choice, by, "the cluster is made even".to_owned())),
             _ => self.advised(wish, world, group, &hints, by).await,
@@ -139,9 +143,10 @@ impl Reconciler {
     }
 
     /// Where one of the workload's instances is to be moved to, if it can still go there.
-    fn planned_move(&mut self, subject: &Subject, name: &Name, world: &mut World, group: GroupIx) -> Option<Choice> {
+    fn planned_move(&mut self, subject: &Subject, name: &Name, world: &mut World, group: GroupIx, steps: &mut Steps) -> Option<Choice> {
         let of = |id: &InstanceId| subject.alive.iter().any(|i| i.id == id.0 && i.workload == name.as_str());
         let id = *self.targets.keys().find(|id| of(id))?;
+        steps.arrived.push(id);
         let node = world.cluster.node(&self.targets.remove(&id)?)?;
         let weights = world.weights(SpaceId(subject.row.space));
         world.cluster.choose(group, &weights, &only(node))
@@ -233,25 +238,47 @@ impl Reconciler {
             steps.events.push(InstanceEvent::Stopping { instance, app: alive.app });
             world.cluster.displace(*victim);
         }
-        let victims = plan.victims.iter().map(|v| InstanceId(gantry_kernel::Uuid::from_u128(v.0)));
+        let victims: Vec<InstanceId> = plan.victims.iter().map(|v| InstanceId(gantry_kernel::Uuid::from_u128(v.0))).collect();
+        steps.displaced.extend(victims.iter().map(|v| (*v, Purpose::RoomFor(subject.view.id, name.clone()))));
         self.nominated.entry((subject.view.id, name.clone())).or_default().extend(victims);
         // Nobody else takes the room in this round; in the next ones it is the first to be asked, by its priority.
         world.cluster.place(InstanceKey(self.s.host.env.uuid().as_u128()), group, plan.node);
         format!("room is made on {node}: {} has to go", gone.join(", "))
     }
 
-    /// Forgets displacements of applications that are gone, or that are over.
+    /// Forgets displacements of applications that are gone, that are over, or that were planned and not recorded.
     pub(super) fn forget(&mut self, world: &World) {
+        let leaving = |id: &InstanceId| world.alive.get(id).is_some_and(|a| a.leaving);
         self.nominated.retain(|_, victims| {
-            victims.retain(|v| world.alive.contains_key(v));
+            victims.retain(leaving);
             !victims.is_empty()
         });
-        self.targets.retain(|id, _| world.alive.contains_key(id));
+        self.targets.retain(|id, _| leaving(id));
+    }
+
+    /// What a process before this one, or a round that failed, has planned of what is on its way out now.
+    pub(super) async fn remember(&mut self) -> anyhow::Result<()> {
+        for (instance, purpose) in store::load_displacements(self.s.orm()).await? {
+            match purpose {
+                Purpose::RoomFor(app, workload) => {
+                    let victims = self.nominated.entry((app, workload)).or_default();
+                    if !victims.contains(&instance) {
+                        victims.push(instance);
+                    }
+                }
+                Purpose::MoveTo(node) => {
+                    self.targets.entry(instance).or_insert(node);
+                    // There were more to come, perhaps.
+                    self.uneven |= self.s.config.placement.rebalance_moves > 0;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Evictions by taints, and moves that make the cluster even.
     pub(super) async fn displace(&mut self, world: &mut World) -> anyhow::Result<()> {
-        let mut events: Vec<InstanceEvent> = Vec::new();
+        let (mut events, mut planned_moves): (Vec<InstanceEvent>, Vec<(InstanceId, Purpose)>) = (Vec::new(), Vec::new());
         for (instance, app, node, reason) in std::mem::take(&mut world.evicted) {
             events.push(InstanceEvent::Displaced { instance, app, node, reason });
         }
@@ -270,6 +297,7 @@ impl Reconciler {
                 let (Some(alive), Ok(node)) = (world.alive.get(&instance), Name::parse(world.cluster.node_name(one.from))) else { continue };
                 let to = world.cluster.node_name(one.to).to_owned();
                 events.push(InstanceEvent::Displaced { instance, app: alive.app, node, reason: format!("to {to}: {}", one.reason) });
+                planned_moves.push((instance, Purpose::MoveTo(to.clone())));
                 self.targets.insert(instance, to);
                 // It is where it was until its successor is ready.
                 if let Some(group) = world.cluster.group_of(one.instance) {
@@ -277,6 +305,7 @@ impl Reconciler {
                 }
             }
         }
+        store::save_displacements(self.s.orm(), &planned_moves).await?;
         let apps: Vec<AppId> = events.iter().map(|e| super::reconcile::subject(e).2).collect();
         self.record(events, gantry_es::Meta::system()).await?;
         self.unsettled.extend(apps);

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
 use gantry_kernel::{AppId, Name, SpaceId};
+use serde_json::Value;
 
 use super::ahead::images_of;
 use super::reconcile::Reconciler;
+use crate::adapters::carried::Frozen;
 use crate::adapters::images;
 use crate::app::kept::filling;
 use crate::app::view;
-use crate::domain::engine::{Facts, PodRoute, WantedNode};
+use crate::domain::engine::{PodRoute, WantedNode};
+use crate::domain::isolation::Neighbourhood;
 use crate::domain::made::Stamps;
 use crate::domain::placement::{Guard, SpaceRules};
 use crate::domain::wanted::{AppView, Reports, Standing};
@@ -36,7 +39,7 @@ impl Reconciler {
         let reports = view::reports(&self.s);
         let rules = self.space_rules().await?;
         let mut ahead = self.kept(&attached, &rules).await?;
-        let mut apps = Vec::new();
+        let (mut apps, mut frozen) = (Vec::new(), Frozen::new());
         let mut credentials = BTreeMap::new();
         for row in store::apps_cared_for(self.s.orm()).await?.into_iter().filter(|r| r.current > 0) {
             let id = AppId(row.id);
@@ -47,13 +50,26 @@ impl Reconciler {
             let off = row.deleted || row.stopped;
             let alive = self.alive_of(id).await?;
             let mut seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
+            let mut whole = seeing.unreadable.is_none();
             // With the values and contents that the outlines lack.
             for (revision, model) in &mut seeing.view.models {
                 match self.s.models.get(&self.s.host, id, *revision).await {
-                    // Rather not told at all than without what it needs: instances would start with nothing in their place.
                     Ok(full) => *model = filling::fill(&self.s, id, *revision, &full).await?.map_or(full, Arc::new),
-                    Err(error) => tracing::warn!(app.id = %id, revision, error = format!("{error:#}"), "a revision cannot be opened"),
+                    Err(error) => {
+                        self.s.unreadable.tell(
+                            "revision",
+                            format_args!("{id}/{revision}"),
+                            format_args!("{error:#}"),
+                            "nodes go on with what they were told last",
+                        );
+                        whole = false;
+                    }
                 }
+            }
+            // Rather as it was than without what it needs: instances would start with nothing in its place, or be stopped.
+            if !whole && !off {
+                frozen.insert(id, seeing.view.instances.iter().map(|i| i.node.clone()).collect());
+                continue;
             }
             if let Some(credential) = self.credential(id, &seeing.view).await {
                 credentials.insert(id, credential);
@@ -64,25 +80,36 @@ impl Reconciler {
             apps.push((seeing.view, off));
         }
         let routes = self.routes().await?;
+        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view).collect();
+        let neighbourhood = Neighbourhood::of(&views, &reports);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);
         // Only they can keep an instance from being stopped.
         let busy: Reports = reports.iter().filter(|(_, r)| !r.rotation.is_empty() || !r.draining.is_empty()).map(|(n, r)| (n.clone(), Arc::clone(r))).collect();
         let standing = by_node(&apps);
+        // What goes on as it was told, and who may reach whom, depends on more.
+        let compared = frozen.is_empty() && neighbourhood.is_open();
         for node in attached {
             self.s.agents.route(&node, &routes);
             let here = standing.get(&node).map(Vec::as_slice).unwrap_or_default();
             let mine: BTreeMap<AppId, ImageCredential> = here.iter().filter_map(|(app, _)| Some((app.id, credentials.get(&app.id)?.clone()))).collect();
-            let made = self.pushed.stamps.made(here, &busy);
-            if !self.s.agents.is_told(&node, &made, &mine) {
-                let mut wanted = WantedNode { made: Some(made), guards: guards.clone(), ..WantedNode::default() };
+            let made = compared.then(|| self.pushed.stamps.made(here, &busy));
+            if !made.as_ref().is_some_and(|made| self.s.agents.is_told(&node, made, &mine)) {
+                let mut wanted = WantedNode { made, guards: guards.clone(), ..WantedNode::default() };
                 wanted.instances.extend(here.iter().filter_map(|(app, instance)| app.wanted_instance(instance, &busy)));
                 for (app, _) in apps.iter().filter(|(_, off)| !off) {
                     wanted.services.extend(app.wanted_services(&node, &reports));
                 }
-                self.s.agents.apply(&node, &wanted, &mine);
+                wanted.isolations = neighbourhood.on(&wanted.instances);
+                if !wanted.isolations.is_empty() {
+                    wanted.guarded = neighbourhood.guarded();
+                    wanted.node_addresses = routes.iter().map(|r| r.address.clone()).collect();
+                }
+                self.s.agents.apply(&node, &wanted, &mine, &frozen);
             }
-            self.s.agents.ahead(&node, &ahead.on(&node));
+            if let Some(images) = ahead.on(&node) {
+                self.s.agents.ahead(&node, &images);
+            }
         }
         Ok(())
     }
@@ -90,7 +117,19 @@ impl Reconciler {
     /// Of every space that has some. Those that cannot be read are told of where instances are placed.
     async fn space_rules(&self) -> anyhow::Result<BTreeMap<SpaceId, SpaceRules>> {
         let all = store::all_space_rules(self.s.orm()).await?.into_iter();
-        Ok(all.filter_map(|(space, rules)| Some((space, serde_json::from_value(rules).ok()?))).collect())
+        Ok(all.map(|(space, rules)| (space, serde_json::from_value(rules.clone()).unwrap_or_else(|_| self.readable_part(space, &rules)))).collect())
+    }
+
+    /// Rules that cannot be read as a whole still say what instances are watched for, what they may reach, and that images are to be
+    /// everywhere: that must not fall away. Where nothing is placed by them otherwise is told there.
+    fn readable_part(&self, space: SpaceId, rules: &Value) -> SpaceRules {
+        let guard = rules.get("guard").filter(|g| !g.is_null()).map(|guard| {
+            serde_json::from_value(guard.clone()).unwrap_or_else(|error| {
+                self.s.unreadable.tell("space's guard", space, error, "what can be read of it goes on to count, and what it opens otherwise stays closed");
+                Guard::readable_part(guard)
+            })
+        });
+        SpaceRules { guard, prepull: rules.get("prepull") == Some(&Value::Bool(true)), ..SpaceRules::default() }
     }
 
     /// Of every node that says where its pods are, also of one that is away: it may come back at any time.
@@ -100,9 +139,9 @@ impl Reconciler {
             return Ok(Arc::clone(&self.pushed.routes));
         }
         let route = |row: store::node::Model| {
-            let facts: Facts = serde_json::from_value(row.facts).ok()?;
-            let said = !facts.address.is_empty() && !facts.pod_network.is_empty();
-            said.then_some(PodRoute { node: Name::parse(&row.name).ok()?, address: facts.address, pod_network: facts.pod_network })
+            // Whatever else it says may not be readable: what is sent there goes on to arrive.
+            let said = |key: &str| row.facts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+            Some(PodRoute { node: Name::parse(&row.name).ok()?, address: said("address")?, pod_network: said("pod_network")? })
         };
         let all: Vec<PodRoute> = rows.iter().cloned().filter_map(route).collect();
         if *self.pushed.routes != all {

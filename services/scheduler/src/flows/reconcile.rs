@@ -50,10 +50,9 @@ pub struct Reconciler {
     pub(super) priorities: HashMap<AppId, i32>,
     /// What revisions with instances are.
     pub(super) known: HashMap<(AppId, u64), Arc<Known>>,
-    /// Workloads for which others make room, and those who have to go.
+    /// Workloads for which others make room, and those who have to go. These and the targets are written down, too.
     pub(super) nominated: BTreeMap<(AppId, Name), Vec<InstanceId>>,
-    /// Where instances that are moved to make the cluster even are to go. Forgotten with the process: then they go where the
-    /// planner likes best.
+    /// Where instances that are moved to make the cluster even are to go.
     pub(super) targets: BTreeMap<InstanceId, String>,
     /// Applications that wait for room in the quota: not asked again before.
     pub(super) queued_until: BTreeMap<AppId, OffsetDateTime>,
@@ -181,6 +180,7 @@ impl Reconciler {
             self.settle(self.s.host.log().head()).await?;
             store::forget_gone(self.s.orm()).await?;
             self.dirty.extend(store::cared_for(self.s.orm()).await?);
+            self.remember().await?;
         }
         self.follow().await?;
         self.members().await?;

@@ -39,6 +39,8 @@ pub(super) struct Alive {
     pub app_name: String,
     /// May be moved to make the cluster even.
     pub movable: bool,
+    /// On its way out.
+    pub leaving: bool,
 }
 
 pub(super) struct World {
@@ -152,7 +154,7 @@ impl Reconciler {
                 Ok(read) => drop(world.rules.insert(space, read)),
                 // Without its hard rules it must not place anything.
                 Err(error) => {
-                    tracing::error!(space.id = %space, %error, "a space's placement rules cannot be read; nothing is placed in it");
+                    self.s.unreadable.tell("space's placement rules", space, error, "nothing is placed in it until they are set anew");
                     world.unreadable.insert(space);
                 }
             }
@@ -166,12 +168,15 @@ impl Reconciler {
         let mut evicting: HashMap<&str, Evicting> = HashMap::new();
         for row in rows.iter() {
             let Ok(name) = Name::parse(&row.name) else { continue };
-            let facts: Facts = serde_json::from_value(row.facts.clone()).unwrap_or_default();
-            let read = serde_json::from_value::<NodeSettings>(row.settings.clone());
-            // What its operators said is not known: it gets nothing new, as if it was cordoned.
-            let closed = row.cordoned || read.is_err();
-            let settings = read.unwrap_or_else(|error| {
-                tracing::error!(node.id = row.name, %error, "a node's settings cannot be read; nothing is placed on it");
+            let (facts, settings) = (serde_json::from_value::<Facts>(row.facts.clone()), serde_json::from_value::<NodeSettings>(row.settings.clone()));
+            // What its operators said, or what it is, is not known: it gets nothing new, as if it was cordoned, and nothing has to leave it.
+            let closed = row.cordoned || settings.is_err() || facts.is_err();
+            let facts = facts.unwrap_or_else(|error| {
+                self.s.unreadable.tell("node's description", &row.name, error, "nothing is placed on it until its agent tells it anew");
+                Facts::default()
+            });
+            let settings = settings.unwrap_or_else(|error| {
+                self.s.unreadable.tell("node's settings", &row.name, error, "nothing is placed on it until they are set anew");
                 NodeSettings::default()
             });
             let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), closed);
@@ -209,8 +214,17 @@ impl Reconciler {
         let (Some(row), Some(accepted)) = (store::app_by_id(self.s.orm(), app).await?, store::revision(self.s.orm(), app, number).await?) else {
             return Ok(());
         };
-        let Some(stored) = stored::read(&accepted.model) else { return Ok(()) };
-        let Some(home) = home(&row) else { return Ok(()) };
+        let stored = match stored::read(&accepted.model) {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "its instances stay where they are");
+                return Ok(());
+            }
+        };
+        let Some(home) = home(&row) else {
+            self.s.unreadable.tell("application", app, "its names are none", "its instances stay where they are");
+            return Ok(());
+        };
         let space = format!("{}/{}/{}", home.org_name, home.project_name, home.space_name);
         let known = Known { app_name: row.name, space, org: home.org.to_string(), model: stored.outline, at: accepted.at, author: accepted.actor };
         self.known.insert((app, revision), Arc::new(known));
@@ -241,8 +255,11 @@ impl Reconciler {
                 (one.revision, one.least) = (revision, placement::floor(workload, count));
             }
         }
+        // Of what cannot be read it is not known what it tolerates.
         if row.displaced.is_none()
             && phase != Phase::Stopping
+            && known.is_some()
+            && !world.unreadable.contains(&SpaceId(row.space))
             && let Some(node) = evicting.get(row.node.as_str())
             && let own = workload.map(|w| w.placement.tolerations.as_slice()).unwrap_or_default()
             && let Some((at, reason)) = kept_away(world.cluster.spec(group), own, node, row.placed_at)
@@ -257,16 +274,18 @@ impl Reconciler {
         let movable = phase == Phase::Running
             && row.displaced.is_none()
             && !self.busy.contains(&app)
+            && !world.unreadable.contains(&SpaceId(row.space))
             && workload.is_some_and(|w| w.kind == WorkloadKind::Stateless && kept_volumes(w).is_empty());
         let app_name = known.as_ref().map(|k| k.app_name.clone()).unwrap_or_default();
-        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable });
+        let leaving = phase == Phase::Stopping || row.displaced.is_some();
+        world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable, leaving });
         // What is on its way out takes its room until it is gone, and cannot be sent away again.
-        let group = if phase == Phase::Stopping || row.displaced.is_some() { world.cluster.set_group(&leaving(world.cluster.spec(group))) } else { group };
+        let group = if leaving { world.cluster.set_group(&on_its_way_out(world.cluster.spec(group))) } else { group };
         world.cluster.place(InstanceKey(row.id.as_u128()), group, ix);
     }
 }
 
-fn leaving(spec: &Spec) -> Spec {
+fn on_its_way_out(spec: &Spec) -> Spec {
     Spec { key: format!("{}/leaving", spec.key), priority: i32::MAX, ..spec.clone() }
 }
 

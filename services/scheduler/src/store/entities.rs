@@ -144,6 +144,10 @@ pub mod node {
         /// Its instances are to be moved away.
         pub draining: bool,
         pub removed: bool,
+        /// It showed a certificate of its own.
+        pub certified: bool,
+        /// Of its stream when its settings were last set; 0: never.
+        pub settings_version: i64,
         pub version: i64,
         pub joined_at: TimeDateTimeWithTimeZone,
         pub changed_at: TimeDateTimeWithTimeZone,

@@ -20,13 +20,13 @@ impl Projection for KeptProjection {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn ddl(&self) -> &'static str {
         "create table configs (id uuid primary key, space uuid not null, name text not null, secret boolean not null, immutable boolean not null, salt text not null,
             latest bigint not null default 0, version bigint not null, created_at timestamptz not null, changed_at timestamptz not null, changed_by text not null);
-         create unique index configs_name on configs (space, name);
+         create unique index configs_name on configs (space, name, secret);
          create table config_versions (config uuid not null, number bigint not null, content text not null, fingerprint text not null, keys jsonb not null, bytes bigint not null,
             reason text not null, came_from bigint, position bigint not null, at timestamptz not null, actor text not null, primary key (config, number));
          create table revisions_since (app uuid not null, revision bigint not null, position bigint not null, primary key (app, revision));"
@@ -183,12 +183,22 @@ fn asked(sql: String, values: Vec<Value>) -> Statement {
 /// # Errors
 /// When the database refuses; so for all of this.
 pub async fn all_kept(db: &DatabaseConnection, space: SpaceId) -> Result<Vec<Kept>, DbErr> {
-    let rows = db.query_all_raw(asked(format!("{COLUMNS} where space = $1 and latest > 0 order by name"), vec![space.0.into()])).await?;
+    let rows = db.query_all_raw(asked(format!("{COLUMNS} where space = $1 and latest > 0 order by name, secret"), vec![space.0.into()])).await?;
     rows.iter().map(row).collect()
 }
 
-pub async fn kept(db: &DatabaseConnection, space: SpaceId, name: &str) -> Result<Option<Kept>, DbErr> {
-    let found = db.query_one_raw(asked(format!("{COLUMNS} where space = $1 and name = $2 and latest > 0"), vec![space.0.into(), name.into()])).await?;
+pub async fn kept(db: &DatabaseConnection, space: SpaceId, name: &str, secret: bool) -> Result<Option<Kept>, DbErr> {
+    Ok(kept_named(db, space, name).await?.into_iter().find(|k| k.secret == secret))
+}
+
+/// A config and a secret may have the same name.
+pub async fn kept_named(db: &DatabaseConnection, space: SpaceId, name: &str) -> Result<Vec<Kept>, DbErr> {
+    let found = db.query_all_raw(asked(format!("{COLUMNS} where space = $1 and name = $2 and latest > 0 order by secret"), vec![space.0.into(), name.into()]));
+    found.await?.iter().map(row).collect()
+}
+
+pub async fn kept_by_id(db: &DatabaseConnection, id: Uuid) -> Result<Option<Kept>, DbErr> {
+    let found = db.query_one_raw(asked(format!("{COLUMNS} where id = $1 and latest > 0"), vec![id.into()])).await?;
     found.as_ref().map(row).transpose()
 }
 

@@ -17,7 +17,7 @@ impl Projection for SchedulerProjection {
     }
 
     fn version(&self) -> i32 {
-        5
+        6
     }
 
     fn ddl(&self) -> &'static str {
@@ -42,7 +42,8 @@ impl Projection for SchedulerProjection {
          create index instances_ended on instances (ended_at) where ended_at is not null;
          create table placements (space uuid primary key, org uuid not null, rules jsonb not null, version bigint not null);
          create table nodes (name text primary key, facts jsonb not null, settings jsonb not null default '{}', settings_at timestamptz, lost boolean not null default false, cordoned boolean not null default false,
-            draining boolean not null default false, removed boolean not null default false, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
+            draining boolean not null default false, removed boolean not null default false, certified boolean not null default false,
+            settings_version bigint not null default 0, version bigint not null, joined_at timestamptz not null, changed_at timestamptz not null)"
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -105,10 +106,15 @@ async fn app(tx: &DatabaseTransaction, recorded: &Recorded, event: AppEvent) -> 
         }
         AppEvent::Revised { app, revision, format, model, images, reason } => {
             let sql = "insert into revisions (app, revision, format, model, images, reason, actor, at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
-            let scaled: Vec<String> = crate::domain::stored::scaled(&model).into_iter().map(|n| n.to_string()).collect();
+            // As `domain::app` does: of a model that cannot be read it is not known what follows something, and what was measured stays.
+            let scaled = crate::domain::stored::scaled(&model).inspect_err(|error| {
+                tracing::error!(app.id = %app, revision, %error, "a revision cannot be read: its application is left as it is");
+            });
+            let scaled: Option<Vec<String>> = scaled.ok().map(|all| all.into_iter().map(|n| n.to_string()).collect());
             let images = serde_json::to_value(images)?;
             let actor = recorded.meta.actor.as_str().into();
             run(tx, sql, vec![app.0.into(), number(revision).into(), format.into(), model.into(), images.into(), reason.into(), actor, at.clone()]).await?;
+            let Some(scaled) = scaled else { return run(tx, &set("autoscale = autoscale"), vec![app.0.into(), version, at]).await };
             let sql = set("autoscale = (select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(autoscale) where $4::jsonb @> to_jsonb(key))");
             run(tx, &sql, vec![app.0.into(), version, at, serde_json::to_value(scaled)?.into()]).await
         }
@@ -255,9 +261,15 @@ async fn node(tx: &DatabaseTransaction, recorded: &Recorded, event: NodeEvent) -
         NodeEvent::Drained { node } => run(tx, &set("cordoned = true, draining = true"), vec![node.as_str().into(), version, at]).await,
         NodeEvent::SettingsChanged { node, settings } => {
             // Of one that has not joined yet there are no facts; it is not shown before it has.
-            let sql = "insert into nodes (name, facts, settings, settings_at, removed, version, joined_at, changed_at) values ($1, 'null', $4, $3, true, $2, $3, $3)
-                       on conflict (name) do update set settings = excluded.settings, settings_at = excluded.settings_at, version = excluded.version, changed_at = excluded.changed_at";
+            let sql = "insert into nodes (name, facts, settings, settings_at, settings_version, removed, version, joined_at, changed_at) values ($1, 'null', $4, $3, $2, true, $2, $3, $3)
+                       on conflict (name) do update set settings = excluded.settings, settings_at = excluded.settings_at, settings_version = excluded.settings_version, version = excluded.version, changed_at = excluded.changed_at";
             run(tx, sql, vec![node.as_str().into(), version, at, settings.into()]).await
+        }
+        // Before it joins there are no facts either.
+        NodeEvent::Certified { node } => {
+            let sql = "insert into nodes (name, facts, certified, removed, version, joined_at, changed_at) values ($1, 'null', true, true, $2, $3, $3)
+                       on conflict (name) do update set certified = true, version = excluded.version, changed_at = excluded.changed_at";
+            run(tx, sql, vec![node.as_str().into(), version, at]).await
         }
         // Until it attaches it is away; what operators set for it counts again, but not that it was closed.
         NodeEvent::Admitted { node } => {

@@ -111,6 +111,16 @@ pub async fn node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
     node::Entity::find_by_id(name.to_owned()).filter(node::Column::Removed.eq(false)).one(db).await
 }
 
+/// Also one that was removed, or is only to come.
+pub async fn any_node(db: &Db, name: &str) -> Result<Option<node::Model>, DbErr> {
+    node::Entity::find_by_id(name.to_owned()).one(db).await
+}
+
+/// Whether a node, also one that was removed or is to come, ever showed a certificate of its own.
+pub async fn is_certified(db: &Db, name: &str) -> Result<bool, DbErr> {
+    Ok(any_node(db, name).await?.is_some_and(|row| row.certified))
+}
+
 /// Those that were removed and may not attach.
 pub async fn removed_nodes(db: &Db) -> Result<Vec<String>, DbErr> {
     let rows = node::Entity::find().filter(node::Column::Removed.eq(true)).all(db).await?;

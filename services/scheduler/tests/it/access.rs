@@ -6,7 +6,8 @@ use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::place::{Place, web};
+use crate::agent::Agent;
+use crate::place::{LONG, Place, web};
 
 /// Every endpoint, with a body where it takes one.
 fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
@@ -66,6 +67,7 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, place.apps().replace("/apps", "/clusters"), None),
         (Method::PUT, place.apps().replace("/apps", "/clusters"), Some(json!({"clusters": [{"cluster": "east"}]}))),
         (Method::GET, "/api/v1/nodes".into(), None),
+        (Method::GET, "/api/v1/nodes/n1/settings".into(), None),
         (Method::POST, "/api/v1/nodes/n1/cordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/uncordon".into(), None),
         (Method::POST, "/api/v1/nodes/n1/drain".into(), None),
@@ -104,6 +106,7 @@ async fn nobody_does_what_they_have_no_right_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reaching_out_of_the_container_needs_the_platforms_right() {
+    gantry_testkit::clause("6.3.2.t");
     let place = Place::new().await;
     for part in [
         "privileged: true",
@@ -122,7 +125,17 @@ async fn reaching_out_of_the_container_needs_the_platforms_right() {
     }
     place.world.identity.grant(&place.subject, Role::Admin, Scope::Platform).await;
     place.world.identity.settle(&place.host).await;
-    assert_eq!(place.deploy("web", "services: {web: {image: 'acme/shop/web:1', privileged: true}}").await.0, 201);
+    let agent = Agent::join(&place, "n1", 4000).await;
+    for on in [true, false] {
+        let (status, body) = place.deploy("web", &format!("services: {{web: {{image: 'acme/shop/web:1', privileged: {on}}}}}")).await;
+        assert_eq!(status, 201, "{body}");
+        let told = || async {
+            let node = agent.node.lock().unwrap();
+            let instances: Vec<bool> = node.wanted.instances.iter().filter(|i| !i.stopping).map(|i| i.privileged).collect();
+            instances == [on]
+        };
+        place.world.until(&format!("the node is told that privileged is {on}"), LONG, told).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,9 @@ const STEP: Duration = Duration::from_millis(40);
 pub struct Agent {
     pub node: Arc<Mutex<Node>>,
     zone: String,
+    architecture: String,
+    /// Running instances whose checks fail.
+    pub unwell: Arc<Mutex<std::collections::BTreeSet<String>>>,
     cancel: tokio_util::sync::CancellationToken,
 }
 
@@ -28,7 +31,16 @@ impl Agent {
     }
 
     pub async fn join_in(place: &Place, name: &str, cpu_millis: u64, zone: &str) -> Self {
-        let agent = Self { node: Arc::default(), zone: zone.into(), cancel: tokio_util::sync::CancellationToken::new() };
+        Self::enter(place, name, cpu_millis, zone, "amd64").await
+    }
+
+    pub async fn join_of(place: &Place, name: &str, cpu_millis: u64, architecture: &str) -> Self {
+        Self::enter(place, name, cpu_millis, "", architecture).await
+    }
+
+    async fn enter(place: &Place, name: &str, cpu_millis: u64, zone: &str, architecture: &str) -> Self {
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let agent = Self { node: Arc::default(), zone: zone.into(), architecture: architecture.into(), unwell: Arc::default(), cancel };
         agent.attach(place, name, cpu_millis).await;
         place.has_node(name).await;
         agent
@@ -36,8 +48,13 @@ impl Agent {
 
     /// Connects (again), with what it has; retries until a scheduler takes it.
     pub async fn attach(&self, place: &Place, name: &str, cpu_millis: u64) {
+        self.attach_as(place, name, cpu_millis, "agent").await;
+    }
+
+    /// The same with the certificate of `peer`.
+    pub async fn attach_as(&self, place: &Place, name: &str, cpu_millis: u64, peer: &str) {
         let facts = NodeFacts {
-            architecture: "amd64".into(),
+            architecture: self.architecture.clone(),
             os: "linux".into(),
             cpu_millis,
             memory_bytes: 8 << 30,
@@ -50,7 +67,7 @@ impl Agent {
         };
         let hello = Hello { node: name.into(), facts: Some(facts) };
         for _ in 0..200 {
-            let mut client = AgentsClient::new(place.channel("agent").await);
+            let mut client = AgentsClient::new(place.channel(peer).await);
             let (sender, receiver) = mpsc::channel(16);
             sender.send(AgentMessage { message: Some(Message::Hello(hello.clone())) }).await.unwrap();
             match client.attach(ReceiverStream::new(receiver)).await {
@@ -82,8 +99,11 @@ impl Agent {
                             self.node.lock().unwrap().routes = all;
                         }
                         Some(Control::Open(open)) => {
-                            self.node.lock().unwrap().opened.push(open.clone());
-                            tokio::spawn(session(client.clone(), open));
+                            let mut node = self.node.lock().unwrap();
+                            node.opened.push(open.clone());
+                            if !node.silent {
+                                tokio::spawn(session(client.clone(), open));
+                            }
                         }
                         Some(Control::Rejected(rejected)) => {
                             let mut node = self.node.lock().unwrap();
@@ -99,7 +119,12 @@ impl Agent {
                     _ => return,
                 },
                 _ = tick.tick() => {
-                    let status = self.node.lock().unwrap().step();
+                    let mut status = self.node.lock().unwrap().step();
+                    let unwell = self.unwell.lock().unwrap().clone();
+                    for one in status.instances.iter_mut().filter(|i| unwell.contains(&i.instance_id)) {
+                        (one.state, one.ready, one.reason) = ("unhealthy".into(), false, "its check fails".into());
+                    }
+                    status.balancers.iter_mut().for_each(|b| b.in_rotation.retain(|id| !unwell.contains(id)));
                     if sender.send(AgentMessage { message: Some(Message::Status(status)) }).await.is_err() {
                         return;
                     }
@@ -123,7 +148,7 @@ impl Agent {
 }
 
 /// Gives back what comes until the input is closed, and ends with 5; has one process, with number 1.
-async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: OpenSession) {
+pub async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: OpenSession) {
     let (sender, receiver) = mpsc::channel(16);
     let send = async |data: &[u8]| sender.send(SessionFrame { data: data.to_vec(), ..SessionFrame::default() }).await.unwrap();
     sender.send(SessionFrame { ticket: open.ticket.clone(), ..SessionFrame::default() }).await.unwrap();

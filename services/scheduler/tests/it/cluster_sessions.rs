@@ -57,7 +57,6 @@ fn command(words: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_runs_in_a_pod_as_it_does_on_a_node() {
-    gantry_testkit::clause("6.3.1.i");
     let (place, server) = running(36).await;
     let mut session = socket(&place, &format!("exec?{}&stdin=true", command(&["sh", "-c", "cat; echo bad >&2; exit 5"]))).await.unwrap();
     say(&mut session, 0, b"hello").await;

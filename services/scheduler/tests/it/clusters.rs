@@ -1,5 +1,6 @@
 //! Kubernetes clusters: import with rights and tests, and applications on them, against an API server as it is documented.
 
+use gantry_contract::proto::scheduler::{AppRef, DeployRequest};
 use gantry_kernel::{Role, Scope};
 use gantry_scheduler::Config;
 use gantry_testkit::kubernetes::{ApiServer, Fault};
@@ -165,6 +166,33 @@ async fn an_application_runs_on_a_cluster_as_it_does_on_nodes() {
     // Nothing stays behind.
     assert_eq!(call(&place, &place.token, Method::DELETE, &format!("{}/shop", place.apps()), None).await.0 / 100, 2);
     place.world.until("all of it is gone", LONG, || async { server.lock().objects.is_empty() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_deploys_several_images_into_the_cluster_of_its_space() {
+    gantry_testkit::clause("6.4.2.2.b");
+    let (place, token, server) = started().await;
+    server.controllers();
+    import(&place, &token, &server, json!({})).await;
+    placed(&place).await;
+    let request = DeployRequest {
+        app: Some(AppRef { org: "acme".into(), project: "shop".into(), space: "test".into(), app: "shop".into() }),
+        format: "compose".into(),
+        document: "services:\n  web: {image: '${WEB}', expose: ['8080']}\n  worker: {image: '${WORKER}', deploy: {replicas: 2}}\n".into(),
+        values: [("WEB", "acme/shop/web:1"), ("WORKER", "acme/shop/worker:2")].map(|(name, image)| (name.to_owned(), image.to_owned())).into(),
+        reason: "run 1".into(),
+        subject: place.subject.clone(),
+        idempotency_key: "run-1".into(),
+        ..DeployRequest::default()
+    };
+    assert_eq!(place.applications("cicd").await.deploy(request).await.unwrap().into_inner().revision, 1);
+    place.reaches("shop", "running", 1).await;
+    for (workload, replicas, digit) in [("web", 1, '1'), ("worker", 2, '2')] {
+        let made = server.object(&format!("deployments/gantry-acme-shop-test/shop-{workload}")).expect("the deployment");
+        let image = made["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap();
+        assert!(image.contains(&format!("/{workload}@sha256:")) && image.ends_with(digit), "{image}");
+        assert_eq!(made["spec"]["replicas"], replicas, "{made:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

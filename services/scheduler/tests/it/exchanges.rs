@@ -51,6 +51,7 @@ impl Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn blue_green_shows_the_new_set_switches_keeps_the_old_one_and_goes_back() {
     gantry_testkit::clause("6.3.3.s");
+    gantry_testkit::clause("6.4.2.2.e");
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &released("1", 2, BLUE_GREEN)).await;
@@ -116,7 +117,9 @@ async fn what_waits_longer_than_progress_may_take_goes_on_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_by_header_and_share_and_a_restarted_scheduler_goes_on_with_it() {
-    gantry_testkit::clause("6.3.3.s");
+    for clause in ["6.3.1.f", "6.3.3.s", "6.4.2.2.e"] {
+        gantry_testkit::clause(clause);
+    }
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &released("1", 3, CANARY)).await;
@@ -192,7 +195,7 @@ async fn a_further_revision_in_the_middle_starts_from_the_one_that_has_the_reque
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_does_not_come_up_goes_back_and_both_sets_count_against_the_quota() {
-    let limits = crate::neighbours::Limits { cpu_millis: 500 };
+    let limits = crate::neighbours::Limits { cpu_millis: 500, ..Default::default() };
     let place = Place::with(config(), limits).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     // Three of 100 millicores each: two sets do not fit into 500.

@@ -92,6 +92,7 @@ fn spread() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_restart() {
     gantry_testkit::clause("6.2.1.k");
+    gantry_testkit::clause("7.1.m");
     let two = Two::new(spread()).await;
     let body = json!({ "name": "shop", "document": web("1", 4) });
     let (status, plan) = two.place.post(&format!("{}?dry_run=true", two.place.apps()), body).await;
@@ -151,6 +152,7 @@ async fn replicas_are_divided_and_a_lost_clusters_move_and_come_back_over_a_rest
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_cluster_takes_over_and_what_keeps_data_waits_for_its_own() {
+    gantry_testkit::clause("7.1.k");
     let two = Two::new(json!({ "policy": "failover", "clusters": [{ "cluster": "east" }, { "cluster": "west" }] })).await;
     let document = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  serviceName: db\n  selector: {matchLabels: {app: db}}\n  template:\n    metadata: {labels: {app: db}}\n    spec:\n      containers:\n      - {name: db, image: example.org/db, volumeMounts: [{name: data, mountPath: /data}]}\n  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: example.org/web}]}\n";
     let body = json!({ "name": "shop", "document": document, "format": "kubernetes", "reason": "it" });
@@ -198,4 +200,52 @@ async fn a_spaces_clusters_are_set_by_those_who_may_and_a_short_failure_moves_no
     two.has(0, 3).await;
     two.place.world.until("nothing is left on east", LONG, || async { two.asked("deployments").0.is_none() }).await;
     assert_eq!(two.set(json!({})).await.1["clusters"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_from_cluster_to_cluster_and_one_that_fails_reaches_no_other() {
+    gantry_testkit::clause("6.2.1.k");
+    let two = Two::new(spread()).await;
+    let document = |image: &str, monitor: &str| {
+        format!(
+            "services:\n  web:\n    image: example.org/{image}\n    ports: ['20080:8080']\n    deploy:\n      replicas: 4\n      update_config: {{monitor: {monitor}, failure_action: rollback}}\n"
+        )
+    };
+    // Was a Deployment ever told of the image?
+    let told = |server: &ApiServer, image: &str| {
+        let of = |object: &Value| object["spec"]["template"].to_string().contains(image);
+        server.lock().history.iter().any(|c| c.plural == "deployments" && of(&c.object))
+    };
+    two.place.deploy("shop", &document("fine:1", "60s")).await;
+    two.place.reaches("shop", "running", 1).await;
+    two.has(2, 2).await;
+
+    two.place.deploy("shop", &document("broken:2", "3s")).await;
+    two.place.world.until("the first is told", LONG, || async { told(&two.east, "broken:2") }).await;
+    two.place.reaches("shop", "running", 1).await;
+    two.has(2, 2).await;
+    assert!(!told(&two.west, "broken:2"), "one that fails on the first reaches no other");
+    assert!(two.place.app("shop").await["reason"].as_str().unwrap().contains("revision 2: no progress"));
+
+    // Nothing is replaced on the first for a while, and the second waits for it.
+    two.east.lock().run = false;
+    two.place.deploy("shop", &document("fine:3", "60s")).await;
+    two.place
+        .world
+        .until("why the second waits is told", LONG, || async { two.why().await.to_string().contains("on west: waits until east has the release") })
+        .await;
+    assert!(told(&two.east, "fine:3") && !told(&two.west, "fine:3"));
+    // Held, the first may go on with what it has begun, and the second does not begin.
+    assert_eq!(two.place.post(&format!("{}/shop/release/pause", two.place.apps()), json!({})).await.0, 200);
+    two.east.lock().run = true;
+    two.east.touched();
+    two.place
+        .world
+        .until("the second waits for the release", LONG, || async { two.why().await.to_string().contains("on west: waits until its release goes on") })
+        .await;
+    assert!(!told(&two.west, "fine:3"));
+    assert_eq!(two.place.post(&format!("{}/shop/release/resume", two.place.apps()), json!({})).await.0, 200);
+    two.place.reaches("shop", "running", 3).await;
+    two.has(2, 2).await;
+    assert!(told(&two.west, "fine:3"));
 }

@@ -157,6 +157,11 @@ async fn nodes_placement_processes_volumes_and_clusters_are_reached_over_grpc() 
         .unwrap()
         .into_inner();
     assert_eq!((set.labels["disk"].as_str(), set.system.unwrap().cpu_millis, set.overcommit_memory_percent), ("fast", 500, None));
+    let got = nodes.get_node_settings(by(&op, api::GetNodeSettingsRequest { node: "n1".into() })).await.unwrap();
+    assert!(got.metadata().get("etag").is_some() && got.get_ref().labels["disk"] == "fast");
+    let mut stale = by(&op, api::SetNodeSettingsRequest { node: "n1".into(), settings: Some(api::NodeSettings::default()), ..Default::default() });
+    stale.metadata_mut().insert("if-match", "\"0\"".parse().unwrap());
+    assert_eq!(nodes.set_node_settings(stale).await.unwrap_err().code(), Code::Aborted, "something was set already");
     nodes.cordon_node(by(&op, api::CordonNodeRequest { node: "n1".into() })).await.unwrap();
     let node = nodes.list_nodes(by(&op, ())).await.unwrap().into_inner().items.remove(0);
     assert!(node.cordoned && node.facts.unwrap().cpu_millis == Some(4000), "{:?}", node.settings);

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::place::{LONG, Place};
+use crate::neighbours::{Gate, Limits};
+use crate::place::{LONG, Place, config};
 
 impl Place {
     fn configs(&self, tail: &str) -> String {
@@ -113,6 +114,35 @@ async fn files_follow_a_new_version_and_variables_wait_for_a_new_revision() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_new_version_adds_appears_in_a_folder_of_all_keys() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.set_secret("db", "first-hush").await;
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes: [{name: s, secret: {secretName: db}}]\n  containers:\n  - name: web\n    image: acme/shop/web:1\n    \
+        volumeMounts: [{name: s, mountPath: /etc/db}]\n";
+    let (status, answer) = place.post(&place.apps(), json!({ "name": "web", "format": "kubernetes", "document": pod, "reason": "test" })).await;
+    assert_eq!(status, 201, "{answer}");
+    place.reaches("web", "running", 1).await;
+    let files = || -> Vec<(String, String)> {
+        let node = agent.node.lock().unwrap();
+        let all = node.wanted.instances.iter().flat_map(|i| &i.files);
+        all.map(|f| (f.path.clone(), String::from_utf8_lossy(&f.content).into_owned())).collect()
+    };
+    let first = ("/etc/db/content".to_owned(), "first-hush".to_owned());
+    assert_eq!(files(), [first.clone()]);
+    let running = agent.running();
+    assert_eq!(place.put_config("db", json!({ "secret": true, "merge": true, "entries": { "user": "u" } })).await.0, 200);
+    place.world.until("the new key is there", LONG, || async { files() == [first.clone(), ("/etc/db/user".to_owned(), "u".to_owned())] }).await;
+    assert_eq!(agent.running(), running, "nothing was started anew");
+    // A version without the first key is no obstacle to the next revision.
+    assert_eq!(place.put_config("db", json!({ "secret": true, "entries": { "user": "u" } })).await.0, 200);
+    let (status, rolled) = place.post(&place.configs("/db/rollout"), json!({ "apps": ["web"] })).await;
+    assert_eq!((status, &rolled["items"][0]["problem"]), (200, &Value::Null), "{rolled}");
+    place.reaches("web", "running", 2).await;
+    place.world.until("its folder has the keys of its version", LONG, || async { files() == [("/etc/db/user".to_owned(), "u".to_owned())] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_shown_only_with_its_own_right_and_a_reason_and_each_time_is_recorded() {
     gantry_testkit::clause("7.4.1.j");
     let place = Place::new().await;
@@ -169,8 +199,16 @@ async fn setting_is_checked_versioned_and_refused_when_somebody_was_faster() {
     assert_eq!(place.get(&place.configs("/db")).await.1["keys"], json!(["content", "key", "user"]));
     let (_, less) = place.put_config("db", json!({ "secret": true, "merge": true, "remove": ["key"] })).await;
     assert_eq!(less["diff"], json!(["- key"]), "{less}");
-    let (status, refused) = place.put_config("db", json!({ "entries": { "a": "b" } })).await;
-    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.config_kind")), "{refused}");
+    // A config of the same name is another one; which is meant has to be said from then on.
+    assert_eq!(place.put_config("db", json!({ "entries": { "a": "b" } })).await.0, 201);
+    let (status, refused) = place.get(&place.configs("/db")).await;
+    assert_eq!((status, &refused["errors"][0]["field"]), (400, &json!("secret")), "{refused}");
+    let keys = async |query: &str| place.get(&place.configs(query)).await.1["keys"].clone();
+    assert_eq!((keys("/db?secret=true").await, keys("/db?secret=false").await), (json!(["content", "user"]), json!(["a"])));
+    assert_eq!(place.get(&place.configs("")).await.1["items"].as_array().unwrap().len(), 2);
+    let gone = place.world.call(&place.host, Method::DELETE, &place.configs("/db?secret=false"), Some(&place.token), None).await;
+    assert_eq!(gone.0, 204, "{}", gone.1);
+    assert_eq!(keys("/db").await, json!(["content", "user"]), "there is one of the name");
     for (name, body) in [
         ("no%20name", entries("x")),
         ("x", json!({ "entries": {} })),
@@ -216,7 +254,55 @@ async fn what_is_used_is_not_deleted_and_what_was_deleted_is_not_gone_back_to() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_object_of_their_version() {
+async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
+    let gate = Gate::default();
+    let place = Place::with(config(), Limits { gate: Some(gate.clone()), ..Limits::default() }).await;
+    let delete = async |name: &str| place.world.call(&place.host, Method::DELETE, &place.configs(&format!("/{name}")), Some(&place.token), None).await;
+    // The gate is in the middle of it: the secret was looked up, and nothing is written yet.
+    let slow = json!({ "name": "web", "format": "gantry", "document": uses("1").replace("cpu_millis: 100", "cpu_millis: 777"), "reason": "test" });
+    place.set_secret("db", "hush").await;
+    let (deployed, deleted) = tokio::join!(place.post(&place.apps(), slow.clone()), async {
+        gate.entered.notified().await;
+        let deleted = delete("db").await;
+        gate.opened.notify_one();
+        deleted
+    });
+    assert_eq!(deleted.0, 204, "nobody used it: {}", deleted.1);
+    assert_eq!((deployed.0, &deployed.1["code"]), (409, &json!("scheduler.config_missing")), "{}", deployed.1);
+    assert_eq!(place.get(&format!("{}/web", place.apps())).await.0, 404);
+
+    // A new version meanwhile refuses nothing: the revision is tied to what it was read with.
+    place.set_secret("db", "first-hush").await;
+    let (deployed, ()) = tokio::join!(place.post(&place.apps(), slow), async {
+        gate.entered.notified().await;
+        place.set_secret("db", "second-hush").await;
+        gate.opened.notify_one();
+    });
+    assert_eq!(deployed.0, 201, "{}", deployed.1);
+    let (status, refused) = delete("db").await;
+    assert_eq!((status, &refused["code"]), (409, &json!("scheduler.config_in_use")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("web (revision 1)"), "{refused}");
+
+    for n in 0..12 {
+        let name = format!("race{n}");
+        place.set_secret(&name, "hush").await;
+        let document = uses("1").replace("external: db", &format!("external: {name}")).replace("name: web}", &format!("name: {name}}}"));
+        let body = json!({ "name": name, "format": "gantry", "document": document, "reason": "test" });
+        let apps = place.apps();
+        let (deployed, deleted) = tokio::join!(place.post(&apps, body), delete(&name));
+        match deleted.0 {
+            204 => assert!(matches!(deployed.0, 400 | 409), "{}", deployed.1),
+            409 => {
+                assert_eq!(deployed.0, 201, "{}", deployed.1);
+                assert_eq!(place.get(&place.configs(&format!("/{name}"))).await.0, 200);
+            }
+            other => panic!("{other}: {}", deleted.1),
+        }
+    }
+}
+
+/// A place whose space is on a cluster.
+async fn on_a_cluster() -> (Place, ApiServer) {
     let place = Place::new().await;
     let server = ApiServer::start().await;
     server.controllers();
@@ -229,6 +315,12 @@ async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_obje
     assert_eq!(place.world.call(&place.host, Method::POST, "/api/v1/clusters", Some(&token), Some(&body)).await.0, 201);
     let placement = place.apps().replace("/apps", "/placement");
     assert_eq!(place.world.call(&place.host, Method::PUT, &placement, Some(&place.token), Some(&json!({ "cluster": "east" }))).await.0, 200);
+    (place, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_object_of_their_version() {
+    let (place, server) = on_a_cluster().await;
     place.set_secret("db", "one").await;
     let (status, answer) = deploy(&place, "web", "1").await;
     assert_eq!(status, 201, "{answer}");
@@ -253,4 +345,40 @@ async fn on_a_cluster_mounted_objects_change_in_place_and_variables_have_an_obje
         .world
         .until("the old version's object is gone", LONG, || async { content("web-db-v1").is_none() && content("web-db-v2").as_ref() == Some(&two) })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_reaches_both_sets_of_a_canary_and_replaces_no_pod_of_either() {
+    let (place, server) = on_a_cluster().await;
+    place.set_secret("db", "one").await;
+    let canary = |image: &str| uses(image).replacen("spec:\n", "spec:\n  release: {strategy: canary, steps: [{weight: 50, until_promoted: true}]}\n", 1);
+    let deploy = async |image: &str| {
+        let body = json!({ "name": "web", "format": "gantry", "document": canary(image), "reason": "test" });
+        let (status, answer) = place.post(&place.apps(), body).await;
+        assert_eq!(status / 100, 2, "{answer}");
+    };
+    deploy("1").await;
+    place.reaches("web", "running", 1).await;
+    deploy("2").await;
+    let waits = async || {
+        let app = place.app("web").await;
+        app["release"]["waits_for"] == "promotion" && app["release"]["step"] == 1
+    };
+    place.world.until("two sets stand beside each other", LONG, waits).await;
+    // base64 of `one` and `two`.
+    let (one, two) = (json!("b25l"), json!("dHdv"));
+    let content = |name: &str| server.object(&format!("secrets/gantry-acme-shop-test/{name}")).map(|o| o["data"]["content"].clone());
+    let template = |set: &str| server.object(&format!("deployments/gantry-acme-shop-test/{set}")).unwrap()["spec"]["template"].clone();
+    let before = (template("web-web-r1"), template("web-web-r2"));
+    assert_eq!((content("web-db-r1"), content("web-db-r2")), (Some(one.clone()), Some(one.clone())));
+    place.set_secret("db", "two").await;
+    let both = || async { content("web-db-r1").as_ref() == Some(&two) && content("web-db-r2").as_ref() == Some(&two) };
+    place.world.until("files of both have the new version", LONG, both).await;
+    assert_eq!((content("web-db-v1-r1"), content("web-db-v1-r2")), (Some(one.clone()), Some(one)), "variables wait for a new revision");
+    assert_eq!((template("web-web-r1"), template("web-web-r2")), before, "no pod is started anew");
+    let (status, answer) = place.post(&format!("{}/web/release/promote", place.apps()), json!({ "full": true })).await;
+    assert_eq!(status, 200, "{answer}");
+    place.reaches("web", "running", 2).await;
+    place.world.until("the old set's objects are gone", LONG, || async { content("web-db-r1").is_none() && content("web-db-v1-r1").is_none() }).await;
+    assert_eq!(content("web-db-r2"), Some(two));
 }

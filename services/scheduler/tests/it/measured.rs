@@ -172,7 +172,9 @@ async fn has(place: &Place, replicas: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
-    gantry_testkit::clause("6.3.3.d");
+    for clause in ["6.3.2.q", "6.3.3.d", "7.1.f"] {
+        gantry_testkit::clause(clause);
+    }
     let scraped = Scraped::start().await;
     scraped.say(queue(28));
     let place = scraped.place().await;
@@ -219,7 +221,7 @@ async fn what_cannot_be_measured_takes_no_instance_away_and_a_full_quota_adds_no
     scraped.say(queue(40));
     let url = scraped.url.clone();
     let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
-    let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350 }).await;
+    let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350, ..Default::default() }).await;
     let _agent = Agent::join(&place, "n1", 4000).await;
     deploy(&place, &QUEUE.replace("      scaling", "      replicas: 2\n      scaling")).await;
     let reason = || async { place.get(&format!("{}/work/scaling", place.apps())).await.1["items"][0]["reason"].as_str().unwrap_or_default().to_owned() };

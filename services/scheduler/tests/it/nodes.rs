@@ -6,7 +6,7 @@ use gantry_kernel::{Role, Scope};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, session};
 use crate::place::{LONG, Place, web};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,4 +151,99 @@ async fn a_nodes_own_certificate_speaks_for_that_node_alone() {
     let refused = AgentsClient::new(place.channel("node/n7").await).attach(hello("n8")).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
     assert!(refused.message().contains("n7's"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
+    use gantry_contract::proto::scheduler::agent_message::Message;
+    use gantry_contract::proto::scheduler::agents_client::AgentsClient;
+    use gantry_contract::proto::scheduler::{AgentMessage, Hello, SessionFrame};
+    gantry_testkit::clause("7.4.3.c");
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 1)).await;
+    place.reaches("web", "running", 1).await;
+    agent.node.lock().unwrap().silent = true;
+    let attach = async |peer: &str, node: &str| {
+        let message = AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) };
+        AgentsClient::new(place.channel(peer).await).attach(tokio_stream::iter([message])).await.map(drop)
+    };
+    let open = async |peer: &str, ticket: &str| {
+        let frame = SessionFrame { ticket: ticket.into(), ..SessionFrame::default() };
+        AgentsClient::new(place.channel(peer).await).session(tokio_stream::iter([frame])).await.map(drop)
+    };
+    let denied = |answer: Result<(), tonic::Status>, why: &str| {
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
+        assert!(refused.message().contains(why), "{refused}");
+    };
+    let processes = format!("{}/web/instances/web-web-0/processes", place.apps());
+    let told = async || {
+        place.world.until("the agent is told to open a session", LONG, || async { !agent.opened().is_empty() }).await;
+        std::mem::take(&mut agent.node.lock().unwrap().opened).remove(0)
+    };
+
+    // Without a certificate of its own the suite's speaks for it, another node's does not, and no other service's.
+    denied(attach("node/n2", "n1").await, "n2's");
+    denied(attach("billing", "n1").await, "agent");
+    let ((status, answer), ()) = tokio::join!(place.get(&processes), async {
+        let asked = told().await;
+        denied(open("node/n2", &asked.ticket).await, "n2's");
+        denied(open("billing", &asked.ticket).await, "agent");
+        session(AgentsClient::new(place.channel("agent").await), asked).await;
+    });
+    assert_eq!(status, 200, "who was refused has not used the ticket up: {answer}");
+
+    // It shows its own: from then on nobody else is heard.
+    agent.attach_as(&place, "n1", 4000, "node/n1").await;
+    denied(attach("agent", "n1").await, "a certificate of its own");
+    denied(attach("node/n2", "n1").await, "n2's");
+    let ((status, answer), ()) = tokio::join!(place.get(&processes), async {
+        let asked = told().await;
+        denied(open("agent", &asked.ticket).await, "a certificate of its own");
+        session(AgentsClient::new(place.channel("node/n1").await), asked).await;
+    });
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(open("node/n1", "nobody's").await.unwrap_err().code(), tonic::Code::NotFound);
+    attach("agent", "n3").await.expect("the suite's certificate goes on to serve nodes that have none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_have_a_version_of_their_own_and_are_not_set_over_somebody_elses() {
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    let url = |node: &str, query: &str| format!("{}/api/v1/nodes/{node}/settings{query}", place.host.url_of("scheduler").unwrap());
+    let get = async |node: &str| {
+        let answer = place.world.http.get(url(node, "")).bearer_auth(&token).send().await.unwrap();
+        let etag = answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), etag, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let put = async |node: &str, query: &str, etag: &str, disk: &str| {
+        let body = json!({ "labels": { "disk": disk } });
+        let answer = place.world.http.put(url(node, query)).bearer_auth(&token).header("if-match", etag).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned()))
+    };
+    assert_eq!(get("n1").await.0, 404);
+    // Ahead of the node: "0" is for what was never set.
+    assert_eq!(put("n1", "?ahead=true", "\"7\"", "hdd").await.0, 412);
+    let (status, first) = put("n1", "?ahead=true", "\"0\"", "hdd").await;
+    assert_eq!(status, 200);
+    assert_eq!((get("n1").await.0, get("n1").await.1), (200, first.clone()));
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    let call = async |path: &str| place.world.call(&place.host, Method::POST, path, Some(&token), None).await.0;
+    assert_eq!((call("/api/v1/nodes/n1/cordon").await, call("/api/v1/nodes/n1/uncordon").await), (204, 204));
+    let first = first.unwrap();
+    assert_eq!(get("n1").await.1.as_ref(), Some(&first), "what else happens to the node changes nothing of its settings");
+    assert_eq!(put("n1", "", "\"0\"", "ssd").await.0, 412);
+    let (status, second) = put("n1", "", &first, "ssd").await;
+    assert_eq!(status, 200);
+    assert_ne!(second.as_ref(), Some(&first));
+    assert_eq!(put("n1", "", &first, "tape").await.0, 412, "somebody was faster");
+    let (_, etag, settings) = get("n1").await;
+    assert_eq!((etag, &settings["labels"]["disk"]), (second, &json!("ssd")));
+    assert_eq!(put("n1", "", "*", "ssd").await.0, 200, "nothing changes");
+    assert_eq!(put("n1", "", "*", "ssd").await.1, get("n1").await.1);
 }

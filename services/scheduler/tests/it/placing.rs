@@ -114,8 +114,30 @@ async fn a_higher_priority_makes_room_and_budgets_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 1000).await;
+    place.deploy_own("low", "{image: acme/shop/web:1, replicas: 3, requests: {cpu_millis: 300}}").await;
+    place.reaches("low", "running", 1).await;
+    agent.node.lock().unwrap().stubborn = true;
+    place.deploy_own("vip", "{image: acme/shop/web:2, requests: {cpu_millis: 300}, priority: 100}").await;
+    let leaving = async |place: &Place| place.instances("low").await.iter().filter(|i| i["state"] == "stopping").count();
+    place.world.until("one has to go", LONG, || async { leaving(&place).await == 1 }).await;
+
+    // Another process decides, and the one that has to go is still there.
+    let place = place.restarted(config()).await;
+    agent.attach(&place, "n1", 1000).await;
+    place.waits_because("vip", "1 instances of lower priority").await;
+    assert_eq!(leaving(&place).await, 1, "nobody else is sent away for the same room");
+    agent.node.lock().unwrap().stubborn = false;
+    place.reaches("vip", "running", 1).await;
+    assert_eq!((leaving(&place).await, agent.running().len()), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hard_rules_between_instances_hold_and_a_new_node_is_used() {
     gantry_testkit::clause("6.3.2.p");
+    gantry_testkit::clause("7.1.m");
     let place = Place::new().await;
     let one = Agent::join_in(&place, "n1", 4000, "a").await;
     let apart = "{topology: node.zone, apart: true, selector: {labels: {gantry.io/workload: web}}}";
@@ -126,6 +148,33 @@ async fn hard_rules_between_instances_hold_and_a_new_node_is_used() {
     let three = Agent::join_in(&place, "n3", 4000, "b").await;
     place.reaches("shop", "running", 1).await;
     assert_eq!((one.running().len(), two.running().len(), three.running().len()), (1, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_stand_on_nodes_of_their_images_architecture_and_nodes_of_all_kinds_are_one_list() {
+    gantry_testkit::clause("7.3.3.a");
+    gantry_testkit::clause("7.3.3.b");
+    let place = Place::new().await;
+    let arm = Agent::join_of(&place, "n1", 4000, "arm64").await;
+    // The image is for amd64 alone.
+    place.deploy("web", &web("1", 2)).await;
+    let why = place.waits_because("web", "node.arch == amd64").await;
+    assert_eq!(why["waiting"][0]["nodes_seen"], 1, "{why:#}");
+    let amd = Agent::join(&place, "n2", 4000).await;
+    place.reaches("web", "running", 1).await;
+    assert_eq!((arm.running().len(), amd.running().len()), (0, 2));
+    let far = "services: {web: {image: 'acme/shop/web:2', platform: linux/arm64, deploy: {resources: {limits: {cpus: '0.3'}}}}}";
+    let (status, answer) = place.deploy("far", far).await;
+    assert_eq!(status, 201, "{answer:#}");
+    place.reaches("far", "running", 1).await;
+    assert_eq!((arm.running().len(), amd.running().len()), (1, 2));
+
+    let token = place.operator().await;
+    let nodes = async || place.world.call(&place.host, Method::GET, "/api/v1/nodes", Some(&token), None).await.1["items"].clone();
+    let seen: Vec<Value> = nodes().await.as_array().unwrap().iter().map(|n| json!([n["name"], n["facts"]["architecture"], n["reserved_cpu_millis"]])).collect();
+    assert_eq!(seen, [json!(["n1", "arm64", 300]), json!(["n2", "amd64", 200])]);
+    assert_eq!(place.world.call(&place.host, Method::POST, "/api/v1/nodes/n1/cordon", Some(&token), None).await.0, 204);
+    assert_eq!((&nodes().await[0]["cordoned"], &nodes().await[1]["cordoned"]), (&json!(true), &json!(false)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +252,7 @@ async fn a_spaces_own_scheduler_is_asked_and_done_without_when_it_is_silent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_finds_the_quota_full_waits_if_asked_to_and_what_can_never_fit_is_refused() {
-    let place = Place::with(config(), Limits { cpu_millis: 500 }).await;
+    let place = Place::with(config(), Limits { cpu_millis: 500, ..Default::default() }).await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy_own("first", "{image: acme/shop/web:1, requests: {cpu_millis: 400}}").await;
     place.reaches("first", "running", 1).await;

@@ -10,7 +10,9 @@ use crate::place::{LONG, Place, config, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_update_never_has_fewer_in_rotation() {
-    gantry_testkit::clause("6.3.3.r");
+    for clause in ["6.3.3.f", "6.3.3.r", "6.4.2.2.e"] {
+        gantry_testkit::clause(clause);
+    }
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 3)).await;
@@ -19,9 +21,42 @@ async fn a_rolling_update_never_has_fewer_in_rotation() {
     assert_eq!(place.deploy("web", &web("2", 3)).await.0, 201);
     place.reaches("web", "running", 2).await;
     place.world.until("the old ones are gone", LONG, || async { agent.running().len() == 3 }).await;
-    let node = agent.node.lock().unwrap();
-    assert_eq!(node.fewest, Some(3), "at every moment three were in rotation");
-    assert!(node.running.values().all(|image| image.ends_with('2')), "{:?}", node.running);
+    let served_by = |version: char| {
+        let mut node = agent.node.lock().unwrap();
+        assert!(node.running.values().all(|image| image.ends_with(version)), "{:?}", node.running);
+        node.fewest.take()
+    };
+    assert_eq!(served_by('2'), Some(3), "at every moment three were in rotation");
+    // Nor has the way back.
+    assert_eq!(place.post(&format!("{}/web/rollback", place.apps()), json!({"revision": 1})).await.0, 200);
+    place.reaches("web", "running", 1).await;
+    place.world.until("the new ones are gone", LONG, || async { agent.running().len() == 3 }).await;
+    assert_eq!(served_by('1'), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_updates_policy_says_how_many_at_once_and_which_go_first() {
+    gantry_testkit::clause("6.3.2.r");
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let updated = |image: &str, order: &str| web(image, 4).replace("parallelism: 1", &format!("parallelism: 2, order: {order}"));
+    place.deploy("web", &updated("1", "stop-first")).await;
+    place.reaches("web", "running", 1).await;
+    let fewest = || agent.node.lock().unwrap().fewest.take();
+    let all_are = |version: char| {
+        let node = agent.node.lock().unwrap();
+        node.running.len() == 4 && node.running.values().all(|image| image.ends_with(version))
+    };
+    fewest();
+    assert_eq!(place.deploy("web", &updated("2", "stop-first")).await.0, 201);
+    place.reaches("web", "running", 2).await;
+    place.world.until("all are new", LONG, || async { all_are('2') }).await;
+    let seen = fewest().unwrap();
+    assert!((2..4).contains(&seen), "two of the four may be missing: {seen} were in rotation");
+    assert_eq!(place.deploy("web", &updated("3", "start-first")).await.0, 201);
+    place.reaches("web", "running", 3).await;
+    place.world.until("all are new again", LONG, || async { all_are('3') }).await;
+    assert_eq!(fewest(), Some(4), "none was missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,8 @@ fn sent(minor: u32) -> Vec<Value> {
     let id = Uuid::from_u128(7);
     let home =
         Home { org: OrgId(id), project: ProjectId(id), space: SpaceId(id), org_name: name("acme"), project_name: name("shop"), space_name: name("test") };
-    let quota = BTreeMap::from([("requests.cpu".to_owned(), "20".to_owned()), ("pods".to_owned(), "200".to_owned())]);
+    let quota =
+        BTreeMap::from([("requests.cpu".to_owned(), "20".to_owned()), ("pods".to_owned(), "200".to_owned()), ("limits.memory".to_owned(), "64Gi".to_owned())]);
     let plain = ClusterSettings { space_quota: quota, ingress_class: "nginx".into(), storage_class: "slow".into(), ..ClusterSettings::default() };
     let routed =
         ClusterSettings { gateway: "infra/public".into(), isolate: false, roles: true, pod_security: "restricted".into(), ..ClusterSettings::default() };
@@ -102,6 +103,7 @@ fn sent(minor: u32) -> Vec<Value> {
                 plain: &plain,
                 pull: Some("{\"auths\":{}}"),
                 held: &held,
+                unchanged: &BTreeMap::new(),
             };
             out.extend(Wanted::new("c1", "app", objects(model, &place, &Sets::default())).bodies().cloned());
         }
@@ -127,6 +129,26 @@ fn complaints(program: &Path, folder: &Path, minor: u32, all: &[Value], more: &s
     let said: Vec<String> = said.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect();
     assert_eq!(output.status.success(), said.iter().all(|l| l.starts_with("WARN")), "{said:#?}");
     said
+}
+
+/// The schemas say nothing of names.
+#[test]
+fn every_name_is_one_that_an_api_server_takes() {
+    let label = |text: &str| {
+        let inner = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        inner && !text.is_empty() && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-')
+    };
+    for object in sent(VERSIONS[1]) {
+        let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+        let dots = !matches!(kind, "Service" | "Namespace");
+        assert!(if dots { name.split('.').all(label) } else { label(name) }, "{kind}/{name}");
+        let template = if kind == "CronJob" { &object["spec"]["jobTemplate"]["spec"]["template"] } else { &object["spec"]["template"] };
+        for list in ["volumes", "containers", "initContainers"] {
+            for one in template["spec"][list].as_array().into_iter().flatten() {
+                assert!(label(one["name"].as_str().unwrap()), "{kind}/{name}: {}", one["name"]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Sessions into instances, with a node that answers as an agent does.
 
 use futures::{SinkExt, StreamExt};
+use gantry_auth::AccessClaims;
 use gantry_kernel::Role;
 use gantry_scheduler::Config;
 use reqwest::Method;
@@ -50,7 +51,6 @@ pub async fn next(socket: &mut Socket) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_reaches_the_node_and_its_end_the_caller() {
-    gantry_testkit::clause("6.3.1.i");
     let (place, agent) = placed(config()).await;
     let mut session = socket(&place, "exec?command=[%22sh%22]&stdin=true&tty=true", &place.token).await.unwrap();
     session.send(Message::Binary(b"\x00hello".to_vec().into())).await.unwrap();
@@ -83,6 +83,40 @@ async fn a_user_has_so_many_sessions_and_an_idle_one_is_ended() {
     assert!(String::from_utf8_lossy(&end).contains("nothing went over it"), "{end:?}");
     drop(first);
     place.world.until("there is room again", LONG, || async { socket(&place, "attach", &place.token).await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_the_sign_in_it_was_opened_with() {
+    let (place, _agent) = placed(config()).await;
+    let now = place.host.env.now().unix_timestamp();
+    let token = |session: Option<String>, acting: Option<serde_json::Value>, seconds: i64| {
+        place.world.sign(&AccessClaims {
+            iss: place.world.running.platform.public_url.clone(),
+            sub: place.subject.clone(),
+            aud: place.world.running.platform.public_url.clone(),
+            exp: now + seconds,
+            iat: now,
+            jti: place.host.uuid().to_string(),
+            client_id: "test".into(),
+            scope: "openid".into(),
+            preferred_username: Some("ada".into()),
+            sid: session,
+            amr: vec!["pwd".into()],
+            act: acting,
+            cnf: None,
+        })
+    };
+    let shell = "exec?command=[%22sh%22]&stdin=true&tty=true";
+    let mut ending = socket(&place, shell, &token(Some(format!("until:{}", now + 1)), None, 600)).await.unwrap();
+    // Rights that somebody else has lent are so until their token ends.
+    let mut lent = socket(&place, shell, &token(None, Some(json!({"sub": "user:staff"})), 2)).await.unwrap();
+    let mut staying = socket(&place, shell, &token(Some("another".into()), None, 600)).await.unwrap();
+    for ended in [&mut ending, &mut lent] {
+        let end = next(ended).await;
+        assert!(String::from_utf8_lossy(&end).contains("the sign-in with which it was opened has ended"), "{end:?}");
+    }
+    staying.send(Message::Binary(b"\x00hello".to_vec().into())).await.unwrap();
+    assert_eq!(next(&mut staying).await, b"\x01hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]

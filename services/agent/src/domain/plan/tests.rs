@@ -16,7 +16,7 @@ fn instance(n: u8) -> wire::WantedInstance {
 }
 
 fn wanted(list: impl IntoIterator<Item = wire::WantedInstance>) -> Wanted {
-    let (wanted, faults) = Wanted::parse(wire::WantedState { generation: 1, instances: list.into_iter().collect(), services: vec![] });
+    let (wanted, faults) = Wanted::parse(wire::WantedState { generation: 1, instances: list.into_iter().collect(), ..Default::default() });
     assert!(faults.is_empty());
     wanted
 }

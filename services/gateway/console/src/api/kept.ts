@@ -1,6 +1,6 @@
 // Configs and secrets that a space keeps for its applications.
 
-import { getTagged, path, post, putTagged, remove } from './http';
+import { getTagged, path, post, putTagged, remove, withQuery } from './http';
 
 export interface Use {
   app: string;
@@ -65,16 +65,20 @@ export interface NewContent {
   reason: string;
 }
 
-const at = (base: string, name: string, ...rest: string[]) => [base, ...[name, ...rest].map(encodeURIComponent)].join('/');
+/** Which one is meant: a config may have the same name as a secret. */
+type Which = Pick<Kept, 'name' | 'secret'>;
+
+const at = (base: string, { name, secret }: Which, ...rest: string[]) => withQuery([base, ...[name, ...rest].map(encodeURIComponent)].join('/'), { secret });
 
 export const kept = {
   of: (org: string, project: string, space: string) => path('orgs', org, 'projects', project, 'spaces', space, 'configs'),
-  versions: (base: string, name: string) => at(base, name, 'versions'),
+  versions: (base: string, one: Which) => at(base, one, 'versions'),
   /** The ETag of what is there. */
-  tag: async (base: string, name: string) => (await getTagged<Kept>(at(base, name))).etag,
-  set: (base: string, name: string, content: NewContent, etag: string | null) => putTagged<{ version: number; restart_needed: string[] }>(at(base, name), content, etag),
-  rollBack: (base: string, name: string, version: number) => post(at(base, name, 'rollback'), { version }),
-  rollOut: (base: string, name: string) => post<{ items: RolledOut[] }>(at(base, name, 'rollout'), {}),
-  reveal: (base: string, name: string, version: number, reason: string) => post<Revealed>(at(base, name, 'reveal'), { version, reason }),
-  remove: (base: string, name: string) => remove(at(base, name)),
+  tag: async (base: string, one: Which) => (await getTagged<Kept>(at(base, one))).etag,
+  /** Its content says which it is. */
+  set: (base: string, name: string, content: NewContent, etag: string | null) => putTagged<{ version: number; restart_needed: string[] }>(`${base}/${encodeURIComponent(name)}`, content, etag),
+  rollBack: (base: string, one: Which, version: number) => post(at(base, one, 'rollback'), { version }),
+  rollOut: (base: string, one: Which) => post<{ items: RolledOut[] }>(at(base, one, 'rollout'), {}),
+  reveal: (base: string, one: Which, version: number, reason: string) => post<Revealed>(at(base, one, 'reveal'), { version, reason }),
+  remove: (base: string, one: Which) => remove(at(base, one)),
 };

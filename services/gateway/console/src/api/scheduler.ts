@@ -2,7 +2,7 @@
 
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
-import { get, path, post, put, remove, withQuery } from './http';
+import { get, getTagged, path, post, put, putTagged, remove, withQuery } from './http';
 
 export interface Workload {
   name: string;
@@ -97,6 +97,17 @@ export interface Why {
   cluster?: OnCluster | null;
   /** Of a space on several clusters: what each has, and why. */
   clusters?: Share[];
+  /** Network policies that select its instances. */
+  policies?: Selecting[];
+}
+
+/** A network policy of the space, with the application that brought it. */
+export interface Selecting {
+  workload: string;
+  app: string;
+  name: string;
+  ingress: boolean;
+  egress: boolean;
 }
 
 /** A rule, and on how many nodes it is in the way. */
@@ -232,6 +243,8 @@ export interface NodeItem {
   };
   /** As operators set them. */
   settings?: NodeSettings;
+  /** Of what cannot be read of it. */
+  problem?: string | null;
   instances: number;
   reserved_cpu_millis: number;
   reserved_memory_bytes: number;
@@ -267,12 +280,10 @@ export const scheduler = {
     post<Checked>(`${path('orgs', org, 'projects', project, 'spaces', space)}/documents`, body),
   rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
   setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
-  setNode: (node: string, settings: NodeSettings) => put<NodeSettings>(`${path('nodes', node)}/settings`, settings),
-  /** With `force` also one that has instances. Certificates of its own are revoked; one that never joined by a token has none. */
-  removeNode: async (node: string, force: boolean) => {
-    await remove(withQuery(path('nodes', node), { force }));
-    await remove(withQuery(path('node-certificates', node), { reason: 'removed' })).catch(() => undefined);
-  },
+  nodeSettings: (node: string) => getTagged<NodeSettings>(`${path('nodes', node)}/settings`),
+  setNode: (node: string, settings: NodeSettings, etag: string | null) => putTagged<NodeSettings>(`${path('nodes', node)}/settings`, settings, etag),
+  /** With `force` also one that has instances. The platform revokes its certificates by itself. */
+  removeNode: (node: string, force: boolean) => remove(withQuery(path('nodes', node), { force })),
   joinToken: (node: string | null, expires_in_minutes: number) => post<JoinToken>(path('node-join-tokens'), { node, expires_in_minutes }),
   nodeAct: (node: string, verb: 'cordon' | 'uncordon' | 'drain') => post(`${path('nodes', node)}/${verb}`, {}),
 };

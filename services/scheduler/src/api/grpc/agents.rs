@@ -20,17 +20,22 @@ use crate::app::Scheduler;
 use crate::app::deploy::database;
 use crate::app::nodes::removal;
 use crate::app::sessions::{FRAMES, Frames, Link};
+use crate::app::speakers;
+use crate::domain::speaker::Speaker;
 use crate::store;
 
 pub struct AgentsApi(pub Scheduler);
 
-/// The node that a certificate is of; none: an agent with the platform's own certificate for agents, which may speak for any node.
-fn node_of<T>(request: &Request<T>) -> Result<Option<Name>, Problem> {
-    let named = request.extensions().get::<Peer>().and_then(|Peer(name)| name.strip_prefix("node/")).and_then(|name| Name::parse(name).ok());
-    match named {
-        Some(node) => Ok(Some(node)),
-        None => gantry_auth::peer(request, &["agent"]).map(|_| None),
+/// By its certificate. Whom it may speak for is decided by `app::speakers` for each RPC.
+fn speaker<T>(request: &Request<T>) -> Result<Speaker, Problem> {
+    match request.extensions().get::<Peer>().and_then(|Peer(name)| Speaker::of(name)) {
+        Some(speaker) => Ok(speaker),
+        None => gantry_auth::peer(request, &["agent"]).map(|_| Speaker::Suite),
     }
+}
+
+fn nobody_waits() -> Status {
+    Status::not_found("nobody waits for this session any more")
 }
 
 #[tonic::async_trait]
@@ -38,7 +43,7 @@ impl Agents for AgentsApi {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<ControlMessage, Status>> + Send>>;
 
     async fn attach(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
-        let own = node_of(&request)?;
+        let speaker = speaker(&request)?;
         if !self.0.leading.load(Ordering::SeqCst) {
             return Err(Status::unavailable("another scheduler decides; try again"));
         }
@@ -47,10 +52,7 @@ impl Agents for AgentsApi {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
         let node = Name::parse(&hello.node).map_err(|e| Problem::invalid("node", e.to_string()))?;
-        if let Some(own) = own.filter(|own| *own != node) {
-            let detail = format!("the certificate is the node {own}'s, and the agent calls itself {node}: set `[agent] node`, or join as {node}");
-            return Err(Status::permission_denied(detail));
-        }
+        speakers::heard(&self.0, &speaker, &node).await?;
         let removed = store::removed_nodes(self.0.orm()).await.map_err(database)?;
         let (outbox, inbox) = mpsc::channel(WAITING);
         if removed.iter().any(|name| name == node.as_str()) {
@@ -59,6 +61,7 @@ impl Agents for AgentsApi {
             let _ = outbox.try_send(Ok(ControlMessage { message: Some(Control::Rejected(removal(&node))) }));
             return Ok(Response::new(Box::pin(ReceiverStream::new(inbox))));
         }
+        speakers::note_certificate(&self.0, &speaker).await?;
         let session = self.0.agents.attach(node.clone(), words::facts(hello.facts.unwrap_or_default()), outbox);
         tracing::info!(node.id = %node, session, "a node's agent attached");
         let s = self.0.clone();
@@ -78,6 +81,10 @@ impl Agents for AgentsApi {
                         s.agents.confirm(&node, session, Lease { beat, timeout_ms });
                     }
                     Some(Ok(AgentMessage { message: Some(Message::Hello(hello)) })) => {
+                        if hello.node != node.as_str() {
+                            tracing::warn!(node.id = %node, other = hello.node, "an agent that calls its node otherwise in the middle was cut off");
+                            break;
+                        }
                         s.agents.facts(&node, session, words::facts(hello.facts.unwrap_or_default()));
                     }
                     Some(Ok(AgentMessage { message: None })) => {}
@@ -93,12 +100,15 @@ impl Agents for AgentsApi {
     type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionFrame, Status>> + Send>>;
 
     async fn session(&self, request: Request<Streaming<SessionFrame>>) -> Result<Response<Self::SessionStream>, Status> {
-        node_of(&request)?;
+        let speaker = speaker(&request)?;
         let mut frames = request.into_inner();
         let first = frames.message().await?.ok_or_else(|| Status::invalid_argument("the first message must be a ticket"))?;
+        // The ticket says whose session it is; who may not speak for that node does not use it up.
+        let node = self.0.sessions.awaited(&first.ticket).ok_or_else(nobody_waits)?;
+        speakers::heard(&self.0, &speaker, &node).await?;
         let (outbox, inbox) = mpsc::channel(FRAMES);
         if !self.0.sessions.arrived(&first.ticket, Link { to_agent: outbox, from_agent: Frames::Agent(Box::new(frames)) }) {
-            return Err(Status::not_found("nobody waits for this session any more"));
+            return Err(nobody_waits());
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(inbox))))
     }

@@ -38,6 +38,15 @@ pub struct KindQuery {
 #[derive(Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
+pub struct WhichQuery {
+    /// Whether the secret or the config of this name is meant; needed where there is one of each.
+    #[serde(default)]
+    secret: Option<bool>,
+}
+
+#[derive(Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct SetQuery {
     /// Only say what would happen.
     #[serde(default)]
@@ -47,7 +56,7 @@ pub struct SetQuery {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetConfigBody {
-    /// Its contents are shown to nobody without a right of its own. It stays what it was made as.
+    /// Its contents are shown to nobody without a right of its own. A config of the same name is another one.
     #[serde(default)]
     secret: bool,
     /// Texts by key; a single value has the key `content`. All of them have at most 1 MiB.
@@ -109,10 +118,10 @@ pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spa
 }
 
 /// One of them, without its contents.
-#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath), responses((status = 200, body = ConfigBody)))]
-pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ConfigPath>) -> ApiResult<Response> {
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, WhichQuery), responses((status = 200, body = ConfigBody)))]
+pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ConfigPath>, Query(which): Query<WhichQuery>) -> ApiResult<Response> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    let body = reading::get(&s, &space, &at.config).await?;
+    let body = reading::get(&s, &space, (at.config.as_str(), which.secret)).await?;
     Ok(with_etag(body.etag, Json(body)))
 }
 
@@ -148,52 +157,71 @@ pub async fn set(
 }
 
 /// Deletes it with all versions, for ever. Refused while an application uses it.
-#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath), responses((status = 204)))]
-pub async fn delete(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ConfigPath>, IfMatch(expect): IfMatch) -> ApiResult<Response> {
+#[utoipa::path(delete, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}", tag = "configs", params(ConfigPath, WhichQuery), responses((status = 204)))]
+pub async fn delete(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<ConfigPath>,
+    Query(which): Query<WhichQuery>,
+    IfMatch(expect): IfMatch,
+) -> ApiResult<Response> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    setting::delete(&s, &caller, &space, &at.config, expect).await?;
+    setting::delete(&s, &caller, &space, (at.config.as_str(), which.secret), expect).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Its versions, newest first, with who set them and why. Contents are not shown.
-#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/versions", tag = "configs", params(ConfigPath), responses((status = 200, body = Page<ConfigVersionBody>)))]
-pub async fn versions(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ConfigPath>) -> ApiResult<Json<Page<ConfigVersionBody>>> {
+#[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/versions", tag = "configs", params(ConfigPath, WhichQuery), responses((status = 200, body = Page<ConfigVersionBody>)))]
+pub async fn versions(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<ConfigPath>,
+    Query(which): Query<WhichQuery>,
+) -> ApiResult<Json<Page<ConfigVersionBody>>> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    Ok(Json(Page::all(reading::versions(&s, &space, &at.config).await?)))
+    Ok(Json(Page::all(reading::versions(&s, &space, (at.config.as_str(), which.secret)).await?)))
 }
 
 /// A version in clear: of a secret only with the right `apps.secrets-reveal` and a reason. Each reading is in the audit trail.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/reveal", tag = "configs", params(ConfigPath), request_body = ConfigRevealBody, responses((status = 200, body = ConfigRevealedBody)))]
-pub async fn reveal(State(s): State<Scheduler>, caller: Caller, Path(at): Path<ConfigPath>, Json(body): Json<ConfigRevealBody>) -> ApiResult<Response> {
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/reveal", tag = "configs", params(ConfigPath, WhichQuery), request_body = ConfigRevealBody, responses((status = 200, body = ConfigRevealedBody)))]
+pub async fn reveal(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(at): Path<ConfigPath>,
+    Query(which): Query<WhichQuery>,
+    Json(body): Json<ConfigRevealBody>,
+) -> ApiResult<Response> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    let asked = Reveal { name: at.config, version: body.version, reason: body.reason };
+    let asked = Reveal { name: at.config, secret: which.secret, version: body.version, reason: body.reason };
     let revealed = reading::reveal(&s, &caller, &space, asked).await?;
     Ok(([(axum::http::header::CACHE_CONTROL, "no-store")], Json(revealed)).into_response())
 }
 
 /// Brings the content of an earlier version back, as a new version.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollback", tag = "configs", params(ConfigPath), request_body = ConfigRollbackBody, responses((status = 200, body = ConfigSetBody)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollback", tag = "configs", params(ConfigPath, WhichQuery), request_body = ConfigRollbackBody, responses((status = 200, body = ConfigSetBody)))]
 pub async fn roll_back(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<ConfigPath>,
+    Query(which): Query<WhichQuery>,
     IfMatch(expect): IfMatch,
     Json(body): Json<ConfigRollbackBody>,
 ) -> ApiResult<Response> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
-    let done = setting::roll_back(&s, &caller, &space, &at.config, body.version, body.reason, expect).await?;
+    let done = setting::roll_back(&s, &caller, &space, (at.config.as_str(), which.secret), body.version, body.reason, expect).await?;
     Ok(with_etag(done.etag, Json(done)))
 }
 
 /// A new revision of the applications that have it as it was when they were deployed.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollout", tag = "configs", params(ConfigPath), request_body = ConfigRolloutBody, responses((status = 200, body = Page<ConfigRolledOutBody>)))]
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/configs/{config}/rollout", tag = "configs", params(ConfigPath, WhichQuery), request_body = ConfigRolloutBody, responses((status = 200, body = Page<ConfigRolledOutBody>)))]
 pub async fn rollout(
     State(s): State<Scheduler>,
     caller: Caller,
     Path(at): Path<ConfigPath>,
+    Query(which): Query<WhichQuery>,
     body: Option<Json<ConfigRolloutBody>>,
 ) -> ApiResult<Json<Page<ConfigRolledOutBody>>> {
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
     let asked = body.map(|b| b.0).unwrap_or_default();
-    Ok(Json(Page::all(rolling::rollout(&s, &caller, &space, &at.config, &asked.apps, &asked.reason).await?)))
+    Ok(Json(Page::all(rolling::rollout(&s, &caller, &space, (at.config.as_str(), which.secret), &asked.apps, &asked.reason).await?)))
 }

@@ -4,13 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, Json, Page, Path, Query, WatchQuery, watch_list};
+use gantry_host::{ApiResult, IfMatch, Json, Page, Path, Query, WatchQuery, watch_list, with_etag};
 use gantry_kernel::{Role, Scope};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::placement::object;
 use crate::app::Scheduler;
+use crate::app::node_settings;
 use crate::app::nodes::{self, NodeBody, NodeVerb};
 use crate::domain::placement::NodeSettings;
 
@@ -64,7 +65,7 @@ pub struct RemovalQuery {
     force: bool,
 }
 
-/// Takes it out of the platform. Its agent stops everything, and is refused when it comes back.
+/// Takes it out of the platform. Its agent stops everything, and is refused when it comes back; its certificates are revoked.
 #[utoipa::path(delete, path = "/api/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path), RemovalQuery), responses((status = 204)))]
 pub async fn remove(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>, Query(query): Query<RemovalQuery>) -> ApiResult<StatusCode> {
     s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
@@ -89,6 +90,14 @@ pub struct SettingsQuery {
     ahead: bool,
 }
 
+/// Labels, taints, overcommitment and reservations as operators set them, also of a node that is to come.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path)), responses((status = 200, body = NodeSettings)))]
+pub async fn settings(State(s): State<Scheduler>, caller: Caller, Path(node): Path<String>) -> ApiResult<Response> {
+    s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
+    let (settings, version) = node_settings::get(&s, &node).await?;
+    Ok(with_etag(version, Json(settings)))
+}
+
 /// Sets labels, taints, overcommitment and reservations of a node, all of them at once.
 #[utoipa::path(put, path = "/api/v1/nodes/{node}/settings", tag = "nodes", params(("node" = String, Path), SettingsQuery), request_body = NodeSettings, responses((status = 200, body = NodeSettings)))]
 pub async fn configure(
@@ -96,9 +105,11 @@ pub async fn configure(
     caller: Caller,
     Path(node): Path<String>,
     Query(query): Query<SettingsQuery>,
+    IfMatch(expect): IfMatch,
     Json(body): Json<Map<String, Value>>,
-) -> ApiResult<Json<NodeSettings>> {
+) -> ApiResult<Response> {
     s.host.auth.require(&caller, Role::Admin, Scope::Platform)?;
     let settings: NodeSettings = object(body)?;
-    Ok(Json(nodes::configure(&s, &node, settings, query.ahead, caller.meta(None)).await?))
+    let (settings, version) = node_settings::set(&s, &node, settings, query.ahead, expect, caller.meta(None)).await?;
+    Ok(with_etag(version, Json(settings)))
 }

@@ -29,23 +29,24 @@ pub async fn list(s: &Scheduler, space: &SpaceRef, secret: Option<bool>) -> Resu
 
 /// # Errors
 /// Not found, or the database refuses.
-pub async fn get(s: &Scheduler, space: &SpaceRef, name: &str) -> Result<ConfigBody, Problem> {
-    let row = find(s, space, name).await?;
-    let version = store::kept_version(s.orm(), row.id, row.latest).await.map_err(database)?.ok_or_else(|| missing(name))?;
+pub async fn get(s: &Scheduler, space: &SpaceRef, named: Named<'_>) -> Result<ConfigBody, Problem> {
+    let row = find(s, space, named).await?;
+    let version = store::kept_version(s.orm(), row.id, row.latest).await.map_err(database)?.ok_or_else(|| missing(named.0))?;
     let uses = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
     Ok(ConfigBody::of(&row, &version, uses))
 }
 
 /// # Errors
 /// Not found, or the database refuses.
-pub async fn versions(s: &Scheduler, space: &SpaceRef, name: &str) -> Result<Vec<ConfigVersionBody>, Problem> {
-    let row = find(s, space, name).await?;
+pub async fn versions(s: &Scheduler, space: &SpaceRef, named: Named<'_>) -> Result<Vec<ConfigVersionBody>, Problem> {
+    let row = find(s, space, named).await?;
     Ok(store::kept_versions(s.orm(), row.id).await.map_err(database)?.into_iter().map(ConfigVersionBody::from).collect())
 }
 
 /// Which version is to be shown, and why.
 pub struct Reveal {
     pub name: String,
+    pub secret: Option<bool>,
     /// The newest if none.
     pub version: Option<u32>,
     /// Needed for secrets.
@@ -64,7 +65,7 @@ pub async fn reveal(s: &Scheduler, caller: &Caller, space: &SpaceRef, asked: Rev
     if let (Err(problem), Err(_)) = (&may_reveal, &may_write) {
         return Err(Problem::new(problem.kind, problem.code, problem.detail.clone()));
     }
-    let row = find(s, space, &asked.name).await?;
+    let row = find(s, space, (asked.name.as_str(), asked.secret)).await?;
     let reason = asked.reason.trim();
     if row.secret {
         may_reveal?;
@@ -89,10 +90,21 @@ pub async fn reveal(s: &Scheduler, caller: &Caller, space: &SpaceRef, asked: Rev
     Ok(ConfigRevealedBody { name: row.name, secret: row.secret, version: number, entries: content.entries.clone(), binary: content.binary.clone() })
 }
 
+/// A name, and whether the secret or the config is meant; that need not be said where one alone has the name.
+pub type Named<'a> = (&'a str, Option<bool>);
+
 /// # Errors
-/// Not found, or the database refuses.
-pub async fn find(s: &Scheduler, space: &SpaceRef, name: &str) -> Result<Kept, Problem> {
-    store::kept(s.orm(), space.id, name).await.map_err(database)?.ok_or_else(|| missing(format!("{}/{name}", space.path())))
+/// Not found, one of each kind, or the database refuses.
+pub async fn find(s: &Scheduler, space: &SpaceRef, (name, secret): Named<'_>) -> Result<Kept, Problem> {
+    let mut all = store::kept_named(s.orm(), space.id, name).await.map_err(database)?;
+    all.retain(|row| secret.is_none_or(|secret| row.secret == secret));
+    if all.len() > 1 {
+        return Err(Problem::invalid(
+            "secret",
+            format!("the space has a config and a secret `{name}`: say which is meant, with `secret=true` or `secret=false`"),
+        ));
+    }
+    all.pop().ok_or_else(|| missing(format!("{}/{name}", space.path())))
 }
 
 fn missing(name: impl std::fmt::Display) -> Problem {

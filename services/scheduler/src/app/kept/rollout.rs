@@ -5,20 +5,27 @@ use gantry_es_pg::Expect;
 use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::bodies::ConfigRolledOutBody;
-use super::reading::find;
+use super::reading::{Named, find};
 use super::using;
 use crate::app::deploy::{self, Deploy, database};
 use crate::app::documents::Source;
-use crate::app::{Scheduler, change};
+use crate::app::{Scheduler, change, models};
 use crate::store;
 
 /// The same application with the newest versions of all it uses, as its next revision; of those named, or of all that need it.
 ///
 /// # Errors
 /// A missing right, an unknown config or application, or the database refuses. One application's refusal is told beside the others.
-pub async fn rollout(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str, apps: &[String], reason: &str) -> Result<Vec<ConfigRolledOutBody>, Problem> {
+pub async fn rollout(
+    s: &Scheduler,
+    caller: &Caller,
+    space: &SpaceRef,
+    (name, secret): Named<'_>,
+    apps: &[String],
+    reason: &str,
+) -> Result<Vec<ConfigRolledOutBody>, Problem> {
     s.host.auth.require(caller, Role::Editor, space.scope())?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
     if let Some(stranger) = apps.iter().find(|app| !users.iter().any(|u| u.app == **app)) {
         return Err(Problem::invalid("apps", format!("`{stranger}` does not use `{name}`")));
@@ -42,7 +49,7 @@ pub async fn rollout(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &st
 async fn one(s: &Scheduler, caller: &Caller, space: &SpaceRef, app: &str, reason: &str, nth: usize) -> Result<ConfigRolledOutBody, Problem> {
     let row = change::find(s, space, app).await?;
     let id = AppId(row.id);
-    let before = s.models.get(&s.host, id, row.current.unsigned_abs()).await.map_err(Problem::internal)?;
+    let before = s.models.get(&s.host, id, row.current.unsigned_abs()).await.map_err(|e| models::refused(e, row.current.unsigned_abs()))?;
     let mut model = (*before).clone();
     using::pin(s, space, &mut model).await?;
     let format = store::revision(s.orm(), id, row.current).await.map_err(database)?.map(|r| r.format).unwrap_or_default();

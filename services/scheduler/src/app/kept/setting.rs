@@ -7,8 +7,8 @@ use gantry_es_pg::{Append, AppendError, Claim, Expect, StreamWrite};
 use gantry_kernel::{FieldFault, Kind, Problem, Uuid};
 
 use super::bodies::ConfigSetBody;
-use super::reading::{WRITE, find};
-use super::{filling, using};
+use super::reading::{Named, WRITE, find};
+use super::{filling, tying, using};
 use crate::app::Scheduler;
 use crate::app::deploy::database;
 use crate::domain::kept::{checked, checked_name, fingerprint, keys};
@@ -38,12 +38,8 @@ pub async fn set(s: &Scheduler, caller: &Caller, space: &SpaceRef, new: Set) -> 
     s.host.auth.permit(caller, WRITE, space.scope())?;
     checked_name(&new.name).map_err(|(field, detail)| Problem::invalid(field, detail))?;
     refuse_long(&new.reason)?;
-    let row = store::kept(s.orm(), space.id, &new.name).await.map_err(database)?;
+    let row = store::kept(s.orm(), space.id, &new.name, new.secret).await.map_err(database)?;
     refuse_stale(new.expect, row.as_ref().map_or(0, |r| r.version), &new.name)?;
-    if let Some(row) = row.as_ref().filter(|r| r.secret != new.secret) {
-        let (is, other) = if row.secret { ("secret", "config") } else { ("config", "secret") };
-        return Err(Problem::conflict("scheduler.config_kind", format!("`{}` is a {is} of this space: choose another name for a {other}", new.name)));
-    }
     let before = match &row {
         Some(row) => Some(content_of(s, row, row.latest).await?),
         None => None,
@@ -76,14 +72,14 @@ pub async fn roll_back(
     s: &Scheduler,
     caller: &Caller,
     space: &SpaceRef,
-    name: &str,
+    (name, secret): Named<'_>,
     to: u32,
     reason: String,
     expect: Expect,
 ) -> Result<ConfigSetBody, Problem> {
     s.host.auth.permit(caller, WRITE, space.scope())?;
     refuse_long(&reason)?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     refuse_stale(expect, row.version, name)?;
     let content = content_of(s, &row, to).await?;
     let before = content_of(s, &row, row.latest).await?;
@@ -96,26 +92,40 @@ pub async fn roll_back(
 ///
 /// # Errors
 /// A missing right, not found, somebody uses it, or the log is away.
-pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &str, expect: Expect) -> Result<(), Problem> {
+pub async fn delete(s: &Scheduler, caller: &Caller, space: &SpaceRef, (name, secret): Named<'_>, expect: Expect) -> Result<(), Problem> {
     s.host.auth.permit(caller, WRITE, space.scope())?;
-    let row = find(s, space, name).await?;
+    let row = find(s, space, (name, secret)).await?;
     refuse_stale(expect, row.version, name)?;
-    let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
-    if !users.is_empty() {
-        let named: Vec<String> = users.iter().map(|u| format!("{} (revision {})", u.app, u.revision)).collect();
-        return Err(Problem::conflict(
-            "scheduler.config_in_use",
-            format!("`{name}` is used by {}: deploy these without it first, or delete them", named.join(", ")),
-        ));
+    for last in [false, false, true] {
+        tying::hold(s, row.id, row.version).await?;
+        refuse_used(s, space, &row).await?;
+        let event = ConfigEvent::Deleted { config: row.id, space: space.id };
+        let claims = vec![Claim::release(scope(space, row.secret), name), tying::still_held(row.id)];
+        match append(s, caller, space, row.id, row.version, vec![event], claims).await {
+            // An application was deployed with it just now: the next look names it, unless that has gone again.
+            Err(Refused::Turn) if !last => {}
+            done => {
+                done?;
+                break;
+            }
+        }
     }
-    let event = ConfigEvent::Deleted { config: row.id, space: space.id };
-    append(s, caller, space, row.id, row.version, vec![event], vec![Claim::release(scope(space), name)]).await?;
     filling::forget(s, row.id);
     // Nobody can read it any more, not even from a backup of the log.
     if let Err(error) = s.host.keyring().erase(&filling::subject(row.id)).await {
         tracing::warn!(config.id = %row.id, error = %error, "the key of a deleted config could not be erased");
     }
     Ok(())
+}
+
+async fn refuse_used(s: &Scheduler, space: &SpaceRef, row: &Kept) -> Result<(), Problem> {
+    let users = using::all_for_sure(s, space).await?.remove(&row.id).unwrap_or_default();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = users.iter().map(|u| format!("{} (revision {})", u.app, u.revision)).collect();
+    let detail = format!("`{}` is used by {}: deploy these without it first, or delete them", row.name, named.join(", "));
+    Err(Problem::conflict("scheduler.config_in_use", detail))
 }
 
 struct Write {
@@ -160,7 +170,7 @@ async fn write_version(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &
             let (org, project) = (space.org().id, space.project.id);
             let (secret, immutable) = (w.content.secret, w.immutable);
             events.push(ConfigEvent::Created { config: id, org, project, space: space.id, name: name.to_owned(), secret, immutable, salt });
-            claims.push(Claim::take(scope(space), name));
+            claims.push(Claim::take(scope(space, secret), name));
         }
         let text = serde_json::to_string(&w.content).map_err(Problem::internal)?;
         events.push(ConfigEvent::Set {
@@ -175,10 +185,10 @@ async fn write_version(s: &Scheduler, caller: &Caller, space: &SpaceRef, name: &
             from: w.from,
         });
         append(s, caller, space, id, body.etag, events, claims).await?;
-        let row = find(s, space, name).await?;
+        let row = find(s, space, (name, Some(w.content.secret))).await?;
         (body.version, body.etag) = (row.latest, row.version);
     }
-    if let Some(row) = store::kept(s.orm(), space.id, name).await.map_err(database)? {
+    if let Some(row) = store::kept(s.orm(), space.id, name, w.content.secret).await.map_err(database)? {
         let users = using::all(s, space).await?.remove(&row.id).unwrap_or_default();
         // Before it is set it is not known to be old yet.
         let outdated = |u: &&super::bodies::ConfigUseBody| u.restart_needed || (w.dry_run && !same && u.variables);
@@ -225,13 +235,40 @@ fn refuse_stale(expect: Expect, version: i64, name: &str) -> Result<(), Problem>
     }
 }
 
-/// Names are one space for configs and secrets of a space.
-fn scope(space: &SpaceRef) -> String {
-    format!("config.{}", space.id)
+/// Configs have names of their own, and so have secrets.
+fn scope(space: &SpaceRef, secret: bool) -> String {
+    format!("{}.{}", if secret { "secret" } else { "config" }, space.id)
 }
 
 async fn seal(s: &Scheduler, id: Uuid, text: &str) -> Result<Sealed, Problem> {
     s.host.keyring().seal(&filling::subject(id), text).await.map_err(Problem::internal)
+}
+
+/// Why nothing was appended.
+enum Refused {
+    /// An application has taken the config's turn.
+    Turn,
+    Because(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Because(problem)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Turn => Self::conflict("scheduler.config_in_use", "an application is being deployed with it just now: try again"),
+            Refused::Because(problem) => problem,
+        }
+    }
+}
+
+/// Somebody was faster.
+pub fn changed_meanwhile() -> Problem {
+    Problem::new(Kind::Stale, "request.stale", "somebody changed it meanwhile: read it again")
 }
 
 async fn append(
@@ -242,7 +279,7 @@ async fn append(
     expected: i64,
     events: Vec<ConfigEvent>,
     claims: Vec<Claim>,
-) -> Result<(), Problem> {
+) -> Result<(), Refused> {
     let events = events.iter().map(EventData::encode).collect();
     let write = StreamWrite { stream: StreamId::of::<ConfigEvent>(id), expected: Some(expected), events };
     let meta = caller.meta(Some(space.org().id));
@@ -250,11 +287,13 @@ async fn append(
         Ok(appended) => appended.position,
         // The same request once more: what it did then stands.
         Err(AppendError::Repeated { position, .. }) => position,
+        Err(AppendError::NameTaken { scope, .. }) if scope == tying::TURN => return Err(Refused::Turn),
         Err(AppendError::NameTaken { name, .. }) => {
-            return Err(Problem::conflict("request.name_taken", format!("`{name}` was made by somebody else just now: read it, and set it again")));
+            let detail = format!("`{name}` was made by somebody else just now: read it, and set it again");
+            return Err(Problem::conflict("request.name_taken", detail).into());
         }
-        Err(AppendError::Stale { .. }) => return Err(Problem::new(Kind::Stale, "request.stale", "somebody changed it meanwhile: read it again")),
-        Err(error) => return Err(Problem::unavailable("the event log").with_source(error)),
+        Err(AppendError::Stale { .. }) => return Err(changed_meanwhile().into()),
+        Err(error) => return Err(Problem::unavailable("the event log").with_source(error).into()),
     };
     s.host.settled(position).await;
     Ok(())

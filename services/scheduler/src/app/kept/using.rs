@@ -23,11 +23,11 @@ const MOST_APPS: u64 = 10_000;
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn known(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<String, Kept>, Problem> {
+pub async fn known(s: &Scheduler, space: &SpaceRef) -> Result<Kept, Problem> {
     let newest = store::newest_versions(s.orm(), space.id).await.map_err(database)?;
     let rows = store::all_kept(s.orm(), space.id).await.map_err(database)?;
     let keys = |id: Uuid| newest.iter().find(|v| v.config == id).map(|v| v.keys.keys().cloned().collect()).unwrap_or_default();
-    Ok(rows.into_iter().map(|row| (row.name, Kept { secret: row.secret, keys: keys(row.id) })).collect())
+    Ok(rows.into_iter().map(|row| ((row.name, row.secret), keys(row.id))).collect())
 }
 
 /// Ties a model to versions: those it names, and the newest of the others.
@@ -38,7 +38,7 @@ pub async fn pin(s: &Scheduler, space: &SpaceRef, model: &mut Model) -> Result<(
     let mut found = BTreeMap::new();
     for (own, name, secret, number) in kept::wanted(model) {
         let absent = || Problem::conflict("scheduler.config_missing", kept::missing(&name, secret));
-        let row = store::kept(s.orm(), space.id, &name).await.map_err(database)?.filter(|row| row.secret == secret).ok_or_else(absent)?;
+        let row = store::kept(s.orm(), space.id, &name, secret).await.map_err(database)?.ok_or_else(absent)?;
         let number = number.unwrap_or(row.latest);
         let version = store::kept_version(s.orm(), row.id, number).await.map_err(database)?;
         let version =
@@ -74,7 +74,25 @@ pub async fn still_there(s: &Scheduler, model: &Model) -> Result<(), Problem> {
 /// # Errors
 /// When the database refuses.
 pub async fn all(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<Uuid, Vec<ConfigUseBody>>, Problem> {
-    let mut out: BTreeMap<Uuid, Vec<ConfigUseBody>> = BTreeMap::new();
+    Ok(look(s, space).await?.0)
+}
+
+/// The same for whoever deletes what nobody uses.
+///
+/// # Errors
+/// A revision that cannot be read, so that it is not known what it uses; or the database refuses.
+pub async fn all_for_sure(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<Uuid, Vec<ConfigUseBody>>, Problem> {
+    let (out, not_known) = look(s, space).await?;
+    if not_known.is_empty() {
+        return Ok(out);
+    }
+    let detail = format!("what {} uses cannot be read: deploy anew or delete what is named here first", not_known.join(", "));
+    Err(Problem::conflict("scheduler.revision_unreadable", detail))
+}
+
+/// And the revisions of which it is not known.
+async fn look(s: &Scheduler, space: &SpaceRef) -> Result<(BTreeMap<Uuid, Vec<ConfigUseBody>>, Vec<String>), Problem> {
+    let (mut out, mut not_known): (BTreeMap<Uuid, Vec<ConfigUseBody>>, Vec<String>) = (BTreeMap::new(), Vec::new());
     let kept_here: BTreeMap<Uuid, u32> = store::all_kept(s.orm(), space.id).await.map_err(database)?.into_iter().map(|row| (row.id, row.latest)).collect();
     if kept_here.is_empty() {
         return Ok(out);
@@ -87,7 +105,14 @@ pub async fn all(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<Uuid, Vec<C
         // The present one first: what it says of a config counts.
         for revision in std::iter::once(row.current).chain(others) {
             let Some(found) = store::revision(s.orm(), app, revision).await.map_err(database)? else { continue };
-            let Some(model) = stored::read(&found.model).map(|stored| stored.outline) else { continue };
+            let model = match stored::read(&found.model) {
+                Ok(stored) => stored.outline,
+                Err(error) => {
+                    s.unreadable.tell("revision", format_args!("{app}/{revision}"), &error, "which configs it uses is not known");
+                    not_known.push(format!("{} (revision {revision})", row.name));
+                    continue;
+                }
+            };
             for (name, config) in &model.configs {
                 let Some(pin) = &config.pinned else { continue };
                 let (Some(latest), uses) = (kept_here.get(&pin.config).copied(), kept::uses(&model, name)) else { continue };
@@ -116,5 +141,5 @@ pub async fn all(s: &Scheduler, space: &SpaceRef) -> Result<BTreeMap<Uuid, Vec<C
             }
         }
     }
-    Ok(out)
+    Ok((out, not_known))
 }

@@ -312,11 +312,41 @@ fn the_next_release_starts_from_the_revision_that_has_the_requests() {
     given::<App>(history).when(deploy_command()).then([revised(3), started(3, Some(2))]);
 }
 
+/// As a newer version might have stored it.
+fn unreadable(revision: u64) -> AppEvent {
+    let model = json!({"outline": {"workloads": {"web": {"image": 7}}}, "sealed": "x"});
+    AppEvent::Revised { app: id(), revision, format: "compose".into(), model, images: vec!["i".into()], reason: "why".into() }
+}
+
+#[test]
+fn nothing_is_decided_by_a_revision_that_cannot_be_read_as_if_it_said_nothing() {
+    let history = vec![created(), follows(1), started(1, None), finished(1), scaled_by(false, 4, 2), unreadable(2), started(2, Some(1))];
+    let state = history.iter().fold(App::default(), App::evolve);
+    assert_eq!(state.autoscale, BTreeMap::from([(name("web"), 4)]), "what was measured is not forgotten");
+    let commands = [
+        Command::Scale { workload: name("web"), replicas: 3 },
+        Command::Autoscale { workload: name("db"), replicas: 3, reason: "why".into() },
+        Command::PauseScaling { workload: name("web"), reason: String::new() },
+        Command::ResumeScaling { workload: name("web") },
+        Command::Restart { workloads: vec![] },
+    ];
+    for command in commands {
+        given::<App>(history.clone()).when(command).then_refused(|r| *r == Refusal::Unreadable(2));
+    }
+    let mut back = vec![created(), unreadable(1), started(1, None), finished(1), revised(2), canary(2, Some(1))];
+    given::<App>(back.clone()).when(Command::Rollback { revision: 1 }).then_refused(|r| *r == Refusal::Unreadable(1));
+    given::<App>(back.clone()).when(Command::AbortRelease { reason: String::new() }).then_refused(|r| *r == Refusal::Unreadable(1));
+    // The ways out of it.
+    back.push(AppEvent::Stopped { app: id() });
+    given::<App>(back).when(Command::Delete).then([AppEvent::Deleted { app: id() }]);
+    given::<App>(history).when(Command::Stop).then([AppEvent::Stopped { app: id() }]);
+}
+
 proptest! {
     #[test]
-    fn replaying_any_history_never_panics(picks in proptest::collection::vec(0..9usize, 0..30)) {
+    fn replaying_any_history_never_panics(picks in proptest::collection::vec(0..10usize, 0..30)) {
         let all = [created(), revised(1), started(1, None), finished(1), started(7, Some(3)), AppEvent::Stopped { app: id() }, AppEvent::Started { app: id() },
-            AppEvent::Deleted { app: id() }, AppEvent::Scaled { app: id(), workload: name("web"), replicas: 3, from: 1 }];
+            AppEvent::Deleted { app: id() }, AppEvent::Scaled { app: id(), workload: name("web"), replicas: 3, from: 1 }, unreadable(2)];
         let history: Vec<_> = picks.into_iter().map(|p| all[p].clone()).collect();
         let _ = given::<App>(history).when(Command::Scale { workload: name("web"), replicas: 1 });
     }

@@ -342,6 +342,7 @@ fn extension(w: &Workload, own: &[&Service]) -> Value {
     x.put("kind", (w.kind == WorkloadKind::Stateful).then_some("stateful"));
     let balance = own.first().map(|s| s.balance.as_str()).filter(|b| *b != "roundrobin");
     x.put("balance", balance);
+    x.put("access", own.first().map(|s| json!(s.access)));
     let routes = own.iter().flat_map(|s| s.routes.iter().map(|r| (s.port, r))).filter(|(_, r)| !r.host.is_empty());
     x.put("routes", routes.map(|(port, r)| json!({ "host": r.host, "path": r.path, "port": port })).collect::<Vec<_>>());
     let ready = w.probes.iter().find(|p| p.purpose == Purpose::Ready);

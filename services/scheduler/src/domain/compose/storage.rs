@@ -161,11 +161,11 @@ fn external(section: &str, name: &str, document: &Document<'_>) -> Result<Extern
         None => (name, None),
     };
     let secret = section == "secrets";
-    match document.kept.get(name) {
-        Some(kept) if kept.secret == secret => Ok(External { name: name.to_owned(), version, keys: kept.keys.clone() }),
-        Some(kept) if kept.secret => Err(format!("`{name}` of the space is a secret, not a config: declare it under `secrets`")),
-        Some(_) => Err(format!("`{name}` of the space is a config, not a secret: declare it under `configs`")),
-        None => Err(kept::missing(name, secret)),
+    match document.kept.get(&(name.to_owned(), secret)) {
+        Some(keys) => Ok(External { name: name.to_owned(), version, keys: keys.clone() }),
+        None if !document.kept.contains_key(&(name.to_owned(), !secret)) => Err(kept::missing(name, secret)),
+        None if secret => Err(format!("`{name}` of the space is a config, not a secret: declare it under `configs`")),
+        None => Err(format!("`{name}` of the space is a secret, not a config: declare it under `secrets`")),
     }
 }
 
@@ -352,6 +352,7 @@ fn of_space(file: File, external: &External, config: &str) -> Vec<File> {
         path: format!("{}/{key}", file.path.trim_end_matches('/')),
         source: format!("{config}/{key}"),
         folder: if folder.is_empty() { file.path.trim_end_matches('/').to_owned() } else { folder.clone() },
+        all_keys: true,
         ..file.clone()
     };
     external.keys.iter().map(one).collect()

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::document::{Level, Parsed, Remark};
 use crate::domain::lacks;
-use crate::domain::model::{Check, Hook, MountKind, Protocol, Purpose, Restart, WorkloadKind};
+use crate::domain::model::{Access, Check, Hook, MountKind, Protocol, Purpose, Restart, WorkloadKind};
 
 fn with<'a>(text: &'a str, values: &'a BTreeMap<String, String>) -> Document<'a> {
     Document { values, default_memory_bytes: 64 << 20, ..Document::alone(text) }
@@ -60,6 +60,7 @@ services:
       placement: {constraints: ["node.labels.disk == ssd"], max_replicas_per_node: 2}
     x-gantry:
       balance: leastconn
+      access: {allow: [192.0.2.0/24], deny: ["192.0.2.7"], requests_per_second: 20, concurrent: 5}
       routes: [{host: Shop.localhost, path: /, port: 8080}]
   db:
     image: acme/shop/db
@@ -80,8 +81,18 @@ configs: {app: {content: "x=1"}}
     let service = model.services.iter().find(|s| s.name == name("web")).unwrap();
     assert_eq!((service.protocol, service.balance.as_str(), service.publish.unwrap().wanted), (Protocol::Http, "leastconn", 20080));
     assert_eq!(service.routes[0].host, "shop.localhost");
+    let access = Access { allow: vec!["192.0.2.0/24".into()], deny: vec!["192.0.2.7".into()], requests_per_second: 20, concurrent: 5 };
+    assert_eq!(service.access, access);
     let db = model.services.iter().find(|s| s.name == name("db")).unwrap();
     assert_eq!(db.port, 0, "a workload without ports still has its name");
+}
+
+#[test]
+fn who_may_connect_is_a_network_and_nothing_else() {
+    for wrong in ["allow: [example.org]", "deny: [192.0.2.0/33]", "allow: [\"192.0.2.1; x\"]", "concurrent: 2000000", "colour: red"] {
+        let text = format!("services:\n  web:\n    image: a/b/c\n    ports: [80]\n    x-gantry:\n      access: {{{wrong}}}\n");
+        assert_eq!(bad(&text).len(), 1, "{wrong}");
+    }
 }
 
 #[test]

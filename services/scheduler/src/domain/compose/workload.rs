@@ -315,6 +315,7 @@ fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service
     let balance = beside.extension.balance.unwrap_or_else(round_robin);
     let plain = |port, protocol| Service {
         balance: balance.clone(),
+        access: beside.extension.access.clone(),
         aliases: beside.aliases.clone(),
         headless: beside.headless,
         ..Service::plain(name.clone(), name.clone(), port, protocol)

@@ -150,7 +150,8 @@ fn model() -> impl Strategy<Value = Model> {
         let protocol = if other { Protocol::Http } else { Protocol::Tcp };
         let service_port = if other { 81 } else { 0 };
         let front = Name::parse("front9999").unwrap();
-        model.services.push(Service { publish, routes, service_port, ..Service::plain(front, first.clone(), port, protocol) });
+        let access = if other { Access { allow: vec!["192.0.2.0/24".into()], requests_per_second: 5, ..Access::default() } } else { Access::default() };
+        model.services.push(Service { publish, routes, service_port, access, ..Service::plain(front, first.clone(), port, protocol) });
         model.services.push(Service { aliases: BTreeSet::from(["al_ias".to_owned()]), ..Service::plain(first.clone(), first, 53, Protocol::Udp) });
         model.configs.insert("app".into(), Config { entries: BTreeMap::from([("k".into(), "v$".into())]), ..Config::default() });
         model

@@ -18,9 +18,9 @@ fn version(number: u32, keys: &[&str]) -> Version {
     Version { config: Uuid::from_u128(1), number, fingerprint: format!("f{number}"), keys }
 }
 
-fn kept() -> BTreeMap<String, Kept> {
-    let kept = |secret, keys: &[&str]| Kept { secret, keys: keys.iter().map(|k| (*k).to_owned()).collect() };
-    BTreeMap::from([("db".into(), kept(true, &["password", "user"])), ("token".into(), kept(true, &["value"])), ("page".into(), kept(false, &["index.html"]))])
+fn kept() -> Kept {
+    let kept = |name: &str, secret, keys: &[&str]| ((name.to_owned(), secret), keys.iter().map(|k| (*k).to_owned()).collect());
+    Kept::from([kept("db", true, &["password", "user"]), kept("token", true, &["value"]), kept("page", false, &["index.html"])])
 }
 
 fn web(model: &Model) -> &crate::domain::model::Workload {
@@ -75,7 +75,7 @@ fn compose_names_them_external_and_gets_files() {
 fn what_the_space_does_not_have_is_told_with_what_to_do() {
     let remarks = compose::read(&Document::alone(COMPOSE)).finish(false).map(|_| ()).unwrap_err();
     assert!(remarks.iter().any(|r| r.detail.contains("gantry secret set token")), "{remarks:?}");
-    let of_another_kind = BTreeMap::from([("token".to_owned(), Kept { secret: false, keys: BTreeSet::new() })]);
+    let of_another_kind = Kept::from([(("token".to_owned(), false), BTreeSet::new())]);
     let text = "services: {web: {image: a/b/c, secrets: [token]}}\nsecrets: {token: {external: true}}\n";
     let remarks = compose::read(&Document { kept: &of_another_kind, ..Document::alone(text) }).finish(false).map(|_| ()).unwrap_err();
     assert!(remarks.iter().any(|r| r.detail.contains("is a config, not a secret")), "{remarks:?}");
@@ -93,6 +93,23 @@ fn a_kubernetes_file_may_name_what_is_not_in_it() {
     assert!(web(&model).files.iter().all(|f| f.folder == "/etc/db") && web(&model).files.len() == 2);
     assert_eq!(wanted(&model).len(), 2, "what nothing uses is left out");
     assert!(kubernetes::read(&Document::alone(text)).finish(false).is_err());
+}
+
+#[test]
+fn a_config_and_a_secret_may_have_the_same_name() {
+    let mut kept = kept();
+    kept.insert(("db".into(), false), BTreeSet::from(["url".to_owned()]));
+    let compose = "services: {web: {image: a/b/c, secrets: [db], configs: [db]}}\nsecrets: {db: {external: true}}\nconfigs: {db: {external: true}}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes: [{name: s, secret: {secretName: db}}, {name: c, configMap: {name: db}}]\n  containers:\n  - name: web\n    image: a/b/c\n    \
+        volumeMounts: [{name: s, mountPath: /run/secrets/db}, {name: c, mountPath: /db}]\n";
+    let of_compose = compose::read(&Document { kept: &kept, ..Document::alone(compose) }).finish(false).unwrap().model;
+    let of_kubernetes = kubernetes::read(&Document { kept: &kept, ..Document::alone(pod) }).finish(false).unwrap().model;
+    for model in [&of_compose, &of_kubernetes] {
+        let asked: Vec<_> = wanted(model).into_iter().map(|(_, name, secret, _)| (name, secret)).collect();
+        assert_eq!(asked, [("db".to_owned(), false), ("db".to_owned(), true)]);
+        let sources: BTreeSet<&str> = web(model).files.iter().map(|f| f.source.as_str()).collect();
+        assert_eq!(sources, BTreeSet::from(["db/url", "db.secret/password", "db.secret/user"]));
+    }
 }
 
 #[test]
@@ -146,6 +163,47 @@ fn variables_stay_with_the_revision_and_files_follow() {
     assert_eq!((filled.configs["token.secret"].entries["value"].as_str(), filled.configs["db.secret"].entries["user"].as_str()), ("new", "u"));
     assert_eq!(uses(&model, "token.secret"), Uses { variables: true, files: true, single_files: false });
     assert_eq!(uses(&model, "p"), Uses { variables: false, files: true, single_files: true });
+}
+
+#[test]
+fn keys_that_a_new_version_adds_come_to_folders_that_show_all_of_them() {
+    let held = |old: &[(&str, &str)], new: &[(&str, &str)]| Contents { pinned: Arc::new(content(old)), live: Arc::new(content(new)) };
+    let mut model = compose_model();
+    let all = [("token.secret", version(1, &["value"])), ("db.secret", version(3, &["password", "user"])), ("p", version(7, &["index.html"]))];
+    pin(&mut model, &all.into_iter().map(|(n, v)| (n.to_owned(), v)).collect()).unwrap();
+    let contents = BTreeMap::from([
+        ("token.secret".to_owned(), held(&[("value", "v")], &[("value", "v"), ("more", "m")])),
+        ("db.secret".to_owned(), held(&[("password", "p"), ("user", "u")], &[("password", "p"), ("host", "h")])),
+    ]);
+    let filled = fill(&model, &contents);
+    let paths: Vec<&str> = web(&filled).files.iter().map(|f| f.path.as_str()).collect();
+    // One file is one key, whatever comes; what goes stays as it was; what comes is behind the others, whose places count.
+    assert_eq!(paths[..paths.len() - 1], web(&model).files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>());
+    let last = web(&filled).files.last().unwrap();
+    assert_eq!(
+        (last.path.as_str(), last.content.as_str(), last.live, last.added, last.folder.as_str()),
+        ("/run/secrets/db/host", "h", true, true, "/run/secrets")
+    );
+    assert!(fill(&filled, &contents) == filled, "once");
+
+    let kept = kept();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  volumes:\n  - {name: s, secret: {secretName: db}}\n  - {name: i, secret: {secretName: db, items: [{key: user, path: me}]}}\n  \
+        containers:\n  - name: web\n    image: a/b/c\n    volumeMounts: [{name: s, mountPath: /etc/db}, {name: i, mountPath: /etc/one}, {name: s, mountPath: /etc/user, subPath: user}]\n";
+    let mut model = kubernetes::read(&Document { kept: &kept, ..Document::alone(pod) }).finish(false).unwrap().model;
+    let found = |keys: &[&str]| BTreeMap::from([("db.secret".to_owned(), version(4, keys))]);
+    pin(&mut model, &found(&["password", "user"])).unwrap();
+    let added = |model: &Model| web(model).files.iter().filter(|f| f.added).map(|f| f.path.clone()).collect::<Vec<_>>();
+    let contents = BTreeMap::from([("db.secret".to_owned(), held(&[("password", "p"), ("user", "u")], &[("password", "p"), ("user", "u"), ("host", "h")]))]);
+    let filled = fill(&model, &contents);
+    assert_eq!(added(&filled), ["/etc/db/host"], "chosen keys stay those that were chosen");
+    // On a cluster the kubelet shows what comes, and no pod is made anew for it.
+    let objects = crate::domain::export::export(crate::domain::export::Format::Kubernetes, "shop", &filled);
+    assert!(objects.contains("path: me") && !objects.contains("key: host") && !objects.contains("path: host"), "{objects}");
+    // All keys are those that the next version has.
+    pin(&mut model, &found(&["host", "user"])).unwrap();
+    let below: Vec<&str> = web(&model).files.iter().filter_map(|f| f.path.strip_prefix("/etc/db/")).collect();
+    assert_eq!(below, ["user", "host"]);
+    assert!(pin(&mut model, &found(&["password"])).is_err(), "a chosen one is missed");
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn mounts(f: &Fields<'_>, shared: &Shared<'_>, c: &mut Container) {
                         continue;
                     }
                     let path = if sub_path.is_empty() { format!("{}/{path}", target.trim_end_matches('/')) } else { target.clone() };
-                    c.files.push(crate::domain::model::File { path, folder: folder.clone(), ..file.clone() });
+                    c.files.push(crate::domain::model::File { path, folder: folder.clone(), all_keys: file.all_keys && sub_path.is_empty(), ..file.clone() });
                 }
             }
             Some(Source::Mount(mount)) => {

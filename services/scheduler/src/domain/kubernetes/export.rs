@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod pod;
+mod scaling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +47,7 @@ fn objects(model: &Model) -> Vec<Value> {
     let labels = labels(model);
     for (name, w) in &model.workloads {
         out.push(workload(name, w, &labels[name], model));
-        out.extend(w.scaling.as_ref().map(|s| pod::scaling(name, w, s)));
+        out.extend(w.scaling.as_ref().map(|s| scaling::scaling(name, w, s)));
         if let Some(budget) = &w.budget {
             let mut spec = Fields::default();
             spec.put("selector", json!({ "matchLabels": labels[name] }));
@@ -221,6 +222,14 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
             spec.put("sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": of[0].sticky_seconds } }));
         }
     }
+    if kind == Some("LoadBalancer") {
+        let with_length = |network: &String| match (network.contains('/'), network.contains(':')) {
+            (true, _) => network.clone(),
+            (false, false) => format!("{network}/32"),
+            (false, true) => format!("{network}/128"),
+        };
+        spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(with_length).collect::<Vec<_>>());
+    }
     spec.put("selector", json!(labels));
     let port = |s: &&Service| {
         let mut out = Fields::default();
@@ -309,13 +318,20 @@ fn http_route(service: &Service, route: &Route) -> Value {
     rule.put("filters", filters);
     rule.put("backendRefs", vec![Value::from(backend)]);
     if route.timeout_ms > 0 {
-        rule.put("timeouts", json!({ "request": format!("{}ms", route.timeout_ms) }));
+        rule.put("timeouts", json!({ "request": duration(route.timeout_ms.into()) }));
     }
     let mut spec = Fields::default();
     spec.put("parentRefs", json!([{ "name": "gantry" }]));
     spec.put("hostnames", if route.host.is_empty() { Value::Null } else { json!([route.host]) });
     spec.put("rules", vec![Value::from(rule)]);
     spec.into()
+}
+
+/// As the Gateway API writes a time (gateway-api.sigs.k8s.io/geps/gep-2257): each number has at most five digits.
+fn duration(ms: u64) -> String {
+    let (hours, minutes, seconds, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
+    let parts = [(hours.min(99_999), "h"), (minutes, "m"), (seconds, "s"), (rest, "ms")];
+    parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
 }
 
 fn claim(v: &Volume) -> Value {
@@ -425,4 +441,13 @@ fn policy(p: &Policy) -> Value {
     }
     spec.set("policyTypes", json!(types));
     spec.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_written_so_that_the_gateway_api_reads_them() {
+        let told = [1_500, 100_000, 3_600_000, 7_261_001].map(super::duration);
+        assert_eq!(told, ["1s500ms", "1m40s", "1h", "2h1m1s1ms"]);
+    }
 }

@@ -7,7 +7,7 @@ use gantry_kernel::Name;
 use super::container::{self, Shared};
 use super::{Known, placing, quantity, storage};
 use crate::domain::fields::{At, Fields};
-use crate::domain::model::{Model, Mount, MountKind, Nic, Restart, Workload};
+use crate::domain::model::{Container, Model, Mount, MountKind, Nic, Restart, Workload};
 
 /// What a pod's containers start from.
 #[derive(Clone, Default)]
@@ -147,6 +147,7 @@ fn containers(f: &Fields<'_>, name: &Name, common: &Common, volumes: &BTreeMap<S
     let main = list.iter().position(|at| wanted.is_some() && at.node.get("name").and_then(|n| n.scalar()) == wanted).unwrap_or(0);
     for (n, at) in list.iter().enumerate() {
         let (mut c, ports) = one(at);
+        called(w, &c, &ports);
         known.port_names.entry(name.clone()).or_default().extend(ports);
         if n != main {
             at.place(here("sidecars"));
@@ -166,10 +167,17 @@ fn containers(f: &Fields<'_>, name: &Name, common: &Common, volumes: &BTreeMap<S
     }
     for at in f.list("initContainers") {
         let (c, ports) = one(&at);
+        called(w, &c, &ports);
         known.port_names.entry(name.clone()).or_default().extend(ports);
         at.place(here("init"));
         w.init.push(c);
     }
+}
+
+/// What network policies may call ports of the workload.
+fn called(w: &mut Workload, c: &Container, names: &BTreeMap<String, u16>) {
+    let own = names.iter().filter(|(_, port)| c.ports.contains(*port));
+    w.port_names.extend(own.map(|(name, port)| (name.clone(), *port)));
 }
 
 /// Fields of a container and the parts of the model that come of them.

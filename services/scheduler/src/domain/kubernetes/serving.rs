@@ -5,7 +5,7 @@ use gantry_kernel::Name;
 use super::objects::{Object, note_annotations};
 use super::{Known, name_of};
 use crate::domain::fields::{At, Fields};
-use crate::domain::model::{Model, Outside, Protocol, Publish, Service};
+use crate::domain::model::{Access, Model, Outside, Protocol, Publish, Service};
 
 pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     let Some(name) = name_of(object) else { return object.all_read() };
@@ -28,7 +28,6 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
         "has no effect here",
     );
     spec.unsupported(&["externalIPs", "loadBalancerIP"], "addresses are those of the nodes");
-    spec.unsupported(&["loadBalancerSourceRanges"], "who may connect is not limited by address yet");
     if kind == 3 {
         object.remarks.place(format!("outside.{name}"), &object.path, object.line);
         let ports = spec.list("ports").iter().filter_map(|at| u16::try_from(at.fields().number("port", 65_535)?).ok()).collect();
@@ -38,6 +37,7 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     }
     let headless = spec.take("clusterIP").is_some_and(|at| at.text() == "None");
     let (balance, sticky_seconds) = affinity(&spec);
+    let access = Access { allow: spec.texts("loadBalancerSourceRanges"), ..Access::default() };
     let selector = spec.map("selector");
     let Some(workload) = chosen(object, &selector, model) else {
         drop(spec.rest());
@@ -47,6 +47,7 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     for at in &ports {
         let Some(mut service) = port(at, &name, &workload, kind, known) else { continue };
         (service.balance, service.sticky_seconds, service.headless) = (balance.clone(), sticky_seconds, headless);
+        service.access = access.clone();
         let here = format!("services[{}]", model.services.len());
         at.place(&here);
         if headless {

@@ -207,7 +207,8 @@ fn files(at: &At<'_>, secret: bool, standard: u32, model: &Model) -> Vec<(String
         Some((path, File { content, base64, mode, secret, source: format!("{name}/{key}"), ..File::default() }))
     };
     if chosen.is_empty() {
-        return config.entries.keys().chain(config.binary.keys()).filter_map(|key| file(key, key.clone(), standard)).collect();
+        let whole = config.entries.keys().chain(config.binary.keys()).filter_map(|key| file(key, key.clone(), standard));
+        return whole.map(|(path, file)| (path, File { all_keys: config.external.is_some(), ..file })).collect();
     }
     let mut out = Vec::new();
     for (key, path, mode) in chosen {

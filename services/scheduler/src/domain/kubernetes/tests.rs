@@ -92,6 +92,7 @@ kind: Service
 metadata: {name: front, namespace: shop}
 spec:
   type: LoadBalancer
+  loadBalancerSourceRanges: [192.0.2.0/24]
   selector: {app: web}
   sessionAffinity: ClientIP
   ports: [{name: web, port: 80, targetPort: http}]
@@ -127,6 +128,7 @@ fn a_whole_deployment_becomes_a_workload_with_its_services_and_routes() {
     let front = &model.services[0];
     assert_eq!((front.name.as_str(), front.port, front.service_port, front.publish.unwrap().wanted, front.balance.as_str()), ("front", 8080, 80, 80, "source"));
     assert_eq!((front.protocol, front.routes[0].host.as_str()), (Protocol::Http, "shop.example.org"));
+    assert_eq!(front.access.allow, ["192.0.2.0/24"]);
     assert!(remarks.iter().all(|r| r.level == Level::Note), "all of it is done here: {remarks:#?}");
 }
 

@@ -18,6 +18,13 @@ pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
             "a cluster balances by turns, or by the client's address",
         );
     }
+    for (n, service) in model.services.iter().enumerate() {
+        let (access, at) = (&service.access, format!("services[{n}].access"));
+        let counted = !access.deny.is_empty() || access.requests_per_second > 0 || access.concurrent > 0;
+        out.when(counted, at.clone(), "a cluster knows which networks may connect (`allow`); the rest is for its load balancer or ingress controller");
+        let unbalanced = service.publish.is_none_or(|p| p.wanted != service.called_at());
+        out.when(!access.allow.is_empty() && unbalanced, at, "only a LoadBalancer of a cluster takes networks that may connect");
+    }
     for (n, service) in model.services.iter().enumerate().filter(|_| !gateway) {
         for (r, route) in service.routes.iter().enumerate() {
             let at = format!("services[{n}].routes[{r}]");
@@ -60,6 +67,8 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
     out.when(w.placement.all_or_none, format!("{at}.placement.all_or_none"), "a cluster places pods one by one");
     out.when(w.priority != 0, format!("{at}.priority"), "name a PriorityClass of the cluster");
     out.when(!w.restart_with.is_empty(), format!("{at}.restart_with"), "a workload is not restarted because another one is");
+    let none = w.scaling.as_ref().is_some_and(|s| s.min == 0);
+    out.when(none, format!("{at}.scaling.min"), "a cluster's autoscaler keeps at least one instance");
     out.when(w.update.delay_seconds > 0, format!("{at}.update.delay_seconds"), "use min_ready_seconds");
     let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
     out.when(owned, format!("{at}.files"), "files belong to root; use fs_group");

@@ -37,7 +37,7 @@ pub struct Service {
     /// The container's port; 0: the name alone.
     pub port: u16,
     pub protocol: Protocol,
-    /// roundrobin | leastconn | random | source
+    /// roundrobin | leastconn | random | source | resources
     #[serde(default = "round_robin")]
     pub balance: String,
     /// To be reachable from outside at a port of the node.
@@ -59,6 +59,9 @@ pub struct Service {
     /// For how long requests of one client go to one instance; 0: not so.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sticky_seconds: u32,
+    /// Who may connect from outside, and how much.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access: Access,
     /// Where the new revision of a release is seen by itself; the platform adds it where a release exchanges instances.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preview: Option<super::Preview>,
@@ -80,6 +83,7 @@ impl Service {
             aliases: BTreeSet::new(),
             headless: false,
             sticky_seconds: 0,
+            access: Access::default(),
             preview: None,
         }
     }
@@ -104,6 +108,53 @@ impl Service {
     pub fn called_at(&self) -> u16 {
         if self.service_port > 0 { self.service_port } else { self.port }
     }
+}
+
+/// What comes to a service from outside, over its published port and its routes. Calls by name from inside of the space are not
+/// measured by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Addresses and networks (`203.0.113.0/24`) that may connect; empty: all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow: Vec<String>,
+    /// Those that may not, even if `allow` has them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub deny: Vec<String>,
+    /// Requests (TCP: connections) of one address in a second, as a mean over ten; 0: no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub requests_per_second: u32,
+    /// Requests (TCP: connections) of one address under way at once; 0: no limit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub concurrent: u32,
+}
+
+impl Access {
+    /// The first sentence about what is wrong with it; nothing if all is right.
+    pub fn fault(&self) -> Option<String> {
+        if let Some(bad) = self.allow.iter().chain(&self.deny).find(|text| !is_network(text)) {
+            return Some(format!("`{bad}` must be an address or a network such as 203.0.113.0/24"));
+        }
+        if self.allow.len() > MOST_NETWORKS || self.deny.len() > MOST_NETWORKS {
+            return Some(format!("at most {MOST_NETWORKS} networks can be allowed, and as many denied"));
+        }
+        let most = [("requests_per_second", self.requests_per_second), ("concurrent", self.concurrent)].into_iter().find(|(_, n)| *n > MOST_REQUESTS);
+        most.map(|(name, _)| format!("{name} must be 0 to {MOST_REQUESTS}"))
+    }
+}
+
+/// Each is a line of the balancer's configuration on every node.
+const MOST_NETWORKS: usize = 256;
+const MOST_REQUESTS: u32 = 1_000_000;
+
+fn is_network(text: &str) -> bool {
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
+    let most = match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(_)) => 32,
+        Ok(std::net::IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.is_none_or(|l| l.parse::<u8>().is_ok_and(|l| l <= most))
 }
 
 /// `Wanted` becomes `listen` when the platform has assigned it.
@@ -227,7 +278,7 @@ pub struct Network {
 impl Network {
     /// A network of the nodes that instances are put right into, with an interface of their own.
     pub fn is_of_nodes(&self) -> bool {
-        matches!(self.driver.as_str(), "macvlan" | "ipvlan" | "vlan")
+        matches!(self.driver.as_str(), "macvlan" | "ipvlan" | "vlan" | "vxlan")
     }
 
     /// The node's interface that it is reached by; none if it is not said.
@@ -240,6 +291,21 @@ impl Network {
         self.options.get("vlan").or_else(|| self.options.get("vlan_id")).and_then(|n| n.parse().ok()).unwrap_or(0)
     }
 
+    /// Its number, of a VXLAN; 0 if it is none.
+    pub fn vni(&self) -> u32 {
+        self.options.get("id").or_else(|| self.options.get("vni")).and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+
+    /// The UDP port of a VXLAN; 0: the usual one. None if it is no port.
+    pub fn dst_port(&self) -> Option<u16> {
+        self.options.get("dstport").map_or(Some(0), |port| port.parse().ok().filter(|p| *p > 0))
+    }
+
+    /// An option of a VXLAN that is an address; empty if it is not said.
+    pub fn other_end(&self, option: &str) -> &str {
+        self.options.get(option).map_or("", String::as_str)
+    }
+
     /// `bridge`, `l2` and the like, of the drivers that have several.
     pub fn mode(&self) -> &str {
         let names = ["mode", "macvlan_mode", "ipvlan_mode"];
@@ -247,8 +313,11 @@ impl Network {
     }
 
     /// Options that mean something here.
-    pub fn known_option(name: &str) -> bool {
-        matches!(name, "parent" | "vlan" | "vlan_id" | "mode" | "macvlan_mode" | "ipvlan_mode")
+    pub fn known_option(&self, name: &str) -> bool {
+        match self.driver.as_str() {
+            "vxlan" => matches!(name, "parent" | "id" | "vni" | "dstport" | "group" | "remote"),
+            _ => matches!(name, "parent" | "vlan" | "vlan_id" | "mode" | "macvlan_mode" | "ipvlan_mode"),
+        }
     }
 }
 
@@ -333,7 +402,7 @@ pub struct PolicyPort {
     pub end_port: u16,
 }
 
-pub const BALANCES: [&str; 4] = ["roundrobin", "leastconn", "random", "source"];
+pub const BALANCES: [&str; 5] = ["roundrobin", "leastconn", "random", "source", "resources"];
 
 pub fn round_robin() -> String {
     "roundrobin".into()

@@ -32,6 +32,21 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Volume {
+    /// `server:/path` and whether it is only read, of one that is a folder of an NFS server: `type: nfs`, `device: :/path` and
+    /// `o: addr=server,ro`, as Compose files say it of the driver `local`.
+    pub fn nfs(&self) -> Option<(String, bool)> {
+        let option = |name: &str| self.options.get(name).map_or("", String::as_str);
+        if !matches!(self.driver.as_str(), "" | "local") || !matches!(option("type"), "nfs" | "nfs4") {
+            return None;
+        }
+        let mut said = option("o").split(',').map(str::trim);
+        let (server, path) = option("device").split_once(":/")?;
+        let server = if server.is_empty() { said.clone().find_map(|o| o.strip_prefix("addr="))? } else { server };
+        Some((format!("{server}:/{path}"), said.any(|o| o == "ro")))
+    }
+}
+
 /// Volumes were a set of names in the first revisions.
 pub fn volumes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Volume>, D::Error> {
     #[derive(Deserialize)]
@@ -110,9 +125,15 @@ pub struct File {
     /// change at one moment.
     #[serde(skip_serializing_if = "is_default")]
     pub folder: String,
+    /// One of all keys of its config, each under its own name beside this: those that a new version adds come to it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub all_keys: bool,
     /// It follows a config of the space while the instance runs. Known when contents are filled in, never stored.
     #[serde(skip)]
     pub live: bool,
+    /// Its key was added by a version after the deployment. As `live`, never stored.
+    #[serde(skip)]
+    pub added: bool,
 }
 
 impl std::fmt::Debug for File {

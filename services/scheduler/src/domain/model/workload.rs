@@ -135,6 +135,9 @@ pub struct Workload {
     /// Container ports that it listens on.
     #[serde(skip_serializing_if = "is_default")]
     pub ports: BTreeSet<u16>,
+    /// What ports of its containers are called, for network policies.
+    #[serde(skip_serializing_if = "is_default")]
+    pub port_names: BTreeMap<String, u16>,
     /// Empty: one interface in the space's network.
     #[serde(skip_serializing_if = "is_default")]
     pub nics: Vec<Nic>,
@@ -237,6 +240,7 @@ impl Default for Workload {
             pull: String::new(),
             pull_secrets: Vec::new(),
             ports: BTreeSet::new(),
+            port_names: BTreeMap::new(),
             nics: Vec::new(),
             hostname: String::new(),
             dns: Dns::default(),

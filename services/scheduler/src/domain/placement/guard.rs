@@ -1,6 +1,7 @@
 //! What is watched for in the instances of a space, and what follows.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Beside what is looked for in all instances: programs that are not of the image, rights that a container was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,6 +30,17 @@ pub struct Egress {
 const MOST: usize = 100;
 
 impl Guard {
+    /// Of a stored one that cannot be read as a whole: every part that can be.
+    pub fn readable_part(stored: &Value) -> Self {
+        let list = |key: &str| stored.get(key).and_then(Value::as_array).cloned().unwrap_or_default().into_iter();
+        Self {
+            action: stored.get("action").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            closed: stored.get("closed") == Some(&Value::Bool(true)),
+            egress: list("egress").filter_map(|e| serde_json::from_value(e).ok()).collect(),
+            programs: list("programs").filter_map(|p| p.as_str().map(str::to_owned)).collect(),
+        }
+    }
+
     /// (field, what is wrong with it), all of them.
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut out = Vec::new();
@@ -81,5 +93,16 @@ mod tests {
         assert!(Guard::default().faults().is_empty());
         let open = Guard { egress: guard.egress[..1].to_vec(), ..Guard::default() };
         assert_eq!(open.faults()[0].0, "guard.egress");
+    }
+
+    #[test]
+    fn what_can_be_read_of_a_guard_goes_on_to_count() {
+        let stored = serde_json::json!({
+            "action": "quarantine", "closed": true, "egress": [{"network": "192.0.2.0/24", "port": 443}, {"zone": "new"}], "programs": ["/bin/a", 7], "since": 9
+        });
+        assert!(serde_json::from_value::<Guard>(stored.clone()).is_err());
+        let egress = vec![Egress { network: "192.0.2.0/24".into(), port: 443 }];
+        assert_eq!(Guard::readable_part(&stored), Guard { action: "quarantine".into(), closed: true, egress, programs: vec!["/bin/a".into()] });
+        assert_eq!(Guard::readable_part(&Value::Null), Guard::default());
     }
 }

@@ -180,7 +180,15 @@ fn selector(of: &model::Selector) -> Selector {
 }
 
 fn spread(of: &model::Spread) -> Spread {
-    Spread { topology: of.topology.clone(), max_skew: of.max_skew, hard: of.hard, selector: selector(&of.selector), min_places: of.min_places }
+    Spread {
+        topology: of.topology.clone(),
+        max_skew: of.max_skew,
+        hard: of.hard,
+        selector: selector(&of.selector),
+        min_places: of.min_places,
+        tainted: false,
+        unchosen: false,
+    }
 }
 
 fn toleration(of: &model::Toleration) -> Toleration {

@@ -6,7 +6,7 @@ use gantry_kernel::{AppId, Name, OrgId, ProjectId, SpaceId, Uuid};
 use super::*;
 use crate::domain::app::Home;
 use crate::domain::engine::{Observation, Report, Seen};
-use crate::domain::model::{Model, Preview, Publish, Workload};
+use crate::domain::model::{Access, Model, Preview, Publish, Workload};
 use crate::domain::observe::Phase;
 use crate::domain::wanted::{Reports, Standing};
 
@@ -24,6 +24,7 @@ fn app(old: u128, new: u128, traffic: Traffic) -> (AppView, Reports) {
     let service = Service {
         routes: vec![Route::new("shop.test", "/")],
         publish: Some(Publish { wanted: 80, listen: 20_000 }),
+        access: Access { concurrent: 9, ..Access::default() },
         preview: Some(Preview { host: "preview.shop.test".into(), publish: Some(Publish { wanted: 0, listen: 20_001 }) }),
         ..Service::plain(name("web"), name("web"), 80, Protocol::Http)
     };
@@ -54,6 +55,7 @@ fn before_the_switch_all_go_to_the_old_and_the_preview_shows_the_new() {
     let (app, reports) = app(2, 2, share(0));
     let services = app.wanted_services(&name("a"), &reports);
     assert_eq!((behind(&services[0]), behind(&services[1])), (vec![(1, 100), (2, 100)], vec![(101, 100), (102, 100)]));
+    assert!(services.iter().all(|s| s.access.concurrent == 9), "what is said of the one counts for the other");
     let preview = &services[1];
     assert_eq!((preview.name.as_str(), preview.listen, preview.routes[0].host.as_str()), ("web-preview", 20_001, "preview.shop.test"));
     assert_eq!(services[0].headers, [(HeaderMatch { name: "X-Canary".into(), value: "yes".into() }, preview.id.clone())]);

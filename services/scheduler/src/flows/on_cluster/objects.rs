@@ -13,8 +13,8 @@ use crate::adapters::clusters::Running;
 use crate::adapters::images;
 use crate::app::change::scaled;
 use crate::app::kept::filling;
-use crate::domain::kubernetes::cluster::{self as made, Place};
-use crate::domain::model::{Model, WorkloadKind};
+use crate::domain::kubernetes::cluster::{self as made, Place, Unchanged};
+use crate::domain::model::{Model, Workload, WorkloadKind};
 use crate::flows::advance::{Subject, restarted_at};
 use crate::flows::reconcile::Reconciler;
 use crate::flows::rollout::Exchange;
@@ -63,6 +63,7 @@ impl Reconciler {
         }
         let (restarts, mut scale, plain) = (restarts(subject, goal), scaled(&subject.row), self.plain_names(subject, goal).await?);
         scale.extend(division.new.clone());
+        let there = unchanged(subject, goal, subject.view.current, running, &namespace);
         let found = running.engine.connection().found.unwrap_or_default();
         let registry = self.s.host.platform.public_host();
         let place = Place {
@@ -79,13 +80,16 @@ impl Reconciler {
             plain: &plain,
             pull: pull.as_deref().filter(|_| has_ours(goal, registry)),
             held: &held,
+            unchanged: &there,
         };
         let filled = filling::fill(&self.s, app, subject.view.current, goal).await?;
         let mut objects = made::objects(filled.as_ref().unwrap_or(goal), &place, &division.sets);
         if let (Some(exchange), Some(base)) = (exchange, &base) {
             let (restarts, none) = (self::restarts(subject, base), BTreeSet::new());
             let pull = pull.as_deref().filter(|_| has_ours(&exchange.base.model, registry));
-            let place = Place { revision: exchange.base.view.current, scale: &division.old, restarts: &restarts, plain: &none, held: &none, pull, ..place };
+            let there = unchanged(subject, base, exchange.base.view.current, running, &namespace);
+            let revision = exchange.base.view.current;
+            let place = Place { revision, scale: &division.old, restarts: &restarts, plain: &none, held: &none, unchanged: &there, pull, ..place };
             let filled = filling::fill(&self.s, app, place.revision, base).await?;
             beside(&mut objects, made::objects(filled.as_ref().unwrap_or(base), &place, &division.sets.of_base(base, place.revision)));
         }
@@ -165,6 +169,29 @@ fn has_ours(model: &Model, registry: &str) -> bool {
     model.images().iter().any(|image| images::repository(image, registry).is_some())
 }
 
+/// What pods have that stand as this very revision asks: they are not replaced for what the platform would add to them by now.
+fn unchanged(subject: &Subject, model: &Model, revision: u64, running: &Running, namespace: &str) -> BTreeMap<Name, Unchanged> {
+    let there = |(name, workload): (&Name, &Workload)| {
+        if matches!(workload.kind, WorkloadKind::Job | WorkloadKind::CronJob) {
+            return None;
+        }
+        let object = running.engine.object(kind_of(workload.kind)?, namespace, &made::named(&subject.view.name, &made::set_name(model, name, revision)))?;
+        Some((name.clone(), Unchanged::of(&object, revision, restarted_at(subject, name))?))
+    };
+    model.workloads.iter().filter_map(there).collect()
+}
+
+fn kind_of(kind: WorkloadKind) -> Option<&'static Kind> {
+    let (api, word) = match kind {
+        WorkloadKind::Stateless => ("apps/v1", "Deployment"),
+        WorkloadKind::Stateful => ("apps/v1", "StatefulSet"),
+        WorkloadKind::Global => ("apps/v1", "DaemonSet"),
+        WorkloadKind::Job => ("batch/v1", "Job"),
+        WorkloadKind::CronJob => ("batch/v1", "CronJob"),
+    };
+    Kind::of(api, word)
+}
+
 /// The kind of a workload's object, and the object if it is there.
 pub(super) fn workload_object(
     kind: WorkloadKind,
@@ -173,14 +200,7 @@ pub(super) fn workload_object(
     running: &Running,
     namespace: &str,
 ) -> Option<(&'static Kind, Option<serde_json::Value>)> {
-    let (api, word) = match kind {
-        WorkloadKind::Stateless => ("apps/v1", "Deployment"),
-        WorkloadKind::Stateful => ("apps/v1", "StatefulSet"),
-        WorkloadKind::Global => ("apps/v1", "DaemonSet"),
-        WorkloadKind::Job => ("batch/v1", "Job"),
-        WorkloadKind::CronJob => ("batch/v1", "CronJob"),
-    };
-    let kind_of = Kind::of(api, word)?;
+    let kind_of = kind_of(kind)?;
     let text = match kind {
         WorkloadKind::Job => made::job_name(name, subject.view.current, restarted_at(subject, name)),
         _ => made::set_name(&subject.model, name, subject.view.current),

@@ -11,10 +11,11 @@ use super::objects::{Asked, workload_object};
 use super::refusals::replica_failure;
 use super::sets::Division;
 use super::steps::serving;
+use super::stuck::unblock;
 use crate::adapters::clusters::Running;
 use crate::domain::cluster::{ClusterSettings, lacks_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
-use crate::domain::model::{Model, Release};
+use crate::domain::model::{Model, Release, WorkloadKind};
 use crate::flows::advance::Subject;
 use crate::flows::reconcile::Reconciler;
 use crate::flows::world::World;
@@ -72,13 +73,17 @@ impl Reconciler {
         let Some(wanted) = self.objects_of(side, (rolling, &division), subject, &running, world, pending).await? else { return Ok(Stood::NotNow) };
         let space = made::space(&subject.view.home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
         let space_id = subject.row.space.to_string();
-        running.engine.want(&space_id, Arc::new(Wanted::new(&running.scope, &space_id, space)));
-        running.engine.want(&owner, Arc::new(wanted));
+        // As on one cluster: not before all that stands there has been seen.
+        let synced = connection.synced;
+        if synced {
+            running.engine.want(&space_id, Arc::new(Wanted::new(&running.scope, &space_id, space)));
+            running.engine.want(&owner, Arc::new(wanted));
+        }
         let (standing, space) = (running.engine.standing(&owner), running.engine.standing(&space_id));
         let namespace = made::namespace(&subject.view.home, &running.settings);
         let connection = running.engine.connection();
         let away = running.health.pulse().trouble().map(|(_, problem)| problem.to_owned());
-        let applied = standing.applied && standing.problem.is_none();
+        let applied = synced && standing.applied && standing.problem.is_none();
         self.note_leaving(app, &running, &division, applied);
         let mut as_wanted = applied && division.spared.is_empty() && pending.is_empty() && away.is_none();
         let problem = away.clone().or(connection.problem.filter(|_| !connection.synced)).or(space.problem).or(standing.problem);
@@ -86,6 +91,11 @@ impl Reconciler {
             let Some((kind, object)) = workload_object(workload.kind, name, subject, &running, &namespace) else { continue };
             let rolled = rolled_out(workload.kind, object.as_ref());
             as_wanted &= rolled.is_ok();
+            if let Some(reason) =
+                unblock(&running, &owner, name, subject.view.current, object.as_ref().filter(|_| workload.kind == WorkloadKind::Stateful)).await
+            {
+                pending.entry(name.to_string()).or_insert_with(|| Pending::because(0, reason));
+            }
             let seen = Pods::of(&running, &owner, name);
             let mut reason = problem.clone().or(seen.waits).or(rolled.err().filter(|_| kind.kind == "Deployment" && replica_failure(object.as_ref())));
             match object.filter(|o| reason.is_none() && !seen.starting && lacks_pods(workload.kind, Some(o), seen.pods)) {

@@ -9,10 +9,11 @@ use gantry_kubernetes::Wanted;
 
 use super::objects::{Asked, workload_object};
 use super::refusals::replica_failure;
+use super::stuck::unblock;
 use crate::adapters::clusters::{Running, Serving};
 use crate::domain::cluster::{cluster_of, lacks_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
-use crate::domain::model::Model;
+use crate::domain::model::{Model, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::traffic;
 use crate::flows::advance::Subject;
@@ -63,11 +64,14 @@ impl Reconciler {
             let home = &subject.view.home;
             let space = made::space(home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
             let space_id = subject.row.space.to_string();
-            running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.scope, &space_id, space)));
-            running.engine.want(&owner, std::sync::Arc::new(wanted));
+            // What is asked for depends on what stands there: it is asked for when all of that has been seen, and nothing is done before.
+            if connection.synced {
+                running.engine.want(&space_id, std::sync::Arc::new(Wanted::new(&running.scope, &space_id, space)));
+                running.engine.want(&owner, std::sync::Arc::new(wanted));
+            }
         }
         let standing = running.engine.standing(&owner);
-        let applied = standing.applied && standing.problem.is_none();
+        let applied = connection.synced && standing.applied && standing.problem.is_none();
         self.note_leaving(app, &running, &division, applied);
         let space = running.engine.standing(&subject.row.space.to_string());
         let mut settled = if subject.row.deleted { standing.gone } else { applied && pending.is_empty() && division.spared.is_empty() };
@@ -78,6 +82,11 @@ impl Reconciler {
             let Some((kind, object)) = workload_object(workload.kind, name, subject, &running, &namespace) else { continue };
             let rolled = rolled_out(workload.kind, object.as_ref());
             settled &= rolled.is_ok();
+            if let Some(reason) =
+                unblock(&running, &owner, name, subject.view.current, object.as_ref().filter(|_| workload.kind == WorkloadKind::Stateful)).await
+            {
+                pending.entry(name.to_string()).or_insert_with(|| Pending::because(0, reason));
+            }
             let mut missing = 0;
             let mut waits = None;
             let (mut pods, mut starting) = (0, false);

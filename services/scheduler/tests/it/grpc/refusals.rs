@@ -73,6 +73,7 @@ fn table() -> Vec<Line> {
         ("Placement.SetSpaceClusters", with(&space, json!({ "fleet": {} })), Refused),
         ("Nodes.ListNodes", json!({}), Refused),
         ("Nodes.WatchNodes", json!({}), Refused),
+        ("Nodes.GetNodeSettings", json!({ "node": "n1" }), Refused),
         ("Nodes.SetNodeSettings", json!({ "node": "n1", "settings": { "labels": { "disk": "fast" } } }), Refused),
         ("Nodes.CordonNode", json!({ "node": "n1" }), Refused),
         ("Nodes.UncordonNode", json!({ "node": "n1" }), Refused),

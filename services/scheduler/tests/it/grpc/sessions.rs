@@ -55,7 +55,6 @@ async fn next(outputs: &mut Streaming<api::SessionOutput>) -> Result<Option<Outp
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_run_a_port_reached_and_files_copied_over_grpc() {
-    gantry_testkit::clause("6.3.1.i");
     let (place, agent) = placed(config()).await;
     let (input, mut outputs) = exec(&place, &place.token, start(&["sh"])).await.unwrap();
     input.send(said(api::exec_input::Input::Size(api::TerminalSize { width: 80, height: 24 }))).await.unwrap();

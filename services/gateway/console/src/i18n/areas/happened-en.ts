@@ -30,6 +30,11 @@ export const happenedEn = {
   consent: { given: 'Consent given', revoked: 'Consent revoked' },
   credential: { issued: 'Certificate of a node issued' },
   device: { new: 'Signed in from a new device', decided: 'Device sign-in decided' },
+  engine: {
+    created: 'Engine: pod and container made', 'image-pulled': 'Engine: image fetched ahead', 'image-removed': 'Engine: image removed',
+    lost: 'Engine does not answer', removed: 'Engine: pod removed', returned: 'Engine answers again', 'sidecar-started': 'Engine: sidecar started',
+    'sidecar-stopped': 'Engine: sidecar stopped', started: 'Engine: container started anew', stopped: 'Engine: container stopped',
+  },
   factor: {
     added: 'Second step added', 'recovery-code-used': 'Recovery code used', 'recovery-codes-made': 'Recovery codes made',
     removed: 'Second step removed',
@@ -49,7 +54,7 @@ export const happenedEn = {
   link: { made: 'Account linked', removed: 'Account unlinked' },
   membership: { added: 'Taken into a team', removed: 'Taken out of a team' },
   node: {
-    admitted: 'Node admitted', cordoned: 'Node closed', drained: 'Node drained', 'facts-changed': 'Node: other hardware or software',
+    admitted: 'Node admitted', certified: 'Node has a certificate of its own', cordoned: 'Node closed', drained: 'Node drained', 'facts-changed': 'Node: other hardware or software',
     joined: 'Node joined', lost: 'Node lost', removed: 'Node removed', renewed: 'Certificate of a node renewed', returned: 'Node is back',
     revoked: 'Certificate of a node revoked', 'settings-changed': 'Node: other settings', uncordoned: 'Node opened',
   },

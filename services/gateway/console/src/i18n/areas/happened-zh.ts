@@ -24,6 +24,11 @@ export const happenedZh: typeof happenedEn = {
   consent: { given: '已同意授权', revoked: '已撤销授权同意' },
   credential: { issued: '节点证书已签发' },
   device: { new: '从新设备登录', decided: '设备登录已处理' },
+  engine: {
+    created: '引擎：已创建容器组和容器', 'image-pulled': '引擎：已预先拉取镜像', 'image-removed': '引擎：已删除镜像', lost: '引擎无响应', removed: '引擎：已移除容器组',
+    returned: '引擎已恢复响应', 'sidecar-started': '引擎：边车容器已启动', 'sidecar-stopped': '引擎：边车容器已停止', started: '引擎：容器已重新启动',
+    stopped: '引擎：容器已停止',
+  },
   factor: { added: '已添加第二步验证', 'recovery-code-used': '使用了恢复码', 'recovery-codes-made': '恢复码已生成', removed: '已移除第二步验证' },
   image: { deleted: '镜像已删除', pulled: '镜像被拉取', pushed: '镜像已推送', scanned: '镜像已扫描' },
   impersonation: { allowed: '已允许代理操作', withdrawn: '已取消代理操作' },
@@ -38,7 +43,7 @@ export const happenedZh: typeof happenedEn = {
   link: { made: '账号已关联', removed: '账号已取消关联' },
   membership: { added: '已加入团队', removed: '已移出团队' },
   node: {
-    admitted: '节点已准入', cordoned: '节点已关闭', drained: '节点已排空', 'facts-changed': '节点信息已变化', joined: '节点已加入', lost: '节点失联', removed: '节点已移除',
+    admitted: '节点已准入', certified: '节点已使用自己的证书', cordoned: '节点已关闭', drained: '节点已排空', 'facts-changed': '节点信息已变化', joined: '节点已加入', lost: '节点失联', removed: '节点已移除',
     renewed: '节点证书已续期', returned: '节点已恢复', revoked: '节点证书已吊销', 'settings-changed': '节点设置已修改', uncordoned: '节点已开放',
   },
   'node-token': { created: '加入令牌已创建', revoked: '加入令牌已撤销' },

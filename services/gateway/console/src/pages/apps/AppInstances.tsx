@@ -8,7 +8,7 @@ import { Link, useParams } from 'react-router';
 
 import { get } from '../../api/http';
 import type { ScalingNow } from '../../api/release';
-import { scheduler, type Against, type AppItem, type Instance, type Why, type Workload } from '../../api/scheduler';
+import { scheduler, type Against, type AppItem, type Instance, type Selecting, type Why, type Workload } from '../../api/scheduler';
 import { DataTable, LinkButton, State, Time } from '../../parts/basics';
 import { bytes, cpu, decimal } from '../../parts/format';
 import { long } from '../../parts/long';
@@ -135,6 +135,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
           ]}
         />
       </Card>
+      {(why.data?.policies?.length ?? 0) > 0 && <Policies of={why.data!.policies!} />}
       {(why.data?.placed.length ?? 0) > 0 && (
         <Card title={t('apps.whyHere')}>
           <Table<Why['placed'][number]>
@@ -164,6 +165,36 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
         </Card>
       )}
     </div>
+  );
+}
+
+/** Which network policies select its instances. */
+function Policies({ of }: { of: Selecting[] }) {
+  const { t } = useTranslation();
+  return (
+    <Card title={t('apps.policies')}>
+      <Table<Selecting>
+        size="small"
+        aria-label={t('apps.policies')}
+        rowKey={(one) => `${one.workload}/${one.app}/${one.name}`}
+        pagination={{ pageSize: 10, hideOnSinglePage: true }}
+        dataSource={of}
+        scroll={{ x: 'max-content' }}
+        columns={[
+          { title: t('apps.policy'), render: (_, one) => `${one.app}/${one.name}` },
+          { title: t('apps.selects'), dataIndex: 'workload' },
+          {
+            title: t('apps.limits'),
+            render: (_, one) => (
+              <>
+                {one.ingress && <Tag>{t('apps.takesIn')}</Tag>}
+                {one.egress && <Tag>{t('apps.sends')}</Tag>}
+              </>
+            ),
+          },
+        ]}
+      />
+    </Card>
   );
 }
 

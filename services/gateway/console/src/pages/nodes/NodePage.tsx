@@ -1,6 +1,6 @@
 // One machine: what it is, and its measured load.
 
-import { Card, Descriptions, Flex, Result, Tag } from 'antd';
+import { Alert, Card, Descriptions, Flex, Result, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { useParams } from 'react-router';
 
@@ -43,6 +43,7 @@ export default function NodePage() {
           <>
             <PageHeader title={name} live={query.live} sub={<NodeState node={node} />} actions={<NodeActions node={node} />} />
             <div className="stack">
+              {node.problem && <Alert type="error" showIcon title={node.problem} />}
               <Card>
                 <Descriptions
                   column={{ xs: 1, md: 3 }}

@@ -5,7 +5,8 @@ import { Button } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { scheduler, type NodeItem } from '../../api/scheduler';
+import type { Tagged } from '../../api/http';
+import { scheduler, type NodeItem, type NodeSettings } from '../../api/scheduler';
 import { FormDialog } from '../../parts/dialogs';
 import { NumberField, TextField } from '../../parts/fields';
 import { useAction } from '../../parts/query';
@@ -13,15 +14,17 @@ import { formOf, settingsOf, type SettingsForm } from './settings';
 
 export function NodeSettingsButton({ node }: { node: NodeItem }) {
   const { t } = useTranslation();
-  const [open, setOpen] = useState(false);
-  const was = node.settings ?? {};
-  const save = useAction((form: SettingsForm) => scheduler.setNode(node.name, settingsOf(form, was)), { done: t('parts.saved'), refresh: [['nodes']], onDone: () => setOpen(false) });
+  /** As they are when the dialog is opened, with the version that they are changed from. */
+  const [read, setRead] = useState<Tagged<NodeSettings> | null>(null);
+  const was = read?.value ?? {};
+  const begin = useAction(() => scheduler.nodeSettings(node.name), { onDone: (settings) => setRead(settings) });
+  const save = useAction((form: SettingsForm) => scheduler.setNode(node.name, settingsOf(form, was), read?.etag ?? null), { done: t('parts.saved'), refresh: [['nodes']], onDone: () => setRead(null) });
   return (
     <>
-      <Button size="small" icon={<SettingOutlined />} onClick={() => setOpen(true)}>
+      <Button size="small" icon={<SettingOutlined />} loading={begin.isPending} onClick={() => begin.mutate()}>
         {t('nodes.settings')}
       </Button>
-      <FormDialog<SettingsForm> open={open} wide title={t('nodes.settingsOf', { name: node.name })} ok={t('common.save')} pending={save.isPending} initial={formOf(was)} onClose={() => setOpen(false)} onSubmit={save.mutate}>
+      <FormDialog<SettingsForm> open={read !== null} wide title={t('nodes.settingsOf', { name: node.name })} ok={t('common.save')} pending={save.isPending} initial={formOf(was)} onClose={() => setRead(null)} onSubmit={save.mutate}>
         <TextField name="labels" label={t('nodes.labels')} help={t('nodes.labelsHelp')} rows={3} />
         <TextField name="taints" label={t('nodes.taints')} help={t('nodes.taintsHelp')} rows={3} />
         <div className="grid">

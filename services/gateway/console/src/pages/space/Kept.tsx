@@ -41,9 +41,9 @@ export default function Kept() {
   const [shown, setShown] = useState<Revealed | null>(null);
   const refresh = [key, ['config-versions']];
   const write = useAction((form: ContentForm) => save(base, writing!, form), { done: t('parts.saved'), refresh, onDone: () => setWriting(null) });
-  const begin = useAction((one: One) => kept.tag(base, one.name), { onDone: (etag, one) => setWriting({ one, etag }) });
-  const drop = useAction((one: One) => kept.remove(base, one.name), { done: t('parts.deleted'), refresh });
-  const rollout = useAction((one: One) => kept.rollOut(base, one.name), {
+  const begin = useAction((one: One) => kept.tag(base, one), { onDone: (etag, one) => setWriting({ one, etag }) });
+  const drop = useAction((one: One) => kept.remove(base, one), { done: t('parts.deleted'), refresh });
+  const rollout = useAction((one: One) => kept.rollOut(base, one), {
     refresh,
     onDone: ({ items }) => {
       const failed = items.filter((item) => item.problem);
@@ -51,7 +51,7 @@ export default function Kept() {
       if (failed.length === 0) void message.success(t('kept.rolledOut', { apps: items.map((item) => item.app).join(', ') }));
     },
   });
-  const reveal = useAction((form: { version: number; reason?: string }) => kept.reveal(base, asking!.name, form.version, form.reason ?? ''), {
+  const reveal = useAction((form: { version: number; reason?: string }) => kept.reveal(base, asking!, form.version, form.reason ?? ''), {
     onDone: (content) => {
       setAsking(null);
       setShown(content);
@@ -71,7 +71,7 @@ export default function Kept() {
       <DataTable<One>
         label={t('kept.title')}
         query={query}
-        rowKey="name"
+        rowKey={(one) => `${one.name}${one.secret ? '.secret' : ''}`}
         empty={t('kept.none')}
         expandable={{ expandedRowRender: (one) => <Versions base={base} one={one} refresh={key} /> }}
         columns={[
@@ -208,8 +208,8 @@ function save(base: string, { one, etag }: Writing, form: ContentForm) {
 
 function Versions({ base, one, refresh }: { base: string; one: One; refresh: string[] }) {
   const { t } = useTranslation();
-  const query = useList<KeptVersion>(['config-versions', base, one.name, String(one.version)], kept.versions(base, one.name));
-  const back = useAction((version: number) => kept.rollBack(base, one.name, version), { done: t('kept.cameBack'), refresh: [refresh, ['config-versions']] });
+  const query = useList<KeptVersion>(['config-versions', base, one.name, String(one.secret), String(one.version)], kept.versions(base, one));
+  const back = useAction((version: number) => kept.rollBack(base, one, version), { done: t('kept.cameBack'), refresh: [refresh, ['config-versions']] });
   return (
     <DataTable<KeptVersion>
       size="small"

@@ -2,7 +2,7 @@
 
 use super::{fields, probes};
 use crate::domain::document::Remarks;
-use crate::domain::model::{BALANCES, Route, Workload, WorkloadKind};
+use crate::domain::model::{Access, BALANCES, Route, Workload, WorkloadKind};
 use crate::domain::yaml::Node;
 
 /// `x-gantry` of a service.
@@ -10,6 +10,7 @@ use crate::domain::yaml::Node;
 pub(super) struct Extension {
     pub routes: Vec<(u16, Route)>,
     pub balance: Option<String>,
+    pub access: Access,
 }
 
 impl Extension {
@@ -38,12 +39,31 @@ impl Extension {
                     Some("job") => workload.kind = WorkloadKind::Job,
                     _ => remarks.wrong(&at, entry.line, "must be stateless, stateful, global or job"),
                 },
+                "access" => out.access = access(&at, &entry.node, remarks),
                 "ready" => probes::ready(&at, &entry.node, workload, remarks),
-                _ => remarks.wrong(&at, entry.line, "must be routes, balance, kind or ready"),
+                _ => remarks.wrong(&at, entry.line, "must be routes, balance, access, kind or ready"),
             }
         }
         out
     }
+}
+
+fn access(path: &str, node: &Node, remarks: &Remarks) -> Access {
+    let mut out = Access::default();
+    for entry in node.entries().unwrap_or_default() {
+        let at = format!("{path}.{}", entry.key);
+        match entry.key.as_str() {
+            "allow" => out.allow = fields::texts(&at, &entry.node, remarks),
+            "deny" => out.deny = fields::texts(&at, &entry.node, remarks),
+            "requests_per_second" => out.requests_per_second = fields::count(&at, &entry.node, u32::MAX, remarks),
+            "concurrent" => out.concurrent = fields::count(&at, &entry.node, u32::MAX, remarks),
+            _ => remarks.wrong(&at, entry.line, "must be allow, deny, requests_per_second or concurrent"),
+        }
+    }
+    if node.entries().is_none() {
+        remarks.wrong(path, node.line, "must be a map with allow, deny, requests_per_second or concurrent");
+    }
+    out
 }
 
 fn route(path: &str, node: &Node, remarks: &Remarks) -> Option<(u16, Route)> {

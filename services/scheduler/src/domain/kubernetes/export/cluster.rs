@@ -2,8 +2,16 @@
 //! what the platform adds. Several applications share the namespace of their space, so every name begins with the
 //! application's.
 
+mod labels;
+mod naming;
+mod older;
+mod pods;
+mod quota;
+mod reach;
 mod release;
 mod roles;
+mod security;
+mod space;
 mod stopping;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +19,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gantry_kernel::{AppId, Name};
-use gantry_kubernetes::{KEEP, OWNER, REVISION, SCOPE, WORKLOAD};
+use gantry_kubernetes::{KEEP, OPEN_CLASS, OWNER, WORKLOAD};
 use serde_json::{Value, json};
 
-use super::super::{of_bytes, of_millis};
 use crate::domain::app::Home;
 use crate::domain::cluster::ClusterSettings;
-use crate::domain::model::{Config, EnvFact, Model, Service, Workload, WorkloadKind};
+use crate::domain::model::{Config, EnvFact, Model, Service, Workload};
 
+pub use naming::{job_name, named, namespace};
 pub use release::{Sets, Shares, is_apart, pause, set_name, shared_service};
+pub use space::space;
+pub use stopping::Unchanged;
+
+use labels::is_label_value;
+use naming::rename_all;
+use pods::finish_workload;
+use reach::{opened, outside, routes};
 
 /// Where the application stands, and how.
 pub struct Place<'a> {
@@ -44,66 +59,14 @@ pub struct Place<'a> {
     pub pull: Option<&'a str>,
     /// Workloads that are not made yet, because what they depend on is not there.
     pub held: &'a BTreeSet<Name>,
-}
-
-/// The application as its namespace's name.
-pub fn namespace(home: &Home, settings: &ClusterSettings) -> String {
-    short(&format!("{}{}-{}-{}", settings.namespace_prefix, home.org_name, home.project_name, home.space_name), 63)
-}
-
-/// `<app>-<name>`, short enough for what is made of it.
-pub fn named(app: &Name, name: &str) -> String {
-    short(&format!("{app}-{name}"), 52)
-}
-
-/// Of a job's object, before the application's name comes to it. `restarted`: the log's position of its last restart; 0: none.
-pub fn job_name(name: &Name, revision: u64, restarted: i64) -> String {
-    let restart = if restarted > 0 { format!("-{restarted}") } else { String::new() };
-    format!("{}-r{revision}{restart}", short(name.as_str(), 30))
-}
-
-/// A longer one ends with a mark of the whole, so that no two become the same.
-fn short(text: &str, most: usize) -> String {
-    use sha2::{Digest, Sha256};
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mark = hex::encode(&Sha256::digest(text.as_bytes())[..4]);
-    let head = text[..most - 9].trim_end_matches('-');
-    format!("{head}-{mark}")
-}
-
-/// What a space has for all of its applications.
-pub fn space(home: &Home, settings: &ClusterSettings, default_cpu_millis: u32, default_memory_bytes: u64) -> Vec<Value> {
-    let namespace = namespace(home, settings);
-    let level = settings.pod_security.as_str();
-    let mut out = vec![json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": { "name": namespace, "labels": {
-            "pod-security.kubernetes.io/enforce": level,
-            "pod-security.kubernetes.io/warn": level,
-            "gantry.io/org": home.org_name, "gantry.io/project": home.project_name, "gantry.io/space": home.space_name,
-        } },
-    })];
-    let within = |api: &str, kind: &str, spec: Value| json!({ "apiVersion": api, "kind": kind, "metadata": { "name": "gantry-space", "namespace": namespace }, "spec": spec });
-    let requests = json!({ "cpu": of_millis(default_cpu_millis), "memory": of_bytes(default_memory_bytes) });
-    out.push(within("v1", "LimitRange", json!({ "limits": [{ "type": "Container", "defaultRequest": requests }] })));
-    if !settings.space_quota.is_empty() {
-        out.push(within("v1", "ResourceQuota", json!({ "hard": settings.space_quota })));
-    }
-    if settings.isolate {
-        // From the space itself, and from nowhere else; what is published or routed opens its own ports.
-        let spec = json!({ "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": {} }] }] });
-        out.push(within("networking.k8s.io/v1", "NetworkPolicy", spec));
-    }
-    if settings.roles {
-        out.extend(roles::bindings(home, settings, &namespace));
-    }
-    out
+    /// Workloads whose pods of this revision are there already.
+    pub unchanged: &'a BTreeMap<Name, Unchanged>,
 }
 
 /// All objects of an application. `sets` says which of its revisions have the requests while there are several.
 pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
+    // A claim without a class of its own keeps the one that it was made with, whatever the cluster's settings say later.
+    let classless: BTreeSet<&String> = model.volumes.iter().filter(|(_, v)| v.class.is_empty()).map(|(name, _)| name).collect();
     let mut model = prepared(model, place);
     let previews = release::show_previews(&mut model);
     let by_its_name = |name: &Name| place.plain.contains(name) || previews.iter().any(|(of, preview)| preview == name && place.plain.contains(of));
@@ -115,7 +78,14 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
         let mut object = super::workload(name, w, &labels[name], &model);
         finish_workload(&mut object, name, w, &model, place);
         out.push(object);
-        out.extend(w.scaling.as_ref().map(|s| super::pod::scaling(name, w, s)));
+        out.extend(w.scaling.as_ref().map(|s| {
+            let mut autoscaler = super::scaling::scaling(name, w, s);
+            if s.min == 0 {
+                // To none it goes only by a feature that is off (HPAScaleToZero).
+                autoscaler["spec"]["minReplicas"] = 1.into();
+            }
+            autoscaler
+        }));
         out.extend(budget(name, w, &labels[name]));
     }
     let mut names: Vec<&Name> = Vec::new();
@@ -138,6 +108,7 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
             // Reached from inside of the space only; from outside the application's own name for it is.
             if let Some(spec) = by_name["spec"].as_object_mut() {
                 spec.remove("type");
+                spec.remove("loadBalancerSourceRanges");
                 for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
                     port.as_object_mut().map(|p| p.remove("nodePort"));
                 }
@@ -153,6 +124,9 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
     for (name, volume) in model.volumes.iter().filter(|(n, v)| !templates.contains(n.as_str()) && v.external.is_none()) {
         let mut claim = super::object("v1", "PersistentVolumeClaim", name, vec![("spec", super::claim(volume))]);
         claim["metadata"]["annotations"][KEEP] = "until the application is deleted".into();
+        if classless.contains(name) {
+            claim["metadata"]["annotations"][OPEN_CLASS] = "the cluster's choice".into();
+        }
         out.push(claim);
     }
     out.extend(model.configs.iter().map(|(name, c)| config(name, c)));
@@ -185,46 +159,6 @@ fn pull_name(model: &Model) -> String {
         name.insert_str(0, "gantry-");
     }
     name
-}
-
-/// What of a name is no part of a Kubernetes label or annotation (kubernetes.io/docs/concepts/overview/working-with-objects/labels).
-const UNFIT: &str = "gantry.io/labels";
-
-fn is_label_value(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    text.is_empty() || (text.len() <= 63 && inner && ends(text.chars().next()) && ends(text.chars().last()))
-}
-
-fn is_key(text: &str) -> bool {
-    let part = |p: &str| {
-        let ends = !p.is_empty() && !p.starts_with('-') && !p.ends_with('-');
-        ends && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    let (prefix, name) = text.rsplit_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
-    !name.is_empty() && is_label_value(name) && prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(part))
-}
-
-/// Labels as they can stand on a pod: those that Kubernetes does not take become annotations, and what has no key for it either
-/// stands in one of ours.
-fn put_labels(metadata: &mut Value, labels: &BTreeMap<String, String>) {
-    let mut unfit = serde_json::Map::new();
-    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        let wrong: Vec<String> = annotations.keys().filter(|key| !is_key(key)).cloned().collect();
-        unfit.extend(wrong.into_iter().filter_map(|key| annotations.remove_entry(&key)));
-    }
-    for (key, value) in labels {
-        match (is_key(key), is_label_value(value)) {
-            (true, true) => metadata["labels"][key.as_str()] = value.as_str().into(),
-            (true, false) => metadata["annotations"][key.as_str()] = value.as_str().into(),
-            (false, _) => {
-                unfit.insert(key.clone(), value.as_str().into());
-            }
-        }
-    }
-    if !unfit.is_empty() {
-        metadata["annotations"][UNFIT] = Value::Object(unfit).to_string().into();
-    }
 }
 
 fn chosen_by(place: &Place<'_>, workload: &Name) -> BTreeMap<String, String> {
@@ -265,102 +199,6 @@ fn prepared(model: &Model, place: &Place<'_>) -> Model {
     model
 }
 
-fn finish_workload(object: &mut Value, name: &Name, w: &Workload, model: &Model, place: &Place<'_>) {
-    let spec = &mut object["spec"];
-    let pod = match w.kind {
-        WorkloadKind::CronJob => &mut spec["jobTemplate"]["spec"]["template"],
-        _ => &mut spec["template"],
-    };
-    let metadata = &mut pod["metadata"];
-    put_labels(metadata, &w.labels);
-    let own = [
-        (SCOPE, place.scope.to_owned()),
-        (OWNER, place.app.to_string()),
-        (WORKLOAD, name.to_string()),
-        (REVISION, place.revision.to_string()),
-        ("gantry.io/application", place.app_name.to_string()),
-        ("gantry.io/space", place.home.space_name.to_string()),
-    ];
-    for (key, value) in own {
-        metadata["labels"][key] = value.into();
-    }
-    if let Some(position) = place.restarts.get(name) {
-        metadata["annotations"]["gantry.io/restarted"] = position.to_string().into();
-    }
-    finish_pod(&mut pod["spec"], w, model, place);
-    stopping::wait_for_balancers(&mut pod["spec"], name, w, model, place.minor);
-    match w.kind {
-        WorkloadKind::Stateless => {
-            spec["revisionHistoryLimit"] = 2.into();
-            if w.is_exchanged() {
-                // Another one may take its place: until then it is spared by this.
-                object["metadata"]["labels"][REVISION] = place.revision.to_string().into();
-            }
-        }
-        WorkloadKind::Stateful => {
-            spec["revisionHistoryLimit"] = 2.into();
-            for claim in spec["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
-                claim["metadata"]["labels"] = json!({ SCOPE: place.scope, OWNER: place.app.to_string() });
-                claim["metadata"]["annotations"] = json!({ KEEP: "until the application is deleted" });
-            }
-        }
-        WorkloadKind::Job => {
-            // A job that is done cannot be changed: each revision has its own.
-            object["metadata"]["name"] = job_name(name, place.revision, place.restarts.get(name).copied().unwrap_or(0)).into();
-            // If the cluster took it away after its end, it would be made, and run, again.
-            object["spec"].as_object_mut().map(|s| s.remove("ttlSecondsAfterFinished"));
-        }
-        WorkloadKind::Global | WorkloadKind::CronJob => {}
-    }
-}
-
-fn finish_pod(pod: &mut Value, w: &Workload, model: &Model, place: &Place<'_>) {
-    if matches!(w.kind, WorkloadKind::Job | WorkloadKind::CronJob) && pod["restartPolicy"].is_null() {
-        pod["restartPolicy"] = "OnFailure".into();
-    }
-    if w.service_account.is_empty() {
-        pod["automountServiceAccountToken"] = false.into();
-    }
-    if place.pull.is_some() {
-        let secrets = pod["imagePullSecrets"].as_array().cloned().unwrap_or_default();
-        pod["imagePullSecrets"] = std::iter::once(json!({ "name": pull_name(model) })).chain(secrets).collect();
-    }
-    if pod["securityContext"]["seccompProfile"].is_null() && !w.privileged {
-        pod["securityContext"]["seccompProfile"] = json!({ "type": "RuntimeDefault" });
-    }
-    for list in ["containers", "initContainers"] {
-        for container in pod[list].as_array_mut().into_iter().flatten() {
-            let security = &mut container["securityContext"];
-            let adds = security["capabilities"]["add"].as_array().is_some_and(|a| a.iter().any(|c| c == "SYS_ADMIN" || c == "CAP_SYS_ADMIN"));
-            if security["allowPrivilegeEscalation"].is_null() && security["privileged"] != true && !adds {
-                security["allowPrivilegeEscalation"] = false.into();
-            }
-        }
-    }
-    // A stop signal of one's own came with 1.33, for pods that name their system; before, the image's counts.
-    for list in ["containers", "initContainers"] {
-        let mut signals = false;
-        for container in pod[list].as_array_mut().into_iter().flatten() {
-            signals |= container["lifecycle"]["stopSignal"].is_string();
-            if place.minor < 33
-                && let Some(lifecycle) = container["lifecycle"].as_object_mut()
-            {
-                lifecycle.remove("stopSignal");
-            }
-        }
-        if signals && place.minor >= 33 {
-            pod["os"] = json!({ "name": "linux" });
-        }
-    }
-    // Volumes that belong to nobody here keep their own names.
-    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
-        let claim = volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned);
-        if let Some(external) = claim.and_then(|name| model.volumes.get(&name)).and_then(|v| v.external.clone()) {
-            volume["persistentVolumeClaim"]["claimName"] = external.into();
-        }
-    }
-}
-
 fn budget(name: &Name, w: &Workload, labels: &BTreeMap<String, String>) -> Option<Value> {
     let budget = w.budget.as_ref()?;
     let amount = |text: &String| text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from);
@@ -374,42 +212,6 @@ fn budget(name: &Name, w: &Workload, labels: &BTreeMap<String, String>) -> Optio
         spec["unhealthyPodEvictionPolicy"] = budget.unhealthy.as_str().into();
     }
     Some(super::object("policy/v1", "PodDisruptionBudget", name.as_str(), vec![("spec", spec)]))
-}
-
-/// Lets everybody reach the ports that are published or routed.
-fn opened(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> Option<Value> {
-    let ports: Vec<Value> = of
-        .iter()
-        .filter(|s| s.port > 0 && (s.publish.is_some() || !s.routes.is_empty()))
-        .map(|s| json!({ "port": s.port, "protocol": if s.protocol == crate::domain::model::Protocol::Udp { "UDP" } else { "TCP" } }))
-        .collect();
-    if ports.is_empty() {
-        return None;
-    }
-    let spec = json!({ "podSelector": { "matchLabels": labels }, "policyTypes": ["Ingress"], "ingress": [{ "ports": ports }] });
-    Some(super::object("networking.k8s.io/v1", "NetworkPolicy", &format!("{name}-open"), vec![("spec", spec)]))
-}
-
-/// HTTPRoutes that join the cluster's gateway where there is one, else Ingresses of what those can say.
-fn routes(model: &Model, place: &Place<'_>) -> Vec<Value> {
-    let mut out = Vec::new();
-    if let Some((space, gateway)) = place.settings.gateway.split_once('/').filter(|_| place.gateway) {
-        for (n, service) in model.services.iter().enumerate() {
-            for (r, route) in service.routes.iter().enumerate() {
-                let mut spec = super::http_route(service, route);
-                spec["parentRefs"] = json!([{ "namespace": space, "name": gateway }]);
-                out.push(super::object("gateway.networking.k8s.io/v1", "HTTPRoute", &format!("{}-{n}-{r}", service.name), vec![("spec", spec)]));
-            }
-        }
-        return out;
-    }
-    for mut object in super::routes(model).into_iter().filter(|o| o["kind"] == "Ingress") {
-        if !place.settings.ingress_class.is_empty() {
-            object["spec"]["ingressClassName"] = place.settings.ingress_class.as_str().into();
-        }
-        out.push(object);
-    }
-    out
 }
 
 /// Plain texts of a secret are encoded: what is only written cannot be compared.
@@ -426,90 +228,6 @@ fn config(name: &str, c: &Config) -> Value {
         }
     }
     object
-}
-
-/// What runs elsewhere: a name for a name, and endpoints for an address.
-fn outside(model: &Model) -> Vec<Value> {
-    let mut out = Vec::new();
-    for (name, other) in &model.outside {
-        let port = |p: &u16| json!({ "port": p, "name": format!("p{p}"), "protocol": "TCP" });
-        let ports: Vec<Value> = other.ports.iter().map(port).collect();
-        let Ok(ip) = other.address.parse::<std::net::IpAddr>() else {
-            let mut spec = json!({ "type": "ExternalName", "externalName": other.address });
-            if !ports.is_empty() {
-                spec["ports"] = ports.into();
-            }
-            out.push(super::object("v1", "Service", name.as_str(), vec![("spec", spec)]));
-            continue;
-        };
-        out.push(super::object(
-            "v1",
-            "Service",
-            name.as_str(),
-            vec![("spec", json!({ "ports": ports, "clusterIP": if ports.is_empty() { "None" } else { "" } }))],
-        ));
-        let mut slice = super::object("discovery.k8s.io/v1", "EndpointSlice", name.as_str(), Vec::new());
-        slice["addressType"] = if ip.is_ipv6() { "IPv6" } else { "IPv4" }.into();
-        slice["endpoints"] = json!([{ "addresses": [other.address], "conditions": { "ready": true } }]);
-        slice["ports"] = ports.into();
-        slice["metadata"]["labels"]["kubernetes.io/service-name"] = name.as_str().into();
-        slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "gantry".into();
-        out.push(slice);
-    }
-    for service in out.iter_mut().filter(|o| o["kind"] == "Service") {
-        if service["spec"]["clusterIP"] == "" {
-            service["spec"].as_object_mut().map(|s| s.remove("clusterIP"));
-        }
-    }
-    out
-}
-
-/// Puts the application's name before every object's, and wherever one names another.
-fn rename_all(objects: &mut [Value], app: &Name) {
-    let known: BTreeSet<(String, String)> =
-        objects.iter().filter_map(|o| Some((o["kind"].as_str()?.to_owned(), o["metadata"]["name"].as_str()?.to_owned()))).collect();
-    for object in objects.iter_mut() {
-        if let Some(name) = object["metadata"]["name"].as_str() {
-            object["metadata"]["name"] = named(app, name).into();
-        }
-        if let Some(service) = object["metadata"]["labels"]["kubernetes.io/service-name"].as_str() {
-            object["metadata"]["labels"]["kubernetes.io/service-name"] = named(app, service).into();
-        }
-        rename(object, &|kind, name| known.contains(&(kind.to_owned(), name.to_owned())).then(|| named(app, name)));
-    }
-}
-
-/// Wherever an object names another, by its kind and name: `new` gives the name that it has now.
-fn rename(value: &mut Value, new: &dyn Fn(&str, &str) -> Option<String>) {
-    let renamed = |kind: &str, text: &mut Value| {
-        if let Some(name) = text.as_str().and_then(|name| new(kind, name)) {
-            *text = name.into();
-        }
-    };
-    match value {
-        Value::Object(fields) => {
-            for (key, inner) in fields.iter_mut() {
-                match key.as_str() {
-                    "claimName" => renamed("PersistentVolumeClaim", inner),
-                    "secretName" => renamed("Secret", inner),
-                    "serviceName" => renamed("Service", inner),
-                    "labels" | "annotations" | "matchLabels" | "data" | "binaryData" => {}
-                    "configMap" | "configMapKeyRef" | "configMapRef" if inner["name"].is_string() => renamed("ConfigMap", &mut inner["name"]),
-                    "secret" | "secretKeyRef" | "secretRef" if inner["name"].is_string() => renamed("Secret", &mut inner["name"]),
-                    "service" if inner["name"].is_string() => renamed("Service", &mut inner["name"]),
-                    "backendRefs" => inner.as_array_mut().into_iter().flatten().filter(|b| b.is_object()).for_each(|b| renamed("Service", &mut b["name"])),
-                    "imagePullSecrets" => inner.as_array_mut().into_iter().flatten().filter(|s| s.is_object()).for_each(|s| renamed("Secret", &mut s["name"])),
-                    "scaleTargetRef" if inner.is_object() => {
-                        let kind = inner["kind"].as_str().unwrap_or_default().to_owned();
-                        renamed(&kind, &mut inner["name"]);
-                    }
-                    _ => rename(inner, new),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, new)),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

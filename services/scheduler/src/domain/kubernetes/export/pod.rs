@@ -1,4 +1,4 @@
-//! The pod of a workload, and what scales it.
+//! The pod of a workload.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::export::Fields;
 use crate::domain::kubernetes::{of_bytes, of_millis, placing, storage};
 use crate::domain::model::{
-    Check, Container, EnvFact, File, Hook, Match, MetricSource, MetricTarget, Model, Mount, MountKind, Operator, Pace, Probe, Purpose, Resources, Restart,
-    Scaling, Workload, WorkloadKind,
+    Check, Container, EnvFact, File, Hook, Match, Model, Mount, MountKind, Operator, Probe, Purpose, Resources, Restart, Workload, WorkloadKind,
 };
 
 const MAIN: &str = "kubectl.kubernetes.io/default-container";
@@ -29,9 +28,9 @@ pub fn template(name: &Name, w: &Workload, labels: &BTreeMap<String, String>, mo
     let mut spec = Fields::default();
     let mut volumes = Volumes { list: Vec::new(), files: files_name(name), model, stateful: w.kind == WorkloadKind::Stateful };
     let main = w.main(w.annotations.get(MAIN).map_or(name.as_str(), String::as_str));
-    let mut containers = vec![container(&main, &mut volumes)];
-    containers.extend(w.sidecars.iter().map(|c| container(c, &mut volumes)));
-    spec.put("initContainers", w.init.iter().map(|c| container(c, &mut volumes)).collect::<Vec<_>>());
+    let mut containers = vec![container(&main, w, &mut volumes)];
+    containers.extend(w.sidecars.iter().map(|c| container(c, w, &mut volumes)));
+    spec.put("initContainers", w.init.iter().map(|c| container(c, w, &mut volumes)).collect::<Vec<_>>());
     spec.put("containers", containers);
     spec.put("volumes", volumes.list);
     let job = matches!(w.kind, WorkloadKind::Job | WorkloadKind::CronJob);
@@ -146,22 +145,34 @@ impl Volumes<'_> {
 
     /// Files of one folder as one volume, which a cluster brings up to date while containers run.
     fn folder(&mut self, folder: &str, files: &[&File]) -> Value {
-        let mut sources: BTreeMap<(bool, String), Vec<Value>> = BTreeMap::new();
+        let mut sources: BTreeMap<(bool, String), Vec<Item<'_>>> = BTreeMap::new();
         for f in files {
             let Some((config, key)) = f.source.split_once('/') else { continue };
             let secret = self.model.configs.get(config).map_or(f.secret, |c| c.secret);
             let path = f.path.strip_prefix(folder).unwrap_or(&f.path).trim_start_matches('/');
             let mode = if f.mode == 0 { 0o444 } else { f.mode };
-            let item = json!({ "key": key, "path": path, "mode": mode });
+            let item = Item { key, path, mode, whole: f.all_keys && path == key, added: f.added };
             sources.entry((secret, storage::plain(config).to_owned())).or_default().push(item);
         }
+        // One mode of the volume counts for what is not listed key by key.
+        let standard = sources.values().find(|items| items.iter().all(|i| i.whole)).and_then(|items| Some(items.first()?.mode));
         // `secret` in a projected volume calls it by `name`, too.
-        let source = |((secret, name), items): ((bool, String), Vec<Value>)| {
+        let source = |((secret, name), items): ((bool, String), Vec<Item<'_>>)| {
             let kind = if secret { "secret" } else { "configMap" };
-            json!({ kind: { "name": name, "items": items } })
+            if items.iter().all(|i| i.whole && Some(i.mode) == standard) {
+                // Keys that come to it are shown, too.
+                return json!({ kind: { "name": name } });
+            }
+            // A pod is not made anew for a key that came while it runs.
+            let listed: Vec<Value> = items.iter().filter(|i| !i.added).map(|i| json!({ "key": i.key, "path": i.path, "mode": i.mode })).collect();
+            json!({ kind: { "name": name, "items": listed } })
         };
         let all: Vec<Value> = sources.into_iter().map(source).collect();
-        let volume = self.add(format!("folder-{}", self.list.len()), json!({ "projected": { "sources": all } }));
+        let mut projected = json!({ "sources": all });
+        if let Some(mode) = standard {
+            projected["defaultMode"] = mode.into();
+        }
+        let volume = self.add(format!("folder-{}", self.list.len()), json!({ "projected": projected }));
         json!({ "name": volume, "mountPath": folder, "readOnly": true })
     }
 
@@ -170,13 +181,25 @@ impl Volumes<'_> {
         let (config, key) = f.source.split_once('/').map_or((self.files.clone(), format!("file-{n}")), |(c, k)| (c.to_owned(), k.to_owned()));
         let secret = self.model.configs.get(&config).map_or(f.secret, |c| c.secret);
         let own = storage::plain(&config).to_owned();
+        // As in a folder: 0 is nobody's to read.
+        let mode = if f.mode == 0 { 0o444 } else { f.mode };
         let (kind, field) = if secret { ("secret", "secretName") } else { ("configMap", "name") };
-        let volume = self.add(format!("file-{}-{n}", self.list.len()), json!({ kind: { field: own, "items": [{ "key": key, "path": key, "mode": f.mode }] } }));
+        let volume = self.add(format!("file-{}-{n}", self.list.len()), json!({ kind: { field: own, "items": [{ "key": key, "path": key, "mode": mode }] } }));
         json!({ "name": volume, "mountPath": f.path, "subPath": key })
     }
 }
 
-fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
+/// One key of a config in a folder.
+struct Item<'a> {
+    key: &'a str,
+    path: &'a str,
+    mode: u32,
+    /// One of all keys, under its own name.
+    whole: bool,
+    added: bool,
+}
+
+fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
     let mut out = Fields::default();
     out.put("name", c.name.as_str());
     out.put("image", c.image.as_str());
@@ -196,7 +219,13 @@ fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
     resources.put("requests", amounts(&c.requests, &BTreeMap::new()));
     resources.put("limits", amounts(&c.limits, &c.extended));
     out.put("resources", resources);
-    out.put("ports", c.ports.iter().map(|p| json!({ "containerPort": p })).collect::<Vec<_>>());
+    let port = |p: &u16| {
+        let mut out = Fields::default();
+        out.put("containerPort", *p);
+        out.put("name", of.port_names.iter().find(|(_, port)| *port == p).map_or("", |(name, _)| name.as_str()));
+        Value::from(out)
+    };
+    out.put("ports", c.ports.iter().map(port).collect::<Vec<_>>());
     let mut mounts = Vec::new();
     for m in &c.mounts {
         let mut f = Fields::default();
@@ -211,7 +240,9 @@ fn container(c: &Container, volumes: &mut Volumes<'_>) -> Value {
     for (n, f) in c.files.iter().enumerate() {
         // Files that come from no config have no place in a projected volume.
         if f.folder.is_empty() || c.files.iter().any(|other| other.folder == f.folder && other.source.is_empty()) {
-            mounts.push(volumes.file(n, f));
+            if !f.added {
+                mounts.push(volumes.file(n, f));
+            }
         } else {
             folders.entry(&f.folder).or_default().push(f);
         }
@@ -318,7 +349,8 @@ fn probe(p: &Probe) -> Value {
     out.put("periodSeconds", p.period_ms.div_ceil(1000));
     out.put("timeoutSeconds", p.timeout_ms.div_ceil(1000));
     out.put("failureThreshold", p.failure_threshold);
-    out.put("successThreshold", p.success_threshold);
+    // Of the others the API takes no number but one.
+    out.put("successThreshold", if p.purpose == Purpose::Ready { p.success_threshold } else { p.success_threshold.min(1) });
     out.put("initialDelaySeconds", p.initial_delay_ms / 1000);
     out.into()
 }
@@ -441,61 +473,4 @@ fn placement(w: &Workload, spec: &mut Fields) {
         Value::from(out)
     });
     spec.put("tolerations", tolerated.collect::<Vec<_>>());
-}
-
-pub fn scaling(name: &Name, w: &Workload, s: &Scaling) -> Value {
-    let kind = if w.kind == WorkloadKind::Stateful { "StatefulSet" } else { "Deployment" };
-    let metric = |m: &crate::domain::model::Metric| {
-        let target = match m.target {
-            MetricTarget::Utilization => {
-                json!({ "type": "Utilization", "averageUtilization": m.value.parse::<u32>().map_or_else(|_| Value::from(m.value.as_str()), Value::from) })
-            }
-            MetricTarget::Average => json!({ "type": "AverageValue", "averageValue": m.value }),
-            MetricTarget::Value => json!({ "type": "Value", "value": m.value }),
-        };
-        let mut named = Fields::default();
-        named.put("name", m.name.as_str());
-        named.put("selector", super::selector(&m.selector));
-        let named = Value::from(named);
-        match m.source {
-            MetricSource::Resource if !m.container.is_empty() => {
-                json!({ "type": "ContainerResource", "containerResource": { "name": m.name, "container": m.container, "target": target } })
-            }
-            MetricSource::Resource => json!({ "type": "Resource", "resource": { "name": m.name, "target": target } }),
-            MetricSource::Instances => json!({ "type": "Pods", "pods": { "metric": named, "target": target } }),
-            MetricSource::Object => {
-                let (kind, name) = m.object.split_once('/').unwrap_or(("", &m.object));
-                json!({ "type": "Object", "object": { "metric": named, "describedObject": { "apiVersion": "v1", "kind": kind, "name": name }, "target": target } })
-            }
-            // The query goes along in our own form.
-            MetricSource::External | MetricSource::Query => json!({ "type": "External", "external": { "metric": named, "target": target } }),
-        }
-    };
-    let pace = |p: &Pace| {
-        let mut out = Fields::default();
-        if let Some(seconds) = p.stabilization_seconds {
-            out.set("stabilizationWindowSeconds", seconds);
-        }
-        out.put(
-            "selectPolicy",
-            match p.select.as_str() {
-                "min" => "Min",
-                "disabled" => "Disabled",
-                _ => "",
-            },
-        );
-        let steps = p.steps.iter().map(|s| json!({ "type": if s.percent { "Percent" } else { "Pods" }, "value": s.value, "periodSeconds": s.period_seconds }));
-        out.put("policies", steps.collect::<Vec<_>>());
-        Value::from(out)
-    };
-    let mut behaviour = Fields::default();
-    behaviour.put("scaleUp", s.up.as_ref().map(pace));
-    behaviour.put("scaleDown", s.down.as_ref().map(pace));
-    let mut spec = Fields::default();
-    spec.put("scaleTargetRef", json!({ "apiVersion": "apps/v1", "kind": kind, "name": name }));
-    spec.set("minReplicas", s.min);
-    spec.set("maxReplicas", s.max);
-    spec.put("metrics", s.metrics.iter().map(metric).collect::<Vec<_>>());
-    spec.put("behavior", behaviour);
-    super::object("autoscaling/v2", "HorizontalPodAutoscaler", name.as_str(), vec![("spec", spec.into())])
 }

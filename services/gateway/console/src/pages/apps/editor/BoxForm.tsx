@@ -59,7 +59,7 @@ function ServiceForm({ model, index, onEdit }: { model: Model; index: number; on
       <Pick label={t('editor.serves')} value={one.workload} options={Object.keys(model.workloads).map((value) => ({ value, label: value }))} onValue={(value) => value && onEdit(set([...at, 'workload'], value))} />
       <Whole label={t('editor.port')} value={one.port} max={65535} onValue={(value) => onEdit(set([...at, 'port'], value ?? 0))} />
       <Pick label={t('editor.protocol')} value={one.protocol} options={['http', 'tcp', 'udp'].map((value) => ({ value, label: value }))} onValue={(value) => value && onEdit(set([...at, 'protocol'], value))} />
-      <Pick label={t('editor.balance')} value={one.balance ?? 'roundrobin'} options={['roundrobin', 'leastconn', 'random', 'source'].map((value) => ({ value, label: t(`editor.balances.${value}`) }))} onValue={(value) => onEdit(set([...at, 'balance'], value))} />
+      <Pick label={t('editor.balance')} value={one.balance ?? 'roundrobin'} options={['roundrobin', 'leastconn', 'random', 'source', 'resources'].map((value) => ({ value, label: t(`editor.balances.${value}`) }))} onValue={(value) => onEdit(set([...at, 'balance'], value))} />
       <Checkbox checked={published} onChange={(event) => onEdit(set([...at, 'publish'], event.target.checked ? { wanted: 0 } : undefined))}>
         {t('editor.published')}
       </Checkbox>
@@ -80,6 +80,10 @@ function ServiceForm({ model, index, onEdit }: { model: Model; index: number; on
           )
         }
       />
+      <Lines label={t('editor.allow')} help={t('editor.networksHelp')} value={one.access?.allow ?? []} onValue={(lines) => onEdit(set([...at, 'access', 'allow'], lines.length > 0 ? lines : undefined))} />
+      <Lines label={t('editor.deny')} help={t('editor.networksHelp')} value={one.access?.deny ?? []} onValue={(lines) => onEdit(set([...at, 'access', 'deny'], lines.length > 0 ? lines : undefined))} />
+      <Whole label={t('editor.requestsPerSecond')} value={one.access?.requests_per_second || undefined} max={1000000} help={t('editor.ofOneAddress')} onValue={(value) => onEdit(set([...at, 'access', 'requests_per_second'], value || undefined))} />
+      <Whole label={t('editor.concurrent')} value={one.access?.concurrent || undefined} max={1000000} help={t('editor.ofOneAddress')} onValue={(value) => onEdit(set([...at, 'access', 'concurrent'], value || undefined))} />
     </div>
   );
 }

@@ -73,6 +73,8 @@ export interface ServiceForm {
   aliases?: string[];
   headless?: boolean;
   sticky_seconds?: number | string;
+  /** Who may connect from outside, and how much. */
+  access?: { allow?: string[]; deny?: string[]; requests_per_second?: number; concurrent?: number };
 }
 
 export interface VolumeForm {

@@ -9,7 +9,8 @@ use gantry_kernel::Name;
 use gantry_kubernetes::REVISION;
 use serde_json::{Value, json};
 
-use super::{Place, pull_name, rename, short};
+use super::naming::{rename, short};
+use super::{Place, pull_name};
 use crate::domain::check;
 use crate::domain::model::{HeaderMatch, Model, Protocol, ReleaseStrategy, Route, Service, Workload};
 
@@ -174,6 +175,9 @@ fn newest(object: &Value, shares: &Shares, revision: u64) -> Option<Value> {
     Some(own)
 }
 
+/// The API takes no larger one.
+const LARGEST_WEIGHT: u64 = 1_000_000;
+
 /// What goes to a shared service is parted by weights (gateway-api.sigs.k8s.io, HTTPBackendRef): a part of 0 gets nothing.
 fn share(route: &mut Value, shares: &Shares, revision: u64) {
     let Some(rule) = route["spec"]["rules"].as_array().and_then(|r| r.first()).cloned() else { return };
@@ -205,8 +209,9 @@ fn share(route: &mut Value, shares: &Shares, revision: u64) {
     let mut rest = rule;
     if percent > 0 {
         // Parts of each other: what the document says of the route counts against other routes no more than before.
-        old["weight"] = (all * (100 - percent)).into();
-        new["weight"] = (all * percent).into();
+        let of = |part: u64| if all > LARGEST_WEIGHT / 100 { all / 100 * part } else { all * part };
+        old["weight"] = of(100 - percent).into();
+        new["weight"] = of(percent).into();
         rest["backendRefs"] = json!([old, new]);
     }
     rules.push(rest);

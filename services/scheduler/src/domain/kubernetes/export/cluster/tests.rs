@@ -1,5 +1,7 @@
 use gantry_kernel::{OrgId, ProjectId, SpaceId, Uuid};
+use gantry_kubernetes::{REVISION, SCOPE};
 
+use super::labels::{UNFIT, is_key};
 use super::*;
 use crate::domain::document::Document;
 use crate::domain::kubernetes::read;
@@ -18,6 +20,7 @@ fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'
     assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
     let (home, app_name) = (home(), name("store"));
     let (scale, restarts, plain, held) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::from([name("web")]), BTreeSet::new());
+    let unchanged = BTreeMap::new();
     let mut place = Place {
         app: AppId(Uuid::from_u128(7)),
         app_name: &app_name,
@@ -32,6 +35,7 @@ fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'
         plain: &plain,
         pull: None,
         held: &held,
+        unchanged: &unchanged,
     };
     change(&mut place);
     objects(&reading.model, &place, &Sets::default())
@@ -157,6 +161,7 @@ fn what_is_set_by_hand_and_what_is_held_back_counts() {
         plain: &plain,
         pull: Some(pull),
         held: &held,
+        unchanged: &BTreeMap::new(),
     };
     let all = objects(&reading.model, &place, &Sets::default());
     assert!(!all.iter().any(|o| o["kind"] == "Deployment" || (o["kind"] == "Service" && o["metadata"]["name"] == "web")));
@@ -202,6 +207,7 @@ fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
         plain: &none,
         pull: None,
         held: &none,
+        unchanged: &BTreeMap::new(),
     };
     let all = objects(&reading.model, &place, &Sets::default());
     let metadata = &of(&all, "Deployment", "store-web")["spec"]["template"]["metadata"];
@@ -233,4 +239,91 @@ fn what_the_api_refuses_of_a_kind_is_not_said() {
     assert!(object["spec"]["updateStrategy"]["rollingUpdate"].get("partition").is_none(), "{object}");
     let spread = &object["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
     assert!(spread["whenUnsatisfiable"] == "ScheduleAnyway" && spread.get("minDomains").is_none(), "{spread}");
+}
+
+#[test]
+fn pods_that_stand_are_not_replaced_for_what_a_newer_platform_adds() {
+    let pod = |all: &[Value]| of(all, "Deployment", "store-web")["spec"]["template"]["spec"].clone();
+    let new = pod(&made(ALL, &ClusterSettings::default(), |_| {}));
+    assert_eq!((&new["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], &new["terminationGracePeriodSeconds"]), (&json!(5), &json!(35)));
+    let old = pod(&made(ALL, &ClusterSettings::default(), |place| place.minor = 29));
+    assert!(old["containers"][0].get("lifecycle").is_none() && old.get("terminationGracePeriodSeconds").is_none(), "{old}");
+    // The cluster is 1.36 by now.
+    let stands = |waits: bool| BTreeMap::from([(name("web"), Unchanged { waits, signals: false })]);
+    let (without, with) = (stands(false), stands(true));
+    let model = read(&Document::alone(ALL)).model;
+    assert_eq!(pod(&made_of(&model, &without)), old);
+    assert_eq!(pod(&made_of(&model, &with)), new);
+}
+
+/// With these pods of this revision on the cluster.
+fn made_of(model: &Model, unchanged: &BTreeMap<Name, Unchanged>) -> Vec<Value> {
+    let (home, app_name, settings) = (home(), name("store"), ClusterSettings::default());
+    let (scale, restarts, none) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let place = Place {
+        app: AppId(Uuid::from_u128(7)),
+        app_name: &app_name,
+        home: &home,
+        scope: "c1",
+        revision: 3,
+        settings: &settings,
+        gateway: false,
+        minor: 36,
+        scale: &scale,
+        restarts: &restarts,
+        plain: &none,
+        pull: None,
+        held: &none,
+        unchanged,
+    };
+    objects(model, &place, &Sets::default())
+}
+
+#[test]
+fn names_that_compose_takes_are_names_that_the_api_takes() {
+    let document = "services:\n  web:\n    image: nginx\n    volumes: ['db_data:/data']\n    secrets: [db_password]\nvolumes: {db_data: {}}\nsecrets: {db_password: {environment: X}}\n";
+    let values = BTreeMap::from([("X".to_owned(), "hunter2".to_owned())]);
+    let reading = crate::domain::compose::read(&Document { values: &values, ..Document::alone(document) });
+    assert!(!reading.remarks.any_wrong(), "{:?}", reading.remarks.into_list());
+    let all = made_of(&reading.model, &BTreeMap::new());
+    let fits = |n: &str| {
+        n.split('.').all(|l| !l.starts_with('-') && !l.ends_with('-') && l.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-'))
+    };
+    assert!(all.iter().all(|o| fits(o["metadata"]["name"].as_str().unwrap())), "{all:#?}");
+    let pod = &of(&all, "Deployment", "store-web")["spec"]["template"]["spec"];
+    let claim = all.iter().find(|o| o["kind"] == "PersistentVolumeClaim").expect("a claim");
+    let volume = pod["volumes"].as_array().unwrap().iter().find(|v| !v["persistentVolumeClaim"].is_null()).expect("a volume");
+    assert_eq!(volume["persistentVolumeClaim"]["claimName"], claim["metadata"]["name"]);
+    assert!(pod["containers"][0]["volumeMounts"].as_array().unwrap().iter().any(|m| m["name"] == volume["name"]) && fits(volume["name"].as_str().unwrap()));
+}
+
+#[test]
+fn a_claim_says_whether_its_class_is_the_clusters_choice() {
+    let settings = ClusterSettings { storage_class: "fast".into(), ..ClusterSettings::default() };
+    let claim = |text: &str| of(&made(text, &settings, |_| {}), "PersistentVolumeClaim", "store-data").clone();
+    let open = claim(ALL);
+    assert!(open["spec"]["storageClassName"] == "fast" && open["metadata"]["annotations"][OPEN_CLASS].is_string(), "{open}");
+    let said = claim(&ALL.replace("accessModes: [ReadWriteOnce],", "accessModes: [ReadWriteOnce], storageClassName: slow,"));
+    assert!(said["spec"]["storageClassName"] == "slow" && said["metadata"]["annotations"].get(OPEN_CLASS).is_none(), "{said}");
+}
+
+#[test]
+fn a_quota_that_counts_limits_refuses_nobody_who_says_none() {
+    let settings = ClusterSettings { space_quota: BTreeMap::from([("limits.memory".into(), "8Gi".into())]), ..ClusterSettings::default() };
+    let range = of(&space(&home(), &settings, 100, 1 << 27), "LimitRange", "gantry-space")["spec"]["limits"][0].clone();
+    assert_eq!((&range["default"], &range["defaultRequest"]["cpu"]), (&json!({ "memory": "128Mi" }), &json!("100m")));
+    let text = ALL.replace("        image: nginx\n        ports", "        image: nginx\n        resources: {requests: {memory: 1Gi}}\n        ports");
+    let all = made(&text, &settings, |_| {});
+    let resources = &of(&all, "Deployment", "store-web")["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["limits"], json!({ "memory": "1Gi" }), "{resources}");
+}
+
+#[test]
+fn a_clusters_autoscaler_keeps_one_at_least() {
+    let mut model = read(&Document::alone(ALL)).model;
+    model.workloads.get_mut(&name("web")).unwrap().scaling.as_mut().unwrap().min = 0;
+    let all = made_of(&model, &BTreeMap::new());
+    assert_eq!(of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["minReplicas"], 1);
+    let lacks = crate::domain::lacks::kubernetes(&model, true);
+    assert!(lacks.iter().any(|lack| lack.at.ends_with("web.scaling.min")), "it is said");
 }

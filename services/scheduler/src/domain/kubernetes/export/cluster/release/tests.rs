@@ -73,6 +73,7 @@ fn made(strategy: ReleaseStrategy, minor: u32, sets: &Sets) -> Vec<Value> {
         plain: &plain,
         pull: Some("{}"),
         held: &held,
+        unchanged: &BTreeMap::new(),
     };
     objects(&model, &place, sets)
 }

@@ -1,0 +1,217 @@
+//! Pods bound per second by `gantryd --target=kube-scheduler`: a thousand nodes, five thousand pods that wait, and a scheduler that
+//! is started; the time runs from the first binding to the last, as a watch tells them. The anchor is the kube-scheduler that
+//! `GANTRY_BENCH_KUBE_SCHEDULER` names, against the same API server and without limits to its requests; without one it is the
+//! 160 pods a second that it was measured at.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use gantry_kubernetes::{Client, Kind, NAMESPACE, NODE, POD, Seen, Sink, Trouble, follow};
+use gantry_servers::text_from_env;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::Options;
+use crate::bench::clusters::Cluster;
+use crate::bench::figure::{Figure, Goal};
+use crate::bench::ground::runtime;
+use crate::bench::http::Process;
+use crate::bench::rounds::Round;
+
+pub const FIGURES: &[&str] = &["kube-scheduler-bound"];
+
+const ANCHOR: &str = "GANTRY_BENCH_KUBE_SCHEDULER";
+/// Pods a second of kube-scheduler 1.36 on a machine of this size, where the API server is the limit.
+const MEASURED: f64 = 160.0;
+const GOAL: f64 = 1.5;
+const NODES: usize = 1_000;
+const PODS: usize = 5_000;
+/// Writes under way at once while the ground is laid.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub fn measure(options: &Options) -> Result<Vec<Figure>> {
+    let folder = Path::new("target/bench/kube-scheduler");
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let cluster = Cluster::find().await?;
+        let kubeconfig = folder.join("kubeconfig");
+        std::fs::write(&kubeconfig, cluster.kubeconfig())?;
+        let field = Field { client: cluster.client()?, folder, kubeconfig, namespace: format!("gantry-bench-pods-{}", std::process::id()) };
+        field.lay().await?;
+        let rounds = field.rounds(options.rounds).await;
+        field.clear().await;
+        let unit = cluster.unit("pods bound/s, 1,000 nodes, the given cluster", "pods bound/s, 1,000 nodes, pretended API server");
+        let anchor = if text_from_env(ANCHOR).is_some() { "kube-scheduler, unthrottled" } else { "kube-scheduler as it was measured" };
+        Ok(vec![Figure::compared(FIGURES[0], unit, anchor, rounds?, Goal::AtLeast(GOAL))])
+    })
+}
+
+struct Field {
+    client: Client,
+    folder: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: String,
+}
+
+impl Field {
+    /// A namespace, and nodes without machines.
+    async fn lay(&self) -> Result<()> {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace } });
+        self.client.post(&NAMESPACE.path(None), &namespace).await?;
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": self.namespace } });
+        // The cluster makes it, too; without it pods are refused.
+        match self.client.post(&format!("/api/v1/namespaces/{}/serviceaccounts", self.namespace), &account).await {
+            Ok(_) | Err(Trouble::Conflict(_)) => {}
+            Err(trouble) => return Err(trouble.into()),
+        }
+        let room = json!({ "cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "1Ti" });
+        let node = |n: usize| {
+            let name = self.node(n);
+            json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": { "name": name, "labels": { "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": format!("zone-{}", n % 3) } },
+                "status": { "capacity": room, "allocatable": room, "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }] },
+            })
+        };
+        self.make(&NODE.path(None), (0..NODES).map(node)).await
+    }
+
+    fn node(&self, n: usize) -> String {
+        format!("{}-{n:04}", self.namespace)
+    }
+
+    async fn make(&self, path: &str, objects: impl Iterator<Item = Value>) -> Result<()> {
+        let one = |object: Value| async move { self.client.post(path, &object).await.map(drop) };
+        stream::iter(objects.map(one)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        Ok(())
+    }
+
+    async fn rounds(&self, count: usize) -> Result<Vec<Round>> {
+        let peer = text_from_env(ANCHOR).map(PathBuf::from);
+        let mut rounds = Vec::new();
+        for n in 0..count {
+            let ours = self.bound(&format!("gantry-{n}"), |name| self.ours(name)).await.context("ours")?;
+            let anchor = match &peer {
+                Some(program) => self.bound(&format!("anchor-{n}"), |name| self.peer(program, name)).await.context("the anchor")?,
+                None => MEASURED,
+            };
+            rounds.push(Round { ours, anchor });
+        }
+        Ok(rounds)
+    }
+
+    fn ours(&self, name: &str) -> Result<Process> {
+        let mut command = Command::new(std::env::current_exe()?.with_file_name("gantryd"));
+        command.args(["--target=kube-scheduler", "--scheduler-name", name, "--lease-namespace", &self.namespace, "--kubeconfig"]).arg(&self.kubeconfig);
+        // Nothing of the platform is needed; it is told by its absence.
+        command.env("GANTRYD__PLATFORM__HOME", &self.folder).env("GANTRYD__PLATFORM__LOG", "info");
+        Process::spawn(command, &self.folder.join(format!("{name}.log")))
+    }
+
+    fn peer(&self, program: &Path, name: &str) -> Result<Process> {
+        let settings = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+            "leaderElection": { "leaderElect": false },
+            "clientConnection": { "kubeconfig": self.kubeconfig, "qps": 100_000, "burst": 100_000, "contentType": "application/json", "acceptContentTypes": "application/json" },
+            "profiles": [{ "schedulerName": name }],
+        });
+        let file = self.folder.join(format!("{name}.json"));
+        std::fs::write(&file, settings.to_string())?;
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&file).args(["--secure-port=0", "--authentication-skip-lookup=true"]);
+        Process::spawn(command, &self.folder.join(format!("{name}.log")))
+    }
+
+    /// Pods a second. The pods wait before the scheduler is started, and are gone when this returns.
+    #[allow(clippy::cast_precision_loss, reason = "some thousands")]
+    async fn bound(&self, scheduler: &str, start: impl Fn(&str) -> Result<Process>) -> Result<f64> {
+        let pod = |n: usize| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": { "name": format!("{scheduler}-{n:05}"), "namespace": self.namespace, "labels": { "bench": scheduler } },
+                "spec": {
+                    "schedulerName": scheduler, "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+                    // Nodes without kubelets are found to be away after a while.
+                    "tolerations": [{ "operator": "Exists" }],
+                    "containers": [{ "name": "c", "image": "registry.k8s.io/pause:3.10", "resources": { "requests": { "cpu": "100m", "memory": "200Mi" } } }],
+                },
+            })
+        };
+        let path = POD.path(Some(&self.namespace));
+        self.make(&path, (0..PODS).map(pod)).await?;
+        let seen = Arc::new(Bindings::default());
+        let (client, sink, over) = (self.client.clone(), Arc::clone(&seen), CancellationToken::new());
+        let (selector, stop) = (format!("bench={scheduler}"), over.clone());
+        let watch = tokio::spawn(async move { follow(client, &POD, selector, &*sink, stop).await });
+        let process = start(scheduler)?;
+        let deadline = Instant::now() + PATIENCE;
+        let rate = loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (bound, first, last) = seen.so_far();
+            if bound >= PODS {
+                break bound as f64 / (last - first).as_secs_f64().max(0.001);
+            }
+            ensure!(Instant::now() < deadline, "{bound} of {PODS} pods are bound; see {}", self.folder.join(format!("{scheduler}.log")).display());
+        };
+        drop(process);
+        over.cancel();
+        watch.await?;
+        let gone = |n: usize| async move { self.client.delete(&POD, Some(&self.namespace), &format!("{scheduler}-{n:05}"), None).await };
+        stream::iter((0..PODS).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        Ok(rate)
+    }
+
+    async fn clear(&self) {
+        let gone = |n: usize| async move { self.client.delete(&NODE, None, &self.node(n), None).await };
+        let nodes = stream::iter((0..NODES).map(gone)).buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        let namespace = self.client.delete(&NAMESPACE, None, &self.namespace, None).await;
+        if let Err(trouble) = nodes.and(namespace) {
+            eprintln!("bench: something may be left on the cluster: {trouble}");
+        }
+    }
+}
+
+/// Which pods have a node, and when the first and the last one was told of.
+#[derive(Default)]
+struct Bindings(Mutex<(HashSet<String>, Option<Instant>, Option<Instant>)>);
+
+impl Bindings {
+    fn so_far(&self) -> (usize, Instant, Instant) {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        (held.0.len(), held.1.unwrap_or(now), held.2.unwrap_or(now))
+    }
+}
+
+impl Sink for Bindings {
+    fn see(&self, _: &Kind, seen: Seen) {
+        let objects = match seen {
+            Seen::All(all) => all,
+            Seen::There(one) => vec![one],
+            Seen::Gone(_) => return,
+        };
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for pod in objects {
+            if pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty()) && held.0.insert(pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+            {
+                let now = Instant::now();
+                held.1.get_or_insert(now);
+                held.2 = Some(now);
+            }
+        }
+    }
+
+    fn trouble(&self, _: &Kind, trouble: Option<&Trouble>) {
+        if let Some(trouble) = trouble {
+            eprintln!("bench: the pods cannot be watched now: {trouble}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Folders of network file systems (NFS) that instances see. Each is mounted for one instance, in a folder apart from what the agent
+//! clears: what is on the server must never be taken for something of the node's.
+
+use std::path::{Path, PathBuf};
+
+use tokio::fs;
+
+use super::machine::{self, CommandError};
+
+/// Arguments of mount(8). A server that does not answer is an error at once, not a container that waits; one that goes away later is waited
+/// for, since an error in the middle of a write would be lost data.
+fn arguments<'a>(source: &'a str, at: &'a str, read_only: bool) -> [&'a str; 6] {
+    let options = if read_only { "hard,retry=0,nosuid,nodev,ro" } else { "hard,retry=0,nosuid,nodev" };
+    ["-t", "nfs", "-o", options, source, at]
+}
+
+/// The folder, mounted if it was not. `below`: the instance's own folder for such mounts.
+///
+/// # Errors
+/// When the kernel or the server refuses it.
+pub async fn mounted(below: &Path, number: usize, source: &str, read_only: bool) -> Result<PathBuf, CommandError> {
+    let at = below.join(number.to_string());
+    let text = at.display().to_string();
+    machine::run("mkdir", &["-p", "-m", "0755", &text]).await?;
+    if machine::run("mountpoint", &["-q", &text]).await.is_err() {
+        machine::run("mount", &arguments(source, &text, read_only)).await?;
+    }
+    Ok(at)
+}
+
+/// Lets all of an instance go. Folders are removed only when they are empty, so nothing of a server's is ever removed.
+pub async fn let_go(below: &Path) {
+    let Ok(mut entries) = fs::read_dir(below).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let at = entry.path();
+        let text = at.display().to_string();
+        if machine::run("mountpoint", &["-q", &text]).await.is_ok()
+            && let Err(error) = machine::run("umount", &["-l", &text]).await
+        {
+            tracing::warn!(%error, "a network file system stays mounted");
+            continue;
+        }
+        if let Err(error) = fs::remove_dir(&at).await {
+            tracing::warn!(path = %text, %error, "the folder of a network file system stays");
+        }
+    }
+    let _ = fs::remove_dir(below).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_the_server_gives_no_rights_on_the_node() {
+        assert_eq!(arguments("nas:/a", "/m", true), ["-t", "nfs", "-o", "hard,retry=0,nosuid,nodev,ro", "nas:/a", "/m"]);
+        assert!(arguments("nas:/a", "/m", false)[3].contains("nosuid,nodev"));
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_such_a_folder_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("i");
+        std::fs::create_dir_all(below.join("0")).unwrap();
+        std::fs::create_dir_all(below.join("1")).unwrap();
+        std::fs::write(below.join("1/theirs"), "x").unwrap();
+        let_go(&below).await;
+        assert!(!below.join("0").exists() && below.join("1/theirs").exists());
+    }
+}

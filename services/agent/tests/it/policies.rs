@@ -1,0 +1,194 @@
+//! Network policies on real instances: what is open and what is refused, directly and under a service's name, exchanged while
+//! connections are open, kept while the agent is away, and gone without a trace.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gantry_agent::node::Node;
+use gantry_contract::proto::scheduler as wire;
+
+use crate::stage::{Stage, id, service, web};
+
+struct Scene {
+    stage: Stage,
+    /// Where the first instance is.
+    server: String,
+}
+
+/// Of the server: it takes in what `from` sends to its port.
+fn taking(from: &[&str], port: u32) -> wire::Isolation {
+    wire::Isolation { id: "server".into(), policies: vec!["web/closed".into()], ingress: true, from: vec![opening(from, port)], ..Default::default() }
+}
+
+fn opening(networks: &[&str], port: u32) -> wire::Opening {
+    let ports = vec![wire::PortRange { protocol: "tcp".into(), first: port, last: port }];
+    wire::Opening { networks: networks.iter().map(|n| (*n).to_owned()).collect(), ports, ..Default::default() }
+}
+
+impl Scene {
+    fn address(&self, node: &Node, n: u8) -> String {
+        self.stage.status(node, n).address
+    }
+
+    /// The three instances, each with the isolation that is given for it, and the service in front of the first.
+    fn want(&self, node: &Node, isolations: Vec<(u8, wire::Isolation)>) {
+        let named = |n: u8| {
+            let isolation = isolations.iter().find(|(of, _)| *of == n).map(|(_, i)| i.id.clone()).unwrap_or_default();
+            wire::WantedInstance { isolation, ..web(n, &format!("from {n}")) }
+        };
+        let guarded = if isolations.iter().any(|(n, _)| *n == 1) { vec![self.server.clone()] } else { Vec::new() };
+        self.stage.word(
+            node,
+            wire::WantedState {
+                instances: (1..=3).map(named).collect(),
+                services: vec![service(&[1])],
+                isolations: isolations.into_iter().map(|(_, i)| i).collect(),
+                guarded,
+                ..Default::default()
+            },
+        );
+    }
+
+    /// The server is open to one of the others.
+    fn open_to(&self, node: &Node, n: u8) {
+        let own = self.address(node, n);
+        let guest = wire::Isolation { id: "guest".into(), opened: vec![opening(&[&self.server], 8080)], ..Default::default() };
+        let stranger = wire::Isolation { id: "stranger".into(), refused: vec!["svc-web".into()], ..Default::default() };
+        self.want(node, vec![(1, taking(&[&own], 8080)), (n, guest), (5 - n, stranger)]);
+    }
+
+    async fn run(&self, node: &Node, n: u8, script: &str) -> (i32, String) {
+        let container = node.shared.pods.borrow().iter().find(|p| p.instance == id(n)).and_then(|p| p.container.as_ref()).unwrap().id.clone();
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let said = self.stage.containerd.cri().await.exec_sync(&container, &command, Duration::from_secs(20)).await.unwrap();
+        (said.exit_code, String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    async fn reaches(&self, node: &Node, n: u8, url: &str) -> bool {
+        let (code, text) = self.run(node, n, &format!("wget -q -T 2 -O - {url}")).await;
+        code == 0 && text == "from 1"
+    }
+
+    /// Directly and by name.
+    async fn both(&self, node: &Node, n: u8) -> (bool, bool) {
+        (self.reaches(node, n, &format!("http://{}:8080/", self.server)).await, self.reaches(node, n, "http://web:8080/").await)
+    }
+
+    async fn becomes(&self, node: &Node, what: &str, n: u8, expected: (bool, bool)) {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let now = self.both(node, n).await;
+            if now == expected {
+                return;
+            }
+            assert!(Instant::now() < end, "{what}: instance {n} {now:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Is there a table in the instance's network namespace?
+    async fn has_table(&self, n: u8) -> bool {
+        let net = format!("--net=/proc/{}/ns/net", self.stage.pid(n).await);
+        let output = Command::new("nsenter").args([&net, "nft", "list", "tables"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().contains("gantry_policy")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_reach_what_their_policies_open_and_nothing_else() {
+    let Some(stage) = Stage::new(136).await else { return };
+    if gantry_servers::Need::Nftables.find().is_err() {
+        eprintln!("skipped: network policies were not tested: nftables is not on this machine");
+        return stage.containerd.finish().await;
+    }
+    gantry_testkit::clause("7.4.1.a");
+    gantry_testkit::clause("7.4.1.b");
+    let node = stage.agent().await;
+    let mut scene = Scene { stage, server: String::new() };
+    scene.want(&node, Vec::new());
+    scene.stage.until("all are ready", || (1..=3).all(|n| scene.stage.status(&node, n).ready)).await;
+    scene.server = scene.address(&node, 1);
+    for n in [2, 3] {
+        scene.becomes(&node, "nothing is isolated", n, (true, true)).await;
+    }
+    assert!(!scene.has_table(1).await);
+
+    scene.open_to(&node, 2);
+    scene.becomes(&node, "closed to the third", 3, (false, false)).await;
+    scene.becomes(&node, "open to the second", 2, (true, true)).await;
+    assert_eq!(scene.stage.asks().await, Some(200), "what is routed comes from the node");
+
+    changed_under_a_connection(&scene, &node).await;
+    let node = kept_without_the_agent(&scene, node).await;
+    closed_both_ways(&scene, &node).await;
+
+    scene.want(&node, Vec::new());
+    for n in [2, 3] {
+        scene.becomes(&node, "nothing is isolated any more", n, (true, true)).await;
+    }
+    let noted = scene.stage.home.join("agent/tables");
+    let end = Instant::now() + Duration::from_secs(10);
+    while scene.has_table(1).await || scene.has_table(2).await || scene.has_table(3).await || std::fs::read_dir(&noted).unwrap().count() > 0 {
+        assert!(Instant::now() < end, "a table is left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!((1..=3).all(|n| scene.stage.status(&node, n).restarts == 0), "no instance was made anew for it");
+    scene.stage.finish(node).await;
+}
+
+/// A connection of the second instance that is open while the policies change: it goes on while it stays allowed.
+async fn changed_under_a_connection(scene: &Scene, node: &Arc<Node>) {
+    let ask = |seconds: u8, file: &str| {
+        let request = r"printf 'GET / HTTP/1.0\r\n\r\n'";
+        format!("((sleep {seconds}; {request}; sleep 2) | nc {} 8080 >/tmp/{file}) >/dev/null 2>&1 </dev/null &", scene.server)
+    };
+    let answered = async |file: &str| scene.run(node, 2, &format!("cat /tmp/{file}")).await.1.contains("from 1");
+    scene.run(node, 2, &ask(3, "kept")).await;
+    // Another word, with the same for the second and more for somebody else.
+    let own = scene.address(node, 2);
+    let guest = wire::Isolation { id: "guest".into(), opened: vec![opening(&[&scene.server], 8080), opening(&[&scene.server], 9090)], ..Default::default() };
+    let mut server = taking(&[&own], 8080);
+    server.from.push(opening(&["192.0.2.0/24"], 8080));
+    scene.want(node, vec![(1, server), (2, guest)]);
+    // The third has no isolation in this word, so only the server itself keeps it out, and its name does not.
+    scene.becomes(node, "the server keeps it out by itself", 3, (false, true)).await;
+    let end = Instant::now() + Duration::from_secs(10);
+    while !answered("kept").await {
+        assert!(Instant::now() < end, "a connection that stays allowed was cut");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // The other way round now, under an open connection that is not allowed any more.
+    scene.run(node, 2, &ask(5, "cut")).await;
+    scene.open_to(node, 3);
+    scene.becomes(node, "closed to the second", 2, (false, false)).await;
+    scene.becomes(node, "open to the third", 3, (true, true)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(!answered("cut").await, "a connection that is not allowed any more goes on");
+}
+
+async fn kept_without_the_agent(scene: &Scene, node: Arc<Node>) -> Arc<Node> {
+    let before = scene.both(&node, 2).await;
+    scene.stage.stop_agent(node.clone()).await;
+    assert_eq!((before, scene.both(&node, 2).await), ((false, false), (false, false)), "it holds without an agent");
+    assert_eq!(scene.both(&node, 3).await, (true, true));
+    let node = scene.stage.agent().await;
+    scene.stage.until("the next agent sees them", || (1..=3).all(|n| scene.stage.status(&node, n).ready)).await;
+    scene.becomes(&node, "it holds with the next agent", 2, (false, false)).await;
+    scene.becomes(&node, "and is open as before", 3, (true, true)).await;
+    node
+}
+
+async fn closed_both_ways(scene: &Scene, node: &Arc<Node>) {
+    // What goes out is limited to the name; nothing else on the network is reached.
+    let out = wire::Isolation { id: "out".into(), egress: true, services: vec!["svc-web".into()], ..Default::default() };
+    scene.want(node, vec![(2, out)]);
+    scene.becomes(node, "only by name", 2, (false, true)).await;
+    let third = scene.address(node, 3);
+    assert_ne!(scene.run(node, 2, &format!("wget -q -T 2 -O - http://{third}:8080/")).await.0, 0);
+    scene.becomes(node, "the others are not concerned", 3, (true, true)).await;
+    // And it still answers whoever asks it.
+    let second = scene.address(node, 2);
+    assert_eq!(scene.run(node, 3, &format!("wget -q -T 2 -O - http://{second}:8080/")).await.1, "from 2");
+}

@@ -1,0 +1,108 @@
+//! Whether a sign-in stands, as other services ask.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_contract::proto::identity::StandingRequest;
+use gantry_contract::proto::identity::tokens_client::TokensClient;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::Suite;
+
+fn asked(tokens: &Value) -> StandingRequest {
+    let token = tokens["access_token"].as_str().unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+    StandingRequest { token_id: text("jti"), session: text("sid"), subject: text("sub") }
+}
+
+fn client(suite: &Suite, service: &str) -> TokensClient<tonic::transport::Channel> {
+    let leaf = suite.world.running.pki().leaf(service, &[]).unwrap();
+    let tls = tonic::transport::ClientTlsConfig::new()
+        .ca_certificate(tonic::transport::Certificate::from_pem(&suite.world.running.pki().ca_pem))
+        .identity(tonic::transport::Identity::from_pem(&leaf.chain_pem, &leaf.key_pem))
+        .domain_name(format!("identity.{}", gantry_host::SERVER_SUFFIX));
+    TokensClient::new(tonic::transport::Endpoint::from_shared(suite.base.clone()).unwrap().tls_config(tls).unwrap().connect_lazy())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_stands_until_it_is_ended_revoked_or_its_owner_is_suspended() {
+    let suite = Suite::start().await;
+    for name in ["ada", "bob", "eve"] {
+        suite.register(name).await;
+    }
+    let admin = suite.admin().await;
+    let (ended, revoked, suspended, other) = (suite.tokens("ada").await, suite.tokens("bob").await, suite.tokens("eve").await, suite.tokens("bob").await);
+    let stands = async |tokens: &Value| client(&suite, "scheduler").standing(asked(tokens)).await.unwrap().into_inner().stands;
+    for tokens in [&ended, &revoked, &suspended, &other] {
+        assert!(stands(tokens).await && !asked(tokens).session.is_empty());
+    }
+
+    let session = asked(&ended).session;
+    assert_eq!(suite.json(Method::DELETE, &format!("/api/v1/users/ada/sessions/{session}"), Some(&admin), None).await.0, 204);
+    assert!(!stands(&ended).await);
+
+    let refresh = revoked["refresh_token"].as_str().unwrap();
+    assert_eq!(suite.form("/oauth2/revoke", &[("client_id", "gantry-console"), ("token", refresh)]).await.0, 200);
+    assert!(!stands(&revoked).await && stands(&other).await, "the other sign-in goes on");
+
+    assert_eq!(suite.patch(&admin, "/api/v1/users/eve", json!({ "suspended": true, "reason": "left" })).await.0, 200);
+    assert!(!stands(&suspended).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_without_tokens_to_refresh_stands_by_its_session_and_others_do_not_ask() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let tokens = suite.tokens("ada").await;
+    let bare = StandingRequest { token_id: "none".into(), ..asked(&tokens) };
+    let mut scheduler = client(&suite, "scheduler");
+    assert!(scheduler.standing(bare.clone()).await.unwrap().into_inner().stands);
+    let ada = tokens["access_token"].as_str().unwrap();
+    assert_eq!(suite.delete(ada, &format!("/api/v1/sessions/{}", bare.session)).await, 204);
+    assert!(!scheduler.standing(bare.clone()).await.unwrap().into_inner().stands);
+    let robot = StandingRequest { subject: "robot:1".into(), session: String::new(), ..bare.clone() };
+    assert!(scheduler.standing(robot).await.unwrap().into_inner().stands);
+    let unreadable = scheduler.standing(StandingRequest { session: "x".into(), ..bare.clone() }).await.unwrap_err();
+    assert_eq!(unreadable.code(), tonic::Code::InvalidArgument);
+    let refused = client(&suite, "billing").standing(bare).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_withdrawn() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let exchange = async |secret: &Value| {
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "gantry-cli"),
+            ("subject_token", secret.as_str().unwrap()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        let (status, tokens) = suite.form("/oauth2/token", &fields).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens
+    };
+    let stands = async |tokens: &Value| client(&suite, "scheduler").standing(asked(tokens)).await.unwrap().into_inner().stands;
+    let (status, personal) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "ci" })).await;
+    assert_eq!(status, 201, "{personal}");
+    let accounts = "/api/v1/orgs/acme/service-accounts";
+    assert_eq!(suite.post(&ada, accounts, json!({ "name": "deployer" })).await.0, 201);
+    let keys = format!("{accounts}/deployer/keys");
+    let (status, key) = suite.post(&ada, &keys, json!({ "name": "one" })).await;
+    assert_eq!(status, 201, "{key}");
+    let (by_token, by_key) = (exchange(&personal["secret"]).await, exchange(&key["secret"]).await);
+    assert!(asked(&by_token).session.is_empty() && asked(&by_key).subject.starts_with("robot:"));
+    assert!(stands(&by_token).await && stands(&by_key).await);
+    assert_eq!(suite.delete(&ada, &format!("/api/v1/tokens/{}", personal["id"].as_str().unwrap())).await, 204);
+    assert_eq!(suite.delete(&ada, &format!("{keys}/{}", key["id"].as_str().unwrap())).await, 204);
+    assert!(!stands(&by_token).await && !stands(&by_key).await);
+
+    // The token alone.
+    let (_, another) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "other" })).await;
+    let alone = exchange(&another["secret"]).await;
+    let revoke = [("client_id", "gantry-cli"), ("token", alone["access_token"].as_str().unwrap())];
+    assert_eq!(suite.form("/oauth2/revoke", &revoke).await.0, 200);
+    assert!(!stands(&alone).await && stands(&exchange(&another["secret"]).await).await);
+}
