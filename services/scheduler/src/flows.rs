@@ -4,6 +4,7 @@ mod advance;
 mod ahead;
 pub mod cluster_logs;
 pub mod cluster_usage;
+mod cut;
 mod fleet;
 mod lost_clusters;
 pub mod measure;

@@ -4,12 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
+use gantry_kernel::{AppId, InstanceId, SpaceId};
 
-use super::app::Home;
 use super::model::Model;
 use super::placement::Guard;
-use super::traffic::Traffic;
 use super::wanted::{AppView, Reports, Standing};
 
 /// Of one node. Where two are equal, the same is wanted.
@@ -42,48 +40,32 @@ pub struct Stamps {
 }
 
 struct Stamped {
-    common: Common,
+    view: Arc<AppView>,
+    off: bool,
     stamp: u64,
-    backends: Vec<(Standing, Seen)>,
+    /// Of its instances, if it has balanced names.
+    seen: Vec<Seen>,
     serving: u64,
 }
 
 /// Address and readiness as a node reported them.
 type Seen = Option<(String, bool)>;
 
-/// What all instances and services of an application depend on.
-struct Common {
-    name: Name,
-    home: Home,
-    current: u64,
-    from: Option<u64>,
-    models: BTreeMap<u64, Arc<Model>>,
-    traffic: Traffic,
-    off: bool,
-}
-
-impl Common {
-    fn of(view: &AppView, off: bool) -> Self {
-        let (models, traffic) = (view.models.clone(), view.traffic.clone());
-        Self { name: view.name.clone(), home: view.home.clone(), current: view.current, from: view.from, models, traffic, off }
-    }
-
-    fn holds(&self, view: &AppView, off: bool) -> bool {
-        // Nearly always the very same one, and a large one else takes its time.
-        let same = |(a, b): ((&u64, &Arc<Model>), (&u64, &Arc<Model>))| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
-        self.off == off
-            && (self.current, self.from) == (view.current, view.from)
-            && self.name == view.name
-            && self.home == view.home
-            && self.traffic == view.traffic
-            && self.models.len() == view.models.len()
-            && self.models.iter().zip(&view.models).all(same)
-    }
+/// Is what all instances and services of an application depend on the same? Nearly always it is the very same, and to compare two
+/// models takes its time.
+fn is_same(a: &AppView, b: &AppView) -> bool {
+    let same = |(a, b): ((&u64, &Arc<Model>), (&u64, &Arc<Model>))| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
+    (a.current, a.from) == (b.current, b.from)
+        && a.name == b.name
+        && a.home == b.home
+        && a.traffic == b.traffic
+        && a.models.len() == b.models.len()
+        && a.models.iter().zip(&b.models).all(same)
 }
 
 impl Stamps {
     /// Looks at everything anew. `apps`: in the order in which nodes are told of them, and whether each is switched off.
-    pub fn look(&mut self, apps: &[(AppView, bool)], reports: &Reports, guards: &BTreeMap<SpaceId, Guard>) {
+    pub fn look(&mut self, apps: &[(Arc<AppView>, bool)], reports: &Reports, guards: &BTreeMap<SpaceId, Guard>) {
         let mut serving = Vec::new();
         for (view, off) in apps {
             let stamped = self.look_at(view, *off, reports);
@@ -98,19 +80,19 @@ impl Stamps {
     }
 
     /// The number of what its services are made of; `None`: no node balances it.
-    fn look_at(&mut self, view: &AppView, off: bool, reports: &Reports) -> Option<u64> {
+    fn look_at(&mut self, view: &Arc<AppView>, off: bool, reports: &Reports) -> Option<u64> {
         let before = self.apps.remove(&view.id);
-        let (common, stamp) = match &before {
-            Some(known) if known.common.holds(view, off) => (None, known.stamp),
-            _ => (Some(Common::of(view, off)), self.next()),
+        let stamp = match &before {
+            Some(known) if known.off == off && (Arc::ptr_eq(&known.view, view) || is_same(&known.view, view)) => known.stamp,
+            _ => self.next(),
         };
         let serves = !off && view.services().iter().any(|(_, service)| service.port > 0);
-        let seen = |i: &Standing| reports.get(&i.node).and_then(|r| r.instances.get(&i.id)).map(|o| (o.address.clone(), o.ready));
-        let backends: Vec<(Standing, Seen)> = if serves { view.instances.iter().map(|i| (i.clone(), seen(i))).collect() } else { Vec::new() };
-        let known = before.as_ref().filter(|known| known.stamp == stamp && known.backends == backends).map(|known| known.serving);
-        let serving = known.unwrap_or_else(|| self.next());
-        let common = common.or(before.map(|known| known.common))?;
-        self.apps.insert(view.id, Stamped { common, stamp, backends, serving });
+        let of = |i: &Standing| reports.get(&i.node).and_then(|r| r.instances.get(&i.id)).map(|o| (o.address.clone(), o.ready));
+        let seen: Vec<Seen> = if serves { view.instances.iter().map(of).collect() } else { Vec::new() };
+        let stand = |known: &Stamped| !serves || Arc::ptr_eq(&known.view, view) || known.view.instances == view.instances;
+        let kept = before.filter(|known| known.stamp == stamp && known.seen == seen && stand(known)).map(|known| known.serving);
+        let serving = kept.unwrap_or_else(|| self.next());
+        self.apps.insert(view.id, Stamped { view: Arc::clone(view), off, stamp, seen, serving });
         serves.then_some(serving)
     }
 
@@ -135,12 +117,14 @@ impl Stamps {
 
 #[cfg(test)]
 mod tests {
-    use gantry_kernel::{OrgId, ProjectId, Uuid};
+    use gantry_kernel::{Name, OrgId, ProjectId, Uuid};
 
     use super::*;
+    use crate::domain::app::Home;
     use crate::domain::engine::{Observation, Report, Seen as State};
     use crate::domain::model::{Protocol, Publish, Service, Workload};
     use crate::domain::observe::Phase;
+    use crate::domain::traffic::Traffic;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -150,14 +134,14 @@ mod tests {
         Standing { id: InstanceId(Uuid::from_u128(n)), workload: name("web"), index: 0, revision: 1, node: name(node), phase, address: String::new() }
     }
 
-    fn app(id: u128, balanced: bool, instances: Vec<Standing>) -> AppView {
+    fn app(id: u128, balanced: bool, instances: Vec<Standing>) -> Arc<AppView> {
         let uuid = Uuid::nil();
         let home =
             Home { org: OrgId(uuid), project: ProjectId(uuid), space: SpaceId(uuid), org_name: name("o"), project_name: name("p"), space_name: name("s") };
         let service = Service { publish: Some(Publish { wanted: 80, listen: 20_000 }), ..Service::plain(name("web"), name("web"), 80, Protocol::Tcp) };
         let services = if balanced { vec![service] } else { Vec::new() };
         let model = Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services, ..Model::default() };
-        AppView {
+        Arc::new(AppView {
             id: AppId(Uuid::from_u128(id)),
             name: name("shop"),
             home,
@@ -166,7 +150,7 @@ mod tests {
             models: BTreeMap::from([(1, Arc::new(model))]),
             instances,
             traffic: Traffic::default(),
-        }
+        })
     }
 
     fn ready(n: u128, node: &str, ready: bool) -> Reports {
@@ -175,9 +159,9 @@ mod tests {
     }
 
     /// What is made for a node, as it is told of these.
-    fn on(stamps: &Stamps, apps: &[(AppView, bool)], node: &str) -> Made {
+    fn on(stamps: &Stamps, apps: &[(Arc<AppView>, bool)], node: &str) -> Made {
         let here: Vec<(&AppView, &Standing)> =
-            apps.iter().flat_map(|(app, _)| app.instances.iter().filter(move |i| i.node.as_str() == node).map(move |i| (app, i))).collect();
+            apps.iter().flat_map(|(app, _)| app.instances.iter().filter(move |i| i.node.as_str() == node).map(move |i| (app.as_ref(), i))).collect();
         stamps.made(&here, &Reports::new())
     }
 
@@ -221,7 +205,7 @@ mod tests {
         stamps.look(&apps, &Reports::new(), &guards);
         let (a, b) = (on(&stamps, &apps, "a"), on(&stamps, &apps, "b"));
         let model = Model { workloads: BTreeMap::from([(name("web"), Workload { image: "other".into(), ..Workload::default() })]), ..Model::default() };
-        apps[0].0.models.insert(1, Arc::new(model));
+        Arc::make_mut(&mut apps[0].0).models.insert(1, Arc::new(model));
         stamps.look(&apps, &Reports::new(), &guards);
         let changed = on(&stamps, &apps, "a");
         assert_ne!(changed, a);

@@ -8,9 +8,9 @@ use gantry_kernel::{AppId, Name, SpaceId, Uuid};
 
 use super::reconcile::Reconciler;
 use crate::adapters::images;
-use crate::app::view::Seeing;
 use crate::domain::model::Workload;
 use crate::domain::placement::{NodeSettings, SpaceRules};
+use crate::domain::wanted::AppView;
 use crate::store;
 
 /// By node and image, with what is needed to get it.
@@ -25,14 +25,14 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// An application that is to run. One of ours without a credential is left for a round in which there is one.
-    pub(super) fn of_app(&mut self, seeing: &Seeing, credential: Option<&ImageCredential>, attached: &[Name], registry: &str) {
-        let everywhere = self.everywhere.contains(&SpaceId(seeing.row.space));
-        if seeing.row.release_revision.is_none() && !everywhere {
+    pub(super) fn of_app(&mut self, row: &store::app::Model, view: &AppView, credential: Option<&ImageCredential>, attached: &[Name], registry: &str) {
+        let everywhere = self.everywhere.contains(&SpaceId(row.space));
+        if row.release_revision.is_none() && !everywhere {
             return;
         }
-        let Some(model) = seeing.view.models.get(&seeing.view.current) else { return };
+        let Some(model) = view.models.get(&view.current) else { return };
         for (name, workload) in &model.workloads {
-            let stand = seeing.view.instances.iter().filter(|i| i.workload == *name).map(|i| &i.node);
+            let stand = view.instances.iter().filter(|i| i.workload == *name).map(|i| &i.node);
             let nodes: BTreeSet<&Name> = if everywhere { attached.iter().collect() } else { stand.collect() };
             for image in images_of(workload) {
                 let ours = images::repository(image, registry).is_some();

@@ -9,10 +9,10 @@ use gantry_kernel::{AppId, Name, SpaceId};
 use serde_json::Value;
 
 use super::ahead::images_of;
+use super::cut::Cut;
 use super::reconcile::Reconciler;
 use crate::adapters::carried::Frozen;
 use crate::adapters::images;
-use crate::app::kept::filling;
 use crate::app::view;
 use crate::domain::engine::{PodRoute, WantedNode};
 use crate::domain::isolation::Neighbourhood;
@@ -24,6 +24,7 @@ use crate::store;
 /// What the last push was made of.
 #[derive(Default)]
 pub(super) struct Pushed {
+    pub cuts: BTreeMap<AppId, Cut>,
     stamps: Stamps,
     routes: Arc<Vec<PodRoute>>,
     /// The rows that the routes are of.
@@ -41,46 +42,32 @@ impl Reconciler {
         let mut ahead = self.kept(&attached, &rules).await?;
         let (mut apps, mut frozen) = (Vec::new(), Frozen::new());
         let mut credentials = BTreeMap::new();
-        for row in store::apps_cared_for(self.s.orm()).await?.into_iter().filter(|r| r.current > 0) {
+        let rows: Vec<store::app::Model> = store::apps_cared_for(self.s.orm()).await?.into_iter().filter(|r| r.current > 0).collect();
+        let there: BTreeSet<AppId> = rows.iter().map(|r| AppId(r.id)).collect();
+        self.pushed.cuts.retain(|id, _| there.contains(id));
+        for row in rows {
             let id = AppId(row.id);
             // The cluster balances what runs there itself.
             if self.s.clusters.has(id) {
                 continue;
             }
             let off = row.deleted || row.stopped;
-            let alive = self.alive_of(id).await?;
-            let mut seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
-            let mut whole = seeing.unreadable.is_none();
-            // With the values and contents that the outlines lack.
-            for (revision, model) in &mut seeing.view.models {
-                match self.s.models.get(&self.s.host, id, *revision).await {
-                    Ok(full) => *model = filling::fill(&self.s, id, *revision, &full).await?.map_or(full, Arc::new),
-                    Err(error) => {
-                        self.s.unreadable.tell(
-                            "revision",
-                            format_args!("{id}/{revision}"),
-                            format_args!("{error:#}"),
-                            "nodes go on with what they were told last",
-                        );
-                        whole = false;
-                    }
-                }
-            }
+            let (view, whole) = self.cut(&row).await?;
             // Rather as it was than without what it needs: instances would start with nothing in its place, or be stopped.
             if !whole && !off {
-                frozen.insert(id, seeing.view.instances.iter().map(|i| i.node.clone()).collect());
+                frozen.insert(id, view.instances.iter().map(|i| i.node.clone()).collect());
                 continue;
             }
-            if let Some(credential) = self.credential(id, &seeing.view).await {
+            if let Some(credential) = self.credential(id, &view).await {
                 credentials.insert(id, credential);
             }
             if !off {
-                ahead.of_app(&seeing, credentials.get(&id), &attached, self.s.host.platform.public_host());
+                ahead.of_app(&row, &view, credentials.get(&id), &attached, self.s.host.platform.public_host());
             }
-            apps.push((seeing.view, off));
+            apps.push((view, off));
         }
         let routes = self.routes().await?;
-        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view).collect();
+        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).collect();
         let neighbourhood = Neighbourhood::of(&views, &reports);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);
@@ -170,11 +157,11 @@ impl Reconciler {
 }
 
 /// The instances that shall be on each node, in the order of their applications.
-fn by_node(apps: &[(AppView, bool)]) -> HashMap<&Name, Vec<(&AppView, &Standing)>> {
+fn by_node(apps: &[(Arc<AppView>, bool)]) -> HashMap<&Name, Vec<(&AppView, &Standing)>> {
     let mut out: HashMap<&Name, Vec<(&AppView, &Standing)>> = HashMap::new();
     for (app, _) in apps {
         for instance in app.instances.iter().filter(|i| app.is_known(i)) {
-            out.entry(&instance.node).or_default().push((app, instance));
+            out.entry(&instance.node).or_default().push((app.as_ref(), instance));
         }
     }
     out

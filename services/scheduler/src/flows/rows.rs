@@ -20,6 +20,9 @@ pub(super) struct Rows {
     alive: BTreeMap<Uuid, Arc<instance::Model>>,
     by_node: HashMap<String, BTreeSet<Uuid>>,
     by_app: HashMap<Uuid, BTreeSet<Uuid>>,
+    /// Changes so far, and which of them was each application's last.
+    changes: u64,
+    changed: HashMap<Uuid, u64>,
     /// Instances whose rows may have changed.
     stale: BTreeSet<Uuid>,
     /// Without it nothing of the above counts.
@@ -35,7 +38,7 @@ pub(super) struct Rows {
 impl Rows {
     /// Everything has to be read again.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { changes: self.changes, ..Self::default() };
     }
 
     pub fn instance_changed(&mut self, id: Uuid) {
@@ -61,6 +64,7 @@ impl Rows {
         if row.ended_at.is_some() {
             return;
         }
+        self.change(row.app);
         self.by_node.entry(row.node.clone()).or_default().insert(row.id);
         self.by_app.entry(row.app).or_default().insert(row.id);
         self.alive.insert(row.id, Arc::new(row));
@@ -68,8 +72,14 @@ impl Rows {
 
     fn remove(&mut self, id: Uuid) {
         let Some(row) = self.alive.remove(&id) else { return };
+        self.change(row.app);
         drop_from(&mut self.by_node, &row.node, id);
         drop_from(&mut self.by_app, &row.app, id);
+    }
+
+    fn change(&mut self, app: Uuid) {
+        self.changes += 1;
+        self.changed.insert(app, self.changes);
     }
 
     fn all(&self) -> Vec<Arc<instance::Model>> {
@@ -96,7 +106,7 @@ impl Reconciler {
         if !self.rows.read || self.rows.stale.len() > MANY {
             let all = store::all_alive(self.s.orm()).await?;
             let (nodes, removed) = (self.rows.nodes.take(), self.rows.removed.take());
-            self.rows = Rows { nodes, removed, read: true, ..Rows::default() };
+            self.rows = Rows { nodes, removed, read: true, changes: self.rows.changes, ..Rows::default() };
             all.into_iter().for_each(|row| self.rows.put(row));
             return Ok(());
         }
@@ -130,6 +140,12 @@ impl Reconciler {
         let mut own: Vec<instance::Model> = self.rows.of(self.rows.by_app.get(&app.0)).iter().map(|row| (**row).clone()).collect();
         own.sort_by(|a, b| (&a.workload, a.number, a.id).cmp(&(&b.workload, b.number, b.id)));
         Ok(own)
+    }
+
+    /// A number that moves with every change of an application's instances.
+    pub(super) async fn change_of(&mut self, app: AppId) -> anyhow::Result<u64> {
+        self.refresh().await?;
+        Ok(self.rows.changed.get(&app.0).copied().unwrap_or(0))
     }
 
     /// All nodes that were not removed, by name.
@@ -206,5 +222,16 @@ mod tests {
         assert!(!rows.by_node.contains_key("a"), "nothing is kept of a node without instances");
         rows.remove(Uuid::from_u128(1));
         assert!(rows.by_app.is_empty() && rows.by_node.is_empty());
+    }
+
+    #[test]
+    fn changes_are_counted_on_when_all_is_read_again() {
+        let (mut rows, app) = (Rows::default(), Uuid::from_u128(100));
+        rows.put(row(1, "a", false));
+        let before = rows.changed[&app];
+        rows.forget();
+        assert!(rows.changed.is_empty());
+        rows.put(row(1, "a", false));
+        assert!(rows.changed[&app] > before);
     }
 }
