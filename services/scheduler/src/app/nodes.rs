@@ -1,6 +1,6 @@
 //! Nodes for people: list, cordon, uncordon, drain, remove. What is set for them: `app::node_settings`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use gantry_contract::proto::scheduler as proto;
 use gantry_contract::scheduler::{InstanceEvent, NodeEvent};
@@ -49,12 +49,16 @@ pub enum NodeVerb {
 /// When the database refuses.
 pub async fn list(s: &Scheduler) -> Result<Vec<NodeBody>, Problem> {
     let alive = store::all_alive(s.orm()).await.map_err(database)?;
+    let mut standing: HashMap<&str, Vec<&store::instance::Model>> = HashMap::new();
+    for instance in &alive {
+        standing.entry(&instance.node).or_default().push(instance);
+    }
     let views = s.agents.snapshot();
-    let images = |name: &str| views.iter().find(|(n, _)| n.as_str() == name).and_then(|(_, v)| v.report.as_ref()).map(|r| r.images.clone());
+    let images = |name: &str| Name::parse(name).ok().and_then(|n| views.get(&n)).and_then(|v| v.report.as_ref()).map(|r| r.images.clone());
     let body = |row: store::node::Model| {
         let (facts, facts_problem) = read(s, &row, "node's description", row.facts.clone(), "nothing is placed on it until its agent tells it anew");
         let (settings, settings_problem) = read(s, &row, "node's settings", row.settings.clone(), "nothing is placed on it until they are set anew");
-        let here = || alive.iter().filter(|i| i.node == row.name);
+        let here = || standing.get(row.name.as_str()).into_iter().flatten();
         NodeBody {
             state: if row.lost { "lost" } else { "ready" }.into(),
             cordoned: row.cordoned,
