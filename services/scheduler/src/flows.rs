@@ -5,6 +5,7 @@ mod ahead;
 pub mod cluster_logs;
 pub mod cluster_usage;
 mod cut;
+mod described;
 mod fleet;
 mod lost_clusters;
 pub mod measure;

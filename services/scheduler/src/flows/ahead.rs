@@ -1,7 +1,7 @@
 //! The part of a round that says which images nodes fetch before an instance needs them: those that operators want on a node, those
 //! of a space that wants it so, and those of a revision on the nodes where the one before it stands, while it is being released.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gantry_contract::proto::scheduler::ImageCredential;
 use gantry_kernel::{AppId, Name, SpaceId, Uuid};
@@ -69,8 +69,9 @@ impl Reconciler {
         let mut out = Ahead { everywhere, ..Ahead::default() };
         // Of most nothing is set.
         let is_set = |row: &&store::node::Model| row.settings.as_object().is_none_or(|settings| !settings.is_empty());
+        let attached: HashMap<&str, &Name> = attached.iter().map(|n| (n.as_str(), n)).collect();
         for row in nodes.iter().filter(is_set).cloned() {
-            let Some(node) = attached.iter().find(|n| n.as_str() == row.name) else { continue };
+            let Some(node) = attached.get(row.name.as_str()).copied() else { continue };
             let settings: NodeSettings = match serde_json::from_value(row.settings) {
                 Ok(settings) => settings,
                 // It goes on with what it was told last: told of none, it would let them go when its disk fills up.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use gantry_kernel::{AppId, Name, Uuid};
 
+use super::described::Descriptions;
 use super::reconcile::Reconciler;
 use crate::domain::engine::Facts;
 use crate::store::{self, instance, node};
@@ -31,6 +32,7 @@ pub(super) struct Rows {
     nodes: Option<Arc<Vec<node::Model>>>,
     /// The names of the removed ones; `None` as well.
     removed: Option<Arc<BTreeSet<String>>>,
+    pub described: Option<Descriptions>,
     /// What agents tell of their nodes and the rows say, too.
     facts: HashMap<Name, Arc<Facts>>,
 }

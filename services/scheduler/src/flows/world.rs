@@ -8,14 +8,14 @@ use std::time::Duration;
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use gantry_planner::{Cluster, Effect, GroupIx, Hints, InstanceKey, NodeIx, Spec, Taint, Weights};
 
+use super::described::Described;
 use super::reconcile::Reconciler;
 use crate::app::change::scaled_in;
 use crate::app::context::home;
 use crate::app::view;
-use crate::domain::engine::Facts;
 use crate::domain::model::{Model, Toleration, WorkloadKind};
 use crate::domain::observe::Phase;
-use crate::domain::placement::{self, NodeSettings, Policy, SpaceRules, Standing, Verdict};
+use crate::domain::placement::{self, Policy, SpaceRules, Standing, Verdict};
 use crate::domain::stored;
 use crate::domain::wanted::{Reports, kept_volumes};
 use crate::store;
@@ -118,6 +118,7 @@ impl Reconciler {
     pub(super) async fn world(&mut self) -> anyhow::Result<World> {
         let reports = view::reports(&self.s);
         let rows = self.nodes().await?;
+        let described = self.described(&rows);
         let alive = self.alive().await?;
         for row in &alive {
             self.know(AppId(row.app), row.revision.unsigned_abs()).await?;
@@ -166,22 +167,13 @@ impl Reconciler {
             images.entry(&row.node).or_default().extend(workload.and_then(|(_, w)| w.pinned.clone()));
         }
         let mut evicting: HashMap<&str, Evicting> = HashMap::new();
-        for row in rows.iter() {
-            let Ok(name) = Name::parse(&row.name) else { continue };
-            let (facts, settings) = (serde_json::from_value::<Facts>(row.facts.clone()), serde_json::from_value::<NodeSettings>(row.settings.clone()));
-            // What its operators said, or what it is, is not known: it gets nothing new, as if it was cordoned, and nothing has to leave it.
-            let closed = row.cordoned || settings.is_err() || facts.is_err();
-            let facts = facts.unwrap_or_else(|error| {
-                self.s.unreadable.tell("node's description", &row.name, error, "nothing is placed on it until its agent tells it anew");
-                Facts::default()
-            });
-            let settings = settings.unwrap_or_else(|error| {
-                self.s.unreadable.tell("node's settings", &row.name, error, "nothing is placed on it until they are set anew");
-                NodeSettings::default()
-            });
-            let mut node = placement::node(&name, &facts, &settings, &policy, world.present.contains(&row.name), closed);
+        for (row, described) in rows.iter().zip(described.iter()) {
+            let Some(Described { name, facts, settings, unknown }) = described else { continue };
+            // Of whom not all is known gets nothing new, as if it was cordoned, and nothing has to leave it.
+            let closed = row.cordoned || *unknown;
+            let mut node = placement::node(name, facts, settings, &policy, world.present.contains(&row.name), closed);
             node.images = images.remove(row.name.as_str()).unwrap_or_default();
-            node.images.extend(world.reports.get(&name).into_iter().flat_map(|r| r.images_present()).cloned());
+            node.images.extend(world.reports.get(name).into_iter().flat_map(|r| r.images_present()).cloned());
             let ix = world.cluster.set_node(&node);
             let taints: Vec<Taint> = settings.taints.iter().filter_map(|t| t.taint()).filter(|t| t.effect == Effect::NoExecute).collect();
             if !taints.is_empty() {
