@@ -94,7 +94,7 @@ impl Rows {
 }
 
 /// What is empty is not kept: nodes and applications come and go.
-fn drop_from<K: std::hash::Hash + Eq + Clone>(index: &mut HashMap<K, BTreeSet<Uuid>>, key: &K, id: Uuid) {
+fn drop_from<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<Uuid>>, key: &K, id: Uuid) {
     let Some(ids) = index.get_mut(key) else { return };
     ids.remove(&id);
     if ids.is_empty() {

@@ -1,6 +1,6 @@
 //! Nodes: loss, return, cordon and drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_kernel::{Role, Scope};
 use reqwest::Method;
@@ -26,6 +26,29 @@ async fn instances_of_a_lost_node_move_and_it_gets_nothing_back_twice() {
     again.node.lock().unwrap().running = one.node.lock().unwrap().running.clone();
     place.world.until("the returned node stops what has moved", LONG, || async { again.running().is_empty() }).await;
     assert_eq!(two.running().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_instances_come_up_together_are_lost_together_and_go_together() {
+    gantry_testkit::clause("7.1.d");
+    let place = Place::new().await;
+    let (one, two) = (Agent::join(&place, "n1", 8000).await, Agent::join(&place, "n2", 8000).await);
+    place.deploy("web", &web("1", 20)).await;
+    place.reaches("web", "running", 1).await;
+    assert_eq!((one.running().len(), two.running().len()), (10, 10), "spread");
+    one.die();
+    place.world.until("all are on the other node", LONG, || async { two.running().len() == 20 }).await;
+    place.reaches("web", "running", 1).await;
+    let instances = place.instances("web").await;
+    let numbers: BTreeSet<u64> = instances.iter().filter_map(|i| i["index"].as_u64()).collect();
+    assert_eq!((instances.len(), numbers), (20, (0..20).collect()), "each number once: {instances:#?}");
+    for instance in &instances {
+        let told = (&instance["node"], &instance["state"], &instance["reason"], &instance["ended_at"]);
+        assert_eq!(told, (&json!("n2"), &json!("running"), &json!(""), &json!(null)));
+        assert!(instance["running_at"].is_string() && instance["address"] != "", "{instance:#}");
+    }
+    place.post(&format!("{}/web/scale", place.apps()), json!({"workload": "web", "replicas": 2})).await;
+    place.world.until("most have gone", LONG, || async { two.running().len() == 2 && place.instances("web").await.len() == 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
