@@ -139,13 +139,16 @@ impl Reconciler {
         let Steps { events, pending, chosen, displaced, arrived } = steps;
         let now = self.s.host.env.now();
         store::save_pending(self.s.orm(), app, &pending, now).await?;
-        store::save_decisions(self.s.orm(), app, &chosen).await?;
         if gone {
             store::forget(self.s.orm(), app).await?;
         }
         store::save_displacements(self.s.orm(), &displaced).await?;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
-        self.record(events, meta.clone()).await?;
+        // Nobody asks why an instance is where it is before it is there: both are written at the same time.
+        let s = self.s.clone();
+        let (recorded, saved) = tokio::join!(self.record(events, meta.clone()), store::save_decisions(s.orm(), app, &chosen));
+        recorded?;
+        saved?;
         store::arrived(self.s.orm(), &arrived).await?;
         let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
         let (mut ended, mut rests) = (true, false);
