@@ -136,7 +136,8 @@ impl ProjectionRunner {
                 Ok((position, more)) => {
                     pause = Duration::from_millis(100);
                     report.send_replace(position);
-                    if more || source.waits() {
+                    // What was appended meanwhile is seen at `wake`; a further look for what is not there would cost every write one.
+                    if source.waits() || more && *wake.borrow() > position {
                         continue;
                     }
                     tokio::select! {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use super::blob_store::{Blob, Chunk, Staged, UploadError};
 use super::blob_store::{BlobStore, Body, Opened, Place};
-use super::upload_fs::Sessions;
+use super::upload_fs::{Begun, Sessions};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::{BLOCK, Sums};
@@ -34,6 +34,7 @@ pub struct BlobFs {
     pub(super) root: Arc<Path>,
     spool: Arc<Path>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) begun: Arc<Begun>,
 }
 
 impl BlobFs {
@@ -48,7 +49,7 @@ impl BlobFs {
         }
         fs::create_dir_all(root.join("uploads"))?;
         sync_dir(&root)?;
-        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default() })
+        Ok(Self { spool: root.join("uploads").into(), root: root.into(), sessions: Arc::default(), begun: Arc::default() })
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {

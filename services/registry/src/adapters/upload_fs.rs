@@ -1,8 +1,10 @@
-//! Uploads in progress: `uploads/<id>/{repository,data}`. The offset is the length of `data`, so an upload survives a restart.
+//! Uploads in progress: `uploads/<id>/{repository,data}`. The offset is the length of `data`, so an upload survives a restart. One that
+//! was begun a moment ago is only remembered (`begun`): most small content comes whole with the next request and needs no file.
 //!
 //! The digest is computed while the bytes stream by (`writing`). When its state is lost (restart, another replica, a failed write)
 //! the file is read once more; a client never has to care.
 
+mod begun;
 mod writing;
 
 use std::collections::HashMap;
@@ -25,11 +27,15 @@ use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::domain::sums::Sums;
 
+pub(super) use begun::Begun;
 pub(super) use writing::Progress;
 use writing::{Guard, hash_file, write};
 
 /// States of digests kept. Uploads that went on at another replica leave theirs; one that is lost costs reading once more.
 const MOST_SESSIONS: usize = 10_000;
+
+/// Content of at most so many bytes is summed where it is.
+const SUMMED_HERE: usize = 64 << 10;
 
 /// The digest's state of each upload this process is writing.
 #[derive(Default)]
@@ -38,20 +44,6 @@ pub struct Sessions(Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Option<Progress>>
 impl BlobFs {
     fn upload_dir(&self, id: Uuid) -> PathBuf {
         self.root.join("uploads").join(id.to_string())
-    }
-
-    /// # Errors
-    /// I/O.
-    pub async fn start_upload(&self, id: Uuid, repository: &RepositoryName, algorithm: Algorithm) -> Result<(), UploadError> {
-        let (dir, owner) = (self.upload_dir(id), format!("{repository} {}", algorithm.as_str()));
-        blocking(move || {
-            fs::create_dir(&dir)?;
-            File::create_new(dir.join("data"))?;
-            // Last: an upload without an owner does not exist.
-            fs::write(dir.join("repository"), owner)
-        })
-        .await?;
-        Ok(())
     }
 
     /// How many bytes have come.
@@ -162,19 +154,23 @@ impl BlobFs {
     /// # Errors
     /// Another digest: the upload is then over, as the specification's clients expect.
     pub async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
-        let (dir, owner) = (self.upload_dir(id), repository.clone());
-        let (path, algorithm, content) = (dir.join("data"), wanted.algorithm(), bytes.clone());
-        let checked = blocking(move || {
-            if owner_in(&dir, &owner)?.is_none() {
-                return Err(io::ErrorKind::NotFound.into());
+        match self.remembered(id).await {
+            Some(owner) if owner == *repository => {}
+            Some(_) => return Err(UploadError::Unknown),
+            None => {
+                self.owner(id, repository).await?;
+                let path = self.upload_dir(id).join("data");
+                // The file's lock, for that moment: nobody is writing.
+                let empty = blocking(move || Ok(locked(&OpenOptions::new().append(true).open(&path)?, &path)?.len() == 0));
+                if !empty.await.map_err(over)? {
+                    return Ok(None);
+                }
             }
-            // The file's lock, for that moment: nobody is writing.
-            if locked(&OpenOptions::new().append(true).open(&path)?, &path)?.len() > 0 {
-                return Ok(None);
-            }
-            Ok(Some((Digest::of(algorithm, &content), Sums::of(&content))))
-        });
-        let Some((found, sums)) = checked.await.map_err(over)? else { return Ok(None) };
+        }
+        let (algorithm, content) = (wanted.algorithm(), bytes.clone());
+        let sum = move || (Digest::of(algorithm, &content), Sums::of(&content));
+        // Handing little to another thread costs more than doing it.
+        let (found, sums) = if bytes.len() <= SUMMED_HERE { sum() } else { blocking(move || Ok(sum())).await? };
         if found != *wanted {
             self.end_upload(id).await?;
             return Err(UploadError::Digest { found });
@@ -188,6 +184,9 @@ impl BlobFs {
     /// I/O.
     pub async fn end_upload(&self, id: Uuid) -> Result<(), UploadError> {
         self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if self.forget(id).await {
+            return Ok(());
+        }
         let dir = self.upload_dir(id);
         Ok(blocking(move || match fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -241,8 +240,20 @@ impl BlobFs {
     }
 
     async fn owner(&self, id: Uuid, repository: &RepositoryName) -> Result<Algorithm, UploadError> {
-        let (dir, repository) = (self.upload_dir(id), repository.clone());
-        blocking(move || owner_in(&dir, &repository)).await?.ok_or(UploadError::Unknown)
+        self.settle(id).await?;
+        let look = || {
+            let (dir, repository) = (self.upload_dir(id), repository.clone());
+            blocking(move || owner_in(&dir, &repository))
+        };
+        if let Some(algorithm) = look().await? {
+            return Ok(algorithm);
+        }
+        if !begun::may_be_remembered_elsewhere(id) {
+            return Err(UploadError::Unknown);
+        }
+        // Begun at another replica, which has made no files of it yet.
+        tokio::time::sleep(begun::SOON * 3).await;
+        look().await?.ok_or(UploadError::Unknown)
     }
 
     /// One writer at a time. A writer whose client has gone ends soon, so a short wait is enough.
@@ -377,6 +388,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upload_has_files_when_it_needs_them_or_a_moment_after_it_was_begun() {
+        let (folder, store) = begun().await;
+        let dir = folder.path().join("uploads").join(ID.to_string());
+        assert!(!dir.exists(), "what comes whole needs none");
+        let content = Bytes::from_static(b"hello");
+        store.finish_whole(ID, &name(), &Digest::of(Algorithm::Sha256, &content), &content).await.unwrap().expect("nothing came before");
+        store.end_upload(ID).await.unwrap();
+        assert!(!dir.exists());
+        assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
+
+        store.start_upload(ID, &name(), Algorithm::Sha256).await.unwrap();
+        // Another replica on the same folder.
+        let beside = BlobFs::open(folder.path()).unwrap();
+        let seen = async {
+            while beside.upload_offset(ID, &name()).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("it goes on at another replica");
+        beside.append(ID, &name(), chunk(Some(0)), body(&[b"hello"])).await.unwrap();
+        assert!(store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello"), 0).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_another_replica_has_just_begun_is_waited_for() {
+        let (folder, store) = begun().await;
+        let beside = BlobFs::open(folder.path()).unwrap();
+        #[allow(clippy::disallowed_methods, reason = "as young as a replica's that begins it now")]
+        let id = Uuid::now_v7();
+        store.start_upload(id, &name(), Algorithm::Sha256).await.unwrap();
+        assert_eq!(beside.upload_offset(id, &name()).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
     async fn an_upload_goes_on_after_a_restart() {
         let (folder, store) = begun().await;
         store.append(ID, &name(), chunk(None), body(&[b"hello "])).await.unwrap();
@@ -447,6 +492,7 @@ mod tests {
     #[tokio::test]
     async fn only_uploads_left_alone_are_removed() {
         let (_folder, store) = begun().await;
+        assert_eq!(store.upload_offset(ID, &name()).await.unwrap(), 0);
         assert_eq!(store.remove_stale_uploads(Duration::from_secs(60)).await.unwrap(), 0);
         assert_eq!(store.remove_stale_uploads(Duration::ZERO).await.unwrap(), 1);
         assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));

@@ -110,6 +110,11 @@ impl App {
         let meta = meta.tenant(at.org);
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
         let done = self.repositories.perform(name, command, meta).await?;
+        if done.events.is_empty() && bytes.len() as u64 <= self.config.inline_bytes {
+            // It is as it was, so nothing was appended that would have taken the bytes to the disk; they may have mended damaged ones.
+            let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
+            self.publish(None, staged).await?;
+        }
         self.host.settled(done.position).await;
         if let Some(turn) = turn {
             turn.commit().await?;
@@ -175,9 +180,10 @@ impl App {
         Ok(platforms)
     }
 
+    /// The append that follows makes them durable.
     async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
         let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
-        self.publish(None, staged).await
+        self.publish_before_append(staged).await
     }
 
     /// # Errors

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use futures::Stream;
-use sea_orm::TransactionTrait;
 use uuid::Uuid;
 
 use super::App;
@@ -10,7 +9,7 @@ use crate::adapters::blob_store::{BodyError, Chunk, Staged, UploadError};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
 use crate::error::{Error, Result};
-use crate::store::blobs;
+use crate::store::{blobs, content};
 
 /// A blob that is in more repositories than this (a base layer) is uploaded if none of the first ones may be read.
 const MOST_PLACES: u64 = 1_000;
@@ -84,16 +83,17 @@ impl App {
     pub async fn mount(&self, name: &RepositoryName, digest: &Digest, from: &RepositoryName) -> Result<bool> {
         self.place(name).await?;
         let now = self.host.env.now();
-        if blobs::visible(&self.host.db().orm, from, &[digest.to_string()]).await?.is_empty() {
+        let mounted = content::mount(&self.host.db().pool, name, digest, from, now, self.config.fresh()).await;
+        if !mounted.map_err(|e| Error::Internal(e.into()))? {
             return Ok(false);
         }
-        let tx = self.host.db().orm.begin().await?;
-        let there = !blobs::touch(&tx, &[digest.to_string()], now, self.config.fresh()).await?.is_empty() && self.blobs.size(digest).await?.is_some();
-        if there {
-            blobs::link(&tx, name, digest, now).await?;
+        // Only now, or the time it takes would tell what there is in other repositories.
+        if self.blobs.size(digest).await?.is_none() {
+            // A row whose content is gone: the client has to send it.
+            blobs::unlink(&self.host.db().orm, name, digest).await?;
+            return Ok(false);
         }
-        tx.commit().await?;
-        Ok(there)
+        Ok(true)
     }
 
     /// Some of the repositories in which the blob is readable. Only for choosing a source the caller may read: it is never told.

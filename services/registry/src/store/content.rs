@@ -18,12 +18,48 @@ pub struct Arrived<'a> {
     pub bytes: Option<&'a [u8]>,
 }
 
+/// The statement, with a further condition for the last of its parts. The count makes the rows of `blobs` come first: collection takes them
+/// in that order, too.
+macro_rules! keep {
+    ($($condition:literal)?) => {
+        concat!(
+            "with kept as (
+                insert into blobs (digest, size_bytes, sums, touched_at, checked_at)
+                select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
+                on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
+                    checked_at = excluded.checked_at, damaged_at = null, idle = true
+                returning 1),
+            linked as (
+                insert into blob_links (repository, digest, at)
+                select r, d, $4 from unnest($5::text[], $6::text[]) t(r, d) where (select count(*) from kept) > 0
+                on conflict (repository, digest) do update set at = excluded.at)
+            insert into small_content as c (digest, bytes)
+            select d, b from unnest($7::text[], $8::bytea[]) t(d, b) where (select count(*) from kept) > 0",
+            $($condition,)?
+            " on conflict (digest) do update set bytes = excluded.bytes where c.bytes is distinct from excluded.bytes"
+        )
+    };
+}
+
 /// Notes that blobs are there and needed now, makes them readable where they were uploaded, and keeps the bytes of small ones: one
 /// statement. Within a transaction it holds the rows until that ends, so that none is collected while it is being published.
 ///
 /// # Errors
 /// Database.
 pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    write(db, keep!(), arrived, now).await
+}
+
+/// The same for small content alone, by itself, whose commit does not wait for the disk: it is there with the next commit of this database
+/// that does, for the journal is written in order.
+///
+/// # Errors
+/// Database.
+pub async fn keep_with_the_next(pool: &PgPool, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    write(pool, keep!(" and (select set_config('synchronous_commit', 'off', true)) = 'off'"), arrived, now).await
+}
+
+async fn write(db: impl sqlx::PgExecutor<'_>, sql: &'static str, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut blobs: Vec<&Arrived<'_>> = arrived.iter().collect();
     // In one order everywhere, or two replicas could wait for each other.
     blobs.sort_by_key(|a| a.digest);
@@ -36,23 +72,35 @@ pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: O
     links.dedup();
     let (link_repositories, link_digests): (Vec<&str>, Vec<&str>) = links.into_iter().unzip();
     let (small_digests, small_bytes): (Vec<&str>, Vec<&[u8]>) = blobs.iter().filter_map(|a| Some((a.digest.as_str(), a.bytes?))).unzip();
-    // The count makes the rows of `blobs` come first: collection takes them in that order, too.
-    let sql = "with kept as (
-            insert into blobs (digest, size_bytes, sums, touched_at, checked_at)
-            select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
-            on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
-                checked_at = excluded.checked_at, damaged_at = null, idle = true
-            returning 1),
-        linked as (
-            insert into blob_links (repository, digest, at)
-            select r, d, $4 from unnest($5::text[], $6::text[]) t(r, d) where (select count(*) from kept) > 0
-            on conflict (repository, digest) do update set at = excluded.at)
-        insert into small_content as c (digest, bytes)
-        select d, b from unnest($7::text[], $8::bytea[]) t(d, b) where (select count(*) from kept) > 0
-        on conflict (digest) do update set bytes = excluded.bytes where c.bytes is distinct from excluded.bytes";
     let query = sqlx::query(sql).bind(&digests).bind(&sizes).bind(&sums).bind(now);
     query.bind(&link_repositories).bind(&link_digests).bind(&small_digests).bind(&small_bytes).execute(db).await?;
     Ok(())
+}
+
+/// Makes a blob that is readable in `from` readable in `name`, too; `false` when there is none. It is marked as needed now, unless its mark is
+/// younger than `fresh`: collection leaves such alone, and one that it is removing at this moment is not found. One statement and one commit.
+///
+/// # Errors
+/// Database.
+pub async fn mount(
+    pool: &PgPool,
+    name: &RepositoryName,
+    digest: &Digest,
+    from: &RepositoryName,
+    now: OffsetDateTime,
+    fresh: std::time::Duration,
+) -> Result<bool, sqlx::Error> {
+    let sql = "with found as (
+            select b.digest, b.touched_at > $5::timestamptz as fresh from blobs b where b.digest = $2 and b.damaged_at is null and (
+                exists (select from blob_links l where l.repository = $3 and l.digest = b.digest)
+                or exists (select from manifest_blobs m where m.repository = $3 and m.blob = b.digest and m.present))),
+        touched as (
+            update blobs b set touched_at = $4::timestamptz from found f where b.digest = f.digest and not f.fresh and b.damaged_at is null returning b.digest)
+        insert into blob_links (repository, digest, at)
+        select $1::text, digest, $4::timestamptz from found where fresh union all select $1::text, digest, $4::timestamptz from touched
+        on conflict (repository, digest) do update set at = excluded.at";
+    let query = sqlx::query(sql).bind(name.as_str()).bind(digest.as_str()).bind(from.as_str()).bind(now).bind(now - fresh);
+    Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
 /// Those of `found` that have no row.

@@ -33,17 +33,27 @@ pub async fn start(call: Call<'_>, body: Body) -> Answer {
     };
     let id = call.app.start_upload(&call.name, algorithm).await?;
     let Some(digest) = digest else { return Ok(under_way(StatusCode::ACCEPTED, &call.name, id, 0)) };
-    let taken = take(&call, id, body).await;
-    let done = match taken {
-        Ok(_) => call.app.finish_upload(&call.name, id, &digest).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = done {
+    if let Err(error) = at_once(&call, id, &digest, body).await {
         // Nobody was told of this upload, so nobody can go on with it.
         let _ = call.app.cancel_upload(&call.name, id).await;
         return Err(error.into());
     }
     Ok(created(&call.name, &digest))
+}
+
+/// An upload that is begun and ended by one request.
+async fn at_once(call: &Call<'_>, id: Uuid, digest: &Digest, body: Body) -> Result<()> {
+    let body = match rest(call, body).await? {
+        Rest::Whole(bytes) => {
+            if call.app.finish_whole(&call.name, id, digest, &bytes).await? {
+                return Ok(());
+            }
+            bytes.into()
+        }
+        Rest::Pieces(body) => body,
+    };
+    take(call, id, body).await?;
+    call.app.finish_upload(&call.name, id, digest).await
 }
 
 /// Whether the blob is in the repository now, or was made so from one that the caller may read.
