@@ -45,6 +45,7 @@ pub mod revocation_lists;
 pub mod revoked;
 pub mod robot_keys;
 pub mod scim;
+pub mod session_certificates;
 pub mod sessions;
 pub mod upstream_tokens;
 pub mod upstreams;

@@ -99,7 +99,7 @@ impl App {
     /// Not found for a link that is not living.
     pub async fn reset_link(&self, token: &str) -> Result<Person, Problem> {
         let user = links::peek(self.pool(), &kept(token), RESET, self.now()).await.map_err(fault)?.ok_or_else(stale_link)?;
-        self.active_person(UserId(user)).await.map_err(|_| stale_link())
+        self.active(UserId(user)).await?.ok_or_else(stale_link)
     }
 
     /// Sets a new password by a mailed link and ends every session. Second factors stay: a mailbox alone opens nothing

@@ -16,6 +16,7 @@ use crate::app::orgs::name_of;
 use crate::app::people::{Person, subject};
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
+use crate::app::steps::ShownCertificate;
 use crate::domain::certificate::{AuthorityCommand, Binding, Command};
 use crate::error::{fault, refused, unsealed};
 use crate::store::directory;
@@ -242,9 +243,9 @@ impl App {
     ///
     /// # Errors
     /// Unauthenticated, whatever the reason.
-    pub async fn verify_certificate(&self, der: &[u8], origin: &Origin) -> Result<Person, Problem> {
+    pub async fn verify_certificate(&self, der: &[u8], origin: &Origin) -> Result<(Person, ShownCertificate), Problem> {
         let judged = match self.bearer_of(der).await {
-            Ok(person) => self.admit(person.id, "certificate", origin).await.map(|_| person),
+            Ok((person, shown)) => self.admit(person.id, "certificate", origin).await.map(|_| (person, shown)),
             Err(problem) => Err(problem),
         };
         match &judged {
@@ -258,16 +259,19 @@ impl App {
         judged
     }
 
-    async fn bearer_of(&self, der: &[u8]) -> Result<Person, Problem> {
+    async fn bearer_of(&self, der: &[u8]) -> Result<(Person, ShownCertificate), Problem> {
         let it = self.usable(der)?;
+        let mut shown = ShownCertificate { authorities: Vec::new(), serial: it.serial_bytes() };
         if let Some(row) = rows::by_key(self.pool(), &self.exact_key(&it)).await.map_err(fault)? {
             // Bound by itself; its authority may have taken it back all the same, where an organisation of the person listens.
             for authority in rows::authorities_of(self.pool(), row.user_id, &issuer_hash(der)).await.map_err(fault)? {
                 if authority_vouches(&authority, der, self.now().unix_timestamp()) {
-                    self.not_revoked(&authority, &it.serial_bytes()).await?;
+                    self.not_revoked(&authority, &shown.serial).await?;
+                    shown.authorities.push(authority.id);
                 }
             }
-            return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
+            let person = self.active(UserId(row.user_id)).await?.ok_or_else(unknown)?;
+            return Ok((person, shown));
         }
         if it.names.is_empty() {
             return Err(unknown());
@@ -288,8 +292,10 @@ impl App {
             }
             // Who left the organisation is not signed in by its authority.
             if directory::is_member(self.orm(), OrgId(authority.org), row.user_id).await.map_err(fault)? {
-                self.not_revoked(&authority, &it.serial_bytes()).await?;
-                return self.active_person(UserId(row.user_id)).await.map_err(|_| unknown());
+                self.not_revoked(&authority, &shown.serial).await?;
+                shown.authorities.push(authority.id);
+                let person = self.active(UserId(row.user_id)).await?.ok_or_else(unknown)?;
+                return Ok((person, shown));
             }
         }
         Err(unknown())

@@ -3,7 +3,7 @@
 use gantry_contract::certificate::WhenStale;
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::{Kind, OffsetDateTime, OrgId, Problem, Uuid};
+use gantry_kernel::{Kind, OffsetDateTime, OrgId, Problem, UserId, Uuid};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use time::Duration;
@@ -11,11 +11,13 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::app::steps::Evidence;
 use crate::domain::certificate::AuthorityCommand;
 use crate::domain::revocation_list::{self, RevocationList};
 use crate::error::{fault, refused};
 use crate::store::person_certificates::{self as rows, AuthorityRow};
 use crate::store::revocation_lists::{self as lists, ListRow, Taken};
+use crate::store::session_certificates;
 
 /// Between two attempts at an address; after a failure, or when the list has ended, the shorter one.
 const EVERY: Duration = Duration::hours(1);
@@ -203,7 +205,41 @@ impl App {
             next_update: at(list.next_update)?,
             revoked: i32::try_from(list.serials.len()).unwrap_or(i32::MAX),
         };
-        lists::take(self.pool(), taken, now).await.map_err(fault)
+        let taken = lists::take(self.pool(), taken, now).await.map_err(fault)?;
+        if taken {
+            self.end_revoked(authority, &list).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Ends the sessions that were opened by certificates that a list names, with all that came from them.
+    async fn end_revoked(&self, authority: &AuthorityRow, list: &RevocationList) -> Result<(), Problem> {
+        let reason = format!("its certificate was revoked by the list of `{}`", authority.name);
+        for it in session_certificates::of(self.pool(), authority.id, self.now()).await.map_err(fault)? {
+            if list.names(&it.serial) {
+                self.end_session_because(UserId(it.user_id), it.session_id, "system", &reason, "").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which certificates a session stands on: it ends when their authority takes one of them back.
+    ///
+    /// # Errors
+    /// Unauthenticated when one was taken back since it was shown; the session is over then.
+    pub(super) async fn tie_to_certificates(&self, user: UserId, session: Uuid, evidence: &Evidence) -> Result<(), Problem> {
+        for shown in &evidence.certificates {
+            session_certificates::keep(self.pool(), session, &shown.authorities, &shown.serial).await.map_err(fault)?;
+            // After it was noted: a list that came in before knew nothing of this session.
+            for authority in &shown.authorities {
+                let Some(authority) = rows::authority(self.pool(), *authority).await.map_err(fault)? else { continue };
+                if let Err(problem) = self.not_revoked(&authority, &shown.serial).await {
+                    self.end_session_because(user, session, "system", &problem.chain(), "").await?;
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a certificate with this serial number still is the authority's word.

@@ -10,6 +10,7 @@ use crate::app::passwords::is_outdated;
 use crate::app::people::{Person, subject};
 use crate::app::policies::least_level;
 use crate::app::secrets::{fresh, kept};
+use crate::app::steps::Evidence;
 use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
 use crate::domain::user::Command;
@@ -139,17 +140,25 @@ impl App {
     /// The person, unless deleted or suspended meanwhile.
     ///
     /// # Errors
-    /// Unauthenticated.
-    pub async fn active_person(&self, user: UserId) -> Result<Person, Problem> {
-        let person = self.person(user).await?.filter(|p| p.suspended.is_none());
-        person.ok_or_else(|| Problem::unauthenticated("this account is not active"))
+    /// When the directory cannot be read, which says nothing of the person.
+    pub async fn active(&self, user: UserId) -> Result<Option<Person>, Problem> {
+        Ok(self.person(user).await?.filter(|p| p.suspended.is_none()))
     }
 
-    /// Opens a browser session; the text is the cookie. `amr`: how the person proved who they are (RFC 8176).
+    /// The same for whoever must be there.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn open_session(&self, person: &Person, origin: &Origin, amr: &str) -> Result<(Session, String), Problem> {
+    /// Unauthenticated, or as [`App::active`].
+    pub async fn active_person(&self, user: UserId) -> Result<Person, Problem> {
+        self.active(user).await?.ok_or_else(|| Problem::unauthenticated("this account is not active"))
+    }
+
+    /// Opens a browser session; the text is the cookie. `evidence`: how the person proved who they are.
+    ///
+    /// # Errors
+    /// Unauthenticated when a certificate was revoked since it was shown.
+    pub async fn open_session(&self, person: &Person, origin: &Origin, evidence: &Evidence) -> Result<(Session, String), Problem> {
+        let amr = evidence.amr.as_str();
         let now = self.now();
         let policy = self.policy_for(person.id).await?;
         let hours = policy.session_hours.map_or(self.config.session_hours, |h| h.min(self.config.session_hours));
@@ -166,6 +175,7 @@ impl App {
             user_agent: origin.user_agent.chars().take(200).collect(),
         };
         sessions::open(self.pool(), &session, &kept(&secret)).await.map_err(fault)?;
+        self.tie_to_certificates(person.id, session.id, evidence).await?;
         let actor = subject(person.id);
         let object = format!("session:{}", session.id);
         self.record(Fact { actor: &actor, action: "session.opened", object: &object, result: "ok", reason: amr, from: &origin.address }).await;
@@ -176,11 +186,12 @@ impl App {
     ///
     /// # Errors
     /// Unauthenticated when it has ended meanwhile.
-    pub async fn strengthen_session(&self, person: &Person, id: Uuid, amr: &str, origin: &Origin) -> Result<String, Problem> {
-        let secret = fresh(&self.host.env, "gs_");
+    pub async fn strengthen_session(&self, person: &Person, id: Uuid, evidence: &Evidence, origin: &Origin) -> Result<String, Problem> {
+        let (secret, amr) = (fresh(&self.host.env, "gs_"), evidence.amr.as_str());
         if !sessions::strengthen(self.pool(), person.id, id, amr, &kept(&secret)).await.map_err(fault)? {
             return Err(Problem::unauthenticated("the session has ended: sign in again"));
         }
+        self.tie_to_certificates(person.id, id, evidence).await?;
         let (actor, object) = (subject(person.id), format!("session:{id}"));
         self.record(Fact { actor: &actor, action: "session.strengthened", object: &object, result: "ok", reason: amr, from: &origin.address }).await;
         Ok(secret)
@@ -211,6 +222,14 @@ impl App {
     /// # Errors
     /// When the database refuses.
     pub async fn end_session(&self, user: UserId, id: Uuid, by: &str, from: &str) -> Result<bool, Problem> {
+        self.end_session_because(user, id, by, "", from).await
+    }
+
+    /// The same, with the reason for the record.
+    ///
+    /// # Errors
+    /// As [`App::end_session`].
+    pub async fn end_session_because(&self, user: UserId, id: Uuid, by: &str, reason: &str, from: &str) -> Result<bool, Problem> {
         // Somebody else's session is nobody's to announce.
         if !sessions::of_user(self.pool(), user, self.now()).await.map_err(fault)?.iter().any(|s| s.id == id) {
             return Ok(false);
@@ -219,7 +238,7 @@ impl App {
         let ended = sessions::end(self.pool(), user, id, self.now()).await.map_err(fault)?;
         if ended {
             let object = format!("session:{id}");
-            self.record(Fact { actor: by, action: "session.ended", object: &object, result: "ok", reason: "", from }).await;
+            self.record(Fact { actor: by, action: "session.ended", object: &object, result: "ok", reason, from }).await;
         }
         Ok(ended)
     }

@@ -2,7 +2,7 @@
 //! proves the first step and is worth nothing without the second.
 
 use gantry_es::Sealed;
-use gantry_kernel::{Problem, UserId};
+use gantry_kernel::{Problem, UserId, Uuid};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -11,7 +11,7 @@ use crate::app::people::Person;
 use crate::app::person_certificates::METHOD;
 use crate::app::policies::least_level;
 use crate::app::secrets::SUBJECT;
-use crate::domain::assurance::{Level, level};
+use crate::domain::assurance::{Level, level, with_second};
 use crate::error::{fault, unsealed};
 use crate::store::sessions::Session;
 
@@ -22,9 +22,45 @@ const PURPOSE: &str = "half a sign-in";
 pub struct HalfSignIn {
     purpose: String,
     pub user: UserId,
-    /// The methods of the first step (RFC 8176).
-    pub amr: String,
+    /// The first step.
+    #[serde(flatten)]
+    pub evidence: Evidence,
     until: i64,
+}
+
+/// How somebody has proved who they are so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The methods (RFC 8176), separated by spaces.
+    pub amr: String,
+    /// Those among them that somebody else can take back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<ShownCertificate>,
+}
+
+impl Evidence {
+    pub fn by(amr: &str) -> Self {
+        Self { amr: amr.to_owned(), certificates: Vec::new() }
+    }
+
+    pub fn by_certificate(shown: ShownCertificate) -> Self {
+        Self { amr: METHOD.to_owned(), certificates: vec![shown] }
+    }
+
+    /// Both steps together.
+    #[must_use]
+    pub fn and(&self, second: &Self) -> Self {
+        let certificates = self.certificates.iter().chain(&second.certificates).cloned().collect();
+        Self { amr: with_second(&self.amr, &second.amr), certificates }
+    }
+}
+
+/// A certificate that was shown, as far as it can be taken back: whose word it is, of those that organisations of the person trust, and its
+/// number there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCertificate {
+    pub authorities: Vec<Uuid>,
+    pub serial: Vec<u8>,
 }
 
 /// What is due after a first step.
@@ -39,8 +75,8 @@ pub enum Due {
 impl App {
     /// # Errors
     /// When it cannot be sealed.
-    pub async fn seal_half(&self, user: UserId, amr: &str) -> Result<String, Problem> {
-        let half = HalfSignIn { purpose: PURPOSE.into(), user, amr: amr.to_owned(), until: self.now().unix_timestamp() + SECONDS };
+    pub async fn seal_half(&self, user: UserId, evidence: &Evidence) -> Result<String, Problem> {
+        let half = HalfSignIn { purpose: PURPOSE.into(), user, evidence: evidence.clone(), until: self.now().unix_timestamp() + SECONDS };
         Ok(self.keyring.seal(SUBJECT, &serde_json::to_string(&half).map_err(fault)?).await.map_err(unsealed)?.0)
     }
 

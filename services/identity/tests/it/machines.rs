@@ -57,6 +57,17 @@ async fn introspection_knows_whether_a_token_still_counts() {
     assert!(active(access).await && active(refresh).await);
     assert!(!active("gr_unknown").await);
     assert_eq!(suite.form("/oauth2/introspect", &[("client_id", "gantry-console"), ("token", access)]).await.0, 401, "public clients learn nothing");
+    // A directory that cannot be read says nothing of who is in it.
+    let rename = async |from: &str, to: &str| {
+        sqlx::query(sqlx::AssertSqlSafe(format!("alter table {from} rename to {to}"))).execute(&suite.host.db().admin).await.unwrap();
+    };
+    rename("users", "users_away").await;
+    let (status, answer) = suite.form("/oauth2/introspect", &[("client_id", "robot"), ("client_secret", "s3cret-of-the-robot"), ("token", access)]).await;
+    let bearer = suite.world.http.get(format!("{}/oauth2/userinfo", suite.base)).bearer_auth(access).send().await.unwrap();
+    rename("users_away", "users").await;
+    assert!(status >= 500 && answer["active"].is_null(), "{status} {answer}");
+    assert!(bearer.status().is_server_error(), "{}", bearer.status());
+    assert!(active(access).await);
     assert_eq!(suite.form("/oauth2/revoke", &[("client_id", "gantry-console"), ("token", refresh)]).await.0, 200);
     assert!(!active(access).await && !active(refresh).await, "the family is revoked");
 }

@@ -117,7 +117,19 @@ async fn a_certificate_that_its_authority_has_revoked_signs_nobody_in() {
     assert_eq!(come(&suite, &lost).await.0, 303, "nothing has changed");
 
     // By hand: what it names is refused, bound by name or by itself; the next one in the same name is not.
+    let mut held = [suite.browser(), suite.browser(), suite.browser(), suite.signed_in("bob").await];
+    for (browser, certificate) in held.iter_mut().zip([&lost, &own, &kept]) {
+        assert_eq!(through_door(&suite, browser, certificate, "%2Faccount").await.status, 303);
+        assert_eq!(browser.get("/account").await.status, 200);
+    }
     let (status, shown) = put(&suite, &ada, &at, json!({ "list": text(&good) })).await;
+    // Sessions that stand on what it names are over; the same people's others are not.
+    for (browser, expected) in held.iter_mut().zip([303, 303, 200, 200]) {
+        assert_eq!(browser.get("/account").await.status, expected);
+    }
+    let sql = "select count(*) from fact_chain where fact ->> 'action' = 'session.ended' and fact ->> 'reason' = 'its certificate was revoked by the list of `cards`'";
+    let ended: i64 = sqlx::query_scalar(sql).fetch_one(&suite.host.db().pool).await.unwrap();
+    assert!(ended >= 2, "on record: {ended}");
     assert_eq!((status, shown["revocation"]["revoked"].as_i64(), shown["revocation"]["fresh"].as_bool()), (200, Some(2), Some(true)), "{shown}");
     assert_eq!((come(&suite, &lost).await.0, come(&suite, &own).await.0, come(&suite, &kept).await.0), (401, 401, 303));
     let reason: String = sqlx::query_scalar("select fact ->> 'reason' from fact_chain where fact ->> 'action' = 'session.refused' order by seq desc limit 1")

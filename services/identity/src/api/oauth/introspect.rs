@@ -94,7 +94,7 @@ impl App {
             return Ok(false);
         }
         match claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()) {
-            Some(user) => Ok(self.active_person(user).await.is_ok()),
+            Some(user) => Ok(self.active(user).await?.is_some()),
             None => Ok(true),
         }
     }

@@ -36,7 +36,7 @@ pub async fn userinfo(State(app): State<App>, asking: Asking) -> Result<Json<Map
     if !app.counts(&claims).await.map_err(failed)? {
         return Err(invalid());
     }
-    let person = app.active_person(user).await.map_err(|_| invalid())?;
+    let person = app.active(user).await.map_err(failed)?.ok_or_else(invalid)?;
     let besides = besides(&app, &claims.jti).await.map_err(|error| failed(fault(error)))?;
     let org = app.clients.get(&claims.client_id).await.map_err(failed)?.and_then(|c| c.org);
     app.profile_claims(&person, &claims.scope, besides.userinfo.iter().map(String::as_str), org).await.map(Json).map_err(failed)

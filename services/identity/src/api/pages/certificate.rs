@@ -21,6 +21,7 @@ use crate::app::people::subject;
 use crate::app::person_certificates::METHOD;
 use crate::app::secrets::{SUBJECT, fresh};
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 use crate::domain::language::Language;
 use crate::error::{fault, unsealed};
 
@@ -123,13 +124,14 @@ async fn back(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin
     let done = match errand.bind {
         Some(bind) => bound(&app, &jar, &der, &bind, &origin).await.map(|()| see_other("/account?done=saved")),
         None => match app.verify_certificate(&der, &origin).await {
-            Ok(person) => {
+            Ok((person, shown)) => {
+                let evidence = Evidence::by_certificate(shown);
                 return match step::at(&app, &jar).await {
                     // The first step again is no second one.
                     Ok(Some(at)) if at.person().id == person.id && at.amr().split_ascii_whitespace().any(|m| m != METHOD) => {
-                        step::done(&app, jar, language, at, METHOD, &origin, Some(&errand.to)).await
+                        step::done(&app, jar, language, at, &evidence, &origin, Some(&errand.to)).await
                     }
-                    Ok(_) => step::after_first(&app, jar, language, &person, &origin, METHOD, Some(&errand.to)).await,
+                    Ok(_) => step::after_first(&app, jar, language, &person, &origin, &evidence, Some(&errand.to)).await,
                     Err(problem) => step::failed(language, problem),
                 };
             }

@@ -15,14 +15,13 @@ use crate::app::context::meta_of;
 use crate::app::factors::NewTotp;
 use crate::app::people::{Person, subject};
 use crate::app::signin::Origin;
-use crate::app::steps::Due;
-use crate::domain::assurance::with_second;
+use crate::app::steps::{Due, Evidence};
 use crate::domain::language::Language;
 
 /// Who has to enrol now, and how the first step was taken.
-pub(super) async fn who(app: &App, jar: &CookieJar) -> Result<Option<(Person, String)>, Problem> {
+pub(super) async fn who(app: &App, jar: &CookieJar) -> Result<Option<(Person, Evidence)>, Problem> {
     match step::at(app, jar).await? {
-        Some(step::At::Half(person, amr)) if app.due_after(person.id, &amr).await? == Due::Enrolment => Ok(Some((person, amr))),
+        Some(step::At::Half(person, evidence)) if app.due_after(person.id, &evidence.amr).await? == Due::Enrolment => Ok(Some((person, evidence))),
         Some(_) | None => Ok(None),
     }
 }
@@ -47,7 +46,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     if !form_fits(&app, &jar, form.get("csrf")) {
         return message(language, StatusCode::BAD_REQUEST, "expired_form", "");
     }
-    let (person, amr) = match who(&app, &jar).await {
+    let (person, evidence) = match who(&app, &jar).await {
         Ok(Some(found)) => found,
         Ok(None) => return see_other("/login"),
         Err(problem) => return step::failed(language, problem),
@@ -59,7 +58,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         app.add_passkey(&person, &super::passkey::browser(&jar), text("credential"), text("label"), meta).await.map(|codes| (codes, "hwk user mfa"))
     };
     match added {
-        Ok((codes, method)) => opened(&app, jar, language, &person, &with_second(&amr, method), codes, &origin, form.get("continue")).await,
+        Ok((codes, method)) => opened(&app, jar, language, &person, &evidence.and(&Evidence::by(method)), codes, &origin, form.get("continue")).await,
         Err(problem) if problem.code == "identity.wrong_code" => match app.resume_totp(&person, text("pending")).await {
             Ok(again) => page(&app, jar, language, StatusCode::UNPROCESSABLE_ENTITY, &person, &again, form.get("continue"), Some("wrong_code")).await,
             Err(problem) => step::failed(language, problem),
@@ -69,17 +68,26 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
 }
 
 #[allow(clippy::too_many_arguments, reason = "a request's parts, handed on once")]
-async fn opened(app: &App, jar: CookieJar, language: Language, person: &Person, amr: &str, codes: Vec<String>, origin: &Origin, to: Option<&str>) -> Response {
+async fn opened(
+    app: &App,
+    jar: CookieJar,
+    language: Language,
+    person: &Person,
+    evidence: &Evidence,
+    codes: Vec<String>,
+    origin: &Origin,
+    to: Option<&str>,
+) -> Response {
     if codes.is_empty() {
-        return step::after_first(app, jar, language, person, origin, amr, to).await;
+        return step::after_first(app, jar, language, person, origin, evidence, to).await;
     }
-    match app.due_after(person.id, amr).await {
+    match app.due_after(person.id, &evidence.amr).await {
         Ok(Due::Nothing) => {}
         // Not enough yet: the next page of the sign-in follows the codes.
-        Ok(Due::SecondStep | Due::Enrolment) => return step::after_first(app, jar, language, person, origin, amr, to).await,
+        Ok(Due::SecondStep | Due::Enrolment) => return step::after_first(app, jar, language, person, origin, evidence, to).await,
         Err(problem) => return step::failed(language, problem),
     }
-    match app.open_session(person, origin, amr).await {
+    match app.open_session(person, origin, evidence).await {
         Ok((_, secret)) => {
             let jar = step::without_step(jar).add(cookie(SESSION_COOKIE, secret));
             (jar, render_scripted(app, language, StatusCode::OK, "codes.html", context! { codes, to => safe_continue(to) }, &[])).into_response()

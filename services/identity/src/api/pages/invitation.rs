@@ -12,6 +12,7 @@ use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::people::Person;
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 use crate::domain::language::Language;
 
 pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -33,7 +34,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
     };
     match done {
         Ok((org, None)) => message(language, StatusCode::OK, "joined", &org),
-        Ok((_, Some(person))) => step::after_first(&app, jar, language, &person, &origin, "pwd", None).await,
+        Ok((_, Some(person))) => step::after_first(&app, jar, language, &person, &origin, &Evidence::by("pwd"), None).await,
         Err(problem) => {
             let mut response = page(&app, jar, language, problem.kind.status(), &form, Some(&problem)).await;
             super::retry_after(&mut response, &problem);

@@ -12,6 +12,7 @@ use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::captcha::Captcha;
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 use crate::config::Registration;
 use crate::domain::language::Language;
 
@@ -48,7 +49,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
             return response;
         }
     };
-    step::after_first(&app, jar, language, &person, &origin, "pwd", to).await
+    step::after_first(&app, jar, language, &person, &origin, &Evidence::by("pwd"), to).await
 }
 
 fn explain(problem: &Problem) -> (StatusCode, &'static str) {

@@ -13,6 +13,7 @@ use crate::api::pages::account::Visit;
 use crate::app::App;
 use crate::app::secrets::kept;
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 
 /// Names the browser that a challenge belongs to.
 pub(super) fn browser(jar: &CookieJar) -> String {
@@ -79,8 +80,8 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         }
     };
     match at {
-        Some(at) if at.person().id == proved.person.id => step::done(&app, jar, language, at, &proved.amr, &origin, to).await,
+        Some(at) if at.person().id == proved.person.id => step::done(&app, jar, language, at, &Evidence::by(&proved.amr), &origin, to).await,
         // Somebody else than whoever took a first step here: a sign-in of its own.
-        Some(_) | None => step::after_first(&app, jar, language, &proved.person, &origin, &proved.amr, to).await,
+        Some(_) | None => step::after_first(&app, jar, language, &proved.person, &origin, &Evidence::by(&proved.amr), to).await,
     }
 }

@@ -12,6 +12,7 @@ use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::register::Registered;
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 use crate::app::users::Profile;
 use crate::config::Registration;
 use crate::domain::language::Language;
@@ -27,7 +28,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         return page(&app, jar, language, StatusCode::BAD_REQUEST, &form, Some("expired_form"), None).await;
     }
     match register(&app, &form, &origin).await {
-        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", form.get("continue")).await,
+        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, &Evidence::by("pwd"), form.get("continue")).await,
         Ok(Registered::Waiting) => message(language, StatusCode::ACCEPTED, "waiting", ""),
         Ok(Registered::Unconfirmed) => message(language, StatusCode::ACCEPTED, "check_mail", ""),
         Err(problem) => {
@@ -60,7 +61,7 @@ pub async fn confirm(State(app): State<App>, jar: CookieJar, headers: HeaderMap,
         return message(language, StatusCode::BAD_REQUEST, "expired_form", "");
     }
     match app.confirm_registration(form.get("token").unwrap_or_default(), &origin).await {
-        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, "pwd", None).await,
+        Ok(Registered::Active(person)) => step::after_first(&app, jar, language, &person, &origin, &Evidence::by("pwd"), None).await,
         Ok(Registered::Waiting | Registered::Unconfirmed) => message(language, StatusCode::ACCEPTED, "waiting", ""),
         Err(problem) => message(language, problem.kind.status(), "failed", &problem.detail),
     }

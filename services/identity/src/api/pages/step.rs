@@ -15,39 +15,39 @@ use crate::app::App;
 use crate::app::people::{Person, subject};
 use crate::app::secrets::fresh;
 use crate::app::signin::Origin;
-use crate::app::steps::Due;
-use crate::domain::assurance::{Level, level, with_second};
+use crate::app::steps::{Due, Evidence};
+use crate::domain::assurance::{Level, level};
 use crate::domain::language::Language;
 use crate::store::sessions::Session;
 
 const STEP_COOKIE: &str = "__Host-gantry_step";
 
-/// Where a person goes whose first step is right: `amr` says how it was taken. Every way to sign in ends here.
-pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, amr: &str, to: Option<&str>) -> Response {
-    let due = match app.due_after(person.id, amr).await {
+/// Where a person goes whose first step is right: `evidence` says how it was taken. Every way to sign in ends here.
+pub async fn after_first(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, evidence: &Evidence, to: Option<&str>) -> Response {
+    let due = match app.due_after(person.id, &evidence.amr).await {
         Ok(due) => due,
         Err(problem) => return failed(language, problem),
     };
     let page = match due {
-        Due::Nothing => return open(app, jar, language, person, origin, amr, to).await,
+        Due::Nothing => return open(app, jar, language, person, origin, evidence, to).await,
         Due::SecondStep => "/login/second",
         Due::Enrolment => "/login/enrol",
     };
-    match app.seal_half(person.id, amr).await {
+    match app.seal_half(person.id, evidence).await {
         Ok(half) => (jar.add(cookie(STEP_COOKIE, half)), see_other(&format!("{page}?continue={}", encoded(safe_continue(to))))).into_response(),
         Err(problem) => failed(language, problem),
     }
 }
 
 /// Opens the session. Always a new one: one that was planted before the sign-in is worth nothing after it.
-pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, amr: &str, to: Option<&str>) -> Response {
+pub async fn open(app: &App, jar: CookieJar, language: Language, person: &Person, origin: &Origin, evidence: &Evidence, to: Option<&str>) -> Response {
     if let Some(old) = jar.get(SESSION_COOKIE)
         && let Ok(Some((session, owner))) = app.session(old.value()).await
         && let Err(problem) = app.end_session(owner.id, session.id, &subject(owner.id), &origin.address).await
     {
         return failed(language, problem);
     }
-    match app.open_session(person, origin, amr).await {
+    match app.open_session(person, origin, evidence).await {
         Ok((_, secret)) => {
             let jar = remember(app, without_step(jar).add(cookie(SESSION_COOKIE, secret)), person, origin).await;
             (jar, see_other(safe_continue(to))).into_response()
@@ -88,7 +88,7 @@ pub fn failed(language: Language, problem: Problem) -> Response {
 
 /// Who is at the second step, and how the first was taken: by the step cookie, or by a session that shall prove more.
 pub(super) enum At {
-    Half(Person, String),
+    Half(Person, Evidence),
     Session(Box<Session>, Person),
 }
 
@@ -101,7 +101,7 @@ impl At {
 
     pub(super) fn amr(&self) -> &str {
         match self {
-            Self::Half(_, amr) => amr,
+            Self::Half(_, evidence) => &evidence.amr,
             Self::Session(session, _) => &session.amr,
         }
     }
@@ -111,19 +111,18 @@ pub(super) async fn at(app: &App, jar: &CookieJar) -> Result<Option<At>, Problem
     if let Some(half) = jar.get(STEP_COOKIE)
         && let Some((half, person)) = app.open_half(half.value()).await
     {
-        return Ok(Some(At::Half(person, half.amr)));
+        return Ok(Some(At::Half(person, half.evidence)));
     }
     let Some(session) = jar.get(SESSION_COOKIE) else { return Ok(None) };
     Ok(app.session(session.value()).await?.map(|(session, person)| At::Session(Box::new(session), person)))
 }
 
 /// The second step is right: the session opens, or the one there is gets stronger (with a new secret).
-pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, second: &str, origin: &Origin, to: Option<&str>) -> Response {
-    let amr = with_second(at.amr(), second);
+pub(super) async fn done(app: &App, jar: CookieJar, language: Language, at: At, second: &Evidence, origin: &Origin, to: Option<&str>) -> Response {
     match at {
         // A policy may want more than this step gave.
-        At::Half(person, _) => Box::pin(after_first(app, jar, language, &person, origin, &amr, to)).await,
-        At::Session(session, person) => match app.strengthen_session(&person, session.id, &amr, origin).await {
+        At::Half(person, first) => Box::pin(after_first(app, jar, language, &person, origin, &first.and(second), to)).await,
+        At::Session(session, person) => match app.strengthen_session(&person, session.id, &Evidence::by(&session.amr).and(second), origin).await {
             Ok(secret) => (without_step(jar).add(cookie(SESSION_COOKIE, secret)), see_other(safe_continue(to))).into_response(),
             Err(problem) => failed(language, problem),
         },
@@ -156,7 +155,7 @@ pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, 
         return page(&app, jar, language, StatusCode::BAD_REQUEST, &found, to, Some("expired_form")).await;
     }
     match app.verify_code(found.person().id, form.get("code").unwrap_or_default(), &origin).await {
-        Ok(method) => done(&app, jar, language, found, method, &origin, to).await,
+        Ok(method) => done(&app, jar, language, found, &Evidence::by(method), &origin, to).await,
         Err(problem) => {
             let (status, error) = match problem.code {
                 "identity.wrong_code" => (StatusCode::UNAUTHORIZED, "wrong_code"),

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::app::context::meta_of;
 use crate::app::people::{Person, subject};
 use crate::app::signin::Origin;
+use crate::app::steps::Evidence;
 use crate::app::upstreams::Upstream;
 use crate::app::upstreams::federate::{Answer, Back};
 use crate::domain::language::Language;
@@ -87,7 +88,7 @@ async fn back(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin
         app.back_from(&by, &errand, &answer, signed_in, &origin).await
     };
     match done.await {
-        Ok(Back::SignedIn { person, to }) => step::after_first(&app, jar, language, &person, &origin, "fed", Some(&to)).await,
+        Ok(Back::SignedIn { person, to }) => step::after_first(&app, jar, language, &person, &origin, &Evidence::by("fed"), Some(&to)).await,
         Ok(Back::Linked) => (jar, see_other("/login/links?done=linked")).into_response(),
         Err(problem) => (jar, explained(language, problem)).into_response(),
     }
