@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gantry_kernel::OffsetDateTime;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(default)]
@@ -53,12 +54,14 @@ impl Store {
         Self(folder.join("session.json"))
     }
 
-    /// Another file beside it: what was given to one client for a program that is no part of this one. `id` of letters, digits, `-`, `_` and `.`.
-    pub fn of_client(&self, id: &str) -> Self {
-        Self(self.0.with_file_name(format!("credential-{id}.json")))
+    /// Another file beside it: what the platform at `url` gave to one client for a program that is no part of this one. `id` of letters,
+    /// digits, `-`, `_` and `.`; platforms have clients of the same name, so the file's name has a part of the address's hash, too.
+    pub fn of_client(&self, id: &str, url: &str) -> Self {
+        let platform: String = Sha256::digest(url)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(self.0.with_file_name(format!("credential-{id}@{platform}.json")))
     }
 
-    /// All of these, with the ids of their clients.
+    /// All of these, whichever platform's, with the ids of their clients.
     pub fn of_clients(&self) -> Result<Vec<(String, Self)>> {
         let folder = self.0.parent().context("the file is in a folder")?;
         let entries = match fs::read_dir(folder) {
@@ -69,8 +72,9 @@ impl Store {
         let mut found = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            if let Some(id) = name.to_str().and_then(|n| n.strip_prefix("credential-")?.strip_suffix(".json")) {
-                found.push((id.to_owned(), self.of_client(id)));
+            if let Some(kept) = name.to_str().and_then(|n| n.strip_prefix("credential-")?.strip_suffix(".json")) {
+                let id = kept.rsplit_once('@').map_or(kept, |(id, _)| id).to_owned();
+                found.push((id, Self(self.0.with_file_name(&name))));
             }
         }
         Ok(found)
@@ -134,5 +138,19 @@ mod tests {
         let mode = fs::metadata(folder.path().join("deep/session.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{session:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_two_platforms_gave_to_clients_of_one_name_is_kept_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::in_folder(folder.path());
+        for url in ["https://one", "https://two"] {
+            let own = store.of_client("kubernetes", url);
+            assert_eq!(own.read().unwrap(), Session::default());
+            own.write(&Session { url: Some(url.into()), ..Session::default() }).unwrap();
+        }
+        let mut found: Vec<_> = store.of_clients().unwrap().into_iter().map(|(id, own)| (id, own.read().unwrap().url.unwrap())).collect();
+        found.sort_unstable();
+        assert_eq!(found, [("kubernetes".to_owned(), "https://one".to_owned()), ("kubernetes".to_owned(), "https://two".to_owned())]);
     }
 }

@@ -270,7 +270,7 @@ async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
     assert!(render(&refused).contains("gantry cluster credential --client kubernetes"), "{}", render(&refused));
     assert!(world.run("cluster credential --client ../session").await.is_err());
     // One that has ended, with what renews it.
-    let (own, now) = (world.store.of_client("kubernetes"), gantry_kernel::Env::system().now());
+    let (own, now) = (world.store.of_client("kubernetes", &world.platform.uri()), gantry_kernel::Env::system().now());
     let ended = Tokens { access_token: "ended".into(), refresh_token: Some("r7".into()), expires_at: now };
     own.write(&Session { url: Some(world.platform.uri()), tokens: Some(ended), ..Session::default() }).unwrap();
     let claims = json!({ "exp": (now + time::Duration::minutes(10)).unix_timestamp() });
@@ -335,7 +335,7 @@ async fn settings_of_a_node_are_changed_as_they_were_read_and_never_over_somebod
 async fn who_signs_out_takes_the_credentials_of_clusters_along_but_not_another_platforms() {
     let world = World::signed_in(3600).await;
     let tokens = |refresh: &str| Tokens { access_token: "id".into(), refresh_token: Some(refresh.into()), expires_at: gantry_kernel::Env::system().now() };
-    let (ours, theirs) = (world.store.of_client("kubernetes"), world.store.of_client("other"));
+    let (ours, theirs) = (world.store.of_client("kubernetes", &world.platform.uri()), world.store.of_client("kubernetes", "https://elsewhere"));
     ours.write(&Session { url: Some(world.platform.uri()), tokens: Some(tokens("r5")), ..Session::default() }).unwrap();
     theirs.write(&Session { url: Some("https://elsewhere".into()), tokens: Some(tokens("r6")), ..Session::default() }).unwrap();
     for (id, token) in [("gantry-cli", "r1"), ("kubernetes", "r5")] {

@@ -50,11 +50,12 @@ pub async fn exec_credential(cx: &mut Context, id: &str, asked: Asked) -> Result
     if id.is_empty() || id.starts_with('.') || !id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
         return Err(Failure::Usage(format!("`{id}` is no client's id")).into());
     }
-    let store = cx.client.store.of_client(id);
+    let store = cx.client.store.of_client(id, &cx.client.url);
     // kubectl runs several at a time, and a refresh token is good for one use.
     let _lock = store.lock()?;
     let url = Some(cx.client.url.clone());
     let mut kept = store.read()?;
+    // Never another platform's, whatever somebody renamed.
     if kept.url != url {
         kept = Session { url, ..Session::default() };
     }
