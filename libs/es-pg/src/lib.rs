@@ -32,6 +32,7 @@ pub use keyring::{Keyring, KeyringError};
 pub use lease::Lease;
 pub use loader::{LoadError, Loader};
 pub use log::Log;
+pub use migrate::BESIDE_OTHERS;
 pub use operate::{request_rebuild, skip};
 pub use progress::{NotSettled, Progress};
 pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, prepare};

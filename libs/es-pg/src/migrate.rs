@@ -1,10 +1,11 @@
 //! Forward-only migrations, by name, under a lock so that two replicas may start at once. In a schema that is in use each is a
 //! transaction of its own: what it locks is free before the next one begins, and one that takes long can be said in pieces between
-//! which others read and write.
+//! which others read and write, or beside them ([`BESIDE_OTHERS`]).
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use crate::db::role_of;
 
@@ -64,6 +65,14 @@ const CORE: &[(&str, &str)] = &[
 // Cluster-wide, because roles are: two services that start at once must not race to create theirs.
 const LOCK: &str = "select pg_advisory_xact_lock(7203301)";
 
+/// A migration that begins with this is a question whose answer is statements, one a row, each to be carried out outside of a transaction:
+/// `create index concurrently`, which keeps nobody from writing. One of them that fails is asked for again at the next start, so the question
+/// must take away what it left (an invalid index), and the statements must bear to be repeated.
+pub const BESIDE_OTHERS: &str = "-- beside others\n";
+
+/// Between two looks whether another replica is done.
+const PAUSE: Duration = Duration::from_millis(200);
+
 pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> Result<(), sqlx::Error> {
     let role = role_of(schema);
     let mut connection = admin.acquire().await?;
@@ -89,7 +98,24 @@ pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> R
         // Another replica may have been faster since the lock was last given back.
         let known: Option<i32> = sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *tx).await?;
         if known.is_none() {
-            tx.execute(AssertSqlSafe((*sql).to_owned())).await?;
+            match sql.strip_prefix(BESIDE_OTHERS) {
+                Some(question) if !done.is_empty() => {
+                    tx.commit().await?;
+                    beside_others(&mut connection, name, question).await?;
+                    tx = connection.begin().await?;
+                    tx.execute(LOCK).await?;
+                    continue;
+                }
+                // Nobody is there yet whom a lock would keep waiting.
+                Some(question) => {
+                    for statement in statements(&mut tx, question).await? {
+                        tx.execute(AssertSqlSafe(statement.replace(" concurrently ", " "))).await?;
+                    }
+                }
+                None => {
+                    tx.execute(AssertSqlSafe((*sql).to_owned())).await?;
+                }
+            }
             sqlx::query("insert into migrations (name) values ($1)").bind(name).execute(&mut *tx).await?;
         }
         // In a new schema there is nobody who would wait for a lock.
@@ -102,4 +128,31 @@ pub(crate) async fn run(admin: &PgPool, schema: &str, own: &[(&str, &str)]) -> R
     // The log is insert-only, whatever the defaults above gave.
     tx.execute(AssertSqlSafe(format!("revoke update, delete, truncate on events from {role}"))).await?;
     tx.commit().await
+}
+
+async fn statements(connection: &mut PgConnection, question: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(AssertSqlSafe(question.to_owned())).fetch_all(connection).await
+}
+
+/// One replica at a time, the others look again and again: a statement that waited for the lock would have a snapshot, and an index that is
+/// built beside others waits for all that have an older one.
+async fn beside_others(connection: &mut PgConnection, name: &str, question: &str) -> Result<(), sqlx::Error> {
+    while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock(7203303)").fetch_one(&mut *connection).await? {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let outcome = carried_out(&mut *connection, name, question).await;
+    sqlx::query("select pg_advisory_unlock(7203303)").execute(&mut *connection).await?;
+    outcome
+}
+
+async fn carried_out(connection: &mut PgConnection, name: &str, question: &str) -> Result<(), sqlx::Error> {
+    let known: Option<i32> = sqlx::query_scalar("select 1 from migrations where name = $1").bind(name).fetch_optional(&mut *connection).await?;
+    if known.is_some() {
+        return Ok(());
+    }
+    for statement in statements(&mut *connection, question).await? {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    sqlx::query("insert into migrations (name) values ($1) on conflict do nothing").bind(name).execute(connection).await?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod at_hand;
 mod fixture;
 mod keyring;
 mod killed;
+mod migrations;
 mod order;
 mod projections;
 mod snapshots;

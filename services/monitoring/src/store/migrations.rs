@@ -96,16 +96,20 @@ pub const ALL: &[(&str, &str)] = &[
         end $f$;",
     ),
     // The next four make pieces of a trail that may be large and is read and written meanwhile (each is a transaction of its own): the
-    // index that all pieces have is made before, and what the old table's numbers are below is known before it becomes a piece, so
+    // index that all pieces have is made before, beside those who write, and what the old table's numbers are below is known before it becomes a piece, so
     // that only names and entries in the catalogue change while nobody can read. Where the last of them has run already, the others
     // find pieces and leave them alone: a bound would end the trail there.
     (
         "monitoring-0017-audit-by-id",
-        "do $$ begin
-            if (select relkind = 'r' from pg_class where oid = 'audit'::regclass) then
-                create index audit_before_id on audit (id);
-            end if;
-        end $$;",
+        // `gantry_es_pg::BESIDE_OTHERS`.
+        "-- beside others
+        select s from (
+            select 1, 'drop index concurrently if exists audit_before_id' from pg_index
+                where indexrelid = to_regclass('audit_before_id') and not indisvalid
+            union all
+            select 2, 'create index concurrently if not exists audit_before_id on audit (id)' from pg_class
+                where oid = 'audit'::regclass and relkind = 'r'
+        ) t(n, s) order by n",
     ),
     (
         "monitoring-0018-audit-bound",
