@@ -25,7 +25,7 @@ use crate::domain::scan::external::{self, Abilities, Subject};
 use crate::domain::scan::report::{Finding, Report};
 use crate::domain::settings::Settings;
 use crate::error::{Error, Result};
-use crate::store::scanner_reports;
+use crate::store::scanner_reports::{self, Question};
 
 /// Name of the work.
 pub const EXTERNAL: &str = "external-scan";
@@ -218,17 +218,21 @@ impl App {
             return Ok(scanner_reports::forget(pool, at.0, at.1, None).await?);
         }
         let Some(known) = known else { return Ok(scanner_reports::forget(pool, at.0, at.1, Some(&ask.scanner)).await?) };
-        let asked = scanner_reports::of(pool, at.0, at.1).await?.into_iter().find(|k| k.scanner == ask.scanner);
-        let wished = asked.and_then(|k| i64::try_from(k.asked_at.unix_timestamp_nanos() / 1_000).ok());
+        // Taken back: the scanner that was asked is gone, and one of the same name is asked by itself.
+        let Some(asked) = scanner_reports::of(pool, at.0, at.1).await?.into_iter().find(|k| k.scanner == ask.scanner) else { return Ok(()) };
+        let wished = i64::try_from(asked.asked_at.unix_timestamp_nanos() / 1_000).ok();
         if ask.under_way.as_ref().is_some_and(|u| u.wished != wished) {
             return Ok(());
         }
+        let question = Question { repository: at.0, digest: at.1, scanner: &ask.scanner, asked_at: asked.asked_at };
         match self.looked_outside(ask, wished, &known, &name, &digest).await {
             Ok(Outcome::Done(abilities, findings, sbom)) => {
                 let identity = serde_json::to_value(&abilities.scanner)?;
-                scanner_reports::done(pool, at, &ask.scanner, (&identity, &serde_json::to_value(findings)?, sbom.as_ref()), self.host.env.now()).await?;
-                // The report is made once more, with this.
-                Todo::enqueue(&self.host.db().orm, SCAN, &ask.image.key(), &serde_json::to_value(&ask.image)?).await?;
+                let findings = serde_json::to_value(findings)?;
+                if scanner_reports::done(pool, question, (&identity, &findings, sbom.as_ref()), self.host.env.now()).await? {
+                    // The report is made once more, with this.
+                    Todo::enqueue(&self.host.db().orm, SCAN, &ask.image.key(), &serde_json::to_value(&ask.image)?).await?;
+                }
                 Ok(())
             }
             Ok(Outcome::Wait(under_way, pause)) => {
@@ -239,7 +243,7 @@ impl App {
                 // A scan that was begun is begun anew, by other work than this, which may not have been its only try.
                 let failed = ask.failed + if ask.under_way.is_some() { 1 } else { tries };
                 let last = failed >= MOST_TRIES;
-                scanner_reports::failed(pool, at, &ask.scanner, &format!("{error:#}"), last).await?;
+                scanner_reports::failed(pool, question, &format!("{error:#}"), last).await?;
                 match ask.under_way {
                     _ if last => Ok(()),
                     None => Err(error),

@@ -18,7 +18,7 @@ use crate::domain::settings::{Command, Refusal, Settings};
 use crate::domain::signature::key;
 use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
-use crate::store::usage;
+use crate::store::{scanner_reports, usage};
 
 impl App {
     /// # Errors
@@ -42,11 +42,22 @@ impl App {
         if let Change::KeyTrusted(trusted) = &change {
             key::parse(&trusted.pem).map_err(|fault| Problem::invalid("pem", fault))?;
         }
+        let pool = &self.host.db().pool;
+        // What another scanner of this name said (one that was removed, or the platform's) is not this one's word.
+        if let Change::ScannerSet { scanner, .. } = &change
+            && !self.settings_now(project.id).await?.0.scanners.contains_key(&scanner.name)
+        {
+            scanner_reports::forget_scanner(pool, project.id, &scanner.name).await.map_err(Problem::internal)?;
+        }
+        let gone = if let Change::ScannerRemoved(name) = &change { Some(name.clone()) } else { None };
         let command = Command { org: project.org.id, project: project.id, change };
         let options = Options { meta: meta.tenant(project.org.id), expect, ..Options::default() };
         let done = self.project_settings.execute(project.id, command, options).await.map_err(gantry_host::from_execute)?;
         self.host.settled(done.position).await;
         self.shelf.forget(project.id);
+        if let Some(scanner) = gone {
+            scanner_reports::forget_scanner(pool, project.id, &scanner).await.map_err(Problem::internal)?;
+        }
         Ok((done.state, done.version))
     }
 

@@ -31,27 +31,42 @@ pub async fn ask(pool: &PgPool, (repository, digest): (&str, &str), scanner: &st
     Ok(())
 }
 
+/// A question that was put down: which scanner about which image, and when. One that is put anew is another question, and so is one to
+/// another scanner of the same name.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub repository: &'a str,
+    pub digest: &'a str,
+    pub scanner: &'a str,
+    /// As it was read.
+    pub asked_at: OffsetDateTime,
+}
+
+/// Keeps an answer, if its question still stands; whether it does.
+///
 /// # Errors
 /// Database.
 pub async fn done(
     pool: &PgPool,
-    (repository, digest): (&str, &str),
-    scanner: &str,
+    question: Question<'_>,
     (identity, findings, sbom): (&Value, &Value, Option<&Value>),
     now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
-    let sql = "update scanner_reports set state = 'done', at = $4, error = null, identity = $5, findings = $6, sbom = $7 where repository = $1 and digest = $2 and scanner = $3";
-    sqlx::query(sql).bind(repository).bind(digest).bind(scanner).bind(now).bind(identity).bind(findings).bind(sbom).execute(pool).await?;
-    Ok(())
+) -> Result<bool, sqlx::Error> {
+    let sql = "update scanner_reports set state = 'done', at = $5, error = null, identity = $6, findings = $7, sbom = $8
+        where repository = $1 and digest = $2 and scanner = $3 and asked_at = $4";
+    let query = sqlx::query(sql).bind(question.repository).bind(question.digest).bind(question.scanner).bind(question.asked_at);
+    Ok(query.bind(now).bind(identity).bind(findings).bind(sbom).execute(pool).await?.rows_affected() > 0)
 }
 
 /// What was found before stays.
 ///
 /// # Errors
 /// Database.
-pub async fn failed(pool: &PgPool, (repository, digest): (&str, &str), scanner: &str, error: &str, last: bool) -> Result<(), sqlx::Error> {
-    let sql = "update scanner_reports set error = $4, state = case when $5 then 'failed' else state end where repository = $1 and digest = $2 and scanner = $3";
-    sqlx::query(sql).bind(repository).bind(digest).bind(scanner).bind(error.replace('\0', "")).bind(last).execute(pool).await?;
+pub async fn failed(pool: &PgPool, question: Question<'_>, error: &str, last: bool) -> Result<(), sqlx::Error> {
+    let sql = "update scanner_reports set error = $5, state = case when $6 then 'failed' else state end
+        where repository = $1 and digest = $2 and scanner = $3 and asked_at = $4";
+    let query = sqlx::query(sql).bind(question.repository).bind(question.digest).bind(question.scanner).bind(question.asked_at);
+    query.bind(error.replace('\0', "")).bind(last).execute(pool).await?;
     Ok(())
 }
 

@@ -287,3 +287,26 @@ async fn what_a_scanner_may_be_is_checked() {
     let (_, trial) = scene.call(Method::POST, "registry/scanners/inside/test", None).await;
     assert!(trial["error"].as_str().unwrap().contains("private address"), "{trial}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_a_question_that_was_taken_back_is_not_the_next_scanners() {
+    use gantry_registry::store::scanner_reports::{Question, ask, done, failed, findings, forget, of};
+    let stage = Stage::new().await;
+    let (pool, now) = (&stage.host.db().pool, stage.host.env.now());
+    let (at, names) = ((REPO, "sha256:1"), ["trivy".to_owned()]);
+    ask(pool, at, "trivy", now).await.unwrap();
+    let asked = async || of(pool, at.0, at.1).await.unwrap().remove(0);
+    let question = |asked_at| Question { repository: at.0, digest: at.1, scanner: "trivy", asked_at };
+    let before = question(asked().await.asked_at);
+    // Removed, and added anew under its name, while the first one was at it.
+    forget(pool, at.0, at.1, Some("trivy")).await.unwrap();
+    ask(pool, at, "trivy", now + Duration::from_secs(1)).await.unwrap();
+    let old = (&json!({ "name": "before" }), &json!(["old"]), None);
+    assert!(!done(pool, before, old, now).await.unwrap());
+    failed(pool, before, "out of memory", true).await.unwrap();
+    let standing = asked().await;
+    assert_eq!((standing.state.as_str(), standing.error, standing.identity), ("waiting", None, None));
+    assert!(findings(pool, at.0, at.1, &names).await.unwrap().is_empty());
+    assert!(done(pool, question(standing.asked_at), (&json!({}), &json!(["new"]), None), now).await.unwrap());
+    assert_eq!(findings(pool, at.0, at.1, &names).await.unwrap(), [("trivy".to_owned(), json!(["new"]))]);
+}

@@ -100,11 +100,7 @@ pub async fn set(State(app): State<App>, caller: Caller, Path((org, project, nam
     params(("org" = String, Path), ("project" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = SettingsView), (status = 403, description = "needs admin on the project"), (status = 404)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path((org, project, name)): Item, expect: IfMatch) -> ApiResult<Response> {
-    let place = member(&app, &caller, &org, &project, Role::Admin)?;
-    let changed = change(&app, &caller, (&org, &project), expect, Change::ScannerRemoved(name.clone())).await?;
-    // One that comes later under the same name is another one.
-    scanner_reports::forget_scanner(&app.host.db().pool, place.id, &name).await.map_err(Problem::internal)?;
-    Ok(changed)
+    change(&app, &caller, (&org, &project), expect, Change::ScannerRemoved(name)).await
 }
 
 /// Asks a scanner what it is and can.
