@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gantry_es::Recorded;
+use gantry_es::{DecodeError, Recorded};
 use gantry_kernel::OffsetDateTime;
 use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{Notify, watch};
@@ -19,6 +19,8 @@ use crate::rebuild::rebuild_from;
 
 const BATCH: i64 = 1_000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The same where a newer program wrote what this one cannot read: the replica that can takes it in for both.
+const LONGEST_PAUSE_OLDER: Duration = Duration::from_secs(1);
 
 /// One transaction: lock the checkpoint, take in what is after it. Returns the new position.
 /// On a poison event, everything before it is kept, and the error names it.
@@ -147,11 +149,21 @@ impl ProjectionRunner {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(projection = projection.name(), error = format!("{error:#}"), "a projection stands still and will try again");
+                    let older = error.downcast_ref::<DecodeError>().is_some_and(DecodeError::is_newer);
+                    let text = format!("{error:#}");
+                    if older {
+                        tracing::warn!(
+                            projection = projection.name(),
+                            error = text,
+                            "a newer version has to take in what it wrote; this one goes on behind it"
+                        );
+                    } else {
+                        tracing::error!(projection = projection.name(), error = text, "a projection stands still and will try again");
+                    }
                     // What came before the poison is in; whoever waits for that must not wait for the poison.
                     let saved = sqlx::query_scalar("update projections set error = $2, failed_at = now() where name = $1 returning position")
                         .bind(projection.name())
-                        .bind(format!("{error:#}"))
+                        .bind(&text)
                         .fetch_one(&db.pool)
                         .await;
                     match saved {
@@ -164,7 +176,7 @@ impl ProjectionRunner {
                         () = cancel.cancelled() => return,
                         () = tokio::time::sleep(pause) => {}
                     }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(if older { LONGEST_PAUSE_OLDER } else { LONGEST_PAUSE });
                 }
             }
         }

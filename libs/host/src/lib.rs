@@ -37,7 +37,7 @@ pub use health::{Part, PartState};
 pub use node_pki::{NodeCertificate, Revoked};
 pub use page::{Cursor, Page, PageQuery};
 pub use pki::{Leaf, Pki, SERVER_SUFFIX};
-pub use problem_from::{AsProblem, from_execute};
+pub use problem_from::{AsProblem, from_decode, from_execute};
 pub use serve::{Doors, Entrance, Listening, serve};
 pub use service::{MoreMetrics, Parts, Service};
 pub use shown::Shown;

@@ -22,12 +22,17 @@ pub fn from_execute<R: std::error::Error + AsProblem + Send + Sync + 'static>(er
         }
         ExecuteError::Log(error) => Problem::unavailable("the event log").with_source(error),
         ExecuteError::Read(error) => Problem::unavailable("the database").with_source(error),
-        // Another replica of this service is newer and has written it: that one can go on.
-        ExecuteError::Decode(error @ DecodeError::Newer { .. }) => {
-            Problem::new(Kind::Unavailable, "request.older_than_log", "a newer version of this service has changed this; try again, that version will answer")
-                .with_source(error)
-                .retry_after(std::time::Duration::from_secs(2))
-        }
-        ExecuteError::Decode(error @ DecodeError::Shape { .. }) => Problem::internal(error),
+        ExecuteError::Decode(error) => from_decode(error),
     }
+}
+
+/// What it means for the user that an event cannot be read.
+pub fn from_decode(error: DecodeError) -> Problem {
+    if !error.is_newer() {
+        return Problem::internal(error);
+    }
+    // Another replica of this service is newer and has written it: that one can go on.
+    Problem::new(Kind::Unavailable, "request.older_than_log", "a newer version of this service has changed this; try again, that version will answer")
+        .with_source(error)
+        .retry_after(std::time::Duration::from_secs(2))
 }

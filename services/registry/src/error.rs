@@ -176,7 +176,8 @@ impl From<ExecuteError<Refusal>> for Error {
             ExecuteError::Stale { .. } => Self::Denied(Problem::unavailable("this much-written repository")),
             ExecuteError::NameTaken { name, .. } => Self::Internal(anyhow::anyhow!("no names are claimed here, but `{name}` is taken")),
             ExecuteError::Log(_) => Self::Denied(Problem::unavailable("the event log").with_source(error)),
-            ExecuteError::Read(_) | ExecuteError::Decode(_) => Self::Internal(error.into()),
+            ExecuteError::Decode(error) => Self::Denied(gantry_host::from_decode(error)),
+            ExecuteError::Read(_) => Self::Internal(error.into()),
         }
     }
 }

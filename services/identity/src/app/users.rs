@@ -112,7 +112,7 @@ impl App {
         let mut before = Vec::new();
         if policy.password_history > 0 {
             for event in self.host.log().read_stream(&Store::<User>::stream(person.id), 0).await.map_err(fault)? {
-                match event.decode::<UserEvent>().map_err(fault)? {
+                match event.decode::<UserEvent>().map_err(gantry_host::from_decode)? {
                     UserEvent::Registered { password_hash: Some(hash), .. } | UserEvent::PasswordChanged { password_hash: hash, .. } => before.push(hash),
                     _ => {}
                 }

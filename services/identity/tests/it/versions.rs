@@ -69,6 +69,25 @@ async fn an_older_version_goes_on_with_what_a_newer_one_wrote_and_says_what_it_c
     assert_eq!(suite.get(&ada, "/api/v1/orgs/later").await.0, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_an_older_version_has_never_heard_of_is_the_newer_versions_affair() {
+    let suite = Suite::start().await;
+    let [ada, ..] = suite.acme().await;
+    let id = suite.get(&ada, "/api/v1/orgs/acme").await.1["id"].as_str().unwrap().to_owned();
+    let position = write(&suite, StreamId::new("org", &id), "org.painted", 1, json!({ "org": id, "colour": "blue" })).await;
+    let told = async || standing(&suite).await.iter().any(|(name, why)| name == "directory" && why.contains("does not know events `org.painted`"));
+    suite.world.until("the directory stands still and says why", Duration::from_secs(20), told).await;
+    let (status, refused) = suite.patch(&ada, "/api/v1/orgs/acme", json!({ "display_name": "Acme 2" })).await;
+    assert_eq!((status, refused["code"].as_str()), (503, Some("request.older_than_log")), "no fault of this version's: {refused}");
+    // The newer version is there: the older one is behind it within its pause, and is not held up by what it cannot read.
+    let passed = "update projections set position = greatest(position, $1), error = null where position < $1";
+    sqlx::query(passed).bind(position).execute(&suite.host.db().pool).await.unwrap();
+    suite.world.until("all goes on", Duration::from_secs(20), async || all_passed(&suite, position).await).await;
+    let (status, made) = suite.post(&ada, "/api/v1/orgs", json!({ "name": "later" })).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(suite.get(&ada, "/api/v1/orgs/later").await.0, 200);
+}
+
 /// Asks one replica, and another when that one is not there. Changes carry a key, so that they happen once however often they are asked for.
 async fn ask(http: &reqwest::Client, replicas: &[String], turn: usize, method: Method, path: &str, token: &str, body: Option<&Value>) -> u16 {
     let key = uuid::Uuid::now_v7().to_string();
