@@ -140,7 +140,7 @@ async fn beside_others(connection: &mut PgConnection, name: &str, question: &str
     while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock(7203303)").fetch_one(&mut *connection).await? {
         tokio::time::sleep(PAUSE).await;
     }
-    let outcome = carried_out(&mut *connection, name, question).await;
+    let outcome = carried_out(connection, name, question).await;
     sqlx::query("select pg_advisory_unlock(7203303)").execute(&mut *connection).await?;
     outcome
 }
@@ -150,7 +150,7 @@ async fn carried_out(connection: &mut PgConnection, name: &str, question: &str) 
     if known.is_some() {
         return Ok(());
     }
-    for statement in statements(&mut *connection, question).await? {
+    for statement in statements(connection, question).await? {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
     sqlx::query("insert into migrations (name) values ($1) on conflict do nothing").bind(name).execute(connection).await?;

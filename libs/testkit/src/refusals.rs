@@ -14,8 +14,12 @@ pub enum Stranger {
     Refused,
     /// It is about their own things, or shows only what they may see.
     Own,
-    /// Refused, and the administrator learns that there is none.
+    /// Refused at the place, in other words than those in which the administrator learns that there is none: the same words would mean that
+    /// nobody asked for the right.
     Nothing,
+    /// There is none, and the thing itself is what one may know or not: both are told the same. That the right is asked for where there is
+    /// one, another test has to show.
+    Hidden,
 }
 
 /// RPC (`<service>.<rpc>`), an example of its request, and what a stranger gets.
@@ -44,15 +48,19 @@ pub async fn faults(callers: &Callers<'_>, services: &[&str], table: &[Line]) ->
         if code(&seen) != Code::Unauthenticated {
             wrong.push(format!("{name} as nobody: {seen:?}"));
         }
-        let seen = call(callers, method, request, Some(callers.stranger)).await;
-        let good = if *stranger == Stranger::Own { let_in(&seen) } else { matches!(code(&seen), Code::PermissionDenied | Code::NotFound) };
+        let refused = call(callers, method, request, Some(callers.stranger)).await;
+        let good = if *stranger == Stranger::Own { let_in(&refused) } else { matches!(code(&refused), Code::PermissionDenied | Code::NotFound) };
         if !good {
-            wrong.push(format!("{name} as a stranger: {seen:?}"));
+            wrong.push(format!("{name} as a stranger: {refused:?}"));
         }
         if *stranger != Stranger::Own {
             let seen = call(callers, method, request, Some(callers.administrator)).await;
-            if !let_in(&seen) || (code(&seen) == Code::NotFound) != (*stranger == Stranger::Nothing) {
+            let none = matches!(stranger, Stranger::Nothing | Stranger::Hidden);
+            if !let_in(&seen) || (code(&seen) == Code::NotFound) != none {
                 wrong.push(format!("{name} as the administrator: {seen:?}"));
+            }
+            if none && (told(&refused) == told(&seen)) != (*stranger == Stranger::Hidden) {
+                wrong.push(format!("{name} as a stranger and as the administrator: {refused:?} and {seen:?}"));
             }
         }
     }
@@ -65,6 +73,10 @@ async fn call(callers: &Callers<'_>, method: &MethodDescriptor, request: &Value,
 
 fn code(seen: &Result<(), Status>) -> Code {
     seen.as_ref().err().map_or(Code::Ok, Status::code)
+}
+
+fn told(seen: &Result<(), Status>) -> (Code, &str) {
+    (code(seen), seen.as_ref().err().map_or("", Status::message))
 }
 
 fn let_in(seen: &Result<(), Status>) -> bool {
