@@ -25,7 +25,7 @@ const MOST_REPOSITORIES: usize = 100_000;
 type Key = (String, String);
 
 pub struct Entry {
-    pub row: manifests::Model,
+    pub row: Arc<manifests::Model>,
     pub bytes: Bytes,
     /// The event up to which the read model was seen.
     seen: i64,
@@ -94,7 +94,7 @@ impl ManifestCache {
     }
 
     /// Keeps what was read after the read model stood at `seen`.
-    pub async fn put(&self, repository: &str, reference: &str, row: manifests::Model, bytes: Bytes, seen: i64) {
+    pub async fn put(&self, repository: &str, reference: &str, row: Arc<manifests::Model>, bytes: Bytes, seen: i64) {
         self.entries.insert((repository.to_owned(), reference.to_owned()), Arc::new(Entry { row, bytes, seen })).await;
     }
 
@@ -138,8 +138,8 @@ fn key(token: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn row() -> manifests::Model {
-        manifests::Model {
+    fn row() -> Arc<manifests::Model> {
+        Arc::new(manifests::Model {
             repository: "r".into(),
             digest: "d".into(),
             media_type: "m".into(),
@@ -152,7 +152,7 @@ mod tests {
             pushed_by: String::new(),
             pushed_at: time::OffsetDateTime::UNIX_EPOCH,
             scan: None,
-        }
+        })
     }
 
     #[tokio::test]

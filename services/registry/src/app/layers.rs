@@ -68,8 +68,8 @@ impl App {
         let bytes_of = |shared: bool| -> u64 { layers.iter().filter(|l| (l.images > 1) == shared).map(|l| l.size_bytes).sum() };
         Ok(Parts {
             name: name.to_string(),
-            digest: row.digest,
-            media_type: row.media_type,
+            digest: row.digest.clone(),
+            media_type: row.media_type.clone(),
             config: told,
             own_bytes: bytes_of(false),
             shared_bytes: bytes_of(true),

@@ -1,6 +1,7 @@
 //! Pushing and reading manifests.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_contract::registry::BlobRef;
@@ -45,7 +46,8 @@ pub(super) enum Lacking {
 
 /// A manifest with its bytes.
 pub struct Found {
-    pub row: manifests::Model,
+    /// Shared with what is kept at hand.
+    pub row: Arc<manifests::Model>,
     pub bytes: Bytes,
 }
 
@@ -218,7 +220,7 @@ impl App {
         if let Some(kept) = self.manifests.get(name.as_str(), &text, self.host.log().head(), read).await {
             return Ok(Found { row: kept.row.clone(), bytes: kept.bytes.clone() });
         }
-        let row = self.manifest_row(name, reference).await?;
+        let row = Arc::new(self.manifest_row(name, reference).await?);
         let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
         let bytes = Bytes::from(self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default());
         if Digest::of(digest.algorithm(), &bytes) != digest {

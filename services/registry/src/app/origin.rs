@@ -168,7 +168,7 @@ impl App {
         for piece in pieces.into_iter().filter(|p| p.manifest.image_config().is_some()) {
             all.push(self.image_origin(&mut asking, piece).await?);
         }
-        Ok(Origins { name: name.to_string(), reference: reference.to_string(), digest: row.digest, images: all })
+        Ok(Origins { name: name.to_string(), reference: reference.to_string(), digest: row.digest.clone(), images: all })
     }
 
     /// The images of an index that are in its repository.

@@ -93,7 +93,7 @@ impl App {
         let offered: Vec<Platform> = all.iter().filter(|i| i.present).filter_map(|i| Platform::parse(i.platform.as_deref()?)).collect();
         let missing = wanted.iter().filter(|w| !offered.iter().any(|o| w.takes(o))).map(ToString::to_string).collect();
         let wanted = wanted.iter().map(ToString::to_string).collect();
-        Ok(TagPlatforms { name: name.to_string(), reference: reference.to_string(), digest: row.digest, images: all, wanted, missing })
+        Ok(TagPlatforms { name: name.to_string(), reference: reference.to_string(), digest: row.digest.clone(), images: all, wanted, missing })
     }
 
     async fn platform_check(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Check>> {

@@ -25,8 +25,9 @@ pub async fn read(call: Call<'_>, reference: &str) -> Answer {
     }
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    for (name, value) in [("content-type", row.media_type.clone()), ("docker-content-digest", row.digest.clone()), ("etag", format!("\"{}\"", row.digest))] {
-        headers.insert(name, HeaderValue::try_from(value).map_err(|e| Error::Internal(e.into()))?);
+    let etag = format!("\"{}\"", row.digest);
+    for (name, value) in [("content-type", row.media_type.as_str()), ("docker-content-digest", row.digest.as_str()), ("etag", etag.as_str())] {
+        headers.insert(name, HeaderValue::from_str(value).map_err(|e| Error::Internal(e.into()))?);
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(row.size_bytes));
     Ok(response)
