@@ -35,7 +35,7 @@ pub use log::Log;
 pub use migrate::BESIDE_OTHERS;
 pub use operate::{request_rebuild, skip};
 pub use progress::{NotSettled, Progress};
-pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, prepare};
+pub use projection::{Batch, Checkpoint, Projection, Source, apply, checkpoints, one_after_another, prepare};
 pub use rebuild::rebuild;
 pub use runner::{ProjectionRunner, run_batch};
 pub use store::{ExecuteError, Executed, Expect, Loaded, Options, Performed, Store};

@@ -39,11 +39,19 @@ pub trait Projection: Send + Sync + 'static {
     /// # Errors
     /// As [`Projection::apply`]; the events are then tried one by one, to find the one that cannot be taken in.
     async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
-        for event in events {
-            apply(self, tx, event).await?;
-        }
-        Ok(())
+        one_after_another(self, tx, events).await
     }
+}
+
+/// What [`Projection::apply_batch`] does by itself: for whoever has a shorter way for some batches only.
+///
+/// # Errors
+/// As [`Projection::apply`].
+pub async fn one_after_another<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+    for event in events {
+        apply(projection, tx, event).await?;
+    }
+    Ok(())
 }
 
 /// Where a projection stands.

@@ -12,6 +12,15 @@ pub struct Outgoing {
     pub replications: Vec<Replication>,
 }
 
+/// Whether any project has.
+///
+/// # Errors
+/// Database.
+pub async fn any(db: &impl ConnectionTrait) -> anyhow::Result<bool> {
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, "select exists (select from outgoing) as there", [])).await?;
+    Ok(row.map(|row| row.try_get("", "there")).transpose()?.unwrap_or(false))
+}
+
 /// # Errors
 /// Database, or a stored document of another shape.
 pub async fn find(db: &impl ConnectionTrait, project: Uuid) -> anyhow::Result<Option<Outgoing>> {

@@ -8,7 +8,7 @@ use gantry_contract::registry::RepositoryEvent;
 use gantry_contract::registry::flow::{Direction, Replication, Webhook};
 use gantry_contract::registry::settings::{Change, SettingsEvent};
 use gantry_es::Recorded;
-use gantry_es_pg::{Projection, Todo};
+use gantry_es_pg::{Projection, Todo, one_after_another};
 use gantry_kernel::{Env, OrgId, ProjectId};
 use sea_orm::DatabaseTransaction;
 use serde_json::json;
@@ -41,6 +41,11 @@ impl Projection for Outgoing {
 
     fn tables(&self) -> &'static [&'static str] {
         &["outgoing"]
+    }
+
+    /// Mostly nobody wants to hear of anything: one look for all events of a batch.
+    async fn apply_batch(&self, tx: &DatabaseTransaction, events: &[&Recorded]) -> anyhow::Result<()> {
+        if events.iter().any(|event| event.is::<SettingsEvent>()) || outgoing::any(tx).await? { one_after_another(self, tx, events).await } else { Ok(()) }
     }
 
     async fn apply(&self, tx: &DatabaseTransaction, recorded: &Recorded) -> anyhow::Result<()> {
