@@ -9,7 +9,7 @@ pub fn purpose(table: &str) -> &'static str {
     match table {
         "subject_keys" => "says that the key was destroyed, so that nobody gets this id again",
         "fact_chain" | "facts" => "record of security facts: names people by their ids only, and cannot be changed because each entry is chained to the next",
-        "sessions" | "session_clients" => "ended sessions, so that a stolen one is known to be void; removed 30 days after their end",
+        "sessions" | "session_clients" | "session_certificates" => "ended sessions, so that a stolen one is known to be void; removed 30 days after their end",
         "families" | "codes" | "refresh_tokens" | "device_codes" => "ended tokens, so that a stolen one is known to be void; removed a day after their end",
         "personal_tokens" => "revoked tokens without their names, so that a stolen one is known to be void",
         "commands" | "answers" => "commands that were carried out, so that none is carried out twice; removed after a day",
