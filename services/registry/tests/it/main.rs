@@ -25,6 +25,7 @@ mod origin;
 mod peer;
 mod platforms;
 mod policy;
+mod power;
 mod public_suite;
 mod replication;
 mod retention;
