@@ -264,8 +264,12 @@ impl BlobStore for BlobS3 {
         self.complete(id, repository, wanted, inline).await
     }
 
+    async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        self.whole(id, repository, wanted, bytes).await
+    }
+
     async fn end_upload(&self, id: Uuid) -> Result<(), UploadError> {
-        Ok(self.end(id).await?)
+        Ok(self.end_published(id).await?)
     }
 
     async fn cancel_upload(&self, id: Uuid, repository: &RepositoryName) -> Result<(), UploadError> {

@@ -184,14 +184,11 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn finish(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, inline: u64) -> Result<Staged, UploadError>;
 
     /// The same for content that comes whole with the last request and is to live in the database: the store need not see it. `None`: the
-    /// upload has bytes already, or the store wants these appended as any others.
+    /// upload has bytes already, or somebody is writing to it.
     ///
     /// # Errors
     /// Another digest: the upload is then over.
-    async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
-        let _ = (id, repository, wanted, bytes);
-        Ok(None)
-    }
+    async fn finish_whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError>;
 
     /// Forgets an upload and what is left of its bytes.
     ///

@@ -54,7 +54,7 @@ impl App {
     }
 
     /// The same for an upload whose content comes whole with its last request and is small enough for the database: it goes there at once
-    /// and not by way of a file. `false`: the upload has bytes already, or the store wants these as any others; nothing has happened.
+    /// and not by way of a file. `false`: the upload has bytes already, or somebody is writing to it; nothing has happened.
     ///
     /// # Errors
     /// As [`App::finish_upload`].

@@ -47,10 +47,14 @@ pub enum Refused {
     Busy,
 }
 
+/// Does not wait for the disk: one that is lost with the database's memory is unknown, and its client begins another. Whatever is written of it
+/// later is on the disk after this.
+///
 /// # Errors
 /// Database.
 pub async fn begin(pool: &PgPool, id: Uuid, repository: &RepositoryName, algorithm: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    let sql = "insert into uploads (id, repository, algorithm, touched_at) values ($1, $2, $3, $4)";
+    let sql = "insert into uploads (id, repository, algorithm, touched_at) select $1::uuid, $2::text, $3::text, $4::timestamptz
+        where (select set_config('synchronous_commit', 'off', true)) = 'off'";
     sqlx::query(sql).bind(id).bind(repository.as_str()).bind(algorithm).bind(now).execute(pool).await?;
     Ok(())
 }
@@ -62,6 +66,16 @@ pub async fn begin(pool: &PgPool, id: Uuid, repository: &RepositoryName, algorit
 pub async fn offset(pool: &PgPool, id: Uuid, repository: &RepositoryName) -> Result<Option<i64>, sqlx::Error> {
     let sql = "select offset_bytes from uploads where id = $1 and repository = $2";
     sqlx::query_scalar(sql).bind(id).bind(repository.as_str()).fetch_optional(pool).await
+}
+
+/// Whether nothing has come yet and nobody is writing; none when there is no such upload in the repository.
+///
+/// # Errors
+/// Database.
+pub async fn untouched(pool: &PgPool, id: Uuid, repository: &RepositoryName, now: OffsetDateTime) -> Result<Option<bool>, sqlx::Error> {
+    let sql = "select offset_bytes = 0 and multipart is null and not whole and (writer is null or writer_until < $3) from uploads
+        where id = $1 and repository = $2";
+    sqlx::query_scalar(sql).bind(id).bind(repository.as_str()).bind(now).fetch_optional(pool).await
 }
 
 /// Has the upload for `writer` alone until `until`.
@@ -129,6 +143,16 @@ pub async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Upload>, sqlx::Error
 /// Database.
 pub async fn forget(pool: &PgPool, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("delete from uploads where id = $1").bind(id).execute(pool).await?;
+    Ok(())
+}
+
+/// The same after its content was published, without waiting for the disk: one that comes back with a power cut is stale some day.
+///
+/// # Errors
+/// Database.
+pub async fn forget_published(pool: &PgPool, id: Uuid) -> Result<(), sqlx::Error> {
+    let sql = "delete from uploads where id = $1 and (select set_config('synchronous_commit', 'off', true)) = 'off'";
+    sqlx::query(sql).bind(id).execute(pool).await?;
     Ok(())
 }
 

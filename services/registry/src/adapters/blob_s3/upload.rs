@@ -153,6 +153,22 @@ impl BlobS3 {
         }
     }
 
+    /// Checks the digest of `bytes`, which are all that comes: the bucket does not see them. `None` when the upload has bytes already, or
+    /// somebody is writing to it.
+    pub(super) async fn whole(&self, id: Uuid, repository: &RepositoryName, wanted: &Digest, bytes: &Bytes) -> Result<Option<Staged>, UploadError> {
+        let untouched = uploads::untouched(self.pool(), id, repository, self.host.env.now()).await.map_err(io::Error::other)?;
+        if !untouched.ok_or(UploadError::Unknown)? {
+            return Ok(None);
+        }
+        let (algorithm, content) = (wanted.algorithm(), bytes.clone());
+        let (found, sums) = blocking(move || Ok((Digest::of(algorithm, &content), Sums::of(&content)))).await?;
+        if found != *wanted {
+            self.end(id).await?;
+            return Err(UploadError::Digest { found });
+        }
+        Ok(Some(Staged::of(found, bytes.len() as u64, sums, Place::Inline(bytes.clone()))))
+    }
+
     async fn verify(&self, held: &mut Held, wanted: &Digest, inline: u64) -> Result<Staged, UploadError> {
         let (id, size, algorithm) = (held.row.id, held.row.offset_bytes.unsigned_abs(), wanted.algorithm());
         let known = self.sessions().remove(&id);
@@ -258,8 +274,18 @@ impl BlobS3 {
 
     /// The row goes last: whatever is interrupted is begun again with the next look for stale uploads.
     pub(super) async fn end(&self, id: Uuid) -> io::Result<()> {
+        if self.clear(id).await? { uploads::forget(self.pool(), id).await.map_err(io::Error::other) } else { Ok(()) }
+    }
+
+    /// The same where nobody is told that it is over.
+    pub(super) async fn end_published(&self, id: Uuid) -> io::Result<()> {
+        if self.clear(id).await? { uploads::forget_published(self.pool(), id).await.map_err(io::Error::other) } else { Ok(()) }
+    }
+
+    /// Removes what the bucket has of an upload; whether there is such an upload.
+    async fn clear(&self, id: Uuid) -> io::Result<bool> {
         self.sessions().remove(&id);
-        let Some(row) = uploads::find(self.pool(), id).await.map_err(io::Error::other)? else { return Ok(()) };
+        let Some(row) = uploads::find(self.pool(), id).await.map_err(io::Error::other)? else { return Ok(false) };
         if let Some(multipart) = &row.multipart {
             match self.s3.abort_multipart(&self.data_key(id), multipart).await.map_err(fault) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -270,7 +296,7 @@ impl BlobS3 {
             let keys: Vec<Path> = self.s3.list(Some(&self.upload_prefix(id))).map_ok(|meta| meta.location).try_collect().await.map_err(fault)?;
             self.delete(keys).await?;
         }
-        uploads::forget(self.pool(), id).await.map_err(io::Error::other)
+        Ok(true)
     }
 
     pub(super) async fn remove_stale(&self, age: Duration) -> io::Result<u64> {
