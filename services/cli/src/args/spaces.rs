@@ -13,6 +13,18 @@ pub enum Space {
     /// The Kubernetes clusters that the workloads of the space in use (--at) run on.
     #[command(subcommand)]
     Clusters(SpaceClusters),
+    /// Signs of an intrusion in the instances of all applications of the space in use (--at), the newest first.
+    Signs {
+        /// Only of this application.
+        #[arg(long)]
+        app: Option<String>,
+        /// Only of this kind.
+        #[arg(long, value_parser = ["program", "privilege", "connection"])]
+        kind: Option<String>,
+        /// Only from this node.
+        #[arg(long)]
+        node: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]

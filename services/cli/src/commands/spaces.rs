@@ -1,4 +1,4 @@
-//! The clusters of a space.
+//! The clusters of a space, and signs of an intrusion in it.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -11,6 +11,16 @@ pub async fn run(cx: &mut Context, command: Space) -> Result<()> {
     match command {
         Space::Place(command) => places::run(cx, command, 3).await,
         Space::Clusters(command) => clusters(cx, command).await,
+        Space::Signs { app, kind, node } => {
+            let asked = [("app", app), ("sign", kind), ("node", node)];
+            let query: Vec<(&str, String)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let path = format!("{}/signs", cx.space()?);
+            let items = cx.client.list(&path, &query, 1_000).await?;
+            cx.list(
+                &items,
+                &[("AT", "at"), ("APP", "app"), ("INSTANCE", "instance"), ("NODE", "node"), ("SIGN", "sign"), ("ACTION", "action"), ("WHAT", "detail")],
+            )
+        }
     }
 }
 

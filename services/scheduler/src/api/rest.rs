@@ -33,6 +33,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(apps::revisions))
         .routes(routes!(apps::why))
         .routes(routes!(signs::list))
+        .routes(routes!(signs::of_space))
         .routes(routes!(documents::check))
         .routes(routes!(documents::export))
         .routes(routes!(documents::difference))

@@ -1,4 +1,4 @@
-//! Signs of an intrusion in an application's instances, also in those that have ended.
+//! Signs of an intrusion in the instances of an application or a space, also in those that have ended.
 
 use gantry_auth::SpaceRef;
 use gantry_kernel::{AppId, InstanceId, OffsetDateTime, Problem};
@@ -16,6 +16,8 @@ const MOST: u32 = 1_000;
 pub struct SignBody {
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// The application's name.
+    pub app: String,
     #[schema(value_type = String, format = Uuid)]
     pub instance: InstanceId,
     pub node: String,
@@ -35,14 +37,27 @@ pub struct SignBody {
 pub async fn list(s: &Scheduler, space: &SpaceRef, app: &str) -> Result<Vec<SignBody>, Problem> {
     let row = find(s, space, app).await?;
     let all = store::signs(s.orm(), space.org().id, AppId(row.id), MOST).await.map_err(database)?;
-    let body = |sign: store::Sign| SignBody {
+    Ok(all.into_iter().map(|sign| body(row.name.clone(), sign)).collect())
+}
+
+/// Of all applications of the space, the newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn of_space(s: &Scheduler, space: &SpaceRef, wanted: &store::SignFilter) -> Result<Vec<SignBody>, Problem> {
+    let all = store::space_signs(s.orm(), space.id, wanted, MOST).await.map_err(database)?;
+    Ok(all.into_iter().map(|(app, sign)| body(app, sign)).collect())
+}
+
+fn body(app: String, sign: store::Sign) -> SignBody {
+    SignBody {
         at: sign.at,
+        app,
         instance: sign.instance,
         node: sign.node,
         container: sign.container,
         sign: sign.sign,
         detail: sign.detail,
         action: sign.action,
-    };
-    Ok(all.into_iter().map(body).collect())
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use gantry_contract::scheduler::InstanceEvent;
-use gantry_kernel::{AppId, InstanceId, OffsetDateTime, OrgId};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, Value};
+use gantry_kernel::{AppId, InstanceId, OffsetDateTime, OrgId, SpaceId};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement, Value};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,16 @@ pub struct Sign {
     pub detail: String,
     pub action: String,
     pub at: OffsetDateTime,
+}
+
+/// Which are wanted; every one that nothing is said of.
+#[derive(Clone, Debug, Default)]
+pub struct SignFilter {
+    /// The application's name.
+    pub app: Option<String>,
+    /// program | privilege | connection
+    pub sign: Option<String>,
+    pub node: Option<String>,
 }
 
 /// Keeps those among the events.
@@ -40,19 +50,30 @@ pub async fn signs(db: &DatabaseConnection, org: OrgId, app: AppId, most: u32) -
     let sql = "select instance, node, container, sign, detail, action, at from signs where org = $1 and app = $2 order by number desc limit $3";
     let values: [Value; 3] = [org.0.into(), app.0.into(), i64::from(most).into()];
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
-    rows.iter()
-        .map(|r| {
-            Ok(Sign {
-                instance: InstanceId(r.try_get("", "instance")?),
-                node: r.try_get("", "node")?,
-                container: r.try_get("", "container")?,
-                sign: r.try_get("", "sign")?,
-                detail: r.try_get("", "detail")?,
-                action: r.try_get("", "action")?,
-                at: r.try_get("", "at")?,
-            })
-        })
-        .collect()
+    rows.iter().map(read).collect()
+}
+
+/// The newest of all applications of a space, at most `most`, each with its application's name.
+pub async fn space_signs(db: &DatabaseConnection, space: SpaceId, wanted: &SignFilter, most: u32) -> Result<Vec<(String, Sign)>, DbErr> {
+    let sql = "select a.name as app, s.instance, s.node, s.container, s.sign, s.detail, s.action, s.at from signs s join apps a on a.id = s.app
+        where a.space = $1 and not a.deleted and ($2::text is null or a.name = $2) and ($3::text is null or s.sign = $3) and ($4::text is null or s.node = $4)
+        order by s.number desc limit $5";
+    let text = |t: &Option<String>| Value::from(t.clone());
+    let values: [Value; 5] = [space.0.into(), text(&wanted.app), text(&wanted.sign), text(&wanted.node), i64::from(most).into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "app")?, read(r)?))).collect()
+}
+
+fn read(r: &QueryResult) -> Result<Sign, DbErr> {
+    Ok(Sign {
+        instance: InstanceId(r.try_get("", "instance")?),
+        node: r.try_get("", "node")?,
+        container: r.try_get("", "container")?,
+        sign: r.try_get("", "sign")?,
+        detail: r.try_get("", "detail")?,
+        action: r.try_get("", "action")?,
+        at: r.try_get("", "at")?,
+    })
 }
 
 /// Of one instance those that are recorded: container, sign, detail.

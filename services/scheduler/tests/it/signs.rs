@@ -33,6 +33,16 @@ async fn what_nodes_find_is_recorded_once_and_spaces_say_what_follows() {
         (&json!("n1"), &json!("main"), &json!("program"), &json!("report"))
     );
 
+    // Of all applications of the space, with a choice among them.
+    let of_space =
+        async |query: &str| place.get(&format!("{}{query}", place.apps().replace("/apps", "/signs"))).await.1["items"].as_array().cloned().unwrap_or_default();
+    assert_eq!(of_space("").await, all);
+    assert_eq!(all[0]["app"], "web");
+    assert_eq!(of_space("?app=web&sign=program&node=n1").await, all);
+    for none in ["?app=other", "?sign=connection", "?node=n2"] {
+        assert_eq!(of_space(none).await, Vec::<Value>::new(), "{none}");
+    }
+
     // Who may not see the application sees none of it.
     let stranger = place.world.token(place.world.user(), "eve");
     let path = format!("{}/web/signs", place.apps());
