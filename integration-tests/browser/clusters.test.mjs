@@ -130,10 +130,12 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
     await page.getByRole('radio', { name: 'put back', exact: false }).click();
     await until(() => clusterNow(name), (one) => one.settings.drift === 'correct', 'put back');
     await visit(page, `/clusters/${name}?tab=settings`);
+    await page.getByLabel('Beginning of groups').fill('corp:');
     await page.getByLabel('Limits of each space').fill('pods=20\nrequests.cpu=4');
     await page.getByRole('button', { name: 'Save' }).click();
     const { settings } = await until(() => clusterNow(name), (one) => one.settings.space_quota.pods === '20', 'the limits are kept');
     assert.equal(settings.drift, 'correct');
+    assert.equal(settings.groups_prefix, 'corp:');
     assert.deepEqual(settings.space_quota, { pods: '20', 'requests.cpu': '4' });
     clean();
     await page.getByLabel('Limits of each space').fill('pods=many');
@@ -167,6 +169,10 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
   it('has tabs for nodes, pods and events', async () => {
     await visit(page, `/clusters/${name}?tab=nodes`);
     await page.getByText('Nothing of the chosen spaces runs here').first().waitFor();
+    await visit(page, `/clusters/${name}?tab=releases`);
+    await page.getByText('Nothing is being released here', { exact: false }).waitFor();
+    await visit(page, `/clusters/${name}?tab=sign-in`);
+    await page.getByText('--oidc-groups-prefix=corp:', { exact: false }).first().waitFor();
     await visit(page, `/clusters/${name}?tab=events`);
     await page.getByText('cluster.added').waitFor();
     assert.deepEqual(await faults(page), []);

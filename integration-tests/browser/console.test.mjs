@@ -33,6 +33,8 @@ const PAGES = [
   [`${base}/spaces/${space}/topology`, 'Topology', '拓扑'],
   [`${base}/spaces/${space}/volumes`, 'Volumes', '存储卷'],
   [`${base}/spaces/${space}/rules`, 'Placement rules', '放置规则'],
+  [`${base}/spaces/${space}/signs`, 'Intrusion signs', '入侵迹象'],
+  [`${base}/spaces/${space}/configs`, 'Configs and secrets', '配置与密钥'],
   [`${base}/spaces/${space}/services`, 'Services and routes', '服务与路由'],
   [`${base}/spaces/${space}/instances`, 'Service instances', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],

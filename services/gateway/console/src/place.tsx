@@ -74,6 +74,7 @@ export const to = {
   topology: (org: string, project: string, space: string) => `${to.space(org, project, space)}/topology`,
   volumes: (org: string, project: string, space: string) => `${to.space(org, project, space)}/volumes`,
   configs: (org: string, project: string, space: string) => `${to.space(org, project, space)}/configs`,
+  signs: (org: string, project: string, space: string) => `${to.space(org, project, space)}/signs`,
   rules: (org: string, project: string, space: string) => `${to.space(org, project, space)}/rules`,
   access: (org: string) => `/orgs/${segment(org)}/access`,
   protection: (org: string) => `/orgs/${segment(org)}/security`,

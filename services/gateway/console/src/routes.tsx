@@ -21,6 +21,7 @@ const Topology = lazy(() => import('./pages/space/Topology'));
 const Kept = lazy(() => import('./pages/space/Kept'));
 const Volumes = lazy(() => import('./pages/space/Volumes'));
 const Rules = lazy(() => import('./pages/space/Rules'));
+const Signs = lazy(() => import('./pages/space/Signs'));
 const Network = lazy(() => import('./pages/space/Network'));
 const Images = lazy(() => import('./pages/images/Images'));
 const Repositories = lazy(() => import('./pages/Repositories'));
@@ -101,6 +102,7 @@ export function Console() {
                 <Route path="volumes" element={<Volumes />} />
                 <Route path="configs" element={<Kept />} />
                 <Route path="rules" element={<Rules />} />
+                <Route path="signs" element={<Signs />} />
               </Route>
             </Route>
           </Route>

@@ -89,6 +89,9 @@ describe('sign-in of people on a cluster', () => {
     expect(file.jwt[0].issuer).toEqual({ url: 'https://gantry.example.org', audiences: ['kubernetes'] });
     expect(file.jwt[0].claimMappings.groups).toEqual({ claim: 'groups', prefix: 'gantry:' });
     expect(flagsOf('https://gantry.example.org').split('\n')).toContain('--oidc-issuer-url=https://gantry.example.org');
+    // Groups begin as the cluster's settings say.
+    expect(parse(authenticationFile('https://gantry.example.org', 'corp:')).jwt[0].claimMappings.groups.prefix).toBe('corp:');
+    expect(flagsOf('https://gantry.example.org', 'corp:').split('\n')).toContain('--oidc-groups-prefix=corp:');
     const read = readKubeconfig(kubeconfigOf('east', 'https://10.0.0.1:6443'))!;
     expect(read).toMatchObject({ current: 'east', files: [], contexts: [{ name: 'east', server: 'https://10.0.0.1:6443' }] });
   });

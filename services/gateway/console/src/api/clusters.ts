@@ -21,6 +21,8 @@ export interface ClusterSettings {
   zone?: string;
   /** Roles of people are bound in the namespaces. */
   roles?: boolean;
+  /** What the cluster puts before the names of groups. */
+  groups_prefix?: string;
   /** Not reached for so long it is lost. */
   grace_seconds?: number;
 }

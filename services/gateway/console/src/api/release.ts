@@ -18,6 +18,8 @@ export interface ReleaseNow {
   waits_for: 'instances' | 'time' | 'promotion' | 'resumption';
   /** One sentence for a person. */
   reason: string;
+  /** When its step has begun. */
+  since?: string | null;
 }
 
 export const release = {

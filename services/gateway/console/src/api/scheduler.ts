@@ -3,6 +3,7 @@
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
 import { get, getTagged, path, post, put, putTagged, remove, withQuery } from './http';
+import type { Guard } from './signs';
 
 export interface Workload {
   name: string;
@@ -190,6 +191,8 @@ export interface NodeSettings {
   bandwidth_kbps?: number;
   /** Room that only one space may use. */
   reserved?: { space: string; amounts: Amounts }[];
+  /** Always to be there; pinned by digest. */
+  images?: string[];
 }
 
 /** A condition on a node's attribute: `node.name`, `node.arch`, `node.os`, `node.zone`, `node.labels.<label>`. */
@@ -214,6 +217,10 @@ export type SpaceRules = { [weight in (typeof WEIGHTS)[number]]?: number | null 
   cluster?: string | null;
   /** Several of them, instead. */
   clusters?: Fleet | null;
+  /** Every node fetches the images of its applications ahead. */
+  prepull?: boolean;
+  /** What is watched for in its instances, and what follows. */
+  guard?: Guard | null;
 };
 
 /** Shown this once. */
@@ -249,6 +256,8 @@ export interface NodeItem {
   reserved_cpu_millis: number;
   reserved_memory_bytes: number;
   joined_at: string;
+  /** How the images stand that it fetches ahead, by name: waiting, pulling, present, failed. */
+  images?: Record<string, { state: string; reason: string }>;
 }
 
 export interface DeployBody {

@@ -18,6 +18,7 @@ import { placesWords } from './areas/places';
 import { platformWords } from './areas/platform';
 import { registryWords } from './areas/registry';
 import { shellWords } from './areas/shell';
+import { signsWords } from './areas/signs';
 import { upstreamsWords } from './areas/upstreams';
 
 export const enUS = {
@@ -37,6 +38,7 @@ export const enUS = {
   ...platformWords.en,
   ...registryWords.en,
   ...shellWords.en,
+  ...signsWords.en,
   ...upstreamsWords.en,
   happened: happenedEn,
   parts: parts.en,

@@ -18,6 +18,7 @@ import { placesWords } from './areas/places';
 import { platformWords } from './areas/platform';
 import { registryWords } from './areas/registry';
 import { shellWords } from './areas/shell';
+import { signsWords } from './areas/signs';
 import { upstreamsWords } from './areas/upstreams';
 import type { enUS } from './en-US';
 
@@ -38,6 +39,7 @@ export const zhCN: typeof enUS = {
   ...platformWords.zh,
   ...registryWords.zh,
   ...shellWords.zh,
+  ...signsWords.zh,
   ...upstreamsWords.zh,
   happened: happenedZh,
   parts: parts.zh,

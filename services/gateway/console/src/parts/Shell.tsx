@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
+  AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -35,6 +35,7 @@ export function Shell() {
     group('run', [
       link('apps', <AppstoreOutlined />, inSpace(to.apps)),
       link('network', <GatewayOutlined />, inSpace(to.network)),
+      link('signs', <AlertOutlined />, inSpace(to.signs)),
       link('services', <DatabaseOutlined />, inSpace(to.instances)),
       link('catalog', <ShopOutlined />, '/catalog'),
     ]),
@@ -117,6 +118,6 @@ export function selected(pathname: string): string {
   if (in1 === 'billing') return 'billing';
   if (in2 === 'registry') return 'images';
   if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
-  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : 'apps';
+  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : in3 === 'signs' ? 'signs' : 'apps';
   return 'orgs';
 }

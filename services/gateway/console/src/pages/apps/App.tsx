@@ -9,6 +9,7 @@ import { useParams } from 'react-router';
 import { scheduler, type AppItem } from '../../api/scheduler';
 import { AuditTable } from '../../parts/AuditTable';
 import { Answer, LinkButton, PageHeader, State } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { Metrics } from '../../parts/Metrics';
 import { useAction, useLive } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
@@ -18,6 +19,7 @@ import { DeleteApp } from './DeleteApp';
 const AppLogs = lazy(() => import('./AppLogs'));
 const AppInstances = lazy(() => import('./AppInstances'));
 const Scaling = lazy(() => import('./Scaling'));
+const AppSigns = lazy(() => import('./AppSigns'));
 const Revisions = lazy(() => import('./Revisions'));
 
 export default function AppPage() {
@@ -28,6 +30,9 @@ export default function AppPage() {
   const space = params.space!;
   const name = params.app!;
   const url = scheduler.app(org, project, space, name);
+  const write = useMay('apps.write', { org, project, space });
+  const exec = useMay('apps.exec', { org, project, space });
+  const audit = useMay('monitoring.admin', { org });
   const query = useLive<AppItem>(['app', url], url);
   const refresh = [['app', url], ['instances', url], ['revisions', url]];
   const act = useAction((verb: 'restart' | 'stop' | 'start') => scheduler.act(url, verb), { done: t('apps.done'), refresh });
@@ -49,25 +54,31 @@ export default function AppPage() {
               }
               actions={
                 <>
-                  <LinkButton icon={<CodeOutlined />} to={to.terminal(org, project, space, name)}>
-                    {t('terminal.title')}
-                  </LinkButton>
-                  <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space, name)}>
-                    {t('apps.newRevision')}
-                  </LinkButton>
-                  <Button icon={<ReloadOutlined />} disabled={stopped} loading={act.isPending && act.variables === 'restart'} onClick={() => act.mutate('restart')}>
-                    {t('apps.restart')}
-                  </Button>
-                  {stopped ? (
-                    <Button icon={<PlayCircleOutlined />} onClick={() => act.mutate('start')}>
-                      {t('apps.start')}
-                    </Button>
-                  ) : (
-                    <Popconfirm title={t('apps.confirmStop')} okText={t('apps.stop')} cancelText={t('common.cancel')} onConfirm={() => act.mutate('stop')}>
-                      <Button icon={<PauseOutlined />}>{t('apps.stop')}</Button>
-                    </Popconfirm>
+                  {exec && (
+                    <LinkButton icon={<CodeOutlined />} to={to.terminal(org, project, space, name)}>
+                      {t('terminal.title')}
+                    </LinkButton>
                   )}
-                  <DeleteApp app={app} url={url} back={to.apps(org, project, space)} />
+                  {write && (
+                    <>
+                      <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space, name)}>
+                        {t('apps.newRevision')}
+                      </LinkButton>
+                      <Button icon={<ReloadOutlined />} disabled={stopped} loading={act.isPending && act.variables === 'restart'} onClick={() => act.mutate('restart')}>
+                        {t('apps.restart')}
+                      </Button>
+                      {stopped ? (
+                        <Button icon={<PlayCircleOutlined />} onClick={() => act.mutate('start')}>
+                          {t('apps.start')}
+                        </Button>
+                      ) : (
+                        <Popconfirm title={t('apps.confirmStop')} okText={t('apps.stop')} cancelText={t('common.cancel')} onConfirm={() => act.mutate('stop')}>
+                          <Button icon={<PauseOutlined />}>{t('apps.stop')}</Button>
+                        </Popconfirm>
+                      )}
+                      <DeleteApp app={app} url={url} back={to.apps(org, project, space)} />
+                    </>
+                  )}
                 </>
               }
             />
@@ -78,7 +89,9 @@ export default function AppPage() {
                 { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} /> },
                 { key: 'scaling', label: t('scaling.title'), children: <Scaling url={url} /> },
                 { key: 'revisions', label: t('apps.revisions'), children: <Revisions url={url} /> },
-                { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `app:${app.id}` }} /> },
+                { key: 'signs', label: t('signs.tab'), children: <AppSigns url={url} /> },
+                // The audit trail is for administrators.
+                ...(audit ? [{ key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `app:${app.id}` }} /> }] : []),
               ]}
             />
           </>

@@ -12,6 +12,7 @@ import { scheduler, type Against, type AppItem, type Instance, type Selecting, t
 import { DataTable, LinkButton, State, Time } from '../../parts/basics';
 import { bytes, cpu, decimal } from '../../parts/format';
 import { long } from '../../parts/long';
+import { useMay } from '../../parts/may';
 import { NodeLink } from '../../parts/NodeLink';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
@@ -24,6 +25,9 @@ import { useUsage } from './useUsage';
 export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const { t, i18n } = useTranslation();
   const params = useParams();
+  const at = { org: params.org, project: params.project, space: params.space };
+  const write = useMay('apps.write', at);
+  const exec = useMay('apps.exec', at);
   const usage = useUsage(url);
   // Only what has nothing to run may be asleep.
   const scaled = useQuery({ queryKey: ['scaling', url], queryFn: () => get<{ items: ScalingNow[] }>(`${url}/scaling`), enabled: app.workloads.some((one) => one.replicas === 0) });
@@ -34,7 +38,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
   const why = useQuery({ queryKey: ['why', url], queryFn: () => get<Why>(`${url}/why`), refetchInterval: trouble ? 5_000 : 30_000 });
   return (
     <div className="stack">
-      <Release app={app} url={url} instances={query.items} />
+      <Release app={app} url={url} at={at} instances={query.items} shares={why.data?.clusters ?? []} />
       {why.data?.cluster && <Standing on={why.data.cluster} />}
       {(why.data?.clusters ?? []).length > 0 && <Shares of={why.data!.clusters!} />}
       {trouble &&
@@ -93,7 +97,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
             { title: t('apps.image'), dataIndex: 'image', render: (image: string) => <span className="mono">{image.replace(/@sha256:([0-9a-f]{12})[0-9a-f]+$/, '@$1')}</span> },
             { title: t('apps.ready'), render: (_, one) => (one.replicas === 0 && sleeps.has(one.name) ? <Tag color="purple">{t('network.asleep')}</Tag> : `${one.ready}/${one.replicas}`) },
             { title: t('apps.reserved'), render: (_, one) => `${cpu(one.cpu_millis)} CPU · ${bytes(one.memory_bytes)}` },
-            { title: t('apps.scale'), render: (_, one) => (one.kind === 'stateless' || one.kind === 'stateful' ? <Scale url={url} workload={one} /> : '–') },
+            { title: t('apps.scale'), render: (_, one) => (write && (one.kind === 'stateless' || one.kind === 'stateful') ? <Scale url={url} workload={one} /> : '–') },
           ]}
         />
       </Card>
@@ -126,7 +130,7 @@ export default function Instances({ app, url }: { app: AppItem; url: string }) {
               title: t('common.actions'),
               fixed: 'right',
               render: (_, one) =>
-                one.ended_at || one.state === 'exited' ? null : (
+                !exec || one.ended_at || one.state === 'exited' ? null : (
                   <LinkButton small to={to.terminal(params.org!, params.project!, params.space!, app.name, one.id)}>
                     {t('terminal.title')}
                   </LinkButton>

@@ -2,7 +2,7 @@
 
 import { RocketOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
-import { Flex } from 'antd';
+import { Flex, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
@@ -10,6 +10,7 @@ import { clustersOf } from '../../api/clusters';
 import { get } from '../../api/http';
 import { scheduler, type AppItem, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { useLiveList } from '../../parts/query';
 import { long } from '../../parts/long';
 import { to } from '../../place';
@@ -23,7 +24,7 @@ export default function Apps() {
   const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space));
   const place = scheduler.rules(org, project, space);
   const rules = useQuery({ queryKey: ['rules', place, 'cluster'], queryFn: () => get<SpaceRules>(place), retry: false });
-  const deploy = (
+  const deploy = useMay('apps.write', { org, project, space }) && (
     <LinkButton primary icon={<RocketOutlined />} to={to.deploy(org, project, space)}>
       {t('deploy.title')}
     </LinkButton>
@@ -49,6 +50,7 @@ export default function Apps() {
             <LinkButton to={to.network(org, project, space)}>{t('menu.network')}</LinkButton>
             <LinkButton to={to.volumes(org, project, space)}>{t('volumes.title')}</LinkButton>
             <LinkButton to={to.configs(org, project, space)}>{t('kept.title')}</LinkButton>
+            <LinkButton to={to.signs(org, project, space)}>{t('menu.signs')}</LinkButton>
             <LinkButton to={to.rules(org, project, space)}>{t('rules.title')}</LinkButton>
             {deploy}
           </>
@@ -63,7 +65,15 @@ export default function Apps() {
         search={(app) => [app.name, app.state, app.reason, ...app.workloads.map((one) => `${one.name} ${one.image}`), ...app.endpoints.map((one) => one.url)].join(' ')}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.app(org, project, space, name)}>{name}</Link> },
-          { title: t('common.state'), dataIndex: 'state', render: (state: string) => <State value={state} /> },
+          {
+            title: t('common.state'),
+            render: (_, app) => (
+              <Flex gap={4} wrap>
+                <State value={app.state} />
+                {app.release && app.release.steps > 0 && <Tag color="blue">{`${t(`release.strategy.${app.release.strategy}`, { defaultValue: app.release.strategy })} ${app.release.percent} %`}</Tag>}
+              </Flex>
+            ),
+          },
           { title: t('apps.ready'), render: (_, app) => app.workloads.map((one) => `${one.name} ${one.ready}/${one.replicas}`).join(', ') },
           { title: t('apps.revision'), dataIndex: 'revision' },
           { title: t('apps.endpoints'), render: (_, app) => <Endpoints app={app} /> },

@@ -8,6 +8,7 @@ import { Link, useParams } from 'react-router';
 import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
 import { AuditTable } from '../../parts/AuditTable';
 import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { Metrics } from '../../parts/Metrics';
 import { NodeLink } from '../../parts/NodeLink';
 import { useLiveList } from '../../parts/query';
@@ -19,6 +20,7 @@ import { Files } from './Files';
 import { Processes } from './Processes';
 import { Shell } from './Shell';
 
+const AppSigns = lazy(() => import('./AppSigns'));
 const Terminal = lazy(() => import('./Terminal'));
 
 export default function Instance() {
@@ -26,6 +28,8 @@ export default function Instance() {
   const params = useParams();
   const [org, project, space, app, id] = [params.org!, params.project!, params.space!, params.app!, params.instance!];
   const url = scheduler.app(org, project, space, app);
+  const exec = useMay('apps.exec', { org, project, space });
+  const audit = useMay('monitoring.admin', { org });
   const query = useLiveList<InstanceType>(['instances', url], `${url}/instances`);
   const back = to.app(org, project, space, app);
   const [container, setContainer] = useState<string>();
@@ -38,7 +42,7 @@ export default function Instance() {
         const name = one.name || `${one.workload}-${one.index}`;
         return (
           <>
-            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} actions={<LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>} />
+            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} actions={exec && <LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>} />
             <div className="stack">
               <Card>
                 <Descriptions
@@ -63,11 +67,16 @@ export default function Instance() {
                 items={[
                   { key: 'logs', label: t('apps.logs'), children: <AppLogs name={name} url={url} only={id} /> },
                   { key: 'metrics', label: t('apps.metrics'), children: <Metrics url={`${url}/metrics`} name={name} only={id} /> },
-                  { key: 'terminal', label: t('terminal.title'), children: <Terminal key={container ?? ''} at={at} name={name} /> },
-                  { key: 'shell', label: t('inside.shell'), children: <Shell key={container ?? ''} at={at} name={name} /> },
-                  { key: 'processes', label: t('inside.processes'), children: <Processes at={at} /> },
-                  { key: 'files', label: t('files.title'), children: <Files at={at} /> },
-                  { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `instance:${id}` }} /> },
+                  ...(exec
+                    ? [
+                        { key: 'terminal', label: t('terminal.title'), children: <Terminal key={container ?? ''} at={at} name={name} /> },
+                        { key: 'shell', label: t('inside.shell'), children: <Shell key={container ?? ''} at={at} name={name} /> },
+                        { key: 'processes', label: t('inside.processes'), children: <Processes at={at} /> },
+                        { key: 'files', label: t('files.title'), children: <Files at={at} /> },
+                      ]
+                    : []),
+                  { key: 'signs', label: t('signs.tab'), children: <AppSigns url={url} only={id} /> },
+                  ...(audit ? [{ key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `instance:${id}` }} /> }] : []),
                 ]}
               />
             </div>

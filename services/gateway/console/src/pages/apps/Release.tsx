@@ -3,12 +3,18 @@
 import { Alert, Flex, Progress, Tag } from 'antd';
 import { useTranslation } from 'react-i18next';
 
+import type { Share } from '../../api/clusters';
 import type { AppItem, Instance } from '../../api/scheduler';
+import type { At } from '../../parts/may';
+import { ReleaseParts } from './ReleaseParts';
+import { releaseParts } from './releaseParts';
 import { ReleaseSteps } from './ReleaseSteps';
 
-export function Release({ app, url, instances }: { app: AppItem; url: string; instances: Instance[] }) {
+/** `at`: the space; `shares`: what each of several clusters is asked for. */
+export function Release({ app, url, at, instances, shares }: { app: AppItem; url: string; at: At; instances: Instance[]; shares: Share[] }) {
   const { t } = useTranslation();
   if (!app.release && (app.state !== 'releasing' || app.finished_revision === app.revision)) return null;
+  const parts = releaseParts(app, instances, shares);
   const there = instances.filter((one) => one.ended_at === null || one.ended_at === undefined);
   return (
     <Alert
@@ -17,7 +23,7 @@ export function Release({ app, url, instances }: { app: AppItem; url: string; in
       title={t('release.title', { revision: app.revision })}
       description={
         <div className="stack">
-          {app.release ? <ReleaseSteps url={url} now={app.release} /> : app.reason}
+          {app.release ? <ReleaseSteps url={url} at={at} now={app.release} /> : app.reason}
           {app.workloads.map((workload) => {
             const own = there.filter((one) => one.workload === workload.name);
             const fresh = own.filter((one) => one.revision === app.revision);
@@ -34,6 +40,12 @@ export function Release({ app, url, instances }: { app: AppItem; url: string; in
               </div>
             );
           })}
+          {parts.length > 0 && (
+            <>
+              {app.release && app.release.steps > 0 && <span>{t('release.clusterShare')}</span>}
+              <ReleaseParts of={parts} />
+            </>
+          )}
         </div>
       }
     />

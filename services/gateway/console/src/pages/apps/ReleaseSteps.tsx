@@ -5,11 +5,14 @@ import { useTranslation } from 'react-i18next';
 
 import { release, type ReleaseNow } from '../../api/release';
 import { AskButton } from '../../parts/dialogs';
+import { useMay, type At } from '../../parts/may';
 import { useAction } from '../../parts/query';
 
-export function ReleaseSteps({ url, now }: { url: string; now: ReleaseNow }) {
+/** `at`: the space of the application. */
+export function ReleaseSteps({ url, at, now }: { url: string; at: At; now: ReleaseNow }) {
   const { t } = useTranslation();
-  const refresh = [['app', url], ['instances', url]];
+  const may = useMay('apps.write', { org: at.org, project: at.project, space: at.space });
+  const refresh = [['app', url], ['instances', url], ['cluster-apps']];
   const promote = useAction((full: boolean) => release.promote(url, full), { done: t('apps.done'), refresh });
   const hold = useAction((pause: boolean) => (pause ? release.pause(url) : release.resume(url)), { done: t('apps.done'), refresh });
   const abort = useAction(() => release.abort(url), { done: t('apps.done'), refresh });
@@ -25,24 +28,26 @@ export function ReleaseSteps({ url, now }: { url: string; now: ReleaseNow }) {
       {now.reason && <span>{now.reason}</span>}
       {stepped && (
         <div>
-          {t('release.requests', { percent: now.percent })}
+          {now.from === null ? t('release.requests', { percent: now.percent }) : t('release.weights', { revision: now.revision, percent: now.percent, from: now.from, rest: 100 - now.percent })}
           <Progress percent={now.percent} size="small" aria-label={t('release.requests', { percent: now.percent })} />
         </div>
       )}
-      <Flex gap="small" wrap>
-        {stepped && (
-          <>
-            <Button size="small" type="primary" loading={promote.isPending} onClick={() => promote.mutate(false)}>
-              {t('release.promote')}
-            </Button>
-            <AskButton ask={t('release.confirmFull')} label={t('release.full')} onConfirm={() => promote.mutate(true)} />
-          </>
-        )}
-        <Button size="small" loading={hold.isPending} onClick={() => hold.mutate(!now.paused)}>
-          {t(now.paused ? 'release.resume' : 'release.pause')}
-        </Button>
-        {now.from !== null && <AskButton danger ask={t('release.confirmAbort', { revision: now.from })} label={t('release.abort')} onConfirm={() => abort.mutate()} />}
-      </Flex>
+      {may && (
+        <Flex gap="small" wrap>
+          {stepped && (
+            <>
+              <Button size="small" type="primary" loading={promote.isPending} onClick={() => promote.mutate(false)}>
+                {t('release.promote')}
+              </Button>
+              <AskButton ask={t('release.confirmFull')} label={t('release.full')} onConfirm={() => promote.mutate(true)} />
+            </>
+          )}
+          <Button size="small" loading={hold.isPending} onClick={() => hold.mutate(!now.paused)}>
+            {t(now.paused ? 'release.resume' : 'release.pause')}
+          </Button>
+          {now.from !== null && <AskButton danger ask={t('release.confirmAbort', { revision: now.from })} label={t('release.abort')} onConfirm={() => abort.mutate()} />}
+        </Flex>
+      )}
     </div>
   );
 }

@@ -9,6 +9,7 @@ import { scheduler, type Revision } from '../../api/scheduler';
 import { DataTable, EmptyState, LinkButton, Time } from '../../parts/basics';
 import { Diff } from '../../parts/Diff';
 import { short } from '../../parts/format';
+import { useMay } from '../../parts/may';
 import { useNames } from '../../parts/names';
 import { useAction, useList } from '../../parts/query';
 import { long } from '../../parts/long';
@@ -20,6 +21,7 @@ export default function Revisions({ url }: { url: string }) {
   const params = useParams();
   const query = useList<Revision>(['revisions', url], `${url}/revisions`, { interval: 15_000 });
   const names = useNames(query.items.map((one) => one.author));
+  const write = useMay('apps.write', { org: params.org, project: params.project, space: params.space });
   const [back, setBack] = useState<number | null>(null);
   const current = query.items.find((one) => one.current)?.revision;
   const rollback = useAction((revision: number) => scheduler.rollback(url, revision), { done: t('apps.rolledBack'), refresh: [['revisions', url], ['app', url]], onDone: () => setBack(null) });
@@ -66,7 +68,7 @@ export default function Revisions({ url }: { url: string }) {
                 <LinkButton small to={`${to.deploy(params.org!, params.project!, params.space!, params.app)}&revision=${one.revision}`}>
                   {t('revision.edit')}
                 </LinkButton>
-                {!one.current && (
+                {write && !one.current && (
                   <Button size="small" onClick={() => setBack(one.revision)}>
                     {t('apps.rollback')}
                   </Button>

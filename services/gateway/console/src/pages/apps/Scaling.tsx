@@ -3,16 +3,20 @@
 import { useQuery } from '@tanstack/react-query';
 import { Button, Card, Table } from 'antd';
 import { useTranslation } from 'react-i18next';
+import { useParams } from 'react-router';
 
 import { get } from '../../api/http';
 import { scaling, type ScalingNow, type Sizing } from '../../api/release';
 import { Answer, State, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { long } from '../../parts/long';
 
 export default function Scaling({ url }: { url: string }) {
   const { t } = useTranslation();
+  const { org, project, space } = useParams();
+  const write = useMay('apps.write', { org, project, space });
   const key = ['scaling', url];
   const query = useQuery({ queryKey: key, queryFn: () => get<{ items: ScalingNow[] }>(`${url}/scaling`), refetchInterval: 10_000 });
   const sizes = useQuery({ queryKey: ['sizing', url], queryFn: () => get<{ items: Sizing[] }>(`${url}/sizing`) });
@@ -38,11 +42,12 @@ export default function Scaling({ url }: { url: string }) {
                 { title: t('common.state'), render: (_, one) => <State value={one.paused === null ? 'active' : 'waiting'} /> },
                 {
                   key: 'do',
-                  render: (_, one) => (
-                    <Button size="small" onClick={() => hold.mutate(one)}>
-                      {t(one.paused === null ? 'scaling.pause' : 'scaling.resume')}
-                    </Button>
-                  ),
+                  render: (_, one) =>
+                    write && (
+                      <Button size="small" loading={hold.isPending && hold.variables === one} onClick={() => hold.mutate(one)}>
+                        {t(one.paused === null ? 'scaling.pause' : 'scaling.resume')}
+                      </Button>
+                    ),
                 },
               ]}
             />

@@ -20,6 +20,7 @@ import { Drift } from './Drift';
 import { Found } from './Found';
 import { Health, tested } from './Clusters';
 import { Pods } from './Pods';
+import { Releases } from './Releases';
 import { RemoveCluster } from './Remove';
 import { Settings } from './Settings';
 import { SignIn } from './SignIn';
@@ -85,6 +86,16 @@ export default function ClusterPage() {
                     <>
                       {choice}
                       <Pods cluster={name} org={org} />
+                    </>
+                  ),
+                },
+                {
+                  key: 'releases',
+                  label: t('release.all'),
+                  children: (
+                    <>
+                      {choice}
+                      <Releases cluster={name} org={org} />
                     </>
                   ),
                 },

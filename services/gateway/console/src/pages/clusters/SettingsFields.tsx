@@ -42,7 +42,12 @@ export function SettingsFields({ placed, roles }: { placed?: boolean; roles?: bo
           <NumberField name="grace_seconds" label={t('clusters.grace')} help={t('clusters.graceHelp')} min={1} max={86_400} suffix="s" />
         </>
       )}
-      {roles && <CheckField name="roles" label={t('clusters.roles')} help={t('clusters.rolesHelp')} />}
+      {roles && (
+        <>
+          <CheckField name="roles" label={t('clusters.roles')} help={t('clusters.rolesHelp')} />
+          <TextField name="groups_prefix" label={t('clusters.groupsPrefix')} help={t('clusters.groupsPrefixHelp')} max={63} placeholder="gantry:" />
+        </>
+      )}
       <CheckField name="isolate" label={t('clusters.isolate')} help={t('clusters.isolateHelp')} />
     </>
   );

@@ -6,7 +6,7 @@ import { useTranslation } from 'react-i18next';
 
 import type { Cluster } from '../../api/clusters';
 import { saveText } from '../../parts/save';
-import { AUDIENCE, authenticationFile, flagsOf, kubeconfigOf } from './signin';
+import { AUDIENCE, authenticationFile, flagsOf, kubeconfigOf, PREFIX } from './signin';
 
 const CLIENT = `gantry client create ${AUDIENCE} --name Kubernetes --auth none --set application_type=native \\
   --redirect-uri http://127.0.0.1/callback --redirect-uri http://localhost:8000 \\
@@ -15,6 +15,7 @@ const CLIENT = `gantry client create ${AUDIENCE} --name Kubernetes --auth none -
 export function SignIn({ cluster }: { cluster: Cluster }) {
   const { t } = useTranslation();
   const issuer = window.location.origin;
+  const prefix = cluster.settings.groups_prefix ?? PREFIX;
   const block = (title: string, help: string, file: string | null, text: string) => (
     <Card
       title={title}
@@ -34,10 +35,10 @@ export function SignIn({ cluster }: { cluster: Cluster }) {
   );
   return (
     <div className="stack">
-      <Alert type="info" showIcon title={t('kubectl.what')} description={t('kubectl.groups')} />
+      <Alert type="info" showIcon title={t('kubectl.what')} description={t('kubectl.groups', { prefix })} />
       {block(t('kubectl.client'), t('kubectl.clientHelp'), null, CLIENT)}
-      {block(t('kubectl.file'), t('kubectl.fileHelp'), 'authentication.yaml', authenticationFile(issuer))}
-      {block(t('kubectl.flags'), t('kubectl.flagsHelp'), null, flagsOf(issuer))}
+      {block(t('kubectl.file'), t('kubectl.fileHelp'), 'authentication.yaml', authenticationFile(issuer, prefix))}
+      {block(t('kubectl.flags'), t('kubectl.flagsHelp'), null, flagsOf(issuer, prefix))}
       {block(t('kubectl.kubeconfig'), t('kubectl.kubeconfigHelp'), `${cluster.name}.kubeconfig`, kubeconfigOf(cluster.name, cluster.server))}
     </div>
   );

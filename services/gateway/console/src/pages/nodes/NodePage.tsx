@@ -8,9 +8,11 @@ import { monitoring } from '../../api/monitoring';
 import { scheduler, type NodeItem } from '../../api/scheduler';
 import { Answer, LinkButton, PageHeader, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
+import { usePlatformAdmin } from '../../parts/me';
 import { Metrics } from '../../parts/Metrics';
 import { useLiveList } from '../../parts/query';
 import { usePlace } from '../../place';
+import { AheadCard } from './Ahead';
 import { NodeInstances } from './NodeInstances';
 import { NodeActions, NodeState, Share } from './Nodes';
 
@@ -18,6 +20,7 @@ export default function NodePage() {
   const { t } = useTranslation();
   const name = useParams().node!;
   const { org, project, space } = usePlace();
+  const admin = usePlatformAdmin();
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <Answer query={query}>
@@ -41,7 +44,7 @@ export default function NodePage() {
         const labels = { ...facts.labels, ...settings.labels };
         return (
           <>
-            <PageHeader title={name} live={query.live} sub={<NodeState node={node} />} actions={<NodeActions node={node} />} />
+            <PageHeader title={name} live={query.live} sub={<NodeState node={node} />} actions={admin && <NodeActions node={node} />} />
             <div className="stack">
               {node.problem && <Alert type="error" showIcon title={node.problem} />}
               <Card>
@@ -77,6 +80,7 @@ export default function NodePage() {
                   ]}
                 />
               </Card>
+              <AheadCard node={node} may={admin} />
               {org && project && space && <NodeInstances node={name} org={org} project={project} space={space} />}
               <Metrics url={monitoring.nodeMetrics(name)} name={name} />
             </div>

@@ -8,6 +8,7 @@ import { scheduler, type NodeItem } from '../../api/scheduler';
 import { DataTable, PageHeader, State, Time } from '../../parts/basics';
 import { AskButton } from '../../parts/dialogs';
 import { bytes, cpu } from '../../parts/format';
+import { usePlatformAdmin } from '../../parts/me';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { JoinNode } from './JoinNode';
@@ -16,15 +17,17 @@ import { taintText } from './settings';
 
 export default function Nodes() {
   const { t } = useTranslation();
+  const admin = usePlatformAdmin();
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <>
-      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={<JoinNode />} />
+      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={admin && <JoinNode />} />
       <DataTable<NodeItem>
         label={t('menu.nodes')}
         query={query}
         rowKey="name"
         empty={t('nodes.empty')}
+        search={(node) => [node.name, node.state, node.facts.zone, node.facts.os, node.facts.architecture, ...Object.entries({ ...node.facts.labels, ...node.settings?.labels }).map(([key, value]) => `${key}=${value}`)].join(' ')}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.node(name)}>{name}</Link> },
           { title: t('common.state'), render: (_, node) => <NodeState node={node} /> },
@@ -34,7 +37,7 @@ export default function Nodes() {
           { title: t('nodes.zone'), render: (_, node) => node.facts.zone || '–' },
           { title: t('nodes.system'), render: (_, node) => `${node.facts.os} · ${node.facts.architecture}` },
           { title: t('nodes.joined'), dataIndex: 'joined_at', render: (at: string) => <Time at={at} /> },
-          { title: t('common.actions'), fixed: 'right', render: (_, node) => <NodeActions node={node} /> },
+          ...(admin ? [{ title: t('common.actions'), fixed: 'right' as const, render: (_: unknown, node: NodeItem) => <NodeActions node={node} /> }] : []),
         ]}
       />
     </>

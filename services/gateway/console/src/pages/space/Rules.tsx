@@ -7,8 +7,9 @@ import { Link, useParams } from 'react-router';
 
 import { get } from '../../api/http';
 import { scheduler, WEIGHTS, type SpaceRules } from '../../api/scheduler';
-import { Answer, PageHeader } from '../../parts/basics';
+import { Answer, LinkButton, PageHeader } from '../../parts/basics';
 import { CheckField, NumberField, TextField, TextsField } from '../../parts/fields';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { lines, partOf, partText } from '../nodes/settings';
@@ -23,6 +24,7 @@ type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   url: string;
   deadline_ms?: number | null;
   wait: boolean;
+  prepull: boolean;
 } & WhereForm;
 
 export function formOf(rules: SpaceRules): RulesForm {
@@ -35,6 +37,7 @@ export function formOf(rules: SpaceRules): RulesForm {
     url: rules.external?.url ?? '',
     deadline_ms: rules.external?.deadline_ms,
     wait: rules.external?.required ?? false,
+    prepull: rules.prepull ?? false,
   };
 }
 
@@ -42,7 +45,7 @@ export function formOf(rules: SpaceRules): RulesForm {
 export function rulesOf({ url, deadline_ms, wait, required, preferred, where, cluster, policy, members, ...rest }: RulesForm, was: SpaceRules): SpaceRules {
   const weights = Object.fromEntries(WEIGHTS.map((weight) => [weight, rest[weight] ?? null]));
   const external = url ? { url, ...(deadline_ms ? { deadline_ms } : {}), required: wait } : null;
-  return { ...was, ...weights, ...whereOf({ where, cluster, policy, members }, was), most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external };
+  return { ...was, ...weights, ...whereOf({ where, cluster, policy, members }, was), most_priority: rest.most_priority ?? null, tolerated: rest.tolerated, required: lines(required).map(partOf), preferred: lines(preferred).map(partOf), external, prepull: rest.prepull };
 }
 
 export default function Rules() {
@@ -52,15 +55,17 @@ export default function Rules() {
   const url = scheduler.rules(org, project, space);
   const key = ['rules', url];
   const query = useQuery({ queryKey: key, queryFn: () => get<SpaceRules>(url), refetchOnWindowFocus: false });
+  const may = useMay('apps.admin', { org, project, space });
   const [fields] = Form.useForm<RulesForm>();
   const save = useAction((form: RulesForm) => scheduler.setRules(url, rulesOf(form, query.data!)), { done: t('parts.saved'), refresh: [key] });
   return (
     <>
-      <PageHeader title={t('rules.title')} sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>} />
+      <PageHeader title={t('rules.title')} sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>} actions={<LinkButton to={`${to.signs(org, project, space)}?tab=follow`}>{t('guard.title')}</LinkButton>} />
       <Answer query={query}>
         {() => (
-          <Form<RulesForm> form={fields} layout="vertical" initialValues={formOf(query.data!)} onFinish={save.mutate}>
+          <Form<RulesForm> form={fields} layout="vertical" disabled={may === false} initialValues={formOf(query.data!)} onFinish={save.mutate}>
             <div className="stack">
+              {may === false && <Alert type="info" showIcon title={t('guard.notAdmin')} />}
               <Card title={t('clusters.choose')}>
                 <Where form={fields} org={org} several={'clusters' in query.data!} />
               </Card>
@@ -77,17 +82,22 @@ export default function Rules() {
                   ))}
                 </div>
               </Card>
+              <Card title={t('ahead.space')}>
+                <CheckField name="prepull" label={t('ahead.space')} help={t('ahead.spaceHelp')} />
+              </Card>
               <Card title={t('rules.external')}>
                 <Alert type="info" showIcon title={t('rules.externalHelp')} />
                 <TextField name="url" label={t('flow.url')} placeholder="https://planner.example.org:7000" />
                 <NumberField name="deadline_ms" label={t('rules.deadline')} min={10} max={5_000} suffix="ms" />
                 <CheckField name="wait" label={t('rules.wait')} />
               </Card>
-              <div>
-                <Button type="primary" htmlType="submit" loading={save.isPending}>
-                  {t('common.save')}
-                </Button>
-              </div>
+              {may && (
+                <div>
+                  <Button type="primary" htmlType="submit" loading={save.isPending}>
+                    {t('common.save')}
+                  </Button>
+                </div>
+              )}
             </div>
           </Form>
         )}

@@ -1,0 +1,41 @@
+// Scheduler: signs of an intrusion in instances, and what a space says of them.
+
+import { path } from './http';
+
+/** What is looked for: programs that are not of the image, rights that were not given, connections that the space does not allow. */
+export const SIGN_KINDS = ['program', 'privilege', 'connection'] as const;
+
+/** What follows from one. */
+export const SIGN_ACTIONS = ['report', 'restart', 'stop', 'quarantine', 'none'] as const;
+export type SignAction = (typeof SIGN_ACTIONS)[number];
+
+export interface Sign {
+  at: string;
+  app: string;
+  instance: string;
+  node: string;
+  /** `main`, or a further container's name. */
+  container: string;
+  sign: string;
+  /** One sentence for a person. */
+  detail: string;
+  action: string;
+}
+
+/** Part of a space's placement rules. */
+export interface Guard {
+  /** Reported if empty. */
+  action?: string;
+  /** Only `egress` can be reached, beside the services of the space. */
+  closed?: boolean;
+  egress?: { network: string; port?: number }[];
+  /** Expected though they are not of the image; a folder ends with a slash. */
+  programs?: string[];
+}
+
+export const signs = {
+  ofSpace: (org: string, project: string, space: string) => path('orgs', org, 'projects', project, 'spaces', space, 'signs'),
+  ofApp: (app: string) => `${app}/signs`,
+  /** Of one that is there no more it is all the same a key. */
+  key: (one: Sign) => [one.at, one.instance, one.container, one.sign, one.detail].join(' '),
+};
