@@ -33,8 +33,8 @@ export async function launch() {
   return { browser, context };
 }
 
-/** Signs in by the sign-in page, as a person does. */
-export async function signIn(page) {
+/** Signs in by the sign-in page, as a person does: the suite's administrator, or somebody else. */
+export async function signIn(page, name = user, word = password) {
   // Interfaces of containers that were just removed make Chromium drop what is under way, once.
   await page.goto('/').catch((error) => {
     if (!String(error).includes('ERR_NETWORK_CHANGED')) throw error;
@@ -42,8 +42,8 @@ export async function signIn(page) {
   });
   await page.click('#sign-in');
   await page.waitForURL(/\/(login|oauth2)/);
-  await page.fill('input[name=username]', user);
-  await page.fill('input[name=password]', password);
+  await page.fill('input[name=username]', name);
+  await page.fill('input[name=password]', word);
   await page.click('form button[type=submit], form input[type=submit]');
   await page.waitForSelector('#main');
 }

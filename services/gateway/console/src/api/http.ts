@@ -111,6 +111,16 @@ export const put = <T>(url: string, body?: unknown) => call<T>('PUT', url, { bod
 export const patch = <T>(url: string, body?: unknown) => call<T>('PATCH', url, { body });
 export const remove = <T>(url: string) => call<T>('DELETE', url);
 
+/** Nobody looks through more of them. */
+const MOST = 2_000;
+
+/** A list that the service gives page by page, as one. */
+export async function getAll<T>(url: string, query?: Query, signal?: AbortSignal, before: T[] = []): Promise<Page<T>> {
+  const page = await get<Page<T>>(url, query, signal);
+  const items = [...before, ...page.items];
+  return page.next && items.length < MOST ? getAll(url, { ...query, cursor: page.next }, signal, items) : { items, next: page.next };
+}
+
 async function problem(response: Response): Promise<ApiError> {
   const text = await response.text();
   let body: { code?: string; detail?: string; title?: string; errors?: FieldFault[] } = {};

@@ -1,6 +1,6 @@
 // Identity: people, organisations, projects, spaces and who may do what in them.
 
-import { get, patch, path, post, put, remove, withQuery, type Page } from './http';
+import { getAll, patch, path, post, put, remove, withQuery, type Page } from './http';
 
 export interface User {
   id: string;
@@ -103,7 +103,7 @@ export const identity = {
     const found = await post<Page<{ id: string; name: string }>>(path('principals', 'resolve'), { ids });
     return Object.fromEntries(found.items.map((item) => [item.id, item.name]));
   },
-  listOrgs: () => get<Page<Org>>(path('orgs')),
-  listProjects: (org: string) => get<Page<Project>>(path('orgs', org, 'projects')),
-  listSpaces: (org: string, project: string) => get<Page<SpaceOf>>(path('orgs', org, 'projects', project, 'spaces')),
+  listOrgs: () => getAll<Page<Org>>(path('orgs')),
+  listProjects: (org: string) => getAll<Page<Project>>(path('orgs', org, 'projects')),
+  listSpaces: (org: string, project: string) => getAll<Page<SpaceOf>>(path('orgs', org, 'projects', project, 'spaces')),
 };

@@ -30,6 +30,8 @@ export interface Upstream {
 
 export interface NewUpstream {
   name: string;
+  /** Whose it is; the platform's if not said. */
+  org?: string;
   settings: Settings;
   secret?: string;
 }

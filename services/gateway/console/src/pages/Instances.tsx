@@ -9,6 +9,7 @@ import { useParams } from 'react-router';
 import { catalog, type ServiceInstance } from '../api/catalog';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
+import { useMay } from '../parts/may';
 import { useAction, useLiveList } from '../parts/query';
 
 export default function Instances() {
@@ -17,6 +18,7 @@ export default function Instances() {
   const url = catalog.instances(params.org!, params.project!, params.space!);
   const key = ['instances', url];
   const query = useLiveList<ServiceInstance>(key, url);
+  const write = useMay('services.write', { org: params.org, project: params.project, space: params.space });
   const [binding, setBinding] = useState<string | null>(null);
   const [secret, setSecret] = useState<unknown>(null);
   const remove = useAction((name: string) => catalog.remove(url, name), { done: t('services.deleting'), refresh: [key] });
@@ -28,7 +30,7 @@ export default function Instances() {
       setSecret(made.credentials ?? made);
     },
   });
-  const offer = (
+  const offer = write && (
     <LinkButton primary to="/catalog">
       {t('services.create')}
     </LinkButton>
@@ -60,7 +62,7 @@ export default function Instances() {
             title: t('services.bindings'),
             render: (_, one) => (
               <Flex gap={4} wrap>
-                {(one.bindings ?? []).map((each) => (
+                {(one.bindings ?? []).map((each) => !write ? <Tag key={each.name}>{each.name}</Tag> : (
                   <Popconfirm key={each.name} title={t('services.confirmUnbind', { name: each.name })} okText={t('services.unbind')} cancelText={t('common.cancel')} onConfirm={() => unbind.mutate({ instance: one.name, name: each.name })}>
                     <Button size="small" aria-label={t('services.unbindOf', { name: each.name })}>
                       {each.name}
@@ -74,7 +76,7 @@ export default function Instances() {
           { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
           {
             title: t('common.actions'),
-            render: (_, one) => (
+            render: (_, one) => write && (
               <Flex gap="small">
                 <Button size="small" icon={<LinkOutlined />} onClick={() => setBinding(one.name)}>
                   {t('services.bind')}

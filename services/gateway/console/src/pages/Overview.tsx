@@ -7,7 +7,7 @@ import { Link } from 'react-router';
 
 import { billing, type Invoice, type Quota } from '../api/billing';
 import { cicd, type Run } from '../api/cicd';
-import { get, type Page } from '../api/http';
+import { get, getAll, type Page } from '../api/http';
 import { identity, type Org } from '../api/identity';
 import { monitoring, type AuditRecord } from '../api/monitoring';
 import { scheduler, type AppItem, type NodeItem } from '../api/scheduler';
@@ -17,7 +17,9 @@ import { useEvents } from '../parts/events';
 import { bytes, cpu, money } from '../parts/format';
 import { useHealth } from '../parts/health';
 import { Kind } from '../parts/Kind';
+import { useAdministers } from '../parts/me';
 import { useNames } from '../parts/names';
+import { useMay } from '../parts/may';
 import { useList } from '../parts/query';
 import { to, usePlace } from '../place';
 
@@ -69,15 +71,15 @@ interface Totals {
 
 /** Counts of one organisation, from its lists. */
 async function totals(org: string): Promise<Totals> {
-  const projects = await get<Page<{ name: string }>>(identity.projects(org));
+  const projects = await getAll<{ name: string }>(identity.projects(org));
   const counted: Totals = { projects: projects.items.length, spaces: 0, apps: 0, troubled: 0, instances: 0, wanted: 0 };
   await Promise.all(
     projects.items.map(async (project) => {
-      const spaces = await get<Page<{ name: string }>>(identity.spaces(org, project.name));
+      const spaces = await getAll<{ name: string }>(identity.spaces(org, project.name));
       counted.spaces += spaces.items.length;
       await Promise.all(
         spaces.items.map(async (space) => {
-          const apps = await get<Page<AppItem>>(scheduler.apps(org, project.name, space.name));
+          const apps = await getAll<AppItem>(scheduler.apps(org, project.name, space.name));
           counted.apps += apps.items.length;
           for (const app of apps.items) {
             if (app.state === 'failed' || app.state === 'degraded' || app.state === 'pending') counted.troubled += 1;
@@ -98,7 +100,9 @@ const orDash = (value?: number) => value ?? '–';
 function Counts({ org }: { org?: string }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ['totals', org], queryFn: () => totals(org!), enabled: org !== undefined, refetchInterval: 15_000 });
-  const nodes = useList<NodeItem>(['nodes', 'count'], scheduler.nodes, { interval: 15_000 });
+  // The nodes are the platform's.
+  const operates = useMay('apps.read', {}) === true;
+  const nodes = useList<NodeItem>(['nodes', 'count'], scheduler.nodes, { interval: 15_000, enabled: operates });
   const ready = nodes.items.filter((node) => node.state === 'ready').length;
   return (
     <div className="grid-narrow">
@@ -114,9 +118,11 @@ function Counts({ org }: { org?: string }) {
       <Card>
         <Statistic title={t('overview.instances')} value={orDash(query.data?.instances)} suffix={query.data ? `/ ${query.data.wanted}` : undefined} />
       </Card>
-      <Card>
-        <Statistic title={t('menu.nodes')} value={nodes.isSuccess ? ready : '–'} suffix={nodes.isSuccess ? `/ ${nodes.items.length}` : undefined} />
-      </Card>
+      {operates && (
+        <Card>
+          <Statistic title={t('menu.nodes')} value={nodes.isSuccess ? ready : '–'} suffix={nodes.isSuccess ? `/ ${nodes.items.length}` : undefined} />
+        </Card>
+      )}
     </div>
   );
 }
@@ -125,7 +131,9 @@ function RecentEvents() {
   const { t } = useTranslation();
   const { events, live } = useEvents();
   // What happened before the page was opened is in the audit trail.
-  const past = useQuery({ queryKey: ['audit', 'recent'], queryFn: () => get<Page<AuditRecord>>(monitoring.audit, { limit: 20 }) });
+  // The trail is for administrators; what happens from now on everybody sees who may read the place.
+  const administers = useAdministers();
+  const past = useQuery({ queryKey: ['audit', 'recent'], queryFn: () => get<Page<AuditRecord>>(monitoring.audit, { limit: 20 }), enabled: administers });
   const known = new Set(events.map((event) => event.key));
   const older = (past.data?.items ?? [])
     .filter((item) => !known.has(item.id))
@@ -135,7 +143,7 @@ function RecentEvents() {
   return (
     <Card title={t('overview.events')} extra={<LiveMark live={live} />}>
       {past.error && all.length === 0 && <ProblemView error={past.error} retry={() => void past.refetch()} />}
-      {!past.error && !past.isPending && all.length === 0 && <EmptyState text={t('overview.noEvents')} />}
+      {(!administers || (!past.error && !past.isPending)) && all.length === 0 && <EmptyState text={t('overview.noEvents')} />}
       {all.map((event) => (
         <div className="event-row" key={event.key}>
           <Flex vertical className="grow">
@@ -147,7 +155,7 @@ function RecentEvents() {
           <Time at={event.at} />
         </div>
       ))}
-      <Link to="/audit">{t('overview.allEvents')}</Link>
+      {administers && <Link to="/audit">{t('overview.allEvents')}</Link>}
     </Card>
   );
 }

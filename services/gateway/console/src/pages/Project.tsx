@@ -13,6 +13,7 @@ import { identity, type Project as ProjectType, type SpaceOf } from '../api/iden
 import { Answer, DataTable, LinkButton, PageHeader, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
 import { QuotaCard } from '../parts/QuotaCard';
+import { useMay } from '../parts/may';
 import { useAction, useList } from '../parts/query';
 import { forgetPlace, to } from '../place';
 
@@ -24,6 +25,7 @@ export default function Project() {
   const project = params.project!;
   const query = useQuery({ queryKey: ['project', org, project], queryFn: () => get<ProjectType>(identity.project(org, project)) });
   const spaces = useList<SpaceOf>(['spaces', org, project], identity.spaces(org, project));
+  const admin = useMay('identity.admin', { org, project });
   const [open, setOpen] = useState(false);
   const refresh = [['spaces', org, project], ['places']];
   const create = useAction((name: string) => identity.createSpace(org, project, { name }), { done: t('project.spaceCreated'), refresh, onDone: () => setOpen(false) });
@@ -51,9 +53,11 @@ export default function Project() {
             <LinkButton to={to.repositories(org, project)}>{t('menu.repositories')}</LinkButton>
             <LinkButton to={to.runs(org, project)}>{t('menu.runs')}</LinkButton>
             <LinkButton to={to.images(org, project)}>{t('menu.images')}</LinkButton>
-            <Popconfirm title={t('project.confirmDelete', { name: project })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
-              <Button danger>{t('common.delete')}</Button>
-            </Popconfirm>
+            {admin && (
+              <Popconfirm title={t('project.confirmDelete', { name: project })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate()}>
+                <Button danger>{t('common.delete')}</Button>
+              </Popconfirm>
+            )}
           </>
         }
       />
@@ -63,9 +67,11 @@ export default function Project() {
             <Card
               title={t('project.spaces')}
               extra={
-                <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-                  {t('project.createSpace')}
-                </Button>
+                admin && (
+                  <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+                    {t('project.createSpace')}
+                  </Button>
+                )
               }
             >
               <DataTable<SpaceOf>
@@ -86,14 +92,18 @@ export default function Project() {
                     ),
                   },
                   { title: t('common.created'), dataIndex: 'created_at', render: (at?: string) => <Time at={at} /> },
-                  {
-                    title: t('common.actions'),
-                    render: (_, row) => (
-                      <Popconfirm title={t('project.confirmDeleteSpace', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => removeSpace.mutate(row.name)}>
-                        <Button size="small">{t('common.delete')}</Button>
-                      </Popconfirm>
-                    ),
-                  },
+                  ...(admin
+                    ? [
+                        {
+                          title: t('common.actions'),
+                          render: (_: unknown, row: SpaceOf) => (
+                            <Popconfirm title={t('project.confirmDeleteSpace', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => removeSpace.mutate(row.name)}>
+                              <Button size="small">{t('common.delete')}</Button>
+                            </Popconfirm>
+                          ),
+                        },
+                      ]
+                    : []),
                 ]}
               />
             </Card>

@@ -9,6 +9,7 @@ import { useNavigate, useParams } from 'react-router';
 import { cicd, type Repository } from '../api/cicd';
 import { DataTable, PageHeader, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
+import { useMay } from '../parts/may';
 import { useAction, useLiveList } from '../parts/query';
 import { to } from '../place';
 
@@ -19,7 +20,9 @@ export default function Repositories() {
   const org = params.org!;
   const project = params.project!;
   const key = ['repositories', org, project];
-  const query = useLiveList<Repository>(key, cicd.repositories(org, project));
+  const query = useLiveList<Repository>(key, cicd.repositories(org, project), { query: { limit: 500 } });
+  const write = useMay('pipelines.write', { org, project });
+  const admin = useMay('pipelines.admin', { org, project });
   const [creating, setCreating] = useState(false);
   const [running, setRunning] = useState<string | null>(null);
   const [form] = Form.useForm<{ ref: string }>();
@@ -29,7 +32,7 @@ export default function Repositories() {
     done: t('runs.started'),
     onDone: (run) => void navigate(to.run(org, project, run.id)),
   });
-  const button = (
+  const button = write && (
     <Button type="primary" icon={<PlusOutlined />} onClick={() => setCreating(true)}>
       {t('repositories.create')}
     </Button>
@@ -59,12 +62,16 @@ export default function Repositories() {
             title: t('common.actions'),
             render: (_, row) => (
               <Flex gap="small">
-                <Button size="small" icon={<PlayCircleOutlined />} onClick={() => setRunning(row.name)}>
-                  {t('runs.start')}
-                </Button>
-                <Popconfirm title={t('repositories.confirmDelete', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate(row.name)}>
-                  <Button size="small">{t('common.delete')}</Button>
-                </Popconfirm>
+                {write && (
+                  <Button size="small" icon={<PlayCircleOutlined />} onClick={() => setRunning(row.name)}>
+                    {t('runs.start')}
+                  </Button>
+                )}
+                {admin && (
+                  <Popconfirm title={t('repositories.confirmDelete', { name: row.name })} okText={t('common.delete')} cancelText={t('common.cancel')} onConfirm={() => remove.mutate(row.name)}>
+                    <Button size="small">{t('common.delete')}</Button>
+                  </Popconfirm>
+                )}
               </Flex>
             ),
           },

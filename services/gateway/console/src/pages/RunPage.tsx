@@ -10,6 +10,7 @@ import { cicd, type Artifact, type Run, type Step } from '../api/cicd';
 import { Answer, PageHeader, State, Time } from '../parts/basics';
 import { bytes, duration, short } from '../parts/format';
 import { LogView } from '../parts/LogView';
+import { useMay } from '../parts/may';
 import { useAction, useList, useLive } from '../parts/query';
 
 const OPEN = new Set(['queued', 'running', 'waiting']);
@@ -22,6 +23,7 @@ export default function RunPage() {
   const query = useLive<Run>(key, url);
   const [chosen, setChosen] = useState<string | null>(null);
   const artifacts = useList<Artifact>(['artifacts', url, query.data?.state], `${url}/artifacts`, { enabled: query.isSuccess });
+  const write = useMay('pipelines.write', { org: params.org, project: params.project });
   const cancel = useAction(() => cicd.cancel(url), { done: t('runs.cancelled'), refresh: [key] });
   const approve = useAction((step: string) => cicd.approve(url, step), { done: t('runs.approved'), refresh: [key] });
   return (
@@ -38,7 +40,7 @@ export default function RunPage() {
               sub={run.message}
               live={query.live}
               actions={
-                OPEN.has(run.state) && (
+                write && OPEN.has(run.state) && (
                   <Popconfirm title={t('runs.confirmCancel')} okText={t('runs.cancel')} cancelText={t('common.back')} onConfirm={() => cancel.mutate()}>
                     <Button danger icon={<StopOutlined />} loading={cancel.isPending}>
                       {t('runs.cancel')}
@@ -55,9 +57,11 @@ export default function RunPage() {
                   showIcon
                   title={t('runs.waits', { name: step.name })}
                   action={
-                    <Button type="primary" size="small" icon={<CheckOutlined />} loading={approve.isPending} onClick={() => approve.mutate(step.name)}>
-                      {t('runs.approve')}
-                    </Button>
+                    write && (
+                      <Button type="primary" size="small" icon={<CheckOutlined />} loading={approve.isPending} onClick={() => approve.mutate(step.name)}>
+                        {t('runs.approve')}
+                      </Button>
+                    )
                   }
                 />
               ))}

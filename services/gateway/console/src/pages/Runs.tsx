@@ -7,6 +7,7 @@ import { Link, useParams } from 'react-router';
 import { cicd, type Run } from '../api/cicd';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { duration, short } from '../parts/format';
+import { useMay } from '../parts/may';
 import { useLiveList } from '../parts/query';
 import { to } from '../place';
 
@@ -16,23 +17,26 @@ export default function Runs() {
   const org = params.org!;
   const project = params.project!;
   const query = useLiveList<Run>(['runs', org, project], cicd.runs(org, project));
+  const start = useMay('pipelines.write', { org, project }) && (
+    <LinkButton primary to={to.repositories(org, project)}>
+      {t('runs.start')}
+    </LinkButton>
+  );
   return (
     <>
       <PageHeader
         title={t('menu.runs')}
         sub={`${org}/${project}`}
         live={query.live}
-        actions={
-          <LinkButton primary to={to.repositories(org, project)}>
-            {t('runs.start')}
-          </LinkButton>
-        }
+        actions={start}
       />
       <DataTable<Run>
         label={t('menu.runs')}
         query={query}
         rowKey="id"
         empty={t('runs.empty')}
+        emptyAction={start}
+        search={(run) => [run.repository, run.number, run.state, run.message, run.ref, run.commit].join(' ')}
         columns={[
           { title: t('runs.number'), dataIndex: 'number', render: (number: number, run) => <Link to={to.run(org, project, run.id)}>#{number}</Link> },
           { title: t('common.state'), dataIndex: 'state', render: (state: string) => <State value={state} /> },

@@ -5,15 +5,26 @@ import { Alert, Button, Drawer, Flex, Form, Input, Modal, Popconfirm, Segmented,
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
+import { identity, type Org } from '../api/identity';
 import { canSync, kindOf, lines, presets, upstreams, type Settings, type Step, type Sync, type Upstream } from '../api/upstreams';
 import { DataTable, PageHeader, State, Time } from '../parts/basics';
 import { FormDialog } from '../parts/dialogs';
 import { nameRules } from '../parts/forms';
+import { usePlatformAdmin } from '../parts/me';
 import { useAction, useList } from '../parts/query';
+import { usePlace } from '../place';
 
 export default function Upstreams() {
   const { t } = useTranslation();
-  const query = useList<Upstream>(['upstreams'], upstreams.all);
+  const admin = usePlatformAdmin();
+  const place = usePlace();
+  const orgs = useList<Org>(['orgs'], identity.orgs);
+  const [chosen, setChosen] = useState<string>();
+  // Whoever is not the platform's administrator looks at one organisation that they administer.
+  const own = orgs.items.filter((one) => admin || one.role === 'admin').map((one) => one.name);
+  const org = chosen ?? (admin ? '' : (own.find((name) => name === place.org) ?? own[0] ?? ''));
+  const query = useList<Upstream>(['upstreams'], upstreams.all, { query: { org }, enabled: admin || org !== '' });
+  const nothing = !admin && orgs.isSuccess && own.length === 0;
   const [creating, setCreating] = useState(false);
   const [report, setReport] = useState<string | null>(null);
   const button = (
@@ -23,13 +34,22 @@ export default function Upstreams() {
   );
   return (
     <>
-      <PageHeader title={t('menu.upstreams')} sub={t('upstreams.sub')} actions={button} />
+      <PageHeader title={t('menu.upstreams')} sub={t('upstreams.sub')} actions={!nothing && button} />
+      <Flex className="toolbar">
+        <Select
+          aria-label={t('level.org')}
+          style={{ minWidth: 220 }}
+          value={org}
+          onChange={setChosen}
+          options={[...(admin ? [{ value: '', label: t('upstreams.everywhere') }] : []), ...own.map((name) => ({ value: name, label: name }))]}
+        />
+      </Flex>
       <DataTable<Upstream>
         label={t('menu.upstreams')}
-        query={query}
+        query={{ ...query, isPending: query.isPending && !nothing }}
         rowKey="name"
-        empty={t('upstreams.empty')}
-        emptyAction={button}
+        empty={t(nothing ? 'upstreams.notAdmin' : 'upstreams.empty')}
+        emptyAction={nothing ? undefined : button}
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('common.displayName'), render: (_, up) => up.settings.display_name },
@@ -41,7 +61,7 @@ export default function Upstreams() {
           { title: t('common.actions'), render: (_, up) => <Actions upstream={up} onReport={() => setReport(up.name)} /> },
         ]}
       />
-      <Create open={creating} onClose={() => setCreating(false)} />
+      <Create open={creating} org={org} admin={admin} onClose={() => setCreating(false)} />
       <Reports name={report} onClose={() => setReport(null)} />
     </>
   );
@@ -150,7 +170,7 @@ function Reports({ name, onClose }: { name: string | null; onClose: () => void }
         columns={[
           { title: t('upstreams.started'), dataIndex: 'started_at', render: (at: string) => <Time at={at} /> },
           { title: t('common.state'), dataIndex: 'result', render: (result: string) => <State value={result} /> },
-          { title: t('upstreams.extent'), dataIndex: 'extent' },
+          { title: t('upstreams.extent'), render: (_, run) => t(`upstreams.extents.${run.extent}`, { defaultValue: run.extent }) },
           { title: t('upstreams.seen'), render: (_, run) => run.report.seen },
           { title: t('upstreams.made'), render: (_, run) => run.report.created },
           { title: t('common.changed'), render: (_, run) => run.report.changed },
@@ -194,7 +214,8 @@ function settingsOf(kind: Kind, values: Values): Settings {
   return { ...common, connection };
 }
 
-function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
+/** `org`: whose it will be, the platform's if empty. What concerns others only the platform's administrators may set. */
+function Create({ open, org, admin, onClose }: { open: boolean; org: string; admin: boolean; onClose: () => void }) {
   const { t } = useTranslation();
   const [kind, setKind] = useState<Kind>('ldap');
   const [form] = Form.useForm<Values>();
@@ -218,7 +239,7 @@ function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
         ]}
         style={{ marginBottom: 16 }}
       />
-      <Form form={form} layout="vertical" preserve={false} onFinish={(values) => create.mutate({ name: values.name, secret: values.secret, settings: settingsOf(kind, values) })}>
+      <Form form={form} layout="vertical" preserve={false} onFinish={(values) => create.mutate({ name: values.name, ...(org === '' ? {} : { org }), secret: values.secret, settings: settingsOf(kind, values) })}>
         <Form.Item name="name" label={t('common.name')} rules={nameRules(t)} extra={t('form.nameHelp')}>
           <Input autoFocus maxLength={63} />
         </Form.Item>
@@ -250,13 +271,15 @@ function Create({ open, onClose }: { open: boolean; onClose: () => void }) {
         <Form.Item name="secret" label={t(`upstreams.secret.${kind}`)} rules={kind === 'oidc' ? [] : needed}>
           <Input.Password autoComplete="new-password" />
         </Form.Item>
-        {text('domains', [], t('upstreams.domainsHelp'))}
+        {admin && text('domains', [], t('upstreams.domainsHelp'))}
         <Form.Item name="ca_pem" label={t('upstreams.fields.ca_pem')}>
           <Input.TextArea rows={3} placeholder="-----BEGIN CERTIFICATE-----" />
         </Form.Item>
-        <Form.Item name="allow_private" label={t('upstreams.fields.allow_private')} valuePropName="checked">
-          <Switch />
-        </Form.Item>
+        {admin && (
+          <Form.Item name="allow_private" label={t('upstreams.fields.allow_private')} valuePropName="checked">
+            <Switch />
+          </Form.Item>
+        )}
       </Form>
     </Modal>
   );

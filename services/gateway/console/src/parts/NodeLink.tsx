@@ -4,9 +4,13 @@ import { Link } from 'react-router';
 
 import { clusterOf } from '../api/clusters';
 import { to } from '../place';
+import { useMay } from './may';
 
 export function NodeLink({ node }: { node?: string | null }) {
+  // Nodes are the platform's; who may not see them would be led nowhere.
+  const operates = useMay('apps.read', {});
   if (!node) return <>–</>;
   const cluster = clusterOf(node);
+  if (cluster === null && !operates) return <>{node}</>;
   return <Link to={cluster === null ? to.node(node) : `${to.cluster(cluster)}?tab=nodes`}>{node}</Link>;
 }

@@ -4,11 +4,13 @@ import { useQuery } from '@tanstack/react-query';
 import { Button, Card, Flex, Form, InputNumber, Modal, Progress, Tag, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { useParams } from 'react-router';
 
 import { billing, type Limits, type Quota } from '../api/billing';
 import { get } from '../api/http';
 import { Answer } from './basics';
 import { bytes, cpu } from './format';
+import { useMay } from './may';
 import { useAction } from './query';
 
 const GIB = 1024 ** 3;
@@ -33,6 +35,9 @@ const KINDS: Kind[] = [
 export function QuotaCard({ name, url }: { name: 'org' | 'project' | 'user'; url: string }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ['quota', url], queryFn: () => get<Quota>(url), refetchInterval: 15_000 });
+  // Limits of a project are its organisation's; those of organisations and people the platform's.
+  const { org } = useParams();
+  const may = useMay('billing.admin', name === 'project' ? { org } : {});
   const [open, setOpen] = useState(false);
   const [form] = Form.useForm<Record<string, number | null>>();
   const save = useAction((limits: Limits) => billing.setQuota(url, limits), { done: t('quota.saved'), refresh: [['quota', url]], onDone: () => setOpen(false) });
@@ -50,14 +55,16 @@ export function QuotaCard({ name, url }: { name: 'org' | 'project' | 'user'; url
               </Flex>
             }
             extra={
-              <Button
-                onClick={() => {
-                  form.setFieldsValue(Object.fromEntries(fields.map(({ key, kind }) => [key, limits[key] == null ? null : limits[key] / kind.unit])));
-                  setOpen(true);
-                }}
-              >
-                {t('quota.change')}
-              </Button>
+              may && (
+                <Button
+                  onClick={() => {
+                    form.setFieldsValue(Object.fromEntries(fields.map(({ key, kind }) => [key, limits[key] == null ? null : limits[key] / kind.unit])));
+                    setOpen(true);
+                  }}
+                >
+                  {t('quota.change')}
+                </Button>
+              )
             }
           >
             <div className="grid">

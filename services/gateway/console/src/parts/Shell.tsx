@@ -11,7 +11,8 @@ import { Link, Outlet, useLocation } from 'react-router';
 import { to, usePlace } from '../place';
 import { signOut, useSession } from '../session';
 import { Loading } from './Loading';
-import { usePlatformAdmin } from './me';
+import { useMay } from './may';
+import { useAdministers, usePlatformAdmin } from './me';
 import { PlaceSwitch } from './PlaceSwitch';
 import { LanguageSwitch, LookSwitch } from './Switches';
 
@@ -24,6 +25,8 @@ export function Shell() {
   const { org, project, space } = usePlace();
   const { user } = useSession();
   const admin = usePlatformAdmin();
+  const operates = useMay('apps.read', {});
+  const administers = useAdministers();
   const [collapsed, setCollapsed] = useState(false);
   const link = (key: string, icon: React.ReactNode, url: string) => ({ key, icon, label: <Link to={url}>{t(`menu.${key}`)}</Link> });
   const inSpace = (make: (o: string, p: string, s: string) => string) => (org && project && space ? make(org, project, space) : '/choose/space');
@@ -46,16 +49,15 @@ export function Shell() {
     ]),
     group('operate', [
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
-      link('nodes', <ClusterOutlined />, '/nodes'),
+      ...(operates ? [link('nodes', <ClusterOutlined />, '/nodes')] : []),
       link('clusters', <CloudServerOutlined />, '/clusters'),
-      link('audit', <AuditOutlined />, '/audit'),
+      ...(administers ? [link('audit', <AuditOutlined />, '/audit')] : []),
       link('health', <PartitionOutlined />, '/health'),
       link('api', <ApiOutlined />, '/api/docs'),
     ]),
     group('administer', [
       link('people', <IdcardOutlined />, '/people'),
-      link('clients', <KeyOutlined />, '/clients'),
-      link('upstreams', <SolutionOutlined />, '/upstreams'),
+      ...(administers ? [link('clients', <KeyOutlined />, '/clients'), link('upstreams', <SolutionOutlined />, '/upstreams')] : []),
       ...(admin ? [link('security', <SafetyOutlined />, '/security'), link('prices', <TagsOutlined />, '/price-plans'), link('store', <HddOutlined />, '/image-store')] : []),
     ]),
   ];

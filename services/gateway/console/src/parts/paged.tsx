@@ -2,6 +2,7 @@
 
 import { useInfiniteQuery, type QueryKey } from '@tanstack/react-query';
 import { Button, type TableProps } from 'antd';
+import type { ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import { get, type Page, type Query } from '../api/http';
@@ -23,7 +24,7 @@ export function usePaged<T>(key: QueryKey, url: string, options: { query?: Query
 
 export type Paged<T> = ReturnType<typeof usePaged<T>>;
 
-export function PagedTable<T extends object>({ query, ...rest }: TableProps<T> & { query: Paged<T>; empty: string; label: string }) {
+export function PagedTable<T extends object>({ query, ...rest }: TableProps<T> & { query: Paged<T>; empty: string; emptyAction?: ReactNode; label: string }) {
   const { t } = useTranslation();
   const more = () => (
     <Button onClick={() => void query.fetchNextPage()} loading={query.isFetchingNextPage}>

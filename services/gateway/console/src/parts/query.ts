@@ -5,7 +5,7 @@ import { App } from 'antd';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { get, withQuery, type ApiError, type Page, type Query } from '../api/http';
+import { get, getAll, withQuery, type ApiError, type Page, type Query } from '../api/http';
 import { follow } from '../api/sse';
 import { explain } from './problem';
 
@@ -50,11 +50,14 @@ export function useLiveList<T>(key: QueryKey, url: string, options: { enabled?: 
   return { ...result, items: result.data?.items ?? [] };
 }
 
-/** A list without a stream. */
+/** A page of this size is not the first of several, but all that is looked at. */
+const WHOLE = 500;
+
+/** A list without a stream: the whole of it, unless it is asked for a few. */
 export function useList<T>(key: QueryKey, url: string, options: { enabled?: boolean; query?: Query; interval?: number } = {}) {
   const result = useQuery({
     queryKey: [...key, options.query ?? null],
-    queryFn: ({ signal }) => get<Page<T>>(url, options.query, signal),
+    queryFn: ({ signal }) => (Number(options.query?.limit ?? WHOLE) < WHOLE ? get<Page<T>>(url, options.query, signal) : getAll<T>(url, options.query, signal)),
     enabled: options.enabled ?? true,
     refetchInterval: options.interval ?? false,
   });

@@ -3,6 +3,7 @@
 const en = {
   network: {
     find: 'Find by name, address or host',
+    hidden: 'What applications are made of (their services, routes and configurations) is shown to those who may change them: ask for the role of an editor.',
     noServices: 'Nothing can be reached here yet: a service comes with an application',
     noRoutes: 'No routes yet: a route sends the requests for a host name to a service',
     outside: 'Outside services',
@@ -76,6 +77,7 @@ const en = {
 const zh: typeof en = {
   network: {
     find: '按名称、地址或主机名查找',
+    hidden: '应用的组成（服务、路由与配置）仅对可修改应用的人显示：请申请编辑角色。',
     noServices: '暂无可访问的服务：服务随应用一起创建',
     noRoutes: '暂无路由：路由将某个主机名的请求转发到服务',
     outside: '外部服务',

@@ -3,6 +3,8 @@
 const en = {
   upstreams: {
     sub: 'Directories and providers that people sign in by',
+    everywhere: 'All sign-in sources',
+    notAdmin: 'Only administrators of an organisation or of the platform connect sign-in sources. Ask one of them.',
     empty: 'Nobody else vouches for people yet. Add a directory (LDAP, Active Directory), an OpenID provider or a social network.',
     connect: 'Connect',
     kind: 'Kind',
@@ -32,6 +34,7 @@ const en = {
     noReports: 'It was not synchronised yet',
     started: 'Started',
     extent: 'Extent',
+    extents: { full: 'everything', changes: 'changes only' },
     seen: 'Seen',
     made: 'Created',
     suspended: 'Suspended',
@@ -66,6 +69,8 @@ const en = {
 const zh: typeof en = {
   upstreams: {
     sub: '用于登录的企业目录与身份提供方',
+    everywhere: '全部登录来源',
+    notAdmin: '只有组织或平台的管理员可以接入登录来源，请联系他们。',
     empty: '暂无登录来源。可添加目录（LDAP、Active Directory）、OpenID 提供方或社交平台。',
     connect: '接入',
     kind: '类型',
@@ -95,6 +100,7 @@ const zh: typeof en = {
     noReports: '尚未同步',
     started: '开始时间',
     extent: '范围',
+    extents: { full: '全部', changes: '仅变更' },
     seen: '读取',
     made: '新建',
     suspended: '停用',

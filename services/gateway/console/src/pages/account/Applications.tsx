@@ -36,7 +36,7 @@ export default function Applications() {
             ),
           },
           { title: t('org.since'), dataIndex: 'since', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, app) => <AskButton danger ask={t('account.confirmDisconnect', { name: app.name || app.client_id })} label={t('account.disconnect')} onConfirm={() => drop.mutate(app.client_id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, app) => <AskButton danger ask={t('account.confirmDisconnect', { name: app.name || app.client_id })} label={t('account.disconnect')} onConfirm={() => drop.mutate(app.client_id)} /> },
         ]}
       />
     </Card>

@@ -34,7 +34,7 @@ export default function Certificates() {
           { title: t('certificates.subject'), dataIndex: 'subject', render: (subject: string) => <Typography.Text className="mono">{subject}</Typography.Text> },
           { title: t('certificates.by'), dataIndex: 'by', render: (by: string) => t(by === 'name' ? 'certificates.byName' : 'certificates.byItself') },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, one) => <DeleteButton name={one.label} onConfirm={() => drop.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <DeleteButton name={one.label} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
       <FormDialog<Wish> open={open} title={t('certificates.bind')} ok={t('certificates.bind')} pending={false} initial={{ by: 'certificate' }} onClose={() => setOpen(false)} onSubmit={bind}>

@@ -61,7 +61,7 @@ function Factors() {
           { title: t('common.name'), dataIndex: 'label' },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.lastUsed'), dataIndex: 'last_used_at', render: (at: string | null) => <Time at={at} /> },
-          { key: 'do', render: (_, factor) => <DeleteButton name={factor.label || factor.kind} onConfirm={() => drop.mutate(factor.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, factor) => <DeleteButton name={factor.label || factor.kind} onConfirm={() => drop.mutate(factor.id)} /> },
         ]}
       />
       <FormDialog<{ code: string; label?: string }> open={offer !== null} title={t('account.addTotp')} ok={t('account.confirm')} pending={add.isPending} onClose={() => setOffer(null)} onSubmit={(values) => offer && add.mutate({ ...values, pending: offer.pending })}>
@@ -102,7 +102,7 @@ function Links() {
           { title: t('account.source'), dataIndex: 'upstream' },
           { title: t('common.name'), render: (_, link) => link.display_name || link.subject },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, link) => <DeleteButton name={link.upstream} onConfirm={() => drop.mutate(link.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, link) => <DeleteButton name={link.upstream} onConfirm={() => drop.mutate(link.id)} /> },
         ]}
       />
     </Card>

@@ -42,7 +42,7 @@ export default function Sessions({ user }: { user?: string }) {
           { title: t('account.signedIn'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('account.lastSeen'), dataIndex: 'last_seen_at', render: (at: string) => <Time at={at} /> },
           { title: t('account.ends'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, one) => !one.current && <AskButton ask={t('account.confirmEnd')} label={t('account.end')} onConfirm={() => end.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => !one.current && <AskButton ask={t('account.confirmEnd')} label={t('account.end')} onConfirm={() => end.mutate(one.id)} /> },
         ]}
       />
     </Card>

@@ -54,7 +54,7 @@ export default function Tokens() {
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string | null) => <Time at={at} /> },
           { title: t('access.lastUsed'), dataIndex: 'last_used_at', render: (at: string | null) => (at ? <Time at={at} /> : t('parts.never')) },
-          { key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => revoke.mutate(token.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => revoke.mutate(token.id)} /> },
         ]}
       />
       <FormDialog<NewToken> open={open} title={t('account.createToken')} pending={create.isPending} initial={{ scopes: ['api'], expires_in_days: 90 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>

@@ -21,7 +21,7 @@ export default function Apps() {
   const org = params.org!;
   const project = params.project!;
   const space = params.space!;
-  const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space));
+  const query = useLiveList<AppItem>(['apps', org, project, space], scheduler.apps(org, project, space), { query: { limit: 500 } });
   const place = scheduler.rules(org, project, space);
   const rules = useQuery({ queryKey: ['rules', place, 'cluster'], queryFn: () => get<SpaceRules>(place), retry: false });
   const deploy = useMay('apps.write', { org, project, space }) && (

@@ -31,6 +31,7 @@ export function Processes({ at }: { at: Container }) {
         { title: t('inside.cpuTime'), render: (_, one) => duration(one.cpu_millis) },
         { title: t('inside.runs'), render: (_, one) => duration(one.running_seconds * 1000) },
         {
+          title: t('common.actions'),
           key: 'do',
           render: (_, one) => (
             <Dropdown trigger={['click']} menu={{ items: SIGNALS.map((signal) => ({ key: signal, label: signal, onClick: () => send.mutate({ pid: one.pid, signal }) })) }}>

@@ -65,9 +65,11 @@ export default function Revisions({ url }: { url: string }) {
             title: t('common.actions'),
             render: (_, one) => (
               <Flex gap={4}>
-                <LinkButton small to={`${to.deploy(params.org!, params.project!, params.space!, params.app)}&revision=${one.revision}`}>
-                  {t('revision.edit')}
-                </LinkButton>
+                {write && (
+                  <LinkButton small to={`${to.deploy(params.org!, params.project!, params.space!, params.app)}&revision=${one.revision}`}>
+                    {t('revision.edit')}
+                  </LinkButton>
+                )}
                 {write && !one.current && (
                   <Button size="small" onClick={() => setBack(one.revision)}>
                     {t('apps.rollback')}

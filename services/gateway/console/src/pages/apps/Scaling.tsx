@@ -41,6 +41,7 @@ export default function Scaling({ url }: { url: string }) {
                 { title: t('audit.when'), render: (_, one) => <Time at={one.at} /> },
                 { title: t('common.state'), render: (_, one) => <State value={one.paused === null ? 'active' : 'waiting'} /> },
                 {
+                  title: t('common.actions'),
                   key: 'do',
                   render: (_, one) =>
                     write && (

@@ -137,6 +137,7 @@ function Invoices({ org }: { org: string }) {
           ...(admin
             ? [
                 {
+                  title: t('common.actions'),
                   key: 'do',
                   render: (_: unknown, invoice: Invoice) =>
                     invoice.state === 'issued' && (

@@ -54,6 +54,7 @@ export default function Plans() {
           { title: t('billing.version'), dataIndex: 'version' },
           { title: t('billing.publishedAt'), dataIndex: 'published_at', render: (at: string) => <Time at={at} /> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, plan) => (
               <Button size="small" onClick={() => setEdited(plan)}>

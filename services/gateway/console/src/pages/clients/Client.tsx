@@ -88,7 +88,7 @@ function Secrets({ client }: { client: ClientType }) {
           { title: t('access.begins'), dataIndex: 'hint', render: (hint: string) => <Typography.Text code>{hint}…</Typography.Text> },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string | null) => (at ? <Time at={at} /> : t('parts.never')) },
-          { key: 'do', render: (_, one) => <AskButton danger ask={t('clients.confirmSecret', { hint: one.hint })} label={t('common.delete')} onConfirm={() => drop.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <AskButton danger ask={t('clients.confirmSecret', { hint: one.hint })} label={t('common.delete')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
       <FormDialog<{ days?: number }> open={open} title={t('clients.createSecret')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={({ days }) => create.mutate(days ?? undefined)}>

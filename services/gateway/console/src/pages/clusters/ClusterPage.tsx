@@ -12,6 +12,7 @@ import { get } from '../../api/http';
 import { identity, type Org } from '../../api/identity';
 import { AuditTable } from '../../parts/AuditTable';
 import { Answer, PageHeader } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { useList } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import { usePlace } from '../../place';
@@ -31,6 +32,8 @@ export default function ClusterPage() {
   const name = useParams().cluster!;
   const query = useQuery({ queryKey: ['clusters', name], queryFn: () => get<Cluster>(clusters.one(name)) });
   const test = useQuery(tested(name));
+  // The platform's clusters are its administrators', an organisation's its own.
+  const may = useMay('apps.admin', query.data?.org ? { org: query.data.org } : {});
   const place = usePlace();
   const [chosen, setChosen] = useState<string>();
   const orgs = useList<Org>(['orgs'], identity.orgs);
@@ -61,8 +64,12 @@ export default function ClusterPage() {
                   <Button icon={<ReloadOutlined />} loading={test.isFetching} onClick={() => void test.refetch()}>
                     {t('clusters.test')}
                   </Button>
-                  <Credential cluster={cluster} />
-                  <RemoveCluster cluster={cluster} org={org} />
+                  {may && (
+                    <>
+                      <Credential cluster={cluster} />
+                      <RemoveCluster cluster={cluster} org={org} />
+                    </>
+                  )}
                 </>
               }
             />
@@ -105,12 +112,12 @@ export default function ClusterPage() {
                   children: (
                     <>
                       {choice}
-                      <Drift cluster={cluster} org={org} />
+                      <Drift cluster={cluster} org={org} may={may === true} />
                     </>
                   ),
                 },
                 { key: 'sign-in', label: t('kubectl.title'), children: <SignIn cluster={cluster} /> },
-                { key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> },
+                ...(may ? [{ key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> }] : []),
                 { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> },
               ]}
             />

@@ -18,7 +18,8 @@ interface Row {
   managers: string[];
 }
 
-export function Drift({ cluster, org }: { cluster: Cluster; org?: string }) {
+/** `may`: whether to offer a change. */
+export function Drift({ cluster, org, may }: { cluster: Cluster; org?: string; may: boolean }) {
   const { t } = useTranslation();
   const { apps } = useAppsOn(cluster.name, org);
   const set = useAction((drift: ClusterSettings['drift']) => clusters.settings(cluster.name, { ...cluster.settings, drift }), { done: t('parts.saved'), refresh: [['clusters'], ['cluster-apps']] });
@@ -27,7 +28,7 @@ export function Drift({ cluster, org }: { cluster: Cluster; org?: string }) {
   return (
     <div className="stack">
       <Card title={t('clusters.driftWhat')}>
-        <Radio.Group value={cluster.settings.drift} disabled={set.isPending} onChange={(event) => set.mutate(event.target.value as ClusterSettings['drift'])}>
+        <Radio.Group aria-label={t('clusters.driftWhat')} value={cluster.settings.drift} disabled={!may || set.isPending} onChange={(event) => set.mutate(event.target.value as ClusterSettings['drift'])}>
           <Flex vertical gap="small">
             {(['show', 'correct'] as const).map((value) => (
               <Radio key={value} value={value}>

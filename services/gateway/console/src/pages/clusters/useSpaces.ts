@@ -3,7 +3,7 @@
 import { useQuery } from '@tanstack/react-query';
 
 import { clustersOf } from '../../api/clusters';
-import { get, type Page } from '../../api/http';
+import { get, getAll, type Page } from '../../api/http';
 import { identity } from '../../api/identity';
 import { scheduler, type AppItem, type Instance, type SpaceRules, type Why } from '../../api/scheduler';
 
@@ -38,7 +38,7 @@ export interface AppOn {
 }
 
 async function appsIn(at: SpacePlace): Promise<AppOn[]> {
-  const apps = await get<Page<AppItem>>(scheduler.apps(at.org, at.project, at.space));
+  const apps = await getAll<AppItem>(scheduler.apps(at.org, at.project, at.space));
   return Promise.all(
     apps.items.map(async (app) => {
       const url = scheduler.app(at.org, at.project, at.space, app.name);

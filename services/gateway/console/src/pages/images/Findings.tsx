@@ -71,6 +71,7 @@ export default function Findings({ org, project, url }: { org: string; project: 
                   ...(items.some((one) => one.scanners?.length) ? [{ title: t('scanners.found'), render: (_: unknown, one: Finding) => (one.scanners?.length ? one.scanners.join(', ') : 'gantry') }] : []),
                   { title: t('images.layer'), dataIndex: 'layer', render: (layer: string) => <span className="mono">{short(layer)}</span> },
                   {
+                    title: t('common.actions'),
                     key: 'do',
                     render: (_, one) =>
                       one.accepted ? (

@@ -11,6 +11,7 @@ import { AskButton, DeleteButton } from '../../parts/dialogs';
 import { bytes, short } from '../../parts/format';
 import { useNames } from '../../parts/names';
 import { PagedTable, usePaged } from '../../parts/paged';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
@@ -45,6 +46,7 @@ function Tags({ org, project, repository }: Place) {
   const clear = useClear();
   const [q, setQ] = useState('');
   const query = usePaged<Tag>(['tags', org, project, repository], registry.tags(org, project, repository), { interval: 10_000, query: q ? { q } : {} });
+  const may = useMay('images.delete', { org, project });
   const names = useNames(query.items.map((tag) => tag.pushed_by));
   const remove = useAction((tag: string) => registry.removeTag(org, project, repository, tag), { done: t('images.deleted'), refresh: [['tags', org, project, repository], ['images', org, project], ['history', org, project, repository]] });
   const reference = `${window.location.host}/${org}/${project}/${repository}`;
@@ -84,7 +86,7 @@ function Tags({ org, project, repository }: Place) {
           { title: t('images.scan'), dataIndex: 'scan', render: (_, tag) => <Summary scan={tag.scan} /> },
           { title: t('images.pushedBy'), dataIndex: 'pushed_by', render: (by: string) => names(by) },
           { title: t('images.pushed'), dataIndex: 'pushed_at', render: (at: string) => <Time at={at} /> },
-          { title: t('common.actions'), render: (_, tag) => <DeleteButton name={tag.tag} ask={t('images.confirmDelete', { tag: tag.tag })} onConfirm={() => remove.mutate(tag.tag)} /> },
+          { title: t('common.actions'), render: (_, tag) => may && <DeleteButton name={tag.tag} ask={t('images.confirmDelete', { tag: tag.tag })} onConfirm={() => remove.mutate(tag.tag)} /> },
         ]}
       />
     </>
@@ -97,6 +99,7 @@ function History({ org, project, repository }: Place) {
   const [tag, setTag] = useState('');
   const key = ['history', org, project, repository];
   const query = usePaged<Change>(key, registry.history(org, project, repository), { query: { tag } });
+  const may = useMay('images.write', { org, project });
   const names = useNames(query.items.map((change) => change.by));
   const restore = useAction((change: Change) => registry.restoreTag(org, project, repository, change.tag, change.digest), { done: t('images.restored'), refresh: [key, ['tags', org, project, repository], ['images', org, project]] });
   const image = (digest: string | null) =>
@@ -124,7 +127,7 @@ function History({ org, project, repository }: Place) {
           { title: t('images.digest'), dataIndex: 'digest', render: image },
           { title: t('images.previous'), dataIndex: 'previous', render: image },
           { title: t('images.pushedBy'), dataIndex: 'by', render: (by: string) => names(by) },
-          { title: t('common.actions'), render: (_, change) => <AskButton ask={t('images.confirmRestore', { tag: change.tag, digest: short(change.digest) })} label={t('images.restore')} loading={restore.isPending && restore.variables === change} onConfirm={() => restore.mutate(change)} /> },
+          { title: t('common.actions'), render: (_, change) => may && <AskButton ask={t('images.confirmRestore', { tag: change.tag, digest: short(change.digest) })} label={t('images.restore')} loading={restore.isPending && restore.variables === change} onConfirm={() => restore.mutate(change)} /> },
         ]}
       />
     </>

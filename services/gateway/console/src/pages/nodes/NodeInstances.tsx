@@ -1,28 +1,26 @@
 // What of the chosen space runs on a node.
 
-import { Card, Table } from 'antd';
+import { Card } from 'antd';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'react-router';
 
 import type { Instance } from '../../api/scheduler';
-import { State, Time } from '../../parts/basics';
+import { DataTable, State, Time } from '../../parts/basics';
 import { to } from '../../place';
 import { useSpaceApps } from './useSpaceApps';
 
 export function NodeInstances({ node, org, project, space }: { node: string; org: string; project: string; space: string }) {
   const { t } = useTranslation();
-  const { items } = useSpaceApps(org, project, space);
-  const here = items.flatMap(({ app, instances }) => instances.filter((one) => one.node === node && !one.ended_at).map((one) => ({ ...one, app: app.name })));
+  const query = useSpaceApps(org, project, space);
+  const here = query.items.flatMap(({ app, instances }) => instances.filter((one) => one.node === node && !one.ended_at).map((one) => ({ ...one, app: app.name })));
   return (
     <Card title={t('nodes.instancesOf', { place: `${org}/${project}/${space}` })}>
-      <Table<Instance & { app: string }>
+      <DataTable<Instance & { app: string }>
         size="small"
-        aria-label={t('nodes.instancesOf', { place: `${org}/${project}/${space}` })}
+        label={t('nodes.instancesOf', { place: `${org}/${project}/${space}` })}
+        query={{ ...query, items: here }}
         rowKey="id"
-        pagination={{ pageSize: 20, hideOnSinglePage: true }}
-        dataSource={here}
-        locale={{ emptyText: t('apps.noInstances') }}
-        scroll={{ x: 'max-content' }}
+        empty={t('apps.noInstances')}
         columns={[
           { title: t('common.name'), render: (_, one) => <Link to={to.instance(org, project, space, one.app, one.id)}>{one.name}</Link> },
           { title: t('deploy.app'), render: (_, one) => <Link to={to.app(org, project, space, one.app)}>{one.app}</Link> },

@@ -5,6 +5,7 @@ import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
 import { PageHeader } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
 
@@ -20,13 +21,14 @@ const WhoCan = lazy(() => import('./WhoCan'));
 export default function Access() {
   const { t } = useTranslation();
   const org = useParams().org!;
+  const admin = useMay('identity.admin', { org });
   return (
     <>
       <PageHeader title={t('access.title')} sub={<Link to={to.org(org)}>{org}</Link>} />
       <PageTabs
         items={[
           { key: 'members', label: t('org.members'), children: <Members org={org} /> },
-          { key: 'invitations', label: t('access.invitations'), children: <Invitations org={org} /> },
+          ...(admin ? [{ key: 'invitations', label: t('access.invitations'), children: <Invitations org={org} /> }] : []),
           { key: 'rights', label: t('org.rights'), children: <Rights org={org} /> },
           { key: 'teams', label: t('access.teams'), children: <Teams org={org} /> },
           { key: 'roles', label: t('access.roles'), children: <Roles org={org} /> },

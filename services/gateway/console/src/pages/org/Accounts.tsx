@@ -10,11 +10,13 @@ import { DataTable, State, Time } from '../../parts/basics';
 import { AskButton, DeleteButton, FormDialog, SecretOnce } from '../../parts/dialogs';
 import { NameField, NumberField, TextField } from '../../parts/fields';
 import { PagedTable, usePaged } from '../../parts/paged';
+import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 
 export default function Accounts({ org }: { org: string }) {
   const { t } = useTranslation();
   const query = usePaged<ServiceAccount>(['accounts', org], people.accounts(org));
+  const may = useMay('identity.robots-write', { org });
   const [open, setOpen] = useState(false);
   const refresh = [['accounts', org]];
   const create = useAction((body: { name: string; description?: string }) => people.createAccount(org, body), { done: t('access.accountCreated'), refresh, onDone: () => setOpen(false) });
@@ -24,9 +26,11 @@ export default function Accounts({ org }: { org: string }) {
     <Card
       title={t('access.accounts')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-          {t('access.createAccount')}
-        </Button>
+        may && (
+          <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+            {t('access.createAccount')}
+          </Button>
+        )
       }
     >
       <PagedTable<ServiceAccount>
@@ -34,15 +38,16 @@ export default function Accounts({ org }: { org: string }) {
         query={query}
         rowKey="id"
         empty={t('access.noAccounts')}
-        expandable={{ expandedRowRender: (account) => <Keys org={org} name={account.name} /> }}
+        expandable={may ? { expandedRowRender: (account) => <Keys org={org} name={account.name} /> } : undefined}
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('access.description'), dataIndex: 'description' },
           { title: t('common.state'), dataIndex: 'state', render: (value: string) => <State value={value} /> },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           {
+            title: t('common.actions'),
             key: 'do',
-            render: (_, account) => (
+            render: (_, account) => may && (
               <Flex gap="small">
                 {account.state === 'active' ? (
                   <AskButton ask={t('people.confirmSuspend', { name: account.name })} label={t('people.suspend')} onConfirm={() => change.mutate({ name: account.name, suspended: true })} />
@@ -92,7 +97,7 @@ function Keys({ org, name }: { org: string; name: string }) {
           { title: t('access.begins'), dataIndex: 'hint', render: (hint: string) => <Typography.Text code>{hint}…</Typography.Text> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.lastUsed'), dataIndex: 'last_used_at', render: (at: string | null) => (at ? <Time at={at} /> : t('parts.never')) },
-          { key: 'do', render: (_, key) => <DeleteButton name={key.name || key.hint} onConfirm={() => revoke.mutate(key.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, key) => <DeleteButton name={key.name || key.hint} onConfirm={() => revoke.mutate(key.id)} /> },
         ]}
       />
       <Button disabled={query.items.length >= 2} onClick={() => setOpen(true)}>

@@ -41,6 +41,7 @@ export default function Authorities({ org }: { org: string }) {
           { title: t('common.created'), dataIndex: 'trusted_at', render: (at: string) => <Time at={at} /> },
           { title: t('certificates.revocation'), dataIndex: 'revocation', render: (list?: Revocation | null) => <Listed list={list} /> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, one) => (
               <Space wrap>

@@ -52,7 +52,7 @@ export default function Invitations({ org }: { org: string }) {
           { title: t('access.invitedBy'), dataIndex: 'invited_by', render: (by: string) => names(by) },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, one) => <AskButton danger ask={t('access.confirmUninvite', { name: one.email })} label={t('access.withdraw')} onConfirm={() => drop.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <AskButton danger ask={t('access.confirmUninvite', { name: one.email })} label={t('access.withdraw')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
       <FormDialog<Values> open={open} title={t('access.invite')} ok={t('access.invite')} pending={invite.isPending} initial={{ role: 'viewer', expires_in_days: 7 }} onClose={() => setOpen(false)} onSubmit={invite.mutate}>

@@ -11,6 +11,7 @@ import { Time } from '../../parts/basics';
 import { AskButton, FormDialog } from '../../parts/dialogs';
 import { UserSelect } from '../../parts/fields';
 import { PagedTable, usePaged } from '../../parts/paged';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 
@@ -19,6 +20,7 @@ const ROLES = ['viewer', 'editor', 'admin'] as const;
 export default function Members({ org }: { org: string }) {
   const { t } = useTranslation();
   const query = usePaged<Member>(['members', org], identity.members(org));
+  const admin = useMay('identity.admin', { org });
   const [open, setOpen] = useState(false);
   const refresh = [['members', org], ['bindings', org], ['matrix', org]];
   const put = useAction((input: { user: string; role: Role }) => identity.putMember(org, input.user, input.role), { done: t('org.memberAdded'), refresh, onDone: () => setOpen(false) });
@@ -28,9 +30,11 @@ export default function Members({ org }: { org: string }) {
     <Card
       title={t('org.members')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-          {t('org.addMember')}
-        </Button>
+        admin && (
+          <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+            {t('org.addMember')}
+          </Button>
+        )
       }
     >
       <PagedTable<Member>
@@ -43,15 +47,19 @@ export default function Members({ org }: { org: string }) {
           { title: t('common.displayName'), dataIndex: 'display_name' },
           { title: t('org.role'), dataIndex: 'role', render: (role: Role | null) => (role ? <Tag>{t(`role.${role}`)}</Tag> : '–') },
           { title: t('org.since'), dataIndex: 'added_at', render: (at: string) => <Time at={at} /> },
-          {
-            title: t('common.actions'),
-            render: (_, row) => (
-              <>
-                <Select size="small" aria-label={t('access.roleOf', { name: row.username })} value={row.role} style={{ width: 120, marginRight: 8 }} options={roles} onChange={(role: Role) => put.mutate({ user: row.user, role })} />
-                <AskButton ask={t('org.confirmRemove', { name: row.username })} label={t('common.remove')} onConfirm={() => remove.mutate(row.user)} />
-              </>
-            ),
-          },
+          ...(admin
+            ? [
+                {
+                  title: t('common.actions'),
+                  render: (_: unknown, row: Member) => (
+                    <>
+                      <Select size="small" aria-label={t('access.roleOf', { name: row.username })} value={row.role} style={{ width: 120, marginRight: 8 }} options={roles} onChange={(role: Role) => put.mutate({ user: row.user, role })} />
+                      <AskButton ask={t('org.confirmRemove', { name: row.username })} label={t('common.remove')} onConfirm={() => remove.mutate(row.user)} />
+                    </>
+                  ),
+                },
+              ]
+            : []),
         ]}
       />
       <FormDialog<{ user: string; role: Role }> open={open} title={t('access.addToOrg')} ok={t('org.addMember')} pending={put.isPending} initial={{ role: 'viewer' }} onClose={() => setOpen(false)} onSubmit={put.mutate}>

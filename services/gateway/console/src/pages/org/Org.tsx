@@ -16,6 +16,7 @@ import { DeleteByName, FormDialog } from '../../parts/dialogs';
 import { CheckField, NameField, TextField } from '../../parts/fields';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { QuotaCard } from '../../parts/QuotaCard';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { PageTabs } from '../../parts/tabs';
 import { forgetPlace, to } from '../../place';
@@ -44,6 +45,8 @@ export default function Org() {
 function Actions({ org, shown }: { org: string; shown?: string }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
+  const admin = useMay('identity.admin', { org });
+  const deletes = useMay('identity.org-delete', { org });
   const [renaming, setRenaming] = useState(false);
   const [asked, setAsked] = useState(false);
   const deletion = useQuery({ queryKey: ['deletion', org], queryFn: () => get<Deletion>(people.deletion(org)), enabled: asked });
@@ -62,11 +65,15 @@ function Actions({ org, shown }: { org: string; shown?: string }) {
       <LinkButton icon={<TeamOutlined />} to={to.access(org)}>
         {t('access.title')}
       </LinkButton>
-      <LinkButton icon={<SafetyOutlined />} to={to.protection(org)}>
-        {t('protection.orgTitle')}
-      </LinkButton>
-      <Button onClick={() => setRenaming(true)}>{t('orgs.rename')}</Button>
-      <DeleteByName name={org} title={t('orgs.confirmDelete', { name: org })} label={t('common.delete')} pending={remove.isPending} onOpen={() => setAsked(true)} onDelete={() => remove.mutate()}>
+      {admin && (
+        <>
+          <LinkButton icon={<SafetyOutlined />} to={to.protection(org)}>
+            {t('protection.orgTitle')}
+          </LinkButton>
+          <Button onClick={() => setRenaming(true)}>{t('orgs.rename')}</Button>
+        </>
+      )}
+      {deletes && <DeleteByName name={org} title={t('orgs.confirmDelete', { name: org })} label={t('common.delete')} pending={remove.isPending} onOpen={() => setAsked(true)} onDelete={() => remove.mutate()}>
         <Alert
           type="warning"
           showIcon
@@ -82,7 +89,7 @@ function Actions({ org, shown }: { org: string; shown?: string }) {
             )
           }
         />
-      </DeleteByName>
+      </DeleteByName>}
       <FormDialog<{ display_name: string }> open={renaming} title={t('orgs.rename')} ok={t('common.save')} pending={rename.isPending} initial={{ display_name: shown }} onClose={() => setRenaming(false)} onSubmit={rename.mutate}>
         <TextField name="display_name" label={t('common.displayName')} required max={100} focus />
       </FormDialog>
@@ -99,7 +106,7 @@ function Projects({ org }: { org: string }) {
     refresh: [['projects', org], ['places']],
     onDone: () => setOpen(false),
   });
-  const button = (
+  const button = useMay('identity.admin', { org }) && (
     <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
       {t('org.createProject')}
     </Button>
@@ -111,6 +118,7 @@ function Projects({ org }: { org: string }) {
         query={query}
         rowKey="name"
         empty={t('org.noProjects')}
+        emptyAction={button}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.project(org, name)}>{name}</Link> },
           { title: t('org.visibility'), dataIndex: 'public', render: (is: boolean) => <Tag>{t(is ? 'org.public' : 'org.private')}</Tag> },

@@ -12,6 +12,7 @@ import { people, type RoleView, type ServiceAccount, type Team } from '../../api
 import { DataTable, Time } from '../../parts/basics';
 import { AskButton, FormDialog } from '../../parts/dialogs';
 import { ChoiceField, TextsField, UserSelect } from '../../parts/fields';
+import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 
 interface Values {
@@ -45,6 +46,7 @@ export default function Rights({ org }: { org: string }) {
       return pages.flatMap((page) => page.items);
     },
   });
+  const may = useMay('identity.bindings-write', { org });
   const [open, setOpen] = useState(false);
   const refresh = [['bindings', org], ['members', org], ['matrix', org]];
   const grant = useAction((values: Values) => identity.grant({ subject: values.subject, role: values.role, org, ...(values.project === '' ? {} : { project: values.project }), condition: conditionOf(values) }), {
@@ -57,9 +59,11 @@ export default function Rights({ org }: { org: string }) {
     <Card
       title={t('org.rights')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-          {t('org.grant')}
-        </Button>
+        may && (
+          <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+            {t('org.grant')}
+          </Button>
+        )
       }
     >
       <DataTable<Binding>
@@ -86,7 +90,7 @@ export default function Rights({ org }: { org: string }) {
               ),
           },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { title: t('common.actions'), render: (_, row) => <AskButton ask={t('org.confirmRevoke')} label={t('org.revoke')} onConfirm={() => revoke.mutate(row.id)} /> },
+          { title: t('common.actions'), render: (_, row) => may && <AskButton ask={t('org.confirmRevoke')} label={t('org.revoke')} onConfirm={() => revoke.mutate(row.id)} /> },
         ]}
       />
       <FormDialog<Values> open={open} title={t('org.grant')} ok={t('org.grant')} pending={grant.isPending} initial={{ role: 'viewer', project: '' }} onClose={() => setOpen(false)} onSubmit={grant.mutate}>

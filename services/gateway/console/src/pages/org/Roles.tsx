@@ -9,6 +9,7 @@ import { people, type Permission, type RoleView } from '../../api/people';
 import { DataTable } from '../../parts/basics';
 import { DeleteButton, FormDialog } from '../../parts/dialogs';
 import { NameField, TextField } from '../../parts/fields';
+import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 
 interface Values {
@@ -20,6 +21,7 @@ interface Values {
 export default function Roles({ org }: { org: string }) {
   const { t } = useTranslation();
   const query = useList<RoleView>(['roles', org], people.roles, { query: { org } });
+  const may = useMay('identity.roles-write', { org });
   const [open, setOpen] = useState(false);
   const [edited, setEdited] = useState<RoleView | null>(null);
   const refresh = [['roles', org], ['matrix', org]];
@@ -31,9 +33,11 @@ export default function Roles({ org }: { org: string }) {
     <Card
       title={t('access.roles')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-          {t('access.createRole')}
-        </Button>
+        may && (
+          <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+            {t('access.createRole')}
+          </Button>
+        )
       }
     >
       <DataTable<RoleView>
@@ -55,9 +59,10 @@ export default function Roles({ org }: { org: string }) {
           { title: t('access.description'), dataIndex: 'description' },
           { title: t('access.permissions'), render: (_, role) => role.permissions.length },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, role) =>
-              !role.built_in && (
+              may && !role.built_in && (
                 <Flex gap="small">
                   <Button size="small" onClick={() => setEdited(role)}>
                     {t('parts.edit')}

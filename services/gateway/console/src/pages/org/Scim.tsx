@@ -45,7 +45,7 @@ export default function Scim({ org }: { org: string }) {
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.lastUsed'), dataIndex: 'last_used_at', render: (at: string | null) => (at ? <Time at={at} /> : t('parts.never')) },
-          { key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => drop.mutate(token.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.name} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
       <FormDialog<{ name: string; expires_in_days?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ expires_in_days: 365 }} onClose={() => setOpen(false)} onSubmit={create.mutate}>

@@ -9,11 +9,13 @@ import { people, type ServiceAccount, type Team, type TeamMember } from '../../a
 import { DataTable, Time } from '../../parts/basics';
 import { DeleteButton, FormDialog } from '../../parts/dialogs';
 import { ChoiceField, NameField, UserSelect } from '../../parts/fields';
+import { useMay } from '../../parts/may';
 import { useAction, useList, useLiveList } from '../../parts/query';
 
 export default function Teams({ org }: { org: string }) {
   const { t } = useTranslation();
   const query = useLiveList<Team>(['teams', org], people.teams(org), { query: { limit: 500 } });
+  const may = useMay('identity.teams-write', { org });
   const [open, setOpen] = useState(false);
   const refresh = [['teams', org]];
   const create = useAction((body: { name: string; parent?: string }) => people.createTeam(org, body), { done: t('access.teamCreated'), refresh, onDone: () => setOpen(false) });
@@ -22,9 +24,11 @@ export default function Teams({ org }: { org: string }) {
     <Card
       title={t('access.teams')}
       extra={
-        <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
-          {t('access.createTeam')}
-        </Button>
+        may && (
+          <Button type="primary" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
+            {t('access.createTeam')}
+          </Button>
+        )
       }
     >
       <DataTable<Team>
@@ -32,13 +36,13 @@ export default function Teams({ org }: { org: string }) {
         query={query}
         rowKey="id"
         empty={t('access.noTeams')}
-        expandable={{ expandedRowRender: (team) => <TeamMembers org={org} team={team.name} /> }}
+        expandable={{ expandedRowRender: (team) => <TeamMembers org={org} team={team.name} may={may === true} /> }}
         columns={[
           { title: t('common.name'), dataIndex: 'name' },
           { title: t('people.name'), dataIndex: 'display_name' },
           { title: t('access.parent'), dataIndex: 'parent', render: (name: string | null) => name ?? '–' },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, team) => <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, team) => may && <DeleteButton name={team.name} onConfirm={() => drop.mutate(team.name)} /> },
         ]}
       />
       <FormDialog<{ name: string; parent?: string }> open={open} title={t('access.createTeam')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>
@@ -49,7 +53,7 @@ export default function Teams({ org }: { org: string }) {
   );
 }
 
-function TeamMembers({ org, team }: { org: string; team: string }) {
+function TeamMembers({ org, team, may }: { org: string; team: string; may: boolean }) {
   const { t } = useTranslation();
   const key = ['team', org, team];
   const query = useList<TeamMember>(key, people.members(org, team), { query: { limit: 500 } });
@@ -59,11 +63,12 @@ function TeamMembers({ org, team }: { org: string; team: string }) {
   return (
     <Flex gap="small" wrap align="center">
       {query.items.map((member) => (
-        <Tag key={member.subject} closable={{ closeIcon: true, 'aria-label': t('access.takeOut', { name: member.name }) }} onClose={(event) => (event.preventDefault(), drop.mutate(member.subject))}>
+        <Tag key={member.subject} closable={may && { closeIcon: true, 'aria-label': t('access.takeOut', { name: member.name }) }} onClose={(event) => (event.preventDefault(), drop.mutate(member.subject))}>
           {member.name}
         </Tag>
       ))}
-      <UserSelect org={org} label={t('access.addMember')} more={accounts.items.map(({ name }) => ({ value: `robot:${name}`, label: `${t('access.account')} ${name}` }))} onChange={(subject) => subject && add.mutate(subject)} />
+      {may && <UserSelect org={org} label={t('access.addMember')} more={accounts.items.map(({ name }) => ({ value: `robot:${name}`, label: `${t('access.account')} ${name}` }))} onChange={(subject) => subject && add.mutate(subject)} />}
+      {query.isSuccess && query.items.length === 0 && t('org.noMembers')}
     </Flex>
   );
 }

@@ -25,7 +25,7 @@ export default function Allowances({ base, settings }: Props) {
           { title: t('images.package'), dataIndex: 'package', render: (name: string | null) => name ?? t('parts.any') },
           { title: t('audit.reason'), dataIndex: 'reason', render: long },
           { title: t('access.until'), dataIndex: 'until', render: (at: string | null) => (at ? <Time at={at} /> : t('registry.forGood')) },
-          { key: 'do', render: (_, one) => <AskButton ask={t('registry.confirmCount', { id: one.id })} label={t('registry.countAgain')} onConfirm={() => drop.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <AskButton ask={t('registry.confirmCount', { id: one.id })} label={t('registry.countAgain')} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
     </Card>

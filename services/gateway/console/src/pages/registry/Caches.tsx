@@ -68,6 +68,7 @@ export default function Caches({ base }: Props) {
           { title: t('common.state'), render: (_, one) => <Tag color={one.error ? 'red' : 'green'}>{one.error ?? t('upstreams.fine')}</Tag> },
           { title: t('flow.answered'), dataIndex: 'ok_at', render: (at: string | null) => <Time at={at} /> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, one) => (
               <Flex gap="small">

@@ -44,7 +44,7 @@ export default function Keys({ base, settings }: Props) {
           { title: t('account.kind'), dataIndex: 'kind' },
           { title: t('registry.fingerprint'), dataIndex: 'fingerprint', render: (text: string) => <span className="mono">{text}</span> },
           { title: t('registry.subject'), dataIndex: 'subject', render: (list?: string[]) => list?.join(', ') },
-          { key: 'do', render: (_, key) => <DeleteButton name={key.name} onConfirm={() => drop.mutate(key.name)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, key) => <DeleteButton name={key.name} onConfirm={() => drop.mutate(key.name)} /> },
         ]}
       />
       <FormDialog<Values> open={open} wide title={t('registry.addKey')} ok={t('common.save')} pending={trust.isPending} onClose={() => setOpen(false)} onSubmit={trust.mutate}>

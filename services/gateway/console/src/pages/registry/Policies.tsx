@@ -42,6 +42,7 @@ export default function Policies({ base, settings }: Props) {
           { title: t('registry.at'), dataIndex: 'at', render: (at?: string[]) => at?.map((one) => <Tag key={one}>{t(`moment.${one}`)}</Tag>) },
           { title: t('registry.demands'), render: (_, policy) => <Demands policy={policy} /> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, policy) => (
               <Flex gap="small">

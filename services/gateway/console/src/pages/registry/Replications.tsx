@@ -52,6 +52,7 @@ export default function Replications({ base }: Props) {
             { title: t('registry.tags'), dataIndex: 'tags' },
             { title: t('flow.when'), render: (_, one) => [one.schedule, one.on_event && t('flow.atOnce')].filter(Boolean).join(', ') || t('flow.byHand') },
             {
+              title: t('common.actions'),
               key: 'do',
               render: (_, one) => (
                 <Flex gap="small">
@@ -104,7 +105,7 @@ function Targets({ base, items }: { base: string; items: ReturnType<typeof useLi
         columns={[
           { title: t('common.name'), render: (_, one) => one.target.name },
           { title: t('flow.url'), render: (_, one) => one.target.endpoint.url },
-          { key: 'do', render: (_, one) => <DeleteButton name={one.target.name} onConfirm={() => drop.mutate(one.target.name)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <DeleteButton name={one.target.name} onConfirm={() => drop.mutate(one.target.name)} /> },
         ]}
       />
       <FormDialog<EndpointForm> open={open} title={t('flow.addTarget')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={create.mutate}>

@@ -54,6 +54,7 @@ export default function Scanners({ base }: Props) {
           { title: t('registry.repositories'), render: (_, one) => one.scanner.repositories },
           { title: t('scanners.sbom'), render: (_, one) => <Tag color={one.scanner.sbom ? 'blue' : 'default'}>{t(one.scanner.sbom ? 'scanners.asked' : 'scanners.notAsked')}</Tag> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, one) => (
               <Flex gap="small">

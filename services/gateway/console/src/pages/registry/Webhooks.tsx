@@ -9,6 +9,7 @@ import { flow, HAPPENINGS, type Delivery, type Webhook } from '../../api/flow';
 import { DataTable, Time } from '../../parts/basics';
 import { DeleteButton, FormDialog, SecretOnce } from '../../parts/dialogs';
 import { CheckField, ChoiceField, NameField, TextField } from '../../parts/fields';
+import { Kind } from '../../parts/Kind';
 import { PagedTable, usePaged } from '../../parts/paged';
 import { useAction, useList } from '../../parts/query';
 import { long } from '../../parts/long';
@@ -62,6 +63,7 @@ export default function Webhooks({ base }: Props) {
           { title: t('flow.dead'), dataIndex: 'dead' },
           { title: t('common.state'), render: (_, one) => <Tag color={one.paused_at ? 'red' : 'green'}>{one.paused_at ? `${t('flow.paused')}: ${one.why ?? ''}` : t('upstreams.fine')}</Tag> },
           {
+            title: t('common.actions'),
             key: 'do',
             render: (_, one) => (
               <Flex gap="small">
@@ -104,12 +106,13 @@ function Deliveries({ base, name }: { base: string; name: string }) {
       empty={t('flow.noDeliveries')}
       columns={[
         { title: t('audit.when'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-        { title: t('audit.kind'), dataIndex: 'kind' },
+        { title: t('audit.kind'), dataIndex: 'kind', render: (kind: string) => <Kind kind={kind} /> },
         { title: t('common.state'), dataIndex: 'state', render: (state: Delivery['state']) => <Tag color={COLOURS[state]}>{t(`deliveryState.${state}`)}</Tag> },
         { title: t('flow.tries'), dataIndex: 'tries' },
         { title: t('flow.answer'), dataIndex: 'status', render: (status: number | null) => status ?? '–' },
         { title: t('audit.reason'), dataIndex: 'error', render: long },
         {
+          title: t('common.actions'),
           key: 'do',
           render: (_, one) => (
             <Button size="small" onClick={() => again.mutate(one.id)}>

@@ -68,7 +68,7 @@ export default function Issuers({ org }: { org?: string }) {
               )),
           },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, one) => <DeleteButton name={one.name} onConfirm={() => drop.mutate(one.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => <DeleteButton name={one.name} onConfirm={() => drop.mutate(one.id)} /> },
         ]}
       />
       <FormDialog<Values> open={open} wide title={t('protection.trust')} pending={create.isPending} onClose={() => setOpen(false)} onSubmit={submit}>

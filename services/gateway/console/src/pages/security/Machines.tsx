@@ -53,7 +53,7 @@ function Tokens() {
           { title: t('protection.usedBy'), dataIndex: 'used_by', render: (node: string | null) => node ?? '–' },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, token) => <DeleteButton name={token.hint} onConfirm={() => drop.mutate(token.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.hint} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
       <FormDialog<{ node?: string; expires_in_minutes?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ expires_in_minutes: 60 }} onClose={() => setOpen(false)} onSubmit={({ node, expires_in_minutes }) => create.mutate({ ...(node ? { node } : {}), expires_in_minutes })}>
@@ -82,7 +82,7 @@ function Certificates() {
           { title: t('billing.issued'), dataIndex: 'issued_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
           { title: t('common.state'), render: (_, one) => (one.revoked_at ? <Tag color="red">{`${t('protection.revoked')} ${one.reason ?? ''}`}</Tag> : <Tag color="green">{t('state.active')}</Tag>) },
-          { key: 'do', render: (_, one) => !one.revoked_at && <AskButton danger ask={t('protection.confirmRevoke', { name: one.node })} label={t('org.revoke')} onConfirm={() => revoke.mutate(one.node)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, one) => !one.revoked_at && <AskButton danger ask={t('protection.confirmRevoke', { name: one.node })} label={t('org.revoke')} onConfirm={() => revoke.mutate(one.node)} /> },
         ]}
       />
     </Card>

@@ -43,7 +43,7 @@ export default function Registrations({ org }: { org?: string }) {
           { title: t('protection.usesLeft'), dataIndex: 'uses_left' },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
           { title: t('access.expires'), dataIndex: 'expires_at', render: (at: string) => <Time at={at} /> },
-          { key: 'do', render: (_, token) => <DeleteButton name={token.id.slice(0, 8)} onConfirm={() => drop.mutate(token.id)} /> },
+          { title: t('common.actions'), key: 'do', render: (_, token) => <DeleteButton name={token.id.slice(0, 8)} onConfirm={() => drop.mutate(token.id)} /> },
         ]}
       />
       <FormDialog<{ uses?: number; expires_in_hours?: number }> open={open} title={t('protection.createToken')} pending={create.isPending} initial={{ uses: 1, expires_in_hours: 24 }} onClose={() => setOpen(false)} onSubmit={(values) => create.mutate({ ...values, org })}>

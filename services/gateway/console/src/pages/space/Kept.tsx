@@ -10,6 +10,7 @@ import { DataTable, PageHeader, Time } from '../../parts/basics';
 import { AskButton, DeleteButton, FormDialog } from '../../parts/dialogs';
 import { CheckField, NumberField, TextField } from '../../parts/fields';
 import { bytes } from '../../parts/format';
+import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 import { to } from '../../place';
 
@@ -36,6 +37,8 @@ export default function Kept() {
   const base = kept.of(org, project, space);
   const key = ['configs', base];
   const query = useList<One>(key, base, { interval: 15_000 });
+  const write = useMay('apps.configs-write', { org, project, space });
+  const reads = useMay('apps.secrets-reveal', { org, project, space });
   const [writing, setWriting] = useState<Writing | null>(null);
   const [asking, setAsking] = useState<One | null>(null);
   const [shown, setShown] = useState<Revealed | null>(null);
@@ -63,9 +66,11 @@ export default function Kept() {
         title={t('kept.title')}
         sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>}
         actions={
-          <Button type="primary" onClick={() => setWriting({ one: null, etag: '"0"' })}>
-            {t('kept.new')}
-          </Button>
+          write && (
+            <Button type="primary" onClick={() => setWriting({ one: null, etag: '"0"' })}>
+              {t('kept.new')}
+            </Button>
+          )
         }
       />
       <DataTable<One>
@@ -104,13 +109,17 @@ export default function Kept() {
             title: t('common.actions'),
             render: (_, one) => (
               <Flex gap={4} wrap>
-                <Button size="small" disabled={one.immutable} loading={begin.isPending} onClick={() => begin.mutate(one)}>
-                  {t('kept.next')}
-                </Button>
-                <Button size="small" onClick={() => setAsking(one)}>
-                  {t('kept.show')}
-                </Button>
-                {one.used_by.some((use) => use.restart_needed) && (
+                {write && (
+                  <Button size="small" disabled={one.immutable} loading={begin.isPending} onClick={() => begin.mutate(one)}>
+                    {t('kept.next')}
+                  </Button>
+                )}
+                {(one.secret ? reads : write) && (
+                  <Button size="small" onClick={() => setAsking(one)}>
+                    {t('kept.show')}
+                  </Button>
+                )}
+                {write && one.used_by.some((use) => use.restart_needed) && (
                   <AskButton
                     ask={t('kept.confirmRollout', { apps: one.used_by.filter((use) => use.restart_needed).map((use) => use.app).join(', ') })}
                     label={t('kept.rollout')}
@@ -118,7 +127,7 @@ export default function Kept() {
                     onConfirm={() => rollout.mutate(one)}
                   />
                 )}
-                <DeleteButton name={one.name} ask={t('kept.confirmDelete', { name: one.name })} disabled={one.used_by.length > 0} onConfirm={() => drop.mutate(one)} />
+                {write && <DeleteButton name={one.name} ask={t('kept.confirmDelete', { name: one.name })} disabled={one.used_by.length > 0} onConfirm={() => drop.mutate(one)} />}
               </Flex>
             ),
           },
@@ -225,6 +234,7 @@ function Versions({ base, one, refresh }: { base: string; one: One; refresh: str
         { title: t('kept.reason'), dataIndex: 'reason' },
         { title: t('kept.changed'), render: (_, item) => <Time at={item.at} /> },
         {
+          title: t('common.actions'),
           key: 'do',
           render: (_, item) =>
             item.version !== one.version && (

@@ -1,6 +1,6 @@
 // Services of a space: how they are reached and by which instances they are served, routes, and names for what runs elsewhere.
 
-import { Flex, Input, Table, Tag, Typography } from 'antd';
+import { Alert, Flex, Input, Table, Tag, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
@@ -30,7 +30,7 @@ export default function Network() {
   const outside = netOutside(query.items).filter((one) => has(one.name, one.app, one.address));
   const shown = routes.filter((one) => has(one.host, one.path, one.app, one.service));
   const app = (name: string) => <Link to={to.app(org, project, space, name)}>{name}</Link>;
-  const deploy = (
+  const deploy = !query.hidden && (
     <LinkButton primary to={to.deploy(org, project, space)}>
       {t('deploy.title')}
     </LinkButton>
@@ -48,6 +48,7 @@ export default function Network() {
           </>
         }
       />
+      {query.hidden && <Alert className="toolbar" type="info" showIcon title={t('network.hidden')} />}
       <Flex className="toolbar">
         <Input allowClear={clear} style={{ width: 320 }} aria-label={t('network.find')} placeholder={t('network.find')} value={wanted} onChange={(event) => setWanted(event.target.value)} />
       </Flex>

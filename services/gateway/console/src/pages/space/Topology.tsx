@@ -1,6 +1,6 @@
 // Everything of a space at one look: routes, services, workloads with their states, volumes, and the nodes they run on.
 
-import { Card, Flex, Table, Tag } from 'antd';
+import { Alert, Card, Flex, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate, useParams } from 'react-router';
@@ -47,6 +47,7 @@ export default function Topology() {
             <EmptyState text={t('apps.empty')} action={<LinkButton primary to={to.deploy(org, project, space)}>{t('deploy.title')}</LinkButton>} />
           ) : (
             <div className="stack">
+              {query.hidden && <Alert type="info" showIcon title={t('network.hidden')} />}
               <Card>
                 <Canvas
                   boxes={boxes}

@@ -13,6 +13,7 @@ import { AskButton, DeleteButton, FormDialog } from '../../parts/dialogs';
 import { TextField } from '../../parts/fields';
 import { bytes } from '../../parts/format';
 import { NodeLink } from '../../parts/NodeLink';
+import { useMay } from '../../parts/may';
 import { useAction, useList } from '../../parts/query';
 import { to } from '../../place';
 
@@ -25,6 +26,7 @@ export default function Volumes() {
   const base = volumes.of(org, project, space);
   const key = ['volumes', base];
   const query = useQuery({ queryKey: key, queryFn: () => get<All>(base), refetchInterval: 15_000 });
+  const write = useMay('apps.write', { org, project, space });
   const [naming, setNaming] = useState<Volume | null>(null);
   const snapshot = useAction((name: string) => volumes.snapshot(base, naming!, name), { done: t('volumes.made'), refresh: [key], onDone: () => setNaming(null) });
   const back = useAction((one: Volume) => volumes.backUp(base, one), { done: t('volumes.backedUp'), refresh: [['backups']] });
@@ -39,7 +41,7 @@ export default function Volumes() {
           query={{ ...query, items: query.data?.items ?? [] }}
           rowKey={(one) => `${one.node}/${one.name}`}
           empty={t('volumes.none')}
-          expandable={{ expandedRowRender: (one) => <Copies base={base} volume={one} refresh={key} /> }}
+          expandable={{ expandedRowRender: (one) => <Copies base={base} volume={one} refresh={key} may={write === true} /> }}
           columns={[
             { title: t('common.name'), render: (_, one) => <span className="mono">{one.name}</span> },
             { title: t('deploy.app'), render: (_, one) => (one.orphaned ? <Tag color="orange">{t('volumes.orphaned', { app: one.app })}</Tag> : <Link to={to.app(org, project, space, one.app)}>{one.app}</Link>) },
@@ -49,7 +51,7 @@ export default function Volumes() {
             { title: t('common.state'), render: (_, one) => <Tag color={one.in_use ? 'green' : 'default'}>{t(one.in_use ? 'volumes.inUse' : 'volumes.free')}</Tag> },
             {
               title: t('common.actions'),
-              render: (_, one) => (
+              render: (_, one) => write && (
                 <Flex gap={4} wrap>
                   <AskButton ask={t('volumes.confirmSnapshot', { name: one.name })} label={t('volumes.snapshot')} onConfirm={() => setNaming(one)} />
                   <AskButton ask={t('volumes.confirmBackup', { name: one.name })} label={t('volumes.backUp')} loading={back.isPending} onConfirm={() => back.mutate(one)} />
@@ -67,7 +69,7 @@ export default function Volumes() {
   );
 }
 
-function Copies({ base, volume, refresh }: { base: string; volume: Volume; refresh: string[] }) {
+function Copies({ base, volume, refresh, may }: { base: string; volume: Volume; refresh: string[]; may: boolean }) {
   const { t } = useTranslation();
   const backups = useList<Backup>(['backups', base, volume.name], volumes.backups(base, volume));
   const rollback = useAction((name: string) => volumes.rollback(base, volume, name), { done: t('volumes.restored'), refresh: [refresh] });
@@ -90,8 +92,9 @@ function Copies({ base, volume, refresh }: { base: string; volume: Volume; refre
             { title: t('common.created'), render: (_, one) => <Time at={time(one.at_unix)} /> },
             { title: t('images.size'), render: (_, one) => bytes(one.used_bytes) },
             {
+              title: t('common.actions'),
               key: 'do',
-              render: (_, one) => (
+              render: (_, one) => may && (
                 <Flex gap={4}>
                   {back(one.name, () => rollback.mutate(one.name))}
                   <DeleteButton name={one.name} onConfirm={() => drop.mutate(one.name)} />
@@ -112,8 +115,9 @@ function Copies({ base, volume, refresh }: { base: string; volume: Volume; refre
             { title: t('common.created'), render: (_, one) => <Time at={time(one.at_unix)} /> },
             { title: t('images.size'), render: (_, one) => bytes(one.bytes) },
             {
+              title: t('common.actions'),
               key: 'do',
-              render: (_, one) => (
+              render: (_, one) => may && (
                 <Flex gap={4}>
                   {back(time(one.at_unix), () => restore.mutate(one.id))}
                   <DeleteButton name={time(one.at_unix)} onConfirm={() => dropBackup.mutate(one.id)} />
