@@ -9,6 +9,8 @@ use super::context::Scheduler;
 use super::deploy::database;
 use crate::store;
 
+pub use crate::store::SignFilter;
+
 /// More of them say nothing new.
 const MOST: u32 = 1_000;
 
@@ -44,7 +46,7 @@ pub async fn list(s: &Scheduler, space: &SpaceRef, app: &str) -> Result<Vec<Sign
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn of_space(s: &Scheduler, space: &SpaceRef, wanted: &store::SignFilter) -> Result<Vec<SignBody>, Problem> {
+pub async fn of_space(s: &Scheduler, space: &SpaceRef, wanted: &SignFilter) -> Result<Vec<SignBody>, Problem> {
     let all = store::space_signs(s.orm(), space.id, wanted, MOST).await.map_err(database)?;
     Ok(all.into_iter().map(|(app, sign)| body(app, sign)).collect())
 }

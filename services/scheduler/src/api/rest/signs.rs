@@ -8,8 +8,7 @@ use serde::Deserialize;
 
 use super::apps::{AppPath, SpacePath, readable};
 use crate::app::Scheduler;
-use crate::app::signs::{self, SignBody};
-use crate::store::SignFilter;
+use crate::app::signs::{self, SignBody, SignFilter};
 
 /// What was found in the application's instances that an intruder would do, the newest first: programs that are not of the image, rights
 /// that a container was not given, connections that the space does not allow.

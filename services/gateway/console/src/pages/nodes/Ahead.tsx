@@ -43,7 +43,7 @@ export function AheadCard({ node, may }: { node: NodeItem; may: boolean }) {
               </Tooltip>
             ),
           },
-          { title: t('common.state'), render: (_, one) => <Tag color={COLOURS[one.state ?? ''] ?? 'default'}>{t(`ahead.states.${one.state ?? 'unknown'}`, { defaultValue: one.state })}</Tag> },
+          { title: t('common.state'), render: (_, one) => <Tag color={COLOURS[one.state ?? ''] ?? 'default'}>{t(`ahead.states.${one.state ?? 'unknown'}`, { defaultValue: one.state ?? '' })}</Tag> },
           { title: t('ahead.why'), render: (_, one) => t(one.kept ? 'ahead.kept' : 'ahead.wanted') },
           { title: t('apps.reason'), render: (_, one) => long(one.reason) },
           ...(may

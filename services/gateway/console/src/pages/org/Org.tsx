@@ -118,7 +118,6 @@ function Projects({ org }: { org: string }) {
         query={query}
         rowKey="name"
         empty={t('org.noProjects')}
-        emptyAction={button}
         columns={[
           { title: t('common.name'), dataIndex: 'name', render: (name: string) => <Link to={to.project(org, name)}>{name}</Link> },
           { title: t('org.visibility'), dataIndex: 'public', render: (is: boolean) => <Tag>{t(is ? 'org.public' : 'org.private')}</Tag> },

@@ -13,6 +13,8 @@ import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { arePrograms, guardForm, guardOf, isEgress, type GuardForm as Values } from './guard';
 
+const checked = (good: (text?: string) => boolean, message: string) => [{ validator: async (_: unknown, text?: string) => (good(text) ? undefined : Promise.reject(new Error(message))) }];
+
 export default function GuardForm({ org, project, space }: { org: string; project: string; space: string }) {
   const { t } = useTranslation();
   const may = useMay('apps.admin', { org, project, space });
@@ -23,7 +25,6 @@ export default function GuardForm({ org, project, space }: { org: string; projec
   const closed = (Form.useWatch('closed', form) as boolean | undefined) ?? query.data?.guard?.closed ?? false;
   // They are part of the rules, which are set as a whole: what others have set meanwhile stays.
   const save = useAction(async (values: Values) => scheduler.setRules(url, { ...(await get<SpaceRules>(url)), guard: guardOf(values) }), { done: t('parts.saved'), refresh: [key] });
-  const checked = (good: (text?: string) => boolean, message: string) => [{ validator: async (_: unknown, text?: string) => (good(text) ? undefined : Promise.reject(new Error(message))) }];
   return (
     <Answer query={query}>
       {() => (
