@@ -3,7 +3,7 @@
 const en = {
   catalog: {
     sub: 'Ready-made services for your applications',
-    empty: 'Nothing is offered',
+    empty: 'Nothing is offered. What the platform\'s operators connect appears here.',
     create: 'Create',
     createOf: 'Create {{name}}',
     plans: 'Plans',
@@ -49,7 +49,7 @@ const en = {
     issued: 'Issued',
     plansSub: 'What one unit of each meter costs',
     createPlan: 'Create a price plan',
-    noPlans: 'No price plans',
+    noPlans: 'No price plans yet. Make one to charge organisations by prices of its own.',
     pricesOf: 'Prices of {{name}}',
     publish: 'Publish',
     published: 'The prices hold for the open month and later ones',
@@ -86,7 +86,7 @@ const en = {
 const zh: typeof en = {
   catalog: {
     sub: '供应用使用的现成服务',
-    empty: '暂无可用服务',
+    empty: '暂无可用服务。平台运维人员接入的服务会显示在这里。',
     create: '创建',
     createOf: '创建 {{name}}',
     plans: '套餐',
@@ -132,7 +132,7 @@ const zh: typeof en = {
     issued: '出具时间',
     plansSub: '每个计量单位的价格',
     createPlan: '创建价格方案',
-    noPlans: '暂无价格方案',
+    noPlans: '暂无价格方案。创建后可按方案中的价格向组织计费。',
     pricesOf: '{{name}} 的价格',
     publish: '发布',
     published: '价格自本月起生效',

@@ -63,7 +63,7 @@ const en = {
   },
   kept: {
     title: 'Configs and secrets',
-    none: 'This space keeps no configs or secrets',
+    none: 'This space keeps no configs or secrets yet. Applications read one by its name, as variables or files; it stays when they go.',
     new: 'New config or secret',
     kind: 'Kind',
     secret: 'secret',
@@ -225,7 +225,7 @@ const zh: typeof en = {
   },
   kept: {
     title: '配置与密钥',
-    none: '此空间没有配置或密钥',
+    none: '该空间暂无配置与密钥。应用可按名称以环境变量或文件方式读取，应用删除后仍会保留。',
     new: '新建配置或密钥',
     kind: '类型',
     secret: '密钥',

@@ -3,7 +3,7 @@
 const en = {
   nodes: {
     sub: 'Machines that containers run on',
-    empty: 'No node has joined',
+    empty: 'No node has joined. Join a machine by a token from here, or import a Kubernetes cluster.',
     cpuOf: 'Processors of {{name}} reserved',
     memoryOf: 'Memory of {{name}} reserved',
     system: 'System',
@@ -55,7 +55,7 @@ const en = {
     result: 'Result',
     between: 'Between',
     search: 'Search',
-    empty: 'Nothing found',
+    empty: 'Nothing found. Ask for less, or for a longer time.',
     when: 'When',
     service: 'Service',
     reason: 'Reason',
@@ -149,7 +149,7 @@ const en = {
 const zh: typeof en = {
   nodes: {
     sub: '运行容器的主机',
-    empty: '暂无节点',
+    empty: '暂无节点。可在此用令牌接入机器，或导入 Kubernetes 集群。',
     cpuOf: '{{name}} 的处理器预留',
     memoryOf: '{{name}} 的内存预留',
     system: '系统',
@@ -201,7 +201,7 @@ const zh: typeof en = {
     result: '结果',
     between: '时间范围',
     search: '查询',
-    empty: '没有记录',
+    empty: '没有找到记录。请减少条件或扩大时间范围。',
     when: '时间',
     service: '服务',
     reason: '原因',
