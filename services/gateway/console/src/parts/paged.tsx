@@ -19,7 +19,8 @@ export function usePaged<T>(key: QueryKey, url: string, options: { query?: Query
     // Whoever has gone on reading is not thrown back.
     refetchInterval: (state) => (interval && (state.state.data?.pages.length ?? 0) <= 1 ? interval : false),
   });
-  return { ...result, items: result.data?.pages.flatMap((page) => page.items) ?? [] };
+  // One that is not asked for is not waited for.
+  return { ...result, isPending: result.isLoading, items: result.data?.pages.flatMap((page) => page.items) ?? [] };
 }
 
 export type Paged<T> = ReturnType<typeof usePaged<T>>;

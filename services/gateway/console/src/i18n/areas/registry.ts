@@ -2,6 +2,7 @@
 
 const en = {
   registry: {
+    notAdmin: 'You can read what holds for the images of this project. Only administrators of the project can change it.',
     storage: 'Storage',
     images: 'Images',
     unique: 'Takes',
@@ -124,6 +125,7 @@ const en = {
 
 const zh: typeof en = {
   registry: {
+    notAdmin: '您可以查看本项目镜像的规则，但只有项目管理员可以修改。',
     storage: '存储',
     images: '镜像数',
     unique: '实际占用',

@@ -1,5 +1,6 @@
 // What holds for the images of a project: how much, for how long, from whom, and how sound.
 
+import { Alert } from 'antd';
 import { lazy } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
@@ -8,6 +9,7 @@ import { useQuery } from '@tanstack/react-query';
 import { get } from '../../api/http';
 import { registry, type Settings } from '../../api/registry';
 import { Answer, PageHeader } from '../../parts/basics';
+import { useMay } from '../../parts/may';
 import { PageTabs } from '../../parts/tabs';
 import { to } from '../../place';
 
@@ -35,10 +37,12 @@ export default function Registry() {
   const params = useParams();
   const [org, project] = [params.org!, params.project!];
   const base = registry.of(org, project);
+  const may = useMay('images.admin', { org, project });
   const query = useQuery({ queryKey: settingsKey(base), queryFn: () => get<Settings>(registry.settings(base)) });
   return (
     <>
       <PageHeader title={t('images.rules')} sub={<Link to={to.images(org, project)}>{`${org}/${project}`}</Link>} />
+      {may === false && <Alert className="toolbar" type="info" showIcon title={t('registry.notAdmin')} />}
       <Answer query={query}>
         {() => {
           const props = { base, settings: query.data! };
