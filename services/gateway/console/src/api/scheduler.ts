@@ -1,9 +1,9 @@
 // Scheduler: applications, their revisions and instances, and the nodes they run on.
 
+import type { Guard } from './signs';
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
 import { get, getTagged, path, post, put, putTagged, remove, withQuery } from './http';
-import type { Guard } from './signs';
 
 export interface Workload {
   name: string;
