@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { path, withQuery } from '../src/api/http';
+import { getAll, path, withQuery } from '../src/api/http';
 import { readCharts } from '../src/api/series';
 import { readEvents } from '../src/parts/events';
 import { readAppLog } from '../src/parts/logs';
@@ -20,6 +20,20 @@ describe('a place', () => {
     expect(joined({ org: 'acme' }, last)).toEqual(last);
     expect(joined({ org: 'other' }, last)).toEqual({ org: 'other' });
     expect(joined({ org: 'acme', project: 'blog' }, last)).toEqual({ org: 'acme', project: 'blog' });
+  });
+});
+
+describe('a list of several pages', () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('is read as one', async () => {
+    const asked: string[] = [];
+    vi.stubGlobal('fetch', async (url: string) => {
+      asked.push(url);
+      return new Response(JSON.stringify(url.includes('cursor=b') ? { items: [3], next: null } : { items: [1, 2], next: 'b' }));
+    });
+    expect(await getAll<number>('/x', { limit: 500 })).toEqual({ items: [1, 2, 3], next: null });
+    expect(asked).toEqual(['/x?limit=500', '/x?limit=500&cursor=b']);
   });
 });
 
