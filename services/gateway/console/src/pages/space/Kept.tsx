@@ -37,7 +37,7 @@ export default function Kept() {
   const base = kept.of(org, project, space);
   const key = ['configs', base];
   const query = useList<One>(key, base, { interval: 15_000 });
-  const write = useMay('apps.configs-write', { org, project, space });
+  const may = useMay('apps.configs-write', { org, project, space });
   const reads = useMay('apps.secrets-reveal', { org, project, space });
   const [writing, setWriting] = useState<Writing | null>(null);
   const [asking, setAsking] = useState<One | null>(null);
@@ -66,7 +66,7 @@ export default function Kept() {
         title={t('kept.title')}
         sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>}
         actions={
-          write && (
+          may && (
             <Button type="primary" onClick={() => setWriting({ one: null, etag: '"0"' })}>
               {t('kept.new')}
             </Button>
@@ -109,17 +109,17 @@ export default function Kept() {
             title: t('common.actions'),
             render: (_, one) => (
               <Flex gap={4} wrap>
-                {write && (
+                {may && (
                   <Button size="small" disabled={one.immutable} loading={begin.isPending} onClick={() => begin.mutate(one)}>
                     {t('kept.next')}
                   </Button>
                 )}
-                {(one.secret ? reads : write) && (
+                {(one.secret ? reads : may) && (
                   <Button size="small" onClick={() => setAsking(one)}>
                     {t('kept.show')}
                   </Button>
                 )}
-                {write && one.used_by.some((use) => use.restart_needed) && (
+                {may && one.used_by.some((use) => use.restart_needed) && (
                   <AskButton
                     ask={t('kept.confirmRollout', { apps: one.used_by.filter((use) => use.restart_needed).map((use) => use.app).join(', ') })}
                     label={t('kept.rollout')}
@@ -127,7 +127,7 @@ export default function Kept() {
                     onConfirm={() => rollout.mutate(one)}
                   />
                 )}
-                {write && <DeleteButton name={one.name} ask={t('kept.confirmDelete', { name: one.name })} disabled={one.used_by.length > 0} onConfirm={() => drop.mutate(one)} />}
+                {may && <DeleteButton name={one.name} ask={t('kept.confirmDelete', { name: one.name })} disabled={one.used_by.length > 0} onConfirm={() => drop.mutate(one)} />}
               </Flex>
             ),
           },
