@@ -30,7 +30,8 @@ pub struct SelectingBody {
 pub async fn selecting(s: &Scheduler, row: &store::app::Model, outline: &Model) -> Result<Vec<SelectingBody>, Problem> {
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
     for other in store::apps(s.orm(), SpaceId(row.space), None, 10_000).await.map_err(database)? {
-        let stored = store::revision(s.orm(), AppId(other.id), other.current).await.map_err(database)?.and_then(|r| stored::read(&r.model));
+        // One that cannot be read says so itself.
+        let stored = store::revision(s.orm(), AppId(other.id), other.current).await.map_err(database)?.and_then(|r| stored::read(&r.model).ok());
         models.extend(stored.filter(|s| !s.outline.policies.is_empty()).map(|s| (other.name, s.outline)));
     }
     let mut bound = Vec::new();

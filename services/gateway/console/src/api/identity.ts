@@ -103,7 +103,7 @@ export const identity = {
     const found = await post<Page<{ id: string; name: string }>>(path('principals', 'resolve'), { ids });
     return Object.fromEntries(found.items.map((item) => [item.id, item.name]));
   },
-  listOrgs: () => getAll<Page<Org>>(path('orgs')),
-  listProjects: (org: string) => getAll<Page<Project>>(path('orgs', org, 'projects')),
-  listSpaces: (org: string, project: string) => getAll<Page<SpaceOf>>(path('orgs', org, 'projects', project, 'spaces')),
+  listOrgs: () => getAll<Org>(path('orgs')),
+  listProjects: (org: string) => getAll<Project>(path('orgs', org, 'projects')),
+  listSpaces: (org: string, project: string) => getAll<SpaceOf>(path('orgs', org, 'projects', project, 'spaces')),
 };

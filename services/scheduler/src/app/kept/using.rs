@@ -95,7 +95,7 @@ async fn look(s: &Scheduler, space: &SpaceRef) -> Result<(BTreeMap<Uuid, Vec<Con
     let (mut out, mut not_known): (BTreeMap<Uuid, Vec<ConfigUseBody>>, Vec<String>) = (BTreeMap::new(), Vec::new());
     let kept_here: BTreeMap<Uuid, u32> = store::all_kept(s.orm(), space.id).await.map_err(database)?.into_iter().map(|row| (row.id, row.latest)).collect();
     if kept_here.is_empty() {
-        return Ok(out);
+        return Ok((out, not_known));
     }
     let on_cluster = matches!(space_rules::engine(s, space).await?, SpaceEngine::Cluster { .. });
     for row in store::apps(s.orm(), space.id, None, MOST_APPS).await.map_err(database)? {
