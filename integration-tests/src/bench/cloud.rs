@@ -46,7 +46,7 @@ impl Cloud {
         let (running, host, identity, signer, user) = runtime.block_on(async {
             let running = ground.running()?;
             let identity = TestIdentity::start(&running).await?;
-            start::<Billing>(Limits { cpu_millis: QUOTA }, &running).await?;
+            start::<Billing>(Limits { cpu_millis: QUOTA, ..Limits::default() }, &running).await?;
             start::<Registry>(digests, &running).await?;
             start::<Identity>(gantry_host::config::Nothing {}, &running).await?;
             let host = start::<Scheduler>(config, &running).await?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gantry_agent::adapters::haproxy::Haproxy;
-use gantry_agent::domain::balance::{Layout, Server as Backend, Service, Shape, Slot};
+use gantry_agent::domain::balance::{Access, Layout, Server as Backend, Service, Shape, Slot};
 use gantry_kernel::{InstanceId, Uuid};
 use gantry_servers::server::free_port;
 use gantry_servers::{Need, ensure_running, install, stop};
@@ -138,6 +138,7 @@ fn layout(apps: &[App]) -> Layout {
             routes: BTreeSet::from([(app.host.clone(), app.path.clone())]),
             headers: Vec::new(),
             hold: String::new(),
+            access: Access::default(),
         };
         let slot = |(at, server): (usize, &SocketAddr)| Slot::Serving {
             instance: InstanceId(Uuid::from_u128((n * SLOTS + at) as u128)),

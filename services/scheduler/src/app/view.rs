@@ -21,7 +21,7 @@ use crate::domain::wanted::{AppView, Reports, Standing};
 use crate::domain::{placement, stored};
 use crate::store;
 
-pub use on_clusters::{ClusterPartBody, DriftBody, OnClusterBody, ShareBody};
+pub use on_clusters::{ClusterPartBody, OnClusterBody, ShareBody};
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AppBody {

@@ -261,7 +261,8 @@ async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
     // The gate is in the middle of it: the secret was looked up, and nothing is written yet.
     let slow = json!({ "name": "web", "format": "gantry", "document": uses("1").replace("cpu_millis: 100", "cpu_millis: 777"), "reason": "test" });
     place.set_secret("db", "hush").await;
-    let (deployed, deleted) = tokio::join!(place.post(&place.apps(), slow.clone()), async {
+    let apps = place.apps();
+    let (deployed, deleted) = tokio::join!(place.post(&apps, slow.clone()), async {
         gate.entered.notified().await;
         let deleted = delete("db").await;
         gate.opened.notify_one();
@@ -273,7 +274,7 @@ async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
 
     // A new version meanwhile refuses nothing: the revision is tied to what it was read with.
     place.set_secret("db", "first-hush").await;
-    let (deployed, ()) = tokio::join!(place.post(&place.apps(), slow), async {
+    let (deployed, ()) = tokio::join!(place.post(&apps, slow), async {
         gate.entered.notified().await;
         place.set_secret("db", "second-hush").await;
         gate.opened.notify_one();
@@ -288,7 +289,6 @@ async fn of_a_deployment_and_a_deletion_at_the_same_time_one_is_refused() {
         place.set_secret(&name, "hush").await;
         let document = uses("1").replace("external: db", &format!("external: {name}")).replace("name: web}", &format!("name: {name}}}"));
         let body = json!({ "name": name, "format": "gantry", "document": document, "reason": "test" });
-        let apps = place.apps();
         let (deployed, deleted) = tokio::join!(place.post(&apps, body), delete(&name));
         match deleted.0 {
             204 => assert!(matches!(deployed.0, 400 | 409), "{}", deployed.1),

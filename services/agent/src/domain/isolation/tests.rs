@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::balance::{Service, Shape};
+use crate::domain::balance::{Access, Service, Shape};
 
 fn opening(networks: &[&str], ports: &[(&str, u32, u32)]) -> wire::Opening {
     let ports = ports.iter().map(|(protocol, first, last)| wire::PortRange { protocol: (*protocol).into(), first: *first, last: *last });
@@ -110,6 +110,7 @@ fn where_names_are_asked_is_what_the_balancer_listens_at_inside() {
         routes: BTreeSet::new(),
         headers: Vec::new(),
         hold: String::new(),
+        access: Access::default(),
     };
     let layout = Layout { services: BTreeMap::from([("a.web".to_owned(), Service { shape, slots: Vec::new() })]) };
     let asked = asked_at(&layout, Some(Ipv4Addr::new(10, 100, 0, 0)));
