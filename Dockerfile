@@ -19,7 +19,7 @@ COPY xtask xtask
 COPY integration-tests integration-tests
 # After the sources, so that the built console replaces whatever lay there.
 COPY --from=console /src/console/dist services/gateway/console/dist
-RUN cargo build --release --locked -p gantry-all -p gantry-cli
+RUN cargo build --profile dist --locked -p gantry-all -p gantry-cli
 
 FROM debian:bookworm-slim AS runtime
 # git serves repositories, buildah builds images, curl is the probe (ports ask for a client certificate); haproxy, nftables
@@ -28,7 +28,7 @@ RUN apt-get update -q \
  && apt-get install -y --no-install-recommends ca-certificates curl git buildah haproxy nftables iptables iproute2 e2fsprogs containernetworking-plugins \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/gantry --create-home gantry
-COPY --from=build /src/target/release/gantryd /src/target/release/gantry /usr/local/bin/
+COPY --from=build /src/target/dist/gantryd /src/target/dist/gantry /usr/local/bin/
 USER 10001:10001
 WORKDIR /var/lib/gantry
 EXPOSE 7401 7402 7403 7404 7405 7406 7407 7443

@@ -2,10 +2,22 @@
 //! and leaves it before it stops. Who drives it (tests of the scheduler, the bench) speaks the protocol of agents for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use gantry_contract::proto::scheduler::{
     Backend, BalancerStatus, ImageStatus, InstanceStatus, OpenSession, Rejected, Sign, Status, WantedInstance, WantedState,
 };
+
+/// Addresses that were given out in this process. No two instances may share one, on whatever pretended nodes they are: who is told of
+/// them tells instances apart by it, as on real nodes.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
+
+/// The next of 10.64.0.0/10, which has four million of them; the first again after the last.
+fn next_address() -> Ipv4Addr {
+    const FIRST: u32 = 0x0A40_0000;
+    Ipv4Addr::from(FIRST + GIVEN.fetch_add(1, Ordering::Relaxed) % 0x003F_FFFE + 1)
+}
 
 /// What the pretended node is like now. Tests look at it and change it.
 #[derive(Default)]
@@ -13,6 +25,8 @@ pub struct Node {
     pub wanted: WantedState,
     /// Ready instances with the image each "runs".
     pub running: BTreeMap<String, String>,
+    /// Of those, each its own as long as it runs.
+    addresses: BTreeMap<String, Ipv4Addr>,
     /// In rotation, by service.
     pub rotation: BTreeMap<String, BTreeSet<String>>,
     pub exited: BTreeMap<String, i32>,
@@ -55,6 +69,10 @@ impl Node {
                 self.running.insert(id.clone(), instance.image.clone());
             }
         }
+        self.addresses.retain(|id, _| self.running.contains_key(id));
+        for id in self.running.keys().filter(|id| !self.addresses.contains_key(*id)).cloned().collect::<Vec<_>>() {
+            self.addresses.insert(id, next_address());
+        }
         self.rotation = self
             .wanted
             .services
@@ -86,7 +104,7 @@ impl Node {
             instance_id: id.into(),
             state: state.into(),
             ready,
-            address: if ready { format!("10.88.0.{}", id.bytes().map(usize::from).sum::<usize>() % 250) } else { String::new() },
+            address: self.addresses.get(id).filter(|_| ready).map(Ipv4Addr::to_string).unwrap_or_default(),
             exit_code,
             signs: self.signs.clone(),
             reason: if exit_code == 0 { String::new() } else { format!("exit code {exit_code}") },
@@ -107,5 +125,29 @@ impl Node {
     pub fn kill(&mut self, id: &str, code: i32) {
         self.running.remove(id);
         self.exited.insert(id.to_owned(), code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_instances_have_one_address_and_each_keeps_its_own() {
+        let wanted = |ids: std::ops::Range<u32>| WantedState {
+            instances: ids.map(|n| WantedInstance { instance_id: format!("i{n}"), image: "web".into(), ..WantedInstance::default() }).collect(),
+            ..WantedState::default()
+        };
+        let (mut one, mut other) = (Node::default(), Node::default());
+        (one.wanted, other.wanted) = (wanted(0..300), wanted(300..600));
+        let addresses = |status: &Status| -> BTreeMap<String, String> {
+            status.instances.iter().filter(|i| i.ready).map(|i| (i.instance_id.clone(), i.address.clone())).collect()
+        };
+        let first: BTreeMap<_, _> = [one.step(), other.step()].iter().flat_map(addresses).collect();
+        assert_eq!((first.len(), first.values().collect::<BTreeSet<_>>().len()), (600, 600));
+        one.kill("i7", 1);
+        let again: BTreeMap<_, _> = [one.step(), other.step()].iter().flat_map(addresses).collect();
+        assert_eq!(again.len(), 599);
+        assert!(again.iter().all(|(id, address)| first[id] == *address));
     }
 }
