@@ -24,6 +24,8 @@ pub struct Caller {
     /// The access token's own id (`jti`), and until when it counts.
     pub token: String,
     pub until: OffsetDateTime,
+    /// The OAuth client to which it was given (`client_id`); empty if it says none.
+    pub client: String,
     pub scopes: Vec<String>,
     pub amr: Vec<String>,
     /// Address as the gateway saw it.
@@ -111,6 +113,7 @@ impl Caller {
             token: claims.jti.clone(),
             // A time that cannot be is long over.
             until: OffsetDateTime::from_unix_timestamp(claims.exp).unwrap_or(at),
+            client: claims.client_id.clone(),
             scopes: claims.scope.split_whitespace().map(str::to_owned).collect(),
             amr: claims.amr.clone(),
             from: from.or(socket),

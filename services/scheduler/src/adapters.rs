@@ -11,4 +11,3 @@ pub mod credentials;
 pub mod images;
 pub mod prometheus;
 pub mod quotas;
-pub mod sign_ins;

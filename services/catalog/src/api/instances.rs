@@ -54,8 +54,8 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, Path(path): Path<Spac
     let moved = app.host.progress.watch("instances");
     match moved.filter(|_| query.watch) {
         Some(moved) => {
-            let cancel = app.host.cancel.clone();
-            Ok(watch_list(moved, cancel, move || {
+            let (host, watcher) = (app.host.clone(), caller.clone());
+            Ok(watch_list(&host, &watcher, moved, move || {
                 let (app, caller, space) = (app.clone(), caller.clone(), space.clone());
                 async move {
                     app.host.auth.require(&caller, Role::Viewer, space.scope())?;

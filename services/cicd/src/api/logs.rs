@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use gantry_auth::{Caller, ProjectRef};
-use gantry_host::{ApiResult, Path, Query};
+use gantry_host::{ApiResult, Path, Query, SignIn};
 use gantry_kernel::{Problem, Role, RunId};
 use serde::Deserialize;
 use tokio::fs::File;
@@ -51,7 +51,8 @@ pub async fn step_log(
     }
     if query.follow {
         let from = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
-        let follow = Follow { api, caller, project, run, step, offset: from, rest: Vec::new(), lines: Vec::new().into_iter(), ended: false };
+        let sign_in = SignIn::followed(&api.cicd.host, &caller);
+        let follow = Follow { api, caller, sign_in, project, run, step, offset: from, rest: Vec::new(), lines: Vec::new().into_iter(), ended: false };
         return Ok(Sse::new(follow.events()).keep_alive(KeepAlive::default()).into_response());
     }
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
@@ -66,6 +67,7 @@ pub async fn step_log(
 struct Follow {
     api: Arc<Api>,
     caller: Caller,
+    sign_in: SignIn,
     project: ProjectRef,
     run: RunId,
     step: String,
@@ -93,8 +95,9 @@ impl Follow {
             if self.ended || self.api.cicd.host.cancel.is_cancelled() {
                 return None;
             }
-            // A right that was taken away ends with the next look.
-            if let Err(problem) = self.api.cicd.host.auth.require(&self.caller, Role::Viewer, self.project.scope()) {
+            // A right that was taken away, or a sign-in that has ended, ends it with the next look.
+            let right = self.api.cicd.host.auth.require(&self.caller, Role::Viewer, self.project.scope());
+            if let Some(problem) = right.err().or_else(|| self.sign_in.over()) {
                 self.ended = true;
                 return Some(Event::default().event("problem").data(problem.body().to_string()));
             }

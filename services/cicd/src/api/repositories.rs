@@ -28,17 +28,19 @@ pub async fn list(
     let project = host.auth.project(&org, &project)?;
     host.auth.require(&caller, Role::Viewer, project.scope())?;
     let limit = page.limit()?;
-    let host = host.clone();
+    let (host, watcher) = (host.clone(), caller.clone());
     let read = move || {
-        let (host, cursor, project) = (host.clone(), page.cursor.clone(), project.id);
+        let (host, caller, cursor, project) = (host.clone(), caller.clone(), page.cursor.clone(), project.clone());
         async move {
-            let rows = queries::repositories(&host.db().orm, project, cursor.as_deref(), limit + 1).await.map_err(error::database)?;
+            // Asked again at every change: a right taken away ends the stream.
+            host.auth.require(&caller, Role::Viewer, project.scope())?;
+            let rows = queries::repositories(&host.db().orm, project.id, cursor.as_deref(), limit + 1).await.map_err(error::database)?;
             let items = rows.into_iter().map(|r| Repository::of(r, &host.platform.public_url)).collect();
             Ok::<_, Problem>(Page::of(items, limit, |r: &Repository| r.name.clone()))
         }
     };
     if page.watch {
-        return Ok(gantry_host::watch_list(api.tables.clone(), api.cicd.host.cancel.clone(), read));
+        return Ok(gantry_host::watch_list(&api.cicd.host, &watcher, api.tables.clone(), read));
     }
     Ok(Json(read().await?).into_response())
 }

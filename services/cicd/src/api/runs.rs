@@ -41,16 +41,18 @@ pub async fn list(
     let project = api.visible(&caller, &org, &project)?;
     let limit = PageQuery { limit: query.limit, ..PageQuery::default() }.limit()?;
     let before = query.cursor.as_deref().map(|c| c.parse::<i64>().map_err(|_| Problem::invalid("cursor", "must be `next` of the page before"))).transpose()?;
-    let host = api.cicd.host.clone();
+    let (host, watcher) = (api.cicd.host.clone(), caller.clone());
     let read = move || {
-        let (host, repository, project) = (host.clone(), query.repository.clone(), project.id);
+        let (host, caller, repository, project) = (host.clone(), caller.clone(), query.repository.clone(), project.clone());
         async move {
-            let rows = queries::runs(&host.db().orm, project, repository.as_deref(), before, limit + 1).await.map_err(error::database)?;
+            // Asked again at every change: a right taken away ends the stream.
+            host.auth.require(&caller, Role::Viewer, project.scope())?;
+            let rows = queries::runs(&host.db().orm, project.id, repository.as_deref(), before, limit + 1).await.map_err(error::database)?;
             Ok::<_, Problem>(Page::of(rows.into_iter().map(Run::from).collect(), limit, |r: &Run| r.number.to_string()))
         }
     };
     if query.watch {
-        return Ok(gantry_host::watch_list(api.tables.clone(), api.cicd.host.cancel.clone(), read));
+        return Ok(gantry_host::watch_list(&api.cicd.host, &watcher, api.tables.clone(), read));
     }
     Ok(Json(read().await?).into_response())
 }
@@ -80,12 +82,15 @@ pub async fn get(
     let project = api.visible(&caller, &org, &project)?;
     let row = api.read(&project, run, 0).await?;
     if query.watch {
-        let (cancel, tables) = (api.cicd.host.cancel.clone(), api.tables.clone());
+        let (host, watcher, tables) = (api.cicd.host.clone(), caller.clone(), api.tables.clone());
         let read = move || {
-            let (api, project) = (api.clone(), project.clone());
-            async move { api.read(&project, run, 0).await.map(Run::from) }
+            let (api, caller, project) = (api.clone(), caller.clone(), project.clone());
+            async move {
+                api.cicd.host.auth.require(&caller, Role::Viewer, project.scope())?;
+                api.read(&project, run, 0).await.map(Run::from)
+            }
         };
-        return Ok(gantry_host::watch_list(tables, cancel, read));
+        return Ok(gantry_host::watch_list(&host, &watcher, tables, read));
     }
     Ok(with_etag(row.run.version, Json(Run::from(row))))
 }

@@ -9,12 +9,13 @@ use tonic::{Request, Response, Status};
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::registry_token::pattern_of;
+use crate::app::standing::Begun;
 
 /// Nobody else gets credentials for images by themselves: an agent has what the scheduler sends it, for the applications of its node.
 const CALLERS: &[&str] = &["cicd", "scheduler"];
 
-/// Who carries what goes on longer than a token.
-const CARRIERS: &[&str] = &["scheduler"];
+/// Who carries what goes on longer than a token: sessions in instances, followed logs, watched lists.
+const CARRIERS: &[&str] = &["catalog", "cicd", "identity", "monitoring", "registry", "scheduler"];
 
 /// Their RPCs say which REST call they are (`schemas/proto/identity/v1`).
 pub const OF_REST: &[&str] = &[
@@ -51,12 +52,12 @@ impl Tokens for TokensService {
 
     async fn standing(&self, request: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
         peer(&request, CARRIERS)?;
-        let StandingRequest { token_id, session, subject } = request.into_inner();
+        let StandingRequest { token_id, session, subject, client } = request.into_inner();
         let session = match session.as_str() {
             "" => None,
             text => Some(text.parse::<Uuid>().map_err(|_| Problem::invalid("session", "must be a UUID"))?),
         };
-        let stands = self.0.stands(&token_id, session, &subject).await?;
+        let stands = self.0.stands(&Begun { token_id: &token_id, session, subject: &subject, client: &client }).await?;
         Ok(Response::new(StandingResponse { stands }))
     }
 }

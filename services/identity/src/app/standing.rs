@@ -1,4 +1,4 @@
-//! Whether a sign-in still stands, for what goes on longer than the access token with which it was begun.
+//! Whether what a token came from still counts: for what goes on longer than the token with which it was begun, and for introspection.
 
 use gantry_kernel::{Problem, UserId, Uuid};
 
@@ -7,13 +7,32 @@ use crate::app::issue::{family_of, key_of};
 use crate::error::fault;
 use crate::store::{personal, refresh, revoked, robot_keys, sessions};
 
+/// What the token said.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// `jti`.
+    pub token_id: &'a str,
+    /// `sid`.
+    pub session: Option<Uuid>,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `client_id`; empty: not asked.
+    pub client: &'a str,
+}
+
 impl App {
-    /// By the token's `jti`, `sid` and `sub`. It ends with sign-out, with what an administrator ends, when the token or what it came from
-    /// (a refresh token, a personal token, a key) is revoked, and with the account. A sign-in that is kept up by refresh tokens may outlive the browser's session, as these do.
+    /// It ends with sign-out, with what an administrator ends, when the token or what it came from (a refresh token, a personal token, a
+    /// key) is revoked, with the client that it was given to, and with the account. A sign-in that is kept up by refresh tokens may
+    /// outlive the browser's session, as these do.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn stands(&self, token_id: &str, session: Option<Uuid>, subject: &str) -> Result<bool, Problem> {
+    pub async fn stands(&self, begun: &Begun<'_>) -> Result<bool, Problem> {
+        let Begun { token_id, session, subject, client } = *begun;
+        // Also when it is switched off.
+        if !client.is_empty() && self.clients.get(client).await?.is_none() {
+            return Ok(false);
+        }
         if revoked::is(self.pool(), token_id).await.map_err(fault)? {
             return Ok(false);
         }
@@ -29,17 +48,24 @@ impl App {
         {
             return Ok(false);
         }
-        if let Some(key) = key_of(token_id) {
-            let of_a_robot = subject.starts_with("robot:");
-            let alive =
-                if of_a_robot { robot_keys::is_alive(self.pool(), key, self.now()).await } else { personal::is_alive(self.pool(), key, self.now()).await };
-            if !alive.map_err(fault)? {
-                return Ok(false);
-            }
+        if !self.key_counts(token_id, subject).await? {
+            return Ok(false);
         }
         match subject.strip_prefix("user:").and_then(|id| id.parse::<UserId>().ok()) {
             Some(user) => Ok(self.person(user).await?.is_some_and(|p| p.suspended.is_none())),
             None => Ok(true),
         }
+    }
+
+    /// Whether the personal token, or the key of a service account, for which a token was given has neither been withdrawn nor run out;
+    /// true if it was given for none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn key_counts(&self, token_id: &str, subject: &str) -> Result<bool, Problem> {
+        let Some(key) = key_of(token_id) else { return Ok(true) };
+        let of_a_robot = subject.starts_with("robot:");
+        let alive = if of_a_robot { robot_keys::is_alive(self.pool(), key, self.now()).await } else { personal::is_alive(self.pool(), key, self.now()).await };
+        alive.map_err(fault)
     }
 }

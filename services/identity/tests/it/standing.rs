@@ -13,7 +13,11 @@ fn asked(tokens: &Value) -> StandingRequest {
     let token = tokens["access_token"].as_str().unwrap();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap();
     let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
-    StandingRequest { token_id: text("jti"), session: text("sid"), subject: text("sub") }
+    StandingRequest { token_id: text("jti"), session: text("sid"), subject: text("sub"), client: text("client_id") }
+}
+
+fn basic(client: &str, secret: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{client}:{secret}")))
 }
 
 fn client(suite: &Suite, service: &str) -> TokensClient<tonic::transport::Channel> {
@@ -63,6 +67,8 @@ async fn a_sign_in_without_tokens_to_refresh_stands_by_its_session_and_others_do
     assert!(!scheduler.standing(bare.clone()).await.unwrap().into_inner().stands);
     let robot = StandingRequest { subject: "robot:1".into(), session: String::new(), ..bare.clone() };
     assert!(scheduler.standing(robot).await.unwrap().into_inner().stands);
+    let nobody = StandingRequest { client: "gone".into(), ..bare.clone() };
+    assert!(!scheduler.standing(nobody).await.unwrap().into_inner().stands);
     let unreadable = scheduler.standing(StandingRequest { session: "x".into(), ..bare.clone() }).await.unwrap_err();
     assert_eq!(unreadable.code(), tonic::Code::InvalidArgument);
     let refused = client(&suite, "billing").standing(bare).await.unwrap_err();
@@ -95,9 +101,22 @@ async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_with
     let (by_token, by_key) = (exchange(&personal["secret"]).await, exchange(&key["secret"]).await);
     assert!(asked(&by_token).session.is_empty() && asked(&by_key).subject.starts_with("robot:"));
     assert!(stands(&by_token).await && stands(&by_key).await);
+    let admin = suite.admin().await;
+    let (asker, secret) = suite.client(&admin, json!({ "grant_types": ["client_credentials"], "redirect_uris": [] })).await;
+    let basic = basic(&asker, &secret);
+    let introspected = async |tokens: &Value| {
+        let fields = [("token", tokens["access_token"].as_str().unwrap())];
+        let (status, answer) = suite.form_with("/oauth2/introspect", &[("authorization", &basic)], &fields).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["active"] == true
+    };
+    assert!(introspected(&by_token).await && introspected(&by_key).await);
     assert_eq!(suite.delete(&ada, &format!("/api/v1/tokens/{}", personal["id"].as_str().unwrap())).await, 204);
     assert_eq!(suite.delete(&ada, &format!("{keys}/{}", key["id"].as_str().unwrap())).await, 204);
     assert!(!stands(&by_token).await && !stands(&by_key).await);
+    for tokens in [&by_token, &by_key] {
+        assert!(!introspected(tokens).await, "introspection says the same");
+    }
 
     // The token alone.
     let (_, another) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "other" })).await;
@@ -105,4 +124,43 @@ async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_with
     let revoke = [("client_id", "gantry-cli"), ("token", alone["access_token"].as_str().unwrap())];
     assert_eq!(suite.form("/oauth2/revoke", &revoke).await.0, 200);
     assert!(!stands(&alone).await && stands(&exchange(&another["secret"]).await).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_began_for_itself_ends_when_its_client_is_deleted() {
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let grants = json!({ "grant_types": ["client_credentials"], "redirect_uris": [], "scopes": ["api"] });
+    let (id, secret) = suite.client(&admin, grants).await;
+    let fields = [("grant_type", "client_credentials"), ("scope", "api")];
+    let (status, tokens) = suite.form_with("/oauth2/token", &[("authorization", &basic(&id, &secret))], &fields).await;
+    assert_eq!(status, 200, "{tokens}");
+    let asked = asked(&tokens);
+    assert!(asked.client == id && asked.session.is_empty() && asked.subject.starts_with("robot:"), "{asked:?}");
+    let stands = async || client(&suite, "scheduler").standing(asked.clone()).await.unwrap().into_inner().stands;
+    assert!(stands().await);
+    assert_eq!(suite.delete(&admin, &format!("/api/v1/clients/{id}")).await, 204);
+    assert!(!stands().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_list_ends_with_the_sign_in() {
+    let suite = Suite::start().await;
+    let [_, bob, _] = suite.acme().await;
+    let url = format!("{}/api/v1/orgs/acme/teams?watch=true", suite.base);
+    let mut stream = suite.world.http.get(url).bearer_auth(&bob).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let mut seen = String::new();
+    while !seen.contains("event: state") {
+        seen.push_str(&String::from_utf8_lossy(&stream.chunk().await.unwrap().expect("it goes on")));
+    }
+    let session = asked(&json!({ "access_token": bob })).session;
+    assert_eq!(suite.delete(&bob, &format!("/api/v1/sessions/{session}")).await, 204);
+    let rest = async {
+        while let Some(chunk) = stream.chunk().await.unwrap() {
+            seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), rest).await.expect("it ends");
+    assert!(seen.contains("event: problem") && seen.contains("sign-in"), "{seen}");
 }

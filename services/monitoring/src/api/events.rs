@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, Query};
+use gantry_host::{ApiResult, Query, SignIn};
 use gantry_kernel::Problem;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -47,10 +47,15 @@ async fn events(State(app): State<Arc<App>>, caller: Caller, Query(query): Query
         None => audit::head(&pool).await.map_err(Problem::internal)?,
     };
     let mut wake = app.audit_bell.hear();
+    let mut sign_in = SignIn::followed(&app.host, &caller);
     let stream = async_stream::stream! {
         let _place = place;
         loop {
             wake.mark_unchanged();
+            if let Some(problem) = sign_in.over() {
+                yield Ok::<_, Infallible>(Event::default().event("problem").data(problem.body().to_string()));
+                break;
+            }
             // Asked anew each time: a right that was taken away ends with the next event.
             let sight = app.event_sight(&caller);
             match audit::events_after(&pool, &sight, reached, PAGE).await {
@@ -59,7 +64,7 @@ async fn events(State(app): State<Arc<App>>, caller: Caller, Query(query): Query
                     for record in page {
                         reached = record.seq;
                         let shown = Record { from: None, ..record };
-                        yield Ok::<_, Infallible>(Event::default().id(reached.to_string()).event("event").data(serde_json::to_string(&shown).unwrap_or_default()));
+                        yield Ok(Event::default().id(reached.to_string()).event("event").data(serde_json::to_string(&shown).unwrap_or_default()));
                     }
                     if full {
                         continue;
@@ -73,6 +78,8 @@ async fn events(State(app): State<Arc<App>>, caller: Caller, Query(query): Query
             tokio::select! {
                 () = app.host.cancel.cancelled() => break,
                 changed = wake.changed() => if changed.is_err() { break },
+                // Told at the beginning of the next round.
+                _ = sign_in.ended() => {}
             }
         }
     };

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::Caller;
-use gantry_host::{ApiResult, Json, Page, Path, Query};
+use gantry_host::{ApiResult, Json, Page, Path, Query, SignIn};
 use gantry_kernel::{AppId, InstanceId, OffsetDateTime, Problem, Role, Uuid};
 use http::{HeaderMap, header};
 use serde::Deserialize;
@@ -95,10 +95,10 @@ async fn read(
     }
     if query.follow {
         let scope = app.host.auth.space(&path.org, &path.project, &path.space)?.scope();
-        let auth = app.clone();
+        let (auth, sign_in) = (app.clone(), SignIn::followed(&app.host, &caller));
         let may = move || auth.host.auth.require(&caller, Role::Viewer, scope);
         let resume = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        return follow(app, may, id, filter, limit, resume).await;
+        return follow(app, sign_in, may, Followed { id, filter, limit, resume }).await;
     }
     let (lines, more) = app.newest_lines(id, &filter, limit).await?;
     match query.format.as_deref() {
@@ -119,16 +119,18 @@ fn text(lines: &[Line]) -> String {
     lines.iter().map(one).collect()
 }
 
-/// The id of each event is the number of its block, so a broken stream goes on where it was (`Last-Event-ID`). `may` is asked again
-/// before each round: a right that was taken away ends with the next line.
-async fn follow(
-    app: Arc<App>,
-    may: impl Fn() -> ApiResult<()> + Send + 'static,
+struct Followed {
     id: AppId,
     filter: Filter,
     limit: usize,
+    /// After this block.
     resume: Option<i64>,
-) -> ApiResult<Response> {
+}
+
+/// The id of each event is the number of its block, so a broken stream goes on where it was (`Last-Event-ID`). `may` is asked again
+/// before each round: a right that was taken away ends with the next line. The end of the sign-in ends it at once.
+async fn follow(app: Arc<App>, mut sign_in: SignIn, may: impl Fn() -> ApiResult<()> + Send + 'static, followed: Followed) -> ApiResult<Response> {
+    let Followed { id, filter, limit, resume } = followed;
     let place = app.live_place()?;
     let pool = app.host.db().pool.clone();
     // The head first: a line that comes between the two reads is then sent twice rather than never.
@@ -150,7 +152,7 @@ async fn follow(
         }
         loop {
             wake.mark_unchanged();
-            if let Err(problem) = may() {
+            if let Some(problem) = may().err().or_else(|| sign_in.over()) {
                 yield Ok(Event::default().event("problem").data(problem.body().to_string()));
                 break;
             }
@@ -174,6 +176,8 @@ async fn follow(
             tokio::select! {
                 () = cancel.cancelled() => break,
                 changed = wake.changed() => if changed.is_err() { break },
+                // Told at the beginning of the next round.
+                _ = sign_in.ended() => {}
             }
         }
     };

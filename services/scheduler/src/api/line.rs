@@ -10,11 +10,11 @@ use futures::stream::{BoxStream, SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use gantry_auth::Caller;
 use gantry_contract::proto::scheduler::SessionFrame;
+use gantry_host::sign_in::{self, UNKNOWN};
 use gantry_kernel::{Kind, Scope};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::adapters::sign_ins;
 use crate::app::Scheduler;
 use crate::app::sessions::{self, Link, PERMISSION, Session};
 use crate::domain::session::End;
@@ -23,8 +23,6 @@ use crate::domain::session::End;
 pub const PIECE: usize = 1 << 20;
 /// How often it is looked whether the session may go on; the other side is asked for a sign of life as often.
 const LOOK: Duration = Duration::from_secs(5);
-/// As long as the rights and the sign-in may be unknown. That is short: whoever stays longer has kept what may have been taken away.
-const UNKNOWN: Duration = Duration::from_secs(120);
 /// For the caller to take in how it ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -135,7 +133,7 @@ async fn look(s: &Scheduler, caller: &Caller, scope: Scope) -> Looked {
         Err(Kind::Unavailable) => return Looked::Unknown,
         Err(_) => return Looked::MayNot,
     }
-    match sign_ins::stands(&s.host, caller).await {
+    match sign_in::stands(&s.host, caller).await {
         Ok(true) => Looked::May,
         Ok(false) => Looked::SignedOut,
         Err(problem) => {

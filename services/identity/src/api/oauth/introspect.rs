@@ -75,7 +75,7 @@ async fn what(app: &App, asker: &Client, token: &str) -> Result<Option<Revoked>,
 }
 
 impl App {
-    /// Whether a valid token's family, session and owner are still there.
+    /// Whether a valid token's client, family, session, key and owner are still there.
     pub(crate) async fn counts(&self, claims: &Issued) -> Result<bool, Problem> {
         if self.clients.get(&claims.client_id).await?.is_none() {
             return Ok(false);
@@ -91,6 +91,9 @@ impl App {
         if let Some(session) = claims.sid.as_deref().and_then(|s| s.parse().ok())
             && !sessions::is_alive(self.pool(), session, self.now()).await.map_err(fault)?
         {
+            return Ok(false);
+        }
+        if !self.key_counts(&claims.jti, &claims.sub).await? {
             return Ok(false);
         }
         match claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()) {

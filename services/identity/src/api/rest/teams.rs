@@ -65,14 +65,18 @@ async fn page(app: &App, org: OrgId, query: &PageQuery) -> ApiResult<Page<Team>>
 }
 
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/teams", tag = "rights", params(("org" = String, Path), PageQuery), responses((status = 200, body = Page<Team>)))]
-pub async fn list(State(app): State<App>, caller: Caller, Path(org): Path<String>, Query(query): Query<PageQuery>) -> ApiResult<Response> {
-    let org = seen(&app, &caller, &org)?;
+pub async fn list(State(app): State<App>, caller: Caller, Path(name): Path<String>, Query(query): Query<PageQuery>) -> ApiResult<Response> {
+    let org = seen(&app, &caller, &name)?;
     if query.watch {
-        let host = app.host.clone();
+        let (host, watcher) = (app.host.clone(), caller.clone());
         let moved = host.progress.watch("groups").ok_or_else(|| Problem::unavailable("the list"))?;
-        return Ok(watch_list(moved, host.cancel.clone(), move || {
-            let (app, query) = (app.clone(), query.clone());
-            async move { page(&app, org, &query).await }
+        return Ok(watch_list(&host, &watcher, moved, move || {
+            let (app, caller, name, query) = (app.clone(), caller.clone(), name.clone(), query.clone());
+            async move {
+                // Asked again at every change: a right taken away ends the stream.
+                let org = seen(&app, &caller, &name)?;
+                page(&app, org, &query).await
+            }
         }));
     }
     Ok(Json(page(&app, org, &query).await?).into_response())

@@ -144,9 +144,9 @@ fn cursor(page: &PageQuery) -> ApiResult<Option<Uuid>> {
 pub async fn list(State(app): State<App>, caller: Caller, Query(search): Query<Search>, Query(query): Query<PageQuery>) -> ApiResult<Response> {
     let (limit, after) = (query.limit()?, cursor(&query)?);
     if query.watch {
-        let host = app.host.clone();
+        let (host, watcher) = (app.host.clone(), caller.clone());
         let moved = host.progress.watch("directory").ok_or_else(|| Problem::unavailable("the list"))?;
-        return Ok(watch_list(moved, host.cancel.clone(), move || {
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (app, caller, search) = (app.clone(), caller.clone(), search.clone());
             // What may be seen is judged anew each time: rights change while one watches.
             async move { page(&app, &filter(&app, &caller, &search).await?, search.q.as_deref(), after, limit).await }

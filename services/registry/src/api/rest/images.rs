@@ -24,7 +24,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pat
     let found = project(&app, &caller, &org, &name, Role::Viewer)?;
     let limit = page.limit()?;
     let moved = app.host.progress.watch("images").filter(|_| page.watch);
-    let host = app.host.clone();
+    let (host, watcher) = (app.host.clone(), caller.clone());
     let read = move || {
         let (app, cursor, caller, org, name) = (app.clone(), page.cursor.clone(), caller.clone(), org.clone(), name.clone());
         async move {
@@ -36,7 +36,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Path((org, name)): Pat
         }
     };
     match moved {
-        Some(moved) => Ok(watch_list(moved, host.cancel.clone(), read)),
+        Some(moved) => Ok(watch_list(&host, &watcher, moved, read)),
         None => Ok(Json(read().await?).into_response()),
     }
 }

@@ -98,8 +98,8 @@ pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<Spa
     let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
     let limit = page.limit()?;
     if page.watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller, at) = (s.clone(), caller.clone(), at.clone());
             async move {
                 let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
@@ -158,8 +158,8 @@ pub async fn deploy(
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}", tag = "applications", params(AppPath, WatchQuery), responses((status = 200, body = AppBody)))]
 pub async fn get(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
     if query.watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller, at) = (s.clone(), caller.clone(), at.clone());
             async move { Ok(seen(&s, &caller, &at).await?.body(&s)) }
         }));
@@ -178,8 +178,8 @@ async fn seen(s: &Scheduler, caller: &Caller, at: &AppPath) -> ApiResult<view::S
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances", tag = "applications", params(AppPath, WatchQuery), responses((status = 200, body = Page<InstanceBody>)))]
 pub async fn instances(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
     if query.watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller, at) = (s.clone(), caller.clone(), at.clone());
             async move { Ok(Page::all(seen(&s, &caller, &at).await?.instances())) }
         }));

@@ -20,8 +20,8 @@ use crate::domain::placement::NodeSettings;
 pub async fn list(State(s): State<Scheduler>, caller: Caller, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
     s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;
     if query.watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller) = (s.clone(), caller.clone());
             async move {
                 s.host.auth.require(&caller, Role::Viewer, Scope::Platform)?;

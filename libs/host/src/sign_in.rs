@@ -1,0 +1,127 @@
+//! Whether the sign-in of somebody for whom something goes on (a session in an instance, a followed log, a watched list) still stands.
+//! A token is looked at once, when it is shown; what goes on longer asks identity again and again.
+
+use std::future::pending;
+use std::time::Duration;
+
+use gantry_auth::Caller;
+use gantry_contract::proto::identity::StandingRequest;
+use gantry_contract::proto::identity::tokens_client::TokensClient;
+use gantry_kernel::{OffsetDateTime, Problem};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::context::Host;
+
+/// How often it is asked for a stream.
+const LOOK: Duration = Duration::from_secs(10);
+/// As long as it may be unknown. That is short: whoever stays longer has kept what may have been taken away.
+pub const UNKNOWN: Duration = Duration::from_secs(120);
+
+/// Asks once.
+///
+/// # Errors
+/// When identity cannot be asked: it is not known then.
+pub async fn stands(host: &Host, caller: &Caller) -> Result<bool, Problem> {
+    if lent_is_over(caller, host.env.now()) {
+        return Ok(false);
+    }
+    let asked = StandingRequest {
+        token_id: caller.token.clone(),
+        session: caller.session.clone().unwrap_or_default(),
+        subject: caller.subject.clone(),
+        client: caller.client.clone(),
+    };
+    let mut request = tonic::Request::new(asked);
+    request.set_timeout(Duration::from_secs(3));
+    Ok(TokensClient::new(host.channel("identity")?).standing(request).await?.into_inner().stands)
+}
+
+/// Somebody else's rights are lent for as long as the token says; nothing else ends them.
+fn lent_is_over(caller: &Caller, now: OffsetDateTime) -> bool {
+    caller.acting.is_some() && caller.session.is_none() && now >= caller.until
+}
+
+/// Looked at beside a stream until it is dropped.
+pub struct SignIn(watch::Receiver<Option<&'static str>>);
+
+impl SignIn {
+    pub fn followed(host: &Host, caller: &Caller) -> Self {
+        let (said, heard) = watch::channel(None);
+        let (host, caller, tracker) = (host.clone(), caller.clone(), host.tracker.clone());
+        tracker.spawn(async move {
+            let mut known = Instant::now();
+            loop {
+                tokio::select! {
+                    () = host.cancel.cancelled() => return,
+                    () = said.closed() => return,
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+                let looked = stands(&host, &caller).await;
+                if let Err(problem) = &looked {
+                    tracing::debug!(error = %problem.chain(), "whether a sign-in still stands cannot be asked");
+                }
+                if let Some(why) = refused(looked.ok(), &mut known, Instant::now()) {
+                    said.send_replace(Some(why));
+                    return;
+                }
+            }
+        });
+        Self(heard)
+    }
+
+    /// What is to be told once it has ended.
+    pub fn over(&self) -> Option<Problem> {
+        self.0.borrow().map(Problem::unauthenticated)
+    }
+
+    /// The same as soon as it has; never, as long as it stands.
+    pub async fn ended(&mut self) -> Problem {
+        let why = self.0.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+        match why {
+            Some(why) => Problem::unauthenticated(why),
+            // The platform stops, and ends the stream by itself.
+            None => pending().await,
+        }
+    }
+}
+
+/// `stands`: none if nobody can say. `known`: when it was last certain.
+fn refused(stands: Option<bool>, known: &mut Instant, now: Instant) -> Option<&'static str> {
+    match stands {
+        Some(true) => {
+            *known = now;
+            None
+        }
+        None if now.duration_since(*known) < UNKNOWN => None,
+        None => Some("it is not known any more whether the sign-in still stands: open it again when the platform is well"),
+        Some(false) => Some("the sign-in with which it was opened has ended: sign in again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_outlives_a_short_time_without_knowledge_and_no_sign_in_that_has_ended() {
+        let began = Instant::now();
+        let (mut known, second) = (began, Duration::from_secs(1));
+        assert_eq!(refused(None, &mut known, began + UNKNOWN - second), None);
+        assert_eq!(refused(Some(true), &mut known, began + UNKNOWN), None);
+        assert_eq!(refused(None, &mut known, began + UNKNOWN + UNKNOWN - second), None);
+        assert!(refused(None, &mut known, began + UNKNOWN + UNKNOWN).is_some_and(|why| why.contains("not known")));
+        assert!(refused(Some(false), &mut known, began).is_some_and(|why| why.contains("ended")));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_why_and_what_stands_never_ends() {
+        let (said, heard) = watch::channel(None);
+        let mut sign_in = SignIn(heard);
+        assert!(sign_in.over().is_none());
+        assert!(tokio::time::timeout(Duration::from_millis(20), sign_in.ended()).await.is_err());
+        said.send_replace(Some("it has ended"));
+        assert_eq!(sign_in.over().map(|p| p.detail), Some("it has ended".to_owned()));
+        assert_eq!(sign_in.ended().await.detail, "it has ended");
+    }
+}
