@@ -17,6 +17,7 @@ use crate::grpc::OnePort;
 use crate::pki::Pki;
 use crate::serve::Doors;
 use crate::service::{Parts, Service};
+use crate::shown::Shown;
 use crate::transcode::{Rest, Transcoder};
 use crate::{health, layers, serve, telemetry, tls};
 
@@ -145,7 +146,8 @@ pub async fn start<S: Service>(config: S::Config, running: &Running) -> anyhow::
     let tls = if mutual {
         tls::shown_server_config(&host.pki, host.shown.clone())?
     } else {
-        tls::server_config(&host.pki, &host.pki.leaf(S::NAME, &[&public_name])?, false)?
+        let of_an_operator = host.pki.kept(S::NAME)?.is_some();
+        tls::door_config(if of_an_operator { host.shown.clone() } else { Shown::new(host.pki.leaf(S::NAME, &[&public_name])?)? })
     };
     let app = assemble::<S>(parts, &host).await?;
     let listening = serve::serve(address, tls, app, &running.doors).await?;

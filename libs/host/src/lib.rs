@@ -41,10 +41,10 @@ pub use pki::{Leaf, Pki, SERVER_SUFFIX};
 pub use problem_from::{AsProblem, from_decode, from_execute};
 pub use serve::{Doors, Entrance, Listening, serve};
 pub use service::{MoreMetrics, Parts, Service};
-pub use shown::Shown;
+pub use shown::{Shown, follow_files};
 pub use sign_in::SignIn;
 pub use sse::{WatchQuery, watch_list};
-pub use tls::{client_config, server_config, shown_client_config};
+pub use tls::{client_config, door_config, server_config, shown_client_config};
 pub use transcode::Rest;
 
 /// What handlers return.

@@ -58,7 +58,7 @@ impl Pki {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn kept(&self, name: &str) -> anyhow::Result<Option<Leaf>> {
+    pub fn kept(&self, name: &str) -> anyhow::Result<Option<Leaf>> {
         let (chain, key) = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
         if !chain.exists() || !key.exists() {
             return Ok(None);

@@ -26,7 +26,9 @@ struct Both {
 }
 
 impl Shown {
-    pub(crate) fn new(leaf: Leaf) -> anyhow::Result<Arc<Self>> {
+    /// # Errors
+    /// A damaged certificate, or a key that is another's.
+    pub fn new(leaf: Leaf) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self(ArcSwap::from_pointee(Both::of(leaf)?))))
     }
 
@@ -37,7 +39,7 @@ impl Shown {
 
     /// # Errors
     /// A damaged certificate, or a key that is another's: what was shown is shown still.
-    pub(crate) fn replace(&self, leaf: Leaf) -> anyhow::Result<()> {
+    pub fn replace(&self, leaf: Leaf) -> anyhow::Result<()> {
         self.0.store(Arc::new(Both::of(leaf)?));
         Ok(())
     }
@@ -81,10 +83,20 @@ impl ResolvesClientCert for Shown {
 
 /// Shows what lies in the folder of certificates, whenever it is another one. Until shutdown.
 pub(crate) async fn follow(host: Host) {
+    follow_files(&host, &host.shown, || host.pki.kept(host.name), |found| host.show(found)).await;
+}
+
+/// Hands to `show` whatever `read` gives, whenever it is another one than what is `shown`. Until shutdown.
+pub async fn follow_files(
+    host: &Host,
+    shown: &Shown,
+    read: impl Fn() -> anyhow::Result<Option<Leaf>> + Send + Sync,
+    show: impl Fn(&Leaf) -> anyhow::Result<()> + Send + Sync,
+) {
     let mut refused = String::new();
     loop {
         tokio::select! { () = host.cancel.cancelled() => return, () = tokio::time::sleep(LOOK) => {} }
-        let fault = match look(&host) {
+        let fault = match look(shown, &read, &show) {
             Ok(true) => {
                 tracing::info!(service = host.name, "another certificate is shown from now on");
                 String::new()
@@ -94,19 +106,19 @@ pub(crate) async fn follow(host: Host) {
         };
         // Once for each that is wrong. Files are replaced one after the other, so for a moment they may not fit.
         if !fault.is_empty() && fault != refused {
-            tracing::warn!(service = host.name, error = fault, "the certificate in its folder cannot be shown; the one before is shown still");
+            tracing::warn!(service = host.name, error = fault, "the certificate in its files cannot be shown; the one before is shown still");
         }
         refused = fault;
     }
 }
 
 /// Whether it was another one.
-fn look(host: &Host) -> anyhow::Result<bool> {
-    let (Some(found), shown) = (host.pki.kept(host.name)?, host.shown.leaf()) else { return Ok(false) };
+fn look(shown: &Shown, read: impl Fn() -> anyhow::Result<Option<Leaf>>, show: impl Fn(&Leaf) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+    let (Some(found), shown) = (read()?, shown.leaf()) else { return Ok(false) };
     if found.chain_pem == shown.chain_pem && found.key_pem == shown.key_pem {
         return Ok(false);
     }
-    host.show(&found)?;
+    show(&found)?;
     Ok(true)
 }
 
@@ -114,6 +126,20 @@ fn look(host: &Host) -> anyhow::Result<bool> {
 mod tests {
     use super::*;
     use crate::pki::Pki;
+
+    #[test]
+    fn another_one_in_its_place_is_shown_and_the_same_or_none_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(dir.path()).unwrap();
+        let (first, second) = (pki.leaf("echo", &[]).unwrap(), pki.leaf("echo", &[]).unwrap());
+        let shown = Shown::new(first.clone()).unwrap();
+        let at = |found: Option<Leaf>| look(&shown, || Ok(found.clone()), |leaf| shown.replace(leaf.clone()));
+        assert!(!at(None).unwrap() && !at(Some(first.clone())).unwrap());
+        assert!(at(Some(Leaf { key_pem: second.key_pem.clone(), ..first.clone() })).is_err());
+        assert_eq!(shown.leaf().chain_pem, first.chain_pem);
+        assert!(at(Some(second.clone())).unwrap());
+        assert_eq!(shown.leaf().chain_pem, second.chain_pem);
+    }
 
     #[test]
     fn what_does_not_fit_never_takes_the_place_of_what_does() {

@@ -30,6 +30,13 @@ pub(crate) fn shown_server_config(pki: &Pki, shown: Arc<Shown>) -> anyhow::Resul
     Ok(Arc::new(config))
 }
 
+/// For callers of any kind, who are shown whatever is `shown` then.
+pub fn door_config(shown: Arc<Shown>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(shown);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 /// Trusts the installation's authority only, and shows whatever is `shown` then.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use axum::Router;
-use gantry_host::{Host, Leaf, Parts, Service};
+use gantry_host::{Host, Leaf, Parts, Service, Shown};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -44,15 +44,18 @@ impl Service for Gateway {
     async fn start(config: GatewayConfig, host: Host) -> anyhow::Result<Parts> {
         let public: url::Url = host.platform.public_url.parse().context("platform.public_url")?;
         let name = public.host_str().unwrap_or("localhost").to_owned();
-        let leaf = certificate(&config, &host, &name)?;
-        let tls = TlsAcceptor::from(gantry_host::server_config(&host.pki, &leaf, false)?);
+        let shown = Shown::new(match of_an_operator(&config, &host)? {
+            Some(leaf) => leaf,
+            None => host.pki.leaf("gateway", &[name.as_str()])?,
+        })?;
+        let tls = TlsAcceptor::from(gantry_host::door_config(shown.clone()));
         let listener = TcpListener::bind(config.listen).await.with_context(|| format!("gateway.listen = {}", config.listen))?;
         let address = listener.local_addr()?;
         let door = Arc::new(door(&config, &host, public, &name)?);
         tracing::info!(%address, url = host.platform.public_url, "the door is open");
         let (patience, entrance, cancel, tracker) = (config.patience(), host.public.clone(), host.cancel.clone(), host.tracker.clone());
         if let Some(address) = config.certificates_listen {
-            let tls = TlsAcceptor::from(Arc::new(adapters::certificates::server_config(&leaf)?));
+            let tls = TlsAcceptor::from(Arc::new(adapters::certificates::server_config(shown.clone())?));
             let listener = TcpListener::bind(address).await.with_context(|| format!("gateway.certificates_listen = {address}"))?;
             let (door, entrance, cancel, tracker) = (door.clone(), entrance.clone(), cancel.clone(), tracker.clone());
             host.tracker.spawn(async move {
@@ -65,6 +68,9 @@ impl Service for Gateway {
             if let Err(error) = app::listen::serve(listener, tls, door, patience, entrance, cancel, tracker).await {
                 tracing::error!(%error, "the door is closed");
             }
+        });
+        host.tracker.clone().spawn(async move {
+            gantry_host::follow_files(&host, &shown, || of_an_operator(&config, &host), |leaf| shown.replace(leaf.clone())).await;
         });
         Ok(Parts::default())
     }
@@ -96,10 +102,11 @@ fn door(config: &GatewayConfig, host: &Host, public: url::Url, name: &str) -> an
     })
 }
 
-fn certificate(config: &GatewayConfig, host: &Host, name: &str) -> anyhow::Result<Leaf> {
+/// What somebody has put there for the door, as it is now; none: the door has one of the installation's authority.
+fn of_an_operator(config: &GatewayConfig, host: &Host) -> anyhow::Result<Option<Leaf>> {
     if config.certificate_file.as_os_str().is_empty() {
-        return host.pki.leaf("gateway", &[name]);
+        return host.pki.kept("gateway");
     }
     let read = |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    Ok(Leaf { chain_pem: read(&config.certificate_file)?, key_pem: read(&config.key_file)? })
+    Ok(Some(Leaf { chain_pem: read(&config.certificate_file)?, key_pem: read(&config.key_file)? }))
 }

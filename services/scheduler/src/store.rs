@@ -25,7 +25,7 @@ pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept
 pub use pending::{Pending, load as load_pending, save as save_pending};
 pub use projection::SchedulerProjection;
 pub use queries::*;
-pub use scalings::{Scaled, load as load_scalings, save as save_scaling};
+pub use scalings::{Scaled, Scalings, load as load_scalings, save as save_scaling};
 pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
 pub use signs::{Sign, SignFilter, save_signs, signs, signs_known, space_signs};
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gantry_host::Leaf;
+use gantry_host::Shown;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -22,13 +22,14 @@ impl ClientCertificate {
     }
 }
 
+/// Clients are shown whatever is `shown` then.
+///
 /// # Errors
-/// When the door's certificate or key are damaged.
-pub fn server_config(leaf: &Leaf) -> anyhow::Result<ServerConfig> {
-    let (chain, key) = leaf.der()?;
+/// When the provider of cryptography knows no version of TLS.
+pub fn server_config(shown: Arc<Shown>) -> anyhow::Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_client_cert_verifier(Arc::new(Possession(provider))).with_single_cert(chain, key)?;
+    let mut config = builder.with_client_cert_verifier(Arc::new(Possession(provider))).with_cert_resolver(shown);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -195,7 +195,7 @@ pub async fn change_access(s: &Scheduler, caller: &Caller, name: &str, new: Acce
     require(s, caller, row.org, &new)?;
     let access = access(&new)?;
     let client = connect(s, access.clone(), row.org.is_none()).await?;
-    if let Some(problem) = probe(&client, wants_roles(&row)).await.problem {
+    if let Some(problem) = probe(&client, wants_roles(s, &row)?).await.problem {
         return Err(unusable(&problem, "; what was set before stays"));
     }
     let event = ClusterEvent::AccessChanged {
@@ -243,9 +243,11 @@ pub async fn remove(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
 /// Not found. That it cannot be reached is an answer.
 pub async fn test(s: &Scheduler, caller: &Caller, name: &str) -> Result<TestBody, Problem> {
     let row = find(s, caller, name, Role::Viewer).await?;
-    Ok(match open(s, &row).await {
-        Ok(client) => probe(&client, wants_roles(&row)).await,
-        Err(problem) => TestBody { problem: Some(problem.detail), ..TestBody::default() },
+    let unusable = |problem: String| TestBody { problem: Some(problem), ..TestBody::default() };
+    Ok(match (wants_roles(s, &row), open(s, &row).await) {
+        (Ok(roles), Ok(client)) => probe(&client, roles).await,
+        (Err(_), _) => unusable("its settings cannot be read: set them anew".into()),
+        (_, Err(problem)) => unusable(problem.detail),
     })
 }
 
@@ -259,8 +261,13 @@ pub async fn open(s: &Scheduler, row: &Cluster) -> Result<Client, Problem> {
     connect(s, access, row.org.is_none()).await
 }
 
-fn wants_roles(row: &Cluster) -> bool {
-    serde_json::from_value::<ClusterSettings>(row.settings.clone()).is_ok_and(|settings| settings.roles)
+/// # Errors
+/// Settings that cannot be read: taken for the usual ones, a credential without the rights for roles would be called good.
+fn wants_roles(s: &Scheduler, row: &Cluster) -> Result<bool, Problem> {
+    serde_json::from_value::<ClusterSettings>(row.settings.clone()).map(|settings| settings.roles).map_err(|error| {
+        s.unreadable.tell("cluster", row.id, &error, "whether people's roles are bound on it is not known, and its access stays as it is");
+        Problem::internal(error)
+    })
 }
 
 /// `roles`: people's roles are to be bound.

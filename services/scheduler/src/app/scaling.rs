@@ -29,7 +29,7 @@ pub struct ScalingBody {
 /// # Errors
 /// When the database refuses.
 pub async fn all(s: &Scheduler, row: &store::app::Model, current: &Model) -> Result<Vec<ScalingBody>, Problem> {
-    let mut known = store::load_scalings(s.orm(), AppId(row.id)).await.map_err(database)?;
+    let mut known = store::load_scalings(s.orm(), AppId(row.id)).await.map_err(database)?.known;
     let scale = scaled(row);
     let of = current.workloads.iter().filter_map(|(name, w)| Some((name, w, w.scaling.as_ref()?)));
     let body = |(name, workload, scaling): (&gantry_kernel::Name, &crate::domain::model::Workload, &crate::domain::model::Scaling)| {

@@ -36,6 +36,14 @@ pub struct History {
     pub changes: Vec<(OffsetDateTime, u32, u32)>,
 }
 
+impl History {
+    /// Of one that cannot be read: as if as many as can be had been recommended just now. So nothing goes away before a whole window has
+    /// passed, and more come as ever.
+    pub fn unknown(now: OffsetDateTime) -> Self {
+        Self { recommended: vec![(now, u32::MAX)], changes: Vec::new() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     pub now: OffsetDateTime,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_es::Meta;
 use gantry_es_pg::Options;
-use gantry_kernel::{Name, OffsetDateTime, OrgId, ProjectId};
+use gantry_kernel::{AppId, Name, OffsetDateTime, OrgId, ProjectId};
 
 use super::advance::Subject;
 use super::reconcile::Reconciler;
@@ -55,7 +55,7 @@ impl Reconciler {
                 Some(known) => known.clone(),
                 None => {
                     if kept.is_none() {
-                        kept = Some(store::load_scalings(self.s.orm(), app).await?);
+                        kept = Some(self.kept_scalings(app, now).await?);
                     }
                     let known = kept.as_mut().and_then(|all| all.remove(name));
                     known.unwrap_or(Scaled { replicas: 0, reason: String::new(), history: scaling::History::default(), at: now - WRITTEN })
@@ -103,7 +103,19 @@ impl Reconciler {
         Ok(changed)
     }
 
-    fn written(&self, app: gantry_kernel::AppId, name: &Name) -> OffsetDateTime {
+    /// As they were written down. Where what was recommended cannot be read, nothing goes away before a whole window has passed again.
+    async fn kept_scalings(&self, app: AppId, now: OffsetDateTime) -> anyhow::Result<BTreeMap<Name, Scaled>> {
+        let store::Scalings { mut known, unreadable } = store::load_scalings(self.s.orm(), app).await?;
+        for (workload, error) in unreadable {
+            self.s.unreadable.tell("scaling", format_args!("{app}/{workload}"), error, "its number goes down only after a whole window again");
+            if let Some(one) = Name::parse(&workload).ok().and_then(|name| known.get_mut(&name)) {
+                one.history = scaling::History::unknown(now);
+            }
+        }
+        Ok(known)
+    }
+
+    fn written(&self, app: AppId, name: &Name) -> OffsetDateTime {
         self.written_at.get(&(app, name.clone())).copied().unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 

@@ -29,21 +29,35 @@ pub async fn save(db: &DatabaseConnection, app: AppId, workload: &Name, scaled: 
     Ok(())
 }
 
-/// Of an application's workloads.
-///
+/// The last looks at an application's workloads.
+#[derive(Debug, Default)]
+pub struct Scalings {
+    pub known: BTreeMap<Name, Scaled>,
+    /// Workloads of which what was recommended cannot be read, and why; in `known` they have no history.
+    pub unreadable: Vec<(String, String)>,
+}
+
 /// # Errors
 /// When the database refuses.
-pub async fn load(db: &DatabaseConnection, app: AppId) -> Result<BTreeMap<Name, Scaled>, DbErr> {
+pub async fn load(db: &DatabaseConnection, app: AppId) -> Result<Scalings, DbErr> {
     let sql = "select workload, replicas, reason, history, at from scalings where app = $1";
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [app.0.into()])).await?;
-    let mut out = BTreeMap::new();
+    let mut out = Scalings::default();
     for row in rows {
-        let (name, history): (String, serde_json::Value) = (row.try_get("", "workload")?, row.try_get("", "history")?);
-        let Ok(name) = Name::parse(&name) else { continue };
+        let (workload, history): (String, serde_json::Value) = (row.try_get("", "workload")?, row.try_get("", "history")?);
+        let name = match Name::parse(&workload) {
+            Ok(name) => name,
+            Err(error) => {
+                out.unreadable.push((workload, error.to_string()));
+                continue;
+            }
+        };
         let replicas = u32::try_from(row.try_get::<i32>("", "replicas")?).unwrap_or(0);
-        // What an older version wrote in another shape begins anew.
-        let history = serde_json::from_value(history).unwrap_or_default();
-        out.insert(name, Scaled { replicas, reason: row.try_get("", "reason")?, history, at: row.try_get("", "at")? });
+        let history = serde_json::from_value(history).unwrap_or_else(|error| {
+            out.unreadable.push((workload, error.to_string()));
+            History::default()
+        });
+        out.known.insert(name, Scaled { replicas, reason: row.try_get("", "reason")?, history, at: row.try_get("", "at")? });
     }
     Ok(out)
 }

@@ -1,13 +1,14 @@
 //! What was stored by a newer version, or is damaged: told, and never taken for nothing.
 
-use gantry_contract::scheduler::{AppEvent, NodeEvent};
+use gantry_contract::scheduler::{AppEvent, ClusterEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::Append;
-use gantry_kernel::{AppId, Name, Role, Scope};
+use gantry_kernel::{AppId, Name, Role, Scope, Uuid};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
+use crate::clusters::{call, import, started};
 use crate::place::{LONG, Place, web};
 
 async fn append(place: &Place, stream: StreamId, events: Vec<gantry_es::NewEvent>) {
@@ -80,4 +81,21 @@ async fn an_application_whose_revision_cannot_be_read_is_left_as_it_is_and_says_
     place.world.until("it is stopped", LONG, || async { agent.running().len() == 1 }).await;
     assert_eq!(place.deploy("web", &web("1", 1)).await.0, 201);
     place.reaches("web", "running", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_settings_cannot_be_read_is_not_said_to_be_usable_and_its_access_stays() {
+    let (place, token, server) = started().await;
+    import(&place, &token, &server, json!({})).await;
+    let (_, shown) = call(&place, &token, Method::GET, "/api/v1/clusters/east", None).await;
+    let cluster: Uuid = shown["id"].as_str().unwrap().parse().unwrap();
+    let newer = ClusterEvent::SettingsChanged { cluster, settings: json!({ "roles": "by-a-newer-version" }) };
+    append(&place, StreamId::of::<ClusterEvent>(cluster), vec![newer.encode()]).await;
+    let (status, tested) = call(&place, &token, Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert!(status == 200 && tested["usable"] == false && tested["problem"].as_str().unwrap().contains("set them anew"), "{tested}");
+    let access = json!({ "kubeconfig": server.kubeconfig("good") });
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/access", Some(access)).await.0, 500);
+    assert_eq!(call(&place, &token, Method::PUT, "/api/v1/clusters/east/settings", Some(json!({}))).await.0, 200);
+    let (_, tested) = call(&place, &token, Method::POST, "/api/v1/clusters/east/test", None).await;
+    assert_eq!(tested["usable"], true, "{tested}");
 }

@@ -120,6 +120,20 @@ fn what_nobody_can_ask_follows_its_measure_down_to_nothing_and_up_again() {
 }
 
 #[test]
+fn after_a_history_that_cannot_be_read_more_come_at_once_and_fewer_only_after_a_window() {
+    let s = scaling(1, 10);
+    let at = |history: &History, seconds: i64, current, value| {
+        let readings = [cpu(value, 50.0)];
+        decide(&s, history, &Facts { now: NOW + Duration::seconds(seconds), ..facts(current, &readings) }).replicas
+    };
+    let unknown = History::unknown(NOW);
+    assert!(at(&History::default(), 0, 4, 50.0) < 4, "what the measure asks for by itself");
+    assert_eq!(at(&unknown, 0, 4, 50.0), 4);
+    assert!(at(&unknown, 0, 4, 400.0) > 4);
+    assert!(at(&unknown, 301, 4, 50.0) < 4);
+}
+
+#[test]
 fn a_history_survives_its_json() {
     let history = History { recommended: vec![(NOW, 3)], changes: vec![(NOW, 2, 3)] };
     assert_eq!(serde_json::from_value::<History>(serde_json::to_value(&history).unwrap()).unwrap(), history);
