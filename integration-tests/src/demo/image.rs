@@ -24,6 +24,8 @@ impl Root {
         fs::set_permissions(folder.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         fs::write(folder.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
         fs::write(folder.join("etc/group"), "root:x:0:\n")?;
+        // Names of the space are in the hosts file.
+        fs::write(folder.join("etc/nsswitch.conf"), "hosts: files dns\n")?;
         Ok(Self(folder))
     }
 

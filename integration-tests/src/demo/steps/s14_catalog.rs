@@ -9,6 +9,9 @@ use crate::demo::api::{items, text};
 use crate::demo::image::Root;
 use crate::demo::story::Story;
 
+const KEY: &str = "greeting";
+const VALUE: &str = "from-the-demo";
+
 pub async fn run(story: &mut Story) -> Result<String> {
     let offerings = story.api()?.get("/api/v1/offerings").await?;
     let redis = items(&offerings).iter().find(|o| text(o, "name") == "redis").with_context(|| format!("no offering `redis`: {offerings}"))?;
@@ -31,13 +34,29 @@ pub async fn run(story: &mut Story) -> Result<String> {
     story.api()?.until("the Redis instance is ready", Duration::from_secs(120), &format!("{instances}/cache"), ready).await?;
     let binding = story.api()?.post(&format!("{instances}/cache/bindings"), &json!({ "name": "demo" })).await?;
     let credentials = &binding["credentials"];
-    let (host, port, password) = (text(credentials, "host"), &credentials["port"], text(credentials, "password"));
-    anyhow::ensure!(!host.is_empty() && !port.is_null(), "the binding has no host and port: {binding}");
-    let (host, port) = (host.to_owned(), port.as_u64().map_or_else(|| port.as_str().unwrap_or_default().to_owned(), |p| p.to_string()));
-    let set = cli(story, &host, &port, password, &["set", "greeting", "from-the-demo"]).await?;
-    let got = cli(story, &host, &port, password, &["get", "greeting"]).await?;
-    anyhow::ensure!(set.trim() == "OK" && got.trim() == "from-the-demo", "Redis answers {set:?} and {got:?}");
-    Ok(format!("plan {plan} provisioned; through the binding at {host}:{port}: SET and GET answer"))
+    let password = text(credentials, "password");
+    let (host, port) = address(credentials, "")?;
+    let said = from_the_application(story, &host, &port, password).await?;
+    anyhow::ensure!(said.matches("+OK").count() >= 2 && said.contains(VALUE), "Redis answers the application: {said:?}");
+    let (outside, outer_port) = address(credentials, "external_")?;
+    let got = cli(story, &outside, &outer_port, password, &["get", KEY]).await?;
+    anyhow::ensure!(got.trim() == VALUE, "Redis answers {got:?} at {outside}:{outer_port}");
+    Ok(format!("plan {plan} provisioned; {} set a value at {host}:{port} and it is read at {outside}:{outer_port}", story.app))
+}
+
+/// `host` and `port`, or those from outside.
+fn address(credentials: &Value, which: &str) -> Result<(String, String)> {
+    let (host, port) = (text(credentials, &format!("{which}host")), credentials[format!("{which}port")].as_u64());
+    anyhow::ensure!(!host.is_empty(), "the binding has no {which}host: {credentials}");
+    Ok((host.to_owned(), port.with_context(|| format!("the binding has no {which}port: {credentials}"))?.to_string()))
+}
+
+/// In a container of the application, which has busybox: Redis' own protocol, as text (redis.io/docs/reference/protocol-spec, inline commands).
+async fn from_the_application(story: &Story, host: &str, port: &str, password: &str) -> Result<String> {
+    const SCRIPT: &str = r#"printf 'AUTH %s\r\nSET %s %s\r\nGET %s\r\nQUIT\r\n' "$3" "$4" "$5" "$4" | timeout 20 nc "$1" "$2""#;
+    let place = format!("{}/{}/{}", story.org, story.project, story.space);
+    let command = ["--at", place.as_str(), "app", "exec", story.app, "--", "/bin/sh", "-c", SCRIPT, "sh", host, port, password, KEY, VALUE];
+    story.cli(&command).await
 }
 
 async fn cli(story: &Story, host: &str, port: &str, password: &str, args: &[&str]) -> Result<String> {

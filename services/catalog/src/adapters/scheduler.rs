@@ -4,25 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
-use gantry_contract::proto::scheduler::{App, AppRef, DeployRequest};
+use gantry_contract::proto::scheduler::{App, AppRef, DeployRequest, Endpoint};
 use gantry_host::{Channel, Host};
 use gantry_kernel::Problem;
 use tonic::{Code, Request as Call, Status, Streaming};
 
 use crate::domain::instance::Request;
+use crate::domain::offering::{Address, Reached};
 
 /// How long one call may take; watching has no end.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub struct Scheduler(pub Host);
-
-/// Where an instance answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub host: String,
-    pub port: u16,
-}
 
 /// How far an application has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,20 +102,46 @@ impl Scheduler {
     ///
     /// # Errors
     /// The scheduler's refusal, or that it answers nowhere.
-    pub async fn endpoint(&self, request: &Request, service: &str) -> Result<Endpoint, Problem> {
+    pub async fn reached(&self, request: &Request, service: &str) -> Result<Reached, Problem> {
         let mut call = Call::new(reference(request));
         call.set_timeout(DEADLINE);
         let app = self.client()?.get(call).await.map_err(Problem::from)?.into_inner();
-        let named = app.endpoints.iter().find(|e| e.service == service || e.service.starts_with(&format!("{service}-")));
-        let found = named.or(app.endpoints.first()).ok_or_else(|| Problem::unavailable("the instance's address"))?;
-        let port = u16::try_from(found.port).map_err(Problem::internal)?;
-        Ok(Endpoint { host: found.host.clone(), port })
+        reached(&app, service).ok_or_else(|| Problem::unavailable("the instance's address"))
     }
+}
+
+fn reached(app: &App, service: &str) -> Option<Reached> {
+    let of = |all: &[Endpoint]| {
+        let named = all.iter().find(|e| e.service == service || e.service.starts_with(&format!("{service}-")));
+        let found = named.or(all.first())?;
+        Some(Address { host: found.host.clone(), port: u16::try_from(found.port).ok()? })
+    };
+    let outside = of(&app.endpoints);
+    // A scheduler of the version before tells only that.
+    let inside = of(&app.inside).or_else(|| outside.clone())?;
+    Some(Reached { inside, outside })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn containers_are_told_the_name_inside_and_others_the_address_outside() {
+        let endpoint = |service: &str, host: &str, port| Endpoint { service: service.into(), host: host.into(), port, ..Endpoint::default() };
+        let address = |host: &str, port| Address { host: host.into(), port };
+        let mut app = App {
+            endpoints: vec![endpoint("admin", "localhost", 20_001), endpoint("redis", "localhost", 20_017)],
+            inside: vec![endpoint("admin", "admin.svc-cache", 80), endpoint("redis-6379", "redis.svc-cache", 6379)],
+            ..App::default()
+        };
+        let outside = Some(address("localhost", 20_017));
+        assert_eq!(reached(&app, "redis"), Some(Reached { inside: address("redis.svc-cache", 6379), outside: outside.clone() }));
+        app.inside.clear();
+        assert_eq!(reached(&app, "redis"), Some(Reached { inside: address("localhost", 20_017), outside }));
+        app.endpoints.clear();
+        assert_eq!(reached(&app, "redis"), None);
+    }
 
     #[test]
     fn only_running_is_ready_and_what_ends_says_why() {

@@ -20,7 +20,8 @@ const LENGTH: usize = 32;
 pub struct Credentials {
     pub id: Uuid,
     pub name: String,
-    /// `host`, `port`, `password`, `uri` and what else the offering gives.
+    /// `host`, `port`, `password`, `uri` and what else the offering gives, for containers of the space; `external_host`, `external_port`,
+    /// `external_uri` for callers from outside.
     pub credentials: Value,
 }
 
@@ -70,9 +71,9 @@ impl App {
 
     async fn credentials(&self, request: &Request) -> Result<Value> {
         let offering = self.offering(&request.offering)?;
-        let endpoint = self.scheduler.endpoint(request, offering.service.as_str()).await?;
+        let reached = self.scheduler.reached(request, offering.service.as_str()).await?;
         let password = if offering.password { self.password(request).await.map_err(Problem::internal)? } else { String::new() };
-        Ok(offering.credentials(&endpoint.host, endpoint.port, &password))
+        Ok(offering.credentials(&reached, &password))
     }
 
     pub(crate) async fn make_password(&self, request: &Request) -> Result<()> {

@@ -27,11 +27,26 @@ pub struct Offering {
     pub password: bool,
     pub parameters: Schema,
     pub plans: Vec<Plan>,
-    /// What a binding gives beside host, port and password; `{host}`, `{port}`, `{password}` are filled in.
+    /// What a binding gives beside host, port and password; `{host}`, `{port}`, `{password}` are filled in. What has a host is given a second
+    /// time for callers from outside, as `external_<name>`.
     #[serde(default)]
     pub credentials: BTreeMap<String, String>,
     /// A Compose document. `${IMAGE}`, `${PASSWORD}`, the plan's values and the parameters in capital letters are filled in.
     pub compose: String,
+}
+
+/// Where an instance answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+/// For applications of its space, and from outside, if it answers there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub inside: Address,
+    pub outside: Option<Address>,
 }
 
 /// A size of an offering.
@@ -96,18 +111,27 @@ impl Offering {
         values
     }
 
-    /// What a binding hands out.
-    pub fn credentials(&self, host: &str, port: u16, password: &str) -> Value {
+    /// What a binding hands out: `host`, `port` and `uri` are for containers, as those who read them run there; what people use from
+    /// their own machines begins with `external_`.
+    pub fn credentials(&self, reached: &Reached, password: &str) -> Value {
+        // Passwords are made of letters and digits, so they need no escaping in addresses.
+        let filled =
+            |template: &str, at: &Address| template.replace("{host}", &at.host).replace("{port}", &at.port.to_string()).replace("{password}", password);
         let mut out = Map::new();
-        out.insert("host".into(), host.into());
-        out.insert("port".into(), port.into());
+        out.insert("host".into(), reached.inside.host.as_str().into());
+        out.insert("port".into(), reached.inside.port.into());
         if self.password {
             out.insert("password".into(), password.into());
         }
         for (name, template) in &self.credentials {
-            // Passwords are made of letters and digits, so they need no escaping in addresses.
-            let text = template.replace("{host}", host).replace("{port}", &port.to_string()).replace("{password}", password);
-            out.insert(name.clone(), text.into());
+            out.insert(name.clone(), filled(template, &reached.inside).into());
+        }
+        if let Some(outside) = &reached.outside {
+            out.insert("external_host".into(), outside.host.as_str().into());
+            out.insert("external_port".into(), outside.port.into());
+            for (name, template) in self.credentials.iter().filter(|(_, template)| template.contains("{host}")) {
+                out.insert(format!("external_{name}"), filled(template, outside).into());
+            }
         }
         Value::Object(out)
     }
@@ -154,11 +178,18 @@ mod tests {
 
     #[test]
     fn a_binding_gives_host_port_password_and_address() {
-        let redis = &built_in().unwrap()[0];
+        let (all, address) = (built_in().unwrap(), |host: &str, port| Address { host: host.into(), port });
+        let inside = Reached { inside: address("redis.svc-cache", 6379), outside: None };
+        let for_containers = json!({"host": "redis.svc-cache", "port": 6379, "password": "pw", "uri": "redis://:pw@redis.svc-cache:6379/0"});
+        assert_eq!(all[0].credentials(&inside, "pw"), for_containers);
+        let both = all[0].credentials(&Reached { outside: Some(address("203.0.113.7", 20001)), ..inside.clone() }, "pw");
+        assert!(for_containers.as_object().unwrap().iter().all(|(name, value)| both[name] == *value), "{both}");
         assert_eq!(
-            redis.credentials("127.0.0.1", 20001, "pw"),
-            json!({"host": "127.0.0.1", "port": 20001, "password": "pw", "uri": "redis://:pw@127.0.0.1:20001/0"})
+            (&both["external_host"], &both["external_port"], &both["external_uri"]),
+            (&json!("203.0.113.7"), &json!(20001), &json!("redis://:pw@203.0.113.7:20001/0"))
         );
+        let postgres = all[1].credentials(&Reached { outside: Some(address("203.0.113.7", 20002)), ..inside }, "pw");
+        assert!(postgres["username"] == "app" && postgres.get("external_username").is_none(), "{postgres}");
     }
 
     #[test]

@@ -44,7 +44,10 @@ async fn an_instance_is_provisioned_bound_and_deleted() {
     assert_eq!(status, 201, "{bound}");
     assert_eq!(
         bound["credentials"],
-        json!({"host": "127.0.0.1", "port": 20017, "password": password, "uri": format!("redis://:{password}@127.0.0.1:20017/0")})
+        json!({
+            "host": "redis.svc-cache", "port": 6379, "password": password, "uri": format!("redis://:{password}@redis.svc-cache:6379/0"),
+            "external_host": "127.0.0.1", "external_port": 20017, "external_uri": format!("redis://:{password}@127.0.0.1:20017/0"),
+        })
     );
     assert_eq!(shelf.post(&bindings, json!({"name": "web"})).await.0, 409);
     assert_eq!(shelf.get(&format!("{bindings}/web")).await.1["credentials"], bound["credentials"]);

@@ -66,7 +66,8 @@ impl FakeScheduler {
     fn app(&self) -> App {
         let (state, reason) = self.state.borrow().clone();
         let endpoint = Endpoint { service: "redis".into(), host: "127.0.0.1".into(), port: 20_017, protocol: "tcp".into(), url: String::new() };
-        App { state, reason, endpoints: vec![endpoint], ..App::default() }
+        let inside = Endpoint { host: "redis.svc-cache".into(), port: 6379, ..endpoint.clone() };
+        App { state, reason, endpoints: vec![endpoint], inside: vec![inside], ..App::default() }
     }
 }
 

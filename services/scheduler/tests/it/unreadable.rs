@@ -1,6 +1,7 @@
 //! What was stored by a newer version, or is damaged: told, and never taken for nothing.
 
-use gantry_contract::scheduler::{AppEvent, ClusterEvent, NodeEvent};
+use gantry_contract::cluster::ClusterEvent;
+use gantry_contract::scheduler::{AppEvent, NodeEvent};
 use gantry_es::{EventData, Meta, StreamId};
 use gantry_es_pg::Append;
 use gantry_kernel::{AppId, Name, Role, Scope, Uuid};

@@ -17,7 +17,7 @@ use crate::app::Scheduler;
 use crate::app::change::{self, Change};
 use crate::app::deploy::{self, Deploy};
 use crate::app::documents::Source;
-use crate::app::view::{self, Seeing};
+use crate::app::view::{self, EndpointBody, Seeing};
 use crate::domain::app::Command;
 
 const CALLERS: &[&str] = &["cicd", "catalog"];
@@ -52,13 +52,8 @@ fn to_proto(s: &Scheduler, seeing: &Seeing) -> proto::App {
         restarts: i.restarts,
         reason: i.reason,
     });
-    let endpoints = body.endpoints.iter().map(|e| proto::Endpoint {
-        service: e.service.clone(),
-        host: e.host.clone(),
-        port: e.port.into(),
-        protocol: e.protocol.as_str().into(),
-        url: e.url.clone(),
-    });
+    let endpoint =
+        |e: EndpointBody| proto::Endpoint { service: e.service, host: e.host, port: e.port.into(), protocol: e.protocol.as_str().into(), url: e.url };
     proto::App {
         app_id: body.id.to_string(),
         r#ref: Some(proto::AppRef { org: body.org.clone(), project: body.project.clone(), space: body.space.clone(), app: body.name.clone() }),
@@ -66,7 +61,8 @@ fn to_proto(s: &Scheduler, seeing: &Seeing) -> proto::App {
         state: body.state.clone(),
         reason: body.reason.clone(),
         instances: instances.collect(),
-        endpoints: endpoints.collect(),
+        endpoints: body.endpoints.into_iter().map(endpoint).collect(),
+        inside: seeing.inside(s).into_iter().map(endpoint).collect(),
     }
 }
 
