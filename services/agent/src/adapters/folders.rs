@@ -237,6 +237,18 @@ impl Folders {
         }
     }
 
+    /// Instances that have something here, whether they are still there or not.
+    pub async fn present(&self) -> BTreeSet<InstanceId> {
+        let mut found = BTreeSet::new();
+        for folder in [&self.instances, &self.instances.with_file_name("network-mounts")] {
+            let Ok(mut entries) = fs::read_dir(folder).await else { continue };
+            while let Ok(Some(entry)) = entries.next_entry().await {
+                found.extend(entry.file_name().to_str().and_then(|name| name.parse::<InstanceId>().ok()));
+            }
+        }
+        found
+    }
+
     /// Takes away what belonged to the instance alone. Volumes and logs stay.
     pub async fn release(&self, id: InstanceId) {
         let network = self.network_mounts(id);
@@ -366,8 +378,11 @@ mod tests {
         assert!(secret.read_only && std::fs::read(&secret.host).unwrap() == b"secret");
         assert_eq!(std::fs::metadata(folders.own(id)).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(at("volumes/a/b").is_dir());
+        std::fs::create_dir(at("instances/lost+found")).unwrap();
+        assert_eq!(folders.present().await, BTreeSet::from([id]));
         folders.release(id).await;
         assert!(!folders.own(id).exists() && at("volumes/a/b").is_dir());
+        assert!(folders.present().await.is_empty());
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ pub struct Guard {
     executions: Executions,
     /// By pod: what its packet filter is, and how often it has refused something.
     fences: BTreeMap<String, Fence>,
+    /// Pods that were there before this agent was: one before it may have given them a packet filter.
+    inherited: Option<BTreeSet<String>>,
     /// By container what was found last time and needs to be seen again.
     unsure: BTreeMap<String, BTreeSet<(u32, Finding)>>,
     /// What was followed already.
@@ -70,7 +72,7 @@ struct Subject<'a> {
 impl Guard {
     pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>, executions: Executions) -> Self {
         let (known, fences, unsure, followed) = Default::default();
-        Self { cri, shared, services, resolvers, known, executions, fences, unsure, followed }
+        Self { cri, shared, services, resolvers, known, executions, fences, inherited: None, unsure, followed }
     }
 
     /// Until cancelled.
@@ -115,6 +117,9 @@ impl Guard {
 
     async fn round(&mut self, pods: &[Pod]) {
         let Some(wanted) = self.shared.wanted.borrow().clone() else { return };
+        if self.inherited.is_none() && !pods.is_empty() {
+            self.inherited = Some(pods.iter().map(|p| p.id.clone()).collect());
+        }
         let alive: BTreeSet<&str> = pods.iter().flat_map(Pod::running_ids).collect();
         self.known.retain(|id, _| alive.contains(id.as_str()));
         self.unsure.retain(|id, _| alive.contains(id.as_str()));
@@ -164,13 +169,14 @@ impl Guard {
         let wanted = fence(subject.guard, self.services, &self.resolvers);
         let Some(Base { first: pid, .. }) = self.ground(subject.id).await else { return };
         let known = self.fences.get(&subject.pod.id);
-        let (changed, untouched) = (known.is_none_or(|f| f.script != wanted), known.is_none() && wanted.is_none());
-        if changed {
+        if known.is_none_or(|f| f.script != wanted) {
+            let never_fenced = known.is_none() && !self.inherited.as_ref().is_some_and(|there| there.contains(&subject.pod.id));
             // Of a pod that an agent before this one has fenced it is not known how: it is done anew.
             let script = wanted.clone().unwrap_or_else(|| "table inet gantry_guard\ndelete table inet gantry_guard".to_owned());
-            // What was refused since the pod began, before the list begins anew. Where there is none, nothing was.
-            let so_far = if untouched { Vec::new() } else { guarding::list_refused(pid).await.unwrap_or_default() };
-            self.refused(subject, so_far).await;
+            // What was refused since the pod began, before the list begins anew. Where there is no list, there is no fence.
+            let so_far = if never_fenced { None } else { guarding::list_refused(pid).await.ok() };
+            let untouched = wanted.is_none() && so_far.is_none() && self.fences.get(&subject.pod.id).is_none_or(|f| f.script.is_none());
+            self.refused(subject, so_far.unwrap_or_default()).await;
             if !untouched && let Err(error) = guarding::filter(pid, &script).await {
                 tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections an instance may open cannot be set");
                 return;

@@ -132,7 +132,7 @@ pub struct Keeper {
     fencing: bool,
     /// The word by which an instance's changing files were last brought up to date.
     refreshed: BTreeMap<InstanceId, u64>,
-    /// For whom something may lie in memory.
+    /// Those that were there when it was last looked whether others have left something.
     kept_for: Option<BTreeSet<InstanceId>>,
 }
 

@@ -1,6 +1,6 @@
 //! Carries out one planned step. Each step may die half-way; the next plan starts from what is there then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,9 +222,24 @@ impl Steps {
         Ok(Done { address: Some(address), image_digest: Some(digest) })
     }
 
+    /// What an instance that is no more has left here, whose pod went without its removal: by hand, or with the engine's own state.
+    ///
+    /// # Errors
+    /// When it is not known which volumes it had: then they stay.
+    pub async fn clear(&self, id: InstanceId) -> Result<(), StepError> {
+        let volumes = self.folders.volumes_of(id).await?;
+        self.folders.release(id).await;
+        self.let_go(id, None, &volumes).await;
+        remove_cgroups(id).await;
+        Ok(())
+    }
+
     /// Volumes that nobody here uses now; those that are the instance's own go with it.
     async fn let_go(&self, id: InstanceId, wanted: Option<&WantedInstance>, volumes: &[String]) {
-        let others: Vec<InstanceId> = self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()).filter(|other| *other != id).collect();
+        // Also those that are not wanted any more and still stop.
+        let mut others: BTreeSet<InstanceId> = self.folders.present().await.into_iter().collect();
+        others.extend(self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()));
+        others.remove(&id);
         let mut held = Vec::new();
         for other in others {
             match self.folders.volumes_of(other).await {

@@ -127,3 +127,29 @@ impl Drop for Intruder {
         let _ = self.0.wait();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_was_dropped_while_no_agent_ran_is_taken_away() {
+    let Some(stage) = Stage::new(130).await else { return };
+    if gantry_servers::Need::Nftables.find().is_err() {
+        eprintln!("skipped: a fence was not taken away: nftables is not on this machine");
+        return stage.containerd.finish().await;
+    }
+    let node = stage.agent().await;
+    let closed = wire::Guard { closed: true, egress: vec![wire::Egress { network: "192.0.2.8/32".into(), port: 25 }], ..Default::default() };
+    stage.want(&node, [guarded(1, closed)], []);
+    stage.until("it runs", || stage.status(&node, 1).ready).await;
+    let pid = stage.pid(1).await;
+    let fenced = || {
+        let list = ["--net", "--target", &pid.to_string(), "nft", "list", "table", "inet", "gantry_guard"].map(str::to_owned);
+        Command::new("nsenter").args(list).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    };
+    stage.until("it is fenced", fenced).await;
+    stage.stop_agent(node.clone()).await;
+    // The rule of its space is gone before the next agent begins; the instance is the same.
+    stage.want(&node, [wire::WantedInstance { guard: None, ..guarded(1, wire::Guard::default()) }], []);
+    let node = stage.agent().await;
+    stage.until("the fence is gone", || !fenced()).await;
+    assert_eq!(stage.pid(1).await, pid, "it has not been started anew");
+    stage.finish(node).await;
+}

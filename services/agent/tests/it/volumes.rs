@@ -1,5 +1,6 @@
 //! Volumes of real containers: the limit is the kernel's, snapshots and copies hold what was in them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gantry_agent::adapters::volumes::{Owner, VolumeError};
@@ -100,4 +101,41 @@ async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
     assert!(matches!(node.volumes.delete("a.data").await, Err(VolumeError::Missing(_))));
     assert!(!mounts().contains(&stage.home.display().to_string()));
     tokio::time::timeout(Duration::from_secs(60), stage.finish(node)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pod_has_left_that_was_taken_away_by_hand_is_cleared() {
+    let Some(stage) = Stage::new(138).await else { return };
+    let node = stage.agent().await;
+    let log = |n: u8| std::fs::read_to_string(stage.home.join(format!("agent/logs/{}/0.log", id(n)))).unwrap_or_default();
+    let left = |n: u8| stage.home.join(format!("agent/instances/{}", id(n))).exists();
+    let mounts = || std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let at = stage.home.join("volumes/a.data").display().to_string();
+    let by_hand = async || {
+        let cri = stage.containerd.cri().await;
+        for pod in cri.list_pods(&BTreeMap::new()).await.unwrap() {
+            // The agent may be about to do the same.
+            let _ = cri.stop_pod(&pod.id).await;
+            let _ = cri.remove_pod(&pod.id).await;
+        }
+    };
+
+    // While no agent runs.
+    stage.want(&node, [keeps(1, 24 * MIB, "echo kept > /data/file; sync; echo done")], []);
+    stage.until("it has written", || log(1).contains("done")).await;
+    assert!(mounts().contains(&at) && left(1));
+    stage.stop_agent(node.clone()).await;
+    by_hand().await;
+    stage.want(&node, [], []);
+    let node = stage.agent().await;
+    stage.until("nothing is left of the first", || !mounts().contains(&at) && !left(1)).await;
+
+    // While one runs, and the instance is not wanted any more in the same moment.
+    stage.want(&node, [keeps(2, 24 * MIB, "cat /data/file; echo done")], []);
+    stage.until("the second has read", || log(2).contains("done")).await;
+    assert!(log(2).contains("kept"), "the volume itself stays: {}", log(2));
+    stage.want(&node, [], []);
+    by_hand().await;
+    stage.until("nothing is left of the second", || !mounts().contains(&at) && !left(2)).await;
+    stage.finish(node).await;
 }
