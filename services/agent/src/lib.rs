@@ -118,7 +118,7 @@ impl Service for Agent {
             tokio::select! { () = cancel.cancelled() => {}, () = sweeping => {} }
         });
         let shared = node.shared.clone();
-        let figures = Arc::new(node);
+        let (figures, processes) = (Arc::new(node), Arc::new(metrics::FirstProcesses::default()));
         let probe = cri.clone();
         Ok(Parts {
             router: axum::Router::new().route("/api/v1/agent/status", get(status)).with_state(shared),
@@ -133,7 +133,21 @@ impl Service for Agent {
             metrics: Some(Arc::new(move || {
                 let (node, cri) = (figures.clone(), cri.clone());
                 let layout = node.shared.layout.borrow().clone();
-                async move { metrics::collect(&node.name, &node.home, &cri, &node.own(), &node.haproxy, &layout, &node.shared.executions).await }.boxed()
+                let processes = processes.clone();
+                async move {
+                    let from = metrics::Sources {
+                        node: &node.name,
+                        home: &node.home,
+                        cri: &cri,
+                        own: &node.own(),
+                        haproxy: &node.haproxy,
+                        layout: &layout,
+                        heard: &node.shared.executions,
+                        processes: &processes,
+                    };
+                    metrics::collect(from).await
+                }
+                .boxed()
             })),
             ..Parts::default()
         })

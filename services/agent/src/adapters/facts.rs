@@ -6,7 +6,6 @@ use std::path::Path;
 use gantry_contract::proto::scheduler::NodeFacts;
 use gantry_cri::Cri;
 
-use super::machine;
 
 /// Asks the kernel, the firmware's tables and the runtime. What cannot be found out is empty or zero.
 pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collections::BTreeMap<String, String>) -> NodeFacts {
@@ -65,9 +64,9 @@ fn memory_total(meminfo: &str) -> u64 {
 
 /// Total and free bytes of the file system that holds `path`.
 pub async fn storage(path: &Path) -> Option<(u64, u64)> {
-    let text = machine::run("df", &["-B1", "--output=size,avail", &path.display().to_string()]).await.ok()?;
-    let mut numbers = text.lines().nth(1)?.split_whitespace().map(str::parse::<u64>);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    let path = path.to_owned();
+    let seen = super::processes::blocking(move || rustix::fs::statvfs(&path)).await.ok()?;
+    Some((seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize))
 }
 
 /// The name that images use (OCI image index: Go's), so that the two can be compared.

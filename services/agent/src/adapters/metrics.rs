@@ -1,9 +1,11 @@
-//! Figures of the machine and of every container as Prometheus text. Read when asked for; nothing is kept.
+//! Figures of the machine and of every container as Prometheus text. Read when asked for; nothing is kept but by which process the network
+//! of a container is found, as long as it runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use gantry_cri::{ContainerUsage, Cri};
 
@@ -41,8 +43,49 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
+/// The first process of each container, by the container's id: it is the same for as long as the container runs, and to ask the engine for
+/// all of them again would cost more than all else.
+#[derive(Default)]
+pub struct FirstProcesses(Mutex<BTreeMap<String, u32>>);
+
+impl FirstProcesses {
+    async fn of(&self, cri: &Cri, container: &str) -> Option<u32> {
+        let known = self.held().get(container).copied();
+        if known.is_some() {
+            return known;
+        }
+        let pid = cri.container_status(container).await.ok()?.pid?;
+        self.held().insert(container.to_owned(), pid);
+        Some(pid)
+    }
+
+    /// A number is somebody else's after its process has ended.
+    fn keep(&self, running: &[ContainerUsage]) {
+        self.held().retain(|id, _| running.iter().any(|c| c.id == *id));
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What figures are made of.
+pub struct Sources<'a> {
+    pub node: &'a str,
+    /// Where the containers lie.
+    pub home: &'a Path,
+    pub cri: &'a Cri,
+    /// Labels that choose our own containers.
+    pub own: &'a BTreeMap<String, String>,
+    pub haproxy: &'a Haproxy,
+    pub layout: &'a Layout,
+    pub heard: &'a Figures,
+    pub processes: &'a FirstProcesses,
+}
+
 /// Everything known now. A source that fails is left out.
-pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, String>, haproxy: &Haproxy, layout: &Layout, heard: &Figures) -> String {
+pub async fn collect(from: Sources<'_>) -> String {
+    let Sources { node, home, cri, own, haproxy, layout, heard, processes } = from;
     let mut text = Text::default();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     processors(&mut text, node, &read("/proc/stat"), &read("/proc/loadavg"));
@@ -56,8 +99,10 @@ pub async fn collect(node: &str, home: &Path, cri: &Cri, own: &BTreeMap<String, 
     executions(&mut text, node, heard);
     match cri.usage(own).await {
         Ok(usage) => {
+            processes.keep(&usage);
             for container in usage {
-                let (received, sent) = container_network(cri, &container.id).await.unwrap_or_default();
+                let process = processes.of(cri, &container.id).await;
+                let (received, sent) = process.and_then(container_network).unwrap_or_default();
                 container_figures(&mut text, node, &container, received, sent);
             }
         }
@@ -150,10 +195,9 @@ fn network(text: &mut Text, node: &str, dev: &str) {
     }
 }
 
-/// Bytes received and sent in the network of a container.
-async fn container_network(cri: &Cri, container: &str) -> Option<(u64, u64)> {
-    let pid = cri.container_status(container).await.ok()?.pid?;
-    let dev = tokio::fs::read_to_string(format!("/proc/{pid}/net/dev")).await.ok()?;
+/// Bytes received and sent in the network of a process. The kernel has them at hand: to read them elsewhere would cost more.
+fn container_network(pid: u32) -> Option<(u64, u64)> {
+    let dev = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
     let outside = interfaces(&dev).into_iter().filter(|(name, ..)| *name != "lo");
     Some(outside.fold((0, 0), |(received, sent), (_, r, s)| (received + r, sent + s)))
 }
@@ -238,6 +282,18 @@ mod tests {
         }
         assert!(!text.contains("loop0") && !text.contains("veth1"));
         assert_eq!(text.matches("# TYPE gantry_node_cpu_seconds_total counter").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_process_of_a_container_is_asked_for_once_and_forgotten_with_it() {
+        let (processes, nobody) = (FirstProcesses::default(), Cri::lazy("/nowhere"));
+        processes.held().insert("c".into(), 7);
+        assert_eq!(processes.of(&nobody, "c").await, Some(7));
+        processes.keep(&[]);
+        assert_eq!(processes.of(&nobody, "c").await, None);
+        let own = container_network(std::process::id());
+        assert!(own.is_some(), "the kernel tells of this process");
+        assert_eq!(container_network(u32::MAX), None);
     }
 
     #[test]

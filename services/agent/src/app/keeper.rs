@@ -9,10 +9,12 @@ use gantry_contract::proto::scheduler as wire;
 use gantry_cri::{Cri, CriError};
 use gantry_kernel::{Env, InstanceId};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod bounds;
+mod contents;
 mod health;
 mod letting_go;
 
@@ -24,7 +26,6 @@ use super::steps::{Done, StepError, Steps};
 use crate::adapters::disk::Disk;
 use crate::adapters::executions::Figures;
 use crate::adapters::exits::{Exits, Hearing};
-use crate::adapters::folders::hosts_text;
 use crate::adapters::holder::Holder;
 use crate::adapters::machine::Sleep;
 use crate::adapters::runtime::Runtime;
@@ -34,7 +35,6 @@ use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts, plan};
 use crate::domain::restart::{crashes_after, delay_ms, given_up};
 use crate::domain::routes::Routes;
-use crate::domain::spec;
 use crate::domain::status::{Memory, statuses};
 use crate::domain::wanted::Wanted;
 
@@ -48,6 +48,11 @@ const OVERDUE_LOOK: Duration = Duration::from_millis(50);
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// A machine without pods has nothing that could change by itself.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
+/// While every end is heard, what the engine has is asked for anew in a look that nothing has asked for only this often: each costs it and the agent as much as
+/// all of its pods are many.
+const RELIST: Duration = Duration::from_secs(5);
+/// What is finished or told in quick succession is looked at together.
+const CALM: Duration = Duration::from_millis(20);
 /// A step under way at shutdown gets this long to end by itself; one cut off is taken up by the next agent.
 const LAST_STEP: Duration = Duration::from_secs(5);
 /// After the agent's start, instances are made after those they depend on for so long; then in any order.
@@ -130,10 +135,22 @@ pub struct Keeper {
     runtime_away: bool,
     /// The lease is over.
     fencing: bool,
+    /// What the engine had, and when it was asked.
+    seen: Option<(Vec<Pod>, Instant)>,
+    /// The hosts file of each instance as it was last written.
+    hosts: BTreeMap<InstanceId, String>,
     /// The word by which an instance's changing files were last brought up to date.
     refreshed: BTreeMap<InstanceId, u64>,
     /// Those that were there when it was last looked whether others have left something.
     kept_for: Option<BTreeSet<InstanceId>>,
+}
+
+/// After a look.
+struct Next {
+    /// Until the next one if nothing happens.
+    pause: Duration,
+    /// It would be a look for what nobody tells: nothing falls due then.
+    nothing_due: bool,
 }
 
 type Finished = (Action, Result<Done, StepError>);
@@ -179,6 +196,8 @@ impl Keeper {
             finished: mpsc::unbounded_channel(),
             runtime_away: false,
             fencing: false,
+            seen: None,
+            hosts: BTreeMap::new(),
             refreshed: BTreeMap::new(),
             kept_for: None,
         }
@@ -188,23 +207,30 @@ impl Keeper {
     pub async fn run(mut self) {
         let cancel = self.cancel.clone();
         let mut wanted = self.shared.wanted.subscribe();
+        let mut anew = true;
         loop {
-            let pause = match self.round().await {
-                Ok(pause) => pause,
+            let began = Instant::now();
+            let next = match self.round(anew).await {
+                Ok(next) => next,
                 Err(error) => {
                     if !std::mem::replace(&mut self.runtime_away, true) {
                         tracing::error!(error = %chain(&error), "the container runtime does not answer; containers go on, but nothing can be changed");
                         self.shared.acts.record(Act::of_node("engine.lost", &self.steps.node, Some(chain(&error))));
                     }
-                    Duration::from_secs(1)
+                    Next { pause: Duration::from_secs(1), nothing_due: false }
                 }
             };
+            anew = true;
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.shared.wake.notified() => {}
                 changed = wanted.changed() => if changed.is_err() { return },
                 Some(finished) = self.finished.1.recv() => self.take_in(finished),
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(next.pause) => anew = !next.nothing_due,
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep_until(began + CALM) => {}
             }
             while let Ok(finished) = self.finished.1.try_recv() {
                 self.take_in(finished);
@@ -216,12 +242,16 @@ impl Keeper {
         i64::try_from(self.env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
     }
 
-    /// One look and what follows from it; gives how long to wait for the next if nothing happens.
-    async fn round(&mut self) -> Result<Duration, CriError> {
-        let Some(word) = self.shared.wanted.borrow().clone() else { return Ok(LOOK) };
+    /// One look and what follows from it; gives how long to wait for the next if nothing happens. `anew`: something has, or may have.
+    async fn round(&mut self, anew: bool) -> Result<Next, CriError> {
+        let Some(word) = self.shared.wanted.borrow().clone() else { return Ok(Next { pause: LOOK, nothing_due: false }) };
         let within = self.within_lease(&word);
         let wanted = self.without_halted(within);
-        let pods = self.runtime.observe().await?;
+        let known = self.seen.take().filter(|(_, at)| !anew && at.elapsed() < RELIST);
+        let (pods, at) = match known {
+            Some(known) => known,
+            None => (self.runtime.observe().await?, Instant::now()),
+        };
         if std::mem::take(&mut self.runtime_away) {
             tracing::info!("the container runtime answers again");
             self.shared.acts.record(Act::of_node("engine.returned", &self.steps.node, None));
@@ -258,8 +288,10 @@ impl Keeper {
             Hearing::Good if pods.is_empty() => IDLE_LOOK,
             Hearing::Good => LOOK,
         };
+        self.seen = Some((pods, at));
         let until = |at: i64| Duration::from_millis(u64::try_from(at - self.facts.now_ms).unwrap_or(0).max(5));
-        Ok(plan.wake_ms.map_or(pause, |at| pause.min(until(at))))
+        let due = plan.wake_ms.map(until).filter(|due| *due < pause);
+        Ok(Next { pause: due.unwrap_or(pause), nothing_due: due.is_none() && pause >= LOOK })
     }
 
     /// Drops what is known of instances that are no more, counts crashes, finds addresses.
@@ -271,6 +303,7 @@ impl Keeper {
         self.facts.not_before_ms.retain(|id, _| there.contains(id));
         self.facts.attempts.retain(|id, _| there.contains(id));
         self.refreshed.retain(|id, _| there.contains(id));
+        self.hosts.retain(|id, _| there.contains(id));
         self.counted.retain(|c| pods.iter().any(|p| p.container.as_ref().is_some_and(|k| k.id == *c)));
         for pod in pods {
             let memory = self.memory.entry(pod.instance).or_default();
@@ -326,40 +359,6 @@ impl Keeper {
         self.balancer.layout().in_use().into_iter().filter(|id| here(id) && !runs(id)).collect()
     }
 
-    /// Containers see new services of their space without a restart.
-    async fn update_hosts(&mut self, wanted: &Wanted, pods: &[Pod]) {
-        for pod in pods.iter().filter(|p| p.running()) {
-            let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
-            let Some(address) = self.memory.get(&pod.instance).map(|m| m.address.as_str()).filter(|a| !a.is_empty()) else { continue };
-            let hostname = spec::hostname_of(instance);
-            let text = hosts_text(address, &hostname, &self.balancer.names(wanted, instance));
-            if let Err(error) = self.steps.folders.write_hosts(pod.instance, &text).await {
-                tracing::warn!(error = %chain(&error), "an instance does not see the services of its space");
-            }
-        }
-    }
-
-    /// Running containers get new contents of their space's configs and secrets.
-    async fn update_files(&mut self, wanted: &Wanted, pods: &[Pod]) {
-        let changing = |i: &wire::WantedInstance| i.files.iter().any(|f| f.live);
-        for pod in pods.iter().filter(|p| p.running() && !self.facts.busy.contains(&p.instance)) {
-            let (id, due) = (pod.instance, self.refreshed.get(&pod.instance) != Some(&wanted.generation));
-            let Some(instance) = wanted.instances.get(&id).filter(|_| due) else { continue };
-            if !changing(instance) && !instance.init.iter().chain(&instance.sidecars).any(changing) {
-                continue;
-            }
-            match self.steps.folders.refresh(id, instance).await {
-                Ok(changed) => {
-                    if changed {
-                        tracing::info!(instance.id = %id, "an instance was given new contents of its files");
-                    }
-                    self.refreshed.insert(id, wanted.generation);
-                }
-                Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "an instance still has old contents of its files"),
-            }
-        }
-    }
-
     fn begin(&mut self, action: Action, wanted: &Wanted) {
         let id = action.instance();
         let instance = wanted.instances.get(&id).cloned();
@@ -389,6 +388,7 @@ impl Keeper {
         self.facts.busy.remove(&id);
         // The step may have begun with an older word.
         self.refreshed.remove(&id);
+        self.hosts.remove(&id);
         let wanted = self.shared.wanted.borrow().as_ref().and_then(|w| w.instances.get(&id).cloned());
         let failure = result.as_ref().err().map(StepError::sentence);
         self.shared.acts.record(Act::of_instance(kind(&action), id, wanted.as_ref(), failure));
