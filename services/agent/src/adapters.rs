@@ -17,6 +17,7 @@ pub mod holder;
 pub mod hooks;
 pub mod journal;
 pub mod live_files;
+pub mod log_bell;
 pub mod logs;
 pub mod machine;
 pub mod memory;

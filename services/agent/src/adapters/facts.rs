@@ -6,7 +6,6 @@ use std::path::Path;
 use gantry_contract::proto::scheduler::NodeFacts;
 use gantry_cri::Cri;
 
-
 /// Asks the kernel, the firmware's tables and the runtime. What cannot be found out is empty or zero.
 pub async fn gather(cri: &Cri, home: &Path, zone: &str, labels: &std::collections::BTreeMap<String, String>) -> NodeFacts {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();

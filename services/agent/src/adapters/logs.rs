@@ -79,7 +79,15 @@ impl Shipper {
 
     /// Ships what is new of these sources; gives the number of lines. When `publish` fails the lines are shipped again later, with
     /// the same id; the position on disk never passes what was published.
-    pub async fn round<F, E>(&mut self, sources: &[Source], mut publish: impl FnMut(Uuid, LogBatch) -> F) -> Result<usize, E>
+    pub async fn round<F, E>(&mut self, sources: &[Source], publish: impl FnMut(Uuid, LogBatch) -> F) -> Result<usize, E>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
+        self.round_of(sources, |_| true, publish).await
+    }
+
+    /// The same, in which only those are looked at that are `due`, or that were not looked at before to their end.
+    pub async fn round_of<F, E>(&mut self, sources: &[Source], due: impl Fn(&Source) -> bool, mut publish: impl FnMut(Uuid, LogBatch) -> F) -> Result<usize, E>
     where
         F: Future<Output = Result<(), E>>,
     {
@@ -87,6 +95,10 @@ impl Shipper {
         let mut changed = false;
         let mut outcome = Ok(());
         for source in sources {
+            let quiet = self.following.get(&(source.instance, source.attempt)).is_some_and(|f| !f.moved);
+            if quiet && !due(source) {
+                continue;
+            }
             match self.ship(source, &mut publish).await {
                 Ok(lines) => {
                     shipped += lines;
@@ -211,8 +223,10 @@ fn batch_id(batch: &LogBatch) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// How often new lines are looked for.
+/// Lines are shipped at most so often; looked for so often where nobody tells that there are some.
 pub const PERIOD: Duration = Duration::from_millis(300);
+/// Where the kernel tells, everything is looked at so often all the same.
+pub const LOOK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +305,21 @@ mod tests {
         let mut second = stage.shipper().await;
         assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["two"]);
         assert!(ship(&mut second, false).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_not_due_is_looked_at_once_and_then_waits() {
+        let stage = Stage::new();
+        stage.write("one");
+        let mut shipper = stage.shipper().await;
+        let mut lines = async |due: bool| {
+            let seen = shipper.round_of(&[source(true)], |_| due, |_, _| async { Ok::<(), ()>(()) }).await;
+            seen.unwrap()
+        };
+        assert_eq!(lines(false).await, 1, "nobody has looked before");
+        stage.write("two");
+        assert_eq!(lines(false).await, 0);
+        assert_eq!(lines(true).await, 1);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which log files there are, and shipping them to the log stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use gantry_bus::{Bus, streams};
 use gantry_contract::logs::LogBatch;
 use gantry_contract::proto::scheduler::{Labels, WantedInstance};
 use gantry_kernel::{InstanceId, Uuid};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::{Shared, chain};
-use crate::adapters::logs::{PERIOD, Shipper, Source};
+use crate::adapters::log_bell::{LogBell, Printed};
+use crate::adapters::logs::{LOOK, PERIOD, Shipper, Source};
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::spec::log_number;
 use crate::domain::wanted::Wanted;
@@ -99,7 +101,9 @@ impl Shipping {
         let mut stream_is_there = false;
         let mut away = false;
         let mut moved = self.shared.pods.subscribe();
+        let (mut bell, mut printed) = (LogBell::open(), Printed::Anybody);
         loop {
+            let began = Instant::now();
             moved.mark_unchanged();
             let last = cancel.is_cancelled();
             if !stream_is_there {
@@ -108,8 +112,14 @@ impl Shipping {
             let wanted = self.shared.wanted.borrow().clone();
             let pods = self.shared.pods.borrow().clone();
             let now = sources.update(wanted.as_deref(), &pods);
+            // Before they are read: what is written from now on is heard.
+            let deaf = bell.listen(&self.logs, &now.iter().map(|s| s.instance).collect::<BTreeSet<_>>());
+            printed = printed.and(bell.now());
+            // Of those that have ended nothing more is heard.
+            let due = |source: &Source| !source.running || printed.has(source.instance) || deaf.contains(&source.instance);
             let bus = &self.bus;
-            let outcome = self.shipper.round(&now, |id, batch| publish(bus, id, batch)).await;
+            let outcome = self.shipper.round_of(&now, due, |id, batch| publish(bus, id, batch)).await;
+            let by_the_clock = outcome.is_err() || !deaf.is_empty();
             match outcome {
                 Ok(_) => {
                     if std::mem::take(&mut away) {
@@ -129,11 +139,17 @@ impl Shipping {
             if last {
                 return;
             }
+            printed = tokio::select! {
+                () = cancel.cancelled() => Printed::Anybody,
+                // Where nothing runs, nothing is printed; of a container that is new, or has ended, it is known without this.
+                _ = moved.changed() => Printed::nobody(),
+                printed = bell.rung() => printed,
+                () = tokio::time::sleep(PERIOD), if by_the_clock => Printed::nobody(),
+                () = tokio::time::sleep(LOOK), if !now.is_empty() => Printed::Anybody,
+            };
             tokio::select! {
-                () = cancel.cancelled() => {}
-                // Where nothing runs, nothing is printed.
-                _ = moved.changed(), if now.is_empty() => {}
-                () = tokio::time::sleep(PERIOD), if !now.is_empty() => {}
+                () = cancel.cancelled() => printed = Printed::Anybody,
+                () = tokio::time::sleep_until(began + PERIOD) => {}
             }
         }
     }
