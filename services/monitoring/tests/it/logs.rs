@@ -1,7 +1,8 @@
 //! Lines in, lines out.
 
+use gantry_auth::AccessClaims;
 use gantry_kernel::{Role, Uuid};
-use gantry_testkit::clause;
+use gantry_testkit::{clause, neighbours};
 use serde_json::Value;
 
 use crate::place::{LONG, Place, events_until};
@@ -81,6 +82,43 @@ async fn who_may_not_read_any_more_follows_no_further() {
     place.print(&place.batch(instance, 10, &[(now, "two")])).await;
     let rest = tokio::time::timeout(LONG, stream.text()).await.expect("it ends").expect("readable");
     assert!(rest.contains("event: problem") && !rest.contains("two"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followed_lines_and_events_end_with_the_sign_in_they_were_opened_with() {
+    let place = Place::open(|_| {}).await;
+    place.world.start::<neighbours::Identity>(Default::default()).await;
+    let (now, issuer) = (place.host.env.now().unix_timestamp(), place.world.running.platform.public_url.clone());
+    let token = |session: String| {
+        place.world.sign(&AccessClaims {
+            iss: issuer.clone(),
+            sub: format!("user:{}", place.admin_id),
+            aud: issuer.clone(),
+            exp: now + 600,
+            iat: now,
+            jti: place.host.uuid().to_string(),
+            client_id: "test".into(),
+            scope: "openid".into(),
+            preferred_username: Some("ada".into()),
+            sid: Some(session),
+            amr: vec!["pwd".into()],
+            act: None,
+            cnf: None,
+        })
+    };
+    let follow = format!("{}?follow=true", place.path("logs"));
+    let ending = token(format!("until:{}", now + 1));
+    let mut staying = place.open_stream(&follow, &token("another".into()), None).await;
+    let both = [follow.as_str(), "/api/v1/events"];
+    let streams = [place.open_stream(both[0], &ending, None).await, place.open_stream(both[1], &ending, None).await];
+    for (path, stream) in both.into_iter().zip(streams) {
+        assert_eq!(stream.status(), 200);
+        let rest = tokio::time::timeout(LONG, stream.text()).await.expect("it ends").expect("readable");
+        assert!(rest.contains("event: problem") && rest.contains("sign-in"), "{path}: {rest}");
+    }
+    let instance = Uuid::now_v7();
+    place.print(&place.batch(instance, 0, &[(place.host.env.now(), "one")])).await;
+    assert_eq!(events_until(&mut staying, |e| !e.is_empty()).await[0].1["text"], "one", "another sign-in stands");
 }
 
 #[tokio::test(flavor = "multi_thread")]
