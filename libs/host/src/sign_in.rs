@@ -57,7 +57,10 @@ impl SignIn {
                     () = said.closed() => return,
                     () = tokio::time::sleep(LOOK) => {}
                 }
-                let looked = stands(&host, &caller).await;
+                let looked = tokio::select! {
+                    () = host.cancel.cancelled() => return,
+                    looked = stands(&host, &caller) => looked,
+                };
                 if let Err(problem) = &looked {
                     tracing::debug!(error = %problem.chain(), "whether a sign-in still stands cannot be asked");
                 }

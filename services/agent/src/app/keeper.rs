@@ -48,8 +48,8 @@ const OVERDUE_LOOK: Duration = Duration::from_millis(50);
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// A machine without pods has nothing that could change by itself.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
-/// While every end is heard, what the engine has is asked for anew in a look that nothing has asked for only this often: each costs it and the agent as much as
-/// all of its pods are many.
+/// While every end is heard, a look that nothing has asked for takes what the engine had last, no older than this: to list all pods and
+/// containers costs the engine and the agent the more, the more there are.
 const RELIST: Duration = Duration::from_secs(5);
 /// What is finished or told in quick succession is looked at together.
 const CALM: Duration = Duration::from_millis(20);

@@ -1,5 +1,6 @@
 //! Applications as people and other services see them.
 
+mod inside;
 mod on_clusters;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,7 @@ use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::rollout::{self, ReleaseBody};
 use crate::domain::engine::Seen;
-use crate::domain::kubernetes::cluster;
-use crate::domain::model::{Model, Protocol, Service, WorkloadKind};
+use crate::domain::model::{Model, Protocol, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::status::{Condition, state};
 use crate::domain::wanted::{AppView, Reports, Standing};
@@ -251,11 +251,6 @@ impl Seeing {
         self.view.instances.iter().find(|i| i.id == id).is_some_and(|i| i.phase != Phase::Stopping && self.view.is_available(i, &self.reports))
     }
 
-    /// How other applications of the space reach its services.
-    pub fn inside(&self, s: &Scheduler) -> Vec<EndpointBody> {
-        inside(&self.outline, &self.view.name, !s.clusters.of(AppId(self.row.id)).is_empty())
-    }
-
     pub fn condition(&self) -> Condition {
         let scale = scaled(&self.row);
         let stopped = self.row.stopped || self.row.deleted;
@@ -425,17 +420,6 @@ pub fn sentence(workload: &str, pending: &store::Pending) -> String {
     }
 }
 
-/// As other applications of the space call its services: `redis.cache` on nodes, the object's name on clusters.
-fn inside(model: &Model, app: &Name, on_clusters: bool) -> Vec<EndpointBody> {
-    let services = model.services.iter().filter(|service| service.called_at() > 0);
-    let one = |service: &Service| {
-        let host = if on_clusters { cluster::named(app, service.name.as_str()) } else { format!("{}.{app}", service.name) };
-        let (port, scheme) = (service.called_at(), if service.protocol == Protocol::Udp { "udp" } else { "http" });
-        EndpointBody { service: service.name.to_string(), url: format!("{scheme}://{host}:{port}"), host, port, protocol: service.protocol }
-    };
-    services.map(one).collect()
-}
-
 fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
     let mut out = Vec::new();
     for service in &model.services {
@@ -493,19 +477,4 @@ pub async fn revisions(s: &Scheduler, row: &store::app::Model) -> Result<Vec<Rev
         at: r.at,
     };
     Ok(rows.iter().enumerate().map(body).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_applications_reach_a_service_under_its_name_and_that_of_its_application() {
-        let name = |text: &str| Name::parse(text).unwrap();
-        let service = |port, service_port| Service { service_port, ..Service::plain(name("redis"), name("redis"), port, Protocol::Tcp) };
-        let model = Model { services: vec![service(6379, 0), service(80, 8080), service(0, 0)], ..Model::default() };
-        let at = |on_clusters| inside(&model, &name("svc-cache"), on_clusters).into_iter().map(|e| (e.host, e.port)).collect::<Vec<_>>();
-        assert_eq!(at(false), [("redis.svc-cache".to_owned(), 6379), ("redis.svc-cache".to_owned(), 8080)]);
-        assert_eq!(at(true)[0], ("svc-cache-redis".to_owned(), 6379));
-    }
 }
