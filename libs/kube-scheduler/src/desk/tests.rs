@@ -39,7 +39,7 @@ impl Desk {
         }
     }
 
-    fn waiting(&mut self, n: u128) -> String {
+    fn held_back(&mut self, n: u128) -> String {
         match &self.looked()[..] {
             [Decision::Wait { pod, reason, .. }] if *pod == at(n) => reason.clone(),
             other => panic!("{other:?}"),
@@ -92,7 +92,7 @@ fn an_older_word_changes_nothing_about_what_was_bound() {
     desk.binds(1);
     desk.all_pods(&[pod(1, "2", 0, "")]);
     desk.pod(&pod(2, "2", 0, ""));
-    desk.waiting(2);
+    desk.held_back(2);
     // It is bound elsewhere after all: somebody else was faster.
     desk.pod(&pod(1, "2", 0, "n9"));
     assert_eq!(desk.binds(2), "n1");
@@ -117,7 +117,7 @@ fn what_others_bound_takes_its_room_whatever_it_asked_for() {
     other["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
     desk.pod(&other);
     desk.pod(&pod(2, "1", 0, ""));
-    assert!(desk.waiting(2).contains("1 cpu"));
+    assert!(desk.held_back(2).contains("1 cpu"));
     // It is made smaller where it stands.
     other["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "500m".into();
     desk.pod(&other);
@@ -176,7 +176,7 @@ fn a_new_lead_displaces_nobody_while_those_before_are_on_their_way_out() {
     let mut nominated = pod(3, "2", 100, "");
     nominated["status"]["nominatedNodeName"] = "n1".into();
     desk.pod(&nominated);
-    desk.waiting(3);
+    desk.held_back(3);
     desk.pod_gone(&at(1));
     assert_eq!(desk.binds(3), "n1");
 }
@@ -191,7 +191,7 @@ fn a_budget_that_allows_none_protects_its_pods() {
     let budget = |allowed: u32| json!({ "metadata": { "namespace": "x", "name": "b" }, "spec": { "selector": { "matchLabels": { "app": "db" } } }, "status": { "disruptionsAllowed": allowed } });
     desk.budget(&budget(0));
     desk.pod(&pod(2, "1", 100, ""));
-    desk.waiting(2);
+    desk.held_back(2);
     desk.budget(&budget(1));
     desk.again();
     assert!(matches!(&desk.looked()[..], [Decision::Evict { .. }]));
@@ -224,7 +224,7 @@ fn an_affinity_over_namespaces_follows_their_labels() {
     near["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
         json!([{ "topologyKey": "kubernetes.io/hostname", "labelSelector": {}, "namespaceSelector": { "matchLabels": { "team": "a" } } }]);
     desk.pod(&near);
-    desk.waiting(2);
+    desk.held_back(2);
     desk.namespace(&json!({ "metadata": { "name": "y", "labels": { "team": "a" } } }));
     assert_eq!(desk.binds(2), "n1");
 }
@@ -237,7 +237,7 @@ fn a_pod_waits_for_its_claim_and_its_volume_is_made_where_it_goes() {
     let mut stored = pod(1, "1", 0, "");
     stored["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "data" } }]);
     desk.pod(&stored);
-    assert!(desk.waiting(1).contains("\"data\" not found"));
+    assert!(desk.held_back(1).contains("\"data\" not found"));
     desk.claim(&json!({ "metadata": { "namespace": "x", "name": "data", "uid": "c" }, "spec": { "storageClassName": "late" } }));
     let step = Step::Make { claim: ("x".into(), "data".into()) };
     assert!(matches!(&desk.looked()[..], [Decision::Bind { volumes, .. }] if volumes.as_slice() == std::slice::from_ref(&step)));
@@ -266,9 +266,9 @@ fn a_claim_that_is_one_pods_alone_is_not_used_by_two_and_volumes_count_where_the
     }
     desk.pod(&using(1, "one", "n1"));
     desk.pod(&using(2, "one", ""));
-    assert!(desk.waiting(2).contains("one pod's alone"));
+    assert!(desk.held_back(2).contains("one pod's alone"));
     desk.pod(&using(3, "two", ""));
-    assert!(desk.waiting(3).contains("volumes of csi.example.org"));
+    assert!(desk.held_back(3).contains("volumes of csi.example.org"));
     desk.pod_gone(&at(1));
     assert_eq!(desk.binds(2), "n1");
 }
@@ -283,6 +283,6 @@ fn groups_that_are_nobodys_are_forgotten_and_what_stands_is_not() {
         desk.pod_gone(&at(n));
     }
     desk.pod(&pod(5_000, "1", 0, ""));
-    desk.waiting(5_000);
+    desk.held_back(5_000);
     assert!(desk.groups < 10, "{}", desk.groups);
 }

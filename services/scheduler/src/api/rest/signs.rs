@@ -15,8 +15,8 @@ use crate::app::signs::{self, SignBody, SignFilter};
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/signs", tag = "applications", params(AppPath, WatchQuery), responses((status = 200, body = Page<SignBody>)))]
 pub async fn list(State(s): State<Scheduler>, caller: Caller, Path(at): Path<AppPath>, Query(query): Query<WatchQuery>) -> ApiResult<Response> {
     if query.watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller, at) = (s.clone(), caller.clone(), at.clone());
             async move { of_app(&s, &caller, &at).await.map(Page::all) }
         }));
@@ -56,8 +56,8 @@ pub async fn of_space(State(s): State<Scheduler>, caller: Caller, Path(at): Path
     let watch = query.watch;
     let wanted = query.filter();
     if watch {
-        let (moved, cancel) = (s.moved.subscribe(), s.host.cancel.clone());
-        return Ok(watch_list(moved, cancel, move || {
+        let (moved, host, watcher) = (s.moved.subscribe(), s.host.clone(), caller.clone());
+        return Ok(watch_list(&host, &watcher, moved, move || {
             let (s, caller, at, wanted) = (s.clone(), caller.clone(), at.clone(), wanted.clone());
             async move { in_space(&s, &caller, &at, &wanted).await.map(Page::all) }
         }));
