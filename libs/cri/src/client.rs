@@ -118,15 +118,18 @@ pub struct Handler {
     pub name: String,
     /// The program that its configuration names, if it names one.
     pub program: Option<PathBuf>,
+    /// Where it keeps the state of its containers, if its configuration says so.
+    pub root: Option<PathBuf>,
 }
 
 /// `told`: by name. `config`: containerd's, as its status shows it (`containerd.runtimes.<name>`).
 fn handlers(told: impl Iterator<Item = String>, config: &serde_json::Value) -> Vec<Handler> {
     let configured = config["containerd"]["runtimes"].as_object();
-    let of = |runtime: &serde_json::Value| runtime["options"]["BinaryName"].as_str().filter(|p| !p.is_empty()).map(PathBuf::from);
-    let mut out: Vec<Handler> = told
-        .map(|name| Handler { program: configured.and_then(|c| of(c.get(&name)?)), name })
-        .chain(configured.into_iter().flatten().map(|(name, runtime)| Handler { name: name.clone(), program: of(runtime) }))
+    let of = |runtime: &serde_json::Value, option: &str| runtime["options"][option].as_str().filter(|p| !p.is_empty()).map(PathBuf::from);
+    let option = |name: &str, option: &str| configured.and_then(|c| of(c.get(name)?, option));
+    let names = told.chain(configured.into_iter().flatten().map(|(name, _)| name.clone()));
+    let mut out: Vec<Handler> = names
+        .map(|name| Handler { program: option(&name, "BinaryName"), root: option(&name, "Root"), name })
         .filter(|handler| !handler.name.is_empty())
         .collect();
     out.sort();

@@ -20,6 +20,8 @@ const SHIMS: [(&str, &str, &str); 3] = [
 ];
 /// The second hierarchy of a machine that has both.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
+/// What starts runc where CRIU is: it can let a container go on from a checkpoint, which containerd's CRI has no word for.
+const RESTORING: &str = include_str!("oci/restoring.sh");
 
 /// Every OCI runtime of this machine with the program to start. `place`: where a starter is put for one that needs it.
 ///
@@ -33,6 +35,11 @@ pub fn runtimes(place: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
     if mixed(&fs::read_to_string(format!("{UNIFIED}/cgroup.controllers")).unwrap_or_default()) {
         for (_, program) in found.iter_mut().filter(|(name, _)| *name == "crun") {
             *program = starter(place, program)?;
+        }
+    }
+    if which("criu", &[]).is_some() {
+        for (_, program) in found.iter_mut().filter(|(name, _)| *name == "runc") {
+            *program = restoring(place, program)?;
         }
     }
     Ok(found)
@@ -76,14 +83,27 @@ fn mixed(controllers: &str) -> bool {
 /// A program that starts `program` where it does not see the second hierarchy: in a mount namespace of its own, which still gets
 /// what is mounted on the machine later.
 fn starter(place: &Path, program: &Path) -> Result<PathBuf> {
-    let path = place.join("crun-v1");
     let text = format!(
         "#!/bin/sh\n# Written by gantry at every start: {program} without {UNIFIED}, which it refuses to see beside the first hierarchy.\n\
          exec unshare --mount --propagation slave /bin/sh -c 'umount -l {UNIFIED} && exec \"$0\" \"$@\"' {program} \"$@\"\n",
         program = program.display(),
     );
-    // Put into place at once: a container may be starting.
-    let fresh = place.join("crun-v1.new");
+    program_at(place.join("crun-v1"), &text)
+}
+
+/// The same program for all but containers that have a folder of their id in `place/restore`, put there by the agent: `image` and, if
+/// its own layer had changed, `layer.tar`. These go on from there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn restoring(place: &Path, program: &Path) -> Result<PathBuf> {
+    let text = RESTORING.replace("{program}", &program.display().to_string()).replace("{place}", &place.display().to_string());
+    program_at(place.join("runc-restoring"), &text)
+}
+
+/// Put into place at once: a container may be starting.
+fn program_at(path: PathBuf, text: &str) -> Result<PathBuf> {
+    let fresh = path.with_extension("new");
     fs::write(&fresh, text)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     fs::rename(&fresh, &path)?;
@@ -98,6 +118,28 @@ mod tests {
     fn only_a_second_hierarchy_with_controllers_is_in_the_way() {
         assert!(mixed("hugetlb misc\n"));
         assert!(!mixed("\n") && !mixed(""));
+    }
+
+    /// Runs it with a program that prints what it is called with.
+    fn called(place: &Path, words: &[&str]) -> String {
+        let echo = program_at(place.join("echo"), "#!/bin/sh\necho \"$@\"\n").unwrap();
+        let starter = restoring(place, &echo).unwrap();
+        let output = std::process::Command::new(starter).args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn only_a_container_with_a_checkpoint_is_restored() {
+        let place = tempfile::tempdir().unwrap();
+        let create = ["--root", "/r", "create", "--bundle", "/a b", "c1"];
+        assert_eq!(called(place.path(), &create), "--root /r create --bundle /a b c1");
+        fs::create_dir_all(place.path().join("restore/c1")).unwrap();
+        let restored = called(place.path(), &create);
+        assert!(restored.starts_with("--root /r restore --detach ") && restored.ends_with("--bundle /a b c1"), "{restored}");
+        assert!(restored.contains(&format!("--image-path {}/restore/c1/image", place.path().display())), "{restored}");
+        assert_eq!(called(place.path(), &["start", "c1"]), "", "it runs already");
+        assert_eq!(called(place.path(), &["kill", "c1", "9"]), "kill c1 9");
+        assert_eq!(called(place.path(), &["start", "c2"]), "start c2");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Config {
     /// The network of this node's pods as its container runtime gives it out, `10.88.0.0/16`; no other node may have the same.
     pub pod_network: Option<Network>,
     pub haproxy: PathBuf,
+    /// CRIU, by which instances are moved as they run.
+    pub criu: PathBuf,
     /// Host folders below which applications may mount; none by default.
     pub bind_allowed: Vec<PathBuf>,
     /// Processes a container may have if its application says nothing.
@@ -79,6 +81,7 @@ impl Default for Config {
             address: None,
             pod_network: None,
             haproxy: PathBuf::from("haproxy"),
+            criu: PathBuf::from("criu"),
             bind_allowed: Vec::new(),
             default_pids: 4096,
             files_on_disk: false,

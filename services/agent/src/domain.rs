@@ -3,6 +3,7 @@
 pub mod acts;
 pub mod actual;
 pub mod balance;
+pub mod checkpoint;
 pub mod guard;
 pub mod haproxy;
 pub mod health;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::adapters::checkpoints::Checkpoints;
 use crate::adapters::commands::Commands;
 use crate::adapters::disk::Disk;
 use crate::adapters::executions;
@@ -42,6 +43,7 @@ pub struct Settings {
     pub service_listen: IpAddr,
     pub service_network: Option<Ipv4Addr>,
     pub haproxy: PathBuf,
+    pub criu: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
     pub default_pids: u32,
     /// Configs and secrets lie on the disk, where nothing may be mounted.
@@ -63,6 +65,7 @@ pub struct Node {
     pub disk: Disk,
     pub volumes: Volumes,
     pub commands: Commands,
+    pub checkpoints: Checkpoints,
     pub haproxy: Arc<Haproxy>,
     /// What was done to the engine, and whom it is told to when there is more.
     pub journal: Journal,
@@ -85,6 +88,8 @@ impl Node {
         let commands = Commands::new(at("commands"));
         // What they hold is not waited for: nothing else depends on it.
         tracker.spawn(commands.left().await.end());
+        let checkpoints = Checkpoints::new(cri.clone(), settings.criu, at("checkpoints"));
+        checkpoints.recover().await;
         let folders = Folders {
             volumes: volumes.clone(),
             instances: at("instances"),
@@ -115,6 +120,7 @@ impl Node {
             services: settings.service_network,
             nics,
             isolating,
+            checkpoints: checkpoints.clone(),
             default_pids: settings.default_pids,
             wanted: shared.wanted.clone(),
         };
@@ -130,7 +136,7 @@ impl Node {
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };
         tracker.spawn(Keeper::new(parts).await.run());
-        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, haproxy, journal, written })
+        Ok(Self { name: settings.node, home: settings.home, logs, shared, disk, volumes, commands, checkpoints, haproxy, journal, written })
     }
 
     /// Labels that choose this node's pods and containers.

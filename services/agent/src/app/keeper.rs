@@ -79,6 +79,8 @@ pub struct Shared {
     /// Signs of an intrusion by instance, and instances that are stopped because of them.
     pub signs: watch::Sender<BTreeMap<InstanceId, Vec<wire::Sign>>>,
     pub halted: watch::Sender<BTreeSet<InstanceId>>,
+    /// Instances that are being moved: they are left as they are.
+    pub held: watch::Sender<BTreeSet<InstanceId>>,
     /// How programs that begin to run are seen.
     pub executions: Arc<Figures>,
     /// The ways to other nodes' pods; `None` until the scheduler has said them.
@@ -103,6 +105,7 @@ impl Shared {
             images: watch::Sender::new(BTreeMap::new()),
             signs: watch::Sender::new(BTreeMap::new()),
             halted: watch::Sender::new(BTreeSet::new()),
+            held: watch::Sender::new(BTreeSet::new()),
             executions: Arc::default(),
             routes: watch::Sender::new(None),
             pressed: watch::Sender::new(BTreeMap::new()),
@@ -276,7 +279,12 @@ impl Keeper {
         self.update_files(&wanted, &pods).await;
         self.let_go_of_others(&wanted, &pods).await;
         self.facts.ready = self.ready.keys().copied().collect();
-        let plan = plan(&wanted, &pods, &self.facts);
+        let held = self.shared.held.borrow().clone();
+        let plan = if held.is_empty() {
+            plan(&wanted, &pods, &self.facts)
+        } else {
+            plan(&wanted, &pods, &Facts { busy: self.facts.busy.union(&held).copied().collect(), ..self.facts.clone() })
+        };
         for action in plan.actions {
             self.begin(action, &wanted);
         }

@@ -2,6 +2,7 @@
 //! and the runtime. What a session has started ends with it.
 
 mod carry;
+mod checkpoints;
 mod files;
 mod volumes;
 
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::keeper::{Shared, chain};
 use super::line::Line;
+use crate::adapters::checkpoints::Checkpoints;
 use crate::adapters::commands::Commands;
 use crate::adapters::processes;
 use crate::adapters::volumes::Volumes;
@@ -48,6 +50,7 @@ pub struct Sessions {
     pub tracker: TaskTracker,
     pub cancel: CancellationToken,
     pub commands: Commands,
+    pub checkpoints: Checkpoints,
     /// One command is started at a time, so that it is known which process is whose.
     pub starting: Arc<Mutex<()>>,
 }
@@ -116,6 +119,9 @@ impl Sessions {
             return self.volume(verb, open, pipe).await;
         }
         let id: InstanceId = open.instance_id.parse().map_err(|_| Refused("no such instance".into()))?;
+        if open.kind == "checkpoint-take" {
+            return self.take_checkpoint(id, pipe).await;
+        }
         let (pod, container) = self.target(id, &open.container)?;
         match open.kind.as_str() {
             "exec" => self.exec(open, &container, pipe).await,
@@ -127,6 +133,7 @@ impl Sessions {
             }
             "download" => files::download(self.first_process(&container).await?, &open.path, pipe).await,
             "upload" => files::upload(self.first_process(&container).await?, &open.path, pipe).await,
+            "checkpoint-give" => self.give(id, &container, pipe).await,
             "processes" => {
                 let all = processes::list(self.first_process(&container).await?).await.map_err(|e| Refused(e.to_string()))?;
                 pipe.send(OUTPUT, &serde_json::to_vec(&all).map_err(|e| Refused(e.to_string()))?).await;

@@ -14,6 +14,7 @@ mod others;
 
 use super::isolating::{Isolating, IsolationError};
 use super::keeper::chain;
+use crate::adapters::checkpoints::{CheckpointError, Checkpoints};
 use crate::adapters::folders::{FolderError, Folders, hosts_text};
 use crate::adapters::machine::CommandError;
 use crate::adapters::nics::{NicError, Nics};
@@ -41,6 +42,14 @@ pub enum StepError {
     Isolation(#[from] IsolationError),
     #[error("files")]
     Folders(#[from] FolderError),
+    #[error("the checkpoint it goes on from")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("it could not go on from its checkpoint: {why}")]
+    Restore {
+        why: String,
+        #[source]
+        source: CriError,
+    },
     #[error("init container {name} {how}")]
     Init { name: String, how: String },
     #[error("what was to be done after the start has failed: {reason}")]
@@ -87,6 +96,8 @@ pub struct Steps {
     pub nics: Nics,
     /// What its network policies have it send and take in.
     pub isolating: Isolating,
+    /// Instances that were moved here go on from them.
+    pub checkpoints: Checkpoints,
     /// The kernel's limits for processes that name none.
     pub default_pids: u32,
     /// The scheduler's word, for steps that wait.
@@ -149,6 +160,9 @@ impl Steps {
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
                 self.folders.release(id).await;
+                if wanted.is_none() {
+                    self.checkpoints.forget(id).await;
+                }
                 self.let_go(id, wanted.as_ref(), &volumes).await;
                 remove_cgroups(id).await;
                 Ok(Done { address: Some(String::new()), image_digest: None })
@@ -213,6 +227,15 @@ impl Steps {
         let spec = spec::container(&self.node, id, &spec::with_facts(wanted, &self.node, &address), attempt, image, mounts);
         let container = self.cri.create_container(pod, pod_spec, &spec).await?;
         self.limit_processes(id, wanted).await;
+        if self.checkpoints.lay(id, &container).await? {
+            if let Err(source) = self.cri.start_container(&container).await {
+                return Err(StepError::Restore { why: self.checkpoints.did_not(id, &container).await, source });
+            }
+            self.checkpoints.went_on(id, &container).await;
+            self.limit_files(&container, wanted).await;
+            // What is done after a start was done when it started.
+            return Ok(Done { address: Some(address), image_digest: Some(digest) });
+        }
         self.cri.start_container(&container).await?;
         self.limit_files(&container, wanted).await;
         if let Err(reason) = hooks::run(&self.cri, &container, &address, &wanted.post_start, hooks::POST_START).await {

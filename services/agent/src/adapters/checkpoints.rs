@@ -1,0 +1,317 @@
+//! Checkpoints of containers with CRIU through runc: frozen and written down here, gone on from here. containerd's CRI has no words for
+//! it (`CheckpointContainer` is unimplemented before 2.0, and nothing restores), so runc is asked beside it, as containerd's own shim
+//! does; where a container begins, the program that the runtime starts as runc (`gantry_servers::oci::restoring`) lets it go on.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use gantry_cri::Cri;
+use gantry_kernel::InstanceId;
+use tokio::fs;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use super::machine::{self, CommandError};
+use crate::domain::checkpoint::{About, faults, flags, obstacle, own_layer, version};
+
+/// containerd's namespace for the CRI.
+const NAMESPACE: &str = "k8s.io";
+/// What nobody made an instance of is not kept for longer.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
+/// A line of the program that lets containers go on.
+const MARK: &str = "goes on from the checkpoint";
+/// Connections are closed: the address is another one afterwards, and whoever was connected dials again. Removed files that are still
+/// open go along up to a size.
+const OPTIONS: &str = "tcp-close\nlink-remap\nghost-limit 67108864\n";
+const ABOUT: &str = "about.json";
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("{0}")]
+    Unable(String),
+    #[error("it cannot be frozen and written down: {0}")]
+    Dump(String),
+    #[error("files of a checkpoint")]
+    Files(#[from] std::io::Error),
+    #[error("a program that is needed")]
+    Program(#[from] CommandError),
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Checkpoints {
+    cri: Cri,
+    criu: PathBuf,
+    /// Ours: what comes and goes, and which containers are frozen.
+    folder: PathBuf,
+}
+
+/// How containers are run here, if they can be frozen and go on.
+struct Tools {
+    runc: PathBuf,
+    /// runc's state of the runtime's containers.
+    root: PathBuf,
+    /// Where the runtime's starter looks for containers that go on.
+    restore: PathBuf,
+    about: About,
+}
+
+/// A container that stands still until it is [`Checkpoints::thaw`]ed, with what was written down of it.
+pub struct Frozen {
+    container: String,
+    /// `image/`, `layer.tar` and `about.json`.
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    pub fn new(cri: Cri, criu: PathBuf, folder: PathBuf) -> Self {
+        Self { cri, criu, folder }
+    }
+
+    /// Containers that an agent before this one left frozen go on: nobody knows of them any more.
+    pub async fn recover(&self) {
+        let Ok(mut notes) = fs::read_dir(self.folder.join("frozen")).await else { return };
+        while let Ok(Some(note)) = notes.next_entry().await {
+            let Ok(container) = note.file_name().into_string() else { continue };
+            match self.thaw_noted(&container).await {
+                Ok(()) => tracing::warn!(container, "a container that was left frozen goes on"),
+                Err(error) => tracing::error!(container, %error, "a container that was left frozen does not go on"),
+            }
+        }
+    }
+
+    /// Whether containers of this runtime class can be frozen here and go on here.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unable`] with the reason.
+    pub async fn able(&self, runtime_class: &str) -> Result<(), CheckpointError> {
+        self.tools(runtime_class).await.map(drop)
+    }
+
+    async fn tools(&self, runtime_class: &str) -> Result<Tools, CheckpointError> {
+        let unable = CheckpointError::Unable;
+        if !matches!(runtime_class, "" | "runc") {
+            return Err(unable(format!("containers of the runtime class {runtime_class} cannot be frozen; those of runc can")));
+        }
+        let handlers = self.cri.handlers().await.map_err(|error| unable(format!("the container runtime does not say how it runs containers: {error}")))?;
+        let handler = handlers.into_iter().find(|h| h.name == "runc");
+        let handler = handler.ok_or_else(|| unable("the container runtime has no handler `runc`, or does not tell of it".into()))?;
+        let starter = handler.program.filter(|p| p.is_absolute());
+        let text = match &starter {
+            Some(path) => fs::read(path).await.map(|bytes| String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]).into_owned()).unwrap_or_default(),
+            None => String::new(),
+        };
+        let Some(runc) = starter.filter(|_| text.starts_with("#!") && text.contains(MARK)) else {
+            let detail = "its container runtime starts runc itself, which begins every container anew; docs/operations/migration.md says what to set, and CRIU has to be there";
+            return Err(unable(detail.into()));
+        };
+        let criu = self.criu.display().to_string();
+        let failed = |error: CommandError| unable(format!("CRIU does not work on this node: {error}"));
+        machine::run(&criu, &["check"]).await.map_err(failed)?;
+        let said = machine::run(&criu, &["--version"]).await.map_err(failed)?;
+        let known = version(&said).ok_or_else(|| unable(format!("what {criu} is cannot be found out")))?;
+        if !machine::run("tar", &["--version"]).await.map_err(failed)?.contains("GNU tar") {
+            return Err(unable("its tar does not keep extended attributes; GNU tar is needed".into()));
+        }
+        let about = About {
+            architecture: std::env::consts::ARCH.to_owned(),
+            criu: known.to_owned(),
+            processor: flags(&fs::read_to_string("/proc/cpuinfo").await.unwrap_or_default()),
+        };
+        let restore = runc.parent().unwrap_or(Path::new("/")).join("restore");
+        self.write_starter(&restore.join("bin")).await?;
+        let root = handler.root.unwrap_or_else(|| PathBuf::from("/run/containerd/runc")).join(NAMESPACE);
+        Ok(Tools { runc, root, restore, about })
+    }
+
+    /// CRIU as runc calls it: runc names no options of its own.
+    async fn write_starter(&self, bin: &Path) -> Result<(), CheckpointError> {
+        use std::os::unix::fs::PermissionsExt;
+        fs::create_dir_all(bin).await?;
+        let (options, path, fresh) = (bin.join("criu.conf"), bin.join("criu"), bin.join("criu.new"));
+        fs::write(&options, OPTIONS).await?;
+        // By its whole path: below the name it would find itself.
+        let found = machine::run("sh", &["-c", "command -v \"$0\"", &self.criu.display().to_string()]).await?;
+        let text = format!("#!/bin/sh\nCRIU_CONFIG_FILE='{}' exec '{}' \"$@\"\n", options.display(), found.trim());
+        if fs::read_to_string(&path).await.is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        fs::write(&fresh, text).await?;
+        fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).await?;
+        Ok(fs::rename(&fresh, &path).await?)
+    }
+
+    /// Freezes a container and writes down its processes and what it has changed of its image. Whatever goes wrong, it runs on.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]
+    pub async fn freeze(&self, container: &str, process: u32, runtime_class: &str) -> Result<Frozen, CheckpointError> {
+        let tools = self.tools(runtime_class).await?;
+        let frozen = Frozen { container: container.to_owned(), folder: self.folder.join("taken").join(container) };
+        for part in ["image", "work"] {
+            fs::create_dir_all(frozen.folder.join(part)).await?;
+        }
+        // First, so that no death of this process leaves it standing.
+        fs::create_dir_all(self.folder.join("frozen")).await?;
+        let note = format!("{}\n{}", tools.runc.display(), tools.root.display());
+        fs::write(self.note(container), note).await?;
+        match self.write_down(&tools, &frozen, process).await {
+            Ok(()) => Ok(frozen),
+            Err(error) => {
+                self.thaw(frozen).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_down(&self, tools: &Tools, frozen: &Frozen, process: u32) -> Result<(), CheckpointError> {
+        let at = |name: &str| frozen.folder.join(name).display().to_string();
+        let path = format!("PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", tools.restore.join("bin").display());
+        let (runc, root) = (tools.runc.display().to_string(), tools.root.display().to_string());
+        machine::run("env", &[&path, &runc, "--root", &root, "pause", &frozen.container]).await?;
+        let (image, work) = (at("image"), at("work"));
+        let words = ["checkpoint", "--leave-running", "--manage-cgroups-mode", "soft", "--image-path", &image, "--work-path", &work, &frozen.container];
+        if let Err(error) = machine::run("env", &[&[path.as_str(), &runc, "--root", &root][..], &words[..]].concat()).await {
+            let log = fs::read_to_string(frozen.folder.join("work/dump.log")).await.unwrap_or_default();
+            let why = faults(&log);
+            return Err(CheckpointError::Dump(if why.is_empty() { error.to_string() } else { why }));
+        }
+        let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).await?;
+        let layer = own_layer(&mounts).ok_or_else(|| CheckpointError::Unable("its root is no overlay, so what it has changed cannot be told apart".into()))?;
+        machine::run("tar", &["-C", layer, "--xattrs", "--xattrs-include=*", "-cpf", &at("layer.tar"), "."]).await?;
+        Ok(fs::write(frozen.folder.join(ABOUT), serde_json::to_vec(&tools.about).map_err(std::io::Error::other)?).await?)
+    }
+
+    fn note(&self, container: &str) -> PathBuf {
+        self.folder.join("frozen").join(container)
+    }
+
+    /// It runs on where it stood.
+    ///
+    /// # Errors
+    /// When runc refuses, and the container has not ended meanwhile.
+    pub async fn thaw(&self, frozen: Frozen) -> Result<(), CheckpointError> {
+        let _ = fs::remove_dir_all(&frozen.folder).await;
+        self.thaw_noted(&frozen.container).await
+    }
+
+    async fn thaw_noted(&self, container: &str) -> Result<(), CheckpointError> {
+        let note = fs::read_to_string(self.note(container)).await?;
+        let (runc, root) = note.split_once('\n').unwrap_or((note.as_str(), ""));
+        let standing = machine::run(runc, &["--root", root, "state", container]).await.is_ok_and(|state| state.contains("\"paused\""));
+        if standing {
+            machine::run(runc, &["--root", root, "resume", container]).await?;
+        }
+        Ok(fs::remove_file(self.note(container)).await?)
+    }
+
+    /// It has ended, frozen as it was.
+    pub async fn ended(&self, frozen: Frozen) {
+        let _ = fs::remove_dir_all(&frozen.folder).await;
+        let _ = fs::remove_file(self.note(&frozen.container)).await;
+    }
+
+    /// Writes what was taken to its standard output, as a tar archive.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn packing(&self, frozen: &Frozen) -> Result<Child, CheckpointError> {
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&frozen.folder).args(["-cf", "-", "image", "layer.tar", ABOUT]);
+        Ok(tar.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?)
+    }
+
+    fn waiting(&self, instance: InstanceId) -> PathBuf {
+        self.folder.join("waiting").join(instance.to_string())
+    }
+
+    /// Takes what was taken elsewhere from its standard input; then [`Checkpoints::taken`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn unpacking(&self, instance: InstanceId) -> Result<Child, CheckpointError> {
+        self.sweep().await;
+        let folder = self.waiting(instance).with_extension("coming");
+        fs::create_dir_all(&folder).await?;
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&folder).args(["--no-same-owner", "-xf", "-"]);
+        Ok(tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?)
+    }
+
+    async fn sweep(&self) {
+        let Ok(mut all) = fs::read_dir(self.folder.join("waiting")).await else { return };
+        while let Ok(Some(entry)) = all.next_entry().await {
+            let age = entry.metadata().await.ok().and_then(|m| m.modified().ok()?.elapsed().ok());
+            if age.is_some_and(|age| age > KEPT) {
+                let _ = fs::remove_dir_all(entry.path()).await;
+            }
+        }
+    }
+
+    /// The whole of it has come: the instance goes on from it when it is made.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unable`] if it cannot go on from it on this machine.
+    pub async fn taken(&self, instance: InstanceId, mut unpacking: Child) -> Result<(), CheckpointError> {
+        drop(unpacking.stdin.take());
+        let mut said = String::new();
+        if let Some(mut errors) = unpacking.stderr.take() {
+            let _ = errors.read_to_string(&mut said).await;
+        }
+        let folder = self.waiting(instance).with_extension("coming");
+        let checked = async {
+            if !unpacking.wait().await?.success() {
+                return Err(CheckpointError::Unable(format!("what came is no checkpoint: {}", said.trim())));
+            }
+            let taken: About = serde_json::from_slice(&fs::read(folder.join(ABOUT)).await?).map_err(std::io::Error::other)?;
+            match obstacle(&taken, &self.tools("").await?.about) {
+                Some(why) => Err(CheckpointError::Unable(why)),
+                None => Ok(fs::rename(&folder, self.waiting(instance)).await?),
+            }
+        }
+        .await;
+        if checked.is_err() {
+            let _ = fs::remove_dir_all(&folder).await;
+        }
+        checked
+    }
+
+    /// Before a container of the instance starts: true if it goes on from a checkpoint. Followed by [`Checkpoints::went_on`] or
+    /// [`Checkpoints::did_not`].
+    ///
+    /// # Errors
+    /// When there is one, and it cannot be put in place.
+    pub async fn lay(&self, instance: InstanceId, container: &str) -> Result<bool, CheckpointError> {
+        let waiting = self.waiting(instance);
+        if !fs::try_exists(&waiting).await.unwrap_or(false) {
+            return Ok(false);
+        }
+        let tools = self.tools("").await?;
+        fs::create_dir_all(waiting.join("work")).await?;
+        fs::symlink(&waiting, tools.restore.join(container)).await?;
+        Ok(true)
+    }
+
+    /// It runs: what it went on from is of no use any more.
+    pub async fn went_on(&self, instance: InstanceId, container: &str) {
+        self.unlay(container).await;
+        self.forget(instance).await;
+    }
+
+    /// It does not run, and this is why. The checkpoint stays for another try.
+    pub async fn did_not(&self, instance: InstanceId, container: &str) -> String {
+        self.unlay(container).await;
+        faults(&fs::read_to_string(self.waiting(instance).join("work/restore.log")).await.unwrap_or_default())
+    }
+
+    async fn unlay(&self, container: &str) {
+        if let Ok(tools) = self.tools("").await {
+            let _ = fs::remove_file(tools.restore.join(container)).await;
+        }
+    }
+
+    /// The instance is no more, or has gone on.
+    pub async fn forget(&self, instance: InstanceId) {
+        let _ = fs::remove_dir_all(self.waiting(instance)).await;
+    }
+}
