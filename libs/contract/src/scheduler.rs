@@ -89,6 +89,9 @@ pub enum InstanceEvent {
     /// even. It is stopped when its budget allows.
     #[serde(rename = "instance.displaced")]
     Displaced { instance: InstanceId, app: AppId, node: Name, reason: String },
+    /// It does not have to leave any more: it was to go on elsewhere, and could not.
+    #[serde(rename = "instance.stayed")]
+    Stayed { instance: InstanceId, app: AppId },
     /// Something that an intruder would do was found in it: a program that is not of its image, a right that its container was not given,
     /// a connection that its space does not allow (`sign`: program, privilege, connection). `action`: what followed.
     #[serde(rename = "instance.suspected")]

@@ -14,6 +14,7 @@ pub mod fleet;
 mod held;
 pub mod kept;
 pub mod measures;
+pub mod migration;
 mod models;
 pub mod node_settings;
 pub mod nodes;

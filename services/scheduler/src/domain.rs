@@ -23,6 +23,7 @@ pub mod kept;
 pub mod kubernetes;
 pub mod lacks;
 pub mod made;
+pub mod migration;
 pub mod model;
 pub mod nodes_networks;
 pub mod observe;

@@ -173,7 +173,7 @@ pub struct Parts {
 impl Keeper {
     pub async fn new(parts: Parts) -> Self {
         let Parts { env, shared, cri, steps, balancer, disk, tracker, cancel } = parts;
-        let probing = Probing::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
+        let probing = Probing::new(cri.clone(), shared.wake.clone(), shared.held.subscribe(), tracker.clone(), cancel.clone());
         let exits = Exits::new(cri.clone(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let holder = Holder::new(shared.layout.subscribe(), shared.wake.clone(), tracker.clone(), cancel.clone());
         let ready = disk.load(READY_FILE).await;

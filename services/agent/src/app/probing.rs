@@ -1,12 +1,12 @@
 //! Asks the running containers how they are, each probe on a task of its own, and keeps what they answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gantry_cri::Cri;
 use gantry_kernel::InstanceId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,12 +42,14 @@ pub struct Probing {
     tracker: TaskTracker,
     cancel: CancellationToken,
     watched: BTreeMap<(InstanceId, String), Watched>,
+    /// Instances that stand still for a moment: that they do not answer says nothing.
+    held: watch::Receiver<BTreeSet<InstanceId>>,
 }
 
 impl Probing {
     /// `changed` is told whenever an instance becomes ready, unready, or dead.
-    pub fn new(cri: Cri, changed: Arc<Notify>, tracker: TaskTracker, cancel: CancellationToken) -> Self {
-        Self { cri, changed, tracker, cancel, watched: BTreeMap::new() }
+    pub fn new(cri: Cri, changed: Arc<Notify>, held: watch::Receiver<BTreeSet<InstanceId>>, tracker: TaskTracker, cancel: CancellationToken) -> Self {
+        Self { cri, changed, tracker, cancel, watched: BTreeMap::new(), held }
     }
 
     /// Starts asking those that are new, stops asking those that are not named.
@@ -90,6 +92,8 @@ impl Probing {
                 address: subject.address.clone(),
                 health: health.clone(),
                 changed: self.changed.clone(),
+                instance: subject.instance,
+                held: self.held.clone(),
             };
             let stop = stop.clone();
             self.tracker.spawn(async move {
@@ -108,15 +112,24 @@ struct Asking {
     address: String,
     health: Arc<Mutex<Health>>,
     changed: Arc<Notify>,
+    instance: InstanceId,
+    held: watch::Receiver<BTreeSet<InstanceId>>,
 }
 
 impl Asking {
+    fn stands_still(&self) -> bool {
+        self.held.borrow().contains(&self.instance)
+    }
+
     async fn run(self) {
         tokio::time::sleep(self.probe.initial_delay).await;
         let mut ready_once = false;
         loop {
-            if lock(&self.health).due(self.index) {
+            if lock(&self.health).due(self.index) && !self.stands_still() {
                 let answer = ask(&self.cri, &self.container, &self.address, &self.probe.check, self.probe.timeout).await;
+                if self.stands_still() {
+                    continue;
+                }
                 let mut health = lock(&self.health);
                 let before = (health.ready(), health.alive(), health.started());
                 health.answer(self.index, answer);

@@ -152,6 +152,16 @@ pub enum App {
         #[command(flatten)]
         target: InstanceTarget,
     },
+    /// Move a running instance to another node as it is, with its memory and its files; it stands still for a moment. To the node where it
+    /// is: into a new pod there.
+    Migrate {
+        name: String,
+        /// Its id or its name (`gantry app instances`).
+        instance: String,
+        /// The node where it is to go on.
+        #[arg(long)]
+        to: String,
+    },
     /// Send a signal to a process of an instance, by its number in `ps`.
     Signal {
         name: String,

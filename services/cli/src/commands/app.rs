@@ -142,6 +142,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         App::PortForward { name, target, ports, address } => inside::forward(cx, &of(&name), &target, &ports, address).await,
         App::Cp { from, to, target } => inside::copy(cx, &apps, &from, &to, &target).await,
         App::Ps { name, target } => inside::processes(cx, &of(&name), &target).await,
+        App::Migrate { name, instance, to } => inside::migrate(cx, &of(&name), &instance, &to).await,
         App::Signal { name, pid, signal, target } => inside::signal(cx, &of(&name), &target, pid, &signal).await,
         App::Scale { name, replicas } => {
             let (workload, replicas) = workload(cx, &of(&name), &replicas).await?;

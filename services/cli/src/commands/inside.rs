@@ -71,6 +71,14 @@ pub async fn signal(cx: &mut Context, app: &str, target: &InstanceTarget, pid: u
     Ok(())
 }
 
+pub async fn migrate(cx: &mut Context, app: &str, instance: &str, node: &str) -> Result<()> {
+    let at = format!("{app}/instances/{}/migrate", segment(instance));
+    let moved = cx.client.post(&at, &[], &json!({ "node": node })).await?;
+    let text = |field: &str| moved[field].as_str().unwrap_or_default().to_owned();
+    cx.note(&format!("{} goes on at {} as {}; it stood still for {} ms", text("name"), text("node"), text("instance"), moved["stood_still_millis"]));
+    Ok(())
+}
+
 /// The instance whose earlier start is asked for: its id, and which start.
 pub async fn previous(cx: &mut Context, app: &str, instance: Option<String>) -> Result<(String, u64)> {
     let all = cx.client.list(&format!("{app}/instances"), &[], 10_000).await?;

@@ -57,6 +57,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(sessions::upload))
         .routes(routes!(sessions::processes))
         .routes(routes!(sessions::signal))
+        .routes(routes!(sessions::migrate))
         .routes(routes!(volumes::list))
         .routes(routes!(volumes::get, volumes::delete))
         .routes(routes!(volumes::snapshot))

@@ -127,6 +127,7 @@ mod tests {
             InstanceEvent::Placed { .. }
             | InstanceEvent::Lost { .. }
             | InstanceEvent::Displaced { .. }
+            | InstanceEvent::Stayed { .. }
             | InstanceEvent::Suspected { .. }
             | InstanceEvent::Stopping { .. } => "other",
         };

@@ -110,6 +110,10 @@ fn stops(wanted: &Wanted, target: u32, current: &[&Instance], old: &[&Instance])
             break;
         }
         if instance.available {
+            // It goes on elsewhere under its number: until that one is ready, this is what there is of it.
+            if instance.displaced && target > 0 && current.iter().any(|i| i.index == instance.index && !i.available) {
+                continue;
+            }
             if spare == 0 {
                 break;
             }

@@ -347,6 +347,7 @@ pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
         | InstanceEvent::Restarted { instance, app, .. }
         | InstanceEvent::Lost { instance, app, .. }
         | InstanceEvent::Displaced { instance, app, .. }
+        | InstanceEvent::Stayed { instance, app }
         | InstanceEvent::Suspected { instance, app, .. }
         | InstanceEvent::Stopping { instance, app }
         | InstanceEvent::Stopped { instance, app, .. } => (*instance, false, *app),

@@ -230,6 +230,9 @@ async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: Instance
         InstanceEvent::Displaced { instance, reason, .. } => {
             run(tx, "update instances set displaced = $3, changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at, reason.into()]).await
         }
+        InstanceEvent::Stayed { instance, .. } => {
+            run(tx, "update instances set displaced = null, changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
+        }
         // Kept beside the events.
         InstanceEvent::Suspected { .. } => Ok(()),
         InstanceEvent::Stopping { instance, .. } => {

@@ -30,6 +30,7 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, app("/instances/web-web-0/upload?path=/etc"), None),
         (Method::GET, app("/instances/web-web-0/processes"), None),
         (Method::POST, app("/instances/web-web-0/processes/1/signal"), Some(json!({"signal": "TERM"}))),
+        (Method::POST, app("/instances/web-web-0/migrate"), Some(json!({"node": "n1"}))),
         (Method::GET, app("/export"), None),
         (Method::GET, app("/export?secrets=true"), None),
         (Method::GET, app("/diff?from=1"), None),

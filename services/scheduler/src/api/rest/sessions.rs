@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::apps::readable;
 use crate::api::line::{self, Line, PIECE, Streams, away};
 use crate::app::Scheduler;
+use crate::app::migration::{self, MigratedBody};
 use crate::app::sessions::{self, At, PERMISSION};
 use crate::domain::session::{END, End, OUTPUT};
 
@@ -112,6 +113,13 @@ pub struct ProcessBody {
 pub struct SignalBody {
     /// TERM, KILL, HUP, INT, QUIT, USR1, USR2, STOP, CONT, WINCH.
     signal: String,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateBody {
+    /// The node where it is to go on; the one where it is for a new pod there.
+    node: String,
 }
 
 /// How the caller takes part: over a WebSocket to come, or the streams of the RPC that this call is.
@@ -243,6 +251,21 @@ pub async fn processes(
     let text = answer(&s, &caller, at, "instance.processes-read", what, ask).await?;
     let all: Vec<ProcessBody> = serde_json::from_slice(&text).map_err(Problem::internal)?;
     Ok(Json(Page::all(all)))
+}
+
+/// Moves an instance to another node as it is: frozen, carried over with its memory and what it has written, and gone on there. It stands
+/// still for that long. If it cannot go on there, it runs on where it was.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps/{app}/instances/{instance}/migrate", tag = "instances",
+    params(InstancePath), request_body = MigrateBody, responses((status = 200, body = MigratedBody)))]
+pub async fn migrate(
+    State(s): State<Scheduler>,
+    caller: Caller,
+    Path(path): Path<InstancePath>,
+    Json(body): Json<MigrateBody>,
+) -> ApiResult<Json<MigratedBody>> {
+    let space = readable(&s, &caller, &path.org, &path.project, &path.space)?;
+    let at = At { space, app: path.app, instance: path.instance };
+    Ok(Json(migration::migrate(&s, &caller, at, &body.node).await?))
 }
 
 /// Sends a signal to a process of an instance.

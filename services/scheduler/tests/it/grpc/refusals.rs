@@ -54,6 +54,7 @@ fn table() -> Vec<Line> {
         ("Instances.WatchInstances", app.clone(), Refused),
         ("Instances.ListProcesses", instance.clone(), Nothing),
         ("Instances.SignalProcess", with(&instance, json!({ "pid": 1, "signal": "TERM" })), Nothing),
+        ("Instances.MigrateInstance", with(&instance, json!({ "node": "n1" })), Nothing),
         ("Sessions.Exec", json!({ "start": with(&instance, json!({ "command": ["ls"] })) }), Nothing),
         ("Sessions.Attach", json!({ "start": instance }), Nothing),
         ("Sessions.Forward", json!({ "start": with(&instance, json!({ "port": 80 })) }), Nothing),
