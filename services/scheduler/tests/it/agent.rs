@@ -186,6 +186,25 @@ pub async fn session(mut client: AgentsClient<tonic::transport::Channel>, open: 
             let end = if all == b"first second" { &b"\x03{\"exit_code\":0}"[..] } else { b"\x03{\"error\":\"that is something else\"}" };
             send(end).await;
         }
+        ("checkpoint-take", _) => {
+            send(b"\x01ready").await;
+            let mut all = Vec::new();
+            while let Ok(Some(frame)) = from.message().await {
+                match frame.data.split_first() {
+                    Some((0, bytes)) => all.extend_from_slice(bytes),
+                    _ => break,
+                }
+            }
+            let end = if all == b"frozen state" { &b"\x03{\"exit_code\":0}"[..] } else { b"\x03{\"error\":\"that is something else\"}" };
+            send(end).await;
+        }
+        ("checkpoint-give", _) => {
+            send(b"\x01frozen ").await;
+            send(b"\x01state").await;
+            send(&[255, 1]).await;
+            let word = from.message().await.ok().flatten().map(|frame| frame.data).unwrap_or_default();
+            send(if word == b"\x00moved" { b"\x03{\"exit_code\":0}" } else { b"\x03{\"exit_code\":1}" }).await;
+        }
         ("volume-delete", _) => send(b"\x03{\"error\":\"web-1 uses it\"}").await,
         (kind, _) if kind.starts_with("volume-") => send(b"\x03{\"exit_code\":0}").await,
         ("signal", 1) => send(b"\x03{\"exit_code\":0}").await,

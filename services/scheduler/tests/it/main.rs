@@ -25,6 +25,7 @@ mod isolation;
 mod kept;
 mod live;
 mod measured;
+mod migrating;
 mod nodes;
 mod place;
 mod placing;
