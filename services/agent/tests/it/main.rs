@@ -11,6 +11,7 @@ mod fencing;
 mod holding;
 mod isolation;
 mod live;
+mod moving;
 mod nics;
 mod policies;
 mod prepull;

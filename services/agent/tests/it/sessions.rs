@@ -18,18 +18,18 @@ use crate::stage::{Stage, id, web};
 
 /// The scheduler's half of sessions: who has dialled, by ticket.
 #[derive(Clone, Default)]
-struct Desk(Arc<Mutex<BTreeMap<String, oneshot::Sender<Caller>>>>);
+pub struct Desk(Arc<Mutex<BTreeMap<String, oneshot::Sender<Caller>>>>);
 
-struct Caller {
+pub struct Caller {
     to: mpsc::Sender<Result<wire::SessionFrame, Status>>,
     from: Streaming<wire::SessionFrame>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+pub struct Said {
     out: Vec<u8>,
     err: String,
-    end: serde_json::Value,
+    pub end: serde_json::Value,
 }
 
 #[tonic::async_trait]
@@ -52,7 +52,7 @@ impl Agents for Desk {
 }
 
 impl Desk {
-    async fn open(&self, sessions: &Sessions, kind: &str, with: impl FnOnce(&mut wire::OpenSession)) -> Caller {
+    pub async fn open(&self, sessions: &Sessions, kind: &str, with: impl FnOnce(&mut wire::OpenSession)) -> Caller {
         let ticket = format!("{kind}-{}", self.0.lock().unwrap().len());
         let mut open = wire::OpenSession { ticket: ticket.clone(), instance_id: id(1).to_string(), kind: kind.into(), ..Default::default() };
         with(&mut open);
@@ -64,17 +64,17 @@ impl Desk {
 }
 
 impl Caller {
-    async fn send(&self, channel: u8, bytes: &[u8]) {
+    pub async fn send(&self, channel: u8, bytes: &[u8]) {
         let data = [&[channel], bytes].concat();
         self.to.send(Ok(wire::SessionFrame { data, ..Default::default() })).await.unwrap();
     }
 
-    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let frame = tokio::time::timeout(Duration::from_secs(20), self.from.message()).await.expect("it goes on").ok()??;
         Some((frame.data[0], frame.data[1..].to_vec()))
     }
 
-    async fn all(mut self) -> Said {
+    pub async fn all(mut self) -> Said {
         let mut said = Said::default();
         while let Some((channel, bytes)) = self.next().await {
             match channel {
@@ -89,6 +89,20 @@ impl Caller {
         }
         panic!("no end was said after {said:?}");
     }
+}
+
+/// A desk that agents dial to, until cancelled.
+pub async fn serve(stage: &Stage) -> (Desk, gantry_host::Channel, CancellationToken) {
+    let desk = Desk::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = Server::builder()
+        .add_service(AgentsServer::new(desk.clone()))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+    stage.spawn(async move { serving.await.unwrap() });
+    let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
+    (desk, channel, stop)
 }
 
 fn shell(script: &str) -> Vec<String> {
@@ -108,15 +122,7 @@ async fn commands_ports_files_and_processes_are_reached() {
     };
     stage.want(&node, [wire::WantedInstance { stdin: true, sidecars: vec![helper], ..web(1, "inside") }], []);
     stage.until("ready", || stage.status(&node, 1).ready).await;
-    let desk = Desk::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let serving = Server::builder()
-        .add_service(AgentsServer::new(desk.clone()))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
-    stage.spawn(async move { serving.await.unwrap() });
-    let channel = gantry_host::Channel::new(Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(), "scheduler").endless();
+    let (desk, channel, stop) = serve(&stage).await;
     let sessions = stage.sessions(&node, channel.clone()).await;
 
     commands(&desk, &sessions).await;
