@@ -102,7 +102,7 @@ impl Checkpoints {
             None => String::new(),
         };
         let Some(runc) = starter.filter(|_| text.starts_with("#!") && text.contains(MARK)) else {
-            let detail = "its container runtime starts runc itself, which begins every container anew; docs/operations/migration.md says what to set, and CRIU has to be there";
+            let detail = "its container runtime starts runc itself, which begins every container anew; docs/applications/migration.md says what to set, and CRIU has to be there";
             return Err(unable(detail.into()));
         };
         let criu = self.criu.display().to_string();

@@ -77,6 +77,8 @@ const socket = (at: Container, what: string, query: Query) => withQuery(`${locat
 export const inside = {
   processes: (at: Container) => withQuery(of(at, 'processes'), { container: at.container }),
   signal: (at: Container, pid: number, signal: string) => post(withQuery(of(at, 'processes', String(pid), 'signal'), { container: at.container }), { signal }),
+  /** It goes on at the node as it is; gives the instance that does. */
+  migrate: (at: Container, node: string) => post<{ instance: string }>(of(at, 'migrate'), { node }),
   /** Channels are numbered as `v5.channel.k8s.io` has them. */
   exec: (at: Container, command: string[], tty = false) => socket(at, 'exec', { command: JSON.stringify(command), stdin: true, ...(tty ? { tty } : {}) }),
   /** A file or folder out of it, or files below a folder of it. */

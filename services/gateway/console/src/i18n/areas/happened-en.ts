@@ -43,9 +43,9 @@ export const happenedEn = {
   impersonation: { allowed: 'Acting for somebody allowed', withdrawn: 'Acting for somebody withdrawn' },
   instance: {
     attach: 'Attached to an instance', displaced: 'Instance has to move', exec: 'Command run in an instance',
-    'files-read': 'Files read from an instance', 'files-written': 'Files written into an instance', lost: 'Instance lost', placed: 'Instance placed',
+    'files-read': 'Files read from an instance', 'files-written': 'Files written into an instance', lost: 'Instance lost', migrate: 'Instance moved as it runs', placed: 'Instance placed',
     'port-forward': 'Port of an instance forwarded', 'processes-read': 'Processes of an instance read', restarted: 'Instance restarted',
-    running: 'Instance runs', signal: 'Signal sent to a process', stopped: 'Instance ended', stopping: 'Instance is stopped',
+    running: 'Instance runs', signal: 'Signal sent to a process', stayed: 'Instance stays where it is', stopped: 'Instance ended', stopping: 'Instance is stopped',
     suspected: 'Sign of an intrusion', unhealthy: 'Instance unhealthy',
   },
   invitation: { accepted: 'Invitation accepted', made: 'Invitation made' },

@@ -11,6 +11,10 @@ const en = {
     running: 'Running since',
     inRotation: 'In rotation',
     events: 'Events',
+    migrate: 'Move',
+    migrateTitle: 'Move {{name}} as it runs',
+    migrateHelp: 'It stands still for a moment and goes on at the other node with its memory and what it has written; connections are closed. If it cannot go on there, it runs on where it is. Name the node where it is for a new pod there.',
+    migrated: 'It goes on there',
   },
   revision: {
     compare: 'Compare two revisions',
@@ -173,6 +177,10 @@ const zh: typeof en = {
     running: '运行时间',
     inRotation: '接收流量',
     events: '事件',
+    migrate: '迁移',
+    migrateTitle: '在运行中迁移 {{name}}',
+    migrateHelp: '实例会暂停片刻，随后带着内存和已写入的内容在另一节点上继续运行；现有连接会断开。如果无法在那里继续，它会在原处继续运行。填写当前节点，则在该节点的新容器组中继续。',
+    migrated: '实例已在目标节点继续运行',
   },
   revision: {
     compare: '比较两个版本',

@@ -17,6 +17,7 @@ import { PageTabs } from '../../parts/tabs';
 import AppLogs from './AppLogs';
 import { Containers } from './Containers';
 import { Files } from './Files';
+import { Migrate } from './Migrate';
 import { Processes } from './Processes';
 import { Shell } from './Shell';
 
@@ -40,9 +41,15 @@ export default function Instance() {
         if (!one) return <Result status="404" title={t('instance.missing', { name: id.slice(-6) })} subTitle={t('instance.missingHelp')} extra={<LinkButton to={back}>{app}</LinkButton>} />;
         const at = { app: url, instance: id, container };
         const name = one.name || `${one.workload}-${one.index}`;
+        const actions = (
+          <>
+            <Migrate at={at} name={name} next={(instance) => to.instance(org, project, space, app, instance)} />
+            {exec && <LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>}
+          </>
+        );
         return (
           <>
-            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} actions={exec && <LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>} />
+            <PageHeader title={t('instance.title', { name })} live={query.live} sub={<Link to={back}>{app}</Link>} actions={actions} />
             <div className="stack">
               <Card>
                 <Descriptions
