@@ -132,7 +132,7 @@ impl Checkpoints {
         fs::write(&options, OPTIONS).await?;
         // By its whole path: below the name it would find itself.
         let found = machine::run("sh", &["-c", "command -v \"$0\"", &self.criu.display().to_string()]).await?;
-        let text = format!("#!/bin/sh\nCRIU_CONFIG_FILE='{}' exec '{}' \"$@\"\n", options.display(), found.trim());
+        let text = format!("#!/bin/sh\nexport CRIU_CONFIG_FILE='{}'\nexec '{}' \"$@\"\n", options.display(), found.trim());
         if fs::read_to_string(&path).await.is_ok_and(|old| old == text) {
             return Ok(());
         }
@@ -148,6 +148,7 @@ impl Checkpoints {
     pub async fn freeze(&self, container: &str, process: u32, runtime_class: &str) -> Result<Frozen, CheckpointError> {
         let tools = self.tools(runtime_class).await?;
         let frozen = Frozen { container: container.to_owned(), folder: self.folder.join("taken").join(container) };
+        self.make_folder().await?;
         for part in ["image", "work"] {
             fs::create_dir_all(frozen.folder.join(part)).await?;
         }
@@ -221,6 +222,13 @@ impl Checkpoints {
         Ok(tar.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?)
     }
 
+    /// What processes have in memory is nobody's to read.
+    async fn make_folder(&self) -> Result<(), CheckpointError> {
+        use std::os::unix::fs::PermissionsExt;
+        fs::create_dir_all(&self.folder).await?;
+        Ok(fs::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o700)).await?)
+    }
+
     fn waiting(&self, instance: InstanceId) -> PathBuf {
         self.folder.join("waiting").join(instance.to_string())
     }
@@ -231,6 +239,7 @@ impl Checkpoints {
     /// When it cannot be started.
     pub async fn unpacking(&self, instance: InstanceId) -> Result<Child, CheckpointError> {
         self.sweep().await;
+        self.make_folder().await?;
         let folder = self.waiting(instance).with_extension("coming");
         fs::create_dir_all(&folder).await?;
         let mut tar = Command::new("tar");
@@ -276,16 +285,21 @@ impl Checkpoints {
         checked
     }
 
+    /// Whether the instance is to go on from a checkpoint.
+    pub async fn waits(&self, instance: InstanceId) -> bool {
+        fs::try_exists(self.waiting(instance)).await.unwrap_or(false)
+    }
+
     /// Before a container of the instance starts: true if it goes on from a checkpoint. Followed by [`Checkpoints::went_on`] or
     /// [`Checkpoints::did_not`].
     ///
     /// # Errors
     /// When there is one, and it cannot be put in place.
     pub async fn lay(&self, instance: InstanceId, container: &str) -> Result<bool, CheckpointError> {
-        let waiting = self.waiting(instance);
-        if !fs::try_exists(&waiting).await.unwrap_or(false) {
+        if !self.waits(instance).await {
             return Ok(false);
         }
+        let waiting = self.waiting(instance);
         let tools = self.tools("").await?;
         fs::create_dir_all(waiting.join("work")).await?;
         fs::symlink(&waiting, tools.restore.join(container)).await?;

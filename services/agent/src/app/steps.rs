@@ -115,7 +115,10 @@ impl Steps {
                 let pod = self.cri.run_pod(&pod_spec).await?;
                 self.connect(&pod, &wanted).await?;
                 self.enclose(id, &pod, &wanted).await?;
-                self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
+                // What goes on has had it before.
+                if !self.checkpoints.waits(id).await {
+                    self.before(id, &wanted, (&pod, &pod_spec), &names).await?;
+                }
                 self.start(id, &wanted, &pod, &pod_spec, attempt, (&image, digest), &names).await
             }
             (Action::Start { instance: id, pod, attempt, old }, Some(wanted)) => {

@@ -18,18 +18,18 @@ pub fn stays(workload: &Workload, volumes: &BTreeMap<String, Volume>, same: bool
     if workload.placement.fenced {
         return Some("it must never run twice (`fenced`), and for a moment there would be two of it".into());
     }
-    if same {
-        return None;
-    }
+    // What belongs to the one instance alone is made anew for its successor.
     let of_node = |source: &str| !volumes.get(source).is_some_and(|v| v.nfs().is_some());
     let tied = workload.mounts.iter().find(|m| match m.kind {
-        MountKind::Volume => of_node(&m.source),
-        MountKind::Bind | MountKind::Scratch => true,
-        MountKind::Tmpfs | MountKind::Nfs => false,
+        MountKind::Volume if m.source.is_empty() => true,
+        MountKind::Volume => !same && of_node(&m.source),
+        MountKind::Bind => !same,
+        MountKind::Scratch | MountKind::Tmpfs => true,
+        MountKind::Nfs => false,
     });
     tied.map(|m| match m.kind {
         MountKind::Volume if !m.source.is_empty() => format!("its volume `{}` lies on its node; what is on a network (NFS) goes along", m.source),
-        _ => format!("what it has at {} lies on its node", m.target),
+        _ => format!("what it has at {} stays where it is", m.target),
     })
 }
 
@@ -93,6 +93,10 @@ mod tests {
         assert!(stays(&mounts("own"), &volumes, false).is_some_and(|why| why.contains("`own`")));
         assert!(stays(&mounts(""), &volumes, false).is_some_and(|why| why.contains("/data")));
         assert_eq!(stays(&mounts("own"), &volumes, true), None, "where it is, it is there");
+        let own = |kind| with(vec![Mount::new(kind, "", "/cache")]);
+        for kind in [MountKind::Volume, MountKind::Scratch, MountKind::Tmpfs] {
+            assert!(stays(&own(kind), &volumes, true).is_some_and(|why| why.contains("/cache")), "{kind:?}");
+        }
     }
 
     #[test]

@@ -201,3 +201,16 @@ fn a_budget_holds_what_an_emptied_node_would_lose() {
     let surged = [instance(0, true, true), displaced(1), instance(2, true, true)];
     assert_eq!(plan(&Wanted { keep: Some(2), ..wanted(2, 1, 0) }, &surged).actions, [stop(1)]);
 }
+
+#[test]
+fn what_goes_on_elsewhere_is_kept_until_its_successor_is_ready() {
+    gantry_testkit::clause("6.3.3.x");
+    let before = Instance { displaced: true, ..instance(1, true, true) };
+    let successor = |available| Instance { index: before.index, ..instance(2, true, available) };
+    for of in [Wanted { kind: WorkloadKind::Stateful, ..wanted(1, 0, 1) }, wanted(1, 1, 0), wanted(1, 0, 1)] {
+        assert_eq!(plan(&of, &[before, successor(false)]).actions, [], "{of:?}");
+        assert_eq!(plan(&of, &[before, successor(true)]).actions, [stop(1)], "{of:?}");
+    }
+    let of = Wanted { kind: WorkloadKind::Stateful, ..wanted(0, 0, 1) };
+    assert_eq!(plan(&of, &[before, successor(false)]).actions.len(), 2, "what is stopped waits for nobody");
+}
