@@ -37,7 +37,7 @@ pub fn runtimes(place: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
             *program = starter(place, program)?;
         }
     }
-    if which("criu", &[]).is_some() {
+    if criu().is_some() {
         for (_, program) in found.iter_mut().filter(|(name, _)| *name == "runc") {
             *program = restoring(place, program)?;
         }
@@ -89,6 +89,11 @@ fn starter(place: &Path, program: &Path) -> Result<PathBuf> {
         program = program.display(),
     );
     program_at(place.join("crun-v1"), &text)
+}
+
+/// CRIU, if it is on this machine.
+pub fn criu() -> Option<PathBuf> {
+    which("criu", &[])
 }
 
 /// The same program for all but containers that have a folder of their id in `place/restore`, put there by the agent: `image` and, if

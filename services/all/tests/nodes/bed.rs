@@ -188,6 +188,10 @@ node_timeout_seconds = {timeout}
         self.call(Method::GET, path, &self.token, None).await
     }
 
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.call(Method::POST, path, &self.token, Some(body)).await
+    }
+
     pub fn apps(&self) -> String {
         let (org, project) = (&self.space.project.org.name, &self.space.project.name);
         format!("/api/v1/orgs/{org}/projects/{project}/spaces/{}/apps", self.space.name)

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gantry_cri::{ContainerState, Cri};
+use gantry_servers::oci::criu;
 
 use crate::containerd::{self, BUSYBOX, PAUSE};
 use crate::network::{Wire, run};
@@ -78,8 +79,26 @@ impl Machine {
         machine
     }
 
+    /// runc as containers go on by it, where CRIU is; the runtime's own choice elsewhere.
+    fn runtime(&self) -> String {
+        if criu().is_none() {
+            return String::new();
+        }
+        let runc = gantry_servers::Need::Runc.find().expect("checked before").path;
+        let starter = gantry_servers::oci::restoring(&self.folder, &runc).unwrap();
+        format!(
+            r#"  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "{}"
+      Root = "/run/runc-of-containerd"
+"#,
+            starter.display()
+        )
+    }
+
     fn containerd_config(&self) -> String {
-        let folder = self.folder.display();
+        let (folder, runtime) = (self.folder.display(), self.runtime());
         format!(
             r#"version = 2
 root = "{folder}/containerd"
@@ -97,12 +116,13 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{folder}/cni"
-"#
+{runtime}"#
         )
     }
 
     fn agent_config(&self, around: &Surroundings) -> String {
         let (folder, name, address, pods) = (self.folder.display(), &self.name, self.address, self.pod_network());
+        let criu = criu().unwrap_or_else(|| "criu".into());
         let Surroundings { prefix, nats_url, redis_url, scheduler_url, ca } = around;
         format!(
             r#"[platform]
@@ -123,8 +143,10 @@ address = "{address}"
 pod_network = "{pods}"
 http_listen = "0.0.0.0:7480"
 image_gc_percent = 0
+criu = "{criu}"
 "#,
-            ca = ca.display()
+            ca = ca.display(),
+            criu = criu.display()
         )
     }
 

@@ -15,6 +15,7 @@ mod identity;
 mod killed;
 mod load;
 mod machine;
+mod moving;
 mod network;
 mod shop;
 
