@@ -28,7 +28,11 @@ fn kind(event: &InstanceEvent) -> Option<(Kind, InstanceId)> {
         InstanceEvent::Lost { instance, .. } => Some((Kind::Lost, *instance)),
         InstanceEvent::Stopping { instance, .. } => Some((Kind::Stopping, *instance)),
         InstanceEvent::Stopped { instance, .. } => Some((Kind::Stopped, *instance)),
-        InstanceEvent::Unhealthy { .. } | InstanceEvent::Restarted { .. } | InstanceEvent::Displaced { .. } | InstanceEvent::Suspected { .. } => None,
+        InstanceEvent::Unhealthy { .. }
+        | InstanceEvent::Restarted { .. }
+        | InstanceEvent::Displaced { .. }
+        | InstanceEvent::Suspected { .. }
+        | InstanceEvent::Stayed { .. } => None,
     }
 }
 
@@ -116,7 +120,8 @@ fn row<'a>(recorded: &Recorded, event: &'a InstanceEvent) -> Row<'a> {
         | InstanceEvent::Unhealthy { instance, .. }
         | InstanceEvent::Restarted { instance, .. }
         | InstanceEvent::Displaced { instance, .. }
-        | InstanceEvent::Suspected { instance, .. } => Row::Plain { id: instance.0 },
+        | InstanceEvent::Suspected { instance, .. }
+        | InstanceEvent::Stayed { instance, .. } => Row::Plain { id: instance.0 },
     }
 }
 
