@@ -4,6 +4,7 @@ pub mod checkpoints;
 pub mod cloning;
 pub mod commands;
 pub mod connector;
+pub mod conntrack;
 pub mod copying;
 pub mod daemons;
 pub mod disk;

@@ -4,6 +4,8 @@ pub mod acts;
 pub mod actual;
 pub mod balance;
 pub mod checkpoint;
+pub mod conntrack;
+pub mod datagrams;
 pub mod guard;
 pub mod haproxy;
 pub mod health;

@@ -127,7 +127,7 @@ impl Node {
         if settings.shares_pods {
             routing::put_back(&disk).await;
         }
-        let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen).await;
+        let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen, &settings.home.display().to_string()).await;
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);

@@ -243,7 +243,7 @@ mod tests {
             access: crate::domain::balance::Access::default(),
         };
         let slots = vec![Slot::Serving { instance: InstanceId(Uuid::from_u128(1)), server }];
-        Layout { services: BTreeMap::from([("web".to_owned(), Service { shape, slots })]) }
+        Layout { services: BTreeMap::from([("web".to_owned(), Service { shape, slots })]), ..Layout::default() }
     }
 
     /// A holder of one service, and where to connect to it.

@@ -16,6 +16,8 @@ use crate::domain::guard::is_network;
 use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
 
+mod datagrams;
+
 const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
 /// Containers must not wait for a balancer that does not start.
@@ -29,6 +31,12 @@ struct Saved {
     layout: Layout,
     /// Address of each service inside the node, by service id.
     addresses: BTreeMap<String, Ipv4Addr>,
+    /// The packet filter may have the table of datagrams.
+    #[serde(default)]
+    filtered: bool,
+    /// The kernel leads packets of the loopback elsewhere because the table needs it.
+    #[serde(default)]
+    from_loopback: bool,
 }
 
 /// Where the balancer listens.
@@ -53,13 +61,15 @@ pub struct Balancer {
     seen_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
+    filter: datagrams::Filter,
 }
 
 impl Balancer {
-    /// Takes up what an earlier agent left.
-    pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen) -> Self {
+    /// Takes up what an earlier agent left. `own`: what no other agent of the machine has; its table of the packet filter goes by it.
+    pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
         let saved = disk.load(FILE).await;
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new() }
+        let filter = datagrams::Filter::new(&name_hash(own));
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -93,8 +103,8 @@ impl Balancer {
         names
     }
 
-    /// One round: brings HAProxy to what is wanted now. `ready` = address of each instance here that may get requests;
-    /// `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
+    /// One round: brings HAProxy, and the kernel for datagrams, to what is wanted now. `ready` = address of each instance here that may get
+    /// requests;    /// `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
     ///
     /// # Errors
     /// When HAProxy could not be brought there; the next round tries again.
@@ -106,6 +116,7 @@ impl Balancer {
         pressed: &BTreeMap<InstanceId, u8>,
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
+        self.lead_datagrams(wanted, ready, &gone, pressed, now_ms).await;
         if now_ms < self.not_before_ms {
             return Ok(());
         }
@@ -125,7 +136,7 @@ impl Balancer {
             // Nothing to balance yet; the shared port opens with the first service.
             return Ok(());
         }
-        let sessions = if self.saved.layout.draining() { self.sessions().await } else { BTreeMap::new() };
+        let sessions = if self.saved.layout.drains_requests() { self.sessions().await } else { BTreeMap::new() };
         let facts = Facts { now_ms, sessions, gone, drain_limit_ms: DRAIN_LIMIT_MS };
         let (layout, change) = balance::next(&self.saved.layout, &targets, &facts);
         // A process of an earlier agent may or may not be as its file says; loading it anew costs nobody a connection.
@@ -144,9 +155,8 @@ impl Balancer {
             return Err(error);
         }
         self.loaded = true;
-        let kept: BTreeSet<_> = wanted.services.values().map(named).collect();
         self.saved.layout = layout;
-        self.give_back(&kept).await;
+        self.give_back(wanted).await;
         self.save().await;
         Ok(())
     }
@@ -177,9 +187,8 @@ impl Balancer {
         if let Some(port) = u16::try_from(service.wire.listen_port).ok().filter(|p| *p > 0) {
             binds.insert(format!("{}:{port}", self.listen.address));
         }
-        if let Some(address) = self.address(&named(service)).await {
-            let own = service.wire.port;
-            let ports: BTreeSet<_> = if own > 0 { BTreeSet::from([own]) } else { service.backends.values().map(|b| b.port).collect() };
+        if let Some(address) = self.address(&named(service), !self.loaded).await {
+            let ports = called_at(service);
             binds.extend(ports.iter().map(|port| format!("{address}:{port}")));
             if ports.is_empty() {
                 // No backend at the moment: the ports stay as they were.
@@ -221,12 +230,12 @@ impl Balancer {
         }
     }
 
-    /// The service's address on this node, made on first use.
-    async fn address(&mut self, id: &str) -> Option<Ipv4Addr> {
+    /// The service's address on this node, made on first use. `unsure`: whether the machine has it is not known.
+    async fn address(&mut self, id: &str, unsure: bool) -> Option<Ipv4Addr> {
         let network = self.listen.service_network?;
         if let Some(address) = self.saved.addresses.get(id) {
             // After a reboot the file is there and the address is not.
-            if !self.loaded {
+            if unsure {
                 add_address(*address).await;
             }
             return Some(*address);
@@ -240,8 +249,9 @@ impl Balancer {
         Some(address)
     }
 
-    async fn give_back(&mut self, kept: &BTreeSet<String>) {
-        let gone: Vec<_> = self.saved.addresses.keys().filter(|id| !kept.contains(*id)).cloned().collect();
+    async fn give_back(&mut self, wanted: &Wanted) {
+        let kept: BTreeSet<_> = wanted.services.values().map(named).collect();
+        let gone: Vec<_> = self.saved.addresses.keys().filter(|id| !kept.contains(id.as_str())).cloned().collect();
         for id in gone {
             if let Some(address) = self.saved.addresses.remove(&id)
                 && let Err(error) = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", "lo"]).await
@@ -289,6 +299,12 @@ fn access(service: &Service, services: Option<Ipv4Addr>) -> Access {
         concurrent: wire.concurrent,
         inside: services.map(|network| format!("{network}/16")).unwrap_or_default(),
     }
+}
+
+/// The ports under the service's name.
+fn called_at(service: &Service) -> BTreeSet<u32> {
+    let own = service.wire.port;
+    if own > 0 { BTreeSet::from([own]) } else { service.backends.values().map(|b| b.port).collect() }
 }
 
 /// The ports of one name share one address: it is the name that people call.

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 
+use super::datagrams::Relays;
+
 const LEAST_SLOTS: usize = 8;
 
 /// What the configuration of one service depends on.
@@ -99,6 +101,9 @@ pub struct Service {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     pub services: BTreeMap<String, Service>,
+    /// Those of datagrams, which the kernel leads.
+    #[serde(default)]
+    pub datagrams: Relays,
 }
 
 /// What is known about draining.
@@ -124,7 +129,7 @@ pub enum Change {
 
 /// The layout that comes next and the way there.
 pub fn next(now: &Layout, targets: &BTreeMap<String, Target>, facts: &Facts) -> (Layout, Change) {
-    let mut layout = Layout::default();
+    let mut layout = Layout { services: BTreeMap::new(), datagrams: now.datagrams.clone() };
     let mut commands = Vec::new();
     // New ones come before old ones go: when all are exchanged at once, somebody must be there at every moment.
     let mut leaving = Vec::new();
@@ -217,28 +222,33 @@ impl Layout {
     /// By service id: the instances that get new requests.
     pub fn in_rotation(&self) -> BTreeMap<String, BTreeSet<InstanceId>> {
         let serving = |slot: &Slot| if let Slot::Serving { instance, .. } = slot { Some(*instance) } else { None };
-        self.services.iter().map(|(id, s)| (id.clone(), s.slots.iter().filter_map(serving).collect())).collect()
+        let balanced = self.services.iter().map(|(id, s)| (id.clone(), s.slots.iter().filter_map(serving).collect()));
+        balanced.chain(self.datagrams.iter().map(|(id, r)| (id.clone(), r.servers.keys().copied().collect()))).collect()
     }
 
     /// Instances that get requests or still answer some.
     pub fn in_use(&self) -> BTreeSet<InstanceId> {
-        let slots = self.services.values().flat_map(|s| &s.slots);
-        slots
-            .filter_map(|slot| match slot {
-                Slot::Free => None,
-                Slot::Serving { instance, .. } | Slot::Draining { instance, .. } => Some(*instance),
-            })
-            .collect()
+        let slots = self.services.values().flat_map(|s| &s.slots).filter_map(|slot| match slot {
+            Slot::Free => None,
+            Slot::Serving { instance, .. } | Slot::Draining { instance, .. } => Some(*instance),
+        });
+        slots.chain(self.datagrams.values().flat_map(|r| r.servers.keys().chain(r.leaving.keys()).copied())).collect()
     }
 
     pub fn draining(&self) -> bool {
+        self.drains_requests() || self.datagrams.values().any(|r| !r.leaving.is_empty())
+    }
+
+    /// Does HAProxy wait for answers?
+    pub fn drains_requests(&self) -> bool {
         self.services.values().flat_map(|s| &s.slots).any(|s| matches!(s, Slot::Draining { .. }))
     }
 
     /// Instances that get no new requests, and of which some may not be answered yet.
     pub fn leaving(&self) -> BTreeSet<InstanceId> {
         let leaving = |slot: &Slot| if let Slot::Draining { instance, .. } = slot { Some(*instance) } else { None };
-        self.services.values().flat_map(|s| &s.slots).filter_map(leaving).collect()
+        let balanced = self.services.values().flat_map(|s| &s.slots).filter_map(leaving);
+        balanced.chain(self.datagrams.values().flat_map(|r| r.leaving.keys().copied())).collect()
     }
 }
 

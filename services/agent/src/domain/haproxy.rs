@@ -297,7 +297,7 @@ mod tests {
         };
         let server = Server { address: "10.88.0.2".into(), port: 80, weight: 10 };
         let slots = vec![Slot::Serving { instance: gantry_kernel::Uuid::nil().into(), server }, Slot::Free];
-        Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots })]) }
+        Layout { services: BTreeMap::from([("svc".into(), Service { shape, slots })]), ..Layout::default() }
     }
 
     #[test]

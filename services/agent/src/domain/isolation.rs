@@ -33,18 +33,29 @@ pub struct Ground<'a> {
     /// The network of the node's balanced names.
     pub services: Option<Ipv4Addr>,
     pub resolvers: &'a [String],
-    /// Where each balanced name is asked by instances, by the service's id.
-    pub asked_at: &'a BTreeMap<String, BTreeSet<SocketAddrV4>>,
+    /// Where each balanced name is asked by instances.
+    pub asked_at: &'a Asked,
+}
+
+/// Addresses and ports by the service's id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub tcp: BTreeMap<String, BTreeSet<SocketAddrV4>>,
+    pub udp: BTreeMap<String, BTreeSet<SocketAddrV4>>,
 }
 
 /// Where the balancer listens for the instances of the node.
-pub fn asked_at(layout: &Layout, services: Option<Ipv4Addr>) -> BTreeMap<String, BTreeSet<SocketAddrV4>> {
+pub fn asked_at(layout: &Layout, services: Option<Ipv4Addr>) -> Asked {
     let within = |address: &SocketAddrV4| services.is_some_and(|network| network.octets()[..2] == address.ip().octets()[..2]);
     let of = |(id, service): (&String, &super::balance::Service)| {
         let binds = service.shape.binds.iter().filter_map(|bind| bind.parse().ok()).filter(within);
         (id.clone(), binds.collect())
     };
-    layout.services.iter().map(of).collect()
+    let led = |(id, relay): (&String, &super::datagrams::Relay)| {
+        let doors = relay.doors.iter().filter_map(|door| Some(SocketAddrV4::new(door.address?, door.port))).filter(within);
+        (id.clone(), doors.collect())
+    };
+    Asked { tcp: layout.services.iter().map(of).collect(), udp: layout.datagrams.iter().map(led).collect() }
 }
 
 /// The script that puts the table there, or in place of the one before it.
@@ -159,15 +170,17 @@ impl Script {
     /// Balanced names: the node asks in the instance's place, so whom it may ask is kept here.
     fn services(&mut self, of: &wire::Isolation, ground: &Ground<'_>, out: &mut String) {
         let may = |id: &String| if of.egress { of.services.contains(id) } else { !of.refused.contains(id) };
-        let (asked, shut): (Vec<_>, Vec<_>) = ground.asked_at.iter().partition(|(id, _)| may(id));
         let text = |all: Vec<(&String, &BTreeSet<SocketAddrV4>)>| {
             let binds: BTreeSet<SocketAddrV4> = all.into_iter().flat_map(|(_, binds)| binds).copied().collect();
             binds.iter().map(|bind| format!("{} . {}", bind.ip(), bind.port())).collect::<Vec<_>>().join(", ")
         };
-        for (name, binds, verdict) in [("shut", text(shut), REFUSE), ("asked", if of.egress { text(asked) } else { String::new() }, "accept")] {
-            if !binds.is_empty() {
-                let _ = writeln!(self.sets, "  set {name} {{ type ipv4_addr . inet_service; elements = {{ {binds} }}; }}");
-                let _ = writeln!(out, "    ip daddr . tcp dport @{name} {verdict}");
+        for (protocol, suffix, all) in [("tcp", "", &ground.asked_at.tcp), ("udp", "_udp", &ground.asked_at.udp)] {
+            let (asked, shut): (Vec<_>, Vec<_>) = all.iter().partition(|(id, _)| may(id));
+            for (name, binds, verdict) in [("shut", text(shut), REFUSE), ("asked", if of.egress { text(asked) } else { String::new() }, "accept")] {
+                if !binds.is_empty() {
+                    let _ = writeln!(self.sets, "  set {name}{suffix} {{ type ipv4_addr . inet_service; elements = {{ {binds} }}; }}");
+                    let _ = writeln!(out, "    ip daddr . {protocol} dport @{name}{suffix} {verdict}");
+                }
             }
         }
         if let Some(network) = ground.services.filter(|_| of.egress) {

@@ -7,6 +7,7 @@ mod chaos;
 #[path = "../../../../libs/cri/tests/it/containerd.rs"]
 mod containerd;
 mod crash;
+mod datagrams;
 mod fencing;
 mod holding;
 mod isolation;

@@ -260,7 +260,7 @@ impl Stage {
     /// Ends everything and checks that nothing is left.
     pub async fn finish(self, node: Arc<Node>) {
         self.want(&node, [], []);
-        self.until("all services are gone", || node.shared.layout.borrow().services.is_empty()).await;
+        self.until("all services are gone", || *node.shared.layout.borrow() == gantry_agent::domain::balance::Layout::default()).await;
         self.until("all pods are gone", || node.shared.pods.borrow().is_empty()).await;
         self.stop_agent(node.clone()).await;
         node.haproxy.stop().await;

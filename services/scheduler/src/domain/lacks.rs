@@ -3,7 +3,7 @@
 
 mod kubernetes;
 
-use super::model::{Access, Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 
@@ -209,8 +209,8 @@ fn serving(at: &str, s: &Service, out: &mut Listing) {
         format!("{at}.sticky_seconds"),
         "clients stay with an instance by their address as long as nothing changes; a time is not kept",
     );
-    let datagrams = s.protocol == Protocol::Udp && s.access != Access::default();
-    out.when(datagrams, format!("{at}.access"), "of datagrams neither the senders nor their number are limited yet");
+    let datagrams = s.protocol == Protocol::Udp && s.access.concurrent > 0;
+    out.when(datagrams, format!("{at}.access.concurrent"), "datagrams are not under way for a time; limit their number in a second (requests_per_second)");
     for (n, route) in s.routes.iter().enumerate() {
         let at = format!("{at}.routes[{n}]");
         out.when(route.host.is_empty(), at.clone(), "a route needs a host: all tenants share the port of the routes");

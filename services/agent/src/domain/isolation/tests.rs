@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::balance::{Access, Service, Shape};
+use crate::domain::datagrams::{Door, Relay};
 
 fn opening(networks: &[&str], ports: &[(&str, u32, u32)]) -> wire::Opening {
     let ports = ports.iter().map(|(protocol, first, last)| wire::PortRange { protocol: (*protocol).into(), first: *first, last: *last });
@@ -14,7 +15,9 @@ fn addresses(all: &[&str]) -> BTreeSet<IpAddr> {
 
 fn made(of: &wire::Isolation) -> String {
     let asked = |address: &str| BTreeSet::from([address.parse::<SocketAddrV4>().unwrap()]);
-    let asked_at = BTreeMap::from([("a.web".to_owned(), asked("10.100.1.1:80")), ("a.db".to_owned(), asked("10.100.2.2:5432"))]);
+    let tcp = BTreeMap::from([("a.web".to_owned(), asked("10.100.1.1:80")), ("a.db".to_owned(), asked("10.100.2.2:5432"))]);
+    let udp = BTreeMap::from([("a.dns".to_owned(), asked("10.100.3.3:53"))]);
+    let asked_at = Asked { tcp, udp };
     let ground = Ground {
         gateway: Some(Ipv4Addr::new(10, 62, 0, 1)),
         nodes: &addresses(&["192.168.0.2"]),
@@ -78,6 +81,7 @@ fn what_goes_out_is_questions_for_names_and_what_is_open() {
         [
             format!("ip daddr . tcp dport @shut {REFUSE}"),
             "ip daddr . tcp dport @asked accept".to_owned(),
+            format!("ip daddr . udp dport @shut_udp {REFUSE}"),
             format!("ip daddr 10.100.0.0/16 ct state new {REFUSE}"),
             "ip daddr 10.100.0.0/16 accept".to_owned(),
             "ip daddr 192.0.2.53 meta l4proto { tcp, udp } th dport 53 accept".to_owned(),
@@ -87,6 +91,15 @@ fn what_goes_out_is_questions_for_names_and_what_is_open() {
         ]
     );
     assert!(own(&text, "input").is_empty());
+}
+
+#[test]
+fn names_of_datagrams_are_asked_like_the_others() {
+    let text = made(&wire::Isolation { egress: true, services: vec!["a.dns".into()], ..Default::default() });
+    assert!(text.contains("set asked_udp { type ipv4_addr . inet_service; elements = { 10.100.3.3 . 53 }; }"), "{text}");
+    assert!(own(&text, "output").contains(&"ip daddr . udp dport @asked_udp accept".to_owned()), "{text}");
+    let text = made(&wire::Isolation { refused: vec!["a.dns".into()], ..Default::default() });
+    assert!(own(&text, "output").contains(&format!("ip daddr . udp dport @shut_udp {REFUSE}")), "{text}");
 }
 
 #[test]
@@ -112,10 +125,17 @@ fn where_names_are_asked_is_what_the_balancer_listens_at_inside() {
         hold: String::new(),
         access: Access::default(),
     };
-    let layout = Layout { services: BTreeMap::from([("a.web".to_owned(), Service { shape, slots: Vec::new() })]) };
+    let door = |address, published| Door { address, port: 53, published };
+    let doors = [door(Some(Ipv4Addr::new(10, 100, 3, 3)), false), door(None, true), door(Some(Ipv4Addr::LOCALHOST), true)].into();
+    let relay = Relay { doors, ..Relay::default() };
+    let layout = Layout {
+        services: BTreeMap::from([("a.web".to_owned(), Service { shape, slots: Vec::new() })]),
+        datagrams: BTreeMap::from([("a.dns".to_owned(), relay)]),
+    };
     let asked = asked_at(&layout, Some(Ipv4Addr::new(10, 100, 0, 0)));
-    assert_eq!(asked["a.web"], BTreeSet::from(["10.100.1.1:80".parse().unwrap()]));
-    assert!(asked_at(&layout, None)["a.web"].is_empty());
+    assert_eq!(asked.tcp["a.web"], BTreeSet::from(["10.100.1.1:80".parse().unwrap()]));
+    assert_eq!(asked.udp["a.dns"], BTreeSet::from(["10.100.3.3:53".parse().unwrap()]));
+    assert!(asked_at(&layout, None).tcp["a.web"].is_empty());
 }
 
 #[test]

@@ -99,7 +99,8 @@ impl Service {
         }
     }
 
-    /// Do the nodes say which instances get its requests? They do for what people reach, but not for datagrams.
+    /// Does a release wait for the nodes to say that an instance gets its requests? It does for what people reach. Of datagrams, what is ready
+    /// has them with the node's next look.
     pub fn has_rotation(&self) -> bool {
         (self.publish.is_some() || self.routes.iter().any(Route::is_served)) && self.protocol != Protocol::Udp
     }
