@@ -30,5 +30,6 @@ pub mod probe;
 pub mod processes;
 pub mod routes;
 pub mod runtime;
+pub mod sizes;
 pub mod tables;
 pub mod volumes;

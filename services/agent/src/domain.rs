@@ -6,6 +6,7 @@ pub mod balance;
 pub mod checkpoint;
 pub mod conntrack;
 pub mod datagrams;
+pub mod ephemeral;
 pub mod guard;
 pub mod haproxy;
 pub mod health;

@@ -23,6 +23,7 @@ use crate::adapters::tables::Tables;
 use crate::adapters::volumes::Volumes;
 use crate::app::acts::Keeping;
 use crate::app::balancer::{Balancer, Listen};
+use crate::app::ephemeral::Ephemeral;
 use crate::app::guard::Guard;
 use crate::app::isolating::Isolating;
 use crate::app::keeper::{Keeper, Parts, Shared};
@@ -132,6 +133,7 @@ impl Node {
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);
         let own = own(&settings.node);
+        tracker.spawn(Ephemeral { cri: cri.clone(), shared: shared.clone(), own: own.clone(), instances: at("instances") }.run(cancel.clone()));
         tracker.spawn(Pressure { cri: cri.clone(), shared: shared.clone(), own }.run(cancel.clone()));
         tracker.spawn(guard.run(cancel.clone()));
         let parts = Parts { env, shared: shared.clone(), cri, steps, balancer, disk: disk.clone(), tracker: tracker.clone(), cancel };

@@ -15,6 +15,7 @@ use super::machine::{self, CommandError};
 use super::memory::{self, Room};
 use super::network_mounts;
 use super::volumes::{Owner, VolumeError, Volumes};
+use crate::domain::ephemeral::scratch_folder;
 
 /// Among an instance's own folders the one that is in memory.
 const MEMORY: &str = "memory";
@@ -120,8 +121,7 @@ impl Folders {
                 "tmpfs" => self.tmpfs(&own.join(format!("{ahead}tmpfs-{index}")), mount.size_bytes).await?,
                 // Gone with the instance.
                 "scratch" => {
-                    let name: String = mount.source.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-                    let path = own.join(format!("scratch-{name}"));
+                    let path = own.join(scratch_folder(&mount.source));
                     make(&path, 0o777, "scratch space").await?;
                     path
                 }

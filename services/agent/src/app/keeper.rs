@@ -15,9 +15,12 @@ use tokio_util::task::TaskTracker;
 
 mod bounds;
 mod contents;
+mod evicting;
 mod health;
 mod letting_go;
+mod words;
 
+use self::words::{kind, name};
 use super::acts::Acts;
 use super::balancer::Balancer;
 use super::lease::Lease;
@@ -87,6 +90,8 @@ pub struct Shared {
     pub routes: watch::Sender<Option<Routes>>,
     /// How hard instances are pressed, in percent; of services that are balanced by it.
     pub pressed: watch::Sender<BTreeMap<InstanceId, u8>>,
+    /// Why an instance is to be ended for what it has written, by its main container.
+    pub excess: watch::Sender<BTreeMap<String, String>>,
     /// What is done to the engine, for the record.
     pub acts: Acts,
     pub wake: Arc<Notify>,
@@ -109,6 +114,7 @@ impl Shared {
             executions: Arc::default(),
             routes: watch::Sender::new(None),
             pressed: watch::Sender::new(BTreeMap::new()),
+            excess: watch::Sender::new(BTreeMap::new()),
             acts: Acts::new(),
             wake: Arc::default(),
         }
@@ -130,6 +136,8 @@ pub struct Keeper {
     memory: BTreeMap<InstanceId, Memory>,
     facts: Facts,
     failures: BTreeMap<InstanceId, u32>,
+    /// How often each was ended for what it had written.
+    evictions: BTreeMap<InstanceId, u32>,
     /// Containers whose end was counted.
     counted: BTreeSet<String>,
     /// By instance the containers that were last ready, with blanks between them; on disk, for the next agent.
@@ -194,6 +202,7 @@ impl Keeper {
             memory: BTreeMap::new(),
             facts: Facts { order_until_ms: now_ms.saturating_add(IN_ORDER_MS), ..Facts::default() },
             failures: BTreeMap::new(),
+            evictions: BTreeMap::new(),
             counted: BTreeSet::new(),
             // Bounded by one step per instance.
             finished: mpsc::unbounded_channel(),
@@ -262,6 +271,7 @@ impl Keeper {
         self.facts.now_ms = self.now_ms();
         self.remember(&wanted, &pods).await;
         self.watch_health(&wanted, &pods);
+        self.note_excess(&pods);
         let ready = self.ready_addresses(&wanted, &pods).await;
         let gone = self.gone(&wanted, &pods);
         self.holder.keep(&self.balancer.held(&wanted)).await;
@@ -307,6 +317,7 @@ impl Keeper {
         let there: BTreeSet<InstanceId> = wanted.instances.keys().copied().chain(pods.iter().map(|p| p.instance)).collect();
         self.memory.retain(|id, _| there.contains(id));
         self.failures.retain(|id, _| there.contains(id));
+        self.evictions.retain(|id, _| there.contains(id));
         self.facts.crashes.retain(|id, _| there.contains(id));
         self.facts.not_before_ms.retain(|id, _| there.contains(id));
         self.facts.attempts.retain(|id, _| there.contains(id));
@@ -415,6 +426,9 @@ impl Keeper {
                     self.facts.not_before_ms.remove(&id);
                 }
                 tracing::info!(instance.id = %id, action = name(&action), "instance step done");
+                if matches!(action, Action::Stop { .. } | Action::Remove { .. }) {
+                    self.pause_if_evicted(id);
+                }
             }
             Err(error) => {
                 memory.failure = error.sentence();
@@ -462,29 +476,6 @@ impl Keeper {
             *held = pods;
             changed
         });
-    }
-}
-
-fn name(action: &Action) -> &'static str {
-    match action {
-        Action::Create { .. } => "create",
-        Action::Start { .. } => "start",
-        Action::Stop { .. } => "stop",
-        Action::Beside { .. } => "start sidecar",
-        Action::StopBeside { .. } => "stop sidecar",
-        Action::Remove { .. } => "remove",
-    }
-}
-
-/// As it stands in the audit trail.
-fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Create { .. } => "engine.created",
-        Action::Start { .. } => "engine.started",
-        Action::Stop { .. } => "engine.stopped",
-        Action::Beside { .. } => "engine.sidecar-started",
-        Action::StopBeside { .. } => "engine.sidecar-stopped",
-        Action::Remove { .. } => "engine.removed",
     }
 }
 

@@ -11,6 +11,9 @@ use super::restart::{Policy, delay_ms, given_up};
 use super::spec::fingerprint;
 use super::wanted::{Wanted, staying};
 
+/// The exit code of what was ended by force.
+const KILLED: i32 = 137;
+
 /// One step for one instance. Steps of different instances run side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
@@ -51,7 +54,9 @@ pub struct Facts {
     pub in_use: BTreeSet<InstanceId>,
     /// Their liveness probe failed.
     pub dead: BTreeSet<InstanceId>,
-    /// The same of further containers, by name.
+    /// They have written more on the node's disk than they may.
+    pub evicted: BTreeSet<InstanceId>,
+    /// Further containers whose liveness probe failed, by name.
     pub dead_beside: BTreeSet<(InstanceId, String)>,
     /// Crashes in a row.
     pub crashes: BTreeMap<InstanceId, u32>,
@@ -148,6 +153,15 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
     let crashes = facts.crashes.get(&id).copied().unwrap_or(0);
     let over = |code: i32| !policy.restarts(code) || given_up(instance, code, crashes);
     let ended_for_good = matches!(&pod.container, Some(c) if matches!(c.state, ContainerState::Exited { code, .. } if over(code)));
+    if pod.running() && facts.evicted.contains(&id) {
+        if may_stop(pod, facts) {
+            // Scratch space and the layers of sidecars go with the pod.
+            let stop = |c: &super::actual::Container| Action::Stop { instance: id, container: c.id.clone(), grace_seconds: instance.stop_grace_seconds };
+            let action = if policy.restarts(KILLED) { Some(remove(pod)) } else { pod.container.as_ref().map(stop) };
+            plan.actions.extend(action);
+        }
+        return;
+    }
     if pod.spec != fingerprint(instance) {
         if may_stop(pod, facts) {
             plan.actions.push(remove(pod));

@@ -23,12 +23,14 @@ pub struct Memory {
     pub image_digest: String,
     /// It failed so often that it is not started again.
     pub given_up: bool,
+    /// Why it is ended by the node, or was and is not there again; empty: it is not.
+    pub evicted: String,
 }
 
 impl Memory {
     /// The main container and all that belong beside it are.
     pub fn ready(&self) -> bool {
-        self.health.as_ref().is_some_and(Health::ready) && self.waits_for().is_none()
+        self.evicted.is_empty() && self.health.as_ref().is_some_and(Health::ready) && self.waits_for().is_none()
     }
 
     /// The first further container that is not ready.
@@ -88,6 +90,11 @@ fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -
     };
     status.state = state.into();
     status.reason = reason;
+    if !memory.evicted.is_empty() && !stopping {
+        status.ready = false;
+        status.state = "failed".into();
+        status.reason.clone_from(&memory.evicted);
+    }
     if !memory.failure.is_empty() && !status.ready && !stopping {
         status.state = "failed".into();
         status.reason.clone_from(&memory.failure);

@@ -8,6 +8,7 @@ mod chaos;
 mod containerd;
 mod crash;
 mod datagrams;
+mod ephemeral;
 mod fencing;
 mod holding;
 mod isolation;

@@ -3,7 +3,7 @@
 
 mod kubernetes;
 
-use super::model::{Check, Container, EnvFact, Hook, Model, MountKind, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
+use super::model::{Check, Container, EnvFact, Hook, Model, Network, PathKind, Probe, Protocol, Service, Workload, WorkloadKind};
 
 pub use kubernetes::kubernetes;
 
@@ -142,8 +142,7 @@ fn storage(at: &str, w: &Workload, out: &mut Listing) {
     for (n, mount) in w.mounts.iter().enumerate() {
         let at = format!("{at}.mounts[{n}]");
         out.when(!mount.sub_path.is_empty(), at.clone(), "a folder inside of a volume cannot be mounted alone yet");
-        out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at.clone(), "mounts are not propagated");
-        out.when(mount.kind == MountKind::Scratch && mount.size_bytes > 0, at, "the size of scratch space is not limited yet");
+        out.when(!matches!(mount.propagation.as_str(), "" | "private" | "rprivate" | "None"), at, "mounts are not propagated");
     }
     let owned = w.files.iter().any(|f| f.uid.is_some_and(|u| u > 0) || f.gid.is_some_and(|g| g > 0));
     out.when(owned, format!("{at}.files"), "files belong to root; use a mode that lets others read");

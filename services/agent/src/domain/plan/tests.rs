@@ -52,6 +52,20 @@ fn a_wanted_instance_is_made_and_an_unwanted_one_removed() {
 }
 
 #[test]
+fn who_has_written_too_much_goes_as_a_whole_and_a_job_is_only_ended() {
+    let runs = [pod(1, Some(ContainerState::Running))];
+    let facts = Facts { evicted: BTreeSet::from([id(1)]), ..Facts::default() };
+    assert!(matches!(only(plan(&wanted([instance(1)]), &runs, &facts)), Action::Remove { container: Some(_), .. }));
+    let used = Facts { in_use: BTreeSet::from([id(1)]), ..facts.clone() };
+    assert!(plan(&wanted([instance(1)]), &runs, &used).actions.is_empty(), "its answers are waited for");
+    let job = wire::WantedInstance { restart_policy: "never".into(), ..instance(1) };
+    let runs = [Pod { spec: fingerprint(&job), ..pod(1, Some(ContainerState::Running)) }];
+    assert!(matches!(only(plan(&wanted([job.clone()]), &runs, &facts)), Action::Stop { .. }));
+    let ended = [Pod { spec: fingerprint(&job), ..pod(1, exited(137, 0)) }];
+    assert!(plan(&wanted([job]), &ended, &facts).actions.is_empty());
+}
+
+#[test]
 fn when_the_machine_starts_an_instance_waits_for_those_it_depends_on_here_and_not_for_ever() {
     let labels = |workload: &str| Some(wire::Labels { app_id: "a".into(), workload: workload.into(), ..Default::default() });
     let web =
