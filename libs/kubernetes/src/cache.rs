@@ -34,6 +34,8 @@ pub struct Cache {
     pods: BTreeMap<(String, String), Pod>,
     by_owner: BTreeMap<String, BTreeSet<Key>>,
     pods_by_owner: BTreeMap<String, BTreeSet<(String, String)>>,
+    /// What was taken in since a list of its kind was asked for, by kind: it may be newer than the list.
+    since_asked: BTreeMap<usize, BTreeSet<Key>>,
 }
 
 impl Cache {
@@ -71,6 +73,13 @@ impl Cache {
         if self.objects.get(&key).is_some_and(|before| before.uid == held.uid && before.resource_version >= held.resource_version) {
             return None;
         }
+        if let Some(keys) = self.since_asked.get_mut(&rank) {
+            keys.insert(key.clone());
+        }
+        Some(self.insert(key, held))
+    }
+
+    fn insert(&mut self, key: Key, held: Held) -> String {
         let owner = held.owner.clone();
         if let Some(before) = self.objects.insert(key.clone(), held)
             && before.owner != owner
@@ -79,7 +88,7 @@ impl Cache {
             keys.remove(&key);
         }
         self.by_owner.entry(owner.clone()).or_default().insert(key);
-        Some(owner)
+        owner
     }
 
     pub fn remove(&mut self, rank: usize, object: &Value) -> Option<String> {
@@ -103,12 +112,27 @@ impl Cache {
         Some(owner)
     }
 
-    /// All objects of a kind as a list has them: what is not in it is gone.
+    /// A list of a kind is being asked for: what is held by now is not newer than it will be.
+    pub fn asked(&mut self, rank: usize) {
+        self.since_asked.insert(rank, BTreeSet::new());
+    }
+
+    /// All objects of a kind as a list has them: what is not in it is gone. Versions count only against what was taken in while the
+    /// list was under way: after etcd was restored all that there is has lower ones than before.
     pub fn replace(&mut self, rank: usize, objects: Vec<Value>) -> BTreeSet<String> {
+        let newer = self.since_asked.remove(&rank).unwrap_or_default();
         let there: BTreeSet<Key> = objects.iter().filter_map(|o| key_of(rank, o)).collect();
         let gone: Vec<Key> = self.objects.keys().filter(|k| k.0 == rank && !there.contains(*k)).cloned().collect();
         let mut owners: BTreeSet<String> = gone.iter().filter_map(|key| self.forget(key)).collect();
-        owners.extend(objects.into_iter().filter_map(|o| self.put(rank, o)));
+        for object in objects {
+            if key_of(rank, &object).is_some_and(|key| newer.contains(&key)) {
+                owners.extend(self.put(rank, object));
+            } else if let Some((key, held)) = hold(rank, object)
+                && self.objects.get(&key).is_none_or(|before| before.uid != held.uid || before.resource_version != held.resource_version)
+            {
+                owners.insert(self.insert(key, held));
+            }
+        }
         owners
     }
 
@@ -189,4 +213,40 @@ fn others(managed: &Value) -> Vec<String> {
     }
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.into_iter().map(|(_, manager)| manager.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, version: u64) -> Value {
+        json!({"metadata": {"name": name, "namespace": "x", "uid": name, "resourceVersion": version.to_string(), "labels": {OWNER: "a"}}})
+    }
+
+    fn version(cache: &Cache, name: &str) -> Option<u64> {
+        cache.get(&(1, "x".into(), name.into())).map(|held| held.resource_version)
+    }
+
+    #[test]
+    fn a_list_counts_whatever_its_versions_but_for_what_came_while_it_was_under_way() {
+        let mut cache = Cache::default();
+        assert_eq!(cache.put(1, object("web", 900)), Some("a".into()));
+        assert_eq!(cache.put(1, object("web", 500)), None, "an old event");
+        // Its versions are those of a backup by now.
+        cache.asked(1);
+        assert_eq!(cache.replace(1, vec![object("web", 500)]), BTreeSet::from(["a".to_owned()]));
+        assert_eq!(version(&cache, "web"), Some(500));
+        assert_eq!(cache.put(1, object("web", 501)), Some("a".into()), "events go on from there");
+        // The answer to a request of ours is newer than the list that was asked for before it.
+        cache.asked(1);
+        cache.put(1, object("web", 510));
+        assert_eq!(cache.replace(1, vec![object("web", 505)]), BTreeSet::new());
+        assert_eq!(version(&cache, "web"), Some(510));
+        cache.asked(1);
+        assert_eq!(cache.replace(1, vec![object("web", 510)]), BTreeSet::new(), "nothing is new");
+        assert_eq!(cache.replace(1, Vec::new()), BTreeSet::from(["a".to_owned()]));
+        assert_eq!(version(&cache, "web"), None);
+    }
 }

@@ -24,11 +24,13 @@ pub fn parse(text: &str) -> Option<i128> {
         "G" => (1_000_000_000_000, 1),
         "T" => (1_000_000_000_000_000, 1),
         "P" => (1_000_000_000_000_000_000, 1),
+        "E" => (1_000_000_000_000_000_000_000, 1),
         "Ki" => (1000 << 10, 1),
         "Mi" => (1000 << 20, 1),
         "Gi" => (1000 << 30, 1),
         "Ti" => (1000 << 40, 1),
         "Pi" => (1000 << 50, 1),
+        "Ei" => (1000 << 60, 1),
         _ => {
             let exponent: u32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
             (10_i128.checked_pow(exponent.checked_add(3)?)?, 1)
@@ -58,6 +60,8 @@ mod tests {
         assert_eq!(parse("1Gi"), parse("1024Mi"));
         assert_eq!(parse("2e3"), parse("2k"));
         assert_ne!(parse("1G"), parse("1Gi"));
+        assert_eq!((parse("1E"), parse("2Ei")), (parse("1000P"), parse("2048Pi")));
+        assert_eq!(parse("1E3"), parse("1k"), "an exponent");
         assert_eq!((parse("-1"), parse("1x"), parse(""), parse("."), parse("1e999")), (Some(-1000), None, None, None, None));
     }
 }

@@ -1,6 +1,7 @@
 //! One kind, watched: a list in pages, then changes from where the list ended, for ever (kubernetes.io/docs/reference/
 //! using-api/api-concepts "efficient detection of changes"). Bookmarks move the place on while nothing happens, so that going
-//! on needs no list; 410 does. Trouble is told and waited out with growing pauses.
+//! on needs no list; 410 does, and so does a server whose versions have gone back: its etcd was restored from a backup, and a
+//! watch from a version that it has not reached yet would be told nothing. Trouble is told and waited out with growing pauses.
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub enum Seen {
 
 /// Who is told.
 pub trait Sink: Send + Sync {
+    /// A list is being asked for: what is known by now is not newer than what it will tell.
+    fn asked(&self, _kind: &Kind) {}
     fn see(&self, kind: &Kind, seen: Seen);
     /// `None`: all is well again.
     fn trouble(&self, kind: &Kind, trouble: Option<&Trouble>);
@@ -39,7 +42,21 @@ pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink:
     let watched = async {
         let mut pause = Duration::from_millis(200);
         let mut from: Option<String> = None;
+        // Whoever restores etcd stops the API servers first (kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd).
+        let mut was_away = false;
         loop {
+            if was_away && let Some(version) = &from {
+                match went_back(&client, kind, version).await {
+                    Ok(true) => {
+                        tracing::warn!(server = client.server(), kind = kind.plural, "the cluster's versions have gone back, as after a restore of its etcd");
+                        from = None;
+                    }
+                    Ok(false) => {}
+                    // The watch itself tells what is in the way.
+                    Err(trouble) => tracing::debug!(server = client.server(), kind = kind.plural, error = %trouble, "its version cannot be asked for now"),
+                }
+            }
+            was_away = false;
             let result = match &from {
                 None => list(&client, kind, &selector, sink).await.map(Some),
                 Some(version) => watch(&client, kind, &selector, version, sink).await,
@@ -61,6 +78,7 @@ pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink:
                     if matches!(trouble, Trouble::Malformed(_)) {
                         from = None;
                     }
+                    was_away |= matches!(trouble, Trouble::Unreachable { .. } | Trouble::Unavailable { .. });
                     sink.trouble(kind, Some(&trouble));
                     let asked = match &trouble {
                         Trouble::TooMany(after) => *after,
@@ -78,7 +96,20 @@ pub async fn follow(client: Client, kind: &'static Kind, selector: String, sink:
     }
 }
 
+/// Is the cluster at an older version than one that it has told before?
+async fn went_back(client: &Client, kind: &Kind, from: &str) -> Result<bool, Trouble> {
+    let page = client.get(&format!("{}?limit=1", kind.path(None))).await?;
+    Ok(is_older(page["metadata"]["resourceVersion"].as_str().unwrap_or_default(), from))
+}
+
+/// Versions of one server are numbers that grow (kubernetes.io/docs/reference/using-api/api-concepts "resource versions"); of what
+/// is no number nothing is said.
+fn is_older(version: &str, than: &str) -> bool {
+    matches!((version.parse::<u64>(), than.parse::<u64>()), (Ok(version), Ok(than)) if version < than)
+}
+
 async fn list(client: &Client, kind: &Kind, selector: &str, sink: &dyn Sink) -> Result<String, Trouble> {
+    sink.asked(kind);
     let (all, version) = whole(client, kind, None, selector).await?;
     sink.see(kind, Seen::All(all));
     Ok(version)
@@ -132,6 +163,9 @@ async fn watch(client: &Client, kind: &Kind, selector: &str, from: &str, sink: &
             }
             if line.last() == Some(&b'\n') {
                 if let Some(next) = event(&line, kind, sink)? {
+                    if is_older(&next, &version) {
+                        return Err(Trouble::Expired);
+                    }
                     version = next;
                 }
                 line.clear();

@@ -420,3 +420,21 @@ async fn a_distributions_own_process_scales_as_the_controllers_do() {
     it.applied(vec![deployment(2)]).await;
     assert_eq!(it.server.object("deployments/x/web").unwrap()["spec"]["replicas"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_of_the_clusters_etcd_what_is_there_counts_again() {
+    let it = running(false).await;
+    let replicas = || it.server.object("deployments/x/web").unwrap()["spec"]["replicas"].clone();
+    it.applied(vec![deployment(1)]).await;
+    let backup = it.server.backup();
+    for n in 2..9 {
+        it.applied(vec![deployment(n)]).await;
+    }
+    assert_eq!(replicas(), 8);
+    // The API servers are stopped for it; a watch from before would be told nothing until its version is reached again.
+    it.server.fault(Fault { method: "GET", path: "deployments?watch", status: 503, retry_after: None, body: String::new() });
+    it.server.restore(&backup);
+    it.until("what is wanted is applied anew", |s| s.applied && replicas() == 8).await;
+    it.server.edit("deployments/x/web", "somebody", |d| d["spec"]["replicas"] = 3.into());
+    it.until("changes are seen", |s| !s.drift.is_empty()).await;
+}

@@ -12,6 +12,7 @@ mod road;
 mod serve;
 mod store;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -19,6 +20,13 @@ use tokio::sync::watch;
 
 pub use road::{Road, Way};
 pub use store::{Fault, Request, Store};
+
+/// All that etcd holds, at one moment.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    objects: BTreeMap<store::Key, store::Object>,
+    version: u64,
+}
 
 /// Ends with the test's runtime.
 #[derive(Clone)]
@@ -126,6 +134,24 @@ impl ApiServer {
         let mut store = self.lock();
         store.oldest = store.version + 1;
         store.version += 1;
+        store.broken += 1;
+        drop(store);
+        self.touched();
+    }
+
+    pub fn backup(&self) -> Backup {
+        let store = self.lock();
+        Backup { objects: store.objects.clone(), version: store.version }
+    }
+
+    /// As after a restore of etcd: all is as it was, versions go on from there, and all connections of watches end.
+    pub fn restore(&self, backup: &Backup) {
+        let mut store = self.lock();
+        store.objects.clone_from(&backup.objects);
+        store.version = backup.version;
+        store.history.clear();
+        store.handled = store.handled.min(backup.version);
+        store.oldest = store.oldest.min(backup.version);
         store.broken += 1;
         drop(store);
         self.touched();

@@ -10,6 +10,10 @@ use crate::trouble::Trouble;
 use crate::watch::{Seen, Sink};
 
 impl Sink for Shared {
+    fn asked(&self, kind: &Kind) {
+        self.lock().cache.asked(kind.rank());
+    }
+
     fn see(&self, kind: &Kind, seen: Seen) {
         let rank = kind.rank();
         let mut state = self.lock();
