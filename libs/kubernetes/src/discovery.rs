@@ -22,6 +22,8 @@ const NEWEST: u32 = 36;
 pub struct Capabilities {
     /// HTTPRoutes of the Gateway API at v1.
     pub gateway: bool,
+    /// Its HTTPRoutes may have `timeouts`: those of the standard channel have them since Gateway API v1.2.
+    pub route_timeouts: bool,
     /// `metrics.k8s.io`: use of processors and memory.
     pub metrics: bool,
     /// CSI snapshots of volumes.
@@ -80,6 +82,11 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
         };
         resources["resources"].as_array().into_iter().flatten().any(|r| r["name"] == "httproutes")
     };
+    let route_timeouts = gateway && has_timeouts(client).await?;
+    if gateway && !route_timeouts {
+        remarks
+            .push("the HTTPRoutes of its Gateway API have no `timeouts` (the standard channel has them since v1.2): time limits of routes are left out".into());
+    }
     let default_storage_class = match client.get("/apis/storage.k8s.io/v1/storageclasses").await {
         Ok(classes) => classes["items"].as_array().into_iter().flatten().any(is_default),
         Err(trouble) => {
@@ -99,6 +106,7 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
     }
     let capabilities = Capabilities {
         gateway,
+        route_timeouts,
         metrics,
         snapshots: has("snapshot.storage.k8s.io", "v1"),
         autoscaling: has("autoscaling", "v2"),
@@ -107,6 +115,27 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
     };
     let platform = version["platform"].as_str().unwrap_or_default().to_owned();
     Ok(Found { version: text.to_owned(), minor, platform, capabilities, remarks })
+}
+
+/// By the schema that the cluster publishes of its routes (kubernetes.io/docs/concepts/overview/kubernetes-api "OpenAPI V3"), which
+/// everybody may read who is let in. A route with a field that the schema has not is refused as a whole. Where it cannot be read
+/// they are taken to have all fields of the API.
+async fn has_timeouts(client: &Client) -> Result<bool, Trouble> {
+    match client.get("/openapi/v3/apis/gateway.networking.k8s.io/v1").await {
+        Ok(document) => Ok(declares_timeouts(&document)),
+        Err(Trouble::NotFound(_) | Trouble::Forbidden(_)) => Ok(true),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn declares_timeouts(document: &Value) -> bool {
+    let is_route = |schema: &Value| schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten().any(|of| of["kind"] == "HTTPRoute");
+    let mut schemas = document["components"]["schemas"].as_object().into_iter().flatten().map(|(_, schema)| schema);
+    let rule = |schema: &Value| schema["properties"]["spec"]["properties"]["rules"]["items"]["properties"].clone();
+    match schemas.find(|s| is_route(s)).map(rule) {
+        Some(Value::Object(fields)) => fields.contains_key("timeouts"),
+        _ => true,
+    }
 }
 
 /// Who may list them has been given the rights to bind roles, too; what of these is missing [`missing_rights`] tells.
@@ -183,4 +212,21 @@ async fn allowed(client: &Client, kind: &Kind, part: &str, verb: &str) -> Result
     let dot = if kind.group.is_empty() { "" } else { "." };
     let slash = if part.is_empty() { "" } else { "/" };
     Ok((answer["status"]["allowed"] != true).then(|| format!("{verb} {}{slash}{part}{dot}{}", kind.plural, kind.group)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_the_fields_that_its_schema_declares() {
+        let document = |fields: Value| {
+            let spec = json!({ "properties": { "rules": { "type": "array", "items": { "properties": fields } } } });
+            let route = json!({ "properties": { "spec": spec }, "x-kubernetes-group-version-kind": [{ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "version": "v1" }] });
+            json!({ "components": { "schemas": { "io.k8s.networking.gateway.v1.HTTPRoute": route, "io.k8s.networking.gateway.v1.Gateway": {} } } })
+        };
+        assert!(declares_timeouts(&document(json!({ "matches": {}, "timeouts": {} }))));
+        assert!(!declares_timeouts(&document(json!({ "matches": {} }))));
+        assert!(declares_timeouts(&json!({})) && declares_timeouts(&json!("text")), "nothing is known");
+    }
 }

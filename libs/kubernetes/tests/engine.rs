@@ -275,6 +275,11 @@ async fn what_a_cluster_can_do_and_what_we_may_is_found() {
     let client = client(&server, token());
     let found = discover(&client).await.unwrap();
     assert_eq!((found.minor, found.capabilities.gateway, found.capabilities.metrics), (36, true, false));
+    assert!(found.capabilities.route_timeouts && !found.remarks.iter().any(|r| r.contains("timeouts")));
+    server.lock().route_timeouts = false;
+    let older = discover(&client).await.unwrap();
+    assert!(older.capabilities.gateway && !older.capabilities.route_timeouts && older.remarks.iter().any(|r| r.contains("timeouts")), "{older:?}");
+    server.lock().route_timeouts = true;
     assert_eq!(missing_rights(&client, &found).await.unwrap(), ["delete secrets"]);
     // Where there are snapshots, the rights on them are needed, too.
     server.lock().denied.insert("create volumesnapshots".into());

@@ -132,6 +132,11 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             if sent["metadata"]["name"] != name.as_str() || !sent["metadata"]["managedFields"].is_null() || sent["apiVersion"].is_null() {
                 return Some((400, status(400, "metadata.name must be the path's, managedFields must be nil, apiVersion must be set")));
             }
+            let timed = |rule: &Value| rule.get("timeouts").is_some();
+            if plural == "httproutes" && !store.route_timeouts && sent["spec"]["rules"].as_array().is_some_and(|rules| rules.iter().any(timed)) {
+                // As a server says it of a definition whose schema lacks the field.
+                return Some((500, status(500, "failed to create typed patch object: .spec.rules[0].timeouts: field not declared in schema")));
+            }
             let force = query.get("force").is_some_and(|f| f == "true");
             match store.apply(&key(name), &sent, manager, force) {
                 Ok(value) => (200, value),
@@ -208,6 +213,16 @@ fn discovery(store: &Store, path: &str) -> Option<Value> {
                 groups.push(group("metrics.k8s.io", "v1beta1"));
             }
             Some(json!({ "kind": "APIGroupList", "groups": groups }))
+        }
+        "/openapi/v3/apis/gateway.networking.k8s.io/v1" if store.gateway => {
+            let mut rule = json!({ "matches": {}, "filters": {}, "backendRefs": {} });
+            if store.route_timeouts {
+                rule["timeouts"] = json!({ "type": "object" });
+            }
+            let spec = json!({ "properties": { "rules": { "type": "array", "items": { "properties": rule } } } });
+            let kind = json!([{ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "version": "v1" }]);
+            let route = json!({ "properties": { "spec": spec }, "x-kubernetes-group-version-kind": kind });
+            Some(json!({ "openapi": "3.0.0", "components": { "schemas": { "io.k8s.networking.gateway.v1.HTTPRoute": route } } }))
         }
         "/apis/gateway.networking.k8s.io/v1" if store.gateway => Some(json!({ "resources": [{ "name": "httproutes", "kind": "HTTPRoute" }] })),
         _ => None,

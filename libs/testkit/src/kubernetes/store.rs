@@ -62,6 +62,8 @@ pub struct Store {
     /// `patch deployments`
     pub denied: BTreeSet<String>,
     pub gateway: bool,
+    /// HTTPRoutes have `timeouts`.
+    pub route_timeouts: bool,
     /// The cluster has a metrics server: every pod uses a quarter of a core and 64 MiB per container.
     pub metrics: bool,
     /// Of Kubernetes 1.<minor>.
@@ -98,6 +100,7 @@ impl Default for Store {
             // What an account of `gantry cluster manifest` has not got unless it is asked for.
             denied: BTreeSet::from(["list rolebindings".to_owned()]),
             gateway: false,
+            route_timeouts: true,
             metrics: false,
             minor: 36,
             ports: BTreeMap::new(),

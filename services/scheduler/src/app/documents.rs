@@ -79,7 +79,7 @@ pub fn read(s: &Scheduler, source: &Source, engine: SpaceEngine) -> Result<Readi
     };
     reading.remarks.lacking(match engine {
         SpaceEngine::Nodes => lacks::containerd(&reading.model),
-        SpaceEngine::Cluster { gateway } => lacks::kubernetes(&reading.model, gateway),
+        SpaceEngine::Cluster { gateway, timeouts } => lacks::kubernetes(&reading.model, gateway, timeouts),
     });
     Ok(reading)
 }

@@ -25,8 +25,8 @@ pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceRules, Problem>
 pub enum SpaceEngine {
     /// Nodes with agents.
     Nodes,
-    /// A Kubernetes cluster, whose routes join a Gateway or do not.
-    Cluster { gateway: bool },
+    /// A Kubernetes cluster, whose routes join a Gateway or do not, and may have time limits there or not.
+    Cluster { gateway: bool, timeouts: bool },
 }
 
 /// # Errors
@@ -37,13 +37,16 @@ pub async fn engine(s: &Scheduler, space: &SpaceRef) -> Result<SpaceEngine, Prob
         return Ok(SpaceEngine::Nodes);
     }
     // What is deployed has to fit each of them.
-    let mut gateway = true;
+    let (mut gateway, mut timeouts) = (true, true);
     for name in named(&rules) {
+        // Known where the cluster is looked after; elsewhere it is told by a test of it.
+        let found = s.clusters.get(name).and_then(|one| one.engine.connection().found);
+        timeouts &= found.is_none_or(|f| f.capabilities.route_timeouts || !f.capabilities.gateway);
         let row = store::cluster(s.orm(), name).await.map_err(database)?;
         let settings: Option<ClusterSettings> = row.map(|r| serde_json::from_value(r.settings)).transpose().map_err(Problem::internal)?;
         gateway &= settings.is_some_and(|s| !s.gateway.is_empty());
     }
-    Ok(SpaceEngine::Cluster { gateway })
+    Ok(SpaceEngine::Cluster { gateway, timeouts })
 }
 
 /// The clusters that rules name.

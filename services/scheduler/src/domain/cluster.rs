@@ -36,6 +36,8 @@ pub struct ClusterSettings {
     pub storage_class: String,
     /// What others outside of the space may send to its workloads: nothing but what is published and routed, if true.
     pub isolate: bool,
+    /// Namespaces whose pods reach every port of every pod all the same, such as that of a Prometheus.
+    pub open_to: Vec<String>,
     /// The most that all workloads of one space may have together, as a ResourceQuota says it: `{"requests.cpu": "20", "pods": "200"}`.
     pub space_quota: std::collections::BTreeMap<String, String>,
     /// Bind the roles of people in each space's namespace: viewers to `view`, editors to `edit`, administrators to `admin`. The
@@ -60,6 +62,7 @@ impl Default for ClusterSettings {
             ingress_class: String::new(),
             storage_class: String::new(),
             isolate: true,
+            open_to: Vec::new(),
             space_quota: std::collections::BTreeMap::new(),
             roles: false,
             groups_prefix: "gantry:".into(),
@@ -94,6 +97,14 @@ impl ClusterSettings {
         let gateway = self.gateway.split_once('/').is_some_and(|(space, name)| !space.is_empty() && !name.is_empty() && label(space) && name.len() <= 253);
         if !self.gateway.is_empty() && !gateway {
             out.push(("settings.gateway".into(), "must be <namespace>/<name> of a Gateway".into()));
+        }
+        for (n, name) in self.open_to.iter().enumerate() {
+            if name.is_empty() || !label(name) || name.starts_with('-') || name.ends_with('-') {
+                out.push((format!("settings.open_to[{n}]"), format!("`{name}` is no name of a namespace")));
+            }
+        }
+        if self.open_to.len() > 20 {
+            out.push(("settings.open_to".into(), "at most 20 namespaces".into()));
         }
         if !(1..=86_400).contains(&self.grace_seconds) {
             out.push(("settings.grace_seconds".into(), "must be 1 to 86400".into()));

@@ -97,6 +97,7 @@ fn sent(minor: u32) -> Vec<Value> {
                 revision: 3,
                 settings,
                 gateway: !settings.gateway.is_empty(),
+                route_timeouts: true,
                 minor,
                 scale: &scale,
                 restarts: &restarts,

@@ -14,6 +14,8 @@ export interface ClusterSettings {
   ingress_class: string;
   storage_class: string;
   isolate: boolean;
+  /** Namespaces that reach all pods all the same. */
+  open_to?: string[];
   /** As a ResourceQuota says it: `{"requests.cpu": "20"}`. */
   space_quota: Record<string, string>;
   /** Where it is, for spaces on several clusters. */
@@ -76,7 +78,7 @@ export interface Cluster {
   changed_at: string;
 }
 
-export const CAPABILITIES = ['gateway', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class', 'role_bindings'] as const;
+export const CAPABILITIES = ['gateway', 'route_timeouts', 'metrics', 'snapshots', 'autoscaling', 'default_storage_class', 'role_bindings'] as const;
 
 /** What a test of the connection has found. */
 export interface Tested {

@@ -3,8 +3,8 @@
 use super::{Lack, Listing};
 use crate::domain::model::{Hook, Model, PathKind, Restart, Route, Workload, WorkloadKind};
 
-/// `gateway`: the cluster's routes join a Gateway.
-pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
+/// `gateway`: the cluster's routes join a Gateway. `timeouts`: those may have time limits.
+pub fn kubernetes(model: &Model, gateway: bool, timeouts: bool) -> Vec<Lack> {
     let mut out = Listing(Vec::new());
     for (name, workload) in &model.workloads {
         running(&format!("workloads.{name}"), workload, &mut out);
@@ -29,6 +29,16 @@ pub fn kubernetes(model: &Model, gateway: bool) -> Vec<Lack> {
         for (r, route) in service.routes.iter().enumerate() {
             let at = format!("services[{n}].routes[{r}]");
             out.when(!is_plain(route), at, "an Ingress matches host and path; more needs the Gateway API and `gateway` in the cluster's settings");
+        }
+    }
+    for (n, service) in model.services.iter().enumerate().filter(|_| gateway && !timeouts) {
+        for (r, route) in service.routes.iter().enumerate() {
+            let at = format!("services[{n}].routes[{r}].timeout_ms");
+            out.when(
+                route.timeout_ms > 0,
+                at,
+                "the cluster's HTTPRoutes have no time limits: they came into the standard channel of the Gateway API with v1.2",
+            );
         }
     }
     for (n, step) in model.release.steps.iter().enumerate().filter(|_| !gateway) {

@@ -23,7 +23,7 @@ pub(in crate::flows) struct Kept {
     /// When events of a cluster may be asked for again.
     pub(super) events_at: BTreeMap<String, OffsetDateTime>,
     /// What each cluster could do at the last look.
-    pub(super) able: BTreeMap<String, (u32, bool)>,
+    pub(super) able: BTreeMap<String, (u32, bool, bool)>,
     /// Clusters that could not be opened, and when to try again.
     pub(super) again: BTreeMap<String, OffsetDateTime>,
     /// Applications of which it is recorded how several clusters share them.

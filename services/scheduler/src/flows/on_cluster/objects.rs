@@ -74,6 +74,7 @@ impl Reconciler {
             revision: subject.view.current,
             settings: &running.settings,
             gateway: found.capabilities.gateway,
+            route_timeouts: found.capabilities.route_timeouts,
             minor: found.minor,
             scale: &scale,
             restarts: &restarts,

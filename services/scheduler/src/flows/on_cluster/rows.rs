@@ -32,7 +32,7 @@ impl Reconciler {
             }
             // Another version or other kinds make other objects.
             if let Some(found) = running.engine.connection().found {
-                let able = (found.minor, found.capabilities.gateway);
+                let able = (found.minor, found.capabilities.gateway, found.capabilities.route_timeouts);
                 if self.clusters.able.insert(name, able).is_some_and(|before| before != able) {
                     self.dirty.extend(store::cared_for(self.s.orm()).await?);
                 }

@@ -6,12 +6,12 @@ import type { ClusterSettings } from '../../api/clusters';
 import { CheckField, ChoiceField, NumberField, TextField } from '../../parts/fields';
 import { lines } from '../nodes/settings';
 
-export type SettingsForm = Omit<ClusterSettings, 'space_quota'> & { space_quota: string };
+export type SettingsForm = Omit<ClusterSettings, 'space_quota' | 'open_to'> & { space_quota: string; open_to: string };
 
-export const USUAL: ClusterSettings = { drift: 'show', namespace_prefix: 'gantry-', pod_security: 'baseline', gateway: '', ingress_class: '', storage_class: '', isolate: true, space_quota: {} };
+export const USUAL: ClusterSettings = { drift: 'show', namespace_prefix: 'gantry-', pod_security: 'baseline', gateway: '', ingress_class: '', storage_class: '', isolate: true, open_to: [], space_quota: {} };
 
 export function formOf(settings: ClusterSettings): SettingsForm {
-  return { ...settings, space_quota: Object.entries(settings.space_quota).map(([name, amount]) => `${name}=${amount}`).join('\n') };
+  return { ...settings, open_to: (settings.open_to ?? []).join('\n'), space_quota: Object.entries(settings.space_quota).map(([name, amount]) => `${name}=${amount}`).join('\n') };
 }
 
 /** What the form does not show stays as it was. */
@@ -20,7 +20,7 @@ export function settingsOf(form: SettingsForm, was: ClusterSettings): ClusterSet
     const cut = line.indexOf('=');
     return cut < 0 ? [line, ''] : [line.slice(0, cut).trim(), line.slice(cut + 1).trim()];
   });
-  return { ...was, ...form, space_quota: Object.fromEntries(quota) as Record<string, string> };
+  return { ...was, ...form, open_to: lines(form.open_to), space_quota: Object.fromEntries(quota) as Record<string, string> };
 }
 
 /** `placed`, `roles`: the platform knows of spaces on several clusters, and binds roles. */
@@ -49,6 +49,7 @@ export function SettingsFields({ placed, roles }: { placed?: boolean; roles?: bo
         </>
       )}
       <CheckField name="isolate" label={t('clusters.isolate')} help={t('clusters.isolateHelp')} />
+      <TextField name="open_to" label={t('clusters.openTo')} help={t('clusters.openToHelp')} rows={2} placeholder="monitoring" />
     </>
   );
 }

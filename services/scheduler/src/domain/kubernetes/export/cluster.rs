@@ -3,6 +3,7 @@
 //! application's.
 
 mod labels;
+mod measured;
 mod naming;
 mod older;
 mod pods;
@@ -47,6 +48,8 @@ pub struct Place<'a> {
     pub settings: &'a ClusterSettings,
     /// The cluster has HTTPRoutes.
     pub gateway: bool,
+    /// And they have time limits.
+    pub route_timeouts: bool,
     /// Of Kubernetes 1.<minor>.
     pub minor: u32,
     /// Replicas set by hand.
@@ -121,6 +124,7 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
         }
     }
     out.extend(routes(&model, place));
+    measured::name_routes(&mut out, &model);
     for (name, volume) in model.volumes.iter().filter(|(n, v)| !templates.contains(n.as_str()) && v.external.is_none()) {
         let mut claim = super::object("v1", "PersistentVolumeClaim", name, vec![("spec", super::claim(volume))]);
         claim["metadata"]["annotations"][KEEP] = "until the application is deleted".into();

@@ -30,6 +30,10 @@ pub(super) fn routes(model: &Model, place: &Place<'_>) -> Vec<Value> {
         for (n, service) in model.services.iter().enumerate() {
             for (r, route) in service.routes.iter().enumerate() {
                 let mut spec = export::http_route(service, route);
+                if !place.route_timeouts {
+                    // A route with a field that the cluster's schema has not is refused as a whole.
+                    spec["rules"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(|rule| drop(rule.remove("timeouts")));
+                }
                 spec["parentRefs"] = json!([{ "namespace": space, "name": gateway }]);
                 out.push(export::object("gateway.networking.k8s.io/v1", "HTTPRoute", &format!("{}-{n}-{r}", service.name), vec![("spec", spec)]));
             }

@@ -30,8 +30,11 @@ pub fn space(home: &Home, settings: &ClusterSettings, default_cpu_millis: u32, d
         out.push(within("v1", "ResourceQuota", json!({ "hard": settings.space_quota })));
     }
     if settings.isolate {
-        // From the space itself, and from nowhere else; what is published or routed opens its own ports.
-        let spec = json!({ "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": {} }] }] });
+        // From the space itself and the namespaces that are named, and from nowhere else; what is published or routed opens its own
+        // ports. Every namespace has this label (kubernetes.io/docs/reference/labels-annotations-taints).
+        let named = settings.open_to.iter().map(|name| json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } } }));
+        let from: Vec<Value> = std::iter::once(json!({ "podSelector": {} })).chain(named).collect();
+        let spec = json!({ "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": from }] });
         out.push(within("networking.k8s.io/v1", "NetworkPolicy", spec));
     }
     if settings.roles {

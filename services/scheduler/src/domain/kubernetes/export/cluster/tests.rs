@@ -29,6 +29,7 @@ fn made(text: &str, settings: &ClusterSettings, change: impl FnOnce(&mut Place<'
         revision: 3,
         settings,
         gateway: false,
+        route_timeouts: true,
         minor: 36,
         scale: &scale,
         restarts: &restarts,
@@ -155,6 +156,7 @@ fn what_is_set_by_hand_and_what_is_held_back_counts() {
         revision: 1,
         settings: &settings,
         gateway: false,
+        route_timeouts: true,
         minor: 36,
         scale: &scale,
         restarts: &restarts,
@@ -201,6 +203,7 @@ fn what_kubernetes_takes_for_no_label_becomes_an_annotation() {
         revision: 1,
         settings: &settings,
         gateway: false,
+        route_timeouts: true,
         minor: 36,
         scale: &scale,
         restarts: &restarts,
@@ -268,6 +271,7 @@ fn made_of(model: &Model, unchanged: &BTreeMap<Name, Unchanged>) -> Vec<Value> {
         revision: 3,
         settings: &settings,
         gateway: false,
+        route_timeouts: true,
         minor: 36,
         scale: &scale,
         restarts: &restarts,
@@ -324,6 +328,64 @@ fn a_clusters_autoscaler_keeps_one_at_least() {
     model.workloads.get_mut(&name("web")).unwrap().scaling.as_mut().unwrap().min = 0;
     let all = made_of(&model, &BTreeMap::new());
     assert_eq!(of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["minReplicas"], 1);
-    let lacks = crate::domain::lacks::kubernetes(&model, true);
+    let lacks = crate::domain::lacks::kubernetes(&model, true, true);
     assert!(lacks.iter().any(|lack| lack.at.ends_with("web.scaling.min")), "it is said");
+}
+
+#[test]
+fn a_time_limit_of_a_route_is_left_out_where_the_cluster_has_no_word_for_it() {
+    let text = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 8080}]}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec: {hostnames: [shop.example.org], rules: [{backendRefs: [{name: web, port: 80}], timeouts: {request: 5s}}]}
+"#;
+    let settings = ClusterSettings { gateway: "infra/public".into(), ..ClusterSettings::default() };
+    let rule = |timeouts: bool| {
+        let all = made(text, &settings, |place| (place.gateway, place.route_timeouts) = (true, timeouts));
+        all.iter().find(|o| o["kind"] == "HTTPRoute").expect("a route")["spec"]["rules"][0].clone()
+    };
+    assert_eq!(rule(true)["timeouts"], json!({ "request": "5s" }));
+    assert!(rule(false).get("timeouts").is_none() && rule(false)["backendRefs"][0]["name"] == "store-web");
+    let model = read(&Document::alone(text)).model;
+    let told = |timeouts: bool| crate::domain::lacks::kubernetes(&model, true, timeouts).iter().any(|lack| lack.at.ends_with("timeout_ms"));
+    assert!(told(false) && !told(true), "it is said");
+}
+
+#[test]
+fn a_metric_of_a_route_is_measured_at_the_object_that_stands_for_it() {
+    let metric = "metrics: [{type: Object, object: {metric: {name: hits}, describedObject: {apiVersion: networking.k8s.io/v1, kind: Ingress, name: web}, target: {type: Value, value: 100}}}]";
+    let text = ALL.replace("metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]", metric);
+    let described = |settings: &ClusterSettings, gateway: bool| {
+        let all = made(&text, settings, |place| place.gateway = gateway);
+        let described = of(&all, "HorizontalPodAutoscaler", "store-web")["spec"]["metrics"][0]["object"]["describedObject"].clone();
+        let (kind, name) = (described["kind"].as_str().unwrap(), described["name"].as_str().unwrap());
+        assert_eq!(of(&all, kind, name)["apiVersion"], described["apiVersion"], "it is there");
+        kind.to_owned()
+    };
+    assert_eq!(described(&ClusterSettings::default(), false), "Ingress");
+    let gateway = ClusterSettings { gateway: "infra/public".into(), ..ClusterSettings::default() };
+    assert_eq!(described(&gateway, true), "HTTPRoute");
+}
+
+#[test]
+fn pods_are_open_to_the_namespaces_that_are_named_and_to_no_others() {
+    let settings = ClusterSettings { open_to: vec!["monitoring".into(), "mesh-system".into()], ..ClusterSettings::default() };
+    let from = of(&space(&home(), &settings, 100, 1 << 27), "NetworkPolicy", "gantry-space")["spec"]["ingress"][0]["from"].clone();
+    let of_namespace = |name: &str| json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } } });
+    assert_eq!(from, json!([{ "podSelector": {} }, of_namespace("monitoring"), of_namespace("mesh-system")]));
+    let all = space(&home(), &ClusterSettings::default(), 100, 1 << 27);
+    assert_eq!(of(&all, "NetworkPolicy", "gantry-space")["spec"]["ingress"][0]["from"], json!([{ "podSelector": {} }]));
+    let wrong = ClusterSettings { open_to: vec!["no Name".into(), String::new()], ..ClusterSettings::default() };
+    assert_eq!(wrong.faults().len(), 2);
 }

@@ -67,6 +67,7 @@ fn made(strategy: ReleaseStrategy, minor: u32, sets: &Sets) -> Vec<Value> {
         revision: 7,
         settings: &settings,
         gateway: true,
+        route_timeouts: true,
         minor,
         scale: &scale,
         restarts: &restarts,
