@@ -109,6 +109,8 @@ struct State {
     settled: BTreeMap<Key, (String, Vec<String>)>,
     /// Objects that were told to go.
     going: BTreeSet<String>,
+    /// Owners whose pods have changed, and nobody has asked since.
+    moved: BTreeSet<String>,
     /// Owners that are gone, and since when: the oldest first.
     gone: VecDeque<(Instant, String)>,
 }
@@ -222,6 +224,11 @@ impl Engine {
     /// Those of one owner.
     pub fn each_pod_of(&self, owner: &str, mut show: impl FnMut(&Pod)) {
         self.0.lock().cache.pods_of(owner).for_each(&mut show);
+    }
+
+    /// Owners whose pods have changed since this was asked last; for one who asks.
+    pub fn moved(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.0.lock().moved)
     }
 
     /// Is something wanted here for it?

@@ -27,6 +27,7 @@ impl Sink for Shared {
                     state.cache.remove_pod(text("namespace"), text("name"), text("uid")).into_iter().collect()
                 }
             };
+            state.moved.extend(owners.iter().cloned());
             // Pods outlive their workload by their grace: an owner is gone with the last of them.
             for owner in &owners {
                 if state.unwanted.contains(owner) {

@@ -2,6 +2,7 @@
 //! wanted of a cluster for an application. The engine itself does the steps.
 
 mod kept;
+mod names;
 mod objects;
 mod pods;
 mod refusals;

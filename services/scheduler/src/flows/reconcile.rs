@@ -266,6 +266,9 @@ impl Reconciler {
             for event in &events {
                 if event.is::<AppEvent>() {
                     let id = event.stream.as_str().trim_start_matches("app-").parse::<AppId>().ok();
+                    if let Some(app) = id {
+                        self.clusters.changed(app);
+                    }
                     self.dirty.extend(id);
                     self.news.extend(id);
                 } else if event.is::<InstanceEvent>() {

@@ -144,6 +144,12 @@ impl Reconciler {
         Ok(own)
     }
 
+    /// Those of several applications.
+    pub(super) async fn alive_of_all(&mut self, apps: &BTreeSet<AppId>) -> anyhow::Result<Vec<Arc<instance::Model>>> {
+        self.refresh().await?;
+        Ok(apps.iter().flat_map(|app| self.rows.of(self.rows.by_app.get(&app.0))).collect())
+    }
+
     /// A number that moves with every change of an application's instances.
     pub(super) async fn change_of(&mut self, app: AppId) -> anyhow::Result<u64> {
         self.refresh().await?;

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId, Uuid};
 
+use super::names::SpaceNames;
+
 /// What is remembered between rounds; all of it can be found anew.
 #[derive(Default)]
 pub(in crate::flows) struct Kept {
@@ -18,6 +20,13 @@ pub(in crate::flows) struct Kept {
     pub(super) renew: BTreeMap<AppId, OffsetDateTime>,
     /// Spaces that applications have left a cluster in.
     pub(super) left: BTreeSet<(String, SpaceId)>,
+    /// The last comparison of instances with pods; none: the next is of all of them.
+    pub(super) looked: Option<Looked>,
+    /// Applications whose instances are compared with their pods again.
+    pub(super) owed: BTreeSet<AppId>,
+    /// What the applications of a space call their services, and who has changed since that was read.
+    pub(super) names: BTreeMap<SpaceId, SpaceNames>,
+    pub(super) renamed: BTreeSet<AppId>,
     /// Why pods are refused, as events said it, and when to ask again.
     pub(super) refusals: BTreeMap<(AppId, Name), (OffsetDateTime, Option<String>)>,
     /// When events of a cluster may be asked for again.
@@ -32,7 +41,25 @@ pub(in crate::flows) struct Kept {
     pub(super) leaving: BTreeMap<(AppId, Uuid, u64), OffsetDateTime>,
 }
 
+/// What a comparison of instances with pods was made by.
+pub(super) struct Looked {
+    /// When all were compared.
+    pub at: OffsetDateTime,
+    /// Id, whether it is lost, and whether all of it has been seen, by cluster.
+    pub clusters: BTreeMap<String, (Uuid, bool, bool)>,
+    /// Those that cannot be opened now.
+    pub again: BTreeSet<String>,
+}
+
 impl Kept {
+    /// An application has changed.
+    pub(in crate::flows) fn changed(&mut self, app: AppId) {
+        // What has not been read yet is read as it is then.
+        if !self.names.is_empty() {
+            self.renamed.insert(app);
+        }
+    }
+
     /// Applications that something is due for.
     pub(in crate::flows) fn due(&mut self, now: OffsetDateTime) -> Vec<AppId> {
         self.renew.extract_if(.., |_, at| *at <= now).map(|(app, _)| app).collect()

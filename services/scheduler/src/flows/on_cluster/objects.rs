@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gantry_kernel::{AppId, Name, SpaceId};
+use gantry_kernel::{AppId, Name};
 use gantry_kubernetes::{Kind, Wanted};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::flows::advance::{Subject, restarted_at};
 use crate::flows::reconcile::Reconciler;
 use crate::flows::rollout::Exchange;
 use crate::flows::world::World;
-use crate::store::{self, Pending};
+use crate::store::Pending;
 
 /// Whose objects, and how its revisions are divided.
 #[derive(Clone, Copy)]
@@ -112,25 +112,6 @@ impl Reconciler {
         self.clusters.renew.insert(app, self.s.host.env.now() + time::Duration::seconds(left / 2));
         let auth = STANDARD.encode(format!("{}:{}", credential.username, credential.password));
         Ok(Some(json!({ "auths": { registry: { "username": credential.username, "password": credential.password, "auth": auth } } }).to_string()))
-    }
-
-    /// Services that no older application of the space calls the same.
-    async fn plain_names(&mut self, subject: &Subject, goal: &Model) -> anyhow::Result<BTreeSet<Name>> {
-        let mut free: BTreeSet<Name> = goal.services.iter().map(|s| s.name.clone()).collect();
-        for other in store::apps(self.s.orm(), SpaceId(subject.row.space), None, 1_000).await? {
-            let (id, mine) = (AppId(other.id), (subject.row.created_at, subject.row.id));
-            if (other.created_at, other.id) >= mine || other.current == 0 {
-                continue;
-            }
-            let revision = other.current.unsigned_abs();
-            self.know(id, revision).await?;
-            if let Some(known) = self.known.get(&(id, revision)) {
-                known.model.services.iter().for_each(|s| {
-                    free.remove(&s.name);
-                });
-            }
-        }
-        Ok(free)
     }
 }
 

@@ -8,20 +8,35 @@ use gantry_es::Meta;
 use gantry_kernel::{AppId, InstanceId, Name, OrgId, ProjectId, SpaceId};
 use gantry_kubernetes::Pod;
 
+use super::kept::Looked;
+use crate::adapters::clusters::Running;
 use crate::domain::cluster::{cluster_of, node_name, observed, ordinal};
 use crate::domain::engine::Report;
 use crate::domain::model::WorkloadKind;
 use crate::domain::observe::{self, Phase};
-use crate::flows::reconcile::Reconciler;
+use crate::flows::reconcile::{Reconciler, subject};
 use crate::store;
 
+/// At least so often all instances are compared with all pods, whatever the watches have told.
+const ALL: time::Duration = time::Duration::seconds(60);
+
 impl Reconciler {
-    /// Pods become instances, and what happens to them events.
+    /// Pods become instances, and what happens to them events. Only applications whose pods have changed are looked at, unless the
+    /// clusters themselves have: a round costs what has happened, not what there is.
     pub(in crate::flows) async fn observe_clusters(&mut self) -> anyhow::Result<()> {
         let running = self.s.clusters.all();
-        let alive = self.alive().await?;
+        let (moved, looked) = self.to_look_at(&running);
+        let alive = match &moved {
+            None => self.alive().await?,
+            Some(apps) if apps.is_empty() => {
+                self.clusters.looked = Some(looked);
+                return Ok(());
+            }
+            Some(apps) => self.alive_of_all(apps).await?,
+        };
         let on_clusters = alive.iter().filter(|i| cluster_of(&i.node).is_some());
         if running.is_empty() && on_clusters.clone().next().is_none() {
+            self.clusters.looked = Some(looked);
             return Ok(());
         }
         let mut events = Vec::new();
@@ -40,7 +55,7 @@ impl Reconciler {
             }
             let mut report = Report { generation: u64::MAX, ..Report::default() };
             let mut stopping = HashSet::new();
-            one.engine.each_pod(|pod| {
+            let mut see = |pod: &Pod| {
                 let Ok(id) = pod.uid.parse::<InstanceId>() else { return };
                 if pod.state == gantry_kubernetes::State::Stopping {
                     stopping.insert(id);
@@ -51,7 +66,11 @@ impl Reconciler {
                 {
                     new.entry(app).or_default().push((name.clone(), pod.clone()));
                 }
-            });
+            };
+            match &moved {
+                None => one.engine.each_pod(&mut see),
+                Some(apps) => apps.iter().for_each(|app| one.engine.each_pod_of(&app.to_string(), &mut see)),
+            }
             for row in on_clusters.clone().filter(|i| cluster_of(&i.node) == Some(name)) {
                 let (id, app, phase) = (InstanceId(row.id), AppId(row.app), Phase::parse(&row.phase));
                 let gone = !report.instances.contains_key(&id);
@@ -79,7 +98,32 @@ impl Reconciler {
         }
         self.place_pods(new, &alive, &mut events).await?;
         self.dirty.extend(self.unsettled.iter().copied().filter(|app| self.s.clusters.has(*app)));
-        self.record(events, Meta::system()).await
+        // One whose instance has just been recorded is compared with its pod again.
+        let again: BTreeSet<AppId> = events.iter().map(|event| subject(event).2).collect();
+        self.record(events, Meta::system()).await?;
+        self.clusters.owed.extend(again);
+        self.clusters.looked = Some(looked);
+        Ok(())
+    }
+
+    /// The applications whose instances are to be compared with their pods, all if none are named; and what to remember when that
+    /// is done: what fails on its way is done again for all.
+    fn to_look_at(&mut self, running: &[(String, Running)]) -> (Option<BTreeSet<AppId>>, Looked) {
+        let now = self.s.host.env.now();
+        let mut moved = std::mem::take(&mut self.clusters.owed);
+        for (_, one) in running {
+            moved.extend(one.engine.moved().iter().filter_map(|owner| owner.parse::<AppId>().ok()));
+        }
+        let clusters = running.iter().map(|(name, one)| (name.clone(), (one.id, one.lost, one.engine.connection().synced))).collect();
+        let again = self.clusters.again.keys().cloned().collect();
+        let mut looked = Looked { at: now, clusters, again };
+        match self.clusters.looked.take() {
+            Some(before) if before.clusters == looked.clusters && before.again == looked.again && now - before.at < ALL => {
+                looked.at = before.at;
+                (Some(moved), looked)
+            }
+            _ => (None, looked),
+        }
     }
 
     /// Pods that are seen for the first time.

@@ -38,6 +38,7 @@ impl Reconciler {
                 }
             }
         }
+        self.follow_names().await?;
         self.leave_spaces().await
     }
 
