@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::engine::SCOPE;
-use crate::kinds::{CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS, VOLUME_SNAPSHOT};
+use crate::kinds::{ACCOUNT, CLUSTER_ROLE, EVENT, KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, STORAGE_CLASS, VOLUME_SNAPSHOT};
 use crate::trouble::Trouble;
 use crate::watch;
 
@@ -34,6 +34,8 @@ pub struct Capabilities {
     pub default_storage_class: bool,
     /// Roles of people may be bound in the namespaces (`gantry cluster manifest --roles`).
     pub role_bindings: bool,
+    /// Accounts of workloads may be made in the namespaces.
+    pub service_accounts: bool,
 }
 
 impl Capabilities {
@@ -42,6 +44,7 @@ impl Capabilities {
         match kind.kind {
             _ if !kind.optional => true,
             "RoleBinding" => self.role_bindings,
+            ACCOUNT => self.service_accounts,
             _ => self.gateway,
         }
     }
@@ -111,8 +114,12 @@ pub async fn discover(client: &Client) -> Result<Found, Trouble> {
         snapshots: has("snapshot.storage.k8s.io", "v1"),
         autoscaling: has("autoscaling", "v2"),
         default_storage_class,
-        role_bindings: may_bind(client).await?,
+        role_bindings: may_list(client, "RoleBinding").await?,
+        service_accounts: may_list(client, ACCOUNT).await?,
     };
+    if !capabilities.service_accounts {
+        remarks.push("service accounts that documents name have to be there: the right to make them is missing, which `gantry cluster manifest` gives".into());
+    }
     let platform = version["platform"].as_str().unwrap_or_default().to_owned();
     Ok(Found { version: text.to_owned(), minor, platform, capabilities, remarks })
 }
@@ -138,9 +145,10 @@ fn declares_timeouts(document: &Value) -> bool {
     }
 }
 
-/// Who may list them has been given the rights to bind roles, too; what of these is missing [`missing_rights`] tells.
-async fn may_bind(client: &Client) -> Result<bool, Trouble> {
-    let Some(kind) = KINDS.iter().find(|k| k.kind == "RoleBinding") else { return Ok(false) };
+/// Who may list a kind that not everybody has been given the rights to has the others, too; what is missing of these
+/// [`missing_rights`] tells.
+async fn may_list(client: &Client, kind: &str) -> Result<bool, Trouble> {
+    let Some(kind) = KINDS.iter().find(|k| k.kind == kind) else { return Ok(false) };
     match allowed(client, kind, "", "list").await {
         Ok(missing) => Ok(missing.is_none()),
         // It is not said who may what.

@@ -107,6 +107,8 @@ struct State {
     again: BTreeMap<String, (Instant, Duration)>,
     /// Differences that stayed after we have applied: the server's way of writing, or another manager's field that we gave up.
     settled: BTreeMap<Key, (String, Vec<String>)>,
+    /// Accounts that others have made and that are used as they are, and when they were seen.
+    used: BTreeMap<Key, Instant>,
     /// Objects that were told to go.
     going: BTreeSet<String>,
     /// Owners whose pods have changed, and nobody has asked since.

@@ -33,13 +33,17 @@ pub static NODE: Kind = Kind { namespaced: false, ..kind("", "v1", "Node", "node
 /// Of CSI volumes, where the cluster has them; neither applied nor watched.
 pub static VOLUME_SNAPSHOT: Kind = Kind { optional: true, ..kind("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots") };
 
+/// What pods are to the API server. One that is there already is used, whoever has made it.
+pub(crate) const ACCOUNT: &str = "ServiceAccount";
+
 /// In the order in which they are applied: what is needed comes before what needs it.
-pub static KINDS: [Kind; 19] = [
+pub static KINDS: [Kind; 20] = [
     NAMESPACE,
     kind("", "v1", "ResourceQuota", "resourcequotas"),
     kind("", "v1", "LimitRange", "limitranges"),
     kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     Kind { optional: true, ..kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings") },
+    Kind { optional: true, ..kind("", "v1", ACCOUNT, "serviceaccounts") },
     kind("", "v1", "ConfigMap", "configmaps"),
     kind("", "v1", "Secret", "secrets"),
     kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),

@@ -443,3 +443,43 @@ async fn after_a_restore_of_the_clusters_etcd_what_is_there_counts_again() {
     it.server.edit("deployments/x/web", "somebody", |d| d["spec"]["replicas"] = 3.into());
     it.until("changes are seen", |s| !s.drift.is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_made_if_nobody_has_and_used_as_it_is_if_somebody_has() {
+    let it = running(false).await;
+    let account = |name: &str| object("v1", "ServiceAccount", name, json!({ "automountServiceAccountToken": false }));
+    it.applied(vec![]).await;
+    it.server.put("serviceaccounts", json!({ "metadata": { "name": "theirs", "namespace": "x" }, "automountServiceAccountToken": true }));
+    it.applied(vec![account("ours"), account("theirs")]).await;
+    assert_eq!(it.server.object("serviceaccounts/x/ours").unwrap()["automountServiceAccountToken"], false);
+    let theirs = it.server.object("serviceaccounts/x/theirs").unwrap();
+    assert_eq!((&theirs["automountServiceAccountToken"], theirs["metadata"]["labels"].get(gantry_kubernetes::OWNER)), (&json!(true), None));
+    it.asked();
+    it.applied(vec![account("ours"), account("theirs"), deployment(1)]).await;
+    assert!(!it.asked().iter().any(|r| r.contains("serviceaccounts")), "it is not looked for again and again");
+    // Another application of the space names the same, and has it when the first is gone.
+    let made = it.server.object("serviceaccounts/x/ours").unwrap();
+    it.engine.want("b", Arc::new(Wanted::new(SCOPE, "b", vec![account("ours")])));
+    it.until("it is looked after", |_| it.engine.standing("b").applied).await;
+    assert_eq!(it.server.object("serviceaccounts/x/ours").unwrap(), made, "it stays whose it is");
+    it.applied(vec![deployment(1)]).await;
+    it.until("the other one makes it anew", |_| {
+        it.server.object("serviceaccounts/x/ours").is_some_and(|o| o["metadata"]["labels"][gantry_kubernetes::OWNER] == "b")
+    })
+    .await;
+    assert!(it.server.object("serviceaccounts/x/theirs").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_an_older_manifest_makes_no_accounts_and_all_else() {
+    let server = ApiServer::start().await;
+    server.lock().denied.insert("list serviceaccounts".into());
+    let cancel = CancellationToken::new();
+    let engine = Engine::start(client(&server, token()), SCOPE.into(), false, &cancel, &TaskTracker::new());
+    let it = Running { server, engine, cancel };
+    let account = object("v1", "ServiceAccount", "ours", json!({ "automountServiceAccountToken": false }));
+    it.applied(vec![account, deployment(1)]).await;
+    assert!(it.server.object("serviceaccounts/x/ours").is_none() && it.server.object("deployments/x/web").is_some());
+    let found = it.engine.connection().found.unwrap();
+    assert!(found.remarks.iter().any(|r| r.contains("service accounts")), "{found:?}");
+}

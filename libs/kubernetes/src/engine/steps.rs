@@ -2,14 +2,16 @@
 //! need; then take away what has left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::wanted::{One, target};
 use super::{Drift, HASH, KEEP, SCOPE, Shared, Standing, Wanted};
 use crate::cache::{self, Held, Key};
 use crate::difference;
-use crate::kinds::{KINDS, Kind, NAMESPACE, POD};
+use crate::kinds::{ACCOUNT, KINDS, Kind, NAMESPACE, POD};
 use crate::pod::OWNER;
 use crate::trouble::Trouble;
 use crate::watch;
@@ -57,8 +59,12 @@ impl Shared {
                 Step::Drifted(fields, managers) => standing.drift.push(Drift { object: told, fields, managers }),
                 Step::Apply { known, force } => {
                     let namespace = Some(namespace.as_str()).filter(|n| !n.is_empty());
-                    if !known {
-                        self.refuse_foreign(object, namespace, owner).await?;
+                    if !known && let Some(there) = self.foreign(object, namespace, owner).await? {
+                        if object.kind.kind != ACCOUNT {
+                            return Err(taken(object, namespace, there));
+                        }
+                        self.lock().used.insert(object.key.clone(), Instant::now());
+                        continue;
                     }
                     match self.apply(object, namespace, owner, force).await {
                         Ok(answer) => self.applied(object, answer),
@@ -157,9 +163,16 @@ impl Shared {
 
     fn step(&self, object: &One) -> Step {
         let state = self.lock();
-        let Some(held) = state.cache.get(&object.key) else { return Step::Apply { known: false, force: false } };
+        let Some(held) = state.cache.get(&object.key) else {
+            let used = state.used.get(&object.key).is_some_and(|seen| seen.elapsed() < USED);
+            return if used { Step::Nothing } else { Step::Apply { known: false, force: false } };
+        };
         if held.deleting || state.going.contains(&held.uid) {
             return Step::Wait;
+        }
+        // Of another application of the space, which may name the same.
+        if object.kind.kind == ACCOUNT && object.body["metadata"]["labels"][OWNER] != held.owner.as_str() {
+            return Step::Nothing;
         }
         // What has run, or runs, is what was wanted then: a newer platform would add to its pods, and a revision of its own is another job.
         let same = |field: &String| field.starts_with(".spec.template") || field.starts_with(".metadata.annotations");
@@ -184,25 +197,15 @@ impl Shared {
         }
     }
 
-    /// What has our name for it but was made by others stays theirs.
-    async fn refuse_foreign(&self, object: &One, namespace: Option<&str>, owner: &str) -> Result<(), Trouble> {
-        let (_, _, name) = &object.key;
-        let there = match self.client.get(&format!("{}/{name}", object.kind.path(namespace))).await {
+    /// What has our name for it but was made by others: it stays theirs.
+    async fn foreign(&self, object: &One, namespace: Option<&str>, owner: &str) -> Result<Option<Value>, Trouble> {
+        let there = match self.client.get(&format!("{}/{}", object.kind.path(namespace), object.key.2)).await {
             Ok(there) => there,
-            Err(Trouble::NotFound(_)) => return Ok(()),
+            Err(Trouble::NotFound(_)) => return Ok(None),
             Err(trouble) => return Err(trouble),
         };
         // Of an earlier import of the same cluster, too: the owner is the same.
-        if there["metadata"]["labels"][OWNER] == owner {
-            return Ok(());
-        }
-        let managers = cache::hold(object.key.0, there).map(|(_, held)| held.others).unwrap_or_default();
-        let whose = if managers.is_empty() { "others".to_owned() } else { format!("`{}`", managers.join("`, `")) };
-        let at = namespace.map_or(String::new(), |n| format!(" in the namespace {n}"));
-        Err(Trouble::Refused {
-            status: 409,
-            message: format!("{}/{name}{at} is there already and was made by {whose}; it is not touched: remove it or choose another name", object.kind.kind),
-        })
+        Ok(Some(there).filter(|there| there["metadata"]["labels"][OWNER] != owner))
     }
 
     /// Takes the answer in, so that nothing is done twice before the watch tells of it.
@@ -223,8 +226,8 @@ impl Shared {
     async fn refuse_inhabited(&self, namespace: &str) -> Result<(), Trouble> {
         let can = self.lock().found.as_ref().map(|f| f.capabilities.clone()).unwrap_or_default();
         let selector = format!("{SCOPE}!={}", self.scope);
-        // Who may do something there is nothing that is there; some distributions bind roles in every namespace.
-        let holds = |k: &&'static Kind| k.namespaced && can.has(k) && k.kind != "RoleBinding";
+        // Who may do something there is nothing that is there; distributions bind roles and make accounts in every namespace.
+        let holds = |k: &&'static Kind| k.namespaced && can.has(k) && k.kind != "RoleBinding" && k.kind != ACCOUNT;
         let kinds: Vec<&'static Kind> = KINDS.iter().chain([&POD]).filter(holds).collect();
         let mut left: Vec<String> = Vec::new();
         for kind in kinds {
@@ -283,6 +286,18 @@ impl Shared {
 const OURS: &str = "gantry-";
 /// Under these names autoscalers write: the controllers', or of the one process that a distribution runs them in.
 const CONTROLLERS: [&str; 3] = ["kube-controller-manager", "k3s", "kubelite"];
+
+/// An account of others is looked for again after this.
+const USED: Duration = Duration::from_secs(600);
+
+/// Somebody else has an object of this name.
+fn taken(object: &One, namespace: Option<&str>, there: Value) -> Trouble {
+    let managers = cache::hold(object.key.0, there).map(|(_, held)| held.others).unwrap_or_default();
+    let whose = if managers.is_empty() { "others".to_owned() } else { format!("`{}`", managers.join("`, `")) };
+    let at = namespace.map_or(String::new(), |n| format!(" in the namespace {n}"));
+    let told = format!("{}/{}{at}", object.kind.kind, object.key.2);
+    Trouble::Refused { status: 409, message: format!("{told} is there already and was made by {whose}; it is not touched: remove it or choose another name") }
+}
 
 fn has_ended(job: &Value) -> bool {
     let conditions = job["status"]["conditions"].as_array().into_iter().flatten();

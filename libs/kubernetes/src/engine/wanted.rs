@@ -87,6 +87,10 @@ impl Wanted {
         labelled || named || read
     }
 
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.objects.iter().any(|o| o.key == *key)
+    }
+
     pub fn len(&self) -> usize {
         self.objects.len()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Shared, State};
 use crate::cache;
-use crate::kinds::{KINDS, Kind, POD};
+use crate::kinds::{ACCOUNT, KINDS, Kind, POD};
 use crate::pod;
 use crate::trouble::Trouble;
 use crate::watch::{Seen, Sink};
@@ -52,6 +52,11 @@ impl Sink for Shared {
                     }
                     if let Some(key) = cache::key_of(rank, &object) {
                         state.settled.remove(&key);
+                        if kind.kind == ACCOUNT {
+                            // It went with the application that had made it, and others name it, too.
+                            let others: Vec<String> = state.wanted.iter().filter(|(_, wanted)| wanted.has(&key)).map(|(owner, _)| owner.clone()).collect();
+                            state.dirty.extend(others);
+                        }
                     }
                     state.cache.remove(rank, &object).into_iter().collect()
                 }

@@ -135,7 +135,7 @@ impl Reader<'_> {
             }
             ("", "ServiceAccount") => {
                 object.all_read();
-                object.note("instances get no account of a cluster from the nodes; on a Kubernetes cluster an account that a workload names has to be in the namespace of the space");
+                object.note("instances get no account of a cluster from the nodes; on a Kubernetes cluster one is made for a workload that names it, unless there is one, and without what else stands here");
             }
             ("kustomize.config.k8s.io", _) => {
                 object.all_read();

@@ -100,6 +100,7 @@ fn running(at: &str, w: &Workload, out: &mut Listing) {
         format!("{at}.service_account"),
         "instances get no account of a cluster from the nodes",
     );
+    out.when(w.service_token == Some(true), format!("{at}.service_token"), "instances get no account of a cluster from the nodes");
     let unknown = |fact: &EnvFact| matches!(fact, EnvFact::NodeAddress | EnvFact::ServiceAccount);
     out.when(w.env_facts.values().any(unknown), format!("{at}.env_facts"), "the node's address and service accounts are not given to instances yet");
 }

@@ -85,6 +85,10 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
             w.service_account = account.text();
         }
     }
+    if let Some(token) = f.take("automountServiceAccountToken") {
+        token.place(here("service_token"));
+        w.service_token = Some(token.flag());
+    }
     w.pull_secrets = f.list("imagePullSecrets").iter().map(|at| at.fields().text("name")).collect();
     if let Some(os) = f.below("os")
         && let Some(at) = os.take("name")
@@ -96,7 +100,7 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
         at.place(here("job.deadline_seconds"));
         w.job.get_or_insert_with(Default::default).deadline_seconds = at.number(u32::MAX).unwrap_or(0);
     }
-    f.note(&["automountServiceAccountToken", "enableServiceLinks", "preemptionPolicy", "schedulerName", "hostUsers"], "has no effect here");
+    f.note(&["enableServiceLinks", "preemptionPolicy", "schedulerName", "hostUsers"], "has no effect here");
     f.unsupported(
         &["overhead", "resourceClaims", "readinessGates", "schedulingGates", "ephemeralContainers", "setHostnameAsFQDN", "resources"],
         "is not supported",

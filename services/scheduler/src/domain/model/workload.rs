@@ -191,6 +191,9 @@ pub struct Workload {
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "is_default")]
     pub service_account: String,
+    /// Whether instances on a cluster get the account's token. None: as the account says, and none of the namespace's own one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub service_token: Option<bool>,
 }
 
 impl Default for Workload {
@@ -263,6 +266,7 @@ impl Default for Workload {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             service_account: String::new(),
+            service_token: None,
         }
     }
 }

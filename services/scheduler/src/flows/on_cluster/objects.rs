@@ -127,7 +127,8 @@ fn replaced(exchange: &Exchange, goal: &Model) -> Model {
 
 /// Adds what the current revision's objects do not say already. Routes of a service that it has, too, are its own.
 fn beside(objects: &mut Vec<Value>, of_base: Vec<Value>) {
-    const KINDS: [&str; 8] = ["Deployment", "HorizontalPodAutoscaler", "ConfigMap", "Secret", "Service", "NetworkPolicy", "HTTPRoute", "Ingress"];
+    const KINDS: [&str; 9] =
+        ["ServiceAccount", "Deployment", "HorizontalPodAutoscaler", "ConfigMap", "Secret", "Service", "NetworkPolicy", "HTTPRoute", "Ingress"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let named = |o: &Value| (text(&o["kind"]), text(&o["metadata"]["name"]));
     let there: BTreeSet<(String, String)> = objects.iter().map(named).collect();

@@ -13,7 +13,7 @@ const en = {
     version: 'Version',
     platform: 'Platform',
     capabilities: 'Capabilities',
-    capability: { gateway: 'Gateway API', route_timeouts: 'Time limits of routes', metrics: 'Metrics', snapshots: 'Volume snapshots', autoscaling: 'Autoscaling', default_storage_class: 'Default storage class', role_bindings: 'Roles of people' },
+    capability: { gateway: 'Gateway API', route_timeouts: 'Time limits of routes', metrics: 'Metrics', snapshots: 'Volume snapshots', autoscaling: 'Autoscaling', default_storage_class: 'Default storage class', role_bindings: 'Roles of people', service_accounts: 'Accounts of workloads' },
     with: {
       gateway: 'routes can become HTTPRoutes of a Gateway',
       route_timeouts: 'HTTPRoutes can have time limits',
@@ -22,6 +22,7 @@ const en = {
       autoscaling: 'the cluster sets the number of instances itself',
       default_storage_class: 'volumes need no class of their own',
       role_bindings: 'roles here can be bound in the namespaces of spaces',
+      service_accounts: 'accounts that documents name are made',
     },
     without: {
       gateway: 'not there: routes become Ingresses',
@@ -31,6 +32,7 @@ const en = {
       autoscaling: 'not there: numbers of instances are set by hand',
       default_storage_class: 'not there: mark a class as the default, or name one in the settings',
       role_bindings: 'not given: apply the manifest with the right to bind roles, if people use kubectl',
+      service_accounts: 'not given: apply the manifest again, or make the accounts that documents name',
     },
     owner: 'Whose it is',
     ownerHelp: 'Empty: the platform\'s, for the spaces of all. An organisation\'s cluster is for its own spaces.',
@@ -196,7 +198,7 @@ const zh: typeof en = {
     version: '版本',
     platform: '平台',
     capabilities: '能力',
-    capability: { gateway: '网关 API', route_timeouts: '路由超时', metrics: '指标', snapshots: '卷快照', autoscaling: '自动伸缩', default_storage_class: '默认存储类', role_bindings: '用户角色' },
+    capability: { gateway: '网关 API', route_timeouts: '路由超时', metrics: '指标', snapshots: '卷快照', autoscaling: '自动伸缩', default_storage_class: '默认存储类', role_bindings: '用户角色', service_accounts: '工作负载账号' },
     with: {
       gateway: '路由可作为网关的 HTTPRoute',
       route_timeouts: 'HTTPRoute 支持超时设置',
@@ -205,6 +207,7 @@ const zh: typeof en = {
       autoscaling: '由集群自动调整实例数',
       default_storage_class: '存储卷无需指定存储类',
       role_bindings: '此处的角色可绑定到空间的命名空间',
+      service_accounts: '自动创建文档中指定的服务账号',
     },
     without: {
       gateway: '未安装：路由将创建为 Ingress',
@@ -214,6 +217,7 @@ const zh: typeof en = {
       autoscaling: '不支持：实例数需人工设置',
       default_storage_class: '没有：请将某个存储类设为默认，或在设置中指定',
       role_bindings: '未授权：如用户使用 kubectl，请应用包含角色绑定权限的清单',
+      service_accounts: '未授权：请重新应用清单，或自行创建文档中指定的服务账号',
     },
     owner: '所属',
     ownerHelp: '留空：属于平台，供所有空间使用。组织的集群仅供该组织的空间使用。',

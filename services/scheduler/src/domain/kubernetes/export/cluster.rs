@@ -123,6 +123,7 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
             out.extend(opened(name, &of, labels));
         }
     }
+    plain.extend(accounts(&model, place));
     out.extend(routes(&model, place));
     measured::name_routes(&mut out, &model);
     for (name, volume) in model.volumes.iter().filter(|(n, v)| !templates.contains(n.as_str()) && v.external.is_none()) {
@@ -154,6 +155,15 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
         object["metadata"]["labels"]["gantry.io/application"] = place.app_name.as_str().into();
     }
     out
+}
+
+/// Accounts that workloads name, called as they say: others may have bound rights to one, or have made it. Its token is for pods
+/// that ask for it.
+fn accounts(model: &Model, place: &Place<'_>) -> Vec<Value> {
+    let of = model.workloads.iter().filter(|(name, _)| !place.held.contains(*name)).map(|(_, w)| w.service_account.as_str());
+    // Every namespace has that one.
+    let named: BTreeSet<&str> = of.filter(|account| !matches!(*account, "" | "default")).collect();
+    named.into_iter().map(|account| super::object("v1", "ServiceAccount", account, vec![("automountServiceAccountToken", false.into())])).collect()
 }
 
 /// Of the Secret with our registry's credential: one that no Secret of the document has.

@@ -62,6 +62,9 @@ pub fn template(name: &Name, w: &Workload, labels: &BTreeMap<String, String>, mo
     spec.put("runtimeClassName", w.runtime_class.as_str());
     spec.put("priorityClassName", w.priority_class.as_str());
     spec.put("serviceAccountName", w.service_account.as_str());
+    if let Some(token) = w.service_token {
+        spec.set("automountServiceAccountToken", token);
+    }
     spec.put("imagePullSecrets", w.pull_secrets.iter().map(|n| json!({ "name": n })).collect::<Vec<_>>());
     names(w, &mut spec);
     placement(w, &mut spec);

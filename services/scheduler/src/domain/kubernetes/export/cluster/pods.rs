@@ -73,7 +73,7 @@ fn finish_pod(pod: &mut Value, w: &Workload, model: &Model, place: &Place<'_>) {
     if matches!(w.kind, WorkloadKind::Job | WorkloadKind::CronJob) && pod["restartPolicy"].is_null() {
         pod["restartPolicy"] = "OnFailure".into();
     }
-    if w.service_account.is_empty() {
+    if w.service_account.is_empty() && w.service_token.is_none() {
         pod["automountServiceAccountToken"] = false.into();
     }
     if place.pull.is_some() {

@@ -389,3 +389,21 @@ fn pods_are_open_to_the_namespaces_that_are_named_and_to_no_others() {
     let wrong = ClusterSettings { open_to: vec!["no Name".into(), String::new()], ..ClusterSettings::default() };
     assert_eq!(wrong.faults().len(), 2);
 }
+
+#[test]
+fn an_account_that_a_workload_names_is_made_and_its_token_is_for_who_asks() {
+    let made_of = |more: &str| {
+        let text = ALL.replacen("    spec:\n      containers:", &format!("    spec:\n{more}      containers:"), 1);
+        made(&text, &ClusterSettings::default(), |_| {})
+    };
+    let pod = |all: &[Value]| of(all, "Deployment", "store-web")["spec"]["template"]["spec"].clone();
+    let all = made_of("      serviceAccountName: reader\n");
+    assert_eq!(of(&all, "ServiceAccount", "reader")["automountServiceAccountToken"], false, "called as the document calls it");
+    assert_eq!((pod(&all)["serviceAccountName"].as_str(), pod(&all).get("automountServiceAccountToken")), (Some("reader"), None), "as the account says");
+    let all = made_of("      serviceAccountName: reader\n      automountServiceAccountToken: true\n");
+    assert_eq!(pod(&all)["automountServiceAccountToken"], true);
+    let all = made_of("      serviceAccountName: default\n");
+    assert!(!all.iter().any(|o| o["kind"] == "ServiceAccount"), "every namespace has that");
+    let all = made_of("");
+    assert_eq!(pod(&all)["automountServiceAccountToken"], false);
+}
