@@ -35,7 +35,7 @@ pub enum Credential {
     },
     /// A program that prints an `ExecCredential`.
     Exec(Exec),
-    /// The account of the pod that this process runs in; its token is read again as it is renewed.
+    /// The account of the pod that this process runs in; its token and authority are read again as they are renewed.
     InCluster {
         folder: String,
     },

@@ -30,7 +30,7 @@ const LARGEST: usize = 64 << 20;
 const TRIES: u32 = 5;
 /// A longer wait is the caller's: it has other things to do meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A token of a pod is read again so often (it is renewed well before its end).
+/// Token and authority of a pod are read again so often (a token is renewed well before its end).
 const REREAD: time::Duration = time::Duration::seconds(60);
 /// A credential is renewed so long before its end.
 const EARLY: time::Duration = time::Duration::seconds(30);
@@ -73,6 +73,8 @@ struct State {
     token: Option<String>,
     /// When the token is to be renewed; `None`: never.
     until: Option<OffsetDateTime>,
+    /// The authority in a pod's account, PEM, that `http` trusts.
+    authority: Option<String>,
 }
 
 impl Client {
@@ -103,8 +105,14 @@ impl Client {
             _ => None,
         };
         let until = matches!(access.credential, Credential::Exec(_) | Credential::InCluster { .. }).then_some(OffsetDateTime::UNIX_EPOCH);
-        let http = http(&access, &options, certificate)?;
-        let state = Mutex::new(State { http, token, until });
+        let authority = match &access.credential {
+            Credential::InCluster { folder } if access.ca_pem.is_none() => {
+                Some(std::fs::read_to_string(authority_of(folder)).map_err(|e| Trouble::Access(format!("ca.crt of the pod: {e}")))?)
+            }
+            _ => None,
+        };
+        let http = http(&access, &options, certificate, authority.as_deref())?;
+        let state = Mutex::new(State { http, token, until, authority });
         Ok(Self(Arc::new(Inner { base, access, options, state, renewing: AsyncMutex::default() })))
     }
 
@@ -230,7 +238,11 @@ impl Client {
             if let Some((kind, value)) = body {
                 request = request.header(CONTENT_TYPE, kind).body(value.to_string());
             }
-            let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
+            let answer = match request.send().await.map_err(|e| self.unreachable(&e)) {
+                Ok(answer) => answer,
+                Err(trouble) if !last && self.may_be_renewed(&trouble) => continue,
+                Err(trouble) => return Err(trouble),
+            };
             let status = answer.status().as_u16();
             if answer.status().is_success() {
                 return Ok(answer);
@@ -274,20 +286,46 @@ impl Client {
             Credential::Exec(exec) => {
                 let Given { token, certificate, expires } = exec::run(exec, &self.0.access).await?;
                 let http = match &certificate {
-                    Some((certificate, key)) => http(&self.0.access, &self.0.options, Some((certificate, key)))?,
+                    Some((certificate, key)) => http(&self.0.access, &self.0.options, Some((certificate, key)), None)?,
                     None => again.http,
                 };
-                State { http, token, until: Some(expires.map_or(now + time::Duration::days(365), |e| e - EARLY)) }
+                State { http, token, until: Some(expires.map_or(now + time::Duration::days(365), |e| e - EARLY)), authority: None }
             }
             Credential::InCluster { folder } => {
                 let file = format!("{folder}/token");
                 let token = tokio::fs::read_to_string(&file).await.map_err(|e| Trouble::Access(format!("{file}: {e}; does this run in a pod?")))?;
-                State { http: again.http, token: Some(token.trim().to_owned()), until: Some(now + REREAD) }
+                let (http, authority) = match self.other_authority(folder, &again).await {
+                    Some((http, authority)) => (http, Some(authority)),
+                    None => (again.http, again.authority),
+                };
+                State { http, token: Some(token.trim().to_owned()), until: Some(now + REREAD), authority }
             }
             Credential::Token { .. } | Credential::Certificate { .. } => again,
         };
         *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = renewed.clone();
         Ok(renewed)
+    }
+
+    /// A client that trusts the authority of a pod's account, if that is another one by now. What cannot be used, as a file that is
+    /// only half there, changes nothing: it is read again.
+    async fn other_authority(&self, folder: &str, held: &State) -> Option<(reqwest::Client, String)> {
+        let before = held.authority.as_ref()?;
+        let now = tokio::fs::read_to_string(authority_of(folder)).await.ok().filter(|now| now != before)?;
+        match http(&self.0.access, &self.0.options, None, Some(&now)) {
+            Ok(http) => {
+                tracing::info!(server = self.server(), "the cluster has another authority");
+                Some((http, now))
+            }
+            Err(trouble) => {
+                tracing::warn!(server = self.server(), error = %trouble, "the cluster's authority was replaced by one that cannot be used");
+                None
+            }
+        }
+    }
+
+    /// May the same be trusted with what the pod's account says by now?
+    fn may_be_renewed(&self, trouble: &Trouble) -> bool {
+        matches!(trouble, Trouble::Untrusted { .. }) && matches!(self.0.access.credential, Credential::InCluster { .. })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Trouble {
@@ -305,7 +343,12 @@ impl Client {
     }
 }
 
-fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>) -> Result<reqwest::Client, Trouble> {
+fn authority_of(folder: &str) -> String {
+    format!("{folder}/ca.crt")
+}
+
+/// `authority`: PEM, what is trusted if the access does not say it.
+fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>, authority: Option<&str>) -> Result<reqwest::Client, Trouble> {
     let unusable = |what: &str, e: String| Trouble::Access(format!("{what}: {e}"));
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -316,14 +359,7 @@ fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>) -
         .read_timeout(Duration::from_secs(120))
         .pool_idle_timeout(Duration::from_secs(60))
         .user_agent(concat!("gantry/", env!("CARGO_PKG_VERSION")));
-    let ca = match (&access.ca_pem, &access.credential) {
-        (Some(pem), _) => Some(pem.clone()),
-        (None, Credential::InCluster { folder }) => {
-            Some(std::fs::read_to_string(format!("{folder}/ca.crt")).map_err(|e| unusable("ca.crt of the pod", e.to_string()))?)
-        }
-        (None, _) => None,
-    };
-    if let Some(pem) = ca {
+    if let Some(pem) = access.ca_pem.as_deref().or(authority) {
         let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| unusable("certificate-authority", e.to_string()))?;
         if trusted.is_empty() {
             return Err(unusable("certificate-authority", "there is no certificate in it".into()));

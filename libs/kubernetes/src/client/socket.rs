@@ -36,7 +36,11 @@ impl Client {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
             let slow = || Trouble::Unreachable { server: self.server().to_owned(), reason: "no answer in time".into() };
-            let answer = tokio::time::timeout(OPENING, request.send()).await.map_err(|_| slow())?.map_err(|e| self.unreachable(&e))?;
+            let answer = match tokio::time::timeout(OPENING, request.send()).await.map_err(|_| slow())?.map_err(|e| self.unreachable(&e)) {
+                Ok(answer) => answer,
+                Err(trouble) if !last && self.may_be_renewed(&trouble) => continue,
+                Err(trouble) => return Err(trouble),
+            };
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return self.opened(answer, &key, protocols).await;
             }
