@@ -124,6 +124,34 @@ mod tests {
     }
 
     #[test]
+    fn the_scheduler_of_the_cluster_is_a_deployment_with_its_account_and_no_more_rights() {
+        let folder = Work::find().expect("the repository").repository.join("k8s/components/kube-scheduler");
+        let files = ["account.yaml", "deployment.yaml", "network.yaml"];
+        let documents: Vec<Value> = files.iter().flat_map(|f| documents(&fs::read_to_string(folder.join(f)).expect("read"))).collect();
+        let kustomization = fs::read_to_string(folder.join("kustomization.yaml")).expect("read");
+        assert!(files.iter().all(|f| kustomization.contains(&format!("- {f}"))));
+        let deployment = of(&documents, "Deployment", "kube-scheduler");
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!((&pod["securityContext"]["runAsNonRoot"], &pod["automountServiceAccountToken"]), (&Value::from(true), &Value::from(true)));
+        let [container] = &pod["containers"].as_array().expect("containers")[..] else { panic!("one container") };
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+        assert_eq!(container["args"][0], "--target=kube-scheduler");
+        for bound in ["requests", "limits"] {
+            assert!(container["resources"][bound]["memory"].is_string() && container["resources"][bound]["cpu"].is_string(), "{bound}");
+        }
+        // Everything in the namespace of the suite.
+        let lease = container["args"].as_array().expect("arguments").iter().find_map(|a| a.as_str()?.strip_prefix("--lease-namespace="));
+        let bound = &of(&documents, "ClusterRoleBinding", "gantry-kube-scheduler")["subjects"][0];
+        assert_eq!((lease, bound["namespace"].as_str()), (Some("gantry"), Some("gantry")));
+        assert_eq!(bound["name"], of(&documents, "ServiceAccount", "kube-scheduler")["metadata"]["name"]);
+        assert_eq!(pod["serviceAccountName"], bound["name"]);
+        let labels = &deployment["spec"]["selector"]["matchLabels"];
+        assert_eq!(of(&documents, "PodDisruptionBudget", "kube-scheduler")["spec"]["selector"]["matchLabels"], *labels);
+        assert_eq!(of(&documents, "NetworkPolicy", "kube-scheduler-to-api-server")["spec"]["podSelector"]["matchLabels"], *labels);
+    }
+
+    #[test]
     fn network_policies_allow_what_the_services_call() {
         let documents = base();
         let calls = fs::read_to_string(Work::find().expect("the repository").repository.join("schemas/calls.txt")).expect("the golden list");

@@ -28,8 +28,8 @@ pub enum Decision {
     },
     /// These make room; the node is kept for the pod until they are gone.
     Evict { pod: At, uid: String, node: String, victims: Vec<Victim>, reason: String },
-    /// It finds no place: why, to be told once.
-    Wait { pod: At, uid: String, generation: i64, reason: String },
+    /// It finds no place: why, to be told once. `unnamed`: its status names a node that is not kept for it any more.
+    Wait { pod: At, uid: String, generation: i64, reason: String, unnamed: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ struct Known {
     assumed: Option<Vec<Step>>,
     /// Where room was to be made for it, as its status says.
     nominated: String,
+    /// Its status still says so, and it is not so any more.
+    misnamed: bool,
     /// Room is being made for it: it is booked on the node, and these have to go first.
     victims: BTreeSet<At>,
     told: String,

@@ -34,8 +34,11 @@ impl Writer {
         match decision {
             Decision::Bind { pod, uid, node, volumes } => self.bind(pod, uid, node, volumes).await,
             Decision::Evict { pod, uid, node, victims, reason } => self.evict(pod, uid, node, victims, reason).await,
-            Decision::Wait { pod, uid, generation, reason } => {
-                let status = json!({ "conditions": [self.unscheduled(&reason, generation)] });
+            Decision::Wait { pod, uid, generation, reason, unnamed } => {
+                let mut status = json!({ "conditions": [self.unscheduled(&reason, generation)] });
+                if unnamed {
+                    status["nominatedNodeName"] = Value::Null;
+                }
                 self.say(&pod, &uid, status).await;
                 self.reports.tell(Told { pod, uid, reason: "FailedScheduling", action: "Scheduling", note: reason });
             }

@@ -188,3 +188,20 @@ async fn one_of_two_works_and_the_other_one_takes_over() {
     until("it is bound, too", || node_of(&server, "second") == "n1").await;
     second.cancel();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_kept_for_a_pod_is_not_named_by_it() {
+    let server = ApiServer::start().await;
+    server.put("nodes", node("n1", "2"));
+    // Room was to be made for it there by an earlier lead, and nobody is left who could go.
+    let mut waits = pod("waits", "4");
+    waits["spec"]["priority"] = 1_000.into();
+    waits["status"] = json!({ "nominatedNodeName": "n1" });
+    server.put("pods", waits);
+    let cancel = start(&server);
+    until("it is told", || condition(&server, "waits")["reason"] == "Unschedulable").await;
+    until("no node is named", || server.object("pods/x/waits").unwrap()["status"]["nominatedNodeName"].as_str().is_none_or(str::is_empty)).await;
+    let tells = server.requests().iter().filter(|r| r.method == "PATCH" && r.path.contains("waits/status")).count();
+    assert_eq!(tells, 1, "both in one word");
+    cancel.cancel();
+}

@@ -92,6 +92,8 @@ pub fn manifest(account: &Account, more: More) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -115,25 +117,45 @@ mod tests {
         assert!(!text.contains("pods/binding") && scheduler.contains("pods/binding"));
     }
 
-    #[test]
-    fn the_suite_in_a_cluster_has_the_same_rights() {
-        let rights = |documents: &[Value]| -> std::collections::BTreeSet<[String; 3]> {
-            let words = |value: &Value| value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect::<Vec<_>>();
-            let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
-            let mut out = std::collections::BTreeSet::new();
-            for rule in role["rules"].as_array().unwrap() {
-                for group in words(&rule["apiGroups"]) {
-                    for resource in words(&rule["resources"]) {
-                        out.extend(words(&rule["verbs"]).into_iter().map(|verb| [group.clone(), resource.clone(), verb]));
-                    }
+    /// Group, resource and verb.
+    fn rights(text: &str) -> BTreeSet<[String; 3]> {
+        let documents: Vec<Value> = serde_saphyr::from_str_multiple(text).unwrap();
+        let words = |value: &Value| value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let role = documents.iter().find(|d| d["kind"] == "ClusterRole").unwrap();
+        let mut out = BTreeSet::new();
+        for rule in role["rules"].as_array().unwrap() {
+            for group in words(&rule["apiGroups"]) {
+                for resource in words(&rule["resources"]) {
+                    out.extend(words(&rule["verbs"]).into_iter().map(|verb| [group.clone(), resource.clone(), verb]));
                 }
             }
-            out
-        };
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/components/engine/account.yaml");
-        let ours: Vec<Value> = serde_saphyr::from_str_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
-        let written: Vec<Value> = serde_saphyr::from_str_multiple(&manifest(&Account::default(), More::default())).unwrap();
-        assert_eq!(rights(&ours), rights(&written));
+        }
+        out
+    }
+
+    fn component(name: &str) -> BTreeSet<[String; 3]> {
+        rights(&std::fs::read_to_string(format!("{}/../../k8s/components/{name}/account.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap())
+    }
+
+    #[test]
+    fn the_suite_in_a_cluster_has_the_same_rights() {
+        assert_eq!(component("engine"), rights(&manifest(&Account::default(), More::default())));
+    }
+
+    #[test]
+    fn the_scheduler_in_a_cluster_has_what_it_needs_and_nothing_else() {
+        let ours = component("kube-scheduler");
+        let (all, engine) = (rights(&manifest(&Account::default(), More { scheduler: true, ..More::default() })), component("engine"));
+        assert!(ours.is_subset(&all), "{:?}", ours.difference(&all));
+        let own: BTreeSet<_> = all.difference(&engine).cloned().collect();
+        assert!(own.is_subset(&ours), "{:?}", own.difference(&ours));
+        // Of what the engine has, too, it reads what decisions depend on and changes claims.
+        let right = |group: &str, resource: &str, verb: &str| [group.to_owned(), resource.to_owned(), verb.to_owned()];
+        for (group, resource) in [("", "pods"), ("", "persistentvolumeclaims"), ("", "namespaces"), ("policy", "poddisruptionbudgets")] {
+            assert!(["get", "list", "watch"].iter().all(|verb| ours.contains(&right(group, resource, verb))), "{resource}");
+        }
+        assert!(ours.contains(&right("", "persistentvolumeclaims", "patch")));
+        assert!(!ours.iter().any(|[_, resource, verb]| resource == "secrets" || verb == "delete"), "{ours:?}");
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Desk {
         }
         if let Some(reason) = hopeless.get(&group).cloned() {
             self.stuck.insert(at.clone());
+            if self.may_displace(at) {
+                self.unname(at);
+            }
             return self.tell(at, reason);
         }
         if let Some(claim) = self.claimed_alone(at) {
@@ -52,14 +55,23 @@ impl Desk {
             return self.bind(at, group, choice.node);
         }
         self.stuck.insert(at.clone());
-        if self.may_displace(at)
-            && let Some(room) = self.cluster.preempt(group, &weights, &hints)
-        {
-            return self.make_room(at, group, &room);
+        if self.may_displace(at) {
+            if let Some(room) = self.cluster.preempt(group, &weights, &hints) {
+                return self.make_room(at, group, &room);
+            }
+            self.unname(at);
         }
         let reason = self.reason(group);
         hopeless.insert(group, reason.clone());
         self.tell(at, reason)
+    }
+
+    /// No room is made for it anywhere: others may have what its status names (as kube-scheduler has it when it finds none).
+    fn unname(&mut self, at: &At) {
+        if let Some(known) = self.pods.get_mut(at) {
+            known.misnamed |= !known.nominated.is_empty();
+            known.nominated.clear();
+        }
     }
 
     fn bind(&mut self, at: &At, group: GroupIx, place: gantry_planner::NodeIx) -> Option<Decision> {
@@ -102,6 +114,7 @@ impl Desk {
         // The node was kept for them, and they are not there: they look for another.
         for other in &promised {
             self.let_go(other);
+            self.unname(other);
             self.enqueue(other);
         }
         if placed.is_empty() {
@@ -116,6 +129,7 @@ impl Desk {
         let known = self.pods.get_mut(at)?;
         known.victims = placed.into_iter().collect();
         known.nominated.clone_from(&node);
+        known.misnamed = false;
         known.told.clone_from(&reason);
         // What becomes free there is not for others.
         self.cluster.place(known.key, group, room.node);
@@ -130,9 +144,10 @@ impl Desk {
     }
 
     fn tell(&mut self, at: &At, reason: String) -> Option<Decision> {
-        let known = self.pods.get_mut(at).filter(|k| k.told != reason)?;
+        let known = self.pods.get_mut(at).filter(|k| k.told != reason || k.misnamed)?;
         known.told.clone_from(&reason);
-        Some(Decision::Wait { pod: at.clone(), uid: known.uid.clone(), generation: known.generation, reason })
+        let unnamed = std::mem::take(&mut known.misnamed);
+        Some(Decision::Wait { pod: at.clone(), uid: known.uid.clone(), generation: known.generation, reason, unnamed })
     }
 
     /// A claim of this pod that is one pod's alone and is used by another one.

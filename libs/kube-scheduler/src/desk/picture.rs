@@ -107,7 +107,11 @@ impl Desk {
                 known.assumed = None;
                 known.waits = waits;
                 known.generation = generation;
-                known.nominated = text(&object["status"]["nominatedNodeName"]);
+                let named = text(&object["status"]["nominatedNodeName"]);
+                known.misnamed &= !named.is_empty();
+                if !known.misnamed {
+                    known.nominated = named;
+                }
                 return;
             }
         }
@@ -135,6 +139,7 @@ impl Desk {
             open,
             assumed: None,
             nominated: text(&object["status"]["nominatedNodeName"]),
+            misnamed: false,
             victims: BTreeSet::new(),
             told: before.as_ref().map(|k| k.told.clone()).unwrap_or_default(),
             tries: before.as_ref().map_or(0, |k| k.tries),
