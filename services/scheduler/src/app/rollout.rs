@@ -43,18 +43,21 @@ pub fn stages(row: &store::app::Model, current: &Model) -> Option<Vec<Stage>> {
     exchanges.then(|| rollout::stages(&current.release))
 }
 
-pub fn standing(row: &store::app::Model, now: OffsetDateTime) -> Standing {
+/// Where it is among so many stages; over several clusters, on the one whose turn it is.
+pub fn standing(row: &store::app::Model, stages: usize, now: OffsetDateTime) -> Standing {
+    let (round, step) = rollout::round(stages, usize::try_from(row.release_step).unwrap_or(0));
     Standing {
-        step: usize::try_from(row.release_step).unwrap_or(0),
+        step,
         since: Duration::try_from(now - row.release_step_at.unwrap_or(now)).unwrap_or_default(),
         paused: row.release_paused,
-        promoted: row.release_promoted.unsigned_abs(),
+        promoted: rollout::promoted_in(stages, round, row.release_promoted.unsigned_abs()),
     }
 }
 
 /// Past the last stage only the old ones' end is waited for.
 fn begun<'a>(row: &store::app::Model, stages: &'a [Stage]) -> Option<&'a Stage> {
-    stages.get(usize::try_from(row.release_step).unwrap_or(0)).or(stages.last())
+    let (_, step) = rollout::round(stages.len(), usize::try_from(row.release_step).unwrap_or(0));
+    stages.get(step).or(stages.last())
 }
 
 /// How many of the old instances stand beside the new ones. `scale` is the row's, or what it is to become.
@@ -81,7 +84,7 @@ pub fn traffic(row: &store::app::Model, current: &Model) -> Traffic {
 pub fn sentence(row: &store::app::Model, current: &Model, now: OffsetDateTime) -> Option<String> {
     let note = if row.release_paused && !row.release_note.is_empty() { format!(": {}", row.release_note) } else { String::new() };
     match stages(row, current) {
-        Some(stages) => Some(format!("{}{note}", rollout::sentence(&stages, &standing(row, now)))),
+        Some(stages) => Some(format!("{}{note}", rollout::sentence(&stages, &standing(row, stages.len(), now)))),
         None if row.release_paused => Some(format!("it is paused{note}")),
         None => None,
     }
@@ -90,7 +93,7 @@ pub fn sentence(row: &store::app::Model, current: &Model, now: OffsetDateTime) -
 pub fn body(row: &store::app::Model, current: &Model, now: OffsetDateTime) -> Option<ReleaseBody> {
     let revision = row.release_revision?.unsigned_abs();
     let stages = stages(row, current);
-    let at = standing(row, now);
+    let at = standing(row, stages.as_ref().map_or(0, Vec::len), now);
     let share = traffic(row, current).share;
     let door = stages.as_ref().map_or(if row.release_paused { Door::Paused } else { Door::Open }, |s| rollout::door(s, &at));
     let header = |h: &HeaderMatch| if h.value.is_empty() { h.name.clone() } else { format!("{}: {}", h.name, h.value) };
@@ -98,7 +101,7 @@ pub fn body(row: &store::app::Model, current: &Model, now: OffsetDateTime) -> Op
         revision,
         from: row.release_from.map(i64::unsigned_abs),
         strategy: row.release_strategy.clone(),
-        step: row.release_step.unsigned_abs(),
+        step: if stages.is_some() { u32::try_from(at.step).unwrap_or(u32::MAX) } else { row.release_step.unsigned_abs() },
         steps: u32::try_from(stages.as_ref().map_or(0, |s| s.len().saturating_sub(1))).unwrap_or(0),
         percent: share.as_ref().map_or(0, |s| s.percent),
         header: share.and_then(|s| s.header).as_ref().map(header),

@@ -88,6 +88,23 @@ pub struct Standing {
     pub promoted: Promoted,
 }
 
+/// Over several clusters a release goes through its stages on one after the other, and the number of its step counts on. How often it
+/// has begun with the first before, and the stage that has begun now; `stages`: how many there are.
+pub fn round(stages: usize, step: usize) -> (usize, usize) {
+    let all = stages + 1;
+    (step / all, step % all)
+}
+
+/// The number of a stage in a round.
+pub fn number(stages: usize, round: usize, stage: usize) -> usize {
+    round * (stages + 1) + stage
+}
+
+/// What was promoted before a round's end is over with it; a word for all of them is for the next ones, too.
+pub fn promoted_in(stages: usize, round: usize, promoted: Promoted) -> Promoted {
+    if promoted >= ALL { promoted } else { promoted.saturating_sub(u64::try_from(number(stages, round, 0)).unwrap_or(u64::MAX)) }
+}
+
 /// Why the next stage is not striven for, or that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -189,6 +206,13 @@ mod tests {
         assert_eq!(door(&stages, &at(2, 10)), Door::Until(Duration::from_secs(20)));
         let timed = super::stages(&Release { promote_after_seconds: Some(5), ..release });
         assert_eq!((door(&timed, &at(1, 4)), door(&timed, &at(1, 5))), (Door::Until(Duration::from_secs(1)), Door::Open));
+    }
+
+    #[test]
+    fn the_number_of_a_step_counts_on_over_clusters() {
+        assert_eq!([0, 3, 4, 5, 9].map(|step| round(4, step)), [(0, 0), (0, 3), (0, 4), (1, 0), (1, 4)]);
+        assert!((0..30).all(|step| number(4, round(4, step).0, round(4, step).1) == step));
+        assert_eq!((promoted_in(4, 0, 2), promoted_in(4, 1, 2), promoted_in(4, 1, 7), promoted_in(4, 1, ALL)), (2, 0, 2, ALL));
     }
 
     #[test]

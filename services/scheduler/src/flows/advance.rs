@@ -85,7 +85,7 @@ impl Reconciler {
         self.priorities.insert(app, granted.max().unwrap_or(0));
         let gone = subject.row.deleted && subject.alive.is_empty();
         if let Some(fleet) = &rules.clusters {
-            let settled = self.advance_on_fleet(fleet, &subject, &goal, world).await?;
+            let settled = self.advance_on_fleet(fleet, &subject, &goal, exchange.as_ref(), world).await?;
             if gone && settled {
                 self.forget_app(app);
             }

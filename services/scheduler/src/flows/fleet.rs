@@ -1,6 +1,7 @@
 //! The next steps of an application whose space is on several clusters: what each is asked for, then each as one alone, and
 //! what follows for the whole.
 
+mod staged;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +16,18 @@ use gantry_kubernetes::{Kind, State};
 use super::advance::{Subject, completed};
 use super::on_cluster::{Side, Stood};
 use super::reconcile::Reconciler;
+use super::rollout::{Exchange, Verdict};
 use super::world::World;
 use crate::adapters::clusters::Running;
 use crate::app::change::scaled;
 use crate::domain::cluster::{ClusterSettings, cluster_of};
 use crate::domain::fleet::{Asked, Bound, Fleet, FleetMember, FleetPolicy, Pace, Part, Site, Stand, bound, overridden, portion, shares, step};
 use crate::domain::kubernetes::cluster as made;
-use crate::domain::model::{Model, Release, Workload, WorkloadKind};
+use crate::domain::model::{Model, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
+use crate::domain::rollout::{self, Standing};
 use crate::store::{self, Pending, Share};
+use staged::Staged;
 use turn::Turns;
 
 /// One of the clusters, as it is now.
@@ -52,7 +56,14 @@ struct Dealt {
 
 impl Reconciler {
     /// True: all is as wanted.
-    pub(super) async fn advance_on_fleet(&mut self, fleet: &Fleet, subject: &Subject, goal: &Model, world: &mut World) -> anyhow::Result<bool> {
+    pub(super) async fn advance_on_fleet(
+        &mut self,
+        fleet: &Fleet,
+        subject: &Subject,
+        goal: &Model,
+        exchange: Option<&Exchange>,
+        world: &mut World,
+    ) -> anyhow::Result<bool> {
         let (app, space) = (subject.view.id, SpaceId(subject.row.space));
         if subject.row.deleted {
             return self.leave_fleet(subject, goal, world).await;
@@ -69,6 +80,26 @@ impl Reconciler {
         }
         self.note_shares(app, &places, &dealt, &before).await?;
         let alone = as_one_alone(subject);
+        let meta = Meta::system().tenant(OrgId(subject.row.org));
+        if let Some(exchange) = exchange {
+            // Whose turn it is only those say that are seen.
+            if let Some(place) = places.iter().find(|p| !p.lost && !p.seen) {
+                let told = |name: &Name| (name.to_string(), Pending::because(0, format!("on {}: its release waits until it can be seen", place.name)));
+                store::save_pending(self.s.orm(), app, &goal.workloads.keys().map(told).collect(), self.s.host.env.now()).await?;
+                return Ok(false);
+            }
+            if self.give_up(exchange, subject, meta.clone()).await? {
+                // What it says is looked at again with its new row.
+                return Ok(false);
+            }
+        }
+        let mut staged = exchange.map(|e| Staged::of(e, places.iter().map(|place| place.side(e, subject)).collect()));
+        if let (Some(exchange), Some(at)) = (exchange, staged.as_ref().filter(|s| s.goes_over()).and_then(|s| s.turn)) {
+            let (stages, step) = (exchange.stages.len(), usize::try_from(subject.row.release_step).unwrap_or(0));
+            let next = rollout::number(stages, rollout::round(stages, step).0 + 1, 0);
+            self.begin_step(subject, next, 0, format!("the first new instances start on {}", places[at].name), meta).await?;
+            return Ok(false);
+        }
         let mut pending: BTreeMap<String, Pending> = BTreeMap::new();
         let (mut settled, mut waits) = (true, false);
         // Whose turn it is not yet: no reason why the release would fail.
@@ -95,14 +126,16 @@ impl Reconciler {
                 continue;
             }
             let overrides = &fleet.clusters[at].overrides;
-            let own = overridden(portion(goal, &here, &scaled(&subject.row)), overrides);
+            let mut own = overridden(portion(goal, &here, &scaled(&subject.row)), overrides);
+            own.release.clone_from(&goal.release);
+            let one = staged.as_ref().map(|s| s.on(at, &here, &own, overrides, running, &alone));
             let mut settings = running.settings.clone();
             for (own, class) in [(&mut settings.ingress_class, &overrides.ingress_class), (&mut settings.storage_class, &overrides.storage_class)] {
                 if !class.is_empty() {
                     own.clone_from(class);
                 }
             }
-            let side = Side { cluster: &place.name, goal: &own, whole: goal, settings: &settings };
+            let side = Side { cluster: &place.name, goal: &own, whole: goal, settings: &settings, exchange: one.as_ref() };
             let mut mine = BTreeMap::new();
             let stood = self.stand_on(&side, &alone, world, &mut mine).await?;
             // A lost one is told what to do when it is back; nothing that is due waits for it.
@@ -110,9 +143,13 @@ impl Reconciler {
                 continue;
             }
             match stood {
-                Stood::Stands(as_wanted) => {
-                    settled &= as_wanted;
-                    turns.met(&place.name, as_wanted);
+                Stood::Stands { as_wanted, may_step } => {
+                    let ended = staged.as_ref().is_none_or(|s| s.is_done(at));
+                    settled &= as_wanted && ended;
+                    turns.met(&place.name, as_wanted && ended);
+                    if let (Some(staged), Some(one)) = (&mut staged, &one) {
+                        staged.look(at, one, may_step, &own, running, &alone);
+                    }
                 }
                 Stood::Waits => {
                     (settled, waits) = (false, true);
@@ -140,6 +177,10 @@ impl Reconciler {
             let missing = goal.workloads.get(name).map_or(0, |w| w.replicas);
             pending.insert(name.to_string(), Pending::because(missing, told));
         }
+        if let (Some(Verdict::Open(reason)), Some(first)) = (exchange.map(|e| &e.verdict), goal.workloads.keys().next()) {
+            let told = || Pending::because(0, format!("the next step of the release waits: {reason}"));
+            pending.entry(first.to_string()).or_insert_with(told);
+        }
         let names = fleet.names();
         let on_fleet = |i: &store::instance::Model| cluster_of(&i.node).is_some_and(|c| names.contains(c));
         let mut events = Vec::new();
@@ -151,15 +192,26 @@ impl Reconciler {
         settled &= subject.alive.iter().all(|i| i.revision == subject.row.current && !goal.workloads.is_empty() && on_fleet(i));
         let told = later.into_iter().chain(pending.clone()).collect();
         store::save_pending(self.s.orm(), app, &told, self.s.host.env.now()).await?;
-        let meta = Meta::system().tenant(OrgId(subject.row.org));
         self.record(events, meta.clone()).await?;
-        let reserved = self.keep_reserved(&alone, &together(goal, &dealt), None, world).await;
-        // A release does not fail for a cluster that cannot be reached, nor while it is held.
-        self.note_rest(subject, false);
-        if !waits && !subject.row.release_paused {
-            self.move_release(subject, settled, false, &pending, meta).await?;
+        let reserved = self.keep_reserved(&alone, &together(goal, &dealt), exchange, world).await;
+        let (mut ended, mut rests) = (true, false);
+        if let (Some(exchange), Some(staged)) = (exchange, &staged) {
+            (ended, rests) = (staged.turn.is_none(), staged.rests());
+            if let (Some(next), Some(at)) = (staged.next(), staged.turn) {
+                let (stages, step) = (exchange.stages.len(), usize::try_from(subject.row.release_step).unwrap_or(0));
+                let percent = exchange.stages.get(next).map_or(100, |s| s.share);
+                let now = Standing { step: next, since: std::time::Duration::ZERO, ..exchange.at };
+                let reason = format!("on {}: {}", places[at].name, rollout::sentence(&exchange.stages, &now));
+                self.begin_step(subject, rollout::number(stages, rollout::round(stages, step).0, next), percent, reason, meta.clone()).await?;
+                return Ok(false);
+            }
         }
-        Ok(settled && reserved)
+        // A release does not fail for a cluster that cannot be reached, nor while it is held or rests between its steps.
+        self.note_rest(subject, rests);
+        if !waits && !rests && !subject.row.release_paused {
+            self.move_release(subject, settled && ended, exchange.is_some(), &pending, meta).await?;
+        }
+        Ok(settled && ended && reserved)
     }
 
     /// The space's clusters in their order.
@@ -290,12 +342,18 @@ impl Reconciler {
     }
 }
 
-/// The parts are numbers already, and no cluster has stages of a release of its own.
+impl Place {
+    fn side(&self, exchange: &Exchange, subject: &Subject) -> staged::Side {
+        let there = self.running.as_ref().filter(|_| !self.lost);
+        there.map_or(staged::Side::Lost, |running| staged::Side::of(running, &subject.view.id.to_string(), exchange.base.view.current, subject.view.current))
+    }
+}
+
+/// The parts are numbers already.
 fn as_one_alone(subject: &Subject) -> Subject {
     let mut row = subject.row.clone();
     row.scale = serde_json::Value::Object(serde_json::Map::new());
-    let model = Model { release: Release::default(), ..(*subject.model).clone() };
-    Subject { row, view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model: Arc::new(model) }
+    Subject { row, view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model: Arc::clone(&subject.model) }
 }
 
 /// What all clusters have of it, as one that has all: with copies on each it is more than the document says.
@@ -337,6 +395,8 @@ fn home(subject: &Subject, goal: &Model, name: &Name, of: Bound, places: &[Place
 fn deployed(place: &Place, subject: &Subject, name: &Name) -> u32 {
     let Some(running) = place.running.as_ref().filter(|_| place.seen) else { return 0 };
     let namespace = made::namespace(&subject.view.home, &running.settings);
-    let object = Kind::of("apps/v1", "Deployment").and_then(|kind| running.engine.object(kind, &namespace, &made::named(&subject.view.name, name.as_str())));
+    let kind = Kind::of("apps/v1", "Deployment");
+    let called = |text: &str| kind.and_then(|kind| running.engine.object(kind, &namespace, &made::named(&subject.view.name, text)));
+    let object = called(&made::set_name(&subject.model, name, subject.view.current)).or_else(|| called(name.as_str()));
     object.and_then(|o| u32::try_from(o["spec"]["replicas"].as_u64()?).ok()).unwrap_or(0)
 }

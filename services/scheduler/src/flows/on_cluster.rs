@@ -13,4 +13,5 @@ mod steps;
 mod stuck;
 
 pub(super) use kept::Kept;
+pub(super) use sets::are_ready_on;
 pub(super) use stand::{Side, Stood};

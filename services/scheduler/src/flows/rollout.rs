@@ -87,7 +87,7 @@ impl Reconciler {
         let scale = serde_json::to_value(seen::beside(row, &scaled_in(&row.scale), &model, goal))?;
         let mut base = Subject { row: row.clone(), view: subject.view.clone(), alive: subject.alive.clone(), ended: subject.ended.clone(), model };
         (base.row.current, base.row.scale, base.view.current) = (from, scale, from.unsigned_abs());
-        let at = seen::standing(row, now);
+        let at = seen::standing(row, stages.len(), now);
         let mut exchange = Exchange { stages, at, base, verdict: Verdict::Good, towards: at.step };
         exchange.verdict = self.verdict(&exchange, subject, goal);
         let door = rollout::door(&exchange.stages, &at);
@@ -150,19 +150,22 @@ impl Reconciler {
         verdict
     }
 
-    /// Their names, where they are a cluster's.
+    /// Their names, where they are clusters'.
     fn pods(&self, app: gantry_kernel::AppId, home: &crate::domain::app::Home, new: &[InstanceId], old: &[InstanceId]) -> Option<Pods> {
-        let (_, running) = self.s.clusters.of(app).into_iter().next()?;
-        let namespace = crate::domain::kubernetes::cluster::namespace(home, &running.settings);
+        let clusters = self.s.clusters.of(app);
+        let (_, first) = clusters.first()?;
+        let namespace = crate::domain::kubernetes::cluster::namespace(home, &first.settings);
         let mut out = Pods { namespace, ..Pods::default() };
-        running.engine.each_pod_of(&app.to_string(), |pod| {
-            let Ok(id) = pod.uid.parse::<InstanceId>() else { return };
-            if new.contains(&id) {
-                out.new.push(pod.name.clone());
-            } else if old.contains(&id) {
-                out.old.push(pod.name.clone());
-            }
-        });
+        for (_, running) in &clusters {
+            running.engine.each_pod_of(&app.to_string(), |pod| {
+                let Ok(id) = pod.uid.parse::<InstanceId>() else { return };
+                if new.contains(&id) {
+                    out.new.push(pod.name.clone());
+                } else if old.contains(&id) {
+                    out.old.push(pod.name.clone());
+                }
+            });
+        }
         Some(out)
     }
 
@@ -222,16 +225,24 @@ impl Reconciler {
             let percent = exchange.stages.get(next).map_or(100, |s| s.share);
             let at = Standing { step: next, since: std::time::Duration::ZERO, ..exchange.at };
             let reason = rollout::sentence(&exchange.stages, &at);
-            let revision = subject.view.current;
-            tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, step = next, percent, "a release goes on");
-            let command = Command::AdvanceRelease { revision, step: u32::try_from(next).unwrap_or(u32::MAX), percent, reason };
-            let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
-            if executed.position > 0 {
-                self.settle(executed.position).await?;
-            }
-            self.dirty.insert(subject.view.id);
+            // Of rounds before, of a space that was on several clusters until now.
+            let (round, _) = rollout::round(exchange.stages.len(), usize::try_from(subject.row.release_step).unwrap_or(0));
+            self.begin_step(subject, rollout::number(exchange.stages.len(), round, next), percent, reason, meta).await?;
         }
         Ok(false)
+    }
+
+    /// Writes down that a step has begun.
+    pub(super) async fn begin_step(&mut self, subject: &Subject, step: usize, percent: u32, reason: String, meta: Meta) -> anyhow::Result<()> {
+        let revision = subject.view.current;
+        tracing::info!(app.id = %subject.view.id, app.name = %subject.view.name, revision, step, percent, "a release goes on");
+        let command = Command::AdvanceRelease { revision, step: u32::try_from(step).unwrap_or(u32::MAX), percent, reason };
+        let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
+        if executed.position > 0 {
+            self.settle(executed.position).await?;
+        }
+        self.dirty.insert(subject.view.id);
+        Ok(())
     }
 
     /// What the instances of both revisions reserve.

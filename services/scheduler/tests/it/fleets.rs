@@ -249,3 +249,46 @@ async fn a_release_goes_from_cluster_to_cluster_and_one_that_fails_reaches_no_ot
     two.has(2, 2).await;
     assert!(told(&two.west, "fine:3"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_goes_through_its_steps_on_one_cluster_and_then_on_the_next() {
+    gantry_testkit::clause("6.3.3.s");
+    let two = Two::new(spread()).await;
+    let document = |image: &str| format!("{}x-gantry:\n  release: {{strategy: canary, keep_seconds: 0, steps: [{{weight: 50, until_promoted: true}}]}}\n", web(image, 4));
+    // Replicas of each revision's set.
+    let sets = |server: &ApiServer| -> Vec<(String, u64)> {
+        let of = |o: &Value| (o["metadata"]["name"].as_str().unwrap().to_owned(), o["spec"]["replicas"].as_u64().unwrap());
+        server.all("deployments").iter().map(of).collect()
+    };
+    let is = |server: &ApiServer, wanted: &[(&str, u64)]| sets(server) == wanted.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+    let promotion = async || {
+        let app = two.place.app("shop").await;
+        app["release"]["waits_for"] == "promotion" && app["release"]["step"] == 1
+    };
+    let verb = async |verb: &str| two.place.post(&format!("{}/shop/release/{verb}", two.place.apps()), json!({})).await.0;
+    two.place.deploy("shop", &document("1")).await;
+    two.place.reaches("shop", "running", 1).await;
+    two.has(2, 2).await;
+
+    two.place.deploy("shop", &document("2")).await;
+    two.place.world.until("the first waits for a word", LONG, promotion).await;
+    assert!(is(&two.east, &[("shop-web-r1", 1), ("shop-web-r2", 1)]), "{:?}", sets(&two.east));
+    assert!(is(&two.west, &[("shop-web-r1", 2)]), "{:?}", sets(&two.west));
+    assert!(two.why().await.to_string().contains("on west: waits until east has the release"));
+    assert_eq!(verb("promote").await, 200);
+    let both = async || is(&two.east, &[("shop-web-r2", 2)]) && promotion().await && is(&two.west, &[("shop-web-r1", 1), ("shop-web-r2", 1)]);
+    two.place.world.until("the first has all of it, and the second waits for a word", LONG, both).await;
+    assert_eq!(verb("promote").await, 200);
+    two.place.reaches("shop", "running", 2).await;
+    two.has(2, 2).await;
+    assert!(is(&two.west, &[("shop-web-r2", 2)]) && is(&two.east, &[("shop-web-r2", 2)]));
+
+    // Given up on the first, it never reaches the second.
+    two.place.deploy("shop", &document("3")).await;
+    two.place.world.until("the first waits again", LONG, promotion).await;
+    assert_eq!(verb("abort").await, 200);
+    let back = async || is(&two.east, &[("shop-web-r2", 2)]) && is(&two.west, &[("shop-web-r2", 2)]);
+    two.place.world.until("the first is as before", LONG, back).await;
+    two.has(2, 2).await;
+    assert!(!two.west.lock().history.iter().any(|c| c.object["metadata"]["name"] == "shop-web-r3"));
+}

@@ -19,7 +19,7 @@ pub struct Part {
 
 impl Part {
     /// Its part of another number.
-    fn of_number(&self, number: u32) -> u32 {
+    pub fn of_number(&self, number: u32) -> u32 {
         if self.of.is_empty() {
             return number;
         }
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// Stages of a release have no meaning over several clusters: each replaces its instances one by one. `here`: what this cluster has
+/// Without the stages of its release: these are for the whole to say. `here`: what this cluster has
 /// something of. Volumes and services of the rest are not here either. `scaled`: numbers that were
 /// set by hand or by what is measured.
 pub fn portion(model: &Model, here: &BTreeMap<Name, Part>, scaled: &BTreeMap<Name, u32>) -> Model {

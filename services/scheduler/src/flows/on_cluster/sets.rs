@@ -227,6 +227,15 @@ impl Reconciler {
     }
 }
 
+/// Are enough pods of the new revision ready on one cluster for a stage? `goal`: its part.
+pub(in crate::flows) fn are_ready_on(exchange: &Exchange, stage: usize, subject: &Subject, goal: &Model, running: &Running) -> bool {
+    let (ready, none) = (ready(running, &subject.view.id.to_string()), BTreeMap::new());
+    goal.workloads.iter().filter(|(name, _)| exchange.has(goal, name)).all(|(name, workload)| {
+        let there = ready.get(name.as_str()).unwrap_or(&none).get(&subject.view.current).copied().unwrap_or(0);
+        there >= exchange.size(stage, workload.count(None, 0))
+    })
+}
+
 /// A set's object, as it is now.
 fn set(running: &Running, namespace: &str, app: &Name, model: &Model, workload: &Name, revision: u64) -> Option<Value> {
     let kind = Kind::of("apps/v1", "Deployment")?;

@@ -15,9 +15,10 @@ use super::stuck::unblock;
 use crate::adapters::clusters::Running;
 use crate::domain::cluster::{ClusterSettings, lacks_pods, rolled_out};
 use crate::domain::kubernetes::cluster as made;
-use crate::domain::model::{Model, Release, WorkloadKind};
+use crate::domain::model::{Model, WorkloadKind};
 use crate::flows::advance::Subject;
 use crate::flows::reconcile::Reconciler;
+use crate::flows::rollout::Exchange;
 use crate::flows::world::World;
 use crate::store::Pending;
 
@@ -30,12 +31,14 @@ pub(in crate::flows) struct Side<'a> {
     pub whole: &'a Model,
     /// With what is other there for this space.
     pub settings: &'a ClusterSettings,
+    /// The release that exchanges instances, as this one has it.
+    pub exchange: Option<&'a Exchange>,
 }
 
 /// How it stands there.
 pub(in crate::flows) enum Stood {
-    /// True: as wanted.
-    Stands(bool),
+    /// `may_step`: as far as it is concerned, the next stage of its release can begin.
+    Stands { as_wanted: bool, may_step: bool },
     /// It cannot be looked at yet.
     Waits,
     /// What is to be asked for could not be put together; what was asked for before stays.
@@ -67,10 +70,8 @@ impl Reconciler {
         }
         let owner = app.to_string();
         self.s.clusters.serves(app, cluster, serving(subject).into_iter().filter(|(_, workload)| side.goal.workloads.contains_key(workload)).collect());
-        // On several clusters every release rolls.
-        let rolling = Model { release: Release::default(), ..side.goal.clone() };
-        let division = self.divide(subject, &rolling, None, &running);
-        let Some(wanted) = self.objects_of(side, (rolling, &division), subject, &running, world, pending).await? else { return Ok(Stood::NotNow) };
+        let division = self.divide(subject, side.goal, side.exchange, &running);
+        let Some(wanted) = self.objects_of(side, (side.goal.clone(), &division), subject, &running, world, pending).await? else { return Ok(Stood::NotNow) };
         let space = made::space(&subject.view.home, &running.settings, self.s.config.default_cpu_millis, self.s.config.default_memory_bytes);
         let space_id = subject.row.space.to_string();
         // As on one cluster: not before all that stands there has been seen.
@@ -108,7 +109,8 @@ impl Reconciler {
                 pending.entry(name.to_string()).or_insert_with(|| Pending::because(seen.missing, reason));
             }
         }
-        Ok(if away.is_some() { Stood::Waits } else { Stood::Stands(as_wanted) })
+        let may_step = side.exchange.is_none_or(|e| e.ended() || (applied && self.may_step(e, subject, side.goal, &division, &running)));
+        Ok(if away.is_some() { Stood::Waits } else { Stood::Stands { as_wanted, may_step } })
     }
 
     /// What depends on something waits for it wherever that is.
@@ -130,7 +132,7 @@ impl Reconciler {
                 pending.insert(name.to_string(), Pending::because(workload.replicas, reason));
             }
         }
-        self.objects_for(Asked { subject, goal: &own, exchange: None, division }, running, world, pending).await
+        self.objects_for(Asked { subject, goal: &own, exchange: side.exchange, division }, running, world, pending).await
     }
 
     /// An application is on no cluster but these any more.
