@@ -2,6 +2,7 @@
 
 mod adoption;
 pub mod change;
+mod cluster_content;
 mod cluster_endpoints;
 mod cluster_sessions;
 pub mod cluster_usage;

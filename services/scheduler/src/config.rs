@@ -58,11 +58,13 @@ pub struct Kubernetes {
     pub private_addresses: bool,
     /// So long the pods of a set stay that get no requests any more: until every node and gateway of the cluster knows.
     pub drain_seconds: u32,
+    /// The image of the pods that read and write volumes of clusters: with `sh`, `tar` and `sleep`, and for 1.28 and 1.29 `sed` and `base64`.
+    pub volume_image: String,
 }
 
 impl Default for Kubernetes {
     fn default() -> Self {
-        Self { plugins: Vec::new(), private_addresses: false, drain_seconds: 10 }
+        Self { plugins: Vec::new(), private_addresses: false, drain_seconds: 10, volume_image: "docker.io/library/busybox:1.37".into() }
     }
 }
 

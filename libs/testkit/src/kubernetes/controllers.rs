@@ -142,7 +142,8 @@ fn workload(store: &mut Store, key: &Key) {
             (_, true) => {
                 json!({ "phase": "Pending", "containerStatuses": [{ "name": "c", "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } }] })
             }
-            ("jobs", false) => json!({ "phase": "Succeeded" }),
+            // Whoever sleeps has not ended.
+            ("jobs", false) if template["spec"]["containers"][0]["command"][0] != "sleep" => json!({ "phase": "Succeeded" }),
             (_, false) => json!({ "phase": "Running", "podIP": format!("10.1.0.{number}"), "conditions": [{ "type": "Ready", "status": "True" }] }),
         };
         store.put("pods", pod, "kubelet");

@@ -4,6 +4,7 @@
 //! Nobody ends a command on a cluster when its caller leaves, so each carries a mark in its environment, by which it is found and
 //! ended as it would be on a node.
 
+pub mod archives;
 mod files;
 mod processes;
 mod streams;

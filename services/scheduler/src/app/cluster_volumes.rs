@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gantry_auth::SpaceRef;
-use gantry_kernel::{AppId, Kind as Fault, OffsetDateTime, Problem};
+use gantry_kernel::{AppId, Kind as Fault, Name, OffsetDateTime, Problem};
 use gantry_kubernetes::{Kind, OWNER, POD, SCOPE, Trouble, VOLUME_SNAPSHOT, WORKLOAD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,27 +25,17 @@ const LONGEST: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// One claim, where it is.
-struct Claim {
-    running: Running,
+pub struct Claim {
+    pub running: Running,
     cluster: String,
-    namespace: String,
-    name: String,
+    pub namespace: String,
+    pub name: String,
     app: store::app::Model,
 }
 
 /// Is it a claim on a cluster?
 pub fn is_there(volume: &VolumeBody) -> bool {
     volume.node.starts_with(ON)
-}
-
-/// # Errors
-/// Always: what is on a cluster is not read and written by the platform.
-pub fn refuse_content(volume: &VolumeBody) -> Result<(), Problem> {
-    if !is_there(volume) {
-        return Ok(());
-    }
-    let detail = "the content of a cluster's volumes is not read or written by the platform: keep it by snapshots, or copy it with a workload that mounts it";
-    Err(Problem::conflict("scheduler.volume_failed", detail))
 }
 
 /// The claims of a space's applications, and clusters that do not answer.
@@ -121,7 +111,7 @@ fn bytes(amount: &Value) -> Option<u64> {
     u64::try_from(gantry_kubernetes::quantity(amount.as_str()?)? / 1000).ok()
 }
 
-fn mounts(pod: &Value, claim: &str) -> bool {
+pub fn mounts(pod: &Value, claim: &str) -> bool {
     let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     !ended && volumes.into_iter().any(|v| v["persistentVolumeClaim"]["claimName"] == claim)
@@ -130,7 +120,7 @@ fn mounts(pod: &Value, claim: &str) -> bool {
 /// # Errors
 /// A cluster that cannot, does not answer or refuses; a volume that is in use.
 pub async fn change(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, verb: &VolumeVerb) -> Result<(), Problem> {
-    let claim = find(s, space, volume).await?;
+    let claim = Claim::find(s, space, volume).await?;
     match verb {
         VolumeVerb::Snapshot(name) => claim.keep(name).await,
         VolumeVerb::RemoveSnapshot(name) => {
@@ -152,24 +142,51 @@ pub async fn change(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, verb: 
     }
 }
 
-async fn find(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Claim, Problem> {
-    let missing = || Problem::not_found("volume", &volume.name);
-    let cluster = volume.node.trim_start_matches(ON).to_owned();
-    let running = s.clusters.get(&cluster).ok_or_else(missing)?;
-    let app: AppId = volume.app_id.parse().map_err(|_| missing())?;
-    let app = store::app_by_id(s.orm(), app).await.map_err(database)?.filter(|a| a.space == space.id.0).ok_or_else(missing)?;
-    let namespace = home(&app).map(|home| made::namespace(&home, &running.settings)).ok_or_else(missing)?;
-    let name = volume.name.split_once('.').map(|(_, name)| name.to_owned()).ok_or_else(missing)?;
-    Ok(Claim { running, cluster, namespace, name, app })
-}
-
 impl Claim {
+    /// # Errors
+    /// No such volume, or a cluster that is not looked after now.
+    pub async fn find(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Self, Problem> {
+        let missing = || Problem::not_found("volume", &volume.name);
+        let cluster = volume.node.trim_start_matches(ON).to_owned();
+        // Others' clusters are not there for this space.
+        let running = s.clusters.get(&cluster).filter(|one| one.org.is_none_or(|org| org == space.org().id)).ok_or_else(missing)?;
+        let app: AppId = volume.app_id.parse().map_err(|_| missing())?;
+        let app = store::app_by_id(s.orm(), app).await.map_err(database)?.filter(|a| a.space == space.id.0).ok_or_else(missing)?;
+        let namespace = home(&app).map(|home| made::namespace(&home, &running.settings)).ok_or_else(missing)?;
+        let name = volume.name.split_once('.').map(|(_, name)| name.to_owned()).ok_or_else(missing)?;
+        Ok(Self { running, cluster, namespace, name, app })
+    }
+
+    /// As it is on the cluster. It may be called as on nodes, where it was or is kept: by the name in its application's document, of a
+    /// stateful workload with the number of the instance.
+    ///
+    /// # Errors
+    /// No such claim, or a cluster that does not answer.
+    pub async fn there(&mut self, workload: &str) -> Result<Value, Problem> {
+        let Ok(app) = Name::parse(&self.app.name) else { return Err(Problem::not_found("volume", &self.name)) };
+        let numbered = self.name.rsplit_once('.').map(|(name, n)| format!("{name}-{}-{n}", made::named(&app, workload)));
+        for name in [Some(self.name.clone()), Some(made::named(&app, &self.name)), numbered].into_iter().flatten() {
+            let found = self.get(self.kind()?, &name).await?;
+            // Only its own: who has stopped one application has not stopped another.
+            if let Some(found) = found.filter(|claim| claim["metadata"]["labels"][OWNER] == self.app.id.to_string()) {
+                self.name = name;
+                return Ok(found);
+            }
+        }
+        let detail = format!("there is no claim `{}` on the cluster `{}`: let the application start there once, and stop it", self.name, self.cluster);
+        Err(Problem::conflict("scheduler.volume_failed", detail))
+    }
+
+    pub fn has_snapshots(&self) -> bool {
+        has_snapshots(&self.running)
+    }
+
     fn kind(&self) -> Result<&'static Kind, Problem> {
         Kind::of("v1", "PersistentVolumeClaim").ok_or_else(|| Problem::internal(std::io::Error::other("there is no kind for claims")))
     }
 
     /// The engine would make a claim anew, and empty, that it misses while its application is wanted.
-    fn refuse_use(&self, volume: &VolumeBody) -> Result<(), Problem> {
+    pub fn refuse_use(&self, volume: &VolumeBody) -> Result<(), Problem> {
         if volume.in_use || !(self.app.stopped || self.app.deleted) {
             return Err(Problem::conflict(
                 "scheduler.volume_failed",
@@ -191,7 +208,7 @@ impl Claim {
     }
 
     /// Waits until what it had then can be read.
-    async fn keep(&self, name: &str) -> Result<(), Problem> {
+    pub async fn keep(&self, name: &str) -> Result<(), Problem> {
         self.refuse_lack()?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         if name.is_empty() || name.len() > 100 || !name.chars().all(fits) {
@@ -313,7 +330,7 @@ fn object_name(claim: &str, name: &str) -> String {
     format!("{}-{mark}", head.trim_end_matches(['-', '.']))
 }
 
-fn refused(trouble: Trouble) -> Problem {
+pub fn refused(trouble: Trouble) -> Problem {
     if trouble.passes() {
         return Problem::new(Fault::Unavailable, "scheduler.node_away", trouble.to_string()).retry_after(Duration::from_secs(5));
     }

@@ -1,4 +1,4 @@
-//! Backups of volumes: from a snapshot on the node into object storage, and back into a volume that nobody uses.
+//! Backups of volumes: from a snapshot on the node, or a cluster's volume itself, into object storage, and back into a volume that nobody uses.
 
 use futures::StreamExt;
 use gantry_auth::{Caller, SpaceRef};
@@ -21,12 +21,15 @@ const PIECE: usize = 64 << 10;
 /// A missing right, a node or a store that does not answer.
 pub async fn back_up(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &VolumeBody) -> Result<BackupBody, Problem> {
     s.host.auth.require(caller, Role::Editor, space.scope())?;
-    cluster_volumes::refuse_content(volume)?;
     let id = s.host.uuid().to_string();
-    let snapshot = format!("backup-{id}");
-    volumes::change(s, caller, space, volume, VolumeVerb::Snapshot(snapshot.clone())).await?;
+    // On a cluster the volume itself is read: not every one has snapshots, and one that is mounted is another volume.
+    let on_node = !cluster_volumes::is_there(volume);
+    let snapshot = if on_node { format!("backup-{id}") } else { String::new() };
+    if on_node {
+        volumes::change(s, caller, space, volume, VolumeVerb::Snapshot(snapshot.clone())).await?;
+    }
     let done = async {
-        let link = volumes::read(s, volume, &snapshot).await?;
+        let link = volumes::read(s, space, volume, &snapshot).await?;
         let mut writer = s.backups.writer(space, &volume.name, &id);
         let copied = match stored(link, &mut writer).await {
             Ok(bytes) => writer.shutdown().await.map(|()| bytes).map_err(unwritten),
@@ -51,7 +54,7 @@ pub async fn back_up(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &
         Ok(backup)
     }
     .await;
-    if let Err(problem) = volumes::change(s, caller, space, volume, VolumeVerb::RemoveSnapshot(snapshot)).await {
+    if on_node && let Err(problem) = volumes::change(s, caller, space, volume, VolumeVerb::RemoveSnapshot(snapshot)).await {
         tracing::warn!(error = problem.chain(), "the snapshot of a backup stays on its node");
     }
     volumes::record(s, caller, space, volume, "volume.backed-up", &id, done.as_ref().err()).await;

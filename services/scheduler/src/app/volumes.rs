@@ -12,10 +12,10 @@ use gantry_contract::proto::scheduler::{OpenSession, SessionFrame};
 use gantry_kernel::{AppId, Kind, Name, Problem, Role};
 use serde::{Deserialize, Serialize};
 
-use super::cluster_volumes;
 use super::context::Scheduler;
 use super::deploy::database;
 use super::sessions::{Link, dial};
+use super::{cluster_content, cluster_volumes};
 use crate::domain::session::{CLOSE, END, End, INPUT, OUTPUT};
 use crate::store;
 
@@ -170,8 +170,10 @@ pub async fn change(s: &Scheduler, caller: &Caller, space: &SpaceRef, volume: &V
 ///
 /// # Errors
 /// A node that does not answer.
-pub async fn read(s: &Scheduler, volume: &VolumeBody, snapshot: &str) -> Result<Link, Problem> {
-    cluster_volumes::refuse_content(volume)?;
+pub async fn read(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody, snapshot: &str) -> Result<Link, Problem> {
+    if cluster_volumes::is_there(volume) {
+        return cluster_content::read(s, space, volume).await;
+    }
     let open = OpenSession { kind: "volume-read".into(), path: volume.name.clone(), command: vec![snapshot.to_owned()], ..OpenSession::default() };
     dial(s, &Name::parse(&volume.node).map_err(Problem::internal)?, open).await
 }
@@ -181,7 +183,9 @@ pub async fn read(s: &Scheduler, volume: &VolumeBody, snapshot: &str) -> Result<
 /// # Errors
 /// A node that does not answer.
 pub async fn write(s: &Scheduler, space: &SpaceRef, volume: &VolumeBody) -> Result<Link, Problem> {
-    cluster_volumes::refuse_content(volume)?;
+    if cluster_volumes::is_there(volume) {
+        return cluster_content::write(s, space, volume).await;
+    }
     let owner = serde_json::json!({"org": space.org().name, "project": space.project.name, "space": space.name, "app": volume.app,
         "app_id": volume.app_id, "workload": volume.workload, "size_bytes": volume.size_bytes});
     let open = OpenSession { kind: "volume-write".into(), path: volume.name.clone(), command: vec![owner.to_string()], ..OpenSession::default() };

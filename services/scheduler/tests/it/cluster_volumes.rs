@@ -67,8 +67,6 @@ async fn a_volume_on_a_cluster_is_kept_by_snapshots_and_brought_back() {
     assert_eq!(place.post(&format!("{}/shop/start", place.apps()), json!({})).await.0, 200);
     place.reaches("shop", "running", 1).await;
     assert_eq!(claim(&server)["metadata"]["uid"], now["metadata"]["uid"]);
-    let (status, refused) = place.post(&format!("{volume}/backups"), json!({})).await;
-    assert!(status == 409 && refused["detail"].as_str().unwrap().contains("keep it by snapshots"), "{refused}");
     assert_eq!(call(&place, &place.token, Method::DELETE, &format!("{volume}/snapshots/before.Migration"), None).await.0, 204);
     assert_eq!(call(&place, &place.token, Method::DELETE, &volume, None).await.0, 409, "it is in use");
 }
@@ -80,4 +78,39 @@ async fn a_cluster_without_snapshots_says_what_it_lacks() {
     let detail = refused["detail"].as_str().unwrap();
     assert!(status == 409 && detail.contains("`east` has no snapshots of volumes") && detail.contains("VolumeSnapshotClass"), "{refused}");
     assert!(server.all("volumesnapshots").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_volume_on_a_cluster_holds_goes_into_object_storage_and_back() {
+    gantry_testkit::clause("7.1.j");
+    let (place, server, volume) = with_a_volume(false).await;
+    // Pods of these tests are on this machine, and so is what they mount.
+    let folder = std::path::PathBuf::from(format!("/tmp/gantry-volume-{}", claim(&server)["metadata"]["uid"].as_str().unwrap()));
+    std::fs::create_dir_all(folder.join("deep")).unwrap();
+    std::fs::write(folder.join("deep/kept"), "what it holds").unwrap();
+    let (status, backup) = place.post(&format!("{volume}/backups"), json!({})).await;
+    assert_eq!(status, 201, "{backup}");
+    assert!(backup["bytes"].as_u64().unwrap() > 0, "{backup}");
+    let gone = async || server.all("jobs").is_empty();
+    place.world.until("the job is gone", LONG, gone).await;
+    let job = server.lock().history.iter().find(|c| c.plural == "jobs" && c.kind == "ADDED").unwrap().object.clone();
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!((&pod["volumes"][0]["persistentVolumeClaim"]["claimName"], &pod["automountServiceAccountToken"]), (&json!("shop-data"), &json!(false)));
+    assert!(pod["containers"][0]["volumeMounts"][0]["readOnly"] == true && pod["nodeName"].is_string(), "beside the pod that has it: {pod}");
+    assert!(job["metadata"]["labels"].get("gantry.io/cluster").is_none(), "the engine does not look after it");
+
+    let back = json!({ "backup": backup["id"] });
+    assert_eq!(place.post(&format!("{volume}/restore?node=cluster:west"), back.clone()).await.0, 404, "there is no such cluster for this space");
+    let (status, refused) = place.post(&format!("{volume}/restore"), back.clone()).await;
+    assert!(status == 409 && refused["detail"].as_str().unwrap().contains("gantry app stop shop"), "{refused}");
+    assert_eq!(place.post(&format!("{}/shop/stop", place.apps()), json!({})).await.0, 200);
+    place.world.until("nothing has it", LONG, || async { place.get(&volume).await.1["in_use"] == false }).await;
+    std::fs::write(folder.join("deep/kept"), "spoilt").unwrap();
+    std::fs::write(folder.join(".later"), "not in the backup").unwrap();
+    let (status, answer) = place.post(&format!("{volume}/restore"), back).await;
+    assert_eq!(status, 204, "{answer}");
+    assert_eq!(std::fs::read_to_string(folder.join("deep/kept")).unwrap(), "what it holds");
+    assert!(!folder.join(".later").exists(), "the backup is all that it has");
+    place.world.until("the job is gone", LONG, gone).await;
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -182,7 +182,7 @@ pub async fn copy(door: Door, Json(body): Json<CopyBody>) -> ApiResult<(StatusCo
     let copied = CopiedBody { volume: target.name.clone(), node: target.node.clone(), bytes: 0 };
     let own = s.clone();
     let bytes = whole(&s, async move {
-        let done = async { volumes::pour(volumes::read(&own, &source, "").await?, volumes::write(&own, &space, &target).await?).await }.await;
+        let done = async { volumes::pour(volumes::read(&own, &space, &source, "").await?, volumes::write(&own, &space, &target).await?).await }.await;
         volumes::record(&own, &caller, &space, &target, "volume.copied", &format!("from {}", source.name), done.as_ref().err()).await;
         done
     })
