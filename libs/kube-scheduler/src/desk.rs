@@ -26,8 +26,8 @@ pub enum Decision {
         /// What its volumes need before.
         volumes: Vec<Step>,
     },
-    /// These make room; the node is kept for the pod until they are gone.
-    Evict { pod: At, uid: String, node: String, victims: Vec<Victim>, reason: String },
+    /// These make room; the node is kept for the pod until they are gone. `despite`: disruption budgets forbid it, and nothing else helps.
+    Evict { pod: At, uid: String, node: String, victims: Vec<Victim>, reason: String, despite: bool },
     /// It finds no place: why, to be told once. `unnamed`: its status names a node that is not kept for it any more.
     Wait { pod: At, uid: String, generation: i64, reason: String, unnamed: bool },
 }
@@ -91,6 +91,8 @@ pub struct Desk {
     namespaces: Namespaces,
     storage: Storage,
     budgets: BTreeMap<At, Budget>,
+    /// How many of each group budgets let go now; those that none speaks of are not here.
+    limited: HashMap<GroupIx, u32>,
     scheduler: String,
     pods: HashMap<At, Known>,
     by_key: HashMap<u128, At>,

@@ -33,7 +33,10 @@ impl Writer {
     pub async fn carry_out(&self, decision: Decision) {
         match decision {
             Decision::Bind { pod, uid, node, volumes } => self.bind(pod, uid, node, volumes).await,
-            Decision::Evict { pod, uid, node, victims, reason } => self.evict(pod, uid, node, victims, reason).await,
+            Decision::Evict { pod, uid, node, victims, reason, despite } => {
+                self.evict(&pod, &uid, &node, victims, &reason, despite).await;
+                self.reports.tell(Told { pod, uid, reason: "FailedScheduling", action: "Scheduling", note: reason });
+            }
             Decision::Wait { pod, uid, generation, reason, unnamed } => {
                 let mut status = json!({ "conditions": [self.unscheduled(&reason, generation)] });
                 if unnamed {
@@ -111,10 +114,10 @@ impl Writer {
         tokio::time::timeout(VOLUMES, bound).await.unwrap_or_else(|_| Err(format!("volumes were not bound within {} s", VOLUMES.as_secs())))
     }
 
-    async fn evict(&self, pod: At, uid: String, node: String, victims: Vec<Victim>, reason: String) {
-        tracing::info!(pod = shown(&pod), node, victims = victims.len(), "pods of lower priority make room");
-        let status = json!({ "nominatedNodeName": node, "conditions": [self.unscheduled(&reason, 0)] });
-        self.say(&pod, &uid, status).await;
+    async fn evict(&self, pod: &At, uid: &str, node: &str, victims: Vec<Victim>, reason: &str, despite: bool) {
+        tracing::info!(pod = shown(pod), node, victims = victims.len(), despite, "pods of lower priority make room");
+        let status = json!({ "nominatedNodeName": node, "conditions": [self.unscheduled(reason, 0)] });
+        self.say(pod, uid, status).await;
         let mut kept = false;
         for Victim { pod: victim, uid: id } in victims {
             // An eviction keeps disruption budgets; and only that very pod is meant.
@@ -122,9 +125,13 @@ impl Writer {
                 "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": victim.1, "namespace": victim.0 },
                 "deleteOptions": { "preconditions": { "uid": id } },
             });
-            match self.client.post_once(&format!("{}/{}/eviction", POD.path(Some(&victim.0)), victim.1), &eviction).await {
-                Ok(_) => {
-                    let note = format!("Preempted by pod {} on node {node}", shown(&pod));
+            let mut gone = self.client.post_once(&format!("{}/{}/eviction", POD.path(Some(&victim.0)), victim.1), &eviction).await.map(drop);
+            if despite && matches!(gone, Err(Trouble::TooMany(_))) {
+                gone = self.client.delete(&POD, Some(&victim.0), &victim.1, Some(&id)).await;
+            }
+            match gone {
+                Ok(()) => {
+                    let note = format!("Preempted by pod {} on node {node}", shown(pod));
                     self.reports.tell(Told { pod: victim, uid: id, reason: "Preempted", action: "Preempting", note });
                 }
                 // It is gone: the watch tells.
@@ -136,10 +143,9 @@ impl Writer {
             }
         }
         if kept {
-            self.shared.desk().stays(&pod, Instant::now());
+            self.shared.desk().stays(pod, Instant::now());
             self.shared.wake();
         }
-        self.reports.tell(Told { pod, uid, reason: "FailedScheduling", action: "Scheduling", note: reason });
     }
 
     fn unscheduled(&self, reason: &str, generation: i64) -> Value {

@@ -102,36 +102,58 @@ async fn a_refused_binding_and_a_lost_watch_are_lived_through() {
     cancel.cancel();
 }
 
+/// A pod of low priority on a node, by whose label a budget that allows none chooses it.
+fn kept(server: &ApiServer) {
+    let mut low = pod("low", "2");
+    low["metadata"]["labels"] = json!({ "app": "low" });
+    low["spec"]["nodeName"] = "n1".into();
+    server.put("pods", low);
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "b", "namespace": "x" },
+        "spec": { "selector": { "matchLabels": { "app": "low" } } }, "status": { "disruptionsAllowed": 0 },
+    });
+    server.put("poddisruptionbudgets", budget);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn room_is_made_without_hurting_a_budget_and_the_node_is_named() {
     let server = ApiServer::start().await;
     server.put("nodes", node("n1", "2"));
-    let mut low = pod("low", "2");
-    low["metadata"]["labels"] = json!({ "app": "low" });
-    low["spec"]["nodeName"] = "n1".into();
-    low["spec"]["terminationGracePeriodSeconds"] = 30.into();
-    server.put("pods", low);
-    let budget = |allowed: u32| {
-        json!({
-            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "b", "namespace": "x" },
-            "spec": { "selector": { "matchLabels": { "app": "low" } } }, "status": { "disruptionsAllowed": allowed },
-        })
-    };
-    server.put("poddisruptionbudgets", budget(0));
+    server.put("nodes", node("n2", "2"));
+    kept(&server);
+    let mut free = pod("free", "2");
+    free["spec"]["nodeName"] = "n2".into();
+    free["spec"]["terminationGracePeriodSeconds"] = 30.into();
+    server.put("pods", free);
     let mut high = pod("high", "1");
     high["spec"]["priority"] = 1_000.into();
     server.put("pods", high);
     let cancel = start(&server);
-    until("it is told", || condition(&server, "high")["reason"] == "Unschedulable").await;
-    assert!(server.object("pods/x/low").unwrap()["metadata"]["deletionTimestamp"].is_null());
-    server.put("poddisruptionbudgets", budget(1));
-    until("it is on its way out", || !server.object("pods/x/low").unwrap()["metadata"]["deletionTimestamp"].is_null()).await;
-    until("the node is named", || server.object("pods/x/high").unwrap()["status"]["nominatedNodeName"] == "n1").await;
+    until("it is on its way out", || !server.object("pods/x/free").unwrap()["metadata"]["deletionTimestamp"].is_null()).await;
+    until("the node is named", || server.object("pods/x/high").unwrap()["status"]["nominatedNodeName"] == "n2").await;
     assert_eq!(node_of(&server, "high"), "");
-    server.remove("pods/x/low");
-    until("it takes the place", || node_of(&server, "high") == "n1").await;
+    server.remove("pods/x/free");
+    until("it takes the place", || node_of(&server, "high") == "n2").await;
     let evictions = server.requests().iter().filter(|r| r.path.ends_with("/eviction")).count();
     assert_eq!(evictions, 1);
+    until("it is shown", || events(&server, "free") == ["Preempted"]).await;
+    assert!(server.object("pods/x/low").unwrap()["metadata"]["deletionTimestamp"].is_null());
+    cancel.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_broken_where_nothing_else_helps() {
+    let server = ApiServer::start().await;
+    server.put("nodes", node("n1", "2"));
+    kept(&server);
+    let mut high = pod("high", "1");
+    high["spec"]["priority"] = 1_000.into();
+    server.put("pods", high);
+    let cancel = start(&server);
+    until("it takes the place", || node_of(&server, "high") == "n1").await;
+    assert!(server.object("pods/x/low").is_none());
+    let asked: Vec<String> = server.requests().into_iter().filter(|r| r.path.contains("pods/low")).map(|r| r.method).collect();
+    assert_eq!(asked, ["POST", "DELETE"], "an eviction first");
     until("it is shown", || events(&server, "low") == ["Preempted"]).await;
     cancel.cancel();
 }

@@ -57,13 +57,32 @@ impl Desk {
         self.stuck.insert(at.clone());
         if self.may_displace(at) {
             if let Some(room) = self.cluster.preempt(group, &weights, &hints) {
-                return self.make_room(at, group, &room);
+                return self.make_room(at, group, &room, false);
+            }
+            if let Some(room) = self.preempt_despite(group) {
+                return self.make_room(at, group, &room, true);
             }
             self.unname(at);
         }
         let reason = self.reason(group);
         hopeless.insert(group, reason.clone());
         self.tell(at, reason)
+    }
+
+    /// Room that nothing but disruption budgets speaks against: the last resort of kube-scheduler, too, which prefers every place
+    /// where none is hurt (kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption).
+    fn preempt_despite(&mut self, group: GroupIx) -> Option<Preemption> {
+        if self.limited.is_empty() {
+            return None;
+        }
+        for limited in self.limited.keys() {
+            self.cluster.set_allowance(*limited, None);
+        }
+        let room = self.cluster.preempt(group, &Weights::default(), &Hints::default());
+        for (limited, allowed) in &self.limited {
+            self.cluster.set_allowance(*limited, Some(*allowed));
+        }
+        room
     }
 
     /// No room is made for it anywhere: others may have what its status names (as kube-scheduler has it when it finds none).
@@ -107,7 +126,7 @@ impl Desk {
         !self.cluster.instances_on(node).any(leaves)
     }
 
-    fn make_room(&mut self, at: &At, group: GroupIx, room: &Preemption) -> Option<Decision> {
+    fn make_room(&mut self, at: &At, group: GroupIx, room: &Preemption, despite: bool) -> Option<Decision> {
         let node = self.cluster.node_name(room.node).to_owned();
         let all: Vec<At> = room.victims.iter().filter_map(|key| self.by_key.get(&key.0).cloned()).collect();
         let (placed, promised): (Vec<At>, Vec<At>) = all.into_iter().partition(|v| self.pods.get(v).is_some_and(|k| !k.node.is_empty()));
@@ -133,7 +152,7 @@ impl Desk {
         known.told.clone_from(&reason);
         // What becomes free there is not for others.
         self.cluster.place(known.key, group, room.node);
-        Some(Decision::Evict { pod: at.clone(), uid: known.uid.clone(), node, victims, reason })
+        Some(Decision::Evict { pod: at.clone(), uid: known.uid.clone(), node, victims, reason, despite })
     }
 
     fn reason(&mut self, group: GroupIx) -> String {
@@ -182,6 +201,7 @@ impl Desk {
                 self.cluster.place(key, new, place);
             }
         }
+        self.limited.clear();
         self.allow_all();
     }
 }

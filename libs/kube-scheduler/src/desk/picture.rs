@@ -350,5 +350,9 @@ impl Desk {
         let labels = &self.cluster.spec(group).labels;
         let least = budgets.filter(|(_, b)| b.selector.selects(labels)).map(|(_, b)| b.allowed).min();
         self.cluster.set_allowance(group, least);
+        match least {
+            Some(least) => self.limited.insert(group, least),
+            None => self.limited.remove(&group),
+        };
     }
 }

@@ -182,19 +182,29 @@ fn a_new_lead_displaces_nobody_while_those_before_are_on_their_way_out() {
 }
 
 #[test]
-fn a_budget_that_allows_none_protects_its_pods() {
+fn a_budget_that_allows_none_protects_its_pods_while_anybody_else_can_go() {
     let mut desk = Desk::new("gantry");
     desk.node(&node("n1", "2"));
+    desk.node(&node("n2", "2"));
+    desk.pod(&pod(3, "2", 0, "n2"));
     let mut kept = pod(1, "2", 0, "n1");
     kept["metadata"]["labels"] = json!({ "app": "db" });
     desk.pod(&kept);
     let budget = |allowed: u32| json!({ "metadata": { "namespace": "x", "name": "b" }, "spec": { "selector": { "matchLabels": { "app": "db" } } }, "status": { "disruptionsAllowed": allowed } });
     desk.budget(&budget(0));
-    desk.pod(&pod(2, "1", 100, ""));
-    desk.held_back(2);
+    desk.pod(&pod(2, "2", 100, ""));
+    let decided = desk.looked();
+    assert!(matches!(&decided[..], [Decision::Evict { victims, despite: false, .. }] if victims[0].pod == at(3)), "{decided:?}");
+    // Nobody else is left, and the one that is has too high a priority for the next.
+    desk.pod_gone(&at(3));
+    assert_eq!(desk.binds(2), "n2");
+    desk.pod(&pod(4, "2", 50, ""));
+    let decided = desk.looked();
+    assert!(matches!(&decided[..], [Decision::Evict { victims, despite: true, .. }] if victims[0].pod == at(1)), "{decided:?}");
+    desk.stays(&at(4), Instant::now());
     desk.budget(&budget(1));
     desk.again();
-    assert!(matches!(&desk.looked()[..], [Decision::Evict { .. }]));
+    assert!(matches!(&desk.decide(10, Instant::now() + Duration::from_secs(60))[..], [Decision::Evict { despite: false, .. }]));
 }
 
 #[test]
