@@ -254,7 +254,8 @@ async fn a_release_goes_from_cluster_to_cluster_and_one_that_fails_reaches_no_ot
 async fn a_canary_goes_through_its_steps_on_one_cluster_and_then_on_the_next() {
     gantry_testkit::clause("6.3.3.s");
     let two = Two::new(spread()).await;
-    let document = |image: &str| format!("{}x-gantry:\n  release: {{strategy: canary, keep_seconds: 0, steps: [{{weight: 50, until_promoted: true}}]}}\n", web(image, 4));
+    let document =
+        |image: &str| format!("{}x-gantry:\n  release: {{strategy: canary, keep_seconds: 0, steps: [{{weight: 50, until_promoted: true}}]}}\n", web(image, 4));
     // Replicas of each revision's set.
     let sets = |server: &ApiServer| -> Vec<(String, u64)> {
         let of = |o: &Value| (o["metadata"]["name"].as_str().unwrap().to_owned(), o["spec"]["replicas"].as_u64().unwrap());
@@ -271,8 +272,8 @@ async fn a_canary_goes_through_its_steps_on_one_cluster_and_then_on_the_next() {
     two.has(2, 2).await;
 
     two.place.deploy("shop", &document("2")).await;
-    two.place.world.until("the first waits for a word", LONG, promotion).await;
-    assert!(is(&two.east, &[("shop-web-r1", 1), ("shop-web-r2", 1)]), "{:?}", sets(&two.east));
+    let half = async || promotion().await && is(&two.east, &[("shop-web-r1", 1), ("shop-web-r2", 1)]);
+    two.place.world.until("the first waits for a word", LONG, half).await;
     assert!(is(&two.west, &[("shop-web-r1", 2)]), "{:?}", sets(&two.west));
     assert!(two.why().await.to_string().contains("on west: waits until east has the release"));
     assert_eq!(verb("promote").await, 200);
