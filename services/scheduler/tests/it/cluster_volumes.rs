@@ -92,7 +92,7 @@ async fn what_a_volume_on_a_cluster_holds_goes_into_object_storage_and_back() {
     assert_eq!(status, 201, "{backup}");
     assert!(backup["bytes"].as_u64().unwrap() > 0, "{backup}");
     let gone = async || server.all("jobs").is_empty();
-    place.world.until("the job is gone", LONG, gone).await;
+    place.world.until("the job is gone", LONG, &gone).await;
     let job = server.lock().history.iter().find(|c| c.plural == "jobs" && c.kind == "ADDED").unwrap().object.clone();
     let pod = &job["spec"]["template"]["spec"];
     assert_eq!((&pod["volumes"][0]["persistentVolumeClaim"]["claimName"], &pod["automountServiceAccountToken"]), (&json!("shop-data"), &json!(false)));
@@ -111,6 +111,6 @@ async fn what_a_volume_on_a_cluster_holds_goes_into_object_storage_and_back() {
     assert_eq!(status, 204, "{answer}");
     assert_eq!(std::fs::read_to_string(folder.join("deep/kept")).unwrap(), "what it holds");
     assert!(!folder.join(".later").exists(), "the backup is all that it has");
-    place.world.until("the job is gone", LONG, gone).await;
+    place.world.until("the job is gone", LONG, &gone).await;
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -286,7 +286,7 @@ async fn a_canary_goes_through_its_steps_on_one_cluster_and_then_on_the_next() {
 
     // Given up on the first, it never reaches the second.
     two.place.deploy("shop", &document("3")).await;
-    two.place.world.until("the first waits again", LONG, promotion).await;
+    two.place.world.until("the first waits again", LONG, &promotion).await;
     assert_eq!(verb("abort").await, 200);
     let back = async || is(&two.east, &[("shop-web-r2", 2)]) && is(&two.west, &[("shop-web-r2", 2)]);
     two.place.world.until("the first is as before", LONG, back).await;
