@@ -4,8 +4,11 @@
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use gantry_planner::{Amounts, Effect, Match, Near, Node, Operator, Preference, Rules, Selector, Spec, Spread, Taint, Toleration, UNLIMITED};
+use gantry_planner::{
+    Amounts, Effect, HostPort, Match, Near, Node, Operator, Preference, Rules, Selector, Spec, Spread, Taint, Toleration, Transport, UNLIMITED,
+};
 use serde_json::Value;
 
 use self::requests::{amount, amounts, counted, is_counted, requests};
@@ -249,7 +252,7 @@ fn whole(pod: &Value, labels: BTreeMap<String, String>, rules: Rules, attached: 
     let family = owner.unwrap_or_else(|| text(&metadata["uid"]));
     let staying = list(&spec["initContainers"]).filter(|c| c["restartPolicy"] == "Always");
     let ports = list(&spec["containers"]).chain(staying).flat_map(|c| list(&c["ports"]));
-    let ports: BTreeSet<u16> = ports.filter_map(|p| u16::try_from(p["hostPort"].as_u64()?).ok()).filter(|p| *p > 0).collect();
+    let ports: BTreeSet<HostPort> = ports.filter_map(host_port).collect();
     let image = text(&spec["containers"][0]["image"]);
     let (priority, never_preempts) = (i32::try_from(spec["priority"].as_i64().unwrap_or(0)).unwrap_or(0), spec["preemptionPolicy"] == "Never");
     let key = format!("{family}/{labels:?}/{requests:?}/{extended:?}/{ports:?}/{rules:?}/{priority}/{never_preempts}/{image}");
@@ -270,6 +273,18 @@ fn whole(pod: &Value, labels: BTreeMap<String, String>, rules: Rules, attached: 
         image,
         reservation: String::new(),
     }
+}
+
+fn host_port(port: &Value) -> Option<HostPort> {
+    let number = u16::try_from(port["hostPort"].as_u64()?).ok().filter(|n| *n > 0)?;
+    let transport = match port["protocol"].as_str() {
+        Some("UDP") => Transport::Udp,
+        Some("SCTP") => Transport::Sctp,
+        _ => Transport::Tcp,
+    };
+    // `0.0.0.0` and `::` are all of them.
+    let address = port["hostIP"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok()).filter(|ip| !ip.is_unspecified());
+    Some(HostPort { number, transport, address })
 }
 
 type Choices = Vec<Vec<Match>>;
@@ -371,5 +386,14 @@ mod tests {
         .unwrap();
         assert_eq!((node.capacity.cpu_millis, node.capacity.memory_bytes, node.capacity.instances), (4000, 8 << 30, 110));
         assert_eq!((node.attributes["node.zone"].as_str(), node.extended["nvidia.com/gpu"], node.present, node.taints.len()), ("a", 2, true, 1));
+    }
+
+    #[test]
+    fn a_port_of_the_host_is_one_of_an_address_and_a_protocol() {
+        let read = |port: Value| host_port(&port);
+        assert_eq!(read(serde_json::json!({ "containerPort": 80 })), None);
+        assert_eq!(read(serde_json::json!({ "hostPort": 80, "hostIP": "0.0.0.0" })), Some(HostPort::from(80_u16)));
+        let one = read(serde_json::json!({ "hostPort": 53, "protocol": "UDP", "hostIP": "10.0.0.1" })).unwrap();
+        assert_eq!((one.transport, one.address), (Transport::Udp, Some(IpAddr::from([10, 0, 0, 1]))));
     }
 }

@@ -107,10 +107,10 @@ impl Cluster {
             self.extended_free[*index][at] -= sign * amount;
         }
         for port in &self.groups[group.0 as usize].spec.ports {
-            let users = self.port_users.entry(*port).or_default();
+            let users = self.port_users.entry(port.key()).or_default();
             if sign > 0 {
-                users.push(node.0);
-            } else if let Some(found) = users.iter().position(|n| *n == node.0) {
+                users.push((node.0, port.address));
+            } else if let Some(found) = users.iter().position(|user| *user == (node.0, port.address)) {
                 users.swap_remove(found);
             }
         }

@@ -96,8 +96,10 @@ impl Cluster {
             }
         }
         for port in &own.spec.ports {
-            for node in self.port_users.get(port).into_iter().flatten() {
-                scores[*node as usize] = NO;
+            for (node, address) in self.port_users.get(&port.key()).into_iter().flatten() {
+                if port.meets_at(*address) {
+                    scores[*node as usize] = NO;
+                }
             }
         }
     }

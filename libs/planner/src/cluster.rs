@@ -2,12 +2,13 @@
 //! bookings, each of which touches one node and the counters of one group.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::amounts::{ALL, KINDS, MOST, Resource};
 use crate::column::Column;
 use crate::reserve::Reservation;
-use crate::spec::{Node, Spec};
+use crate::spec::{Node, Spec, Transport};
 use crate::terms::{Counter, CounterKey};
 
 /// Index of a node, given in the order in which nodes became known and never given again.
@@ -81,7 +82,8 @@ pub struct Cluster {
     pub(crate) here: Vec<Vec<(InstanceKey, GroupIx)>>,
     /// The lowest priority that stands on each node.
     pub(crate) lowest: Vec<i32>,
-    pub(crate) port_users: HashMap<u16, Vec<u32>>,
+    /// Nodes where a port is taken, and at which address.
+    pub(crate) port_users: HashMap<(u16, Transport), Vec<(u32, Option<IpAddr>)>>,
     pub(crate) image_nodes: HashMap<String, BTreeSet<u32>>,
     pub(crate) groups: Vec<Group>,
     pub(crate) by_key: HashMap<String, GroupIx>,

@@ -244,7 +244,13 @@ impl Cluster {
             out.push(Obstacle::PerNode { here, most });
         }
         out.extend(terms.iter().filter_map(|t| self.term_obstacle(group, t, at)));
-        out.extend(own.spec.ports.iter().filter(|p| self.port_users.get(p).is_some_and(|u| u.contains(&ix.0))).map(|p| Obstacle::Port { port: *p }));
+        out.extend(
+            own.spec
+                .ports
+                .iter()
+                .filter(|p| self.port_users.get(&p.key()).is_some_and(|all| all.iter().any(|(node, address)| *node == ix.0 && p.meets_at(*address))))
+                .map(|p| Obstacle::Port { port: p.number }),
+        );
         let free = self.free_for(group, at);
         for kind in ALL {
             let asked = own.asked[kind as usize];

@@ -35,4 +35,4 @@ pub use preempt::Preemption;
 pub use rebalance::{Limits, Move, Reason};
 pub use rules::{Effect, Match, Near, Operator, Preference, Selector, Spread, Taint, Toleration};
 pub use score::Weights;
-pub use spec::{Node, Rules, Spec};
+pub use spec::{HostPort, Node, Rules, Spec, Transport};

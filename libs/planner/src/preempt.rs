@@ -2,12 +2,14 @@
 //! first, and as few as possible; none of another tenant, none whose family may lose no more, and never one that a rule of the newcomer needs.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::amounts::KINDS;
 use crate::best::NO;
 use crate::choose::Hints;
 use crate::cluster::{Cluster, GroupIx, InstanceKey, NodeIx};
 use crate::score::Weights;
+use crate::spec::HostPort;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preemption {
@@ -71,7 +73,7 @@ impl Cluster {
             let kept = other.counted_by.iter().any(|c| needed.contains(c));
             if other.spec.priority < priority && other.spec.tenant == own.spec.tenant && !kept && self.allowance(*standing) > 0 {
                 candidates.push((other.spec.priority, *key, *standing));
-            } else if other.spec.ports.intersection(&own.spec.ports).next().is_some() {
+            } else if other.spec.ports.iter().any(|theirs| own.spec.ports.iter().any(|port| port.meets(theirs))) {
                 return None;
             }
         }
@@ -116,19 +118,20 @@ struct Room {
     free: [i64; KINDS],
     asked: [i64; KINDS],
     extended: Vec<(usize, i64)>,
-    ports: Vec<(u16, i64)>,
+    ports: Vec<(HostPort, i64)>,
 }
 
 impl Room {
     fn of(cluster: &Cluster, group: GroupIx, at: usize) -> Self {
         let own = &cluster.groups[group.0 as usize];
-        let users = |port: u16| cluster.port_users.get(&port).map_or(0, |u| u.iter().filter(|n| **n == at as u32).count() as i64);
+        let here = |port: &HostPort, user: &(u32, Option<IpAddr>)| user.0 == at as u32 && port.meets_at(user.1);
+        let users = |port: &HostPort| cluster.port_users.get(&port.key()).map_or(0, |all| all.iter().filter(|user| here(port, *user)).count() as i64);
         Self {
             group,
             free: cluster.free_for(group, at),
             asked: own.asked,
             extended: own.extended.iter().map(|(index, amount)| (*index, cluster.extended_free[*index][at] - amount)).collect(),
-            ports: own.spec.ports.iter().map(|port| (*port, users(*port))).collect(),
+            ports: own.spec.ports.iter().map(|port| (*port, users(port))).collect(),
         }
     }
 
@@ -142,7 +145,7 @@ impl Room {
             *missing += sign * other.extended.iter().filter(|(i, _)| i == index).map(|(_, a)| a).sum::<i64>();
         }
         for (port, users) in &mut self.ports {
-            *users -= sign * i64::from(other.spec.ports.contains(port));
+            *users -= sign * other.spec.ports.iter().filter(|theirs| port.meets(theirs)).count() as i64;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the planner is told: nodes, and groups of equal instances that look for places.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::amounts::Amounts;
 use crate::rules::{Match, Near, Preference, Spread, Taint, Toleration};
@@ -51,12 +52,51 @@ pub struct Spec {
     pub never_preempts: bool,
     pub rules: Rules,
     /// Ports of the node's own addresses.
-    pub ports: BTreeSet<u16>,
+    pub ports: BTreeSet<HostPort>,
     /// 0: no limit.
     pub max_per_node: u32,
     pub image: String,
     /// Uses what is reserved under this key. Empty: nothing.
     pub reservation: String,
+}
+
+/// A port of a node that an instance takes for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    pub number: u16,
+    pub transport: Transport,
+    /// All of the node's addresses if none.
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// Of TCP, at all addresses.
+impl From<u16> for HostPort {
+    fn from(number: u16) -> Self {
+        Self { number, transport: Transport::Tcp, address: None }
+    }
+}
+
+impl HostPort {
+    /// Ports with different ones never meet.
+    pub(crate) fn key(&self) -> (u16, Transport) {
+        (self.number, self.transport)
+    }
+
+    /// Is it the same address, or is one of them all of them?
+    pub(crate) fn meets_at(&self, address: Option<IpAddr>) -> bool {
+        self.address.is_none_or(|own| address.is_none_or(|other| own == other))
+    }
+
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.key() == other.key() && self.meets_at(other.address)
+    }
 }
 
 /// Everything that decides by rules alone.

@@ -162,7 +162,8 @@ fn a_hard_spread_waits_and_a_soft_one_goes_on() {
     let mut ground = Ground::new(&[zoned("a", "a"), zoned("b", "b"), node("nowhere", 4000)]);
     ground.put_on(&spec("big", 3950), "b");
     let mut web = spec("web", 100);
-    let spread = Spread { topology: "node.zone".into(), max_skew: 1, hard: true, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false };
+    let spread =
+        Spread { topology: "node.zone".into(), max_skew: 1, hard: true, selector: Selector::default(), min_places: 0, tainted: false, unchosen: false };
     web.rules.spread = vec![spread.clone()];
     assert_eq!(ground.all(&web, 2), some(&["a", ""]));
     let reasons = ground.against(&web);
@@ -190,12 +191,24 @@ fn places_that_take_nothing_count_if_the_rule_says_so() {
 fn ports_limits_per_node_and_extended_resources_are_kept() {
     let gpu = Node { extended: BTreeMap::from([("gpu".into(), 2)]), ..node("a", 4000) };
     let mut ground = Ground::new(&[gpu, node("b", 4000)]);
-    let web = Spec { ports: BTreeSet::from([80]), ..spec("web", 100) };
+    let web = Spec { ports: BTreeSet::from([HostPort::from(80_u16)]), ..spec("web", 100) };
     assert_eq!(ground.all(&web, 3), some(&["a", "b", ""]));
     let once = Spec { max_per_node: 1, ..spec("once", 100) };
     assert_eq!(ground.all(&once, 3), some(&["a", "b", ""]));
     let train = Spec { extended: BTreeMap::from([("gpu".into(), 1)]), ..spec("train", 100) };
     assert_eq!(ground.all(&train, 3), some(&["a", "a", ""]));
+}
+
+#[test]
+fn a_port_is_one_of_a_protocol_and_an_address() {
+    let mut ground = Ground::new(&[node("a", 4000), node("b", 4000)]);
+    let mut placed = |name: &str, port: HostPort| ground.all(&Spec { ports: BTreeSet::from([port]), ..spec(name, 100) }, 3).iter().flatten().count();
+    let at = |n: u8| HostPort { address: Some(std::net::IpAddr::from([10, 0, 0, n])), ..HostPort::from(90_u16) };
+    assert_eq!(placed("web", HostPort::from(80_u16)), 2, "one on each node");
+    assert_eq!(placed("datagrams", HostPort { transport: Transport::Udp, ..HostPort::from(80_u16) }), 2, "another protocol");
+    assert_eq!((placed("first", at(1)), placed("second", at(2))), (2, 2), "each at an address of its own");
+    assert_eq!(placed("everywhere", HostPort::from(90_u16)), 0, "somebody has one of all");
+    assert_eq!((placed("all", HostPort::from(91_u16)), placed("one", HostPort { number: 91, ..at(1) })), (2, 0), "somebody has all");
 }
 
 #[test]

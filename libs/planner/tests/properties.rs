@@ -64,7 +64,7 @@ prop_compose! {
             extended: if gpu { BTreeMap::from([("gpu".to_owned(), 1)]) } else { BTreeMap::new() },
             priority,
             rules,
-            ports: port.into_iter().collect::<BTreeSet<_>>(),
+            ports: port.map(HostPort::from).into_iter().collect::<BTreeSet<_>>(),
             max_per_node: most.unwrap_or(0),
             ..Spec::default()
         }
