@@ -148,7 +148,7 @@ fn layout(apps: &[App]) -> Layout {
         slots.resize(SLOTS, Slot::Free);
         (app.name.clone(), Service { shape, slots })
     };
-    Layout { services: apps.iter().enumerate().map(service).collect::<BTreeMap<_, _>>() }
+    Layout { services: apps.iter().enumerate().map(service).collect::<BTreeMap<_, _>>(), ..Layout::default() }
 }
 
 /// Removed when it is dropped.

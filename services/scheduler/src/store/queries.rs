@@ -1,6 +1,6 @@
 //! Reading the projection. Every query of tenant data takes the space, the project or an id that was found by one first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gantry_kernel::{AppId, InstanceId, OffsetDateTime, SpaceId};
 use sea_orm::sea_query::Expr;
