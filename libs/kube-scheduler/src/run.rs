@@ -118,6 +118,12 @@ impl Desk {
 }
 
 impl Sink for Shared {
+    fn asked(&self, kind: &Kind) {
+        if *kind == CLAIM {
+            self.desk().claims_asked();
+        }
+    }
+
     fn see(&self, kind: &Kind, seen: Seen) {
         let mut desk = self.desk();
         match seen {

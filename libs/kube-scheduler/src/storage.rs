@@ -38,8 +38,8 @@ pub struct Asked {
 pub enum Step {
     /// A volume is made for the claim where the node can reach it.
     Make { claim: At },
-    /// A volume that is there is kept for the claim.
-    Take { claim: At, uid: String, volume: String },
+    /// A volume that is there is kept for the claim, if it still is as it was seen: of another `version` it may be somebody else's.
+    Take { claim: At, uid: String, volume: String, version: String },
 }
 
 impl Step {
@@ -68,6 +68,8 @@ struct Claim {
 }
 
 struct Volume {
+    /// `metadata.resourceVersion`
+    version: String,
     class: String,
     /// The claim that it is for, as it says itself.
     taken: Option<At>,
@@ -146,6 +148,12 @@ impl Storage {
         self.claims.remove(at);
     }
 
+    /// A list of claims is being asked for: what is held by now is not newer than it will be, whatever its versions say. After etcd was
+    /// restored they have gone back.
+    pub fn claims_asked(&mut self) {
+        self.claims.values_mut().for_each(|claim| claim.version = 0);
+    }
+
     /// The claim that it is for, if there is one.
     pub fn volume(&mut self, object: &Value) -> Option<At> {
         let (spec, labels) = (&object["spec"], &object["metadata"]["labels"]);
@@ -162,6 +170,7 @@ impl Storage {
         let name = text(&object["metadata"]["name"]);
         let kept = self.volumes.get(&name).and_then(|v| v.kept.clone()).filter(|_| taken.is_none());
         let volume = Volume {
+            version: text(&object["metadata"]["resourceVersion"]),
             class: text(&spec["storageClassName"]),
             taken: taken.clone(),
             kept,
@@ -341,10 +350,10 @@ impl Storage {
             }
             let reached = self.volumes.iter().filter(|(name, v)| !kept.contains(*name) && v.fits(at, claim) && v.reaches(node));
             // The smallest that is enough.
-            let Some((name, _)) = reached.min_by_key(|(_, v)| v.bytes) else {
+            let Some((name, volume)) = reached.min_by_key(|(_, v)| v.bytes) else {
                 return Err(format!("no persistent volume of the node fits persistentvolumeclaim \"{}\"", at.1));
             };
-            steps.push(Step::Take { claim: at.clone(), uid: claim.uid.clone(), volume: name.clone() });
+            steps.push(Step::Take { claim: at.clone(), uid: claim.uid.clone(), volume: name.clone(), version: volume.version.clone() });
             kept.insert(name.clone());
         }
         for step in &steps {

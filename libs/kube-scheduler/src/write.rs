@@ -84,10 +84,12 @@ impl Writer {
         for step in steps {
             let (kind, name, change): (&Kind, &str, Value) = match step {
                 Step::Make { claim } => (&CLAIM, claim.1.as_str(), json!({ "metadata": { "annotations": { SELECTED: node } } })),
-                Step::Take { claim, uid, volume } => {
+                Step::Take { claim, uid, volume, version } => {
                     let kept = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.0, "name": claim.1, "uid": uid });
                     let annotations = json!({ "pv.kubernetes.io/bound-by-controller": "yes" });
-                    (&VOLUME, volume.as_str(), json!({ "metadata": { "annotations": annotations }, "spec": { "claimRef": kept } }))
+                    // Another scheduler, or who binds claims, may have given it away since: that is not overwritten (409).
+                    let metadata = json!({ "annotations": annotations, "resourceVersion": version });
+                    (&VOLUME, volume.as_str(), json!({ "metadata": metadata, "spec": { "claimRef": kept } }))
                 }
             };
             let namespace = kind.namespaced.then_some(step.claim().0.as_str());

@@ -250,6 +250,11 @@ impl Desk {
         self.renew_users(&at);
     }
 
+    /// See [`Storage::claims_asked`].
+    pub fn claims_asked(&mut self) {
+        self.storage.claims_asked();
+    }
+
     pub fn claim_gone(&mut self, at: &At) {
         self.storage.claim_gone(at);
         self.renew_users(at);

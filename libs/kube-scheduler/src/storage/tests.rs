@@ -19,7 +19,7 @@ fn claim(name: &str, class: &str, more: Value) -> Value {
 
 fn local(name: &str, size: &str, node: &str) -> Value {
     json!({
-        "metadata": { "name": name }, "status": { "phase": "Available" },
+        "metadata": { "name": name, "resourceVersion": "7" }, "status": { "phase": "Available" },
         "spec": {
             "storageClassName": "local", "accessModes": ["ReadWriteOnce"], "capacity": { "storage": size },
             "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "kubernetes.io/hostname", "operator": "In", "values": [node] }] }] } },
@@ -80,6 +80,7 @@ fn a_volume_of_the_node_is_taken_once_and_the_smallest_that_is_enough() {
     let taken = |step: &Step| matches!(step, Step::Take { volume, .. } if volume == "small");
     let steps = storage.take(&[at("one")], &node("n1")).unwrap();
     assert!(taken(&steps[0]), "{steps:?}");
+    assert!(matches!(&steps[0], Step::Take { version, .. } if version == "7"), "as it was seen: {steps:?}");
     let both = storage.take(&[at("two"), at("three")], &node("n1"));
     assert!(both.unwrap_err().contains("three"), "one is left there");
     storage.give_back(&steps);
@@ -111,4 +112,21 @@ fn volumes_that_are_there_say_which_nodes_reach_them_and_are_counted() {
         { "name": "a", "persistentVolumeClaim": { "claimName": "data" } }, { "name": "tmp", "ephemeral": {} }, { "name": "e", "emptyDir": {} },
     ] } });
     assert_eq!(Storage::claims_of(&pod), [at("data"), at("p-tmp")]);
+}
+
+#[test]
+fn an_older_word_of_a_claim_is_passed_by_unless_it_was_asked_for() {
+    let mut storage = with_classes();
+    let seen = |storage: &mut Storage, version: &str, class: &str| {
+        let mut word = claim("data", class, json!({}));
+        word["metadata"]["resourceVersion"] = version.into();
+        storage.claim(&word);
+        storage.claims[&at("data")].class.clone()
+    };
+    assert_eq!(seen(&mut storage, "900", "late").as_deref(), Some("late"));
+    assert_eq!(seen(&mut storage, "500", "now").as_deref(), Some("late"));
+    // After a restore of etcd a list says so.
+    storage.claims_asked();
+    assert_eq!(seen(&mut storage, "500", "now").as_deref(), Some("now"));
+    assert_eq!(seen(&mut storage, "499", "late").as_deref(), Some("now"), "from there as ever");
 }
