@@ -57,8 +57,8 @@ impl App {
         }
     }
 
-    /// Whether the personal token, or the key of a service account, for which a token was given has neither been withdrawn nor run out;
-    /// true if it was given for none.
+    /// Whether the personal token, or the key of a service account, for which a token was given has neither been withdrawn nor run out,
+    /// nor the service account been suspended; true if it was given for none.
     ///
     /// # Errors
     /// When the database refuses.

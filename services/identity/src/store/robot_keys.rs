@@ -66,8 +66,10 @@ pub async fn find(pool: &PgPool, hash: &[u8], now: OffsetDateTime) -> Result<Opt
     Ok(found)
 }
 
+/// Of an account that is suspended or gone none is.
 pub async fn is_alive(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    let sql = "select exists (select from robot_keys where id = $1 and revoked_at is null and expires_at > $2)";
+    let sql = "select exists (select from robot_keys k join robots r on r.id = k.robot
+        where k.id = $1 and k.revoked_at is null and k.expires_at > $2 and r.suspended_reason is null)";
     sqlx::query_scalar(sql).bind(id).bind(now).fetch_one(pool).await
 }
 

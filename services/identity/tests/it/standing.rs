@@ -111,6 +111,12 @@ async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_with
         answer["active"] == true
     };
     assert!(introspected(&by_token).await && introspected(&by_key).await);
+    // With its account a key is suspended, too.
+    let deployer = format!("{accounts}/deployer");
+    assert_eq!(suite.patch(&ada, &deployer, json!({ "suspended": true, "reason": "leaked" })).await.0, 200);
+    assert!(!stands(&by_key).await && !introspected(&by_key).await && stands(&by_token).await);
+    assert_eq!(suite.patch(&ada, &deployer, json!({ "suspended": false })).await.0, 200);
+    assert!(stands(&by_key).await && introspected(&by_key).await);
     assert_eq!(suite.delete(&ada, &format!("/api/v1/tokens/{}", personal["id"].as_str().unwrap())).await, 204);
     assert_eq!(suite.delete(&ada, &format!("{keys}/{}", key["id"].as_str().unwrap())).await, 204);
     assert!(!stands(&by_token).await && !stands(&by_key).await);
