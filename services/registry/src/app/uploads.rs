@@ -90,7 +90,7 @@ impl App {
         // Only now, or the time it takes would tell what there is in other repositories.
         if self.blobs.size(digest).await?.is_none() {
             // A row whose content is gone: the client has to send it.
-            blobs::unlink(&self.host.db().orm, name, digest).await?;
+            content::unmount(&self.host.db().pool, name, digest, now).await.map_err(|e| Error::Internal(e.into()))?;
             return Ok(false);
         }
         Ok(true)

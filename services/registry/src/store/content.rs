@@ -103,6 +103,17 @@ pub async fn mount(
     Ok(query.execute(pool).await?.rows_affected() > 0)
 }
 
+/// Takes a mount back that was made at `at`, because the content is gone; what somebody has uploaded there since stays readable.
+///
+/// # Errors
+/// Database.
+pub async fn unmount(pool: &PgPool, name: &RepositoryName, digest: &Digest, at: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let sql = "with gone as (delete from blob_links where repository = $1 and digest = $2 and at <= $3 returning digest)
+        update blobs b set idle = true from gone g where b.digest = g.digest";
+    sqlx::query(sql).bind(name.as_str()).bind(digest.as_str()).bind(at).execute(pool).await?;
+    Ok(())
+}
+
 /// Those of `found` that have no row.
 ///
 /// # Errors
