@@ -138,7 +138,7 @@ impl Shared {
             "Job" => return refused("a job that has begun cannot be changed: restart the workload to run it anew"),
             "PersistentVolumeClaim" => {
                 return refused(
-                    "a volume's class and access stay as they were made: take the change back, or give the volume another name in the document; that one begins empty, and what the old one has is copied with `gantry app cp` before",
+                    "a volume's class and access stay as they were made: take the change back, or give the volume another name in the document; that one begins empty, and `gantry volume copy` brings over what the old one has",
                 );
             }
             _ => return refused("this cannot be changed: give the workload another name"),
