@@ -1,7 +1,6 @@
 // Scheduler: images that a node has before an instance needs them.
 
-import { path, put } from './http';
-import type { NodeItem, NodeSettings } from './scheduler';
+import { scheduler, type NodeItem } from './scheduler';
 
 export interface Ahead {
   image: string;
@@ -20,5 +19,8 @@ export function aheadOf(node: Pick<NodeItem, 'settings' | 'images'>): Ahead[] {
   return [...kept, ...others].map((image) => ({ image, kept: kept.includes(image), state: seen[image]?.state, reason: seen[image]?.reason ?? '' }));
 }
 
-/** They are part of the node's settings, which are set as a whole. A new name is pinned by its digest. */
-export const setAhead = (node: NodeItem, images: string[]) => put<NodeSettings>(`${path('nodes', node.name)}/settings`, { ...node.settings, images });
+/** They are part of the node's settings, which are set as a whole: as they are now, and refused if somebody was faster. A new name is pinned by its digest. */
+export async function setAhead(node: string, change: (images: string[]) => string[]) {
+  const { value, etag } = await scheduler.nodeSettings(node);
+  return scheduler.setNode(node, { ...value, images: change(value.images ?? []) }, etag);
+}

@@ -18,9 +18,8 @@ const COLOURS: Record<string, string> = { waiting: 'gold', pulling: 'blue', pres
 export function AheadCard({ node, may }: { node: NodeItem; may: boolean }) {
   const { t } = useTranslation();
   const [open, setOpen] = useState(false);
-  const kept = node.settings?.images ?? [];
-  const add = useAction((image: string) => setAhead(node, [...kept, image]), { done: t('ahead.added'), refresh: [['nodes']], onDone: () => setOpen(false) });
-  const drop = useAction((image: string) => setAhead(node, kept.filter((one) => one !== image)), { done: t('ahead.removed'), refresh: [['nodes']] });
+  const add = useAction((image: string) => setAhead(node.name, (kept) => [...kept, image]), { done: t('ahead.added'), refresh: [['nodes']], onDone: () => setOpen(false) });
+  const drop = useAction((image: string) => setAhead(node.name, (kept) => kept.filter((one) => one !== image)), { done: t('ahead.removed'), refresh: [['nodes']] });
   const name = may && (
     <Button size="small" icon={<PlusOutlined />} onClick={() => setOpen(true)}>
       {t('ahead.add')}
