@@ -270,6 +270,7 @@ impl Bench<'_> {
             times.push(since.elapsed());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        ensure!(times.len() >= CHANGES.min(pods.len()) / 2, "{} of {} pods are of applications that run", times.len(), pods.len());
         Ok(times)
     }
 
