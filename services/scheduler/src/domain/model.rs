@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use container::Container;
 pub use health::{Check, Hook, Hooks, Probe, Purpose};
+pub(crate) use network::is_network;
 pub use network::{
     Access, BALANCES, Network, Nic, Outside, PathKind, Peer, Policy, PolicyPort, PolicyRule, Protocol, Publish, Route, Service, Subnet, ValueMatch, root_path,
     round_robin,

@@ -148,7 +148,8 @@ impl Access {
 const MOST_NETWORKS: usize = 256;
 const MOST_REQUESTS: u32 = 1_000_000;
 
-fn is_network(text: &str) -> bool {
+/// An address, or a block of them with its length.
+pub(crate) fn is_network(text: &str) -> bool {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
     let most = match address.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(_)) => 32,

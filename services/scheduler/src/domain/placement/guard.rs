@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::model::is_network;
+
 /// Beside what is looked for in all instances: programs that are not of the image, rights that a container was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -65,16 +67,6 @@ impl Guard {
         }
         out
     }
-}
-
-fn is_network(text: &str) -> bool {
-    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-    let most = match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(_)) => 32,
-        Ok(std::net::IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.is_none_or(|l| l.parse::<u8>().is_ok_and(|l| l <= most))
 }
 
 #[cfg(test)]
