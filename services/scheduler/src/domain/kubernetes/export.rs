@@ -5,6 +5,7 @@ mod pod;
 mod scaling;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -223,12 +224,7 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
         }
     }
     if kind == Some("LoadBalancer") {
-        let with_length = |network: &String| match (network.contains('/'), network.contains(':')) {
-            (true, _) => network.clone(),
-            (false, false) => format!("{network}/32"),
-            (false, true) => format!("{network}/128"),
-        };
-        spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(with_length).collect::<Vec<_>>());
+        spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(|network| block(network)).collect::<Vec<_>>());
     }
     spec.put("selector", json!(labels));
     let port = |s: &&Service| {
@@ -327,6 +323,23 @@ fn http_route(service: &Service, route: &Route) -> Value {
     spec.into()
 }
 
+/// A network as the API takes it: with its length, and nothing behind that (KEP-4858; newer servers refuse `192.0.2.7/24`).
+fn block(network: &str) -> String {
+    let (address, length) = network.split_once('/').map_or((network, None), |(address, length)| (address, length.parse::<u32>().ok()));
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            let length = length.unwrap_or(32).min(32);
+            format!("{}/{length}", Ipv4Addr::from_bits(ip.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)))
+        }
+        Ok(IpAddr::V6(ip)) => {
+            let length = length.unwrap_or(128).min(128);
+            format!("{}/{length}", Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(128 - length).unwrap_or(0)))
+        }
+        // The cluster says what is wrong with it.
+        Err(_) => network.to_owned(),
+    }
+}
+
 /// As the Gateway API writes a time (gateway-api.sigs.k8s.io/geps/gep-2257): each number has at most five digits.
 fn duration(ms: u64) -> String {
     let (hours, minutes, seconds, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
@@ -419,10 +432,10 @@ fn policy(p: &Policy) -> Value {
                     out.set("namespaceSelector", selector(s));
                 }
                 if !p.cidr.is_empty() {
-                    let mut block = Fields::default();
-                    block.put("cidr", p.cidr.as_str());
-                    block.put("except", json!(p.except));
-                    out.put("ipBlock", block);
+                    let mut blocks = Fields::default();
+                    blocks.put("cidr", block(&p.cidr));
+                    blocks.put("except", json!(p.except.iter().map(|network| block(network)).collect::<Vec<_>>()));
+                    out.put("ipBlock", blocks);
                 }
                 Value::from(out)
             };
@@ -449,5 +462,12 @@ mod tests {
     fn times_are_written_so_that_the_gateway_api_reads_them() {
         let told = [1_500, 100_000, 3_600_000, 7_261_001].map(super::duration);
         assert_eq!(told, ["1s500ms", "1m40s", "1h", "2h1m1s1ms"]);
+    }
+
+    #[test]
+    fn networks_are_written_as_newer_servers_take_them() {
+        let told = ["192.0.2.0/24", "192.0.2.7/24", "192.0.2.7", "0.0.0.0/0", "2001:DB8::7/32", "2001:db8::7", "::/0", "any"].map(super::block);
+        let expected = ["192.0.2.0/24", "192.0.2.0/24", "192.0.2.7/32", "0.0.0.0/0", "2001:db8::/32", "2001:db8::7/128", "::/0", "any"];
+        assert_eq!(told, expected);
     }
 }
