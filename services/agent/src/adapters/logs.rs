@@ -1,7 +1,7 @@
 //! Ships what containers print: follows their log files from saved offsets, hands batches to whoever publishes them, goes on
 //! after any break, and keeps the files small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use gantry_cri::log::{Line, Tail};
 use gantry_kernel::{InstanceId, Uuid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::disk::Disk;
 
@@ -22,6 +23,8 @@ const ROTATE_BYTES: u64 = 10 << 20;
 /// While nobody takes the lines, a file may be so many times as large; then its lines are given up, so that one container that prints much
 /// does not fill the disk of all.
 const UNSHIPPED: u64 = 5;
+/// A try that takes so long has met a stream that is away, and each of the others would wait as long for its turn.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Whose lines a folder of log files holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,15 @@ struct Following {
     moved: bool,
 }
 
+impl Following {
+    /// From where the lines were shipped to. If the file is shorter than that, it was moved aside before it was read to its end.
+    async fn from(path: &Path, at: Position) -> Self {
+        let aside = path.with_extension("log.1");
+        let moved = at.offset > length(path).await && at.offset <= length(&aside).await;
+        Self { tail: Tail::new(if moved { aside } else { path.to_owned() }, at.offset), base: at.base, moved }
+    }
+}
+
 pub struct Shipper {
     node: String,
     folder: PathBuf,
@@ -60,8 +72,10 @@ pub struct Shipper {
     cri: Cri,
     positions: BTreeMap<String, Position>,
     following: BTreeMap<(InstanceId, u32), Following>,
+    /// Those of which nobody took the lines at the last try.
+    failed: BTreeSet<(InstanceId, u32)>,
     rotate_bytes: u64,
-    /// Lines were given up: where the files begin now has to be saved.
+    /// Where a file begins has changed, and has to be saved.
     cut: bool,
 }
 
@@ -69,7 +83,7 @@ impl Shipper {
     /// `folder` holds one folder per instance. Takes up where the last agent was.
     pub async fn open(node: String, folder: PathBuf, disk: Disk, cri: Cri) -> Self {
         let positions = disk.load(FILE).await;
-        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), rotate_bytes: ROTATE_BYTES, cut: false }
+        Self { node, folder, disk, cri, positions, following: BTreeMap::new(), failed: BTreeSet::new(), rotate_bytes: ROTATE_BYTES, cut: false }
     }
 
     #[doc(hidden)]
@@ -95,16 +109,26 @@ impl Shipper {
         let mut changed = false;
         let mut outcome = Ok(());
         for source in sources {
-            let quiet = self.following.get(&(source.instance, source.attempt)).is_some_and(|f| !f.moved);
+            let key = (source.instance, source.attempt);
+            let quiet = !self.failed.contains(&key) && self.following.get(&key).is_some_and(|f| !f.moved);
             if quiet && !due(source) {
                 continue;
             }
+            let began = Instant::now();
             match self.ship(source, &mut publish).await {
                 Ok(lines) => {
                     shipped += lines;
                     changed |= lines > 0;
                 }
-                Err(error) => outcome = Err(error),
+                Err(error) => {
+                    outcome = Err(error);
+                    self.bound(source).await;
+                    if began.elapsed() >= SLOW {
+                        for other in sources {
+                            self.bound(other).await;
+                        }
+                    }
+                }
             }
         }
         self.forget(sources);
@@ -119,11 +143,12 @@ impl Shipper {
     where
         F: Future<Output = Result<(), E>>,
     {
-        let key = (source.instance, source.attempt);
-        let name = format!("{}/{}", source.instance, source.attempt);
-        let path = self.folder.join(source.instance.to_string()).join(format!("{}.log", source.attempt));
-        let position = self.positions.get(&name).copied().unwrap_or_default();
-        let following = self.following.entry(key).or_insert_with(|| Following { tail: Tail::new(&path, position.offset), base: position.base, moved: false });
+        let (key, name, path) = self.place(source);
+        let known = match self.following.remove(&key) {
+            Some(known) => known,
+            None => Following::from(&path, self.positions.get(&name).copied().unwrap_or_default()).await,
+        };
+        let following = self.following.entry(key).or_insert(known);
         let mut shipped = 0;
         loop {
             let before = following.tail.resume_at();
@@ -142,48 +167,76 @@ impl Shipper {
                 let batch = batch(&self.node, source, following.base, &lines);
                 let id = batch_id(&batch);
                 if let Err(error) = publish(id, batch).await {
-                    let base = following.base;
-                    // Read these lines again next time.
-                    self.following.remove(&key);
-                    if source.running && length(&path).await > self.rotate_bytes.saturating_mul(UNSHIPPED) && rotate(&self.cri, &path, &source.container).await
-                    {
-                        let given_up = length(&path.with_extension("log.1")).await;
-                        tracing::warn!(instance.id = %source.instance, bytes = given_up, "lines of a log are given up: they wait for too long and are too many");
-                        self.positions.insert(name, Position { base: base + given_up, offset: 0 });
-                        self.cut = true;
-                    }
+                    // Read these lines again next time, of a file that was moved aside as well.
+                    let from = if following.moved { path.with_extension("log.1") } else { path };
+                    following.tail = Tail::new(from, self.positions.get(&name).map_or(0, |p| p.offset));
+                    self.failed.insert(key);
                     return Err(error);
                 }
                 shipped += lines.len();
             }
             self.positions.insert(name.clone(), Position { base: following.base, offset: following.tail.resume_at() });
-            if at_end {
+            if !at_end {
+                continue;
+            }
+            if !std::mem::take(&mut following.moved) {
                 break;
             }
-        }
-        if std::mem::take(&mut following.moved) {
             // The old file is read to its end; the new one begins at 0 of its own.
             following.base += following.tail.resume_at();
             following.tail = Tail::new(&path, 0);
-            self.positions.insert(name, Position { base: following.base, offset: 0 });
-        } else if source.running && following.tail.resume_at() > self.rotate_bytes {
+            self.positions.insert(name.clone(), Position { base: following.base, offset: 0 });
+            self.cut = true;
+        }
+        self.failed.remove(&key);
+        if source.running && following.tail.resume_at() > self.rotate_bytes {
             following.moved = rotate(&self.cri, &path, &source.container).await;
         }
         Ok(shipped)
     }
 
+    /// The key it is followed by, its name among the positions, and where the runtime writes it.
+    fn place(&self, source: &Source) -> ((InstanceId, u32), String, PathBuf) {
+        let path = self.folder.join(source.instance.to_string()).join(format!("{}.log", source.attempt));
+        ((source.instance, source.attempt), format!("{}/{}", source.instance, source.attempt), path)
+    }
+
+    /// Gives up the lines of a file that has become too large while nobody took them.
+    async fn bound(&mut self, source: &Source) {
+        let (key, name, path) = self.place(source);
+        if !source.running || length(&path).await <= self.rotate_bytes.saturating_mul(UNSHIPPED) {
+            return;
+        }
+        // Of one that was moved aside before, and not read to its end, the rest is lost, too.
+        let aside = path.with_extension("log.1");
+        let (base, earlier) = match self.following.get(&key) {
+            Some(following) if following.moved => (following.base, length(&aside).await),
+            Some(following) => (following.base, 0),
+            None => (self.positions.get(&name).map_or(0, |p| p.base), 0),
+        };
+        if !rotate(&self.cri, &path, &source.container).await {
+            return;
+        }
+        let given_up = earlier + length(&aside).await;
+        tracing::warn!(instance.id = %source.instance, bytes = given_up, "lines of a log are given up: they wait for too long and are too many");
+        self.following.remove(&key);
+        self.positions.insert(name, Position { base: base + given_up, offset: 0 });
+        self.cut = true;
+    }
+
     fn forget(&mut self, sources: &[Source]) {
         self.following.retain(|(instance, attempt), _| sources.iter().any(|s| s.instance == *instance && s.attempt == *attempt));
+        self.failed.retain(|key| self.following.contains_key(key));
         self.positions.retain(|name, _| sources.iter().any(|s| name.starts_with(&s.instance.to_string())));
     }
 }
 
-/// Moves the file aside and lets the runtime begin a new one. What it still writes to the old one is read through the open file.
 /// Zero of a file that is not there.
 async fn length(path: &Path) -> u64 {
     tokio::fs::metadata(path).await.map_or(0, |m| m.len())
 }
 
+/// Moves the file aside and lets the runtime begin a new one. What it still writes to the old one is read through the open file.
 async fn rotate(cri: &Cri, path: &Path, container: &str) -> bool {
     let aside = path.with_extension("log.1");
     if let Err(error) = tokio::fs::rename(path, &aside).await {
@@ -320,6 +373,26 @@ mod tests {
         stage.write("two");
         assert_eq!(lines(false).await, 0);
         assert_eq!(lines(true).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_in_a_file_that_was_moved_aside_comes_before_the_new_one() {
+        let stage = Stage::new();
+        stage.write("one");
+        let mut first = stage.shipper().await;
+        assert_eq!(texts(&ship(&mut first, false).await.unwrap()), ["one"]);
+        stage.write("two");
+        let path = stage.folder.path().join("logs").join(source(true).instance.to_string()).join("0.log");
+        std::fs::rename(&path, path.with_extension("log.1")).unwrap();
+        stage.write("3");
+        // For the next agent, and after a try that failed.
+        let mut second = stage.shipper().await;
+        assert!(ship(&mut second, true).await.is_err());
+        let batches = ship(&mut second, false).await.unwrap();
+        assert_eq!(texts(&batches), ["two", "3"]);
+        assert!(batches[0].1.offset < batches[1].1.offset, "offsets only grow");
+        stage.write("four");
+        assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["four"]);
     }
 
     #[tokio::test]
