@@ -7,12 +7,9 @@ use gantry_contract::proto::scheduler::WantedInstance;
 use gantry_kernel::InstanceId;
 
 use super::actual::{ContainerState, Pod};
-use super::restart::{Policy, delay_ms, given_up};
+use super::restart::{KILLED, Policy, delay_ms, given_up};
 use super::spec::fingerprint;
 use super::wanted::{Wanted, staying};
-
-/// The exit code of what was ended by force.
-const KILLED: i32 = 137;
 
 /// One step for one instance. Steps of different instances run side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

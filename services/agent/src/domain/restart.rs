@@ -6,6 +6,8 @@ use gantry_contract::proto::scheduler::WantedInstance;
 const WELL_AFTER_MS: i64 = 60_000;
 const FIRST_DELAY_MS: i64 = 1_000;
 const LAST_DELAY_MS: i64 = 60_000;
+/// The exit code of what was ended by force.
+pub const KILLED: i32 = 137;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {

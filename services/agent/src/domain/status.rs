@@ -7,7 +7,7 @@ use gantry_kernel::InstanceId;
 
 use super::actual::{ContainerState, Pod};
 use super::health::Health;
-use super::restart::Policy;
+use super::restart::{KILLED, Policy};
 use super::wanted::Wanted;
 
 /// What is remembered of an instance besides what the runtime shows.
@@ -92,7 +92,9 @@ fn status(id: InstanceId, wanted: &Wanted, pod: Option<&Pod>, memory: &Memory) -
     status.reason = reason;
     if !memory.evicted.is_empty() && !stopping {
         status.ready = false;
-        status.state = "failed".into();
+        // `failed` is the end of it, and its successor would come while it may still run; this node makes it anew.
+        let over = matches!(status.state.as_str(), "exited" | "failed") && !policy.restarts(KILLED);
+        status.state = if over { "failed" } else { "unhealthy" }.into();
         status.reason.clone_from(&memory.evicted);
     }
     if !memory.failure.is_empty() && !status.ready && !stopping {
@@ -166,6 +168,22 @@ mod tests {
             look(wire::WantedInstance { restart_policy: policy.into(), ..Default::default() }, Some(state), Memory::default()).state
         };
         assert_eq!((ended("never", 0).as_str(), ended("never", 1).as_str(), ended("always", 0).as_str()), ("exited", "failed", "unhealthy"));
+    }
+
+    #[test]
+    fn who_has_written_too_much_has_not_ended_as_long_as_it_runs_or_is_made_anew() {
+        let evicted = || Memory { health: Some(Health::new(vec![], false)), evicted: "evicted: too much".into(), ..Memory::default() };
+        let seen = |policy: &str, state: ContainerState| {
+            let status = look(wire::WantedInstance { restart_policy: policy.into(), ..Default::default() }, Some(state), evicted());
+            assert!(!status.ready && status.reason == "evicted: too much", "{status:?}");
+            status.state
+        };
+        let ended = |code| ContainerState::Exited { code, reason: String::new(), ran_ms: 1, at_ms: 0 };
+        for policy in ["always", "on-failure", "never"] {
+            assert_eq!(seen(policy, ContainerState::Running), "unhealthy", "{policy}");
+        }
+        assert_eq!((seen("always", ended(137)), seen("on-failure", ended(0))), ("unhealthy".to_owned(), "unhealthy".to_owned()));
+        assert_eq!((seen("never", ended(137)), seen("never", ended(0))), ("failed".to_owned(), "failed".to_owned()));
     }
 
     #[test]
