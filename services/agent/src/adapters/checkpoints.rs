@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use gantry_cri::Cri;
 use gantry_kernel::InstanceId;
@@ -17,7 +18,9 @@ use crate::domain::checkpoint::{About, faults, flags, obstacle, own_layer, versi
 /// containerd's namespace for the CRI.
 const NAMESPACE: &str = "k8s.io";
 /// What nobody made an instance of is not kept for longer.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
+const KEPT: Duration = Duration::from_secs(3600);
+/// Behind the name of what has not come whole.
+const COMING: &str = ".coming";
 /// A line of the program that lets containers go on.
 const MARK: &str = "goes on from the checkpoint";
 /// Connections are closed: the address is another one afterwards, and whoever was connected dials again. Removed files that are still
@@ -68,16 +71,20 @@ impl Checkpoints {
         Self { cri, criu, folder }
     }
 
-    /// Containers that an agent before this one left frozen go on: nobody knows of them any more.
+    /// Containers that an agent before this one left frozen go on: nobody knows of them any more. What was written down of them goes, and
+    /// what came only in part.
     pub async fn recover(&self) {
-        let Ok(mut notes) = fs::read_dir(self.folder.join("frozen")).await else { return };
-        while let Ok(Some(note)) = notes.next_entry().await {
-            let Ok(container) = note.file_name().into_string() else { continue };
-            match self.thaw_noted(&container).await {
-                Ok(()) => tracing::warn!(container, "a container that was left frozen goes on"),
-                Err(error) => tracing::error!(container, %error, "a container that was left frozen does not go on"),
+        if let Ok(mut notes) = fs::read_dir(self.folder.join("frozen")).await {
+            while let Ok(Some(note)) = notes.next_entry().await {
+                let Ok(container) = note.file_name().into_string() else { continue };
+                match self.thaw_noted(&container).await {
+                    Ok(()) => tracing::warn!(container, "a container that was left frozen goes on"),
+                    Err(error) => tracing::error!(container, %error, "a container that was left frozen does not go on"),
+                }
             }
         }
+        let _ = fs::remove_dir_all(self.folder.join("taken")).await;
+        self.sweep(true).await;
     }
 
     /// Whether containers of this runtime class can be frozen here and go on here.
@@ -192,8 +199,10 @@ impl Checkpoints {
     /// # Errors
     /// When runc refuses, and the container has not ended meanwhile.
     pub async fn thaw(&self, frozen: Frozen) -> Result<(), CheckpointError> {
+        // First: it stands still until then.
+        let thawed = self.thaw_noted(&frozen.container).await;
         let _ = fs::remove_dir_all(&frozen.folder).await;
-        self.thaw_noted(&frozen.container).await
+        thawed
     }
 
     async fn thaw_noted(&self, container: &str) -> Result<(), CheckpointError> {
@@ -233,28 +242,42 @@ impl Checkpoints {
         self.folder.join("waiting").join(instance.to_string())
     }
 
+    /// Until the whole of it is there.
+    fn coming(&self, instance: InstanceId) -> PathBuf {
+        self.folder.join("waiting").join(format!("{instance}{COMING}"))
+    }
+
     /// Takes what was taken elsewhere from its standard input; then [`Checkpoints::taken`].
     ///
     /// # Errors
     /// When it cannot be started.
     pub async fn unpacking(&self, instance: InstanceId) -> Result<Child, CheckpointError> {
-        self.sweep().await;
+        self.sweep(false).await;
         self.make_folder().await?;
-        let folder = self.waiting(instance).with_extension("coming");
+        let folder = self.coming(instance);
         fs::create_dir_all(&folder).await?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&folder).args(["--no-same-owner", "-xf", "-"]);
         Ok(tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?)
     }
 
-    async fn sweep(&self) {
+    /// Takes away what waits here in vain. `parts`: what has come only in part, too.
+    async fn sweep(&self, parts: bool) {
         let Ok(mut all) = fs::read_dir(self.folder.join("waiting")).await else { return };
         while let Ok(Some(entry)) = all.next_entry().await {
-            let age = entry.metadata().await.ok().and_then(|m| m.modified().ok()?.elapsed().ok());
-            if age.is_some_and(|age| age > KEPT) {
+            let age = entry.metadata().await.ok().and_then(|m| m.modified().ok()?.elapsed().ok()).unwrap_or_default();
+            let is_part = entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING));
+            if age > KEPT || (parts && is_part) {
                 let _ = fs::remove_dir_all(entry.path()).await;
             }
         }
+    }
+
+    /// Nobody sends the rest: what has come holds what somebody's processes had in memory.
+    pub async fn broken_off(&self, instance: InstanceId, mut unpacking: Child) {
+        // Only fails when it has ended.
+        let _ = unpacking.kill().await;
+        let _ = fs::remove_dir_all(self.coming(instance)).await;
     }
 
     /// The whole of it has come: the instance goes on from it when it is made.
@@ -267,7 +290,7 @@ impl Checkpoints {
         if let Some(mut errors) = unpacking.stderr.take() {
             let _ = errors.read_to_string(&mut said).await;
         }
-        let folder = self.waiting(instance).with_extension("coming");
+        let folder = self.coming(instance);
         let checked = async {
             if !unpacking.wait().await?.success() {
                 return Err(CheckpointError::Unable(format!("what came is no checkpoint: {}", said.trim())));
@@ -327,5 +350,31 @@ impl Checkpoints {
     /// The instance is no more, or has gone on.
     pub async fn forget(&self, instance: InstanceId) {
         let _ = fs::remove_dir_all(self.waiting(instance)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_kernel::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_agent_has_left_in_the_middle_goes_and_what_somebody_waits_for_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(Cri::lazy("/nowhere"), "criu".into(), root.path().join("checkpoints"));
+        let [whole, part] = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
+        let taken = root.path().join("checkpoints/taken/c");
+        for folder in [checkpoints.waiting(whole), checkpoints.coming(part), taken.clone()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        checkpoints.recover().await;
+        assert!(checkpoints.waits(whole).await && !checkpoints.coming(part).exists() && !taken.exists());
+        checkpoints.sweep(false).await;
+        assert!(checkpoints.waits(whole).await);
+        checkpoints.forget(whole).await;
+        assert!(!checkpoints.waits(whole).await);
+        // Of one that has nothing here there is nothing to forget.
+        checkpoints.forget(part).await;
     }
 }

@@ -163,7 +163,8 @@ impl Steps {
                 self.cri.stop_pod(&pod).await?;
                 self.cri.remove_pod(&pod).await?;
                 self.folders.release(id).await;
-                if wanted.is_none() {
+                // One that is to stop does not go on from it any more.
+                if wanted.as_ref().is_none_or(|w| w.stopping) {
                     self.checkpoints.forget(id).await;
                 }
                 self.let_go(id, wanted.as_ref(), &volumes).await;

@@ -20,6 +20,10 @@ impl Keeper {
         if self.kept_for.as_ref() == Some(&there) {
             return;
         }
+        // Also without a pod: one that was to go on here, and never did.
+        for id in self.kept_for.iter().flatten().filter(|id| !there.contains(id)) {
+            self.steps.checkpoints.forget(*id).await;
+        }
         self.steps.folders.forget_others(&there).await;
         for id in self.steps.folders.present().await.into_iter().filter(|id| !there.contains(id)) {
             match self.steps.clear(id).await {

@@ -94,7 +94,10 @@ impl Sessions {
         let mut unpacking = self.checkpoints.unpacking(id).await?;
         let mut into = unpacking.stdin.take().ok_or_else(|| Refused("nothing can be unpacked".into()))?;
         loop {
-            let Ok(Some(frame)) = pipe.from.message().await else { return Ok(None) };
+            let Ok(Some(frame)) = pipe.from.message().await else {
+                self.checkpoints.broken_off(id, unpacking).await;
+                return Ok(None);
+            };
             match frame.data.split_first() {
                 // It says why it takes no more when it is asked.
                 Some((&INPUT, bytes)) if into.write_all(bytes).await.is_err() => break,
