@@ -95,8 +95,8 @@ impl Sessions {
         let mut pipe = Pipe { to, from };
         let served = tokio::select! {
             served = self.serve(&open, &mut pipe) => served,
-            // A command sees it for itself, and its process has to end first.
-            () = self.cancel.cancelled(), if open.kind != "exec" => return Ok(()),
+            // A command sees it for itself, and its process has to end first; so does who holds a frozen container.
+            () = self.cancel.cancelled(), if !matches!(open.kind.as_str(), "exec" | "checkpoint-give") => return Ok(()),
         };
         let end = match served {
             Ok(Some(code)) => serde_json::json!({"exit_code": code}),

@@ -16,11 +16,11 @@ pub(super) struct Cut {
     row: store::app::Model,
     /// See [`Reconciler::change_of`].
     change: u64,
-    view: Arc<AppView>,
+    pub(super) view: Arc<AppView>,
 }
 
 impl Reconciler {
-    /// With all values and contents; `false`: some of its revisions cannot be opened.
+    /// With all values and contents; `false`: some of its revisions cannot be opened. What was made last stays at hand then.
     pub(super) async fn cut(&mut self, row: &store::app::Model) -> anyhow::Result<(Arc<AppView>, bool)> {
         let id = AppId(row.id);
         let change = self.change_of(id).await?;
@@ -47,7 +47,7 @@ impl Reconciler {
         let view = Arc::new(seeing.view);
         if whole && lasts {
             self.pushed.cuts.insert(id, Cut { row: row.clone(), change, view: Arc::clone(&view) });
-        } else {
+        } else if whole {
             self.pushed.cuts.remove(&id);
         }
         Ok((view, whole))

@@ -40,7 +40,7 @@ impl Reconciler {
         let reports = view::reports(&self.s);
         let rules = self.space_rules().await?;
         let mut ahead = self.kept(&attached, &rules).await?;
-        let (mut apps, mut frozen) = (Vec::new(), Frozen::new());
+        let (mut apps, mut frozen, mut as_told) = (Vec::new(), Frozen::new(), Vec::new());
         let mut credentials = BTreeMap::new();
         let rows: Vec<store::app::Model> = store::apps_cared_for(self.s.orm()).await?.into_iter().filter(|r| r.current > 0).collect();
         let there: BTreeSet<AppId> = rows.iter().map(|r| AppId(r.id)).collect();
@@ -56,6 +56,7 @@ impl Reconciler {
             // Rather as it was than without what it needs: instances would start with nothing in its place, or be stopped.
             if !whole && !off {
                 frozen.insert(id, view.instances.iter().map(|i| i.node.clone()).collect());
+                as_told.push(self.pushed.cuts.get(&id).map_or(view, |cut| Arc::clone(&cut.view)));
                 continue;
             }
             if let Some(credential) = self.credential(id, &view).await {
@@ -67,7 +68,8 @@ impl Reconciler {
             apps.push((view, off));
         }
         let routes = self.routes().await?;
-        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).collect();
+        // Others go on not to reach what these do not take in: that is kept where they ask.
+        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).chain(as_told.iter().map(Arc::as_ref)).collect();
         let neighbourhood = Neighbourhood::of(&views, &reports);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);

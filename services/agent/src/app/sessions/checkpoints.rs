@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{CLOSE, INPUT, OUTPUT, Pipe, Refused, Sessions};
 use crate::adapters::checkpoints::{CheckpointError, Checkpoints, Frozen};
 use crate::app::keeper::chain;
+use crate::domain::acts::Act;
 use crate::domain::wanted::staying;
 
 const PIECE: usize = 64 << 10;
@@ -19,6 +20,8 @@ const PIECE: usize = 64 << 10;
 const MOVED: &[u8] = b"moved";
 /// The word that the instance is to stop comes after that it runs elsewhere.
 const WORD: Duration = Duration::from_secs(60);
+/// What was taken, and what nobody wants to go on here after this time, was given up by the scheduler.
+const UNCLAIMED: Duration = Duration::from_secs(600);
 
 impl From<CheckpointError> for Refused {
     fn from(error: CheckpointError) -> Self {
@@ -57,9 +60,14 @@ impl Sessions {
         // What it was doing with it has to be seen by the keeper, or is over.
         self.shared.wake.notify_one();
         let frozen = self.checkpoints.freeze(container, process, &wanted.runtime_class).await?;
-        let moved = match sent(&self.checkpoints, &frozen, pipe).await {
-            Ok(true) => moved(pipe).await,
-            Ok(false) => false,
+        let told = async { if sent(&self.checkpoints, &frozen, pipe).await? { Ok(moved(pipe).await) } else { Ok::<bool, Refused>(false) } };
+        let moved = tokio::select! {
+            moved = told => moved,
+            // The agent ends, and nobody would let it go on.
+            () = self.cancel.cancelled() => Ok(false),
+        };
+        let moved = match moved {
+            Ok(moved) => moved,
             Err(error) => {
                 self.checkpoints.thaw(frozen).await?;
                 return Err(error);
@@ -70,7 +78,9 @@ impl Sessions {
             return Ok(Some(1));
         }
         // It runs elsewhere: this one must not go on by any means. Killed, a frozen one ends without having run again.
-        self.cri.stop_container(container, Duration::ZERO).await?;
+        let stopped = self.cri.stop_container(container, Duration::ZERO).await;
+        self.shared.acts.record(Act::of_instance("engine.stopped", id, Some(&wanted), stopped.as_ref().err().map(|error| chain(error))));
+        stopped?;
         self.checkpoints.ended(frozen).await;
         let (shared, cancel) = (self.shared.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
@@ -107,6 +117,17 @@ impl Sessions {
         }
         drop(into);
         self.checkpoints.taken(id, unpacking).await?;
+        let (checkpoints, shared, cancel) = (self.checkpoints.clone(), self.shared.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(UNCLAIMED) => {}
+            }
+            let wanted = shared.wanted.borrow().as_ref().is_some_and(|w| w.instances.contains_key(&id));
+            if !wanted {
+                checkpoints.forget(id).await;
+            }
+        });
         Ok(Some(0))
     }
 
