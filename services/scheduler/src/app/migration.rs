@@ -78,7 +78,7 @@ pub async fn migrate(s: &Scheduler, caller: &Caller, at: At, node: &str) -> Resu
     if cluster_of(&from.node).is_some() {
         return Err(cannot(&name, "it is on a Kubernetes cluster, whose API has no live migration".into()));
     }
-    if !matches!(Phase::parse(&from.phase), Phase::Running | Phase::Unhealthy) || from.displaced.is_some() {
+    if !stands(&from) {
         return Err(cannot(
             &name,
             format!("it has to run and to stay where it is, and it is {}", if from.displaced.is_some() { "leaving" } else { from.phase.as_str() }),
@@ -112,6 +112,11 @@ pub async fn migrate(s: &Scheduler, caller: &Caller, at: At, node: &str) -> Resu
     s.host.tracker.spawn(going).await.map_err(Problem::internal)?
 }
 
+/// It runs, and nobody wants it to go.
+fn stands(instance: &store::instance::Model) -> bool {
+    matches!(Phase::parse(&instance.phase), Phase::Running | Phase::Unhealthy) && instance.displaced.is_none()
+}
+
 fn seen<'a>(there: &'a NodeBody, here: Option<&'a NodeBody>) -> Target<'a> {
     Target {
         ready: there.state == "ready" && there.problem.is_none(),
@@ -136,6 +141,11 @@ async fn go(s: &Scheduler, moving: &Move, org: OrgId) -> Result<MigratedBody, Pr
     let began = tokio::time::Instant::now();
     let mut from = dial(s, &moving.source, open("checkpoint-give", InstanceId(moving.from.id))).await?;
     let carried = tokio::time::timeout(CARRIED, carry(moving, &mut from, &mut into)).await.unwrap_or_else(|_| Err(broken(&moving.source)))?;
+    // That took its time, and what is to go by now is not to go on elsewhere first.
+    let alive = store::alive(s.orm(), AppId(moving.row.id)).await.map_err(database)?;
+    if !alive.iter().any(|i| i.id == moving.from.id && stands(i)) {
+        return Err(cannot(&moving.name, "it is to stop, or to leave its node, by now".into()));
+    }
     // From here on it is written down; until here nobody knows anything of it, and it runs on by itself when the sessions end.
     placed(s, moving, org).await?;
     if let Err(why) = goes_on(s, moving).await {

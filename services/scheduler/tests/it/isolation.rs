@@ -1,11 +1,13 @@
 //! Network policies of manifests reach the nodes as what each instance may send and take in, on whatever node the others are.
 
 use gantry_contract::proto::scheduler::{Isolation, WantedInstance, WantedState};
+use gantry_kernel::AppId;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::agent::Agent;
 use crate::place::{LONG, Place, web};
+use crate::unreadable::revised_by_a_newer_version;
 
 fn manifest(policy: &str) -> String {
     let workload = |name: &str, replicas: u8, port: u16| {
@@ -100,6 +102,27 @@ async fn every_node_is_told_what_its_instances_may_send_and_take_in() {
     let (status, _) = place.world.call(&place.host, Method::DELETE, &format!("{}/shop", place.apps()), Some(&place.token), None).await;
     assert!(status < 300, "{status}");
     place.world.until("nothing is isolated any more", LONG, || async { nodes.iter().all(|n| n.node.lock().unwrap().wanted.isolations.is_empty()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_ask_an_application_still_may_not_when_that_cannot_be_read_any_more() {
+    let place = Place::new().await;
+    let agent = Agent::join(&place, "n1", 4000).await;
+    let rule = "{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: front}}}], ports: [{port: main}]}]}";
+    let (status, deployed) = place.post(&place.apps(), json!({"name": "shop", "format": "kubernetes", "document": manifest(&policy(rule))})).await;
+    assert!(status == 200 || status == 201, "{deployed:#}");
+    place.reaches("shop", "running", 1).await;
+    place.deploy("other", &web("1", 1)).await;
+    place.reaches("other", "running", 1).await;
+    let kept_away = |app: &str| told(&agent, app, "web").is_some_and(|(own, guarded)| guarded.len() == 1 && own.refused.len() == 1);
+    place.world.until("the other one is kept away", LONG, || async { kept_away("other") }).await;
+
+    let app: AppId = place.app("shop").await["id"].as_str().unwrap().parse().unwrap();
+    revised_by_a_newer_version(&place, app).await;
+    // Told of this one, the node has been told everything anew.
+    assert_eq!(place.deploy("more", &web("1", 1).replace("20080", "20081")).await.0, 201);
+    place.reaches("more", "running", 1).await;
+    assert!(kept_away("other") && kept_away("more"), "{:?}", told(&agent, "other", "web"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,20 @@ async fn append(place: &Place, stream: StreamId, events: Vec<gantry_es::NewEvent
     place.host.settled(appended.position).await;
 }
 
+/// Its second revision is one that this version cannot read.
+pub async fn revised_by_a_newer_version(place: &Place, app: AppId) {
+    let revised = AppEvent::Revised {
+        app,
+        revision: 2,
+        format: "compose".into(),
+        model: json!({ "outline": { "workloads": { "web": { "image": 7 } } }, "sealed": "x" }),
+        images: Vec::new(),
+        reason: "by a newer version".into(),
+    };
+    let started = AppEvent::ReleaseStarted { app, revision: 2, from: Some(1), strategy: "rolling".into() };
+    append(place, StreamId::of::<AppEvent>(app), vec![revised.encode(), started.encode()]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_settings_cannot_be_read_gets_nothing_new_and_keeps_what_it_has() {
     let place = Place::new().await;
@@ -57,16 +71,7 @@ async fn an_application_whose_revision_cannot_be_read_is_left_as_it_is_and_says_
     place.reaches("web", "running", 1).await;
     let running = agent.running();
     let app: AppId = place.app("web").await["id"].as_str().unwrap().parse().unwrap();
-    let revised = AppEvent::Revised {
-        app,
-        revision: 2,
-        format: "compose".into(),
-        model: json!({ "outline": { "workloads": { "web": { "image": 7 } } }, "sealed": "x" }),
-        images: Vec::new(),
-        reason: "by a newer version".into(),
-    };
-    let started = AppEvent::ReleaseStarted { app, revision: 2, from: Some(1), strategy: "rolling".into() };
-    append(&place, StreamId::of::<AppEvent>(app), vec![revised.encode(), started.encode()]).await;
+    revised_by_a_newer_version(&place, app).await;
     let body = place.app("web").await;
     assert!(body["state"] == "failed" && body["reason"].as_str().unwrap().contains("revision 2 cannot be read"), "{body}");
     let (status, refused) = place.post(&format!("{}/web/scale", place.apps()), json!({ "workload": "web", "replicas": 5 })).await;
