@@ -97,6 +97,16 @@ pub async fn unmount_below(at: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Whether something is mounted right there. The kernel's table is asked and not the place: a server that is away would not answer.
+pub async fn is_mounted(at: &Path) -> bool {
+    let place = match (at.parent(), at.file_name()) {
+        // Links on the way there are not in the table.
+        (Some(above), Some(name)) => fs::canonicalize(above).await.unwrap_or_else(|_| above.to_owned()).join(name),
+        _ => at.to_owned(),
+    };
+    points(&table().await, &place).contains(&place)
+}
+
 /// Folders directly below `all` whose `name` is mounted.
 pub async fn mounted_as(all: &Path, name: &str) -> BTreeSet<PathBuf> {
     let is = |point: &PathBuf| point.file_name().is_some_and(|n| n == name) && point.parent().and_then(Path::parent) == Some(all);
@@ -202,6 +212,7 @@ gantry-files /h/a\\040b/12/memory tmpfs rw,nosuid,nodev 0 0
         assert_eq!(now().bytes, 2 << 20, "it does not shrink under what is in it");
         assert_eq!(std::fs::read_to_string(at.join("secret")).unwrap(), "x");
         assert_eq!(points(&table().await, &all).len(), 1, "mounted once");
+        assert!(is_mounted(&at).await && !is_mounted(&all).await);
         assert_eq!(mounted_as(&all, "memory").await, BTreeSet::from([all.join("one")]));
         unmount_below(&all).await.unwrap();
         assert!(!at.join("secret").exists() && mounted_as(&all, "memory").await.is_empty());

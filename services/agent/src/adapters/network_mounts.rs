@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::fs;
 
 use super::machine::{self, CommandError};
+use super::memory;
 
 /// Arguments of mount(8). A server that does not answer is an error at once, not a container that waits; one that goes away later is waited
 /// for, since an error in the middle of a write would be lost data.
@@ -20,11 +21,12 @@ fn arguments<'a>(source: &'a str, at: &'a str, read_only: bool) -> [&'a str; 6] 
 /// When the kernel or the server refuses it.
 pub async fn mounted(below: &Path, number: usize, source: &str, read_only: bool) -> Result<PathBuf, CommandError> {
     let at = below.join(number.to_string());
+    if memory::is_mounted(&at).await {
+        return Ok(at);
+    }
     let text = at.display().to_string();
     machine::run("mkdir", &["-p", "-m", "0755", &text]).await?;
-    if machine::run("mountpoint", &["-q", &text]).await.is_err() {
-        machine::run("mount", &arguments(source, &text, read_only)).await?;
-    }
+    machine::run("mount", &arguments(source, &text, read_only)).await?;
     Ok(at)
 }
 
@@ -34,7 +36,7 @@ pub async fn let_go(below: &Path) {
     while let Ok(Some(entry)) = entries.next_entry().await {
         let at = entry.path();
         let text = at.display().to_string();
-        if machine::run("mountpoint", &["-q", &text]).await.is_ok()
+        if memory::is_mounted(&at).await
             && let Err(error) = machine::run("umount", &["-l", &text]).await
         {
             tracing::warn!(%error, "a network file system stays mounted");
