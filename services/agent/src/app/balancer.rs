@@ -104,7 +104,7 @@ impl Balancer {
     }
 
     /// One round: brings HAProxy, and the kernel for datagrams, to what is wanted now. `ready` = address of each instance here that may get
-    /// requests;    /// `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
+    /// requests; `gone` = instances here whose container does not run; `pressed` = how hard instances here are, in percent.
     ///
     /// # Errors
     /// When HAProxy could not be brought there; the next round tries again.
