@@ -264,10 +264,16 @@ pub fn instance_name(app: &Name, workload: &Name, index: u32) -> String {
     format!("{}{tail}", head.trim_end_matches('-'))
 }
 
-/// The volumes by name that a workload keeps on its node; they tie it there.
+/// The volumes by name that a workload keeps.
 pub fn kept_volumes(workload: &Workload) -> BTreeSet<&str> {
     let others = workload.others().flat_map(|c| &c.mounts);
     workload.mounts.iter().chain(others).filter(|m| m.kind == MountKind::Volume && !m.source.is_empty()).map(|m| m.source.as_str()).collect()
+}
+
+/// Those of them that lie on the node itself: folders of servers are wherever it is. `volumes`: of its application.
+pub fn node_volumes<'a>(workload: &'a Workload, volumes: &BTreeMap<String, Volume>) -> BTreeSet<&'a str> {
+    let far = |source: &str| volumes.get(source).is_some_and(|v| v.nfs().is_some());
+    kept_volumes(workload).into_iter().filter(|source| !far(source)).collect()
 }
 
 #[cfg(test)]
@@ -375,6 +381,7 @@ mod tests {
             volumes: BTreeMap::from([("shared".to_owned(), shared), ("own".to_owned(), Volume::default())]),
             ..Model::default()
         };
+        assert_eq!(node_volumes(&model.workloads[&name("web")], &model.volumes), BTreeSet::from(["own"]), "the other one ties it to no node");
         app.models.insert(2, Arc::new(model));
         let spec = app.instances_on(&name("a"), &Reports::new())[0].spec.clone();
         assert_eq!((spec.mounts[0].kind, spec.mounts[0].source.as_str(), spec.mounts[0].read_only), (MountKind::Nfs, "nas.test:/exports/data", true));

@@ -21,7 +21,7 @@ use crate::domain::model::{Condition, Demand, Model, Update, Workload, WorkloadK
 use crate::domain::observe::Phase;
 use crate::domain::placement;
 use crate::domain::release::{self, Action, Wanted};
-use crate::domain::wanted::{AppView, Reports, kept_volumes};
+use crate::domain::wanted::{AppView, Reports, node_volumes};
 use crate::store::{self, Pending};
 
 /// Failures older than this no longer slow a workload down.
@@ -450,9 +450,9 @@ pub(super) fn pause(subject: &Subject, name: &Name, kind: WorkloadKind, now: Off
     (now < until).then(|| format!("failed {} times, tries again in {} s: {reason}", failures.len(), (until - now).whole_seconds() + 1))
 }
 
-/// Where the workload's named volumes are, if that node is still there.
+/// Where the workload's named volumes are that lie on a node, if that is still there.
 pub(super) fn home_of_volumes(subject: &Subject, name: &Name, workload: &Workload, index: u32, world: &World) -> Option<String> {
-    if kept_volumes(workload).is_empty() {
+    if node_volumes(workload, &subject.model.volumes).is_empty() {
         return None;
     }
     let numbered = workload.kind == WorkloadKind::Stateful;

@@ -17,7 +17,7 @@ use crate::domain::model::{Model, Toleration, WorkloadKind};
 use crate::domain::observe::Phase;
 use crate::domain::placement::{self, Policy, SpaceRules, Standing, Verdict};
 use crate::domain::stored;
-use crate::domain::wanted::{Reports, kept_volumes};
+use crate::domain::wanted::{Reports, node_volumes};
 use crate::store;
 
 /// What is known of a revision and never changes: kept over rounds.
@@ -267,7 +267,7 @@ impl Reconciler {
             && row.displaced.is_none()
             && !self.busy.contains(&app)
             && !world.unreadable.contains(&SpaceId(row.space))
-            && workload.is_some_and(|w| w.kind == WorkloadKind::Stateless && kept_volumes(w).is_empty());
+            && known.as_ref().zip(workload).is_some_and(|(k, w)| w.kind == WorkloadKind::Stateless && node_volumes(w, &k.model.volumes).is_empty());
         let app_name = known.as_ref().map(|k| k.app_name.clone()).unwrap_or_default();
         let leaving = phase == Phase::Stopping || row.displaced.is_some();
         world.alive.insert(InstanceId(row.id), Alive { app, workload: row.workload.clone(), app_name, movable, leaving });
