@@ -21,7 +21,7 @@ impl Keeper {
             return;
         }
         // Also without a pod: one that was to go on here, and never did.
-        for id in self.kept_for.iter().flatten().filter(|id| !there.contains(id)) {
+        for id in self.kept_for.iter().flatten().filter(|id| !there.contains(*id)) {
             self.steps.checkpoints.forget(*id).await;
         }
         self.steps.folders.forget_others(&there).await;
