@@ -69,7 +69,7 @@ impl Reconciler {
         }
         let routes = self.routes().await?;
         // Others go on not to reach what these do not take in: that is kept where they ask.
-        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).chain(as_told.iter().map(Arc::as_ref)).collect();
+        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).chain(as_told.iter().map(|view| &**view)).collect();
         let neighbourhood = Neighbourhood::of(&views, &reports);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);
