@@ -50,14 +50,20 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
         )))
         .await?;
     let orm = db.admin_orm();
-    let path = format!("set local search_path to {beside}, {schema}");
+    // Nobody waits for the disk before the swap: after a crash the tables beside are begun anew, and the swap's own commit, which drops
+    // tables and therefore always waits, comes after all of these in the journal.
+    let path = format!("set local search_path to {beside}, {schema}; set local synchronous_commit to off");
     let mut at = (0, 0);
     // As far as the live one is, reading ahead while rows are written.
     let mut batch = Batch::new();
+    let mut live: i64 = 0;
     loop {
-        let live: i64 = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&db.pool).await?;
         if at.0 >= live {
-            break;
+            // It has gone on meanwhile, mostly.
+            live = sqlx::query_scalar("select position from projections where name = $1").bind(projection.name()).fetch_one(&db.pool).await?;
+            if at.0 >= live {
+                break;
+            }
         }
         if batch.is_empty() {
             batch = source.next(at.0, at.1).await?;
