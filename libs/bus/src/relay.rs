@@ -1,7 +1,6 @@
 //! Publishes a service's log to its stream, in order. The stream itself says how far it is, so a deleted or
 //! restored store is simply filled from where it stands.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,6 +9,8 @@ use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use gantry_es::Recorded;
 use gantry_es_pg::{Lease, Log};
 use tokio_util::sync::CancellationToken;
@@ -57,18 +58,18 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
         bail!("the stream of {} is at position {position}, its log only at {head}: was the database restored? Delete the stream to fill it anew", log.origin());
     }
     let mut wake = log.watch_head();
-    let mut unconfirmed = VecDeque::new();
+    let mut unconfirmed = FuturesOrdered::new();
     loop {
         wake.mark_unchanged();
-        let events = log.read(at.position, BATCH).await?;
+        // What is appended after this look is seen at `wake`; a question to the database for what is not there would cost every append one.
+        let events = if log.head() > at.position { log.read(at.position, BATCH).await? } else { Vec::new() };
         if events.is_empty() {
-            while let Some(block) = unconfirmed.pop_front() {
-                confirm(block).await?;
-            }
-            // The timer also notices a store that was deleted under us, and a lost lease.
+            // New events need not wait until the last ones are confirmed. The timer also notices a store that was deleted under us, and a
+            // lost lease.
             tokio::select! {
                 changed = wake.changed() => changed.context("the log was closed")?,
-                () = tokio::time::sleep(Duration::from_secs(5)) => {
+                Some(confirmed) = unconfirmed.next() => confirmed?,
+                () = tokio::time::sleep(Duration::from_secs(5)), if unconfirmed.is_empty() => {
                     if !lease.check().await {
                         bail!("the lease was lost");
                     }
@@ -82,11 +83,12 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
             continue;
         }
         for block in events.chunks(BLOCK) {
-            unconfirmed.push_back(publish(bus, block, &mut at).await?);
+            let (acknowledged, sequence) = publish(bus, block, &mut at).await?;
+            unconfirmed.push_back(confirm(acknowledged, sequence));
         }
         // What is under way stays bounded, and the next events are read while the last blocks are stored.
         while unconfirmed.len() > UNCONFIRMED {
-            confirm(unconfirmed.pop_front().context("it is longer than that")?).await?;
+            unconfirmed.next().await.context("it is longer than that")??;
         }
         *pause = Duration::from_millis(200);
     }
@@ -104,7 +106,7 @@ async fn publish(bus: &Bus, block: &[Recorded], at: &mut Stored) -> anyhow::Resu
     Ok((bus.js.publish_with_headers(subject, headers, payload).await?, at.sequence))
 }
 
-async fn confirm((acknowledged, sequence): (PublishAckFuture, u64)) -> anyhow::Result<()> {
+async fn confirm(acknowledged: PublishAckFuture, sequence: u64) -> anyhow::Result<()> {
     let stored = acknowledged.await?.sequence;
     anyhow::ensure!(stored == sequence, "an event was stored as {stored} instead of {sequence}");
     Ok(())
