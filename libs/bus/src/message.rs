@@ -1,19 +1,30 @@
 //! An event as a NATS message: CloudEvents 1.0 in binary mode (NATS protocol binding section 3.1: headers `ce-...`).
 
+use std::str::FromStr;
+
 use anyhow::Context;
 use async_nats::HeaderMap;
+use async_nats::header::{HeaderName, NATS_MESSAGE_ID};
 use gantry_es::{Json, Meta, Recorded, StreamId};
 use gantry_kernel::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-const POSITION: &str = "ce-gantryposition";
-const VERSION: &str = "ce-gantryversion";
-const KIND_VERSION: &str = "ce-gantrykindversion";
-const ACTOR: &str = "ce-gantryactor";
-const TENANT: &str = "ce-gantrytenant";
-const FROM: &str = "ce-gantryfrom";
-const COMMAND: &str = "ce-gantrycommand";
-const TRACE: &str = "ce-traceparent";
+// Made once: from a text, each look at a header and each message would check and copy the name.
+const SPEC_VERSION: HeaderName = HeaderName::from_static("ce-specversion");
+const ID: HeaderName = HeaderName::from_static("ce-id");
+const SOURCE: HeaderName = HeaderName::from_static("ce-source");
+const TYPE: HeaderName = HeaderName::from_static("ce-type");
+const SUBJECT: HeaderName = HeaderName::from_static("ce-subject");
+const TIME: HeaderName = HeaderName::from_static("ce-time");
+const CONTENT_TYPE: HeaderName = HeaderName::from_static("content-type");
+const POSITION: HeaderName = HeaderName::from_static("ce-gantryposition");
+const VERSION: HeaderName = HeaderName::from_static("ce-gantryversion");
+const KIND_VERSION: HeaderName = HeaderName::from_static("ce-gantrykindversion");
+const ACTOR: HeaderName = HeaderName::from_static("ce-gantryactor");
+const TENANT: HeaderName = HeaderName::from_static("ce-gantrytenant");
+const FROM: HeaderName = HeaderName::from_static("ce-gantryfrom");
+const COMMAND: HeaderName = HeaderName::from_static("ce-gantrycommand");
+const TRACE: HeaderName = HeaderName::from_static("ce-traceparent");
 
 /// `<prefix>.<service>.<aggregate>.<event>.<tenant>`, `-` for no tenant.
 pub fn subject_of(prefix: &str, event: &Recorded) -> String {
@@ -23,18 +34,19 @@ pub fn subject_of(prefix: &str, event: &Recorded) -> String {
 
 pub fn headers_of(event: &Recorded) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id.to_string());
-    headers.insert("ce-specversion", "1.0");
-    headers.insert("ce-id", event.id.to_string());
-    headers.insert("ce-source", format!("/gantry/{}", event.origin));
-    headers.insert("ce-type", format!("gantry.{}.{}", event.origin, event.kind));
-    headers.insert("ce-subject", event.stream.to_string());
-    headers.insert("ce-time", event.at.format(&Rfc3339).unwrap_or_default());
-    headers.insert("content-type", "application/json");
+    let id = event.id.to_string();
+    headers.insert(NATS_MESSAGE_ID, id.as_str());
+    headers.insert(SPEC_VERSION, "1.0");
+    headers.insert(ID, id);
+    headers.insert(SOURCE, format!("/gantry/{}", event.origin));
+    headers.insert(TYPE, format!("gantry.{}.{}", event.origin, event.kind));
+    headers.insert(SUBJECT, event.stream.as_str());
+    headers.insert(TIME, event.at.format(&Rfc3339).unwrap_or_default());
+    headers.insert(CONTENT_TYPE, "application/json");
     headers.insert(POSITION, event.position.to_string());
     headers.insert(VERSION, event.version.to_string());
     headers.insert(KIND_VERSION, event.kind_version.to_string());
-    headers.insert(ACTOR, event.meta.actor.clone());
+    headers.insert(ACTOR, event.meta.actor.as_str());
     let optional = [
         (TENANT, event.meta.tenant.map(|t| t.to_string())),
         (FROM, event.meta.from.clone()),
@@ -57,30 +69,42 @@ pub(crate) fn position_of(headers: &HeaderMap) -> Option<i64> {
 /// # Errors
 /// When a header is missing or not of its form.
 pub fn from_message(headers: &HeaderMap, payload: &[u8]) -> anyhow::Result<Recorded> {
-    let text = |name: &'static str| headers.get(name).map(|v| v.as_str().to_owned());
-    let need = |name: &'static str| text(name).with_context(|| format!("header {name} is missing"));
-    let kind = need("ce-type")?;
-    let source = need("ce-source")?;
-    let origin = source.rsplit('/').next().unwrap_or_default().to_owned();
-    let kind = kind.strip_prefix(&format!("gantry.{origin}.")).with_context(|| format!("ce-type `{kind}` is not of {origin}"))?.to_owned();
+    let text = |name: HeaderName| headers.get(name).map(|v| v.as_str());
+    let origin = need(headers, SOURCE)?.rsplit('/').next().unwrap_or_default();
+    let kind = need(headers, TYPE)?;
+    let kind = kind
+        .strip_prefix("gantry.")
+        .and_then(|rest| rest.strip_prefix(origin)?.strip_prefix('.'))
+        .with_context(|| format!("ce-type `{kind}` is not of {origin}"))?;
     Ok(Recorded {
-        position: need(POSITION)?.parse()?,
-        stream: StreamId::from_stored(need("ce-subject")?),
-        version: need(VERSION)?.parse()?,
-        id: need("ce-id")?.parse()?,
-        kind,
-        kind_version: need(KIND_VERSION)?.parse()?,
+        position: read(headers, POSITION)?,
+        stream: StreamId::from_stored(need(headers, SUBJECT)?.to_owned()),
+        version: read(headers, VERSION)?,
+        id: read(headers, ID)?,
+        kind: kind.to_owned(),
+        kind_version: read(headers, KIND_VERSION)?,
         data: Json::parse(payload)?,
         meta: Meta {
-            actor: need(ACTOR)?,
+            actor: need(headers, ACTOR)?.to_owned(),
             tenant: text(TENANT).map(|t| t.parse()).transpose()?,
-            from: text(FROM),
-            trace: text(TRACE),
-            command_id: text(COMMAND),
+            from: text(FROM).map(str::to_owned),
+            trace: text(TRACE).map(str::to_owned),
+            command_id: text(COMMAND).map(str::to_owned),
         },
-        at: OffsetDateTime::parse(&need("ce-time")?, &Rfc3339)?,
-        origin,
+        at: OffsetDateTime::parse(need(headers, TIME)?, &Rfc3339)?,
+        origin: origin.to_owned(),
     })
+}
+
+fn need(headers: &HeaderMap, name: HeaderName) -> anyhow::Result<&str> {
+    match headers.get(name.clone()) {
+        Some(value) => Ok(value.as_str()),
+        None => anyhow::bail!("header {name} is missing"),
+    }
+}
+
+fn read<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(headers: &HeaderMap, name: HeaderName) -> anyhow::Result<T> {
+    Ok(need(headers, name)?.parse()?)
 }
 
 #[cfg(test)]
