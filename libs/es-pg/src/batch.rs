@@ -79,11 +79,26 @@ pub(crate) struct Batch<'a> {
     pub tells: bool,
 }
 
+/// An append that goes in: how many of the batch's events are its own, and the position of its last.
+struct Taken {
+    events: usize,
+    position: i64,
+}
+
+type Decision = Result<Taken, AppendError>;
+
 impl Batch<'_> {
     /// Decides each append after the ones before it.
-    fn take_in(&self, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Vec<Answer> {
+    fn take_in(&self, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Vec<Decision> {
         self.appends.iter().map(|one| take_in(one, self, now, head, seen, rows)).collect()
     }
+}
+
+/// The answers, each with its own of the events that were written, which lie in the order of the decisions.
+fn hand_out(decisions: Vec<Decision>, events: Vec<Recorded>) -> Vec<Answer> {
+    let mut events = events.into_iter();
+    let mut answer = |taken: Taken| Appended { events: events.by_ref().take(taken.events).collect(), position: taken.position };
+    decisions.into_iter().map(|decision| decision.map(&mut answer)).collect()
 }
 
 /// Appends all of `batch` in one transaction; each gets its own answer.
@@ -122,7 +137,7 @@ async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: He
     let mut rows = Rows::default();
     let mut head = before.clone();
     let now = batch.env.now();
-    let answers = batch.take_in(now, &mut head, &mut seen, &mut rows);
+    let decisions = batch.take_in(now, &mut head, &mut seen, &mut rows);
     // Without a write nothing tells whether what we remember still holds, and so whether the refusals are right.
     if rows.events.is_empty() {
         return Ok(None);
@@ -131,7 +146,7 @@ async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: He
         return Ok(None);
     }
     memory.keep(head, seen.versions);
-    Ok(Some(answers))
+    Ok(Some(hand_out(decisions, rows.events)))
 }
 
 /// The long way: lock the head, look up what is not known, write. `at`: where we left the head.
@@ -149,7 +164,7 @@ async fn append_locked(batch: &Batch<'_>, memory: &mut Memory, at: Option<i64>) 
     let mut rows = Rows::default();
     let mut head = before.clone();
     let now = batch.env.now();
-    let answers = batch.take_in(now, &mut head, &mut seen, &mut rows);
+    let decisions = batch.take_in(now, &mut head, &mut seen, &mut rows);
     if rows.is_empty() {
         tx.rollback().await?;
     } else {
@@ -160,7 +175,7 @@ async fn append_locked(batch: &Batch<'_>, memory: &mut Memory, at: Option<i64>) 
         tx.commit().await?;
     }
     memory.keep(head, seen.versions);
-    Ok(answers)
+    Ok(hand_out(decisions, rows.events))
 }
 
 async fn read_seen(connection: &mut PgConnection, batch: &[Append], known: &HashMap<StreamId, i64>) -> Result<Seen, sqlx::Error> {
@@ -208,7 +223,7 @@ async fn read_seen(connection: &mut PgConnection, batch: &[Append], known: &Hash
     Ok(seen)
 }
 
-fn take_in(one: &Append, batch: &Batch<'_>, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Answer {
+fn take_in(one: &Append, batch: &Batch<'_>, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Decision {
     if let Some((stream, version, position)) = one.meta.command_id.as_ref().and_then(|id| seen.commands.get(id)) {
         return Err(AppendError::Repeated { stream: StreamId::from_stored(stream.clone()), version: *version, position: *position });
     }
@@ -271,7 +286,7 @@ fn take_in(one: &Append, batch: &Batch<'_>, now: OffsetDateTime, head: &mut Head
         seen.commands.insert(id.clone(), (owner.clone(), version, head.position));
         rows.commands.push((id.clone(), owner, version, head.position));
     }
-    Ok(Appended { events: rows.events[first..].to_vec(), position: head.position })
+    Ok(Taken { events: rows.events.len() - first, position: head.position })
 }
 
 async fn write_claims(tx: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Error> {
