@@ -41,9 +41,10 @@ impl Trace {
         CURRENT.try_with(|trace| *trace).ok()
     }
 
-    /// Runs `work` as a part of this trace.
-    pub async fn around<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+    /// Runs `work` as a part of this trace. Not an `async fn`: that would hold `work` twice, as its argument and as what it waits for, and
+    /// every move of it would copy both.
+    pub fn around<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
     }
 
     /// Where a span is, if spans are collected.

@@ -60,7 +60,10 @@ impl Door {
         let began = Instant::now();
         let method = request.method().clone();
         let telemetry::Began { trace, span } = telemetry::begin("gateway", &self.env, request.headers(), || format!("{method} door"));
-        let (mut answer, route) = trace.around(self.routed(client, &mut request, trace)).instrument(span.clone()).await;
+        // On the heap at once: it has room for a session's renewal and an exchange of tokens, and would be copied on its way to here and
+        // into the connection, several times for every request.
+        let routed = Box::pin(self.routed(client, &mut request, trace));
+        let (mut answer, route) = trace.around(routed).instrument(span.clone()).await;
         let status = answer.status();
         let took = began.elapsed();
         telemetry::record_request("gateway", &method, route, status, took);
@@ -114,12 +117,14 @@ impl Door {
                 hide_cookies(request.headers_mut());
                 Ok(self.proxy.forward(upstream, class, request, seen).await)
             }
-            Target::Console => Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})),
-            Target::Nowhere if request.uri().path() == "/api/openapi.json" => {
-                Ok(self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {}))
-            }
+            Target::Console => Ok(self.own_answer(request).await),
+            Target::Nowhere if request.uri().path() == "/api/openapi.json" => Ok(self.own_answer(request).await),
             Target::Nowhere => Err(Problem::not_found("endpoint", request.uri().path())),
         }
+    }
+
+    async fn own_answer(&self, request: Request) -> Response<Body> {
+        self.own.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
     }
 
     fn bounded(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -158,7 +163,8 @@ impl Door {
             let Some(limits) = self.limits else { return Ok(()) };
             self.limiter.admit(&format!("kept:{client}"), limits.sign_ins, self.now_us()).await
         };
-        let access = self.kept.exchanged(&kept, client, admitted).await?;
+        // Boxed, as the session's below: few requests need it, and all would carry its room.
+        let access = Box::pin(self.kept.exchanged(&kept, client, admitted)).await?;
         let value = HeaderValue::try_from(format!("Bearer {access}")).map_err(Problem::internal)?;
         request.headers_mut().insert(header::AUTHORIZATION, value);
         Ok(())
@@ -170,7 +176,7 @@ impl Door {
             return Ok(());
         }
         let Some(cookie) = forwarding::cookie(request.headers(), sessions::COOKIE).map(str::to_owned) else { return Ok(()) };
-        let session = self.sessions.fresh(&cookie).await?.ok_or_else(|| Problem::unauthenticated("your session has ended; sign in again"))?;
+        let session = Box::pin(self.sessions.fresh(&cookie)).await?.ok_or_else(|| Problem::unauthenticated("your session has ended; sign in again"))?;
         self.check_same_site(request, &session.csrf)?;
         let value = HeaderValue::try_from(format!("Bearer {}", session.access())).map_err(Problem::internal)?;
         request.headers_mut().insert(header::AUTHORIZATION, value);
@@ -221,6 +227,9 @@ fn normalised(request: &mut Request) -> Result<(), Problem> {
     if request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
         return Err(Problem::invalid("path", "must begin with `/`"));
     }
+    if path::is_normal(request.uri().path()) {
+        return Ok(());
+    }
     let path = path::normalise(request.uri().path()).map_err(|fault| Problem::invalid("path", fault.to_string()))?;
     let whole = match request.uri().query() {
         Some(query) => format!("{path}?{query}"),
@@ -239,6 +248,9 @@ fn credential(headers: &HeaderMap) -> Option<String> {
 }
 
 fn hide_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
     let cookies: Vec<String> = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
     headers.remove(header::COOKIE);
     if let Some(Ok(value)) = forwarding::without_cookies(&cookies.join("; "), &[sessions::COOKIE, sessions::LOGIN_COOKIE]).map(HeaderValue::try_from) {

@@ -56,7 +56,8 @@ impl Limiter {
             Look::Admitted => return Ok(()),
             Look::Blocked(wait) => return Err(too_many(limit, wait)),
             Look::Ask => match &self.redis {
-                Some(redis) => self.lease(redis.clone(), key, limit, now_us).await,
+                // Boxed: one request in fifty asks, and all would carry the room for it.
+                Some(redis) => Box::pin(self.lease(redis.clone(), key, limit, now_us)).await,
                 None => None,
             },
             Look::Alone => None,

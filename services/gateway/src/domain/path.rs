@@ -42,6 +42,16 @@ pub fn normalise(path: &str) -> Result<String, PathFault> {
     Ok(out)
 }
 
+/// Whether [`normalise`] gives `path` back as it is, which most are: nothing is escaped, and no segment is empty or made of dots.
+pub fn is_normal(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let mut segments = rest.split('/');
+    let last = segments.next_back();
+    path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'%' && byte != b'\\')
+        && segments.all(|segment| !matches!(segment, "" | "." | ".."))
+        && !matches!(last, Some("." | ".."))
+}
+
 fn decode(path: &str) -> Result<String, PathFault> {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(bytes.len());
@@ -103,6 +113,17 @@ mod tests {
         assert_eq!(normalise("/a/%2"), Err(PathFault::BadEscape));
         assert_eq!(normalise("/a%00b"), Err(PathFault::Character));
         assert_eq!(normalise("/a%5c..%5cb"), Err(PathFault::Character));
+    }
+
+    #[test]
+    fn what_is_taken_for_normal_is_what_normalising_leaves_alone() {
+        for path in ["/", "/a", "/a/", "/api/v1/orgs/acme", "/v2/", "/a/...", "/.well-known/x", "/a;b=c/~d"] {
+            assert!(is_normal(path), "{path}");
+            assert_eq!(normalise(path).as_deref(), Ok(path));
+        }
+        for path in ["", "a", "//", "/a//b", "/a//", "/.", "/a/./b", "/a/..", "/a/../b", "/%41", "/a%2fb", "/a\\b", "/a b", "/\u{e9}"] {
+            assert!(!is_normal(path), "{path}");
+        }
     }
 
     #[test]
