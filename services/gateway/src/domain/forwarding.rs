@@ -52,9 +52,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove(headers, |name| HOP_BY_HOP.contains(&name));
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     } else {
@@ -62,16 +60,18 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     }
 }
 
+/// One look at each header there is: mostly fewer than the names that must not be there, each of which would be hashed.
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
 /// Makes a client's headers fit to be read by a service: foreign forwarding facts out, ours in.
 pub fn prepare(headers: &mut HeaderMap, seen: &Seen<'_>, upgrade: bool) {
     strip_hop_by_hop(headers, upgrade);
-    for name in FOREIGN {
-        headers.remove(name);
-    }
-    let ours: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-gantry-")).cloned().collect();
-    for name in ours {
-        headers.remove(name);
-    }
+    remove(headers, |name| FOREIGN.contains(&name) || name.starts_with("x-gantry-"));
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
