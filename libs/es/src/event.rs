@@ -28,7 +28,10 @@ pub trait EventData: Serialize + DeserializeOwned + Clone + Send + Sync + 'stati
 
     /// Splits into what the log stores.
     fn encode(&self) -> NewEvent {
-        let text = serde_json::to_string(self).expect("event enums serialise: they hold only JSON-able fields");
+        // Room for most events: grown from nothing, a text is copied at each doubling.
+        let mut text = Vec::with_capacity(1_024);
+        serde_json::to_writer(&mut text, self).expect("event enums serialise: they hold only JSON-able fields");
+        let text = String::from_utf8(text).expect("JSON is UTF-8");
         let (kind, data) = split(&text).expect("adjacently tagged: `kind`, then `data`");
         NewEvent { kind_version: Self::kind_version(kind), data: Json::from_stored(data.unwrap_or(NOTHING)), kind: kind.to_owned() }
     }
@@ -57,8 +60,22 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 }
 
 fn join(kind: &str, data: &str) -> String {
-    let kind = Value::from(kind);
-    if data == NOTHING { format!(r#"{{"kind":{kind}}}"#) } else { format!(r#"{{"kind":{kind},"data":{data}}}"#) }
+    let mut text = String::with_capacity(kind.len() + data.len() + 24);
+    text.push_str(r#"{"kind":"#);
+    // What the program writes has nothing to escape; what comes from elsewhere may.
+    if kind.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\')) {
+        text.push('"');
+        text.push_str(kind);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(kind).to_string());
+    }
+    if data != NOTHING {
+        text.push_str(r#","data":"#);
+        text.push_str(data);
+    }
+    text.push('}');
+    text
 }
 
 /// Why a stored event cannot be read. The reader stops; nothing is skipped.
