@@ -90,6 +90,9 @@ type Decision = Result<Taken, AppendError>;
 impl Batch<'_> {
     /// Decides each append after the ones before it.
     fn take_in(&self, now: OffsetDateTime, head: &mut Head, seen: &mut Seen, rows: &mut Rows) -> Vec<Decision> {
+        let most: usize = self.appends.iter().flat_map(|one| &one.writes).map(|write| write.events.len()).sum();
+        rows.events.reserve(most);
+        rows.hashes.reserve(most);
         self.appends.iter().map(|one| take_in(one, self, now, head, seen, rows)).collect()
     }
 }

@@ -14,8 +14,8 @@ impl EventData for AccountEvent {
     const AGGREGATE: &'static str = "account";
 }
 
-pub fn entered(amount: i64, note: &str) -> AccountEvent {
-    AccountEvent::Entered { amount, note: note.to_owned() }
+pub fn entered(amount: i64, note: impl Into<String>) -> AccountEvent {
+    AccountEvent::Entered { amount, note: note.into() }
 }
 
 pub struct Account;

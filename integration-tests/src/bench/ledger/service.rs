@@ -59,7 +59,7 @@ impl ledger_server::Ledger for Api {
         let caller = peer(&request, &["reader"])?;
         let AppendRequest { account, expected, entries } = request.into_inner();
         let version = expected + i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        let events = entries.iter().map(|e| entered(e.amount, &e.note).encode()).collect();
+        let events = entries.into_iter().map(|e| entered(e.amount, e.note).encode()).collect();
         let meta = Meta { actor: format!("service:{caller}"), ..Meta::default() };
         let append = Append::one(StreamId::of::<AccountEvent>(account), Some(expected), events, meta);
         let appended = self.host.log().append(append).await.map_err(|error| match error {
