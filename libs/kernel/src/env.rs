@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -65,7 +65,8 @@ pub struct SystemIds;
 impl IdSource for SystemIds {
     #[allow(clippy::disallowed_methods, reason = "the one place that may draw ids")]
     fn uuid(&self) -> Uuid {
-        Uuid::now_v7()
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        crate::ordered::draw(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), |out| self.fill(out))
     }
 
     fn fill(&self, out: &mut [u8]) {

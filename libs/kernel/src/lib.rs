@@ -4,6 +4,7 @@
 mod env;
 mod id;
 mod name;
+mod ordered;
 mod problem;
 mod scope;
 mod secret;
