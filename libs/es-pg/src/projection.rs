@@ -142,6 +142,10 @@ pub async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransact
     let Some(trace) = event.meta.trace.as_deref().and_then(|t| t.parse::<Trace>().ok()) else { return projection.apply(tx, event).await };
     let span =
         tracing::debug_span!(target: "trace", "projection", otel.name = projection.name(), otel.kind = "consumer", event.kind = event.kind, event.position);
+    if span.is_disabled() {
+        // Nobody collects spans: only what is written because of this event belongs to its trace.
+        return trace.around(projection.apply(tx, event)).await;
+    }
     trace.adopt(&span);
     let trace = Trace::of(&span).unwrap_or(trace);
     trace.around(projection.apply(tx, event)).instrument(span).await
