@@ -1,5 +1,7 @@
 //! Reading the log back.
 
+use std::sync::Arc;
+
 use gantry_es::{Json, Meta, Recorded, StreamId};
 use gantry_kernel::{OffsetDateTime, OrgId, Uuid};
 use sqlx::postgres::PgRow;
@@ -15,7 +17,7 @@ pub(crate) struct Row {
     pub kind: String,
     pub kind_version: i16,
     /// As stored: the chain covers these bytes, so they are not parsed and printed again.
-    pub data: String,
+    pub data: Arc<str>,
     pub actor: String,
     pub tenant: Option<Uuid>,
     pub from_addr: Option<String>,
@@ -25,8 +27,7 @@ pub(crate) struct Row {
     pub hash: Vec<u8>,
 }
 
-pub(crate) const ROW: &str =
-    "position, stream, version, event_id, kind, kind_version, data::text as data, actor, tenant, from_addr, command_id, trace, at, hash";
+pub(crate) const ROW: &str = "position, stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash";
 
 impl FromRow<'_, PgRow> for Row {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
@@ -37,7 +38,7 @@ impl FromRow<'_, PgRow> for Row {
             event_id: row.try_get(3)?,
             kind: row.try_get(4)?,
             kind_version: row.try_get(5)?,
-            data: row.try_get(6)?,
+            data: json(row, 6)?,
             actor: row.try_get(7)?,
             tenant: row.try_get(8)?,
             from_addr: row.try_get(9)?,
@@ -47,6 +48,12 @@ impl FromRow<'_, PgRow> for Row {
             hash: row.try_get(13)?,
         })
     }
+}
+
+/// A column of type `json`, which Postgres keeps and sends as the text it was given: copied once, to where it stays.
+fn json(row: &PgRow, index: usize) -> Result<Arc<str>, sqlx::Error> {
+    let text = row.try_get_raw(index)?.as_str();
+    text.map(Arc::from).map_err(|source| sqlx::Error::ColumnDecode { index: index.to_string(), source })
 }
 
 impl Row {
