@@ -1,6 +1,7 @@
 //! Publishes a service's log to its stream, in order. The stream itself says how far it is, so a deleted or
 //! restored store is simply filled from where it stands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -62,7 +63,7 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
     loop {
         wake.mark_unchanged();
         // What is appended after this look is seen at `wake`; a question to the database for what is not there would cost every append one.
-        let events = if log.head() > at.position { log.read(at.position, BATCH).await? } else { Vec::new() };
+        let events = if log.head() > at.position { log.read_shared(at.position, BATCH).await? } else { Vec::new() };
         if events.is_empty() {
             // New events need not wait until the last ones are confirmed. The timer also notices a store that was deleted under us, and a
             // lost lease.
@@ -96,7 +97,7 @@ async fn relay(bus: &Bus, log: &Log, lease: &mut Lease, pause: &mut Duration) ->
 
 /// Publishes a block. Every message says which sequence it must follow, so JetStream takes it only right behind the one
 /// before: if one is lost or refused, all after it are, too, and the answer to the last one speaks for the whole block.
-async fn publish(bus: &Bus, block: &[Recorded], at: &mut Stored) -> anyhow::Result<(PublishAckFuture, u64)> {
+async fn publish(bus: &Bus, block: &[Arc<Recorded>], at: &mut Stored) -> anyhow::Result<(PublishAckFuture, u64)> {
     let (last, before) = block.split_last().context("a block has events")?;
     for event in before {
         let (subject, headers, payload) = message(bus, event, at)?;

@@ -81,9 +81,21 @@ impl Log {
     pub async fn read(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, sqlx::Error> {
         let recent = self.recent.after(position, usize::try_from(limit).unwrap_or_default());
         if !recent.is_empty() {
-            return Ok(recent);
+            return Ok(recent.iter().map(|event| Recorded::clone(event)).collect());
         }
         self.read_with(&self.db.pool, position, limit).await
+    }
+
+    /// The same for whoever only looks at them: those in memory are not copied.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn read_shared(&self, position: i64, limit: i64) -> Result<Vec<Arc<Recorded>>, sqlx::Error> {
+        let recent = self.recent.after(position, usize::try_from(limit).unwrap_or_default());
+        if !recent.is_empty() {
+            return Ok(recent);
+        }
+        Ok(self.read_with(&self.db.pool, position, limit).await?.into_iter().map(Arc::new).collect())
     }
 
     pub(crate) async fn read_with(&self, db: impl PgExecutor<'_>, position: i64, limit: i64) -> Result<Vec<Recorded>, sqlx::Error> {

@@ -1,7 +1,7 @@
 //! The newest events of this process, kept so that those who follow the log need not read back what was just written.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gantry_es::Recorded;
 
@@ -15,30 +15,35 @@ pub(crate) struct Recent(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    events: VecDeque<Recorded>,
+    events: VecDeque<Arc<Recorded>>,
     bytes: usize,
 }
 
 impl Recent {
     /// What was committed just now, in order.
     pub fn add<'a>(&self, events: impl Iterator<Item = &'a Recorded>) {
+        // Copied before the lock is taken and freed after it is given back: followers read here while the log is written.
+        let fresh: Vec<Arc<Recorded>> = events.cloned().map(Arc::new).collect();
+        let mut gone = Vec::new();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
+        for event in fresh {
             // Another replica wrote in between: what is kept no longer leads up to here.
             if kept.events.back().is_some_and(|last| last.position + 1 != event.position) {
-                *kept = Kept::default();
+                gone.extend(std::mem::take(&mut *kept).events);
             }
             kept.bytes += event.data.as_str().len();
-            kept.events.push_back(event.clone());
+            kept.events.push_back(event);
         }
         while kept.events.len() > EVENTS || kept.bytes > BYTES {
             let Some(oldest) = kept.events.pop_front() else { break };
             kept.bytes -= oldest.data.as_str().len();
+            gone.push(oldest);
         }
+        drop(kept);
     }
 
     /// Events after `position`, at most `limit`; none: the log itself has to be asked.
-    pub fn after(&self, position: i64, limit: usize) -> Vec<Recorded> {
+    pub fn after(&self, position: i64, limit: usize) -> Vec<Arc<Recorded>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(first) = kept.events.front() else { return Vec::new() };
         let Ok(skip) = usize::try_from(position + 1 - first.position) else { return Vec::new() };
