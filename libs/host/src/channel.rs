@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::time::Instant;
@@ -95,11 +96,11 @@ fn is_late(error: &transport::Error) -> bool {
     false
 }
 
-/// Does `work` for a caller that gives up after `limit`; calls it makes end with it.
-pub(crate) async fn within<F: Future>(limit: Duration, work: F) -> Result<F::Output, Status> {
+/// Does `work` for a caller that gives up after `limit`; calls it makes end with it. No `async fn`, which would hold `work` twice.
+pub(crate) fn within<F: Future>(limit: Duration, work: F) -> impl Future<Output = Result<F::Output, Status>> {
     let until = Instant::now() + limit;
     let bounded = tokio::time::timeout_at(until, UNTIL.scope(until, work));
-    bounded.await.map_err(|_| Status::deadline_exceeded(format!("the call's deadline of {} ms has passed", limit.as_millis())))
+    bounded.map_err(move |_| Status::deadline_exceeded(format!("the call's deadline of {} ms has passed", limit.as_millis())))
 }
 
 /// The caller's patience.
