@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use gantry_auth::{Caller, CallerSlot};
@@ -25,21 +25,25 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Wraps a service's routes.
 pub(crate) fn wrap(router: Router, host: &Host, max_body: usize) -> Router {
-    let router = router
-        .fallback(|request: Request| async move { Problem::not_found("resource", request.uri().path()) })
-        .method_not_allowed_fallback(|| async {
+    let router =
+        router.fallback(|request: Request| async move { Problem::not_found("resource", request.uri().path()) }).method_not_allowed_fallback(|| async {
             with_status(StatusCode::METHOD_NOT_ALLOWED, Problem::new(Kind::Invalid, "request.method", "this method is not for this resource"))
-        })
-        .layer(axum::extract::DefaultBodyLimit::disable());
-    let router = if max_body == 0 { router } else { router.layer(RequestBodyLimitLayer::new(max_body)).layer(from_fn_with_state(max_body, swallow_too_large)) };
+        });
+    // Layers that belong together are put around together, the first outermost: each time is one more box around every route, made anew
+    // for every request together with all that it holds.
+    let unlimited = DefaultBodyLimit::disable();
+    let router = if max_body == 0 {
+        router.layer(unlimited)
+    } else {
+        router.layer((from_fn_with_state(max_body, swallow_too_large), RequestBodyLimitLayer::new(max_body), unlimited))
+    };
     let router = if host.has_database() { router.layer(from_fn_with_state(host.clone(), crate::idempotency::once)) } else { router };
-    router
-        .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-            tracing::error!(panic = text.unwrap_or_default(), "a handler panicked");
-            Problem::internal("a handler panicked").into_response()
-        }))
-        .layer(from_fn_with_state(Surround::new(host), surround))
+    let panics = CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        tracing::error!(panic = text.unwrap_or_default(), "a handler panicked");
+        Problem::internal("a handler panicked").into_response()
+    });
+    router.layer((from_fn_with_state(Surround::new(host), surround), panics))
 }
 
 fn with_status(status: StatusCode, problem: Problem) -> Response {
