@@ -1,5 +1,7 @@
 //! What an append asks and answers.
 
+use std::sync::Arc;
+
 use gantry_es::{Meta, NewEvent, Recorded, StreamId};
 use thiserror::Error;
 
@@ -52,8 +54,8 @@ impl Append {
 /// What became of an append.
 #[derive(Clone, Debug)]
 pub struct Appended {
-    /// The events as recorded, in order.
-    pub events: Vec<Recorded>,
+    /// The events as recorded, in order; shared with whoever follows the log.
+    pub events: Vec<Arc<Recorded>>,
     /// Position of the last one.
     pub position: i64,
 }
@@ -72,7 +74,7 @@ pub enum AppendError {
     #[error("too many appends are waiting")]
     Overloaded,
     #[error("the database refused the append")]
-    Sql(#[source] std::sync::Arc<sqlx::Error>),
+    Sql(#[source] Arc<sqlx::Error>),
 }
 
 pub(crate) type Answer = Result<Appended, AppendError>;

@@ -4,6 +4,7 @@
 //! are given out under that lock, so a reader that has seen position n will never later see a smaller one appear.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use gantry_es::{Recorded, StreamId};
 use gantry_kernel::{Env, OffsetDateTime, Uuid};
@@ -56,7 +57,7 @@ struct Seen {
 /// The columns of the rows to insert, and what to change beside them.
 #[derive(Default)]
 struct Rows {
-    events: Vec<Recorded>,
+    events: Vec<Arc<Recorded>>,
     hashes: Vec<Vec<u8>>,
     take: Vec<(String, String, String)>,
     release: Vec<(String, String)>,
@@ -98,7 +99,7 @@ impl Batch<'_> {
 }
 
 /// The answers, each with its own of the events that were written, which lie in the order of the decisions.
-fn hand_out(decisions: Vec<Decision>, events: Vec<Recorded>) -> Vec<Answer> {
+fn hand_out(decisions: Vec<Decision>, events: Vec<Arc<Recorded>>) -> Vec<Answer> {
     let mut events = events.into_iter();
     let mut answer = |taken: Taken| Appended { events: events.by_ref().take(taken.events).collect(), position: taken.position };
     decisions.into_iter().map(|decision| decision.map(&mut answer)).collect()
@@ -281,7 +282,7 @@ fn take_in(one: &Append, batch: &Batch<'_>, now: OffsetDateTime, head: &mut Head
             };
             head.hash = chain(&head.hash, &Link::of(&recorded));
             rows.hashes.push(head.hash.clone());
-            rows.events.push(recorded);
+            rows.events.push(Arc::new(recorded));
         }
     }
     if let (Some(id), Some(write)) = (&one.meta.command_id, one.writes.first()) {

@@ -21,18 +21,17 @@ struct Kept {
 
 impl Recent {
     /// What was committed just now, in order.
-    pub fn add<'a>(&self, events: impl Iterator<Item = &'a Recorded>) {
-        // Copied before the lock is taken and freed after it is given back: followers read here while the log is written.
-        let fresh: Vec<Arc<Recorded>> = events.cloned().map(Arc::new).collect();
+    pub fn add<'a>(&self, events: impl Iterator<Item = &'a Arc<Recorded>>) {
+        // Freed after the lock is given back: followers read here while the log is written.
         let mut gone = Vec::new();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in fresh {
+        for event in events {
             // Another replica wrote in between: what is kept no longer leads up to here.
             if kept.events.back().is_some_and(|last| last.position + 1 != event.position) {
                 gone.extend(std::mem::take(&mut *kept).events);
             }
             kept.bytes += event.data.as_str().len();
-            kept.events.push_back(event);
+            kept.events.push_back(event.clone());
         }
         while kept.events.len() > EVENTS || kept.bytes > BYTES {
             let Some(oldest) = kept.events.pop_front() else { break };
@@ -58,8 +57,8 @@ mod tests {
 
     use super::*;
 
-    fn event(position: i64, bytes: usize) -> Recorded {
-        Recorded {
+    fn event(position: i64, bytes: usize) -> Arc<Recorded> {
+        Arc::new(Recorded {
             position,
             stream: StreamId::new("thing", 1),
             version: position,
@@ -70,7 +69,7 @@ mod tests {
             meta: Meta::system(),
             at: OffsetDateTime::UNIX_EPOCH,
             origin: "test".into(),
-        }
+        })
     }
 
     fn positions(recent: &Recent, after: i64, limit: usize) -> Vec<i64> {

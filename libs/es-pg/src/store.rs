@@ -56,7 +56,7 @@ pub struct Executed<S> {
     pub version: i64,
     /// Wait for this one to read your own write; 0 if nothing was appended.
     pub position: i64,
-    pub events: Vec<Recorded>,
+    pub events: Vec<Arc<Recorded>>,
     /// The same command id was carried out before; `state` is as it is now.
     pub repeated: bool,
 }
@@ -83,7 +83,7 @@ pub struct Performed {
     pub version: i64,
     /// Wait for this one to read your own write; 0 if nothing was appended.
     pub position: i64,
-    pub events: Vec<Recorded>,
+    pub events: Vec<Arc<Recorded>>,
     /// The same command id was carried out before.
     pub repeated: bool,
 }
