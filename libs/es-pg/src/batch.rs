@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use gantry_es::{Recorded, StreamId};
 use gantry_kernel::{Env, OffsetDateTime, Uuid};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::append::{Answer, Append, AppendError, Appended, Claim};
 use crate::chain::{Link, chain};
+use crate::held::Held;
 
 #[derive(Clone, Default)]
 struct Head {
@@ -30,6 +31,7 @@ pub(crate) struct Memory {
     versions: HashMap<StreamId, i64>,
     /// Batches to go the long way, after another replica was met.
     careful: u32,
+    pub held: Held,
 }
 
 impl Memory {
@@ -135,7 +137,7 @@ pub(crate) async fn append_batch(batch: &Batch<'_>, memory: &mut Memory) -> Resu
 /// The short way, one statement: it moves the head from where we left it, and writes only if that succeeds. Whoever holds
 /// the head's lock is waited for, and having moved it makes ours do nothing.
 async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: Head) -> Result<Option<Vec<Answer>>, sqlx::Error> {
-    let mut connection = batch.pool.acquire().await?;
+    let mut connection = memory.held.take(batch.pool).await?;
     // Read before the head is checked by the statement below: if it has not moved by then, this was the truth.
     let mut seen = read_seen(&mut connection, batch.appends, &memory.versions).await?;
     let mut rows = Rows::default();
@@ -144,9 +146,12 @@ async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: He
     let decisions = batch.take_in(now, &mut head, &mut seen, &mut rows);
     // Without a write nothing tells whether what we remember still holds, and so whether the refusals are right.
     if rows.events.is_empty() {
+        memory.held.put(connection);
         return Ok(None);
     }
-    if !write_rows(&mut connection, &rows, &before, &head, now, batch.tells).await? {
+    let written = write_rows(&mut connection, &rows, &before, &head, now, batch.tells).await?;
+    memory.held.put(connection);
+    if !written {
         return Ok(None);
     }
     memory.keep(head, seen.versions);
@@ -155,7 +160,8 @@ async fn append_as_remembered(batch: &Batch<'_>, memory: &mut Memory, before: He
 
 /// The long way: lock the head, look up what is not known, write. `at`: where we left the head.
 async fn append_locked(batch: &Batch<'_>, memory: &mut Memory, at: Option<i64>) -> Result<Vec<Answer>, sqlx::Error> {
-    let mut tx = batch.pool.begin().await?;
+    let mut connection = memory.held.take(batch.pool).await?;
+    let mut tx = connection.begin().await?;
     let (position, hash): (i64, Vec<u8>) = sqlx::query_as("select position, hash from log_head for update").fetch_one(&mut *tx).await?;
     let before = Head { position, hash };
     if at != Some(position) {
@@ -178,6 +184,7 @@ async fn append_locked(batch: &Batch<'_>, memory: &mut Memory, at: Option<i64>) 
         }
         tx.commit().await?;
     }
+    memory.held.put(connection);
     memory.keep(head, seen.versions);
     Ok(hand_out(decisions, rows.events))
 }
@@ -353,8 +360,11 @@ macro_rules! tell {
 ///
 /// # Errors
 /// Database.
-pub(crate) async fn tell(pool: &PgPool, position: i64) -> Result<(), sqlx::Error> {
-    sqlx::query(concat!("select ", tell!("$1"))).bind(position).execute(pool).await.map(|_| ())
+pub(crate) async fn tell(pool: &PgPool, memory: &mut Memory, position: i64) -> Result<(), sqlx::Error> {
+    let mut connection = memory.held.take(pool).await?;
+    sqlx::query(concat!("select ", tell!("$1"))).bind(position).execute(&mut *connection).await?;
+    memory.held.put(connection);
+    Ok(())
 }
 
 /// Events, commands and head in one statement. `false`: the head was not where we thought, and nothing was written.

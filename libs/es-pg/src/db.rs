@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::migrate;
 
 /// How long after its last use a connection needs no question.
-const TRUSTED: Duration = Duration::from_millis(500);
+pub(crate) const TRUSTED: Duration = Duration::from_millis(500);
 /// How long the answer to that question may take.
 const PING: Duration = Duration::from_secs(2);
 /// One appends; the other comes in while the first is being replaced.

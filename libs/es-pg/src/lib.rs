@@ -8,6 +8,7 @@ mod at_hand;
 mod batch;
 mod chain;
 mod db;
+mod held;
 mod keyring;
 mod lease;
 mod loader;

@@ -116,13 +116,15 @@ impl Writing {
     async fn run(self, mut requests: mpsc::Receiver<Request>, cancel: CancellationToken) {
         let (mut memory, mut told, mut before) = (Memory::default(), Told::default(), 0);
         loop {
+            let unused = memory.held.until();
             let first = tokio::select! {
                 request = requests.recv() => request,
-                () = told.due() => { told.late(&self.db).await; continue }
+                () = told.due() => { told.late(&self.db, &mut memory).await; continue }
+                () = at(unused) => { memory.held.give_back(); continue }
                 // Whoever is still waiting gets an answer: drain, then stop.
                 () = cancel.cancelled() => { requests.close(); requests.recv().await }
             };
-            let Some(first) = first else { return told.late(&self.db).await };
+            let Some(first) = first else { return told.late(&self.db, &mut memory).await };
             let batch = gather(first, &mut requests, before).await;
             before = batch.len();
             self.write(batch, &mut memory, &mut told).await;
@@ -209,13 +211,21 @@ impl Told {
         }
     }
 
-    async fn late(&mut self, db: &Db) {
+    async fn late(&mut self, db: &Db, memory: &mut Memory) {
         let Some(position) = self.owed.take() else { return };
         self.at = Some(Instant::now());
         // Lost: they look for themselves every other second.
-        if let Err(error) = tell(&db.writer, position).await {
+        if let Err(error) = tell(&db.writer, memory, position).await {
             tracing::debug!(error = %error, "the other replicas were not told of an append");
         }
+    }
+}
+
+/// Until then; for ever where there is no such time.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 
