@@ -17,9 +17,11 @@ impl Held {
     /// # Errors
     /// When there is none.
     pub async fn take(&mut self, pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        match self.0.take() {
-            Some((connection, used)) if used.elapsed() < TRUSTED && !pool.is_closed() => Ok(connection),
-            _ => pool.acquire().await,
+        // One that is not trusted goes back before another is asked for.
+        let trusted = self.0.take().filter(|(_, used)| used.elapsed() < TRUSTED && !pool.is_closed());
+        match trusted {
+            Some((connection, _)) => Ok(connection),
+            None => pool.acquire().await,
         }
     }
 

@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const UNDER_WAY: usize = 2;
 /// Keys of one statement at most.
 const KEYS: usize = 256;
+/// How often everybody else who can run is let run before a statement goes, as long as more questions come of it.
+const PATIENCE: usize = 4;
 /// Reads that may wait; further ones wait for room.
 const WAITING: usize = 4_096;
 
@@ -59,11 +61,17 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Loader<K,
                     return;
                 }
                 // Who can run now is let run first: the first of many would otherwise go alone, and a statement costs far more than a key.
-                tokio::task::yield_now().await;
-                while questions.len() < KEYS
-                    && let Ok(question) = asked.try_recv()
-                {
-                    questions.push(question);
+                for _ in 0..PATIENCE {
+                    tokio::task::yield_now().await;
+                    let before = questions.len();
+                    while questions.len() < KEYS
+                        && let Ok(question) = asked.try_recv()
+                    {
+                        questions.push(question);
+                    }
+                    if questions.len() == before {
+                        break;
+                    }
                 }
                 let mut waiting: HashMap<K, Vec<_>> = HashMap::with_capacity(questions.len());
                 for Question { key, answer } in questions {
