@@ -17,6 +17,7 @@ use operations::Operation;
 
 /// What anybody who has signed in may ask for; each answers about the caller alone, or about what is public.
 const ANYBODYS: &[&str] = &[
+    "GET /api/v1/address-pools",
     "GET /api/v1/cluster-manifest",
     "GET /api/v1/clusters",
     "GET /api/v1/events",

@@ -154,3 +154,18 @@ pub enum PlacementEvent {
 impl EventData for PlacementEvent {
     const AGGREGATE: &'static str = "placement";
 }
+
+/// Stream `pool-all`: the pools of public addresses. All are in one stream, so that no address is in two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", content = "data", deny_unknown_fields)]
+pub enum PoolEvent {
+    /// As a whole: networks, ranges and addresses as the operator wrote them, and who may use them (empty: all).
+    #[serde(rename = "pool.set")]
+    Set { pool: Name, addresses: Vec<String>, orgs: Vec<OrgId> },
+    #[serde(rename = "pool.deleted")]
+    Deleted { pool: Name },
+}
+
+impl EventData for PoolEvent {
+    const AGGREGATE: &'static str = "pool";
+}

@@ -1,5 +1,6 @@
 //! What can be asked of the scheduler, one file per family of verbs; and what they all need.
 
+pub mod addresses;
 mod adoption;
 pub mod change;
 mod cluster_content;
@@ -20,6 +21,7 @@ mod models;
 pub mod node_settings;
 pub mod nodes;
 pub mod policies;
+pub mod pools;
 mod ports;
 pub mod rollout;
 pub mod scaling;

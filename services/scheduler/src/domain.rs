@@ -30,6 +30,7 @@ pub mod observe;
 pub mod own;
 pub mod patch;
 pub mod placement;
+pub mod pools;
 pub mod release;
 pub mod rollout;
 pub mod runs;

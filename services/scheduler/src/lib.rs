@@ -44,6 +44,7 @@ impl Service for Scheduler {
         let prometheus = adapters::prometheus::Prometheus::new(&host.platform.prometheus_url)?;
         host.project(Arc::new(store::ClusterProjection)).await?;
         host.project(Arc::new(store::KeptProjection)).await?;
+        host.project(Arc::new(store::PoolProjection)).await?;
         let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::measure::run(scheduler.clone()));

@@ -41,6 +41,7 @@ fn services() -> Vec<(&'static str, Vec<Value>)> {
                 schema::<scheduler::InstanceEvent>(),
                 schema::<scheduler::NodeEvent>(),
                 schema::<scheduler::PlacementEvent>(),
+                schema::<scheduler::PoolEvent>(),
                 schema::<cluster::ClusterEvent>(),
                 schema::<gantry_contract::kept::ConfigEvent>(),
             ],

@@ -38,6 +38,7 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.registry.v1.Repositories", Upstream::Registry),
     ("gantry.registry.v1.Scanners", Upstream::Registry),
     ("gantry.registry.v1.Webhooks", Upstream::Registry),
+    ("gantry.scheduler.v1.AddressPools", Upstream::Scheduler),
     ("gantry.scheduler.v1.Apps", Upstream::Scheduler),
     ("gantry.scheduler.v1.Clusters", Upstream::Scheduler),
     ("gantry.scheduler.v1.Configs", Upstream::Scheduler),

@@ -387,6 +387,7 @@ fn service(from: &WantedService) -> proto::WantedService {
         headers: from.headers.iter().map(|(h, to)| proto::HeaderTo { name: h.name.clone(), value: h.value.clone(), service_id: to.clone() }).collect(),
         hold: from.hold,
         access: (from.access != Access::default()).then(|| access(&from.access)),
+        public_addresses: from.public.iter().map(|(address, port)| proto::PublicAddress { address: address.to_string(), port: (*port).into() }).collect(),
     }
 }
 

@@ -10,6 +10,7 @@ pub use sessions::SessionsApi;
 
 /// Their RPCs say which REST call they are (`schemas/proto/scheduler/v1`).
 pub const OF_REST: &[&str] = &[
+    "gantry.scheduler.v1.AddressPools",
     "gantry.scheduler.v1.Apps",
     "gantry.scheduler.v1.Clusters",
     "gantry.scheduler.v1.Configs",

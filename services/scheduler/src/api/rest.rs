@@ -1,4 +1,4 @@
-//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `configs`, `/api/v1/nodes` and `/api/v1/clusters`.
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `configs`, `/api/v1/nodes`, `/api/v1/address-pools` and `/api/v1/clusters`.
 
 mod apps;
 mod clusters;
@@ -7,6 +7,7 @@ mod fleet;
 mod kept;
 mod nodes;
 mod placement;
+mod pools;
 mod release;
 mod scaling;
 mod sessions;
@@ -81,6 +82,8 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(clusters::settings))
         .routes(routes!(clusters::test))
         .routes(routes!(clusters::manifest))
+        .routes(routes!(pools::list))
+        .routes(routes!(pools::set, pools::delete))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::settings, nodes::configure))
         .routes(routes!(nodes::cordon))

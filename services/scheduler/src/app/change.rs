@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use gantry_auth::SpaceRef;
 use gantry_es::Meta;
-use gantry_es_pg::{Claim, Expect, Options};
+use gantry_es_pg::{Claim, ExecuteError, Expect, Options};
 use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
 use super::kept::{tying, using};
-use super::{held, models, ports};
+use super::{addresses, held, models, pools, ports};
 use crate::adapters::quotas;
-use crate::domain::app::Command;
+use crate::domain::app::{Command, Refusal};
 use crate::domain::model::{Demand, Model};
 use crate::domain::stored;
 use crate::store;
@@ -56,8 +56,12 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         using::still_there(s, &stored.outline).await?;
         goes_back_to = stored.outline;
     }
-    let demand = demand_after(s, &row, &change.command).await?;
     let org = change.space.org().id;
+    if !addresses::of(&goes_back_to).is_empty() {
+        let (all, claimed) = (pools::all(s).await?, addresses::claimed(s.orm(), app).await.map_err(database)?);
+        addresses::still_there(&goes_back_to, &all, org, &claimed.others)?;
+    }
+    let demand = demand_after(s, &row, &change.command).await?;
     let project = change.space.project.id;
     if reserve_before {
         quotas::reserve(&s.host, org, project, app, &change.subject, &demand).await?;
@@ -65,8 +69,9 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     // It stays that of whoever brought the revision, whoever changes what.
     let current = store::revision(s.orm(), app, row.current).await.map_err(database)?;
     let author = current.map(|r| r.actor).unwrap_or_default();
-    let mut claims = Vec::new();
+    let mut claims = addresses::claims(&goes_back_to);
     if matches!(change.command, Command::Delete) {
+        claims.extend(addresses::given_back(s.orm(), app, None).await.map_err(database)?);
         claims.push(Claim::release(name_scope(&change.space), row.name.clone()));
         let mut held = std::collections::BTreeSet::new();
         for revision in store::revisions(s.orm(), app).await.map_err(database)? {
@@ -86,7 +91,13 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     }
     let meta = Meta { tenant: Some(org), ..change.meta };
     let options = Options { meta, expect: change.expect, claims, also: Vec::new() };
-    let executed = tying::execute(s, app, change.command, options, &goes_back_to, from_execute).await?;
+    let refused = |error: ExecuteError<Refusal>| match error {
+        ExecuteError::NameTaken { scope, name } if scope == addresses::SCOPE => {
+            addresses::taken_already(&format!("the address {name} was taken by another application just now; deploy the revision anew"))
+        }
+        other => from_execute(other),
+    };
+    let executed = tying::execute(s, app, change.command, options, &goes_back_to, refused).await?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
     if counts

@@ -13,7 +13,8 @@ use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
-use super::{held, models, ports, space_rules};
+use super::space_rules::SpaceEngine;
+use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
 use crate::domain::app::{App, Command, Content, Home, Refusal};
 use crate::domain::document::{Parsed, Remark};
@@ -83,7 +84,7 @@ pub async fn deploy(s: &Scheduler, mut request: Deploy) -> Result<Deployed, Prob
     bring(s, &request, row.as_ref(), before.as_deref(), &model, remarks).await
 }
 
-/// A model, ready but for its ports, as the application's next revision.
+/// A model, ready but for its ports and addresses, as the application's next revision.
 ///
 /// # Errors
 /// As [`deploy`].
@@ -99,6 +100,7 @@ pub async fn bring(
     let app = row.map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
     let taken = ports::taken(s.orm(), app).await.map_err(database)?;
     ports::assign(&mut model, before, &taken, &s.config)?;
+    give_addresses(s, &request.space, app, before, &mut model).await?;
     let diff = diff(before, &model);
     let clusters = if request.dry_run { fleet::prospect(s, &request.space, row, &request.name, &model).await? } else { Vec::new() };
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
@@ -138,6 +140,15 @@ pub async fn bring(
     }
 }
 
+/// On clusters, whoever gives out addresses there does.
+async fn give_addresses(s: &Scheduler, space: &SpaceRef, app: AppId, before: Option<&Model>, model: &mut Model) -> Result<(), Problem> {
+    if model.services.iter().all(|service| service.address.is_none()) || matches!(space_rules::engine(s, space).await?, SpaceEngine::Cluster { .. }) {
+        return Ok(());
+    }
+    let (all, claimed) = (pools::all(s).await?, addresses::claimed(s.orm(), app).await.map_err(database)?);
+    addresses::assign(model, before, &all, space.org().id, &claimed.others)
+}
+
 async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queued: Option<String>) -> Result<(App, i64), Problem> {
     let content = Content {
         format: request.source.format.clone(),
@@ -155,6 +166,7 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
         space_name: space.name.clone(),
     };
     let mut claims = ports::claims(model);
+    claims.extend(addresses::claims(model));
     claims.push(Claim::take(name_scope(space), request.name.as_str()));
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
@@ -162,6 +174,9 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
     let refused = |error: ExecuteError<Refusal>| match error {
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
+        }
+        ExecuteError::NameTaken { scope, name } if scope == addresses::SCOPE => {
+            addresses::taken_already(&format!("the address {name} was taken by another application just now; try again"))
         }
         other => from_execute(other),
     };

@@ -430,6 +430,12 @@ fn endpoints(model: &Model, s: &Scheduler) -> Vec<EndpointBody> {
             let url = format!("{scheme}://{host}:{}", publish.listen);
             out.push(EndpointBody { service: name.clone(), host, port: publish.listen, protocol: service.protocol, url });
         }
+        if let Some(address) = service.address.as_ref().and_then(|a| a.given) {
+            let scheme = if service.protocol == Protocol::Udp { "udp" } else { "http" };
+            let (host, port) = (address.to_string(), service.public_port());
+            let url = format!("{scheme}://{host}:{port}");
+            out.push(EndpointBody { service: name.clone(), host, port, protocol: service.protocol, url });
+        }
         if let Some(preview) = &service.preview {
             out.extend(rollout::endpoints(service, preview, s));
         }

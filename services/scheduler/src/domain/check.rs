@@ -187,7 +187,7 @@ fn reaches(model: &Model, from: &Name, to: &Name, seen: &mut BTreeSet<Name>) -> 
 /// Routes are well formed, and no two services of the document take the same one or the same published port.
 fn reached(model: &mut Model, remarks: &Remarks) {
     let mut routes = BTreeMap::new();
-    let mut published = BTreeMap::new();
+    let (mut published, mut public) = (BTreeMap::new(), BTreeMap::new());
     for (n, service) in model.services.iter_mut().enumerate() {
         let at = format!("services[{n}]");
         if !model.workloads.contains_key(&service.workload) {
@@ -198,6 +198,23 @@ fn reached(model: &mut Model, remarks: &Remarks) {
         }
         if let Some(fault) = service.access.fault() {
             remarks.wrong_at(&format!("{at}.access"), fault);
+        }
+        if let Some(address) = &service.address {
+            let at = format!("{at}.address");
+            if service.port == 0 || service.headless {
+                remarks.wrong_at(&at, "needs a port that is balanced");
+            }
+            if !address.pool.is_empty()
+                && let Err(e) = Name::parse(&address.pool)
+            {
+                remarks.wrong_at(&at, format!("`{}`: the name of a pool {e}", address.pool));
+            }
+            // Services of one name have one address together, as have those that ask for the same one.
+            let one = address.ip.map_or_else(|| format!("{}/{}", service.name, address.pool), |ip| ip.to_string());
+            let port = service.public_port();
+            if let Some(other) = public.insert((one, port, service.protocol == Protocol::Udp), service.name.clone()) {
+                remarks.wrong_at(&at, format!("port {port} of the address is `{other}`'s already"));
+            }
         }
         for (r, route) in service.routes.iter_mut().enumerate() {
             let at = format!("{at}.routes[{r}]");

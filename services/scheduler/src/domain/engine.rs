@@ -2,7 +2,7 @@
 //! Kubernetes cluster later. It is told the whole wanted state of a node and reports what it sees; nothing else crosses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
@@ -153,6 +153,8 @@ pub struct WantedService {
     pub hold: bool,
     /// Who may connect from outside, and how much.
     pub access: Access,
+    /// The public address and the port there; on the node alone that has it.
+    pub public: Option<(Ipv4Addr, u16)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

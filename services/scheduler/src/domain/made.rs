@@ -2,9 +2,10 @@
 //! rounds nothing changes for most of them: as long as what it is made of is the same, so is the state. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_kernel::{AppId, InstanceId, SpaceId};
+use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
 
 use super::model::Model;
 use super::placement::Guard;
@@ -34,6 +35,8 @@ pub struct Stamps {
     last: u64,
     apps: BTreeMap<AppId, Stamped>,
     guards: BTreeMap<SpaceId, Guard>,
+    /// Who has each public address.
+    holders: BTreeMap<Ipv4Addr, Name>,
     /// Applications with balanced names, in their order.
     serving: Vec<(AppId, u64)>,
     everywhere: u64,
@@ -79,6 +82,14 @@ impl Stamps {
         }
     }
 
+    /// Looks at who has the public addresses, after [`Self::look`].
+    pub fn look_at_holders(&mut self, holders: &BTreeMap<Ipv4Addr, Name>) {
+        if self.holders != *holders {
+            self.holders = holders.clone();
+            self.everywhere = self.next();
+        }
+    }
+
     /// The number of what its services are made of; `None`: no node balances it.
     fn look_at(&mut self, view: &Arc<AppView>, off: bool, reports: &Reports) -> Option<u64> {
         let before = self.apps.remove(&view.id);
@@ -117,7 +128,7 @@ impl Stamps {
 
 #[cfg(test)]
 mod tests {
-    use gantry_kernel::{Name, OrgId, ProjectId, Uuid};
+    use gantry_kernel::{OrgId, ProjectId, Uuid};
 
     use super::*;
     use crate::domain::app::Home;

@@ -106,6 +106,7 @@ pub fn preview(app: &AppView, service: &Service, main: WantedService, backends: 
         backends: backends().into_iter().filter(|b| newest.contains(&b.instance)).collect(),
         headers: Vec::new(),
         hold: false,
+        public: None,
         ..main
     })
 }

@@ -186,7 +186,7 @@ impl AppView {
         }
     }
 
-    /// Its services as every node balances them.
+    /// Its services as every node balances them, with public addresses as if the node had them all.
     pub fn wanted_services(&self, node: &Name, reports: &Reports) -> Vec<WantedService> {
         let of = |(revision, service): (u64, &Service)| WantedService {
             id: self.service_id(service),
@@ -206,6 +206,7 @@ impl AppView {
             headers: traffic::headers(self, service),
             hold: self.may_be_empty(service),
             access: service.access.clone(),
+            public: service.address.as_ref().and_then(|a| Some((a.given?, service.public_port()))),
         };
         // A name without a port has nothing that a balancer could listen on.
         let services = self.services().into_iter().filter(|(_, s)| s.port > 0);

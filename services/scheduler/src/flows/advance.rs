@@ -14,6 +14,7 @@ use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
 use super::world::World;
 use crate::adapters::quotas;
+use crate::app::addresses;
 use crate::app::change::scaled;
 use crate::app::view;
 use crate::domain::app::Command;
@@ -344,7 +345,12 @@ impl Reconciler {
             }
             None => return Ok(()),
         };
-        let executed = self.s.apps.execute(subject.view.id, command, Options::from(meta)).await?;
+        let mut options = Options::from(meta);
+        if matches!(command, Command::FinishRelease { .. }) {
+            // The revision before is gone, and with it what only its services asked for.
+            options.claims = addresses::given_back(self.s.orm(), subject.view.id, Some(subject.model.as_ref())).await?;
+        }
+        let executed = self.s.apps.execute(subject.view.id, command, options).await?;
         if executed.position > 0 {
             self.settle(executed.position).await?;
         }

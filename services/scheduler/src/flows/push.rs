@@ -2,6 +2,7 @@
 //! sent only if it differs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use gantry_contract::proto::scheduler::ImageCredential;
@@ -18,6 +19,7 @@ use crate::domain::engine::{PodRoute, WantedNode};
 use crate::domain::isolation::Neighbourhood;
 use crate::domain::made::Stamps;
 use crate::domain::placement::{Guard, SpaceRules};
+use crate::domain::pools::{self, Candidate};
 use crate::domain::wanted::{AppView, Reports, Standing};
 use crate::store;
 
@@ -73,6 +75,8 @@ impl Reconciler {
         let neighbourhood = Neighbourhood::of(&views, &reports);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);
+        let holders = self.holders(&apps, &reports).await?;
+        self.pushed.stamps.look_at_holders(&holders);
         // Only they can keep an instance from being stopped.
         let busy: Reports = reports.iter().filter(|(_, r)| !r.rotation.is_empty() || !r.draining.is_empty()).map(|(n, r)| (n.clone(), Arc::clone(r))).collect();
         let standing = by_node(&apps);
@@ -89,6 +93,9 @@ impl Reconciler {
                 for (app, _) in apps.iter().filter(|(_, off)| !off) {
                     wanted.services.extend(app.wanted_services(&node, &reports));
                 }
+                for service in &mut wanted.services {
+                    service.public = service.public.filter(|(address, _)| holders.get(address) == Some(&node));
+                }
                 wanted.isolations = neighbourhood.on(&wanted.instances);
                 if !wanted.isolations.is_empty() {
                     wanted.guarded = neighbourhood.guarded();
@@ -101,6 +108,19 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// Which node has each public address. Nodes that are not heard from yet count until they are lost: after a start of this process no
+    /// address is to move to whoever comes back first.
+    async fn holders(&mut self, apps: &[(Arc<AppView>, bool)], reports: &Reports) -> anyhow::Result<BTreeMap<Ipv4Addr, Name>> {
+        let serving = || apps.iter().filter(|(_, off)| !off).map(|(view, _)| view.as_ref());
+        if !serving().any(|view| view.services().iter().any(|(_, s)| s.address.is_some())) {
+            return Ok(BTreeMap::new());
+        }
+        let rows = self.nodes().await?;
+        let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
+        let nodes: Vec<Candidate> = rows.iter().filter(|row| !row.lost).filter_map(candidate).collect();
+        Ok(pools::holders(serving(), &nodes, reports))
     }
 
     /// Of every space that has some. Those that cannot be read are told of where instances are placed.

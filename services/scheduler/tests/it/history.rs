@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_contract::cluster::ClusterEvent;
 use gantry_contract::kept::ConfigEvent;
-use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
+use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent, PoolEvent};
 use gantry_es::EventData;
 use gantry_scheduler::domain::stored;
 use serde_json::Value;
@@ -15,6 +15,7 @@ fn decode(kind: &str, version: u16, data: Value) -> Result<Value, gantry_es::Dec
         InstanceEvent::AGGREGATE => InstanceEvent::decode(kind, version, data)?.encode(),
         NodeEvent::AGGREGATE => NodeEvent::decode(kind, version, data)?.encode(),
         PlacementEvent::AGGREGATE => PlacementEvent::decode(kind, version, data)?.encode(),
+        PoolEvent::AGGREGATE => PoolEvent::decode(kind, version, data)?.encode(),
         ClusterEvent::AGGREGATE => ClusterEvent::decode(kind, version, data)?.encode(),
         ConfigEvent::AGGREGATE => ConfigEvent::decode(kind, version, data)?.encode(),
         other => panic!("no aggregate {other}"),
@@ -41,7 +42,7 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         seen.insert(kind.to_owned());
     }
     let all: BTreeSet<String> =
-        [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>(), kinds::<ClusterEvent>(), kinds::<ConfigEvent>()]
+        [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>(), kinds::<PoolEvent>(), kinds::<ClusterEvent>(), kinds::<ConfigEvent>()]
             .into_iter()
             .flatten()
             .collect();

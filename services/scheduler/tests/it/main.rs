@@ -29,6 +29,7 @@ mod migrating;
 mod nodes;
 mod place;
 mod placing;
+mod pools;
 mod prepull;
 mod releases;
 mod schemas;

@@ -343,6 +343,8 @@ fn extension(w: &Workload, own: &[&Service]) -> Value {
     let balance = own.first().map(|s| s.balance.as_str()).filter(|b| *b != "roundrobin");
     x.put("balance", balance);
     x.put("access", own.first().map(|s| json!(s.access)));
+    let address = own.iter().find_map(|s| s.address.as_ref());
+    x.put("address", address.map(|a| json!({ "pool": a.pool, "ip": a.ip })).map(without_nothing));
     let routes = own.iter().flat_map(|s| s.routes.iter().map(|r| (s.port, r))).filter(|(_, r)| !r.host.is_empty());
     x.put("routes", routes.map(|(port, r)| json!({ "host": r.host, "path": r.path, "port": port })).collect::<Vec<_>>());
     let ready = w.probes.iter().find(|p| p.purpose == Purpose::Ready);
@@ -355,6 +357,13 @@ fn extension(w: &Workload, own: &[&Service]) -> Value {
         },
     );
     x.into()
+}
+
+fn without_nothing(mut map: Value) -> Value {
+    if let Some(map) = map.as_object_mut() {
+        map.retain(|_, value| !value.is_null() && value != "");
+    }
+    map
 }
 
 fn volume(v: &Volume) -> Value {

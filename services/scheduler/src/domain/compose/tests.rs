@@ -96,6 +96,26 @@ fn who_may_connect_is_a_network_and_nothing_else() {
 }
 
 #[test]
+fn what_is_published_is_asked_an_address_for_and_without_it_every_port() {
+    for (asks, pool, ip) in
+        [("office", "office", None), ("{pool: office, ip: 203.0.113.7}", "office", Some(std::net::Ipv4Addr::new(203, 0, 113, 7))), ("{}", "", None)]
+    {
+        let text = format!("services:\n  web:\n    image: a/b/c\n    ports: ['80:8080']\n    expose: ['9000']\n    x-gantry: {{address: {asks}}}\n");
+        let model = good(&text);
+        let with: Vec<u16> = model.services.iter().filter(|s| s.address.is_some()).map(|s| s.public_port()).collect();
+        assert_eq!(with, [80], "{asks}");
+        let address = model.services.iter().find_map(|s| s.address.clone()).unwrap();
+        assert_eq!((address.pool.as_str(), address.ip), (pool, ip));
+    }
+    let alone = good("services:\n  web:\n    image: a/b/c\n    expose: ['9000', '9001']\n    x-gantry: {address: office}\n");
+    assert!(alone.services.iter().all(|s| s.address.is_some()));
+    for wrong in ["{ip: '::1'}", "{colour: red}", "No Name"] {
+        let text = format!("services:\n  web:\n    image: a/b/c\n    ports: ['80:8080']\n    x-gantry: {{address: {wrong}}}\n");
+        assert_eq!(bad(&text).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_not_done_is_listed_with_its_line() {
     let text = "services:\n  web:\n    image: a/b/c\n    volumes_from: [x]\n    nonsense: 1\n    ports:\n      - 80:80\n    env_file: .env\n";
     assert_eq!(bad(text), [("services.web.volumes_from".into(), 4), ("services.web.nonsense".into(), 5), ("services.web.env_file[0]".into(), 8)]);

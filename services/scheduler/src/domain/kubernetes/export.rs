@@ -210,7 +210,8 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
     let mut spec = Fields::default();
     let published = |s: &&&Service| s.publish.is_some();
     let balanced = of.iter().filter(published).all(|s| s.publish.is_some_and(|p| p.wanted == s.called_at()));
-    let kind = match (of.iter().any(|s| s.publish.is_some()), balanced) {
+    let public = of.iter().find_map(|s| s.address.as_ref());
+    let kind = match (public.is_some() || of.iter().any(|s| s.publish.is_some()), balanced || public.is_some()) {
         (false, _) => None,
         (true, true) => Some("LoadBalancer"),
         (true, false) => Some("NodePort"),
@@ -225,6 +226,12 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
     }
     if kind == Some("LoadBalancer") {
         spec.put("loadBalancerSourceRanges", of[0].access.allow.iter().map(|network| block(network)).collect::<Vec<_>>());
+    }
+    if let Some(address) = public {
+        spec.put("loadBalancerIP", address.ip.map(|ip| ip.to_string()));
+        if of.iter().all(|s| s.publish.is_none()) {
+            spec.set("allocateLoadBalancerNodePorts", false);
+        }
     }
     spec.put("selector", json!(labels));
     let port = |s: &&Service| {
@@ -241,7 +248,12 @@ fn service(name: &Name, of: &[&Service], labels: &BTreeMap<String, String>) -> V
         Value::from(out)
     };
     spec.put("ports", of.iter().filter(|s| s.port > 0).map(port).collect::<Vec<_>>());
-    object("v1", "Service", name.as_str(), vec![("spec", spec.into())])
+    let mut service = object("v1", "Service", name.as_str(), vec![("spec", spec.into())]);
+    if let Some(pool) = public.map(|a| a.pool.as_str()).filter(|pool| !pool.is_empty()) {
+        // Where MetalLB gives out addresses, its pools are meant.
+        service["metadata"]["annotations"] = json!({ "gantry.io/address-pool": pool, "metallb.io/address-pool": pool });
+    }
+    service
 }
 
 /// Simple routes as one Ingress per service, others as HTTPRoutes.

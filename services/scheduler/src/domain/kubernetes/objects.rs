@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::serving::{ADDRESSES, POOLS};
 use crate::domain::document::Remarks;
 use crate::domain::fields::{At, Fields};
 use crate::domain::yaml::Node;
@@ -122,6 +123,7 @@ pub fn note_annotations(object: &Object<'_>) {
             || key.starts_with("gantry.io/")
             || key.starts_with("kubectl.")
             || key.starts_with("deployment.kubernetes.io/")
+            || (object.kind == "Service" && POOLS.iter().chain(ADDRESSES).any(|read| *read == key))
     };
     let others: Vec<&str> = object.annotations.keys().map(String::as_str).filter(|k| !own(k)).collect();
     if !others.is_empty() {

@@ -1,11 +1,13 @@
 //! Services: names and ports in front of workloads.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use gantry_kernel::Name;
 
 use super::objects::{Object, note_annotations};
 use super::{Known, name_of};
 use crate::domain::fields::{At, Fields};
-use crate::domain::model::{Access, Model, Outside, Protocol, Publish, Service};
+use crate::domain::model::{Access, Model, Outside, Protocol, PublicAddress, Publish, Service};
 
 pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     let Some(name) = name_of(object) else { return object.all_read() };
@@ -19,7 +21,6 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
             "internalTrafficPolicy",
             "ipFamilies",
             "ipFamilyPolicy",
-            "allocateLoadBalancerNodePorts",
             "healthCheckNodePort",
             "loadBalancerClass",
             "trafficDistribution",
@@ -27,7 +28,10 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
         ],
         "has no effect here",
     );
-    spec.unsupported(&["externalIPs", "loadBalancerIP"], "addresses are those of the nodes");
+    spec.unsupported(&["externalIPs"], "ask for an address of a pool: type LoadBalancer, with `loadBalancerIP` or the annotation gantry.io/address-pool");
+    let address = address(object, &spec, kind);
+    // Without them the address alone leads to it.
+    let on_nodes = spec.take("allocateLoadBalancerNodePorts").is_none_or(|at| at.flag()) || address.is_none();
     if kind == 3 {
         object.remarks.place(format!("outside.{name}"), &object.path, object.line);
         let ports = spec.list("ports").iter().filter_map(|at| u16::try_from(at.fields().number("port", 65_535)?).ok()).collect();
@@ -48,6 +52,10 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
         let Some(mut service) = port(at, &name, &workload, kind, known) else { continue };
         (service.balance, service.sticky_seconds, service.headless) = (balance.clone(), sticky_seconds, headless);
         service.access = access.clone();
+        service.address = address.clone();
+        if !on_nodes {
+            service.publish = None;
+        }
         let here = format!("services[{}]", model.services.len());
         at.place(&here);
         if headless {
@@ -65,6 +73,33 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
         object.remarks.place(here, &object.path, object.line);
         model.services.push(Service { headless, ..Service::plain(name, workload, 0, Protocol::Tcp) });
     }
+}
+
+/// Of Services of balancers that give out addresses on clusters: MetalLB's and OpenELB's are understood as ours.
+pub const POOLS: &[&str] = &["gantry.io/address-pool", "metallb.io/address-pool", "metallb.universe.tf/address-pool", "eip.openelb.kubesphere.io/v1alpha2"];
+pub const ADDRESSES: &[&str] = &["metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"];
+
+fn address(object: &Object<'_>, spec: &Fields<'_>, kind: usize) -> Option<PublicAddress> {
+    let annotated = |keys: &[&str]| keys.iter().find_map(|key| object.annotations.get(*key)).filter(|text| !text.is_empty()).cloned();
+    let (pool, annotated) = (annotated(POOLS), annotated(ADDRESSES));
+    let asked = spec.text("loadBalancerIP");
+    let (asked, at) = match annotated {
+        Some(text) => (text, "metadata.annotations"),
+        None => (asked, "spec.loadBalancerIP"),
+    };
+    if kind != 2 || (pool.is_none() && asked.is_empty()) {
+        return None;
+    }
+    let at = format!("{}.{at}", object.path);
+    let mut ip: Option<Ipv4Addr> = None;
+    for text in asked.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(one)) if ip.is_none() => ip = Some(one),
+            Ok(other) => object.remarks.unsupported(&at, object.line, format!("a service has one address, of IPv4; {other} is left out")),
+            Err(_) => object.remarks.wrong(&at, object.line, format!("`{text}` is no address")),
+        }
+    }
+    Some(PublicAddress { pool: pool.unwrap_or_default(), ip, given: None })
 }
 
 fn affinity(spec: &Fields<'_>) -> (String, u32) {

@@ -306,3 +306,29 @@ proptest! {
         let _ = reading(&text);
     }
 }
+
+#[test]
+fn a_balancers_address_is_one_of_a_pool_and_is_written_as_such() {
+    let text = |annotations: &str, more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, annotations: {{{annotations}}}}}\nspec: {{type: LoadBalancer, selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]{more}}}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: web, image: a/b/c}}]}}\n"
+        )
+    };
+    let read_in = |annotations: &str, more: &str| model(&text(annotations, more)).0.services[0].clone();
+    assert_eq!(read_in("", "").address, None, "a port of the nodes, as ever");
+    let ip = Some(std::net::Ipv4Addr::new(203, 0, 113, 7));
+    for (annotations, more, pool, asked) in [
+        ("", ", loadBalancerIP: 203.0.113.7", "", ip),
+        ("metallb.io/address-pool: office", "", "office", None),
+        ("metallb.universe.tf/loadBalancerIPs: 203.0.113.7", "", "", ip),
+        ("gantry.io/address-pool: office", ", loadBalancerIP: 203.0.113.7", "office", ip),
+    ] {
+        let service = read_in(annotations, more);
+        let address = service.address.clone().unwrap();
+        assert_eq!((address.pool.as_str(), address.ip, service.public_port()), (pool, asked, 80), "{annotations} {more}");
+        assert!(service.publish.is_some());
+    }
+    let alone = read_in("gantry.io/address-pool: office", ", allocateLoadBalancerNodePorts: false");
+    assert_eq!((alone.publish, alone.public_port()), (None, 80));
+    assert!(reading(&text("", ", loadBalancerIP: nonsense")).finish(true).is_err());
+}

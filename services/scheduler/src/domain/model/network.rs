@@ -1,6 +1,7 @@
 //! How workloads are reached and what they may reach: services, routes, networks, interfaces, policies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use gantry_kernel::Name;
 use schemars::JsonSchema;
@@ -65,6 +66,9 @@ pub struct Service {
     /// Where the new revision of a release is seen by itself; the platform adds it where a release exchanges instances.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preview: Option<super::Preview>,
+    /// To be reachable from outside at an address of its own, which is one node's at a time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub address: Option<PublicAddress>,
 }
 
 impl Service {
@@ -85,6 +89,7 @@ impl Service {
             sticky_seconds: 0,
             access: Access::default(),
             preview: None,
+            address: None,
         }
     }
 
@@ -108,6 +113,11 @@ impl Service {
     /// The port under the service's name.
     pub fn called_at(&self) -> u16 {
         if self.service_port > 0 { self.service_port } else { self.port }
+    }
+
+    /// The port at an address of its own: the one that was to be published, else that of its name.
+    pub fn public_port(&self) -> u16 {
+        self.publish.map(|p| p.wanted).filter(|p| *p > 0).unwrap_or_else(|| self.called_at())
     }
 }
 
@@ -167,6 +177,21 @@ pub struct Publish {
     pub wanted: u16,
     /// The port that the platform gave; 0 before.
     pub listen: u16,
+}
+
+/// A public address from one of the operator's pools. Services of one name that ask for the same have one address together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublicAddress {
+    /// Empty: any that the organisation may use.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pool: String,
+    /// This very one; otherwise any that is free.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ip: Option<Ipv4Addr>,
+    /// The one that the platform gave; nothing before.
+    #[serde(skip_serializing_if = "is_default")]
+    pub given: Option<Ipv4Addr>,
 }
 
 /// Requests on the shared HTTP port that go to a service.

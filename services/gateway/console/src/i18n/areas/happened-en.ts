@@ -67,6 +67,7 @@ export const happenedEn = {
   password: { reset: 'Password set anew', 'reset-asked': 'New password asked for' },
   person: { impersonated: 'Acted for somebody' },
   placement: { changed: 'Placement rules changed' },
+  pool: { deleted: 'Address pool deleted', set: 'Address pool set' },
   'price-plan': { assigned: 'Price plan assigned', published: 'Price plan published' },
   quota: { exceeded: 'Refused: over the quota', set: 'Limits changed' },
   refresh: { replayed: 'Refresh token used twice' },

@@ -54,6 +54,7 @@ export const happenedZh: typeof happenedEn = {
   password: { reset: '密码已重置', 'reset-asked': '请求重置密码' },
   person: { impersonated: '代理他人操作' },
   placement: { changed: '放置规则已修改' },
+  pool: { deleted: '地址池已删除', set: '地址池已设置' },
   'price-plan': { assigned: '价格方案已分配', published: '价格方案已发布' },
   quota: { exceeded: '超出配额，已拒绝', set: '限额已修改' },
   refresh: { replayed: '刷新令牌被重复使用' },

@@ -2,7 +2,7 @@
 
 use super::{fields, probes};
 use crate::domain::document::Remarks;
-use crate::domain::model::{Access, BALANCES, Route, Workload, WorkloadKind};
+use crate::domain::model::{Access, BALANCES, PublicAddress, Route, Workload, WorkloadKind};
 use crate::domain::yaml::Node;
 
 /// `x-gantry` of a service.
@@ -11,6 +11,7 @@ pub(super) struct Extension {
     pub routes: Vec<(u16, Route)>,
     pub balance: Option<String>,
     pub access: Access,
+    pub address: Option<PublicAddress>,
 }
 
 impl Extension {
@@ -40,8 +41,9 @@ impl Extension {
                     _ => remarks.wrong(&at, entry.line, "must be stateless, stateful, global or job"),
                 },
                 "access" => out.access = access(&at, &entry.node, remarks),
+                "address" => out.address = Some(address(&at, &entry.node, remarks)),
                 "ready" => probes::ready(&at, &entry.node, workload, remarks),
-                _ => remarks.wrong(&at, entry.line, "must be routes, balance, access, kind or ready"),
+                _ => remarks.wrong(&at, entry.line, "must be routes, balance, access, address, kind or ready"),
             }
         }
         out
@@ -62,6 +64,26 @@ fn access(path: &str, node: &Node, remarks: &Remarks) -> Access {
     }
     if node.entries().is_none() {
         remarks.wrong(path, node.line, "must be a map with allow, deny, requests_per_second or concurrent");
+    }
+    out
+}
+
+/// `address: office`, or `address: {pool: office, ip: 203.0.113.7}`.
+fn address(path: &str, node: &Node, remarks: &Remarks) -> PublicAddress {
+    let mut out = PublicAddress::default();
+    let Some(entries) = node.entries() else {
+        return PublicAddress { pool: fields::text(path, node, remarks), ..out };
+    };
+    for entry in entries {
+        let at = format!("{path}.{}", entry.key);
+        match entry.key.as_str() {
+            "pool" => out.pool = fields::text(&at, &entry.node, remarks),
+            "ip" => match fields::text(&at, &entry.node, remarks).parse() {
+                Ok(ip) => out.ip = Some(ip),
+                Err(_) => remarks.wrong(&at, entry.line, "must be an address of IPv4"),
+            },
+            _ => remarks.wrong(&at, entry.line, "must be pool or ip"),
+        }
     }
     out
 }

@@ -102,7 +102,7 @@ pub(super) fn show_previews(model: &mut Model) -> BTreeSet<(Name, Name)> {
         let Some(preview) = service.preview.clone() else { continue };
         let at = |r: &Route| Route { host: preview.host.clone(), tls_secret: String::new(), ..r.clone() };
         let routes = service.routes.iter().filter(|r| r.is_served() && !preview.host.is_empty()).map(at).collect();
-        more.push(Service { name, routes, publish: preview.publish, aliases: BTreeSet::new(), preview: None, ..service.clone() });
+        more.push(Service { name, routes, publish: preview.publish, aliases: BTreeSet::new(), preview: None, address: None, ..service.clone() });
     }
     model.services.extend(more);
     names

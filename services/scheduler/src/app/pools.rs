@@ -1,0 +1,176 @@
+//! Pools of public addresses: operators set them, organisations see those that they may use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use gantry_auth::Caller;
+use gantry_contract::scheduler::{AppEvent, PoolEvent};
+use gantry_es::{EventData, StreamId};
+use gantry_es_pg::{Append, AppendError};
+use gantry_kernel::{AppId, FieldFault, Kind, Name, OrgId, Problem, Role, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::addresses;
+use super::context::Scheduler;
+use super::deploy::database;
+use crate::domain::pools::{Pools, Stored};
+use crate::store;
+
+/// All pools are one stream: no address may be in two.
+const STREAM: &str = "all";
+
+/// What can be set of a pool.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolSettings {
+    /// Networks (203.0.113.0/28), ranges (203.0.113.10-203.0.113.20) and addresses of IPv4, which are led to the nodes.
+    pub addresses: Vec<String>,
+    /// The organisations that may use it, by name; empty: all.
+    pub orgs: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PoolBody {
+    pub name: String,
+    pub addresses: Vec<String>,
+    /// The organisations that may use it, of those that the caller may know; empty: all.
+    pub orgs: Vec<String>,
+    pub size: u32,
+    pub free: u32,
+    /// Those that are taken, by applications that the caller may know.
+    pub claims: Vec<AddressClaimBody>,
+}
+
+/// An address that an application has.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AddressClaimBody {
+    pub address: String,
+    /// `<org>/<project>/<space>/<application>`
+    pub app: String,
+}
+
+/// As they are stored, with the version of their stream. What cannot be read is a fault: addresses would be given twice, or taken away.
+async fn stored(s: &Scheduler) -> Result<(BTreeMap<String, Stored>, i64), Problem> {
+    match store::pools(s.orm()).await.map_err(database)? {
+        Some((pools, version)) => Ok((serde_json::from_value(pools).map_err(Problem::internal)?, version)),
+        None => Ok((BTreeMap::new(), 0)),
+    }
+}
+
+/// # Errors
+/// When the database refuses, or what is stored cannot be read.
+pub async fn all(s: &Scheduler) -> Result<Pools, Problem> {
+    Ok(Pools::of(&stored(s).await?.0))
+}
+
+/// Those that the caller may use, or all for who may look at the platform.
+///
+/// # Errors
+/// As [`all`].
+pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Problem> {
+    let (stored, _) = stored(s).await?;
+    let pools = Pools::of(&stored);
+    let claims = claims(s).await?;
+    let knows = |scope: Scope| s.host.auth.require(caller, Role::Viewer, scope).is_ok();
+    let operator = knows(Scope::Platform);
+    let mut out = Vec::new();
+    for (name, pool) in &pools.0 {
+        let own: Vec<OrgId> = pool.orgs.iter().copied().filter(|org| operator || knows(Scope::Org(*org))).collect();
+        if !operator && own.is_empty() && !pool.orgs.is_empty() {
+            continue;
+        }
+        let taken: Vec<&Claim> = claims.iter().filter(|c| pool.contains(c.address)).collect();
+        let used = u32::try_from(taken.iter().map(|c| c.address).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX);
+        let body = |c: &&Claim| AddressClaimBody { address: c.address.to_string(), app: c.app.clone() };
+        out.push(PoolBody {
+            name: name.clone(),
+            addresses: stored.get(name).map(|p| p.addresses.clone()).unwrap_or_default(),
+            orgs: own.into_iter().filter_map(|id| s.host.auth.read(|rights| rights.org_ref(id).map(|o| o.name.to_string()))).collect(),
+            size: pool.size(),
+            free: pool.size().saturating_sub(used),
+            claims: taken.iter().filter(|c| operator || c.org.is_some_and(|org| knows(Scope::Org(org)))).map(body).collect(),
+        });
+    }
+    Ok(out)
+}
+
+/// Makes a pool, or sets it as a whole. Addresses that services have must stay in a pool.
+///
+/// # Errors
+/// A missing right, faults, an address in use that would be in no pool, a change at the same time, or the log is away.
+pub async fn set(s: &Scheduler, caller: &Caller, name: &Name, settings: PoolSettings) -> Result<PoolBody, Problem> {
+    s.host.auth.require(caller, Role::Admin, Scope::Platform)?;
+    let orgs: Vec<OrgId> = settings.orgs.iter().map(|org| s.host.auth.org(org).map(|o| o.id)).collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect();
+    let (mut stored, version) = stored(s).await?;
+    let faults = Pools::of(&stored).faults(name.as_str(), &settings.addresses);
+    if !faults.is_empty() {
+        return Err(Problem::invalid_fields(faults.into_iter().map(|(field, detail)| FieldFault { field, detail }).collect()));
+    }
+    let next = Stored { addresses: settings.addresses, orgs };
+    let before = stored.insert(name.to_string(), next.clone());
+    if before.as_ref() != Some(&next) {
+        keeps(s, &before.unwrap_or_default(), Some(&next)).await?;
+        append(s, caller, version, PoolEvent::Set { pool: name.clone(), addresses: next.addresses, orgs: next.orgs }).await?;
+    }
+    let found = list(s, caller).await?.into_iter().find(|p| p.name == name.as_str());
+    found.ok_or_else(|| Problem::not_found("address pool", name))
+}
+
+/// # Errors
+/// A missing right, not found, an address in use, a change at the same time, or the log is away.
+pub async fn delete(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Problem> {
+    s.host.auth.require(caller, Role::Admin, Scope::Platform)?;
+    let missing = || Problem::not_found("address pool", name);
+    let (stored, version) = stored(s).await?;
+    keeps(s, stored.get(name).ok_or_else(missing)?, None).await?;
+    append(s, caller, version, PoolEvent::Deleted { pool: Name::parse(name).map_err(|_| missing())? }).await
+}
+
+/// Refuses what would take an address from who has it.
+async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<(), Problem> {
+    let pool = |stored: &Stored| Pools::of(&BTreeMap::from([(String::new(), stored.clone())]));
+    let (before, next) = (pool(before), next.map(pool).unwrap_or_default());
+    let lost: Vec<String> = claims(s)
+        .await?
+        .into_iter()
+        .filter(|c| before.with(c.address).is_some() && next.with(c.address).is_none())
+        .map(|c| format!("{} ({})", c.address, c.app))
+        .collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("addresses of it are in use: {}; their services must not ask for them any more first", lost.join(", "));
+    Err(Problem::conflict("scheduler.pool_in_use", detail))
+}
+
+struct Claim {
+    address: Ipv4Addr,
+    org: Option<OrgId>,
+    app: String,
+}
+
+async fn claims(s: &Scheduler) -> Result<Vec<Claim>, Problem> {
+    let mut out = Vec::new();
+    for (name, stream) in store::claimed(s.orm(), addresses::SCOPE).await.map_err(database)? {
+        let Ok(address) = name.parse() else { continue };
+        let id = stream.strip_prefix(AppEvent::AGGREGATE).and_then(|rest| rest.strip_prefix('-')).and_then(|id| id.parse::<AppId>().ok());
+        let row = match id {
+            Some(id) => store::app_by_id(s.orm(), id).await.map_err(database)?,
+            None => None,
+        };
+        let app = row.as_ref().map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
+        out.push(Claim { address, org: row.map(|r| OrgId(r.org)), app });
+    }
+    out.sort_by_key(|c| c.address);
+    Ok(out)
+}
+
+async fn append(s: &Scheduler, caller: &Caller, version: i64, event: PoolEvent) -> Result<(), Problem> {
+    let append = Append::one(StreamId::of::<PoolEvent>(STREAM), Some(version), vec![event.encode()], caller.meta(None));
+    let appended = s.host.log().append(append).await.map_err(|error| match error {
+        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody changed the address pools meanwhile: read them again"),
+        error => Problem::unavailable("the event log").with_source(error),
+    })?;
+    s.host.settled(appended.position).await;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Public addresses: pools that operators set, one owner for each address, and one node that has it.
+
+use gantry_kernel::{Role, Scope};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::place::{LONG, Place};
+
+const WEB: &str = "services:\n  web:\n    image: acme/shop/web:1\n    ports: ['80:8080']\n";
+
+/// With a public address, as the service asks for it.
+fn asking(address: &str, replicas: u32) -> String {
+    format!("{WEB}    deploy: {{replicas: {replicas}, resources: {{limits: {{cpus: '0.1', memory: 64M}}}}}}\n    x-gantry: {{address: {address}}}\n")
+}
+
+async fn operator(place: &Place) -> String {
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    place.world.token(operator, "op")
+}
+
+async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    place.world.call(&place.host, method, path, Some(token), body.as_ref()).await
+}
+
+async fn set(place: &Place, token: &str, name: &str, body: Value) -> (u16, Value) {
+    call(place, token, Method::PUT, &format!("/api/v1/address-pools/{name}"), Some(body)).await
+}
+
+async fn pool(place: &Place, token: &str, name: &str) -> Value {
+    let (_, all) = call(place, token, Method::GET, "/api/v1/address-pools", None).await;
+    all["items"].as_array().unwrap().iter().find(|p| p["name"] == name).cloned().unwrap_or_default()
+}
+
+async fn delete(place: &Place, app: &str) {
+    let path = format!("{}/{app}", place.apps());
+    assert_eq!(place.world.call(&place.host, Method::DELETE, &path, Some(&place.token), None).await.0, 204);
+}
+
+/// What a node is told to have, as `address:port`.
+fn held(agent: &Agent) -> Vec<String> {
+    let node = agent.node.lock().unwrap();
+    node.wanted.services.iter().flat_map(|s| &s.public_addresses).map(|a| format!("{}:{}", a.address, a.port)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_set_pools_and_no_address_is_in_two() {
+    let place = Place::new().await;
+    let token = operator(&place).await;
+    assert_eq!(set(&place, &place.token, "office", json!({"addresses": ["203.0.113.0/30"]})).await.0, 403, "operators alone");
+    let (status, made) = set(&place, &token, "office", json!({"addresses": ["203.0.113.0/30"], "orgs": ["acme"]})).await;
+    assert_eq!((status, &made["size"], &made["free"], &made["orgs"]), (200, &json!(4), &json!(4), &json!(["acme"])), "{made}");
+    assert_eq!(set(&place, &token, "other", json!({"addresses": ["203.0.113.3"]})).await.0, 400);
+    assert_eq!(set(&place, &token, "other", json!({"addresses": ["nonsense"]})).await.0, 400);
+    assert_eq!(set(&place, &token, "other", json!({"addresses": ["198.51.100.1"], "orgs": ["nobody"]})).await.0, 404);
+    assert_eq!(pool(&place, &place.token, "office").await["addresses"], json!(["203.0.113.0/30"]), "who may use it sees it");
+    let gone = call(&place, &token, Method::DELETE, "/api/v1/address-pools/office", None).await;
+    assert_eq!(gone.0, 204, "{}", gone.1);
+    assert_eq!(call(&place, &token, Method::DELETE, "/api/v1/address-pools/office", None).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_one_applications_until_that_does_not_ask_for_it_any_more() {
+    gantry_testkit::clause("6.3.1.e");
+    gantry_testkit::clause("6.3.3.u");
+    let place = Place::new().await;
+    let token = operator(&place).await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    assert_eq!(place.deploy("one", &asking("office", 1)).await.0, 400, "there is no pool yet");
+    set(&place, &token, "office", json!({"addresses": ["203.0.113.6-203.0.113.7"]})).await;
+
+    let (status, body) = place.deploy("one", &asking("{ip: 203.0.113.7}", 1)).await;
+    assert_eq!(status, 201, "{body}");
+    let (status, problem) = place.deploy("two", &asking("{pool: office, ip: 203.0.113.7}", 1)).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("scheduler.address_taken")), "{problem}");
+    assert_eq!(place.deploy("two", &asking("office", 1)).await.0, 201, "another one is free");
+    let (status, problem) = place.deploy("three", &asking("office", 1)).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("scheduler.no_address_left")), "{problem}");
+    let endpoints = place.app("two").await["endpoints"].clone();
+    assert!(endpoints.as_array().unwrap().iter().any(|e| e["host"] == "203.0.113.6" && e["port"] == 80), "{endpoints}");
+
+    let claims = pool(&place, &token, "office").await["claims"].clone();
+    assert_eq!(claims[1], json!({"address": "203.0.113.7", "app": "acme/shop/test/one"}));
+    let (status, problem) = set(&place, &token, "office", json!({"addresses": ["203.0.113.6"]})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("scheduler.pool_in_use")), "{problem}");
+    assert_eq!(set(&place, &token, "office", json!({"addresses": ["203.0.113.6-203.0.113.7"], "orgs": []})).await.0, 200);
+
+    // Without the address, once the revision that had it is gone.
+    place.reaches("one", "running", 1).await;
+    assert_eq!(place.deploy("one", WEB).await.0, 201);
+    place.reaches("one", "running", 2).await;
+    let free = async || pool(&place, &token, "office").await["free"] == 1;
+    place.world.until("it is given back", LONG, || async { free().await }).await;
+    // With the application.
+    delete(&place, "two").await;
+    assert_eq!(pool(&place, &token, "office").await["free"], 2);
+    assert_eq!(place.deploy("three", &asking("{ip: 203.0.113.7}", 1)).await.0, 201);
+
+    // A revision that had it does not come back without.
+    let (status, problem) = place.post(&format!("{}/one/rollback", place.apps()), json!({"revision": 1})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("scheduler.address_taken")), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_has_the_address_and_another_when_it_is_drained_or_lost() {
+    gantry_testkit::clause("6.3.1.e");
+    let place = Place::new().await;
+    let token = operator(&place).await;
+    set(&place, &token, "office", json!({"addresses": ["203.0.113.7"]})).await;
+    let agents = [Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await, Agent::join(&place, "n3", 4000).await];
+    assert_eq!(place.deploy("web", &asking("office", 3)).await.0, 201);
+    place.reaches("web", "running", 1).await;
+    let holders = |of: &[&Agent]| -> Vec<usize> { of.iter().enumerate().filter(|(_, a)| held(a) == ["203.0.113.7:80"]).map(|(n, _)| n).collect() };
+    let all: Vec<&Agent> = agents.iter().collect();
+    place.world.until("one node has it", LONG, || async { holders(&all).len() == 1 }).await;
+    let first = holders(&all)[0];
+    let drained = call(&place, &token, Method::POST, &format!("/api/v1/nodes/n{}/drain", first + 1), None).await;
+    assert_eq!(drained.0, 204);
+    place.world.until("it moves away from a node that is drained", LONG, || async { holders(&all).len() == 1 && holders(&all)[0] != first }).await;
+    let second = holders(&all)[0];
+    agents[second].die();
+    let rest: Vec<&Agent> = agents.iter().enumerate().filter(|(n, _)| *n != second).map(|(_, a)| a).collect();
+    place.world.until("it moves away from a node that is lost", LONG, || async { holders(&rest).len() == 1 }).await;
+    assert_ne!(all.iter().position(|a| std::ptr::eq(*a, rest[holders(&rest)[0]])), Some(first), "the other is still drained");
+}
