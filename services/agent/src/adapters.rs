@@ -24,6 +24,7 @@ pub mod logs;
 pub mod machine;
 pub mod memory;
 pub mod metrics;
+pub mod neighbours;
 pub mod network_mounts;
 pub mod nics;
 pub mod probe;

@@ -23,6 +23,8 @@ pub struct Config {
     pub service_listen: Option<IpAddr>,
     /// /16 network from which each service gets an address for containers of its space; `None` = one that goes with the port base.
     pub service_network: Option<Ipv4Addr>,
+    /// Network interface that gets public addresses of services; empty = the one by which the machine would reach them.
+    pub public_interface: String,
     /// Where other nodes reach this one, on a network that they share; with `pod_network`, instances on different nodes reach
     /// each other and every node balances over all of them.
     pub address: Option<Ipv4Addr>,
@@ -78,6 +80,7 @@ impl Default for Config {
             http_listen: None,
             service_listen: None,
             service_network: None,
+            public_interface: String::new(),
             address: None,
             pod_network: None,
             haproxy: PathBuf::from("haproxy"),
@@ -108,6 +111,10 @@ impl Section for Config {
         }
         if self.address.is_some() != self.pod_network.is_some() {
             faults.push("address and pod_network: one is of no use without the other".to_owned());
+        }
+        // The kernel's limit of a name (IFNAMSIZ); it goes into a command.
+        if self.public_interface.len() > 15 || self.public_interface.starts_with('-') || !self.public_interface.bytes().all(|b| b.is_ascii_graphic()) {
+            faults.push(format!("public_interface = {:?}: must be the name of a network interface", self.public_interface));
         }
         self.daemon_limits.faults(faults);
         for path in self.bind_allowed.iter().filter(|p| !p.is_absolute()) {

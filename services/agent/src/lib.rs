@@ -71,6 +71,7 @@ impl Service for Agent {
             http_listen: config.http_address(&host.platform).to_string(),
             service_listen: config.service_listen.unwrap_or(host.platform.listen),
             service_network: Some(config.network(&host.platform)),
+            public_interface: config.public_interface.clone(),
             haproxy: config.haproxy.clone(),
             criu: config.criu.clone(),
             bind_allowed: config.bind_allowed.clone(),

@@ -43,6 +43,8 @@ pub struct Settings {
     pub http_listen: String,
     pub service_listen: IpAddr,
     pub service_network: Option<Ipv4Addr>,
+    /// Network interface that gets public addresses; empty: the one by which the machine would reach them.
+    pub public_interface: String,
     pub haproxy: PathBuf,
     pub criu: PathBuf,
     pub bind_allowed: Vec<PathBuf>,
@@ -101,7 +103,8 @@ impl Node {
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
         let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));
-        let listen = Listen { address: settings.service_listen, service_network: settings.service_network };
+        let listen =
+            Listen { address: settings.service_listen, service_network: settings.service_network, public_interface: settings.public_interface.clone() };
         let wanted = disk.wanted().await.map(|state| Wanted::parse(state).0);
         let shared = Shared::new(wanted);
         shared.lease.send_replace(Lease::resume(&disk).await);

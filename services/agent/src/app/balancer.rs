@@ -17,6 +17,7 @@ use crate::domain::pressure::{self, RESOURCES};
 use crate::domain::wanted::{Service, Wanted};
 
 mod datagrams;
+mod public;
 
 const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
@@ -37,6 +38,9 @@ struct Saved {
     /// The kernel leads packets of the loopback elsewhere because the table needs it.
     #[serde(default)]
     from_loopback: bool,
+    /// Public addresses that this node has, with the interface of each.
+    #[serde(default)]
+    public: BTreeMap<Ipv4Addr, String>,
 }
 
 /// Where the balancer listens.
@@ -46,6 +50,8 @@ pub struct Listen {
     pub address: IpAddr,
     /// Network from which every service gets an address that containers reach by name; `None` = no such addresses.
     pub service_network: Option<Ipv4Addr>,
+    /// Network interface that gets public addresses; empty: the one by which the machine would reach them.
+    pub public_interface: String,
 }
 
 pub struct Balancer {
@@ -62,6 +68,7 @@ pub struct Balancer {
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
     filter: datagrams::Filter,
+    public: public::Public,
 }
 
 impl Balancer {
@@ -69,7 +76,8 @@ impl Balancer {
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
         let saved = disk.load(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter }
+        let public = public::Public { interface: listen.public_interface.clone(), ..Default::default() };
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter, public }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -116,6 +124,7 @@ impl Balancer {
         pressed: &BTreeMap<InstanceId, u8>,
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
+        self.hold_public(wanted, now_ms).await;
         self.lead_datagrams(wanted, ready, &gone, pressed, now_ms).await;
         if now_ms < self.not_before_ms {
             return Ok(());
@@ -197,7 +206,12 @@ impl Balancer {
             }
         }
         let held = before.map(|s| s.binds).unwrap_or_default();
-        let binds = binds.into_iter().filter(|bind| held.contains(bind) || self.is_free(bind)).collect();
+        let mut binds: BTreeSet<String> = binds.into_iter().filter(|bind| held.contains(bind) || self.is_free(bind)).collect();
+        for at in self.public_at(service) {
+            if held.contains(&at.to_string()) || self.is_free_beside(at) {
+                binds.insert(at.to_string());
+            }
+        }
         Shape {
             name,
             http: service.wire.protocol == "http",

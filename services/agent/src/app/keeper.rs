@@ -256,7 +256,11 @@ impl Keeper {
 
     /// One look and what follows from it; gives how long to wait for the next if nothing happens. `anew`: something has, or may have.
     async fn round(&mut self, anew: bool) -> Result<Next, CriError> {
-        let Some(word) = self.shared.wanted.borrow().clone() else { return Ok(Next { pause: LOOK, nothing_due: false }) };
+        let word = self.shared.wanted.borrow().clone();
+        let Some(word) = word else {
+            self.balancer.let_go_of_public().await;
+            return Ok(Next { pause: LOOK, nothing_due: false });
+        };
         let within = self.within_lease(&word);
         let wanted = self.without_halted(within);
         let known = self.seen.take().filter(|(_, at)| !anew && at.elapsed() < RELIST);

@@ -1,7 +1,7 @@
 //! The scheduler's word, read once at the door: every id is an id, every path is safe, no instance is named twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use gantry_contract::proto::scheduler as wire;
 use gantry_kernel::InstanceId;
@@ -81,9 +81,21 @@ impl Wanted {
             }
             let mut service = service;
             service.aliases.retain(|alias| name(alias));
+            service.public_addresses.retain(|at| {
+                let good = at.address.parse::<Ipv4Addr>().is_ok() && port(at.port);
+                if !good {
+                    faults.push(Fault { what: "public address", id: at.address.clone(), why: format!("it is no address of IPv4, or {} no port", at.port) });
+                }
+                good
+            });
             wanted.services.insert(service.service_id.clone(), Service { wire: service, backends });
         }
         (wanted, faults)
+    }
+
+    /// Is there something that another node must not have at the same time?
+    pub fn is_exclusive(&self) -> bool {
+        self.instances.values().any(|i| i.fenced) || self.services.values().any(|s| !s.wire.public_addresses.is_empty())
     }
 
     /// The same with all that must not run twice stopping, within `grace`. No request is waited for: clients of the other side of
@@ -100,6 +112,8 @@ impl Wanted {
         let gone: Vec<InstanceId> = out.instances.iter().filter(|(_, i)| i.fenced).map(|(id, _)| *id).collect();
         for service in out.services.values_mut() {
             service.backends.retain(|id, _| !gone.contains(id));
+            // Another node has them soon.
+            service.wire.public_addresses.clear();
         }
         out
     }
@@ -201,6 +215,22 @@ mod tests {
         let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], ..Default::default() };
         let (wanted, faults) = Wanted::parse(state);
         assert_eq!((wanted.instances.len(), faults.len(), wanted.generation), (1, 1, 3));
+    }
+
+    #[test]
+    fn public_addresses_are_addresses_and_go_with_the_lease() {
+        let at = |address: &str, port| wire::PublicAddress { address: address.into(), port };
+        let service = wire::WantedService {
+            service_id: "s".into(),
+            name: "web".into(),
+            public_addresses: vec![at("203.0.113.7", 80), at("::1", 80), at("203.0.113.8", 0)],
+            ..Default::default()
+        };
+        let (wanted, faults) = Wanted::parse(wire::WantedState { services: vec![service], ..Default::default() });
+        assert_eq!((wanted.services["s"].wire.public_addresses.len(), faults.len()), (1, 2));
+        assert!(wanted.is_exclusive() && !Wanted::default().is_exclusive());
+        let fenced = wanted.fenced(std::time::Duration::ZERO);
+        assert!(fenced.services["s"].wire.public_addresses.is_empty() && !fenced.is_exclusive());
     }
 
     #[test]

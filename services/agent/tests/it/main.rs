@@ -17,6 +17,7 @@ mod moving;
 mod nics;
 mod policies;
 mod prepull;
+mod public;
 mod runtimes;
 mod service;
 mod sessions;

@@ -124,6 +124,7 @@ impl Stage {
             http_listen: format!("127.0.0.1:{}", self.http_port),
             service_listen: Ipv4Addr::LOCALHOST.into(),
             service_network: Some(self.network()),
+            public_interface: "lo".into(),
             haproxy: "haproxy".into(),
             criu: "criu".into(),
             bind_allowed: vec![self.home.join("shared")],

@@ -133,6 +133,12 @@ impl Balancer {
             let door = address.map(|address| Door { address, port, published: true });
             doors.extend(door.filter(|door| before.contains(door) || self.is_nobodys(door)));
         }
+        for at in self.public_at(service) {
+            let door = Door { address: Some(*at.ip()), port: at.port(), published: true };
+            if before.contains(&door) || self.is_nobodys(&door) {
+                doors.insert(door);
+            }
+        }
         if let Some(address) = self.address(&named(service), !self.filter.loaded).await {
             let ports = called_at(service);
             let door = |port: &u32| Some(Door { address: Some(address), port: u16::try_from(*port).ok()?, published: false });
@@ -181,7 +187,7 @@ impl Balancer {
 }
 
 /// The machine's own, of IPv4.
-async fn local_addresses() -> Result<BTreeSet<Ipv4Addr>, CommandError> {
+pub(super) async fn local_addresses() -> Result<BTreeSet<Ipv4Addr>, CommandError> {
     let shown = machine::run("ip", &["-o", "-4", "address", "show"]).await?;
     let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
     Ok(words.filter_map(|word| word.split('/').next()?.parse().ok()).collect())

@@ -11,10 +11,10 @@ impl Keeper {
     /// What is wanted as long as the scheduler hears this node; without that, what must not run twice is to be stopped.
     pub(super) fn within_lease(&mut self, word: &Arc<Wanted>) -> Arc<Wanted> {
         let lease = self.shared.lease.borrow().awake(self.shared.sleep.total());
-        let over = tokio::time::Instant::now() >= lease.stop_at() && word.instances.values().any(|i| i.fenced);
+        let over = tokio::time::Instant::now() >= lease.stop_at() && word.is_exclusive();
         if over != std::mem::replace(&mut self.fencing, over) {
             if over {
-                tracing::warn!("the scheduler does not hear this node: instances that must not run twice are stopped");
+                tracing::warn!("the scheduler does not hear this node: instances that must not run twice are stopped, and public addresses given away");
             } else {
                 tracing::info!("the scheduler hears this node again: all instances may run");
             }

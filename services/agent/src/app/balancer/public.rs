@@ -1,0 +1,140 @@
+//! The part of the balancer for public addresses: the node has those that the scheduler says it has, and no others. They are kept on disk
+//! before they are added, so that none is left by an agent that ended in between.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+use super::Balancer;
+use super::datagrams::local_addresses;
+use crate::adapters::{machine, neighbours};
+use crate::domain::wanted::{Service, Wanted};
+
+/// The machine's addresses are looked after this often: whoever sets its network anew may take them away.
+const LOOK_MS: i64 = 5_000;
+
+/// What was last seen of them.
+#[derive(Default)]
+pub(super) struct Public {
+    /// Network interface that gets them; empty: the one by which the machine would reach them.
+    pub interface: String,
+    asked: BTreeSet<Ipv4Addr>,
+    seen_ms: i64,
+}
+
+impl Balancer {
+    /// Gives away what is not this node's any more, and takes what is. What fails is said, and tried again by a later round.
+    pub(super) async fn hold_public(&mut self, wanted: &Wanted, now_ms: i64) {
+        let asked: BTreeSet<Ipv4Addr> = wanted.services.values().flat_map(asked_by).map(|at| *at.ip()).collect();
+        self.let_go_but(&asked).await;
+        if asked == self.public.asked && (asked.is_empty() || now_ms - self.public.seen_ms < LOOK_MS) {
+            return;
+        }
+        (self.public.asked, self.public.seen_ms) = (asked.clone(), now_ms);
+        let there = match local_addresses().await {
+            Ok(there) => there,
+            Err(error) => return tracing::error!(%error, "the machine's addresses are not known"),
+        };
+        for address in asked {
+            match (self.saved.public.contains_key(&address), there.contains(&address)) {
+                (true, true) => {}
+                (false, true) => self.refuse(address, "the machine has it already, so it must be in no address pool"),
+                (_, false) => self.take(address).await,
+            }
+        }
+    }
+
+    /// Without a word of the scheduler it is not known whose they are.
+    pub async fn let_go_of_public(&mut self) {
+        self.let_go_but(&BTreeSet::new()).await;
+    }
+
+    async fn let_go_but(&mut self, asked: &BTreeSet<Ipv4Addr>) {
+        let lost: Vec<(Ipv4Addr, String)> = self.saved.public.iter().filter(|(a, _)| !asked.contains(a)).map(|(a, i)| (*a, i.clone())).collect();
+        for (address, interface) in lost {
+            let deleted = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", &interface]).await;
+            if let Err(error) = deleted
+                && local_addresses().await.is_ok_and(|there| there.contains(&address))
+            {
+                tracing::error!(%address, interface, %error, "a public address that is another node's now cannot be taken from this machine");
+                continue;
+            }
+            tracing::info!(%address, interface, "a public address is not this node's any more");
+            self.saved.public.remove(&address);
+            self.save().await;
+        }
+    }
+
+    async fn take(&mut self, address: Ipv4Addr) {
+        let Some(interface) = self.interface(address).await else {
+            return self.refuse(address, "the machine knows no way to it; set `agent.public_interface`");
+        };
+        // Before it is used: one that nobody remembers would stay on the machine for ever.
+        self.saved.public.insert(address, interface.clone());
+        self.save().await;
+        match machine::run("ip", &["addr", "add", &format!("{address}/32"), "dev", &interface]).await {
+            Ok(_) => {
+                self.refused.remove(&address.to_string());
+                tracing::info!(%address, interface, "a public address is this node's");
+                neighbours::tell(address, &interface);
+            }
+            Err(error) => {
+                self.saved.public.remove(&address);
+                self.save().await;
+                self.refuse(address, &error.to_string());
+            }
+        }
+    }
+
+    /// Told in the log once.
+    fn refuse(&mut self, address: Ipv4Addr, why: &str) {
+        if self.refused.insert(address.to_string()) {
+            tracing::error!(%address, why, "a public address cannot be added to this machine; the service is without it");
+        }
+    }
+
+    async fn interface(&self, address: Ipv4Addr) -> Option<String> {
+        if !self.public.interface.is_empty() {
+            return Some(self.public.interface.clone());
+        }
+        let shown = machine::run("ip", &["-o", "-4", "route", "get", &address.to_string()]).await.ok()?;
+        let device = shown.split_whitespace().skip_while(|word| *word != "dev").nth(1)?;
+        Some(device.to_owned()).filter(|device| device != "lo")
+    }
+
+    /// Where a service listens besides, of those addresses that the machine has.
+    pub(super) fn public_at(&self, service: &Service) -> BTreeSet<SocketAddrV4> {
+        asked_by(service).filter(|at| self.saved.public.contains_key(at.ip())).collect()
+    }
+
+    /// One port that cannot be opened would make HAProxy refuse its whole configuration. HAProxy itself may have the port at all addresses.
+    pub(super) fn is_free_beside(&mut self, at: SocketAddrV4) -> bool {
+        let opened = || -> rustix::io::Result<()> {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            set_socket_reuseaddr(&socket, true)?;
+            set_socket_reuseport(&socket, true)?;
+            bind(&socket, &at)?;
+            listen(&socket, 1)
+        };
+        match opened() {
+            Ok(()) => {
+                self.refused.remove(&at.to_string());
+                true
+            }
+            Err(error) => {
+                if self.refused.insert(at.to_string()) {
+                    tracing::error!(address = %at, %error, "a service's port cannot be opened at its public address; the service is without it");
+                }
+                false
+            }
+        }
+    }
+}
+
+/// What was read at the door is an address and a port.
+fn asked_by(service: &Service) -> impl Iterator<Item = SocketAddrV4> + '_ {
+    let asked = service.wire.public_addresses.iter();
+    asked.filter_map(|a| Some(SocketAddrV4::new(a.address.parse().ok()?, u16::try_from(a.port).ok()?)))
+}

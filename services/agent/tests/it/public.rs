@@ -1,0 +1,84 @@
+//! A service's public address on its node: there while the scheduler says so, through restarts of the agent, and gone with the word or the lease.
+
+use std::process::Command;
+
+use gantry_contract::proto::scheduler as wire;
+
+use crate::stage::{Stage, service, web};
+
+/// Of a network for documentation (RFC 5737): nobody has it. Each test its own.
+const PORT: u16 = 8099;
+
+/// An address that a test that fails takes away as well.
+struct Address(&'static str);
+
+impl Address {
+    fn is_there(&self) -> bool {
+        let shown = Command::new("ip").args(["-o", "-4", "address", "show", "dev", "lo"]).output().unwrap().stdout;
+        String::from_utf8(shown).unwrap().split_whitespace().any(|word| word == format!("{}/32", self.0))
+    }
+
+    fn at(&self) -> wire::PublicAddress {
+        wire::PublicAddress { address: self.0.into(), port: PORT.into() }
+    }
+
+    async fn answers(&self) -> bool {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(std::time::Duration::from_secs(2)).build().unwrap();
+        client.get(format!("http://{}:{PORT}/", self.0)).send().await.is_ok_and(|a| a.status().is_success())
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = Command::new("ip").args(["address", "delete", &format!("{}/32", self.0), "dev", "lo"]).output();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_address_is_there_and_answers_as_long_as_it_is_this_nodes() {
+    let Some(stage) = Stage::new(126).await else { return };
+    gantry_testkit::clause("6.3.1.e");
+    let public = Address("198.51.100.77");
+    let held = || wire::WantedService { public_addresses: vec![public.at()], ..service(&[1]) };
+    let node = stage.agent().await;
+    stage.want(&node, [web(1, "hello")], [held()]);
+    stage.until("the instance is in rotation", || stage.rotation(&node).len() == 1).await;
+    stage.until("the address is there", || public.is_there()).await;
+    let mut tries = 0;
+    while !public.answers().await {
+        tries += 1;
+        assert!(tries < 100, "the address does not answer");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+
+    stage.stop_agent(node).await;
+    assert!(public.is_there() && public.answers().await, "it stays while the agent is away");
+    let node = stage.agent().await;
+    stage.until("the next agent has taken over", || stage.rotation(&node).len() == 1).await;
+    assert!(public.is_there() && public.answers().await);
+
+    // Another node has it now.
+    stage.want(&node, [web(1, "hello")], [service(&[1])]);
+    stage.until("the address is gone", || !public.is_there()).await;
+    assert_eq!(stage.asks().await, Some(200), "the service goes on without it");
+    stage.finish(node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_an_agent_left_behind_is_taken_away_by_the_next() {
+    let Some(stage) = Stage::new(127).await else { return };
+    let public = Address("198.51.100.78");
+    let node = stage.agent().await;
+    stage.want(&node, [web(1, "hello")], [wire::WantedService { public_addresses: vec![public.at()], ..service(&[1]) }]);
+    stage.until("the address is there", || public.is_there()).await;
+    stage.stop_agent(node).await;
+    // What the scheduler said meanwhile.
+    let disk = gantry_agent::adapters::disk::Disk::open(stage.home.join("agent/state")).await.unwrap();
+    let service = wire::WantedService { listen_port: 0, ..service(&[1]) };
+    disk.save_wanted(&wire::WantedState { generation: 100, instances: vec![web(1, "hello")], services: vec![service], ..Default::default() }).await.unwrap();
+    let node = stage.agent().await;
+    stage.until("the address is gone", || !public.is_there()).await;
+    stage.finish(node).await;
+}
