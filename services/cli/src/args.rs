@@ -15,6 +15,7 @@ mod nodes;
 mod operate;
 mod orgs;
 mod people;
+mod pools;
 mod registry;
 mod spaces;
 mod upstreams;
@@ -35,6 +36,7 @@ pub use nodes::Node;
 pub use operate::{Admin, AdminCommand, Audit, AuditCommand, Events};
 pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Issuer, Member, Org, ScimToken, SecurityPolicy};
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
+pub use pools::Pool;
 pub use registry::{Key, Policy, Registry, Retention};
 pub use spaces::{Space, SpaceClusters};
 pub use upstreams::Upstream;
@@ -271,6 +273,9 @@ pub enum Command {
     /// Kubernetes clusters that run containers.
     #[command(subcommand)]
     Cluster(Cluster),
+    /// Pools of public addresses, which services are given addresses from.
+    #[command(subcommand)]
+    Pool(Pool),
     /// What happens, as it happens.
     #[command(subcommand)]
     Events(Events),

@@ -20,6 +20,7 @@ mod operate;
 mod orgs;
 mod people;
 mod places;
+mod pools;
 mod progress;
 mod registry;
 mod remains;
@@ -115,6 +116,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Mails => operate::mails(&mut cx).await,
         Command::Key(command) => clients::keys(&mut cx, command).await,
         Command::Cluster(command) => clusters::run(&mut cx, command).await,
+        Command::Pool(command) => pools::run(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,
         Command::Audit(command) => audit::run(&mut cx, command).await,
