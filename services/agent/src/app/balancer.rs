@@ -76,7 +76,7 @@ impl Balancer {
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
         let saved = disk.load(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
-        let public = public::Public { interface: listen.public_interface.clone(), ..Default::default() };
+        let public = public::Public::new(listen.public_interface.clone());
         Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter, public }
     }
 

@@ -16,12 +16,17 @@ use crate::domain::wanted::{Service, Wanted};
 const LOOK_MS: i64 = 5_000;
 
 /// What was last seen of them.
-#[derive(Default)]
 pub(super) struct Public {
     /// Network interface that gets them; empty: the one by which the machine would reach them.
-    pub interface: String,
+    interface: String,
     asked: BTreeSet<Ipv4Addr>,
     seen_ms: i64,
+}
+
+impl Public {
+    pub(super) fn new(interface: String) -> Self {
+        Self { interface, asked: BTreeSet::new(), seen_ms: 0 }
+    }
 }
 
 impl Balancer {
@@ -134,7 +139,7 @@ impl Balancer {
 }
 
 /// What was read at the door is an address and a port.
-fn asked_by(service: &Service) -> impl Iterator<Item = SocketAddrV4> + '_ {
+fn asked_by(service: &Service) -> impl Iterator<Item = SocketAddrV4> {
     let asked = service.wire.public_addresses.iter();
     asked.filter_map(|a| Some(SocketAddrV4::new(a.address.parse().ok()?, u16::try_from(a.port).ok()?)))
 }
