@@ -258,11 +258,12 @@ impl Keeper {
     async fn round(&mut self, anew: bool) -> Result<Next, CriError> {
         let word = self.shared.wanted.borrow().clone();
         let Some(word) = word else {
-            self.balancer.let_go_of_public().await;
+            self.balancer.give_away_public(&Wanted::default()).await;
             return Ok(Next { pause: LOOK, nothing_due: false });
         };
         let within = self.within_lease(&word);
         let wanted = self.without_halted(within);
+        self.balancer.give_away_public(&wanted).await;
         let known = self.seen.take().filter(|(_, at)| !anew && at.elapsed() < RELIST);
         let (pods, at) = match known {
             Some(known) => known,

@@ -30,10 +30,9 @@ impl Public {
 }
 
 impl Balancer {
-    /// Gives away what is not this node's any more, and takes what is. What fails is said, and tried again by a later round.
+    /// Takes what is this node's. What fails is said, and tried again by a later round.
     pub(super) async fn hold_public(&mut self, wanted: &Wanted, now_ms: i64) {
-        let asked: BTreeSet<Ipv4Addr> = wanted.services.values().flat_map(asked_by).map(|at| *at.ip()).collect();
-        self.let_go_but(&asked).await;
+        let asked = asked(wanted);
         if asked == self.public.asked && (asked.is_empty() || now_ms - self.public.seen_ms < LOOK_MS) {
             return;
         }
@@ -51,12 +50,10 @@ impl Balancer {
         }
     }
 
-    /// Without a word of the scheduler it is not known whose they are.
-    pub async fn let_go_of_public(&mut self) {
-        self.let_go_but(&BTreeSet::new()).await;
-    }
-
-    async fn let_go_but(&mut self, asked: &BTreeSet<Ipv4Addr>) {
+    /// Gives away what is not this node's any more; without a word of the scheduler nothing is. It waits for nobody: another node has them
+    /// soon, whether the container runtime and the balancer here answer or not.
+    pub async fn give_away_public(&mut self, wanted: &Wanted) {
+        let asked = asked(wanted);
         let lost: Vec<(Ipv4Addr, String)> = self.saved.public.iter().filter(|(a, _)| !asked.contains(a)).map(|(a, i)| (*a, i.clone())).collect();
         for (address, interface) in lost {
             let deleted = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", &interface]).await;
@@ -136,6 +133,10 @@ impl Balancer {
             }
         }
     }
+}
+
+fn asked(wanted: &Wanted) -> BTreeSet<Ipv4Addr> {
+    wanted.services.values().flat_map(asked_by).map(|at| *at.ip()).collect()
 }
 
 /// What was read at the door is an address and a port.
