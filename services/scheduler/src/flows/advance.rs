@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gantry_contract::scheduler::InstanceEvent;
 use gantry_es::Meta;
-use gantry_es_pg::Options;
+use gantry_es_pg::{ExecuteError, Expect, Options};
 use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId};
 
 use super::place::Steps;
@@ -348,9 +348,19 @@ impl Reconciler {
         let mut options = Options::from(meta);
         if matches!(command, Command::FinishRelease { .. }) {
             // The revision before is gone, and with it what only its services asked for.
-            options.claims = addresses::given_back(self.s.orm(), subject.view.id, Some(subject.model.as_ref())).await?;
+            let back = addresses::given_back(self.s.orm(), subject.view.id, Some(subject.model.as_ref())).await?;
+            if !back.is_empty() {
+                // What a revision that came meanwhile has claimed must not be among it.
+                (options.claims, options.expect) = (back, Expect::Version(subject.row.version));
+            }
         }
-        let executed = self.s.apps.execute(subject.view.id, command, options).await?;
+        let executed = match self.s.apps.execute(subject.view.id, command, options).await {
+            Err(ExecuteError::Stale { .. }) => {
+                self.dirty.insert(subject.view.id);
+                return Ok(());
+            }
+            executed => executed?,
+        };
         if executed.position > 0 {
             self.settle(executed.position).await?;
         }
