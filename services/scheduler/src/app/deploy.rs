@@ -140,9 +140,13 @@ pub async fn bring(
     }
 }
 
-/// On clusters, whoever gives out addresses there does.
+/// What a document says was given is not believed. On clusters, whoever gives out addresses there does.
 async fn give_addresses(s: &Scheduler, space: &SpaceRef, app: AppId, before: Option<&Model>, model: &mut Model) -> Result<(), Problem> {
-    if model.services.iter().all(|service| service.address.is_none()) || matches!(space_rules::engine(s, space).await?, SpaceEngine::Cluster { .. }) {
+    let mut asks = false;
+    for address in model.services.iter_mut().filter_map(|service| service.address.as_mut()) {
+        (address.given, asks) = (None, true);
+    }
+    if !asks || matches!(space_rules::engine(s, space).await?, SpaceEngine::Cluster { .. }) {
         return Ok(());
     }
     let (all, claimed) = (pools::all(s).await?, addresses::claimed(s.orm(), app).await.map_err(database)?);

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use gantry_kernel::{AppId, InstanceId, ProjectId, SpaceId, Uuid};
+use proptest::prelude::*;
 
 use super::*;
 use crate::domain::app::Home;
@@ -40,6 +41,15 @@ fn a_range_is_a_network_two_ends_or_one_address() {
         "::1",
     ] {
         assert!(Range::parse(text).is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_as_a_range_has_addresses_and_nothing_makes_it_panic(text in "[0-9./ -]{0,40}|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?") {
+        if let Ok(range) = Range::parse(&text) {
+            prop_assert!(range.count() > 0 && range.addresses().next().is_some_and(|first| range.contains(first)));
+        }
     }
 }
 
