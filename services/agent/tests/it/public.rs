@@ -1,15 +1,18 @@
 //! A service's public address on its node: there while the scheduler says so, through restarts of the agent, and gone with the word or the lease.
 
 use std::process::Command;
+use std::time::Duration;
 
+use gantry_agent::app::lease::Lease;
+use gantry_agent::node::Node;
 use gantry_contract::proto::scheduler as wire;
+use tokio::time::Instant;
 
 use crate::stage::{Stage, service, web};
 
-/// Of a network for documentation (RFC 5737): nobody has it. Each test its own.
 const PORT: u16 = 8099;
 
-/// An address that a test that fails takes away as well.
+/// Of a network for documentation (RFC 5737), so that nobody has it; each test has another one. One that fails takes it away as well.
 struct Address(&'static str);
 
 impl Address {
@@ -23,9 +26,14 @@ impl Address {
     }
 
     async fn answers(&self) -> bool {
-        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(std::time::Duration::from_secs(2)).build().unwrap();
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(2)).build().unwrap();
         client.get(format!("http://{}:{PORT}/", self.0)).send().await.is_ok_and(|a| a.status().is_success())
     }
+}
+
+/// As if the scheduler had heard the node just now.
+fn heard(node: &Node) {
+    node.shared.lease.send_replace(Lease::new(Instant::now(), Duration::from_secs(3600)));
 }
 
 impl Drop for Address {
@@ -43,6 +51,7 @@ async fn a_public_address_is_there_and_answers_as_long_as_it_is_this_nodes() {
     let public = Address("198.51.100.77");
     let held = || wire::WantedService { public_addresses: vec![public.at()], ..service(&[1]) };
     let node = stage.agent().await;
+    heard(&node);
     stage.want(&node, [web(1, "hello")], [held()]);
     stage.until("the instance is in rotation", || stage.rotation(&node).len() == 1).await;
     stage.until("the address is there", || public.is_there()).await;
@@ -50,14 +59,22 @@ async fn a_public_address_is_there_and_answers_as_long_as_it_is_this_nodes() {
     while !public.answers().await {
         tries += 1;
         assert!(tries < 100, "the address does not answer");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     stage.stop_agent(node).await;
     assert!(public.is_there() && public.answers().await, "it stays while the agent is away");
     let node = stage.agent().await;
+    heard(&node);
     stage.until("the next agent has taken over", || stage.rotation(&node).len() == 1).await;
     assert!(public.is_there() && public.answers().await);
+
+    // Nobody hears the node: another one has the address soon.
+    node.shared.lease.send_replace(Lease::over());
+    stage.until("the address is gone with the lease", || !public.is_there()).await;
+    assert_eq!(stage.asks().await, Some(200), "instances go on");
+    heard(&node);
+    stage.until("the address is back", || public.is_there()).await;
 
     // Another node has it now.
     stage.want(&node, [web(1, "hello")], [service(&[1])]);
@@ -71,6 +88,7 @@ async fn an_address_that_an_agent_left_behind_is_taken_away_by_the_next() {
     let Some(stage) = Stage::new(127).await else { return };
     let public = Address("198.51.100.78");
     let node = stage.agent().await;
+    heard(&node);
     stage.want(&node, [web(1, "hello")], [wire::WantedService { public_addresses: vec![public.at()], ..service(&[1]) }]);
     stage.until("the address is there", || public.is_there()).await;
     stage.stop_agent(node).await;
@@ -79,6 +97,7 @@ async fn an_address_that_an_agent_left_behind_is_taken_away_by_the_next() {
     let service = wire::WantedService { listen_port: 0, ..service(&[1]) };
     disk.save_wanted(&wire::WantedState { generation: 100, instances: vec![web(1, "hello")], services: vec![service], ..Default::default() }).await.unwrap();
     let node = stage.agent().await;
+    heard(&node);
     stage.until("the address is gone", || !public.is_there()).await;
     stage.finish(node).await;
 }

@@ -225,4 +225,16 @@ mod tests {
         stamps.look(&apps, &Reports::new(), &guards);
         assert_ne!(on(&stamps, &apps, "a"), changed);
     }
+
+    #[test]
+    fn a_public_address_that_moves_concerns_every_node() {
+        let mut stamps = Stamps::default();
+        let on = |node: &str| BTreeMap::from([(Ipv4Addr::new(203, 0, 113, 7), name(node))]);
+        stamps.look_at_holders(&on("a"));
+        let before = stamps.made(&[], &Reports::new());
+        stamps.look_at_holders(&on("a"));
+        assert_eq!(stamps.made(&[], &Reports::new()), before);
+        stamps.look_at_holders(&on("b"));
+        assert_ne!(stamps.made(&[], &Reports::new()), before);
+    }
 }
