@@ -31,7 +31,10 @@ pub async fn run(cx: &mut Context, command: Pool) -> Result<()> {
 /// As a line of a table.
 fn row(of: &Value) -> Value {
     let texts = |list: &Value| list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-    let claim = |c: &Value| format!("{} {}", c["address"].as_str().unwrap_or_default(), c["app"].as_str().unwrap_or_default());
+    let claim = |c: &Value| {
+        let [address, app, node] = ["address", "app", "node"].map(|field| c[field].as_str().unwrap_or_default());
+        if node.is_empty() { format!("{address} {app}") } else { format!("{address} {app} on {node}") }
+    };
     let taken: Vec<String> = of["claims"].as_array().into_iter().flatten().map(claim).collect();
     json!({
         "name": of["name"], "addresses": texts(&of["addresses"]), "orgs": texts(&of["orgs"]),
@@ -46,11 +49,11 @@ mod tests {
     #[test]
     fn a_pool_is_a_line_with_who_has_what() {
         let pool = json!({
-            "name": "office", "addresses": ["203.0.113.0/30", "198.51.100.7"], "orgs": [], "size": 5, "free": 4,
-            "claims": [{ "address": "203.0.113.0", "app": "acme/shop/test/web" }],
+            "name": "office", "addresses": ["203.0.113.0/30", "198.51.100.7"], "orgs": [], "size": 5, "free": 3,
+            "claims": [{ "address": "203.0.113.0", "app": "acme/shop/test/web", "node": "n2" }, { "address": "203.0.113.1", "app": "acme/shop/test/db", "node": null }],
         });
         let row = row(&pool);
-        assert_eq!((&row["addresses"], &row["free"]), (&json!("203.0.113.0/30, 198.51.100.7"), &json!("4/5")));
-        assert_eq!(row["taken"], "203.0.113.0 acme/shop/test/web");
+        assert_eq!((&row["addresses"], &row["free"]), (&json!("203.0.113.0/30, 198.51.100.7"), &json!("3/5")));
+        assert_eq!(row["taken"], "203.0.113.0 acme/shop/test/web on n2, 203.0.113.1 acme/shop/test/db");
     }
 }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::addresses;
 use super::context::Scheduler;
 use super::deploy::database;
-use crate::domain::pools::{Pools, Stored};
+use super::view;
+use crate::domain::pools::{Candidate, Pools, Stored, holders};
 use crate::store;
 
 /// All pools are one stream: no address may be in two.
@@ -47,6 +48,8 @@ pub struct AddressClaimBody {
     pub address: String,
     /// `<org>/<project>/<space>/<application>`
     pub app: String,
+    /// The node that has it now; for those who may look at the platform.
+    pub node: Option<String>,
 }
 
 /// As they are stored, with the version of their stream. What cannot be read is a fault: addresses would be given twice, or taken away.
@@ -73,6 +76,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
     let claims = claims(s).await?;
     let knows = |scope: Scope| s.host.auth.require(caller, Role::Viewer, scope).is_ok();
     let operator = knows(Scope::Platform);
+    let on = if operator { holding(s, &claims).await? } else { BTreeMap::new() };
     let mut out = Vec::new();
     for (name, pool) in &pools.0 {
         let own: Vec<OrgId> = pool.orgs.iter().copied().filter(|org| operator || knows(Scope::Org(*org))).collect();
@@ -81,7 +85,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
         }
         let taken: Vec<&Claim> = claims.iter().filter(|c| pool.contains(c.address)).collect();
         let used = u32::try_from(taken.iter().map(|c| c.address).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX);
-        let body = |c: &&Claim| AddressClaimBody { address: c.address.to_string(), app: c.app.clone() };
+        let body = |c: &&Claim| AddressClaimBody { address: c.address.to_string(), app: c.app.clone(), node: on.get(&c.address).map(Name::to_string) };
         out.push(PoolBody {
             name: name.clone(),
             addresses: stored.get(name).map(|p| p.addresses.clone()).unwrap_or_default(),
@@ -145,6 +149,7 @@ async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<
 
 struct Claim {
     address: Ipv4Addr,
+    id: Option<AppId>,
     org: Option<OrgId>,
     app: String,
 }
@@ -159,10 +164,30 @@ async fn claims(s: &Scheduler) -> Result<Vec<Claim>, Problem> {
             None => None,
         };
         let app = row.as_ref().map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
-        out.push(Claim { address, org: row.map(|r| OrgId(r.org)), app });
+        out.push(Claim { address, id, org: row.map(|r| OrgId(r.org)), app });
     }
     out.sort_by_key(|c| c.address);
     Ok(out)
+}
+
+/// Which nodes have the addresses of these, as nodes are told.
+async fn holding(s: &Scheduler, claims: &[Claim]) -> Result<BTreeMap<Ipv4Addr, Name>, Problem> {
+    let (reports, mut views) = (view::reports(s), Vec::new());
+    for app in claims.iter().filter_map(|c| c.id).collect::<BTreeSet<AppId>>() {
+        let row = store::app_by_id(s.orm(), app).await.map_err(database)?;
+        if let Some(row) = row.filter(|r| !r.deleted && !r.stopped && r.current > 0) {
+            views.push(view::see(s, row, &reports).await?.view);
+        }
+    }
+    let nodes = candidates(&store::nodes(s.orm()).await.map_err(database)?);
+    Ok(holders(&views, &nodes, &reports))
+}
+
+/// The nodes that can have addresses. Those that are not heard from yet count until they are lost: after a start of this process no address
+/// is to move to whoever comes back first.
+pub fn candidates(rows: &[store::node::Model]) -> Vec<Candidate> {
+    let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
+    rows.iter().filter(|row| !row.lost).filter_map(candidate).collect()
 }
 
 async fn append(s: &Scheduler, caller: &Caller, version: i64, event: PoolEvent) -> Result<(), Problem> {

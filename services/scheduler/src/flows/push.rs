@@ -14,12 +14,13 @@ use super::cut::Cut;
 use super::reconcile::Reconciler;
 use crate::adapters::carried::Frozen;
 use crate::adapters::images;
+use crate::app::pools::candidates;
 use crate::app::view;
 use crate::domain::engine::{PodRoute, WantedNode};
 use crate::domain::isolation::Neighbourhood;
 use crate::domain::made::Stamps;
 use crate::domain::placement::{Guard, SpaceRules};
-use crate::domain::pools::{self, Candidate};
+use crate::domain::pools;
 use crate::domain::wanted::{AppView, Reports, Standing};
 use crate::store;
 
@@ -110,16 +111,13 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Which node has each public address. Nodes that are not heard from yet count until they are lost: after a start of this process no
-    /// address is to move to whoever comes back first.
+    /// Which node has each public address.
     async fn holders(&mut self, apps: &[(Arc<AppView>, bool)], reports: &Reports) -> anyhow::Result<BTreeMap<Ipv4Addr, Name>> {
         let serving = || apps.iter().filter(|(_, off)| !off).map(|(view, _)| view.as_ref());
         if !serving().any(|view| view.services().iter().any(|(_, s)| s.address.is_some())) {
             return Ok(BTreeMap::new());
         }
-        let rows = self.nodes().await?;
-        let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
-        let nodes: Vec<Candidate> = rows.iter().filter(|row| !row.lost).filter_map(candidate).collect();
+        let nodes = candidates(&self.nodes().await?);
         Ok(pools::holders(serving(), &nodes, reports))
     }
 

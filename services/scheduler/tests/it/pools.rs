@@ -82,7 +82,7 @@ async fn an_address_is_one_applications_until_that_does_not_ask_for_it_any_more(
     assert!(endpoints.as_array().unwrap().iter().any(|e| e["host"] == "203.0.113.6" && e["port"] == 80), "{endpoints}");
 
     let claims = pool(&place, &token, "office").await["claims"].clone();
-    assert_eq!(claims[1], json!({"address": "203.0.113.7", "app": "acme/shop/test/one"}));
+    assert_eq!(claims[1], json!({"address": "203.0.113.7", "app": "acme/shop/test/one", "node": "n1"}));
     let (status, problem) = set(&place, &token, "office", json!({"addresses": ["203.0.113.6"]})).await;
     assert_eq!((status, &problem["code"]), (409, &json!("scheduler.pool_in_use")), "{problem}");
     assert_eq!(set(&place, &token, "office", json!({"addresses": ["203.0.113.6-203.0.113.7"], "orgs": []})).await.0, 200);
