@@ -113,6 +113,7 @@ fn what_is_published_is_asked_an_address_for_and_without_it_every_port() {
         let text = format!("services:\n  web:\n    image: a/b/c\n    ports: ['80:8080']\n    x-gantry: {{address: {wrong}}}\n");
         assert_eq!(bad(&text).len(), 1, "{wrong}");
     }
+    assert_eq!(bad("services:\n  web:\n    image: a/b/c\n    x-gantry: {address: office}\n").len(), 1, "there is no port to answer at");
 }
 
 #[test]

@@ -346,15 +346,15 @@ fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service
             None => out.push(Service { routes: vec![route], ..plain(port, Protocol::Http) }),
         }
     }
+    if out.is_empty() {
+        out.push(plain(0, Protocol::Tcp));
+    }
     if beside.extension.address.is_some() {
         // What is published is to be reached from outside; if nothing is, that is what the address is for.
         let published = out.iter().any(|s| s.publish.is_some());
         for service in out.iter_mut().filter(|s| s.publish.is_some() || !published) {
             service.address.clone_from(&beside.extension.address);
         }
-    }
-    if out.is_empty() {
-        out.push(plain(0, Protocol::Tcp));
     }
     out
 }
