@@ -21,8 +21,8 @@ pub use container::Container;
 pub use health::{Check, Hook, Hooks, Probe, Purpose};
 pub(crate) use network::is_network;
 pub use network::{
-    Access, BALANCES, Network, Nic, Outside, PathKind, Peer, Policy, PolicyPort, PolicyRule, Protocol, PublicAddress, Publish, Route, Service, Subnet, ValueMatch, root_path,
-    round_robin,
+    Access, BALANCES, Network, Nic, Outside, PathKind, Peer, Policy, PolicyPort, PolicyRule, Protocol, PublicAddress, Publish, Route, Service, Subnet,
+    ValueMatch, root_path, round_robin,
 };
 pub use placement::{Affinity, Constraints, Match, Operator, Preference, Rule, Selector, Spread, Toleration};
 pub use release::{CanaryStep, HeaderMatch, Measure, Preview, Release, ReleaseCheck, ReleaseStrategy};

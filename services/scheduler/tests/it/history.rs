@@ -41,11 +41,18 @@ fn every_stored_event_decodes_and_every_kind_has_a_sample() {
         assert_eq!(read, data, "{name}");
         seen.insert(kind.to_owned());
     }
-    let all: BTreeSet<String> =
-        [kinds::<AppEvent>(), kinds::<InstanceEvent>(), kinds::<NodeEvent>(), kinds::<PlacementEvent>(), kinds::<PoolEvent>(), kinds::<ClusterEvent>(), kinds::<ConfigEvent>()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let all: BTreeSet<String> = [
+        kinds::<AppEvent>(),
+        kinds::<InstanceEvent>(),
+        kinds::<NodeEvent>(),
+        kinds::<PlacementEvent>(),
+        kinds::<PoolEvent>(),
+        kinds::<ClusterEvent>(),
+        kinds::<ConfigEvent>(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     assert_eq!(seen, all);
 }
 
