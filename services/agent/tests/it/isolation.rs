@@ -92,7 +92,6 @@ fn first(home: &Path, profile: &Path) -> wire::WantedInstance {
         cap_drop: vec!["ALL".into()],
         cap_add: vec!["NET_BIND_SERVICE".into()],
         new_privileges: "no".into(),
-        ulimits: vec!["nofile=777:777".into()],
         limits: Some(wire::Resources { cpu_millis: 500, memory_bytes: 64 * MIB, pids: 50, bandwidth_bps: 8_000_000, ..Default::default() }),
         mounts: vec![
             wire::Mount { size_bytes: 24 * MIB, ..mount("volume", "acme.data", "/data") },
@@ -116,6 +115,8 @@ fn second() -> wire::WantedInstance {
         "i=0; while [ $i -lt 3000 ]; do echo line $i of many that nobody takes; i=$((i+1)); done; echo second > /www/index.html; exec httpd -f -p 8080 -h /www";
     wire::WantedInstance {
         labels: Some(labels),
+        // Of root in the container: an agent without CAP_SYS_RESOURCE may not set those of others.
+        ulimits: vec!["nofile=777:777".into()],
         args: vec!["-c".into(), script.into()],
         guard: Some(wire::Guard { action: "none".into(), closed: true, ..Default::default() }),
         ..web(2, "")
@@ -203,7 +204,7 @@ async fn rights(stage: &Stage, node: &Node) {
     // CAP_NET_BIND_SERVICE is bit 10, and all that its processes can ever have.
     assert_eq!(u64::from_str_radix(line("CapBnd:"), 16).unwrap(), 1 << 10);
     assert_eq!((u64::from_str_radix(line("CapEff:"), 16).unwrap() & !(1 << 10), line("NoNewPrivs:"), line("Seccomp:")), (0, "1", "2"));
-    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", stage.pid(2).await)).unwrap();
     let files = limits.lines().find(|l| l.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["777", "777"]);
     // The other one is root in its container with the usual capabilities, and still may not do what is the node's.

@@ -7,7 +7,7 @@ use crate::containerd::BUSYBOX;
 use crate::shop::APP;
 
 /// Answers with what it has counted to, which is nowhere but in its memory; it would take five seconds to be back at fifty.
-const COUNTER: &str = "mkdir -p /www; echo 0 > /www/index.html; n=0; (while sleep 0.1; do n=$((n+1)); echo $n > /www/new; mv /www/new /www/index.html; done) & exec httpd -f -p 8080 -h /www";
+const COUNTER: &str = "mkdir -p /www; echo 0 > /www/index.html; n=0; (while sleep 0.1; do n=$$((n+1)); echo $$n > /www/new; mv /www/new /www/index.html; done) & exec httpd -f -p 8080 -h /www";
 
 /// What a node's balancer is answered; 0: nothing.
 async fn count(bed: &Bed, node: &str) -> u64 {
