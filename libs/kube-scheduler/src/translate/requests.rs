@@ -137,6 +137,6 @@ mod tests {
     fn huge_pages_are_counted_in_mebibytes() {
         assert_eq!(counted("hugepages-1Gi", &json!("64Gi")), 65_536);
         let pod = json!({ "spec": { "containers": [{ "resources": { "requests": { "hugepages-2Mi": "2Mi" } } }] } });
-        assert_eq!(requests(&pod).1["hugepages-2Mi"], 1);
+        assert_eq!(requests(&pod).1["hugepages-2Mi"], 2);
     }
 }

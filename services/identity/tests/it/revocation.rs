@@ -81,8 +81,8 @@ async fn a_certificate_that_its_authority_has_revoked_signs_nobody_in() {
     assert!(status == 201 && made["revocation"].is_null(), "{made}");
     let at = format!("{AUTHORITIES}/{}/revocation", made["id"].as_str().unwrap());
     let (lost, kept, own) = (mailed(&home, &pki, &["bob@acme.example"]), mailed(&home, &pki, &["bob@acme.example"]), issued(&pki, "eve-laptop"));
-    let mut browser = suite.signed_in("bob").await;
-    assert_eq!(bind(&suite, &mut browser, &lost, "name").await.location(), "/account?done=saved");
+    let mut bobs = suite.signed_in("bob").await;
+    assert_eq!(bind(&suite, &mut bobs, &lost, "name").await.location(), "/account?done=saved");
     let mut browser = suite.signed_in("eve").await;
     assert_eq!(bind(&suite, &mut browser, &own, "certificate").await.location(), "/account?done=saved");
     assert_eq!((come(&suite, &lost).await.0, come(&suite, &own).await.0), (303, 303));
@@ -117,7 +117,7 @@ async fn a_certificate_that_its_authority_has_revoked_signs_nobody_in() {
     assert_eq!(come(&suite, &lost).await.0, 303, "nothing has changed");
 
     // By hand: what it names is refused, bound by name or by itself; the next one in the same name is not.
-    let mut held = [suite.browser(), suite.browser(), suite.browser(), suite.signed_in("bob").await];
+    let mut held = [suite.browser(), suite.browser(), suite.browser(), bobs];
     for (browser, certificate) in held.iter_mut().zip([&lost, &own, &kept]) {
         assert_eq!(through_door(&suite, browser, certificate, "%2Faccount").await.status, 303);
         assert_eq!(browser.get("/account").await.status, 200);
