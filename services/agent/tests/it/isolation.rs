@@ -254,7 +254,7 @@ async fn networks(stage: &Stage, node: &Node) {
     let prefix = format!("10.{SUBNET}.");
     assert!(one != two && one.starts_with(&prefix) && two.starts_with(&prefix), "given by the plug-in for addresses: {one} {two}");
     // It answers those who may ask it, and not the other tenant, which is still well by itself.
-    let ask = |from: u8, address: String| async move { run(stage, node, from, "", &format!("wget -T 3 -q -O - http://{address}:8080/ 2>&1")).await };
+    let ask = |from: u8, address: String| async move { run(stage, node, from, "", &format!("timeout 3 wget -q -O - http://{address}:8080/ 2>&1")).await };
     let seen = reqwest::get(format!("http://{one}:8080/")).await.unwrap().text().await.unwrap();
     assert_eq!((seen.as_str(), ask(2, "127.0.0.1".into()).await.1.as_str()), ("first", "second\n"));
     let (code, said) = ask(2, one).await;

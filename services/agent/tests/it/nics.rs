@@ -126,7 +126,7 @@ impl Beyond {
     }
 
     fn asks(&self, url: &str) -> String {
-        let output = Command::new("ip").args(["netns", "exec", self.0, "busybox", "wget", "-q", "-T", "2", "-O", "-", url]).output().unwrap();
+        let output = Command::new("ip").args(["netns", "exec", self.0, "timeout", "2", "busybox", "wget", "-q", "-O", "-", url]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
