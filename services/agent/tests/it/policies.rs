@@ -66,7 +66,7 @@ impl Scene {
     }
 
     async fn reaches(&self, node: &Node, n: u8, url: &str) -> bool {
-        let (code, text) = self.run(node, n, &format!("wget -q -T 2 -O - {url}")).await;
+        let (code, text) = self.run(node, n, &format!("timeout 2 wget -q -O - {url}")).await;
         code == 0 && text == "from 1"
     }
 
@@ -186,9 +186,9 @@ async fn closed_both_ways(scene: &Scene, node: &Arc<Node>) {
     scene.want(node, vec![(2, out)]);
     scene.becomes(node, "only by name", 2, (false, true)).await;
     let third = scene.address(node, 3);
-    assert_ne!(scene.run(node, 2, &format!("wget -q -T 2 -O - http://{third}:8080/")).await.0, 0);
+    assert_ne!(scene.run(node, 2, &format!("timeout 2 wget -q -O - http://{third}:8080/")).await.0, 0);
     scene.becomes(node, "the others are not concerned", 3, (true, true)).await;
     // And it still answers whoever asks it.
     let second = scene.address(node, 2);
-    assert_eq!(scene.run(node, 3, &format!("wget -q -T 2 -O - http://{second}:8080/")).await.1, "from 2");
+    assert_eq!(scene.run(node, 3, &format!("timeout 2 wget -q -O - http://{second}:8080/")).await.1, "from 2");
 }
