@@ -232,22 +232,24 @@ pub fn traffic(csv: &str) -> BTreeMap<String, Traffic> {
     let mut lines = csv.lines();
     let Some(header) = lines.next() else { return BTreeMap::new() };
     let names: Vec<_> = header.trim_start_matches("# ").split(',').collect();
-    let row = |line: &str| {
-        let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
-        let number = |name: &str| cells.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-        (cells.get("svname") == Some(&"BACKEND")).then(|| {
-            let traffic = Traffic {
-                requests: number("req_tot").max(number("stot")),
-                bytes_in: number("bin"),
-                bytes_out: number("bout"),
-                errors: number("econ") + number("eresp") + number("hrsp_5xx"),
-                sessions: number("scur"),
-                denied: number("dreq"),
-            };
-            (cells.get("pxname").copied().unwrap_or_default().to_owned(), traffic)
-        })
+    let rows: Vec<BTreeMap<&str, &str>> = lines.map(|line| names.iter().copied().zip(line.split(',')).collect()).collect();
+    let number = |cells: &BTreeMap<&str, &str>, name: &str| cells.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+    let of = |kind: &'static str| rows.iter().filter(move |cells| cells.get("svname") == Some(&kind));
+    // What a TCP backend refuses is counted at the door alone.
+    let at_door: BTreeMap<&str, u64> = of("FRONTEND").filter_map(|cells| Some((cells.get("pxname")?.strip_suffix("_in")?, number(cells, "dreq")))).collect();
+    let traffic = |cells: &BTreeMap<&str, &str>| {
+        let name = cells.get("pxname").copied().unwrap_or_default();
+        let traffic = Traffic {
+            requests: number(cells, "req_tot").max(number(cells, "stot")),
+            bytes_in: number(cells, "bin"),
+            bytes_out: number(cells, "bout"),
+            errors: number(cells, "econ") + number(cells, "eresp") + number(cells, "hrsp_5xx"),
+            sessions: number(cells, "scur"),
+            denied: number(cells, "dreq").max(at_door.get(name).copied().unwrap_or(0)),
+        };
+        (name.to_owned(), traffic)
     };
-    lines.filter_map(row).collect()
+    of("BACKEND").map(traffic).collect()
 }
 
 /// Of one server slot since the process started.
@@ -380,9 +382,11 @@ mod tests {
 
     #[test]
     fn traffic_is_read_per_backend() {
-        let csv = "# pxname,svname,scur,stot,bin,bout,dreq,econ,eresp,hrsp_5xx,req_tot\nweb,BACKEND,1,7,100,200,4,1,0,2,\nweb,s0,1,7,100,200,,1,0,2,\n";
+        let csv = "# pxname,svname,scur,stot,bin,bout,dreq,econ,eresp,hrsp_5xx,req_tot\nweb,BACKEND,1,7,100,200,4,1,0,2,\nweb,s0,1,7,100,200,,1,0,2,\n\
+                   raw_in,FRONTEND,1,7,100,200,3,,,,\nraw,BACKEND,1,7,100,200,0,0,0,0,\n";
         let all = traffic(csv);
         assert_eq!(all["web"], Traffic { requests: 7, bytes_in: 100, bytes_out: 200, errors: 3, sessions: 1, denied: 4 });
-        assert_eq!(all.len(), 1);
+        assert_eq!(all["raw"].denied, 3, "a TCP service's refusals are the door's");
+        assert_eq!(all.len(), 2);
     }
 }
