@@ -120,7 +120,7 @@ async fn a_node_that_the_scheduler_removes_loses_its_certificates_and_joins_anew
     let yard = suite.world.start::<Yard>(Nothing::default()).await;
     let node = Name::parse("n1").unwrap();
     happened(&yard, &[NodeEvent::Removed { node: node.clone() }], &node).await;
-    suite.world.until("its certificates do not count any more", Duration::from_secs(20), || async { renews(&first).await == 403 }).await;
+    suite.world.until("its certificates do not count any more", Duration::from_secs(60), || async { renews(&first).await == 403 }).await;
     let (_, list) = suite.get(&admin, "/api/v1/node-certificates?node=n1").await;
     let all = list["items"].as_array().unwrap();
     assert!(all.len() >= 2 && all.iter().all(|c| c["reason"] == "removed" && c["revoked_at"].is_string()), "{list}");
@@ -134,8 +134,8 @@ async fn a_node_that_the_scheduler_removes_loses_its_certificates_and_joins_anew
         let left: i64 = sqlx::query_scalar("select count(*) from todos where name = 'revoke-removed-node'").fetch_one(&suite.host.db().pool).await.unwrap();
         left == 0
     };
-    suite.world.until("it is done again", Duration::from_secs(20), done).await;
+    suite.world.until("it is done again", Duration::from_secs(60), done).await;
     assert_eq!(renews(&second).await, 201);
     happened(&yard, &[NodeEvent::Removed { node: node.clone() }], &node).await;
-    suite.world.until("the next removal counts for these", Duration::from_secs(20), || async { renews(&second).await == 403 }).await;
+    suite.world.until("the next removal counts for these", Duration::from_secs(60), || async { renews(&second).await == 403 }).await;
 }
