@@ -240,7 +240,8 @@ fn selected(object: &Value, query: &Pairs) -> bool {
     if !of_fields(object, query) {
         return false;
     }
-    let Some(selector) = query.get("labelSelector") else { return true };
+    // An empty one selects everything.
+    let Some(selector) = query.get("labelSelector").filter(|s| !s.is_empty()) else { return true };
     selector.split(',').all(|part| match (part.split_once("!="), part.split_once('=')) {
         // Those without the label, too.
         (Some((key, value)), _) => object["metadata"]["labels"][key] != value,
