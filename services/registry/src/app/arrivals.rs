@@ -69,38 +69,23 @@ impl From<Fault> for Error {
 pub struct Arrivals {
     inline: mpsc::Sender<Arrival>,
     stored: mpsc::Sender<Arrival>,
-    /// What lives in the database and is followed by an append: the append's flush of the disk serves both.
-    followed: mpsc::Sender<Arrival>,
-}
-
-/// What makes a batch survive a power cut.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durable {
-    /// Its own commit.
-    Now,
-    /// The next commit that waits for the disk: the database writes its journal in order.
-    WithTheNext,
 }
 
 impl Arrivals {
     /// Starts the tasks.
     pub fn start(host: &gantry_host::Host, blobs: &Blobs) -> Self {
-        let door = |durable| {
+        let door = || {
             let (door, waiting) = mpsc::channel(WAITING);
-            host.tracker.spawn(run(host.clone(), blobs.clone(), durable, waiting));
+            host.tracker.spawn(run(host.clone(), blobs.clone(), waiting));
             door
         };
-        Self { inline: door(Durable::Now), stored: door(Durable::Now), followed: door(Durable::WithTheNext) }
+        Self { inline: door(), stored: door() }
     }
 
-    /// Publishes; on return the blob is durable (as `durable` says, where it lives in the database) and readable in `repository`.
-    async fn publish(&self, repository: Option<RepositoryName>, staged: Staged, durable: Durable) -> Result<()> {
+    /// Publishes; on return the blob is durable, and readable in `repository`.
+    async fn publish(&self, repository: Option<RepositoryName>, staged: Staged) -> Result<()> {
         let (done, outcome) = oneshot::channel();
-        let door = match (staged.inline().is_some(), durable) {
-            (true, Durable::Now) => &self.inline,
-            (true, Durable::WithTheNext) => &self.followed,
-            (false, _) => &self.stored,
-        };
+        let door = if staged.inline().is_some() { &self.inline } else { &self.stored };
         let arrival = Arrival { repository, staged, done };
         let busy = || Error::Denied(gantry_kernel::Problem::unavailable("the registry's database"));
         match tokio::time::timeout(PATIENCE, door.send(arrival)).await {
@@ -122,35 +107,25 @@ impl App {
     /// The store.
     pub async fn publish(&self, repository: Option<&RepositoryName>, staged: Staged) -> Result<()> {
         self.blobs.prepare(&staged).await?;
-        self.arrivals.publish(repository.cloned(), staged, Durable::Now).await
-    }
-
-    /// The same for whoever appends to the log next and answers only then: what lives in the database is on the disk with that append at
-    /// the latest, for the log is in the same database. Until then nothing refers to it, so nothing is wrong if a power cut takes it away.
-    ///
-    /// # Errors
-    /// The store.
-    pub(super) async fn publish_before_append(&self, staged: Staged) -> Result<()> {
-        self.blobs.prepare(&staged).await?;
-        self.arrivals.publish(None, staged, Durable::WithTheNext).await
+        self.arrivals.publish(repository.cloned(), staged).await
     }
 }
 
-async fn run(host: gantry_host::Host, blobs: Blobs, durable: Durable, mut waiting: mpsc::Receiver<Arrival>) {
+async fn run(host: gantry_host::Host, blobs: Blobs, mut waiting: mpsc::Receiver<Arrival>) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             got = waiting.recv_many(&mut batch, BATCH) => if got == 0 { return },
             () = host.cancel.cancelled() => return,
         }
-        settle(&host, &blobs, durable, std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await;
+        settle(&host, &blobs, std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await;
     }
 }
 
 /// Publishes them and tells everybody who waits.
-async fn settle(host: &gantry_host::Host, blobs: &Blobs, durable: Durable, batch: Vec<Arrival>) {
+async fn settle(host: &gantry_host::Host, blobs: &Blobs, batch: Vec<Arrival>) {
     let alone = batch.len() == 1;
-    let whole = commit(host, blobs, durable, &batch).await.map_err(Fault::from);
+    let whole = commit(host, blobs, &batch).await.map_err(Fault::from);
     match whole {
         Ok(()) => tell(batch, &Ok(())),
         // The store is away for all of them: asked for each, it would keep everybody waiting in turn.
@@ -161,7 +136,7 @@ async fn settle(host: &gantry_host::Host, blobs: &Blobs, durable: Durable, batch
             for one in batch {
                 let outcome = match &away {
                     Some(fault) => Err(fault.clone()),
-                    None => commit(host, blobs, durable, std::slice::from_ref(&one)).await.map_err(Fault::from),
+                    None => commit(host, blobs, std::slice::from_ref(&one)).await.map_err(Fault::from),
                 };
                 if let Err(fault) = &outcome
                     && fault.is_away()
@@ -182,14 +157,10 @@ fn tell(batch: Vec<Arrival>, outcome: &Result<(), Fault>) {
 }
 
 /// The rows' locks order this with collection: content appears in the store while nobody can be removing it.
-async fn commit(host: &gantry_host::Host, blobs: &Blobs, durable: Durable, batch: &[Arrival]) -> anyhow::Result<()> {
+async fn commit(host: &gantry_host::Host, blobs: &Blobs, batch: &[Arrival]) -> anyhow::Result<()> {
     let arrived: Vec<Arrived<'_>> = batch.iter().map(Arrival::arrived).collect();
     if arrived.iter().all(|a| a.bytes.is_some()) {
-        let now = host.env.now();
-        match durable {
-            Durable::Now => content::keep(&host.db().pool, &arrived, now).await?,
-            Durable::WithTheNext => content::keep_with_the_next(&host.db().pool, &arrived, now).await?,
-        }
+        content::keep(&host.db().pool, &arrived, host.env.now()).await?;
         return Ok(());
     }
     let mut tx = host.db().pool.begin().await?;

@@ -182,10 +182,11 @@ impl App {
         Ok(platforms)
     }
 
-    /// The append that follows makes them durable.
+    /// Before the event that names them: an append is repeated where the database was away for a moment, and then stands although what was
+    /// not on the disk before is gone.
     async fn keep_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<()> {
         let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
-        self.publish_before_append(staged).await
+        self.publish(None, staged).await
     }
 
     /// # Errors

@@ -18,28 +18,20 @@ pub struct Arrived<'a> {
     pub bytes: Option<&'a [u8]>,
 }
 
-/// The statement, with a further condition for the last of its parts. The count makes the rows of `blobs` come first: collection takes them
-/// in that order, too.
-macro_rules! keep {
-    ($($condition:literal)?) => {
-        concat!(
-            "with kept as (
-                insert into blobs (digest, size_bytes, sums, touched_at, checked_at)
-                select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
-                on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
-                    checked_at = excluded.checked_at, damaged_at = null, idle = true
-                returning 1),
-            linked as (
-                insert into blob_links (repository, digest, at)
-                select r, d, $4 from unnest($5::text[], $6::text[]) t(r, d) where (select count(*) from kept) > 0
-                on conflict (repository, digest) do update set at = excluded.at)
-            insert into small_content as c (digest, bytes)
-            select d, b from unnest($7::text[], $8::bytea[]) t(d, b) where (select count(*) from kept) > 0",
-            $($condition,)?
-            " on conflict (digest) do update set bytes = excluded.bytes where c.bytes is distinct from excluded.bytes"
-        )
-    };
-}
+/// The count makes the rows of `blobs` come first: collection takes them in that order, too.
+const KEEP: &str = "with kept as (
+        insert into blobs (digest, size_bytes, sums, touched_at, checked_at)
+        select d, s, x, $4, $4 from unnest($1::text[], $2::bigint[], $3::bytea[]) t(d, s, x)
+        on conflict (digest) do update set size_bytes = excluded.size_bytes, sums = excluded.sums, touched_at = excluded.touched_at,
+            checked_at = excluded.checked_at, damaged_at = null, idle = true
+        returning 1),
+    linked as (
+        insert into blob_links (repository, digest, at)
+        select r, d, $4 from unnest($5::text[], $6::text[]) t(r, d) where (select count(*) from kept) > 0
+        on conflict (repository, digest) do update set at = excluded.at)
+    insert into small_content as c (digest, bytes)
+    select d, b from unnest($7::text[], $8::bytea[]) t(d, b) where (select count(*) from kept) > 0
+    on conflict (digest) do update set bytes = excluded.bytes where c.bytes is distinct from excluded.bytes";
 
 /// Notes that blobs are there and needed now, makes them readable where they were uploaded, and keeps the bytes of small ones: one
 /// statement. Within a transaction it holds the rows until that ends, so that none is collected while it is being published.
@@ -47,19 +39,6 @@ macro_rules! keep {
 /// # Errors
 /// Database.
 pub async fn keep(db: impl sqlx::PgExecutor<'_>, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    write(db, keep!(), arrived, now).await
-}
-
-/// The same for small content alone, by itself, whose commit does not wait for the disk: it is there with the next commit of this database
-/// that does, for the journal is written in order.
-///
-/// # Errors
-/// Database.
-pub async fn keep_with_the_next(pool: &PgPool, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
-    write(pool, keep!(" and (select set_config('synchronous_commit', 'off', true)) = 'off'"), arrived, now).await
-}
-
-async fn write(db: impl sqlx::PgExecutor<'_>, sql: &'static str, arrived: &[Arrived<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
     let mut blobs: Vec<&Arrived<'_>> = arrived.iter().collect();
     // In one order everywhere, or two replicas could wait for each other.
     blobs.sort_by_key(|a| a.digest);
@@ -72,7 +51,7 @@ async fn write(db: impl sqlx::PgExecutor<'_>, sql: &'static str, arrived: &[Arri
     links.dedup();
     let (link_repositories, link_digests): (Vec<&str>, Vec<&str>) = links.into_iter().unzip();
     let (small_digests, small_bytes): (Vec<&str>, Vec<&[u8]>) = blobs.iter().filter_map(|a| Some((a.digest.as_str(), a.bytes?))).unzip();
-    let query = sqlx::query(sql).bind(&digests).bind(&sizes).bind(&sums).bind(now);
+    let query = sqlx::query(KEEP).bind(&digests).bind(&sizes).bind(&sums).bind(now);
     query.bind(&link_repositories).bind(&link_digests).bind(&small_digests).bind(&small_bytes).execute(db).await?;
     Ok(())
 }

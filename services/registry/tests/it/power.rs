@@ -1,5 +1,5 @@
-//! The database's memory is lost while manifests are pushed. A manifest's bytes are committed without waiting for the disk, and its event after
-//! them: whatever is left of the log, the bytes of every manifest in it are there.
+//! The database's memory is lost while manifests are pushed, and appends under way find it again when it is back: whatever is left of the
+//! log, the bytes of every manifest in it are there.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use gantry_es_pg::{Append, Db, Log, Settings};
 use gantry_kernel::Env;
 use gantry_registry::domain::digest::{Algorithm, Digest};
 use gantry_registry::domain::sums::Sums;
-use gantry_registry::store::content::{Arrived, keep_with_the_next};
+use gantry_registry::store::content::{Arrived, keep};
 use gantry_registry::store::migrations::MIGRATIONS;
 use gantry_servers::server::free_port;
 use gantry_servers::{Need, Postgres, Server, Signal, ensure_running, install, remove_folder, stop};
@@ -61,7 +61,7 @@ async fn push(log: Log, name: String, acknowledged: Arc<Mutex<Vec<String>>>) {
         let bytes = format!("manifest {n} of {name}").into_bytes();
         let (digest, sums) = (Digest::of(Algorithm::Sha256, &bytes), Sums::of(&bytes));
         let arrived = Arrived { repository: None, digest: &digest, size: bytes.len() as u64, sums: &sums, bytes: Some(&bytes) };
-        if keep_with_the_next(&log.db().pool, &[arrived], log.env.now()).await.is_err() {
+        if keep(&log.db().pool, &[arrived], log.env.now()).await.is_err() {
             return;
         }
         let data = json!({ "digest": digest.as_str() }).into();
