@@ -112,11 +112,6 @@ impl App {
         let meta = meta.tenant(at.org);
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
         let done = self.repositories.perform(name, command, meta).await?;
-        if done.events.is_empty() && bytes.len() as u64 <= self.config.inline_bytes {
-            // It is as it was, so nothing was appended that would have taken the bytes to the disk; they may have mended damaged ones.
-            let staged = self.blobs.stage(self.host.env.uuid(), digest.clone(), bytes).await?;
-            self.publish(None, staged).await?;
-        }
         self.host.settled(done.position).await;
         if let Some(turn) = turn {
             turn.commit().await?;
