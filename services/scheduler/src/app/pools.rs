@@ -76,10 +76,18 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
     let claims = claims(s).await?;
     let knows = |scope: Scope| s.host.auth.require(caller, Role::Viewer, scope).is_ok();
     let operator = knows(Scope::Platform);
+    // Whoever may look at anything of an organisation may use what it may.
+    let parts = |org: OrgId| {
+        s.host.auth.read(|rights| {
+            let projects = rights.projects().filter(|p| p.org == org);
+            projects.flat_map(|p| std::iter::once(Scope::Project(p.id)).chain(rights.spaces_of(p.id))).collect::<Vec<_>>()
+        })
+    };
+    let belongs = |org: OrgId| knows(Scope::Org(org)) || parts(org).into_iter().any(knows);
     let on = if operator { holding(s, &claims).await? } else { BTreeMap::new() };
     let mut out = Vec::new();
     for (name, pool) in &pools.0 {
-        let own: Vec<OrgId> = pool.orgs.iter().copied().filter(|org| operator || knows(Scope::Org(*org))).collect();
+        let own: Vec<OrgId> = pool.orgs.iter().copied().filter(|org| operator || belongs(*org)).collect();
         if !operator && own.is_empty() && !pool.orgs.is_empty() {
             continue;
         }
