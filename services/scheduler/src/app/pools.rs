@@ -79,7 +79,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
     // Whoever may look at anything of an organisation may use what it may.
     let parts = |org: OrgId| {
         s.host.auth.read(|rights| {
-            let projects = rights.projects().filter(|p| p.org == org);
+            let projects = rights.projects().filter(|p| p.org.id == org);
             projects.flat_map(|p| std::iter::once(Scope::Project(p.id)).chain(rights.spaces_of(p.id))).collect::<Vec<_>>()
         })
     };
