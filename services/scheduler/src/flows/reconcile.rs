@@ -39,6 +39,8 @@ pub struct Reconciler {
     pub(super) dirty: BTreeSet<AppId>,
     /// Those of them that events of their own are about, and not only of what concerns everybody.
     news: BTreeSet<AppId>,
+    /// Nodes of which something has been heard.
+    heard: BTreeSet<Name>,
     pub(super) unsettled: BTreeSet<AppId>,
     /// Since when this process decides: nodes have so long to come back.
     pub(super) since: OffsetDateTime,
@@ -95,6 +97,7 @@ impl Reconciler {
                 position,
                 dirty: BTreeSet::new(),
                 news: BTreeSet::new(),
+                heard: BTreeSet::new(),
                 unsettled: BTreeSet::new(),
                 since,
                 reserved: BTreeMap::new(),
@@ -185,8 +188,13 @@ impl Reconciler {
         self.follow().await?;
         self.members().await?;
         self.observe().await?;
-        // Whoever waits for an application without instances is heard at once.
         let reports = crate::app::view::reports(&self.s);
+        // From its first word on there is one more node to place on, also for those who wait for nothing and want one on each.
+        if reports.keys().any(|node| !self.heard.contains(node)) {
+            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+        }
+        self.heard = reports.keys().cloned().collect();
+        // Whoever waits for an application without instances is heard at once.
         let waiting = reports.values().flat_map(|r| &r.waiting);
         self.dirty.extend(waiting.filter_map(|id| id.split('.').next()?.parse::<AppId>().ok()));
         self.keep_clusters().await?;
