@@ -52,7 +52,18 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
 /// What only the bench may name of all that integration-tests depends on, and where stories lie.
 const STORIES: (&str, &[&str], &str) = (
     "integration-tests/src",
-    &["gantry_host", "gantry_auth", "gantry_bus", "gantry_es", "gantry_testkit", "gantry_registry", "gantry_scheduler", "gantry_agent", "gantry_planner", "gantry_kubernetes"],
+    &[
+        "gantry_host",
+        "gantry_auth",
+        "gantry_bus",
+        "gantry_es",
+        "gantry_testkit",
+        "gantry_registry",
+        "gantry_scheduler",
+        "gantry_agent",
+        "gantry_planner",
+        "gantry_kubernetes",
+    ],
     "stories know the suite from outside only; what measures its inside lies below bench/",
 );
 
