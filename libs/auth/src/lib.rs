@@ -20,7 +20,7 @@ pub use caller::{Asked, Caller, CallerSlot, Identity, from_of};
 pub use conditions::Context;
 pub use decide::{DEEPEST_TEAM, Decision, Reason};
 pub use keys::{KeySource, Keys};
-pub use peer::{CLIENT_CERT, Peer, certificate_thumbprint, client_certificate, peer};
+pub use peer::{CLIENT_CERT, Peer, PeerSerial, certificate_thumbprint, client_certificate, peer};
 pub use places::{OrgRef, ProjectRef, SpaceRef};
 pub use projection::RightsProjection;
 pub use rights::{CustomRole, Grant, Rights, TeamRef};

@@ -6,6 +6,11 @@ use gantry_kernel::Problem;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer(pub String);
 
+/// The serial number of that certificate, in small hexadecimal digits; beside [`Peer`]. A node is given many certificates in its life, of
+/// which some are taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSerial(pub String);
+
 /// The calling service of a gRPC request, if it is one of `allowed`.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use gantry_auth::Peer;
+use gantry_auth::{Peer, PeerSerial};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -158,8 +158,9 @@ where
     let app = tower::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(from));
-        if let Some(peer) = &peer {
+        if let Some((peer, serial)) = &peer {
             request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(serial.clone());
         }
         let one_by_one = request.version() <= Version::HTTP_11;
         let (under_way, answer, entrance) = (entrance.enter(), app.clone().oneshot(request), entrance.clone());
@@ -197,13 +198,15 @@ where
     }
 }
 
-/// The service in a certificate's `spiffe://gantry/<name>`.
-fn service_of(certificate: &[u8]) -> Option<Peer> {
+/// The service in a certificate's `spiffe://gantry/<name>`, and the certificate's serial.
+fn service_of(certificate: &[u8]) -> Option<(Peer, PeerSerial)> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => uri.strip_prefix("spiffe://gantry/").map(|n| Peer(n.to_owned())),
+    let name = names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://gantry/").map(str::to_owned),
         _ => None,
-    })
+    })?;
+    let serial = certificate.raw_serial().iter().map(|b| format!("{b:02x}")).collect();
+    Some((Peer(name), PeerSerial(serial)))
 }

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gantry_contract::proto::billing::quotas_server::{Quotas, QuotasServer};
 use gantry_contract::proto::billing::{ReserveRequest, ReserveResponse};
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
+use gantry_contract::proto::identity::{
+    IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, NodeStandingRequest, StandingRequest, StandingResponse,
+};
 use gantry_contract::proto::registry::images_server::{Images, ImagesServer};
 use gantry_contract::proto::registry::{Platform, ResolveRequest, ResolveResponse};
-use gantry_host::{Host, Parts, Section, Service};
-use gantry_kernel::{Kind, Problem};
+use gantry_host::{Host, Leaf, NodeCertificate, Parts, Pki, Section, Service};
+use gantry_kernel::{Kind, OffsetDateTime, Problem};
+use rcgen::{CertificateParams, KeyPair};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, async_trait};
@@ -138,6 +141,17 @@ impl Service for Registry {
     }
 }
 
+/// A certificate of a node, which counts at the identity below until `until`.
+pub fn node_leaf(pki: &Pki, node: &str, until: OffsetDateTime) -> Leaf {
+    let key = KeyPair::generate().expect("a key");
+    let request = CertificateParams::new(Vec::new()).and_then(|params| params.serialize_request(&key)).and_then(|request| request.pem()).expect("a request");
+    let mut serial = [0x40; 16];
+    serial[8..].copy_from_slice(&until.unix_timestamp().to_be_bytes());
+    let now = gantry_kernel::Env::system().now();
+    let wanted = NodeCertificate { node, request: &request, serial, now, life: time::Duration::hours(24) };
+    Leaf { chain_pem: pki.sign_node(&wanted).expect("the authority signs"), key_pem: key.serialize_pem() }
+}
+
 pub struct Identity;
 /// How many credentials have been given before: no two are the same.
 struct IdentityApi(AtomicU64);
@@ -158,6 +172,15 @@ impl Tokens for IdentityApi {
     async fn standing(&self, request: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
         gantry_auth::peer(&request, &["catalog", "cicd", "monitoring", "registry", "scheduler"])?;
         let until = request.into_inner().session.strip_prefix("until:").and_then(|t| t.parse::<i64>().ok());
+        let stands = until.is_none_or(|until| gantry_kernel::Env::system().now().unix_timestamp() < until);
+        Ok(Response::new(StandingResponse { stands }))
+    }
+
+    /// A certificate of these tests says itself when it is revoked: its serial ends with that Unix time, as 8 bytes.
+    async fn node_standing(&self, request: Request<NodeStandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        gantry_auth::peer(&request, &["scheduler"])?;
+        let serial = request.into_inner().serial;
+        let until = serial.get(serial.len().saturating_sub(16)..).and_then(|t| i64::from_str_radix(t, 16).ok());
         let stands = until.is_none_or(|until| gantry_kernel::Env::system().now().unix_timestamp() < until);
         Ok(Response::new(StandingResponse { stands }))
     }

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use axum::Json;
 use axum::routing::get;
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
+use gantry_contract::proto::identity::{
+    IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, NodeStandingRequest, StandingRequest, StandingResponse,
+};
 use gantry_host::{Host, Parts, Section, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +29,10 @@ impl Tokens for Api {
     }
 
     async fn standing(&self, _: Request<StandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        Ok(Response::new(StandingResponse { stands: true }))
+    }
+
+    async fn node_standing(&self, _: Request<NodeStandingRequest>) -> Result<Response<StandingResponse>, Status> {
         Ok(Response::new(StandingResponse { stands: true }))
     }
 }

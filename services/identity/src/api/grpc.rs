@@ -2,7 +2,9 @@
 
 use gantry_auth::peer;
 use gantry_contract::proto::identity::tokens_server::{Tokens, TokensServer};
-use gantry_contract::proto::identity::{IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, StandingRequest, StandingResponse};
+use gantry_contract::proto::identity::{
+    IssueRegistryCredentialRequest, IssueRegistryCredentialResponse, NodeStandingRequest, StandingRequest, StandingResponse,
+};
 use gantry_kernel::{Problem, Uuid};
 use tonic::{Request, Response, Status};
 
@@ -16,6 +18,9 @@ const CALLERS: &[&str] = &["cicd", "scheduler"];
 
 /// Who carries what goes on longer than a token: sessions in instances, followed logs, watched lists.
 const CARRIERS: &[&str] = &["catalog", "cicd", "identity", "monitoring", "registry", "scheduler"];
+
+/// Who hears what agents say for their nodes.
+const HEARERS: &[&str] = &["scheduler"];
 
 /// Their RPCs say which REST call they are (`schemas/proto/identity/v1`).
 pub const OF_REST: &[&str] = &[
@@ -58,6 +63,13 @@ impl Tokens for TokensService {
             text => Some(text.parse::<Uuid>().map_err(|_| Problem::invalid("session", "must be a UUID"))?),
         };
         let stands = self.0.stands(&Begun { token_id: &token_id, session, subject: &subject, client: &client }).await?;
+        Ok(Response::new(StandingResponse { stands }))
+    }
+
+    async fn node_standing(&self, request: Request<NodeStandingRequest>) -> Result<Response<StandingResponse>, Status> {
+        peer(&request, HEARERS)?;
+        let NodeStandingRequest { node, serial } = request.into_inner();
+        let stands = self.0.node_stands(&node, &serial).await?;
         Ok(Response::new(StandingResponse { stands }))
     }
 }

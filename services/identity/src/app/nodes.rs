@@ -19,6 +19,8 @@ const MOST_MINUTES: u32 = 7 * 24 * 60;
 const LIFE: Duration = Duration::hours(24);
 /// Why certificates of nodes are revoked that were taken out of the platform.
 const REMOVED: &str = "removed";
+/// Why those are that a node has from before it joined anew.
+const REJOINED: &str = "rejoined";
 
 /// A certificate just signed.
 pub struct Signed {
@@ -73,30 +75,42 @@ impl App {
     pub async fn join_node(&self, token: &str, node: &str, request: &str, origin: &Origin) -> Result<Signed, Problem> {
         let node = name_of("node", node)?;
         let signed = self.sign_node(&node, request)?;
-        let taken = nodes::take(self.pool(), &kept(token), node.as_str(), self.now()).await.map_err(fault)?;
-        let Some(taken) = taken else {
+        let joined = nodes::join(self.pool(), &kept(token), &signed.certificate, REJOINED, self.now()).await.map_err(fault)?;
+        let Some(before) = joined else {
             self.record_node("anonymous", "node.joined", &node, "denied", "the join token is not good", origin).await;
-            return Err(Problem::unauthenticated("the join token is unknown, used up, too old, or for another node: `gantry node join-token` makes one"));
+            return Err(Problem::unauthenticated(
+                "the join token is unknown, used up, too old, for another node, or for new nodes while this one has a certificate: `gantry node join-token --node <name>` makes one",
+            ));
         };
-        nodes::insert_certificate(self.pool(), &signed.certificate, Some(taken.id)).await.map_err(fault)?;
-        self.record_node(&format!("node:{node}"), "node.joined", &node, "ok", &signed.certificate.serial, origin).await;
+        let actor = format!("node:{node}");
+        if before > 0 {
+            self.record_node(&actor, "node.revoked", &node, "ok", REJOINED, origin).await;
+        }
+        self.record_node(&actor, "node.joined", &node, "ok", &signed.certificate.serial, origin).await;
         Ok(signed)
     }
 
-    /// The next certificate of a node that shows its present one.
+    /// The next certificate of a node that shows its present one, which has the serial `shown`.
     ///
     /// # Errors
-    /// Forbidden when its certificates were revoked.
-    pub async fn renew_node(&self, node: &str, request: &str, origin: &Origin) -> Result<Signed, Problem> {
+    /// Forbidden when that was revoked, or the node has joined anew since.
+    pub async fn renew_node(&self, node: &str, shown: &str, request: &str, origin: &Origin) -> Result<Signed, Problem> {
         let node = name_of("node", node)?;
-        if !nodes::has_living(self.pool(), node.as_str(), self.now()).await.map_err(fault)? {
-            self.record_node(&format!("node:{node}"), "node.renewed", &node, "denied", "revoked", origin).await;
-            return Err(Problem::new(Kind::Forbidden, "identity.node_revoked", "the node's certificates were revoked: join it again with a new token"));
-        }
         let signed = self.sign_node(&node, request)?;
-        nodes::insert_certificate(self.pool(), &signed.certificate, None).await.map_err(fault)?;
+        if !nodes::renew(self.pool(), shown, &signed.certificate, self.now()).await.map_err(fault)? {
+            self.record_node(&format!("node:{node}"), "node.renewed", &node, "denied", "revoked", origin).await;
+            return Err(Problem::new(Kind::Forbidden, "identity.node_revoked", "the node's certificate was revoked: join it again with a new token"));
+        }
         self.record_node(&format!("node:{node}"), "node.renewed", &node, "ok", &signed.certificate.serial, origin).await;
         Ok(signed)
+    }
+
+    /// Whether the certificate of this serial may still speak for the node.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn node_stands(&self, node: &str, serial: &str) -> Result<bool, Problem> {
+        nodes::stands(self.pool(), node, serial).await.map_err(fault)
     }
 
     fn sign_node(&self, node: &Name, request: &str) -> Result<Signed, Problem> {
@@ -127,7 +141,7 @@ impl App {
         Ok(revoked)
     }
 
-    /// What a node has from before it was taken out of the platform; done again it does nothing. One that never joined by a token has none.
+    /// What a node has when its removal from the platform is followed; done again it does nothing. One that never joined by a token has none.
     ///
     /// # Errors
     /// When the database refuses.

@@ -17,6 +17,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("identity-0530-upstream-tokens-asked", crate::store::upstream_tokens::ASKED),
     ("identity-0540-revocation-lists", crate::store::revocation_lists::TABLES),
     ("identity-0550-session-certificates", crate::store::session_certificates::TABLES),
+    ("identity-0560-followed-removals", crate::store::nodes::FOLLOWED),
 ];
 
 const OAUTH: &str = "create table secrets (name text primary key, sealed text not null, created_at timestamptz not null default now());

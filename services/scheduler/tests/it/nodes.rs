@@ -232,6 +232,47 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_not_heard_by_a_certificate_that_was_taken_back_and_one_that_was_heard_is_cut_off() {
+    use std::time::Duration;
+
+    use gantry_contract::proto::scheduler::agent_message::Message;
+    use gantry_contract::proto::scheduler::agents_client::AgentsClient;
+    use gantry_contract::proto::scheduler::{AgentMessage, Hello};
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use crate::neighbours::node_leaf;
+    gantry_testkit::clause("7.4.3.c");
+    let place = Place::new().await;
+    let leaf = |node: &str, seconds: i64| {
+        let until = gantry_kernel::Env::system().now() + time::Duration::seconds(seconds);
+        node_leaf(place.world.running.pki(), node, until)
+    };
+    // What it has to say goes on as long as the sender is there.
+    let attach = async |node: &str, leaf: &gantry_host::Leaf| {
+        let (sender, receiver) = mpsc::channel(1);
+        sender.send(AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) }).await.unwrap();
+        let answer = AgentsClient::new(place.channel_of(leaf).await).attach(ReceiverStream::new(receiver)).await?;
+        Ok::<_, tonic::Status>((answer.into_inner(), sender))
+    };
+    let good = leaf("n2", 3_600);
+    place.world.until("the scheduler decides, and takes it", LONG, || async { attach("n2", &good).await.is_ok() }).await;
+    let (mut goes_on, _other) = attach("n2", &good).await.unwrap();
+
+    // Of before it joined anew, say: the name is right, and the authority's word is not out of date.
+    let old = leaf("n1", -60);
+    let refused = attach("n1", &old).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("gantry node join-token --node n1"), "{refused}");
+
+    let (mut heard, _sender) = attach("n1", &leaf("n1", 8)).await.unwrap();
+    let ended = async { while let Ok(Some(_)) = heard.message().await {} };
+    tokio::time::timeout(Duration::from_secs(90), ended).await.expect("it is cut off");
+    let still = async { while let Ok(Some(_)) = goes_on.message().await {} };
+    assert!(tokio::time::timeout(Duration::from_secs(1), still).await.is_err(), "who has done nothing is heard on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_have_a_version_of_their_own_and_are_not_set_over_somebody_elses() {
     let place = Place::new().await;
     let operator = place.world.user();

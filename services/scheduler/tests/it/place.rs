@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gantry_auth::SpaceRef;
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
-use gantry_host::Host;
+use gantry_host::{Host, Leaf};
 use gantry_kernel::{Role, Scope};
 use gantry_scheduler::{Config, Scheduler};
 use gantry_testkit::World;
@@ -128,7 +128,11 @@ impl Place {
 
     /// A gRPC channel with the certificate of another service.
     pub async fn channel(&self, peer: &str) -> Channel {
-        let leaf = self.world.running.pki().leaf(peer, &[]).unwrap();
+        self.channel_of(&self.world.running.pki().leaf(peer, &[]).unwrap()).await
+    }
+
+    /// The same with this certificate.
+    pub async fn channel_of(&self, leaf: &Leaf) -> Channel {
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&self.world.running.pki().ca_pem))
             .identity(TlsIdentity::from_pem(&leaf.chain_pem, &leaf.key_pem))

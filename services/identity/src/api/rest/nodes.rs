@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use gantry_auth::{Caller, Peer};
+use gantry_auth::{Caller, Peer, PeerSerial};
 use gantry_host::{ApiResult, Json, Page, Path, Query, created};
 use gantry_kernel::{OffsetDateTime, Problem, Scope, Secret, Uuid};
 use http::{StatusCode, header};
@@ -122,7 +122,7 @@ pub async fn tokens(State(app): State<App>, caller: Caller) -> ApiResult<Json<Pa
     Ok(Json(Page::all(nodes::tokens(app.pool()).await.map_err(fault)?.into_iter().map(token).collect())))
 }
 
-/// Makes a token that lets one node in, once (needs `identity.nodes-join` on the platform).
+/// Makes a token that lets one node in, once; without a name, one that has no certificate yet (needs `identity.nodes-join` on the platform).
 #[utoipa::path(post, path = "/api/v1/node-join-tokens", tag = "nodes", request_body = NewNodeToken, responses((status = 201, body = MadeNodeToken)))]
 pub async fn create_token(State(app): State<App>, caller: Caller, origin: Origin, Json(body): Json<NewNodeToken>) -> ApiResult<Response> {
     app.host.auth.permit(&caller, JOIN, Scope::Platform)?;
@@ -147,10 +147,18 @@ pub async fn join(State(app): State<App>, origin: Origin, Json(body): Json<Join>
 
 /// A node's next certificate; the node shows its present one in the TLS connection.
 #[utoipa::path(post, path = "/api/v1/node-certificates/renewals", tag = "nodes", security(()), request_body = Renewal, responses((status = 201, body = SignedCertificate)))]
-pub async fn renew(State(app): State<App>, peer: Option<Extension<Peer>>, origin: Origin, Json(body): Json<Renewal>) -> ApiResult<Response> {
+pub async fn renew(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    serial: Option<Extension<PeerSerial>>,
+    origin: Origin,
+    Json(body): Json<Renewal>,
+) -> ApiResult<Response> {
     let node = peer.as_ref().and_then(|Extension(Peer(name))| name.strip_prefix("node/"));
-    let node = node.ok_or_else(|| Problem::unauthenticated("a node renews its certificate over a connection in which it shows its present one"))?;
-    Ok(signed(&app, app.renew_node(node, &body.request, &origin).await?))
+    let (Some(node), Some(Extension(PeerSerial(serial)))) = (node, &serial) else {
+        return Err(Problem::unauthenticated("a node renews its certificate over a connection in which it shows its present one"));
+    };
+    Ok(signed(&app, app.renew_node(node, serial, &body.request, &origin).await?))
 }
 
 #[utoipa::path(get, path = "/api/v1/node-certificates", tag = "nodes", params(OfNode), responses((status = 200, body = Page<NodeCertificate>)))]

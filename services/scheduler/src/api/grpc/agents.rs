@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
 use futures::{Stream, StreamExt};
-use gantry_auth::Peer;
+use gantry_auth::{Peer, PeerSerial};
 use gantry_contract::proto::scheduler::agent_message::Message;
 use gantry_contract::proto::scheduler::agents_server::Agents;
 use gantry_contract::proto::scheduler::control_message::Message as Control;
@@ -34,6 +34,11 @@ fn speaker<T>(request: &Request<T>) -> Result<Speaker, Problem> {
     }
 }
 
+/// The serial of the certificate that it shows.
+fn serial<T>(request: &Request<T>) -> String {
+    request.extensions().get::<PeerSerial>().map(|PeerSerial(serial)| serial.clone()).unwrap_or_default()
+}
+
 fn nobody_waits() -> Status {
     Status::not_found("nobody waits for this session any more")
 }
@@ -43,7 +48,7 @@ impl Agents for AgentsApi {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<ControlMessage, Status>> + Send>>;
 
     async fn attach(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
-        let speaker = speaker(&request)?;
+        let (speaker, serial) = (speaker(&request)?, serial(&request));
         if !self.0.leading.load(Ordering::SeqCst) {
             return Err(Status::unavailable("another scheduler decides; try again"));
         }
@@ -61,14 +66,21 @@ impl Agents for AgentsApi {
             let _ = outbox.try_send(Ok(ControlMessage { message: Some(Control::Rejected(removal(&node))) }));
             return Ok(Response::new(Box::pin(ReceiverStream::new(inbox))));
         }
+        speakers::counts(&self.0, &speaker, &serial).await?;
         speakers::note_certificate(&self.0, &speaker).await?;
         let session = self.0.agents.attach(node.clone(), words::facts(hello.facts.unwrap_or_default()), outbox);
         tracing::info!(node.id = %node, session, "a node's agent attached");
         let s = self.0.clone();
         self.0.host.tracker.spawn(async move {
+            let taken_back = speakers::taken_back(&s, &speaker, &serial);
+            tokio::pin!(taken_back);
             loop {
                 let message = tokio::select! {
                     () = s.host.cancel.cancelled() => break,
+                    () = &mut taken_back => {
+                        tracing::warn!(node.id = %node, session, "an agent whose certificate was taken back was cut off");
+                        break;
+                    }
                     message = messages.next() => message,
                 };
                 match message {
@@ -100,12 +112,13 @@ impl Agents for AgentsApi {
     type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionFrame, Status>> + Send>>;
 
     async fn session(&self, request: Request<Streaming<SessionFrame>>) -> Result<Response<Self::SessionStream>, Status> {
-        let speaker = speaker(&request)?;
+        let (speaker, serial) = (speaker(&request)?, serial(&request));
         let mut frames = request.into_inner();
         let first = frames.message().await?.ok_or_else(|| Status::invalid_argument("the first message must be a ticket"))?;
         // The ticket says whose session it is; who may not speak for that node does not use it up.
         let node = self.0.sessions.awaited(&first.ticket).ok_or_else(nobody_waits)?;
         speakers::heard(&self.0, &speaker, &node).await?;
+        speakers::counts(&self.0, &speaker, &serial).await?;
         let (outbox, inbox) = mpsc::channel(FRAMES);
         if !self.0.sessions.arrived(&first.ticket, Link { to_agent: outbox, from_agent: Frames::Agent(Box::new(frames)) }) {
             return Err(nobody_waits());
