@@ -47,8 +47,7 @@ impl App {
     /// # Errors
     /// When the database refuses.
     pub async fn end_sessions(&self, user: UserId, keep: Option<Uuid>, why: &str) -> Result<(), Problem> {
-        let all = sessions::of_user(self.pool(), user, self.now()).await.map_err(fault)?;
-        let ending: Vec<Uuid> = all.iter().map(|s| s.id).filter(|id| Some(*id) != keep).collect();
+        let ending = sessions::living(self.pool(), user, keep, self.now()).await.map_err(fault)?;
         self.announce_end(&ending).await?;
         sessions::end_all(self.pool(), user, keep, why, self.now()).await.map_err(fault)
     }

@@ -231,7 +231,7 @@ impl App {
     /// As [`App::end_session`].
     pub async fn end_session_because(&self, user: UserId, id: Uuid, by: &str, reason: &str, from: &str) -> Result<bool, Problem> {
         // Somebody else's session is nobody's to announce.
-        if !sessions::of_user(self.pool(), user, self.now()).await.map_err(fault)?.iter().any(|s| s.id == id) {
+        if sessions::by_id(self.pool(), user, id, self.now()).await.map_err(fault)?.is_none() {
             return Ok(false);
         }
         self.announce_end(&[id]).await?;

@@ -65,9 +65,16 @@ pub async fn seen(pool: &PgPool, id: Uuid, now: OffsetDateTime) -> Result<(), sq
     Ok(())
 }
 
+/// The newest ones, to be shown.
 pub async fn of_user(pool: &PgPool, user: UserId, now: OffsetDateTime) -> Result<Vec<Session>, sqlx::Error> {
     let sql = format!("select {COLUMNS} from sessions where user_id = $1 and ended_at is null and expires_at > $2 order by created_at desc limit 200");
     sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.0).bind(now).fetch_all(pool).await
+}
+
+/// All that are alive but `keep`, however many.
+pub async fn living(pool: &PgPool, user: UserId, keep: Option<Uuid>, now: OffsetDateTime) -> Result<Vec<Uuid>, sqlx::Error> {
+    let sql = "select id from sessions where user_id = $1 and ended_at is null and expires_at > $2 and id is distinct from $3";
+    sqlx::query_scalar(sql).bind(user.0).bind(now).bind(keep).fetch_all(pool).await
 }
 
 /// Ends one session of a person, with the refresh tokens that came from it. Whether there was one.

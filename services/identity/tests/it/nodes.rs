@@ -37,7 +37,7 @@ async fn happened(yard: &Host, events: &[NodeEvent], node: &Name) {
     yard.log().append(Append::one(StreamId::of::<NodeEvent>(node), None, events, meta)).await.unwrap();
 }
 
-fn request() -> (rcgen::KeyPair, String) {
+pub fn request() -> (rcgen::KeyPair, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     // Names in the request are not looked at: a node cannot make itself a service.
     let mut params = rcgen::CertificateParams::new(vec!["identity".to_owned()]).unwrap();
@@ -138,4 +138,116 @@ async fn a_node_that_the_scheduler_removes_loses_its_certificates_and_joins_anew
     assert_eq!(renews(&second).await, 201);
     happened(&yard, &[NodeEvent::Removed { node: node.clone() }], &node).await;
     suite.world.until("the next removal counts for these", Duration::from_secs(60), || async { renews(&second).await == 403 }).await;
+}
+
+/// The first certificate of a node for a token of its own: who shows it, and what it is.
+async fn joined(suite: &Suite, admin: &str, node: &str) -> (reqwest::Client, Value) {
+    let (_, token) = suite.post(admin, "/api/v1/node-join-tokens", json!({ "node": node })).await;
+    let (key, pem) = request();
+    let body = json!({ "node": node, "token": token["secret"], "request": pem });
+    let (status, signed) = suite.json(Method::POST, "/api/v1/node-certificates", None, Some(body)).await;
+    assert_eq!(status, 201, "{signed}");
+    (client(suite, &key, &signed), signed)
+}
+
+async fn renewed(suite: &Suite, client: &reqwest::Client) -> u16 {
+    let url = format!("{}/api/v1/node-certificates/renewals", suite.base);
+    client.post(url).json(&json!({ "request": request().1 })).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_joined_anew_renews_by_its_new_certificate_alone() {
+    gantry_testkit::clause("7.4.3.c");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let (old, first) = joined(&suite, &admin, "n1").await;
+    assert_eq!(renewed(&suite, &old).await, 201);
+    let (new, second) = joined(&suite, &admin, "n1").await;
+    assert_eq!((renewed(&suite, &old).await, renewed(&suite, &new).await), (403, 201), "the name alone is not looked at");
+    let (_, list) = suite.get(&admin, "/api/v1/node-certificates?node=n1").await;
+    let reasons = list["items"].as_array().unwrap().iter().filter(|c| c["reason"] == "rejoined").count();
+    assert_eq!(reasons, 2, "what it renewed before it joined anew is void, too: {list}");
+    let of = |signed: &Value| list["items"].as_array().unwrap().iter().find(|c| c["serial"] == signed["serial"]).unwrap()["reason"].clone();
+    assert_eq!((of(&first), of(&second)), (json!("rejoined"), Value::Null));
+
+    // A token for any new node is for new nodes: nobody takes the place of another by it.
+    let (_, token) = suite.post(&admin, "/api/v1/node-join-tokens", json!({})).await;
+    let join = async |node: &str| {
+        let body = json!({ "node": node, "token": token["secret"], "request": request().1 });
+        suite.json(Method::POST, "/api/v1/node-certificates", None, Some(body)).await.0
+    };
+    assert_eq!((join("n1").await, join("n2").await, join("n3").await), (401, 201, 401));
+    assert_eq!(renewed(&suite, &new).await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_and_a_revocation_at_once_do_not_overlook_each_other() {
+    gantry_testkit::clause("7.4.3.c");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let pool = &suite.host.db().pool;
+    // Of this test alone: locks are the database's, and tests share it.
+    let name = |what: &str| format!("{what}-{}", &suite.host.env.uuid().simple().to_string()[20..]);
+    // Both are held up at the node, in this order, and then let go.
+    let held_up = async |node: &str, revocation_first: bool| {
+        let (client, _) = joined(&suite, &admin, node).await;
+        let mut held = pool.begin().await.unwrap();
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7203330))").bind(node).execute(&mut *held).await.unwrap();
+        let waiting = async |many: i64| {
+            let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                         and ((classid::bigint << 32) | objid::bigint) = hashtextextended($1, 7203330)";
+            let are = async || sqlx::query_scalar::<_, i64>(sql).bind(node).fetch_one(pool).await.unwrap() == many;
+            suite.world.until("they wait at the node", Duration::from_secs(30), are).await;
+        };
+        let (before_renewal, before_revocation) = if revocation_first { (1, 0) } else { (0, 1) };
+        let renewal = async {
+            waiting(before_renewal).await;
+            renewed(&suite, &client).await
+        };
+        let revocation = async {
+            waiting(before_revocation).await;
+            suite.delete(&admin, &format!("/api/v1/node-certificates/{node}?reason=stolen")).await
+        };
+        let let_go = async {
+            waiting(2).await;
+            held.rollback().await.unwrap();
+        };
+        let (renewal, revocation, ()) = tokio::join!(renewal, revocation, let_go);
+        let (_, list) = suite.get(&admin, &format!("/api/v1/node-certificates?node={node}")).await;
+        let all = list["items"].as_array().unwrap();
+        assert!(all.iter().all(|c| c["revoked_at"].is_string()), "nothing of it lives: {list}");
+        assert_eq!(renewed(&suite, &client).await, 403);
+        (renewal, revocation, all.len())
+    };
+    assert_eq!(held_up(&name("first"), true).await, (403, 204, 1), "nothing is given after the revocation");
+    assert_eq!(held_up(&name("second"), false).await, (201, 204, 2), "what was just given is revoked with the rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_counts_whatever_the_clock_of_the_scheduler_says() {
+    gantry_testkit::clause("7.4.3.c");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    for (node, ahead) in [("n1", -3_600_f64), ("n2", 3_600.0)] {
+        let removed = async || {
+            gantry_es_pg::Todo::enqueue(&suite.host.db().orm, "revoke-removed-node", node, &Value::Null).await.unwrap();
+        };
+        let (first, _) = joined(&suite, &admin, node).await;
+        sqlx::query("insert into removed_nodes (node, at, actor) values ($1, now() + $2 * interval '1 second', 'user:op')")
+            .bind(node)
+            .bind(ahead)
+            .execute(&suite.host.db().pool)
+            .await
+            .unwrap();
+        removed().await;
+        suite.world.until("what it had does not count any more", Duration::from_secs(60), || async { renewed(&suite, &first).await == 403 }).await;
+        let (second, _) = joined(&suite, &admin, node).await;
+        removed().await;
+        let done = async || {
+            let sql = "select count(*) from todos where name = 'revoke-removed-node'";
+            sqlx::query_scalar::<_, i64>(sql).fetch_one(&suite.host.db().pool).await.unwrap() == 0
+        };
+        suite.world.until("it is read once more", Duration::from_secs(60), done).await;
+        assert_eq!(renewed(&suite, &second).await, 201, "{node}");
+    }
 }

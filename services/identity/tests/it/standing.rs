@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gantry_contract::proto::identity::StandingRequest;
 use gantry_contract::proto::identity::tokens_client::TokensClient;
+use gantry_contract::proto::identity::{NodeStandingRequest, StandingRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -169,4 +169,31 @@ async fn a_watched_list_ends_with_the_sign_in() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), rest).await.expect("it ends");
     assert!(seen.contains("event: problem") && seen.contains("sign-in"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_certificate_stands_until_it_is_revoked_or_the_node_has_joined_anew() {
+    gantry_testkit::clause("7.4.3.c");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let join = async || {
+        let (_, token) = suite.post(&admin, "/api/v1/node-join-tokens", json!({ "node": "n1" })).await;
+        let body = json!({ "node": "n1", "token": token["secret"], "request": crate::nodes::request().1 });
+        let (status, signed) = suite.json(Method::POST, "/api/v1/node-certificates", None, Some(body)).await;
+        assert_eq!(status, 201, "{signed}");
+        signed["serial"].as_str().unwrap().to_owned()
+    };
+    let stands = async |node: &str, serial: &str| {
+        let asked = NodeStandingRequest { node: node.into(), serial: serial.into() };
+        client(&suite, "scheduler").node_standing(asked).await.unwrap().into_inner().stands
+    };
+    let first = join().await;
+    assert!(stands("n1", &first).await && !stands("n2", &first).await);
+    assert!(stands("n1", "0102").await, "an operator's authority gives its own");
+    let second = join().await;
+    assert!(!stands("n1", &first).await && stands("n1", &second).await);
+    assert_eq!(suite.delete(&admin, "/api/v1/node-certificates/n1?reason=stolen").await, 204);
+    assert!(!stands("n1", &second).await);
+    let refused = client(&suite, "agent").node_standing(NodeStandingRequest { node: "n1".into(), serial: second }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }
