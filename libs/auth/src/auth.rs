@@ -161,8 +161,7 @@ impl Auth {
 }
 
 fn refuse_read_only(caller: &Caller, role: Role) -> Result<(), Problem> {
-    let has = |scope: &str| caller.scopes.iter().any(|s| s == scope);
-    if role > Role::Viewer && has(READ_ONLY) && !has("api") {
+    if role > Role::Viewer && caller.only_reads() {
         return Err(Problem::forbidden("a token with the scope `api`; this one may only read"));
     }
     Ok(())

@@ -8,7 +8,7 @@ use gantry_es::Meta;
 use gantry_kernel::{Env, OffsetDateTime, OrgId, Problem, UserId};
 use http::request::Parts;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, READ_ONLY};
 use crate::conditions::Context;
 use crate::dpop;
 use crate::peer::{Peer, certificate_thumbprint, client_certificate};
@@ -67,6 +67,12 @@ pub fn from_of(from: Option<&str>, acting: Option<&str>) -> Option<String> {
 impl Caller {
     pub fn user_id(&self) -> Option<UserId> {
         self.subject.strip_prefix("user:")?.parse().ok()
+    }
+
+    /// Whether its token may read and nothing else.
+    pub fn only_reads(&self) -> bool {
+        let has = |scope: &str| self.scopes.iter().any(|s| s == scope);
+        has(READ_ONLY) && !has("api")
     }
 
     /// Who and from where, for events.

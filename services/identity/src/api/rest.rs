@@ -141,6 +141,22 @@ fn person(caller: &Caller) -> Result<UserId, Problem> {
     caller.user_id().ok_or_else(|| Problem::forbidden("to be a person"))
 }
 
+/// The same for what changes something of theirs: no role says that they may, so the token has to.
+fn doer(caller: &Caller) -> Result<UserId, Problem> {
+    if caller.only_reads() {
+        return Err(Problem::forbidden("a token with the scope `api`; this one may only read"));
+    }
+    person(caller)
+}
+
+/// The same for what outlives the token: whoever acts for somebody for a while must not keep it.
+fn oneself(caller: &Caller) -> Result<UserId, Problem> {
+    if caller.acting.is_some() {
+        return Err(Problem::forbidden("to be yourself"));
+    }
+    doer(caller)
+}
+
 impl App {
     fn may(&self, caller: &Caller, role: Role, scope: Scope) -> bool {
         self.host.auth.require(caller, role, scope).is_ok()

@@ -117,6 +117,7 @@ pub(crate) fn source_of(family: &Family) -> Source {
         session: family.session_id,
         family: Some(family.id),
         key: None,
+        trust: None,
         auth_time: family.auth_time,
         amr: family.amr.clone(),
         claims: serde_json::from_str(&family.claims).unwrap_or_default(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::app::clients::Client;
 use crate::app::context::Fact;
-use crate::app::issue::{Source, Tokens};
+use crate::app::issue::{Source, Tokens, family_of, key_of};
 use crate::app::people::{Person, subject};
 use crate::app::robots::KEY_PREFIX;
 use crate::app::signin::{Origin, PERSONAL_PREFIX};
@@ -118,7 +118,8 @@ impl App {
             act: Some(act),
             seconds: Some(left),
             session: claims.sid.as_deref().and_then(|s| s.parse().ok()),
-            family: crate::app::issue::family_of(&claims.jti),
+            family: family_of(&claims.jti),
+            key: key_of(&claims.jti),
             amr: claims.amr.join(" "),
             ..Source::machine(&scope, self.now())
         };
@@ -128,7 +129,7 @@ impl App {
     /// Support staff looks at the platform as somebody sees it: with the platform administrator's right, or because that
     /// person allowed it. Every record that follows names both.
     async fn impersonate(&self, client: &Client, token: &str, wanted: &str, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
-        let claims = self.access_claims(token).await.map_err(|_| OAuthError::invalid_grant("subject_token is not valid"))?;
+        let claims = self.access_claims(token).await.map_err(not_valid)?;
         let staff = claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()).ok_or_else(|| OAuthError::invalid_grant("only people impersonate"))?;
         self.active_person(staff).await?;
         // A token that may only read must not become one that may do everything.
@@ -156,7 +157,9 @@ impl App {
         let reason = if by_right { "by right" } else { "by consent" };
         self.record(Fact { actor: &claims.sub, action: "person.impersonated", object: &object, result: "ok", reason, from: &origin.address }).await;
         let act = json!({ "sub": claims.sub, "preferred_username": claims.preferred_username });
-        let source = Source { cnf: bound, act: Some(act), seconds: Some(IMPERSONATION_SECS), ..Source::machine("api", self.now()) };
+        // With the sign-in or the token of who acts it ends, too.
+        let (family, key) = (family_of(&claims.jti), key_of(&claims.jti));
+        let source = Source { cnf: bound, act: Some(act), seconds: Some(IMPERSONATION_SECS), family, key, ..Source::machine("api", self.now()) };
         self.as_person(client, &person, &source, "impersonation", origin).await
     }
 

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gantry_auth::AccessClaims;
 use gantry_kernel::{OffsetDateTime, OrgId, Problem, Uuid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,6 +10,7 @@ use sha2::{Digest, Sha256, Sha512};
 use crate::app::App;
 use crate::app::clients::Client;
 use crate::app::people::{Person, subject};
+use crate::app::standing::Begun;
 use crate::domain::claims::{ClaimsRequest, acr_of};
 use crate::domain::signing::Algorithm;
 use crate::error::fault;
@@ -18,6 +18,8 @@ use crate::store::{directory, groups as groups_store};
 
 /// Before the id of a key in a token's id, so that it is not taken for a family.
 const KEY: &str = "key-";
+/// Before the id of the trust in an outside issuer.
+const TRUST: &str = "trust-";
 
 pub const ACCESS_TYPE: &str = "at+jwt";
 
@@ -29,6 +31,8 @@ pub struct Source {
     pub family: Option<Uuid>,
     /// The personal token or the key of a service account that was shown for it.
     pub key: Option<Uuid>,
+    /// The trust in the outside issuer on whose word it is given.
+    pub trust: Option<Uuid>,
     pub auth_time: OffsetDateTime,
     pub amr: String,
     pub claims: ClaimsRequest,
@@ -48,6 +52,7 @@ impl Source {
             session: None,
             family: None,
             key: None,
+            trust: None,
             auth_time: now,
             amr: String::new(),
             claims: ClaimsRequest::default(),
@@ -67,7 +72,7 @@ pub struct Issued {
     pub aud: Vec<String>,
     pub exp: i64,
     pub iat: i64,
-    /// The family is in it, so that introspection knows whether it has ended; or the key it was given for.
+    /// The family is in it, so that introspection knows whether it has ended; or the key or the trust it was given for.
     pub jti: String,
     #[serde(default)]
     pub client_id: String,
@@ -141,7 +146,11 @@ impl App {
     /// The claims of an access token of `sub` at `client`.
     pub fn access_for(&self, client: &Client, sub: &str, source: &Source) -> Issued {
         let now = self.now().unix_timestamp();
-        let from = source.key.map_or_else(|| source.family.unwrap_or_default().simple().to_string(), |key| format!("{KEY}{}", key.simple()));
+        let from = match (source.key, source.trust) {
+            (Some(key), _) => format!("{KEY}{}", key.simple()),
+            (None, Some(trust)) => format!("{TRUST}{}", trust.simple()),
+            (None, None) => source.family.unwrap_or_default().simple().to_string(),
+        };
         Issued {
             iss: self.issuer.clone(),
             sub: sub.to_owned(),
@@ -289,14 +298,17 @@ impl App {
         groups.into_iter().filter(|g| g.split(['/', ':']).next() == Some(name.as_str())).collect()
     }
 
-    /// The claims of an access token of ours that is still valid, for our API.
+    /// The claims of an access token of ours for our API, of which nothing that it came from was taken back.
     ///
     /// # Errors
     /// Unauthenticated.
-    pub async fn access_claims(&self, token: &str) -> Result<AccessClaims, Problem> {
-        let claims = self.keys.verify::<AccessClaims>(token, ACCESS_TYPE, &self.issuer, &self.issuer);
+    pub async fn access_claims(&self, token: &str) -> Result<Issued, Problem> {
+        let invalid = || Problem::unauthenticated("the access token is not valid");
         // One that is bound to a key is no password.
-        claims.filter(|c| c.cnf.is_none()).ok_or_else(|| Problem::unauthenticated("the access token is not valid"))
+        let claims = self.issued_claims(token).filter(|c| c.cnf.is_none() && c.aud == [self.issuer.as_str()]).ok_or_else(invalid)?;
+        let session = claims.sid.as_deref().and_then(|s| s.parse().ok());
+        let begun = Begun { token_id: &claims.jti, session, subject: &claims.sub, client: &claims.client_id };
+        if self.stands(&begun).await? { Ok(claims) } else { Err(invalid()) }
     }
 
     /// The claims of an access token of ours for anybody.
@@ -326,6 +338,11 @@ pub fn family_of(jti: &str) -> Option<Uuid> {
 /// The personal token or key of a service account for which a token was given.
 pub fn key_of(jti: &str) -> Option<Uuid> {
     Uuid::parse_str(jti.strip_prefix(KEY)?.split_once('.')?.0).ok()
+}
+
+/// The trust in an outside issuer on whose word a token was given.
+pub fn trust_of(jti: &str) -> Option<Uuid> {
+    Uuid::parse_str(jti.strip_prefix(TRUST)?.split_once('.')?.0).ok()
 }
 
 /// A single audience is written as text (RFC 7519 section 4.1.3).
@@ -366,5 +383,7 @@ mod tests {
         let of_a_key = format!("{KEY}{}.abc", family.simple());
         assert_eq!((key_of(&of_a_key), family_of(&of_a_key)), (Some(family), None));
         assert_eq!((key_of(&format!("{}.abc", family.simple())), key_of("key-x.y"), key_of("key-")), (None, None, None));
+        let outside = format!("{TRUST}{}.abc", family.simple());
+        assert_eq!((trust_of(&outside), key_of(&outside), family_of(&outside), trust_of(&of_a_key)), (Some(family), None, None, None));
     }
 }

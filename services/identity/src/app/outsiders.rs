@@ -57,14 +57,14 @@ impl App {
             return Err(invalid());
         }
         let Some(issuer) = unverified_issuer(token) else { return Err(invalid()) };
-        let mut robots: BTreeMap<Uuid, (String, i64)> = BTreeMap::new();
+        let mut robots: BTreeMap<Uuid, (String, i64, Uuid)> = BTreeMap::new();
         for row in issuers::of_issuer(self.pool(), &issuer).await.map_err(fault)? {
             let Some(claims) = self.verified_outside(&row.settings, token).await else { continue };
             let expires = claims.get("exp").and_then(Value::as_i64).unwrap_or_default();
             for rule in row.settings.fitting(&claims) {
                 // Deleted, suspended or moved since the rule was made: nothing.
                 if let Some((robot, name)) = self.robot_of(row.org.map(OrgId), rule).await? {
-                    robots.insert(robot, (name, expires));
+                    robots.insert(robot, (name, expires, row.id));
                 }
             }
         }
@@ -72,13 +72,30 @@ impl App {
             refused("several robots fit", &issuer).await;
             return Err(OAuthError::invalid_grant("the claims fit rules of several robots: make the rules narrower"));
         }
-        let Some((robot, (name, expires))) = robots.pop_first() else {
+        let Some((robot, (name, expires, trust))) = robots.pop_first() else {
             refused("no rule fits", &issuer).await;
             return Err(invalid());
         };
         let left = u32::try_from(expires - self.now().unix_timestamp()).unwrap_or_default().max(1);
-        let source = Source { cnf: bound, seconds: Some(left.min(self.token_seconds(client))), ..Source::machine("api", self.now()) };
+        let seconds = Some(left.min(self.token_seconds(client)));
+        let source = Source { cnf: bound, seconds, trust: Some(trust), ..Source::machine("api", self.now()) };
         self.as_robot(client, robot, &name, &source, &issuer, origin).await
+    }
+
+    /// Whether a token on the word of this issuer may still stand for `subject`: the issuer is trusted, and one of its rules names that
+    /// robot, which may work.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(crate) async fn is_trusted_as(&self, trust: Uuid, subject: &str) -> Result<bool, Problem> {
+        let Some(robot) = subject.strip_prefix("robot:").and_then(|id| id.parse::<Uuid>().ok()) else { return Ok(false) };
+        let Some(row) = issuers::trusted(self.pool(), trust).await.map_err(fault)? else { return Ok(false) };
+        for rule in &row.settings.rules {
+            if self.robot_of(row.org.map(OrgId), rule).await?.is_some_and(|(named, _)| named == robot) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The robot that a rule of `org` names, if it is of `org` and may work.

@@ -13,7 +13,7 @@ use crate::app::context::Fact;
 use crate::app::people::subject;
 use crate::app::robots::KEY_PREFIX;
 use crate::app::secrets::{fresh, kept};
-use crate::app::signin::{Origin, PERSONAL_PREFIX};
+use crate::app::signin::Origin;
 use crate::domain::registry_scope::{Access, Action, Asked, Pattern, grant, grant_by_patterns};
 use crate::domain::token_scope;
 use crate::error::{OAuthError, fault};
@@ -29,9 +29,9 @@ const CLIENT: &str = "gantry-registry";
 /// Who asks for a registry token.
 pub enum Asker {
     Anonymous,
-    /// "user:<uuid>".
+    /// "user:<uuid>", by the password or a refresh token that came from it.
     User(String),
-    /// The same with a personal access token that allows only these actions.
+    /// The same with a personal access token or an access token, which allow only these actions, and nothing that outlives them.
     Limited(String, BTreeSet<Action>),
     /// A service account: by its roles, and by the repositories it was given directly.
     Robot(String, Vec<Pattern>),
@@ -80,14 +80,10 @@ impl App {
             let (robot, _) = self.verify_robot_key(text, origin).await?;
             return Ok(Asker::Robot(format!("robot:{}", robot.id), Self::robot_patterns(&robot)));
         }
-        if text.starts_with(PERSONAL_PREFIX) {
-            let (person, token) = self.verify_personal_token(text, origin).await?;
-            return Ok(match token_scope::registry_actions(&token.scope) {
-                Some(actions) => Asker::Limited(subject(person.id), actions),
-                None => Asker::User(subject(person.id)),
-            });
+        if let Some((person, scope)) = self.verify_token(text, origin).await? {
+            return Ok(Asker::Limited(subject(person.id), token_scope::registry_actions(&scope)));
         }
-        Ok(Asker::User(subject(self.verify_basic(name, secret, origin).await?.id)))
+        Ok(Asker::User(subject(self.verify_bare(name, secret, origin).await?.id)))
     }
 
     /// A token for what of `asked` the asker may do, and for the catalogue if `catalog`. Less than asked is no error: the registry says what is missing.

@@ -13,6 +13,7 @@ use crate::app::secrets::{fresh, kept};
 use crate::app::steps::Evidence;
 use crate::domain::assurance::{Level, level};
 use crate::domain::password::MAX_LENGTH;
+use crate::domain::token_scope;
 use crate::domain::user::Command;
 use crate::error::{fault, refused, unsealed};
 use crate::store::sessions::{self, Session};
@@ -91,21 +92,42 @@ impl App {
         self.keyring.open(&subject(user), &Sealed(sealed.to_owned())).await.map(Some).map_err(unsealed)
     }
 
-    /// The person behind a user name with a password, an access token or a personal access token in its place:
-    /// what `docker login` and `git` send. With a token the name is not looked at.
+    /// Whom a personal access token or an access token in the place of a password stands for, and its scope; `None`: it is neither.
+    ///
+    /// # Errors
+    /// Unauthenticated for one that does not count, and for an access token that was lent.
+    pub async fn verify_token(&self, text: &str, origin: &Origin) -> Result<Option<(Person, String)>, Problem> {
+        if text.starts_with(PERSONAL_PREFIX) {
+            let (person, token) = self.verify_personal_token(text, origin).await?;
+            return Ok(Some((person, token.scope)));
+        }
+        if !text.starts_with("eyJ") || text.matches('.').count() != 2 {
+            return Ok(None);
+        }
+        let claims = self.access_claims(text).await?;
+        // Whoever acts for somebody does so where both names are seen.
+        let user = Self::person_of(&claims).filter(|_| claims.act.is_none()).ok_or_else(|| Problem::unauthenticated(WRONG))?;
+        Ok(Some((self.active_person(user).await?, claims.scope)))
+    }
+
+    /// The person behind a user name with a password, or one of the tokens in its place that may do everything. With a token the name is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// As [`App::verify_password`] and [`App::verify_token`]; forbidden for a token that may not do everything.
+    pub async fn verify_basic(&self, name: &str, secret: &Secret, origin: &Origin) -> Result<Person, Problem> {
+        match self.verify_token(secret.expose(), origin).await? {
+            Some((person, scope)) if token_scope::is_whole(&scope) => Ok(person),
+            Some(_) => Err(Problem::forbidden("a token with the scope `api`; this one is limited")),
+            None => self.verify_bare(name, secret, origin).await,
+        }
+    }
+
+    /// The person behind a user name with the password itself, as programs send it.
     ///
     /// # Errors
     /// As [`App::verify_password`].
-    pub async fn verify_basic(&self, name: &str, secret: &Secret, origin: &Origin) -> Result<Person, Problem> {
-        let text = secret.expose();
-        if text.starts_with(PERSONAL_PREFIX) {
-            return self.verify_personal(text, origin).await;
-        }
-        if text.starts_with("eyJ") && text.matches('.').count() == 2 {
-            let claims = self.access_claims(text).await?;
-            let user = claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()).ok_or_else(|| Problem::unauthenticated(WRONG))?;
-            return self.active_person(user).await;
-        }
+    pub async fn verify_bare(&self, name: &str, secret: &Secret, origin: &Origin) -> Result<Person, Problem> {
         let person = self.verify_password(name, secret, origin).await?;
         // Programs that send a password cannot take a second step, and the password alone must not do for it.
         let needed = least_level(self.policy_for(person.id).await?.second_factor);
@@ -115,16 +137,10 @@ impl App {
         Ok(person)
     }
 
-    /// # Errors
-    /// Unauthenticated for an unknown, expired or revoked token; 429 after too many of them.
-    pub async fn verify_personal(&self, token: &str, origin: &Origin) -> Result<Person, Problem> {
-        self.verify_personal_token(token, origin).await.map(|(person, _)| person)
-    }
-
-    /// The same with the token, whose scope limits what it may be used for.
+    /// The person of a personal access token, with the token, whose scope limits what it may be used for.
     ///
     /// # Errors
-    /// As [`App::verify_personal`].
+    /// Unauthenticated for an unknown, expired or revoked token; 429 after too many of them.
     pub async fn verify_personal_token(&self, token: &str, origin: &Origin) -> Result<(Person, personal::PersonalToken), Problem> {
         let found = personal::find(self.pool(), &kept(token), self.now()).await.map_err(fault)?;
         let Some(found) = found else {
@@ -210,6 +226,7 @@ impl App {
         let idle = policy.session_idle_minutes.is_some_and(|m| now - session.last_seen_at > Duration::minutes(m.into()));
         let over = policy.session_hours.is_some_and(|h| now - session.created_at > Duration::hours(h.into()));
         if idle || over || level(&session.amr) < least_level(policy.second_factor) {
+            self.announce_end(&[session.id]).await?;
             sessions::end(self.pool(), person.id, session.id, now).await.map_err(fault)?;
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 use gantry_kernel::{Problem, UserId, Uuid};
 
 use crate::app::App;
-use crate::app::issue::{family_of, key_of};
+use crate::app::issue::{family_of, key_of, trust_of};
 use crate::error::fault;
 use crate::store::{personal, refresh, revoked, robot_keys, sessions};
 
@@ -22,7 +22,7 @@ pub struct Begun<'a> {
 
 impl App {
     /// It ends with sign-out, with what an administrator ends, when the token or what it came from (a refresh token, a personal token, a
-    /// key) is revoked, with the client that it was given to, and with the account. A sign-in that is kept up by refresh tokens may
+    /// key, the trust in an outside issuer) is revoked, with the client that it was given to, and with the account. A sign-in that is kept up by refresh tokens may
     /// outlive the browser's session, as these do.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl App {
         {
             return Ok(false);
         }
-        if !self.key_counts(token_id, subject).await? {
+        if !self.ground_counts(token_id, subject).await? {
             return Ok(false);
         }
         match subject.strip_prefix("user:").and_then(|id| id.parse::<UserId>().ok()) {
@@ -58,11 +58,14 @@ impl App {
     }
 
     /// Whether the personal token, or the key of a service account, for which a token was given has neither been withdrawn nor run out,
-    /// nor the service account been suspended; true if it was given for none.
+    /// nor the service account been suspended; the same of the trust in an outside issuer and what it names. True if it was given for none.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn key_counts(&self, token_id: &str, subject: &str) -> Result<bool, Problem> {
+    pub async fn ground_counts(&self, token_id: &str, subject: &str) -> Result<bool, Problem> {
+        if let Some(trust) = trust_of(token_id) {
+            return self.is_trusted_as(trust, subject).await;
+        }
         let Some(key) = key_of(token_id) else { return Ok(true) };
         let of_a_robot = subject.starts_with("robot:");
         let alive = if of_a_robot { robot_keys::is_alive(self.pool(), key, self.now()).await } else { personal::is_alive(self.pool(), key, self.now()).await };

@@ -28,10 +28,15 @@ fn has(scope: &str, one: &str) -> bool {
     scope.split(' ').any(|s| s == one)
 }
 
-/// What of the registry a token is limited to; `None`: nothing but the person's rights limits it.
-pub fn registry_actions(scope: &str) -> Option<BTreeSet<Action>> {
-    if has(scope, "api") {
-        return None;
+/// Whether a token may do everything that the person may. Access tokens of our own programs do not need to say so.
+pub fn is_whole(scope: &str) -> bool {
+    has(scope, "api") || !ALL.iter().any(|(name, _)| has(scope, name))
+}
+
+/// What of the registry a token is limited to, beside the person's rights.
+pub fn registry_actions(scope: &str) -> BTreeSet<Action> {
+    if is_whole(scope) {
+        return BTreeSet::from([Action::Pull, Action::Push, Action::Delete]);
     }
     let mut actions = BTreeSet::new();
     if has(scope, "registry:pull") || has(scope, "registry:push") {
@@ -40,7 +45,7 @@ pub fn registry_actions(scope: &str) -> Option<BTreeSet<Action>> {
     if has(scope, "registry:push") {
         actions.insert(Action::Push);
     }
-    Some(actions)
+    actions
 }
 
 /// The scope of an access token that a personal one is exchanged for; `None`: it is not for the API.
@@ -61,11 +66,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_says_how_it_is_limited_is_not_whole() {
+        for whole in ["api", "api api:read", "registry:pull api", "openid profile", ""] {
+            assert!(is_whole(whole), "{whole}");
+        }
+        for limited in ["api:read", "registry:pull", "registry:push", "openid api:read", "registry:pull openid"] {
+            assert!(!is_whole(limited), "{limited}");
+        }
+    }
+
+    #[test]
     fn a_narrow_token_gives_the_registry_no_more_than_it_says() {
-        assert_eq!(registry_actions("api"), None);
-        assert_eq!(registry_actions("registry:pull"), Some(BTreeSet::from([Action::Pull])));
-        assert_eq!(registry_actions("api:read registry:push"), Some(BTreeSet::from([Action::Pull, Action::Push])));
-        assert_eq!(registry_actions("api:read"), Some(BTreeSet::new()));
+        assert_eq!(registry_actions("api").len(), 3);
+        assert_eq!(registry_actions("openid email api").len(), 3);
+        assert_eq!(registry_actions("registry:pull"), BTreeSet::from([Action::Pull]));
+        assert_eq!(registry_actions("api:read registry:push"), BTreeSet::from([Action::Pull, Action::Push]));
+        assert_eq!(registry_actions("openid api:read"), BTreeSet::new());
         assert_eq!((api_scope("api:read registry:pull"), api_scope("registry:pull"), api_scope("api")), (Some("api:read"), None, Some("api")));
     }
 }

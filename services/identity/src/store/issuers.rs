@@ -37,6 +37,12 @@ pub async fn get(pool: &PgPool, id: Uuid) -> Result<Option<IssuerRow>, sqlx::Err
     sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await
 }
 
+/// As [`get`], if its organisation is still there.
+pub async fn trusted(pool: &PgPool, id: Uuid) -> Result<Option<IssuerRow>, sqlx::Error> {
+    let sql = format!("select {COLUMNS} from trusted_issuers where id = $1 and (org is null or org in (select id from orgs))");
+    sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await
+}
+
 /// All that trust this issuer, on the platform and in organisations that are still there.
 pub async fn of_issuer(pool: &PgPool, issuer: &str) -> Result<Vec<IssuerRow>, sqlx::Error> {
     let sql = format!("select {COLUMNS} from trusted_issuers where settings ->> 'issuer' = $1 and (org is null or org in (select id from orgs)) limit 1000");

@@ -71,7 +71,9 @@ async fn what(app: &App, asker: &Client, token: &str) -> Result<Option<Revoked>,
         return Ok((family.client_id == asker.id).then_some(Revoked::Family(family.id)));
     }
     let claims = app.issued_claims(token).filter(|c| c.client_id == asker.id);
-    Ok(claims.map(|c| family_of(&c.jti).map_or_else(|| Revoked::Token(Box::new(c)), Revoked::Family)))
+    // What was lent or handed on ends alone: the sign-in behind it is somebody else's.
+    let family = claims.as_ref().filter(|c| c.act.is_none()).and_then(|c| family_of(&c.jti));
+    Ok(family.map(Revoked::Family).or_else(|| claims.map(|c| Revoked::Token(Box::new(c)))))
 }
 
 impl App {
@@ -93,7 +95,7 @@ impl App {
         {
             return Ok(false);
         }
-        if !self.key_counts(&claims.jti, &claims.sub).await? {
+        if !self.ground_counts(&claims.jti, &claims.sub).await? {
             return Ok(false);
         }
         match claims.sub.strip_prefix("user:").and_then(|id| id.parse().ok()) {

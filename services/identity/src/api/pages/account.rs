@@ -294,8 +294,7 @@ async fn end_session(visit: Visit, form: &Form) -> Response {
 }
 
 async fn end_sessions(visit: Visit) -> Response {
-    let ended = sessions::end_all(visit.app.pool(), visit.person.id, Some(visit.session.id), "ended by the person", visit.app.now()).await;
-    match ended.map_err(crate::error::fault) {
+    match visit.app.end_sessions(visit.person.id, Some(visit.session.id), "ended by the person").await {
         Ok(()) => saved(),
         Err(problem) => visit.refused(problem).await,
     }

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::rest::person;
+use crate::api::rest::{doer, oneself, person};
 use crate::app::App;
 use crate::app::account::{ConnectedApp, Erased};
 use crate::app::factors::Factor;
@@ -51,7 +51,7 @@ pub struct Leave {
 }
 
 pub(super) async fn proved(app: &App, caller: &Caller) -> ApiResult<Person> {
-    let user = person(caller)?;
+    let user = oneself(caller)?;
     app.prove(user, caller.session.as_deref()).await?;
     app.active_person(user).await
 }
@@ -109,7 +109,7 @@ pub async fn applications(State(app): State<App>, caller: Caller) -> ApiResult<J
 /// Ends every token that an application holds of the caller.
 #[utoipa::path(delete, path = "/api/v1/me/applications/{client}", tag = "account", params(("client" = String, Path)), responses((status = 204)))]
 pub async fn disconnect(State(app): State<App>, caller: Caller, Path(client): Path<String>) -> ApiResult<StatusCode> {
-    app.disconnect(person(&caller)?, &client, caller.from.as_deref().unwrap_or_default()).await?;
+    app.disconnect(doer(&caller)?, &client, caller.from.as_deref().unwrap_or_default()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

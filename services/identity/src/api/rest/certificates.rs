@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::oauth::client_auth::Asking;
 use crate::api::rest::account::proved;
 use crate::api::rest::users::visible;
-use crate::api::rest::{orgs, person, seen};
+use crate::api::rest::{doer, orgs, person, seen};
 use crate::app::App;
 use crate::app::people::subject;
 use crate::app::person_certificates::PersonCertificate;
@@ -120,7 +120,7 @@ pub async fn bind(State(app): State<App>, caller: Caller, asking: Asking, Json(b
 #[utoipa::path(delete, path = "/api/v1/me/certificates/{id}", tag = "account", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn unbind(State(app): State<App>, caller: Caller, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
     // What only ends things needs no fresh sign-in.
-    app.remove_certificate(person(&caller)?, id, "removed by the person", caller.meta(None)).await?;
+    app.remove_certificate(doer(&caller)?, id, "removed by the person", caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

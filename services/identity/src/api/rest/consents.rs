@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 use utoipa::ToSchema;
 
-use crate::api::rest::person;
+use crate::api::rest::{doer, oneself, person};
 use crate::app::App;
 use crate::app::context::Fact;
 use crate::app::people::subject;
@@ -46,7 +46,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page
 /// Takes a consent back; the application's tokens end with it.
 #[utoipa::path(delete, path = "/api/v1/me/consents/{client}", tag = "sessions", params(("client" = String, Path)), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, Path(client): Path<String>) -> ApiResult<StatusCode> {
-    if !consents::revoke(app.pool(), person(&caller)?, &client, app.now()).await.map_err(fault)? {
+    if !consents::revoke(app.pool(), doer(&caller)?, &client, app.now()).await.map_err(fault)? {
         return Err(Problem::not_found("consent", client));
     }
     let (object, from) = (format!("client:{client}"), caller.from.clone().unwrap_or_default());
@@ -57,11 +57,7 @@ pub async fn delete(State(app): State<App>, caller: Caller, Path(client): Path<S
 /// Lets somebody (support staff) act for the caller for a while. Whatever they do carries both names.
 #[utoipa::path(put, path = "/api/v1/me/impersonators/{user}", tag = "sessions", params(("user" = String, Path)), request_body = Lend, responses((status = 204)))]
 pub async fn lend(State(app): State<App>, caller: Caller, Path(user): Path<String>, Json(body): Json<Lend>) -> ApiResult<StatusCode> {
-    let me = person(&caller)?;
-    // Whoever acts for somebody may not let in others.
-    if caller.acting.is_some() {
-        return Err(Problem::forbidden("to be yourself"));
-    }
+    let me = oneself(&caller)?;
     let minutes = body.minutes.unwrap_or(60);
     if !(1..=1_440).contains(&minutes) {
         return Err(Problem::invalid("minutes", "must be 1 to 1440"));
@@ -75,7 +71,7 @@ pub async fn lend(State(app): State<App>, caller: Caller, Path(user): Path<Strin
 
 #[utoipa::path(delete, path = "/api/v1/me/impersonators/{user}", tag = "sessions", params(("user" = String, Path)), responses((status = 204)))]
 pub async fn withdraw(State(app): State<App>, caller: Caller, Path(user): Path<String>) -> ApiResult<StatusCode> {
-    let me = person(&caller)?;
+    let me = doer(&caller)?;
     let by = app.find_user(&user).await?.ok_or_else(|| Problem::not_found("user", &user))?;
     if !impersonations::withdraw(app.pool(), me.0, by.id).await.map_err(fault)? {
         return Err(Problem::not_found("consent", user));

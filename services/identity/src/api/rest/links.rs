@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::rest::person;
+use crate::api::rest::{doer, oneself, person};
 use crate::app::App;
 use crate::app::signin::Origin;
 use crate::app::upstreams::links::Linked;
@@ -60,7 +60,7 @@ pub async fn mine(State(app): State<App>, caller: Caller) -> ApiResult<Json<Page
 /// Links an account of a directory, proven by its password.
 #[utoipa::path(post, path = "/api/v1/me/links", tag = "upstreams", request_body = NewLink, responses((status = 201, body = Page<Link>)))]
 pub async fn make(State(app): State<App>, caller: Caller, origin: Origin, Json(body): Json<NewLink>) -> ApiResult<(StatusCode, Json<Page<Link>>)> {
-    let me = app.active_person(person(&caller)?).await?;
+    let me = app.active_person(oneself(&caller)?).await?;
     let by = app.upstream(&body.upstream).await?.filter(|u| u.settings.enabled && u.is_directory());
     let by = by.ok_or_else(|| Problem::invalid("upstream", "there is no such directory"))?;
     // Guessing a directory's passwords here is as limited as on the sign-in page.
@@ -78,7 +78,7 @@ pub async fn make(State(app): State<App>, caller: Caller, origin: Origin, Json(b
 /// Removes a link of mine; refused for the last way to sign in.
 #[utoipa::path(delete, path = "/api/v1/me/links/{id}", tag = "upstreams", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn remove(State(app): State<App>, caller: Caller, Path(id): Path<LinkId>) -> ApiResult<StatusCode> {
-    app.unlink(person(&caller)?, id, caller.meta(None)).await?;
+    app.unlink(doer(&caller)?, id, caller.meta(None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::rest::doer;
 use crate::api::rest::orgs::at;
 use crate::app::App;
 use crate::app::people::subject;
@@ -63,7 +64,9 @@ pub async fn put(State(app): State<App>, caller: Caller, Path((name, user)): Pat
 pub async fn delete(State(app): State<App>, caller: Caller, Path((name, user)): Path<(String, String)>) -> ApiResult<StatusCode> {
     let org = crate::api::rest::orgs::known(&app, &caller, &name)?;
     let row = app.find_user(&user).await?.ok_or_else(|| Problem::not_found("user", &user))?;
-    if caller.user_id() != Some(UserId(row.id)) {
+    if caller.user_id() == Some(UserId(row.id)) {
+        doer(&caller)?;
+    } else {
         app.host.auth.require(&caller, Role::Admin, Scope::Org(org))?;
     }
     if !directory::is_member(app.orm(), org, row.id).await.map_err(fault)? {

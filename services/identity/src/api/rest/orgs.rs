@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::rest::person;
+use crate::api::rest::doer;
 use crate::app::App;
 use crate::error::fault;
 use crate::store::directory;
@@ -80,7 +80,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(page): Query<Pag
 /// Creates an organisation; the caller becomes its owner and administrator.
 #[utoipa::path(post, path = "/api/v1/orgs", tag = "organisations", request_body = NewOrg, responses((status = 201, body = Org)))]
 pub async fn create(State(app): State<App>, caller: Caller, Json(body): Json<NewOrg>) -> ApiResult<Response> {
-    let owner = app.active_person(person(&caller)?).await?.id;
+    let owner = app.active_person(doer(&caller)?).await?.id;
     let (made, version) = app.create_org(&body.name, body.display_name.as_deref(), owner, caller.meta(None)).await?;
     let row = read(&app, made.name.as_str()).await?;
     Ok(created(&format!("/api/v1/orgs/{}", made.name), version, Json(render(&app, &caller, row))))

@@ -8,8 +8,8 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::rest::person;
 use crate::api::rest::users::visible;
+use crate::api::rest::{doer, person};
 use crate::app::App;
 use crate::app::people::subject;
 use crate::app::signin::Origin;
@@ -55,7 +55,7 @@ async fn sessions_of(app: &App, caller: &Caller, user: UserId) -> ApiResult<Page
 /// Ends one of the own sessions with the tokens that came from it.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
-    let me = person(&caller)?;
+    let me = doer(&caller)?;
     if app.end_session(me, id, &subject(me), &origin.address).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("session", id)) }
 }
 
@@ -63,7 +63,7 @@ pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "sessions", responses((status = 204)))]
 pub async fn delete_all(State(app): State<App>, caller: Caller) -> ApiResult<StatusCode> {
     let keep = caller.session.as_deref().and_then(|s| s.parse().ok());
-    app.end_sessions(person(&caller)?, keep, "ended by the person").await?;
+    app.end_sessions(doer(&caller)?, keep, "ended by the person").await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

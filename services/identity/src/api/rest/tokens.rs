@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::origin::basic;
-use crate::api::rest::person;
+use crate::api::rest::{doer, oneself, person};
 use crate::app::App;
 use crate::app::signin::Origin;
 use crate::error::fault;
@@ -77,7 +77,7 @@ impl FromRequestParts<App> for Maker {
             return Ok(Self(app.verify_basic(&name, &password, &origin).await?.id));
         }
         let caller = Caller::from_parts(parts).await?;
-        person(&caller).map(Self)
+        oneself(&caller).map(Self)
     }
 }
 
@@ -100,6 +100,6 @@ pub async fn create(State(app): State<App>, Maker(user): Maker, origin: Origin, 
 
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "sessions", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, origin: Origin, Path(id): Path<Uuid>) -> ApiResult<StatusCode> {
-    app.revoke_personal(person(&caller)?, id, &origin).await?;
+    app.revoke_personal(doer(&caller)?, id, &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::rest::person;
+use crate::api::rest::{oneself, person};
 use crate::app::App;
 use crate::app::people::Person;
 use crate::app::register::Registered;
@@ -132,7 +132,7 @@ pub async fn me(State(app): State<App>, caller: Caller) -> ApiResult<Response> {
 /// Changes the own profile or password.
 #[utoipa::path(patch, path = "/api/v1/me", tag = "users", request_body = UserChange, responses((status = 200, body = User)))]
 pub async fn change_me(State(app): State<App>, caller: Caller, origin: Origin, expect: IfMatch, Json(body): Json<UserChange>) -> ApiResult<Response> {
-    let id = person(&caller)?;
+    let id = oneself(&caller)?;
     let target = app.active_person(id).await?;
     apply(&app, &caller, &origin, target, expect, body).await
 }
@@ -161,7 +161,9 @@ pub async fn change(
 #[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "users", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let target = visible(&app, &caller, &id).await?;
-    if caller.user_id() != Some(target.id) {
+    if caller.user_id() == Some(target.id) {
+        oneself(&caller)?;
+    } else {
         app.host.auth.permit(&caller, WRITE, Scope::Platform)?;
         app.refuse_subject_beyond(&caller, &crate::app::people::subject(target.id))?;
     }
@@ -190,7 +192,9 @@ async fn apply(app: &App, caller: &Caller, origin: &Origin, target: Person, IfMa
     if !own && !admin {
         return Err(Problem::forbidden(format_args!("{WRITE} on the platform")));
     }
-    if !own {
+    if own {
+        oneself(caller)?;
+    } else {
         // Who sets somebody's password or address can become them.
         app.refuse_subject_beyond(caller, &crate::app::people::subject(target.id))?;
     }
