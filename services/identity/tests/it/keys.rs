@@ -163,6 +163,47 @@ async fn a_client_hears_of_a_sign_out_even_when_it_was_away() {
     assert_eq!(suite.form("/oauth2/token", &refresh).await.0, 400);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_session_is_told_however_many_came_after_it() {
+    let suite = Suite::with(gantry_identity::config::Config { outside_private: true, ..Default::default() }).await;
+    let ada = suite.register("ada").await;
+    let admin = suite.admin().await;
+    let (heard, mut notices) = mpsc::unbounded_channel::<String>();
+    let address = client_with_tls(&suite.world, heard, Arc::new(AtomicUsize::new(0))).await;
+    let (id, secret) = suite.client(&admin, json!({ "backchannel_logout_uri": format!("https://{address}/logout") })).await;
+    let join = async || {
+        let pkce = Pkce::new("m");
+        let code = suite.signed_in("ada").await.get(&ask(&id, &pkce, &[])).await.code();
+        let (_, tokens) = suite.form("/oauth2/token", &exchange(&id, &secret, &code, &pkce)).await;
+        claims(tokens["id_token"].as_str().unwrap())["sid"].as_str().unwrap().to_owned()
+    };
+    let mut told = async || claims(&tokio::time::timeout(Duration::from_secs(60), notices.recv()).await.expect("told").unwrap())["sid"].clone();
+    let (first, second, third) = (join().await, join().await, join().await);
+    let mut browser = suite.signed_in("ada").await;
+    let many = "insert into sessions (id, user_id, secret_hash, created_at, last_seen_at, auth_time, amr, expires_at, from_addr, user_agent)
+                select gen_random_uuid(), $1::uuid, sha256(convert_to(n::text, 'UTF8')), now() + n * interval '1 second', now(), now(), 'pwd',
+                       now() + interval '1 hour', '', '' from generate_series(1, 300) n";
+    sqlx::query(many).bind(&ada).execute(&suite.host.db().pool).await.unwrap();
+
+    assert_eq!(suite.delete(&admin, &format!("/api/v1/users/ada/sessions/{first}")).await, 204);
+    assert_eq!(told().await, json!(first));
+    // All others at once, on the account page.
+    let page = browser.get("/account").await;
+    let done = browser.post("/account/end-sessions", &[("csrf", &page.field("csrf"))]).await;
+    assert_eq!(done.status, 303, "{}", done.body);
+    let mut rest = vec![told().await, told().await];
+    rest.sort_by_key(ToString::to_string);
+    let mut expected = vec![json!(second), json!(third)];
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(rest, expected);
+    let left: i64 = sqlx::query_scalar("select count(*) from sessions where user_id = $1::uuid and ended_at is null")
+        .bind(&ada)
+        .fetch_one(&suite.host.db().pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 1, "the one at which it was asked");
+}
+
 /// A client's endpoint with a certificate of the installation; it is away for the first `away` requests.
 async fn client_with_tls(world: &World, heard: mpsc::UnboundedSender<String>, away: Arc<AtomicUsize>) -> std::net::SocketAddr {
     type Heard = (mpsc::UnboundedSender<String>, Arc<AtomicUsize>);

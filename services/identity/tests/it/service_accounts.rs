@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::Suite;
+use crate::support::{PASSWORD, Suite};
 
 async fn exchange(suite: &Suite, key: &str) -> (u16, Value) {
     let fields = [
@@ -115,4 +115,60 @@ async fn a_personal_token_is_limited_to_its_scopes() {
     let all = make(json!([])).await;
     assert_eq!(actions(&suite, &all, "acme/shop/web").await.len(), 3);
     assert_eq!(suite.json(Method::GET, "/api/v1/me", Some(exchange(&suite, &all).await.1["access_token"].as_str().unwrap()), None).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_or_a_lent_token_changes_nothing_of_its_owners_and_makes_no_whole_one() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let admin = suite.admin().await;
+    let make = async |scopes: Value| {
+        let (status, made) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "t", "scopes": scopes })).await;
+        assert_eq!(status, 201, "{made}");
+        made["secret"].as_str().unwrap().to_owned()
+    };
+    let by_password = async |secret: &str| {
+        let request = suite.world.http.post(format!("{}/api/v1/tokens", suite.base)).basic_auth("ada", Some(secret)).json(&json!({ "name": "more" }));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let (reads, pulls) = (make(json!(["api:read"])).await, make(json!(["registry:pull"])).await);
+    let read = exchange(&suite, &reads).await.1["access_token"].as_str().unwrap().to_owned();
+    let lend = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("client_id", "gantry-cli"),
+        ("subject_token", &admin),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("requested_subject", "ada"),
+    ];
+    let (status, lent) = suite.form("/oauth2/token", &lend).await;
+    assert_eq!(status, 200, "{lent}");
+    let lent = lent["access_token"].as_str().unwrap();
+    for secret in [reads.as_str(), &pulls, &read] {
+        assert_eq!(by_password(secret).await, 403, "{secret:.8}");
+    }
+    assert_eq!(by_password(lent).await, 401);
+    for token in [read.as_str(), lent] {
+        assert_eq!(suite.get(token, "/api/v1/me").await.0, 200);
+        assert_eq!(suite.post(token, "/api/v1/tokens", json!({ "name": "more" })).await.0, 403);
+        assert_eq!(suite.patch(token, "/api/v1/me", json!({ "email": "thief@example.org" })).await.0, 403);
+        assert_eq!(suite.patch(token, "/api/v1/users/ada", json!({ "display_name": "Thief" })).await.0, 403);
+        assert_eq!(suite.delete(token, "/api/v1/users/ada").await, 403);
+        assert_eq!(suite.put(token, "/api/v1/me/impersonators/bob", json!({})).await, 403);
+    }
+    assert_eq!(suite.post(&read, "/api/v1/orgs", json!({ "name": "more" })).await.0, 403);
+    assert_eq!(suite.delete(&read, "/api/v1/sessions").await, 403);
+    assert_eq!(suite.delete(&read, "/api/v1/orgs/acme/members/ada").await, 403);
+    let (_, tokens) = suite.get(&ada, "/api/v1/tokens").await;
+    assert_eq!(tokens["items"].as_array().unwrap().len(), 2, "{tokens}");
+    assert!(actions(&suite, &read, "acme/shop/web").await.is_empty(), "who may read by the API pulls nothing");
+
+    // A refresh token would outlive the one that was shown.
+    let offline = async |secret: &str| {
+        let url = format!("{}/oauth2/registry-token?service=gantry-registry&scope=repository:acme/shop/web:pull&offline_token=true", suite.base);
+        let answer = suite.world.http.get(url).basic_auth("ada", Some(secret)).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["refresh_token"].is_string()
+    };
+    let whole = make(json!([])).await;
+    assert!(!offline(&whole).await && !offline(&ada).await && !offline(&pulls).await && offline(PASSWORD).await);
+    assert_eq!(by_password(&whole).await, 201);
 }

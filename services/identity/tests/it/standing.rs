@@ -7,7 +7,8 @@ use gantry_contract::proto::identity::{NodeStandingRequest, StandingRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::Suite;
+use crate::party::{PartyKey, now};
+use crate::support::{ISSUER, Suite};
 
 fn asked(tokens: &Value) -> StandingRequest {
     let token = tokens["access_token"].as_str().unwrap();
@@ -28,6 +29,17 @@ fn client(suite: &Suite, service: &str) -> TokensClient<tonic::transport::Channe
         .domain_name(format!("identity.{}", gantry_host::SERVER_SUFFIX));
     TokensClient::new(tonic::transport::Endpoint::from_shared(suite.base.clone()).unwrap().tls_config(tls).unwrap().connect_lazy())
 }
+
+/// What introspection says to the client of `basic`.
+async fn active(suite: &Suite, basic: &str, tokens: &Value) -> bool {
+    let fields = [("token", tokens["access_token"].as_str().unwrap())];
+    let (status, answer) = suite.form_with("/oauth2/introspect", &[("authorization", basic)], &fields).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["active"] == true
+}
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_stands_until_it_is_ended_revoked_or_its_owner_is_suspended() {
@@ -104,12 +116,7 @@ async fn what_was_begun_with_a_personal_token_or_a_key_stands_until_that_is_with
     let admin = suite.admin().await;
     let (asker, secret) = suite.client(&admin, json!({ "grant_types": ["client_credentials"], "redirect_uris": [] })).await;
     let basic = basic(&asker, &secret);
-    let introspected = async |tokens: &Value| {
-        let fields = [("token", tokens["access_token"].as_str().unwrap())];
-        let (status, answer) = suite.form_with("/oauth2/introspect", &[("authorization", &basic)], &fields).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["active"] == true
-    };
+    let introspected = async |tokens: &Value| active(&suite, &basic, tokens).await;
     assert!(introspected(&by_token).await && introspected(&by_key).await);
     // With its account a key is suspended, too.
     let deployer = format!("{accounts}/deployer");
@@ -196,4 +203,97 @@ async fn a_nodes_certificate_stands_until_it_is_revoked_or_the_node_has_joined_a
     assert!(!stands("n1", &second).await);
     let refused = client(&suite, "agent").node_standing(NodeStandingRequest { node: "n1".into(), serial: second }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outside_program_began_ends_with_its_account_and_with_the_trust_in_its_issuer() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let account = "/api/v1/orgs/acme/service-accounts/deployer";
+    assert_eq!(suite.post(&ada, "/api/v1/orgs/acme/service-accounts", json!({ "name": "deployer" })).await.0, 201);
+    let key = PartyKey::new("ci");
+    let trust = async || {
+        let rule = json!({ "service_account": "deployer", "claims": { "repository": "acme/shop" } });
+        let settings = json!({ "issuer": "https://ci.example", "jwks": key.set(), "rules": [rule] });
+        let (status, made) = suite.post(&ada, "/api/v1/trusted-issuers", json!({ "name": "ci", "org": "acme", "settings": settings })).await;
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let begin = async || {
+        let job = json!({ "iss": "https://ci.example", "aud": ISSUER, "sub": "job:1", "iat": now(), "exp": now() + 300, "repository": "acme/shop" });
+        let token = key.sign(&job);
+        let kind = ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt");
+        let fields = [("grant_type", EXCHANGE), ("client_id", "gantry-cli"), ("subject_token", token.as_str()), kind];
+        let (status, tokens) = suite.form("/oauth2/token", &fields).await;
+        assert_eq!(status, 200, "{tokens}");
+        tokens
+    };
+    let admin = suite.admin().await;
+    let (asker, secret) = suite.client(&admin, json!({ "grant_types": ["client_credentials"], "redirect_uris": [] })).await;
+    let basic = basic(&asker, &secret);
+    let stands = async |tokens: &Value| {
+        let standing = client(&suite, "scheduler").standing(asked(tokens)).await.unwrap().into_inner().stands;
+        assert_eq!(active(&suite, &basic, tokens).await, standing, "introspection says the same");
+        standing
+    };
+    let trusted = trust().await;
+    let job = begin().await;
+    assert!(stands(&job).await && asked(&job).subject.starts_with("robot:"));
+    assert_eq!(suite.patch(&ada, account, json!({ "suspended": true, "reason": "leaked" })).await.0, 200);
+    assert!(!stands(&job).await);
+    assert_eq!(suite.patch(&ada, account, json!({ "suspended": false })).await.0, 200);
+    assert!(stands(&job).await);
+    assert_eq!(suite.delete(&ada, &format!("/api/v1/trusted-issuers/{trusted}")).await, 204);
+    assert!(!stands(&job).await, "nobody vouches for it any more");
+
+    trust().await;
+    let job = begin().await;
+    assert!(stands(&job).await);
+    let other = StandingRequest { subject: "robot:00000000-0000-0000-0000-000000000001".into(), ..asked(&job) };
+    assert!(!client(&suite, "scheduler").standing(other).await.unwrap().into_inner().stands, "the issuer speaks for its own robots");
+    assert_eq!(suite.delete(&ada, account).await, 204);
+    assert!(!stands(&job).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_on_or_lent_ends_with_what_it_came_from_and_does_not_end_that() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let admin = suite.admin().await;
+    let stands = async |tokens: &Value| client(&suite, "scheduler").standing(asked(tokens)).await.unwrap().into_inner().stands;
+    let (service, secret) = suite.client(&admin, json!({ "grant_types": [EXCHANGE], "redirect_uris": [], "scopes": ["api"] })).await;
+    let basic = basic(&service, &secret);
+    let hand_on = async |subject: &str| {
+        let fields = [("grant_type", EXCHANGE), ("subject_token", subject), ("subject_token_type", ACCESS)];
+        suite.form_with("/oauth2/token", &[("authorization", &basic)], &fields).await
+    };
+    let (_, personal) = suite.post(&ada, "/api/v1/tokens", json!({ "name": "ci" })).await;
+    let (status, first) = hand_on(personal["secret"].as_str().unwrap()).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, second) = hand_on(first["access_token"].as_str().unwrap()).await;
+    assert_eq!(status, 200, "{second}");
+    assert!(stands(&second).await && active(&suite, &basic, &second).await);
+    assert_eq!(suite.delete(&ada, &format!("/api/v1/tokens/{}", personal["id"].as_str().unwrap())).await, 204);
+    assert!(!stands(&second).await && !active(&suite, &basic, &second).await, "however often it was exchanged");
+
+    // Lent to support staff, who signs out.
+    let sam = {
+        suite.register("sam").await;
+        suite.tokens("sam").await
+    };
+    let sams = sam["access_token"].as_str().unwrap();
+    assert_eq!(suite.put(&ada, "/api/v1/me/impersonators/sam", json!({ "minutes": 5 })).await, 204);
+    let lend = async || {
+        let fields =
+            [("grant_type", EXCHANGE), ("client_id", "gantry-cli"), ("subject_token", sams), ("subject_token_type", ACCESS), ("requested_subject", "ada")];
+        suite.form("/oauth2/token", &fields).await
+    };
+    let ((_, lent), (status, given_back)) = (lend().await, lend().await);
+    assert_eq!(status, 200, "{given_back}");
+    let revoke = [("client_id", "gantry-cli"), ("token", given_back["access_token"].as_str().unwrap())];
+    assert_eq!(suite.form("/oauth2/revoke", &revoke).await.0, 200);
+    assert!(!stands(&given_back).await && stands(&lent).await && stands(&sam).await, "one loan is given back, and nothing else ends");
+    assert_eq!(suite.delete(sams, &format!("/api/v1/sessions/{}", asked(&sam).session)).await, 204);
+    assert!(!stands(&lent).await && !active(&suite, &basic, &lent).await);
+    assert_eq!(lend().await.1["error"], "invalid_grant", "who signed out lends nothing any more");
 }
