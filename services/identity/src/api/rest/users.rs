@@ -162,7 +162,8 @@ pub async fn change(
 pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let target = visible(&app, &caller, &id).await?;
     if caller.user_id() == Some(target.id) {
-        oneself(&caller)?;
+        // As on `DELETE /api/v1/me`: a token that was found somewhere must not do it.
+        app.prove(oneself(&caller)?, caller.session.as_deref()).await?;
     } else {
         app.host.auth.permit(&caller, WRITE, Scope::Platform)?;
         app.refuse_subject_beyond(&caller, &crate::app::people::subject(target.id))?;
