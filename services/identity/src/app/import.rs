@@ -23,7 +23,7 @@ pub struct Line {
     pub username: String,
     pub email: String,
     pub display_name: Option<String>,
-    /// An argon2 hash in PHC format. Without one the person needs a new password from an administrator or by mail.
+    /// Of argon2, bcrypt, scrypt, PBKDF2 (PHC format, Django's) or an LDAP directory (`{SSHA}`). Without one the person needs a new password from an administrator or by mail.
     pub password_hash: Option<String>,
 }
 

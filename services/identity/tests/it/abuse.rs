@@ -127,6 +127,26 @@ async fn the_stricter_policy_of_platform_and_organisation_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_others_know_is_refused_wherever_one_is_chosen() {
+    gantry_testkit::clause("6.5.2.2.j");
+    // Strong by its looks; its SHA-1 is in the list.
+    let known = "Quartz-lantern_57 meadow";
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), "00000000A8DAE4228F821FB418F59826079BF368:3\nD7D9A5D2ADB5BC97B1BBA10E4EA44C91C136CB9E:12\n").unwrap();
+    let suite = Suite::with(Config { breached_passwords_file: Some(list.path().to_owned()), ..Config::default() }).await;
+    suite.register("ada").await;
+    let body = json!({ "username": "bob", "email": "bob@example.org", "password": known });
+    let (status, refused) = suite.json(Method::POST, "/api/v1/registrations", None, Some(body)).await;
+    assert_eq!(status, 400, "{refused}");
+    let ada = suite.access("ada").await;
+    let change = async |new: &str| suite.patch(&ada, "/api/v1/me", json!({ "password": new, "current_password": PASSWORD })).await;
+    let (status, refused) = change(known).await;
+    assert_eq!(status, 400, "{refused}");
+    let (status, changed) = change("Quartz-lantern_58 meadow").await;
+    assert_eq!(status, 200, "{changed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_shuts_out_foreign_networks_and_other_ways_to_sign_in() {
     let suite = Suite::start().await;
     suite.register("ada").await;

@@ -290,9 +290,14 @@ async fn a_token_counts_between_its_times_with_a_little_patience_for_clocks() {
     };
     let call = async |token: &str| suite.get(token, "/api/v1/me").await.0;
     assert_eq!(call(&claims(now() + 60, now(), json!({}))).await, 200);
+    // A clock that goes a little wrong.
+    assert_eq!(call(&claims(now() - 1, now() - 60, json!({}))).await, 200, "a moment too old");
+    assert_eq!(call(&claims(now() + 60, now() + 2, json!({}))).await, 200, "a moment too new");
     for (what, token) in [
         ("expired long ago", claims(now() - 3_600, now() - 7_200, json!({}))),
         ("expired a while ago", claims(now() - 120, now() - 600, json!({}))),
+        ("expired just before any clock of ours", claims(now() - 8, now() - 600, json!({}))),
+        ("of the near future", claims(now() + 600, now() + 30, json!({}))),
         ("of the future", claims(now() + 7_200, now() + 3_600, json!({}))),
         ("of another issuer", claims(now() + 60, now(), json!({ "iss": "https://evil.example" }))),
         ("for somebody else", claims(now() + 60, now(), json!({ "aud": "https://other.example" }))),

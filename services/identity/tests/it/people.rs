@@ -114,6 +114,38 @@ async fn an_import_tells_of_each_line_and_a_dry_run_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_bring_their_passwords_from_other_systems_and_get_a_hash_of_ours_at_their_sign_in() {
+    gantry_testkit::clause("6.5.2.2.i");
+    let suite = Suite::start().await;
+    let admin = suite.admin().await;
+    let known: Vec<(&str, &str)> = include_str!("../hashes.txt").lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(' ')).collect();
+    let line =
+        |(i, (hash, _)): (usize, &(&str, &str))| json!({ "username": format!("guest{i}"), "email": format!("guest{i}@example.org"), "password_hash": hash });
+    let lines = Value::from(known.iter().enumerate().map(line).collect::<Vec<_>>()).to_string();
+    let (status, report) = import(&suite, &admin, "/api/v1/users/import", "application/json", lines).await;
+    assert_eq!((status, report["created"].as_u64()), (200, u64::try_from(known.len()).ok()), "{report}");
+    let md5 = json!([{ "username": "old", "email": "old@example.org", "password_hash": "5f4dcc3b5aa765d61d8327deb882cf99" }]).to_string();
+    let (_, report) = import(&suite, &admin, "/api/v1/users/import", "application/json", md5).await;
+    assert_eq!(report["failed"].as_u64(), Some(1), "{report}");
+
+    let made_anew = async || {
+        let sql = "select count(*) from events where kind = 'user.password-changed'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&suite.host.db().pool).await.unwrap()
+    };
+    let before = made_anew().await;
+    let mut browser = suite.browser();
+    let page = browser.get("/login").await;
+    assert_eq!(browser.submit_login(&page, "guest0", "wrong horse").await.status, 401);
+    assert_eq!(made_anew().await, before);
+    for (i, (hash, password)) in known.iter().enumerate() {
+        suite.tokens_with(&format!("guest{i}"), password).await;
+        assert_eq!(made_anew().await - before, i64::try_from(i + 1).unwrap(), "{hash}");
+    }
+    suite.tokens_with("guest0", known[0].1).await;
+    assert_eq!(made_anew().await - before, i64::try_from(known.len()).unwrap(), "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_accounts_become_one_with_all_that_both_had() {
     let suite = Suite::start().await;
     let [ada, bob, _] = suite.acme().await;
