@@ -48,6 +48,28 @@ const FORMS: [&str; 38] = [
     "/login/certificate/back",
 ];
 
+/// A new page must not be forgotten above.
+#[test]
+fn every_form_that_the_pages_take_is_in_the_list() {
+    let sources = [include_str!("../../src/api/pages.rs"), include_str!("../../src/api/pages/upstream.rs"), include_str!("../../src/api/pages/certificate.rs")];
+    let mut found = 0;
+    for route in sources.iter().flat_map(|text| text.split(".route(\"").skip(1)) {
+        let (path, rest) = route.split_once('"').unwrap();
+        // The verbs of the account page are in the list one by one.
+        if rest.lines().next().is_some_and(|line| line.contains("post(")) && path != "/account/{verb}" {
+            assert!(FORMS.contains(&path), "{path}");
+            found += 1;
+        }
+    }
+    let account = include_str!("../../src/api/pages/account.rs");
+    let verbs = account.split_once("match verb.as_str() {").unwrap().1.split_once("_ =>").unwrap().0;
+    for verb in verbs.split('"').skip(1).step_by(2) {
+        assert!(FORMS.contains(&format!("/account/{verb}").as_str()), "{verb}");
+        found += 1;
+    }
+    assert!(found > 25, "{found}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_form_is_taken_from_another_page() {
     let suite = Suite::start().await;
