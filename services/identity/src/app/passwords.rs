@@ -136,6 +136,16 @@ mod tests {
         assert!(!hasher.verify(&Secret::new("x"), Some("not a hash")).await.unwrap());
     }
 
+    /// Time must not tell who is there.
+    #[tokio::test]
+    async fn who_is_not_there_costs_as_much_as_who_is() {
+        let hasher = Hasher::new(1).unwrap();
+        let phc = hasher.hash(&Secret::new("x")).await.unwrap();
+        let cost = |phc: &str| phc.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!(cost(&hasher.dummy), cost(&phc));
+        assert!(!is_outdated(&hasher.dummy));
+    }
+
     #[tokio::test]
     async fn memory_is_kept_while_others_wait_and_given_back_when_nobody_does() {
         let hasher = Hasher::new(1).unwrap();
