@@ -8,9 +8,9 @@ use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::adapters::addresses;
 use crate::adapters::disk::Disk;
 use crate::adapters::haproxy::{Haproxy, HaproxyError};
-use crate::adapters::machine;
 use crate::domain::balance::{self, Access, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
 use crate::domain::guard::is_network;
 use crate::domain::pressure::{self, RESOURCES};
@@ -23,6 +23,7 @@ const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
 /// Containers must not wait for a balancer that does not start.
 const RETRY_MS: i64 = 3_000;
+const BACK_AGAIN_MS: i64 = 60_000;
 /// HAProxy is looked after this often.
 const LOOK_MS: i64 = 1_000;
 
@@ -65,6 +66,8 @@ pub struct Balancer {
     not_before_ms: i64,
     /// When HAProxy was last seen alive.
     seen_ms: i64,
+    /// A service's address could not be taken away; not again before.
+    back_not_before_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
     filter: datagrams::Filter,
@@ -77,7 +80,8 @@ impl Balancer {
         let saved = disk.load(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
         let public = public::Public::new(listen.public_interface.clone());
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter, public }
+        let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused: BTreeSet::new(), filter, public }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -142,7 +146,8 @@ impl Balancer {
             targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready, pressed) });
         }
         if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
-            // Nothing to balance yet; the shared port opens with the first service.
+            // Nothing to balance yet; the shared port opens with the first service. An agent that never came to balance may have left addresses.
+            self.give_back(wanted, now_ms).await;
             return Ok(());
         }
         let sessions = if self.saved.layout.drains_requests() { self.sessions().await } else { BTreeMap::new() };
@@ -151,6 +156,7 @@ impl Balancer {
         // A process of an earlier agent may or may not be as its file says; loading it anew costs nobody a connection.
         let change = if self.loaded { change } else { Change::Reload };
         if change == Change::Commands(Vec::new()) && layout == self.saved.layout {
+            self.give_back(wanted, now_ms).await;
             return Ok(());
         }
         let reached = match &change {
@@ -165,8 +171,8 @@ impl Balancer {
         }
         self.loaded = true;
         self.saved.layout = layout;
-        self.give_back(wanted).await;
         self.save().await;
+        self.give_back(wanted, now_ms).await;
         Ok(())
     }
 
@@ -250,7 +256,7 @@ impl Balancer {
         if let Some(address) = self.saved.addresses.get(id) {
             // After a reboot the file is there and the address is not.
             if unsure {
-                add_address(*address).await;
+                put(*address).await;
             }
             return Some(*address);
         }
@@ -259,19 +265,28 @@ impl Balancer {
         self.saved.addresses.insert(id.to_owned(), address);
         // Before it is used: one that nobody remembers would stay on the machine for ever.
         self.save().await;
-        add_address(address).await;
+        put(address).await;
         Some(address)
     }
 
-    async fn give_back(&mut self, wanted: &Wanted) {
+    /// Takes away the addresses of services that are no more. One that stays on the machine is kept in mind, and tried again later.
+    async fn give_back(&mut self, wanted: &Wanted, now_ms: i64) {
+        if now_ms < self.back_not_before_ms {
+            return;
+        }
         let kept: BTreeSet<_> = wanted.services.values().map(named).collect();
-        let gone: Vec<_> = self.saved.addresses.keys().filter(|id| !kept.contains(id.as_str())).cloned().collect();
-        for id in gone {
-            if let Some(address) = self.saved.addresses.remove(&id)
-                && let Err(error) = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", "lo"]).await
-            {
-                tracing::debug!(%error, "a service's address was gone already");
+        let gone: Vec<_> = self.saved.addresses.iter().filter(|(id, _)| !kept.contains(id.as_str())).map(|(id, a)| (id.clone(), *a)).collect();
+        for (id, address) in &gone {
+            match addresses::remove(*address, "lo").await {
+                Ok(()) => drop(self.saved.addresses.remove(id)),
+                Err(error) => {
+                    tracing::warn!(%address, %error, "a service's address cannot be taken from this machine");
+                    self.back_not_before_ms = now_ms + BACK_AGAIN_MS;
+                }
             }
+        }
+        if !gone.is_empty() {
+            self.save().await;
         }
     }
 }
@@ -327,8 +342,8 @@ fn named(service: &Service) -> String {
     format!("{app}.{}", service.wire.name)
 }
 
-async fn add_address(address: Ipv4Addr) {
-    if let Err(error) = machine::run("ip", &["addr", "replace", &format!("{address}/32"), "dev", "lo"]).await {
+async fn put(address: Ipv4Addr) {
+    if let Err(error) = addresses::put(address, "lo").await {
         tracing::error!(%error, "a service's address cannot be added to this machine");
     }
 }

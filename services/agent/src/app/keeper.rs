@@ -463,11 +463,6 @@ impl Keeper {
             images: self.shared.images.borrow().values().cloned().collect(),
             draining: self.balancer.layout().leaving().iter().map(ToString::to_string).collect(),
         };
-        self.shared.status.send_if_modified(|held| {
-            let changed = *held != status;
-            *held = status;
-            changed
-        });
         self.shared.layout.send_if_modified(|held| {
             let changed = held != self.balancer.layout();
             if changed {
@@ -479,6 +474,12 @@ impl Keeper {
         self.shared.pods.send_if_modified(|held| {
             let changed = *held != pods;
             *held = pods;
+            changed
+        });
+        // Last: whoever finds a word's generation in it finds what became of that word in the others.
+        self.shared.status.send_if_modified(|held| {
+            let changed = *held != status;
+            *held = status;
             changed
         });
     }

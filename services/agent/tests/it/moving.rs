@@ -40,7 +40,7 @@ async fn given(desk: &Desk, sessions: &Sessions, n: u8) -> (Caller, Vec<Vec<u8>>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_goes_on_in_another_pod_with_what_it_had_in_memory() {
-    let Some(stage) = Stage::new(124).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     stage.want(&node, [counting(1)], []);
     stage.until("it counts", || stage.status(&node, 1).ready && last(&stage, 1) >= 5).await;

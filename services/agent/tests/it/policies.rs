@@ -98,7 +98,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_reach_what_their_policies_open_and_nothing_else() {
-    let Some(stage) = Stage::new(136).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() {
         eprintln!("skipped: network policies were not tested: nftables is not on this machine");
         return stage.containerd.finish().await;

@@ -7,7 +7,7 @@ use gantry_kernel::InstanceId;
 
 use super::{Balancer, access, called_at, named, servers};
 use crate::adapters::machine::CommandError;
-use crate::adapters::{conntrack, machine};
+use crate::adapters::{addresses, conntrack, machine};
 use crate::app::keeper::chain;
 use crate::domain::datagrams::{Door, Relay, Relays, next, none, stale, table};
 use crate::domain::wanted::{Service, Wanted};
@@ -84,7 +84,7 @@ impl Balancer {
         (self.filter.loaded, self.filter.seen_ms) = (true, now_ms);
         self.saved.filtered = !next.is_empty();
         self.saved.layout.datagrams = next;
-        self.give_back(wanted).await;
+        self.give_back(wanted, now_ms).await;
         self.save().await;
     }
 
@@ -108,7 +108,7 @@ impl Balancer {
             self.lead_from_loopback(true).await;
         }
         let everywhere = doors().chain(before.values().flat_map(|r| &r.doors)).any(|d| d.address.is_none());
-        let local = if everywhere { local_addresses().await? } else { BTreeSet::new() };
+        let local = if everywhere { addresses::local().await? } else { BTreeSet::new() };
         let now = next.clone();
         match conntrack::forget(move |flows| stale(flows, &before, &now, &local).into_iter().cloned().collect()).await {
             Ok(0) => {}
@@ -184,11 +184,4 @@ impl Balancer {
             }
         }
     }
-}
-
-/// The machine's own, of IPv4.
-pub(super) async fn local_addresses() -> Result<BTreeSet<Ipv4Addr>, CommandError> {
-    let shown = machine::run("ip", &["-o", "-4", "address", "show"]).await?;
-    let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
-    Ok(words.filter_map(|word| word.split('/').next()?.parse().ok()).collect())
 }
