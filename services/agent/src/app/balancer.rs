@@ -36,6 +36,9 @@ struct Saved {
     /// The packet filter may have the table of datagrams.
     #[serde(default)]
     filtered: bool,
+    /// Its name, by which whoever takes down the node finds it.
+    #[serde(default)]
+    table: String,
     /// The kernel leads packets of the loopback elsewhere because the table needs it.
     #[serde(default)]
     from_loopback: bool,
@@ -77,8 +80,10 @@ pub struct Balancer {
 impl Balancer {
     /// Takes up what an earlier agent left. `own`: what no other agent of the machine has; its table of the packet filter goes by it.
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
-        let saved = disk.load(FILE).await;
+        let mut saved: Saved = disk.load(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
+        filter.succeed(&saved).await;
+        filter.name().clone_into(&mut saved.table);
         let public = public::Public::new(listen.public_interface.clone());
         let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
         Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused: BTreeSet::new(), filter, public }
