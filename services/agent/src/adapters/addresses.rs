@@ -15,6 +15,23 @@ pub async fn local() -> Result<BTreeSet<Ipv4Addr>, CommandError> {
     Ok(words.filter_map(|word| word.split('/').next()?.parse().ok()).collect())
 }
 
+/// The network of one of the machine's interfaces in which an address is; nothing if it is in none, or `ip` does not tell.
+pub async fn network_of(address: Ipv4Addr) -> Option<String> {
+    network_in(&run("ip", &["-o", "-4", "address", "show"]).await.ok()?, address)
+}
+
+/// The narrowest of those that are shown; an address by itself is no network.
+fn network_in(shown: &str, address: Ipv4Addr) -> Option<String> {
+    let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
+    let networks = words.filter_map(|word| {
+        let (own, length) = word.split_once('/')?;
+        let (own, length) = (own.parse::<Ipv4Addr>().ok()?, length.parse::<u32>().ok().filter(|length| (1..32).contains(length))?);
+        let mask = u32::MAX << (32 - length);
+        (u32::from(own) & mask == u32::from(address) & mask).then(|| (length, Ipv4Addr::from(u32::from(own) & mask)))
+    });
+    networks.max().map(|(length, first)| format!("{first}/{length}"))
+}
+
 /// # Errors
 /// When the machine has it already, or refuses it.
 pub async fn add(address: Ipv4Addr, interface: &str) -> Result<(), CommandError> {
@@ -44,6 +61,18 @@ pub async fn remove(address: Ipv4Addr, interface: &str) -> Result<(), CommandErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pods_are_in_the_network_of_their_bridge() {
+        let shown = "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n\
+                     1: lo    inet 10.100.3.4/32 scope global lo\\       valid_lft forever preferred_lft forever\n\
+                     2: eth0    inet 10.0.0.5/8 brd 10.255.255.255 scope global eth0\\       valid_lft forever preferred_lft forever\n\
+                     3: gantry0    inet 10.88.0.1/16 brd 10.88.255.255 scope global gantry0\\       valid_lft forever preferred_lft forever\n";
+        let of = |address: [u8; 4]| network_in(shown, address.into());
+        assert_eq!(of([10, 88, 3, 7]).as_deref(), Some("10.88.0.0/16"));
+        assert_eq!(of([10, 100, 3, 4]).as_deref(), Some("10.0.0.0/8"), "an address by itself is no network");
+        assert_eq!((of([192, 0, 2, 1]), network_in("", Ipv4Addr::LOCALHOST)), (None, None));
+    }
 
     #[tokio::test]
     async fn an_address_is_gone_when_the_machine_does_not_have_it_and_not_before() {

@@ -45,6 +45,9 @@ struct Saved {
     /// Public addresses that this node has, with the interface of each.
     #[serde(default)]
     public: BTreeMap<Ipv4Addr, String>,
+    /// Networks in which the node's pods are.
+    #[serde(default)]
+    pods: BTreeSet<String>,
 }
 
 /// Where the balancer listens.
@@ -73,6 +76,8 @@ pub struct Balancer {
     back_not_before_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
+    /// Addresses of pods whose network was looked for; false: it is none of the machine's interfaces'.
+    placed: BTreeMap<String, bool>,
     filter: datagrams::Filter,
     public: public::Public,
 }
@@ -86,7 +91,8 @@ impl Balancer {
         filter.name().clone_into(&mut saved.table);
         let public = public::Public::new(listen.public_interface.clone());
         let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused: BTreeSet::new(), filter, public }
+        let (refused, placed) = Default::default();
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused, placed, filter, public }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -134,6 +140,7 @@ impl Balancer {
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
         self.hold_public(wanted, now_ms).await;
+        self.place(ready).await;
         self.lead_datagrams(wanted, ready, &gone, pressed, now_ms).await;
         if now_ms < self.not_before_ms {
             return Ok(());
@@ -235,8 +242,37 @@ impl Balancer {
             routes: routes(service),
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
-            access: access(service, self.listen.service_network),
+            access: access(service, self.listen.service_network, &self.near()),
         }
+    }
+
+    /// Finds out in which networks the pods are, by those that run.
+    async fn place(&mut self, ready: &BTreeMap<InstanceId, String>) {
+        self.placed.retain(|address, _| ready.values().any(|ready| ready == address));
+        for address in ready.values() {
+            if self.placed.contains_key(address) {
+                continue;
+            }
+            let network = match address.parse() {
+                Ok(address) => addresses::network_of(address).await,
+                Err(_) => None,
+            };
+            self.placed.insert(address.clone(), network.is_some());
+            if network.is_some_and(|network| self.saved.pods.insert(network)) {
+                self.save().await;
+            }
+        }
+    }
+
+    /// From where services may be asked at their addresses inside the node; nothing as long as that is not known of every pod.
+    fn near(&self) -> Vec<String> {
+        let Some(network) = self.listen.service_network.filter(|_| !self.saved.pods.is_empty()) else { return Vec::new() };
+        if self.placed.values().any(|known| !known) {
+            return Vec::new();
+        }
+        // What the node itself asks there comes from the very address.
+        let own = ["127.0.0.0/8".to_owned(), format!("{network}/16")];
+        own.into_iter().chain(self.saved.pods.iter().cloned()).collect()
     }
 
     /// One port that cannot be opened would make HAProxy refuse its whole configuration.
@@ -319,20 +355,16 @@ fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
 
 /// Networks go into HAProxy's configuration, so they must be nothing else. One that is none and was to be allowed allows nobody, so that a
 /// list never becomes wider than it was meant.
-fn access(service: &Service, services: Option<Ipv4Addr>) -> Access {
-    let Some(wire) = &service.wire.access else { return Access::default() };
+fn access(service: &Service, services: Option<Ipv4Addr>, near: &[String]) -> Access {
+    let inside = services.map(|network| format!("{network}/16")).unwrap_or_default();
+    let ground = Access { inside, from: near.to_vec(), ..Access::default() };
+    let Some(wire) = &service.wire.access else { return ground };
     let networks = |all: &[String]| all.iter().filter(|n| is_network(n)).cloned().collect::<Vec<_>>();
     let mut allow = networks(&wire.allow);
     if allow.is_empty() && !wire.allow.is_empty() {
         allow.push("255.255.255.255".to_owned());
     }
-    Access {
-        allow,
-        deny: networks(&wire.deny),
-        requests_per_second: wire.requests_per_second,
-        concurrent: wire.concurrent,
-        inside: services.map(|network| format!("{network}/16")).unwrap_or_default(),
-    }
+    Access { allow, deny: networks(&wire.deny), requests_per_second: wire.requests_per_second, concurrent: wire.concurrent, ..ground }
 }
 
 /// The ports under the service's name.
@@ -406,7 +438,7 @@ mod tests {
     #[test]
     fn only_networks_reach_the_configuration_and_a_bad_list_opens_nothing() {
         use gantry_contract::proto::scheduler as wire;
-        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)));
+        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)), &["10.88.0.0/16".to_owned()]);
         let with = |allow: &[&str], deny: &[&str]| {
             let all = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
             let access = wire::ServiceAccess { allow: all(allow), deny: all(deny), ..Default::default() };
@@ -416,7 +448,8 @@ mod tests {
         let good = with(&["192.0.2.0/24", "2001:db8::1"], &["192.0.2.7\n  server x"]);
         assert_eq!((good.allow.len(), good.deny.len(), good.inside.as_str()), (2, 0, "10.100.0.0/16"));
         assert_eq!(with(&["nobody"], &[]).allow, ["255.255.255.255"]);
-        assert!(access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() }).is_open());
+        let open = access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() });
+        assert!(open.is_open() && open.from == ["10.88.0.0/16"], "addresses inside the node are for the inside all the same");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Access {
     pub concurrent: u32,
     /// The network of the services' own addresses on the node: what comes to these comes from inside. Empty: there is none.
     pub inside: String,
+    /// Networks of IPv4 from which these addresses may be asked: the node's own, and its pods'. Another machine beside the node can send to
+    /// any address that the node has, whatever it is published at. Empty: not known.
+    pub from: Vec<String>,
 }
 
 impl Access {

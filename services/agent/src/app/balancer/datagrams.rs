@@ -86,7 +86,7 @@ impl Balancer {
                 _ => "roundrobin".to_owned(),
             };
             let servers = servers(service, wanted, ready, pressed);
-            let access = access(service, self.listen.service_network);
+            let access = access(service, self.listen.service_network, &self.near());
             targets.insert(id.clone(), Relay { doors, algorithm, servers, leaving: BTreeMap::new(), access });
         }
         if targets.is_empty() && !self.saved.filtered {

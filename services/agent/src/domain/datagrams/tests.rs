@@ -75,6 +75,21 @@ fn strangers_and_floods_are_kept_out_at_published_doors_alone() {
 }
 
 #[test]
+fn addresses_inside_the_node_are_not_asked_from_beside_it() {
+    let unknown = Access { inside: "10.100.0.0/16".into(), ..Access::default() };
+    let with = |access: &Access| table("t", &relays([("dns", Relay { access: access.clone(), ..relay("", &[inside(4)], &[1]) })]));
+    assert!(!with(&unknown).contains("near"), "it is not known from where they are asked");
+    let text = with(&Access { from: ["127.0.0.0/8", "10.88.0.0/16"].map(str::to_owned).to_vec(), ..unknown });
+    for line in [
+        "  set near { type ipv4_addr; flags interval; auto-merge; elements = { 127.0.0.0/8, 10.88.0.0/16 }; }",
+        "    iifname != \"lo\" ip daddr 10.100.0.0/16 ip saddr != @near drop",
+        "    iifname != \"lo\" ip daddr 10.100.0.0/16 fib saddr . iif oif missing drop",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
+}
+
+#[test]
 fn weights_are_shares_and_well_mixed() {
     let order = in_turn(&BTreeMap::from([(id(1), 100), (id(2), 200)]));
     assert_eq!(order, [id(2), id(1), id(2)]);
