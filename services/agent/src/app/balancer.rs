@@ -139,6 +139,7 @@ impl Balancer {
         pressed: &BTreeMap<InstanceId, u8>,
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
+        self.shorten_pauses(now_ms);
         self.hold_public(wanted, now_ms).await;
         self.place(ready).await;
         self.lead_datagrams(wanted, ready, &gone, pressed, now_ms).await;
@@ -186,6 +187,15 @@ impl Balancer {
         self.save().await;
         self.give_back(wanted, now_ms).await;
         Ok(())
+    }
+
+    /// A clock that is set back must not make any pause longer than it is meant to be.
+    fn shorten_pauses(&mut self, now_ms: i64) {
+        self.not_before_ms = self.not_before_ms.min(now_ms.saturating_add(RETRY_MS));
+        self.back_not_before_ms = self.back_not_before_ms.min(now_ms.saturating_add(BACK_AGAIN_MS));
+        self.seen_ms = self.seen_ms.min(now_ms);
+        self.public.shorten_pauses(now_ms);
+        self.filter.shorten_pauses(now_ms);
     }
 
     async fn save(&self) {

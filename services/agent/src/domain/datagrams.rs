@@ -57,7 +57,9 @@ pub fn next(now: &Relays, targets: Relays, gone: &BTreeSet<InstanceId>, now_ms: 
         if let Some(before) = now.get(&id) {
             let begin = |(id, server): (&InstanceId, &Server)| (*id, Leaving { server: server.clone(), until_ms: now_ms + SETTLE_MS });
             let all = before.servers.iter().map(begin).chain(before.leaving.iter().map(|(id, l)| (*id, l.clone())));
-            let left = all.filter(|(id, l)| !relay.servers.contains_key(id) && !gone.contains(id) && l.until_ms > now_ms).collect();
+            // Longer than it can be: the clock was set back.
+            let still = |l: &Leaving| l.until_ms > now_ms && l.until_ms <= now_ms + SETTLE_MS;
+            let left = all.filter(|(id, l)| !relay.servers.contains_key(id) && !gone.contains(id) && still(l)).collect();
             relay.leaving = left;
         }
         (id, relay)

@@ -40,6 +40,11 @@ impl Filter {
         Self { name, loaded: false, not_before_ms: 0, seen_ms: 0, failing: false, from_loopback: FROM_LOOPBACK.into() }
     }
 
+    pub(super) fn shorten_pauses(&mut self, now_ms: i64) {
+        self.not_before_ms = self.not_before_ms.min(now_ms.saturating_add(RETRY_MS));
+        self.seen_ms = self.seen_ms.min(now_ms);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -26,6 +26,10 @@ impl Public {
     pub(super) fn new(interface: String) -> Self {
         Self { interface, asked: BTreeSet::new(), seen_ms: 0 }
     }
+
+    pub(super) fn shorten_pauses(&mut self, now_ms: i64) {
+        self.seen_ms = self.seen_ms.min(now_ms);
+    }
 }
 
 impl Balancer {

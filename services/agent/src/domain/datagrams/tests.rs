@@ -102,6 +102,7 @@ fn an_instance_answers_for_a_moment_after_its_last_flow_was_given_to_it() {
     let both = relays([("dns", relay("", &[inside(4)], &[1, 2]))]);
     let one = || relays([("dns", relay("", &[inside(4)], &[2]))]);
     let left = next(&both, one(), &none, 1_000);
+    assert!(next(&left, one(), &none, -3_600_000)["dns"].leaving.is_empty(), "nobody waits until a clock that was set back is there again");
     assert_eq!(left["dns"].leaving.keys().collect::<Vec<_>>(), [&id(1)]);
     assert_eq!(table("t", &left), table("t", &one()), "no new flow is its");
     let later = next(&left, one(), &none, 1_900);
