@@ -22,10 +22,10 @@ COPY --from=console /src/console/dist services/gateway/console/dist
 RUN cargo build --profile dist --locked -p gantry-all -p gantry-cli
 
 FROM debian:bookworm-slim AS runtime
-# git serves repositories, buildah builds images, curl is the probe (ports ask for a client certificate); haproxy, nftables
-# and the CNI plugins are for the agent.
+# git serves repositories, buildah builds images, curl is the probe (ports ask for a client certificate); haproxy, nftables, nfs-common
+# and the CNI plugins are for the agent. CRIU is not in this distribution: live migration needs it on the node.
 RUN apt-get update -q \
- && apt-get install -y --no-install-recommends ca-certificates curl git buildah haproxy nftables iptables iproute2 iputils-arping e2fsprogs containernetworking-plugins \
+ && apt-get install -y --no-install-recommends ca-certificates curl git buildah haproxy nftables iptables iproute2 iputils-arping e2fsprogs nfs-common containernetworking-plugins \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/gantry --create-home gantry
 COPY --from=build /src/target/dist/gantryd /src/target/dist/gantry /usr/local/bin/

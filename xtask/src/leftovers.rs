@@ -1,5 +1,5 @@
-//! What the node agent leaves running on purpose when `gantryd` ends: HAProxy, addresses of services, the containers' bridge,
-//! mounts of instances. `down` ends them, because the suite as a whole is meant to go.
+//! What the node agent leaves running on purpose when `gantryd` ends: HAProxy, addresses of services, the packet filter's table of
+//! datagrams, ends of VXLANs, the containers' bridge, mounts of instances. `down` ends them, because the suite as a whole is meant to go.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use gantry_servers::{Home, Network, process, until};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::work::{run, say};
 
@@ -16,7 +16,10 @@ use crate::work::{run, say};
 /// When HAProxy lives on, or something cannot be unmounted.
 pub fn clear(home: &Home, network: &Network) -> Result<()> {
     stop_haproxy(home)?;
-    remove_addresses(home);
+    for words in network_leftovers(home) {
+        // It may be gone already, after a reboot for one.
+        let _ = Command::new(&words[0]).args(&words[1..]).output();
+    }
     // Its route would catch the packets of whoever uses the same range later. Absent where nothing ever ran.
     let _ = Command::new("ip").args(["link", "delete", &network.bridge]).output();
     unmount_below(&home.file("agent"))?;
@@ -38,19 +41,38 @@ fn stop_haproxy(home: &Home) -> Result<()> {
     Ok(())
 }
 
-/// Each service has an address on `lo`; the agent writes down which it added, and adds them again when it starts.
-fn remove_addresses(home: &Home) {
+/// The commands that take away what the agent has written down that it added to the machine's network; it adds all of it again when it
+/// starts.
+fn network_leftovers(home: &Home) -> Vec<Vec<String>> {
     let state = fs::read(home.file("agent").join("state/balancer.json")).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let Some(state) = state else { return };
-    let addresses = match &state["addresses"] {
-        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>(),
-        Value::Object(map) => map.values().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    };
-    for address in addresses {
-        // It may be gone already, after a reboot for one.
-        let _ = Command::new("ip").args(["address", "del", &format!("{address}/32"), "dev", "lo"]).output();
+    let mut all = state.as_ref().map(of_balancer).unwrap_or_default();
+    for end in fs::read_dir(home.file("agent").join("nics/ends")).into_iter().flatten().flatten() {
+        if let Ok(device) = end.file_name().into_string() {
+            all.push(words(&["ip", "link", "delete", &device]));
+        }
     }
+    all
+}
+
+fn of_balancer(state: &Value) -> Vec<Vec<String>> {
+    let delete = |address: &str, interface: &str| words(&["ip", "address", "delete", &format!("{address}/32"), "dev", interface]);
+    let none = Map::new();
+    let all = |key: &str| state[key].as_object().unwrap_or(&none).clone();
+    // Each service has an address on `lo`, by its name; public addresses have their interface.
+    let mut out: Vec<_> = all("addresses").values().filter_map(Value::as_str).map(|address| delete(address, "lo")).collect();
+    out.extend(all("public").iter().filter_map(|(address, interface)| Some(delete(address, interface.as_str()?))));
+    if let Some(table) = state["table"].as_str().filter(|_| state["filtered"] == true) {
+        out.push(words(&["nft", "delete", "table", "ip", table]));
+    }
+    // After the table, as the agent does it.
+    if state["from_loopback"] == true {
+        out.push(words(&["sh", "-c", "echo 0 > /proc/sys/net/ipv4/conf/all/route_localnet"]));
+    }
+    out
+}
+
+fn words(all: &[&str]) -> Vec<String> {
+    all.iter().map(|&word| word.to_owned()).collect()
 }
 
 /// What containers left mounted would make a removal fail, or worse, reach through the mount.
@@ -66,4 +88,41 @@ pub fn unmount_below(root: &Path) -> Result<()> {
         run(Command::new("umount").args(["-l", place]))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_the_agent_added_to_the_network_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert!(network_leftovers(&home).is_empty(), "nothing ever ran");
+        fs::create_dir_all(home.file("agent").join("state")).unwrap();
+        fs::create_dir_all(home.file("agent").join("nics/ends")).unwrap();
+        fs::write(home.file("agent").join("nics/ends/gvx42"), "").unwrap();
+        let state = serde_json::json!({
+            "layout": {}, "addresses": {"app.web": "10.100.1.2"}, "public": {"203.0.113.7": "eth0"},
+            "filtered": true, "table": "gantry_udp_1a2b", "from_loopback": true,
+        });
+        fs::write(home.file("agent").join("state/balancer.json"), state.to_string()).unwrap();
+        let lines: Vec<String> = network_leftovers(&home).into_iter().map(|words| words.join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "ip address delete 10.100.1.2/32 dev lo",
+                "ip address delete 203.0.113.7/32 dev eth0",
+                "nft delete table ip gantry_udp_1a2b",
+                "sh -c echo 0 > /proc/sys/net/ipv4/conf/all/route_localnet",
+                "ip link delete gvx42",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_older_agent_wrote_down_says_less() {
+        assert!(of_balancer(&serde_json::json!({"layout": {}, "filtered": true})).is_empty());
+        assert_eq!(of_balancer(&serde_json::json!({"addresses": {"a": "10.100.1.2"}})).len(), 1);
+    }
 }

@@ -1,5 +1,6 @@
 //! The outside world: one file per foreign system.
 
+pub mod addresses;
 pub mod checkpoints;
 pub mod cloning;
 pub mod commands;

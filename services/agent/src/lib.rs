@@ -10,6 +10,7 @@ pub mod flows;
 pub mod fuzzing;
 pub mod node;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -59,7 +60,7 @@ impl Service for Agent {
             tracing::warn!("no container runtime is configured (platform.containerd): this agent runs no containers");
             return Ok(Parts::default());
         }
-        let home = std::path::absolute(&host.platform.home)?;
+        let home = resolved(&host.platform.home).await?;
         let cri = Cri::lazy(std::path::absolute(&host.platform.containerd)?);
         let joined = enrolment::certificate(&host.leaf.chain_pem);
         let name = match &joined {
@@ -157,6 +158,12 @@ impl Service for Agent {
     }
 }
 
+/// The folder itself, made if it is not there: where a link leads to it, the kernel's table of mounts names what it leads to.
+async fn resolved(home: &Path) -> std::io::Result<PathBuf> {
+    tokio::fs::create_dir_all(home).await?;
+    tokio::fs::canonicalize(home).await
+}
+
 /// What the scheduler was told last, for operators.
 #[utoipa::path(get, path = "/api/v1/agent/status", responses((status = 200, description = "Instances and services of this node")))]
 async fn status(axum::extract::State(shared): axum::extract::State<app::keeper::Shared>) -> Json<serde_json::Value> {
@@ -174,4 +181,19 @@ fn as_json(status: &wire::Status) -> serde_json::Value {
         "instances": status.instances.iter().map(instance).collect::<Vec<_>>(),
         "services": status.balancers.iter().map(balancer).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_home_folder_behind_a_link_is_the_folder_itself() {
+        let root = tempfile::tempdir().unwrap();
+        let there = root.path().canonicalize().unwrap().join("disk/gantry");
+        assert_eq!(resolved(&there).await.unwrap(), there, "made if it is not there");
+        let link = root.path().join("home");
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        assert_eq!(resolved(&link).await.unwrap(), there);
+    }
 }

@@ -5,6 +5,8 @@ mod args;
 mod kube_scheduler;
 mod targets;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Parser;
 use gantry_host::{Running, load, telemetry};
@@ -15,6 +17,9 @@ use crate::args::{Args, Command};
 /// Services allocate on every thread and free on another, which the C library's allocator makes them wait for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads that wait for the disk or for a server of files get this long at the end: one of them may wait for ever.
+const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -44,7 +49,8 @@ fn main() -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(admin::join(&platform, join));
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
         telemetry::init(&platform)?;
         let running = Running::new(platform, Env::system())?;
         let result = match args.command {
@@ -56,7 +62,9 @@ fn main() -> Result<()> {
         running.stop().await;
         telemetry::shutdown();
         result
-    })
+    });
+    runtime.shutdown_timeout(LAST_THREADS);
+    result
 }
 
 /// Runs until SIGTERM or SIGINT.

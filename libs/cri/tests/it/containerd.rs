@@ -2,6 +2,9 @@
 //! busybox. Stops it and checks that nothing was left when dropped. Shared by the tests of `cri` and of the agent.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,26 +31,90 @@ fn find(name: &str) -> Option<PathBuf> {
     ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/bin", "/sbin"].iter().map(|d| Path::new(d).join(name)).find(|p| p.exists())
 }
 
+/// Suites of `make up` and `make test` have theirs below 112 (`gantry_servers::Ports::network`), the nodes of one machine (`services/all/tests/nodes`) above 60.
+const SUBNETS: RangeInclusive<u8> = 120..=155;
+
+/// 10.`number`.0.0/16 for pods, and with it 10.`number + 100`.0.0/16 for addresses of services. As long as this lives no other test of the
+/// machine has the same: tests are processes of their own, so that it is a lock on a file which says who has which.
+pub struct Subnet {
+    pub number: u8,
+    /// The kernel takes it back, however its holder ends.
+    _lock: File,
+}
+
+impl Subnet {
+    pub fn take() -> Self {
+        let folder = Path::new("/run/gantry-test-subnets");
+        std::fs::create_dir_all(folder).unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            for number in SUBNETS {
+                let lock = File::create(folder.join(number.to_string())).unwrap();
+                if lock.try_lock().is_ok() {
+                    let subnet = Self { number, _lock: lock };
+                    // Of a test that was killed.
+                    subnet.clear();
+                    return subnet;
+                }
+            }
+            assert!(Instant::now() < end, "every subnet of {SUBNETS:?} has its test");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn services(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 100 + self.number, 0, 0)
+    }
+
+    /// Addresses of services that this machine has.
+    pub fn addresses(&self) -> Vec<String> {
+        let beginning = format!("10.{}.", 100 + self.number);
+        let shown = Command::new("ip").args(["-o", "-4", "address", "show", "dev", "lo"]).output().unwrap().stdout;
+        let words = String::from_utf8(shown).unwrap();
+        words.split_whitespace().filter(|word| word.starts_with(&beginning)).map(str::to_owned).collect()
+    }
+
+    fn clear(&self) {
+        for address in self.addresses() {
+            let _ = Command::new("ip").args(["address", "delete", &address, "dev", "lo"]).stderr(Stdio::null()).status();
+        }
+        let bridges = format!("gty{}x", self.number);
+        let links = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|link| link.file_name());
+        for link in links.filter(|name| name.to_str().is_some_and(|name| name.starts_with(&bridges))) {
+            let _ = Command::new("ip").args(["link", "delete"]).arg(link).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+impl Drop for Subnet {
+    /// Also of a test that fails: on `lo` they would outlive it.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 pub struct Containerd {
     pub folder: tempfile::TempDir,
     pub socket: PathBuf,
+    pub subnet: Subnet,
     child: std::sync::Mutex<Child>,
     bridge: String,
 }
 
 impl Containerd {
-    /// Starts it with a subnet of 10.`subnet`.0.0/16, which nothing else on the machine may have, and waits until it can run pods.
-    pub async fn start(subnet: u8) -> Self {
+    /// Starts it with a subnet of its own, and waits until it can run pods.
+    pub async fn start() -> Self {
+        let subnet = Subnet::take();
         let folder = tempfile::Builder::new().prefix("gantry-containerd-").tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name);
-        let bridge = format!("gty{subnet}x{}", std::process::id() % 100_000);
+        let bridge = format!("gty{}x{}", subnet.number, std::process::id() % 100_000);
         std::fs::create_dir_all(at("cni")).unwrap();
-        std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet, &at("ipam"))).unwrap();
+        std::fs::write(at("cni/10-test.conflist"), network(&bridge, subnet.number, &at("ipam"))).unwrap();
         // Every runtime of this machine, as the suite's own containerd has them.
         let runtimes = gantry_servers::oci::handlers(folder.path()).unwrap();
         std::fs::write(at("config.toml"), config(folder.path()) + &runtimes).unwrap();
         let child = std::sync::Mutex::new(launch(folder.path(), Path::new("containerd")));
-        let containerd = Self { socket: at("containerd.sock"), folder, child, bridge };
+        let containerd = Self { socket: at("containerd.sock"), folder, subnet, child, bridge };
         containerd.until_ready().await;
         for (image, words) in [(PAUSE, vec!["/bin/busybox", "sleep", "2147483647"]), (BUSYBOX, vec!["/bin/sh"])] {
             containerd.import(image, &words);

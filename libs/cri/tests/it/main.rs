@@ -8,9 +8,21 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use containerd::{BUSYBOX, Containerd};
+use containerd::{BUSYBOX, Containerd, Subnet};
 use gantry_cri::{ContainerSpec, ContainerState, Cri, CriError, Limits, PodSpec, Task};
 use tokio_util::sync::CancellationToken;
+
+#[test]
+fn no_two_tests_have_the_same_subnet() {
+    if let Some(why) = containerd::missing() {
+        eprintln!("skipped: no subnet was taken: {why}");
+        return;
+    }
+    let (one, two) = (Subnet::take(), Subnet::take());
+    assert_ne!(one.number, two.number);
+    assert_ne!(one.services(), two.services());
+    assert_eq!(one.addresses(), Vec::<String>::new());
+}
 
 /// One containerd for all of them: it takes a second to start.
 #[tokio::test(flavor = "multi_thread")]
@@ -19,15 +31,16 @@ async fn a_real_containerd_does_what_the_client_says() {
         eprintln!("skipped: the tests with a real containerd did not run: {why}");
         return;
     }
-    let containerd = Containerd::start(140).await;
+    let containerd = Containerd::start().await;
     let cri = containerd.cri().await;
+    let pods = format!("10.{}.", containerd.subnet.number);
     let folder = containerd.folder.path().join("logs");
     tokio::join!(
         a_task_gives_its_lines_and_its_exit_code(&cri, &folder),
         a_task_out_of_time_is_stopped(&cri, &folder),
         a_cancelled_task_is_stopped(&cri, &folder),
         limits_and_user_hold_inside(&cri, &folder),
-        a_container_lives_is_asked_and_goes(&cri, &folder),
+        a_container_lives_is_asked_and_goes(&cri, &folder, &pods),
         an_image_that_is_nowhere_is_an_error(&cri, &folder),
         a_task_over_its_memory_is_killed(&cri, &folder),
         sessions::a_session_has_its_streams_and_its_exit_code(&cri, &folder),
@@ -98,7 +111,7 @@ async fn a_task_over_its_memory_is_killed(cri: &Cri, folder: &std::path::Path) {
     assert_eq!((ended.exit_code, ended.reason.as_str()), (137, "OOMKilled"));
 }
 
-async fn a_container_lives_is_asked_and_goes(cri: &Cri, folder: &std::path::Path) {
+async fn a_container_lives_is_asked_and_goes(cri: &Cri, folder: &std::path::Path, pods: &str) {
     let labels = BTreeMap::from([("gantry.io/test".to_owned(), "lives".to_owned())]);
     let spec = PodSpec {
         name: "lives".into(),
@@ -111,7 +124,7 @@ async fn a_container_lives_is_asked_and_goes(cri: &Cri, folder: &std::path::Path
     };
     let pod = cri.run_pod(&spec).await.unwrap();
     let status = cri.pod_status(&pod).await.unwrap();
-    assert!(status.ready && status.address.starts_with("10.140."), "{status:?}");
+    assert!(status.ready && status.address.starts_with(pods), "{status:?}");
     let container = ContainerSpec {
         name: "main".into(),
         image: BUSYBOX.into(),

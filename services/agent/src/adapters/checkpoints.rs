@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use gantry_cri::Cri;
+use gantry_cri::{ContainerState, Cri};
 use gantry_kernel::InstanceId;
 use tokio::fs;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
+use super::disk::replace;
 use super::machine::{self, CommandError};
 use crate::domain::checkpoint::{About, faults, flags, obstacle, own_layer, version};
 
@@ -27,6 +28,10 @@ const MARK: &str = "goes on from the checkpoint";
 /// open go along up to a size.
 const OPTIONS: &str = "tcp-close\nlink-remap\nghost-limit 67108864\n";
 const ABOUT: &str = "about.json";
+/// In what waits: the container that was to go on from it.
+const LAID: &str = "laid";
+/// A frozen container that could not be thawed is tried again so often, a second apart; then by the next agent.
+const THAW_TRIES: u32 = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -155,14 +160,20 @@ impl Checkpoints {
     pub async fn freeze(&self, container: &str, process: u32, runtime_class: &str) -> Result<Frozen, CheckpointError> {
         let tools = self.tools(runtime_class).await?;
         let frozen = Frozen { container: container.to_owned(), folder: self.folder.join("taken").join(container) };
-        self.make_folder().await?;
-        for part in ["image", "work"] {
-            fs::create_dir_all(frozen.folder.join(part)).await?;
+        let begun = async {
+            self.make_folder().await?;
+            for part in ["image", "work"] {
+                fs::create_dir_all(frozen.folder.join(part)).await?;
+            }
+            // First, so that no death of this process leaves it standing.
+            fs::create_dir_all(self.folder.join("frozen")).await?;
+            let note = format!("{}\n{}", tools.runc.display(), tools.root.display());
+            Ok::<(), CheckpointError>(replace(&self.note(container), note.as_bytes(), 0o600).await?)
+        };
+        if let Err(error) = begun.await {
+            self.ended(frozen).await;
+            return Err(error);
         }
-        // First, so that no death of this process leaves it standing.
-        fs::create_dir_all(self.folder.join("frozen")).await?;
-        let note = format!("{}\n{}", tools.runc.display(), tools.root.display());
-        fs::write(self.note(container), note).await?;
         match self.write_down(&tools, &frozen, process).await {
             Ok(()) => Ok(frozen),
             Err(error) => {
@@ -200,22 +211,34 @@ impl Checkpoints {
     /// When runc refuses, and the container has not ended meanwhile.
     pub async fn thaw(&self, frozen: Frozen) -> Result<(), CheckpointError> {
         // First: it stands still until then.
-        let thawed = self.thaw_noted(&frozen.container).await;
+        let mut thawed = self.thaw_noted(&frozen.container).await;
+        for _ in 1..THAW_TRIES {
+            if thawed.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            thawed = self.thaw_noted(&frozen.container).await;
+        }
         let _ = fs::remove_dir_all(&frozen.folder).await;
         thawed
     }
 
     async fn thaw_noted(&self, container: &str) -> Result<(), CheckpointError> {
         let note = fs::read_to_string(self.note(container)).await?;
-        let (runc, root) = note.split_once('\n').unwrap_or((note.as_str(), ""));
-        let standing = machine::run(runc, &["--root", root, "state", container]).await.is_ok_and(|state| state.contains("\"paused\""));
-        if standing {
-            machine::run(runc, &["--root", root, "resume", container]).await?;
+        // Half a note is of one that had not been frozen yet.
+        if let Some((runc, root)) = note.split_once('\n') {
+            match machine::run(runc, &["--root", root, "state", container]).await {
+                Ok(state) if state.contains("\"paused\"") => drop(machine::run(runc, &["--root", root, "resume", container]).await?),
+                Ok(_) => {}
+                // It has not been asked: the container may stand all the same.
+                Err(error) if error.code().is_none() => return Err(error.into()),
+                Err(_) => {}
+            }
         }
         Ok(fs::remove_file(self.note(container)).await?)
     }
 
-    /// It has ended, frozen as it was.
+    /// It has ended, frozen as it was, or must: no agent lets it go on any more.
     pub async fn ended(&self, frozen: Frozen) {
         let _ = fs::remove_dir_all(&frozen.folder).await;
         let _ = fs::remove_file(self.note(&frozen.container)).await;
@@ -255,6 +278,8 @@ impl Checkpoints {
         self.sweep(false).await;
         self.make_folder().await?;
         let folder = self.coming(instance);
+        // Of an attempt before this one, whose files must not be among these.
+        clear(&folder).await?;
         fs::create_dir_all(&folder).await?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&folder).args(["--no-same-owner", "-xf", "-"]);
@@ -298,7 +323,11 @@ impl Checkpoints {
             let taken: About = serde_json::from_slice(&fs::read(folder.join(ABOUT)).await?).map_err(std::io::Error::other)?;
             match obstacle(&taken, &self.tools("").await?.about) {
                 Some(why) => Err(CheckpointError::Unable(why)),
-                None => Ok(fs::rename(&folder, self.waiting(instance)).await?),
+                None => {
+                    // What came earlier is older.
+                    clear(&self.waiting(instance)).await?;
+                    Ok(fs::rename(&folder, self.waiting(instance)).await?)
+                }
             }
         }
         .await;
@@ -308,9 +337,23 @@ impl Checkpoints {
         checked
     }
 
-    /// Whether the instance is to go on from a checkpoint.
+    /// Whether the instance is to go on from a checkpoint. One from which a container has gone on, under an agent that ended in that moment,
+    /// is removed: what has happened since then would be undone.
     pub async fn waits(&self, instance: InstanceId) -> bool {
-        fs::try_exists(self.waiting(instance)).await.unwrap_or(false)
+        let waiting = self.waiting(instance);
+        if !fs::try_exists(&waiting).await.unwrap_or(false) {
+            return false;
+        }
+        let Ok(container) = fs::read_to_string(waiting.join(LAID)).await else { return true };
+        let used = match self.cri.container_status(&container).await {
+            Ok(status) => status.state != ContainerState::Created,
+            Err(error) => error.is_not_found(),
+        };
+        if used {
+            tracing::info!(instance.id = %instance, container, "the instance has gone on from its checkpoint already");
+            self.forget(instance).await;
+        }
+        !used
     }
 
     /// Before a container of the instance starts: true if it goes on from a checkpoint. Followed by [`Checkpoints::went_on`] or
@@ -325,6 +368,9 @@ impl Checkpoints {
         let waiting = self.waiting(instance);
         let tools = self.tools("").await?;
         fs::create_dir_all(waiting.join("work")).await?;
+        // First: an agent that ends in between finds out by it what became of the container.
+        replace(&waiting.join(LAID), container.as_bytes(), 0o600).await?;
+        forget_dangling(&tools.restore).await;
         fs::symlink(&waiting, tools.restore.join(container)).await?;
         Ok(true)
     }
@@ -338,6 +384,7 @@ impl Checkpoints {
     /// It does not run, and this is why. The checkpoint stays for another try.
     pub async fn did_not(&self, instance: InstanceId, container: &str) -> String {
         self.unlay(container).await;
+        let _ = fs::remove_file(self.waiting(instance).join(LAID)).await;
         faults(&fs::read_to_string(self.waiting(instance).join("work/restore.log")).await.unwrap_or_default())
     }
 
@@ -350,6 +397,25 @@ impl Checkpoints {
     /// The instance is no more, or has gone on.
     pub async fn forget(&self, instance: InstanceId) {
         let _ = fs::remove_dir_all(self.waiting(instance)).await;
+    }
+}
+
+/// A folder with all that is in it, whether it is there or not.
+async fn clear(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Links that an agent before this one had laid, to what was used up since.
+async fn forget_dangling(folder: &Path) {
+    let Ok(mut entries) = fs::read_dir(folder).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let is_link = entry.file_type().await.is_ok_and(|kind| kind.is_symlink());
+        if is_link && fs::try_exists(entry.path()).await.is_ok_and(|there| !there) {
+            let _ = fs::remove_file(entry.path()).await;
+        }
     }
 }
 
@@ -376,5 +442,38 @@ mod tests {
         assert!(!checkpoints.waits(whole).await);
         // Of one that has nothing here there is nothing to forget.
         checkpoints.forget(part).await;
+    }
+
+    #[tokio::test]
+    async fn a_note_is_kept_until_it_is_known_what_became_of_the_container() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(Cri::lazy("/nowhere"), "criu".into(), root.path().to_owned());
+        std::fs::create_dir_all(root.path().join("frozen")).unwrap();
+        let note = |container: &str, runc: &str| std::fs::write(checkpoints.note(container), format!("{runc}\n/r")).unwrap();
+        note("unasked", "/nowhere/runc");
+        note("unknown", "false");
+        std::fs::write(checkpoints.note("half"), "/usr/bin/ru").unwrap();
+        checkpoints.recover().await;
+        assert!(checkpoints.note("unasked").exists());
+        assert!(!checkpoints.note("unknown").exists() && !checkpoints.note("half").exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_broken_attempt_has_left_is_not_among_what_comes_next_and_used_links_go() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(Cri::lazy("/nowhere"), "criu".into(), root.path().join("checkpoints"));
+        let id = InstanceId(Uuid::from_u128(1));
+        std::fs::create_dir_all(checkpoints.coming(id)).unwrap();
+        std::fs::write(checkpoints.coming(id).join("old"), "x").unwrap();
+        let unpacking = checkpoints.unpacking(id).await.unwrap();
+        assert!(checkpoints.coming(id).exists() && !checkpoints.coming(id).join("old").exists());
+        checkpoints.broken_off(id, unpacking).await;
+        let links = root.path().join("restore");
+        std::fs::create_dir_all(links.join("bin")).unwrap();
+        std::os::unix::fs::symlink(root.path(), links.join("good")).unwrap();
+        std::os::unix::fs::symlink(root.path().join("gone"), links.join("used")).unwrap();
+        forget_dangling(&links).await;
+        let left = |name: &str| std::fs::symlink_metadata(links.join(name)).is_ok();
+        assert!(left("bin") && left("good") && !left("used"));
     }
 }

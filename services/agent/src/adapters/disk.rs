@@ -102,19 +102,46 @@ impl Disk {
 /// Writes beside, then renames: a reader, or we after a crash, see the old file or the new one.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the disk refuses; the old file is as it was then, and nothing is left of the new one.
 pub async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = tokio::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&beside).await?;
+    let replaced = async {
+        write(&beside, bytes, mode).await?;
+        tokio::fs::rename(&beside, path).await
+    };
+    let replaced = replaced.await;
+    if replaced.is_err() {
+        // On a full disk it would take room for nothing.
+        let _ = tokio::fs::remove_file(&beside).await;
+    }
+    replaced
+}
+
+async fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut file = tokio::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path).await?;
     file.write_all(bytes).await?;
-    file.sync_data().await?;
-    drop(file);
-    tokio::fs::rename(&beside, path).await
+    // What is written is handed to another thread: that the disk is full is said here, and not by `sync_data`.
+    file.flush().await?;
+    file.sync_data().await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_of_and_leaves_the_old_file_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        replace(&at("state.json"), b"old", 0o600).await.unwrap();
+        std::os::unix::fs::symlink("/dev/full", at("state.new")).unwrap();
+        let error = replace(&at("state.json"), &[b'x'; 100_000], 0o600).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read(at("state.json")).unwrap(), b"old");
+        assert!(std::fs::symlink_metadata(at("state.new")).is_err(), "what is half is not left");
+        replace(&at("state.json"), b"new", 0o600).await.unwrap();
+        assert_eq!(std::fs::read(at("state.json")).unwrap(), b"new");
+    }
 
     /// With the right to mount alone; says so where it is missing.
     #[tokio::test]

@@ -69,7 +69,7 @@ pub struct Executions {
     pub heard: mpsc::Receiver<Heard>,
 }
 
-/// Listens until cancelled; not at all where the kernel does not tell.
+/// Listens until cancelled, or nobody hears it any more; not at all where the kernel does not tell.
 pub fn listen(figures: Arc<Figures>, tracker: &TaskTracker, cancel: CancellationToken) -> Executions {
     let (tell, heard) = mpsc::channel(WAITING);
     let containers = Arc::new(RwLock::new(Containers::new()));
@@ -110,7 +110,8 @@ impl Watch {
     }
 
     fn run(mut self, mut connector: Connector, cancel: &CancellationToken) {
-        while !cancel.is_cancelled() {
+        // A runtime that ends over a panic cancels nothing, and waits for this thread; what hears it has been dropped by then.
+        while !cancel.is_cancelled() && !self.tell.is_closed() {
             match connector.read() {
                 Ok(events) => events.into_iter().for_each(|event| self.take_in(event)),
                 Err(error) => {
@@ -279,6 +280,26 @@ mod tests {
         assert_eq!(watch.again.len(), MOST_AGAIN);
         watch.after(Instant::now() + AGAIN);
         assert!(watch.again.is_empty());
+    }
+
+    /// With the right to it alone; says so where it is missing.
+    #[test]
+    fn it_ends_with_whoever_hears_it() {
+        let connector = match Connector::open() {
+            Ok(connector) => connector,
+            Err(error) => {
+                eprintln!("skipped: the kernel tells nothing of programs here: {error}");
+                return;
+            }
+        };
+        let (watch, heard) = watch();
+        let running = std::thread::spawn(move || watch.run(connector, &CancellationToken::new()));
+        drop(heard);
+        let end = Instant::now() + Duration::from_secs(10);
+        while !running.is_finished() {
+            assert!(Instant::now() < end, "it listens for nobody");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]

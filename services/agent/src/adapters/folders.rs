@@ -99,7 +99,12 @@ impl Folders {
         let all = whole.mounts.iter().chain(whole.init.iter().chain(&whole.sidecars).flat_map(|c| &c.mounts));
         let volumes: Vec<&str> = all.filter(|m| m.kind == "volume").map(|m| m.source.as_str()).collect();
         let list = own.join("volumes");
-        fs::write(&list, volumes.join("\n")).await.map_err(|source| FolderError::Io { what: "the list of volumes", path: list.clone(), source })?;
+        // As a whole: by half a list, on a full disk, a volume would be let go that is in use.
+        replace(&list, volumes.join("\n").as_bytes(), 0o600).await.map_err(|source| FolderError::Io {
+            what: "the list of volumes",
+            path: list.clone(),
+            source,
+        })?;
         // Of the main container nothing stands before the names.
         let ahead = if std::ptr::eq(whole, instance) { String::new() } else { format!("{}-", instance.name) };
         let mut mounts = vec![Mount { host: self.write_hosts(id, hosts).await?, container: "/etc/hosts".into(), read_only: false }];
@@ -206,8 +211,7 @@ impl Folders {
     async fn tmpfs(&self, path: &Path, size_bytes: u64) -> Result<PathBuf, FolderError> {
         make(path, 0o777, "a tmpfs").await?;
         let text = path.display().to_string();
-        let mounts = fs::read_to_string("/proc/self/mounts").await.unwrap_or_default();
-        if !mounts.lines().any(|line| line.split(' ').nth(1) == Some(&text)) {
+        if !memory::is_mounted(path).await {
             let size = if size_bytes == 0 { 64 << 20 } else { size_bytes };
             machine::run("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=1777,nosuid,nodev"), "gantry", &text]).await?;
         }
@@ -375,6 +379,11 @@ mod tests {
         let wanted = WantedInstance { files: vec![file], mounts: vec![volume], ..Default::default() };
         let mounts = folders.prepare(id, &wanted, "127.0.0.1 localhost\n").await.unwrap();
         let secret = mounts.iter().find(|m| m.container == "/etc/app.conf").unwrap();
+        assert_eq!(folders.volumes_of(id).await.unwrap(), ["a/b"]);
+        // A disk that takes no more of the list leaves it whole.
+        std::os::unix::fs::symlink("/dev/full", folders.own(id).join("volumes.new")).unwrap();
+        assert!(folders.prepare(id, &wanted, "").await.is_err_and(|error| error.to_string().contains("list of volumes")));
+        assert_eq!(folders.volumes_of(id).await.unwrap(), ["a/b"]);
         assert!(secret.read_only && std::fs::read(&secret.host).unwrap() == b"secret");
         assert_eq!(std::fs::metadata(folders.own(id)).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(at("volumes/a/b").is_dir());

@@ -49,11 +49,12 @@ impl Journal {
         fs::create_dir_all(&folder).await?;
         fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).await?;
         let file = folder.join("engine.jsonl");
-        // Half a line, of a crash, must not take the next one along.
-        if fs::read(&file).await.is_ok_and(|bytes| bytes.last().is_some_and(|b| *b != b'\n')) {
-            let mut half = OpenOptions::new().append(true).open(&file).await?;
-            half.write_all(b"\n").await?;
-            half.flush().await?;
+        // Half a line, of a crash, must not take the next one along. Taken away, not ended: the disk may be full.
+        if let Ok(bytes) = fs::read(&file).await
+            && bytes.last().is_some_and(|b| *b != b'\n')
+        {
+            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            OpenOptions::new().write(true).open(&file).await?.set_len(whole as u64).await?;
         }
         let text = fs::read_to_string(folder.join("taken")).await.unwrap_or_default();
         let offset = text.trim().parse().unwrap_or(0);
@@ -69,7 +70,7 @@ impl Journal {
     /// Waits for the disk.
     ///
     /// # Errors
-    /// When it refuses.
+    /// When it refuses; nothing of these is in the journal then.
     pub async fn append(&self, facts: &[AuditFact]) -> io::Result<()> {
         let mut taken = self.taken.lock().await;
         if length(&self.file()).await > self.most {
@@ -82,8 +83,19 @@ impl Journal {
             lines.push(b'\n');
         }
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.file()).await?;
-        file.write_all(&lines).await?;
-        file.sync_data().await
+        let before = file.metadata().await?.len();
+        let written = async {
+            file.write_all(&lines).await?;
+            // What is written is handed to another thread: that the disk is full is said here, and not by `sync_data`.
+            file.flush().await?;
+            file.sync_data().await
+        };
+        let written = written.await;
+        if written.is_err() {
+            // Half a line of them would spoil the next one.
+            let _ = file.set_len(before).await;
+        }
+        written
     }
 
     /// The next that were not taken yet, oldest first. A line that is none is passed over.
@@ -124,9 +136,14 @@ impl Journal {
     }
 
     async fn aside(&self, taken: &mut Taken) -> io::Result<()> {
+        // First, and without room on the disk for it: with the old mark, after a crash, the beginning of the next file would count as taken.
+        match fs::remove_file(self.folder.join("taken")).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         fs::rename(self.file(), self.folder.join("engine.jsonl.1")).await?;
         *taken = Taken { offset: 0, files: taken.files + 1 };
-        replace(&self.folder.join("taken"), b"0", 0o600).await
+        Ok(())
     }
 }
 
@@ -177,10 +194,39 @@ mod tests {
         journal.append(&[fact(3)]).await.unwrap();
         let again = Journal::open(folder.path().join("audit")).await.unwrap();
         assert_eq!(ids(&again).await.0, [3]);
-        // Half a line, as a crash leaves it, is waited for.
+        // Half a line, as a crash leaves it, is waited for, and gone with the next start.
         let mut file = std::fs::OpenOptions::new().append(true).open(folder.path().join("audit/engine.jsonl")).unwrap();
         std::io::Write::write_all(&mut file, b"{\"id\":").unwrap();
         assert_eq!(ids(&again).await.0, [3]);
+        let again = Journal::open(folder.path().join("audit")).await.unwrap();
+        again.append(&[fact(4)]).await.unwrap();
+        assert_eq!(ids(&again).await.0, [3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_of_and_spoils_nothing_that_comes_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path().to_owned()).await.unwrap();
+        let file = folder.path().join("engine.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+        assert_eq!(journal.append(&[fact(1)]).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        std::fs::remove_file(&file).unwrap();
+        journal.append(&[fact(2)]).await.unwrap();
+        assert_eq!(ids(&journal).await.0, [2]);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_file_that_was_moved_aside_is_told_from_its_beginning_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path().to_owned()).await.unwrap();
+        journal.append(&[fact(1), fact(2)]).await.unwrap();
+        let (_, mark) = ids(&journal).await;
+        journal.taken(mark).await.unwrap();
+        journal.most = 1;
+        // On a disk that takes no new file.
+        std::fs::create_dir(folder.path().join("taken.new")).unwrap();
+        journal.append(&[fact(3), fact(4), fact(5), fact(6)]).await.unwrap();
+        assert_eq!(ids(&Journal::open(folder.path().to_owned()).await.unwrap()).await.0, [3, 4, 5, 6]);
     }
 
     #[tokio::test]

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use gantry_cri::{ContainerUsage, Cri};
+use gantry_cri::{ContainerState, ContainerUsage, Cri};
 
 use super::executions::Figures;
 use super::facts;
 use super::haproxy::Haproxy;
+use super::processes::Remembered;
 use crate::domain::balance::{Layout, Slot};
 use crate::domain::haproxy::{served, traffic};
 use crate::domain::spec::label;
@@ -46,20 +47,20 @@ fn escaped(value: &str) -> String {
 /// The first process of each container, by the container's id: it is the same for as long as the container runs, and to ask the engine for
 /// all of them again would cost more than all else.
 #[derive(Default)]
-pub struct FirstProcesses(Mutex<BTreeMap<String, u32>>);
+pub struct FirstProcesses(Mutex<BTreeMap<String, Remembered>>);
 
 impl FirstProcesses {
     async fn of(&self, cri: &Cri, container: &str) -> Option<u32> {
-        let known = self.held().get(container).copied();
+        let known = self.held().get(container).and_then(|process| process.pid());
         if known.is_some() {
             return known;
         }
-        let pid = cri.container_status(container).await.ok()?.pid?;
-        self.held().insert(container.to_owned(), pid);
+        let status = cri.container_status(container).await.ok()?;
+        let pid = status.pid.filter(|_| status.state == ContainerState::Running)?;
+        self.held().insert(container.to_owned(), Remembered::of(pid)?);
         Some(pid)
     }
 
-    /// A number is somebody else's after its process has ended.
     fn keep(&self, running: &[ContainerUsage]) {
         self.held().retain(|id, _| running.iter().any(|c| c.id == *id));
     }
@@ -287,8 +288,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_process_of_a_container_is_asked_for_once_and_forgotten_with_it() {
         let (processes, nobody) = (FirstProcesses::default(), Cri::lazy("/nowhere"));
-        processes.held().insert("c".into(), 7);
-        assert_eq!(processes.of(&nobody, "c").await, Some(7));
+        let own = std::process::id();
+        processes.held().insert("c".into(), Remembered::of(own).unwrap());
+        assert_eq!(processes.of(&nobody, "c").await, Some(own));
         processes.keep(&[]);
         assert_eq!(processes.of(&nobody, "c").await, None);
         let own = container_network(std::process::id());

@@ -31,6 +31,15 @@ pub struct NicError {
     said: String,
 }
 
+/// Why the node has no end of a VXLAN.
+#[derive(Debug, thiserror::Error)]
+enum EndError {
+    #[error("that the node has an end of it cannot be written down: {0}")]
+    Note(#[from] std::io::Error),
+    #[error("{0}")]
+    Command(#[from] CommandError),
+}
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Nics {
@@ -112,27 +121,22 @@ impl Nics {
     }
 
     /// The node's end that an interface stands on, made if it is not there.
-    async fn end(&self, nic: &wire::Nic) -> Result<(), CommandError> {
+    async fn end(&self, nic: &wire::Nic) -> Result<(), EndError> {
         let Some(device) = device(nic) else { return Ok(()) };
         let _one = self.ends.lock().await;
         if !is_there(&device).await {
             // Written down first: an agent that is killed in between leaves none that nobody knows.
-            self.note(&device).await;
+            self.note(&device).await?;
             let words = overlay(nic, &device);
             machine::run("ip", &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         }
         machine::run("ip", &["link", "set", &device, "up"]).await?;
-        self.lead(&device, nic).await
+        Ok(self.lead(&device, nic).await?)
     }
 
-    async fn note(&self, device: &str) {
-        let noted = async {
-            fs::create_dir_all(self.state.join("ends")).await?;
-            fs::write(self.made(device), b"").await
-        };
-        if let Err(error) = noted.await {
-            tracing::warn!(device, %error, "that the node has an end of a VXLAN cannot be written down; it will stay");
-        }
+    async fn note(&self, device: &str) -> std::io::Result<()> {
+        fs::create_dir_all(self.state.join("ends")).await?;
+        fs::write(self.made(device), b"").await
     }
 
     /// What no entry knows goes to all other nodes, unless it is said otherwise.

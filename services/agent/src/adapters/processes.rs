@@ -22,6 +22,26 @@ pub struct Seen {
     pub command: String,
 }
 
+/// A process that is remembered: its number becomes another's when it has ended, so that it is known by when it began as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    pid: u32,
+    /// In the kernel's ticks since the machine's start.
+    began: u64,
+}
+
+impl Remembered {
+    /// Nothing if there is none of this number.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, began: stat(pid)?.starttime })
+    }
+
+    /// Its number, as long as it has not ended.
+    pub fn pid(self) -> Option<u32> {
+        (Self::of(self.pid) == Some(self)).then_some(self.pid)
+    }
+}
+
 /// All of the container whose first process is `first`, by number.
 ///
 /// # Errors
@@ -183,6 +203,20 @@ fn named(name: &str) -> Option<Signal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_another_process_has_is_not_the_one_that_was_remembered() {
+        let own = std::process::id();
+        let here = Remembered::of(own).unwrap();
+        assert_eq!(here.pid(), Some(own));
+        assert_eq!(Remembered { began: here.began + 1, ..here }.pid(), None);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let gone = Remembered::of(child.id()).unwrap();
+        assert_eq!(gone.pid(), Some(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(gone.pid(), None);
+    }
 
     #[test]
     fn the_control_group_is_found_in_both_versions() {

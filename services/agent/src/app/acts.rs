@@ -71,22 +71,40 @@ pub struct Keeping {
 impl Keeping {
     pub async fn run(self, cancel: CancellationToken) {
         let Some(mut acts) = self.acts.take() else { return };
-        let mut together = Vec::new();
+        let (mut together, mut facts, mut failing) = (Vec::new(), Vec::<AuditFact>::new(), false);
         loop {
+            let again = async {
+                if failing {
+                    tokio::time::sleep(RETRY).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 biased;
                 count = acts.recv_many(&mut together, TOGETHER) => if count == 0 { return },
                 () = cancel.cancelled() => return,
+                () = again => {}
             }
-            let facts: Vec<AuditFact> = together.drain(..).map(|act| self.fact(act)).collect();
-            if let Err(error) = self.journal.append(&facts).await {
-                tracing::error!(%error, count = facts.len(), "what was done to the engine cannot be written down");
-            }
-            let lost = self.acts.lost();
+            // What a full disk has not taken waits in memory, within bounds.
+            let room = WAITING.saturating_sub(facts.len());
+            let lost = self.acts.lost() + together.len().saturating_sub(room) as u64;
+            facts.extend(together.drain(..).take(room).map(|act| self.fact(act)));
             if lost > 0 {
                 tracing::error!(count = lost, "more was done to the engine than could be written down");
             }
-            self.written.notify_one();
+            match self.journal.append(&facts).await {
+                Ok(()) => {
+                    facts.clear();
+                    failing = false;
+                    self.written.notify_one();
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(%error, "what was done to the engine cannot be written down; it is tried again");
+                    }
+                }
+            }
         }
     }
 

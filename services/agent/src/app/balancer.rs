@@ -8,9 +8,9 @@ use gantry_kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::adapters::addresses;
 use crate::adapters::disk::Disk;
 use crate::adapters::haproxy::{Haproxy, HaproxyError};
-use crate::adapters::machine;
 use crate::domain::balance::{self, Access, Change, Facts, HeaderRule, Layout, Server, Shape, Target};
 use crate::domain::guard::is_network;
 use crate::domain::pressure::{self, RESOURCES};
@@ -23,6 +23,7 @@ const FILE: &str = "balancer.json";
 const DRAIN_LIMIT_MS: i64 = 30_000;
 /// Containers must not wait for a balancer that does not start.
 const RETRY_MS: i64 = 3_000;
+const BACK_AGAIN_MS: i64 = 60_000;
 /// HAProxy is looked after this often.
 const LOOK_MS: i64 = 1_000;
 
@@ -35,12 +36,18 @@ struct Saved {
     /// The packet filter may have the table of datagrams.
     #[serde(default)]
     filtered: bool,
+    /// Its name, by which whoever takes down the node finds it.
+    #[serde(default)]
+    table: String,
     /// The kernel leads packets of the loopback elsewhere because the table needs it.
     #[serde(default)]
     from_loopback: bool,
     /// Public addresses that this node has, with the interface of each.
     #[serde(default)]
     public: BTreeMap<Ipv4Addr, String>,
+    /// Networks in which the node's pods are.
+    #[serde(default)]
+    pods: BTreeSet<String>,
 }
 
 /// Where the balancer listens.
@@ -65,8 +72,12 @@ pub struct Balancer {
     not_before_ms: i64,
     /// When HAProxy was last seen alive.
     seen_ms: i64,
+    /// A service's address could not be taken away; not again before.
+    back_not_before_ms: i64,
     /// Ports that somebody else has; told in the log once.
     refused: BTreeSet<String>,
+    /// Addresses of pods whose network was looked for; false: it is none of the machine's interfaces'.
+    placed: BTreeMap<String, bool>,
     filter: datagrams::Filter,
     public: public::Public,
 }
@@ -74,10 +85,14 @@ pub struct Balancer {
 impl Balancer {
     /// Takes up what an earlier agent left. `own`: what no other agent of the machine has; its table of the packet filter goes by it.
     pub async fn open(haproxy: Arc<Haproxy>, disk: Disk, listen: Listen, own: &str) -> Self {
-        let saved = disk.load(FILE).await;
+        let mut saved: Saved = disk.load(FILE).await;
         let filter = datagrams::Filter::new(&name_hash(own));
+        filter.succeed(&saved).await;
+        filter.name().clone_into(&mut saved.table);
         let public = public::Public::new(listen.public_interface.clone());
-        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms: 0, seen_ms: 0, refused: BTreeSet::new(), filter, public }
+        let (not_before_ms, seen_ms, back_not_before_ms) = (0, 0, 0);
+        let (refused, placed) = Default::default();
+        Self { haproxy, disk, listen, saved, loaded: false, not_before_ms, seen_ms, back_not_before_ms, refused, placed, filter, public }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -124,7 +139,9 @@ impl Balancer {
         pressed: &BTreeMap<InstanceId, u8>,
         now_ms: i64,
     ) -> Result<(), HaproxyError> {
+        self.shorten_pauses(now_ms);
         self.hold_public(wanted, now_ms).await;
+        self.place(ready).await;
         self.lead_datagrams(wanted, ready, &gone, pressed, now_ms).await;
         if now_ms < self.not_before_ms {
             return Ok(());
@@ -142,7 +159,8 @@ impl Balancer {
             targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready, pressed) });
         }
         if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
-            // Nothing to balance yet; the shared port opens with the first service.
+            // Nothing to balance yet; the shared port opens with the first service. An agent that never came to balance may have left addresses.
+            self.give_back(wanted, now_ms).await;
             return Ok(());
         }
         let sessions = if self.saved.layout.drains_requests() { self.sessions().await } else { BTreeMap::new() };
@@ -151,6 +169,7 @@ impl Balancer {
         // A process of an earlier agent may or may not be as its file says; loading it anew costs nobody a connection.
         let change = if self.loaded { change } else { Change::Reload };
         if change == Change::Commands(Vec::new()) && layout == self.saved.layout {
+            self.give_back(wanted, now_ms).await;
             return Ok(());
         }
         let reached = match &change {
@@ -165,9 +184,18 @@ impl Balancer {
         }
         self.loaded = true;
         self.saved.layout = layout;
-        self.give_back(wanted).await;
         self.save().await;
+        self.give_back(wanted, now_ms).await;
         Ok(())
+    }
+
+    /// A clock that is set back must not make any pause longer than it is meant to be.
+    fn shorten_pauses(&mut self, now_ms: i64) {
+        self.not_before_ms = self.not_before_ms.min(now_ms.saturating_add(RETRY_MS));
+        self.back_not_before_ms = self.back_not_before_ms.min(now_ms.saturating_add(BACK_AGAIN_MS));
+        self.seen_ms = self.seen_ms.min(now_ms);
+        self.public.shorten_pauses(now_ms);
+        self.filter.shorten_pauses(now_ms);
     }
 
     async fn save(&self) {
@@ -224,8 +252,37 @@ impl Balancer {
             routes: routes(service),
             headers: headers(service, wanted),
             hold: if service.wire.hold { self.haproxy.hold_socket(&name_hash(id)).display().to_string() } else { String::new() },
-            access: access(service, self.listen.service_network),
+            access: access(service, self.listen.service_network, &self.near()),
         }
+    }
+
+    /// Finds out in which networks the pods are, by those that run.
+    async fn place(&mut self, ready: &BTreeMap<InstanceId, String>) {
+        self.placed.retain(|address, _| ready.values().any(|ready| ready == address));
+        for address in ready.values() {
+            if self.placed.contains_key(address) {
+                continue;
+            }
+            let network = match address.parse() {
+                Ok(address) => addresses::network_of(address).await,
+                Err(_) => None,
+            };
+            self.placed.insert(address.clone(), network.is_some());
+            if network.is_some_and(|network| self.saved.pods.insert(network)) {
+                self.save().await;
+            }
+        }
+    }
+
+    /// From where services may be asked at their addresses inside the node; nothing as long as that is not known of every pod.
+    fn near(&self) -> Vec<String> {
+        let Some(network) = self.listen.service_network.filter(|_| !self.saved.pods.is_empty()) else { return Vec::new() };
+        if self.placed.values().any(|known| !known) {
+            return Vec::new();
+        }
+        // What the node itself asks there comes from the very address.
+        let own = ["127.0.0.0/8".to_owned(), format!("{network}/16")];
+        own.into_iter().chain(self.saved.pods.iter().cloned()).collect()
     }
 
     /// One port that cannot be opened would make HAProxy refuse its whole configuration.
@@ -250,7 +307,7 @@ impl Balancer {
         if let Some(address) = self.saved.addresses.get(id) {
             // After a reboot the file is there and the address is not.
             if unsure {
-                add_address(*address).await;
+                put(*address).await;
             }
             return Some(*address);
         }
@@ -259,19 +316,28 @@ impl Balancer {
         self.saved.addresses.insert(id.to_owned(), address);
         // Before it is used: one that nobody remembers would stay on the machine for ever.
         self.save().await;
-        add_address(address).await;
+        put(address).await;
         Some(address)
     }
 
-    async fn give_back(&mut self, wanted: &Wanted) {
+    /// Takes away the addresses of services that are no more. One that stays on the machine is kept in mind, and tried again later.
+    async fn give_back(&mut self, wanted: &Wanted, now_ms: i64) {
+        if now_ms < self.back_not_before_ms {
+            return;
+        }
         let kept: BTreeSet<_> = wanted.services.values().map(named).collect();
-        let gone: Vec<_> = self.saved.addresses.keys().filter(|id| !kept.contains(id.as_str())).cloned().collect();
-        for id in gone {
-            if let Some(address) = self.saved.addresses.remove(&id)
-                && let Err(error) = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", "lo"]).await
-            {
-                tracing::debug!(%error, "a service's address was gone already");
+        let gone: Vec<_> = self.saved.addresses.iter().filter(|(id, _)| !kept.contains(id.as_str())).map(|(id, a)| (id.clone(), *a)).collect();
+        for (id, address) in &gone {
+            match addresses::remove(*address, "lo").await {
+                Ok(()) => drop(self.saved.addresses.remove(id)),
+                Err(error) => {
+                    tracing::warn!(%address, %error, "a service's address cannot be taken from this machine");
+                    self.back_not_before_ms = now_ms + BACK_AGAIN_MS;
+                }
             }
+        }
+        if !gone.is_empty() {
+            self.save().await;
         }
     }
 }
@@ -299,20 +365,16 @@ fn headers(service: &Service, wanted: &Wanted) -> Vec<HeaderRule> {
 
 /// Networks go into HAProxy's configuration, so they must be nothing else. One that is none and was to be allowed allows nobody, so that a
 /// list never becomes wider than it was meant.
-fn access(service: &Service, services: Option<Ipv4Addr>) -> Access {
-    let Some(wire) = &service.wire.access else { return Access::default() };
+fn access(service: &Service, services: Option<Ipv4Addr>, near: &[String]) -> Access {
+    let inside = services.map(|network| format!("{network}/16")).unwrap_or_default();
+    let ground = Access { inside, from: near.to_vec(), ..Access::default() };
+    let Some(wire) = &service.wire.access else { return ground };
     let networks = |all: &[String]| all.iter().filter(|n| is_network(n)).cloned().collect::<Vec<_>>();
     let mut allow = networks(&wire.allow);
     if allow.is_empty() && !wire.allow.is_empty() {
         allow.push("255.255.255.255".to_owned());
     }
-    Access {
-        allow,
-        deny: networks(&wire.deny),
-        requests_per_second: wire.requests_per_second,
-        concurrent: wire.concurrent,
-        inside: services.map(|network| format!("{network}/16")).unwrap_or_default(),
-    }
+    Access { allow, deny: networks(&wire.deny), requests_per_second: wire.requests_per_second, concurrent: wire.concurrent, ..ground }
 }
 
 /// The ports under the service's name.
@@ -327,8 +389,8 @@ fn named(service: &Service) -> String {
     format!("{app}.{}", service.wire.name)
 }
 
-async fn add_address(address: Ipv4Addr) {
-    if let Err(error) = machine::run("ip", &["addr", "replace", &format!("{address}/32"), "dev", "lo"]).await {
+async fn put(address: Ipv4Addr) {
+    if let Err(error) = addresses::put(address, "lo").await {
         tracing::error!(%error, "a service's address cannot be added to this machine");
     }
 }
@@ -386,7 +448,7 @@ mod tests {
     #[test]
     fn only_networks_reach_the_configuration_and_a_bad_list_opens_nothing() {
         use gantry_contract::proto::scheduler as wire;
-        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)));
+        let access_of = |service: &Service| super::access(service, Some(Ipv4Addr::new(10, 100, 0, 0)), &["10.88.0.0/16".to_owned()]);
         let with = |allow: &[&str], deny: &[&str]| {
             let all = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
             let access = wire::ServiceAccess { allow: all(allow), deny: all(deny), ..Default::default() };
@@ -396,7 +458,8 @@ mod tests {
         let good = with(&["192.0.2.0/24", "2001:db8::1"], &["192.0.2.7\n  server x"]);
         assert_eq!((good.allow.len(), good.deny.len(), good.inside.as_str()), (2, 0, "10.100.0.0/16"));
         assert_eq!(with(&["nobody"], &[]).allow, ["255.255.255.255"]);
-        assert!(access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() }).is_open());
+        let open = access_of(&Service { wire: wire::WantedService::default(), backends: BTreeMap::new() });
+        assert!(open.is_open() && open.from == ["10.88.0.0/16"], "addresses inside the node are for the inside all the same");
     }
 
     #[test]

@@ -35,7 +35,11 @@ impl Ephemeral {
             let word = wanted.borrow_and_update().clone();
             let asked = word.filter(|w| w.instances.values().any(is_limited));
             match &asked {
-                Some(word) => self.look(word).await,
+                // With very many files it takes long.
+                Some(word) => tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = self.look(word) => {}
+                },
                 None => self.say(BTreeMap::new()),
             }
             tokio::select! {

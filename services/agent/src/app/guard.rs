@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
-use gantry_cri::Cri;
+use gantry_cri::{ContainerState, Cri};
 use gantry_kernel::InstanceId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::keeper::{Shared, chain};
 use super::sessions::MAIN;
 use crate::adapters::executions::{Containers, Executions, Heard, Measure};
+use crate::adapters::processes::Remembered;
 use crate::adapters::{guarding, processes};
 use crate::domain::actual::Pod;
 use crate::domain::guard::{Finding, Ground, QUARANTINE, Response, fence};
@@ -36,6 +37,8 @@ pub struct Guard {
     executions: Executions,
     /// By pod: what its packet filter is, and how often it has refused something.
     fences: BTreeMap<String, Fence>,
+    /// Pods whose packet filter could not be set; told in the log once.
+    unfenced: BTreeSet<String>,
     /// Pods that were there before this agent was: one before it may have given them a packet filter.
     inherited: Option<BTreeSet<String>>,
     /// By container what was found last time and needs to be seen again.
@@ -48,6 +51,7 @@ pub struct Guard {
 struct Base {
     /// Its first process.
     first: u32,
+    process: Remembered,
     ground: Ground,
     /// The folder of its control group.
     group: Option<PathBuf>,
@@ -71,8 +75,8 @@ struct Subject<'a> {
 
 impl Guard {
     pub fn new(cri: Cri, shared: Shared, services: Option<Ipv4Addr>, resolvers: Vec<String>, executions: Executions) -> Self {
-        let (known, fences, unsure, followed) = Default::default();
-        Self { cri, shared, services, resolvers, known, executions, fences, inherited: None, unsure, followed }
+        let (known, fences, unfenced, unsure, followed) = Default::default();
+        Self { cri, shared, services, resolvers, known, executions, fences, unfenced, inherited: None, unsure, followed }
     }
 
     /// Until cancelled.
@@ -125,6 +129,7 @@ impl Guard {
         self.unsure.retain(|id, _| alive.contains(id.as_str()));
         self.followed.retain(|(id, _, _)| alive.contains(id.as_str()) || pods.iter().any(|p| p.id == *id));
         self.fences.retain(|id, _| pods.iter().any(|p| p.id == *id));
+        self.unfenced.retain(|id| pods.iter().any(|p| p.id == *id));
         self.forget(&wanted.instances.keys().copied().collect());
         let mut containers = Containers::new();
         for pod in pods {
@@ -178,9 +183,13 @@ impl Guard {
             let untouched = wanted.is_none() && so_far.is_none() && self.fences.get(&subject.pod.id).is_none_or(|f| f.script.is_none());
             self.refused(subject, so_far.unwrap_or_default()).await;
             if !untouched && let Err(error) = guarding::filter(pid, &script).await {
-                tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections an instance may open cannot be set");
+                // Tried again every time.
+                if self.unfenced.insert(subject.pod.id.clone()) {
+                    tracing::warn!(instance.id = %subject.instance, error = chain(&error), "which connections an instance may open cannot be set");
+                }
                 return;
             }
+            self.unfenced.remove(&subject.pod.id);
             self.fences.insert(subject.pod.id.clone(), Fence { script: wanted.clone(), refusals: 0 });
         }
         if wanted.is_none() {
@@ -202,11 +211,13 @@ impl Guard {
     }
 
     async fn ground(&mut self, container: &str) -> Option<Base> {
-        if let Some(known) = self.known.get(container) {
+        if let Some(known) = self.known.get(container).filter(|known| known.process.pid().is_some()) {
             return Some(known.clone());
         }
-        let first = self.cri.container_status(container).await.ok()?.pid?;
-        let base = Base { first, ground: guarding::ground(first).await?, group: guarding::group(first).await };
+        self.known.remove(container);
+        let status = self.cri.container_status(container).await.ok()?;
+        let first = status.pid.filter(|_| status.state == ContainerState::Running)?;
+        let base = Base { first, process: Remembered::of(first)?, ground: guarding::ground(first).await?, group: guarding::group(first).await };
         self.known.insert(container.to_owned(), base.clone());
         Some(base)
     }

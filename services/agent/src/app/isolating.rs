@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::keeper::{Shared, chain};
 use crate::adapters::guarding;
 use crate::adapters::machine::CommandError;
+use crate::adapters::processes::Remembered;
 use crate::adapters::tables::Tables;
 use crate::domain::actual::Pod;
 use crate::domain::isolation::{Ground, OPEN, asked_at, table};
@@ -50,8 +51,8 @@ pub struct Isolating {
 /// What is known of one pod.
 #[derive(Default)]
 struct Held {
-    /// Of the process that holds its namespaces; 0: not known yet.
-    pid: u32,
+    /// It holds its namespaces.
+    process: Option<Remembered>,
     gateway: Option<Ipv4Addr>,
     table: Table,
 }
@@ -75,7 +76,7 @@ impl Isolating {
     pub async fn run(self, cancel: CancellationToken) {
         let (mut pods, mut wanted, mut layout) = (self.shared.pods.subscribe(), self.shared.wanted.subscribe(), self.shared.layout.subscribe());
         let mut before: BTreeSet<String> = self.tables.all().await.into_iter().collect();
-        let mut told = false;
+        let (mut told, mut failing) = (false, BTreeSet::new());
         loop {
             wanted.mark_unchanged();
             layout.mark_unchanged();
@@ -91,7 +92,7 @@ impl Isolating {
             }
             let failed = tokio::select! {
                 () = cancel.cancelled() => return,
-                failed = self.round(&now) => failed,
+                failed = self.round(&now, &mut failing) => failed,
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -103,20 +104,24 @@ impl Isolating {
         }
     }
 
-    /// True if some could not be brought up to date.
-    async fn round(&self, pods: &[Pod]) -> bool {
-        let mut failed = false;
+    /// True if some could not be brought up to date. `failing`: those that could not be before; each is told in the log once.
+    async fn round(&self, pods: &[Pod], failing: &mut BTreeSet<String>) -> bool {
+        failing.retain(|id| pods.iter().any(|p| p.id == *id));
         let ready: Vec<&Pod> = pods.iter().filter(|p| p.ready).collect();
         for some in ready.chunks(AT_ONCE) {
             let results = join_all(some.iter().map(|pod| self.enclose(pod.instance, &pod.id))).await;
             for (pod, result) in some.iter().zip(results) {
-                if let Err(error) = result {
-                    failed = true;
-                    tracing::warn!(instance.id = %pod.instance, error = chain(&error), "what an instance may send and take in is not as its policies have it");
+                match result {
+                    Ok(()) => drop(failing.remove(&pod.id)),
+                    Err(error) => {
+                        if failing.insert(pod.id.clone()) {
+                            tracing::warn!(instance.id = %pod.instance, error = chain(&error), "what an instance may send and take in is not as its policies have it; it is tried again");
+                        }
+                    }
                 }
             }
         }
-        failed
+        !failing.is_empty()
     }
 
     /// Brings one pod to what is wanted now. Nothing is done to what is as it shall be, or is not wanted any more.
@@ -136,7 +141,7 @@ impl Isolating {
     }
 
     async fn close(&self, pod: &str, isolation: &wire::Isolation, wanted: &Wanted, held: &mut Held) -> Result<(), IsolationError> {
-        self.find(pod, held).await?;
+        let pid = self.find(pod, held).await?;
         let asked_at = asked_at(&self.shared.layout.borrow(), self.services);
         let ground = Ground {
             gateway: held.gateway,
@@ -152,7 +157,7 @@ impl Isolating {
         }
         self.tables.note(pod).await?;
         if let Table::Set(script) = &next {
-            guarding::filter(held.pid, script).await?;
+            guarding::filter(pid, script).await?;
         }
         held.table = next;
         tracing::debug!(pod, isolation = isolation.id, policies = isolation.policies.join(" "), "what an instance may send and take in is set");
@@ -166,21 +171,28 @@ impl Isolating {
         if held.table == Table::None {
             return Ok(());
         }
-        self.find(pod, held).await?;
-        guarding::filter(held.pid, OPEN).await?;
+        let pid = self.find(pod, held).await?;
+        guarding::filter(pid, OPEN).await?;
         self.tables.forget(pod).await;
         held.table = Table::None;
         Ok(())
     }
 
-    async fn find(&self, pod: &str, held: &mut Held) -> Result<(), CriError> {
-        if held.pid == 0 {
-            held.pid = self.cri.pod_pid(pod).await?;
-        }
+    /// The process that holds the pod's namespaces. A number of one that has ended may be a program's of the node by now, whose network would
+    /// be closed.
+    async fn find(&self, pod: &str, held: &mut Held) -> Result<u32, CriError> {
+        let pid = match held.process.and_then(Remembered::pid) {
+            Some(pid) => pid,
+            None => {
+                let pid = self.cri.pod_pid(pod).await?;
+                held.process = Remembered::of(pid);
+                pid
+            }
+        };
         if held.gateway.is_none() {
-            held.gateway = guarding::gateway(held.pid).await;
+            held.gateway = guarding::gateway(pid).await;
         }
-        Ok(())
+        Ok(pid)
     }
 
     fn cell(&self, pod: &str) -> Arc<tokio::sync::Mutex<Held>> {

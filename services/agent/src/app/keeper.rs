@@ -36,7 +36,7 @@ use crate::domain::acts::Act;
 use crate::domain::actual::{ContainerState, Pod};
 use crate::domain::balance::Layout;
 use crate::domain::plan::{Action, Facts, plan};
-use crate::domain::restart::{crashes_after, delay_ms, given_up};
+use crate::domain::restart::{LAST_DELAY_MS, crashes_after, delay_ms, given_up};
 use crate::domain::routes::Routes;
 use crate::domain::status::{Memory, statuses};
 use crate::domain::wanted::Wanted;
@@ -250,6 +250,13 @@ impl Keeper {
         }
     }
 
+    /// A clock that is set back must not make any pause longer than it is meant to be.
+    fn shorten_pauses(&mut self) {
+        let longest = self.facts.now_ms.saturating_add(LAST_DELAY_MS);
+        self.facts.not_before_ms.values_mut().for_each(|at| *at = (*at).min(longest));
+        self.facts.order_until_ms = self.facts.order_until_ms.min(self.facts.now_ms.saturating_add(IN_ORDER_MS));
+    }
+
     fn now_ms(&self) -> i64 {
         i64::try_from(self.env.now().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
     }
@@ -274,6 +281,7 @@ impl Keeper {
             self.shared.acts.record(Act::of_node("engine.returned", &self.steps.node, None));
         }
         self.facts.now_ms = self.now_ms();
+        self.shorten_pauses();
         self.remember(&wanted, &pods).await;
         self.watch_health(&wanted, &pods);
         self.note_excess(&pods);
@@ -463,11 +471,6 @@ impl Keeper {
             images: self.shared.images.borrow().values().cloned().collect(),
             draining: self.balancer.layout().leaving().iter().map(ToString::to_string).collect(),
         };
-        self.shared.status.send_if_modified(|held| {
-            let changed = *held != status;
-            *held = status;
-            changed
-        });
         self.shared.layout.send_if_modified(|held| {
             let changed = held != self.balancer.layout();
             if changed {
@@ -479,6 +482,12 @@ impl Keeper {
         self.shared.pods.send_if_modified(|held| {
             let changed = *held != pods;
             *held = pods;
+            changed
+        });
+        // Last: whoever finds a word's generation in it finds what became of that word in the others.
+        self.shared.status.send_if_modified(|held| {
+            let changed = *held != status;
+            *held = status;
             changed
         });
     }

@@ -47,6 +47,9 @@ pub struct Access {
     pub concurrent: u32,
     /// The network of the services' own addresses on the node: what comes to these comes from inside. Empty: there is none.
     pub inside: String,
+    /// Networks of IPv4 from which these addresses may be asked: the node's own, and its pods'. Another machine beside the node can send to
+    /// any address that the node has, whatever it is published at. Empty: not known.
+    pub from: Vec<String>,
 }
 
 impl Access {
@@ -169,9 +172,11 @@ fn release(id: &str, name: &str, slots: &mut [Slot], target: &Target, facts: &Fa
             }
             Slot::Draining { instance, server, since_ms } if unwanted(&instance, &server) => {
                 let idle = facts.sessions.get(&(id.to_owned(), index)) == Some(&0);
-                let late = facts.now_ms - since_ms >= facts.drain_limit_ms;
+                let ago = facts.now_ms - since_ms;
+                // Less than nothing: the clock was set back.
+                let late = ago >= facts.drain_limit_ms || ago < 0;
                 // Sessions counted in the moment the drain began may belong to a request that was just being handed over.
-                let settled = facts.now_ms - since_ms >= SETTLE_MS;
+                let settled = ago >= SETTLE_MS;
                 if facts.gone.contains(&instance) || late || (idle && settled) {
                     freed.push(format!("set server {name}/s{index} state maint"));
                     *slot = Slot::Free;
@@ -307,6 +312,8 @@ mod tests {
         assert!(!left.in_use().contains(&id(1)));
         let late = Facts { sessions: BTreeMap::from([(("svc".into(), 0), 1)]), ..facts(10_000) };
         assert!(!next(&layout, &target([2]), &late).0.in_use().contains(&id(1)));
+        let set_back = Facts { now_ms: -3_600_000, ..late };
+        assert!(!next(&layout, &target([2]), &set_back).0.in_use().contains(&id(1)), "nobody waits until the clock is there again");
     }
 
     #[test]

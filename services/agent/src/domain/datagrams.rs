@@ -57,7 +57,9 @@ pub fn next(now: &Relays, targets: Relays, gone: &BTreeSet<InstanceId>, now_ms: 
         if let Some(before) = now.get(&id) {
             let begin = |(id, server): (&InstanceId, &Server)| (*id, Leaving { server: server.clone(), until_ms: now_ms + SETTLE_MS });
             let all = before.servers.iter().map(begin).chain(before.leaving.iter().map(|(id, l)| (*id, l.clone())));
-            let left = all.filter(|(id, l)| !relay.servers.contains_key(id) && !gone.contains(id) && l.until_ms > now_ms).collect();
+            // Longer than it can be: the clock was set back.
+            let still = |l: &Leaving| l.until_ms > now_ms && l.until_ms <= now_ms + SETTLE_MS;
+            let left = all.filter(|(id, l)| !relay.servers.contains_key(id) && !gone.contains(id) && still(l)).collect();
             relay.leaving = left;
         }
         (id, relay)
@@ -90,13 +92,14 @@ pub fn table(name: &str, relays: &Relays) -> String {
         let all: Vec<String> = targets.keys().map(|server| format!("{} . {}", server.ip(), server.port())).collect();
         format!("    ct status dnat ip daddr . udp dport {{ {} }} masquerade\n", all.join(", "))
     };
+    let (near, beside) = strangers(relays);
     let (access, pick) = (verdicts(&exact_checks, &any_checks), verdicts(&exact, &any));
     // Packets for 127.0.0.0/8 from elsewhere are dropped before anything looks at them: the kernel does not do it any more where a
     // published port is to be reached on the loopback (`route_localnet`).
     // Who is refused, and what nobody is there for, must not become a flow: a flow keeps to what it began with.
     format!(
         "{none}table ip {name} {{
-{sets}{leads}{chains}  chain access {{
+{near}{sets}{leads}{chains}  chain access {{
 {access}  }}
   chain pick {{
 {pick}  }}
@@ -106,7 +109,7 @@ pub fn table(name: &str, relays: &Relays) -> String {
   }}
   chain access_in {{
     type filter hook prerouting priority -110; policy accept;
-    meta l4proto udp ct direction original jump access
+{beside}    meta l4proto udp ct direction original jump access
   }}
   chain access_out {{
     type filter hook output priority -110; policy accept;
@@ -127,6 +130,16 @@ pub fn table(name: &str, relays: &Relays) -> String {
 ",
         none = none(name)
     )
+}
+
+/// The rules that keep packets from beside the node away from the addresses inside it, and the set that they need: from a network that may not
+/// ask there, and by a way that does not lead back to their sender.
+fn strangers(relays: &Relays) -> (String, String) {
+    let known = relays.values().map(|r| &r.access).find(|a| !a.inside.is_empty() && !a.from.is_empty());
+    let Some(Access { inside, from, .. }) = known else { return Default::default() };
+    let set = format!("  set near {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {} }}; }}\n", from.join(", "));
+    let beside = format!("    iifname != \"lo\" ip daddr {inside} ");
+    (set, format!("{beside}ip saddr != @near drop\n{beside}fib saddr . iif oif missing drop\n"))
 }
 
 /// By door, the verdict for it.

@@ -116,6 +116,10 @@ fn frontends(text: &mut String, service: &Service) {
     for bind in &service.shape.binds {
         let _ = writeln!(text, "  bind {bind}");
     }
+    let Access { inside, from, .. } = &service.shape.access;
+    if !inside.is_empty() && !from.is_empty() {
+        let _ = writeln!(text, "  tcp-request connection reject if {{ dst {inside} }} !{{ src {} }}", from.join(" "));
+    }
     if service.shape.http {
         text.push_str("  option idle-close-on-response\n  option forwardfor\n");
         for rule in &service.shape.headers {
@@ -336,6 +340,7 @@ mod tests {
             requests_per_second: 5,
             concurrent: 3,
             inside: "10.100.0.0/16".into(),
+            from: Vec::new(),
         };
         let with = |http: bool| {
             let mut layout = layout();
@@ -362,6 +367,20 @@ mod tests {
             "{text}"
         );
         assert!(!config(&layout(), &places).contains("acl "));
+    }
+
+    #[test]
+    fn addresses_inside_the_node_are_not_asked_from_beside_it() {
+        let places = Places { stats_socket: "/s".into(), maps: "/m".into(), http_listen: "127.0.0.1:7480".into() };
+        let mut layout = layout();
+        let access = &mut layout.services.get_mut("svc").unwrap().shape.access;
+        access.inside = "10.100.0.0/16".into();
+        assert!(!config(&layout, &places).contains("reject"), "it is not known from where they are asked");
+        let access = &mut layout.services.get_mut("svc").unwrap().shape.access;
+        access.from = ["127.0.0.0/8", "10.88.0.0/16"].map(str::to_owned).to_vec();
+        let text = config(&layout, &places);
+        let door = "  bind 127.0.0.1:20001\n  tcp-request connection reject if { dst 10.100.0.0/16 } !{ src 127.0.0.0/8 10.88.0.0/16 }\n";
+        assert!(text.contains(door), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use gantry_contract::proto::scheduler::WantedInstance;
 use gantry_kernel::InstanceId;
 
 use super::actual::{ContainerState, Pod};
-use super::restart::{KILLED, Policy, delay_ms, given_up};
+use super::restart::{KILLED, Policy, due_ms, given_up};
 use super::spec::fingerprint;
 use super::wanted::{Wanted, staying};
 
@@ -196,7 +196,7 @@ fn next_step(plan: &mut Plan, wanted: &Wanted, id: InstanceId, pod: Option<&Pod>
             ContainerState::Running => sidecars(plan, id, instance, pod, facts),
             ContainerState::Created => {}
             ContainerState::Exited { at_ms, .. } => {
-                let due = at_ms.saturating_add(delay_ms(facts.crashes.get(&id).copied().unwrap_or(0)));
+                let due = due_ms(*at_ms, facts.crashes.get(&id).copied().unwrap_or(0), facts.now_ms);
                 if due > facts.now_ms {
                     plan.wake(due);
                 } else if plan.is_time(id, facts) {
@@ -226,7 +226,7 @@ fn sidecars(plan: &mut Plan, id: InstanceId, instance: &WantedInstance, pod: &Po
             Some((c, ContainerState::Created)) => (c.attempt + 1, Some(c.id.clone()), 0),
             Some((c, ContainerState::Exited { at_ms, ran_ms, .. })) => {
                 let crashes = if *ran_ms >= 60_000 { 1 } else { c.attempt + 1 };
-                (c.attempt + 1, Some(c.id.clone()), at_ms.saturating_add(delay_ms(crashes)))
+                (c.attempt + 1, Some(c.id.clone()), due_ms(*at_ms, crashes, facts.now_ms))
             }
             None => (0, None, 0),
         };

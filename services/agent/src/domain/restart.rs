@@ -5,7 +5,7 @@ use gantry_contract::proto::scheduler::WantedInstance;
 /// A container that ran this long was well; the count of its crashes starts again.
 const WELL_AFTER_MS: i64 = 60_000;
 const FIRST_DELAY_MS: i64 = 1_000;
-const LAST_DELAY_MS: i64 = 60_000;
+pub const LAST_DELAY_MS: i64 = 60_000;
 /// The exit code of what was ended by force.
 pub const KILLED: i32 = 137;
 
@@ -54,9 +54,21 @@ pub fn delay_ms(crashes: u32) -> i64 {
     }
 }
 
+/// When a container that ended then is started again. An end far ahead of now is of a clock that was set back since: nobody waits for it.
+pub fn due_ms(ended_ms: i64, crashes: u32, now_ms: i64) -> i64 {
+    if ended_ms > now_ms.saturating_add(LAST_DELAY_MS) { now_ms } else { ended_ms.saturating_add(delay_ms(crashes)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nothing_from_starting() {
+        assert_eq!(due_ms(10_000, 2, 10_500), 11_000);
+        assert_eq!(due_ms(10_500, 2, 10_000), 11_500, "the clocks of two programs are not read at once");
+        assert_eq!(due_ms(3_600_000, 2, 10_000), 10_000);
+    }
 
     #[test]
     fn the_first_restart_comes_at_once_and_the_delay_has_an_end() {

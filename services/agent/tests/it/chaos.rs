@@ -28,7 +28,7 @@ impl Dice {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_random_kills_everything_runs_once_and_nothing_leaks() {
-    let Some(stage) = Stage::new(151).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("7.1.e");
     let mut node = stage.agent().await;
     let with_volume = |n: u8| {

@@ -132,7 +132,7 @@ async fn from_inside(stage: &Stage, node: &Node, n: u8) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_reach_what_is_ready_and_follow_it_when_it_goes() {
-    let Some(stage) = Stage::new(123).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() || !build(&stage.home.join("shared")) {
         eprintln!("skipped: services of datagrams were not tested: nftables, or a C compiler with a static library, is not on this machine");
         return stage.containerd.finish().await;

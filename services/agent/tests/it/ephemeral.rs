@@ -9,7 +9,7 @@ use crate::stage::{Stage, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_writes_too_much_is_ended_and_made_anew() {
-    let Some(stage) = Stage::new(124).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.3.1.h");
     gantry_testkit::clause("6.3.3.h");
     let node = stage.agent().await;

@@ -10,7 +10,7 @@ use crate::stage::{Stage, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_run_twice_is_stopped_before_the_lease_is_over_and_comes_back_with_it() {
-    let Some(stage) = Stage::new(150).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("7.1.g");
     let node = stage.agent().await;
     let long = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ async fn what_must_not_run_twice_is_stopped_before_the_lease_is_over_and_comes_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_starts_anew_while_nobody_hears_the_node_grants_itself_no_lease() {
-    let Some(stage) = Stage::new(140).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     let long = Duration::from_secs(3600);
     node.shared.lease.send_replace(Lease::new(Instant::now(), long));

@@ -19,11 +19,10 @@ use crate::runtimes::limit_of;
 use crate::stage::{Stage, id, web};
 
 const MIB: u64 = 1 << 20;
-const SUBNET: u8 = 120;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_two_tenants_share_an_image_and_nothing_else() {
-    let Some(stage) = Stage::new(SUBNET).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() {
         eprintln!("skipped: the isolation of instances was not tested: nftables is not on this machine");
         return stage.containerd.finish().await;
@@ -55,7 +54,7 @@ async fn instances_of_two_tenants_share_an_image_and_nothing_else() {
 
 #[tokio::test]
 async fn a_node_tells_what_machine_it_is() {
-    let Some(stage) = Stage::new(121).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let told = facts::gather(&stage.containerd.cri().await, &stage.home, "z1", &BTreeMap::from([("disk".to_owned(), "ssd".to_owned())])).await;
     // Another witness: whoever is under a hypervisor says so in the processor's flags (x86), or the firmware names it.
     let flagged = std::fs::read_to_string("/proc/cpuinfo").unwrap().contains(" hypervisor");
@@ -251,7 +250,7 @@ async fn volumes(stage: &Stage, node: &Node) {
 
 async fn networks(stage: &Stage, node: &Node) {
     let (one, two) = (stage.status(node, 1).address, stage.status(node, 2).address);
-    let prefix = format!("10.{SUBNET}.");
+    let prefix = stage.pods();
     assert!(one != two && one.starts_with(&prefix) && two.starts_with(&prefix), "given by the plug-in for addresses: {one} {two}");
     // It answers those who may ask it, and not the other tenant, which is still well by itself.
     let ask = |from: u8, address: String| async move { run(stage, node, from, "", &format!("timeout 3 wget -q -O - http://{address}:8080/ 2>&1")).await };
@@ -263,7 +262,7 @@ async fn networks(stage: &Stage, node: &Node) {
     let part = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = part.local_addr().unwrap().port();
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    for host in ["127.0.0.1".to_owned(), format!("10.{SUBNET}.0.1")] {
+    for host in ["127.0.0.1".to_owned(), format!("{}0.1", stage.pods())] {
         let (code, said) = run(stage, node, 1, "", &format!("nc -w 3 {host} {port} </dev/null 2>&1")).await;
         assert_ne!(code, 0, "{host}: {said}");
     }

@@ -6,7 +6,7 @@ use crate::stage::{Stage, id, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_contents_reach_a_running_container_without_a_restart() {
-    let Some(stage) = Stage::new(139).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("7.4.1.j");
     let node = stage.agent().await;
     let file = |path: &str, folder: &str, content: &str| wire::FileContent {
@@ -81,7 +81,7 @@ fn printed_last(log: &std::path::Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_memory_comes_back_with_the_container_and_of_others_nothing_stays() {
-    let Some(stage) = Stage::new(136).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     let file =
         wire::FileContent { path: "/run/secrets/key".into(), content: b"nowhere-on-the-disk".to_vec(), folder: "/run/secrets".into(), mode: 0o400, live: true };

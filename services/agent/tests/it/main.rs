@@ -39,7 +39,7 @@ use stage::{Stage, id, service, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
-    let Some(stage) = Stage::new(141).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.2.1.d");
     gantry_testkit::clause("6.3.1.h");
     let node = stage.agent().await;
@@ -77,7 +77,7 @@ async fn a_wanted_instance_runs_and_a_killed_one_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly() {
-    let Some(stage) = Stage::new(142).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.6.1.3.b");
     let node = stage.agent().await;
     let job = wire::WantedInstance { restart_policy: "never".into(), args: vec!["-c".into(), "exit 5".into()], probes: vec![], ..web(1, "") };
@@ -97,7 +97,7 @@ async fn a_job_runs_once_and_a_crashing_instance_is_restarted_ever_more_slowly()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_volumes_names_and_limits_are_seen_inside() {
-    let Some(stage) = Stage::new(143).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     let script = "cat /etc/app.conf; id -u; touch /data/x /cache/y /scratch/z && echo written; hostname; echo ip=$IP n=$N; id -G; grep db.test /etc/hosts; grep other /etc/hosts; grep -c gantry /proc/mounts; grep web /etc/hosts; cat /proc/self/limits | grep 'open files'; sleep 1000";
     let mount = |kind: &str, source: &str, target: &str| wire::Mount { kind: kind.into(), source: source.into(), target: target.into(), ..Default::default() };
@@ -138,7 +138,7 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
-    let Some(stage) = Stage::new(144).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.3.1.g");
     gantry_testkit::clause("6.3.3.t");
     let node = stage.agent().await;

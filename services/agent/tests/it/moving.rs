@@ -38,9 +38,25 @@ async fn given(desk: &Desk, sessions: &Sessions, n: u8) -> (Caller, Vec<Vec<u8>>
     }
 }
 
+/// Also without CRIU: what an agent finds that comes after one which ended in the moment of the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_from_which_a_container_runs_is_not_gone_on_from_again() {
+    let Some(stage) = Stage::new().await else { return };
+    let node = stage.agent().await;
+    stage.want(&node, [counting(1)], []);
+    stage.until("it counts", || stage.status(&node, 1).ready && last(&stage, 1) >= 1).await;
+    let waiting = stage.home.join(format!("agent/checkpoints/waiting/{}", id(1)));
+    std::fs::create_dir_all(&waiting).unwrap();
+    assert!(node.checkpoints.waits(id(1)).await, "nothing has begun with it yet");
+    let container = stage.containers().await.into_iter().next().unwrap();
+    std::fs::write(waiting.join("laid"), container).unwrap();
+    assert!(!node.checkpoints.waits(id(1)).await && !waiting.exists());
+    stage.finish(node).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_goes_on_in_another_pod_with_what_it_had_in_memory() {
-    let Some(stage) = Stage::new(124).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     stage.want(&node, [counting(1)], []);
     stage.until("it counts", || stage.status(&node, 1).ready && last(&stage, 1) >= 5).await;

@@ -40,7 +40,7 @@ fn nic(parent: &str) -> wire::Nic {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_have_fixed_addresses_on_a_network_of_the_node() {
-    let Some(stage) = Stage::new(135).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let Some(cable) = Cable::new("gtnic135") else {
         eprintln!("skipped: further interfaces were not tested: the kernel has no macvlan");
         return stage.containerd.finish().await;
@@ -149,7 +149,7 @@ async fn soon(what: &str, condition: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vxlan_reaches_over_the_nodes_and_goes_with_its_last_instance() {
-    let Some(stage) = Stage::new(137).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let Some(beyond) = Beyond::new("gtvx137") else {
         eprintln!("skipped: VXLANs were not tested: the kernel has no vxlan, no macvlan or no network namespaces");
         return stage.containerd.finish().await;

@@ -98,7 +98,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_reach_what_their_policies_open_and_nothing_else() {
-    let Some(stage) = Stage::new(136).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() {
         eprintln!("skipped: network policies were not tested: nftables is not on this machine");
         return stage.containerd.finish().await;
@@ -191,4 +191,51 @@ async fn closed_both_ways(scene: &Scene, node: &Arc<Node>) {
     // And it still answers whoever asks it.
     let second = scene.address(node, 2);
     assert_eq!(scene.run(node, 3, &format!("timeout 2 wget -q -O - http://{second}:8080/")).await.1, "from 2");
+}
+
+/// A machine beside the node, on a network in which both are: it can send to any address that the node has.
+struct Neighbour(&'static str);
+
+impl Neighbour {
+    /// Nothing where there are no network namespaces.
+    fn new(name: &'static str, services: std::net::Ipv4Addr) -> Option<Self> {
+        let neighbour = Self(name);
+        let ip = |line: &str| Command::new("ip").args(line.split(' ')).output().is_ok_and(|o| o.status.success());
+        let made = ip(&format!("netns add {name}")) && ip(&format!("link add {name} type veth peer name {name}b netns {name}"));
+        let here = made && ip(&format!("address add 10.97.7.1/24 dev {name}")) && ip(&format!("link set {name} up"));
+        let there = [format!("address add 10.97.7.2/24 dev {name}b"), format!("link set {name}b up"), format!("route add {services}/16 via 10.97.7.1")];
+        (here && there.iter().all(|line| ip(&format!("-n {name} {line}")))).then_some(neighbour)
+    }
+
+    fn runs(&self, words: &[&str]) -> String {
+        let output = Command::new("ip").args(["netns", "exec", self.0, "timeout", "5", "busybox"]).args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        for words in [["link", "delete", self.0], ["netns", "delete", self.0]] {
+            let _ = Command::new("ip").args(words).output();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_of_the_node_does_not_reach_a_service_at_its_address_inside_it() {
+    let Some(stage) = Stage::new().await else { return };
+    let Some(neighbour) = Neighbour::new("gtnb1", stage.network()) else {
+        eprintln!("skipped: no machine was put beside the node: there are no network namespaces");
+        return stage.containerd.finish().await;
+    };
+    let node = stage.agent().await;
+    stage.want(&node, [web(1, "hello")], [service(&[1])]);
+    stage.until("the instance is in rotation", || stage.rotation(&node).len() == 1).await;
+    let inside = node.shared.layout.borrow().services["svc-web"].shape.binds.iter().find(|bind| !bind.starts_with("127.")).cloned().unwrap();
+    let url = format!("http://{inside}/");
+    assert_eq!(reqwest::get(&url).await.unwrap().text().await.unwrap(), "hello");
+    let address = inside.split(':').next().unwrap();
+    assert!(neighbour.runs(&["ping", "-c", "1", "-W", "2", address]).contains("1 packets received"), "the way there is open");
+    assert_eq!(neighbour.runs(&["wget", "-q", "-T", "3", "-O", "-", &url]), "");
+    stage.finish(node).await;
 }

@@ -10,7 +10,7 @@ fn image(name: &str) -> wire::WantedImage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_asked_for_are_told_of_and_kept() {
-    let Some(stage) = Stage::new(133).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     let cri = stage.containerd.cri().await;
     stage.containerd.import("gantry.local/ahead:1", &["/bin/busybox"]);

@@ -1,9 +1,16 @@
 //! A service's public address on its node: there while the scheduler says so, through restarts of the agent, and gone with the word or the lease.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_agent::adapters::disk::Disk;
+use gantry_agent::adapters::haproxy::Haproxy;
+use gantry_agent::app::balancer::{Balancer, Listen};
 use gantry_agent::app::lease::Lease;
+use gantry_agent::domain::wanted::Wanted;
 use gantry_agent::node::Node;
 use gantry_contract::proto::scheduler as wire;
 use tokio::time::Instant;
@@ -46,7 +53,7 @@ impl Drop for Address {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_address_is_there_and_answers_as_long_as_it_is_this_nodes() {
-    let Some(stage) = Stage::new(126).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.3.1.e");
     let public = Address("198.51.100.77");
     let held = || wire::WantedService { public_addresses: vec![public.at()], ..service(&[1]) };
@@ -85,7 +92,7 @@ async fn a_public_address_is_there_and_answers_as_long_as_it_is_this_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_an_agent_left_behind_is_taken_away_by_the_next() {
-    let Some(stage) = Stage::new(127).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let public = Address("198.51.100.78");
     let node = stage.agent().await;
     heard(&node);
@@ -93,11 +100,35 @@ async fn an_address_that_an_agent_left_behind_is_taken_away_by_the_next() {
     stage.until("the address is there", || public.is_there()).await;
     stage.stop_agent(node).await;
     // What the scheduler said meanwhile.
-    let disk = gantry_agent::adapters::disk::Disk::open(stage.home.join("agent/state")).await.unwrap();
+    let disk = Disk::open(stage.home.join("agent/state")).await.unwrap();
     let service = wire::WantedService { listen_port: 0, ..service(&[1]) };
     disk.save_wanted(&wire::WantedState { generation: 100, instances: vec![web(1, "hello")], services: vec![service], ..Default::default() }).await.unwrap();
     let node = stage.agent().await;
     heard(&node);
     stage.until("the address is gone", || !public.is_there()).await;
     stage.finish(node).await;
+}
+
+/// HAProxy cannot be started, and the agent is gone before anybody asks why.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_inside_the_node_is_given_back_also_by_an_agent_that_never_came_to_balance() {
+    let Some(stage) = Stage::new().await else { return };
+    let disk = Disk::open(stage.home.join("agent/state")).await.unwrap();
+    let balancer = || {
+        let haproxy = Haproxy::new("/nowhere/haproxy".into(), stage.home.join("haproxy"), stage.home.join("haproxy.log"), stage.http_listen().to_string());
+        let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: Some(stage.network()), public_interface: "lo".into() };
+        Balancer::open(Arc::new(haproxy), disk.clone(), listen, "a-test")
+    };
+    let state = wire::WantedState { services: vec![wire::WantedService { listen_port: 0, ..service(&[]) }], ..Default::default() };
+    let (wanted, faults) = Wanted::parse(state);
+    assert!(faults.is_empty(), "{faults:?}");
+    let mut first = balancer().await;
+    assert!(first.round(&wanted, &BTreeMap::new(), BTreeSet::new(), &BTreeMap::new(), 0).await.is_err());
+    assert_eq!(stage.containerd.subnet.addresses().len(), 1);
+    drop(first);
+
+    let mut next = balancer().await;
+    next.round(&Wanted::default(), &BTreeMap::new(), BTreeSet::new(), &BTreeMap::new(), 0).await.unwrap();
+    assert_eq!(stage.containerd.subnet.addresses(), Vec::<String>::new());
+    stage.containerd.finish().await;
 }

@@ -10,7 +10,7 @@ use crate::stage::{Stage, id, web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_two_runtimes_live_side_by_side() {
-    let Some(stage) = Stage::new(131).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Crun.find().is_err() {
         eprintln!("skipped: the second runtime was not tested: crun is not on this machine");
         return stage.containerd.finish().await;

@@ -33,7 +33,7 @@ const FOREIGN: &str = "(cp /bin/busybox /tmp/busybox && exec /tmp/busybox sleep 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signs_of_an_intrusion_are_found_and_followed() {
-    let Some(stage) = Stage::new(134).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() {
         eprintln!("skipped: signs of an intrusion were not looked for: nftables is not on this machine");
         return stage.containerd.finish().await;
@@ -130,7 +130,7 @@ impl Drop for Intruder {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_that_was_dropped_while_no_agent_ran_is_taken_away() {
-    let Some(stage) = Stage::new(130).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     if gantry_servers::Need::Nftables.find().is_err() {
         eprintln!("skipped: a fence was not taken away: nftables is not on this machine");
         return stage.containerd.finish().await;

@@ -20,31 +20,10 @@ use crate::containerd::{self, BUSYBOX, Containerd};
 pub struct Stage {
     pub containerd: Containerd,
     pub home: PathBuf,
-    subnet: u8,
     http_port: u16,
     own_port: u16,
     generation: AtomicU64,
     running: std::sync::Mutex<Option<(CancellationToken, TaskTracker)>>,
-    addresses: Addresses,
-}
-
-/// The beginning of this test's service addresses. A test that fails takes them away as well: on `lo` they would outlive it.
-struct Addresses(String);
-
-impl Addresses {
-    fn left(&self) -> Vec<String> {
-        let shown = std::process::Command::new("ip").args(["-o", "-4", "address", "show", "dev", "lo"]).output().unwrap().stdout;
-        let words = String::from_utf8(shown).unwrap();
-        words.split_whitespace().filter(|w| w.starts_with(&self.0)).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Addresses {
-    fn drop(&mut self) {
-        for address in self.left() {
-            let _ = std::process::Command::new("ip").args(["address", "delete", &address, "dev", "lo"]).output();
-        }
-    }
 }
 
 pub fn id(n: u8) -> InstanceId {
@@ -97,9 +76,8 @@ pub fn service(behind: &[u8]) -> wire::WantedService {
 }
 
 impl Stage {
-    /// `None` (and the reason printed) where such a test cannot run. Each test has its own subnet, from 120 on: suites of
-    /// `make up` and `make test` have theirs below 112 (gantry_servers::Ports::network, gantry_agent's service network).
-    pub async fn new(subnet: u8) -> Option<Self> {
+    /// `None` (and the reason printed) where such a test cannot run.
+    pub async fn new() -> Option<Self> {
         let why = containerd::missing().or_else(|| (!Path::new("/usr/sbin/haproxy").exists()).then(|| "not installed: haproxy".into()));
         if let Some(why) = why {
             eprintln!("skipped: the agent's tests with a real containerd did not run: {why}");
@@ -107,13 +85,12 @@ impl Stage {
         }
         // What the agent says is shown when a test fails.
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).try_init();
-        let containerd = Containerd::start(subnet).await;
+        let containerd = Containerd::start().await;
         let home = containerd.folder.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (http_port, own_port) = (free(), free());
-        let addresses = Addresses(format!("10.{}.", 100 + subnet));
-        Some(Self { containerd, home, subnet, http_port, own_port, generation: AtomicU64::new(0), running: Default::default(), addresses })
+        Some(Self { containerd, home, http_port, own_port, generation: AtomicU64::new(0), running: Default::default() })
     }
 
     /// A new agent on this machine.
@@ -198,7 +175,12 @@ impl Stage {
     }
 
     pub fn network(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 100 + self.subnet, 0, 0)
+        self.containerd.subnet.services()
+    }
+
+    /// The beginning of the pods' addresses.
+    pub fn pods(&self) -> String {
+        format!("10.{}.", self.containerd.subnet.number)
     }
 
     /// Status of one request to the application; `None` = nobody answers.
@@ -260,12 +242,17 @@ impl Stage {
 
     /// Ends everything and checks that nothing is left.
     pub async fn finish(self, node: Arc<Node>) {
+        // Other than any before, also one that was not the stage's.
+        self.generation.fetch_add(1000, Ordering::Relaxed);
         self.want(&node, [], []);
+        let last = self.generation.load(Ordering::Relaxed);
+        // Until then it tells what an agent begins with: that there is nothing.
+        self.until("the last word was followed", || node.shared.status.borrow().generation == last).await;
         self.until("all services are gone", || *node.shared.layout.borrow() == gantry_agent::domain::balance::Layout::default()).await;
         self.until("all pods are gone", || node.shared.pods.borrow().is_empty()).await;
         self.stop_agent(node.clone()).await;
         node.haproxy.stop().await;
-        let left = self.addresses.left();
+        let left = self.containerd.subnet.addresses();
         assert!(left.is_empty(), "addresses are left: {left:?}");
         self.containerd.finish().await;
     }

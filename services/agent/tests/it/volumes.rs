@@ -17,7 +17,7 @@ fn keeps(n: u8, size: u64, script: &str) -> wire::WantedInstance {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
-    let Some(stage) = Stage::new(148).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     for clause in ["6.2.1.h", "6.2.3.2", "6.3.2.g", "7.4.3.e", "7.4.3.f"] {
         gantry_testkit::clause(clause);
     }
@@ -105,7 +105,7 @@ async fn a_volume_with_a_size_takes_no_more_and_stays_when_its_instance_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pod_has_left_that_was_taken_away_by_hand_is_cleared() {
-    let Some(stage) = Stage::new(138).await else { return };
+    let Some(stage) = Stage::new().await else { return };
     let node = stage.agent().await;
     let log = |n: u8| std::fs::read_to_string(stage.home.join(format!("agent/logs/{}/0.log", id(n)))).unwrap_or_default();
     let left = |n: u8| stage.home.join(format!("agent/instances/{}", id(n))).exists();

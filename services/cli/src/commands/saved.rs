@@ -37,6 +37,33 @@ async fn write(answer: reqwest::Response, part: &Path) -> Result<u64> {
     if let Some(expected) = expected.filter(|expected| *expected != size) {
         bail!("the answer has {size} bytes instead of {expected} and nothing of it is kept; run it again");
     }
+    // What is written is handed to another thread: that the disk is full is said here, and not by `sync_all`.
+    to.flush().await.with_context(|| format!("cannot write {}", part.display()))?;
     to.sync_all().await.with_context(|| format!("cannot write {}", part.display()))?;
     Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use wiremock::matchers::any;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_of_and_the_old_file_stays() {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_string("new")).mount(&server).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, part) = (folder.path().join("trail.csv"), folder.path().join("trail.csv.part"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("/dev/full", &part).unwrap();
+        let error = save(reqwest::get(server.uri()).await.unwrap(), &file).await.unwrap_err();
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        assert_eq!(kind, Some(std::io::ErrorKind::StorageFull), "{error:#}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+        assert!(std::fs::symlink_metadata(&part).is_err(), "what is half is not left");
+        assert_eq!(save(reqwest::get(server.uri()).await.unwrap(), &file).await.unwrap(), 3);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+    }
 }

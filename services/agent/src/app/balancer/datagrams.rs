@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
 
 use gantry_kernel::InstanceId;
 
-use super::{Balancer, access, called_at, named, servers};
+use super::{Balancer, Saved, access, called_at, named, servers};
 use crate::adapters::machine::CommandError;
-use crate::adapters::{conntrack, machine};
+use crate::adapters::{addresses, conntrack, machine};
 use crate::app::keeper::chain;
 use crate::domain::datagrams::{Door, Relay, Relays, next, none, stale, table};
 use crate::domain::wanted::{Service, Wanted};
@@ -26,12 +27,36 @@ pub(super) struct Filter {
     loaded: bool,
     not_before_ms: i64,
     seen_ms: i64,
+    /// It could not be set; told in the log once.
+    failing: bool,
+    /// [`FROM_LOOPBACK`]
+    from_loopback: PathBuf,
 }
 
 impl Filter {
     /// `own`: letters and digits.
     pub(super) fn new(own: &str) -> Self {
-        Self { name: format!("gantry_udp_{own}"), loaded: false, not_before_ms: 0, seen_ms: 0 }
+        let name = format!("gantry_udp_{own}");
+        Self { name, loaded: false, not_before_ms: 0, seen_ms: 0, failing: false, from_loopback: FROM_LOOPBACK.into() }
+    }
+
+    pub(super) fn shorten_pauses(&mut self, now_ms: i64) {
+        self.not_before_ms = self.not_before_ms.min(now_ms.saturating_add(RETRY_MS));
+        self.seen_ms = self.seen_ms.min(now_ms);
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One of another name, of an agent whose home folder was called otherwise, would go on leading datagrams to what is gone.
+    pub(super) async fn succeed(&self, saved: &Saved) {
+        if !saved.filtered || saved.table.is_empty() || saved.table == self.name {
+            return;
+        }
+        if let Err(error) = machine::feed("nft", &["-f", "-"], Some(&none(&saved.table))).await {
+            tracing::error!(table = saved.table, %error, "an earlier table of datagrams stays in the packet filter");
+        }
     }
 }
 
@@ -54,6 +79,9 @@ impl Balancer {
             if !self.filter.loaded {
                 tracing::error!(table = self.filter.name, "the packet filter's table of datagrams is gone; setting it again");
             }
+            if self.saved.from_loopback {
+                self.lead_from_loopback(true).await;
+            }
         }
         let mut targets = Relays::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol == "udp") {
@@ -63,7 +91,7 @@ impl Balancer {
                 _ => "roundrobin".to_owned(),
             };
             let servers = servers(service, wanted, ready, pressed);
-            let access = access(service, self.listen.service_network);
+            let access = access(service, self.listen.service_network, &self.near());
             targets.insert(id.clone(), Relay { doors, algorithm, servers, leaving: BTreeMap::new(), access });
         }
         if targets.is_empty() && !self.saved.filtered {
@@ -75,16 +103,21 @@ impl Balancer {
             return;
         }
         if let Err(error) = self.exchange(before, &next).await {
-            tracing::error!(error = %chain(&error), "services of datagrams could not be brought up to date");
+            if !std::mem::replace(&mut self.filter.failing, true) {
+                tracing::error!(error = %chain(&error), "services of datagrams cannot be brought up to date; it is tried again, and said when it works");
+            }
             // What is there now is unknown.
             self.filter.loaded = false;
             self.filter.not_before_ms = now_ms + RETRY_MS;
             return;
         }
+        if std::mem::take(&mut self.filter.failing) {
+            tracing::info!("services of datagrams are brought up to date again");
+        }
         (self.filter.loaded, self.filter.seen_ms) = (true, now_ms);
         self.saved.filtered = !next.is_empty();
         self.saved.layout.datagrams = next;
-        self.give_back(wanted).await;
+        self.give_back(wanted, now_ms).await;
         self.save().await;
     }
 
@@ -104,11 +137,12 @@ impl Balancer {
             }
             machine::feed("nft", &["-f", "-"], Some(&script)).await?;
         }
-        if from_loopback && !self.saved.from_loopback {
+        if from_loopback {
+            // Also if it was led before: the machine's new start has undone it.
             self.lead_from_loopback(true).await;
         }
         let everywhere = doors().chain(before.values().flat_map(|r| &r.doors)).any(|d| d.address.is_none());
-        let local = if everywhere { local_addresses().await? } else { BTreeSet::new() };
+        let local = if everywhere { addresses::local().await? } else { BTreeSet::new() };
         let now = next.clone();
         match conntrack::forget(move |flows| stale(flows, &before, &now, &local).into_iter().cloned().collect()).await {
             Ok(0) => {}
@@ -170,14 +204,19 @@ impl Balancer {
     }
 
     async fn lead_from_loopback(&mut self, on: bool) {
-        let there = tokio::fs::read_to_string(FROM_LOOPBACK).await.unwrap_or_default();
+        let there = tokio::fs::read_to_string(&self.filter.from_loopback).await.unwrap_or_default();
         if on && there.trim() == "1" {
-            // Somebody else's will: it is not taken away later.
+            // Ours, or somebody else's will: that is not taken away later.
             return;
         }
-        match tokio::fs::write(FROM_LOOPBACK, if on { "1" } else { "0" }).await {
+        if on && !std::mem::replace(&mut self.saved.from_loopback, true) {
+            // First: one that nobody remembers would stay on the machine until its next start.
+            self.save().await;
+        }
+        match tokio::fs::write(&self.filter.from_loopback, if on { "1" } else { "0" }).await {
             Ok(()) => self.saved.from_loopback = on,
             Err(error) => {
+                self.saved.from_loopback = !on;
                 if on && self.refused.insert(FROM_LOOPBACK.to_owned()) {
                     tracing::error!(%error, "{FROM_LOOPBACK} cannot be set: published ports of datagrams do not answer on the loopback");
                 }
@@ -186,9 +225,55 @@ impl Balancer {
     }
 }
 
-/// The machine's own, of IPv4.
-pub(super) async fn local_addresses() -> Result<BTreeSet<Ipv4Addr>, CommandError> {
-    let shown = machine::run("ip", &["-o", "-4", "address", "show"]).await?;
-    let words = shown.lines().filter_map(|line| line.split_whitespace().skip_while(|word| *word != "inet").nth(1));
-    Ok(words.filter_map(|word| word.split('/').next()?.parse().ok()).collect())
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::adapters::disk::Disk;
+    use crate::adapters::haproxy::Haproxy;
+    use crate::app::balancer::Listen;
+
+    async fn balancer(folder: &Path) -> Balancer {
+        let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.join("haproxy"), folder.join("log"), "127.0.0.1:0".into());
+        let disk = Disk::open(folder.join("state")).await.unwrap();
+        let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
+        let mut balancer = Balancer::open(Arc::new(haproxy), disk, listen, "a-test").await;
+        balancer.filter.from_loopback = folder.join("route_localnet");
+        balancer
+    }
+
+    #[tokio::test]
+    async fn the_way_from_the_loopback_is_opened_after_each_start_of_the_machine_and_closed_by_whoever_opened_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let setting = folder.path().join("route_localnet");
+        let now = || std::fs::read_to_string(&setting).unwrap().trim().to_owned();
+        std::fs::write(&setting, "0\n").unwrap();
+        balancer(folder.path()).await.lead_from_loopback(true).await;
+        assert_eq!(now(), "1");
+
+        // The machine has started anew.
+        std::fs::write(&setting, "0\n").unwrap();
+        let mut next = balancer(folder.path()).await;
+        assert!(next.saved.from_loopback, "it is on disk before it is done");
+        next.lead_from_loopback(true).await;
+        assert_eq!(now(), "1");
+        next.lead_from_loopback(false).await;
+        assert_eq!((now().as_str(), next.saved.from_loopback), ("0", false));
+
+        std::fs::write(&setting, "1\n").unwrap();
+        next.lead_from_loopback(true).await;
+        assert!(!next.saved.from_loopback, "somebody else's will");
+    }
+
+    #[tokio::test]
+    async fn the_table_is_known_by_its_name_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let balancer = balancer(folder.path()).await;
+        balancer.save().await;
+        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("state/balancer.json")).unwrap()).unwrap();
+        assert_eq!(state["table"], serde_json::json!(balancer.filter.name()));
+        assert!(balancer.filter.name().starts_with("gantry_udp_"));
+    }
 }

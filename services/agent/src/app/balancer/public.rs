@@ -8,8 +8,7 @@ use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 use super::Balancer;
-use super::datagrams::local_addresses;
-use crate::adapters::{machine, neighbours};
+use crate::adapters::{addresses, machine, neighbours};
 use crate::domain::wanted::{Service, Wanted};
 
 /// The machine's addresses are looked after this often: whoever sets its network anew may take them away.
@@ -27,6 +26,10 @@ impl Public {
     pub(super) fn new(interface: String) -> Self {
         Self { interface, asked: BTreeSet::new(), seen_ms: 0 }
     }
+
+    pub(super) fn shorten_pauses(&mut self, now_ms: i64) {
+        self.seen_ms = self.seen_ms.min(now_ms);
+    }
 }
 
 impl Balancer {
@@ -37,7 +40,7 @@ impl Balancer {
             return;
         }
         (self.public.asked, self.public.seen_ms) = (asked.clone(), now_ms);
-        let there = match local_addresses().await {
+        let there = match addresses::local().await {
             Ok(there) => there,
             Err(error) => return tracing::error!(%error, "the machine's addresses are not known"),
         };
@@ -56,13 +59,15 @@ impl Balancer {
         let asked = asked(wanted);
         let lost: Vec<(Ipv4Addr, String)> = self.saved.public.iter().filter(|(a, _)| !asked.contains(a)).map(|(a, i)| (*a, i.clone())).collect();
         for (address, interface) in lost {
-            let deleted = machine::run("ip", &["addr", "del", &format!("{address}/32"), "dev", &interface]).await;
-            if let Err(error) = deleted
-                && local_addresses().await.is_ok_and(|there| there.contains(&address))
-            {
-                tracing::error!(%address, interface, %error, "a public address that is another node's now cannot be taken from this machine");
+            let stuck = format!("{address} stays");
+            if let Err(error) = addresses::remove(address, &interface).await {
+                // Tried again by every round, and said once.
+                if self.refused.insert(stuck) {
+                    tracing::error!(%address, interface, %error, "a public address that is another node's now cannot be taken from this machine");
+                }
                 continue;
             }
+            self.refused.remove(&stuck);
             tracing::info!(%address, interface, "a public address is not this node's any more");
             self.saved.public.remove(&address);
             self.save().await;
@@ -76,15 +81,18 @@ impl Balancer {
         // Before it is used: one that nobody remembers would stay on the machine for ever.
         self.saved.public.insert(address, interface.clone());
         self.save().await;
-        match machine::run("ip", &["addr", "add", &format!("{address}/32"), "dev", &interface]).await {
-            Ok(_) => {
+        match addresses::add(address, &interface).await {
+            Ok(()) => {
                 self.refused.remove(&address.to_string());
                 tracing::info!(%address, interface, "a public address is this node's");
                 neighbours::tell(address, &interface);
             }
             Err(error) => {
-                self.saved.public.remove(&address);
-                self.save().await;
+                // One that may be there all the same is kept in mind.
+                if addresses::local().await.is_ok_and(|there| !there.contains(&address)) {
+                    self.saved.public.remove(&address);
+                    self.save().await;
+                }
                 self.refuse(address, &error.to_string());
             }
         }

@@ -25,12 +25,33 @@ impl Keeper {
             self.steps.checkpoints.forget(*id).await;
         }
         self.steps.folders.forget_others(&there).await;
-        for id in self.steps.folders.present().await.into_iter().filter(|id| !there.contains(id)) {
-            match self.steps.clear(id).await {
-                Ok(()) => tracing::info!(instance.id = %id, "what an instance has left that is no more was taken away"),
-                Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "what an instance has left that is no more stays"),
-            }
+        let held = self.shared.held.borrow().clone();
+        let left: Vec<InstanceId> = self.steps.folders.present().await.into_iter().filter(|id| !there.contains(id) && !held.contains(id)).collect();
+        if !left.is_empty() {
+            self.clear_beside(left);
         }
         self.kept_for = Some(there);
+    }
+
+    /// A folder may be large: what runs here does not wait until it is removed. Whoever is wanted again meanwhile does.
+    fn clear_beside(&self, left: Vec<InstanceId>) {
+        let (steps, held, wake, cancel) = (self.steps.clone(), self.shared.held.clone(), self.shared.wake.clone(), self.cancel.clone());
+        held.send_modify(|held| held.extend(left.iter().copied()));
+        let clearing = async move {
+            for id in left {
+                match steps.clear(id).await {
+                    Ok(()) => tracing::info!(instance.id = %id, "what an instance has left that is no more was taken away"),
+                    Err(error) => tracing::warn!(instance.id = %id, error = chain(&error), "what an instance has left that is no more stays"),
+                }
+                held.send_modify(|held| {
+                    held.remove(&id);
+                });
+                wake.notify_one();
+            }
+        };
+        self.tracker.spawn(async move {
+            // What is cut off is taken up by the next agent.
+            tokio::select! { () = cancel.cancelled() => {}, () = clearing => {} }
+        });
     }
 }

@@ -18,6 +18,8 @@ use crate::domain::wanted::staying;
 const PIECE: usize = 64 << 10;
 /// What the scheduler says when the instance runs elsewhere.
 const MOVED: &[u8] = b"moved";
+/// The runtime is asked so often to end what has moved, a second apart.
+const STOP_TRIES: u32 = 5;
 /// The word that the instance is to stop comes after that it runs elsewhere.
 const WORD: Duration = Duration::from_secs(60);
 /// What was taken, and what nobody wants to go on here after this time, was given up by the scheduler.
@@ -77,11 +79,18 @@ impl Sessions {
             self.checkpoints.thaw(frozen).await?;
             return Ok(Some(1));
         }
-        // It runs elsewhere: this one must not go on by any means. Killed, a frozen one ends without having run again.
-        let stopped = self.cri.stop_container(container, Duration::ZERO).await;
-        self.shared.acts.record(Act::of_instance("engine.stopped", id, Some(&wanted), stopped.as_ref().err().map(|error| chain(error))));
-        stopped?;
+        // It runs elsewhere: this one must not go on by any means, also not by the next agent if this one ends now. Killed, a frozen one ends
+        // without having run again.
         self.checkpoints.ended(frozen).await;
+        let mut stopped = self.cri.stop_container(container, Duration::ZERO).await;
+        for _ in 1..STOP_TRIES {
+            if stopped.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stopped = self.cri.stop_container(container, Duration::ZERO).await;
+        }
+        self.shared.acts.record(Act::of_instance("engine.stopped", id, Some(&wanted), stopped.as_ref().err().map(|error| chain(error))));
         let (shared, cancel) = (self.shared.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
             let mut word = shared.wanted.subscribe();
@@ -94,6 +103,8 @@ impl Sessions {
             drop(held);
             shared.wake.notify_one();
         });
+        // Where it is not stopped it stands frozen, until the word comes by which the keeper takes it away.
+        stopped?;
         Ok(Some(0))
     }
 

@@ -75,6 +75,21 @@ fn strangers_and_floods_are_kept_out_at_published_doors_alone() {
 }
 
 #[test]
+fn addresses_inside_the_node_are_not_asked_from_beside_it() {
+    let unknown = Access { inside: "10.100.0.0/16".into(), ..Access::default() };
+    let with = |access: &Access| table("t", &relays([("dns", Relay { access: access.clone(), ..relay("", &[inside(4)], &[1]) })]));
+    assert!(!with(&unknown).contains("near"), "it is not known from where they are asked");
+    let text = with(&Access { from: ["127.0.0.0/8", "10.88.0.0/16"].map(str::to_owned).to_vec(), ..unknown });
+    for line in [
+        "  set near { type ipv4_addr; flags interval; auto-merge; elements = { 127.0.0.0/8, 10.88.0.0/16 }; }",
+        "    iifname != \"lo\" ip daddr 10.100.0.0/16 ip saddr != @near drop",
+        "    iifname != \"lo\" ip daddr 10.100.0.0/16 fib saddr . iif oif missing drop",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
+}
+
+#[test]
 fn weights_are_shares_and_well_mixed() {
     let order = in_turn(&BTreeMap::from([(id(1), 100), (id(2), 200)]));
     assert_eq!(order, [id(2), id(1), id(2)]);
@@ -87,6 +102,7 @@ fn an_instance_answers_for_a_moment_after_its_last_flow_was_given_to_it() {
     let both = relays([("dns", relay("", &[inside(4)], &[1, 2]))]);
     let one = || relays([("dns", relay("", &[inside(4)], &[2]))]);
     let left = next(&both, one(), &none, 1_000);
+    assert!(next(&left, one(), &none, -3_600_000)["dns"].leaving.is_empty(), "nobody waits until a clock that was set back is there again");
     assert_eq!(left["dns"].leaving.keys().collect::<Vec<_>>(), [&id(1)]);
     assert_eq!(table("t", &left), table("t", &one()), "no new flow is its");
     let later = next(&left, one(), &none, 1_900);
