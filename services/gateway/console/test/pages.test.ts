@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { formOf, retentionOf } from '../src/pages/registry/retention';
+import { formOf, retentionOf } from '../src/pages/registry/keeping';
 import { claimsOf } from '../src/pages/security/claims';
 import { browserOf } from '../src/parts/browser';
 import { changesOf } from '../src/parts/changes';

@@ -3,7 +3,7 @@
 import { ReloadOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
 import { Button, Flex, Select } from 'antd';
-import { useState } from 'react';
+import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
@@ -49,6 +49,12 @@ export default function ClusterPage() {
             <Select aria-label={t('level.org')} style={{ minWidth: 220 }} value={org} onChange={setChosen} showSearch options={orgs.items.map((one) => ({ value: one.name, label: one.name }))} />
           </Flex>
         );
+        const chosenIn = (content: ReactNode) => (
+          <>
+            {choice}
+            {content}
+          </>
+        );
         return (
           <>
             <PageHeader
@@ -76,46 +82,10 @@ export default function ClusterPage() {
             <PageTabs
               items={[
                 { key: 'found', label: t('clusters.found'), children: <Found cluster={cluster} test={test} /> },
-                {
-                  key: 'spaces',
-                  label: t('clusters.spaces'),
-                  children: (
-                    <>
-                      {choice}
-                      <Spaces cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'nodes',
-                  label: t('clusters.nodes'),
-                  children: (
-                    <>
-                      {choice}
-                      <Pods cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'releases',
-                  label: t('release.all'),
-                  children: (
-                    <>
-                      {choice}
-                      <Releases cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'drift',
-                  label: t('clusters.drift'),
-                  children: (
-                    <>
-                      {choice}
-                      <Drift cluster={cluster} org={org} may={may === true} />
-                    </>
-                  ),
-                },
+                { key: 'spaces', label: t('clusters.spaces'), children: chosenIn(<Spaces cluster={name} org={org} />) },
+                { key: 'nodes', label: t('clusters.nodes'), children: chosenIn(<Pods cluster={name} org={org} />) },
+                { key: 'releases', label: t('release.all'), children: chosenIn(<Releases cluster={name} org={org} />) },
+                { key: 'drift', label: t('clusters.drift'), children: chosenIn(<Drift cluster={cluster} org={org} may={may === true} />) },
                 { key: 'sign-in', label: t('kubectl.title'), children: <SignIn cluster={cluster} /> },
                 ...(may ? [{ key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> }] : []),
                 { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> },

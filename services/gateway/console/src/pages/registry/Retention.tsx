@@ -11,7 +11,7 @@ import { AskButton } from '../../parts/dialogs';
 import { useAction } from '../../parts/query';
 import { PlanTable } from './PlanTable';
 import { settingsKey, type Props } from './Registry';
-import { formOf, KINDS, retentionOf, type RuleForm } from './retention';
+import { formOf, KINDS, retentionOf, type RuleForm } from './keeping';
 
 export default function Retention({ base, settings }: Props) {
   const { t } = useTranslation();

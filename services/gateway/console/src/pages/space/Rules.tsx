@@ -14,7 +14,7 @@ import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { lines, partOf, partText } from '../nodes/settings';
 import { Where } from './Where';
-import { whereForm, whereOf, type WhereForm } from './where';
+import { whereForm, whereOf, type WhereForm } from './fleet';
 
 type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   most_priority?: number | null;
