@@ -2,9 +2,8 @@
 
 import { Table, type TableProps } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { Link } from 'react-router';
 
-import { to } from '../place';
+import { ClusterLink } from './ClusterLink';
 import { long } from './long';
 
 interface OfCluster {
@@ -26,7 +25,7 @@ export function ByCluster<T extends OfCluster>({ label, of, columns }: { label: 
       scroll={{ x: 'max-content' }}
       dataSource={of}
       columns={[
-        { title: t('where.one'), dataIndex: 'cluster', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
+        { title: t('where.one'), dataIndex: 'cluster', render: (name: string) => <ClusterLink name={name} /> },
         { title: t('instance.workload'), dataIndex: 'workload' },
         ...columns,
         { title: t('apps.reason'), dataIndex: 'reason', render: long },

@@ -34,6 +34,7 @@ export default function ClusterPage() {
   const test = useQuery(tested(name));
   // The platform's clusters are its administrators', an organisation's its own.
   const may = useMay('apps.admin', query.data?.org ? { org: query.data.org } : {});
+  const audit = useMay('monitoring.admin', query.data?.org ? { org: query.data.org } : {});
   const place = usePlace();
   const [chosen, setChosen] = useState<string>();
   const orgs = useList<Org>(['orgs'], identity.orgs);
@@ -88,7 +89,7 @@ export default function ClusterPage() {
                 { key: 'drift', label: t('clusters.drift'), children: chosenIn(<Drift cluster={cluster} org={org} may={may === true} />) },
                 { key: 'sign-in', label: t('kubectl.title'), children: <SignIn cluster={cluster} /> },
                 ...(may ? [{ key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> }] : []),
-                { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> },
+                ...(audit ? [{ key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> }] : []),
               ]}
             />
           </>
