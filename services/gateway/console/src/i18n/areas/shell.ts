@@ -77,6 +77,12 @@ const en = {
     title: 'There is no such page',
     text: 'The address may be mistyped, or what it showed was deleted.',
   },
+  unit: {
+    hours: 'h',
+    minutes: 'min',
+    seconds: 's',
+    milliseconds: 'ms',
+  },
   live: {
     live: 'Live',
     connecting: 'Connecting',
@@ -252,6 +258,12 @@ const zh: typeof en = {
   missing: {
     title: '页面不存在',
     text: '地址可能有误，或者相应内容已被删除。',
+  },
+  unit: {
+    hours: '小时',
+    minutes: '分钟',
+    seconds: '秒',
+    milliseconds: '毫秒',
   },
   live: {
     live: '实时',
