@@ -31,7 +31,7 @@ pub use projection::SchedulerProjection;
 pub use queries::*;
 pub use scalings::{Scaled, Scalings, load as load_scalings, save as save_scaling};
 pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
-pub use signs::{Acknowledged, Sign, SignFilter, save_signs, signs, signs_known, space_sign, space_signs};
+pub use signs::{Sign, SignFilter, save_signs, signs, signs_known, space_sign, space_signs};
 
 /// Tables that are not made from events, (name, SQL), forward only.
 pub const MIGRATIONS: &[(&str, &str)] = &[

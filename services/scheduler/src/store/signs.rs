@@ -79,7 +79,7 @@ pub async fn space_signs(db: &DatabaseConnection, space: SpaceId, wanted: &SignF
     let sql = format!(
         "select a.name as app_name, {COLUMNS} from signs s join apps a on a.id = s.app {WITH_ACKNOWLEDGED}
         where a.space = $1 and not a.deleted and ($2::text is null or a.name = $2) and ($3::text is null or s.sign = $3) and ($4::text is null or s.node = $4)
-        and (not $6 or k.at is null) order by s.number desc limit $5"
+        and (not $6::boolean or k.at is null) order by s.number desc limit $5"
     );
     let text = |t: &Option<String>| Value::from(t.clone());
     let values: [Value; 6] = [space.0.into(), text(&wanted.app), text(&wanted.sign), text(&wanted.node), i64::from(most).into(), wanted.open.into()];
