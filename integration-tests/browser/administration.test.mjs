@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { api, launch, missing, settled, signIn, url, watch } from './suite.mjs';
+import { api, dropOrg, handles, launch, makeOrg, missing, signedIn, signIn, url } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
@@ -14,41 +14,19 @@ describe('administration by the console', { skip: reason === '' ? false : reason
   let page;
   let complaints;
 
+  const { dialog, row, open, confirmed, secret } = handles(() => page);
+
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
-    const made = await api(page, 'POST', '/api/v1/orgs', { name: org });
-    assert.equal(made.status, 201, JSON.stringify(made.body));
-    assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
+    ({ browser, page, complaints } = await signedIn());
+    await makeOrg(page, org, 2);
     complaints.take();
   });
 
   after(async () => {
-    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    if (page) await dropOrg(page, org);
     await browser?.close();
   });
 
-  const dialog = () => page.getByRole('dialog').last();
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
-  /** What is shown once; the dialog is closed. */
-  async function secret() {
-    const text = (await page.getByTestId('secret').innerText()).trim();
-    await dialog().getByRole('button', { name: 'I have kept it' }).click();
-    await page.getByTestId('secret').waitFor({ state: 'detached' });
-    return text;
-  }
-  /** Clicks a row's button and confirms the question. */
-  async function confirmed(where, name) {
-    await where.getByRole('button', { name, exact: true }).click();
-    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
-  }
   /** Opens a choice, writes what is wanted and takes it. */
   async function choose(where, label, wanted) {
     const field = where.getByLabel(label, { exact: true }).first();

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, handles, missing, signedIn } from './suite.mjs';
 
 const reason = missing();
 const org = `app-${Date.now().toString(36)}`;
@@ -17,14 +17,9 @@ describe('an application in the console', { skip: reason === '' ? false : reason
   let place;
   let nodes;
 
+  const { dialog, open, pick } = handles(() => page);
   const clean = () => assert.deepEqual(complaints.take(), []);
-  const dialog = () => page.getByRole('dialog').last();
   const at = (tab) => `${place.space}/apps/shop?tab=${tab}`;
-  const open = (path) => visit(page, path);
-  async function pick(label, option) {
-    await page.getByRole('combobox', { name: label, exact: true }).click();
-    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option').filter({ hasText: option }).first().click();
-  }
 
   /** `word` is what it writes, and what it serves. */
   const document = (word, replicas) => `services:
@@ -44,11 +39,7 @@ volumes:
 `;
 
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
+    ({ browser, page, complaints } = await signedIn());
     place = await makePlace(page, org);
     nodes = (await api(page, 'GET', '/api/v1/nodes')).body.items.filter((one) => one.state === 'ready' && !one.cordoned);
     await deploy(page, place.space, 'shop', document('apple', 1), 'the first');
@@ -61,7 +52,7 @@ volumes:
   after(async () => {
     if (page) {
       await api(page, 'DELETE', `/api/v1${place.space}/apps/shop`).catch(() => {});
-      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(page, org);
     }
     await browser?.close();
   });

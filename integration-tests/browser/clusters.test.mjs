@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 
 import { startCluster } from './cluster-api.mjs';
-import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, handles, makeOrg, missing, signedIn, until, visit } from './suite.mjs';
 
 const reason = missing();
 const mark = Date.now().toString(36);
@@ -21,39 +21,22 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
   let complaints;
   let cluster;
 
+  const { dialog, row, sure } = handles(() => page);
   const clean = () => assert.deepEqual(complaints.take(), []);
-  const dialog = () => page.getByRole('dialog').last();
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text }).first();
   const clusterNow = async (which) => (await api(page, 'GET', `/api/v1/clusters/${which}`)).body;
   const placement = async () => (await api(page, 'GET', `/api/v1${space}/placement`)).body;
-  const sure = (label) => page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: label }).click();
-  async function until(asked, wanted, what) {
-    let found;
-    for (let tries = 0; tries < 100; tries += 1) {
-      found = await asked();
-      if (wanted(found)) return found;
-      await page.waitForTimeout(100);
-    }
-    return assert.fail(`${what}: ${JSON.stringify(found)}`);
-  }
 
   before(async () => {
     cluster = await startCluster();
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
-    for (const [path, made] of [['/api/v1/orgs', org], [`/api/v1/orgs/${org}/projects`, 'shop'], [`/api/v1/orgs/${org}/projects/shop/spaces`, 'test']]) {
-      assert.equal((await api(page, 'POST', path, { name: made })).status, 201);
-    }
+    ({ browser, page, complaints } = await signedIn());
+    await makeOrg(page, org);
     complaints.take();
   });
 
   after(async () => {
     if (page) {
       for (const one of [name, away]) await api(page, 'DELETE', `/api/v1/clusters/${one}`).catch(() => {});
-      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(page, org);
     }
     await browser?.close();
     await cluster?.stop();
@@ -128,12 +111,12 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
     await visit(page, `/clusters/${name}?tab=drift`);
     await page.getByText('Nobody has changed anything').waitFor();
     await page.getByRole('radio', { name: 'put back', exact: false }).click();
-    await until(() => clusterNow(name), (one) => one.settings.drift === 'correct', 'put back');
+    await until(page, () => clusterNow(name), (one) => one.settings.drift === 'correct', 'put back');
     await visit(page, `/clusters/${name}?tab=settings`);
     await page.getByLabel('Beginning of groups').fill('corp:');
     await page.getByLabel('Limits of each space').fill('pods=20\nrequests.cpu=4');
     await page.getByRole('button', { name: 'Save' }).click();
-    const { settings } = await until(() => clusterNow(name), (one) => one.settings.space_quota.pods === '20', 'the limits are kept');
+    const { settings } = await until(page, () => clusterNow(name), (one) => one.settings.space_quota.pods === '20', 'the limits are kept');
     assert.equal(settings.drift, 'correct');
     assert.equal(settings.groups_prefix, 'corp:');
     assert.deepEqual(settings.space_quota, { pods: '20', 'requests.cpu': '4' });
@@ -151,17 +134,17 @@ describe('clusters in the console', { skip: reason === '' ? false : reason, time
     await page.keyboard.press('Enter');
     await row(`${org}/shop/test`).getByRole('button', { name: 'Run here' }).click();
     await sure('Run here');
-    await until(placement, (rules) => rules.cluster === name, 'placed there');
+    await until(page, placement, (rules) => rules.cluster === name, 'placed there');
     await row('this cluster').waitFor();
     await visit(page, `${space}/rules`);
     await page.getByLabel('The fuller node').fill('7');
     await page.getByRole('button', { name: 'Save' }).click();
-    const rules = await until(placement, (found) => found.pack === 7, 'the rules are kept');
+    const rules = await until(page, placement, (found) => found.pack === 7, 'the rules are kept');
     assert.equal(rules.cluster, name, 'the cluster stays');
     await visit(page, `/clusters/${name}?tab=spaces`);
     await row(`${org}/shop/test`).getByRole('button', { name: 'Take away' }).click();
     await sure('Take away');
-    await until(placement, (found) => !found.cluster, 'taken away');
+    await until(page, placement, (found) => !found.cluster, 'taken away');
     assert.equal((await placement()).pack, 7, 'the other rules stay');
     clean();
   });

@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
-import { api, faults, launch, missing, root, settled, signIn, watch } from './suite.mjs';
+import { api, dropOrg, faults, launch, missing, root, settled, signIn, speak, watch } from './suite.mjs';
 
 const reason = missing();
 if (reason !== '') console.log(`# browser tests are left out: ${reason}`);
@@ -39,6 +39,7 @@ const PAGES = [
   [`${base}/spaces/${space}/instances`, 'Service instances', '服务实例'],
   ['/catalog', 'Catalogue', '服务目录'],
   ['/nodes', 'Nodes', '节点'],
+  ['/address-pools', 'Public addresses', '公网地址'],
   ['/clusters', 'Clusters', '集群'],
   ['/clusters/import', 'Import a cluster', '导入集群'],
   ['/me', 'My account', '我的账户'],
@@ -67,7 +68,7 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
   });
 
   after(async () => {
-    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    if (page) await dropOrg(page, org);
     await browser?.close();
   });
 
@@ -106,12 +107,7 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
     ['zh-CN', 2, '简体中文'],
   ]) {
     it(`shows every page in ${language} without an error`, async () => {
-      await page.goto('/');
-      // A page that is still being put together may take the menu away under the pointer.
-      await settled(page);
-      await page.getByTestId('language').click();
-      await page.getByRole('menuitem', { name }).click();
-      await page.waitForFunction((wanted) => document.documentElement.lang === wanted, language);
+      await speak(page, name, language);
       const links = new Set();
       for (const entry of PAGES) {
         await page.goto(entry[0]);
@@ -188,9 +184,7 @@ describe('the console', { skip: reason === '' ? false : reason, timeout: 300_000
   });
 
   it('says what is wrong and what to do when a service refuses', async () => {
-    await page.goto('/');
-    await page.getByTestId('language').click();
-    await page.getByRole('menuitem', { name: 'English' }).click();
+    await speak(page, 'English', 'en-US');
     await page.goto(`${base}/spaces/${space}/deploy`);
     await page.getByLabel('Application').fill('web');
     await page.getByLabel('Document', { exact: true }).fill('services: [this is: no compose file');

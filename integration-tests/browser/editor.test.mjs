@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { shows } from './clause.mjs';
 import { makePlace } from './running.mjs';
-import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+import { api, dropOrg, faults, missing, settled, signedIn } from './suite.mjs';
 
 const reason = missing();
 const org = `edit-${Date.now().toString(36)}`;
@@ -24,11 +24,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
   const says = (pattern) => page.waitForFunction(([source, flags]) => new RegExp(source, flags).test(document.querySelector('#document').value), [pattern.source, pattern.flags]);
 
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
+    ({ browser, page, complaints } = await signedIn());
     place = await makePlace(page, org);
     complaints.take();
   });
@@ -36,7 +32,7 @@ describe('the editor of applications', { skip: reason === '' ? false : reason, t
   after(async () => {
     if (page) {
       await api(page, 'DELETE', `/api/v1${place.space}/apps/drawn`).catch(() => {});
-      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(page, org);
     }
     await browser?.close();
   });

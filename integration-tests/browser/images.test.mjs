@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { push as pushImage, registryToken } from './registry.mjs';
-import { api, freshToken, launch, missing, settled, signIn, watch } from './suite.mjs';
+import { api, dropOrg, freshToken, handles, makeOrg, missing, settled, signedIn } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
@@ -17,14 +17,11 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
   let complaints;
   let bearer;
 
+  const { dialog, row, open, confirmed } = handles(() => page);
+
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
-    assert.equal((await api(page, 'POST', '/api/v1/orgs', { name: org })).status, 201);
-    assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
+    ({ browser, page, complaints } = await signedIn());
+    await makeOrg(page, org, 2);
     const me = (await api(page, 'GET', '/api/v1/me')).body;
     const token = await freshToken(page, `images ${stamp}`);
     bearer = await registryToken(`${org}/shop/web`, me.username, token.secret);
@@ -45,22 +42,12 @@ describe('images in the console', { skip: reason === '' ? false : reason, timeou
   }
 
   after(async () => {
-    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    if (page) await dropOrg(page, org);
     await browser?.close();
   });
 
   const push = (tag, content) => pushImage({ bearer, name: `${org}/shop/web`, tag, members: [{ name: 'etc/what', content }], history: [{ created_by: `COPY ${content}` }] });
 
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
-  const dialog = () => page.getByRole('dialog').last();
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
-  async function confirmed(where, name) {
-    await where.getByRole('button', { name, exact: true }).click();
-    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
-  }
   const clean = () => assert.deepEqual(complaints.take(), []);
 
   it('shows a pushed image with its tags, and the image itself', async () => {

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 
 import { push, registryToken } from './registry.mjs';
-import { api, faults, freshToken, launch, missing, settled, signIn, url, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, freshToken, handles, makeOrg, missing, settled, signedIn, url } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
@@ -19,14 +19,8 @@ describe('rules of a registry in the console', { skip: reason === '' ? false : r
   let adapter;
   let asked = 0;
 
+  const { dialog, row, open, confirmed } = handles(() => page);
   const clean = () => assert.deepEqual(complaints.take(), []);
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
-  const dialog = () => page.getByRole('dialog').last();
-  const open = (path) => visit(page, path);
-  async function confirmed(where, name) {
-    await where.getByRole('button', { name, exact: true }).click();
-    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
-  }
   async function pick(label, option) {
     await dialog().getByLabel(label, { exact: true }).click();
     await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option').filter({ hasText: option }).first().click();
@@ -42,13 +36,8 @@ describe('rules of a registry in the console', { skip: reason === '' ? false : r
       return response.end(JSON.stringify({ scanner: { name: 'Watcher', vendor: 'Acme', version: '7.1' }, capabilities: [capability], properties: {} }));
     });
     await new Promise((resolve) => adapter.listen(0, '127.0.0.1', resolve));
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
-    assert.equal((await api(page, 'POST', '/api/v1/orgs', { name: org })).status, 201);
-    assert.equal((await api(page, 'POST', `/api/v1/orgs/${org}/projects`, { name: 'shop' })).status, 201);
+    ({ browser, page, complaints } = await signedIn());
+    await makeOrg(page, org, 2);
     const me = (await api(page, 'GET', '/api/v1/me')).body;
     const token = await freshToken(page, `rules ${stamp}`);
     const below = [{ name: 'etc/base', content: 'a base' }];
@@ -61,7 +50,7 @@ describe('rules of a registry in the console', { skip: reason === '' ? false : r
 
   after(async () => {
     adapter?.close();
-    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    if (page) await dropOrg(page, org);
     await browser?.close();
   });
 

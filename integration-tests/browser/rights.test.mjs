@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, settled, signIn, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, launch, missing, settled, signIn, visit, watch } from './suite.mjs';
 
 const reason = missing();
 const mark = Date.now().toString(36);
@@ -53,7 +53,7 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
     if (operator) {
       await api(operator, 'DELETE', `/api/v1${place?.space}/apps/shop`).catch(() => {});
       for (const { id } of Object.values(people)) await api(operator, 'DELETE', `/api/v1/users/${id}`).catch(() => {});
-      await api(operator, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(operator, org);
     }
     for (const browser of browsers) await browser.close();
   });
@@ -78,7 +78,7 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
     const project = `/orgs/${org}/projects/shop`;
     const pages = ['/', '/orgs', `/orgs/${org}`, `/orgs/${org}/access`, `/orgs/${org}/security`, `/orgs/${org}/billing`, project, `${project}/images`, `${project}/registry`, `${project}/repositories`, `${project}/runs`];
     const below = ['apps', 'apps/shop', 'deploy', 'topology', 'volumes', 'configs', 'rules', 'services', 'signs', 'instances'].map((one) => `${place.space}/${one}`);
-    for (const path of [...pages, ...below, '/catalog', '/clusters', '/clusters/import', '/me', '/people', '/clients', '/upstreams', '/audit', '/health']) await walk(people.admin, path);
+    for (const path of [...pages, ...below, '/catalog', '/clusters', '/clusters/import', '/address-pools', '/me', '/people', '/clients', '/upstreams', '/audit', '/health']) await walk(people.admin, path);
   });
 
   it('offers them what is theirs, and not what is the platform\'s', async () => {
@@ -87,7 +87,7 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
     await page.getByRole('link', { name: '部署应用' }).first().waitFor();
     const menu = page.getByRole('navigation', { name: '主菜单' });
     await menu.getByRole('link', { name: '登录来源' }).waitFor();
-    for (const name of ['节点', '价格方案', '镜像存储']) assert.equal(await menu.getByRole('link', { name, exact: true }).count(), 0, name);
+    for (const name of ['节点', '公网地址', '价格方案', '镜像存储']) assert.equal(await menu.getByRole('link', { name, exact: true }).count(), 0, name);
     await visit(page, `/orgs/${org}?tab=quota`);
     assert.equal(await page.getByRole('button', { name: '修改配额' }).count(), 0, 'limits of an organisation are the platform\'s');
     await visit(page, `/orgs/${org}/projects/shop`);
@@ -107,6 +107,19 @@ describe('the console by rights', { skip: reason === '' ? false : reason, timeou
     await page.getByRole('tab', { name: 'Instances' }).click();
     for (const name of ['Restart', 'Stop', 'Delete', 'Scale']) assert.equal(await page.getByRole('button', { name, exact: true }).count(), 0, name);
     assert.equal(await page.getByRole('link', { name: 'Terminal' }).count(), 0);
+    const [instance] = (await api(operator, 'GET', `/api/v1${place.space}/apps/shop/instances`)).body.items;
+    if (instance) {
+      await visit(page, `${place.space}/apps/shop/instances/${instance.id}`);
+      await page.getByRole('tab', { name: 'Log' }).waitFor();
+      assert.equal(await page.getByRole('button', { name: 'Move', exact: true }).count(), 0);
+    }
+    for (const path of ['/clusters', '/address-pools']) {
+      await visit(page, path);
+      for (const name of ['Import a cluster', 'Add a pool']) {
+        assert.equal(await page.getByRole('button', { name }).count(), 0, name);
+        assert.equal(await page.getByRole('link', { name }).count(), 0, name);
+      }
+    }
     await visit(page, `${place.space}/signs?tab=follow`);
     await page.getByText('Only administrators of the space can change this.').waitFor();
     assert.equal(await page.getByRole('button', { name: 'Save' }).count(), 0);

@@ -3,25 +3,19 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
-import { api, freshToken } from './suite.mjs';
+import { api, freshToken, makeOrg, until } from './suite.mjs';
 import { push, registryToken } from './registry.mjs';
 
 /** Makes organisation, project "shop" and space "test", and pushes the image `<org>/shop/box:1`: busybox. */
 export async function makePlace(page, org) {
-  const made = async (path, name) => {
-    const answer = await api(page, 'POST', path, { name });
-    assert.equal(answer.status, 201, JSON.stringify(answer.body));
-  };
-  await made('/api/v1/orgs', org);
-  await made(`/api/v1/orgs/${org}/projects`, 'shop');
-  await made(`/api/v1/orgs/${org}/projects/shop/spaces`, 'test');
+  const space = await makeOrg(page, org);
   const me = (await api(page, 'GET', '/api/v1/me')).body;
   const token = await freshToken(page, `running ${org}`);
   const name = `${org}/shop/box`;
   const bearer = await registryToken(name, me.username, token.secret);
   const members = [{ name: 'bin/busybox', content: readFileSync('/bin/busybox'), mode: '0000755' }, { name: 'bin/sh', link: 'busybox' }, { name: 'etc/passwd', content: 'root:x:0:0:root:/:/bin/sh\n' }];
   assert.equal(await push({ bearer, name, tag: '1', members, run: { Env: ['PATH=/bin'], Cmd: ['/bin/sh'] } }), 201);
-  return { image: `${name}:1`, space: `/orgs/${org}/projects/shop/spaces/test` };
+  return { image: `${name}:1`, space };
 }
 
 /** Deploys a Compose document; answers what was done. */
@@ -32,12 +26,4 @@ export async function deploy(page, space, name, document, reason = '') {
 }
 
 /** Waits until the application is as wanted. */
-export async function appUntil(page, space, name, wanted, what) {
-  let app;
-  for (let tries = 0; tries < 300; tries += 1) {
-    app = (await api(page, 'GET', `/api/v1${space}/apps/${name}`)).body;
-    if (wanted(app)) return app;
-    await page.waitForTimeout(200);
-  }
-  return assert.fail(`${name} is not ${what}: ${JSON.stringify(app)}`);
-}
+export const appUntil = (page, space, name, wanted, what) => until(page, `/api/v1${space}/apps/${name}`, wanted, `${name} is not ${what}`);

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
-import { api, faults, launch, missing, settled, signIn, watch } from './suite.mjs';
+import { api, dropOrg, faults, handles, makeOrg, missing, signedIn, speak } from './suite.mjs';
 
 const reason = missing();
 const stamp = Date.now().toString(36);
@@ -33,33 +33,20 @@ describe('sign-in sources by the console', { skip: reason === '' ? false : reaso
   let page;
   let complaints;
 
+  const { dialog, row, open, confirmed } = handles(() => page);
+
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
-    const made = await api(page, 'POST', '/api/v1/orgs', { name: org });
-    assert.equal(made.status, 201, JSON.stringify(made.body));
+    ({ browser, page, complaints } = await signedIn());
+    await makeOrg(page, org, 1);
     complaints.take();
   });
 
   after(async () => {
-    if (page) await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+    if (page) await dropOrg(page, org);
     await browser?.close();
   });
 
-  const dialog = () => page.getByRole('dialog').last();
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text });
   const clean = () => assert.deepEqual(complaints.take(), []);
-  async function open(path) {
-    await page.goto(path);
-    await settled(page);
-  }
-  async function confirmed(where, name) {
-    await where.getByRole('button', { name, exact: true }).click();
-    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
-  }
 
   it('connects a directory, is told what is wrong with it, changes it and deletes it', async () => {
     const name = `dir-${stamp}`;
@@ -141,19 +128,13 @@ describe('sign-in sources by the console', { skip: reason === '' ? false : reaso
   });
 
   it('shows these pages in Chinese, and a screen reader finds its way', async () => {
-    const speak = async (name, language) => {
-      await open('/');
-      await page.getByTestId('language').click();
-      await page.getByRole('menuitem', { name }).click();
-      await page.waitForFunction((wanted) => document.documentElement.lang === wanted, language);
-    };
-    await speak('简体中文', 'zh-CN');
+    await speak(page, '简体中文', 'zh-CN');
     for (const path of ['/upstreams', `/orgs/${org}/security?tab=authorities`, '/me?tab=security', `/orgs/${org}/security?tab=issuers`, '/security?tab=machines']) {
       await open(path);
       assert.match(await page.locator('main').innerText(), /[\u4e00-\u9fff]/, path);
       assert.deepEqual(await faults(page), [], path);
     }
-    await speak('English', 'en-US');
+    await speak(page, 'English', 'en-US');
     clean();
   });
 });

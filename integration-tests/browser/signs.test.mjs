@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, handles, missing, signedIn, until } from './suite.mjs';
 
 const reason = missing();
 const org = `signs-${Date.now().toString(36)}`;
@@ -17,23 +17,8 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
   let place;
   let node;
 
+  const { dialog, row, open, pick } = handles(() => page);
   const clean = () => assert.deepEqual(complaints.take(), []);
-  const dialog = () => page.getByRole('dialog').last();
-  const row = (text) => page.locator('tbody tr.ant-table-row').filter({ hasText: text }).first();
-  const open = (path) => visit(page, path);
-  async function until(path, wanted, what) {
-    let found;
-    for (let tries = 0; tries < 300; tries += 1) {
-      found = (await api(page, 'GET', path)).body;
-      if (wanted(found)) return found;
-      await page.waitForTimeout(200);
-    }
-    return assert.fail(`${what}: ${JSON.stringify(found)}`);
-  }
-  async function pick(label, option) {
-    await page.getByRole('combobox', { name: label, exact: true }).click();
-    await page.locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option').filter({ hasText: option }).first().click();
-  }
 
   /** After `seconds` it runs a program that was not in its image. */
   const document = (seconds) => `services:
@@ -43,11 +28,7 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
 `;
 
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
+    ({ browser, page, complaints } = await signedIn());
     place = await makePlace(page, org);
     [node] = (await api(page, 'GET', '/api/v1/nodes')).body.items.filter((one) => one.state === 'ready' && !one.cordoned);
     complaints.take();
@@ -56,7 +37,7 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
   after(async () => {
     if (page) {
       await api(page, 'DELETE', `/api/v1${place?.space}/apps/shop`).catch(() => {});
-      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(page, org);
     }
     await browser?.close();
   });
@@ -97,6 +78,28 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
     clean();
   });
 
+  it('is acknowledged with a reason, and is not open any more', async (test) => {
+    if (!node) return test.skip('no node: nothing runs');
+    await open(`${place.space}/signs`);
+    await row('/tmp/busybox').getByText('open', { exact: true }).waitFor();
+    await row('/tmp/busybox').getByRole('button').click();
+    await dialog().getByRole('button', { name: 'Acknowledge' }).click();
+    await dialog().getByLabel('What it was').fill('a trial of ours');
+    assert.deepEqual(await faults(page), []);
+    await dialog().getByRole('button', { name: 'Acknowledge' }).click();
+    await page.getByText('It does not count as open any more').waitFor();
+    const path = `/api/v1${place.space}/signs`;
+    const all = (await until(page, path, (list) => list.items.some((one) => one.acknowledged), 'acknowledged')).items;
+    assert.equal(all.find((one) => one.acknowledged).acknowledged.reason, 'a trial of ours');
+    await open(`${place.space}/signs`);
+    await page.getByText('acknowledged by', { exact: false }).first().waitFor();
+    await page.getByLabel('Only open ones').check();
+    const left = (await api(page, 'GET', `${path}?open=true`)).body.items;
+    if (left.length === 0) await page.getByText('Nothing is open', { exact: false }).waitFor();
+    else assert.equal(await page.getByText('acknowledged by', { exact: false }).count(), 0);
+    clean();
+  });
+
   it('shows those of an application on its page, and of an instance on its', async (test) => {
     if (!node) return test.skip('no node: nothing runs');
     await open(`${place.space}/apps/shop?tab=signs`);
@@ -120,7 +123,7 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
     await page.getByText('Each line is a path that begins with a slash').waitFor();
     await page.getByLabel('Programs that are expected').fill('/opt/plugins/');
     await page.getByRole('button', { name: 'Save' }).click();
-    const kept = await until(rules, (found) => found.guard?.action === 'quarantine', 'what follows is kept');
+    const kept = await until(page, rules, (found) => found.guard?.action === 'quarantine', 'what follows is kept');
     assert.deepEqual(kept.guard.egress.map((one) => [one.network, one.port ?? 0]), [['10.0.0.0/8', 0], ['192.0.2.10', 5432]]);
     assert.deepEqual(kept.guard.programs, ['/opt/plugins/']);
     assert.equal(kept.pack, 9, 'the other rules stay');
@@ -129,7 +132,7 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
     await open(`${place.space}/rules`);
     await page.getByLabel('Fetch images ahead').click();
     await page.getByRole('button', { name: 'Save' }).click();
-    assert.equal((await until(rules, (found) => found.prepull === true, 'fetched ahead')).guard.action, 'quarantine');
+    assert.equal((await until(page, rules, (found) => found.prepull === true, 'fetched ahead')).guard.action, 'quarantine');
     clean();
   });
 
@@ -147,7 +150,7 @@ describe('signs of an intrusion in the console', { skip: reason === '' ? false :
     assert.deepEqual(await faults(page), []);
     await mine.getByRole('button', { name: 'Remove' }).click();
     await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: 'Remove' }).click();
-    await until('/api/v1/nodes', (list) => (list.items.find((one) => one.name === node.name).settings.images ?? []).length === before.length, 'taken back');
+    await until(page, '/api/v1/nodes', (list) => (list.items.find((one) => one.name === node.name).settings.images ?? []).length === before.length, 'taken back');
     clean();
   });
 });

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { shows } from './clause.mjs';
 import { appUntil, deploy, makePlace } from './running.mjs';
-import { api, faults, launch, missing, signIn, visit, watch } from './suite.mjs';
+import { api, dropOrg, faults, handles, missing, signedIn, until } from './suite.mjs';
 
 const reason = missing();
 const org = `space-${Date.now().toString(36)}`;
@@ -17,28 +17,13 @@ describe('a space and its nodes in the console', { skip: reason === '' ? false :
   let place;
   let node;
 
+  const { dialog, open } = handles(() => page);
   const clean = () => assert.deepEqual(complaints.take(), []);
-  const dialog = () => page.getByRole('dialog').last();
   const box = (name) => page.locator('[data-box]').filter({ hasText: name });
-  const open = (path) => visit(page, path);
-  /** Asks until the service says so. */
-  async function until(path, wanted, what) {
-    let found;
-    for (let tries = 0; tries < 100; tries += 1) {
-      found = (await api(page, 'GET', path)).body;
-      if (wanted(found)) return found;
-      await page.waitForTimeout(100);
-    }
-    return assert.fail(`${what}: ${JSON.stringify(found)}`);
-  }
   const nodeNow = (list) => list.items.find((one) => one.name === node.name);
 
   before(async () => {
-    const launched = await launch();
-    browser = launched.browser;
-    page = await launched.context.newPage();
-    complaints = watch(page);
-    await signIn(page);
+    ({ browser, page, complaints } = await signedIn());
     place = await makePlace(page, org);
     [node] = (await api(page, 'GET', '/api/v1/nodes')).body.items.filter((one) => one.state === 'ready' && !one.cordoned);
     const document = `services:
@@ -66,7 +51,7 @@ configs:
   after(async () => {
     if (page) {
       await api(page, 'DELETE', `/api/v1${place.space}/apps/shop`).catch(() => {});
-      await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+      await dropOrg(page, org);
     }
     await browser?.close();
   });
@@ -138,7 +123,7 @@ configs:
     await page.getByLabel('Rather on nodes where').fill('node.zone in a *30');
     await page.getByLabel('The fuller node').fill('20');
     await page.getByRole('button', { name: 'Save' }).click();
-    const rules = await until(`/api/v1${place.space}/placement`, (found) => found.pack === 20, 'the rules are kept');
+    const rules = await until(page, `/api/v1${place.space}/placement`, (found) => found.pack === 20, 'the rules are kept');
     assert.deepEqual(rules.required.map((part) => [part.attribute, part.operator, part.values]), [['node.os', 'exists', []], ['node.arch', 'in', ['amd64', 'arm64']]]);
     assert.equal(rules.preferred[0].weight, 30);
     await open(`${place.space}/rules`);
@@ -159,7 +144,7 @@ configs:
     await dialog().getByLabel('Taints').fill('slow=yes:PreferNoSchedule');
     await dialog().getByLabel('Overcommit processors to').fill('150');
     await dialog().getByRole('button', { name: 'Save' }).click();
-    const now = nodeNow(await until('/api/v1/nodes', (list) => nodeNow(list).settings.overcommit_cpu_percent === 150, 'the settings are kept'));
+    const now = nodeNow(await until(page, '/api/v1/nodes', (list) => nodeNow(list).settings.overcommit_cpu_percent === 150, 'the settings are kept'));
     assert.deepEqual(now.settings.labels, { disk: 'ssd' });
     await page.getByText('slow=yes:PreferNoSchedule').first().waitFor();
     await page.getByText('disk=ssd').first().waitFor();
@@ -180,9 +165,9 @@ configs:
     await row.getByRole('button', { name: 'Close' }).click();
     assert.equal(nodeNow((await api(page, 'GET', '/api/v1/nodes')).body).cordoned, false, 'nothing before the answer');
     await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: 'Close' }).click();
-    await until('/api/v1/nodes', (list) => nodeNow(list).cordoned, 'closed');
+    await until(page, '/api/v1/nodes', (list) => nodeNow(list).cordoned, 'closed');
     await row.getByRole('button', { name: 'Open' }).click();
-    await until('/api/v1/nodes', (list) => !nodeNow(list).cordoned, 'open');
+    await until(page, '/api/v1/nodes', (list) => !nodeNow(list).cordoned, 'open');
     clean();
   });
 });

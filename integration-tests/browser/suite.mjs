@@ -1,5 +1,6 @@
 // Where the suite is, and a signed-in browser. Reads `.gantry/env` for what the environment leaves out.
 
+import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -133,4 +134,86 @@ export async function freshToken(page, name, scopes = ['api']) {
   const made = await api(page, 'POST', '/api/v1/tokens', { name, scopes, expires_in_days: 1 });
   if (made.status !== 201) throw new Error(`no token: ${made.status} ${JSON.stringify(made.body)}`);
   return made.body;
+}
+
+/** A browser of its own with a page on which somebody is signed in, and what the page complains about. */
+export async function signedIn(name, word) {
+  const { browser, context } = await launch();
+  try {
+    const page = await context.newPage();
+    const complaints = watch(page);
+    await signIn(page, name, word);
+    return { browser, page, complaints };
+  } catch (error) {
+    // Nobody else has it, and one that stays open holds up the end of the tests.
+    await browser.close();
+    throw error;
+  }
+}
+
+/** Makes an organisation with the project "shop" and the space "test" in it, or the first `levels` of these; answers the path of the last. */
+export async function makeOrg(page, org, levels = 3) {
+  let path = '';
+  for (const [kind, name] of [['orgs', org], ['projects', 'shop'], ['spaces', 'test']].slice(0, levels)) {
+    const made = await api(page, 'POST', `/api/v1${path}/${kind}`, { name });
+    assert.equal(made.status, 201, JSON.stringify(made.body));
+    path += `/${kind}/${name}`;
+  }
+  return path;
+}
+
+/** Takes an organisation away with everything in it. After a test, whatever has become of that. */
+export async function dropOrg(page, org) {
+  await api(page, 'DELETE', `/api/v1/orgs/${org}?confirm=${org}`).catch(() => {});
+}
+
+/** Asks the service, by its path or by `asked`, until the answer is as wanted. */
+export async function until(page, asked, wanted, what) {
+  let found;
+  for (let tries = 0; tries < 300; tries += 1) {
+    found = typeof asked === 'string' ? (await api(page, 'GET', asked)).body : await asked();
+    if (wanted(found)) return found;
+    await page.waitForTimeout(200);
+  }
+  return assert.fail(`${what}: ${JSON.stringify(found)}`);
+}
+
+/** Chooses a language of the console by its name. */
+export async function speak(page, name, language) {
+  await visit(page, '/');
+  await page.getByTestId('language').click();
+  await page.getByRole('menuitem', { name }).click();
+  await page.waitForFunction((wanted) => document.documentElement.lang === wanted, language);
+}
+
+/** What all pages of the console have, by a function that answers the page: it is there only when the tests run. */
+export function handles(page) {
+  const dialog = () => page().getByRole('dialog').last();
+  const option = () => page().locator('.ant-select-dropdown:not(.ant-select-dropdown-hidden) .ant-select-item-option');
+  const sure = (name) => page().locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name, exact: true }).click();
+  return {
+    dialog,
+    /** The first line of a table with this text. */
+    row: (text) => page().locator('tbody tr.ant-table-row').filter({ hasText: text }).first(),
+    open: (path) => visit(page(), path),
+    /** Takes one of the choices that are offered under a label. */
+    async pick(label, wanted) {
+      await page().getByRole('combobox', { name: label, exact: true }).click();
+      await option().filter({ hasText: wanted }).first().click();
+    },
+    /** Says yes to the question that a button asks. */
+    sure,
+    /** Clicks a button and says yes to its question. */
+    async confirmed(where, name) {
+      await where.getByRole('button', { name, exact: true }).click();
+      await sure(name);
+    },
+    /** What is shown once; the dialog is closed. */
+    async secret() {
+      const text = (await page().getByTestId('secret').innerText()).trim();
+      await dialog().getByRole('button', { name: 'I have kept it' }).click();
+      await page().getByTestId('secret').waitFor({ state: 'detached' });
+      return text;
+    },
+  };
 }

@@ -96,6 +96,9 @@ pub enum InstanceEvent {
     /// a connection that its space does not allow (`sign`: program, privilege, connection). `action`: what followed.
     #[serde(rename = "instance.suspected")]
     Suspected { instance: InstanceId, app: AppId, org: OrgId, node: Name, container: String, sign: String, detail: String, action: String },
+    /// Somebody has looked into such a sign, and says what it was. Who, the event's actor says.
+    #[serde(rename = "instance.sign-acknowledged")]
+    SignAcknowledged { instance: InstanceId, app: AppId, container: String, sign: String, detail: String, reason: String },
     #[serde(rename = "instance.stopping")]
     Stopping { instance: InstanceId, app: AppId },
     #[serde(rename = "instance.stopped")]

@@ -39,6 +39,10 @@ impl TestIdentity {
         org
     }
 
+    pub async fn delete_org(&self, org: &OrgRef) {
+        self.append(org.id, Some(org.id), OrgEvent::Deleted { org: org.id, name: org.name.clone() }).await;
+    }
+
     pub async fn project(&self, org: &OrgRef, name: &str, public: bool) -> ProjectRef {
         let project = ProjectRef { org: org.clone(), id: ProjectId(self.log.env.uuid()), name: Name::parse(name).expect("a name"), public };
         let created = OrgEvent::ProjectCreated { org: org.id, org_name: org.name.clone(), project: project.id, name: project.name.clone(), public };

@@ -17,6 +17,7 @@ mod orgs;
 mod people;
 mod pools;
 mod registry;
+mod signs;
 mod spaces;
 mod upstreams;
 mod volumes;
@@ -38,6 +39,7 @@ pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Iss
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use pools::Pool;
 pub use registry::{Key, Policy, Registry, Retention};
+pub use signs::Sign;
 pub use spaces::{Space, SpaceClusters};
 pub use upstreams::Upstream;
 pub use volumes::Volume;
@@ -276,6 +278,9 @@ pub enum Command {
     /// Pools of public addresses, which services are given addresses from.
     #[command(subcommand)]
     Pool(Pool),
+    /// Signs of an intrusion: say what they were.
+    #[command(subcommand)]
+    Sign(Sign),
     /// What happens, as it happens.
     #[command(subcommand)]
     Events(Events),

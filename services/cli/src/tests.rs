@@ -287,6 +287,21 @@ async fn a_cluster_gets_a_credential_of_its_own_that_is_kept_and_renewed() {
 }
 
 #[tokio::test]
+async fn signs_are_acknowledged_one_by_one_with_the_reason() {
+    let world = World::signed_in(3600).await;
+    for number in [17, 18] {
+        let one = format!("/api/v1/orgs/acme/projects/shop/spaces/test/signs/{number}/acknowledge");
+        let asked = Mock::given(method("POST")).and(path(one)).and(body_json(json!({ "reason": "OPS-12" })));
+        let done = json!({ "number": number, "acknowledged": { "at": "2026-11-30T08:00:00Z", "by": "user:1", "reason": "OPS-12" } });
+        world.answers(asked, ResponseTemplate::new(200).set_body_json(done)).await;
+    }
+    world.run("sign acknowledge 17 18 --reason OPS-12 --at acme/shop/test").await.expect("acknowledged");
+    let open = Mock::given(method("GET")).and(path("/api/v1/orgs/acme/projects/shop/spaces/test/signs")).and(query_param("open", "true"));
+    world.answers(open, ResponseTemplate::new(200).set_body_json(json!({ "items": [], "next": null }))).await;
+    world.run("space signs --open --at acme/shop/test").await.expect("listed");
+}
+
+#[tokio::test]
 async fn a_node_is_out_with_one_call() {
     let away = ResponseTemplate::new(503).set_body_json(json!({ "status": 503, "code": "request.unavailable", "detail": "the event log is away" }));
     for (answer, good) in [(ResponseTemplate::new(204), true), (away, false)] {

@@ -45,6 +45,7 @@ impl Service for Scheduler {
         host.project(Arc::new(store::ClusterProjection)).await?;
         host.project(Arc::new(store::KeptProjection)).await?;
         host.project(Arc::new(store::PoolProjection)).await?;
+        host.project(Arc::new(store::AcknowledgedProjection)).await?;
         let scheduler = app::Scheduler::new(host.clone(), config, backups, prometheus);
         host.tracker.spawn(flows::reconcile::Reconciler::run(scheduler.clone()));
         host.tracker.spawn(flows::measure::run(scheduler.clone()));

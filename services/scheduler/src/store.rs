@@ -1,5 +1,6 @@
 //! All tables of the scheduler: the projection of its own events, and what is kept beside it.
 
+mod acknowledged;
 mod cluster_logs;
 mod clusters;
 mod decisions;
@@ -16,6 +17,7 @@ mod scalings;
 mod shares;
 mod signs;
 
+pub use acknowledged::AcknowledgedProjection;
 pub use cluster_logs::{forget as forget_logs, reached as logs_reached, upto as logs_upto};
 pub use clusters::{Cluster, ClusterProjection, cluster, cluster_scope, clusters};
 pub use decisions::{load as load_decisions, save as save_decisions};
@@ -29,7 +31,7 @@ pub use projection::SchedulerProjection;
 pub use queries::*;
 pub use scalings::{Scaled, Scalings, load as load_scalings, save as save_scaling};
 pub use shares::{Share, load as load_shares, save as save_shares, shared_apps};
-pub use signs::{Sign, SignFilter, save_signs, signs, signs_known, space_signs};
+pub use signs::{Sign, SignFilter, save_signs, signs, signs_known, space_sign, space_signs};
 
 /// Tables that are not made from events, (name, SQL), forward only.
 pub const MIGRATIONS: &[(&str, &str)] = &[

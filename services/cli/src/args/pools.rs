@@ -12,7 +12,7 @@ pub enum Pool {
         /// A network (203.0.113.0/28), a range (203.0.113.10-203.0.113.20) or an address; may be repeated.
         #[arg(long = "address", value_name = "NETWORK", required = true)]
         addresses: Vec<String>,
-        /// An organisation that may use it; may be repeated. Without any, all may.
+        /// An organisation that may use it; may be repeated. Without any, all may. One that is deleted is named by the id that `list` shows.
         #[arg(long = "org")]
         orgs: Vec<String>,
     },

@@ -24,6 +24,9 @@ pub enum Space {
         /// Only from this node.
         #[arg(long)]
         node: Option<String>,
+        /// Only those that nobody has acknowledged.
+        #[arg(long)]
+        open: bool,
     },
 }
 

@@ -120,7 +120,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
         }
         App::Signs { name } => {
             let items = cx.client.list(&format!("{}/signs", of(&name)), &[], 1_000).await?;
-            cx.list(&items, &[("AT", "at"), ("INSTANCE", "instance"), ("CONTAINER", "container"), ("SIGN", "sign"), ("ACTION", "action"), ("WHAT", "detail")])
+            cx.list(&items, super::signs::COLUMNS)
         }
         App::Logs { name, previous: true, since, instance, limit, .. } => {
             let (id, start) = inside::previous(cx, &of(&name), instance).await?;

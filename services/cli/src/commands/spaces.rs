@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, confirm, places};
+use super::{Context, confirm, places, signs};
 use crate::args::{Format, Space, SpaceClusters};
 use crate::failure::Failure;
 
@@ -11,15 +11,12 @@ pub async fn run(cx: &mut Context, command: Space) -> Result<()> {
     match command {
         Space::Place(command) => places::run(cx, command, 3).await,
         Space::Clusters(command) => clusters(cx, command).await,
-        Space::Signs { app, kind, node } => {
-            let asked = [("app", app), ("sign", kind), ("node", node)];
+        Space::Signs { app, kind, node, open } => {
+            let asked = [("app", app), ("sign", kind), ("node", node), ("open", open.then(|| "true".to_owned()))];
             let query: Vec<(&str, String)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let path = format!("{}/signs", cx.space()?);
             let items = cx.client.list(&path, &query, 1_000).await?;
-            cx.list(
-                &items,
-                &[("AT", "at"), ("APP", "app"), ("INSTANCE", "instance"), ("NODE", "node"), ("SIGN", "sign"), ("ACTION", "action"), ("WHAT", "detail")],
-            )
+            cx.list(&items, signs::COLUMNS)
         }
     }
 }

@@ -32,6 +32,7 @@ const Instances = lazy(() => import('./pages/Instances'));
 const Billing = lazy(() => import('./pages/billing/Billing'));
 const Nodes = lazy(() => import('./pages/nodes/Nodes'));
 const NodePage = lazy(() => import('./pages/nodes/NodePage'));
+const Addresses = lazy(() => import('./pages/addresses/Addresses'));
 const Clusters = lazy(() => import('./pages/clusters/Clusters'));
 const ClusterImport = lazy(() => import('./pages/clusters/Import'));
 const ClusterPage = lazy(() => import('./pages/clusters/ClusterPage'));
@@ -110,6 +111,7 @@ export function Console() {
           <Route path="catalog" element={<Catalog />} />
           <Route path="nodes" element={<Nodes />} />
           <Route path="nodes/:node" element={<NodePage />} />
+          <Route path="address-pools" element={<Addresses />} />
           <Route path="clusters" element={<Clusters />} />
           <Route path="clusters/import" element={<ClusterImport />} />
           <Route path="clusters/:cluster" element={<ClusterPage />} />

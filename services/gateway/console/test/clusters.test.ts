@@ -7,7 +7,7 @@ import { readCharts, usageOf } from '../src/api/series';
 import { commandOf } from '../src/pages/apps/command';
 import { accessOf } from '../src/pages/clusters/AccessFields';
 import { formOf, settingsOf, USUAL } from '../src/pages/clusters/SettingsFields';
-import { authenticationFile, flagsOf, kubeconfigOf } from '../src/pages/clusters/signin';
+import { authenticationFile, flagsOf, kubeconfigOf } from '../src/pages/clusters/kubectl';
 import { moved } from '../src/pages/clusters/Spaces';
 import { formOf as rulesForm, rulesOf } from '../src/pages/space/Rules';
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { pairs, unpaired } from '../src/pages/apps/editor/fields';
 import { addRoute, addVolume, addWorkload, changed, connect, EMPTY, readModel, renameWorkload, set, without } from '../src/pages/apps/editor/model';
-import { arrowsOf, boxesOf, faulty } from '../src/pages/apps/editor/picture';
+import { arrowsOf, boxesOf, faulty } from '../src/pages/apps/editor/drawing';
 import { formatOf } from '../src/pages/apps/editor/useSheet';
 
 const TEXT = `apiVersion: gantry.io/v1

@@ -10,8 +10,10 @@ describe('numbers and times', () => {
     expect(bytes(null)).toBe('–');
     expect(cpu(1000)).toBe('1');
     expect(cpu(250)).toBe('0.25');
-    expect(duration(950)).toBe('950 ms');
-    expect(duration(61_000)).toBe('1 min 1 s');
+    expect(duration(950, 'en-US')).toBe('950 ms');
+    expect(duration(61_000, 'en-US')).toBe('1 min 1 sec');
+    expect(duration(61_000, 'zh-CN')).toMatch(/^1\s?分钟 1\s?秒$/);
+    expect(duration(null, 'zh-CN')).toBe('–');
     expect(short('sha256:0123456789abcdef')).toBe('0123456789ab');
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { AppItem, Instance } from '../src/api/scheduler';
 import { readModel } from '../src/pages/apps/editor/model';
-import { netOutside, netRoutes, netServices, shareOf } from '../src/pages/space/network';
+import { netOutside, netRoutes, netServices, shareOf } from '../src/pages/space/reach';
 
 const TEXT = `apiVersion: gantry.io/v1
 spec:

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
-import { formOf, retentionOf } from '../src/pages/registry/retention';
+import { addressesOf, isDeleted, placeOfApp } from '../src/api/pools';
+import { formOf, retentionOf } from '../src/pages/registry/keeping';
 import { claimsOf } from '../src/pages/security/claims';
 import { browserOf } from '../src/parts/browser';
 import { changesOf } from '../src/parts/changes';
+import { selected } from '../src/parts/selected';
 
 describe('what changed', () => {
   it('is the fields that differ, also inside others', () => {
@@ -39,5 +41,29 @@ describe('small texts', () => {
 
   it('hold claims one a line', () => {
     expect(claimsOf('sub=repo:acme/shop:ref=main\n\n aud = gantry ')).toEqual({ sub: 'repo:acme/shop:ref=main', aud: 'gantry' });
+  });
+});
+
+describe('pools of public addresses', () => {
+  it('have networks, ranges and addresses, however they are written', () => {
+    expect(addressesOf('203.0.113.0/28\n198.51.100.10 - 198.51.100.20, 192.0.2.7\n\n')).toEqual(['203.0.113.0/28', '198.51.100.10-198.51.100.20', '192.0.2.7']);
+    expect(addressesOf(undefined)).toEqual([]);
+  });
+
+  it('know where an application is, and an organisation that is deleted', () => {
+    expect(placeOfApp('acme/shop/test/web')).toEqual(['acme', 'shop', 'test', 'web']);
+    expect(placeOfApp('app-0198')).toBeNull();
+    expect(['acme', '0198c5a1-7b6e-7cc3-98c4-dc0c0c07398f'].map(isDeleted)).toEqual([false, true]);
+  });
+
+  it('are an entry of the menu', () => {
+    expect(['/address-pools', '/nodes/n1', '/orgs/acme/projects/shop/spaces/test/signs'].map(selected)).toEqual(['addresses', 'nodes', 'signs']);
+  });
+});
+
+describe('files', () => {
+  it('differ by more than case where they are side by side: not all file systems tell them apart', () => {
+    const stems = Object.keys(import.meta.glob('../src/**/*.{ts,tsx}')).map((file) => file.replace(/\.tsx?$/, '').toLowerCase());
+    expect(stems.filter((stem, at) => stems.indexOf(stem) !== at)).toEqual([]);
   });
 });

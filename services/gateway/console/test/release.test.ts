@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { AppItem } from '../src/api/scheduler';
-import { releaseParts } from '../src/pages/apps/releaseParts';
+import { releaseParts } from '../src/pages/apps/releaseOnClusters';
 
 const app = { revision: 3, workloads: [{ name: 'web', replicas: 4 }, { name: 'job', replicas: 1 }] } as unknown as AppItem;
 const on = (node: string, revision: number, available = true, ended_at: string | null = null) => ({ node, workload: 'web', revision, available, ended_at });

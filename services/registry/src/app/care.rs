@@ -193,7 +193,7 @@ impl App {
         content::checked(&self.host.db().pool, digest.as_str(), sums.is_some(), sums, self.host.env.now()).await?;
         if sums.is_none() {
             self.manifests.clear();
-            tracing::error!(blob = %digest, "the content is damaged on the disk and is not served; `gantry registry damage` lists the images it hurts");
+            tracing::error!(blob = %digest, "the content is damaged on the disk and is not served; `gantry image damage` lists the images it hurts");
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(apps::why))
         .routes(routes!(signs::list))
         .routes(routes!(signs::of_space))
+        .routes(routes!(signs::acknowledge))
         .routes(routes!(documents::check))
         .routes(routes!(documents::export))
         .routes(routes!(documents::difference))

@@ -26,7 +26,8 @@ const STREAM: &str = "all";
 pub struct PoolSettings {
     /// Networks (203.0.113.0/28), ranges (203.0.113.10-203.0.113.20) and addresses of IPv4, which are led to the nodes.
     pub addresses: Vec<String>,
-    /// The organisations that may use it, by name; empty: all.
+    /// The organisations that may use it, by name; empty: all. One that is deleted stays by the id with which the list has it: a pool of
+    /// deleted organisations alone is nobody's.
     pub orgs: Vec<String>,
 }
 
@@ -34,7 +35,7 @@ pub struct PoolSettings {
 pub struct PoolBody {
     pub name: String,
     pub addresses: Vec<String>,
-    /// The organisations that may use it, of those that the caller may know; empty: all.
+    /// The organisations that may use it, of those that the caller may know; empty: all. One that is deleted, by its id.
     pub orgs: Vec<String>,
     pub size: u32,
     pub free: u32,
@@ -97,7 +98,8 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
         out.push(PoolBody {
             name: name.clone(),
             addresses: stored.get(name).map(|p| p.addresses.clone()).unwrap_or_default(),
-            orgs: own.into_iter().filter_map(|id| s.host.auth.read(|rights| rights.org_ref(id).map(|o| o.name.to_string()))).collect(),
+            // Were a deleted one left out, a pool of it alone would look like one for all, and become that with the next change.
+            orgs: own.into_iter().map(|id| s.host.auth.read(|rights| rights.org_ref(id).map_or_else(|| id.to_string(), |o| o.name.to_string()))).collect(),
             size: pool.size(),
             free: pool.size().saturating_sub(used),
             claims: taken.iter().filter(|c| operator || c.org.is_some_and(|org| knows(Scope::Org(org)))).map(body).collect(),
@@ -112,8 +114,13 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
 /// A missing right, faults, an address in use that would be in no pool, a change at the same time, or the log is away.
 pub async fn set(s: &Scheduler, caller: &Caller, name: &Name, settings: PoolSettings) -> Result<PoolBody, Problem> {
     s.host.auth.require(caller, Role::Admin, Scope::Platform)?;
-    let orgs: Vec<OrgId> = settings.orgs.iter().map(|org| s.host.auth.org(org).map(|o| o.id)).collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect();
     let (mut stored, version) = stored(s).await?;
+    let had: Vec<OrgId> = stored.get(name.as_str()).map(|pool| pool.orgs.clone()).unwrap_or_default();
+    let known = |org: &String| match s.host.auth.org(org) {
+        Ok(found) => Ok(found.id),
+        Err(missing) => org.parse::<OrgId>().ok().filter(|id| had.contains(id)).ok_or(missing),
+    };
+    let orgs: Vec<OrgId> = settings.orgs.iter().map(known).collect::<Result<BTreeSet<_>, Problem>>()?.into_iter().collect();
     let faults = Pools::of(&stored).faults(name.as_str(), &settings.addresses);
     if !faults.is_empty() {
         return Err(Problem::invalid_fields(faults.into_iter().map(|(field, detail)| FieldFault { field, detail }).collect()));

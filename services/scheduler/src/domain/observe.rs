@@ -129,6 +129,7 @@ mod tests {
             | InstanceEvent::Displaced { .. }
             | InstanceEvent::Stayed { .. }
             | InstanceEvent::Suspected { .. }
+            | InstanceEvent::SignAcknowledged { .. }
             | InstanceEvent::Stopping { .. } => "other",
         };
         changes(&[known(phase)], report).iter().map(name).collect()

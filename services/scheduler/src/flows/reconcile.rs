@@ -360,6 +360,7 @@ pub(super) fn subject(event: &InstanceEvent) -> (InstanceId, bool, AppId) {
         | InstanceEvent::Displaced { instance, app, .. }
         | InstanceEvent::Stayed { instance, app }
         | InstanceEvent::Suspected { instance, app, .. }
+        | InstanceEvent::SignAcknowledged { instance, app, .. }
         | InstanceEvent::Stopping { instance, app }
         | InstanceEvent::Stopped { instance, app, .. } => (*instance, false, *app),
     }

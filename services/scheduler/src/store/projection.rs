@@ -233,8 +233,8 @@ async fn instance(tx: &DatabaseTransaction, recorded: &Recorded, event: Instance
         InstanceEvent::Stayed { instance, .. } => {
             run(tx, "update instances set displaced = null, changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
         }
-        // Kept beside the events.
-        InstanceEvent::Suspected { .. } => Ok(()),
+        // The one is kept beside the events, the other in rows of its own.
+        InstanceEvent::Suspected { .. } | InstanceEvent::SignAcknowledged { .. } => Ok(()),
         InstanceEvent::Stopping { instance, .. } => {
             run(tx, "update instances set phase = 'stopping', changed_at = $2 where id = $1 and ended_at is null", vec![instance.0.into(), at]).await
         }

@@ -32,6 +32,7 @@ fn kind(event: &InstanceEvent) -> Option<(Kind, InstanceId)> {
         | InstanceEvent::Restarted { .. }
         | InstanceEvent::Displaced { .. }
         | InstanceEvent::Suspected { .. }
+        | InstanceEvent::SignAcknowledged { .. }
         | InstanceEvent::Stayed { .. } => None,
     }
 }
@@ -121,6 +122,7 @@ fn row<'a>(recorded: &Recorded, event: &'a InstanceEvent) -> Row<'a> {
         | InstanceEvent::Restarted { instance, .. }
         | InstanceEvent::Displaced { instance, .. }
         | InstanceEvent::Suspected { instance, .. }
+        | InstanceEvent::SignAcknowledged { instance, .. }
         | InstanceEvent::Stayed { instance, .. } => Row::Plain { id: instance.0 },
     }
 }

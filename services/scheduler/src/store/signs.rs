@@ -1,4 +1,5 @@
 //! Signs of an intrusion as rows. Each is an event as well; beside the events, since they are only listed, and nothing is made of them.
+//! Who has looked into which is told by `acknowledged`.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sign {
+    /// Of this one alone.
+    pub number: i64,
+    pub app: AppId,
     pub instance: InstanceId,
     pub node: String,
     pub container: String,
@@ -16,7 +20,22 @@ pub struct Sign {
     pub detail: String,
     pub action: String,
     pub at: OffsetDateTime,
+    /// None: it is open.
+    pub acknowledged: Option<Acknowledged>,
 }
+
+/// That somebody has looked into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acknowledged {
+    pub at: OffsetDateTime,
+    pub actor: String,
+    pub reason: String,
+}
+
+const COLUMNS: &str = "s.number, s.app, s.instance, s.node, s.container, s.sign, s.detail, s.action, s.at,
+    k.at as acknowledged_at, k.actor as acknowledged_by, k.reason as acknowledged_reason";
+const WITH_ACKNOWLEDGED: &str =
+    "left join acknowledged_signs k on k.instance = s.instance and k.container = s.container and k.sign = s.sign and k.detail = s.detail";
 
 /// Which are wanted; every one that nothing is said of.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +45,8 @@ pub struct SignFilter {
     /// program | privilege | connection
     pub sign: Option<String>,
     pub node: Option<String>,
+    /// Only those that nobody has looked into.
+    pub open: bool,
 }
 
 /// Keeps those among the events.
@@ -47,7 +68,7 @@ pub async fn save_signs(db: &DatabaseConnection, events: &[InstanceEvent], now: 
 
 /// The newest of an application, at most `most`.
 pub async fn signs(db: &DatabaseConnection, org: OrgId, app: AppId, most: u32) -> Result<Vec<Sign>, DbErr> {
-    let sql = "select instance, node, container, sign, detail, action, at from signs where org = $1 and app = $2 order by number desc limit $3";
+    let sql = format!("select {COLUMNS} from signs s {WITH_ACKNOWLEDGED} where s.org = $1 and s.app = $2 order by s.number desc limit $3");
     let values: [Value; 3] = [org.0.into(), app.0.into(), i64::from(most).into()];
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
     rows.iter().map(read).collect()
@@ -55,17 +76,37 @@ pub async fn signs(db: &DatabaseConnection, org: OrgId, app: AppId, most: u32) -
 
 /// The newest of all applications of a space, at most `most`, each with its application's name.
 pub async fn space_signs(db: &DatabaseConnection, space: SpaceId, wanted: &SignFilter, most: u32) -> Result<Vec<(String, Sign)>, DbErr> {
-    let sql = "select a.name as app, s.instance, s.node, s.container, s.sign, s.detail, s.action, s.at from signs s join apps a on a.id = s.app
+    let sql = format!(
+        "select a.name as app_name, {COLUMNS} from signs s join apps a on a.id = s.app {WITH_ACKNOWLEDGED}
         where a.space = $1 and not a.deleted and ($2::text is null or a.name = $2) and ($3::text is null or s.sign = $3) and ($4::text is null or s.node = $4)
-        order by s.number desc limit $5";
+        and (not $6::boolean or k.at is null) order by s.number desc limit $5"
+    );
     let text = |t: &Option<String>| Value::from(t.clone());
-    let values: [Value; 5] = [space.0.into(), text(&wanted.app), text(&wanted.sign), text(&wanted.node), i64::from(most).into()];
+    let values: [Value; 6] = [space.0.into(), text(&wanted.app), text(&wanted.sign), text(&wanted.node), i64::from(most).into(), wanted.open.into()];
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
-    rows.iter().map(|r| Ok((r.try_get("", "app")?, read(r)?))).collect()
+    rows.iter().map(|r| Ok((r.try_get("", "app_name")?, read(r)?))).collect()
+}
+
+/// One of a space, with its application's name.
+pub async fn space_sign(db: &DatabaseConnection, space: SpaceId, number: i64) -> Result<Option<(String, Sign)>, DbErr> {
+    let sql = format!(
+        "select a.name as app_name, {COLUMNS} from signs s join apps a on a.id = s.app {WITH_ACKNOWLEDGED}
+        where a.space = $1 and not a.deleted and s.number = $2"
+    );
+    let values: [Value; 2] = [space.0.into(), number.into()];
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    row.map(|r| Ok((r.try_get("", "app_name")?, read(&r)?))).transpose()
 }
 
 fn read(r: &QueryResult) -> Result<Sign, DbErr> {
+    let acknowledged_at: Option<OffsetDateTime> = r.try_get("", "acknowledged_at")?;
+    let acknowledged = match acknowledged_at {
+        Some(at) => Some(Acknowledged { at, actor: r.try_get("", "acknowledged_by")?, reason: r.try_get("", "acknowledged_reason")? }),
+        None => None,
+    };
     Ok(Sign {
+        number: r.try_get("", "number")?,
+        app: AppId(r.try_get("", "app")?),
         instance: InstanceId(r.try_get("", "instance")?),
         node: r.try_get("", "node")?,
         container: r.try_get("", "container")?,
@@ -73,6 +114,7 @@ fn read(r: &QueryResult) -> Result<Sign, DbErr> {
         detail: r.try_get("", "detail")?,
         action: r.try_get("", "action")?,
         at: r.try_get("", "at")?,
+        acknowledged,
     })
 }
 

@@ -23,6 +23,7 @@ fn endpoints(place: &Place) -> Vec<(Method, String, Option<Value>)> {
         (Method::GET, app("/why"), None),
         (Method::GET, app("/signs"), None),
         (Method::GET, place.apps().replace("/apps", "/signs"), None),
+        (Method::POST, place.apps().replace("/apps", "/signs/1/acknowledge"), Some(json!({"reason": "look"}))),
         (Method::GET, app("/instances/web-web-0/exec?command=[%22ls%22]"), None),
         (Method::GET, app("/instances/web-web-0/attach"), None),
         (Method::GET, app("/instances/web-web-0/forward?port=80"), None),

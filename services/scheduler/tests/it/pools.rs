@@ -62,6 +62,31 @@ async fn operators_set_pools_and_no_address_is_in_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_pool_of_a_deleted_organisation_is_not_opened_to_all() {
+    let place = Place::new().await;
+    let token = operator(&place).await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    let other = place.world.identity.org("other").await;
+    place.world.identity.settle(&place.host).await;
+    let (status, made) = set(&place, &token, "theirs", json!({"addresses": ["203.0.113.7"], "orgs": ["other"]})).await;
+    assert_eq!((status, &made["orgs"]), (200, &json!(["other"])), "{made}");
+    place.world.identity.delete_org(&other).await;
+    place.world.identity.settle(&place.host).await;
+
+    let left = pool(&place, &token, "theirs").await["orgs"].clone();
+    assert_eq!(left, json!([other.id.to_string()]), "it does not look like one for all");
+    // Whoever changes what was read keeps it closed.
+    let (status, grown) = set(&place, &token, "theirs", json!({"addresses": ["203.0.113.7", "203.0.113.9"], "orgs": left})).await;
+    assert_eq!((status, &grown["orgs"], &grown["size"]), (200, &left, &json!(2)), "{grown}");
+    assert_eq!(pool(&place, &place.token, "theirs").await, Value::Null, "others do not see it");
+    let (status, problem) = place.deploy("web", &asking("theirs", 1)).await;
+    assert_ne!(status, 201, "{problem}");
+    assert_eq!(set(&place, &token, "new", json!({"addresses": ["198.51.100.1"], "orgs": left})).await.0, 404, "a new pool has no use for it");
+    assert_eq!(set(&place, &token, "theirs", json!({"addresses": ["203.0.113.7"], "orgs": []})).await.0, 200);
+    assert_eq!(place.deploy("web", &asking("theirs", 1)).await.0, 201, "for all when somebody says so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_one_applications_until_that_does_not_ask_for_it_any_more() {
     gantry_testkit::clause("6.3.1.e");
     gantry_testkit::clause("6.3.3.u");

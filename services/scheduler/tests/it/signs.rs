@@ -43,6 +43,32 @@ async fn what_nodes_find_is_recorded_once_and_spaces_say_what_follows() {
         assert_eq!(of_space(none).await, Vec::<Value>::new(), "{none}");
     }
 
+    // Somebody looks into one and says what it was.
+    let open = async || of_space("?open=true").await.iter().map(|s| s["detail"].clone()).collect::<Vec<_>>();
+    assert_eq!(open().await, ["/tmp/y runs", "/tmp/x runs"]);
+    let number = all[1]["number"].as_u64().unwrap();
+    let acknowledge = async |number: u64, reason: &str| {
+        let path = format!("{}/{number}/acknowledge", place.apps().replace("/apps", "/signs"));
+        place.post(&path, json!({ "reason": reason })).await
+    };
+    assert_eq!(acknowledge(number, "  ").await.0, 400, "why has to be said");
+    assert_eq!(acknowledge(number + 1_000, "our plugin").await.0, 404);
+    let head = place.host.log().head();
+    let (status, done) = acknowledge(number, "our plugin").await;
+    assert_eq!((status, &done["number"], &done["detail"]), (200, &json!(number), &json!("/tmp/x runs")), "{done}");
+    let by = &done["acknowledged"];
+    assert_eq!((&by["by"], &by["reason"], by["at"].is_string()), (&json!(place.subject), &json!("our plugin"), true), "{done}");
+    assert_eq!(open().await, ["/tmp/y runs"]);
+    assert_eq!(signs().await.iter().filter(|s| s["acknowledged"] == *by).count(), 1, "it stays in the list");
+    let (status, problem) = acknowledge(number, "somebody else's").await;
+    assert_eq!((status, &problem["code"]), (409, &json!("scheduler.sign_acknowledged")), "{problem}");
+    let said = place.host.log().read(head, 100).await.unwrap().into_iter().find(|e| e.kind == "instance.sign-acknowledged").unwrap();
+    assert_eq!((said.meta.actor, said.meta.tenant), (place.subject.clone(), Some(place.space.org().id)));
+    // Told anew by the node it is the same sign; another one is open.
+    agent.node.lock().unwrap().signs.push(sign("/tmp/z runs"));
+    place.world.until("the third is recorded", LONG, || async { signs().await.len() == 3 }).await;
+    assert_eq!(open().await, ["/tmp/z runs", "/tmp/y runs"]);
+
     // Who may not see the application sees none of it.
     let stranger = place.world.token(place.world.user(), "eve");
     let path = format!("{}/web/signs", place.apps());

@@ -1,6 +1,6 @@
 // Scheduler: signs of an intrusion in instances, and what a space says of them.
 
-import { path } from './http';
+import { path, post } from './http';
 
 /** What is looked for: programs that are not of the image, rights that were not given, connections that the space does not allow. */
 export const SIGN_KINDS = ['program', 'privilege', 'connection'] as const;
@@ -9,7 +9,16 @@ export const SIGN_KINDS = ['program', 'privilege', 'connection'] as const;
 export const SIGN_ACTIONS = ['report', 'restart', 'stop', 'quarantine', 'none'] as const;
 export type SignAction = (typeof SIGN_ACTIONS)[number];
 
+/** That somebody has looked into one. */
+export interface Acknowledged {
+  at: string;
+  /** `user:<id>` */
+  by: string;
+  reason: string;
+}
+
 export interface Sign {
+  number: number;
   at: string;
   app: string;
   instance: string;
@@ -20,6 +29,8 @@ export interface Sign {
   /** One sentence for a person. */
   detail: string;
   action: string;
+  /** Not there while it is open. */
+  acknowledged?: Acknowledged | null;
 }
 
 /** Part of a space's placement rules. */
@@ -36,6 +47,5 @@ export interface Guard {
 export const signs = {
   ofSpace: (org: string, project: string, space: string) => path('orgs', org, 'projects', project, 'spaces', space, 'signs'),
   ofApp: (app: string) => `${app}/signs`,
-  /** Of one that is there no more it is all the same a key. */
-  key: (one: Sign) => [one.at, one.instance, one.container, one.sign, one.detail].join(' '),
+  acknowledge: (org: string, project: string, space: string, number: number, reason: string) => post<Sign>(path('orgs', org, 'projects', project, 'spaces', space, 'signs', number, 'acknowledge'), { reason }),
 };

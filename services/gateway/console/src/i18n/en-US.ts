@@ -1,6 +1,7 @@
 // The console's words in English. zh-CN.ts has the same keys.
 
 import { account } from './areas/account';
+import { addressesWords } from './areas/addresses';
 import { appsWords } from './areas/apps';
 import { buildsWords } from './areas/builds';
 import { clusterWords } from './areas/clusters';
@@ -23,6 +24,7 @@ import { upstreamsWords } from './areas/upstreams';
 
 export const enUS = {
   ...account.en,
+  ...addressesWords.en,
   ...appsWords.en,
   ...buildsWords.en,
   ...clusterWords.en,

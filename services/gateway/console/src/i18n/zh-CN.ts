@@ -1,6 +1,7 @@
 // The console's words in Chinese. en-US.ts has the same keys.
 
 import { account } from './areas/account';
+import { addressesWords } from './areas/addresses';
 import { appsWords } from './areas/apps';
 import { buildsWords } from './areas/builds';
 import { clusterWords } from './areas/clusters';
@@ -24,6 +25,7 @@ import type { enUS } from './en-US';
 
 export const zhCN: typeof enUS = {
   ...account.zh,
+  ...addressesWords.zh,
   ...appsWords.zh,
   ...buildsWords.zh,
   ...clusterWords.zh,

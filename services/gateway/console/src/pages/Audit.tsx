@@ -64,7 +64,7 @@ export default function Audit() {
             <Input allowClear={clear} aria-label={t('audit.object')} placeholder={t('audit.object')} style={{ width: 150 }} />
           </Form.Item>
           <Form.Item name="org" noStyle>
-            <Select allowClear aria-label={t('level.org')} placeholder={t('level.org')} style={{ width: 150 }} options={orgs.items.map(({ name }) => ({ value: name, label: name }))} />
+            <Select allowClear aria-label={t('level.org')} placeholder={t('level.org')} style={{ width: 150 }} options={orgs.items.filter((one) => admin || one.role === 'admin').map(({ name }) => ({ value: name, label: name }))} />
           </Form.Item>
           <Form.Item name="result" noStyle>
             <Select allowClear aria-label={t('audit.result')} placeholder={t('audit.result')} style={{ width: 110 }} options={['ok', 'denied', 'failed'].map((value) => ({ value, label: t(`state.${value}`) }))} />

@@ -1,6 +1,6 @@
 // What the catalogue offers, and making an instance of it in a space.
 
-import { Button, Card, Flex, Form, Input, Modal, Select, Tag, Typography } from 'antd';
+import { Button, Card, Flex, Form, Input, Modal, Select, Tag, Tooltip, Typography } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useNavigate } from 'react-router';
@@ -8,6 +8,7 @@ import { useNavigate } from 'react-router';
 import { catalog, type Offering } from '../api/catalog';
 import { Answer, EmptyState, PageHeader } from '../parts/basics';
 import { nameRules } from '../parts/forms';
+import { useMay } from '../parts/may';
 import { useAction, useList } from '../parts/query';
 import { to, usePlace } from '../place';
 
@@ -25,6 +26,9 @@ export default function Catalog() {
   const [chosen, setChosen] = useState<Offering | null>(null);
   const [form] = Form.useForm<Values>();
   const place = org && project && space ? catalog.instances(org, project, space) : null;
+  const may = useMay('services.write', place === null ? {} : { org, project, space });
+  // Where is not known before a space is chosen: the dialog asks for one.
+  const refused = place !== null && may === false;
   const create = useAction(
     (values: Values) => catalog.create(place!, { offering: chosen!.name, plan: values.plan, name: values.name, parameters: values.parameters.trim() === '' ? {} : JSON.parse(values.parameters) }),
     { done: t('catalog.requested'), refresh: [['instances', place]], onDone: () => void navigate(to.instances(org!, project!, space!)) },
@@ -43,9 +47,11 @@ export default function Catalog() {
                   key={offering.name}
                   title={offering.title ?? offering.name}
                   extra={
-                    <Button type="primary" onClick={() => setChosen(offering)}>
-                      {t('catalog.create')}
-                    </Button>
+                    <Tooltip title={refused ? t('catalog.mayNot', { place: `${org}/${project}/${space}` }) : undefined}>
+                      <Button type="primary" disabled={refused} onClick={() => setChosen(offering)}>
+                        {t('catalog.create')}
+                      </Button>
+                    </Tooltip>
                   }
                 >
                   <Typography.Paragraph>{offering.description}</Typography.Paragraph>

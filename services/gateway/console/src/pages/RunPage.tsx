@@ -16,7 +16,7 @@ import { useAction, useList, useLive } from '../parts/query';
 const OPEN = new Set(['queued', 'running', 'waiting']);
 
 export default function RunPage() {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const params = useParams();
   const url = cicd.run(params.org!, params.project!, params.run!);
   const key = ['run', url];
@@ -75,7 +75,7 @@ export default function RunPage() {
                     { key: 'ref', label: t('runs.ref'), children: run.ref },
                     { key: 'trigger', label: t('runs.trigger'), children: t(`trigger.${run.trigger}`, { defaultValue: run.trigger }) },
                     { key: 'created', label: t('common.created'), children: <Time at={run.created_at} /> },
-                    { key: 'took', label: t('runs.took'), children: run.started_at ? duration((run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.started_at)) : '–' },
+                    { key: 'took', label: t('runs.took'), children: run.started_at ? duration((run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.started_at), i18n.language) : '–' },
                   ]}
                 />
                 <Steps
@@ -131,7 +131,7 @@ export default function RunPage() {
 }
 
 function StepRow({ step, chosen, choose }: { step: Step; chosen: boolean; choose: () => void }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   return (
     <div className="event-row">
       <Flex vertical className="grow">
@@ -149,7 +149,7 @@ function StepRow({ step, chosen, choose }: { step: Step; chosen: boolean; choose
         {step.reason && <Typography.Text type="danger">{step.reason}</Typography.Text>}
         {step.image && <span className="mono">{step.image}</span>}
       </Flex>
-      <span>{duration(step.duration_ms)}</span>
+      <span>{duration(step.duration_ms, i18n.language)}</span>
     </div>
   );
 }

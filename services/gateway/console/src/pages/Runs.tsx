@@ -12,7 +12,7 @@ import { useLiveList } from '../parts/query';
 import { to } from '../place';
 
 export default function Runs() {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const params = useParams();
   const org = params.org!;
   const project = params.project!;
@@ -66,7 +66,7 @@ export default function Runs() {
             ),
           },
           { title: t('common.created'), dataIndex: 'created_at', render: (at: string) => <Time at={at} /> },
-          { title: t('runs.took'), render: (_, run) => (run.started_at && run.finished_at ? duration(Date.parse(run.finished_at) - Date.parse(run.started_at)) : '–') },
+          { title: t('runs.took'), render: (_, run) => (run.started_at && run.finished_at ? duration(Date.parse(run.finished_at) - Date.parse(run.started_at), i18n.language) : '–') },
         ]}
       />
     </>

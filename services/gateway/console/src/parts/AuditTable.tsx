@@ -9,6 +9,7 @@ import type { Query } from '../api/http';
 import { monitoring, type AuditRecord } from '../api/monitoring';
 import { State, Time } from './basics';
 import { changesOf, type FieldChange } from './changes';
+import { formatTime } from './format';
 import { Kind } from './Kind';
 import { long } from './long';
 import { useNames } from './names';
@@ -72,7 +73,7 @@ function Ended({ state, at }: { state: string; at?: string | null }) {
 }
 
 function Detail({ item, who }: { item: AuditRecord; who: string }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const changes = changesOf(item);
   const text = (value: string) => (
     <Typography.Text className="mono" copyable={{ tooltips: [t('common.copy'), t('common.copied')] }}>
@@ -86,7 +87,7 @@ function Detail({ item, who }: { item: AuditRecord; who: string }) {
         size="small"
         bordered
         items={[
-          { key: 'at', label: t('audit.when'), children: <time dateTime={item.at}>{item.at}</time> },
+          { key: 'at', label: t('audit.when'), children: <time dateTime={item.at}>{formatTime(item.at, i18n.language)}</time> },
           { key: 'actor', label: t('audit.actor'), children: <Actor subject={item.actor} name={who} /> },
           { key: 'from', label: t('audit.from'), children: item.from ?? '–' },
           { key: 'result', label: t('audit.result'), children: <State value={item.result} /> },

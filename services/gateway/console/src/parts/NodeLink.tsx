@@ -4,6 +4,7 @@ import { Link } from 'react-router';
 
 import { clusterOf } from '../api/clusters';
 import { to } from '../place';
+import { ClusterLink } from './ClusterLink';
 import { useMay } from './may';
 
 export function NodeLink({ node }: { node?: string | null }) {
@@ -11,6 +12,12 @@ export function NodeLink({ node }: { node?: string | null }) {
   const operates = useMay('apps.read', {});
   if (!node) return <>–</>;
   const cluster = clusterOf(node);
-  if (cluster === null && !operates) return <>{node}</>;
-  return <Link to={cluster === null ? to.node(node) : `${to.cluster(cluster)}?tab=nodes`}>{node}</Link>;
+  if (cluster !== null) {
+    return (
+      <ClusterLink name={cluster} tab="nodes">
+        {node}
+      </ClusterLink>
+    );
+  }
+  return operates ? <Link to={to.node(node)}>{node}</Link> : <>{node}</>;
 }

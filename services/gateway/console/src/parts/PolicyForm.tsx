@@ -32,8 +32,8 @@ export function PolicyForm({ org }: { org?: string }) {
               <NumberField name="password_min_length" label={t('protection.length')} min={8} max={128} />
               <ChoiceField name="password_min_score" label={t('protection.score')} options={[3, 4].map((value) => ({ value: value as unknown as string, label: t(`passwordScore.s${value}`) }))} />
               <NumberField name="password_history" label={t('protection.history')} min={1} max={10} />
-              <NumberField name="session_hours" label={t('protection.sessionHours')} min={1} max={720} suffix="h" />
-              <NumberField name="session_idle_minutes" label={t('protection.idle')} min={5} max={10_080} suffix="min" />
+              <NumberField name="session_hours" label={t('protection.sessionHours')} min={1} max={720} suffix={t('unit.hours')} />
+              <NumberField name="session_idle_minutes" label={t('protection.idle')} min={5} max={10_080} suffix={t('unit.minutes')} />
             </div>
             <Button type="primary" htmlType="submit" loading={save.isPending}>
               {t('common.save')}

@@ -1,7 +1,7 @@
 // The frame of every page: place, menu, language, look, who is signed in.
 
 import {
-  AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
+  AlertOutlined, ApiOutlined, AppstoreOutlined, AuditOutlined, BranchesOutlined, CloudServerOutlined, ClusterOutlined, DashboardOutlined, DatabaseOutlined, DollarOutlined, EnvironmentOutlined, GatewayOutlined, GoldOutlined, HddOutlined, IdcardOutlined, KeyOutlined, SolutionOutlined, LogoutOutlined, PartitionOutlined, PlaySquareOutlined, SafetyOutlined, ShopOutlined, TagsOutlined, TeamOutlined, UserOutlined,
 } from '@ant-design/icons';
 import { Button, Dropdown, Layout, Menu, theme, type MenuProps } from 'antd';
 import { Suspense, useState } from 'react';
@@ -14,6 +14,7 @@ import { Loading } from './Loading';
 import { useMay } from './may';
 import { useAdministers, usePlatformAdmin } from './me';
 import { PlaceSwitch } from './PlaceSwitch';
+import { selected } from './selected';
 import { LanguageSwitch, LookSwitch } from './Switches';
 
 type Items = NonNullable<MenuProps['items']>;
@@ -49,7 +50,7 @@ export function Shell() {
     ]),
     group('operate', [
       link('billing', <DollarOutlined />, org ? to.billing(org) : '/choose/org'),
-      ...(operates ? [link('nodes', <ClusterOutlined />, '/nodes')] : []),
+      ...(operates ? [link('nodes', <ClusterOutlined />, '/nodes'), link('addresses', <EnvironmentOutlined />, '/address-pools')] : []),
       link('clusters', <CloudServerOutlined />, '/clusters'),
       ...(administers ? [link('audit', <AuditOutlined />, '/audit')] : []),
       link('health', <PartitionOutlined />, '/health'),
@@ -107,19 +108,4 @@ export function Shell() {
       </Layout>
     </Layout>
   );
-}
-
-/** Which menu entry a path belongs to. */
-export function selected(pathname: string): string {
-  if (pathname === '/') return 'overview';
-  if (pathname === '/api/docs') return 'api';
-  if (pathname === '/price-plans') return 'prices';
-  if (pathname === '/image-store') return 'store';
-  const [, first, , in1, , in2, , in3] = pathname.split('/');
-  if (first !== 'orgs') return first ?? 'overview';
-  if (in1 === 'billing') return 'billing';
-  if (in2 === 'registry') return 'images';
-  if (in2 === 'images' || in2 === 'repositories' || in2 === 'runs') return in2;
-  if (in2 === 'spaces') return in3 === 'instances' ? 'services' : in3 === 'services' ? 'network' : in3 === 'signs' ? 'signs' : 'apps';
-  return 'orgs';
 }

@@ -58,13 +58,15 @@ export function money(amount: string | number | undefined | null, currency: stri
   }
 }
 
-export function duration(ms?: number | null): string {
+/** In its two largest units. */
+export function duration(ms: number | null | undefined, language: string): string {
   if (ms === undefined || ms === null || ms < 0) return '–';
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const part = (value: number, unit: string) => new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'short' }).format(value);
+  if (ms < 1000) return part(Math.round(ms), 'millisecond');
   const seconds = Math.round(ms / 1000);
-  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 60) return part(seconds, 'second');
   const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes < 60 ? `${part(minutes, 'minute')} ${part(seconds % 60, 'second')}` : `${part(Math.floor(minutes / 60), 'hour')} ${part(minutes % 60, 'minute')}`;
 }
 
 /** The start of a digest or commit, enough to tell two apart. */

@@ -38,6 +38,9 @@ pub struct SignsQuery {
     sign: Option<String>,
     /// Only from this node.
     node: Option<String>,
+    /// Only those that nobody has acknowledged.
+    #[serde(default)]
+    open: bool,
     /// `true`: a stream of server-sent events, the whole list first, then changes.
     #[serde(default)]
     watch: bool,
@@ -46,7 +49,7 @@ pub struct SignsQuery {
 impl SignsQuery {
     fn filter(self) -> SignFilter {
         let said = |text: Option<String>| text.filter(|t| !t.is_empty());
-        SignFilter { app: said(self.app), sign: said(self.sign), node: said(self.node) }
+        SignFilter { app: said(self.app), sign: said(self.sign), node: said(self.node), open: self.open }
     }
 }
 
@@ -63,6 +66,30 @@ pub async fn of_space(State(s): State<Scheduler>, caller: Caller, Path(at): Path
         }));
     }
     Ok(Json(Page::all(in_space(&s, &caller, &at, &wanted).await?)).into_response())
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct SignPath {
+    org: String,
+    project: String,
+    space: String,
+    /// Its number in the list.
+    sign: u64,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeBody {
+    /// What it was: 1 to 500 characters.
+    reason: String,
+}
+
+/// Somebody has looked into a sign and says what it was. It does not count as open any more, and stays in the list.
+#[utoipa::path(post, path = "/api/v1/orgs/{org}/projects/{project}/spaces/{space}/signs/{sign}/acknowledge", tag = "applications", params(SignPath), request_body = AcknowledgeBody, responses((status = 200, body = SignBody)))]
+pub async fn acknowledge(State(s): State<Scheduler>, caller: Caller, Path(at): Path<SignPath>, Json(body): Json<AcknowledgeBody>) -> ApiResult<Json<SignBody>> {
+    let space = readable(&s, &caller, &at.org, &at.project, &at.space)?;
+    Ok(Json(signs::acknowledge(&s, &caller, &space, at.sign, &body.reason).await?))
 }
 
 async fn in_space(s: &Scheduler, caller: &Caller, at: &SpacePath, wanted: &SignFilter) -> ApiResult<Vec<SignBody>> {

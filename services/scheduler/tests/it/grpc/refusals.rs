@@ -35,6 +35,7 @@ fn table() -> Vec<Line> {
         ("Apps.WatchSigns", app.clone(), Refused),
         ("Apps.ListSpaceSigns", space.clone(), Refused),
         ("Apps.WatchSpaceSigns", space.clone(), Refused),
+        ("Apps.AcknowledgeSign", with(&space, json!({ "sign": 1, "reason": "look" })), Nothing),
         ("Apps.ExportApp", app.clone(), Refused),
         ("Apps.CheckDocument", with(&space, json!({ "document": web("9", 1) })), Refused),
         ("Apps.ScaleApp", with(&app, json!({ "workload": "web", "replicas": 2 })), Refused),

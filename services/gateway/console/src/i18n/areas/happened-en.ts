@@ -46,7 +46,7 @@ export const happenedEn = {
     'files-read': 'Files read from an instance', 'files-written': 'Files written into an instance', lost: 'Instance lost', migrate: 'Instance moved as it runs', placed: 'Instance placed',
     'port-forward': 'Port of an instance forwarded', 'processes-read': 'Processes of an instance read', restarted: 'Instance restarted',
     running: 'Instance runs', signal: 'Signal sent to a process', stayed: 'Instance stays where it is', stopped: 'Instance ended', stopping: 'Instance is stopped',
-    suspected: 'Sign of an intrusion', unhealthy: 'Instance unhealthy',
+    'sign-acknowledged': 'Sign of an intrusion acknowledged', suspected: 'Sign of an intrusion', unhealthy: 'Instance unhealthy',
   },
   invitation: { accepted: 'Invitation accepted', made: 'Invitation made' },
   invoice: { issued: 'Invoice issued', voided: 'Invoice voided' },

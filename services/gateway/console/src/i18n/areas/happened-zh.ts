@@ -35,7 +35,7 @@ export const happenedZh: typeof happenedEn = {
   instance: {
     attach: '连接到实例', displaced: '实例需要迁移', exec: '在实例中执行命令', 'files-read': '从实例读取文件', 'files-written': '向实例写入文件', lost: '实例失联', migrate: '在运行中迁移实例', placed: '实例已调度',
     'port-forward': '转发实例端口', 'processes-read': '读取实例进程', restarted: '实例已重启', running: '实例已运行', signal: '向进程发送信号', stopped: '实例已停止',
-    stayed: '实例留在原节点', stopping: '实例正在停止', suspected: '发现入侵迹象', unhealthy: '实例不健康',
+    stayed: '实例留在原节点', stopping: '实例正在停止', 'sign-acknowledged': '入侵迹象已确认', suspected: '发现入侵迹象', unhealthy: '实例不健康',
   },
   invitation: { accepted: '邀请已接受', made: '邀请已发出' },
   invoice: { issued: '账单已出具', voided: '账单已作废' },

@@ -12,6 +12,7 @@ const en = {
     parameters: 'Parameters',
     parametersHelp: 'A JSON object; empty for the plan\'s defaults.',
     requested: 'It is being made',
+    mayNot: 'You may not create services in {{place}}.',
   },
   services: {
     create: 'From the catalogue',
@@ -95,6 +96,7 @@ const zh: typeof en = {
     parameters: '参数',
     parametersHelp: 'JSON 对象；留空使用套餐默认值。',
     requested: '正在创建',
+    mayNot: '您无权在 {{place}} 中创建服务。',
   },
   services: {
     create: '从目录创建',

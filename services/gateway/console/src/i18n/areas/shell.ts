@@ -53,6 +53,7 @@ const en = {
     billing: 'Billing',
     people: 'People',
     nodes: 'Nodes',
+    addresses: 'Public addresses',
     upstreams: 'Sign-in sources',
     audit: 'Audit',
     health: 'Health',
@@ -75,6 +76,12 @@ const en = {
   missing: {
     title: 'There is no such page',
     text: 'The address may be mistyped, or what it showed was deleted.',
+  },
+  unit: {
+    hours: 'h',
+    minutes: 'min',
+    seconds: 's',
+    milliseconds: 'ms',
   },
   live: {
     live: 'Live',
@@ -228,6 +235,7 @@ const zh: typeof en = {
     billing: '计费',
     people: '用户',
     nodes: '节点',
+    addresses: '公网地址',
     upstreams: '登录来源',
     audit: '审计',
     health: '健康状况',
@@ -250,6 +258,12 @@ const zh: typeof en = {
   missing: {
     title: '页面不存在',
     text: '地址可能有误，或者相应内容已被删除。',
+  },
+  unit: {
+    hours: '小时',
+    minutes: '分钟',
+    seconds: '秒',
+    milliseconds: '毫秒',
   },
   live: {
     live: '实时',

@@ -5,6 +5,7 @@ import { lazy, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
+import { clusterOf } from '../../api/clusters';
 import { scheduler, type Instance as InstanceType } from '../../api/scheduler';
 import { AuditTable } from '../../parts/AuditTable';
 import { Answer, LinkButton, PageHeader, State, Time } from '../../parts/basics';
@@ -30,6 +31,7 @@ export default function Instance() {
   const [org, project, space, app, id] = [params.org!, params.project!, params.space!, params.app!, params.instance!];
   const url = scheduler.app(org, project, space, app);
   const exec = useMay('apps.exec', { org, project, space });
+  const write = useMay('apps.write', { org, project, space });
   const audit = useMay('monitoring.admin', { org });
   const query = useLiveList<InstanceType>(['instances', url], `${url}/instances`);
   const back = to.app(org, project, space, app);
@@ -43,7 +45,7 @@ export default function Instance() {
         const name = one.name || `${one.workload}-${one.index}`;
         const actions = (
           <>
-            <Migrate at={at} name={name} next={(instance) => to.instance(org, project, space, app, instance)} />
+            {write && !one.ended_at && clusterOf(one.node) === null && <Migrate at={at} name={name} next={(instance) => to.instance(org, project, space, app, instance)} />}
             {exec && <LinkButton to={to.terminal(org, project, space, app, id)}>{t('terminal.newTab')}</LinkButton>}
           </>
         );

@@ -11,7 +11,7 @@ import { useAction, useList } from '../../parts/query';
 const SIGNALS = ['TERM', 'KILL', 'HUP', 'INT', 'USR1', 'USR2', 'STOP', 'CONT'];
 
 export function Processes({ at }: { at: Container }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const url = inside.processes(at);
   const query = useList<Process>(['processes', url], url, { interval: 10_000 });
   const send = useAction(({ pid, signal }: { pid: number; signal: string }) => inside.signal(at, pid, signal), { done: t('apps.done'), refresh: [['processes', url]] });
@@ -28,8 +28,8 @@ export function Processes({ at }: { at: Container }) {
         { title: t('common.state'), dataIndex: 'state' },
         { title: t('inside.user'), dataIndex: 'user' },
         { title: t('quota.memory_bytes'), render: (_, one) => bytes(one.memory_bytes) },
-        { title: t('inside.cpuTime'), render: (_, one) => duration(one.cpu_millis) },
-        { title: t('inside.runs'), render: (_, one) => duration(one.running_seconds * 1000) },
+        { title: t('inside.cpuTime'), render: (_, one) => duration(one.cpu_millis, i18n.language) },
+        { title: t('inside.runs'), render: (_, one) => duration(one.running_seconds * 1000, i18n.language) },
         {
           title: t('common.actions'),
           key: 'do',

@@ -7,7 +7,7 @@ import type { Share } from '../../api/clusters';
 import type { AppItem, Instance } from '../../api/scheduler';
 import type { At } from '../../parts/may';
 import { ReleaseParts } from './ReleaseParts';
-import { releaseParts } from './releaseParts';
+import { releaseParts } from './releaseOnClusters';
 import { ReleaseSteps } from './ReleaseSteps';
 
 /** `at`: the space; `shares`: what each of several clusters is asked for. */

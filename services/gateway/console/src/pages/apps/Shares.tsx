@@ -1,31 +1,22 @@
 // What each of several clusters has of an application, or would have of what is about to be deployed.
 
-import { Card, Table } from 'antd';
+import { Card } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { Link } from 'react-router';
 
 import type { Prospect, Share } from '../../api/clusters';
+import { ByCluster } from '../../parts/ByCluster';
 import { Diff } from '../../parts/Diff';
-import { long } from '../../parts/long';
-import { to } from '../../place';
 
 export function Shares({ of }: { of: Share[] }) {
   const { t } = useTranslation();
   return (
     <Card title={t('where.shares')}>
-      <Table<Share>
-        size="small"
-        aria-label={t('where.shares')}
-        rowKey={(one) => `${one.cluster}/${one.workload}`}
-        pagination={{ pageSize: 20, hideOnSinglePage: true }}
-        scroll={{ x: 'max-content' }}
-        dataSource={of}
+      <ByCluster<Share>
+        label={t('where.shares')}
+        of={of}
         columns={[
-          { title: t('where.one'), dataIndex: 'cluster', render: (name: string) => <Link to={to.cluster(name)}>{name}</Link> },
-          { title: t('instance.workload'), dataIndex: 'workload' },
           { title: t('apps.ready'), render: (_, one) => `${one.ready}/${one.replicas}` },
           { title: t('where.target'), render: (_, one) => (one.target === one.replicas ? one.target : t('where.moving', { count: one.target })) },
-          { title: t('apps.reason'), dataIndex: 'reason', render: long },
         ]}
       />
     </Card>

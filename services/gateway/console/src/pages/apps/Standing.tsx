@@ -2,10 +2,9 @@
 
 import { Alert } from 'antd';
 import { useTranslation } from 'react-i18next';
-import { Link } from 'react-router';
 
 import type { OnCluster } from '../../api/clusters';
-import { to } from '../../place';
+import { ClusterLink } from '../../parts/ClusterLink';
 
 export function Standing({ on }: { on: OnCluster }) {
   const { t } = useTranslation();
@@ -14,13 +13,15 @@ export function Standing({ on }: { on: OnCluster }) {
     <Alert
       type={on.problem ? 'error' : drifted || !on.applied ? 'warning' : 'success'}
       showIcon
-      title={<Link to={to.cluster(on.name)}>{t('clusters.stands', { name: on.name })}</Link>}
+      title={<ClusterLink name={on.name}>{t('clusters.stands', { name: on.name })}</ClusterLink>}
       description={
         <>
           <p>{on.problem ?? t(on.applied ? 'clusters.applied' : 'clusters.notApplied')}</p>
           {drifted && (
             <>
-              <Link to={`${to.cluster(on.name)}?tab=drift`}>{t('clusters.drifted')}</Link>
+              <ClusterLink name={on.name} tab="drift">
+                {t('clusters.drifted')}
+              </ClusterLink>
               <ul className="plain">
                 {on.drift.map((one) => (
                   <li key={one.object}>{t('clusters.driftOf', { object: one.object, fields: one.fields.join(', '), managers: one.managers.join(', ') })}</li>

@@ -40,8 +40,10 @@ export default function Clients() {
   const place = usePlace();
   const orgs = useList<Org>(['orgs'], identity.orgs);
   const [chosen, setChosen] = useState<string>();
-  // Whoever is not the platform's administrator looks at one organisation at a time.
-  const org = chosen ?? (admin ? '' : (place.org ?? orgs.items[0]?.name ?? ''));
+  // Whoever is not the platform's administrator looks at one organisation that they administer.
+  const own = orgs.items.filter((one) => admin || one.role === 'admin').map((one) => one.name);
+  const org = chosen ?? (admin ? '' : (own.find((name) => name === place.org) ?? own[0] ?? ''));
+  const nothing = !admin && orgs.isSuccess && own.length === 0;
   const query = usePaged<Client>(['clients'], clients.all, { query: { org }, enabled: admin || org !== '' });
   const [open, setOpen] = useState(false);
   const button = (
@@ -51,21 +53,21 @@ export default function Clients() {
   );
   return (
     <>
-      <PageHeader title={t('menu.clients')} sub={t('clients.sub')} actions={button} />
+      <PageHeader title={t('menu.clients')} sub={t('clients.sub')} actions={!nothing && button} />
       <Flex className="toolbar">
         <Select
           aria-label={t('level.org')}
           style={{ minWidth: 220 }}
           value={org}
           onChange={setChosen}
-          options={[...(admin ? [{ value: '', label: t('clients.everywhere') }] : []), ...orgs.items.map(({ name }) => ({ value: name, label: name }))]}
+          options={[...(admin ? [{ value: '', label: t('clients.everywhere') }] : []), ...own.map((name) => ({ value: name, label: name }))]}
         />
       </Flex>
       <PagedTable<Client>
         label={t('menu.clients')}
         query={query}
         rowKey="id"
-        empty={t('clients.empty')}
+        empty={t(nothing ? 'clients.notAdmin' : 'clients.empty')}
         columns={[
           { title: t('clients.id'), dataIndex: 'id', render: (id: string) => <Link to={to.client(id)}>{id}</Link> },
           { title: t('common.displayName'), render: (_, client) => client.settings.client_name },

@@ -49,7 +49,7 @@ export function Settings({ client, etag }: { client: Client; etag: string | null
         <ChoiceField name="token_endpoint_auth_method" label={t('clients.method')} required options={METHODS.map((value) => ({ value, label: value }))} />
         <ChoiceField name="id_token_signed_response_alg" label={t('clients.algorithm')} required options={['RS256', 'ES256', 'EdDSA'].map((value) => ({ value, label: value }))} />
         <TextField name="audience" label={t('clients.audience')} help={t('clients.audienceHelp')} />
-        <NumberField name="access_token_seconds" label={t('clients.tokenSeconds')} min={60} max={86_400} suffix="s" />
+        <NumberField name="access_token_seconds" label={t('clients.tokenSeconds')} min={60} max={86_400} suffix={t('unit.seconds')} />
         <CheckField name="consent_required" label={t('clients.consent')} help={t('clients.consentHelp')} />
         <CheckField name="require_pushed_authorization_requests" label={t('clients.par')} />
         <CheckField name="dpop_bound_access_tokens" label={t('clients.dpop')} />

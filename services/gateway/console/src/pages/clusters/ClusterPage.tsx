@@ -3,7 +3,7 @@
 import { ReloadOutlined } from '@ant-design/icons';
 import { useQuery } from '@tanstack/react-query';
 import { Button, Flex, Select } from 'antd';
-import { useState } from 'react';
+import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 
@@ -34,6 +34,7 @@ export default function ClusterPage() {
   const test = useQuery(tested(name));
   // The platform's clusters are its administrators', an organisation's its own.
   const may = useMay('apps.admin', query.data?.org ? { org: query.data.org } : {});
+  const audit = useMay('monitoring.admin', query.data?.org ? { org: query.data.org } : {});
   const place = usePlace();
   const [chosen, setChosen] = useState<string>();
   const orgs = useList<Org>(['orgs'], identity.orgs);
@@ -48,6 +49,12 @@ export default function ClusterPage() {
             {t('clusters.spacesOf')}
             <Select aria-label={t('level.org')} style={{ minWidth: 220 }} value={org} onChange={setChosen} showSearch options={orgs.items.map((one) => ({ value: one.name, label: one.name }))} />
           </Flex>
+        );
+        const chosenIn = (content: ReactNode) => (
+          <>
+            {choice}
+            {content}
+          </>
         );
         return (
           <>
@@ -76,49 +83,13 @@ export default function ClusterPage() {
             <PageTabs
               items={[
                 { key: 'found', label: t('clusters.found'), children: <Found cluster={cluster} test={test} /> },
-                {
-                  key: 'spaces',
-                  label: t('clusters.spaces'),
-                  children: (
-                    <>
-                      {choice}
-                      <Spaces cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'nodes',
-                  label: t('clusters.nodes'),
-                  children: (
-                    <>
-                      {choice}
-                      <Pods cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'releases',
-                  label: t('release.all'),
-                  children: (
-                    <>
-                      {choice}
-                      <Releases cluster={name} org={org} />
-                    </>
-                  ),
-                },
-                {
-                  key: 'drift',
-                  label: t('clusters.drift'),
-                  children: (
-                    <>
-                      {choice}
-                      <Drift cluster={cluster} org={org} may={may === true} />
-                    </>
-                  ),
-                },
+                { key: 'spaces', label: t('clusters.spaces'), children: chosenIn(<Spaces cluster={name} org={org} />) },
+                { key: 'nodes', label: t('clusters.nodes'), children: chosenIn(<Pods cluster={name} org={org} />) },
+                { key: 'releases', label: t('release.all'), children: chosenIn(<Releases cluster={name} org={org} />) },
+                { key: 'drift', label: t('clusters.drift'), children: chosenIn(<Drift cluster={cluster} org={org} may={may === true} />) },
                 { key: 'sign-in', label: t('kubectl.title'), children: <SignIn cluster={cluster} /> },
                 ...(may ? [{ key: 'settings', label: t('clusters.settings'), children: <Settings cluster={cluster} /> }] : []),
-                { key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> },
+                ...(audit ? [{ key: 'events', label: t('instance.events'), children: <AuditTable filter={{ object: `cluster:${cluster.id}` }} /> }] : []),
               ]}
             />
           </>

@@ -8,6 +8,7 @@ import { Link } from 'react-router';
 
 import { CAPABILITIES, clusters, type Cluster, type Tested } from '../../api/clusters';
 import { DataTable, LinkButton, PageHeader, Time } from '../../parts/basics';
+import { useAdministers } from '../../parts/me';
 import { useList } from '../../parts/query';
 import { to } from '../../place';
 
@@ -19,10 +20,11 @@ export const tested = (name: string) => ({ queryKey: testKey(name), queryFn: () 
 export default function Clusters() {
   const { t } = useTranslation();
   const client = useQueryClient();
+  const administers = useAdministers();
   const query = useList<Cluster>(['clusters'], clusters.all, { interval: 60_000 });
   const tests = useQueries({ queries: query.items.map((one) => tested(one.name)) });
   const found = (one: Cluster) => tests[query.items.indexOf(one)];
-  const add = (
+  const add = administers && (
     <LinkButton primary icon={<ImportOutlined />} to="/clusters/import">
       {t('clusters.import')}
     </LinkButton>

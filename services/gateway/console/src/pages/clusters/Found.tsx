@@ -44,11 +44,11 @@ export function Found({ cluster, test }: { cluster: Cluster; test: Asked }) {
 }
 
 function Result({ test }: { test: Tested }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const lacks = test.missing_rights.length;
   return (
     <div className="stack">
-      {test.usable && <Alert type="success" showIcon title={t('clusters.usableText', { took: duration(test.took_ms) })} />}
+      {test.usable && <Alert type="success" showIcon title={t('clusters.usableText', { took: duration(test.took_ms, i18n.language) })} />}
       {test.problem && (
         <Alert
           type="error"

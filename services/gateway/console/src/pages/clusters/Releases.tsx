@@ -8,7 +8,7 @@ import { scheduler } from '../../api/scheduler';
 import { DataTable, Time } from '../../parts/basics';
 import { to } from '../../place';
 import { ReleaseParts } from '../apps/ReleaseParts';
-import { releaseParts } from '../apps/releaseParts';
+import { releaseParts } from '../apps/releaseOnClusters';
 import { ReleaseSteps } from '../apps/ReleaseSteps';
 import { placeName, useAppsOn, type AppOn } from './useSpaces';
 

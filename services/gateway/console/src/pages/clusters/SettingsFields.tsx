@@ -39,7 +39,7 @@ export function SettingsFields({ placed, roles }: { placed?: boolean; roles?: bo
         <>
           <TextField name="region" label={t('clusters.region')} help={t('clusters.placeHelp')} max={63} />
           <TextField name="zone" label={t('clusters.zone')} max={63} />
-          <NumberField name="grace_seconds" label={t('clusters.grace')} help={t('clusters.graceHelp')} min={1} max={86_400} suffix="s" />
+          <NumberField name="grace_seconds" label={t('clusters.grace')} help={t('clusters.graceHelp')} min={1} max={86_400} suffix={t('unit.seconds')} />
         </>
       )}
       {roles && (

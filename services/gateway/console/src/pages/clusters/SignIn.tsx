@@ -6,7 +6,7 @@ import { useTranslation } from 'react-i18next';
 
 import type { Cluster } from '../../api/clusters';
 import { saveText } from '../../parts/save';
-import { AUDIENCE, authenticationFile, flagsOf, kubeconfigOf, PREFIX } from './signin';
+import { AUDIENCE, authenticationFile, flagsOf, kubeconfigOf, PREFIX } from './kubectl';
 
 const CLIENT = `gantry client create ${AUDIENCE} --name Kubernetes --auth none --set application_type=native \\
   --redirect-uri http://127.0.0.1/callback --redirect-uri http://localhost:8000 \\

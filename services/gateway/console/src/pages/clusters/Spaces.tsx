@@ -7,7 +7,9 @@ import { Link } from 'react-router';
 import { clustersOf } from '../../api/clusters';
 import { scheduler, type SpaceRules } from '../../api/scheduler';
 import { DataTable, LinkButton } from '../../parts/basics';
+import { ClusterLink } from '../../parts/ClusterLink';
 import { AskButton } from '../../parts/dialogs';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { placeName, spacesKey, useSpaces, type SpacePlace } from './useSpaces';
@@ -22,10 +24,6 @@ export function moved(rules: SpaceRules, cluster: string, on: boolean): SpaceRul
 export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
   const { t } = useTranslation();
   const query = useSpaces(org);
-  const move = useAction(({ at, on }: { at: SpacePlace; on: boolean }) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), moved(at.rules!, cluster, on)), {
-    done: t('clusters.moves'),
-    refresh: [spacesKey(org ?? ''), ['rules']],
-  });
   const here = (one: SpacePlace) => clustersOf(one.rules).includes(cluster);
   const items = (query.data ?? []).toSorted((a, b) => Number(here(b)) - Number(here(a)) || placeName(a).localeCompare(placeName(b)));
   return (
@@ -49,9 +47,7 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
                       {t('clusters.thisOne')}
                     </Tag>
                   ) : (
-                    <Link key={name} to={to.cluster(name)}>
-                      {name}
-                    </Link>
+                    <ClusterLink key={name} name={name} />
                   ),
                 )}
               </Flex>
@@ -62,11 +58,7 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
           render: (_, one) =>
             one.rules && (
               <Flex gap={4}>
-                {here(one) ? (
-                  <AskButton ask={t('clusters.confirmAway', { place: placeName(one) })} label={t('clusters.away')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: false })} />
-                ) : (
-                  <AskButton ask={t('clusters.confirmHere', { place: placeName(one), cluster })} label={t('clusters.here')} loading={move.isPending && move.variables.at === one} onConfirm={() => move.mutate({ at: one, on: true })} />
-                )}
+                <Move at={one} rules={one.rules} cluster={cluster} here={here(one)} />
                 <LinkButton small to={to.rules(one.org, one.project, one.space)}>
                   {t('rules.title')}
                 </LinkButton>
@@ -76,4 +68,17 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
       ]}
     />
   );
+}
+
+/** For administrators of the space. */
+function Move({ at, rules, cluster, here }: { at: SpacePlace; rules: SpaceRules; cluster: string; here: boolean }) {
+  const { t } = useTranslation();
+  const may = useMay('apps.admin', { org: at.org, project: at.project, space: at.space });
+  const move = useAction((on: boolean) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), moved(rules, cluster, on)), {
+    done: t('clusters.moves'),
+    refresh: [spacesKey(at.org), ['rules']],
+  });
+  if (!may) return null;
+  const ask = here ? t('clusters.confirmAway', { place: placeName(at) }) : t('clusters.confirmHere', { place: placeName(at), cluster });
+  return <AskButton ask={ask} label={t(here ? 'clusters.away' : 'clusters.here')} loading={move.isPending} onConfirm={() => move.mutate(!here)} />;
 }

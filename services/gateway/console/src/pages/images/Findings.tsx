@@ -11,6 +11,7 @@ import { Answer, DataTable, Time } from '../../parts/basics';
 import { FormDialog } from '../../parts/dialogs';
 import { CheckField, TextField } from '../../parts/fields';
 import { short } from '../../parts/format';
+import { useMay } from '../../parts/may';
 import { useAction } from '../../parts/query';
 import { Severity, SEVERITIES, Summary } from './Summary';
 import { useClear } from '../../parts/clear';
@@ -20,6 +21,8 @@ const RANK = Object.fromEntries(SEVERITIES.map(([level], index) => [level, index
 export default function Findings({ org, project, url }: { org: string; project: string; url: string }) {
   const { t } = useTranslation();
   const clear = useClear();
+  const may = useMay('images.admin', { org, project });
+  const scans = useMay('images.write', { org, project });
   const query = useQuery({ queryKey: ['scan', url], queryFn: () => get<ScanReport>(registry.scan(url)) });
   const again = useAction(registry.scanAgain, { done: t('scanners.begun'), refresh: [['scan', url]] });
   const [q, setQ] = useState('');
@@ -51,9 +54,11 @@ export default function Findings({ org, project, url }: { org: string; project: 
                 <Input allowClear={clear} aria-label={t('parts.text')} placeholder={t('images.findingFilter')} className="filter" value={q} onChange={(event) => setQ(event.target.value)} />
                 <Switch aria-label={t('images.fixable')} checked={fixable} onChange={setFixable} />
                 {t('images.fixable')}
-                <Button loading={again.isPending} onClick={() => again.mutate(url)}>
-                  {t('scanners.again')}
-                </Button>
+                {scans && (
+                  <Button loading={again.isPending} onClick={() => again.mutate(url)}>
+                    {t('scanners.again')}
+                  </Button>
+                )}
               </Flex>
               <DataTable<Finding>
                 size="small"
@@ -77,9 +82,11 @@ export default function Findings({ org, project, url }: { org: string; project: 
                       one.accepted ? (
                         <Tag color="blue">{t('images.accepted', { reason: one.accepted })}</Tag>
                       ) : (
-                        <Button size="small" onClick={() => setAccepting(one)}>
-                          {t('images.accept')}
-                        </Button>
+                        may && (
+                          <Button size="small" onClick={() => setAccepting(one)}>
+                            {t('images.accept')}
+                          </Button>
+                        )
                       ),
                   },
                 ]}

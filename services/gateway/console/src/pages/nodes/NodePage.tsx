@@ -8,7 +8,7 @@ import { monitoring } from '../../api/monitoring';
 import { scheduler, type NodeItem } from '../../api/scheduler';
 import { Answer, LinkButton, PageHeader, Time } from '../../parts/basics';
 import { bytes, cpu } from '../../parts/format';
-import { usePlatformAdmin } from '../../parts/me';
+import { useMay } from '../../parts/may';
 import { Metrics } from '../../parts/Metrics';
 import { useLiveList } from '../../parts/query';
 import { usePlace } from '../../place';
@@ -20,7 +20,7 @@ export default function NodePage() {
   const { t } = useTranslation();
   const name = useParams().node!;
   const { org, project, space } = usePlace();
-  const admin = usePlatformAdmin();
+  const admin = useMay('apps.admin', {}) === true;
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <Answer query={query}>

@@ -8,7 +8,7 @@ import { scheduler, type NodeItem } from '../../api/scheduler';
 import { DataTable, PageHeader, State, Time } from '../../parts/basics';
 import { AskButton } from '../../parts/dialogs';
 import { bytes, cpu } from '../../parts/format';
-import { usePlatformAdmin } from '../../parts/me';
+import { useMay } from '../../parts/may';
 import { useAction, useLiveList } from '../../parts/query';
 import { to } from '../../place';
 import { JoinNode } from './JoinNode';
@@ -17,11 +17,12 @@ import { taintText } from './settings';
 
 export default function Nodes() {
   const { t } = useTranslation();
-  const admin = usePlatformAdmin();
+  const admin = useMay('apps.admin', {}) === true;
+  const joins = useMay('identity.nodes-join', {}) === true;
   const query = useLiveList<NodeItem>(['nodes'], scheduler.nodes);
   return (
     <>
-      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={admin && <JoinNode />} />
+      <PageHeader title={t('menu.nodes')} sub={t('nodes.sub')} live={query.live} actions={joins && <JoinNode />} />
       <DataTable<NodeItem>
         label={t('menu.nodes')}
         query={query}

@@ -11,7 +11,7 @@ import { AskButton } from '../../parts/dialogs';
 import { useAction } from '../../parts/query';
 import { PlanTable } from './PlanTable';
 import { settingsKey, type Props } from './Registry';
-import { formOf, KINDS, retentionOf, type RuleForm } from './retention';
+import { formOf, KINDS, retentionOf, type RuleForm } from './keeping';
 
 export default function Retention({ base, settings }: Props) {
   const { t } = useTranslation();
@@ -62,7 +62,7 @@ export default function Retention({ base, settings }: Props) {
             )}
           </Form.List>
           <Form.Item name="every_hours" label={t('registry.every')} extra={t('registry.everyHelp')}>
-            <InputNumber min={1} max={8_784} precision={0} suffix="h" />
+            <InputNumber min={1} max={8_784} precision={0} suffix={t('unit.hours')} />
           </Form.Item>
           <Flex gap="small" wrap>
             <Button loading={simulate.isPending} onClick={() => void checked(simulate.mutate)}>

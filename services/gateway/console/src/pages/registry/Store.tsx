@@ -26,7 +26,7 @@ export default function Store() {
 }
 
 function Collections() {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const query = useList<Collection>(['collections'], registry.collections, { interval: 30_000 });
   const names = useNames(query.items.map((one) => one.by));
   const collect = useAction(registry.collect, { done: t('registry.collected'), refresh: [['collections']] });
@@ -54,7 +54,7 @@ function Collections() {
           { title: t('registry.blobs'), dataIndex: 'blobs' },
           { title: t('registry.uploads'), dataIndex: 'uploads' },
           { title: t('images.size'), dataIndex: 'bytes', render: (size: number) => bytes(size) },
-          { title: t('runs.took'), dataIndex: 'took_ms', render: (ms: number) => duration(ms) },
+          { title: t('runs.took'), dataIndex: 'took_ms', render: (ms: number) => duration(ms, i18n.language) },
         ]}
       />
     </Card>

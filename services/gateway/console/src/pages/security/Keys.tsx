@@ -41,7 +41,7 @@ export default function Keys() {
       />
       <FormDialog<{ alg: string; after_seconds?: number; compromised?: boolean }> open={open} title={t('protection.rotate')} pending={rotate.isPending} initial={{ alg: 'ES256', after_seconds: 600 }} onClose={() => setOpen(false)} onSubmit={rotate.mutate}>
         <ChoiceField name="alg" label={t('protection.algorithm')} required options={['ES256', 'EdDSA', 'RS256'].map((value) => ({ value, label: value }))} />
-        <NumberField name="after_seconds" label={t('protection.after')} help={t('protection.afterHelp')} min={60} max={86_400} suffix="s" />
+        <NumberField name="after_seconds" label={t('protection.after')} help={t('protection.afterHelp')} min={60} max={86_400} suffix={t('unit.seconds')} />
         <CheckField name="compromised" label={t('protection.compromised')} />
         <Alert type="warning" showIcon title={t('protection.compromisedHelp')} />
       </FormDialog>

@@ -13,7 +13,7 @@ import { PageTabs } from '../../parts/tabs';
 import { long } from '../../parts/long';
 import { to } from '../../place';
 import { useSpaceApps } from '../nodes/useSpaceApps';
-import { netOutside, netRoutes, netServices, shareOf, type NetOutside, type NetRoute, type NetService } from './network';
+import { netOutside, netRoutes, netServices, shareOf, type NetOutside, type NetRoute, type NetService } from './reach';
 
 const EXAMPLE = 'spec:\n  outside:\n    billing:\n      address: billing.example.org\n      ports: [443]';
 

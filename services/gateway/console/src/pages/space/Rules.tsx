@@ -14,7 +14,7 @@ import { useAction } from '../../parts/query';
 import { to } from '../../place';
 import { lines, partOf, partText } from '../nodes/settings';
 import { Where } from './Where';
-import { whereForm, whereOf, type WhereForm } from './where';
+import { whereForm, whereOf, type WhereForm } from './fleet';
 
 type RulesForm = { [weight in (typeof WEIGHTS)[number]]?: number | null } & {
   most_priority?: number | null;
@@ -89,7 +89,7 @@ export default function Rules() {
               <Card title={t('rules.external')}>
                 <Alert type="info" showIcon title={t('rules.externalHelp')} />
                 <TextField name="url" label={t('flow.url')} placeholder="https://planner.example.org:7000" />
-                <NumberField name="deadline_ms" label={t('rules.deadline')} min={10} max={5_000} suffix="ms" />
+                <NumberField name="deadline_ms" label={t('rules.deadline')} min={10} max={5_000} suffix={t('unit.milliseconds')} />
                 <CheckField name="wait" label={t('rules.wait')} />
               </Card>
               {may && (

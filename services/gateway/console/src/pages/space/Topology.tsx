@@ -11,7 +11,7 @@ import { Answer, EmptyState, LinkButton, PageHeader, State, Time } from '../../p
 import { NodeLink } from '../../parts/NodeLink';
 import { to } from '../../place';
 import { Canvas } from '../apps/editor/Canvas';
-import type { Spot } from '../apps/editor/picture';
+import type { Spot } from '../apps/editor/drawing';
 import { useSpaceApps } from '../nodes/useSpaceApps';
 import { mapOf } from './map';
 import { Configs, Services } from './Parts';

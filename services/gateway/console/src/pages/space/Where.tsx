@@ -6,7 +6,7 @@ import { useTranslation } from 'react-i18next';
 
 import { clusters, FLEET_POLICIES, type Cluster } from '../../api/clusters';
 import { useList } from '../../parts/query';
-import { isObject, type Where as Kind } from './where';
+import { isObject, type Where as Kind } from './fleet';
 
 export function Where({ form, org, several }: { form: FormInstance; org: string; several: boolean }) {
   const { t } = useTranslation();

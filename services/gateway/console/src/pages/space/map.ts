@@ -1,7 +1,7 @@
 // The picture of a space: what leads to what, and on which nodes it runs.
 
 import type { SpaceApp } from '../nodes/useSpaceApps';
-import { arrowsOf, HEIGHT, WIDTH, type Arrow, type Box, type Kind, type Spot } from '../apps/editor/picture';
+import { arrowsOf, HEIGHT, WIDTH, type Arrow, type Box, type Kind, type Spot } from '../apps/editor/drawing';
 
 export interface SpaceMap {
   boxes: (Box & { state?: string; app?: string })[];

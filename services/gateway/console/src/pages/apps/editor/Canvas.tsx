@@ -3,7 +3,7 @@
 import { useRef, useState, type KeyboardEvent, type PointerEvent } from 'react';
 import { useTranslation } from 'react-i18next';
 
-import { curve, HEIGHT, WIDTH, type Arrow, type Box, type Kind, type Spot } from './picture';
+import { curve, HEIGHT, WIDTH, type Arrow, type Box, type Kind, type Spot } from './drawing';
 
 interface Props {
   boxes: Box[];

@@ -7,7 +7,7 @@ import { useTranslation } from 'react-i18next';
 import { BoxForm } from './BoxForm';
 import { Canvas, DRAGGED } from './Canvas';
 import { addRoute, addService, addVolume, addWorkload, connect, without } from './model';
-import { arrowsOf, boxesOf, faulty, type Kind, type Spot } from './picture';
+import { arrowsOf, boxesOf, faulty, type Kind, type Spot } from './drawing';
 import type { Sheet } from './useSheet';
 
 const ADD: Record<Exclude<Kind, 'node'>, typeof addWorkload> = { workload: addWorkload, service: addService, volume: addVolume, route: addRoute };
