@@ -81,12 +81,7 @@ pub(super) fn write(mut file: File, path: &Path, at: u64, algorithm: Algorithm, 
 type Flushing = std::thread::JoinHandle<io::Result<()>>;
 
 /// The first batch is on the disk already.
-fn write_and_pass(
-    file: &mut File,
-    batches: [Batch; 2],
-    inbox: &mut mpsc::Receiver<Batch>,
-    hasher: &std::sync::mpsc::SyncSender<Batch>,
-) -> io::Result<()> {
+fn write_and_pass(file: &mut File, batches: [Batch; 2], inbox: &mut mpsc::Receiver<Batch>, hasher: &std::sync::mpsc::SyncSender<Batch>) -> io::Result<()> {
     let mut flushing = None;
     let passed = pass(file, batches, inbox, hasher, &mut flushing);
     // Waited for in any case: it shares the file's lock, which would keep away whoever comes next.
