@@ -69,8 +69,7 @@ struct Victim {
 
 impl Victim {
     fn new(root: &Path) -> Self {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { root: root.to_owned(), port: free(), monitor: free() }
+        Self { root: root.to_owned(), port: gantry_testkit::free_port(), monitor: gantry_testkit::free_port() }
     }
 
     fn server(&self) -> Nats {
