@@ -72,6 +72,7 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
     assert_eq!(restore(json!({ "digest": format!("sha256:{}", "0".repeat(64)) }), &rest).await.unwrap().status(), 404);
     assert_eq!(restore(json!({ "digest": "x" }), &rest).await.unwrap().status(), 400);
     assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{second}"), &token).send().await.unwrap().status(), 202);
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     // Transfers of replicas that were killed: long ago, and just now.
     let insert = "insert into fetches (repository, digest, holder, until) values ($1, $2, $3, now() - $4 * interval '1 hour')";
@@ -158,6 +159,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     assert_eq!(collect(json!({ "older": 5 }), &admin).await.unwrap().status(), 400);
     let dry: Value = collect(json!({ "dry_run": true }), &admin).await.unwrap().json().await.unwrap();
     assert_eq!((dry["blobs"].as_u64(), dry["dry_run"].as_bool()), (Some(0), Some(true)));
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let app = collector(&stage, 0);
     let would = app.collect(Duration::ZERO, true, "user:test").await.unwrap().unwrap();
@@ -231,6 +233,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
                     stage.upload(repositories[0], &token, &images[i].layers[0]).await;
                 }
                 Step::Collect => {
+                    // By more than a step of the clock, as below.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     app.collect(Duration::ZERO, false, "user:test").await.unwrap().expect("nobody else collects");
                 }

@@ -92,6 +92,7 @@ async fn a_manifests_bytes_are_there_whenever_its_event_is() {
         tokio::time::sleep(Duration::from_millis(300 + round * 61)).await;
         let server = own.server.clone();
         apart(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(10)));
+        // Those who push meet the loss, and some try again.
         tokio::time::sleep(Duration::from_millis(200)).await;
         pushing.iter().for_each(tokio::task::JoinHandle::abort);
         cancel.cancel();

@@ -192,6 +192,7 @@ async fn cancelled_and_wrong_uploads_leave_nothing(ground: Ground) {
     assert_eq!(two.here(Method::PATCH, &left).body(whole).send().await.unwrap().status(), 202);
     let collector = two.collector(3600).await;
     assert_eq!(collector.blobs.remove_stale_uploads(Duration::from_secs(3600)).await.unwrap(), 0);
+    // Ages are told in seconds, and only time makes an upload older.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(collector.blobs.remove_stale_uploads(Duration::from_secs(1)).await.unwrap(), 1);
     assert!(two.ground.uploads(&two.stage).await.is_empty());
@@ -241,6 +242,7 @@ async fn content_is_mounted_deleted_and_collected(ground: Ground) {
     assert_eq!(deleted.status(), 202);
 
     let collector = two.collector(0).await;
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let freed = collector.collect(Duration::ZERO, false, "user:test").await.unwrap().expect("nobody else collects");
     assert_eq!((freed.blobs, freed.bytes), (2, 150_005), "the orphans, large and small");
@@ -335,6 +337,7 @@ async fn pushes_at_one_replica_lose_nothing_to_collection_at_the_other(ground: G
         assert_eq!(deleted.status(), 202);
         let gone = two.here(Method::HEAD, &format!("/v2/{REPO}/manifests/now")).send().await.unwrap();
         assert_eq!(gone.status(), 404);
+        // So that collections find what was deleted at every age up to the grace period.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     stop.cancel();
