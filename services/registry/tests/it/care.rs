@@ -6,6 +6,7 @@ use gantry_kernel::{Role, Scope};
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
+use gantry_registry::app::care::held;
 use gantry_registry::domain::digest::Digest;
 use gantry_testkit::clause;
 use http::Method;
@@ -259,4 +260,16 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
             assert_eq!(app.blobs.size(&digest).await.unwrap(), None, "{round}: {plan:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_under_a_lock_is_left_alone_once_the_lock_is_lost() {
+    let stage = Stage::new().await;
+    let db = stage.host.db();
+    let mut tx = db.pool.begin().await.unwrap();
+    let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(held(&mut tx, async { Ok(7) }).await.unwrap(), 7);
+    sqlx::query("select pg_terminate_backend($1)").bind(backend).execute(&db.admin).await.unwrap();
+    let endless = held(&mut tx, std::future::pending::<std::io::Result<()>>());
+    assert!(tokio::time::timeout(Duration::from_secs(30), endless).await.expect("it is noticed").is_err());
 }
