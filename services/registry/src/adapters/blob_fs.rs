@@ -306,7 +306,7 @@ fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         }
         match fs::rename(from, target) {
             // A repetition, or bytes that stood there already.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && find(target).is_ok_and(|there| there.is_some()) => {}
             Err(error) => return Err(error),
             Ok(()) => {}
         }
