@@ -12,6 +12,7 @@ use super::App;
 use crate::domain::digest::{Digest, Hasher};
 use crate::domain::sums::{Summing, Sums};
 use crate::error::is_away;
+use crate::store::bookings;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
 use crate::store::fetches;
@@ -99,6 +100,7 @@ impl App {
         }
         let mut freed = Freed { uploads: self.remove_stale_uploads().await?, links: content::remove_old_links(&db.pool, before).await?, ..Freed::default() };
         fetches::forget_old(&db.pool, self.host.env.now() - OLD_FETCH).await?;
+        bookings::forget_over(&db.pool, self.host.env.now()).await?;
         while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;

@@ -74,3 +74,12 @@ pub async fn give_back(pool: &PgPool, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("delete from quota_bookings where id = $1").bind(id).execute(pool).await?;
     Ok(())
 }
+
+/// Those whose time is over, of any project: where nobody pushes any more, no booking removes them.
+///
+/// # Errors
+/// Database.
+pub async fn forget_over(pool: &PgPool, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from quota_bookings where until <= $1").bind(now).execute(pool).await?;
+    Ok(())
+}

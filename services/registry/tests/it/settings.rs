@@ -213,6 +213,8 @@ async fn room_in_a_quota_stays_booked_until_its_push_is_over_and_no_longer_than_
     // One whose process was killed.
     assert_eq!(ask("c", 60, 4, 59).await, Booked::Awaited);
     assert_eq!(ask("c", 60, 4, 61).await, Booked::Room);
+    bookings::forget_over(pool, now + Duration::from_secs(122)).await.unwrap();
+    assert_eq!(ask("b", 60, 6, 61).await, Booked::Room, "collection has removed what nobody gave back");
     assert_eq!(ask("d", u64::MAX, 5, 61).await, Booked::Full { used: 0, more: i64::MAX.unsigned_abs() });
 }
 
