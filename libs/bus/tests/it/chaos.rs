@@ -172,6 +172,7 @@ async fn every_event_is_applied_once_and_in_order_whatever_is_killed() {
             }
             _ => {}
         }
+        // Faults come now and then, and what they did goes on meanwhile.
         tokio::time::sleep(Duration::from_millis(300 + next(&mut seed) % 700)).await;
     }
     writing.cancel.cancel();

@@ -253,6 +253,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
         for (i, r) in kept {
             stage.request(Method::DELETE, &format!("/v2/{}/manifests/{}", repositories[r], images[i].digest()), &token).send().await.unwrap();
         }
+        // By more than a step of the clock.
         tokio::time::sleep(Duration::from_millis(2)).await;
         app.collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
         for layer in &layers {
