@@ -159,7 +159,7 @@ pub fn run(options: &Options) -> Result<()> {
     for figure in &figures {
         println!("{figure}");
     }
-    let met = figures.iter().filter(|f| f.met).count();
-    println!("{met} of {} goals met", figures.len());
+    let goals: Vec<bool> = figures.iter().filter_map(|f| f.met).collect();
+    println!("{} of {} goals met", goals.iter().filter(|met| **met).count(), goals.len());
     if failed.is_empty() { Ok(()) } else { bail!("could not be measured:\n  {}", failed.join("\n  ")) }
 }

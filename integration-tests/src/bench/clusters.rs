@@ -110,6 +110,7 @@ impl Bench<'_> {
             let mut memory = Vec::new();
             for _ in 0..options.rounds {
                 memory.push(resident_mib(self.served.pid())?);
+                // Looked at over a while: it breathes.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             let unit = self.cluster.unit("MiB resident with all pods watched, the given cluster", "MiB resident with all pods watched, pretended API server");
@@ -268,6 +269,7 @@ impl Bench<'_> {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             times.push(since.elapsed());
+            // One after the other: what the one before has set off is no part of the next one's time.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         ensure!(times.len() >= CHANGES.min(pods.len()) / 2, "{} of {} pods are of applications that run", times.len(), pods.len());

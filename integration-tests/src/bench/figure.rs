@@ -42,13 +42,14 @@ pub struct Figure {
     pub unit: &'static str,
     /// Median of the rounds.
     pub ours: f64,
-    pub anchor: f64,
-    pub anchor_name: &'static str,
+    /// Nothing, as are the four below, where there is nothing to compare with.
+    pub anchor: Option<f64>,
+    pub anchor_name: Option<&'static str>,
     /// Median of the rounds' ratios `ours / anchor`.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
     /// What the ratio should be.
-    pub goal: String,
-    pub met: bool,
+    pub goal: Option<String>,
+    pub met: Option<bool>,
     pub rounds: Vec<Round>,
 }
 
@@ -60,7 +61,20 @@ impl Figure {
         let ratio = median(rounds.iter().map(|r| r.ours / r.anchor).collect());
         let ours = median(rounds.iter().map(|r| r.ours).collect());
         let anchor = median(rounds.iter().map(|r| r.anchor).collect());
-        Self { name, unit, ours, anchor, anchor_name, ratio, goal: goal.to_string(), met: goal.met(ratio), rounds }
+        Self::judged(name, unit, ours, (anchor, anchor_name), ratio, goal, rounds)
+    }
+
+    fn judged(name: &'static str, unit: &'static str, ours: f64, anchor: (f64, &'static str), ratio: f64, goal: Goal, rounds: Vec<Round>) -> Self {
+        let (goal, met) = (Some(goal.to_string()), Some(goal.met(ratio)));
+        Self { name, unit, ours, anchor: Some(anchor.0), anchor_name: Some(anchor.1), ratio: Some(ratio), goal, met, rounds }
+    }
+
+    /// Ours where what its goal is about is not on this machine: shown, and neither met nor missed.
+    pub fn alone(name: &'static str, unit: &'static str, rounds: Vec<f64>) -> Self {
+        // JSON has no NaN: it is written as null.
+        let rounds: Vec<_> = rounds.into_iter().map(|ours| Round { ours, anchor: f64::NAN }).collect();
+        let ours = median(rounds.iter().map(|r| r.ours).collect());
+        Self { name, unit, ours, anchor: None, anchor_name: None, ratio: None, goal: None, met: None, rounds }
     }
 
     /// Ours against a fixed limit, at or below which it must stay.
@@ -80,8 +94,7 @@ impl Figure {
     pub fn none(name: &'static str, unit: &'static str, counts: Vec<f64>) -> Self {
         let ours: f64 = counts.iter().sum();
         let rounds = counts.into_iter().map(|ours| Round { ours, anchor: 0.0 }).collect();
-        let goal = Goal::AtMost(0.0);
-        Self { name, unit, ours, anchor: 0.0, anchor_name: "limit", ratio: ours, goal: goal.to_string(), met: goal.met(ours), rounds }
+        Self::judged(name, unit, ours, (0.0, "limit"), ours, Goal::AtMost(0.0), rounds)
     }
 
     pub fn write(&self) -> Result<()> {
@@ -94,12 +107,15 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.met { "met" } else { "MISSED" };
-        write!(
-            f,
-            "{:<32} {:>13.3} {:>14.3} {:>8.3}  {:<7} {:<7} {} ({})",
-            self.name, self.ours, self.anchor, self.ratio, self.goal, verdict, self.unit, self.anchor_name
-        )
+        let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+        let verdict = match self.met {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "-",
+        };
+        let (anchor, ratio, goal) = (number(self.anchor), number(self.ratio), self.goal.as_deref().unwrap_or("-"));
+        let anchor_name = self.anchor_name.unwrap_or("alone");
+        write!(f, "{:<32} {:>13.3} {anchor:>14} {ratio:>8}  {goal:<7} {verdict:<7} {} ({anchor_name})", self.name, self.ours, self.unit)
     }
 }
 
@@ -110,15 +126,15 @@ mod tests {
     #[test]
     fn the_median_of_the_rounds_decides() {
         let figure = Figure::at_most("x", "s", vec![9.0, 1.0, 2.0], 2.0);
-        assert_eq!((figure.ours, figure.met), (2.0, true));
-        assert!(!Figure::at_most("x", "s", vec![3.0], 2.0).met);
+        assert_eq!((figure.ours, figure.met), (2.0, Some(true)));
+        assert_eq!(Figure::at_most("x", "s", vec![3.0], 2.0).met, Some(false));
     }
 
     #[test]
     fn what_must_not_happen_at_all_happens_in_no_repetition() {
-        assert!(Figure::none("x", "failures", vec![0.0, 0.0, 0.0]).met);
+        assert_eq!(Figure::none("x", "failures", vec![0.0, 0.0, 0.0]).met, Some(true));
         let once = Figure::none("x", "failures", vec![0.0, 1.0, 0.0]);
-        assert_eq!((once.ours, once.met, once.goal.as_str()), (1.0, false, "<= 0"));
+        assert_eq!((once.ours, once.met, once.goal.as_deref()), (1.0, Some(false), Some("<= 0")));
     }
 
     #[test]
@@ -126,6 +142,16 @@ mod tests {
         // The machine became slower from round to round, for both: the ratio does not show it.
         let rounds = [(20.0, 10.0), (8.0, 4.0), (2.0, 1.0)].map(|(ours, anchor)| Round { ours, anchor });
         let figure = Figure::compared("x", "1/s", "y", rounds.to_vec(), Goal::AtLeast(1.5));
-        assert_eq!((figure.ratio, figure.met, figure.goal.as_str()), (2.0, true, ">= 1.5"));
+        assert_eq!((figure.ratio, figure.met, figure.goal.as_deref()), (Some(2.0), Some(true), Some(">= 1.5")));
+    }
+
+    #[test]
+    fn what_stands_alone_is_neither_met_nor_missed() {
+        let figure = Figure::alone("x", "1/s", vec![9.0, 1.0, 2.0]);
+        let shown = serde_json::to_value(&figure).unwrap();
+        let null = serde_json::Value::Null;
+        assert_eq!((&shown["ours"], &shown["met"], &shown["ratio"], &shown["goal"]), (&serde_json::json!(2.0), &null, &null, &null));
+        assert_eq!((&shown["rounds"][0]["ours"], &shown["rounds"][0]["anchor"]), (&serde_json::json!(9.0), &null));
+        assert!(!figure.to_string().contains("MISSED") && figure.to_string().ends_with("1/s (alone)"));
     }
 }

@@ -81,7 +81,36 @@ impl Dice {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
     use super::*;
+
+    fn names(folder: PathBuf) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        entries.map(|e| e.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_fuzz_target_has_a_program_seeds_a_line_and_a_test() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let fuzz = top.join("fuzz");
+        let targets = names(fuzz.join("fuzz_targets"));
+        assert!(!targets.is_empty());
+        assert_eq!(targets, names(fuzz.join("corpus")), "targets, and folders with seeds");
+        let (programs, list) = (std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap(), std::fs::read_to_string(fuzz.join("README.md")).unwrap());
+        for target in &targets {
+            assert!(programs.contains(&format!("name = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"")), "{target} is no program of fuzz/Cargo.toml");
+            assert!(list.contains(&format!("\n| `{target}` |")), "{target} is not in fuzz/README.md");
+            let (service, entry) = target.split_once('_').expect("a service's name, and what it reads");
+            let main = std::fs::read_to_string(fuzz.join("fuzz_targets").join(format!("{target}.rs"))).unwrap();
+            assert!(main.contains(&format!("gantry_{service}::fuzzing::{entry}(data)")), "{target} calls something else");
+            let entries = std::fs::read_to_string(top.join("services").join(service).join("src/fuzzing.rs")).unwrap();
+            assert!(entries.contains(&format!("\npub fn {entry}(data: &[u8]) {{")), "{target} has nothing to call");
+            assert!(entries.contains(&format!("replay(\"{target}\", super::{entry});")), "{target} is replayed by no test");
+        }
+        assert_eq!(programs.matches("[[bin]]").count(), targets.len(), "programs without a target");
+    }
 
     #[test]
     fn mutations_are_many_and_the_same_each_time() {

@@ -11,6 +11,8 @@ use gantry_servers::{Need, install, is_root};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+use crate::port::free_port;
+
 pub const BASE: &str = "dc=example,dc=org";
 /// Who searches, and the password.
 pub const SEARCHER: (&str, &str) = ("cn=gantry,dc=example,dc=org", "search-secret");
@@ -124,11 +126,6 @@ impl Drop for Slapd {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// A port nobody listens at right now.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// Writes the authority, the certificate for `name` and its key; gives the authority.

@@ -1,6 +1,7 @@
 //! Everything that can go wrong, mapped once to the OCI error format (docker and friends) and once to problems (REST, gRPC).
 
 use std::io;
+use std::time::Duration;
 
 use gantry_es_pg::ExecuteError;
 use gantry_kernel::{Kind, Problem};
@@ -37,6 +38,8 @@ pub enum Error {
     WrongSize { digest: String, said: u64, has: u64 },
     #[error("the content has digest `{found}`, the request says `{said}`")]
     WrongDigest { said: String, found: String },
+    #[error("no byte of the manifest came for {0:?}")]
+    Slow(Duration),
     #[error(transparent)]
     Upload(UploadError),
     #[error("{0}")]
@@ -67,6 +70,7 @@ impl Error {
             Self::MissingContent(digests) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", json!({ "digests": digests })),
             Self::WrongSize { digest, said, has } => (StatusCode::BAD_REQUEST, "SIZE_INVALID", json!({ "digest": digest, "said": said, "has": has })),
             Self::WrongDigest { said, found } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", json!({ "said": said, "found": found })),
+            Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, "MANIFEST_INVALID", Value::Null),
             Self::Upload(error) => upload(error),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "UNSUPPORTED", Value::Null),
             Self::Unsupported(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", Value::Null),
@@ -130,13 +134,24 @@ impl From<Error> for Problem {
             Error::UnknownManifest(reference) => Problem::not_found("image", reference),
             Error::BlobInUse { .. } => Problem::conflict("registry.blob_in_use", text),
             Error::Manifest(_) | Error::MissingContent(_) | Error::WrongSize { .. } => Problem::invalid("manifest", text),
-            Error::BadRequest(_) | Error::Unsupported(_) => Problem::invalid("request", text),
+            Error::BadRequest(_) | Error::Unsupported(_) | Error::Slow(_) => Problem::invalid("request", text),
             Error::Denied(problem) => problem,
             Error::Upload(UploadError::Io(error)) if is_away(&error) => Problem::unavailable("the registry's storage").with_source(error),
             Error::Upload(UploadError::Io(error)) if is_full(&error) => {
                 Problem::new(Kind::Unavailable, "registry.storage_full", "the registry's storage is full").with_source(error)
             }
-            Error::Upload(error) => Problem::internal(error),
+            Error::Upload(UploadError::Io(error)) => Problem::internal(error),
+            // The client's doing: so the operator's log and the audit trail say it.
+            Error::Upload(
+                UploadError::Unknown
+                | UploadError::Busy
+                | UploadError::OutOfOrder { .. }
+                | UploadError::Length { .. }
+                | UploadError::TooLarge(_)
+                | UploadError::Digest { .. }
+                | UploadError::Broken(_)
+                | UploadError::Slow(_),
+            ) => Problem::invalid("upload", text),
             Error::Internal(error) => Problem::internal(error),
         }
     }
@@ -179,5 +194,23 @@ impl From<ExecuteError<Refusal>> for Error {
             ExecuteError::Decode(error) => Self::Denied(gantry_host::from_decode(error)),
             ExecuteError::Read(_) => Self::Internal(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_does_wrong_with_an_upload_is_no_fault_of_the_operators() {
+        for error in [UploadError::Unknown, UploadError::Busy, UploadError::Length { said: 1, got: 2 }, UploadError::Slow(Duration::from_secs(1))] {
+            let text = error.to_string();
+            let problem = Problem::from(Error::Upload(error));
+            assert!(problem.kind == Kind::Invalid && problem.detail.contains(&text), "{text}");
+        }
+        let broken = Problem::from(Error::Upload(UploadError::Io(io::Error::other("a disk that died"))));
+        assert_eq!(broken.kind, Kind::Internal);
+        let gone = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Error::Upload(UploadError::Io(gone).or_over()).oci().1, "BLOB_UPLOAD_UNKNOWN");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod advisories;
 pub mod blobs;
+pub mod bookings;
 pub mod cache;
 pub mod content;
 pub mod entities;

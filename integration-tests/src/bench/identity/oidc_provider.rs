@@ -1,7 +1,7 @@
 //! The anchor of the token figures: npm's `oidc-provider` on Node, keeping everything in memory (integration-tests/oidc-provider).
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,8 +51,7 @@ impl OidcProvider {
             .spawn()
             .context("cannot run node: the anchor of the token figures needs Node 20 or newer")?;
         // It has more to say than what it is asked for.
-        let lines = BufReader::new(child.stdout.take().context("its output is ours")?).lines().map_while(Result::ok);
-        let line = lines.into_iter().find(|l| l.starts_with('{')).context("oidc-provider did not start: run its server.mjs by hand")?;
+        let line = said(child.stdout.take().context("its output is ours")?).context("oidc-provider did not start: run its server.mjs by hand")?;
         let said = serde_json::from_str(&line).with_context(|| format!("oidc-provider said {line}"))?;
         Ok(Self { child, said })
     }
@@ -80,6 +79,15 @@ impl Drop for OidcProvider {
     }
 }
 
+/// The line with the object, without waiting for what follows. The rest is read and dropped until the program ends: Node dies of
+/// writing to a pipe whose reader is gone, and stands still before one that nobody empties.
+fn said(output: impl Read + Send + 'static) -> Option<String> {
+    let mut output = BufReader::new(output);
+    let line = output.by_ref().lines().map_while(Result::ok).find(|l| l.starts_with('{'));
+    std::thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+    line
+}
+
 fn installed() -> Result<PathBuf> {
     let folder = Path::new("target/bench/oidc-provider");
     fs::create_dir_all(folder)?;
@@ -93,4 +101,17 @@ fn installed() -> Result<PathBuf> {
         ensure!(done.status.success(), "npm ci: {}", String::from_utf8_lossy(&done.stderr));
     }
     Ok(folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_go_on_speaking_after_its_first_words() {
+        // More than a pipe holds, by a program that a closed pipe ends.
+        let mut child = Command::new("sh").args(["-c", "echo starting; echo '{}'; exec seq 100000"]).stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(said(child.stdout.take().unwrap()).as_deref(), Some("{}"));
+        assert!(child.wait().unwrap().success());
+    }
 }

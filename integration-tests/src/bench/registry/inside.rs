@@ -111,6 +111,7 @@ fn collection(wanted: &Wanted<'_>, ours: &Ours, side: &Side) -> Result<Vec<Figur
     ours.collect()?;
     let one = || -> Result<f64> {
         orphans(GONE, "gone")?;
+        // What is collected is older than the clock's last step.
         std::thread::sleep(Duration::from_millis(20));
         let (blobs, seconds) = ours.collect()?;
         ensure!(blobs >= GONE as u64, "only {blobs} went");

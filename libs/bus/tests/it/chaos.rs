@@ -69,8 +69,7 @@ struct Victim {
 
 impl Victim {
     fn new(root: &Path) -> Self {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { root: root.to_owned(), port: free(), monitor: free() }
+        Self { root: root.to_owned(), port: gantry_testkit::free_port(), monitor: gantry_testkit::free_port() }
     }
 
     fn server(&self) -> Nats {
@@ -173,6 +172,7 @@ async fn every_event_is_applied_once_and_in_order_whatever_is_killed() {
             }
             _ => {}
         }
+        // Faults come now and then, and what they did goes on meanwhile.
         tokio::time::sleep(Duration::from_millis(300 + next(&mut seed) % 700)).await;
     }
     writing.cancel.cancel();

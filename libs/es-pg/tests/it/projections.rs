@@ -221,6 +221,7 @@ async fn durable_work_is_tried_again_and_done_once() {
     TodoRunner::start(f.log.db().clone(), Arc::new(Flaky(Arc::default(), sender)), &f.cancel, &f.tasks);
     let item = tokio::time::timeout(Duration::from_secs(10), done.recv()).await.unwrap().unwrap();
     assert_eq!(item, ("a".to_owned(), 2));
+    // A second turn would have come by now.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(done.try_recv().is_err(), "done once");
 }
@@ -299,6 +300,7 @@ async fn a_late_worker_leaves_the_turn_of_another_alone() {
     let taken = "update todos set attempts = attempts + 1, turn = turn + 1, locked_until = now() + interval '1 hour'";
     sqlx::query(taken).execute(&db.pool).await.unwrap();
     gate.add_permits(1);
+    // Whoever held it before would have written by now.
     tokio::time::sleep(Duration::from_millis(600)).await;
     let sql = "select attempts, turn, locked_until > now() + interval '30 minutes' from todos";
     let left: Option<(i32, i64, bool)> = sqlx::query_as(sql).fetch_optional(&db.pool).await.unwrap();

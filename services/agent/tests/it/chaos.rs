@@ -67,6 +67,7 @@ async fn after_random_kills_everything_runs_once_and_nothing_leaks() {
                 node = stage.agent().await;
             }
         }
+        // Faults come now and then, and meet every stage of what the one before set off.
         tokio::time::sleep(Duration::from_millis(200 + 100 * dice.roll(15) as u64)).await;
     }
     eprintln!("killed: {} containers, {} shims, {} times containerd, {} times the agent", kills[0], kills[1], kills[2], kills[3]);

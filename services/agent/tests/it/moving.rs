@@ -122,6 +122,7 @@ async fn moves(stage: &Stage, node: &Node, desk: &Desk, sessions: &Sessions) {
 async fn runs_on_if_nobody_takes_it(stage: &Stage, node: &Node, desk: &Desk, sessions: &Sessions) {
     let (from, _) = given(desk, sessions, 2).await;
     let before = last(stage, 2);
+    // It writes several times in that long while it runs.
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(last(stage, 2), before, "it stands still");
     drop(from);

@@ -164,6 +164,7 @@ async fn changed_under_a_connection(scene: &Scene, node: &Arc<Node>) {
     scene.open_to(node, 3);
     scene.becomes(node, "closed to the second", 2, (false, false)).await;
     scene.becomes(node, "open to the third", 3, (true, true)).await;
+    // What goes on is spoken over all that time, and every rule has been set by then.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(!answered("cut").await, "a connection that is not allowed any more goes on");
 }

@@ -1,7 +1,7 @@
 //! One test's machine: a containerd, a home folder, and agents that come and go on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use gantry_agent::domain::wanted::Wanted;
 use gantry_agent::node::{Node, Settings};
 use gantry_contract::proto::scheduler as wire;
 use gantry_kernel::{Env, InstanceId, Uuid};
+use gantry_testkit::free_port;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -88,8 +89,7 @@ impl Stage {
         let containerd = Containerd::start().await;
         let home = containerd.folder.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (http_port, own_port) = (free(), free());
+        let (http_port, own_port) = (free_port(), free_port());
         Some(Self { containerd, home, http_port, own_port, generation: AtomicU64::new(0), running: Default::default() })
     }
 

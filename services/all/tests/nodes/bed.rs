@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gantry_auth::SpaceRef;
 use gantry_host::Host;
 use gantry_kernel::{Role, Scope};
-use gantry_testkit::World;
+use gantry_testkit::{World, free_port};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,7 +82,7 @@ impl Bed {
         let folder = tempfile::Builder::new().prefix("gantry-nodes-").tempdir().unwrap();
         let wire = Wire::new();
         // Nobody else takes it as long as it is held; the scheduler's own port lies three above its base.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut bed = Self { nodes: Vec::new(), wire, world, host, space, token, operator, scheduler: None, port, folder, seen: Default::default() };
         bed.write_config();
         bed.start_scheduler();

@@ -6,10 +6,9 @@ use gantry_gateway::{Gateway, GatewayConfig};
 use gantry_host::Host;
 use gantry_identity::Identity;
 use gantry_kernel::UserId;
-use gantry_testkit::World;
+use gantry_testkit::{World, free_address};
 use reqwest::Method;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::process::Command;
 
 pub struct Platform {
@@ -27,7 +26,7 @@ pub struct Typed {
 
 impl Platform {
     pub async fn open() -> Self {
-        let listen = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
+        let listen = free_address();
         let url = format!("https://localhost:{}", listen.port());
         let world = World::with(|platform| platform.public_url = url.clone()).await;
         let identity = world.start::<Identity>(Default::default()).await;

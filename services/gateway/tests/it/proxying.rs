@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{door, door_to, free_address};
+use crate::world::{door, door_to};
 
 /// Answers with what it received.
 fn mirror() -> Router {
@@ -81,7 +81,7 @@ async fn a_service_that_is_away_is_a_503_that_says_when_to_return() {
 
 #[tokio::test]
 async fn a_service_that_comes_back_within_the_retries_is_not_missed() {
-    let address = free_address().await;
+    let address = gantry_testkit::free_address();
     let door = door_to(vec![("scheduler", format!("http://{address}"))], GatewayConfig::default()).await;
     let asked = tokio::spawn(door.http.get(format!("{}/api/v1/nodes", door.url)).send());
     // The first try has failed by then; the last one comes after half a second.
@@ -226,7 +226,7 @@ async fn a_console_that_was_not_built_or_was_is_served_and_its_stale_files_are_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_handed_on_by_the_door_for_certificates_and_cannot_be_made_up() {
-    let certificates = free_address().await;
+    let certificates = gantry_testkit::free_address();
     let config = GatewayConfig { certificates_listen: Some(certificates), ..GatewayConfig::default() };
     let door = door(vec![("identity", mirror())], config).await;
     let made_up = door.http.get(format!("{}/oauth2/jwks", door.url)).header("client-cert", ":AAAA:").header("client-cert-chain", ":AAAA:");

@@ -6,7 +6,7 @@ use gantry_host::Running;
 use serde_json::{Value, json};
 
 use crate::sessions::{Signed, begin, cookie_of, opened, signed_in, signed_in_stale};
-use crate::world::{Door, free_address};
+use crate::world::Door;
 
 /// The second door. Both go by one public address, as a balancer's clients see them.
 struct Second {
@@ -18,7 +18,7 @@ struct Second {
 
 impl Second {
     async fn beside(door: &Door, config: GatewayConfig) -> Self {
-        let listen = free_address().await;
+        let listen = gantry_testkit::free_address();
         let (running, _) = door.world.replica::<Gateway>(GatewayConfig { listen, ..config }).await;
         let public = door.url.trim_start_matches("https://").to_owned();
         Self { running, url: format!("https://localhost:{}", listen.port()), public, http: door.http1.clone() }

@@ -12,7 +12,7 @@ use gantry_gateway::GatewayConfig;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::world::{Door, door_to, free_address};
+use crate::world::{Door, door_to};
 
 /// Identity's token endpoint as far as the door uses it.
 #[derive(Clone, Default)]
@@ -68,7 +68,7 @@ pub struct Signed {
 pub async fn opened(lasts: i64) -> (Door, Identity) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mirror_address = free_address().await;
+    let mirror_address = gantry_testkit::free_address();
     let mirror_listener = tokio::net::TcpListener::bind(mirror_address).await.unwrap();
     tokio::spawn(async move { axum::serve(mirror_listener, Router::new().fallback(any(mirror))).await });
     let door = door_to(vec![("identity", format!("http://{address}")), ("scheduler", format!("http://{mirror_address}"))], GatewayConfig::default()).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use gantry_gateway::{Gateway, GatewayConfig};
-use gantry_testkit::World;
+use gantry_testkit::{World, free_address};
 use tokio::net::TcpListener;
 
 pub struct Door {
@@ -35,7 +35,7 @@ pub async fn door_to(services: Vec<(&str, String)>, config: GatewayConfig) -> Do
         // Nothing listens on the discard port of this machine.
         peers.entry(name.to_owned()).or_insert_with(|| "http://127.0.0.1:9".to_owned());
     }
-    let listen = free_address().await;
+    let listen = free_address();
     let world = World::with(|platform| {
         platform.peers = peers;
         platform.public_url = format!("https://localhost:{}", listen.port());
@@ -54,8 +54,4 @@ async fn serve(router: Router) -> SocketAddr {
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
-}
-
-pub async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound")
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use gantry_testkit::{Slapd, slapd};
+use gantry_testkit::{Slapd, free_port, slapd};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ async fn the_connection_test_explains_each_step() {
     let (failed, seen) = trial(&|s| ldap(s, "servers", json!([slapd.url()])), slapd::SEARCHER.1).await;
     assert_eq!(failed, None, "StartTLS: {seen}");
 
-    let dead = format!("ldaps://localhost:{}", slapd::free_port());
+    let dead = format!("ldaps://localhost:{}", free_port());
     let other = other_authority();
     type Change<'a> = Box<dyn Fn(&mut Value) + 'a>;
     let cases: Vec<(&str, &str, Change, &str)> = vec![
@@ -348,7 +348,7 @@ async fn people_sign_in_with_their_directory_password() {
     assert_eq!(suite.json(Method::POST, "/api/v1/orgs", Some(&admin), Some(json!({ "name": "acme" }))).await.0, 201);
     let mut all = settings(&slapd);
     // The first server is dead: the second one is asked.
-    all["connection"]["ldap"]["servers"] = json!([format!("ldaps://localhost:{}", slapd::free_port()), slapd.url()]);
+    all["connection"]["ldap"]["servers"] = json!([format!("ldaps://localhost:{}", free_port()), slapd.url()]);
     all["mappings"] = json!([{ "group": "dev", "role": "editor", "at": "acme" }]);
     create(&suite, &admin, &all).await;
     suite.register("local").await;

@@ -65,6 +65,7 @@ async fn each_client_gets_id_tokens_of_its_algorithm_and_a_key_is_replaced_witho
         sqlx::query(sql).bind(&kids[0]).execute(&suite.host.db().admin).await.unwrap();
         let (_, key) = rotate(&admin, json!({ "alg": "EdDSA", "after_seconds": 60 })).await;
         assert_eq!(key["state"], "coming");
+        // Tokens are signed and checked meanwhile, while the new key only comes.
         tokio::time::sleep(Duration::from_millis(300)).await;
         stop.store(true, Ordering::Relaxed);
         kids

@@ -39,6 +39,7 @@ async fn people_register_by_mail_and_a_mail_server_that_was_away_gets_it_later()
     post.away.store(true, Ordering::SeqCst);
     let coming = registered(&suite, &post, "ada");
     let back = async {
+        // Long enough for a try that finds nobody.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         post.away.store(false, Ordering::SeqCst);
     };

@@ -39,7 +39,7 @@ async fn programs_of_others_sign_people_in() {
         println!("left out: `npm ci` in integration-tests/browser installs the programs; `make test` runs them against the whole suite");
         return;
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = gantry_testkit::free_port();
     let url = format!("https://localhost:{port}");
     let world = World::with(|platform| platform.public_url = url.clone()).await;
     let host = world.start::<Identity>(Config::default()).await;

@@ -1,12 +1,11 @@
 //! Charts from a real Prometheus that scrapes figures as the agent exports them.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gantry_contract::scheduler::NodeEvent;
-use gantry_testkit::clause;
+use gantry_testkit::{clause, free_port};
 use serde_json::Value;
 
 use crate::place::{Place, name};
@@ -22,10 +21,6 @@ impl Drop for Scraped {
         let _ = self.prometheus.kill();
         let _ = self.prometheus.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
 }
 
 /// Figures of node n1 and of two applications of the same name in different organisations. With each look more was read, written,

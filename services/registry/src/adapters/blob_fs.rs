@@ -4,7 +4,7 @@
 //! see a blob is the store's word. Uploads in progress are in `upload_fs`.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -61,10 +61,9 @@ impl BlobFs {
     /// I/O; a missing blob is `None`.
     pub async fn read(&self, digest: &Digest) -> io::Result<Option<Blob>> {
         let path = self.blob_path(digest);
-        blocking(move || match File::open(path) {
-            Ok(file) => Ok(Some(Blob { size: file.metadata()?.len(), file })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        blocking(move || {
+            let Some(file) = find(&path)? else { return Ok(None) };
+            Ok(Some(Blob { size: file.metadata()?.len(), file }))
         })
         .await
     }
@@ -76,15 +75,14 @@ impl BlobFs {
     pub async fn read_small(&self, digest: &Digest, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let path = self.blob_path(digest);
         blocking(move || {
-            let size = match fs::metadata(&path) {
-                Ok(metadata) => metadata.len(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let Some(mut file) = find(&path)? else { return Ok(None) };
+            let size = file.metadata()?.len();
             if size > limit {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{size} bytes, at most {limit} are read here")));
             }
-            fs::read(path).map(Some)
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
         })
         .await
     }
@@ -93,10 +91,9 @@ impl BlobFs {
     /// I/O; a missing blob is `None`.
     pub async fn size(&self, digest: &Digest) -> io::Result<Option<u64>> {
         let path = self.blob_path(digest);
-        blocking(move || match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        blocking(move || {
+            let Some(file) = find(&path)? else { return Ok(None) };
+            Ok(Some(file.metadata()?.len()))
         })
         .await
     }
@@ -281,6 +278,23 @@ impl BlobStore for BlobFs {
     }
 }
 
+/// The file, if there is one. Where none is found its folder is opened and it is looked for once more: NFS remembers for a while what a folder
+/// did not have, and another replica may have published it a moment ago.
+fn find(path: &Path) -> io::Result<Option<File>> {
+    let open = |path: &Path| match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Some(file) = open(path)? {
+        return Ok(Some(file));
+    }
+    match path.parent().map(open).transpose()?.flatten() {
+        Some(_folder) => open(path),
+        None => Ok(None),
+    }
+}
+
 /// Renames into place and makes the names durable: each folder is synced once.
 fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
     let mut shards = std::collections::BTreeSet::new();
@@ -292,7 +306,7 @@ fn publish(moves: &[(PathBuf, PathBuf)]) -> io::Result<()> {
         }
         match fs::rename(from, target) {
             // A repetition, or bytes that stood there already.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && find(target).is_ok_and(|there| there.is_some()) => {}
             Err(error) => return Err(error),
             Ok(()) => {}
         }

@@ -46,6 +46,22 @@ pub enum UploadError {
     Io(#[from] io::Error),
 }
 
+impl UploadError {
+    /// Where what an upload has must be there and is not, the upload is over: another request finished or cancelled it meanwhile, or
+    /// a power cut has brought back the word that it was begun.
+    pub(crate) fn or_over(self) -> Self {
+        match self {
+            Self::Io(error) if is_gone(&error) => Self::Unknown,
+            other => other,
+        }
+    }
+}
+
+/// Whether what an error is about is not there any more, here or on the machine that shares it.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+}
+
 /// What a request says about the bytes it carries, and the bounds it must keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {

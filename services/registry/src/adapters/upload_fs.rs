@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::blob_fs::{BlobFs, blocking};
-use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError};
+use super::blob_store::{BodyError, Chunk, Place, Staged, UploadError, is_gone};
 use super::feed::{Batch, QUEUE, feed};
 use crate::domain::digest::{Algorithm, Digest};
 use crate::domain::name::RepositoryName;
@@ -55,7 +55,8 @@ impl BlobFs {
     pub async fn upload_offset(&self, id: Uuid, repository: &RepositoryName) -> Result<u64, UploadError> {
         self.owner(id, repository).await?;
         let data = self.upload_dir(id).join("data");
-        blocking(move || Ok(fs::metadata(data)?.len())).await.map_err(over)
+        // Opened: a file system of several machines looks there then, and may remember an old size else.
+        blocking(move || Ok(File::open(data)?.metadata()?.len())).await.map_err(over)
     }
 
     /// Appends a body; returns the new offset. What came before a broken connection stays.
@@ -85,7 +86,7 @@ impl BlobFs {
         let data = dir.join("data");
         let writer = tokio::task::spawn_blocking(move || write(file, &data, at, algorithm, inbox, guard));
         let fed = feed(chunk, at, body, pieces).await;
-        let (offset, mut guard, file) = writer.await.map_err(io::Error::other)??;
+        let (offset, mut guard, file) = writer.await.map_err(io::Error::other)?.map_err(over)?;
         match fed {
             Ok(()) => Ok(offset),
             // A chunk that lied about its length is as if it never came; a broken one may be resumed.
@@ -190,11 +191,7 @@ impl BlobFs {
             return Ok(());
         }
         let dir = self.upload_dir(id);
-        Ok(blocking(move || match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        })
-        .await?)
+        Ok(blocking(move || clear(&dir)).await?)
     }
 
     /// # Errors
@@ -255,6 +252,9 @@ impl BlobFs {
         }
         // Begun at another replica, which has made no files of it yet.
         tokio::time::sleep(begun::SOON * 3).await;
+        // NFS remembers for a while what a folder does not have, until the folder is opened.
+        let folder = self.root.join("uploads");
+        blocking(move || File::open(folder).map(drop)).await?;
         look().await?.ok_or(UploadError::Unknown)
     }
 
@@ -307,18 +307,35 @@ fn locked(file: &File, path: &std::path::Path) -> io::Result<fs::Metadata> {
         // A file system without locks is not another writer.
         fs::TryLockError::Error(error) => error,
     })?;
-    let (here, there) = (file.metadata()?, fs::metadata(path)?);
+    // Opened once more rather than looked at: NFS asks the server then, and may remember a name that is no more else.
+    let (here, there) = (file.metadata()?, File::open(path)?.metadata()?);
     if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok(here)
 }
 
-/// The data moved to its place and the process was killed before it removed the rest: the upload is over.
+/// Another request, here or at another replica, ended the upload, or the data moved to its place and the process was killed before it
+/// removed the rest: the upload is over.
 fn over(error: io::Error) -> UploadError {
     match error.kind() {
-        io::ErrorKind::NotFound => UploadError::Unknown,
         io::ErrorKind::WouldBlock => UploadError::Busy,
+        _ if is_gone(&error) => UploadError::Unknown,
         _ => UploadError::Io(error),
+    }
+}
+
+/// Removes what there is of an upload: first what makes it one, so that half of it is none. A file that is open somewhere keeps a name in
+/// the folder on NFS until it is closed; such a rest goes with the stale uploads.
+fn clear(dir: &std::path::Path) -> io::Result<()> {
+    for name in ["repository", "data", "whole"] {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(dir) {
+        Err(error) if !is_gone(&error) && error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
     }
 }

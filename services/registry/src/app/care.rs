@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use gantry_es_pg::Lease;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder, QuerySelect};
+use sqlx::PgConnection;
 
 use super::App;
 use crate::domain::digest::{Digest, Hasher};
 use crate::domain::sums::{Summing, Sums};
 use crate::error::is_away;
+use crate::store::bookings;
 use crate::store::content::{self, Hurt};
 use crate::store::entities::collections;
 use crate::store::fetches;
@@ -26,6 +28,10 @@ const OLD_FETCH: Duration = Duration::from_secs(24 * 3600);
 /// How long the read model may take.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
+/// How often a lock is looked at while something is done under it, and how long the database may take to say that it is held.
+const LOOK: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// What one collection removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
@@ -33,6 +39,23 @@ pub struct Freed {
     pub bytes: u64,
     pub uploads: u64,
     pub links: u64,
+}
+
+/// Does `work` for as long as the transaction lives, and no longer: with its connection its locks go, and whoever waited for them may write
+/// what is being removed. Looking also keeps a database from ending a transaction in which nothing is asked for minutes.
+///
+/// # Errors
+/// Those of `work`, or a transaction that is gone.
+pub async fn held<T>(tx: &mut PgConnection, work: impl Future<Output = io::Result<T>>) -> anyhow::Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done?),
+            () = tokio::time::sleep(LOOK) => {
+                tokio::time::timeout(ANSWER, sqlx::query("select 1").execute(&mut *tx)).await??;
+            }
+        }
+    }
 }
 
 impl App {
@@ -77,12 +100,13 @@ impl App {
         }
         let mut freed = Freed { uploads: self.remove_stale_uploads().await?, links: content::remove_old_links(&db.pool, before).await?, ..Freed::default() };
         fetches::forget_old(&db.pool, self.host.env.now() - OLD_FETCH).await?;
+        bookings::forget_over(&db.pool, self.host.env.now()).await?;
         while !self.host.cancel.is_cancelled() && self.sees_every_manifest().await {
             let mut tx = db.pool.begin().await?;
             let (gone, looked) = content::forget(&mut tx, before, BATCH).await?;
             let digests = gone.iter().map(|(digest, _)| Digest::parse(digest)).collect::<Result<Vec<_>, _>>()?;
             // The rows' locks are held until the content is gone: a push of the same waits, then writes it anew.
-            self.blobs.remove(&digests).await?;
+            held(&mut tx, self.blobs.remove(&digests)).await?;
             tx.commit().await?;
             freed.blobs += gone.len() as u64;
             freed.bytes += gone.iter().map(|(_, size)| size.unsigned_abs()).sum::<u64>();

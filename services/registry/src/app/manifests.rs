@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_contract::registry::BlobRef;
 use gantry_es::Meta;
+use gantry_es_pg::{ExecuteError, Trace};
+use gantry_kernel::Uuid;
 
 use super::App;
 use crate::domain::digest::{Algorithm, Digest};
@@ -14,7 +16,7 @@ use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::repository::{Command, Pushed};
 use crate::error::{Error, Result};
 use crate::store::entities::manifests;
-use crate::store::{blobs, images};
+use crate::store::{blobs, bookings, images};
 
 /// What a push made.
 pub struct PushDone {
@@ -92,9 +94,9 @@ impl App {
         let (content, kept) = tokio::join!(self.check_content(name, &manifest, lacking), self.keep_bytes(&digest, bytes.clone()));
         let (missing, config) = content?;
         let platforms = self.platforms(name, &manifest, config).await?;
-        let settings = self.settings(at.project).await?;
-        let turn = self.within_quota(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
         kept?;
+        let settings = self.settings(at.project).await?;
+        let booked = self.book(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
 
         let subject = manifest.subject.as_ref().map(|s| s.digest.clone());
         let pushed = Pushed {
@@ -111,12 +113,39 @@ impl App {
         };
         let meta = meta.tenant(at.org);
         let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
-        let done = self.repositories.perform(name, command, meta).await?;
-        self.host.settled(done.position).await;
-        if let Some(turn) = turn {
-            turn.commit().await?;
+        match booked {
+            None => {
+                let done = self.repositories.perform(name, command, meta).await?;
+                self.host.settled(done.position).await;
+            }
+            Some(booked) => self.append_booked(name, command, meta, booked).await?,
         }
         Ok(PushDone { digest, subject, missing, tags })
+    }
+
+    /// Appends a push, and gives back what it has booked of the quota. In a task of its own: where the client is gone the event may stand all
+    /// the same, and the room must be given back all the same.
+    async fn append_booked(&self, name: &RepositoryName, command: Command, meta: Meta, booked: Uuid) -> Result<()> {
+        let trace = meta.trace.clone().or_else(|| Trace::current().map(|t| t.to_string()));
+        let (app, name, meta) = (self.clone(), name.clone(), Meta { trace, ..meta });
+        let appending = self.host.tracker.spawn(async move {
+            let done = app.repositories.perform(&name, command, meta).await;
+            let over = match &done {
+                Ok(done) => {
+                    app.host.settled(done.position).await;
+                    // Where the read model does not come along, what was pushed stays booked for a while.
+                    app.host.progress.watch("usage").is_none_or(|at| *at.borrow() >= done.position)
+                }
+                // It may stand although nobody could say so.
+                Err(ExecuteError::Log(_)) => false,
+                Err(_) => true,
+            };
+            if over && let Err(error) = bookings::give_back(&app.host.db().pool, booked).await {
+                tracing::warn!(repository = %name, error = %error, "a push that is over has its room in the quota for some minutes");
+            }
+            done.map(drop)
+        });
+        Ok(appending.await.map_err(|e| Error::Internal(e.into()))??)
     }
 
     /// Config and layers must be readable in this repository and as large as the manifest says. Children of an index may be

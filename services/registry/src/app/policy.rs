@@ -1,12 +1,14 @@
 //! Whether an image may be handed out: gathers what is known of it (findings, signatures, provenance, licences) and asks the
 //! project's policies. Nothing is read for projects without policies.
 
+use std::collections::BTreeSet;
+
 use gantry_contract::registry::settings::Moment;
 use gantry_kernel::{Kind, Problem};
 
 use super::App;
 use crate::domain::digest::Digest;
-use crate::domain::manifest::{MAX_BYTES, Manifest};
+use crate::domain::manifest::{MAX_BYTES, Manifest, is_index};
 use crate::domain::name::RepositoryName;
 use crate::domain::policy::{Facts, Weakness, applicable, judge};
 use crate::domain::settings::Settings;
@@ -14,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, scans};
 
-/// Children of an index whose findings are looked at.
-const MOST_CHILDREN: usize = 100;
+/// Images of an index whose findings are looked at.
+const MOST_IMAGES: usize = 100;
 
 impl App {
     /// # Errors
@@ -23,7 +25,7 @@ impl App {
     pub async fn may_hand_out(&self, name: &RepositoryName, row: &manifests::Model, moment: Moment) -> Result<()> {
         let Ok(project) = self.host.auth.project(name.org().as_str(), name.project().as_str()) else { return Ok(()) };
         let settings = self.settings(project.id).await?;
-        if settings.policies.is_empty() || row.subject.is_some() {
+        if settings.policies.is_empty() {
             return Ok(());
         }
         let policies = applicable(settings.policies.values(), name.rest(), moment);
@@ -33,7 +35,8 @@ impl App {
         let digest = Digest::parse(&row.digest).map_err(|e| Error::Internal(e.into()))?;
         let bytes = self.blobs.read_small(&digest, MAX_BYTES as u64).await?.unwrap_or_default();
         let manifest = Manifest::parse(Some(&row.media_type), &bytes)?;
-        if !is_image(&manifest) {
+        // Artifacts about images (signatures above all) must stay readable, whatever the policy.
+        if manifest.children().is_empty() && !manifest.may_run() {
             return Ok(());
         }
         let facts = self.facts(name, &digest, &manifest, &bytes, &settings).await?;
@@ -52,11 +55,8 @@ impl App {
     pub async fn facts(&self, name: &RepositoryName, digest: &Digest, manifest: &Manifest, bytes: &[u8], settings: &Settings) -> Result<Facts> {
         let db = &self.host.db().orm;
         let mut facts = Facts::default();
-        let mut images: Vec<Digest> = manifest.children().iter().take(MOST_CHILDREN).map(|c| c.digest.clone()).collect();
-        if images.is_empty() {
-            images.push(digest.clone());
-        }
-        facts.scanned = true;
+        let (images, whole) = self.images_of(name, digest, manifest).await?;
+        (facts.scanned, facts.more) = (true, !whole);
         for image in &images {
             match scans::find(db, name, image).await? {
                 Some(scan) => {
@@ -91,16 +91,34 @@ impl App {
         }
         Ok(facts)
     }
-}
 
-/// An image or an index of images, and not an artifact about one: signatures must stay readable, whatever the policy.
-fn is_image(manifest: &Manifest) -> bool {
-    if manifest.children().is_empty() {
-        return manifest.image_config().is_some() && manifest.layers().iter().all(|l| !is_artifact_layer(&l.media_type));
+    /// The images behind an index, those of indexes in it included, or the image itself; and whether that is all of them.
+    async fn images_of(&self, name: &RepositoryName, digest: &Digest, manifest: &Manifest) -> Result<(Vec<Digest>, bool)> {
+        if manifest.children().is_empty() {
+            return Ok((vec![digest.clone()], true));
+        }
+        let (mut images, mut waiting) = (Vec::new(), Vec::new());
+        for child in manifest.children() {
+            let list = if is_index(&child.media_type) { &mut waiting } else { &mut images };
+            list.push(child.digest.clone());
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(index) = waiting.pop() {
+            if images.len() > MOST_IMAGES || seen.len() > MOST_IMAGES {
+                break;
+            }
+            if !seen.insert(index.clone()) {
+                continue;
+            }
+            for child in lineage::children(&self.host.db().orm, name, &index).await? {
+                let child = Digest::parse(&child).map_err(|e| Error::Internal(e.into()))?;
+                let lists = !lineage::children(&self.host.db().orm, name, &child).await?.is_empty();
+                let list = if lists { &mut waiting } else { &mut images };
+                list.push(child);
+            }
+        }
+        let whole = waiting.is_empty() && images.len() <= MOST_IMAGES;
+        images.truncate(MOST_IMAGES);
+        Ok((images, whole))
     }
-    true
-}
-
-fn is_artifact_layer(media_type: &str) -> bool {
-    !media_type.starts_with("application/vnd.oci.image.layer.") && !media_type.starts_with("application/vnd.docker.image.rootfs.")
 }

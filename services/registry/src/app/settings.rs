@@ -1,14 +1,15 @@
 //! Reading and changing what a project wants of its part of the registry, and holding pushes to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_auth::ProjectRef;
 use gantry_contract::registry::flow::Happening;
 use gantry_contract::registry::settings::Change;
 use gantry_es::Meta;
 use gantry_es_pg::{Expect, Options};
-use gantry_kernel::{Kind, Problem, ProjectId};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
+use gantry_kernel::{Kind, Problem, ProjectId, Uuid};
+use tokio::time::Instant;
 
 use super::App;
 use crate::domain::digest::Digest;
@@ -18,7 +19,14 @@ use crate::domain::settings::{Command, Refusal, Settings};
 use crate::domain::signature::key;
 use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
-use crate::store::{scanner_reports, usage};
+use crate::store::bookings::{self, Asked, Booked};
+use crate::store::usage;
+
+/// How long a push has its room in the quota if nobody says that it is over: longer than an append may wait for a database that is away.
+const BOOKED: Duration = Duration::from_secs(120);
+/// How long a push waits for those that have booked what it needs.
+const TURN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl App {
     /// # Errors
@@ -42,52 +50,38 @@ impl App {
         if let Change::KeyTrusted(trusted) = &change {
             key::parse(&trusted.pem).map_err(|fault| Problem::invalid("pem", fault))?;
         }
-        let pool = &self.host.db().pool;
-        // What another scanner of this name said (one that was removed, or the platform's) is not this one's word.
-        if let Change::ScannerSet { scanner, .. } = &change
-            && !self.settings_now(project.id).await?.0.scanners.contains_key(&scanner.name)
-        {
-            scanner_reports::forget_scanner(pool, project.id, &scanner.name).await.map_err(Problem::internal)?;
-        }
-        let gone = if let Change::ScannerRemoved(name) = &change { Some(name.clone()) } else { None };
         let command = Command { org: project.org.id, project: project.id, change };
         let options = Options { meta: meta.tenant(project.org.id), expect, ..Options::default() };
         let done = self.project_settings.execute(project.id, command, options).await.map_err(gantry_host::from_execute)?;
         self.host.settled(done.position).await;
         self.shelf.forget(project.id);
-        if let Some(scanner) = gone {
-            scanner_reports::forget_scanner(pool, project.id, &scanner).await.map_err(Problem::internal)?;
-        }
         Ok((done.state, done.version))
     }
 
-    /// Refuses a push that would exceed the project's storage quota. The transaction it returns orders the pushes of one
-    /// project that has a quota: hold it until the push is in the log and the count has seen it.
+    /// Books room for a push in the project's storage quota, or refuses it; none where there is no quota. It is given back when the push is
+    /// over. A lock held meanwhile would not do: its connection may be lost while the append goes on by another.
     ///
     /// # Errors
     /// The quota, or the database.
-    pub(super) async fn within_quota(
-        &self,
-        settings: &Settings,
-        project: ProjectId,
-        digest: &Digest,
-        manifest: &Manifest,
-        size: u64,
-    ) -> Result<Option<DatabaseTransaction>> {
+    pub(super) async fn book(&self, settings: &Settings, project: ProjectId, digest: &Digest, manifest: &Manifest, size: u64) -> Result<Option<Uuid>> {
         let Some(limit) = settings.quota_bytes else { return Ok(None) };
-        let tx = self.host.db().orm.begin().await?;
-        let sql = "select pg_advisory_xact_lock(hashtextextended('registry-quota' || $1::text, 0))";
-        tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.0.into()])).await?;
-        let mut sizes: Vec<(String, u64)> = manifest.blobs().iter().map(|d| (d.digest.to_string(), d.size)).collect();
-        sizes.push((digest.to_string(), size));
-        let new = usage::new_to(&tx, project, &sizes.iter().map(|(d, _)| d.clone()).collect::<Vec<_>>()).await?;
-        let more: u64 = sizes.iter().filter(|(d, _)| new.contains(d)).map(|(_, s)| s).fold(0, |sum, s| sum.saturating_add(*s));
-        let used = usage::of(&tx, project).await?.unique_bytes.unsigned_abs();
-        if more > 0 && used.saturating_add(more) > limit {
-            self.announce_full(project, used, more, limit).await;
-            return Err(Error::Denied(over_quota(used, more, limit)));
+        let mut content: Vec<(String, u64)> = manifest.blobs().iter().map(|d| (d.digest.to_string(), d.size)).collect();
+        content.push((digest.to_string(), size));
+        let asked = Asked { project, content: &content, limit };
+        let deadline = Instant::now() + TURN;
+        loop {
+            let (id, now) = (self.host.env.uuid(), self.host.env.now());
+            match bookings::book(&self.host.db().pool, &asked, id, now, now + BOOKED).await.map_err(anyhow::Error::from)? {
+                Booked::Room => return Ok(Some(id)),
+                Booked::Full { used, more } => {
+                    self.announce_full(project, used, more, limit).await;
+                    return Err(Error::Denied(over_quota(used, more, limit)));
+                }
+                // Those who are before it may be refused yet.
+                Booked::Awaited if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+                Booked::Awaited => return Err(Error::Denied(Problem::unavailable("the room in the project's quota that other pushes have asked for"))),
+            }
         }
-        Ok(Some(tx))
     }
 
     /// Whether one more blob of this size can ever fit: a client should hear it before it sends the rest.

@@ -67,7 +67,10 @@ impl App {
 
     async fn settle_upload(&self, name: &RepositoryName, id: Uuid, digest: &Digest, staged: Staged) -> Result<()> {
         self.blob_may_fit(name, digest, staged.size).await?;
-        self.publish(Some(name), staged).await?;
+        self.publish(Some(name), staged).await.map_err(|error| match error {
+            Error::Upload(error) => Error::Upload(error.or_over()),
+            other => other,
+        })?;
         // The blob is there; what is left of the upload is only a folder, and stale ones are removed later anyway.
         if let Err(error) = self.blobs.end_upload(id).await {
             tracing::warn!(upload.id = %id, error = %error, "the rest of a finished upload could not be removed");

@@ -72,6 +72,11 @@ impl Descriptor {
     pub fn is_foreign(&self) -> bool {
         self.media_type.contains(".nondistributable.") || self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
     }
+
+    /// Layers that are unpacked where an image runs; others are passed over there.
+    pub fn is_image_layer(&self) -> bool {
+        self.media_type.starts_with("application/vnd.oci.image.layer.") || self.media_type.starts_with("application/vnd.docker.image.rootfs.")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -236,9 +241,19 @@ impl Manifest {
     /// The config, when it is one that names a platform.
     pub fn image_config(&self) -> Option<&Descriptor> {
         match &self.content {
-            Content::Image { config, .. } if is_image_config(&config.media_type) => Some(config),
+            Content::Image { config, layers }
+                if is_image_config(&config.media_type) || is_vague(&config.media_type) && layers.iter().any(Descriptor::is_image_layer) =>
+            {
+                Some(config)
+            }
             _ => None,
         }
+    }
+
+    /// Whether a container can be started of it, whatever else it says that it is: a `subject`, an artifact's type, layers of other kinds beside
+    /// those of an image do not keep a runtime from it.
+    pub fn may_run(&self) -> bool {
+        self.image_config().is_some() && (self.layers().is_empty() || self.layers().iter().any(Descriptor::is_image_layer))
     }
 
     /// Platforms an index names, in its order, each once.
@@ -256,6 +271,11 @@ impl Manifest {
 /// Whether this media type is one of a config that names a platform.
 pub fn is_image_config(media_type: &str) -> bool {
     matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
+}
+
+/// What old registries made of a config's media type; Docker takes an image by it all the same.
+fn is_vague(media_type: &str) -> bool {
+    matches!(media_type, "application/octet-stream" | "application/json" | "text/html" | "text/plain; charset=utf-8" | "")
 }
 
 /// Whether this media type is one of a list of images.
@@ -289,6 +309,18 @@ mod tests {
 
     fn parse(outside: Option<&str>, value: &Value) -> Result<Manifest, ManifestError> {
         Manifest::parse(outside, value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_a_runtime_would_start_is_an_image_whatever_it_calls_itself() {
+        let layer = descriptor("application/vnd.oci.image.layer.v1.tar+gzip", 'b');
+        let other = descriptor("application/vnd.acme.note", 'c');
+        let made = |config: &str, layers: Vec<&Value>| json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor(config, 'a'), "layers": layers, "subject": descriptor(OCI_MANIFEST, 'd'), "artifactType": "x/y" });
+        let runs = |config: &str, layers: Vec<&Value>| parse(Some(OCI_MANIFEST), &made(config, layers)).unwrap().may_run();
+        assert!(runs(OCI_CONFIG, vec![&layer]) && runs(DOCKER_CONFIG, vec![&layer, &other]) && runs(OCI_CONFIG, vec![]));
+        assert!(runs("application/octet-stream", vec![&layer]), "as Docker takes it");
+        assert!(!runs(OCI_CONFIG, vec![&other]), "a signature as cosign makes it");
+        assert!(!runs("application/octet-stream", vec![&other]) && !runs("application/vnd.cncf.helm.config.v1+json", vec![&layer]));
     }
 
     #[test]

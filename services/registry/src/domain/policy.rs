@@ -27,6 +27,8 @@ pub struct Provenance {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub scanned: bool,
+    /// It lists more images than were looked at.
+    pub more: bool,
     pub weaknesses: Vec<Weakness>,
     /// Package and licence expression.
     pub licences: Vec<(String, String)>,
@@ -59,6 +61,9 @@ fn objections(policy: &Policy, facts: &Facts) -> Vec<String> {
     let mut why = Vec::new();
     if policy.must_be_scanned && !facts.scanned {
         why.push("the image has not been scanned yet; try again in a moment".to_owned());
+    }
+    if facts.more && (policy.must_be_scanned || policy.block_severity.is_some() || !policy.denied_licences.is_empty()) {
+        why.push("it lists more images than are looked at; ask for one of them by its digest".to_owned());
     }
     if let Some(limit) = policy.block_severity.as_deref().map(Severity::from_word) {
         let counted: Vec<&Weakness> = facts.weaknesses.iter().filter(|w| w.severity >= limit && (w.fixable || !policy.only_fixable)).collect();
@@ -137,6 +142,20 @@ mod tests {
         assert!(judge(&[&fixable], &facts(Severity::Critical, false)).is_empty());
         let scanned = Policy { must_be_scanned: true, ..policy() };
         assert_eq!(judge(&[&scanned], &Facts::default()).len(), 1);
+    }
+
+    #[test]
+    fn an_index_of_which_not_all_was_looked_at_passes_only_where_nothing_is_asked_of_its_content() {
+        let many = Facts { scanned: true, more: true, signers: vec!["dev".into()], ..Facts::default() };
+        let asks = [
+            Policy { block_severity: Some("high".into()), ..policy() },
+            Policy { must_be_scanned: true, ..policy() },
+            Policy { denied_licences: vec!["AGPL-*".into()], ..policy() },
+        ];
+        for one in &asks {
+            assert!(judge(&[one], &many)[0].contains("more images than are looked at"));
+        }
+        assert!(judge(&[&Policy { signed_by: vec!["*".into()], ..policy() }], &many).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("registry-0051-uploads", UPLOADS),
     ("registry-0052-fetches", FETCHES),
     ("registry-0053-layer-content", "alter table layer_inventories add column content text"),
+    ("registry-0054-quota-bookings", QUOTA_BOOKINGS),
 ];
 
 /// `blobs` says what is on the disk and when somebody last relied on it; `blob_links` which repository somebody uploaded it
@@ -140,3 +141,8 @@ const UPLOADS: &str = "
         touched_at timestamptz not null, writer uuid, writer_until timestamptz
     );
     create index uploads_touched on uploads (touched_at);";
+
+/// Content of pushes under way, which have room in their project's quota until `until`.
+const QUOTA_BOOKINGS: &str = "
+    create table quota_bookings (id uuid primary key, project uuid not null, digests text[] not null, sizes bigint[] not null, until timestamptz not null);
+    create index quota_bookings_project on quota_bookings (project);";

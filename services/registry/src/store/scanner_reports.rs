@@ -1,6 +1,7 @@
 //! What scanners outside were asked and said, per image.
 
 use sea_orm::prelude::Uuid;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde_json::Value;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -120,12 +121,12 @@ pub async fn forget(pool: &PgPool, repository: &str, digest: &str, scanner: Opti
     Ok(())
 }
 
-/// Forgets what a scanner said about a project's images.
+/// Forgets what a scanner was asked about a project's images until `until`, and said.
 ///
 /// # Errors
 /// Database.
-pub async fn forget_scanner(pool: &PgPool, project: gantry_kernel::ProjectId, scanner: &str) -> Result<(), sqlx::Error> {
-    let sql = "delete from scanner_reports s using repositories r where r.name = s.repository and r.project = $1 and s.scanner = $2";
-    sqlx::query(sql).bind(project.0).bind(scanner).execute(pool).await?;
+pub async fn forget_scanner(tx: &impl ConnectionTrait, project: Uuid, scanner: &str, until: OffsetDateTime) -> Result<(), DbErr> {
+    let sql = "delete from scanner_reports s using repositories r where r.name = s.repository and r.project = $1 and s.scanner = $2 and s.asked_at <= $3";
+    tx.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [project.into(), scanner.into(), until.into()])).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Each project's settings, as the read model keeps them, and a short memory of them for every pull.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -46,28 +46,67 @@ pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, S
 
 /// The memory. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Shelf(Arc<Mutex<HashMap<Uuid, (Instant, Arc<Settings>)>>>);
+pub struct Shelf(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    settings: HashMap<Uuid, (Instant, Arc<Settings>)>,
+    /// Goes up with each change: what was read before it is not kept after it.
+    changes: u64,
+}
 
 impl Shelf {
     /// # Errors
     /// Database.
     pub async fn get(&self, db: &Db, project: ProjectId) -> anyhow::Result<Arc<Settings>> {
-        if let Some((at, settings)) = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&project.0)
-            && at.elapsed() < REMEMBERED
-        {
-            return Ok(settings.clone());
-        }
+        let seen = {
+            let kept = self.lock();
+            match kept.settings.get(&project.0) {
+                Some((at, settings)) if at.elapsed() < REMEMBERED => return Ok(settings.clone()),
+                _ => kept.changes,
+            }
+        };
         let read = Arc::new(find(&db.orm, project.0).await?);
-        let mut kept = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if kept.len() >= MOST {
-            kept.clear();
-        }
-        kept.insert(project.0, (Instant::now(), read.clone()));
+        self.put(project, read.clone(), seen);
         Ok(read)
+    }
+
+    fn put(&self, project: ProjectId, read: Arc<Settings>, seen: u64) {
+        let mut kept = self.lock();
+        if kept.changes != seen {
+            return;
+        }
+        if kept.settings.len() >= MOST {
+            kept.settings.clear();
+        }
+        kept.settings.insert(project.0, (Instant::now(), read));
     }
 
     /// The next look reads it anew.
     pub fn forget(&self, project: ProjectId) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&project.0);
+        let mut kept = self.lock();
+        kept.settings.remove(&project.0);
+        kept.changes += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let (shelf, project) = (Shelf::default(), ProjectId(Uuid::from_u128(1)));
+        shelf.put(project, Arc::default(), 0);
+        assert!(shelf.lock().settings.contains_key(&project.0));
+        // Somebody has read, and puts what was read down after the change was made.
+        let seen = shelf.lock().changes;
+        shelf.forget(project);
+        shelf.put(project, Arc::default(), seen);
+        assert!(!shelf.lock().settings.contains_key(&project.0));
     }
 }

@@ -6,6 +6,7 @@ use gantry_kernel::{Role, Scope};
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
+use gantry_registry::app::care::held;
 use gantry_registry::domain::digest::Digest;
 use gantry_testkit::clause;
 use http::Method;
@@ -72,6 +73,7 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
     assert_eq!(restore(json!({ "digest": format!("sha256:{}", "0".repeat(64)) }), &rest).await.unwrap().status(), 404);
     assert_eq!(restore(json!({ "digest": "x" }), &rest).await.unwrap().status(), 400);
     assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{second}"), &token).send().await.unwrap().status(), 202);
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     // Transfers of replicas that were killed: long ago, and just now.
     let insert = "insert into fetches (repository, digest, holder, until) values ($1, $2, $3, now() - $4 * interval '1 hour')";
@@ -158,6 +160,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     assert_eq!(collect(json!({ "older": 5 }), &admin).await.unwrap().status(), 400);
     let dry: Value = collect(json!({ "dry_run": true }), &admin).await.unwrap().json().await.unwrap();
     assert_eq!((dry["blobs"].as_u64(), dry["dry_run"].as_bool()), (Some(0), Some(true)));
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let app = collector(&stage, 0);
     let would = app.collect(Duration::ZERO, true, "user:test").await.unwrap().unwrap();
@@ -231,6 +234,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
                     stage.upload(repositories[0], &token, &images[i].layers[0]).await;
                 }
                 Step::Collect => {
+                    // By more than a step of the clock, as below.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     app.collect(Duration::ZERO, false, "user:test").await.unwrap().expect("nobody else collects");
                 }
@@ -249,6 +253,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
         for (i, r) in kept {
             stage.request(Method::DELETE, &format!("/v2/{}/manifests/{}", repositories[r], images[i].digest()), &token).send().await.unwrap();
         }
+        // By more than a step of the clock.
         tokio::time::sleep(Duration::from_millis(2)).await;
         app.collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
         for layer in &layers {
@@ -256,4 +261,16 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
             assert_eq!(app.blobs.size(&digest).await.unwrap(), None, "{round}: {plan:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_under_a_lock_is_left_alone_once_the_lock_is_lost() {
+    let stage = Stage::new().await;
+    let db = stage.host.db();
+    let mut tx = db.pool.begin().await.unwrap();
+    let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(held(&mut tx, async { Ok(7) }).await.unwrap(), 7);
+    sqlx::query("select pg_terminate_backend($1)").bind(backend).execute(&db.admin).await.unwrap();
+    let endless = held(&mut tx, std::future::pending::<std::io::Result<()>>());
+    assert!(tokio::time::timeout(Duration::from_secs(30), endless).await.expect("it is noticed").is_err());
 }

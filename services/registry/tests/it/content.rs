@@ -88,6 +88,7 @@ async fn pushes_during_collection_never_lose_content() {
         }
         let deleted = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap();
         assert_eq!(deleted.status(), 202);
+        // So that collections find what was deleted at every age up to the grace period.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     cancel.cancel();

@@ -9,6 +9,7 @@ use gantry_kernel::Role;
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::{BlobFs, Chunk};
 use gantry_registry::domain::digest::{Algorithm, Digest};
+use gantry_registry::domain::manifest::OCI_MANIFEST;
 use gantry_registry::domain::name::RepositoryName;
 use http::{Method, header};
 
@@ -86,6 +87,24 @@ async fn an_upload_whose_client_falls_silent_is_ended() {
     let digest = Digest::of(Algorithm::Sha256, b"xyz");
     let rest = stage.request(Method::PUT, &format!("{at}?digest={digest}"), &token).header(header::CONTENT_RANGE, "1-2").body("yz").send().await.unwrap();
     assert_eq!(rest.status(), 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_whose_client_falls_silent_is_given_up() {
+    let stage = Stage::with(Config { patience_seconds: 1, ..Config::default() }).await;
+    let user = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let token = stage.full(user, REPO);
+    let (pieces, body) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(1);
+    pieces.send(Ok(bytes::Bytes::from_static(b"{"))).await.unwrap();
+    let body = futures::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) });
+    let path = format!("/v2/{REPO}/manifests/v1");
+    let slow = stage.request(Method::PUT, &path, &token).header(header::CONTENT_TYPE, OCI_MANIFEST).body(reqwest::Body::wrap_stream(body)).send();
+    let slow = tokio::time::timeout(Duration::from_secs(10), slow).await.expect("the registry does not wait for ever");
+    if let Ok(answer) = slow {
+        assert_eq!(code(answer).await, (408, "MANIFEST_INVALID".into()));
+    }
+    drop(pieces);
+    Image::simple("after it").push(&stage, REPO, "v1", &token).await;
 }
 
 /// Not a test: the process that is killed. Pushes blobs without end and says each one that is published.

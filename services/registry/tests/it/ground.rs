@@ -146,6 +146,36 @@ impl Ground {
         }
     }
 
+    /// What says that there is an upload.
+    pub async fn keep_upload(&self, stage: &Stage, id: uuid::Uuid) -> String {
+        match self {
+            Self::Folder => std::fs::read_to_string(Self::upload(stage, id).join("repository")).unwrap(),
+            Self::Bucket(_) => {
+                let sql = "select to_jsonb(u)::text from uploads u where id = $1";
+                sqlx::query_scalar(sql).bind(id).fetch_one(&stage.host.db().pool).await.unwrap()
+            }
+        }
+    }
+
+    /// Says so again after its end.
+    pub async fn bring_back(&self, stage: &Stage, id: uuid::Uuid, kept: String) {
+        match self {
+            Self::Folder => {
+                let folder = Self::upload(stage, id);
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::write(folder.join("repository"), kept).unwrap();
+            }
+            Self::Bucket(_) => {
+                let sql = "insert into uploads select * from jsonb_populate_record(null::uploads, $1::text::jsonb)";
+                sqlx::query(sql).bind(kept).execute(&stage.host.db().pool).await.unwrap();
+            }
+        }
+    }
+
+    fn upload(stage: &Stage, id: uuid::Uuid) -> PathBuf {
+        stage.world.home.path().join("registry/uploads").join(id.to_string())
+    }
+
     /// What is left of uploads, by name.
     pub async fn uploads(&self, stage: &Stage) -> Vec<String> {
         match self {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::response::{IntoResponse, Response};
 use gantry_registry::domain::digest::{Algorithm, Digest};
 use gantry_servers::{Need, install, is_root};
+use gantry_testkit::free_port;
 use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,7 +35,7 @@ impl Peer {
             eprintln!("SKIPPED: this test needs docker-registry ({why}); run: sudo apt-get install docker-registry");
             return None;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let auth = if password { format!("auth:\n  htpasswd:\n    realm: peer\n    path: {}/users\n", folder.path().display()) } else { String::new() };
         std::fs::write(folder.path().join("users"), format!("ada:{HASH}\n")).expect("written");

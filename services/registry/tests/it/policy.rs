@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gantry_kernel::{Role, UserId};
 use gantry_registry::Config;
+use gantry_registry::domain::manifest::OCI_INDEX;
 use gantry_testkit::clause;
 use http::Method;
 use serde_json::{Value, json};
@@ -137,6 +138,49 @@ async fn only_signed_images_are_pulled_and_deployed_when_a_policy_says_so() {
     let (status, _) = scene.stage.world.call(&scene.stage.host, Method::DELETE, &format!("{BASE}/policies/signed"), Some(&scene.access), None).await;
     assert_eq!(status, 200);
     assert_eq!(scene.pull("plain").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_looks_like_something_else_is_bound_all_the_same() {
+    let scene = Scene::new(Config::default()).await;
+    scene.put("keys/release", json!({ "pem": Signer::new().pem() })).await;
+    scene.put("policies/signed", json!({ "signed_by": ["release"] })).await;
+    let image = Image::simple("in disguise");
+    image.upload(&scene.stage, REPO, &scene.full).await;
+    scene.stage.upload(REPO, &scene.full, b"a note").await;
+    let mut about = image.manifest.clone();
+    about["subject"] = descriptor(MANIFEST, b"nothing that is here");
+    about["artifactType"] = "application/vnd.acme.note".into();
+    let mut beside = image.manifest.clone();
+    beside["layers"].as_array_mut().unwrap().push(descriptor("application/vnd.acme.note", b"a note"));
+    let mut vague = image.manifest.clone();
+    vague["config"]["mediaType"] = "application/octet-stream".into();
+    for (tag, manifest) in [("about", about), ("beside", beside), ("vague", vague)] {
+        assert_eq!(scene.stage.push(REPO, tag, &scene.full, &manifest).await.status(), 201);
+        assert_eq!(scene.pull(tag).await.0, 403, "{tag}: a runtime would start it");
+        assert!(scene.resolve(tag).await.unwrap_err().message().contains("no valid signature"), "{tag}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_of_indexes_is_as_good_as_the_images_in_it_and_licences_are_told() {
+    let scene = Scene::new(Config::default()).await;
+    scene.put("policies/scanned", json!({ "must_be_scanned": true })).await;
+    let package = br#"{"name":"left","version":"1.0.0","license":"AGPL-3.0-only"}"#;
+    let image = Image::of(vec![layer(&[("app/node_modules/left/package.json", package)])], "amd64");
+    image.push(&scene.stage, REPO, "one", &scene.full).await;
+    let inner = crate::cached::index(&[(&image, "amd64")]);
+    assert_eq!(scene.stage.push(REPO, "inner", &scene.full, &inner).await.status(), 201);
+    let outer = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_INDEX, inner.to_string().as_bytes())] });
+    assert_eq!(scene.stage.push(REPO, "outer", &scene.full, &outer).await.status(), 201);
+    scene.stage.world.until("it is scanned", Duration::from_secs(60), || async { scene.pull("outer").await.0 == 200 }).await;
+    assert!(scene.resolve("outer").await.is_ok());
+    scene.put("policies/free", json!({ "denied_licences": ["AGPL-*"] })).await;
+    for tag in ["one", "inner", "outer"] {
+        let (status, why) = scene.pull(tag).await;
+        assert!(status == 403 && why.contains("package left has the licence AGPL-3.0-only"), "{tag}: {status} {why}");
+        assert!(scene.resolve(tag).await.unwrap_err().message().contains("AGPL-3.0-only"), "{tag}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,8 +12,8 @@ use gantry_registry::domain::digest::{Algorithm, Digest};
 use gantry_registry::domain::sums::Sums;
 use gantry_registry::store::content::{Arrived, keep};
 use gantry_registry::store::migrations::MIGRATIONS;
-use gantry_servers::server::free_port;
 use gantry_servers::{Need, Postgres, Server, Signal, ensure_running, install, remove_folder, stop};
+use gantry_testkit::free_port;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ impl Own {
     fn new() -> Self {
         apart(|| install::ensure(&[Need::Postgres], &mut |line| println!("{line}")));
         let folder = tempfile::tempdir().unwrap();
-        let server = Arc::new(Postgres::new(folder.path(), free_port().unwrap(), true).unwrap());
+        let server = Arc::new(Postgres::new(folder.path(), free_port(), true).unwrap());
         Self { folder, server }
     }
 
@@ -92,6 +92,7 @@ async fn a_manifests_bytes_are_there_whenever_its_event_is() {
         tokio::time::sleep(Duration::from_millis(300 + round * 61)).await;
         let server = own.server.clone();
         apart(move || server.pid_file().stop(Signal::Kill, Duration::from_secs(10)));
+        // Those who push meet the loss, and some try again.
         tokio::time::sleep(Duration::from_millis(200)).await;
         pushing.iter().for_each(tokio::task::JoinHandle::abort);
         cancel.cancel();

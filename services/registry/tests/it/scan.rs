@@ -148,12 +148,15 @@ async fn language_packages_are_found_matched_and_exported_in_every_form() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn debians_tracker_is_read_from_a_mirror_and_what_was_read_stays_when_it_is_away() {
     let feed = json!({ "openssl": { "CVE-2026-7": { "description": "a hole", "releases": { "bookworm": { "status": "resolved", "fixed_version": "3.0.10-1", "urgency": "high" } } } } });
-    let up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let state = up.clone();
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    let up = std::sync::Arc::new(AtomicBool::new(true));
+    let in_vain = std::sync::Arc::new(AtomicU32::new(0));
+    let (state, counted) = (up.clone(), in_vain.clone());
     let mirror = axum::Router::new().route(
         "/tracker.json",
         axum::routing::get(move || {
-            let (feed, up) = (feed.to_string(), state.load(std::sync::atomic::Ordering::SeqCst));
+            let (feed, up) = (feed.to_string(), state.load(Ordering::SeqCst));
+            counted.fetch_add(u32::from(!up), Ordering::SeqCst);
             async move { if up { (http::StatusCode::OK, feed) } else { (http::StatusCode::OK, "<html>sign in</html>".to_owned()) } }
         }),
     );
@@ -174,8 +177,9 @@ async fn debians_tracker_is_read_from_a_mirror_and_what_was_read_stays_when_it_i
         }
     };
     scan("one", "v1").await;
-    up.store(false, std::sync::atomic::Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    up.store(false, Ordering::SeqCst);
+    // With the second look the first one is over, whatever became of it.
+    stage.world.until("it is looked for in vain", Duration::from_secs(30), || async { in_vain.load(Ordering::SeqCst) >= 2 }).await;
     scan("two", "v2").await;
     serving.abort();
 }

@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_es_pg::rebuild;
 use gantry_kernel::Role;
 use gantry_registry::Config;
+use gantry_registry::flows::projections::Settings;
 use gantry_testkit::clause;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -256,6 +258,32 @@ async fn a_scanner_that_fails_is_told_of_and_can_be_asked_again() {
         .world
         .until("they are gone", Duration::from_secs(30), || async { scene.report(&digest).await["findings"].as_array().unwrap().len() == 1 })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_scanner_of_a_name_said_goes_with_the_change_and_only_if_it_is_made() {
+    use gantry_registry::store::scanner_reports::{ask, of};
+    let scene = Scene::new().await;
+    let (pool, env) = (&scene.stage.host.db().pool, &scene.stage.host.env);
+    let digest = debian().push(&scene.stage, REPO, "v1", &scene.token).await;
+    // Its own scan asks nobody, for there is nobody yet.
+    let scanned = || async { scene.report(&digest).await["findings"].as_array().is_some_and(|f| f.len() == 1) };
+    scene.stage.world.until("it is scanned", Duration::from_secs(60), scanned).await;
+    let known = async || of(pool, REPO, &digest).await.unwrap().len();
+    // As the platform's scanner of that name was asked.
+    ask(pool, (REPO, &digest), "stand-in", env.now()).await.unwrap();
+    assert_eq!(scene.set(json!({ "url": "ftp://x" })).await.0, 400);
+    assert_eq!(known().await, 1, "nothing has changed");
+    assert_eq!(scene.set(json!({})).await.0, 200);
+    assert_eq!(known().await, 0);
+    ask(pool, (REPO, &digest), "stand-in", env.now()).await.unwrap();
+    assert_eq!(scene.set(json!({ "rescan_hours": 48 })).await.0, 200);
+    assert_eq!(known().await, 1, "it is the same scanner");
+    // Built anew from the events, which are all older than the question.
+    rebuild(scene.stage.host.log(), &Settings).await.unwrap();
+    assert_eq!(known().await, 1);
+    assert_eq!(scene.call(Method::DELETE, "registry/scanners/stand-in", None).await.0, 200);
+    assert_eq!(known().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,9 @@
 //! What a project wants of its images: immutable tags, a quota that counts shared content once, and who may say so.
 
-use gantry_kernel::Role;
+use std::time::Duration;
+
+use gantry_kernel::{Role, Uuid};
+use gantry_registry::store::bookings::{self, Asked, Booked};
 use gantry_registry::store::usage;
 use gantry_testkit::clause;
 use http::Method;
@@ -163,6 +166,56 @@ async fn a_quota_counts_shared_layers_once_never_blocks_a_delete_and_a_failed_pu
     let delete = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/{first}"), &token).send().await.unwrap();
     assert_eq!(delete.status(), 202);
     assert_eq!(used().await["images"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_pushes_at_once_only_one_gets_the_last_room() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let access = stage.world.token(ada, "ada");
+    let other = "acme/shop/other";
+    let (token, beside) = (stage.full(ada, REPO), stage.full(ada, other));
+    let images = [Image::simple("one"), Image::simple("two")];
+    images[0].upload(&stage, REPO, &token).await;
+    images[1].upload(&stage, other, &beside).await;
+    let size = |image: &Image| {
+        let parts = image.manifest["layers"].as_array().unwrap().iter().chain([&image.manifest["config"]]);
+        image.manifest.to_string().len() as u64 + parts.map(|d| d["size"].as_u64().unwrap()).sum::<u64>()
+    };
+    let limit = size(&images[0]).max(size(&images[1])) + 10;
+    assert_eq!(put(&stage, &access, "quota", json!({ "bytes": limit })).await.0, 200);
+    let (a, b) = tokio::join!(stage.push(REPO, "v1", &token, &images[0].manifest), stage.push(other, "v1", &beside, &images[1].manifest));
+    let mut seen = [a.status().as_u16(), b.status().as_u16()];
+    seen.sort_unstable();
+    assert_eq!(seen, [201, 403]);
+    assert!(usage::of(&stage.host.db().orm, stage.shop.id).await.unwrap().unique_bytes.unsigned_abs() <= limit);
+    let booked: i64 = sqlx::query_scalar("select count(*) from quota_bookings").fetch_one(&stage.host.db().pool).await.unwrap();
+    assert_eq!(booked, 0, "what is over has given its room back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_in_a_quota_stays_booked_until_its_push_is_over_and_no_longer_than_its_time() {
+    let stage = Stage::new().await;
+    let (pool, project, now) = (&stage.host.db().pool, stage.shop.id, stage.host.env.now());
+    let ask = async |digest: &str, size: u64, id: u128, after: u64| {
+        let (content, at) = ([(digest.to_owned(), size)], now + Duration::from_secs(after));
+        let asked = Asked { project, content: &content, limit: 100 };
+        bookings::book(pool, &asked, Uuid::from_u128(id), at, at + Duration::from_secs(60)).await.unwrap()
+    };
+    assert_eq!(ask("a", 60, 1, 0).await, Booked::Room);
+    // No connection is held for it that could be lost.
+    assert_eq!(ask("b", 60, 2, 0).await, Booked::Awaited);
+    assert_eq!(ask("a", 60, 3, 0).await, Booked::Room, "the same content takes no more room");
+    for over in [1, 3] {
+        bookings::give_back(pool, Uuid::from_u128(over)).await.unwrap();
+    }
+    assert_eq!(ask("b", 60, 2, 0).await, Booked::Room);
+    // One whose process was killed.
+    assert_eq!(ask("c", 60, 4, 59).await, Booked::Awaited);
+    assert_eq!(ask("c", 60, 4, 61).await, Booked::Room);
+    bookings::forget_over(pool, now + Duration::from_secs(122)).await.unwrap();
+    assert_eq!(ask("b", 60, 6, 61).await, Booked::Room, "collection has removed what nobody gave back");
+    assert_eq!(ask("d", u64::MAX, 5, 61).await, Booked::Full { used: 0, more: i64::MAX.unsigned_abs() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

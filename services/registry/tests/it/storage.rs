@@ -192,10 +192,35 @@ async fn cancelled_and_wrong_uploads_leave_nothing(ground: Ground) {
     assert_eq!(two.here(Method::PATCH, &left).body(whole).send().await.unwrap().status(), 202);
     let collector = two.collector(3600).await;
     assert_eq!(collector.blobs.remove_stale_uploads(Duration::from_secs(3600)).await.unwrap(), 0);
+    // Ages are told in seconds, and only time makes an upload older.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(collector.blobs.remove_stale_uploads(Duration::from_secs(1)).await.unwrap(), 1);
     assert!(two.ground.uploads(&two.stage).await.is_empty());
     assert!(!two.ground.has(&two.stage, &wrong).await);
+}
+
+async fn an_upload_that_comes_back_after_its_end_is_unknown(ground: Ground) {
+    let two = Two::on(ground).await;
+    // What is behind the last part waits in the database when it is little, else in the bucket.
+    for (more, next) in [(1_000, content(PART, 45)), (200_000, b"x".to_vec())] {
+        let whole = content(PART + more, 43);
+        let digest = Digest::of(Algorithm::Sha256, &whole);
+        let at = two.begin().await;
+        assert_eq!(two.here(Method::PATCH, &at).body(whole.clone()).send().await.unwrap().status(), 202);
+        let id = uuid::Uuid::parse_str(at.rsplit('/').next().unwrap()).unwrap();
+        let kept = two.ground.keep_upload(&two.stage, id).await;
+        let put = format!("{at}?digest={digest}");
+        assert_eq!(two.here(Method::PUT, &put).header(header::CONTENT_LENGTH, 0).send().await.unwrap().status(), 201);
+        // As a power cut does, before which nothing waited for the disk: it is begun, and its bytes are elsewhere.
+        two.ground.bring_back(&two.stage, id, kept).await;
+        for (method, path, body) in [(Method::PATCH, &at, next), (Method::PUT, &put, Vec::new())] {
+            let answer = two.there(method.clone(), path).header(header::CONTENT_LENGTH, body.len()).body(body).send().await.unwrap();
+            assert_eq!(code(answer).await, (404, "BLOB_UPLOAD_UNKNOWN".into()), "{method} after {more} bytes behind the part");
+        }
+        assert_eq!(two.there(Method::DELETE, &at).send().await.unwrap().status(), 204);
+        assert_eq!(two.here(Method::GET, &at).send().await.unwrap().status(), 404);
+        assert_eq!(two.pulled(&digest).await, whole);
+    }
 }
 
 async fn content_is_mounted_deleted_and_collected(ground: Ground) {
@@ -217,6 +242,7 @@ async fn content_is_mounted_deleted_and_collected(ground: Ground) {
     assert_eq!(deleted.status(), 202);
 
     let collector = two.collector(0).await;
+    // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let freed = collector.collect(Duration::ZERO, false, "user:test").await.unwrap().expect("nobody else collects");
     assert_eq!((freed.blobs, freed.bytes), (2, 150_005), "the orphans, large and small");
@@ -311,6 +337,7 @@ async fn pushes_at_one_replica_lose_nothing_to_collection_at_the_other(ground: G
         assert_eq!(deleted.status(), 202);
         let gone = two.here(Method::HEAD, &format!("/v2/{REPO}/manifests/now")).send().await.unwrap();
         assert_eq!(gone.status(), 404);
+        // So that collections find what was deleted at every age up to the grace period.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     stop.cancel();
@@ -358,6 +385,7 @@ over_both!(
     a_push_in_pieces_goes_on_at_the_other_replica,
     what_came_before_the_client_was_gone_is_kept,
     cancelled_and_wrong_uploads_leave_nothing,
+    an_upload_that_comes_back_after_its_end_is_unknown,
     content_is_mounted_deleted_and_collected,
     content_that_nothing_names_is_found_and_removed,
     damaged_content_is_found_and_never_served,

@@ -1,10 +1,10 @@
 //! Decisions by what a real Prometheus has scraped: releases that go back, numbers that follow.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gantry_testkit::free_port;
 use gantry_testkit::kubernetes::ApiServer;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Scraped {
             "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
         );
         std::fs::write(&file, text).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let prometheus = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))

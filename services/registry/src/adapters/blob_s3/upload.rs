@@ -84,7 +84,16 @@ impl BlobS3 {
     /// Writes down how far it is; `done` lets go of it.
     async fn save(&self, held: &Held, done: bool) -> Result<(), UploadError> {
         let saved = uploads::save(self.pool(), &held.row, held.writer, done, self.host.env.now()).await.map_err(io::Error::other)?;
-        if saved { Ok(()) } else { Err(UploadError::Busy) }
+        if saved { Ok(()) } else { Err(self.lost(held.row.id).await) }
+    }
+
+    /// Why a writer has its upload no more: it is over, or another request has it.
+    async fn lost(&self, id: Uuid) -> UploadError {
+        match uploads::find(self.pool(), id).await {
+            Ok(None) => UploadError::Unknown,
+            Ok(Some(_)) => UploadError::Busy,
+            Err(error) => UploadError::Io(io::Error::other(error)),
+        }
     }
 
     pub(super) async fn take_in(&self, id: Uuid, repository: &RepositoryName, chunk: Chunk, body: Body<'_>) -> Result<u64, UploadError> {
@@ -107,7 +116,7 @@ impl BlobS3 {
         let _ = verdict.send(!matches!(fed, Err(UploadError::Length { .. } | UploadError::TooLarge(_))));
         let offset = writing.await.map_err(io::Error::other)?;
         match fed {
-            Ok(()) => offset,
+            Ok(()) => offset.map_err(UploadError::or_over),
             Err(error) => Err(error),
         }
     }
@@ -148,7 +157,7 @@ impl BlobS3 {
             }
             Err(error) => {
                 self.release(&held).await;
-                Err(error)
+                Err(error.or_over())
             }
         }
     }
@@ -264,7 +273,7 @@ impl BlobS3 {
     async fn hold(&self, held: &Held) -> Result<(), UploadError> {
         let now = self.host.env.now();
         let kept = uploads::hold(self.pool(), held.row.id, held.writer, now, now + LEASE).await.map_err(io::Error::other)?;
-        if kept { Ok(()) } else { Err(UploadError::Busy) }
+        if kept { Ok(()) } else { Err(self.lost(held.row.id).await) }
     }
 
     pub(super) async fn cancel(&self, id: Uuid, repository: &RepositoryName) -> Result<(), UploadError> {

@@ -180,6 +180,42 @@ async fn a_sender_that_falls_silent_is_cut_off() {
     assert!(matches!(slow, Err(UploadError::Slow(_))));
 }
 
+#[tokio::test]
+async fn an_upload_that_was_cancelled_elsewhere_before_it_became_a_blob_is_unknown() {
+    let (folder, store) = begun().await;
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    let staged = store.finish(ID, &name(), &Digest::of(Algorithm::Sha256, b"hello"), 0).await.unwrap();
+    BlobFs::open(folder.path()).unwrap().cancel_upload(ID, &name()).await.unwrap();
+    let error = UploadError::from(store.publish([&staged]).await.unwrap_err());
+    assert!(matches!(error.or_over(), UploadError::Unknown));
+    assert!(matches!(UploadError::from(io::Error::from(io::ErrorKind::StorageFull)).or_over(), UploadError::Io(_)), "a fault stays one");
+}
+
+#[tokio::test]
+async fn a_file_that_keeps_a_name_because_it_is_open_somewhere_does_not_keep_the_upload() {
+    let (folder, store) = begun().await;
+    store.append(ID, &name(), chunk(None), body(&[b"hello"])).await.unwrap();
+    // As NFS does with what is removed while a machine has it open.
+    let left = folder.path().join("uploads").join(ID.to_string()).join(".nfs0001");
+    fs::write(&left, "hello").unwrap();
+    store.cancel_upload(ID, &name()).await.unwrap();
+    assert!(matches!(store.upload_offset(ID, &name()).await, Err(UploadError::Unknown)));
+    assert!(left.exists(), "nobody but its owner can take it away");
+    assert_eq!(store.remove_stale_uploads(Duration::ZERO).await.unwrap(), 1);
+    assert!(!left.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_may_be_finished_as_soon_as_its_last_bytes_are_taken() {
+    let (_folder, store) = begun().await;
+    // So many that the disk is told to write while they come.
+    let piece = Bytes::from(vec![7u8; 1 << 20]);
+    let digest = Digest::of(Algorithm::Sha256, &piece.repeat(33));
+    let pieces = stream::iter((0..33).map(|_| Ok::<_, io::Error>(piece.clone())).collect::<Vec<_>>());
+    assert_eq!(store.append(ID, &name(), chunk(None), pieces).await.unwrap(), 33 << 20);
+    store.finish(ID, &name(), &digest, 0).await.unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// However the content is cut, and wherever the process restarts, the digest is the content's.

@@ -77,29 +77,45 @@ pub(super) fn write(mut file: File, path: &Path, at: u64, algorithm: Algorithm, 
     Ok((offset, guard, file))
 }
 
+/// The disk being told to begin writing.
+type Flushing = std::thread::JoinHandle<io::Result<()>>;
+
 /// The first batch is on the disk already.
-fn write_and_pass(
+fn write_and_pass(file: &mut File, batches: [Batch; 2], inbox: &mut mpsc::Receiver<Batch>, hasher: &std::sync::mpsc::SyncSender<Batch>) -> io::Result<()> {
+    let mut flushing = None;
+    let passed = pass(file, batches, inbox, hasher, &mut flushing);
+    // Waited for in any case: it shares the file's lock, which would keep away whoever comes next.
+    passed.and(flushed(flushing))
+}
+
+fn pass(
     file: &mut File,
     [first, second]: [Batch; 2],
     inbox: &mut mpsc::Receiver<Batch>,
     hasher: &std::sync::mpsc::SyncSender<Batch>,
+    flushing: &mut Option<Flushing>,
 ) -> io::Result<()> {
     let gone = |_| io::Error::other("the digest could not be computed");
     hasher.send(first).map_err(gone)?;
     let (mut next, mut fresh) = (Some(second), 0u64);
-    let mut flushing: Option<std::thread::JoinHandle<io::Result<()>>> = None;
     while let Some(batch) = next {
         write_all(file, &batch)?;
         fresh += batch.iter().map(|piece| piece.len() as u64).sum::<u64>();
         hasher.send(batch).map_err(gone)?;
-        if fresh >= WRITTEN_BACK && flushing.as_ref().is_none_or(std::thread::JoinHandle::is_finished) {
+        if fresh >= WRITTEN_BACK && flushing.as_ref().is_none_or(Flushing::is_finished) {
             fresh = 0;
+            flushed(flushing.take())?;
             let file = file.try_clone()?;
-            flushing = Some(std::thread::Builder::new().name("blob-flush".into()).spawn(move || file.sync_data())?);
+            *flushing = Some(std::thread::Builder::new().name("blob-flush".into()).spawn(move || file.sync_data())?);
         }
         next = inbox.blocking_recv();
     }
     Ok(())
+}
+
+/// What the disk said. It says a fault once, so it must not be missed: the sync at the upload's end might hear nothing of it.
+fn flushed(flushing: Option<Flushing>) -> io::Result<()> {
+    flushing.map_or(Ok(()), |thread| thread.join().map_err(|_| io::Error::other("the disk could not be written"))?)
 }
 
 /// All pieces by as few system calls as there can be.

@@ -1,5 +1,7 @@
 //! `GET|HEAD|PUT|DELETE /v2/<name>/manifests/<tag or digest>`.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -40,7 +42,7 @@ pub async fn push(call: Call<'_>, reference: &str, body: Body) -> Answer {
     if !more.is_empty() && matches!(reference, Reference::Tag(_)) {
         return Err(Error::BadRequest("`tag` parameters are for pushes by digest".to_owned()).into());
     }
-    let bytes = whole(body).await?;
+    let bytes = whole(body, call.app.config.patience()).await?;
     let media_type = call.header(header::CONTENT_TYPE);
     let tagged = !more.is_empty();
     let done = call.app.push_manifest(&call.name, &reference, more, media_type, bytes, call.who.meta()).await?;
@@ -73,11 +75,11 @@ fn parse(reference: &str) -> Result<Reference> {
 
 /// The whole body, if it is no longer than a manifest may be. A longer one is read to its end (within reason) all the same:
 /// a client that is still sending would see a broken connection instead of the answer.
-async fn whole(body: Body) -> Result<Bytes> {
+async fn whole(body: Body, patience: Duration) -> Result<Bytes> {
     let mut pieces = body.into_data_stream();
     let mut kept = BytesMut::new();
     let mut total = 0;
-    while let Some(piece) = pieces.next().await {
+    while let Some(piece) = tokio::time::timeout(patience, pieces.next()).await.map_err(|_| Error::Slow(patience))? {
         let piece = piece.map_err(|_| Error::BadRequest("the body broke off".to_owned()))?;
         total += piece.len();
         if total <= MAX_BYTES {

@@ -108,7 +108,8 @@ impl Writing {
         let id = match &self.held.row.multipart {
             Some(id) => id.clone(),
             None => {
-                let id = store.s3.create_multipart(&key).await.map_err(fault)?;
+                // Nothing of the upload has to be there yet: what is missing is the bucket, which is no fault of the client's.
+                let id = store.s3.create_multipart(&key).await.map_err(fault).map_err(unless_missing)?;
                 // At once: parts that nobody knows of would be paid for without being seen.
                 self.held.row.multipart = Some(id.clone());
                 store.save(&self.held, false).await?;
@@ -179,6 +180,10 @@ impl Writing {
         }
         Ok(offset)
     }
+}
+
+fn unless_missing(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound { io::Error::other(error) } else { error }
 }
 
 /// Has the digest see these bytes, on a thread for such work.
