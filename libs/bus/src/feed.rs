@@ -154,7 +154,7 @@ async fn read(open: &mut Open) -> anyhow::Result<Batch> {
         if batch.is_empty() {
             until = Instant::now() + GATHERING;
         }
-        batch.push((event, i64::try_from(sequence).unwrap_or(0)));
+        batch.push((Arc::new(event), i64::try_from(sequence).unwrap_or(0)));
     }
     Ok(batch)
 }

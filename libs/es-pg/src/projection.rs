@@ -1,5 +1,7 @@
 //! Read models: rows and checkpoint move in one transaction, so each event counts exactly once.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gantry_es::Recorded;
 use gantry_kernel::OffsetDateTime;
@@ -116,8 +118,8 @@ pub async fn prepare(db: &Db, projection: &dyn Projection, source: &str) -> Resu
     Ok(version.is_some_and(|v| v < projection.version()))
 }
 
-/// Events to take in, with the JetStream sequence of each (0 for the own log).
-pub type Batch = Vec<(Recorded, i64)>;
+/// Events to take in, with the JetStream sequence of each (0 for the own log). Shared, because each projection of a log has them.
+pub type Batch = Vec<(Arc<Recorded>, i64)>;
 
 /// What feeds a runner.
 #[async_trait]

@@ -106,7 +106,7 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
 }
 
 async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, batch: &Batch) -> anyhow::Result<()> {
-    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| event).collect();
+    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
     let Some(first) = events.first().map(|e| e.position) else { return Ok(()) };
     projection.apply_batch(tx, &events).await.map_err(|e| e.context(format!("rebuilding {} after {}", projection.name(), first - 1)))
 }

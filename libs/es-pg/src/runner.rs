@@ -37,7 +37,7 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
         tx.rollback().await?;
         return catch_up(orm, projection, batch).await;
     }
-    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| event).collect();
+    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
     if projection.apply_batch(&tx, &events).await.is_ok() {
         tx.commit().await?;
         return Ok(last.position);
@@ -55,7 +55,7 @@ async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: 
         return Ok(at);
     }
     // Another replica, or a redelivery, was here before.
-    let fresh: Vec<&Recorded> = batch.iter().map(|(event, _)| event).filter(|e| e.position > at).collect();
+    let fresh: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).filter(|e| e.position > at).collect();
     let Some((last, sequence)) = batch.last().filter(|_| !fresh.is_empty()) else {
         tx.rollback().await?;
         return Ok(at);
@@ -70,12 +70,12 @@ async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: 
 }
 
 /// The checkpoint was set back since it was read, as by a newer version that begins anew: what comes next is not in this batch.
-fn leaves_out(batch: &[(Recorded, i64)], at: i64) -> bool {
+fn leaves_out(batch: &[(Arc<Recorded>, i64)], at: i64) -> bool {
     batch.first().is_some_and(|(event, _)| event.position > at + 1)
 }
 
 /// The same for a batch that did not go through: keeps what comes before the poison.
-async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Recorded, i64)]) -> anyhow::Result<i64> {
+async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Arc<Recorded>, i64)]) -> anyhow::Result<i64> {
     let tx = orm.begin().await?;
     let at = lock_checkpoint(&tx, projection.name()).await?;
     if leaves_out(batch, at) {
@@ -110,7 +110,7 @@ pub(crate) struct OwnLog(pub Log);
 #[async_trait]
 impl Source for OwnLog {
     async fn next(&self, position: i64, _: i64) -> anyhow::Result<Batch> {
-        Ok(self.0.read(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
+        Ok(self.0.read_shared(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
     }
 
     fn again(&self) -> Box<dyn Source> {

@@ -75,7 +75,7 @@ async fn a_batch_is_taken_in_from_the_checkpoint_on_and_not_at_all_where_events_
     for by in [1, 2, 4, 8] {
         f.log.append(raise("x", None, by)).await.unwrap();
     }
-    let events: Batch = f.log.read(0, 10).await.unwrap().into_iter().map(|event| (event, 0)).collect();
+    let events: Batch = f.log.read_shared(0, 10).await.unwrap().into_iter().map(|event| (event, 0)).collect();
     for (from, to, reached, sum) in [(1, 3, 0, 0), (0, 2, 2, 3), (3, 4, 2, 3), (1, 4, 4, 15), (0, 2, 4, 15)] {
         let batch: Batch = events[from..to].to_vec();
         assert_eq!(run_batch(&f.log.db().orm, &totals, &batch).await.unwrap(), reached, "events {from} to {to}");
