@@ -23,7 +23,7 @@ const LOAD: f64 = 0.3;
 pub fn measure(options: &Options) -> Result<Vec<Figure>> {
     let stage = Stage::set()?;
     let reached = stage.run(stage.reader.subscribe("ledger", Arc::new(Statement)))?;
-    let anchor = stage.pgbench("hundred", &insert(Some(HUNDRED)))?;
+    let anchor = stage.pgbench("hundred", &insert(HUNDRED))?;
     let mut callers = Callers::new(stage.channel()?, "delivery", WRITERS);
     // The first reads and connections are nobody's daily life.
     stage.run(sustained(&mut callers, &stage, &reached, Duration::from_secs(1)))?;

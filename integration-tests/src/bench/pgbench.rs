@@ -12,6 +12,8 @@ pub struct PgBench {
     program: PathBuf,
     script: PathBuf,
     url: String,
+    /// `name=value` of the script's variables.
+    defined: Vec<String>,
     /// Connections at once.
     pub clients: u32,
 }
@@ -26,7 +28,14 @@ impl PgBench {
         let program = postgres.path.with_file_name("pgbench");
         let file = folder.join(format!("{name}.sql"));
         std::fs::write(&file, script)?;
-        Ok(Self { program, script: file, url: url.to_owned(), clients: 32 })
+        Ok(Self { program, script: file, url: url.to_owned(), defined: Vec::new(), clients: 32 })
+    }
+
+    /// Gives the script a variable, which is sent with every execution.
+    #[must_use]
+    pub fn defining(mut self, name: &str, value: &str) -> Self {
+        self.defined.push(format!("{name}={value}"));
+        self
     }
 
     /// Transactions per second over `how_long`, without the time to connect; statements are prepared once per connection.
@@ -40,6 +49,7 @@ impl PgBench {
         let output = Command::new(&self.program)
             .args(["-n", "-M", "prepared", "-c", &clients, "-j", &threads, "-T", &seconds, "-f"])
             .arg(&self.script)
+            .args(self.defined.iter().flat_map(|variable| ["-D", variable.as_str()]))
             .arg(&self.url)
             .output()
             .with_context(|| format!("cannot run {}", self.program.display()))?;

@@ -37,6 +37,7 @@ pub fn measure(options: &Options) -> Result<Vec<Figure>> {
         }
         let head = stage.ledger.log().head();
         stage.run(stage.ledger.progress.settled(head, std::time::Duration::from_secs(300)))?;
+        stage.run(stage.published())?;
         let rounds = interleaved(options.rounds, || stage.run(rebuilt(&stage)), || stage.run(read(&stage)))?;
         figures.push(Figure::compared("projection-rebuild", "events/s", "sqlx reading the log's rows in order", rounds, Goal::AtLeast(0.4)));
     }

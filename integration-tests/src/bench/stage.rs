@@ -1,8 +1,9 @@
 //! The ledger and its reader as two services of one process on the real host, and tables of the same shape for pgbench.
 
 use std::future::Future;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gantry_host::config::Nothing;
 use gantry_host::{Host, Running, start};
 use tokio::runtime::Runtime;
@@ -64,12 +65,30 @@ impl Stage {
         Ok(self.reader.channel("ledger")?)
     }
 
-    /// pgbench with this script against the same Postgres.
+    /// pgbench with this script, in which `:data` is what a row of ours has for data, against the same Postgres.
     ///
     /// # Errors
     /// When pgbench is not on this machine.
     pub fn pgbench(&self, name: &str, script: &str) -> Result<PgBench> {
-        PgBench::new(self.ground.folder(), name, script, &self.ground.database_url())
+        let data = format!("{{\"amount\":1,\"note\":\"{NOTE}\"}}");
+        Ok(PgBench::new(self.ground.folder(), name, script, &self.ground.database_url())?.defining("data", &data))
+    }
+
+    /// Waits until the relay has published all that was appended: what it still has to do belongs to our turn and must not weigh on the
+    /// anchor's.
+    ///
+    /// # Errors
+    /// When it does not in a minute.
+    pub async fn published(&self) -> Result<()> {
+        let head = u64::try_from(self.ledger.log().head())?;
+        let all = async {
+            // The stream began with the log, so its sequence is the log's position.
+            while self.ledger.bus.last_of("ledger").await? < head {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.context("the relay did not catch up in a minute")?
     }
 }
 
@@ -79,22 +98,33 @@ impl Drop for Stage {
     }
 }
 
-/// The row that an append writes, with its 500 bytes of data and its 32 bytes of hash, as often as wanted.
-pub fn insert(rows: Option<usize>) -> String {
-    // In two pieces, as the actor below: pgbench would take `:1` and `:reader` for variables.
-    let data = format!("{{\"amount\":' || '1,\"note\":\"{NOTE}\"}}");
+/// The row that an append writes, with its 500 bytes of data and its 32 bytes of hash, so many times. The data of every row are sent, as
+/// every caller of ours sends them: as text in the statement they would be read once, when it is prepared.
+pub fn insert(rows: usize) -> String {
     let hash = "ab".repeat(32);
-    let from = rows.map(|n| format!(" from generate_series(1, {n})")).unwrap_or_default();
+    let sent = vec!["(:data::json)"; rows].join(", ");
+    // The actor in two pieces: pgbench would take `:reader` for a variable.
     format!(
         "insert into anchor.events (stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash) \
-         select 'account-anchor-' || :client_id, nextval('anchor.versions'), gen_random_uuid(), 'account.entered', 1, ('{data}')::json, 'service:' || 'reader', \
-         null, null, null, null, now(), '\\x{hash}'{from};\n"
+         select 'account-anchor-' || :client_id, nextval('anchor.versions'), gen_random_uuid(), 'account.entered', 1, data, 'service:' || 'reader', \
+         null, null, null, null, now(), '\\x{hash}' from (values {sent}) sent (data);\n"
     )
 }
 
 /// The same row under a lock that gives it its place in the order.
 pub fn locked() -> String {
     let hash = "ab".repeat(32);
-    let insert = insert(None);
+    let insert = insert(1);
     format!("begin;\nselect position, hash from anchor.head for update;\n{insert}update anchor.head set position = position + 1, hash = '\\x{hash}';\nend;\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_anchor_sends_the_data_of_every_row() {
+        assert_eq!(insert(HUNDRED).matches(":data").count(), HUNDRED);
+        assert!(locked().contains(&insert(1)));
+    }
 }

@@ -95,10 +95,13 @@ impl Auth {
     }
 
     fn decide(&self, subject: &str, role: Role, scope: Scope, context: Option<&Context>) -> Result<(), Problem> {
-        let (has, known) = self.read(|r| (r.role_with(subject, scope, r.area, context), r.may_know(subject, scope)));
+        let (has, hidden) = self.read(|r| {
+            let has = r.role_with(subject, scope, r.area, context);
+            (has, has.is_none() && scope != Scope::Platform && !r.may_know(subject, scope))
+        });
         match has {
             Some(has) if has >= role => self.refuse_stale(role),
-            None if !known && scope != Scope::Platform => Err(Problem::not_found("such place", scope)),
+            None if hidden => Err(Problem::not_found("such place", scope)),
             _ => Err(Problem::forbidden(format_args!("{} on {}", role.as_str(), self.describe(scope)))),
         }
     }
@@ -111,11 +114,14 @@ impl Auth {
         let permission: &Permission =
             crate::permissions::find(permission).ok_or_else(|| Problem::internal("a check names a permission that is not published"))?;
         refuse_read_only(caller, permission.role)?;
-        let (allowed, known) = self.read(|r| (r.allows(&caller.subject, permission, scope, Some(&caller.context())), r.may_know(&caller.subject, scope)));
-        match (allowed, known) {
+        let (allowed, hidden) = self.read(|r| {
+            let allowed = r.allows(&caller.subject, permission, scope, Some(&caller.context()));
+            (allowed, !allowed && scope != Scope::Platform && !r.may_know(&caller.subject, scope))
+        });
+        match (allowed, hidden) {
             (true, _) => self.refuse_stale(permission.role),
-            (false, false) if scope != Scope::Platform => Err(Problem::not_found("such place", scope)),
-            (false, _) => {
+            (false, true) => Err(Problem::not_found("such place", scope)),
+            (false, false) => {
                 let role = permission.role.as_str();
                 let broad = broad(permission.area(), permission.role);
                 let names = if broad == permission.name { broad } else { format!("{} (or {broad})", permission.name) };

@@ -13,6 +13,8 @@ use crate::rights::{ByScope, Grant, Rights};
 
 /// Teams in teams in teams: deeper ones count for nothing. The organisation's aggregate refuses them.
 pub const DEEPEST_TEAM: usize = 16;
+/// What the name of a team as a subject begins with.
+const TEAM: &str = "team:";
 
 /// Why somebody may do something: one binding, and how it reaches the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,13 +230,20 @@ impl Rights {
                 if !seen.insert(*team) {
                     break;
                 }
-                if let Some(by_scope) = self.by_subject.get(&format!("team:{team}"))
+                if let Some(by_scope) = self.of_team(*team)
                     && !self.visit(by_scope, &above, &path[..=depth], visit)
                 {
                     return;
                 }
             }
         }
+    }
+
+    /// The bindings of a team. Its name as a subject is written where it costs no allocation: every decision asks for several.
+    fn of_team(&self, team: TeamId) -> Option<&ByScope> {
+        let mut subject = *b"team:00000000-0000-0000-0000-000000000000";
+        team.0.hyphenated().encode_lower(&mut subject[TEAM.len()..]);
+        self.by_subject.get(std::str::from_utf8(&subject).ok()?)
     }
 
     fn visit(&self, by_scope: &ByScope, above: &[Scope], teams: &[TeamId], visit: &mut dyn FnMut(BindingId, &Grant, &[TeamId]) -> bool) -> bool {
@@ -291,7 +300,7 @@ impl Rights {
     fn bound_scopes(&self, subject: &str) -> BTreeSet<Scope> {
         let mut scopes: BTreeSet<Scope> = self.by_subject.get(subject).into_iter().flat_map(|b| b.keys().copied()).collect();
         for team in self.team_paths(subject).into_iter().flatten() {
-            scopes.extend(self.by_subject.get(&format!("team:{team}")).into_iter().flat_map(|b| b.keys().copied()));
+            scopes.extend(self.of_team(team).into_iter().flat_map(|b| b.keys().copied()));
         }
         scopes
     }
@@ -305,7 +314,20 @@ impl Rights {
             return false;
         }
         let above = self.lineage(scope);
-        self.bound_scopes(subject).into_iter().any(|at| above.contains(&at) || (scope != Scope::Platform && self.lineage(at).contains(&scope)))
+        let has_below = matches!(scope, Scope::Org(_) | Scope::Project(_));
+        // Asked for every refusal: no set of all the subject's places is made for one question.
+        let known = |bound: &ByScope| above.iter().any(|at| bound.contains_key(at)) || (has_below && bound.keys().any(|at| self.is_below(*at, scope)));
+        self.by_subject.get(subject).is_some_and(&known) || self.team_paths(subject).into_iter().flatten().any(|team| self.of_team(team).is_some_and(&known))
+    }
+
+    /// Whether `at` lies in `place` and is not the place itself.
+    fn is_below(&self, at: Scope, place: Scope) -> bool {
+        match (at, place) {
+            (Scope::Project(id), Scope::Org(org)) => self.projects.get(&id).is_some_and(|project| project.org.id == org),
+            (Scope::Space(id), Scope::Org(org)) => self.spaces.get(&id).is_some_and(|space| space.org().id == org),
+            (Scope::Space(id), Scope::Project(project)) => self.spaces.get(&id).is_some_and(|space| space.project.id == project),
+            _ => false,
+        }
     }
 
     /// Everything `subject` may read: places where it has a role or that are below one.

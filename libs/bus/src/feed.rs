@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use gantry_es_pg::{Batch, Db, Projection, ProjectionRunner, Source, prepare};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +21,10 @@ use crate::message::{from_message, position_of};
 const BATCH: usize = 1_000;
 /// How long a round waits for the first message.
 const WAIT: Duration = Duration::from_secs(5);
+/// A pause of this length ends a batch: the rest is not on its way yet.
+const GAP: Duration = Duration::from_millis(1);
+/// Nor does the first message of a batch wait any longer for others: in a steady stream there is never a gap.
+const GATHERING: Duration = Duration::from_millis(10);
 
 struct Feed {
     bus: Bus,
@@ -124,9 +129,17 @@ impl Feed {
 
 async fn read(open: &mut Open) -> anyhow::Result<Batch> {
     let mut batch = Batch::new();
+    let mut until = Instant::now() + WAIT;
     while batch.len() < BATCH {
-        let limit = if batch.is_empty() { WAIT } else { Duration::from_millis(2) };
-        let Ok(next) = tokio::time::timeout(limit, open.messages.next()).await else { break };
+        // What is there already needs no timer.
+        let next = match open.messages.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                let wait = if batch.is_empty() { until } else { until.min(Instant::now() + GAP) };
+                let Ok(next) = tokio::time::timeout_at(wait, open.messages.next()).await else { break };
+                next
+            }
+        };
         let message = next.context("the subscription ended")??;
         let sequence = message.info().map_err(|e| anyhow::anyhow!("{e}"))?.stream_sequence;
         let headers = message.headers.as_ref().context("a message without headers is no event")?;
@@ -138,7 +151,10 @@ async fn read(open: &mut Open) -> anyhow::Result<Batch> {
             bail!("the stream has position {} after {}: events are missing in it; its relay refills it", event.position, open.position);
         }
         open.position = event.position;
-        batch.push((event, i64::try_from(sequence).unwrap_or(0)));
+        if batch.is_empty() {
+            until = Instant::now() + GATHERING;
+        }
+        batch.push((Arc::new(event), i64::try_from(sequence).unwrap_or(0)));
     }
     Ok(batch)
 }

@@ -13,8 +13,11 @@ pub const USAGE: &str = "usage";
 /// Sign-ins, denials and failures on their way to the audit trail.
 pub const AUDIT: &str = "audit";
 
-/// How long an event id is remembered, so that a repeated publication is dropped by the server.
+/// How long a sample's id is remembered, so that a repeated publication is dropped by the server.
 const DEDUPE: Duration = Duration::from_secs(120);
+/// The same for events. Each says which one it follows, so a repetition is refused whenever it comes; the server's memory of every id, which
+/// a busy log fills by millions, adds nothing to that.
+const DEDUPE_EVENTS: Duration = Duration::from_secs(5);
 
 impl Bus {
     /// `GANTRY_IDENTITY` for prefix `gantry` and `identity`.
@@ -27,7 +30,7 @@ impl Bus {
     /// # Errors
     /// When JetStream refuses.
     pub async fn event_stream(&self, service: &str) -> Result<Stream, BusError> {
-        self.stream(service, Config::default()).await
+        self.stream(service, Config { duplicate_window: DEDUPE_EVENTS, ..Config::default() }).await
     }
 
     /// The sequence of the last message on a service's event stream, asked of the server: also a sign that it answers.
@@ -44,7 +47,7 @@ impl Bus {
     /// # Errors
     /// When JetStream refuses.
     pub async fn sample_stream(&self, name: &str) -> Result<Stream, BusError> {
-        let limits = Config { max_bytes: 1 << 30, max_age: Duration::from_secs(7 * 86_400), ..Config::default() };
+        let limits = Config { max_bytes: 1 << 30, max_age: Duration::from_secs(7 * 86_400), duplicate_window: DEDUPE, ..Config::default() };
         self.stream(name, limits).await
     }
 
@@ -55,7 +58,6 @@ impl Bus {
             storage: StorageType::File,
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::Old,
-            duplicate_window: DEDUPE,
             allow_direct: true,
             ..limits
         };

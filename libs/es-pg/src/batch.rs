@@ -327,7 +327,8 @@ async fn write_claims(tx: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::Er
     Ok(())
 }
 
-/// The statement that writes events, commands and head together, with what it gives back.
+/// The statement that writes events, commands and head together, with what it gives back. The arrays, which are of one length, are taken
+/// apart where columns stand: in `from`, Postgres would first put each into a table of its own, and read that.
 macro_rules! write {
     ($($gives:tt)*) => {
         concat!(
@@ -335,12 +336,14 @@ macro_rules! write {
              added as (
                 insert into events (position, stream, version, event_id, kind, kind_version, data, actor, tenant, from_addr, command_id, trace, at, hash)
                 select p, s, v, e, k, kv, d::json, a, t, f, c, tr, $13, h
-                from unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::uuid[],
-                            $10::text[], $11::text[], $12::text[], $14::bytea[]) as r(p, s, v, e, k, kv, d, a, t, f, c, tr, h)
+                from (select unnest($1::bigint[]) p, unnest($2::text[]) s, unnest($3::bigint[]) v, unnest($4::uuid[]) e, unnest($5::text[]) k,
+                             unnest($6::smallint[]) kv, unnest($7::text[]) d, unnest($8::text[]) a, unnest($9::uuid[]) t, unnest($10::text[]) f,
+                             unnest($11::text[]) c, unnest($12::text[]) tr, unnest($14::bytea[]) h) r
                 where exists (select from moved)),
              noted as (
                 insert into commands (command_id, stream, version, position, at)
-                select i, s, v, p, $13 from unnest($18::text[], $19::text[], $20::bigint[], $21::bigint[]) as r(i, s, v, p)
+                select i, s, v, p, $13
+                from (select unnest($18::text[]) i, unnest($19::text[]) s, unnest($20::bigint[]) v, unnest($21::bigint[]) p) r
                 where exists (select from moved))
              select ",
             $($gives)*,

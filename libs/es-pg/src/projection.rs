@@ -1,5 +1,7 @@
 //! Read models: rows and checkpoint move in one transaction, so each event counts exactly once.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gantry_es::Recorded;
 use gantry_kernel::OffsetDateTime;
@@ -116,8 +118,8 @@ pub async fn prepare(db: &Db, projection: &dyn Projection, source: &str) -> Resu
     Ok(version.is_some_and(|v| v < projection.version()))
 }
 
-/// Events to take in, with the JetStream sequence of each (0 for the own log).
-pub type Batch = Vec<(Recorded, i64)>;
+/// Events to take in, with the JetStream sequence of each (0 for the own log). Shared, because each projection of a log has them.
+pub type Batch = Vec<(Arc<Recorded>, i64)>;
 
 /// What feeds a runner.
 #[async_trait]
@@ -151,9 +153,19 @@ pub async fn apply<P: Projection + ?Sized>(projection: &P, tx: &DatabaseTransact
     trace.around(projection.apply(tx, event)).instrument(span).await
 }
 
+/// Moves the checkpoint from `from` to `position`; `false`: it is somewhere else. Nobody else moves it before this transaction ends.
+///
 /// The transaction's commit then does not wait for the disk: rows and checkpoint are lost together or not at all, and what a power cut
 /// takes away is taken in once more from the log, which was on the disk before. Whatever is committed later, and does wait, is on the disk
 /// only after this is.
+pub(crate) async fn move_checkpoint(tx: &DatabaseTransaction, name: &str, from: i64, position: i64, sequence: i64) -> Result<bool, DbErr> {
+    let sql = "update projections set position = $2, sequence = $3, error = null, failed_at = null where name = $1 and position = $4
+               returning set_config('synchronous_commit', 'off', true)";
+    let values = [name.into(), position.into(), sequence.into(), from.into()];
+    Ok(tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?.is_some())
+}
+
+/// Keeps others from moving the checkpoint before this transaction ends, whose commit does not wait for the disk either.
 pub(crate) async fn lock_checkpoint(tx: &DatabaseTransaction, name: &str) -> Result<i64, DbErr> {
     let sql = "select position, set_config('synchronous_commit', 'off', true) from projections where name = $1 for update";
     let row = tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into()])).await?;

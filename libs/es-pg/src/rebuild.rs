@@ -9,6 +9,9 @@ use crate::log::Log;
 use crate::projection::{Batch, Projection, Source, lock_checkpoint, save_checkpoint};
 use crate::runner::OwnLog;
 
+/// Batches in one transaction: what is half built is of no use to anybody, so it need not be kept batch by batch.
+const TOGETHER: usize = 20;
+
 /// Builds a projection of the own log anew and swaps; returns the position at the swap.
 ///
 /// # Errors
@@ -69,16 +72,19 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
             batch = source.next(at.0, at.1).await?;
             continue;
         }
-        let next = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
-        let write = async {
-            let tx = orm.begin().await?;
-            tx.execute_unprepared(&path).await?;
-            apply_all(projection, &tx, &batch).await?;
-            anyhow::Ok(tx.commit().await?)
-        };
-        let read = async { if next.0 >= live { Ok(Batch::new()) } else { source.next(next.0, next.1).await } };
-        let ((), ahead) = tokio::try_join!(write, read)?;
-        (batch, at) = (ahead, next);
+        let tx = orm.begin().await?;
+        tx.execute_unprepared(&path).await?;
+        for _ in 0..TOGETHER {
+            let next = batch.last().map_or(at, |(event, sequence)| (event.position, *sequence));
+            let write = apply_all(projection, &tx, &batch);
+            let read = async { if next.0 >= live { Ok(Batch::new()) } else { source.next(next.0, next.1).await } };
+            let ((), ahead) = tokio::try_join!(write, read)?;
+            (batch, at) = (ahead, next);
+            if batch.is_empty() {
+                break;
+            }
+        }
+        tx.commit().await?;
     }
     // The live runner waits at this lock; what came meanwhile is little.
     let tx = orm.begin().await?;
@@ -106,7 +112,7 @@ async fn build_and_swap(db: &Db, projection: &dyn Projection, source: &dyn Sourc
 }
 
 async fn apply_all(projection: &dyn Projection, tx: &DatabaseTransaction, batch: &Batch) -> anyhow::Result<()> {
-    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| event).collect();
+    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
     let Some(first) = events.first().map(|e| e.position) else { return Ok(()) };
     projection.apply_batch(tx, &events).await.map_err(|e| e.context(format!("rebuilding {} after {}", projection.name(), first - 1)))
 }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gantry_es::Recorded;
 
-/// Events kept at most, and bytes of their data.
-const EVENTS: usize = 4_000;
-const BYTES: usize = 4 << 20;
+/// Events kept at most, and bytes of their data. Whoever follows the log falls behind while it is written fast; to read each event back
+/// then would cost most when there is most to do.
+const EVENTS: usize = 12_000;
+const BYTES: usize = 8 << 20;
 
 /// A piece of the log without gaps, up to the last append of this process.
 #[derive(Default)]
@@ -94,11 +95,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_by_number_and_by_size() {
         let recent = Recent::default();
-        recent.add((1..=5_000).map(|n| event(n, 1)).collect::<Vec<_>>().iter());
+        recent.add((1..=13_000).map(|n| event(n, 1)).collect::<Vec<_>>().iter());
         assert!(positions(&recent, 0, 1).is_empty());
         assert_eq!(positions(&recent, 1_000, 1), [1_001]);
-        recent.add((5_001..=5_004).map(|n| event(n, 2 << 20)).collect::<Vec<_>>().iter());
-        assert!(positions(&recent, 5_000, 9).is_empty());
-        assert_eq!(positions(&recent, 5_003, 9), [5_004]);
+        recent.add((13_001..=13_004).map(|n| event(n, 4 << 20)).collect::<Vec<_>>().iter());
+        assert!(positions(&recent, 13_000, 9).is_empty());
+        assert_eq!(positions(&recent, 13_003, 9), [13_004]);
     }
 }

@@ -8,30 +8,54 @@ use gantry_es::{DecodeError, Recorded};
 use gantry_kernel::OffsetDateTime;
 use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::db::Db;
 use crate::log::Log;
 use crate::progress::Progress;
-use crate::projection::{Batch, Projection, Source, apply, lock_checkpoint, prepare, save_checkpoint};
+use crate::projection::{Batch, Projection, Source, apply, lock_checkpoint, move_checkpoint, prepare, save_checkpoint};
 use crate::rebuild::rebuild_from;
 
 const BATCH: i64 = 1_000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The same where a newer program wrote what this one cannot read: the replica that can takes it in for both.
 const LONGEST_PAUSE_OLDER: Duration = Duration::from_secs(1);
+/// For how long a checkpoint that was read is gone on from in memory: somebody else may have moved it, or want a rebuild.
+const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// One transaction: lock the checkpoint, take in what is after it. Returns the new position.
+/// One transaction: take in what is after the checkpoint, and move it there. Returns the new position.
 /// On a poison event, everything before it is kept, and the error names it.
 ///
 /// # Errors
 /// See [`Projection::apply`].
 pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
+    let (Some((first, _)), Some((last, sequence))) = (batch.first(), batch.last()) else { return catch_up(orm, projection, batch).await };
+    let tx = orm.begin().await?;
+    if !move_checkpoint(&tx, projection.name(), first.position - 1, last.position, *sequence).await? {
+        tx.rollback().await?;
+        return catch_up(orm, projection, batch).await;
+    }
+    let events: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).collect();
+    if projection.apply_batch(&tx, &events).await.is_ok() {
+        tx.commit().await?;
+        return Ok(last.position);
+    }
+    tx.rollback().await?;
+    one_by_one(orm, projection, batch).await
+}
+
+/// The same where the checkpoint is not right before the batch.
+async fn catch_up(orm: &DatabaseConnection, projection: &dyn Projection, batch: &Batch) -> anyhow::Result<i64> {
     let tx = orm.begin().await?;
     let at = lock_checkpoint(&tx, projection.name()).await?;
+    if leaves_out(batch, at) {
+        tx.rollback().await?;
+        return Ok(at);
+    }
     // Another replica, or a redelivery, was here before.
-    let fresh: Vec<&Recorded> = batch.iter().map(|(event, _)| event).filter(|e| e.position > at).collect();
+    let fresh: Vec<&Recorded> = batch.iter().map(|(event, _)| &**event).filter(|e| e.position > at).collect();
     let Some((last, sequence)) = batch.last().filter(|_| !fresh.is_empty()) else {
         tx.rollback().await?;
         return Ok(at);
@@ -45,10 +69,19 @@ pub async fn run_batch(orm: &DatabaseConnection, projection: &dyn Projection, ba
     one_by_one(orm, projection, batch).await
 }
 
+/// The checkpoint was set back since it was read, as by a newer version that begins anew: what comes next is not in this batch.
+fn leaves_out(batch: &[(Arc<Recorded>, i64)], at: i64) -> bool {
+    batch.first().is_some_and(|(event, _)| event.position > at + 1)
+}
+
 /// The same for a batch that did not go through: keeps what comes before the poison.
-async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Recorded, i64)]) -> anyhow::Result<i64> {
+async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch: &[(Arc<Recorded>, i64)]) -> anyhow::Result<i64> {
     let tx = orm.begin().await?;
     let at = lock_checkpoint(&tx, projection.name()).await?;
+    if leaves_out(batch, at) {
+        tx.rollback().await?;
+        return Ok(at);
+    }
     let mut reached = None;
     for (index, (event, sequence)) in batch.iter().enumerate().filter(|(_, (event, _))| event.position > at) {
         if let Err(error) = apply(projection, &tx, event).await {
@@ -77,7 +110,7 @@ pub(crate) struct OwnLog(pub Log);
 #[async_trait]
 impl Source for OwnLog {
     async fn next(&self, position: i64, _: i64) -> anyhow::Result<Batch> {
-        Ok(self.0.read(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
+        Ok(self.0.read_shared(position, BATCH).await?.into_iter().map(|event| (event, 0)).collect())
     }
 
     fn again(&self) -> Box<dyn Source> {
@@ -127,10 +160,11 @@ impl ProjectionRunner {
         cancel: &CancellationToken,
     ) {
         let mut pause = Duration::from_millis(100);
+        let mut left = None;
         loop {
             wake.mark_unchanged();
             let result = tokio::select! {
-                result = step(db, source, projection, rebuild) => result,
+                result = step(db, source, projection, rebuild, &mut left) => result,
                 // A transaction cut here is rolled back: nothing is half done.
                 () = cancel.cancelled() => return,
             };
@@ -183,16 +217,21 @@ impl ProjectionRunner {
     }
 }
 
-/// One round: the position reached, and whether there may be more.
-async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild: &Notify) -> anyhow::Result<(i64, bool)> {
-    let (position, sequence, wanted, erred): (i64, i64, bool, bool) =
-        sqlx::query_as("select position, sequence, rebuild_since is not null, error is not null from projections where name = $1")
-            .bind(projection.name())
-            .fetch_one(&db.pool)
-            .await?;
-    if wanted {
-        rebuild.notify_one();
-    }
+/// Where a round has left the checkpoint.
+#[derive(Clone, Copy)]
+struct Left {
+    position: i64,
+    sequence: i64,
+    /// When it was read last.
+    read: Instant,
+}
+
+/// One round: the position reached, and whether there may be more. `left`: by the last round, and by this one if all went well.
+async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild: &Notify, left: &mut Option<Left>) -> anyhow::Result<(i64, bool)> {
+    let (Left { position, sequence, read }, erred) = match left.take().filter(|left| left.read.elapsed() < REMEMBERED) {
+        Some(left) => (left, false),
+        None => read_checkpoint(db, projection, rebuild).await?,
+    };
     let batch = source.next(position, sequence).await?;
     if batch.is_empty() {
         if erred {
@@ -202,7 +241,23 @@ async fn step(db: &Db, source: &dyn Source, projection: &dyn Projection, rebuild
         }
         return Ok((position, false));
     }
-    Ok((run_batch(&db.orm, projection, &batch).await?, true))
+    let reached = run_batch(&db.orm, projection, &batch).await?;
+    *left = batch.last().filter(|(last, _)| last.position == reached).map(|(_, sequence)| Left { position: reached, sequence: *sequence, read });
+    Ok((reached, true))
+}
+
+/// Where the projection stands, and whether it stands still.
+async fn read_checkpoint(db: &Db, projection: &dyn Projection, rebuild: &Notify) -> anyhow::Result<(Left, bool)> {
+    let read = Instant::now();
+    let (position, sequence, wanted, erred): (i64, i64, bool, bool) =
+        sqlx::query_as("select position, sequence, rebuild_since is not null, error is not null from projections where name = $1")
+            .bind(projection.name())
+            .fetch_one(&db.pool)
+            .await?;
+    if wanted {
+        rebuild.notify_one();
+    }
+    Ok((Left { position, sequence, read }, erred))
 }
 
 /// Rebuilds whenever an operator wants it, while the projection goes on being followed and served.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use axum::Router;
 use axum::routing::get;
 use gantry_kernel::Env;
 use tokio_util::sync::CancellationToken;
@@ -164,13 +163,12 @@ async fn assemble<S: Service>(parts: Parts, host: &Host) -> anyhow::Result<OnePo
     let more = parts.metrics;
     let mut rest = layers::wrap(parts.router, host, parts.max_body_bytes.unwrap_or(host.platform.max_body_bytes));
     if parts.public.is_none() {
-        // The gateway has its own, public ones.
-        let plain = Router::new()
+        // The gateway has its own, public ones. Beside the others, so that no router has to be asked before theirs; nothing surrounds these.
+        rest = rest
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(move || health::readyz(ready.clone())))
             .route("/metrics", get(move || metrics(more.clone())))
             .route("/openapi.json", get(move || async move { ([("content-type", "application/json")], openapi.clone()) }));
-        rest = plain.fallback_service(rest);
     }
     let (reporter, health) = tonic_health::server::health_reporter();
     for name in parts.grpc_names.iter().chain(parts.transcoded).copied() {

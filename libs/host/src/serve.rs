@@ -29,6 +29,11 @@ const HEADERS: Duration = Duration::from_secs(30);
 /// Connections at once per listener; more wait in the kernel's queue.
 const CONNECTIONS: usize = 8_192;
 
+/// Bytes of one request, and of all of a connection's together, that a caller sends before we took in what came before. A window that
+/// adapts begins with 64 KiB for all: a service whose calls share a connection waits for room within each larger one.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
 /// How long connections that were idle at shutdown still take requests: one may be on its way. Answers say that the connection
 /// ends with them, so clients that keep theirs open come back on another, to another replica.
 const LINGER: Duration = Duration::from_millis(250);
@@ -177,7 +182,13 @@ where
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30))).max_concurrent_streams(1_024).adaptive_window(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .max_concurrent_streams(1_024)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(connection);
     tokio::select! {

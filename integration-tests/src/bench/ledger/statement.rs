@@ -40,7 +40,7 @@ impl Projection for Statement {
         let Lines { positions, accounts, amounts, notes, times } = lines;
         // As arrays, the way the log itself is written: Postgres would have to read JSON twice, and make a table of names for every row.
         let sql = "insert into statement (position, account, amount, note, at)
-                   select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[])";
+                   select unnest($1::bigint[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::timestamptz[])";
         let values = [positions.into(), accounts.into(), amounts.into(), notes.into(), times.into()];
         tx.execute_raw(Sql::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
         Ok(())

@@ -107,6 +107,23 @@ fn a_team_passes_its_roles_to_its_members_and_to_the_teams_below() {
 }
 
 #[test]
+fn who_is_bound_below_a_place_may_know_of_it_and_not_of_what_lies_beside() {
+    let (mut rights, org, project, space) = rights();
+    put_team(&mut rights, 20, None);
+    rights.set_member(team(20), "user:b".into(), true);
+    rights.grant(binding(9), "user:a".into(), Role::Viewer, space.scope());
+    rights.grant(binding(10), format!("team:{}", team(20)), Role::Viewer, project.scope());
+    let other = Scope::Space(SpaceId(Uuid::from_u128(8)));
+    let knows = |subject: &str| [Scope::Platform, org.scope(), project.scope(), space.scope(), other].map(|at| rights.may_know(subject, at));
+    assert_eq!(knows("user:a"), [false, true, true, true, false], "the way down to one's space, and no other");
+    assert_eq!(knows("user:b"), [false, true, true, true, false], "by a team, and what lies below its project");
+    assert_eq!(knows("user:c"), [false; 5]);
+    rights.grant(binding(11), "user:c".into(), Role::Viewer, Scope::Platform);
+    let knows = |subject: &str| [Scope::Platform, org.scope(), other].map(|at| rights.may_know(subject, at));
+    assert_eq!(knows("user:c"), [true; 3], "the platform contains everything");
+}
+
+#[test]
 fn a_circle_of_teams_ends_nowhere_and_hangs_nothing() {
     let (mut rights, org, _, _) = rights();
     put_team(&mut rights, 20, Some(21));

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gantry_es::{Meta, Recorded};
-use gantry_es_pg::{Lease, Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, rebuild, request_rebuild, skip};
+use gantry_es_pg::{
+    Batch, Lease, Progress, Projection, ProjectionRunner, Todo, TodoHandler, TodoItem, TodoRunner, checkpoints, prepare, rebuild, request_rebuild, run_batch,
+    skip,
+};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 
 use crate::fixture::{Counted, Fixture, raise};
@@ -61,6 +64,23 @@ async fn each_event_counts_once_with_two_replicas_and_a_write_can_be_read_back()
         progress.settled(position, Duration::from_secs(5)).await.unwrap();
         expected += i64::from(n);
         assert_eq!(total(&one).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_taken_in_from_the_checkpoint_on_and_not_at_all_where_events_are_missing_before_it() {
+    let f = Fixture::new().await;
+    let totals = Totals { refuse: Arc::default() };
+    prepare(f.log.db(), &totals, "test").await.unwrap();
+    for by in [1, 2, 4, 8] {
+        f.log.append(raise("x", None, by)).await.unwrap();
+    }
+    let events: Batch = f.log.read_shared(0, 10).await.unwrap().into_iter().map(|event| (event, 0)).collect();
+    for (from, to, reached, sum) in [(1, 3, 0, 0), (0, 2, 2, 3), (3, 4, 2, 3), (1, 4, 4, 15), (0, 2, 4, 15)] {
+        let batch: Batch = events[from..to].to_vec();
+        assert_eq!(run_batch(&f.log.db().orm, &totals, &batch).await.unwrap(), reached, "events {from} to {to}");
+        assert_eq!(total(&f).await, sum, "events {from} to {to}");
+        assert_eq!(checkpoints(f.log.db()).await.unwrap()[0].position, reached);
     }
 }
 

@@ -19,6 +19,9 @@ use crate::domain::routes::Upstream;
 
 /// Idle connections kept to each service.
 const IDLE_PER_SERVICE: usize = 64;
+/// Bytes of one call's answer, and of all on a connection, that a service sends before the client took in what came before.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A service's base URL (`https://127.0.0.1:7401`), as it is known now.
 type Resolve = dyn Fn(&'static str) -> Option<String> + Send + Sync;
@@ -48,7 +51,8 @@ impl Upstreams {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http2_only(true)
-            .http2_adaptive_window(true)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .build(both);
         let client = Client::builder(TokioExecutor::new())
