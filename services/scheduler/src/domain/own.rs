@@ -43,15 +43,21 @@ fn root(document: &Document<'_>, remarks: &Remarks) -> Option<Node> {
         return None;
     }
     let mut root = docs.remove(0);
-    let mut missing = Vec::new();
-    if let Err((line, detail)) = root.map_texts(&mut |text| interpolate(text, document.values, &mut missing)) {
+    let mut missing = BTreeMap::new();
+    let filled = root.map_texts(&mut |text, line| {
+        let mut names = Vec::new();
+        let made = interpolate(text, document.values, &mut names)?;
+        for name in names {
+            missing.entry(name).or_insert(line);
+        }
+        Ok(made)
+    });
+    if let Err((line, detail)) = filled {
         remarks.wrong("document", line, detail);
         return None;
     }
-    missing.sort();
-    missing.dedup();
-    for name in missing {
-        remarks.note("document", 0, format!("the value `{name}` is not given: an empty text stands for it"));
+    for (name, line) in missing {
+        remarks.note("document", line, format!("the value `{name}` is not given: an empty text stands for it"));
     }
     Some(root)
 }

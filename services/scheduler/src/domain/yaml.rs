@@ -121,9 +121,10 @@ impl Node {
     pub fn boolean(&self) -> Option<bool> {
         match &self.value {
             Value::Bool(b) => Some(*b),
-            Value::Text(text) => match text.as_str() {
-                "true" | "yes" | "on" => Some(true),
-                "false" | "no" | "off" => Some(false),
+            // The words of YAML 1.1, which the readers of Compose and Kubernetes still know where a truth value is meant.
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "y" => Some(true),
+                "false" | "no" | "off" | "n" => Some(false),
                 _ => None,
             },
             _ => None,
@@ -142,14 +143,14 @@ impl Node {
         }
     }
 
-    /// Applies `change` to every text in the tree (not to keys).
+    /// Applies `change` to every text in the tree (not to keys); it is told the text's line, too.
     ///
     /// # Errors
     /// The first of `change`, with its line.
-    pub fn map_texts(&mut self, change: &mut impl FnMut(&str) -> Result<String, String>) -> Result<(), (u64, String)> {
+    pub fn map_texts(&mut self, change: &mut impl FnMut(&str, u64) -> Result<String, String>) -> Result<(), (u64, String)> {
         let line = self.line;
         match &mut self.value {
-            Value::Text(text) => *text = change(text).map_err(|e| (line, e))?,
+            Value::Text(text) => *text = change(text, line).map_err(|e| (line, e))?,
             Value::List(items) => {
                 for item in items {
                     item.map_texts(change)?;
