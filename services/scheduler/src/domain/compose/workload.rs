@@ -162,7 +162,11 @@ impl Reader<'_> {
             "build" => beside.built = Some((at.to_owned(), line)),
             "provider" => {
                 beside.built = Some((at.to_owned(), line));
-                remarks.unsupported(at, line, "services that a program of the machine sets up are not known: name an `image`, or use one of the platform's catalog");
+                remarks.unsupported(
+                    at,
+                    line,
+                    "services that a program of the machine sets up are not known: name an `image`, or use one of the platform's catalog",
+                );
             }
             "entrypoint" => {
                 workload.command = words(at, value, remarks);
