@@ -27,6 +27,8 @@ impl<'a> Loader<'a> {
     pub fn new(document: &'a Document<'a>, remarks: &'a Remarks) -> Self {
         let mut loader = Self { document, remarks, values: document.values.clone(), left_out: BTreeSet::new(), missing: BTreeMap::new(), opened: 0 };
         loader.add_values(".env");
+        // Where the document lies, as in the shell that Compose is started from.
+        loader.values.entry("PWD".into()).or_insert_with(|| ".".into());
         loader
     }
 

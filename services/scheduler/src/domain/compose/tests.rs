@@ -471,6 +471,25 @@ fn platforms_pulls_and_hosts_have_one_meaning_each() {
 }
 
 #[test]
+fn what_others_wait_for_to_end_is_a_job() {
+    let model = good(
+        "services:\n  web:\n    image: a/b/c\n    depends_on: {init: {condition: service_completed_successfully}, seed: {condition: service_started}}\n  init:\n    image: a/b/d\n  seed:\n    image: a/b/e\n",
+    );
+    let of = |w: &str| (model.workloads[&name(w)].kind, model.workloads[&name(w)].restart);
+    assert_eq!(of("init"), (WorkloadKind::Job, Restart::OnFailure));
+    assert_eq!([of("seed"), of("web")], [(WorkloadKind::Stateless, Restart::Always); 2]);
+}
+
+#[test]
+fn the_folder_of_the_document_is_where_compose_is_started() {
+    let found =
+        among("services: {web: {image: a/b/c, volumes: ['${PWD}/app.conf:/app.conf:ro']}}\n", &[("app.conf", "x")]).unwrap_or_else(|r| panic!("{r:#?}"));
+    assert_eq!(found.model.workloads[&name("web")].files[0].path, "/app.conf");
+    let twice = good("services:\n  a:\n    image: a/b/c\n    hostname: ${NONE:-}\n  b:\n    image: a/b/d\n    hostname: ${NONE:-}\n");
+    assert!(twice.services.iter().all(|s| s.aliases.is_empty()), "an empty name is nobody's");
+}
+
+#[test]
 fn a_link_gives_the_other_service_one_more_name() {
     let model = good("services:\n  web:\n    image: a/b/c\n    links: ['db:mysql', db]\n  db:\n    image: a/b/d\n    expose: [3306]\n");
     let db = model.services.iter().find(|s| s.name == name("db")).unwrap();

@@ -362,6 +362,13 @@ pub fn finish(model: &mut Model, links: BTreeMap<Name, BTreeSet<String>>, remark
     for (name, aliases) in links {
         model.services.iter_mut().filter(|s| s.workload == name).for_each(|s| s.aliases.extend(aliases.clone()));
     }
+    // What others wait for to end is not started again when it has.
+    let waits = model.workloads.values().flat_map(|w| &w.depends_on).filter(|(_, condition)| **condition == Condition::Completed);
+    let ends: BTreeSet<Name> = waits.map(|(name, _)| name.clone()).collect();
+    for (name, workload) in model.workloads.iter_mut().filter(|(name, w)| w.kind == WorkloadKind::Stateless && ends.contains(*name)) {
+        workload.kind = WorkloadKind::Job;
+        remarks.note_at(&format!("workloads.{name}"), "is a job: others wait until it has ended");
+    }
     for (name, workload) in &model.workloads {
         for (n, nic) in workload.nics.iter().enumerate().filter(|(_, nic)| !nic.network.is_empty() && !model.networks.contains_key(&nic.network)) {
             remarks.unsupported_at(&format!("workloads.{name}.nics[{n}]"), format!("`{}` is not declared under `networks`", nic.network));
@@ -370,6 +377,7 @@ pub fn finish(model: &mut Model, links: BTreeMap<Name, BTreeSet<String>>, remark
     let mut taken: BTreeMap<String, Name> = model.services.iter().map(|s| (s.name.to_string(), s.name.clone())).collect();
     for (n, service) in model.services.iter_mut().enumerate() {
         let own = service.name.clone();
+        service.aliases.remove("");
         service.aliases.retain(|alias| {
             let owner = taken.entry(alias.clone()).or_insert_with(|| own.clone());
             let fits = *owner == own && alias.as_str() != own.as_str();

@@ -43,7 +43,8 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
     }
     let mut volumes = storage::volumes(&f, model);
     for (claim, volume) in &known.claims {
-        volumes.entry(claim.clone()).or_insert_with(|| storage::Source::Mount(Mount::new(MountKind::Volume, volume, "")));
+        // A template counts more than a volume of its name among the pod's.
+        volumes.insert(claim.clone(), storage::Source::Mount(Mount::new(MountKind::Volume, volume, "")));
     }
     containers(&f, name, &common, &volumes, w, model, known);
     w.stop_grace_seconds = f.number("terminationGracePeriodSeconds", 1 << 20).unwrap_or(30);

@@ -356,6 +356,10 @@ fn claims_of_one_name_are_volumes_of_their_own() {
     let (model, remarks) = model(&format!("{}{}", set("db"), set("queue")));
     let sources = ["db", "queue"].map(|w| of(&model, w).mounts[0].source.clone());
     assert_eq!(sources, ["data", "data-queue"], "no two workloads write to one volume");
+    let both = set("db")
+        .replace("volumeMounts:", "command: [/db], volumeMounts:")
+        .replace("spec: {containers", "spec: {volumes: [{name: data, persistentVolumeClaim: {claimName: data}}], containers");
+    assert_eq!(refusals(&both), Vec::<String>::new(), "the template counts more than the pod's volume of its name");
     assert!(model.volumes.contains_key("data-queue") && remarks.iter().any(|r| r.level == Level::Note && r.detail.contains("`data-queue`")));
 }
 
