@@ -43,17 +43,17 @@ fn root(document: &Document<'_>, remarks: &Remarks) -> Option<Node> {
         return None;
     }
     let mut root = docs.remove(0);
-    let mut missing = BTreeMap::new();
-    let filled = root.map_texts(&mut |text, line| {
+    let (mut missing, mut faults) = (BTreeMap::new(), Vec::new());
+    root.map_texts(&mut |text, line| {
         let mut names = Vec::new();
-        let made = interpolate(text, document.values, &mut names)?;
+        let made = interpolate(text, document.values, &mut names).map_err(|detail| faults.push((line, detail)));
         for name in names {
             missing.entry(name).or_insert(line);
         }
-        Ok(made)
+        made.unwrap_or_default()
     });
-    if let Err((line, detail)) = filled {
-        remarks.wrong("document", line, detail);
+    if !faults.is_empty() {
+        faults.into_iter().for_each(|(line, detail)| remarks.wrong("document", line, detail));
         return None;
     }
     for (name, line) in missing {

@@ -144,26 +144,14 @@ impl Node {
     }
 
     /// Applies `change` to every text in the tree (not to keys); it is told the text's line, too.
-    ///
-    /// # Errors
-    /// The first of `change`, with its line.
-    pub fn map_texts(&mut self, change: &mut impl FnMut(&str, u64) -> Result<String, String>) -> Result<(), (u64, String)> {
+    pub fn map_texts(&mut self, change: &mut impl FnMut(&str, u64) -> String) {
         let line = self.line;
         match &mut self.value {
-            Value::Text(text) => *text = change(text, line).map_err(|e| (line, e))?,
-            Value::List(items) => {
-                for item in items {
-                    item.map_texts(change)?;
-                }
-            }
-            Value::Map(entries) => {
-                for entry in entries {
-                    entry.node.map_texts(change)?;
-                }
-            }
+            Value::Text(text) => *text = change(text, line),
+            Value::List(items) => items.iter_mut().for_each(|item| item.map_texts(change)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| entry.node.map_texts(change)),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }
-        Ok(())
     }
 
     /// Applies `change` to every line number in the tree.

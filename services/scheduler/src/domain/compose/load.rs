@@ -95,14 +95,18 @@ impl<'a> Loader<'a> {
         }
         let mut whole: Option<Node> = None;
         for mut root in docs {
-            let mut missing = Vec::new();
-            let filled = root.map_texts(&mut |text, line| {
+            let (mut missing, mut faults) = (Vec::new(), Vec::new());
+            root.map_texts(&mut |text, line| {
                 let mut names = Vec::new();
-                let made = interpolate::interpolate(text, &self.values, &mut names)?;
+                let made = interpolate::interpolate(text, &self.values, &mut names).map_err(|detail| faults.push((line, detail)));
                 missing.extend(names.into_iter().map(|name| (name, marked(line))));
-                Ok(made)
+                made.unwrap_or_default()
             });
-            if let Err((line, detail)) = filled {
+            // All of what is required, not one after the other.
+            if let Some((line, detail)) = faults.pop() {
+                for (line, detail) in faults {
+                    self.remarks.wrong("document", marked(line), detail);
+                }
                 return wrong(line, detail);
             }
             root.map_lines(&marked);

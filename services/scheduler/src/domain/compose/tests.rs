@@ -309,6 +309,8 @@ fn values_are_filled_in_before_types_are_read() {
     let web = parsed(&with(text, &values), false).unwrap().model.workloads.remove(&name("web")).unwrap();
     assert_eq!((web.image.as_str(), web.replicas), ("acme/shop/web:v2", 4));
     assert_eq!(bad(text), [("document".into(), 3)], "TAG is required");
+    let both = "services:\n  web:\n    image: ${IMAGE:?}\n    user: ${WHO:?who}\n    hostname: a$\n";
+    assert_eq!(bad(both).into_iter().map(|(_, line)| line).collect::<Vec<_>>(), [3, 4, 5], "all at once");
 }
 
 #[test]
