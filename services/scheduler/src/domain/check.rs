@@ -168,7 +168,10 @@ fn dependencies(model: &Model, remarks: &Remarks) {
                 None if workload.optional_dependencies.contains(needed) => {}
                 None => remarks.wrong_at(&at, format!("there is no service `{needed}`")),
                 Some(other) if *condition == Condition::Healthy && other.probes.is_empty() => {
-                    remarks.wrong_at(&at, format!("`{needed}` has no healthcheck, so it never becomes healthy"));
+                    remarks.wrong_at(
+                        &at,
+                        format!("`{needed}` has no healthcheck, so it never becomes healthy: one that its image brings is not run, and is to be named"),
+                    );
                 }
                 Some(_) => {}
             }

@@ -13,6 +13,7 @@ mod ports;
 mod storage;
 mod workload;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_kernel::Name;
@@ -33,13 +34,14 @@ pub fn read(document: &Document<'_>) -> Reading {
     let mut loader = load::Loader::new(document, &remarks);
     if let Some(root) = loader.load() {
         let values = std::mem::take(&mut loader.values);
-        whole(&root, &Document { values: &values, ..*document }, &mut model, &remarks);
+        whole(&root, &Document { values: &values, ..*document }, &loader.left_out, &mut model, &remarks);
     }
     Reading { model, remarks }
 }
 
-fn whole(root: &Node, document: &Document<'_>, model: &mut Model, remarks: &Remarks) {
+fn whole(root: &Node, document: &Document<'_>, left_out: &BTreeSet<String>, model: &mut Model, remarks: &Remarks) {
     let mut shared = storage::Shared::default();
+    let links = RefCell::default();
     let mut change = None;
     for entry in root.entries().unwrap_or_default() {
         let line = entry.line;
@@ -69,13 +71,13 @@ fn whole(root: &Node, document: &Document<'_>, model: &mut Model, remarks: &Rema
             services.sort_by(|a, b| a.key.cmp(&b.key));
             for entry in services {
                 let Some(name) = names.get(&entry.key) else { continue };
-                workload::Reader { names: &names, shared: &shared, document, remarks }.read(&entry.key, name, entry, model);
+                workload::Reader { names: &names, left_out, links: &links, shared: &shared, document, remarks }.read(&entry.key, name, entry, model);
             }
             shared.finish(model);
         }
-        _ => remarks.wrong("services", root.line, "must be a map with at least one service"),
+        _ => remarks.wrong("services", root.get("services").map_or(root.line, |s| s.line), no_services(root, left_out)),
     }
-    workload::finish(model, remarks);
+    workload::finish(model, links.into_inner(), remarks);
     if let Some((node, line)) = change {
         remarks.place("", "x-gantry.model", line);
         if let Err(detail) = patch::apply(model, &node.json()) {
@@ -83,6 +85,21 @@ fn whole(root: &Node, document: &Document<'_>, model: &mut Model, remarks: &Rema
         }
     }
     check::complete(model, document, remarks);
+}
+
+/// Why there is nothing to run.
+fn no_services(root: &Node, left_out: &BTreeSet<String>) -> String {
+    let is_service = |node: &Node| node.get("image").is_some() || node.get("build").is_some();
+    if !left_out.is_empty() {
+        let names: Vec<&str> = left_out.iter().map(String::as_str).collect();
+        format!("no service is left: those of profiles that nobody asks for are left out ({})", names.join(", "))
+    } else if root.get("apiVersion").is_some() && root.get("kind").is_some() {
+        "is no Compose file but an object with `apiVersion` and `kind`: deploy it with the format `kubernetes` or `gantry`".into()
+    } else if root.get("services").is_none() && root.entries().unwrap_or_default().iter().any(|e| is_service(&e.node)) {
+        "must be a map with at least one service: what stands at the top, as in the first version of the format, belongs below it".into()
+    } else {
+        "must be a map with at least one service".into()
+    }
 }
 
 fn patch_of<'a>(entry: &'a super::yaml::Entry, remarks: &Remarks) -> Option<(&'a Node, u64)> {
@@ -170,7 +187,7 @@ fn listed(node: &Node) -> BTreeSet<String> {
 /// `[a, b]` or a shell-like text into words.
 fn words(path: &str, node: &Node, remarks: &Remarks) -> Vec<String> {
     match &node.value {
-        Value::List(items) => items.iter().filter_map(Node::scalar).collect(),
+        Value::List(items) => items.iter().map(|item| fields::text(path, item, remarks)).collect(),
         Value::Null => Vec::new(),
         Value::Map(_) => {
             remarks.wrong(path, node.line, "must be a text or a list");

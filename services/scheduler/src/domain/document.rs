@@ -240,12 +240,13 @@ pub fn bytes(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
-    let factor: f64 = match unit.trim() {
-        "" | "b" | "B" => 1.0,
-        "k" | "kb" | "K" | "KB" | "Ki" | "KiB" => 1024.0,
-        "m" | "mb" | "M" | "MB" | "Mi" | "MiB" => 1024.0 * 1024.0,
-        "g" | "gb" | "G" | "GB" | "Gi" | "GiB" => 1024.0 * 1024.0 * 1024.0,
-        "t" | "tb" | "T" | "TB" | "Ti" | "TiB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" | "ki" | "kib" => 1024.0,
+        "m" | "mb" | "mi" | "mib" => 1024.0 * 1024.0,
+        "g" | "gb" | "gi" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "tb" | "ti" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "p" | "pb" | "pi" | "pib" => 1024.0 * 1024.0 * 1024.0 * 1024.0 * 1024.0,
         _ => return None,
     };
     let bytes = number * factor;
@@ -279,7 +280,9 @@ pub fn duration_ms(text: &str) -> Option<u32> {
         let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         total += number
             * match &rest[..end] {
-                "us" => 0.001,
+                "ns" => 0.000_001,
+                // Both signs for micro are in use.
+                "us" | "\u{b5}s" | "\u{3bc}s" => 0.001,
                 "ms" => 1.0,
                 "s" => 1000.0,
                 "m" => 60_000.0,
@@ -301,12 +304,14 @@ mod tests {
     #[test]
     fn sizes_shares_and_durations_are_read() {
         assert_eq!([bytes("512m"), bytes("1.5g"), bytes("64Mi"), bytes("7")], [Some(512 << 20), Some(3 << 29), Some(64 << 20), Some(7)]);
+        assert_eq!([bytes("2Gb"), bytes("3 kib"), bytes("1P"), bytes("1mB")], [Some(2 << 30), Some(3 << 10), Some(1 << 50), Some(1 << 20)]);
         assert_eq!([bytes("x"), bytes("-1"), bytes("")], [None; 3]);
         assert_eq!([cpu_millis("0.5"), cpu_millis("250m"), cpu_millis("2"), cpu_millis("NaN")], [Some(500), Some(250), Some(2000), None]);
         assert_eq!(
             [duration_ms("1m30s"), duration_ms("500ms"), duration_ms("10"), duration_ms("5q"), duration_ms("")],
             [Some(90_000), Some(500), Some(10_000), None, None]
         );
+        assert_eq!([duration_ms("1.5s"), duration_ms("3000\u{b5}s"), duration_ms("5000000ns")], [Some(1500), Some(3), Some(5)]);
     }
 
     proptest! {

@@ -24,13 +24,13 @@ fn expand(text: &str, values: &BTreeMap<String, String>, missing: &mut Vec<Strin
             out.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after).ok_or_else(|| format!("`${{` without `}}` in `{text}`"))?;
+            let end = closing(after).ok_or_else(|| format!("`${{` without `}}` in `${}`", near(rest)))?;
             out.push_str(&braced(&after[..end], values, missing, depth)?);
             rest = &after[end + 1..];
         } else {
             let name = name_of(rest);
             if name.is_empty() {
-                return Err(format!("a lone `$` in `{text}`: write `$$` for the character itself"));
+                return Err(format!("a lone `$` in `${}`: write `$$` for the character itself", near(rest)));
             }
             out.push_str(&plain(name, values, missing));
             rest = &rest[name.len()..];
@@ -76,6 +76,11 @@ fn plain(name: &str, values: &BTreeMap<String, String>, missing: &mut Vec<String
 fn name_of(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &text[..end] }
+}
+
+/// The beginning of a text: all of a script would hide what is wrong with it.
+fn near(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(40).collect()
 }
 
 /// Where the brace that closes the present one is.
@@ -124,6 +129,8 @@ mod tests {
         for broken in ["${A", "${}", "a $ b", "${A:x}", "${A:}"] {
             assert!(with(broken).is_err(), "{broken}");
         }
+        let script = with(&format!("echo a\necho $1 b\n{}", "echo c\n".repeat(100))).unwrap_err();
+        assert!(script.contains("`$1 b`") && script.len() < 100, "{script}");
         let mut missing = Vec::new();
         interpolate("$B ${C}", &BTreeMap::new(), &mut missing).unwrap();
         assert_eq!(missing, ["B", "C"]);

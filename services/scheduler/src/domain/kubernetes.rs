@@ -55,6 +55,24 @@ pub fn read(document: &Document<'_>) -> Reading {
     Reading { model, remarks }
 }
 
+/// The `apiVersion` of kinds that are often written with another one.
+const HOMES: [(&str, &str); 14] = [
+    ("ConfigMap", "v1"),
+    ("CronJob", "batch/v1"),
+    ("DaemonSet", "apps/v1"),
+    ("Deployment", "apps/v1"),
+    ("HorizontalPodAutoscaler", "autoscaling/v2"),
+    ("Ingress", "networking.k8s.io/v1"),
+    ("Job", "batch/v1"),
+    ("NetworkPolicy", "networking.k8s.io/v1"),
+    ("PersistentVolumeClaim", "v1"),
+    ("Pod", "v1"),
+    ("PodDisruptionBudget", "policy/v1"),
+    ("Secret", "v1"),
+    ("Service", "v1"),
+    ("StatefulSet", "apps/v1"),
+];
+
 /// What the readers of objects have in common.
 struct Reader<'a> {
     document: &'a Document<'a>,
@@ -66,8 +84,8 @@ struct Reader<'a> {
 struct Known {
     /// Names of container ports by workload.
     port_names: BTreeMap<Name, BTreeMap<String, u16>>,
-    /// Claims of the templates of the workload that is being read.
-    claims: Vec<String>,
+    /// Claims of the templates of the workload that is being read, and their volumes.
+    claims: Vec<(String, String)>,
 }
 
 impl Reader<'_> {
@@ -141,6 +159,18 @@ impl Reader<'_> {
                 object.all_read();
                 object.wrong("is an input of kustomize: deploy what `kustomize build` writes");
             }
+            ("gateway.networking.k8s.io", kind @ ("GRPCRoute" | "TLSRoute" | "TCPRoute" | "UDPRoute")) => {
+                object.all_read();
+                object.unsupported(&format!("{kind}: routes are plain HTTP; publish the port with a Service of type LoadBalancer or NodePort"));
+            }
+            (group, kind)
+                if HOMES.iter().any(|(known, _)| *known == kind)
+                    && (group.is_empty() || HOMES.iter().any(|(_, home)| home.starts_with(&format!("{group}/")))) =>
+            {
+                object.all_read();
+                let home = HOMES.iter().find(|(known, _)| *known == kind).map_or("", |(_, home)| *home);
+                object.wrong(&format!("a {kind} has the `apiVersion` {home}"));
+            }
             (group, kind) => {
                 object.all_read();
                 let of = if group.is_empty() { String::new() } else { format!(" of {group}") };
@@ -157,6 +187,15 @@ impl Reader<'_> {
                     | "Role"
                     | "RoleBinding"
                     | "Node"
+                    | "APIService"
+                    | "CSIDriver"
+                    | "ClusterIssuer"
+                    | "MutatingWebhookConfiguration"
+                    | "PodSecurityPolicy"
+                    | "ValidatingAdmissionPolicy"
+                    | "ValidatingAdmissionPolicyBinding"
+                    | "ValidatingWebhookConfiguration"
+                    | "VolumeSnapshotClass"
                     | "ResourceQuota"
                     | "LimitRange" => "belongs to a cluster, not to an application: operators set its like up on the platform",
                     _ => "is not known",

@@ -43,15 +43,21 @@ fn root(document: &Document<'_>, remarks: &Remarks) -> Option<Node> {
         return None;
     }
     let mut root = docs.remove(0);
-    let mut missing = Vec::new();
-    if let Err((line, detail)) = root.map_texts(&mut |text| interpolate(text, document.values, &mut missing)) {
-        remarks.wrong("document", line, detail);
+    let (mut missing, mut faults) = (BTreeMap::new(), Vec::new());
+    root.map_texts(&mut |text, line| {
+        let mut names = Vec::new();
+        let made = interpolate(text, document.values, &mut names).map_err(|detail| faults.push((line, detail)));
+        for name in names {
+            missing.entry(name).or_insert(line);
+        }
+        made.unwrap_or_default()
+    });
+    if !faults.is_empty() {
+        faults.into_iter().for_each(|(line, detail)| remarks.wrong("document", line, detail));
         return None;
     }
-    missing.sort();
-    missing.dedup();
-    for name in missing {
-        remarks.note("document", 0, format!("the value `{name}` is not given: an empty text stands for it"));
+    for (name, line) in missing {
+        remarks.note("document", line, format!("the value `{name}` is not given: an empty text stands for it"));
     }
     Some(root)
 }

@@ -121,9 +121,10 @@ impl Node {
     pub fn boolean(&self) -> Option<bool> {
         match &self.value {
             Value::Bool(b) => Some(*b),
-            Value::Text(text) => match text.as_str() {
-                "true" | "yes" | "on" => Some(true),
-                "false" | "no" | "off" => Some(false),
+            // The words of YAML 1.1, which the readers of Compose and Kubernetes still know where a truth value is meant.
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "y" => Some(true),
+                "false" | "no" | "off" | "n" => Some(false),
                 _ => None,
             },
             _ => None,
@@ -142,27 +143,15 @@ impl Node {
         }
     }
 
-    /// Applies `change` to every text in the tree (not to keys).
-    ///
-    /// # Errors
-    /// The first of `change`, with its line.
-    pub fn map_texts(&mut self, change: &mut impl FnMut(&str) -> Result<String, String>) -> Result<(), (u64, String)> {
+    /// Applies `change` to every text in the tree (not to keys); it is told the text's line, too.
+    pub fn map_texts(&mut self, change: &mut impl FnMut(&str, u64) -> String) {
         let line = self.line;
         match &mut self.value {
-            Value::Text(text) => *text = change(text).map_err(|e| (line, e))?,
-            Value::List(items) => {
-                for item in items {
-                    item.map_texts(change)?;
-                }
-            }
-            Value::Map(entries) => {
-                for entry in entries {
-                    entry.node.map_texts(change)?;
-                }
-            }
+            Value::Text(text) => *text = change(text, line),
+            Value::List(items) => items.iter_mut().for_each(|item| item.map_texts(change)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| entry.node.map_texts(change)),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }
-        Ok(())
     }
 
     /// Applies `change` to every line number in the tree.

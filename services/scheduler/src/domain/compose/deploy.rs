@@ -12,7 +12,7 @@ use crate::domain::model::MAX_REPLICAS;
 /// `Some(stop first)` if the document chose the order of updates, and whether names mean single instances.
 pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> (Option<bool>, bool) {
     let (mut order, mut headless) = (None, false);
-    for entry in node.entries().unwrap_or_default() {
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
             "mode" => match entry.node.scalar().as_deref() {
@@ -41,7 +41,7 @@ pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks)
 }
 
 fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    for side in node.entries().unwrap_or_default() {
+    for side in fields::entries(path, node, remarks) {
         let path = format!("{path}.{}", side.key);
         let Workload { limits, requests, extended, .. } = &mut *workload;
         let target = match side.key.as_str() {
@@ -52,7 +52,7 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
                 continue;
             }
         };
-        for entry in side.node.entries().unwrap_or_default() {
+        for entry in fields::entries(&path, &side.node, remarks) {
             let at = format!("{path}.{}", entry.key);
             match entry.key.as_str() {
                 "cpus" => target.cpu_millis = fields::cpu(&at, &entry.node, remarks),
@@ -71,7 +71,7 @@ fn resources(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
 fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Option<bool> {
     let mut parallelism = 1;
     let mut stop_first = None;
-    for entry in node.entries().unwrap_or_default() {
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
             "parallelism" => {
@@ -102,7 +102,7 @@ fn update(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -
 }
 
 fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    for entry in node.entries().unwrap_or_default() {
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
             "condition" => match entry.node.scalar().as_deref() {
@@ -119,7 +119,7 @@ fn restart(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) 
 }
 
 fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    for entry in node.entries().unwrap_or_default() {
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
             "constraints" => {
@@ -132,7 +132,7 @@ fn placement(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks
             }
             "max_replicas_per_node" => workload.placement.max_per_node = fields::count(&at, &entry.node, MAX_REPLICAS, remarks),
             "preferences" => {
-                for (n, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
+                for (n, item) in fields::items(&at, &entry.node, remarks).iter().enumerate() {
                     match item.get("spread").and_then(Node::scalar).and_then(|text| attribute_of(&text)) {
                         Some(topology) => {
                             workload.placement.spread.push(Spread { topology, max_skew: 1, hard: false, selector: Selector::default(), min_places: 0 })
@@ -172,7 +172,7 @@ fn attribute_of(text: &str) -> Option<String> {
 }
 
 fn generic(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remarks: &Remarks) {
-    for item in node.list().unwrap_or_default() {
+    for item in fields::items(path, node, remarks) {
         let spec = item.get("discrete_resource_spec");
         let kind = spec.and_then(|s| s.get("kind")).and_then(Node::scalar);
         let value = spec.and_then(|s| s.get("value")).and_then(Node::integer).and_then(|n| u64::try_from(n).ok());

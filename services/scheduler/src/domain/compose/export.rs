@@ -139,7 +139,7 @@ fn container(w: &Workload, s: &mut Fields) {
     s.put("init", w.init_process);
     s.put("tty", w.tty);
     s.put("stdin_open", w.stdin);
-    s.put("pull_policy", w.pull.as_str());
+    s.put("pull_policy", Some(w.pull.as_str()).filter(|pull| matches!(*pull, "always" | "missing" | "never")));
     s.put("hostname", w.hostname.as_str());
     s.put("labels", json!(w.labels));
     s.put("annotations", json!(w.annotations));

@@ -3,13 +3,37 @@
 use std::collections::BTreeMap;
 
 use crate::domain::document::{self, Remarks};
-use crate::domain::yaml::{Node, Value};
+use crate::domain::yaml::{Entry, Node, Value};
 
 pub fn text(path: &str, node: &Node, remarks: &Remarks) -> String {
     node.scalar().unwrap_or_else(|| {
         remarks.wrong(path, node.line, format!("must be a text, not {}", node.kind()));
         String::new()
     })
+}
+
+/// The entries of a map; nothing at all is an empty one.
+pub fn entries<'n>(path: &str, node: &'n Node, remarks: &Remarks) -> &'n [Entry] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        Value::Null => &[],
+        _ => {
+            remarks.wrong(path, node.line, format!("must be a map, not {}", node.kind()));
+            &[]
+        }
+    }
+}
+
+/// The items of a list; nothing at all is an empty one.
+pub fn items<'n>(path: &str, node: &'n Node, remarks: &Remarks) -> &'n [Node] {
+    match &node.value {
+        Value::List(items) => items,
+        Value::Null => &[],
+        _ => {
+            remarks.wrong(path, node.line, format!("must be a list, not {}", node.kind()));
+            &[]
+        }
+    }
 }
 
 pub fn boolean(path: &str, node: &Node, remarks: &Remarks) -> bool {
@@ -75,6 +99,10 @@ pub fn pairs(path: &str, node: &Node, values: &BTreeMap<String, String>, remarks
     match &node.value {
         Value::Map(entries) => {
             for entry in entries {
+                if entry.key.is_empty() {
+                    remarks.wrong(path, entry.line, "has a value without a name");
+                    continue;
+                }
                 let value = match entry.node.value {
                     Value::Null => bare(&entry.key, entry.line, remarks),
                     _ => Some(text(&format!("{path}.{}", entry.key), &entry.node, remarks)),

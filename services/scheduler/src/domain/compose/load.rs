@@ -16,14 +16,19 @@ pub struct Loader<'a> {
     remarks: &'a Remarks,
     /// Those of the request, then those of `.env`.
     pub values: BTreeMap<String, String>,
-    missing: BTreeSet<String>,
+    /// Services that are there only for profiles which nobody asked for.
+    pub left_out: BTreeSet<String>,
+    /// Values that were not given, and where each is first asked for.
+    missing: BTreeMap<String, u64>,
     opened: usize,
 }
 
 impl<'a> Loader<'a> {
     pub fn new(document: &'a Document<'a>, remarks: &'a Remarks) -> Self {
-        let mut loader = Self { document, remarks, values: document.values.clone(), missing: BTreeSet::new(), opened: 0 };
+        let mut loader = Self { document, remarks, values: document.values.clone(), left_out: BTreeSet::new(), missing: BTreeMap::new(), opened: 0 };
         loader.add_values(".env");
+        // Where the document lies, as in the shell that Compose is started from.
+        loader.values.entry("PWD".into()).or_insert_with(|| ".".into());
         loader
     }
 
@@ -50,8 +55,8 @@ impl<'a> Loader<'a> {
         without_reset(&mut root);
         let mut path = BTreeSet::new();
         self.include(&mut root, &mut path);
-        for name in &self.missing {
-            self.remarks.note("document", 0, format!("the value `{name}` is not given: an empty text stands for it"));
+        for (name, line) in &self.missing {
+            self.remarks.note("document", *line, format!("the value `{name}` is not given: an empty text stands for it"));
         }
         self.choose_profiles(&mut root);
         Some(root)
@@ -81,23 +86,45 @@ impl<'a> Loader<'a> {
         if self.opened > MAX_FILES {
             return wrong(1, format!("more than {MAX_FILES} files belong together"));
         }
-        let mut docs = match yaml::parse(text) {
+        let docs = match yaml::parse(text) {
             Ok(docs) => docs,
             Err(broken) => return wrong(broken.line, broken.detail),
         };
-        if docs.len() != 1 || docs[0].entries().is_none() {
-            return wrong(1, "must be one YAML document with a map at the top".into());
+        if let Some(other) = docs.iter().find(|d| d.entries().is_none()) {
+            return wrong(other.line, format!("must be a YAML document with a map at the top, not {}", other.kind()));
         }
-        let mut root = docs.remove(0);
-        let mut missing = Vec::new();
-        if let Err((line, detail)) = root.map_texts(&mut |text| interpolate::interpolate(text, &self.values, &mut missing)) {
-            return wrong(line, detail);
+        let mut whole: Option<Node> = None;
+        for mut root in docs {
+            let (mut missing, mut faults) = (Vec::new(), Vec::new());
+            root.map_texts(&mut |text, line| {
+                let mut names = Vec::new();
+                let made = interpolate::interpolate(text, &self.values, &mut names).map_err(|detail| faults.push((line, detail)));
+                missing.extend(names.into_iter().map(|name| (name, marked(line))));
+                made.unwrap_or_default()
+            });
+            // All of what is required, not one after the other.
+            if let Some((line, detail)) = faults.pop() {
+                for (line, detail) in faults {
+                    self.remarks.wrong("document", marked(line), detail);
+                }
+                return wrong(line, detail);
+            }
+            root.map_lines(&marked);
+            for (name, line) in missing {
+                self.missing.entry(name).or_insert(line);
+            }
+            canonical(&mut root);
+            rebase(&mut root, folder);
+            // Further documents of one file are laid over the first, as further files are.
+            whole = match whole {
+                Some(base) => Some(merge(base, root, &[])),
+                None => Some(root),
+            };
         }
-        root.map_lines(&marked);
-        self.missing.extend(missing);
-        canonical(&mut root);
-        rebase(&mut root, folder);
-        Some(root)
+        if whole.is_none() {
+            return wrong(1, "is empty: it must be a YAML document with `services` at the top".into());
+        }
+        whole
     }
 
     /// A delivered file as text.
@@ -272,6 +299,7 @@ impl<'a> Loader<'a> {
             let profiles: Vec<String> = service.node.get("profiles").and_then(Node::list).unwrap_or_default().iter().filter_map(Node::scalar).collect();
             let stays = profiles.is_empty() || wanted.contains("*") || profiles.iter().any(|p| wanted.contains(p));
             if !stays {
+                self.left_out.insert(service.key.clone());
                 let detail = format!("is left out: none of its profiles ({}) is asked for", profiles.join(", "));
                 self.remarks.note(&format!("services.{}.profiles", service.key), service.line, detail);
             }

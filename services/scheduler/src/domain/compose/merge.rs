@@ -90,8 +90,8 @@ pub fn canonical(root: &mut Node) {
         let Value::Map(entries) = &mut service.node.value else { continue };
         for entry in entries {
             match entry.key.as_str() {
-                "environment" | "labels" | "annotations" | "sysctls" => pairs(&mut entry.node, &['=']),
-                "extra_hosts" => pairs(&mut entry.node, &['=', ':']),
+                "environment" | "labels" | "annotations" | "sysctls" => pairs(&mut entry.node, &['='], false),
+                "extra_hosts" => pairs(&mut entry.node, &['=', ':'], true),
                 "depends_on" | "networks" | "models" => names(&mut entry.node),
                 "env_file" | "label_file" | "dns" | "dns_search" | "dns_opt" | "tmpfs" => listed(&mut entry.node),
                 _ => {}
@@ -100,7 +100,8 @@ pub fn canonical(root: &mut Node) {
     }
 }
 
-fn pairs(node: &mut Node, separators: &[char]) {
+/// `several`: one name may have more than one value, as hosts have addresses.
+fn pairs(node: &mut Node, separators: &[char], several: bool) {
     let Value::List(items) = &node.value else { return };
     let mut entries: Vec<Entry> = Vec::new();
     for item in items {
@@ -109,6 +110,17 @@ fn pairs(node: &mut Node, separators: &[char]) {
             Some((key, value)) => (key.to_owned(), Node::text(item.line, value)),
             None => (text, Node::new(item.line, Value::Null)),
         };
+        if several && let Some(known) = entries.iter_mut().find(|e| e.key == key) {
+            let first = std::mem::replace(&mut known.node, Node::new(item.line, Value::Null));
+            known.node.value = match first.value {
+                Value::List(mut all) => {
+                    all.push(value);
+                    Value::List(all)
+                }
+                first => Value::List(vec![Node::new(known.line, first), value]),
+            };
+            continue;
+        }
         // The last of two equal names counts, as in a shell.
         entries.retain(|e| e.key != key);
         entries.push(Entry { key, line: item.line, node: value });

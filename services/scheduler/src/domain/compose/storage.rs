@@ -51,7 +51,7 @@ impl Shared {
     }
 
     pub fn files(&mut self, section: &'static str, node: &Node, document: &Document<'_>, remarks: &Remarks) {
-        for entry in node.entries().unwrap_or_default() {
+        for entry in fields::entries(section, node, remarks) {
             let key = (section, entry.key.clone());
             let own = entry.node.get("name").and_then(Node::scalar).unwrap_or_default();
             let at = At { path: format!("{section}.{}", entry.key), line: entry.line, node: &entry.node, remarks };
@@ -116,7 +116,7 @@ fn content(section: &str, entry: &Entry, document: &Document<'_>, remarks: &Rema
     let path = format!("{section}.{}", entry.key);
     let mut found = None;
     let mut told = false;
-    for option in entry.node.entries().unwrap_or_default() {
+    for option in fields::entries(&path, &entry.node, remarks) {
         let at = format!("{path}.{}", option.key);
         match option.key.as_str() {
             "content" => found = Some(fields::text(&at, &option.node, remarks).into_bytes()),
@@ -186,11 +186,13 @@ pub fn delivered<'d>(at: &str, line: u64, path: &str, document: &Document<'d>, r
 /// A path of the document's folder as files of the container: copied at each deployment. False: nothing of it came along.
 fn copies(source: &str, mount: &Mount, document: &Document<'_>, workload: &mut Workload) -> bool {
     let file = |path: String, bytes: &Vec<u8>| {
+        // Documents bring no modes along; what begins like this is there to be run.
+        let mode = if bytes.starts_with(b"#!") { 0o555 } else { 0o444 };
         let (content, base64) = match std::str::from_utf8(bytes) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (STANDARD.encode(bytes), true),
         };
-        File { path, content, base64, mode: 0o444, ..File::default() }
+        File { path, content, base64, mode, ..File::default() }
     };
     if let Some(bytes) = document.files.get(source) {
         workload.files.push(file(mount.target.clone(), bytes));
@@ -205,11 +207,25 @@ fn copies(source: &str, mount: &Mount, document: &Document<'_>, workload: &mut W
 
 /// `volumes` of a service. Host paths are refused later to those without the right.
 pub fn mounts(path: &str, node: &Node, shared: &Shared, document: &Document<'_>, workload: &mut Workload, remarks: &Remarks) {
-    for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+    for (n, item) in fields::items(path, node, remarks).iter().enumerate() {
         let path = format!("{path}[{n}]");
         let mount = if item.entries().is_some() { long_mount(&path, item, remarks) } else { short_mount(&path, item, remarks) };
-        let Some(mount) = mount else { continue };
+        let Some(mut mount) = mount else { continue };
         let line = item.line;
+        if mount.kind == MountKind::Bind {
+            if mount.source.is_empty() {
+                remarks.wrong(&path, line, "needs the path of a file or folder as its source");
+                continue;
+            }
+            if has_drive(&mount.source) {
+                remarks.unsupported(&path, line, format!("`{}` is a path of Windows: nodes run Linux", mount.source));
+                continue;
+            }
+            // Written on Windows, but a path of the document's folder all the same.
+            if mount.source.starts_with('.') {
+                mount.source = mount.source.replace('\\', "/");
+            }
+        }
         if mount.kind == MountKind::Volume && !mount.source.is_empty() && !shared.volumes.contains_key(&mount.source) {
             remarks.wrong(&path, line, format!("`{}` is not declared under `volumes`", mount.source));
         } else if mount.kind == MountKind::Bind && !mount.source.starts_with('/') {
@@ -229,19 +245,42 @@ pub fn mounts(path: &str, node: &Node, shared: &Shared, document: &Document<'_>,
     }
 }
 
+/// `C:\data` or `C:/data`.
+fn has_drive(path: &str) -> bool {
+    matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic())
+}
+
+/// The parts between colons; the one after a drive's letter belongs to its path.
+fn parts(text: &str) -> Vec<&str> {
+    let colons: Vec<usize> = text.match_indices(':').map(|(at, _)| at).collect();
+    let drive = match colons.as_slice() {
+        // A volume of one letter is called like a drive, unless what follows is no target.
+        [1, rest @ ..] if has_drive(text) => text[2..].starts_with('\\') || rest.first().is_some_and(|next| text[next + 1..].starts_with('/')),
+        _ => false,
+    };
+    let Some(next) = colons.get(1).filter(|_| drive) else {
+        return if drive { vec![text] } else { text.split(':').collect() };
+    };
+    std::iter::once(&text[..*next]).chain(text[next + 1..].split(':')).collect()
+}
+
 fn short_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
     let text = fields::text(path, item, remarks);
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts.as_slice() {
-        [target] => ("", *target, ""),
-        [source, target] => (*source, *target, ""),
-        [source, target, options] => (*source, *target, *options),
+    let (source, target, options) = match parts(&text)[..] {
+        [target] => ("", target, ""),
+        // As of `${DATA}:/data` when nobody says what it is.
+        ["", ..] => {
+            remarks.wrong(path, item.line, format!("`{text}` names nothing before the `:`"));
+            return None;
+        }
+        [source, target] => (source, target, ""),
+        [source, target, options] => (source, target, options),
         _ => {
             remarks.wrong(path, item.line, format!("`{text}` is not `source:target[:options]`"));
             return None;
         }
     };
-    let kind = if source.starts_with(['/', '.', '~']) { MountKind::Bind } else { MountKind::Volume };
+    let kind = if source.starts_with(['/', '.', '~']) || has_drive(source) { MountKind::Bind } else { MountKind::Volume };
     let mut mount = Mount::new(kind, source, target);
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
@@ -280,7 +319,7 @@ fn long_mount(path: &str, item: &Node, remarks: &Remarks) -> Option<Mount> {
 }
 
 fn options(path: &str, entry: &Entry, mount: &mut Mount, remarks: &Remarks) {
-    for option in entry.node.entries().unwrap_or_default() {
+    for option in fields::entries(path, &entry.node, remarks) {
         let at = format!("{path}.{}", option.key);
         match (entry.key.as_str(), option.key.as_str()) {
             ("tmpfs", "size") => mount.size_bytes = fields::bytes(&at, &option.node, remarks),
@@ -297,7 +336,7 @@ fn options(path: &str, entry: &Entry, mount: &mut Mount, remarks: &Remarks) {
 /// `configs` or `secrets` of a service, as files.
 pub fn files(path: &str, section: &'static str, node: &Node, shared: &Shared, workload: &mut Workload, remarks: &Remarks) {
     let secret = section == "secrets";
-    for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+    for (n, item) in fields::items(path, node, remarks).iter().enumerate() {
         let path = format!("{path}[{n}]");
         let source = item.get("source").map_or_else(|| item.scalar().unwrap_or_default(), |s| s.scalar().unwrap_or_default());
         let standard = if secret { format!("/run/secrets/{source}") } else { format!("/{source}") };

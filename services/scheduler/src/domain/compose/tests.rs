@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::document::{Level, Parsed, Remark};
 use crate::domain::lacks;
-use crate::domain::model::{Access, Check, Hook, MountKind, Protocol, Purpose, Restart, WorkloadKind};
+use crate::domain::model::{Access, Check, Hook, MountKind, Protocol, Purpose, Restart, Workload, WorkloadKind};
 
 fn with<'a>(text: &'a str, values: &'a BTreeMap<String, String>) -> Document<'a> {
     Document { values, default_memory_bytes: 64 << 20, ..Document::alone(text) }
@@ -309,6 +309,8 @@ fn values_are_filled_in_before_types_are_read() {
     let web = parsed(&with(text, &values), false).unwrap().model.workloads.remove(&name("web")).unwrap();
     assert_eq!((web.image.as_str(), web.replicas), ("acme/shop/web:v2", 4));
     assert_eq!(bad(text), [("document".into(), 3)], "TAG is required");
+    let both = "services:\n  web:\n    image: ${IMAGE:?}\n    user: ${WHO:?who}\n    hostname: a$\n";
+    assert_eq!(bad(both).into_iter().map(|(_, line)| line).collect::<Vec<_>>(), [3, 4, 5], "all at once");
 }
 
 #[test]
@@ -330,6 +332,192 @@ fn real_files_are_read_or_say_what_they_lack() {
     assert_eq!(good(portainer).workloads[&name("portainer")].mounts[0].kind, MountKind::Bind);
     let flask = "services:\n  web:\n    build:\n      context: .\n    volumes:\n      - .:/code\n";
     assert_eq!(bad(flask), [("services.web.build".into(), 3), ("services.web.volumes[0]".into(), 6)]);
+}
+
+/// What is said about a service `web` with these keys, by line and level.
+fn said(keys: &str) -> Vec<(u64, Level, String)> {
+    let text = format!("services:\n  web:\n    image: a/b/c\n{keys}volumes: {{data: {{}}}}\n");
+    read(&Document::alone(&text)).remarks.into_list().into_iter().map(|r| (r.line, r.level, r.detail)).collect()
+}
+
+fn web(keys: &str) -> Workload {
+    good(&format!("services:\n  web:\n    image: a/b/c\n{keys}volumes: {{data: {{}}}}\n")).workloads.remove(&name("web")).unwrap()
+}
+
+#[test]
+fn a_value_of_another_kind_is_named_and_never_left_out() {
+    for (keys, line) in [
+        ("    volumes: data:/data\n", 4),
+        ("    secrets: key\n", 4),
+        ("    devices: /dev/fuse\n", 4),
+        ("    profiles: dev\n", 4),
+        ("    networks: front\n", 4),
+        ("    healthcheck: curl\n", 4),
+        ("    ulimits: 5\n", 4),
+        ("    post_start: {command: a}\n", 4),
+        ("    deploy: [a]\n", 4),
+        ("    deploy:\n      resources: much\n", 5),
+        ("    deploy:\n      resources:\n        limits: [1]\n", 6),
+        ("    deploy:\n      placement:\n        preferences: rack\n", 6),
+        ("    command:\n      - serve\n      - --name: x\n", 6),
+        ("    environment:\n      - A: b\n", 5),
+        ("    environment:\n      - =b\n", 5),
+        ("    extra_hosts:\n      - a: 192.0.2.1\n", 5),
+        ("    x-gantry: now\n", 4),
+    ] {
+        let found = said(keys);
+        assert!(found.iter().any(|(at, level, _)| *level == Level::Wrong && (*at == line || *at + 1 == line)), "{keys}: {found:?}");
+    }
+    for section in ["configs", "secrets"] {
+        assert_eq!(bad(&format!("services: {{web: {{image: a/b/c}}}}\n{section}: [a]\n")).len(), 1, "{section}");
+    }
+}
+
+#[test]
+fn an_empty_entry_point_leaves_the_command_alone() {
+    let bare = web("    command: sh -c 'sleep 1'\n    entrypoint: \"\"\n");
+    assert_eq!((bare.command.as_slice(), bare.args.len()), (["sh", "-c", "sleep 1"].map(str::to_owned).as_slice(), 0));
+    assert_eq!(web("    entrypoint: ['']\n    command: [a]\n").command, ["a"]);
+    assert_eq!(web("    entrypoint:\n    command: [a]\n").args, ["a"], "nothing said is the image's own");
+    for keys in ["    entrypoint: []\n", "    command: []\n", "    command: ''\n"] {
+        assert!(said(keys).iter().any(|(line, level, _)| (*line, *level) == (4, Level::Unsupported)), "{keys}");
+    }
+    assert_eq!(web("    entrypoint: /run\n    command: []\n").command, ["/run"]);
+}
+
+#[test]
+fn what_is_bound_to_the_machine_itself_is_not_published() {
+    let of = |ports: &str| {
+        let model = good(&format!("services:\n  web:\n    image: a/b/c\n    ports: {ports}\n"));
+        model.services.iter().map(|s| (s.port, s.publish.map(|p| p.wanted))).collect::<Vec<_>>()
+    };
+    assert_eq!(of("['127.0.0.1:8080:80']"), [(80, None)]);
+    assert_eq!(of("['[::1]:8080:80', '127.0.0.1:8080:80']"), [(80, None)]);
+    assert_eq!(of("[{target: 80, published: '8080', host_ip: 127.0.0.1}]"), [(80, None)]);
+    assert_eq!(of("['127.0.0.1:8080:80', '8080:80']"), [(80, Some(8080))]);
+    assert_eq!(of("['0.0.0.0:8080:80', '[::]:8080:80']"), [(80, Some(8080))], "one port at two addresses");
+    assert_eq!(of("['192.0.2.1:8080:80']"), [(80, Some(8080))]);
+    for (ports, words) in [("['127.0.0.1:80:80']", "not published"), ("['192.0.2.1:80:80']", "listen address")] {
+        let found = said(&format!("    ports: {ports}\n"));
+        assert!(found.iter().any(|(line, level, detail)| (*line, *level) == (4, Level::Note) && detail.contains(words)), "{found:?}");
+    }
+    for (port, words) in [("5000-6000:5000-6000/udp", "at most 100"), ("80:80/sctp", "SCTP")] {
+        let found = said(&format!("    ports: ['{port}']\n"));
+        assert!(found.iter().any(|(_, level, detail)| *level == Level::Unsupported && detail.contains(words)), "{found:?}");
+    }
+}
+
+#[test]
+fn paths_of_windows_and_sources_that_are_empty_are_named() {
+    for (volume, level, words) in [
+        ("'C:\\data:/data'", Level::Unsupported, "Windows"),
+        ("'c:/data:/data:ro'", Level::Unsupported, "Windows"),
+        ("{type: bind, source: 'D:\\x', target: /x}", Level::Unsupported, "Windows"),
+        ("{type: bind, source: '', target: /x}", Level::Wrong, "source"),
+        ("'${DATA}:/data'", Level::Wrong, "before the `:`"),
+        ("'.\\site:/srv'", Level::Unsupported, "`./site` lies beside"),
+    ] {
+        let found = said(&format!("    volumes:\n      - {volume}\n"));
+        assert!(found.iter().any(|(line, l, detail)| *line == 5 && *l == level && detail.contains(words)), "{volume}: {found:?}");
+    }
+    let text = "services: {web: {image: a/b/c, volumes: ['.\\bin\\run:/run.sh', 'd:/data']}}\nvolumes: {d: {}}\n";
+    let found = among(text, &[("bin/run", "#!/bin/sh\n")]).unwrap_or_else(|r| panic!("{r:#?}")).model;
+    let web = &found.workloads[&name("web")];
+    assert_eq!((web.files[0].path.as_str(), web.files[0].mode), ("/run.sh", 0o555), "a script can be run");
+    assert_eq!(web.mounts[0].source, "d", "a volume of one letter");
+}
+
+#[test]
+fn what_deploy_says_counts_wherever_it_stands() {
+    let first = web(
+        "    deploy: {replicas: 2, restart_policy: {condition: on-failure}, resources: {limits: {cpus: '1'}}}\n    scale: 5\n    restart: always\n    cpus: 3\n",
+    );
+    assert_eq!((first.replicas, first.restart, first.limits.cpu_millis), (2, Restart::OnFailure, 1000));
+    let model = good("services:\n  web:\n    image: a/b/c\n    mac_address: 02:42:ac:11:65:43\n    networks: [front]\nnetworks: {front: {}}\n");
+    let nics = &model.workloads[&name("web")].nics;
+    assert_eq!((nics.len(), nics[0].network.as_str(), nics[0].mac.as_str()), (1, "front", "02:42:ac:11:65:43"));
+}
+
+#[test]
+fn health_checks_without_a_test_are_the_images_and_zero_is_the_usual() {
+    let check = web("    healthcheck: {test: pg_isready, interval: 0s, timeout: 0s, retries: 0, start_period: 2s, start_interval: 1s}\n");
+    let live = check.probes.iter().find(|p| p.purpose == Purpose::Live).unwrap();
+    assert_eq!((live.period_ms, live.timeout_ms, live.failure_threshold, live.initial_delay_ms), (30_000, 30_000, 3, 2000));
+    for none in ["{test: [NONE]}", "{disable: true, test: [CMD, a]}"] {
+        let keys = format!("    healthcheck: {none}\n");
+        assert!(web(&keys).probes.is_empty() && !said(&keys).iter().any(|(_, _, detail)| detail.contains("name `test`")), "{none}");
+    }
+    for of_image in ["{interval: 5s}", "{test: []}", "{disable: false}"] {
+        let found = said(&format!("    healthcheck: {of_image}\n"));
+        assert!(found.iter().any(|(_, level, detail)| *level == Level::Note && detail.contains("name `test`")), "{of_image}: {found:?}");
+    }
+}
+
+#[test]
+fn platforms_pulls_and_hosts_have_one_meaning_each() {
+    let arch = |platform: &str| web(&format!("    platform: {platform}\n")).placement.architectures.into_iter().collect::<Vec<_>>();
+    assert_eq!([arch("linux/arm64/v8"), arch("linux/x86_64"), arch("arm64")], [vec!["arm64".to_owned()], vec!["amd64".into()], vec!["arm64".into()]]);
+    assert!(arch("linux").is_empty() && arch("''").is_empty());
+    assert!(said("    platform: windows/amd64\n").iter().any(|(line, level, _)| (*line, *level) == (4, Level::Unsupported)));
+    let pull = |policy: &str| web(&format!("    pull_policy: {policy}\n")).pull;
+    assert_eq!(["always", "if_not_present", "missing", "never", "build", "every_12h"].map(pull), ["always", "missing", "missing", "never", "", ""]);
+    assert!(said("    pull_policy: sometimes\n").iter().any(|(line, level, _)| (*line, *level) == (4, Level::Wrong)));
+    let hosts = web("    extra_hosts: ['a=192.0.2.1', 'b:192.0.2.2', 'c=::1']\n").extra_hosts;
+    assert_eq!(hosts.values().map(String::as_str).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2", "::1"]);
+    for (hosts, words) in [("['h:host-gateway']", "the machine"), ("['a:192.0.2.1', 'a:192.0.2.2']", "192.0.2.2"), ("{a: [192.0.2.1, 192.0.2.2]}", "192.0.2.2")]
+    {
+        let found = said(&format!("    extra_hosts: {hosts}\n"));
+        assert!(found.iter().any(|(_, level, detail)| *level == Level::Unsupported && detail.contains(words)), "{hosts}: {found:?}");
+    }
+    assert!(said("    networks: [nowhere]\n").iter().any(|(_, level, detail)| *level == Level::Unsupported && detail.contains("not declared")));
+}
+
+#[test]
+fn what_others_wait_for_to_end_is_a_job() {
+    let model = good(
+        "services:\n  web:\n    image: a/b/c\n    depends_on: {init: {condition: service_completed_successfully}, seed: {condition: service_started}}\n  init:\n    image: a/b/d\n  seed:\n    image: a/b/e\n",
+    );
+    let of = |w: &str| (model.workloads[&name(w)].kind, model.workloads[&name(w)].restart);
+    assert_eq!(of("init"), (WorkloadKind::Job, Restart::OnFailure));
+    assert_eq!([of("seed"), of("web")], [(WorkloadKind::Stateless, Restart::Always); 2]);
+}
+
+#[test]
+fn the_folder_of_the_document_is_where_compose_is_started() {
+    let found =
+        among("services: {web: {image: a/b/c, volumes: ['${PWD}/app.conf:/app.conf:ro']}}\n", &[("app.conf", "x")]).unwrap_or_else(|r| panic!("{r:#?}"));
+    assert_eq!(found.model.workloads[&name("web")].files[0].path, "/app.conf");
+    let twice = good("services:\n  a:\n    image: a/b/c\n    hostname: ${NONE:-}\n  b:\n    image: a/b/d\n    hostname: ${NONE:-}\n");
+    assert!(twice.services.iter().all(|s| s.aliases.is_empty()), "an empty name is nobody's");
+}
+
+#[test]
+fn a_link_gives_the_other_service_one_more_name() {
+    let model = good("services:\n  web:\n    image: a/b/c\n    links: ['db:mysql', db]\n  db:\n    image: a/b/d\n    expose: [3306]\n");
+    let db = model.services.iter().find(|s| s.name == name("db")).unwrap();
+    assert!(db.aliases.contains("mysql") && model.workloads[&name("web")].depends_on.contains_key(&name("db")));
+    let taken = bad("services:\n  web:\n    image: a/b/c\n    links: ['db:other']\n  db:\n    image: a/b/d\n  other:\n    image: a/b/e\n");
+    assert_eq!(taken.len(), 1, "{taken:?}");
+}
+
+#[test]
+fn what_is_no_compose_file_or_has_nothing_left_is_told_why() {
+    for (text, words) in [
+        ("", "is empty"),
+        ("- a\n", "not a list"),
+        ("web:\n  image: a/b/c\n", "belongs below it"),
+        ("apiVersion: v1\nkind: Pod\n", "`kubernetes`"),
+        ("services: {web: {image: a/b/c, profiles: [dev]}}\n", "profiles"),
+        ("services: {web: {image: a/b/c, depends_on: [db]}, db: {image: a/b/d, profiles: [dev]}}\n", "left out"),
+        ("services: {web: {provider: {type: model}}}\n", "image"),
+    ] {
+        let found = parsed(&with(text, &BTreeMap::new()), true).expect_err(text);
+        assert!(found.iter().any(|r| r.detail.contains(words)), "{text}: {found:?}");
+    }
+    let both = good("services: {web: {image: a/b/c, environment: {A: 1}}}\n---\nservices: {web: {environment: {B: 2}}}\n");
+    assert_eq!(both.workloads[&name("web")].env.len(), 2, "a further document is laid over the first");
+    let missing = read(&Document::alone("services:\n  web:\n    image: a/b/c\n    user: ${WHO}\n")).remarks.into_list();
+    assert!(missing.iter().any(|r| r.line == 4 && r.detail.contains("`WHO`")), "{missing:?}");
 }
 
 proptest! {

@@ -4,6 +4,7 @@ mod container;
 mod extension;
 mod probes;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_kernel::Name;
@@ -20,6 +21,10 @@ use extension::Extension;
 pub struct Reader<'a> {
     /// Services' names in the document and here.
     pub names: &'a BTreeMap<String, Name>,
+    /// Services whose profile nobody asked for.
+    pub left_out: &'a BTreeSet<String>,
+    /// More names of workloads, by what others link to them.
+    pub links: &'a RefCell<BTreeMap<Name, BTreeSet<String>>>,
     pub shared: &'a storage::Shared,
     pub document: &'a Document<'a>,
     pub remarks: &'a Remarks,
@@ -36,6 +41,19 @@ struct Beside {
     /// The document chose the order of updates.
     order: Option<bool>,
     built: Option<(String, u64)>,
+    /// The lines of an entry point and a command that are there and empty.
+    no_entrypoint: Option<u64>,
+    no_command: Option<u64>,
+}
+
+/// What counts over another key is read after it, wherever it stands.
+fn rank(key: &str) -> u8 {
+    match key {
+        "mac_address" => 1,
+        "deploy" => 2,
+        "x-gantry" => 3,
+        _ => 0,
+    }
 }
 
 /// Which parts of the model a key is about, for what is said about them later.
@@ -77,7 +95,9 @@ impl Reader<'_> {
         if name.as_str() != key {
             beside.aliases.insert(key.to_owned());
         }
-        for entry in entries.iter().filter(|e| e.node.value != Value::Null) {
+        let mut entries: Vec<&Entry> = entries.iter().filter(|e| e.node.value != Value::Null).collect();
+        entries.sort_by_key(|e| rank(&e.key));
+        for entry in entries {
             let at = format!("{path}.{}", entry.key);
             for part in parts(&entry.key) {
                 remarks.place(format!("workloads.{name}.{part}"), &at, entry.line);
@@ -85,6 +105,7 @@ impl Reader<'_> {
             remarks.place(format!("workloads.{name}.{}", entry.key), &at, entry.line);
             self.entry(&at, entry, &mut workload, &mut beside);
         }
+        self.emptied(&path, &mut workload, &beside);
         if let Some(image) = self.document.images.get(key) {
             workload.image.clone_from(image);
         }
@@ -108,6 +129,21 @@ impl Reader<'_> {
         model.workloads.insert(name.clone(), workload);
     }
 
+    /// An entry point that is there and empty takes the image's away, so that the command alone says what runs.
+    fn emptied(&self, path: &str, workload: &mut Workload, beside: &Beside) {
+        if let Some(line) = beside.no_entrypoint {
+            if workload.args.is_empty() {
+                self.remarks.unsupported(&format!("{path}.entrypoint"), line, "is empty: then `command` must say what runs");
+            }
+            workload.command = std::mem::take(&mut workload.args);
+        } else if let Some(line) = beside.no_command
+            && workload.command.is_empty()
+        {
+            let detail = "is empty: the image's own arguments are left out only together with its entry point; name `entrypoint`, too";
+            self.remarks.unsupported(&format!("{path}.command"), line, detail);
+        }
+    }
+
     /// A service that is built needs the name of what comes of it; that there is none is told where it asks to be built.
     fn image(&self, path: &str, name: &Name, line: u64, workload: &Workload, beside: &Beside) {
         let model_path = format!("workloads.{name}.image");
@@ -124,8 +160,25 @@ impl Reader<'_> {
         match entry.key.as_str() {
             "image" => workload.image = fields::text(at, value, remarks),
             "build" => beside.built = Some((at.to_owned(), line)),
-            "entrypoint" => workload.command = words(at, value, remarks),
-            "command" => workload.args = words(at, value, remarks),
+            "provider" => {
+                beside.built = Some((at.to_owned(), line));
+                remarks.unsupported(
+                    at,
+                    line,
+                    "services that a program of the machine sets up are not known: name an `image`, or use one of the platform's catalog",
+                );
+            }
+            "entrypoint" => {
+                workload.command = words(at, value, remarks);
+                if workload.command.iter().all(String::is_empty) {
+                    workload.command.clear();
+                    beside.no_entrypoint = Some(line);
+                }
+            }
+            "command" => {
+                workload.args = words(at, value, remarks);
+                beside.no_command = workload.args.is_empty().then_some(line);
+            }
             "environment" => {
                 let pairs = fields::pairs(at, value, document.values, remarks);
                 workload.env.extend(pairs);
@@ -160,8 +213,16 @@ impl Reader<'_> {
                 workload.hostname = fields::text(at, value, remarks);
                 beside.aliases.insert(workload.hostname.clone());
             }
-            "labels" => workload.labels = storage::labels(&crate::domain::fields::At { path: at.to_owned(), line, node: value, remarks }),
-            "profiles" | "extends" => {}
+            "labels" => {
+                workload.labels = storage::labels(&crate::domain::fields::At { path: at.to_owned(), line, node: value, remarks });
+                if workload.labels.keys().any(|label| label.starts_with("traefik.")) {
+                    remarks.note(at, line, "labels of Traefik lead no requests here: name hosts and paths under `x-gantry.routes`");
+                }
+            }
+            "profiles" => {
+                let _ = fields::items(at, value, remarks);
+            }
+            "extends" => {}
             "x-gantry" => beside.extension = Extension::read(at, value, workload, remarks),
             key if key.starts_with("x-") => {}
             _ => self.container(at, entry, workload),
@@ -170,7 +231,7 @@ impl Reader<'_> {
 
     fn env_files(&self, path: &str, node: &Node) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
-        for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+        for (n, item) in fields::items(path, node, self.remarks).iter().enumerate() {
             let at = format!("{path}[{n}]");
             for entry in item.entries().unwrap_or_default().iter().filter(|e| !matches!(e.key.as_str(), "path" | "required" | "format")) {
                 self.remarks.unsupported(&format!("{at}.{}", entry.key), entry.line, "is not supported");
@@ -209,7 +270,7 @@ impl Reader<'_> {
                 Ok(range) if protocol == "udp" => beside.exposed_udp.extend(range),
                 Ok(range) if protocol == "tcp" => workload.ports.extend(range),
                 Ok(_) => self.remarks.unsupported(at, node.line, format!("`{protocol}` is not balanced")),
-                Err(detail) => self.remarks.wrong(at, node.line, detail),
+                Err(refused) => refused.tell(at, node.line, self.remarks),
             }
         }
     }
@@ -252,7 +313,9 @@ impl Reader<'_> {
 
     fn named(&self, at: &str, line: u64, key: &str) -> Option<Name> {
         let found = self.names.get(key).cloned();
-        if found.is_none() {
+        if found.is_none() && self.left_out.contains(key) {
+            self.remarks.wrong(at, line, format!("the service `{key}` is left out: none of its profiles is asked for"));
+        } else if found.is_none() {
             self.remarks.wrong(at, line, format!("there is no service `{key}`"));
         }
         found
@@ -295,10 +358,26 @@ impl Reader<'_> {
 }
 
 /// What is known only when all services have been read: links to others give these more names.
-pub fn finish(model: &mut Model, remarks: &Remarks) {
+pub fn finish(model: &mut Model, links: BTreeMap<Name, BTreeSet<String>>, remarks: &Remarks) {
+    for (name, aliases) in links {
+        model.services.iter_mut().filter(|s| s.workload == name).for_each(|s| s.aliases.extend(aliases.clone()));
+    }
+    // What others wait for to end is not started again when it has.
+    let waits = model.workloads.values().flat_map(|w| &w.depends_on).filter(|(_, condition)| **condition == Condition::Completed);
+    let ends: BTreeSet<Name> = waits.map(|(name, _)| name.clone()).collect();
+    for (name, workload) in model.workloads.iter_mut().filter(|(name, w)| w.kind == WorkloadKind::Stateless && ends.contains(*name)) {
+        workload.kind = WorkloadKind::Job;
+        remarks.note_at(&format!("workloads.{name}"), "is a job: others wait until it has ended");
+    }
+    for (name, workload) in &model.workloads {
+        for (n, nic) in workload.nics.iter().enumerate().filter(|(_, nic)| !nic.network.is_empty() && !model.networks.contains_key(&nic.network)) {
+            remarks.unsupported_at(&format!("workloads.{name}.nics[{n}]"), format!("`{}` is not declared under `networks`", nic.network));
+        }
+    }
     let mut taken: BTreeMap<String, Name> = model.services.iter().map(|s| (s.name.to_string(), s.name.clone())).collect();
     for (n, service) in model.services.iter_mut().enumerate() {
         let own = service.name.clone();
+        service.aliases.remove("");
         service.aliases.retain(|alias| {
             let owner = taken.entry(alias.clone()).or_insert_with(|| own.clone());
             let fits = *owner == own && alias.as_str() != own.as_str();
@@ -321,9 +400,15 @@ fn services(name: &Name, workload: &mut Workload, beside: Beside) -> Vec<Service
         ..Service::plain(name.clone(), name.clone(), port, protocol)
     };
     let mut out: Vec<Service> = Vec::new();
-    for port in beside.published {
+    let (local, published): (Vec<_>, Vec<_>) = beside.published.into_iter().partition(|p| p.local);
+    for port in published.into_iter().chain(local) {
         workload.ports.insert(port.target);
-        out.push(Service { publish: Some(Publish { wanted: port.published, listen: 0 }), port_name: port.name, ..plain(port.target, port.protocol) });
+        let publish = (!port.local).then_some(Publish { wanted: port.published, listen: 0 });
+        // The same port at several addresses of the machine is one here.
+        let same = |s: &Service| s.port == port.target && s.protocol == port.protocol && (publish.is_none() || (s.publish == publish && port.published > 0));
+        if !out.iter().any(same) {
+            out.push(Service { publish, port_name: port.name, ..plain(port.target, port.protocol) });
+        }
     }
     for port in &workload.ports {
         if !out.iter().any(|s| s.port == *port) {

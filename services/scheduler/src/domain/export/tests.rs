@@ -41,6 +41,36 @@ fn an_import_survives_every_format_and_its_own_needs_no_patch() {
     assert!(!text.contains("model:"), "Compose says all of it itself:\n{text}");
 }
 
+/// What the platform adds by itself, or takes from the space.
+const NOT_WRITTEN: [&str; 3] = ["pinned", "external", "version"];
+
+#[test]
+fn every_property_survives_every_format() {
+    let model = read(Format::Gantry, include_str!("whole.yaml")).finish(true).unwrap_or_else(|r| panic!("{r:#?}")).model;
+    let (said, schema) = (json(&model), own::schema());
+    let all = |part: &Value| part.as_object().unwrap().values().cloned().collect::<Vec<_>>();
+    let list = |part: &Value| part.as_array().unwrap().clone();
+    let web = &said["workloads"]["web"];
+    let containers = [list(&web["init"]), list(&web["sidecars"])].concat();
+    // A property that comes to the model comes to this file, too.
+    for (kind, parts) in [
+        ("Model", vec![said.clone()]),
+        ("Workload", all(&said["workloads"])),
+        ("Container", containers),
+        ("Constraints", vec![web["placement"].clone()]),
+        ("Service", list(&said["services"])),
+        ("Volume", all(&said["volumes"])),
+        ("Config", all(&said["configs"])),
+        ("Network", all(&said["networks"])),
+        ("Policy", all(&said["policies"])),
+    ] {
+        let known = schema["$defs"][kind]["properties"].as_object().unwrap().keys();
+        let unsaid: Vec<_> = known.filter(|key| !NOT_WRITTEN.contains(&key.as_str()) && !parts.iter().any(|p| p.get(key.as_str()).is_some())).collect();
+        assert!(unsaid.is_empty(), "{kind}: {unsaid:?}");
+    }
+    survives(&model);
+}
+
 #[test]
 fn secrets_are_not_shown_unless_asked_for() {
     let text = "services: {web: {image: a/b/c, secrets: [key]}}\nsecrets: {key: {content: hush-hush}}\n";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::objects::TEMPLATE;
 use super::quantity;
 use crate::domain::fields::{At, Fields};
 use crate::domain::model::{Check, Config, Container, EnvFact, Hook, Mount, Probe, Purpose, Resources};
@@ -20,6 +21,9 @@ pub fn read(at: &At<'_>, shared: &Shared<'_>) -> (Container, BTreeMap<String, u1
     let mut c = Container { name: f.text("name"), image: f.text("image"), ..Container::default() };
     if c.name.is_empty() || c.image.is_empty() {
         at.wrong("a container needs `name` and `image`");
+    }
+    if c.image.contains("{{") {
+        at.wrong(TEMPLATE);
     }
     c.working_dir = f.text("workingDir");
     let ports = ports(&f, &mut c);
@@ -171,7 +175,17 @@ fn value_from(at: &At<'_>, name: String, shared: &Shared<'_>, c: &mut Container)
                 other => at.unsupported(format!("`{other}` is not known to instances")),
             }
         }
-        reference.unsupported(&["divisor", "containerName"], "the number is given in cores or bytes of this container");
+        // The usual ones, which a cluster writes into every object.
+        if let Some(at) = reference.take("divisor")
+            && !matches!(at.text().as_str(), "0" | "1")
+        {
+            at.unsupported("the number is given in cores or bytes");
+        }
+        if let Some(at) = reference.take("containerName")
+            && at.text() != c.name
+        {
+            at.unsupported("the number is that of this container");
+        }
     }
 }
 
@@ -247,12 +261,21 @@ fn mounts(f: &Fields<'_>, shared: &Shared<'_>, c: &mut Container) {
                     |f: &crate::domain::model::File| f.source.split_once('/').and_then(|(c, _)| shared.configs.get(c)).is_some_and(|c| c.external.is_some());
                 let whole = sub_path.is_empty() && files.iter().any(|(_, f)| of_space(f));
                 let folder = if whole { target.trim_end_matches('/').to_owned() } else { String::new() };
+                let (chosen, above) = (sub_path.trim_matches('/'), target.trim_end_matches('/'));
+                let mut any = files.is_empty();
                 for (path, file) in files {
-                    if !sub_path.is_empty() && *path != sub_path {
-                        continue;
-                    }
-                    let path = if sub_path.is_empty() { format!("{}/{path}", target.trim_end_matches('/')) } else { target.clone() };
+                    let path = match path.strip_prefix(chosen) {
+                        _ if chosen.is_empty() => format!("{above}/{path}"),
+                        Some("") => target.clone(),
+                        // A folder of it.
+                        Some(rest) if rest.starts_with('/') => format!("{above}{rest}"),
+                        _ => continue,
+                    };
+                    any = true;
                     c.files.push(crate::domain::model::File { path, folder: folder.clone(), all_keys: file.all_keys && sub_path.is_empty(), ..file.clone() });
+                }
+                if !any {
+                    at.unsupported(format!("there is no `{chosen}` in the volume `{name}`: nothing is mounted"));
                 }
             }
             Some(Source::Mount(mount)) => {
@@ -282,7 +305,8 @@ fn headers(f: &Fields<'_>) -> BTreeMap<String, String> {
 
 fn probe(at: &At<'_>, purpose: Purpose, names: &BTreeMap<String, u16>) -> Option<Probe> {
     let p = at.fields();
-    let seconds = |key: &str, otherwise: u32| p.number(key, 1_000_000).unwrap_or(otherwise) * 1000;
+    // Zero is the same as nothing said.
+    let seconds = |key: &str, otherwise: u32| p.number(key, 1_000_000).filter(|n| *n > 0).unwrap_or(otherwise) * 1000;
     let (initial_delay_ms, period_ms, timeout_ms) = (seconds("initialDelaySeconds", 0), seconds("periodSeconds", 10), seconds("timeoutSeconds", 1));
     let (failures, successes) = (p.number("failureThreshold", 100_000), p.number("successThreshold", 100_000));
     let mut found = None;
@@ -315,8 +339,8 @@ fn probe(at: &At<'_>, purpose: Purpose, names: &BTreeMap<String, u16>) -> Option
             check,
             period_ms: period_ms.max(1000),
             timeout_ms: timeout_ms.max(1000),
-            failure_threshold: failures.unwrap_or(3).max(1),
-            success_threshold: successes.unwrap_or(1).max(1),
+            failure_threshold: failures.filter(|n| *n > 0).unwrap_or(3),
+            success_threshold: successes.filter(|n| *n > 0).unwrap_or(1),
             initial_delay_ms,
         }),
     }

@@ -12,8 +12,10 @@ pub struct Object<'a> {
     pub group: String,
     pub kind: String,
     pub name: String,
+    namespace: String,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+    annotation_lines: BTreeMap<String, u64>,
     /// `Deployment/web`
     pub path: String,
     pub line: u64,
@@ -35,6 +37,11 @@ impl<'a> Object<'a> {
         spec
     }
 
+    /// The line of an annotation.
+    pub fn line_of(&self, annotation: &str) -> u64 {
+        self.annotation_lines.get(annotation).copied().unwrap_or(self.line)
+    }
+
     /// Nothing of it is to be listed one by one.
     pub fn all_read(&self) {
         drop(self.root.rest());
@@ -52,6 +59,9 @@ impl<'a> Object<'a> {
         self.remarks.note(&self.path, self.line, detail);
     }
 }
+
+/// What is said of texts that a tool was to fill in.
+pub const TEMPLATE: &str = "looks like a template: render it first, as with `helm template`";
 
 /// Objects by kind and name; each once.
 pub fn gather<'a>(roots: &'a [Node], remarks: &'a Remarks) -> Vec<Object<'a>> {
@@ -95,25 +105,37 @@ fn unfold<'a>(at: &At<'a>, out: &mut Vec<Object<'a>>, namespaces: &mut BTreeMap<
     let metadata = root.below("metadata");
     let map = |key: &str| metadata.as_ref().map(|m| m.map(key)).unwrap_or_default();
     let (labels, annotations) = (map("labels"), map("annotations"));
+    let annotation_lines = at.node.get("metadata").and_then(|m| m.get("annotations")).and_then(Node::entries).unwrap_or_default();
+    let annotation_lines = annotation_lines.iter().map(|e| (e.key.clone(), e.line)).collect();
     let mut given = false;
+    let mut own_namespace = String::new();
     if let Some(metadata) = &metadata {
         metadata.skip(&["creationTimestamp", "uid", "resourceVersion", "generation", "managedFields", "selfLink", "deletionTimestamp", "name"]);
         metadata.note(&["ownerReferences", "finalizers"], "has no effect here");
         metadata.unsupported(&["generateName"], "objects need names of their own");
         given = metadata.has("name") || metadata.has("generateName");
         if let Some(namespace) = metadata.take("namespace") {
-            namespaces.entry(namespace.text()).or_insert((namespace.path.clone(), namespace.line));
+            own_namespace = namespace.text();
+            namespaces.entry(own_namespace.clone()).or_insert((namespace.path.clone(), namespace.line));
         }
     }
     if !given {
         own.wrong("needs `metadata.name`");
     }
-    if out.iter().any(|o| o.kind == kind && o.group == group && o.name == name) {
-        own.wrong("is there twice");
+    if name.contains("{{") {
+        own.wrong(TEMPLATE);
+    }
+    if let Some(known) = out.iter().find(|o| o.kind == kind && o.group == group && o.name == name) {
+        if known.namespace == own_namespace {
+            own.wrong("is there twice");
+        } else {
+            own.unsupported("is there in two namespaces: an application lives in one space, so this one is left out");
+        }
         drop(root.rest());
         return;
     }
-    out.push(Object { group, kind, name, labels, annotations, path, line: at.line, remarks: at.remarks, root });
+    let (line, remarks) = (at.line, at.remarks);
+    out.push(Object { group, kind, name, namespace: own_namespace, labels, annotations, annotation_lines, path, line, remarks, root });
 }
 
 /// Annotations of objects that have no effect are said so, except those that tools write for themselves.
@@ -126,7 +148,7 @@ pub fn note_annotations(object: &Object<'_>) {
             || (object.kind == "Service" && POOLS.iter().chain(ADDRESSES).any(|read| *read == key))
     };
     let others: Vec<&str> = object.annotations.keys().map(String::as_str).filter(|k| !own(k)).collect();
-    if !others.is_empty() {
-        object.remarks.note(&format!("{}.metadata.annotations", object.path), object.line, format!("have no effect here: {}", others.join(", ")));
+    if let Some(first) = others.first() {
+        object.remarks.note(&format!("{}.metadata.annotations", object.path), object.line_of(first), format!("have no effect here: {}", others.join(", ")));
     }
 }

@@ -42,8 +42,9 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
         pod_security(&security, &mut common, w);
     }
     let mut volumes = storage::volumes(&f, model);
-    for claim in &known.claims {
-        volumes.entry(claim.clone()).or_insert_with(|| storage::Source::Mount(Mount::new(MountKind::Volume, claim, "")));
+    for (claim, volume) in &known.claims {
+        // A template counts more than a volume of its name among the pod's.
+        volumes.insert(claim.clone(), storage::Source::Mount(Mount::new(MountKind::Volume, volume, "")));
     }
     containers(&f, name, &common, &volumes, w, model, known);
     w.stop_grace_seconds = f.number("terminationGracePeriodSeconds", 1 << 20).unwrap_or(30);
@@ -75,7 +76,10 @@ pub fn spec_of(at: &At<'_>, name: &Name, w: &mut Workload, model: &mut Model, kn
         let Some(priority) = f.take(key) else { continue };
         priority.place(here("priority"));
         match key {
-            "priority" => w.priority = priority.node.integer().and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+            "priority" => match priority.node.integer().and_then(|n| i32::try_from(n).ok()) {
+                Some(number) => w.priority = number,
+                None => priority.wrong("must be a whole number"),
+            },
             _ => w.priority_class = priority.text(),
         }
     }
@@ -206,7 +210,12 @@ fn names(f: &Fields<'_>, name: &Name, w: &mut Workload) {
     for at in f.list("hostAliases") {
         let alias = at.fields();
         let address = alias.text("ip");
-        w.extra_hosts.extend(alias.texts("hostnames").into_iter().map(|host| (host, address.clone())));
+        for host in alias.texts("hostnames") {
+            match w.extra_hosts.get(&host) {
+                Some(first) if *first != address => at.unsupported(format!("`{host}` has one address here: {first}, not {address}")),
+                _ => drop(w.extra_hosts.insert(host, address.clone())),
+            }
+        }
     }
     if let Some(at) = f.take("dnsPolicy") {
         at.place(here("dns.policy"));

@@ -56,7 +56,13 @@ fn resource(name: &str, target: MetricTarget, value: String) -> Metric {
 }
 
 fn target(f: &Fields<'_>) -> (MetricTarget, String) {
-    let Some(target) = f.below("target") else { return (MetricTarget::Value, String::new()) };
+    let Some(target) = f.below("target") else {
+        // As it was in autoscaling/v2beta1.
+        let older =
+            [("targetAverageUtilization", MetricTarget::Utilization), ("targetAverageValue", MetricTarget::Average), ("targetValue", MetricTarget::Value)];
+        let found = older.into_iter().find_map(|(key, kind)| Some((kind, f.take(key)?.node.source().unwrap_or_default())));
+        return found.unwrap_or((MetricTarget::Value, String::new()));
+    };
     target.skip(&["type"]);
     for (key, kind) in [("averageUtilization", MetricTarget::Utilization), ("averageValue", MetricTarget::Average), ("value", MetricTarget::Value)] {
         if let Some(at) = target.take(key) {
@@ -84,6 +90,9 @@ fn metric(at: &At<'_>) -> Option<Metric> {
     let f = m.below(key)?;
     let (target, value) = target(&f);
     let mut out = Metric { source, container: f.text("container"), ..resource(&f.text("name"), target, value) };
+    if out.name.is_empty() {
+        out.name = f.text("metricName");
+    }
     if let Some(metric) = f.below("metric") {
         out.name = metric.text("name");
         out.selector = metric.take("selector").map(|at| selector(&at)).unwrap_or_default();

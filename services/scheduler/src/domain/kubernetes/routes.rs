@@ -17,16 +17,22 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
             REWRITE => rewrite.clone_from(value),
             "kubernetes.io/ingress.class" | super::MODEL => {}
             key if key.contains("last-applied") => {}
-            key => object.remarks.unsupported(&at, object.line, format!("`{key}` is for another controller")),
+            key => object.remarks.unsupported(&at, object.line_of(key), format!("`{key}` is for another controller")),
         }
     }
     let Some(spec) = object.spec() else { return };
     spec.note(&["ingressClassName"], "the nodes' own balancer serves all routes");
-    let mut tls = BTreeMap::new();
+    let (mut tls, mut tls_of_others) = (BTreeMap::new(), String::new());
     for at in spec.list("tls") {
         let t = at.fields();
-        let secret = t.text("secretName");
-        tls.extend(t.texts("hosts").into_iter().map(|host| (host, secret.clone())));
+        let (secret, hosts) = (t.text("secretName"), t.texts("hosts"));
+        if secret.is_empty() {
+            at.unsupported("without `secretName` there is no certificate, so requests come over plain HTTP");
+        } else if hosts.is_empty() {
+            tls_of_others = secret;
+        } else {
+            tls.extend(hosts.into_iter().map(|host| (host, secret.clone())));
+        }
     }
     let standard = Route { rewrite, ..Route::new("", "/") };
     for key in ["defaultBackend", "backend"] {
@@ -50,7 +56,7 @@ pub fn ingress(object: &Object<'_>, model: &mut Model) {
             } else {
                 PathKind::Prefix
             };
-            let tls_secret = tls.get(&host).cloned().unwrap_or_default();
+            let tls_secret = tls.get(&host).unwrap_or(&tls_of_others).clone();
             let route = Route { host: host.clone(), path, path_kind, tls_secret, ..standard.clone() };
             match p.take("backend") {
                 Some(at) => backend(&at, route, model),

@@ -34,12 +34,21 @@ pub fn service(object: &Object<'_>, model: &mut Model, known: &Known) {
     let on_nodes = spec.take("allocateLoadBalancerNodePorts").is_none_or(|at| at.flag()) || address.is_none();
     if kind == 3 {
         object.remarks.place(format!("outside.{name}"), &object.path, object.line);
-        let ports = spec.list("ports").iter().filter_map(|at| u16::try_from(at.fields().number("port", 65_535)?).ok()).collect();
+        let port = |at: &At<'_>| {
+            let p = at.fields();
+            p.skip(&["name", "protocol", "appProtocol", "targetPort", "nodePort"]);
+            u16::try_from(p.number("port", 65_535)?).ok()
+        };
+        let ports = spec.list("ports").iter().filter_map(port).collect();
         model.outside.insert(name, Outside { address: spec.text("externalName"), ports });
-        spec.skip(&["selector"]);
+        spec.skip(&["selector", "sessionAffinity", "clusterIP"]);
         return;
     }
-    let headless = spec.take("clusterIP").is_some_and(|at| at.text() == "None");
+    let cluster_ip = spec.take("clusterIP").filter(|at| !at.text().is_empty());
+    let headless = cluster_ip.as_ref().is_some_and(|at| at.text() == "None");
+    if let Some(at) = cluster_ip.filter(|_| !headless) {
+        at.note("has no effect here: the platform gives the address of a name");
+    }
     let (balance, sticky_seconds) = affinity(&spec);
     let access = Access { allow: spec.texts("loadBalancerSourceRanges"), ..Access::default() };
     let selector = spec.map("selector");

@@ -67,6 +67,11 @@ pub fn claim(object: &Object<'_>, model: &mut Model) {
 
 /// The spec of a claim.
 pub fn claimed(spec: &Fields<'_>) -> Volume {
+    if let Some(at) = spec.take("storageClassName")
+        && at.text().is_empty()
+    {
+        at.unsupported("without a class it would be bound to a volume that somebody made for it: the application gets one of its own");
+    }
     let mut volume = Volume { class: spec.text("storageClassName"), access: spec.texts("accessModes").into_iter().collect(), ..Volume::default() };
     if let Some(resources) = spec.below("resources") {
         if let Some(requests) = resources.below("requests")
@@ -141,7 +146,11 @@ fn source(at: &At<'_>, f: &Fields<'_>, name: &str, model: &mut Model) -> Source 
         let mut size_bytes = 0;
         if let Some(template) = ephemeral.below("volumeClaimTemplate") {
             template.skip(&["metadata"]);
-            size_bytes = template.below("spec").map_or(0, |spec| claimed(&spec).size_bytes);
+            let volume = template.below("spec").map(|spec| claimed(&spec)).unwrap_or_default();
+            size_bytes = volume.size_bytes;
+            if !volume.class.is_empty() {
+                at.note(format!("space of the node stands for a volume of the class `{}`", volume.class));
+            }
         }
         return Source::Mount(Mount { size_bytes, ..Mount::new(MountKind::Scratch, name, "") });
     }

@@ -332,3 +332,122 @@ fn a_balancers_address_is_one_of_a_pool_and_is_written_as_such() {
     assert_eq!((alone.publish, alone.public_port()), (None, 80));
     assert!(reading(&text("", ", loadBalancerIP: nonsense")).finish(true).is_err());
 }
+
+/// A Deployment `web` with these fields of its pod and of its container.
+fn deployment(pod: &str, container: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{{pod}containers: [{{name: web, image: a/b/c{container}}}]}}\n"
+    )
+}
+
+/// What is said of it but notes, in words.
+fn refusals(text: &str) -> Vec<String> {
+    let found = reading(text).remarks.into_list();
+    found.into_iter().filter(|r| matches!(r.level, Level::Wrong | Level::Unsupported)).map(|r| r.detail).collect()
+}
+
+#[test]
+fn claims_of_one_name_are_volumes_of_their_own() {
+    let set = |name: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: {{app: {name}}}}}\n  template: {{metadata: {{labels: {{app: {name}}}}}, spec: {{containers: [{{name: c, image: x, volumeMounts: [{{name: data, mountPath: /data}}]}}]}}}}\n  volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{resources: {{requests: {{storage: 1Gi}}}}}}}}]\n"
+        )
+    };
+    let (model, remarks) = model(&format!("{}{}", set("db"), set("queue")));
+    let sources = ["db", "queue"].map(|w| of(&model, w).mounts[0].source.clone());
+    assert_eq!(sources, ["data", "data-queue"], "no two workloads write to one volume");
+    let both = set("db")
+        .replace("volumeMounts:", "command: [/db], volumeMounts:")
+        .replace("spec: {containers", "spec: {volumes: [{name: data, persistentVolumeClaim: {claimName: data}}], containers");
+    assert_eq!(refusals(&both), Vec::<String>::new(), "the template counts more than the pod's volume of its name");
+    assert!(model.volumes.contains_key("data-queue") && remarks.iter().any(|r| r.level == Level::Note && r.detail.contains("`data-queue`")));
+}
+
+#[test]
+fn a_claim_that_a_stateful_set_shares_is_named() {
+    let text = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: shared}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: db}}\n  template: {metadata: {labels: {app: db}}, spec: {volumes: [{name: v, persistentVolumeClaim: {claimName: shared}}], containers: [{name: c, image: x, volumeMounts: [{name: v, mountPath: /data}]}]}}\n";
+    assert!(refusals(text).iter().any(|d| d.contains("`shared` is not shared")), "{:?}", refusals(text));
+    assert!(refusals(&text.replace("replicas: 2", "replicas: 1")).is_empty());
+}
+
+#[test]
+fn a_part_of_a_config_is_a_file_a_folder_or_named() {
+    let config = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {one: a, two: b}\n";
+    let files = |items: &str, sub: &str| {
+        let pod = format!("volumes: [{{name: v, configMap: {{name: app{items}}}}}], ");
+        let text = format!("{}{config}", deployment(&pod, &format!(", volumeMounts: [{{name: v, mountPath: /etc/x, subPath: {sub}}}]")));
+        let reading = reading(&text);
+        let paths: Vec<String> = of(&reading.model, "web").files.iter().map(|f| f.path.clone()).collect();
+        (paths, refusals(&text))
+    };
+    assert_eq!(files("", "one"), (vec!["/etc/x".to_owned()], Vec::new()));
+    let items = ", items: [{key: one, path: conf.d/one}, {key: two, path: conf.d/two}]";
+    assert_eq!(files(items, "conf.d"), (vec!["/etc/x/one".to_owned(), "/etc/x/two".to_owned()], Vec::new()));
+    let (paths, said) = files("", "three");
+    assert!(paths.is_empty() && said.len() == 1 && said[0].contains("`three`"), "{said:?}");
+}
+
+#[test]
+fn what_a_cluster_writes_by_itself_is_no_refusal() {
+    let container = ", env: [{name: CPUS, valueFrom: {resourceFieldRef: {containerName: web, divisor: '0', resource: limits.cpu}}}], readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 0, timeoutSeconds: 0, failureThreshold: 0}";
+    let text = format!(
+        "{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{clusterIP: 10.96.3.7, sessionAffinity: None, selector: {{app: web}}, ports: [{{port: 80}}]}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: mail}}\nspec: {{type: ExternalName, externalName: mail.example.org, sessionAffinity: None, ports: [{{name: smtp, port: 25, protocol: TCP, targetPort: 25}}]}}\n",
+        deployment("restartPolicy: Always, securityContext: {}, ", container)
+    );
+    assert_eq!(refusals(&text), Vec::<String>::new());
+    let read = reading(&text);
+    let probe = &of(&read.model, "web").probes[0];
+    assert_eq!((probe.period_ms, probe.timeout_ms, probe.failure_threshold), (10_000, 1000, 3));
+    assert!(!read.model.services.iter().any(|s| s.headless));
+    assert_eq!(read.model.outside[&Name::parse("mail").unwrap()].ports.iter().copied().collect::<Vec<_>>(), [25]);
+}
+
+#[test]
+fn what_is_meant_otherwise_is_told_in_its_own_words() {
+    let plain = deployment("", "");
+    for (text, words) in [
+        (plain.replace("apps/v1", "v1"), "a Deployment has the `apiVersion` apps/v1"),
+        (plain.replace("a/b/c", "'{{ .Values.image }}'"), "template"),
+        (plain.replace("metadata: {name: web}", "metadata: {name: '{{ .Release.Name }}'}"), "template"),
+        (format!("{plain}---\n{}", plain.replace("{name: web}", "{name: web, namespace: other}")), "two namespaces"),
+        (deployment("hostAliases: [{ip: 192.0.2.1, hostnames: [a]}, {ip: 192.0.2.2, hostnames: [a]}], ", ""), "192.0.2.1, not 192.0.2.2"),
+        (deployment("priority: high, ", ""), "must be a whole number"),
+        ("apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec: {schedule: '@daily'}\n".to_owned(), "needs `jobTemplate`"),
+        (format!("{plain}---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {{name: r}}\n"), "plain HTTP"),
+        (
+            format!("{plain}---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{name: r}}\n"),
+            "belongs to a cluster",
+        ),
+        (
+            format!("{plain}---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: i}}\nspec: {{tls: [{{hosts: [a.test]}}]}}\n"),
+            "no certificate",
+        ),
+        (format!("{plain}---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: p}}\nspec: {{storageClassName: ''}}\n"), "without a class"),
+    ] {
+        let found = refusals(&text);
+        assert!(found.iter().any(|detail| detail.contains(words)), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn annotations_have_lines_and_secrets_of_all_hosts_are_kept() {
+    let text = format!(
+        "{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: web\n  annotations:\n    example.org/other: x\nspec:\n  tls: [{{secretName: cert}}]\n  rules: [{{host: a.test, http: {{paths: [{{path: /, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}]}}}}]\n",
+        deployment("", "")
+    );
+    let line = text.lines().position(|l| l.contains("example.org/other")).unwrap() as u64 + 1;
+    assert!(lines(&text).iter().any(|(at, level, path)| *at == line && *level == Level::Unsupported && path.ends_with("annotations")), "{:?}", lines(&text));
+    assert_eq!(reading(&text).model.services[0].routes[0].tls_secret, "cert");
+}
+
+#[test]
+fn older_autoscalers_have_the_same_targets() {
+    let text = format!(
+        "{}---\napiVersion: autoscaling/v2beta1\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\nspec:\n  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}\n  maxReplicas: 4\n  metrics: [{{type: Resource, resource: {{name: cpu, targetAverageUtilization: 60}}}}, {{type: Pods, pods: {{metricName: rate, targetAverageValue: 1k}}}}]\n",
+        deployment("", "")
+    );
+    assert_eq!(refusals(&text), Vec::<String>::new());
+    let read = reading(&text);
+    let found: Vec<_> = of(&read.model, "web").scaling.as_ref().unwrap().metrics.iter().map(|m| (m.name.as_str(), m.target, m.value.as_str())).collect();
+    assert_eq!(found, [("cpu", MetricTarget::Utilization, "60"), ("rate", MetricTarget::Average, "1k")]);
+}

@@ -6,7 +6,7 @@ use super::objects::{Object, note_annotations};
 use super::{Known, name_of, placing, pod, storage};
 use crate::domain::document::Document;
 use crate::domain::fields::{At, Fields};
-use crate::domain::model::{Job, MAX_REPLICAS, Model, Overlap, Restart, Schedule, Workload, WorkloadKind};
+use crate::domain::model::{Job, MAX_REPLICAS, Model, MountKind, Overlap, Restart, Schedule, Workload, WorkloadKind};
 
 pub fn is_workload(object: &Object<'_>) -> bool {
     matches!(
@@ -170,17 +170,29 @@ fn stateful(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model,
         if let Some(metadata) = &metadata {
             metadata.skip(&["labels", "creationTimestamp", "namespace"]);
         }
+        if volume_name.is_empty() {
+            at.wrong("needs `metadata.name`");
+        }
         let mut volume = claim.below("spec").map(|s| storage::claimed(&s)).unwrap_or_default();
         if volume.class.is_empty() {
             volume.class = annotations.get("volume.beta.kubernetes.io/storage-class").cloned().unwrap_or_default();
         }
-        at.place(format!("volumes.{volume_name}"));
-        model.volumes.insert(volume_name, volume);
+        // On a cluster the name of the StatefulSet tells claims of one name apart; two workloads must not share a volume.
+        let mut own = volume_name.clone();
+        if model.volumes.contains_key(&own) {
+            own = format!("{volume_name}-{name}");
+            at.note(format!("the volume is called `{own}` here: there is another `{volume_name}`"));
+        }
+        at.place(format!("volumes.{own}"));
+        model.volumes.insert(own.clone(), volume);
+        known.claims.push((volume_name, own));
     }
-    let claims: Vec<String> = spec.list("volumeClaimTemplates").iter().map(|at| at.node.nearest(&["metadata", "name"]).scalar().unwrap_or_default()).collect();
-    known.claims = claims;
     template(spec, name, w, model, known);
-    known.claims.clear();
+    let claims: Vec<String> = known.claims.drain(..).map(|(_, volume)| volume).collect();
+    for shared in w.mounts.iter().filter(|m| m.kind == MountKind::Volume && w.replicas > 1 && !claims.contains(&m.source)) {
+        let detail = format!("the claim `{}` is not shared: each instance of a StatefulSet gets a volume of its own here", shared.source);
+        spec.remarks.unsupported(&format!("{}.template", spec.path), spec.line, detail);
+    }
     minutes(spec, name, w);
     spec.skip(&["serviceName"]);
     spec.note(&["persistentVolumeClaimRetentionPolicy"], "volumes stay until they are deleted by hand");
@@ -239,12 +251,15 @@ fn job(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, know
 }
 
 fn cron(spec: &Fields<'_>, name: &Name, w: &mut Workload, model: &mut Model, known: &mut Known) {
-    if let Some(template) = spec.below("jobTemplate") {
-        template.skip(&["metadata"]);
-        match template.below("spec") {
-            Some(of_job) => job(&of_job, name, w, model, known),
-            None => template.remarks.wrong(&template.path, template.line, "needs `spec`"),
+    match spec.below("jobTemplate") {
+        Some(template) => {
+            template.skip(&["metadata"]);
+            match template.below("spec") {
+                Some(of_job) => job(&of_job, name, w, model, known),
+                None => template.remarks.wrong(&template.path, template.line, "needs `spec`"),
+            }
         }
+        None => spec.remarks.wrong(&spec.path, spec.line, "needs `jobTemplate`"),
     }
     w.kind = WorkloadKind::CronJob;
     let mut schedule = Schedule::default();

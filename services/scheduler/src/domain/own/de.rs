@@ -130,6 +130,11 @@ impl<'de> Deserializer<'de> for At<'de> {
         visitor.visit_bool(self.node.boolean().ok_or_else(|| self.expected("true or false"))?)
     }
 
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = self.node.source().and_then(|text| text.trim().parse::<f64>().ok()).filter(|n| n.is_finite());
+        visitor.visit_f64(number.ok_or_else(|| self.expected("a number"))?)
+    }
+
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_string(self.text()?)
     }
@@ -177,7 +182,7 @@ impl<'de> Deserializer<'de> for At<'de> {
         }
     }
 
-    serde::forward_to_deserialize_any! { i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any }
+    serde::forward_to_deserialize_any! { i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any }
 }
 
 struct Items<'a> {

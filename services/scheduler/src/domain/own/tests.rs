@@ -27,6 +27,19 @@ fn units_are_read_by_the_names_of_fields() {
 }
 
 #[test]
+fn limits_of_a_release_may_have_fractions() {
+    let of = |limits: &str| {
+        format!(
+            "{HEAD}spec:\n  workloads: {{web: {{image: a/b/c}}}}\n  release:\n    strategy: canary\n    steps: [{{weight: 10, pause_seconds: 5}}]\n    checks:\n      - {{measure: error_rate, {limits}}}\n"
+        )
+    };
+    for (text, max) in [("max: 1.5", 1.5), ("max: 2", 2.0), ("max: 2.0", 2.0), ("max: '0.25'", 0.25)] {
+        assert_eq!(good(&of(text)).release.checks[0].max, Some(max), "{text}");
+    }
+    assert_eq!(bad(&of("max: many"))[0].line, 10);
+}
+
+#[test]
 fn every_fault_is_told_with_path_and_line() {
     let text = format!(
         "{HEAD}spec:\n  workloads:\n    web:\n      image: a/b/c\n      limits:\n        memory_bytes: lots\n    other:\n      image: x\n      nonsense: 1\n    Third: {{image: x}}\n"

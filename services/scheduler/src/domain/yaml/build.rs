@@ -183,7 +183,8 @@ fn meaning(tag: Option<&Written>, line: u64) -> Result<(Tag, bool), Broken> {
         ("!", "reset") => Ok((Tag::Reset, false)),
         ("!", "override") => Ok((Tag::Override, false)),
         ("tag:yaml.org,2002:", "str") | ("!", "") | ("", "!") => Ok((Tag::None, true)),
-        ("tag:yaml.org,2002:", "map" | "seq" | "int" | "float" | "bool" | "null") => Ok((Tag::None, false)),
+        // `!!merge` stands before `<<` in what some tools write.
+        ("tag:yaml.org,2002:", "map" | "seq" | "int" | "float" | "bool" | "null" | "merge") => Ok((Tag::None, false)),
         (handle, suffix) => broken(line, format!("the tag `{}{suffix}` is not known", if handle == "tag:yaml.org,2002:" { "!!" } else { handle })),
     }
 }

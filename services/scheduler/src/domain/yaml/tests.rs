@@ -21,6 +21,22 @@ fn anchors_and_merges_are_followed() {
     let used = docs[0].get("use").unwrap();
     let of = |key: &str| used.get(key).unwrap().integer();
     assert_eq!((of("x"), of("y"), of("w")), (Some(1), Some(3), Some(8)));
+    let tagged = parse("base: &b {x: 1}\nuse:\n  !!merge <<: *b\n").unwrap();
+    assert_eq!(tagged[0].get("use").and_then(|u| u.get("x")).and_then(Node::integer), Some(1));
+}
+
+#[test]
+fn the_truth_words_of_yaml_1_1_are_known_where_one_is_meant() {
+    let docs = parse("a: Yes\nb: ON\nc: n\nd: Off\ne: maybe\n").unwrap();
+    let of = |key: &str| docs[0].get(key).unwrap().boolean();
+    assert_eq!([of("a"), of("b"), of("c"), of("d"), of("e")], [Some(true), Some(true), Some(false), Some(false), None]);
+    assert_eq!(docs[0].get("a").unwrap().scalar().as_deref(), Some("Yes"), "a text stays what it is");
+}
+
+#[test]
+fn documents_of_comments_alone_are_none() {
+    assert_eq!(parse("# a\n---\n# b\n---\na: 1\n---\n# c\n").unwrap().len(), 1);
+    assert!(parse("# nothing\n").unwrap().is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ impl Reader<'_> {
     pub(super) fn container(&self, at: &str, entry: &Entry, w: &mut Workload) {
         let (value, line, remarks) = (&entry.node, entry.line, self.remarks);
         match entry.key.as_str() {
-            "stop_grace_period" => w.stop_grace_seconds = fields::millis(at, value, remarks).div_ceil(1000).clamp(0, 3600),
+            "stop_grace_period" => w.stop_grace_seconds = fields::millis(at, value, remarks).div_ceil(1000),
             "stop_signal" => w.stop_signal = fields::text(at, value, remarks),
             "user" => w.user = fields::text(at, value, remarks),
             "group_add" => w.groups = self.groups(at, value),
@@ -25,18 +25,14 @@ impl Reader<'_> {
             "ulimits" => ulimits(at, value, w, remarks),
             "runtime" => w.runtime_class = fields::text(at, value, remarks),
             "security_opt" => self.security(at, value, w),
-            "platform" => {
-                let platform = fields::text(at, value, remarks);
-                let architecture = platform.split('/').nth(1).unwrap_or(&platform);
-                w.placement.architectures.insert(super::deploy::architecture(architecture).to_owned());
-            }
+            "platform" => self.platform(at, value, w),
             "cpus" => w.limits.cpu_millis = fields::cpu(at, value, remarks),
             "mem_limit" => w.limits.memory_bytes = fields::bytes(at, value, remarks),
             "mem_reservation" => w.requests.memory_bytes = fields::bytes(at, value, remarks),
             "pids_limit" => w.limits.pids = value.integer().map_or_else(|| fields::count(at, value, 1 << 22, remarks), |n| u32::try_from(n).unwrap_or(0)),
-            "cpu_quota" => match value.integer().and_then(|n| u32::try_from(n).ok()) {
-                // Of the period of 100 ms that is meant if none is named.
-                Some(micros) => w.limits.cpu_millis = micros / 100,
+            "cpu_quota" => match value.integer() {
+                // Of the period of 100 ms that is meant if none is named; below zero is no limit.
+                Some(micros) => w.limits.cpu_millis = u32::try_from(micros.max(0) / 100).unwrap_or(0),
                 None => remarks.wrong(at, line, "must be a number of microseconds"),
             },
             "cpu_period" if value.integer() == Some(100_000) => {}
@@ -48,7 +44,10 @@ impl Reader<'_> {
                 w.tuning.memory_swap_bytes = bytes;
             }
             "oom_kill_disable" => w.tuning.oom_kill_disable = fields::boolean(at, value, remarks),
-            "oom_score_adj" => w.tuning.oom_score_adj = value.integer().and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
+            "oom_score_adj" => match value.integer().and_then(|n| i32::try_from(n).ok()).filter(|n| (-1000..=1000).contains(n)) {
+                Some(score) => w.tuning.oom_score_adj = score,
+                None => remarks.wrong(at, line, "must be a whole number from -1000 to 1000"),
+            },
             "blkio_config" => self.block(at, value, w),
             "cgroup_parent" => w.tuning.cgroup_parent = fields::text(at, value, remarks),
             "shm_size" => {
@@ -60,7 +59,7 @@ impl Reader<'_> {
             "init" => w.init_process = fields::boolean(at, value, remarks),
             "tty" => w.tty = fields::boolean(at, value, remarks),
             "stdin_open" => w.stdin = fields::boolean(at, value, remarks),
-            "pull_policy" => w.pull = fields::text(at, value, remarks),
+            "pull_policy" => self.pull(at, value, w),
             "dns" => w.dns.servers = fields::texts(at, value, remarks),
             "dns_search" => w.dns.searches = fields::texts(at, value, remarks),
             "dns_opt" => w.dns.options = fields::texts(at, value, remarks),
@@ -85,9 +84,37 @@ impl Reader<'_> {
             "volumes_from" => remarks.unsupported(at, line, "name the volumes themselves: `volumes` of both services"),
             "device_cgroup_rules" => remarks.unsupported(at, line, "devices are given by `devices`"),
             "attach" | "label_file" | "develop" | "isolation" | "storage_opt" | "domainname" => remarks.note(at, line, "has no effect here"),
+            "cgroup" if value.scalar().as_deref() == Some("private") => {}
+            "userns_mode" if value.scalar().as_deref() == Some("host") => {}
             "cgroup" | "uts" | "userns_mode" => remarks.unsupported(at, line, "namespaces are set up by the node"),
             "external_links" => remarks.unsupported(at, line, "others in the space are reached by `<service>.<application>`"),
             _ => remarks.unsupported(at, line, "is not supported"),
+        }
+    }
+
+    fn platform(&self, at: &str, node: &Node, w: &mut Workload) {
+        let text = fields::text(at, node, self.remarks);
+        let (os, architecture) = match text.split_once('/') {
+            Some((os, rest)) => (os, rest.split('/').next().unwrap_or(rest)),
+            None if matches!(text.as_str(), "linux" | "windows" | "darwin" | "freebsd") => (text.as_str(), ""),
+            None => ("linux", text.as_str()),
+        };
+        if os != "linux" {
+            self.remarks.unsupported(at, node.line, format!("`{text}`: nodes run Linux"));
+        } else if !architecture.is_empty() {
+            w.placement.architectures.insert(super::deploy::architecture(architecture).to_owned());
+        }
+    }
+
+    fn pull(&self, at: &str, node: &Node, w: &mut Workload) {
+        let text = fields::text(at, node, self.remarks);
+        match text.as_str() {
+            "always" | "never" => w.pull.clone_from(&text),
+            "missing" | "if_not_present" => w.pull = "missing".into(),
+            other if matches!(other, "" | "build" | "daily" | "weekly" | "refresh") || other.starts_with("every_") => {
+                self.remarks.note(at, node.line, "has no effect here: the image is pinned when it is deployed");
+            }
+            _ => self.remarks.wrong(at, node.line, "must be always, never, missing, if_not_present, build, daily, weekly or every_<time>"),
         }
     }
 
@@ -127,7 +154,7 @@ impl Reader<'_> {
     }
 
     fn block(&self, path: &str, node: &Node, w: &mut Workload) {
-        for entry in node.entries().unwrap_or_default() {
+        for entry in fields::entries(path, node, self.remarks) {
             let at = format!("{path}.{}", entry.key);
             match entry.key.as_str() {
                 "weight" => w.tuning.block_weight = fields::count(&at, &entry.node, 1000, self.remarks),
@@ -137,7 +164,7 @@ impl Reader<'_> {
     }
 
     fn devices(&self, path: &str, node: &Node, w: &mut Workload) {
-        for (n, item) in node.list().unwrap_or_default().iter().enumerate() {
+        for (n, item) in fields::items(path, node, self.remarks).iter().enumerate() {
             let at = format!("{path}[{n}]");
             let text = item.scalar().unwrap_or_default();
             let mut parts = text.split(':');
@@ -154,18 +181,32 @@ impl Reader<'_> {
     }
 
     fn hosts(&self, at: &str, node: &Node, w: &mut Workload) {
-        for (name, address) in fields::pairs(at, node, self.document.values, self.remarks) {
-            let address = address.trim_matches(['[', ']']).to_owned();
+        let Some(entries) = node.entries() else {
+            self.remarks.wrong(at, node.line, "must be a map, or a list of `name=address`");
+            return;
+        };
+        for Entry { key: name, line, node } in entries {
+            let path = format!("{at}.{name}");
+            let addresses: Vec<String> = match &node.value {
+                Value::List(items) => items.iter().map(|item| fields::text(&path, item, self.remarks)).collect(),
+                _ => vec![fields::text(&path, node, self.remarks)],
+            };
+            if addresses.len() > 1 {
+                self.remarks.unsupported(&path, *line, format!("a name has one address here: the first one, not {}", addresses[1..].join(", ")));
+            }
+            let address = addresses.first().map(|a| a.trim_matches(['[', ']']).to_owned()).unwrap_or_default();
             if address.parse::<std::net::IpAddr>().is_ok() {
-                w.extra_hosts.insert(name, address);
+                w.extra_hosts.insert(name.clone(), address);
+            } else if address == "host-gateway" {
+                self.remarks.unsupported(&path, *line, "`host-gateway`: instances have no name for the machine that they happen to run on");
             } else {
-                self.remarks.unsupported(at, node.line, format!("`{name}`: `{address}` is no address"));
+                self.remarks.unsupported(&path, *line, format!("`{address}` is no address"));
             }
         }
     }
 
     fn hooks(&self, path: &str, node: &Node) -> Vec<Hook> {
-        let items = node.list().unwrap_or_default().iter().enumerate();
+        let items = fields::items(path, node, self.remarks).iter().enumerate();
         items
             .map(|(n, item)| {
                 let at = At { path: format!("{path}[{n}]"), line: item.line, node: item, remarks: self.remarks };
@@ -192,7 +233,8 @@ impl Reader<'_> {
 
     pub(super) fn networks(&self, path: &str, node: &Node, w: &mut Workload, beside: &mut Beside) {
         let all = listed(node);
-        for entry in node.entries().unwrap_or_default() {
+        let mut nics: Vec<(Nic, At<'_>)> = Vec::new();
+        for entry in fields::entries(path, node, self.remarks) {
             let at = At { path: format!("{path}.{}", entry.key), line: entry.line, node: &entry.node, remarks: self.remarks };
             let f = at.fields();
             beside.aliases.extend(f.texts("aliases"));
@@ -208,18 +250,19 @@ impl Reader<'_> {
             };
             f.note(&["gw_priority"], "has no effect here");
             f.unsupported(&["link_local_ips", "driver_opts"], "addresses are given by the node's network");
-            at.place(format!(
-                "workloads.{}.nics[{}]",
-                path.strip_prefix("services.").and_then(|p| p.strip_suffix(".networks")).and_then(|k| self.names.get(k)).map_or("", |n| n.as_str()),
-                w.nics.len()
-            ));
+            drop(f);
+            nics.push((nic, at));
+        }
+        nics.sort_by(|(a, _), (b, _)| b.priority.cmp(&a.priority).then_with(|| a.network.cmp(&b.network)));
+        let name = path.strip_prefix("services.").and_then(|p| p.strip_suffix(".networks")).and_then(|k| self.names.get(k)).map_or("", |n| n.as_str());
+        for (n, (nic, at)) in nics.into_iter().enumerate() {
+            at.place(format!("workloads.{name}.nics[{n}]"));
             w.nics.push(nic);
         }
         // The default network with nothing said is what everybody has.
         if w.nics == [Nic::default()] {
             w.nics.clear();
         }
-        w.nics.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.network.cmp(&b.network)));
         if all.len() > 1 {
             self.remarks.note(path, node.line, "the workloads of a space share one network and find each other by name");
         }
@@ -237,14 +280,14 @@ impl Reader<'_> {
         }
     }
 
-    /// A link is a dependency; its other name is told to the one it leads to in [`super::finish`] if that has none like it.
+    /// A link is a dependency; its other name becomes one of the service that it leads to in [`super::finish`].
     pub(super) fn links(&self, at: &str, node: &Node, w: &mut Workload) {
         for text in fields::texts(at, node, self.remarks) {
             let (key, alias) = text.split_once(':').unwrap_or((&text, &text));
             let Some(name) = self.named(at, node.line, key) else { continue };
-            w.depends_on.entry(name).or_insert(super::Condition::Started);
+            w.depends_on.entry(name.clone()).or_insert(super::Condition::Started);
             if alias != key {
-                self.remarks.unsupported(at, node.line, format!("give `{key}` the alias `{alias}` instead: `networks: {{default: {{aliases: [{alias}]}}}}`"));
+                self.links.borrow_mut().entry(name).or_default().insert(alias.to_owned());
             }
         }
     }
@@ -261,7 +304,9 @@ fn labelled(label: &str, kind: &str, value: &str) -> String {
 /// `all`, or requests of devices: how many GPUs.
 pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remarks: &Remarks) {
     const GPU: &str = "nvidia.com/gpu";
+    const ALL: &str = "asks for one: how many a node has is not known before an instance is placed; name a number for more";
     if node.scalar().as_deref() == Some("all") {
+        remarks.note(path, node.line, ALL);
         extended.insert(GPU.into(), 1);
         return;
     }
@@ -274,7 +319,19 @@ pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remar
         let f = at.fields();
         let driver = f.text("driver");
         let ids = f.texts("device_ids").len();
-        let count = f.take("count").map_or(ids.max(1), |c| c.node.integer().and_then(|n| usize::try_from(n).ok()).unwrap_or(1));
+        if ids > 0 {
+            at.note("devices are counted, not chosen: as many as `device_ids` names");
+        }
+        let count = f.take("count").map_or(ids.max(1), |c| match c.node.integer().and_then(|n| usize::try_from(n).ok()) {
+            Some(count) => count,
+            None => {
+                match c.node.scalar().as_deref() {
+                    Some("all") => c.note(ALL),
+                    _ => c.wrong("must be a number or `all`"),
+                }
+                1
+            }
+        });
         let gpu = f.texts("capabilities").iter().any(|c| c == "gpu");
         f.unsupported(&["options"], "is not supported");
         let name = if gpu || driver == "nvidia" { GPU.to_owned() } else { format!("device/{driver}") };
@@ -283,7 +340,7 @@ pub fn gpus(path: &str, node: &Node, extended: &mut BTreeMap<String, u64>, remar
 }
 
 fn ulimits(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    for entry in node.entries().unwrap_or_default() {
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         let of = |key: &str| entry.node.get(key).and_then(Node::integer);
         let (soft, hard) = match (entry.node.integer(), of("soft"), of("hard")) {

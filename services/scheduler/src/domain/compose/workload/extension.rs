@@ -17,11 +17,11 @@ pub(super) struct Extension {
 impl Extension {
     pub fn read(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) -> Self {
         let mut out = Self::default();
-        for entry in node.entries().unwrap_or_default() {
+        for entry in fields::entries(path, node, remarks) {
             let at = format!("{path}.{}", entry.key);
             match entry.key.as_str() {
                 "routes" => {
-                    for (n, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
+                    for (n, item) in fields::items(&at, &entry.node, remarks).iter().enumerate() {
                         out.routes.extend(route(&format!("{at}[{n}]"), item, remarks));
                     }
                 }

@@ -28,17 +28,27 @@ pub(super) fn default_probe(workload: &mut Workload, services: &[Service]) {
     }
 }
 
+/// What holds if a health check does not say it, or says zero.
+const INTERVAL_MS: u32 = 30_000;
+const TIMEOUT_MS: u32 = 30_000;
+const RETRIES: u32 = 3;
+
 /// A health check says when an instance is ready (asked often) and when it must be restarted (as often as it says).
 pub(super) fn health(path: &str, node: &Node, workload: &mut Workload, remarks: &Remarks) {
-    let (mut interval, mut timeout, mut retries, mut start) = (30_000, 30_000, 3, 0);
+    let (mut interval, mut timeout, mut retries, mut start) = (INTERVAL_MS, TIMEOUT_MS, RETRIES, 0);
     let mut command = Vec::new();
-    for entry in node.entries().unwrap_or_default() {
+    let mut none = false;
+    for entry in fields::entries(path, node, remarks) {
         let at = format!("{path}.{}", entry.key);
         match entry.key.as_str() {
             "test" => {
                 command = match &entry.node.value {
+                    Value::List(items) if items.is_empty() => Vec::new(),
                     Value::List(_) => match words(&at, &entry.node, remarks).as_slice() {
-                        [first] if first == "NONE" => Vec::new(),
+                        [first] if first == "NONE" => {
+                            none = true;
+                            Vec::new()
+                        }
                         [first, rest @ ..] if first == "CMD" && !rest.is_empty() => rest.to_vec(),
                         [first, shell] if first == "CMD-SHELL" => vec!["/bin/sh".into(), "-c".into(), shell.clone()],
                         _ => {
@@ -46,22 +56,27 @@ pub(super) fn health(path: &str, node: &Node, workload: &mut Workload, remarks: 
                             Vec::new()
                         }
                     },
-                    _ => vec!["/bin/sh".into(), "-c".into(), fields::text(&at, &entry.node, remarks)],
+                    _ => match fields::text(&at, &entry.node, remarks) {
+                        text if text.is_empty() => Vec::new(),
+                        text => vec!["/bin/sh".into(), "-c".into(), text],
+                    },
                 }
             }
-            "interval" => interval = fields::millis(&at, &entry.node, remarks).max(100),
-            "timeout" => timeout = fields::millis(&at, &entry.node, remarks).max(100),
-            "retries" => retries = fields::count(&at, &entry.node, 1000, remarks).max(1),
+            "interval" => interval = or(fields::millis(&at, &entry.node, remarks), INTERVAL_MS).max(100),
+            "timeout" => timeout = or(fields::millis(&at, &entry.node, remarks), TIMEOUT_MS).max(100),
+            "retries" => retries = or(fields::count(&at, &entry.node, 1000, remarks), RETRIES),
             "start_period" => start = fields::millis(&at, &entry.node, remarks),
             "start_interval" => {
                 let _ = fields::millis(&at, &entry.node, remarks);
             }
-            "disable" if fields::boolean(&at, &entry.node, remarks) => return,
-            "disable" => {}
+            "disable" => none |= fields::boolean(&at, &entry.node, remarks),
             _ => remarks.unsupported(&at, entry.line, "is not supported"),
         }
     }
-    if command.is_empty() {
+    if none || command.is_empty() {
+        if !none {
+            remarks.note(path, node.line, "the check that an image brings is not run: name `test`");
+        }
         return;
     }
     let probe = |purpose, period_ms, initial_delay_ms| Probe {
@@ -75,6 +90,10 @@ pub(super) fn health(path: &str, node: &Node, workload: &mut Workload, remarks: 
     };
     workload.probes.push(probe(Purpose::Ready, interval.min(READY_PERIOD_MS), 0));
     workload.probes.push(probe(Purpose::Live, interval, start));
+}
+
+fn or(said: u32, standard: u32) -> u32 {
+    if said == 0 { standard } else { said }
 }
 
 /// `ready: {http: /healthz, port: 8080, period: 1s}` or `ready: {tcp: 8080}`.
