@@ -169,7 +169,12 @@ impl Client {
 
     /// Lays fields over an object (RFC 7396), whoever holds them.
     pub async fn merge(&self, kind: &Kind, namespace: Option<&str>, name: &str, change: &Value) -> Result<Value, Trouble> {
-        let path = format!("{}/{name}?fieldManager={MANAGER}", kind.path(namespace));
+        self.merge_as(MANAGER, kind, namespace, name, change).await
+    }
+
+    /// As [`Self::merge`], under another manager's name: what is applied and what is laid over it are told apart by it.
+    pub(crate) async fn merge_as(&self, manager: &str, kind: &Kind, namespace: Option<&str>, name: &str, change: &Value) -> Result<Value, Trouble> {
+        let path = format!("{}/{name}?fieldManager={manager}", kind.path(namespace));
         json_of(self.patiently(Method::PATCH, &path, Some(("application/merge-patch+json", change))).await?).await
     }
 

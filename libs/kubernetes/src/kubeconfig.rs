@@ -24,6 +24,8 @@ pub enum KubeconfigError {
     Encoding(&'static str),
     #[error("the user `{0}` has neither token, nor client certificate, nor exec plugin; {1}")]
     NoCredential(String, &'static str),
+    #[error("the exec plugin `{0}` of the user asks a person (`interactiveMode: Always`), and there is none where the platform runs it")]
+    Interactive(String),
     #[error("the server `{0}` is not an https:// address")]
     Server(String),
     #[error(
@@ -112,6 +114,8 @@ struct ExecBody {
     env: Option<Vec<EnvBody>>,
     #[serde(default)]
     provide_cluster_info: bool,
+    #[serde(default)]
+    interactive_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +178,9 @@ fn credential(name: &str, user: &UserBody) -> Result<Credential, KubeconfigError
         return Ok(Credential::Certificate { certificate_pem, key_pem });
     }
     if let Some(exec) = &user.exec {
+        if exec.interactive_mode.as_deref() == Some("Always") {
+            return Err(KubeconfigError::Interactive(exec.command.clone()));
+        }
         return Ok(Credential::Exec(Exec {
             api_version: exec.api_version.clone(),
             command: exec.command.clone(),
@@ -251,6 +258,8 @@ mod tests {
         assert!(error(&config("{username: u, password: p}", ""), None).contains("1.19"));
         assert!(error(&config("{token: x}", "").replace("https://10", "http://10"), None).contains("https://"));
         assert!(error(&config("{token: x}", "").replace("user: u,", "user: w,"), None).contains("`w`"));
+        let asking = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: login, interactiveMode: Always}}";
+        assert!(error(&config(asking, ""), None).contains("`login`"));
         assert!(error(&config("{token: x}", ", proxy-url: 'http://proxy:3128'"), None).contains("proxy-url"));
         assert!(error(&config("{token: x}", "").replace("current-context: a", "current-context: ''"), None).contains("which one of a"));
     }
