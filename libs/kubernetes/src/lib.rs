@@ -24,7 +24,7 @@ pub use client::{Client, Options, expiry};
 pub use discovery::{Capabilities, Found, discover, missing_rights, scopes};
 pub use engine::{Connection, Drift, Engine, HASH, KEEP, OPEN_CLASS, SCOPE, Standing, Wanted};
 pub use kinds::{KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, VOLUME_SNAPSHOT};
-pub use kubeconfig::{KubeconfigError, parse};
+pub use kubeconfig::{KubeconfigError, flatten, parse};
 pub use pod::{OWNER, Pod, REVISION, State, WORKLOAD};
 pub use quantity::parse as quantity;
 pub use rbac::{Account, More, ROLES, manifest};

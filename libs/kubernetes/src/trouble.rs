@@ -162,9 +162,12 @@ mod tests {
         let right = r#"deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "deployments" in API group "apps" in the namespace "x""#;
         assert!(matches!(told(right), Trouble::Forbidden(_)));
         assert!(matches!(told(r#"services "web" is forbidden: exceeded quota: gantry-space"#), Trouble::Refused { status: 403, .. }));
-        let policy = told(r#"deployments.apps "web" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'few' denied request: replicas cannot be more than 5"#);
+        let policy =
+            told(r#"deployments.apps "web" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'few' denied request: replicas cannot be more than 5"#);
         assert!(matches!(policy, Trouble::Refused { status: 403, .. }), "{policy}");
-        let binding = told(r#"rolebindings.rbac.authorization.k8s.io "x" is forbidden: user "system:serviceaccount:a:b" is attempting to grant RBAC permissions not currently held:"#);
+        let binding = told(
+            r#"rolebindings.rbac.authorization.k8s.io "x" is forbidden: user "system:serviceaccount:a:b" is attempting to grant RBAC permissions not currently held:"#,
+        );
         assert!(matches!(binding, Trouble::Forbidden(_)), "{binding}");
         let going = told(r#"services "web" is forbidden: unable to create new content in namespace x because it is being terminated"#);
         assert!(matches!(going, Trouble::NotFound(_)) && going.passes());

@@ -4,8 +4,10 @@
 
 mod controllers;
 mod fields;
+mod filled;
 mod immutable;
 mod inside;
+mod invalid;
 mod metrics;
 mod pods;
 mod road;

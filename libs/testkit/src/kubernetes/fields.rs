@@ -75,12 +75,22 @@ pub fn remove(value: &mut Value, path: &str) {
         Some((of, rest)) => {
             let Some(items) = inner.as_array_mut() else { return };
             let matches = |item: &Value| key(item).is_some_and(|(k, v)| format!("{k}={v}") == of);
+            // Who takes back the key takes back the item, with whatever the server has filled in.
+            if of.split_once('=').is_some_and(|(k, _)| rest.strip_prefix('.') == Some(k)) {
+                items.retain(|item| !matches(item));
+                return;
+            }
             if let Some(item) = items.iter_mut().find(|i| matches(i)) {
                 remove(item, rest);
             }
             items.retain(|i| i.as_object().is_none_or(|f| !f.is_empty()));
         }
-        None => remove(inner, tail),
+        None => {
+            remove(inner, tail);
+            if inner.as_object().is_some_and(serde_json::Map::is_empty) {
+                fields.remove(&head);
+            }
+        }
     }
 }
 

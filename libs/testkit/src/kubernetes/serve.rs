@@ -114,6 +114,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
     }
     let Some((plural, namespace, name, sub)) = place(path) else { return Some((404, status(404, "the server could not find the requested resource"))) };
     let key = |name: &str| Key { plural: plural.clone(), namespace: namespace.clone().unwrap_or_default(), name: name.to_owned() };
+    let manager = query.get("fieldManager").map_or("client", String::as_str);
     let missing = |name: &str| (404, status(404, &format!("{plural} \"{name}\" not found")));
     Some(match (method.as_str(), &name, &sub) {
         ("GET", None, _) if query.get("watch").is_some_and(|w| w == "true" || w == "1") => return None,
@@ -123,7 +124,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             None => missing(name),
         },
         ("GET", Some(name), None) => store.objects.get(&key(name)).map_or_else(|| missing(name), |o| (200, o.value.clone())),
-        ("PATCH", Some(name), None) if pods::is_merge(headers) => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
+        ("PATCH", Some(name), None) if pods::is_merge(headers) => patched(store, &key(name), headers, manager, &sent).unwrap_or_else(|| missing(name)),
         ("PATCH", Some(name), None) => {
             let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
             let Some(manager) = query.get("fieldManager").filter(|_| kind == "application/apply-patch+yaml") else {
@@ -143,7 +144,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
                 Err(refused) => refused,
             }
         }
-        ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
+        ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, manager, &sent).unwrap_or_else(|| missing(name)),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "binding" => pods::bind(store, &key(name), &sent),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "eviction" => pods::evict(store, &key(name)),
         ("POST", None, None) => {
@@ -153,13 +154,13 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             if store.objects.contains_key(&key(&name)) {
                 return Some((409, status(409, &format!("{plural} \"{name}\" already exists"))));
             }
-            (201, store.put(&plural, object, query.get("fieldManager").map_or("client", String::as_str)))
+            (201, store.put(&plural, object, manager))
         }
         ("PUT", Some(name), None) => match store.objects.get(&key(name)).map(|o| o.value["metadata"]["resourceVersion"].clone()) {
             None => missing(name),
             Some(version) if version != sent["metadata"]["resourceVersion"] => (409, status(409, "the object has been modified")),
             Some(_) => {
-                store.update(&key(name), query.get("fieldManager").map_or("client", String::as_str), |o| *o = sent.clone());
+                store.update(&key(name), manager, |o| *o = sent.clone());
                 (200, store.objects[&key(name)].value.clone())
             }
         },
@@ -182,7 +183,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
 }
 
 /// A merge patch, of the whole or of the status. `None`: there is no such object.
-fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, sent: &Value) -> Option<(u16, Value)> {
+fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, manager: &str, sent: &Value) -> Option<(u16, Value)> {
     if !pods::is_merge(headers) {
         return Some((415, status(415, "only merge patches are known here")));
     }
@@ -192,7 +193,7 @@ fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, sent: &Value) -> O
     if !version.is_null() && *version != there.value["metadata"]["resourceVersion"] {
         return Some((409, status(409, "the object has been modified")));
     }
-    store.update(key, "client", |o| pods::merge(o, sent));
+    store.update(key, manager, |o| pods::merge(o, sent));
     store.objects.get(key).map(|o| (200, o.value.clone()))
 }
 

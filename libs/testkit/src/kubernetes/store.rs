@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::fields::{self, Managers};
-use super::immutable;
+use super::{filled, immutable, invalid};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -237,6 +237,9 @@ impl Store {
         if let Some(wrong) = immutable::misnamed(&key.name, body) {
             return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
         }
+        if let Some(wrong) = invalid::twice(&key.plural, body) {
+            return Err((500, status(500, &format!("failed to create typed patch object ({}/{}): {wrong}", key.namespace, key.name))));
+        }
         let mut wanted = fields::leaves(body);
         wanted.retain(|path, _| !path.starts_with(".metadata.name") && path != ".apiVersion" && path != ".kind");
         let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else {
@@ -251,6 +254,10 @@ impl Store {
             if key.plural == "persistentvolumeclaims" && made["spec"].get("storageClassName").is_none() {
                 // The default class is written into a claim that names none.
                 made["spec"]["storageClassName"] = "std".into();
+            }
+            filled::fill(&key.plural, &mut made);
+            if let Some(wrong) = invalid::refused(&key.plural, &made) {
+                return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
             }
             return Ok(self.keep(key.clone(), made, managers));
         };
@@ -282,6 +289,10 @@ impl Store {
         if key.plural == "services" && value["spec"].get("clusterIP").is_none() && value["spec"]["type"] != "ExternalName" {
             // Given once, and kept.
             value["spec"]["clusterIP"] = self.objects[key].value["spec"].get("clusterIP").cloned().unwrap_or_else(|| "10.96.0.1".into());
+        }
+        filled::fill(&key.plural, &mut value);
+        if let Some(wrong) = invalid::refused(&key.plural, &value) {
+            return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
         }
         if let Some(refused) = immutable::refused(&key.plural, &self.objects[key].value, &value) {
             return Err((422, status(422, &format!("{} \"{}\" is invalid: {refused}", key.plural, key.name))));

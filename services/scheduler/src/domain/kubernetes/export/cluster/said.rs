@@ -94,7 +94,10 @@ mod tests {
         assert_eq!((&web["readinessProbe"]["httpGet"]["scheme"], &web["startupProbe"]["httpGet"]["scheme"]), (&json!("HTTP"), &json!("HTTPS")));
         assert_eq!((&web["livenessProbe"]["grpc"]["service"], &web["lifecycle"]["preStop"]["httpGet"]["scheme"]), (&json!(""), &json!("HTTP")));
         assert_eq!(web["lifecycle"]["postStart"], json!({ "exec": { "command": ["x"] } }));
-        assert_eq!((&web["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], &web["env"][1]["valueFrom"]["resourceFieldRef"]["divisor"]), (&json!("v1"), &json!("0")));
+        assert_eq!(
+            (&web["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], &web["env"][1]["valueFrom"]["resourceFieldRef"]["divisor"]),
+            (&json!("v1"), &json!("0"))
+        );
         assert_eq!((&web["env"][2], &web["imagePullPolicy"]), (&json!({ "name": "C", "value": "c" }), &json!("Always")));
         assert_eq!((&pod["volumes"][0]["configMap"]["defaultMode"], &pod["volumes"][1]["secret"]["defaultMode"]), (&json!(420), &json!(256)));
         assert_eq!(pod["volumes"][2], json!({ "name": "c", "emptyDir": {} }));
