@@ -14,7 +14,7 @@ use gantry_testkit::kubernetes::ApiServer;
 use cluster::{Live, cleanly};
 use imports::{import, over_two};
 use inside::inside;
-use objects::{changes, drift, kinds, revisions, volumes};
+use objects::{changes, drift, instead, kinds, revisions, volumes};
 use releases::{blue_green, canary, gateway};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +51,12 @@ async fn volumes_are_claimed() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn what_cannot_be_changed_is_made_anew() {
     cleanly(Live::started("f").await, changes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_there_may_be_one_of_takes_the_place_of_the_one_before() {
+    cleanly(Live::started("j").await, instead).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,6 +119,7 @@ async fn the_live_suite_holds_on_our_own_server() {
     drift(&on_our_own("c").await).await;
     volumes(&on_our_own("d").await).await;
     changes(&on_our_own("f").await).await;
+    instead(&on_our_own("j").await).await;
     inside(&on_our_own("g").await).await;
     blue_green(&on_our_own("g").await).await;
     canary(&on_our_own("h").await).await;
