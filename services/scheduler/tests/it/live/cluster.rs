@@ -96,9 +96,7 @@ impl Live {
     pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !holds().await {
-            if tokio::time::Instant::now() > deadline {
-                panic!("not within {} s: {what}\n{}", PATIENCE.as_secs(), self.picture().await);
-            }
+            assert!(tokio::time::Instant::now() < deadline, "not within {} s: {what}\n{}", PATIENCE.as_secs(), self.picture().await);
             tokio::time::sleep(BETWEEN).await;
         }
     }
