@@ -10,6 +10,7 @@ mod inside;
 mod invalid;
 mod metrics;
 mod pods;
+mod rights;
 mod road;
 mod serve;
 mod store;
@@ -56,6 +57,13 @@ impl ApiServer {
         let server = own.url.trim_start_matches("http://").parse().expect("it is an address");
         let (address, road) = Road::to(server).await;
         (Self { url: format!("http://{address}"), ..own }, road)
+    }
+
+    /// Lets a token in, with the rights that a manifest gives and no others.
+    pub fn account(&self, token: &str, manifest: &str) {
+        let mut store = self.lock();
+        store.tokens.insert(token.to_owned());
+        store.rights.insert(token.to_owned(), Arc::new(rights::of(manifest)));
     }
 
     /// Does from now on what a cluster's controllers and kubelets do.

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
+use super::rights::{self, Rights};
 use super::store::{Key, Request, Store, status};
 use super::{ApiServer, inside, metrics, pods};
 
@@ -56,11 +57,17 @@ async fn answer(
         if token.is_none_or(|t| !store.tokens.contains(t)) {
             return told(401, &status(401, "Unauthorized"));
         }
+        let rights = token.and_then(|t| store.rights.get(t)).cloned();
+        if let Some(rights) = &rights
+            && let Some(missing) = rights::needed(&store, &method, uri.path(), &query).iter().find(|right| !rights.contains(*right))
+        {
+            return told(403, &status(403, &rights::refusal(missing)));
+        }
         if let Some(asked) = inside::asked(uri.path()) {
             drop(store);
             return inside::open(&server, asked, uri.query().unwrap_or_default(), upgrade);
         }
-        route(&mut store, &method, uri.path(), &query, &headers, &body)
+        route(&mut store, rights.as_deref(), &method, uri.path(), &query, &headers, &body)
     };
     match response {
         Some((code, value)) => {
@@ -74,7 +81,7 @@ async fn answer(
 }
 
 /// Plural, namespace and name of a path.
-fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<String>)> {
+pub fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<String>)> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let rest = match parts.first()? {
         &"api" => parts.get(2..)?,
@@ -95,7 +102,7 @@ fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<S
 }
 
 /// `None`: a watch.
-fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers: &HeaderMap, body: &Bytes) -> Option<(u16, Value)> {
+fn route(store: &mut Store, rights: Option<&Rights>, method: &Method, path: &str, query: &Pairs, headers: &HeaderMap, body: &Bytes) -> Option<(u16, Value)> {
     if let Some(found) = discovery(store, path) {
         return Some((200, found));
     }
@@ -110,7 +117,10 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             asked.push('/');
             asked.push_str(part);
         }
-        return Some((201, json!({ "status": { "allowed": !store.denied.contains(&asked) } })));
+        let (verb, resource) = asked.split_once(' ').unwrap_or_default();
+        let right = [of["group"].as_str().unwrap_or_default(), resource, verb].map(str::to_owned);
+        let allowed = !store.denied.contains(&asked) && rights.is_none_or(|rights| rights.contains(&right));
+        return Some((201, json!({ "status": { "allowed": allowed } })));
     }
     let Some((plural, namespace, name, sub)) = place(path) else { return Some((404, status(404, "the server could not find the requested resource"))) };
     let key = |name: &str| Key { plural: plural.clone(), namespace: namespace.clone().unwrap_or_default(), name: name.to_owned() };

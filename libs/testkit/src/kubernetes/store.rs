@@ -1,11 +1,13 @@
 //! What the API server holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use super::fields::{self, Managers};
+use super::rights::Rights;
 use super::{filled, immutable, invalid};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub struct Store {
     pub faults: Vec<Fault>,
     pub requests: Vec<Request>,
     pub tokens: BTreeSet<String>,
+    /// Of tokens that may not do everything.
+    pub(super) rights: BTreeMap<String, Arc<Rights>>,
     /// `patch deployments`
     pub denied: BTreeSet<String>,
     pub gateway: bool,
@@ -97,6 +101,7 @@ impl Default for Store {
             faults: Vec::new(),
             requests: Vec::new(),
             tokens: BTreeSet::from(["good".to_owned()]),
+            rights: BTreeMap::new(),
             // What an account of `gantry cluster manifest` has not got unless it is asked for.
             denied: BTreeSet::from(["list rolebindings".to_owned()]),
             gateway: false,

@@ -110,7 +110,9 @@ async fn on_our_own(name: &str) -> Live {
     server.controllers();
     let port = http().await;
     server.lock().ports.insert(8080, port);
-    Live::on(&server.kubeconfig("good"), "example.org/web:1".into(), name).await
+    // What the engine does it may, with no more rights than it says that it needs.
+    server.account("least", &gantry_kubernetes::manifest(&gantry_kubernetes::Account::default(), gantry_kubernetes::More::default()));
+    Live::on(&server.kubeconfig("good"), &server.kubeconfig("least"), "example.org/web:1".into(), name).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use gantry_kernel::{Env, Role, Scope};
 use gantry_kubernetes::{Client, Credential, Found, Options, Trouble};
+use gantry_scheduler::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ pub struct Live {
     pub found: Found,
     image: String,
     pub namespace: String,
+    /// By which the platform has imported the cluster.
     pub kubeconfig: String,
     /// In the names of all namespaces that this test makes, and of no other's.
     pub mark: String,
@@ -40,12 +42,20 @@ impl Live {
         let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
         let folder = Path::new(&file).parent().unwrap_or(Path::new("."));
         let kubeconfig = gantry_kubernetes::flatten(&text, folder).unwrap_or_else(|e| panic!("{file}: {e}"));
-        Self::on(&kubeconfig, wanted("GANTRY_TEST_IMAGE"), name).await
+        // Real endpoints take their time to be known.
+        let mut settings = config();
+        settings.kubernetes.drain_seconds = Config::default().kubernetes.drain_seconds;
+        Self::with(&kubeconfig, &kubeconfig, settings, wanted("GANTRY_TEST_IMAGE"), name).await
     }
 
-    pub async fn on(kubeconfig: &str, image: String, name: &str) -> Self {
+    /// `least`: a kubeconfig of an account that has what `gantry cluster manifest` gives, for the platform.
+    pub async fn on(kubeconfig: &str, least: &str, image: String, name: &str) -> Self {
+        Self::with(kubeconfig, least, config(), image, name).await
+    }
+
+    async fn with(kubeconfig: &str, imported: &str, mut settings: Config, image: String, name: &str) -> Self {
         let access = gantry_kubernetes::parse(kubeconfig, None).unwrap_or_else(|e| panic!("the kubeconfig: {e}"));
-        let (mut options, mut settings) = (Options::new(Env::system()), config());
+        let mut options = Options::new(Env::system());
         if let Credential::Exec(exec) = &access.credential {
             // Whoever runs the suite names the program.
             options.plugins.push(exec.command.clone());
@@ -62,8 +72,8 @@ impl Live {
         let mark: String = place.host.uuid().simple().to_string().chars().rev().take(5).collect();
         let prefix = format!("gantry-live-{name}{mark}-");
         let namespace = format!("{prefix}acme-shop-test");
-        let own = Self { place, token, client, found, image, namespace, kubeconfig: kubeconfig.to_owned(), mark };
-        let body = json!({ "name": "east", "access": { "kubeconfig": kubeconfig }, "settings": { "namespace_prefix": prefix } });
+        let own = Self { place, token, client, found, image, namespace, kubeconfig: imported.to_owned(), mark };
+        let body = json!({ "name": "east", "access": { "kubeconfig": imported }, "settings": { "namespace_prefix": prefix } });
         let (status, answer) = own.call(Method::POST, "/api/v1/clusters", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
         let placement = own.place.apps().replace("/apps", "/placement");

@@ -6,7 +6,7 @@ kind: Deployment
 metadata: {name: web}
 spec:
   replicas: 2
-  progressDeadlineSeconds: 60
+  progressDeadlineSeconds: 120
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}

@@ -59,7 +59,7 @@ pub async fn drift(live: &Live) {
     live.meddle("apis/apps/v1", "deployments", "web-web", |d| d["spec"]["progressDeadlineSeconds"] = 77.into()).await;
     live.until("the drift is shown", async || live.why("web").await["cluster"]["drift"].to_string().contains("somebody")).await;
     live.set(json!({ "drift": "correct" })).await;
-    let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 60);
+    let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 120);
     live.until("it is put back", back).await;
     let foreign = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "other-taken" }, "data": { "whose": "theirs" } });
     live.client.post(&format!("/api/v1/namespaces/{}/configmaps?fieldManager=somebody", live.namespace), &foreign).await.expect("made by somebody");
