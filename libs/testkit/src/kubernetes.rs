@@ -24,6 +24,13 @@ use tokio::sync::watch;
 pub use road::{Road, Way};
 pub use store::{Fault, Request, Store};
 
+/// What an API server says against an object that is applied for the first time, beside what its schema says.
+pub fn refused(plural: &str, object: &Value) -> Option<String> {
+    let mut whole = object.clone();
+    filled::fill(plural, &mut whole);
+    invalid::twice(plural, object).or_else(|| invalid::refused(plural, &whole))
+}
+
 /// All that etcd holds, at one moment.
 #[derive(Clone, Debug)]
 pub struct Backup {
