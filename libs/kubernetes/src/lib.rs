@@ -27,7 +27,7 @@ pub use kinds::{KINDS, Kind, NAMESPACE, NODE, NODE_METRICS, POD, POD_METRICS, VO
 pub use kubeconfig::{KubeconfigError, flatten, parse};
 pub use pod::{OWNER, Pod, REVISION, State, WORKLOAD};
 pub use quantity::parse as quantity;
-pub use rbac::{Account, More, ROLES, manifest};
+pub use rbac::{Account, More, ROLES, manifest, objects};
 pub use remote::{Command, Input, Outcome, Output, Remote, Said, Target};
 pub use trouble::{FieldConflict, Trouble};
 pub use watch::{Seen, Sink, follow};

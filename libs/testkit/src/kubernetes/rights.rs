@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
+use serde_json::Value;
 
 use super::serve::place;
 use super::store::{Key, Store};
@@ -24,6 +25,27 @@ pub fn of(manifest: &str) -> Rights {
             for verb in words(list) {
                 for group in &groups {
                     out.extend(resources.iter().map(|resource| [group.clone(), resource.clone(), verb.clone()]));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Of a service account, by the ClusterRoles that are bound to it.
+pub fn bound(store: &Store, namespace: &str, name: &str) -> Rights {
+    let words = |list: &Value| list.as_array().into_iter().flatten().filter_map(|w| w.as_str().map(str::to_owned)).collect::<Vec<String>>();
+    let mut out = Rights::new();
+    for (_, binding) in store.of("clusterrolebindings", None) {
+        let subjects = binding.value["subjects"].as_array().into_iter().flatten();
+        if !subjects.into_iter().any(|s| s["kind"] == "ServiceAccount" && s["name"] == name && s["namespace"] == namespace) {
+            continue;
+        }
+        let Some(role) = store.find(&format!("clusterroles/{}", binding.value["roleRef"]["name"].as_str().unwrap_or_default())) else { continue };
+        for rule in store.objects[&role].value["rules"].as_array().into_iter().flatten() {
+            for group in words(&rule["apiGroups"]) {
+                for resource in words(&rule["resources"]) {
+                    out.extend(words(&rule["verbs"]).into_iter().map(|verb| [group.clone(), resource.clone(), verb]));
                 }
             }
         }

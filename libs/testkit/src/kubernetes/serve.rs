@@ -157,6 +157,16 @@ fn route(store: &mut Store, rights: Option<&Rights>, method: &Method, path: &str
         ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, manager, &sent).unwrap_or_else(|| missing(name)),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "binding" => pods::bind(store, &key(name), &sent),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "eviction" => pods::evict(store, &key(name)),
+        ("POST", Some(name), Some(sub)) if plural == "serviceaccounts" && sub == "token" => match store.objects.contains_key(&key(name)) {
+            true => {
+                let namespace = namespace.clone().unwrap_or_default();
+                let (token, rights) = (format!("{namespace}.{name}.{}", store.version), rights::bound(store, &namespace, name));
+                store.tokens.insert(token.clone());
+                store.rights.insert(token.clone(), std::sync::Arc::new(rights));
+                (201, json!({ "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": { "token": token } }))
+            }
+            false => missing(name),
+        },
         ("POST", None, None) => {
             let mut object = sent.clone();
             object["metadata"]["namespace"] = namespace.clone().unwrap_or_default().into();

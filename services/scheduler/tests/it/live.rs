@@ -6,6 +6,7 @@ mod cluster;
 mod documents;
 mod imports;
 mod inside;
+mod least;
 mod objects;
 mod releases;
 
@@ -14,6 +15,7 @@ use gantry_testkit::kubernetes::ApiServer;
 use cluster::{Live, cleanly};
 use imports::{import, over_two};
 use inside::inside;
+use least::least;
 use objects::{changes, drift, instead, kinds, revisions, volumes};
 use releases::{blue_green, canary, gateway};
 
@@ -85,6 +87,12 @@ async fn a_cluster_is_tested_and_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn the_account_of_the_manifest_has_the_rights_that_are_needed() {
+    cleanly(Live::started("k").await, least).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn replicas_are_divided_over_two_imports_and_move_between_them() {
     cleanly(Live::started("h").await, over_two).await;
 }
@@ -127,5 +135,6 @@ async fn the_live_suite_holds_on_our_own_server() {
     canary(&on_our_own("h").await).await;
     gateway(&on_our_own("i").await).await;
     import(&on_our_own("e").await).await;
+    least(&on_our_own("k").await).await;
     over_two(&on_our_own("h").await).await;
 }
