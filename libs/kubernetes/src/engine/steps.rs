@@ -111,11 +111,18 @@ impl Shared {
             !object.scaled && state.cache.of(owner).any(|(key, held)| key.1 == object.key.1 && target(&held.object) == itself)
         };
         let mut answer = self.client.apply(object.kind, namespace, name, &body, force).await;
-        if matches!(&answer, Err(Trouble::Refused { message, .. }) if message.contains(ONE_STRATEGY)) {
-            self.clear_strategy(object, namespace).await?;
-            answer = self.client.apply(object.kind, namespace, name, &body, force).await;
+        if matches!(&answer, Err(Trouble::Refused { status: 422, .. })) && !object.body["spec"].is_null() {
+            // What it has said first counts, unless that was why.
+            if let Ok(Some(whole)) = self.apply_whole(object, namespace, &body).await {
+                answer = Ok(whole);
+            }
         }
-        let Err(Trouble::FieldConflict(fields)) = &answer else { return answer };
+        let fields = match answer {
+            // A patch of before whose name could not be given up.
+            Ok(applied) => return self.let_go(object, namespace, applied).await,
+            Err(Trouble::FieldConflict(fields)) => fields,
+            Err(trouble) => return Err(trouble),
+        };
         if fields.iter().all(|f| f.manager.starts_with(OURS)) {
             // A volume that was made anew from a snapshot.
             return self.client.apply(object.kind, namespace, name, &body, true).await;
@@ -130,15 +137,7 @@ impl Shared {
             // Our autoscaler goes, and what it held is ours again.
             return self.client.apply(object.kind, namespace, name, &body, true).await;
         }
-        answer
-    }
-
-    /// Of a strategy that becomes another the server keeps what it has filled in itself, and then refuses both together: what nobody
-    /// has said, nobody takes back by saying nothing.
-    async fn clear_strategy(&self, object: &One, namespace: Option<&str>) -> Result<(), Trouble> {
-        let mut change = json!({ "spec": { "updateStrategy": object.body["spec"]["updateStrategy"] } });
-        change["spec"]["updateStrategy"]["rollingUpdate"] = Value::Null;
-        self.client.merge_as(STRATEGY, object.kind, namespace, &object.key.2, &change).await.map(drop)
+        Err(Trouble::FieldConflict(fields))
     }
 
     /// What cannot be changed goes, where nothing is lost by it; its next step makes it anew.
@@ -296,10 +295,6 @@ impl Shared {
 
 /// How other parts of the platform call themselves that write there.
 const OURS: &str = "gantry-";
-/// So a StatefulSet is refused that is replaced by hand only and has a pace, too.
-const ONE_STRATEGY: &str = "only allowed for updateStrategy";
-/// Under this name the pace is taken out of it: one of ours, whose fields are taken over when they are said otherwise.
-const STRATEGY: &str = "gantry-strategy";
 /// Under these names autoscalers write: the controllers', or of the one process that a distribution runs them in.
 const CONTROLLERS: [&str; 3] = ["kube-controller-manager", "k3s", "kubelite"];
 

@@ -39,6 +39,15 @@ fn of_pod(pod: &Value) -> Option<String> {
                 _ => return Some(format!("{at}: Forbidden: may not specify more than 1 handler type")),
             }
         }
+        let hook = &container["lifecycle"]["preStop"];
+        for of in
+            ["startupProbe", "livenessProbe", "readinessProbe"].map(|probe| &container[probe]).into_iter().chain([hook, &container["lifecycle"]["postStart"]])
+        {
+            let lacks = |handler: &str, field: &str| of[handler].is_object() && of[handler][field].is_null();
+            if lacks("exec", "command") || lacks("sleep", "seconds") || ["httpGet", "tcpSocket", "grpc"].iter().any(|handler| lacks(handler, "port")) {
+                return Some(format!("spec.template.spec.containers[{name}]: Required value: {of}"));
+            }
+        }
         for variable in list(container, "env") {
             let from = &variable["valueFrom"];
             let value = variable["value"].as_str().is_some_and(|v| !v.is_empty());

@@ -214,6 +214,9 @@ fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, manager: &str, sen
         return Some((409, status(409, "the object has been modified")));
     }
     store.update(key, manager, |o| pods::merge(o, sent));
+    if let Some(named) = sent["metadata"]["managedFields"].as_array() {
+        store.let_go(key, named);
+    }
     store.objects.get(key).map(|o| (200, o.value.clone()))
 }
 

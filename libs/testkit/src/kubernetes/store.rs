@@ -72,6 +72,9 @@ pub struct Store {
     pub metrics: bool,
     /// Of Kubernetes 1.<minor>.
     pub minor: u32,
+    /// An apply that says nothing more of a part leaves it there without anything in it, as early servers of 1.36 do
+    /// (structured-merge-diff's issue 331).
+    pub hollow: bool,
     /// Where a pod's port is on the machine of the test, if it is not the same.
     pub ports: BTreeMap<u16, u16>,
     /// Of terminals, as they were told.
@@ -108,6 +111,7 @@ impl Default for Store {
             route_timeouts: true,
             metrics: false,
             minor: 36,
+            hollow: true,
             ports: BTreeMap::new(),
             sizes: Vec::new(),
             snapshots: false,
@@ -195,6 +199,14 @@ impl Store {
         }
         managers.entry(manager.to_owned()).or_default().extend(changed);
         self.keep(key.clone(), value, managers);
+    }
+
+    /// Who is not named holds nothing any more.
+    pub fn let_go(&mut self, key: &Key, named: &[Value]) {
+        if let Some(Object { value, mut managers }) = self.objects.get(key).cloned() {
+            managers.retain(|manager, _| named.iter().any(|entry| entry["manager"] == manager.as_str()));
+            self.keep(key.clone(), value, managers);
+        }
     }
 
     /// The status alone: nobody's fields.
@@ -288,7 +300,7 @@ impl Store {
         }
         // What was ours and is asked for no more goes, unless others hold it, too.
         for gone in mine.iter().filter(|path| !wanted.contains_key(*path) && !managers.values().any(|m| m.contains(*path))) {
-            fields::remove(&mut value, gone);
+            fields::remove(&mut value, gone, self.hollow);
         }
         fields::merge(&mut value, body);
         if key.plural == "services" && value["spec"].get("clusterIP").is_none() && value["spec"]["type"] != "ExternalName" {
