@@ -140,10 +140,16 @@ pub async fn instead(live: &Live) {
     live.reaches("web", "running", 1).await;
     live.deploy("web", &format!("{}{secret}", with("value: two", "tcpSocket: {port: 8080}", "secret: {secretName: own}", ""))).await;
     live.reaches("web", "running", 2).await;
-    let container = live.object("apis/apps/v1", "deployments", "web-web").await.expect("the deployment")["spec"]["template"]["spec"]["containers"][0].clone();
-    assert!(container["livenessProbe"]["httpGet"].is_null() && container["livenessProbe"]["tcpSocket"]["port"] == 8080, "{container}");
-    let variable = container["env"].as_array().into_iter().flatten().find(|v| v["name"] == "ROUND").cloned().unwrap_or_default();
+    let container =
+        async || live.object("apis/apps/v1", "deployments", "web-web").await.expect("the deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    let now = container().await;
+    assert!(now["livenessProbe"]["httpGet"].is_null() && now["livenessProbe"]["tcpSocket"]["port"] == 8080, "{now}");
+    let variable = now["env"].as_array().into_iter().flatten().find(|v| v["name"] == "ROUND").cloned().unwrap_or_default();
     assert!(variable["value"] == "two" && variable["valueFrom"].is_null(), "{variable}");
     assert_ne!(live.object("api/v1", "services", "web-web").await.expect("the service")["spec"]["sessionAffinity"], "ClientIP");
+    live.deploy("web", &WEB.replace("replicas: 2", "replicas: 1")).await;
+    live.reaches("web", "running", 3).await;
+    let now = container().await;
+    assert!(now["livenessProbe"].is_null() && now["volumeMounts"].as_array().is_none_or(Vec::is_empty), "{now}");
     live.leaves_nothing(&["web"]).await;
 }
