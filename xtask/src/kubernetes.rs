@@ -229,5 +229,25 @@ mod tests {
             let account = &of(&made, "Deployment", "scheduler")["spec"]["template"]["spec"]["serviceAccountName"];
             assert_eq!(*account == "scheduler", path == "k8s/overlays/dev", "{path}");
         }
+        // Two replicas of the registry stand on one store that both may have, and never on a volume of one node.
+        for component in ["registry-shared", "registry-bucket", "kube-scheduler", "engine"] {
+            let tried = folder.path().join("k8s/overlays").join(component);
+            fs::create_dir_all(&tried).expect("a folder");
+            let kustomization = format!(
+                "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: gantry\nresources: [../../base]\ncomponents: [../../components/{component}]\n"
+            );
+            fs::write(tried.join("kustomization.yaml"), kustomization).expect("written");
+            let done = Command::new("kubectl").arg("kustomize").arg(&tried).output().expect("kubectl");
+            assert!(done.status.success(), "{component}: {}", String::from_utf8_lossy(&done.stderr));
+            let made = documents(&String::from_utf8_lossy(&done.stdout));
+            let registry = &of(&made, "Deployment", "registry")["spec"];
+            let volumes = registry["template"]["spec"]["volumes"].as_array().expect("volumes");
+            let data = volumes.iter().find(|v| v["name"] == "data").expect("its volume");
+            let claim = made.iter().find(|d| d["kind"] == "PersistentVolumeClaim" && d["metadata"]["name"] == "registry");
+            let shared = claim.is_none_or(|c| c["spec"]["accessModes"] == serde_json::json!(["ReadWriteMany"]));
+            let rolls = registry["strategy"]["type"] == "RollingUpdate";
+            assert_eq!((rolls, registry["replicas"] == 2), (shared, shared), "{component}");
+            assert_eq!(data["persistentVolumeClaim"].is_null(), claim.is_none(), "{component}");
+        }
     }
 }

@@ -103,8 +103,15 @@ pub fn kubernetes(work: &Work) -> Result<()> {
     }
     install::ensure(&Need::TESTS, &mut |line| say(line))?;
     TestServers::in_folder(&work.test_servers()).context("the test servers")?;
-    let mut command = work.cargo(["test", "--locked", "-p", "gantry-scheduler", "--test", "it", "--", "--ignored", "--nocapture", "live::"]);
-    let outcome = run(command.env("GANTRY_TEST_DIR", work.test_servers()));
+    // They wait for the cluster most of the time, whatever this machine has.
+    let mut command =
+        work.cargo(["test", "--locked", "-p", "gantry-scheduler", "--test", "it", "--", "--ignored", "--nocapture", "--test-threads=4", "live::"]);
+    command.env("GANTRY_TEST_DIR", work.test_servers());
+    if let Some(file) = gantry_servers::text_from_env("GANTRY_TEST_KUBECONFIG") {
+        // Tests run in the folder of their crate.
+        command.env("GANTRY_TEST_KUBECONFIG", std::path::absolute(file)?);
+    }
+    let outcome = run(&mut command);
     TestServers::stop_in(&work.test_servers())?;
     outcome
 }

@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 const LONG: Duration = Duration::from_secs(30);
 
+/// With the rights that its account has where it runs in a cluster, and no others.
 fn start(server: &ApiServer) -> CancellationToken {
+    let account = format!("{}/../../k8s/components/kube-scheduler/account.yaml", env!("CARGO_MANIFEST_DIR"));
+    server.account("good", &std::fs::read_to_string(account).unwrap());
     let credential = Credential::Token { token: "good".into() };
     let access = Access { server: server.url.clone(), ca_pem: None, tls_server_name: None, insecure: false, credential };
     let client = Client::new(access, gantry_kubernetes::Options::new(Env::system())).unwrap();

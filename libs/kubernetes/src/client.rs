@@ -169,7 +169,12 @@ impl Client {
 
     /// Lays fields over an object (RFC 7396), whoever holds them.
     pub async fn merge(&self, kind: &Kind, namespace: Option<&str>, name: &str, change: &Value) -> Result<Value, Trouble> {
-        let path = format!("{}/{name}?fieldManager={MANAGER}", kind.path(namespace));
+        self.merge_as(MANAGER, kind, namespace, name, change).await
+    }
+
+    /// As [`Self::merge`], under another manager's name: what is applied and what is laid over it are told apart by it.
+    pub(crate) async fn merge_as(&self, manager: &str, kind: &Kind, namespace: Option<&str>, name: &str, change: &Value) -> Result<Value, Trouble> {
+        let path = format!("{}/{name}?fieldManager={manager}", kind.path(namespace));
         json_of(self.patiently(Method::PATCH, &path, Some(("application/merge-patch+json", change))).await?).await
     }
 
@@ -373,8 +378,12 @@ fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>, a
         let both = format!("{}\n{}\n", certificate.trim(), key.trim());
         builder = builder.identity(Identity::from_pem(both.as_bytes()).map_err(|e| unusable("client-certificate", e.to_string()))?);
     }
-    match (&access.tls_server_name, options.addresses.is_empty()) {
-        (Some(name), false) => builder = builder.resolve_to_addrs(name, &options.addresses),
+    match &access.tls_server_name {
+        // The name is the certificate's, and need be nobody's address.
+        Some(name) if options.resolver.is_none() || !options.addresses.is_empty() => {
+            let own = if options.addresses.is_empty() { addresses(&access.server).map_err(|e| unusable("the server", e))? } else { options.addresses.clone() };
+            builder = builder.resolve_to_addrs(name, &own);
+        }
         _ => {
             if let Some(resolver) = &options.resolver {
                 builder = builder.dns_resolver(resolver.clone());
@@ -382,6 +391,12 @@ fn http(access: &Access, options: &Options, certificate: Option<(&str, &str)>, a
         }
     }
     builder.build().map_err(|e| unusable("the connection", e.to_string()))
+}
+
+/// Where a server is, by the name or number in its own address.
+fn addresses(server: &str) -> Result<Vec<std::net::SocketAddr>, String> {
+    let url = Url::parse(server).map_err(|e| e.to_string())?;
+    url.socket_addrs(|| None).map_err(|e| format!("{server} is not found: {e}"))
 }
 
 async fn json_of(mut answer: Response) -> Result<Value, Trouble> {

@@ -24,6 +24,7 @@ mod seen;
 mod steps;
 mod wanted;
 mod watched;
+mod whole;
 
 pub use wanted::{HASH, KEEP, OPEN_CLASS, SCOPE, Wanted};
 

@@ -1,5 +1,7 @@
-//! A kubeconfig (kubernetes.io/docs/reference/config-api/kubeconfig.v1) becomes an [`Access`]. Files that it names are not
-//! read here: it comes from somebody else's machine.
+//! A kubeconfig (kubernetes.io/docs/reference/config-api/kubeconfig.v1) becomes an [`Access`]. Files that it names are read only
+//! where it is this machine's own ([`flatten`]): others come from somebody else's.
+
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,10 +22,14 @@ pub enum KubeconfigError {
     Missing(&'static str, String),
     #[error("`{0}` names a file, which is not here: send its content, as `kubectl config view --raw --flatten --minify` writes it")]
     File(&'static str),
+    #[error("it names {0}, which cannot be read: {1}")]
+    Unreadable(String, String),
     #[error("`{0}` is not base64 of PEM")]
     Encoding(&'static str),
     #[error("the user `{0}` has neither token, nor client certificate, nor exec plugin; {1}")]
     NoCredential(String, &'static str),
+    #[error("the exec plugin `{0}` of the user asks a person (`interactiveMode: Always`), and there is none where the platform runs it")]
+    Interactive(String),
     #[error("the server `{0}` is not an https:// address")]
     Server(String),
     #[error(
@@ -112,6 +118,8 @@ struct ExecBody {
     env: Option<Vec<EnvBody>>,
     #[serde(default)]
     provide_cluster_info: bool,
+    #[serde(default)]
+    interactive_mode: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +159,32 @@ pub fn parse(text: &str, context: Option<&str>) -> Result<Access, KubeconfigErro
     })
 }
 
+/// With the files that it names in it; their paths are relative to its folder, as kubectl reads them. What stands in it already counts.
+///
+/// # Errors
+/// When it is no YAML, or a file cannot be read.
+pub fn flatten(text: &str, folder: &Path) -> Result<String, KubeconfigError> {
+    let mut config: serde_json::Value = serde_saphyr::from_str(text).map_err(|e| KubeconfigError::Malformed(first_line(&e.to_string())))?;
+    let read = |name: &str| std::fs::read(folder.join(name)).map_err(|e| KubeconfigError::Unreadable(name.to_owned(), e.to_string()));
+    let lists: [(&str, &str, &[&str]); 2] =
+        [("clusters", "cluster", &["certificate-authority"]), ("users", "user", &["client-certificate", "client-key", "tokenFile"])];
+    for (list, entry, fields) in lists {
+        for item in config.get_mut(list).and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
+            let Some(of) = item.get_mut(entry).and_then(serde_json::Value::as_object_mut) else { continue };
+            for field in fields {
+                let there = if *field == "tokenFile" { "token".to_owned() } else { format!("{field}-data") };
+                let file = of.remove(*field).and_then(|name| name.as_str().map(str::to_owned)).filter(|name| !name.is_empty());
+                let Some(file) = file.filter(|_| of.get(&there).and_then(serde_json::Value::as_str).is_none_or(str::is_empty)) else { continue };
+                let content = read(&file)?;
+                let content = if *field == "tokenFile" { String::from_utf8_lossy(&content).trim().to_owned() } else { STANDARD.encode(content) };
+                of.insert(there, content.into());
+            }
+        }
+    }
+    // JSON is YAML.
+    Ok(config.to_string())
+}
+
 /// Encrypted, or not leaving this machine (`kubectl proxy`).
 fn is_safe(url: &url::Url) -> bool {
     match url.scheme() {
@@ -174,6 +208,9 @@ fn credential(name: &str, user: &UserBody) -> Result<Credential, KubeconfigError
         return Ok(Credential::Certificate { certificate_pem, key_pem });
     }
     if let Some(exec) = &user.exec {
+        if exec.interactive_mode.as_deref() == Some("Always") {
+            return Err(KubeconfigError::Interactive(exec.command.clone()));
+        }
         return Ok(Credential::Exec(Exec {
             api_version: exec.api_version.clone(),
             command: exec.command.clone(),
@@ -251,8 +288,25 @@ mod tests {
         assert!(error(&config("{username: u, password: p}", ""), None).contains("1.19"));
         assert!(error(&config("{token: x}", "").replace("https://10", "http://10"), None).contains("https://"));
         assert!(error(&config("{token: x}", "").replace("user: u,", "user: w,"), None).contains("`w`"));
+        let asking = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: login, interactiveMode: Always}}";
+        assert!(error(&config(asking, ""), None).contains("`login`"));
         assert!(error(&config("{token: x}", ", proxy-url: 'http://proxy:3128'"), None).contains("proxy-url"));
         assert!(error(&config("{token: x}", "").replace("current-context: a", "current-context: ''"), None).contains("which one of a"));
+    }
+
+    #[test]
+    fn files_of_this_machine_are_read_from_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let pem = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+        std::fs::write(folder.path().join("ca.crt"), pem).unwrap();
+        std::fs::write(folder.path().join("token"), "secret\n").unwrap();
+        let text = config("{tokenFile: token}", ", certificate-authority: ca.crt");
+        let access = parse(&flatten(&text, folder.path()).unwrap(), None).unwrap();
+        assert_eq!((access.ca_pem.as_deref(), &access.credential), (Some(pem), &Credential::Token { token: "secret".into() }));
+        let gone = flatten(&text.replace("ca.crt", "gone.crt"), folder.path()).unwrap_err().to_string();
+        assert!(gone.contains("gone.crt"), "{gone}");
+        let both = config("{token: kept, tokenFile: nowhere}", "");
+        assert_eq!(parse(&flatten(&both, folder.path()).unwrap(), None).unwrap().credential, Credential::Token { token: "kept".into() });
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::kinds::{KINDS, POD, VOLUME_SNAPSHOT};
 
 /// Who is given the rights.
@@ -90,11 +92,14 @@ pub fn manifest(account: &Account, more: More) -> String {
     out
 }
 
+/// The same as objects, for who applies them by himself.
+pub fn objects(account: &Account, more: More) -> Vec<Value> {
+    serde_saphyr::from_str_multiple(&manifest(account, more)).expect("it is written above")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use serde_json::Value;
 
     use super::*;
 
@@ -115,6 +120,15 @@ mod tests {
         }
         let scheduler = manifest(&Account::default(), More { scheduler: true, ..More::default() });
         assert!(!text.contains("pods/binding") && scheduler.contains("pods/binding"));
+    }
+
+    #[test]
+    fn each_object_says_what_it_is_and_where() {
+        let account = Account { namespace: "here".into(), name: "us".into() };
+        let all = objects(&account, More::default());
+        let kinds: Vec<&str> = all.iter().map(|o| o["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Namespace", "ServiceAccount", "Secret", "ClusterRole", "ClusterRoleBinding"]);
+        assert_eq!((&all[1]["metadata"]["namespace"], &all[4]["subjects"][0]["name"]), (&Value::from("here"), &Value::from("us")));
     }
 
     /// Group, resource and verb.

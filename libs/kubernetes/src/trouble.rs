@@ -61,8 +61,8 @@ impl Trouble {
             401 => Self::Unauthenticated(message),
             // Its namespace goes and has to be made again.
             403 if message.contains("because it is being terminated") => Self::NotFound(message),
-            // Quotas and admission refuse with it, too; of a right it says "cannot <verb> resource".
-            403 if message.contains(" is forbidden: ") && !message.contains(" cannot ") => Self::Refused { status, message },
+            // Quotas, levels and policies refuse with it, too, in their own words.
+            403 if message.contains(" is forbidden: ") && !is_about_rights(&message) => Self::Refused { status, message },
             403 => Self::Forbidden(message),
             404 => Self::NotFound(message),
             409 => {
@@ -72,6 +72,8 @@ impl Trouble {
             410 => Self::Expired,
             422 if is_immutable(&answer) => Self::Immutable(message),
             429 => Self::TooMany(retry_after.unwrap_or(Duration::from_secs(1))),
+            // Not the server's fault: a field that it does not know, or two items of a list with the same key.
+            500 if message.contains("failed to create typed patch object") => Self::Refused { status, message },
             500.. => Self::Unavailable { status, message },
             _ => Self::Refused { status, message },
         }
@@ -88,6 +90,12 @@ impl Trouble {
             Self::FieldConflict(_) | Self::Refused { .. } | Self::Immutable(_) => false,
         }
     }
+}
+
+/// As authorisers say it, and the check that nobody gives what he has not (kubernetes.io/docs/reference/access-authn-authz/rbac
+/// "privilege escalation prevention").
+fn is_about_rights(message: &str) -> bool {
+    (message.contains(" is forbidden: User ") && message.contains(" cannot ")) || message.contains("attempting to grant RBAC permissions")
 }
 
 /// Is it refused for nothing but that fields of an object that is there cannot be changed? The whole message counts: it repeats
@@ -154,6 +162,13 @@ mod tests {
         let right = r#"deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "deployments" in API group "apps" in the namespace "x""#;
         assert!(matches!(told(right), Trouble::Forbidden(_)));
         assert!(matches!(told(r#"services "web" is forbidden: exceeded quota: gantry-space"#), Trouble::Refused { status: 403, .. }));
+        let policy =
+            told(r#"deployments.apps "web" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'few' denied request: replicas cannot be more than 5"#);
+        assert!(matches!(policy, Trouble::Refused { status: 403, .. }), "{policy}");
+        let binding = told(
+            r#"rolebindings.rbac.authorization.k8s.io "x" is forbidden: user "system:serviceaccount:a:b" is attempting to grant RBAC permissions not currently held:"#,
+        );
+        assert!(matches!(binding, Trouble::Forbidden(_)), "{binding}");
         let going = told(r#"services "web" is forbidden: unable to create new content in namespace x because it is being terminated"#);
         assert!(matches!(going, Trouble::NotFound(_)) && going.passes());
     }
@@ -175,5 +190,7 @@ mod tests {
         assert_eq!(Trouble::of(502, None, b"bad gateway"), Trouble::Unavailable { status: 502, message: "bad gateway".into() });
         assert_eq!(Trouble::of(429, Some(Duration::from_secs(7)), b""), Trouble::TooMany(Duration::from_secs(7)));
         assert_eq!(Trouble::of(409, None, b"{}"), Trouble::Conflict("{}".into()));
+        let twice = br#"{"message":"failed to create typed patch object (x/web; apps/v1, Kind=Deployment): .spec.template.spec.volumes: duplicate entries for key [name=\"a\"]"}"#;
+        assert!(matches!(Trouble::of(500, None, twice), Trouble::Refused { status: 500, .. }), "asking again does not mend it");
     }
 }

@@ -1,4 +1,5 @@
-//! The authority of the cluster that a pod runs in is replaced while it runs.
+//! Whom a client trusts: the authority of the cluster that a pod runs in is replaced while it runs, and names in certificates are
+//! other ones than the address's.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,12 +13,12 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// An authority, PEM, and what a server shows that has its certificate from it.
-fn authority() -> (String, Arc<ServerConfig>) {
+/// An authority, PEM, and what a server of this name shows that has its certificate from it.
+fn authority(name: &str) -> (String, Arc<ServerConfig>) {
     let (mut params, key) = (CertificateParams::new(Vec::new()).unwrap(), KeyPair::generate().unwrap());
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = params.self_signed(&key).unwrap();
-    let (leaf, leaf_key) = (CertificateParams::new(vec!["127.0.0.1".into()]).unwrap(), KeyPair::generate().unwrap());
+    let (leaf, leaf_key) = (CertificateParams::new(vec![name.to_owned()]).unwrap(), KeyPair::generate().unwrap());
     let leaf = leaf.signed_by(&leaf_key, &Issuer::from_params(&params, &key)).unwrap();
     let private = PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions().unwrap();
@@ -55,7 +56,7 @@ fn client(server: String, folder: &Path) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_authority_is_trusted_without_a_restart() {
-    let ((first, shown), (second, other)) = (authority(), authority());
+    let ((first, shown), (second, other)) = (authority("127.0.0.1"), authority("127.0.0.1"));
     let folder = tempfile::tempdir().unwrap();
     let put = |pem: &str| std::fs::write(folder.path().join("ca.crt"), pem).unwrap();
     std::fs::write(folder.path().join("token"), "t").unwrap();
@@ -74,4 +75,18 @@ async fn a_replaced_authority_is_trusted_without_a_restart() {
     client.get("/version").await.unwrap();
     put(&second);
     client.get("/version").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_name_is_trusted_by_that_name() {
+    let (root, shown) = authority("kubernetes.example.org");
+    let address = server(Arc::new(Mutex::new(shown))).await;
+    let client = |name: Option<&str>| {
+        let credential = Credential::Token { token: "t".into() };
+        let access = Access { server: address.clone(), ca_pem: Some(root.clone()), tls_server_name: name.map(str::to_owned), insecure: false, credential };
+        Client::new(access, Options::new(Env::system())).unwrap()
+    };
+    client(Some("kubernetes.example.org")).get("/version").await.unwrap();
+    let refused = client(None).get("/version").await.unwrap_err();
+    assert!(matches!(refused, Trouble::Untrusted { .. }), "{refused}");
 }

@@ -483,3 +483,29 @@ async fn an_account_of_an_older_manifest_makes_no_accounts_and_all_else() {
     let found = it.engine.connection().found.unwrap();
     assert!(found.remarks.iter().any(|r| r.contains("service accounts")), "{found:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_held_gives_up_the_pace_that_the_server_filled_in() {
+    let it = running(false).await;
+    let set = |strategy: &str| {
+        let template = json!({ "spec": { "containers": [{ "name": "db", "image": "i" }] } });
+        object("apps/v1", "StatefulSet", "db", json!({ "spec": { "replicas": 1, "updateStrategy": { "type": strategy }, "template": template } }))
+    };
+    let strategy = || it.server.object("statefulsets/x/db").unwrap()["spec"]["updateStrategy"].clone();
+    it.applied(vec![set("RollingUpdate")]).await;
+    assert_eq!(strategy(), json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } }), "as servers fill it in");
+    it.applied(vec![set("OnDelete")]).await;
+    assert_eq!(strategy(), json!({ "type": "OnDelete" }));
+    it.applied(vec![set("RollingUpdate")]).await;
+    assert_eq!(strategy()["type"], "RollingUpdate", "it goes on, and nobody else is in the way");
+    assert!(it.engine.standing("a").drift.is_empty(), "{:?}", it.engine.standing("a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_server_can_read_is_told_and_not_asked_again_and_again() {
+    let it = running(false).await;
+    let mut web = deployment(1);
+    web["spec"]["template"]["spec"]["volumes"] = json!([{ "name": "a", "emptyDir": {} }, { "name": "a", "emptyDir": {} }]);
+    it.engine.want("a", wanted(vec![web]));
+    it.until("it is refused", |s| s.lasting && s.problem.as_ref().is_some_and(|p| p.contains("duplicate entries"))).await;
+}

@@ -4,10 +4,13 @@
 
 mod controllers;
 mod fields;
+mod filled;
 mod immutable;
 mod inside;
+mod invalid;
 mod metrics;
 mod pods;
+mod rights;
 mod road;
 mod serve;
 mod store;
@@ -20,6 +23,13 @@ use tokio::sync::watch;
 
 pub use road::{Road, Way};
 pub use store::{Fault, Request, Store};
+
+/// What an API server says against an object that is applied for the first time, beside what its schema says.
+pub fn refused(plural: &str, object: &Value) -> Option<String> {
+    let mut whole = object.clone();
+    filled::fill(plural, &mut whole);
+    invalid::twice(plural, object).or_else(|| invalid::refused(plural, &whole))
+}
 
 /// All that etcd holds, at one moment.
 #[derive(Clone, Debug)]
@@ -54,6 +64,13 @@ impl ApiServer {
         let server = own.url.trim_start_matches("http://").parse().expect("it is an address");
         let (address, road) = Road::to(server).await;
         (Self { url: format!("http://{address}"), ..own }, road)
+    }
+
+    /// Lets a token in, with the rights that a manifest gives and no others.
+    pub fn account(&self, token: &str, manifest: &str) {
+        let mut store = self.lock();
+        store.tokens.insert(token.to_owned());
+        store.rights.insert(token.to_owned(), Arc::new(rights::of(manifest)));
     }
 
     /// Does from now on what a cluster's controllers and kubelets do.

@@ -110,8 +110,19 @@ impl Shared {
             let itself = json!([object.kind.kind, name]);
             !object.scaled && state.cache.of(owner).any(|(key, held)| key.1 == object.key.1 && target(&held.object) == itself)
         };
-        let answer = self.client.apply(object.kind, namespace, name, &body, force).await;
-        let Err(Trouble::FieldConflict(fields)) = &answer else { return answer };
+        let mut answer = self.client.apply(object.kind, namespace, name, &body, force).await;
+        if matches!(&answer, Err(Trouble::Refused { status: 422, .. })) && !object.body["spec"].is_null() {
+            // What it has said first counts, unless that was why.
+            if let Ok(Some(whole)) = self.apply_whole(object, namespace, &body).await {
+                answer = Ok(whole);
+            }
+        }
+        let fields = match answer {
+            // A patch of before whose name could not be given up.
+            Ok(applied) => return self.let_go(object, namespace, applied).await,
+            Err(Trouble::FieldConflict(fields)) => fields,
+            Err(trouble) => return Err(trouble),
+        };
         if fields.iter().all(|f| f.manager.starts_with(OURS)) {
             // A volume that was made anew from a snapshot.
             return self.client.apply(object.kind, namespace, name, &body, true).await;
@@ -126,7 +137,7 @@ impl Shared {
             // Our autoscaler goes, and what it held is ours again.
             return self.client.apply(object.kind, namespace, name, &body, true).await;
         }
-        answer
+        Err(Trouble::FieldConflict(fields))
     }
 
     /// What cannot be changed goes, where nothing is lost by it; its next step makes it anew.

@@ -58,8 +58,8 @@ pub fn merge(value: &mut Value, new: &Value) {
     }
 }
 
-/// Takes a path of [`leaves`] out, and lists' items that are left empty.
-pub fn remove(value: &mut Value, path: &str) {
+/// Takes a path of [`leaves`] out, and lists' items that are left empty; also objects, unless they are to stay as `hollow` ones.
+pub fn remove(value: &mut Value, path: &str, hollow: bool) {
     let rest = path.trim_start_matches('.');
     let Some(fields) = value.as_object_mut() else { return };
     // Keys of labels have dots in them.
@@ -75,12 +75,22 @@ pub fn remove(value: &mut Value, path: &str) {
         Some((of, rest)) => {
             let Some(items) = inner.as_array_mut() else { return };
             let matches = |item: &Value| key(item).is_some_and(|(k, v)| format!("{k}={v}") == of);
+            // Who takes back the key takes back the item, with whatever the server has filled in.
+            if of.split_once('=').is_some_and(|(k, _)| rest.strip_prefix('.') == Some(k)) {
+                items.retain(|item| !matches(item));
+                return;
+            }
             if let Some(item) = items.iter_mut().find(|i| matches(i)) {
-                remove(item, rest);
+                remove(item, rest, hollow);
             }
             items.retain(|i| i.as_object().is_none_or(|f| !f.is_empty()));
         }
-        None => remove(inner, tail),
+        None => {
+            remove(inner, tail, hollow);
+            if !hollow && inner.as_object().is_some_and(serde_json::Map::is_empty) {
+                fields.remove(&head);
+            }
+        }
     }
 }
 

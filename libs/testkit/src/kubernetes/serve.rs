@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
+use super::rights::{self, Rights};
 use super::store::{Key, Request, Store, status};
 use super::{ApiServer, inside, metrics, pods};
 
@@ -56,11 +57,17 @@ async fn answer(
         if token.is_none_or(|t| !store.tokens.contains(t)) {
             return told(401, &status(401, "Unauthorized"));
         }
+        let rights = token.and_then(|t| store.rights.get(t)).cloned();
+        if let Some(rights) = &rights
+            && let Some(missing) = rights::needed(&store, &method, uri.path(), &query).iter().find(|right| !rights.contains(*right))
+        {
+            return told(403, &status(403, &rights::refusal(missing)));
+        }
         if let Some(asked) = inside::asked(uri.path()) {
             drop(store);
             return inside::open(&server, asked, uri.query().unwrap_or_default(), upgrade);
         }
-        route(&mut store, &method, uri.path(), &query, &headers, &body)
+        route(&mut store, rights.as_deref(), &method, uri.path(), &query, &headers, &body)
     };
     match response {
         Some((code, value)) => {
@@ -74,7 +81,7 @@ async fn answer(
 }
 
 /// Plural, namespace and name of a path.
-fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<String>)> {
+pub fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<String>)> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let rest = match parts.first()? {
         &"api" => parts.get(2..)?,
@@ -95,7 +102,7 @@ fn place(path: &str) -> Option<(String, Option<String>, Option<String>, Option<S
 }
 
 /// `None`: a watch.
-fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers: &HeaderMap, body: &Bytes) -> Option<(u16, Value)> {
+fn route(store: &mut Store, rights: Option<&Rights>, method: &Method, path: &str, query: &Pairs, headers: &HeaderMap, body: &Bytes) -> Option<(u16, Value)> {
     if let Some(found) = discovery(store, path) {
         return Some((200, found));
     }
@@ -110,10 +117,14 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             asked.push('/');
             asked.push_str(part);
         }
-        return Some((201, json!({ "status": { "allowed": !store.denied.contains(&asked) } })));
+        let (verb, resource) = asked.split_once(' ').unwrap_or_default();
+        let right = [of["group"].as_str().unwrap_or_default(), resource, verb].map(str::to_owned);
+        let allowed = !store.denied.contains(&asked) && rights.is_none_or(|rights| rights.contains(&right));
+        return Some((201, json!({ "status": { "allowed": allowed } })));
     }
     let Some((plural, namespace, name, sub)) = place(path) else { return Some((404, status(404, "the server could not find the requested resource"))) };
     let key = |name: &str| Key { plural: plural.clone(), namespace: namespace.clone().unwrap_or_default(), name: name.to_owned() };
+    let manager = query.get("fieldManager").map_or("client", String::as_str);
     let missing = |name: &str| (404, status(404, &format!("{plural} \"{name}\" not found")));
     Some(match (method.as_str(), &name, &sub) {
         ("GET", None, _) if query.get("watch").is_some_and(|w| w == "true" || w == "1") => return None,
@@ -123,7 +134,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             None => missing(name),
         },
         ("GET", Some(name), None) => store.objects.get(&key(name)).map_or_else(|| missing(name), |o| (200, o.value.clone())),
-        ("PATCH", Some(name), None) if pods::is_merge(headers) => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
+        ("PATCH", Some(name), None) if pods::is_merge(headers) => patched(store, &key(name), headers, manager, &sent).unwrap_or_else(|| missing(name)),
         ("PATCH", Some(name), None) => {
             let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
             let Some(manager) = query.get("fieldManager").filter(|_| kind == "application/apply-patch+yaml") else {
@@ -143,9 +154,19 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
                 Err(refused) => refused,
             }
         }
-        ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, &sent).unwrap_or_else(|| missing(name)),
+        ("PATCH", Some(name), Some(sub)) if sub == "status" => patched(store, &key(name), headers, manager, &sent).unwrap_or_else(|| missing(name)),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "binding" => pods::bind(store, &key(name), &sent),
         ("POST", Some(name), Some(sub)) if plural == "pods" && sub == "eviction" => pods::evict(store, &key(name)),
+        ("POST", Some(name), Some(sub)) if plural == "serviceaccounts" && sub == "token" => match store.objects.contains_key(&key(name)) {
+            true => {
+                let namespace = namespace.clone().unwrap_or_default();
+                let (token, rights) = (format!("{namespace}.{name}.{}", store.version), rights::bound(store, &namespace, name));
+                store.tokens.insert(token.clone());
+                store.rights.insert(token.clone(), std::sync::Arc::new(rights));
+                (201, json!({ "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": { "token": token } }))
+            }
+            false => missing(name),
+        },
         ("POST", None, None) => {
             let mut object = sent.clone();
             object["metadata"]["namespace"] = namespace.clone().unwrap_or_default().into();
@@ -153,13 +174,13 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
             if store.objects.contains_key(&key(&name)) {
                 return Some((409, status(409, &format!("{plural} \"{name}\" already exists"))));
             }
-            (201, store.put(&plural, object, query.get("fieldManager").map_or("client", String::as_str)))
+            (201, store.put(&plural, object, manager))
         }
         ("PUT", Some(name), None) => match store.objects.get(&key(name)).map(|o| o.value["metadata"]["resourceVersion"].clone()) {
             None => missing(name),
             Some(version) if version != sent["metadata"]["resourceVersion"] => (409, status(409, "the object has been modified")),
             Some(_) => {
-                store.update(&key(name), query.get("fieldManager").map_or("client", String::as_str), |o| *o = sent.clone());
+                store.update(&key(name), manager, |o| *o = sent.clone());
                 (200, store.objects[&key(name)].value.clone())
             }
         },
@@ -182,7 +203,7 @@ fn route(store: &mut Store, method: &Method, path: &str, query: &Pairs, headers:
 }
 
 /// A merge patch, of the whole or of the status. `None`: there is no such object.
-fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, sent: &Value) -> Option<(u16, Value)> {
+fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, manager: &str, sent: &Value) -> Option<(u16, Value)> {
     if !pods::is_merge(headers) {
         return Some((415, status(415, "only merge patches are known here")));
     }
@@ -192,7 +213,10 @@ fn patched(store: &mut Store, key: &Key, headers: &HeaderMap, sent: &Value) -> O
     if !version.is_null() && *version != there.value["metadata"]["resourceVersion"] {
         return Some((409, status(409, "the object has been modified")));
     }
-    store.update(key, "client", |o| pods::merge(o, sent));
+    store.update(key, manager, |o| pods::merge(o, sent));
+    if let Some(named) = sent["metadata"]["managedFields"].as_array() {
+        store.let_go(key, named);
+    }
     store.objects.get(key).map(|o| (200, o.value.clone()))
 }
 

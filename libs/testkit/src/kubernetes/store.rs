@@ -1,12 +1,14 @@
 //! What the API server holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use super::fields::{self, Managers};
-use super::immutable;
+use super::rights::Rights;
+use super::{filled, immutable, invalid};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -59,6 +61,8 @@ pub struct Store {
     pub faults: Vec<Fault>,
     pub requests: Vec<Request>,
     pub tokens: BTreeSet<String>,
+    /// Of tokens that may not do everything.
+    pub(super) rights: BTreeMap<String, Arc<Rights>>,
     /// `patch deployments`
     pub denied: BTreeSet<String>,
     pub gateway: bool,
@@ -68,6 +72,9 @@ pub struct Store {
     pub metrics: bool,
     /// Of Kubernetes 1.<minor>.
     pub minor: u32,
+    /// An apply that says nothing more of a part leaves it there without anything in it, as early servers of 1.36 do
+    /// (structured-merge-diff's issue 331).
+    pub hollow: bool,
     /// Where a pod's port is on the machine of the test, if it is not the same.
     pub ports: BTreeMap<u16, u16>,
     /// Of terminals, as they were told.
@@ -97,12 +104,14 @@ impl Default for Store {
             faults: Vec::new(),
             requests: Vec::new(),
             tokens: BTreeSet::from(["good".to_owned()]),
+            rights: BTreeMap::new(),
             // What an account of `gantry cluster manifest` has not got unless it is asked for.
             denied: BTreeSet::from(["list rolebindings".to_owned()]),
             gateway: false,
             route_timeouts: true,
             metrics: false,
             minor: 36,
+            hollow: true,
             ports: BTreeMap::new(),
             sizes: Vec::new(),
             snapshots: false,
@@ -192,6 +201,14 @@ impl Store {
         self.keep(key.clone(), value, managers);
     }
 
+    /// Who is not named holds nothing any more.
+    pub fn let_go(&mut self, key: &Key, named: &[Value]) {
+        if let Some(Object { value, mut managers }) = self.objects.get(key).cloned() {
+            managers.retain(|manager, _| named.iter().any(|entry| entry["manager"] == manager.as_str()));
+            self.keep(key.clone(), value, managers);
+        }
+    }
+
     /// The status alone: nobody's fields.
     pub fn status(&mut self, key: &Key, status: Value) {
         if let Some(Object { mut value, managers }) = self.objects.get(key).cloned() {
@@ -237,6 +254,9 @@ impl Store {
         if let Some(wrong) = immutable::misnamed(&key.name, body) {
             return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
         }
+        if let Some(wrong) = invalid::twice(&key.plural, body) {
+            return Err((500, status(500, &format!("failed to create typed patch object ({}/{}): {wrong}", key.namespace, key.name))));
+        }
         let mut wanted = fields::leaves(body);
         wanted.retain(|path, _| !path.starts_with(".metadata.name") && path != ".apiVersion" && path != ".kind");
         let Some(Object { mut value, mut managers }) = self.objects.get(key).cloned() else {
@@ -251,6 +271,10 @@ impl Store {
             if key.plural == "persistentvolumeclaims" && made["spec"].get("storageClassName").is_none() {
                 // The default class is written into a claim that names none.
                 made["spec"]["storageClassName"] = "std".into();
+            }
+            filled::fill(&key.plural, &mut made);
+            if let Some(wrong) = invalid::refused(&key.plural, &made) {
+                return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
             }
             return Ok(self.keep(key.clone(), made, managers));
         };
@@ -276,12 +300,16 @@ impl Store {
         }
         // What was ours and is asked for no more goes, unless others hold it, too.
         for gone in mine.iter().filter(|path| !wanted.contains_key(*path) && !managers.values().any(|m| m.contains(*path))) {
-            fields::remove(&mut value, gone);
+            fields::remove(&mut value, gone, self.hollow);
         }
         fields::merge(&mut value, body);
         if key.plural == "services" && value["spec"].get("clusterIP").is_none() && value["spec"]["type"] != "ExternalName" {
             // Given once, and kept.
             value["spec"]["clusterIP"] = self.objects[key].value["spec"].get("clusterIP").cloned().unwrap_or_else(|| "10.96.0.1".into());
+        }
+        filled::fill(&key.plural, &mut value);
+        if let Some(wrong) = invalid::refused(&key.plural, &value) {
+            return Err((422, status(422, &format!("{} \"{}\" is invalid: {wrong}", key.plural, key.name))));
         }
         if let Some(refused) = immutable::refused(&key.plural, &self.objects[key].value, &value) {
             return Err((422, status(422, &format!("{} \"{}\" is invalid: {refused}", key.plural, key.name))));

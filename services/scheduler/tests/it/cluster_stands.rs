@@ -85,3 +85,48 @@ async fn what_compose_lets_people_call_things_runs_on_a_cluster() {
     let pod = server.object(&format!("deployments/{NAMESPACE}/web-db")).unwrap()["spec"]["template"]["spec"].clone();
     assert!(pod["volumes"].as_array().unwrap().iter().any(|v| v["persistentVolumeClaim"]["claimName"] == claims[0].as_str()), "{pod}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_probe_a_variable_and_a_file_the_next_kind_takes_the_place_of_the_one_before() {
+    one_instead_of_another(false).await;
+}
+
+/// As servers of 1.36 before the fix of structured-merge-diff's issue 331 do.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_so_too_where_the_server_keeps_parts_without_anything_in_them() {
+    one_instead_of_another(true).await;
+}
+
+async fn one_instead_of_another(hollow: bool) {
+    let (place, server) = on_cluster(36).await;
+    server.lock().hollow = hollow;
+    let document = |variable: &str, probes: &str, volume: &str, service: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 1\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers:\n      - name: web\n        image: example.org/web:1\n        ports: [{{containerPort: 8080}}]\n        env: [{{name: WHERE, {variable}}}]\n        {probes}\n        volumeMounts: [{{name: own, mountPath: /etc/own.txt, subPath: own.txt}}]\n      volumes: [{{name: own, {volume}}}]\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{{service}selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: plain}}\ndata: {{own.txt: a}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: keys}}\nstringData: {{own.txt: a}}\n"
+        )
+    };
+    let deploy = async |document: String| {
+        let body = json!({ "name": "web", "document": document, "format": "kubernetes", "reason": "it" });
+        let (status, answer) = place.post(&place.apps(), body).await;
+        assert_eq!(status / 100, 2, "{answer}");
+    };
+    let asked = "readinessProbe: {httpGet: {path: /, port: 8080}}\n        livenessProbe: {grpc: {port: 8080}}";
+    deploy(document("valueFrom: {fieldRef: {fieldPath: status.podIP}}", asked, "configMap: {name: plain}", "sessionAffinity: ClientIP, ")).await;
+    place.reaches("web", "running", 1).await;
+    let asked = "readinessProbe: {tcpSocket: {port: 8080}}\n        livenessProbe: {exec: {command: ['true']}}";
+    deploy(document("value: here", asked, "secret: {secretName: keys}", "")).await;
+    place.reaches("web", "running", 2).await;
+    let container = || server.object(&format!("deployments/{NAMESPACE}/web-web")).unwrap()["spec"]["template"]["spec"]["containers"][0].clone();
+    assert!(container()["readinessProbe"]["httpGet"].is_null() && container()["livenessProbe"]["grpc"].is_null(), "{}", container());
+    assert!(server.object(&format!("services/{NAMESPACE}/web-web")).unwrap()["spec"]["sessionAffinity"].is_null());
+    // A document that asks for no probe has none.
+    deploy(document("value: here", "imagePullPolicy: IfNotPresent", "secret: {secretName: keys}", "")).await;
+    place.reaches("web", "running", 3).await;
+    assert!(container()["readinessProbe"].is_null() && container()["imagePullPolicy"] == "IfNotPresent", "{}", container());
+    let patched = server.requests().iter().any(|r| r.path.contains("fieldManager=gantry-whole"));
+    assert_eq!(patched, hollow, "what is said as a whole goes as a whole, and the rest is mended");
+    for object in [format!("deployments/{NAMESPACE}/web-web"), format!("services/{NAMESPACE}/web-web")] {
+        let managers = server.object(&object).unwrap()["metadata"]["managedFields"].to_string();
+        assert!(!managers.contains("gantry-whole"), "what two hold, one cannot take away: {managers}");
+    }
+}

@@ -6,6 +6,7 @@ mod cluster;
 mod documents;
 mod imports;
 mod inside;
+mod least;
 mod objects;
 mod releases;
 
@@ -14,7 +15,8 @@ use gantry_testkit::kubernetes::ApiServer;
 use cluster::{Live, cleanly};
 use imports::{import, over_two};
 use inside::inside;
-use objects::{changes, drift, kinds, revisions, volumes};
+use least::least;
+use objects::{changes, drift, instead, kinds, revisions, volumes};
 use releases::{blue_green, canary, gateway};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +57,12 @@ async fn what_cannot_be_changed_is_made_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_there_may_be_one_of_takes_the_place_of_the_one_before() {
+    cleanly(Live::started("j").await, instead).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn blue_green_switches_and_goes_back_without_a_failed_request() {
     cleanly(Live::started("g").await, blue_green).await;
 }
@@ -75,6 +83,12 @@ async fn a_canary_shares_by_the_weights_of_a_route() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_cluster_is_tested_and_forgotten() {
     cleanly(Live::started("e").await, import).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn the_account_of_the_manifest_has_the_rights_that_are_needed() {
+    cleanly(Live::started("k").await, least).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +118,9 @@ async fn on_our_own(name: &str) -> Live {
     server.controllers();
     let port = http().await;
     server.lock().ports.insert(8080, port);
-    Live::on(&server.kubeconfig("good"), "example.org/web:1".into(), name).await
+    // What the engine does it may, with no more rights than it says that it needs.
+    server.account("least", &gantry_kubernetes::manifest(&gantry_kubernetes::Account::default(), gantry_kubernetes::More::default()));
+    Live::on(&server.kubeconfig("good"), &server.kubeconfig("least"), "example.org/web:1".into(), name).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,10 +129,12 @@ async fn the_live_suite_holds_on_our_own_server() {
     drift(&on_our_own("c").await).await;
     volumes(&on_our_own("d").await).await;
     changes(&on_our_own("f").await).await;
+    instead(&on_our_own("j").await).await;
     inside(&on_our_own("g").await).await;
     blue_green(&on_our_own("g").await).await;
     canary(&on_our_own("h").await).await;
     gateway(&on_our_own("i").await).await;
     import(&on_our_own("e").await).await;
+    least(&on_our_own("k").await).await;
     over_two(&on_our_own("h").await).await;
 }

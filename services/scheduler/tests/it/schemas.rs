@@ -152,6 +152,17 @@ fn every_name_is_one_that_an_api_server_takes() {
     }
 }
 
+/// Nor of items of a list that an apply cannot tell apart, and of two of what there may be one of.
+#[test]
+fn every_object_is_one_that_can_be_applied() {
+    for minor in VERSIONS {
+        for object in sent(minor) {
+            let kind = KINDS.iter().find(|k| object["kind"] == k.kind).expect("a kind");
+            assert_eq!(gantry_testkit::kubernetes::refused(kind.plural, &object), None, "{}/{}", kind.kind, object["metadata"]["name"]);
+        }
+    }
+}
+
 #[test]
 fn every_object_keeps_to_the_schemas_of_the_oldest_and_the_newest_version() {
     let program = match Need::KubernetesValidate.find() {

@@ -53,6 +53,7 @@ pub fn read(at: &At<'_>, shared: &Shared<'_>) -> (Container, BTreeMap<String, u1
     (c.tty, c.stdin) = (f.flag("tty"), f.flag("stdin"));
     c.pull = match f.take("imagePullPolicy").and_then(|at| at.one_of(&["Always", "IfNotPresent", "Never"])) {
         Some(0) => "always".into(),
+        Some(1) => "missing".into(),
         Some(2) => "never".into(),
         _ => String::new(),
     };

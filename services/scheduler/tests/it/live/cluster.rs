@@ -1,18 +1,22 @@
 //! One real cluster, and what a test does with it.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::FutureExt;
 use gantry_kernel::{Env, Role, Scope};
-use gantry_kubernetes::{Client, Found, Options, Trouble};
+use gantry_kubernetes::{Client, Credential, Found, Options, Trouble};
+use gantry_scheduler::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::neighbours::Limits;
+use crate::place::{Place, config};
 
-/// Images are pulled, and a node's heartbeat is slow.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Images are pulled, a node's heartbeat is slow, and a namespace takes its time to go.
+const PATIENCE: Duration = Duration::from_secs(600);
+const BETWEEN: Duration = Duration::from_millis(250);
 
 pub struct Live {
     pub place: Place,
@@ -21,6 +25,7 @@ pub struct Live {
     pub found: Found,
     image: String,
     pub namespace: String,
+    /// By which the platform has imported the cluster.
     pub kubeconfig: String,
     /// In the names of all namespaces that this test makes, and of no other's.
     pub mark: String,
@@ -34,15 +39,31 @@ fn wanted(name: &str) -> String {
 impl Live {
     pub async fn started(name: &str) -> Self {
         let file = wanted("GANTRY_TEST_KUBECONFIG");
-        let kubeconfig = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
-        Self::on(&kubeconfig, wanted("GANTRY_TEST_IMAGE"), name).await
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let folder = Path::new(&file).parent().unwrap_or(Path::new("."));
+        let kubeconfig = gantry_kubernetes::flatten(&text, folder).unwrap_or_else(|e| panic!("{file}: {e}"));
+        // Real endpoints take their time to be known.
+        let mut settings = config();
+        settings.kubernetes.drain_seconds = Config::default().kubernetes.drain_seconds;
+        Self::with(&kubeconfig, &kubeconfig, settings, wanted("GANTRY_TEST_IMAGE"), name).await
     }
 
-    pub async fn on(kubeconfig: &str, image: String, name: &str) -> Self {
+    /// `least`: a kubeconfig of an account that has what `gantry cluster manifest` gives, for the platform.
+    pub async fn on(kubeconfig: &str, least: &str, image: String, name: &str) -> Self {
+        Self::with(kubeconfig, least, config(), image, name).await
+    }
+
+    async fn with(kubeconfig: &str, imported: &str, mut settings: Config, image: String, name: &str) -> Self {
         let access = gantry_kubernetes::parse(kubeconfig, None).unwrap_or_else(|e| panic!("the kubeconfig: {e}"));
-        let client = Client::new(access, Options::new(Env::system())).expect("the access is usable");
+        let mut options = Options::new(Env::system());
+        if let Credential::Exec(exec) = &access.credential {
+            // Whoever runs the suite names the program.
+            options.plugins.push(exec.command.clone());
+            settings.kubernetes.plugins.push(exec.command.clone());
+        }
+        let client = Client::new(access, options).expect("the access is usable");
         let found = gantry_kubernetes::discover(&client).await.unwrap_or_else(|e| panic!("the cluster: {e}"));
-        let place = Place::new().await;
+        let place = Place::with(settings, Limits::default()).await;
         let operator = place.world.user();
         place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
         place.world.identity.grant(&place.subject, Role::Admin, place.space.scope()).await;
@@ -51,8 +72,8 @@ impl Live {
         let mark: String = place.host.uuid().simple().to_string().chars().rev().take(5).collect();
         let prefix = format!("gantry-live-{name}{mark}-");
         let namespace = format!("{prefix}acme-shop-test");
-        let own = Self { place, token, client, found, image, namespace, kubeconfig: kubeconfig.to_owned(), mark };
-        let body = json!({ "name": "east", "access": { "kubeconfig": kubeconfig }, "settings": { "namespace_prefix": prefix } });
+        let own = Self { place, token, client, found, image, namespace, kubeconfig: imported.to_owned(), mark };
+        let body = json!({ "name": "east", "access": { "kubeconfig": imported }, "settings": { "namespace_prefix": prefix } });
         let (status, answer) = own.call(Method::POST, "/api/v1/clusters", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
         let placement = own.place.apps().replace("/apps", "/placement");
@@ -79,19 +100,44 @@ impl Live {
             let app = self.place.app(name).await;
             app["state"] == state && app["revision"] == revision
         };
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !holds().await {
-            assert!(tokio::time::Instant::now() < deadline, "not {state} at {revision}: {:#}\n{:#}", self.place.app(name).await, self.why(name).await);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        self.until(&format!("{name} is {state} at revision {revision}"), holds).await;
     }
 
     pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !holds().await {
-            assert!(tokio::time::Instant::now() < deadline, "{what}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(tokio::time::Instant::now() < deadline, "not within {} s: {what}\n{}", PATIENCE.as_secs(), self.picture().await);
+            tokio::time::sleep(BETWEEN).await;
         }
+    }
+
+    /// What a person would look at: the platform's words of its applications, and the cluster's of what is in their namespace.
+    async fn picture(&self) -> String {
+        let mut out = String::new();
+        let (_, apps) = self.place.get(&self.place.apps()).await;
+        for app in apps["items"].as_array().into_iter().flatten() {
+            let name = app["name"].as_str().unwrap_or_default();
+            let why = self.why(name).await;
+            out.push_str(&format!("{name}: {} at revision {}, why: {why}\n", app["state"], app["revision"]));
+        }
+        match self.client.get(&format!("/api/v1/namespaces/{}", self.namespace)).await {
+            Ok(namespace) => out.push_str(&format!("the namespace {}: {}\n", self.namespace, namespace["status"])),
+            Err(trouble) => out.push_str(&format!("the namespace {}: {trouble}\n", self.namespace)),
+        }
+        for kind in ["pods", "events"] {
+            let list = self.client.get(&format!("/api/v1/namespaces/{}/{kind}?limit=200", self.namespace)).await.unwrap_or_default();
+            for item in list["items"].as_array().into_iter().flatten() {
+                let name = item["metadata"]["name"].as_str().unwrap_or_default();
+                match kind {
+                    "pods" => out.push_str(&format!("pod {name}: {}\n", item["status"])),
+                    _ if item["type"] == "Warning" => {
+                        out.push_str(&format!("event of {}: {} {}\n", item["involvedObject"]["name"], item["reason"], item["message"]))
+                    }
+                    _ => {}
+                }
+            }
+        }
+        out
     }
 
     pub async fn why(&self, name: &str) -> Value {
@@ -144,38 +190,52 @@ impl Live {
     }
 
     /// The namespaces of this test that are there.
-    async fn namespaces(&self) -> Vec<String> {
+    async fn namespaces(&self) -> Result<Vec<String>, Trouble> {
         let selector = gantry_kubernetes::SCOPE.replace('/', "%2F");
-        let list = self.client.get(&format!("/api/v1/namespaces?labelSelector={selector}")).await.unwrap_or_default();
+        let list = self.client.get(&format!("/api/v1/namespaces?labelSelector={selector}")).await?;
         let names = list["items"].as_array().into_iter().flatten().filter_map(|n| n["metadata"]["name"].as_str());
-        names.filter(|name| name.starts_with("gantry-live-") && name.contains(&self.mark)).map(str::to_owned).collect()
+        Ok(names.filter(|name| name.starts_with("gantry-live-") && name.contains(&self.mark)).map(str::to_owned).collect())
     }
 
-    /// Takes away what a test that failed has left, when nobody makes it anew any more.
-    async fn sweep(self) {
+    /// Takes away what a test has left, when nobody makes it anew any more. What was there.
+    async fn sweep(self) -> Vec<String> {
         self.place.world.running.stop().await;
-        let all = self.namespaces().await;
-        for name in &all {
-            if let Err(trouble) = self.client.delete(&gantry_kubernetes::NAMESPACE, None, name, None).await {
-                println!("LEFT the namespace {name} could not be removed: {trouble}");
-            }
-        }
+        let mut left = Vec::new();
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.namespaces().await.is_empty() {
-            if tokio::time::Instant::now() > deadline {
-                println!("LEFT the namespaces {} are still going", self.namespaces().await.join(", "));
-                return;
+        loop {
+            match self.namespaces().await {
+                Ok(all) if all.is_empty() => return left,
+                Ok(all) => {
+                    for name in all.iter().filter(|name| !left.contains(*name)).cloned().collect::<Vec<_>>() {
+                        match self.client.delete(&gantry_kubernetes::NAMESPACE, None, &name, None).await {
+                            Ok(()) => left.push(name),
+                            Err(trouble) => println!("the namespace {name} cannot be removed now: {trouble}"),
+                        }
+                    }
+                    if tokio::time::Instant::now() > deadline {
+                        println!("LEFT the namespaces {}: remove them with kubectl delete namespace", all.join(", "));
+                        return left;
+                    }
+                }
+                Err(trouble) => {
+                    println!("whether namespaces are left cannot be asked now: {trouble}");
+                    if tokio::time::Instant::now() > deadline {
+                        println!("LEFT maybe namespaces with {} in their names", self.mark);
+                        return left;
+                    }
+                }
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(BETWEEN * 4).await;
         }
     }
 }
 
-/// Runs a test, and leaves nothing behind also if it fails.
+/// Runs a test, and leaves nothing behind, however it ends.
 pub async fn cleanly(live: Live, test: impl AsyncFnOnce(&Live)) {
     let outcome = AssertUnwindSafe(test(&live)).catch_unwind().await;
+    let left = live.sweep().await;
     if let Err(panic) = outcome {
-        live.sweep().await;
         std::panic::resume_unwind(panic);
     }
+    assert!(left.is_empty(), "the test has left {}, which the suite has taken away", left.join(", "));
 }

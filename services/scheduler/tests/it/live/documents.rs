@@ -1,4 +1,4 @@
-//! What is deployed. `IMAGE` is the image that the suite is given.
+//! What is deployed. `IMAGE` is the image that the suite is given; only the node has to reach it, or have it already.
 
 pub const WEB: &str = "
 apiVersion: apps/v1
@@ -6,7 +6,7 @@ kind: Deployment
 metadata: {name: web}
 spec:
   replicas: 2
-  progressDeadlineSeconds: 60
+  progressDeadlineSeconds: 120
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
@@ -15,6 +15,7 @@ spec:
       containers:
       - name: web
         image: IMAGE
+        imagePullPolicy: IfNotPresent
         env: [{name: ROUND, value: 'one'}]
         ports: [{containerPort: 8080}]
         readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
@@ -38,7 +39,7 @@ spec:
     metadata: {labels: {app: state}}
     spec:
       terminationGracePeriodSeconds: 1
-      containers: [{name: state, image: IMAGE, ports: [{containerPort: 8080}], envFrom: [{configMapRef: {name: settings}}], resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+      containers: [{name: state, image: IMAGE, imagePullPolicy: IfNotPresent, ports: [{containerPort: 8080}], envFrom: [{configMapRef: {name: settings}}], resources: {requests: {cpu: 10m, memory: 16Mi}}}]
 ---
 apiVersion: v1
 kind: Service
@@ -54,7 +55,7 @@ spec:
     metadata: {labels: {app: each}}
     spec:
       terminationGracePeriodSeconds: 1
-      containers: [{name: each, image: IMAGE, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+      containers: [{name: each, image: IMAGE, imagePullPolicy: IfNotPresent, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
 ---
 apiVersion: batch/v1
 kind: Job
@@ -64,14 +65,14 @@ spec:
     spec:
       restartPolicy: Never
       terminationGracePeriodSeconds: 1
-      containers: [{name: once, image: IMAGE, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
+      containers: [{name: once, image: IMAGE, imagePullPolicy: IfNotPresent, resources: {requests: {cpu: 10m, memory: 16Mi}}}]
 ---
 apiVersion: batch/v1
 kind: CronJob
 metadata: {name: yearly}
 spec:
   schedule: '0 0 1 1 *'
-  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: yearly, image: IMAGE}]}}}}
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: yearly, image: IMAGE, imagePullPolicy: IfNotPresent}]}}}}
 ---
 apiVersion: v1
 kind: ConfigMap

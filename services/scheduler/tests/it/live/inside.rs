@@ -47,7 +47,7 @@ pub async fn inside(live: &Live) {
         assert!(status == 200 && !list["items"].as_array().expect("a list").is_empty(), "{list}");
         let messages = async || place.host.bus.sample_stream("logs").await.expect("the stream").info().await.expect("its state").state.messages;
         let before = messages().await;
-        let says = "\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: says}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: says, image: IMAGE, command: [sh, -c, 'echo a line']}]}}}\n";
+        let says = "\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: says}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: says, image: IMAGE, imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo a line']}]}}}\n";
         live.deploy("web", &format!("{}{says}", WEB.replace("replicas: 2", "replicas: 1"))).await;
         live.until("the line is on the log stream", async || messages().await > before).await;
     }

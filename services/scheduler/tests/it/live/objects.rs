@@ -59,7 +59,7 @@ pub async fn drift(live: &Live) {
     live.meddle("apis/apps/v1", "deployments", "web-web", |d| d["spec"]["progressDeadlineSeconds"] = 77.into()).await;
     live.until("the drift is shown", async || live.why("web").await["cluster"]["drift"].to_string().contains("somebody")).await;
     live.set(json!({ "drift": "correct" })).await;
-    let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 60);
+    let back = async || live.object("apis/apps/v1", "deployments", "web-web").await.is_some_and(|d| d["spec"]["progressDeadlineSeconds"] == 120);
     live.until("it is put back", back).await;
     let foreign = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "other-taken" }, "data": { "whose": "theirs" } });
     live.client.post(&format!("/api/v1/namespaces/{}/configmaps?fieldManager=somebody", live.namespace), &foreign).await.expect("made by somebody");
@@ -117,5 +117,39 @@ pub async fn changes(live: &Live) {
     live.deploy("web", &format!("{WEB}{state}")).await;
     live.reaches("web", "running", 3).await;
     assert_eq!(live.object("api/v1", "services", "web-state").await.expect("the service")["spec"]["clusterIP"], "None");
+    live.leaves_nothing(&["web"]).await;
+}
+
+/// Of a probe, a variable, a volume and a service's memory of its callers there is one kind at a time: the next one takes the place
+/// of the one before, with all that the server has filled in beside it.
+pub async fn instead(live: &Live) {
+    let with = |variable: &str, probe: &str, source: &str, service: &str| {
+        let more = format!(
+            "env: [{{name: ROUND, {variable}}}]\n        livenessProbe: {{{probe}, failureThreshold: 1000}}\n        volumeMounts: [{{name: own, mountPath: /etc/gantry-live/own.txt, subPath: own.txt}}]"
+        );
+        let web = WEB.replace("replicas: 2", "replicas: 1").replace("env: [{name: ROUND, value: 'one'}]", &more);
+        let volumes = format!("      terminationGracePeriodSeconds: 1\n      volumes: [{{name: own, {source}}}]\n");
+        web.replace("      terminationGracePeriodSeconds: 1\n", &volumes)
+            .replace("spec: {selector: {app: web}, ports", &format!("spec: {{{service}selector: {{app: web}}, ports"))
+    };
+    let config = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\ndata: {own.txt: a}\n";
+    let secret = "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: own}\nstringData: {own.txt: a}\n";
+    let first =
+        with("valueFrom: {fieldRef: {fieldPath: status.podIP}}", "httpGet: {path: /, port: 8080}", "configMap: {name: own}", "sessionAffinity: ClientIP, ");
+    live.deploy("web", &format!("{first}{config}")).await;
+    live.reaches("web", "running", 1).await;
+    live.deploy("web", &format!("{}{secret}", with("value: two", "tcpSocket: {port: 8080}", "secret: {secretName: own}", ""))).await;
+    live.reaches("web", "running", 2).await;
+    let container =
+        async || live.object("apis/apps/v1", "deployments", "web-web").await.expect("the deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    let now = container().await;
+    assert!(now["livenessProbe"]["httpGet"].is_null() && now["livenessProbe"]["tcpSocket"]["port"] == 8080, "{now}");
+    let variable = now["env"].as_array().into_iter().flatten().find(|v| v["name"] == "ROUND").cloned().unwrap_or_default();
+    assert!(variable["value"] == "two" && variable["valueFrom"].is_null(), "{variable}");
+    assert_ne!(live.object("api/v1", "services", "web-web").await.expect("the service")["spec"]["sessionAffinity"], "ClientIP");
+    live.deploy("web", &WEB.replace("replicas: 2", "replicas: 1")).await;
+    live.reaches("web", "running", 3).await;
+    let now = container().await;
+    assert!(now["livenessProbe"].is_null() && now["volumeMounts"].as_array().is_none_or(Vec::is_empty), "{now}");
     live.leaves_nothing(&["web"]).await;
 }

@@ -14,7 +14,7 @@ use super::documents::WEB;
 /// The Deployment as an Argo Rollout, which says how it is released.
 fn rollout(round: &str, strategy: &str) -> String {
     let web = WEB.replace("apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout").replace("'one'", &format!("'{round}'"));
-    web.replace("  progressDeadlineSeconds: 60\n", &format!("  progressDeadlineSeconds: 60\n  strategy: {strategy}\n"))
+    web.replace("  progressDeadlineSeconds: 120\n", &format!("  progressDeadlineSeconds: 120\n  strategy: {strategy}\n"))
 }
 
 /// Asks the service through the API server, all the time.

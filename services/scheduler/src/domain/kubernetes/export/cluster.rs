@@ -11,6 +11,7 @@ mod quota;
 mod reach;
 mod release;
 mod roles;
+mod said;
 mod security;
 mod space;
 mod stopping;
@@ -102,6 +103,7 @@ pub fn objects(model: &Model, place: &Place<'_>, sets: &Sets) -> Vec<Value> {
         let of: Vec<&Service> = model.services.iter().filter(|s| s.name == *name).collect();
         let Some(labels) = labels.get(&of[0].workload) else { continue };
         let mut object = super::service(name, &of, labels);
+        said::of_service(&mut object);
         if of.iter().all(|s| s.port == 0) {
             // The name alone: a Service without ports has to be headless.
             object["spec"]["clusterIP"] = "None".into();

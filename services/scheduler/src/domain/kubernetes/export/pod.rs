@@ -267,6 +267,7 @@ fn container(c: &Container, of: &Workload, volumes: &mut Volumes<'_>) -> Value {
         "imagePullPolicy",
         match c.pull.as_str() {
             "always" => "Always",
+            "missing" => "IfNotPresent",
             "never" => "Never",
             _ => "",
         },

@@ -5,7 +5,7 @@ use gantry_kubernetes::{KEEP, OWNER, REVISION, SCOPE, WORKLOAD};
 use serde_json::{Value, json};
 
 use super::labels::put_labels;
-use super::{Place, job_name, naming, older, pull_name, quota, security, stopping};
+use super::{Place, job_name, naming, older, pull_name, quota, said, security, stopping};
 use crate::domain::model::{Model, Workload, WorkloadKind};
 
 /// Whose it is, and what the platform adds.
@@ -38,6 +38,7 @@ pub(super) fn finish_workload(object: &mut Value, name: &Name, w: &Workload, mod
     }
     older::fit(pod, place.minor, before.is_none_or(|b| b.signals));
     naming::fit_volumes(&mut pod["spec"]);
+    said::of_pod(&mut pod["spec"]);
     match w.kind {
         WorkloadKind::Stateless => {
             spec["revisionHistoryLimit"] = 2.into();
