@@ -5,20 +5,21 @@ use std::net::Ipv4Addr;
 
 use gantry_auth::Caller;
 use gantry_contract::scheduler::{AppEvent, PoolEvent};
-use gantry_es::{EventData, StreamId};
-use gantry_es_pg::{Append, AppendError};
-use gantry_kernel::{AppId, FieldFault, Kind, Name, OrgId, Problem, Role, Scope};
+use gantry_es::EventData;
+use gantry_es_pg::{Append, AppendError, StreamWrite};
+use gantry_kernel::{AppId, FieldFault, Name, OrgId, Problem, Role, Scope};
 use serde::{Deserialize, Serialize};
 
 use super::addresses;
 use super::context::Scheduler;
 use super::deploy::database;
+use super::pool_turn::{self, Tie};
 use super::view;
 use crate::domain::pools::{Candidate, Pools, Stored, holders};
 use crate::store;
 
-/// All pools are one stream: no address may be in two.
-const STREAM: &str = "all";
+/// So often it is looked again at who has what, if addresses are given out all the time.
+const TRIES: u32 = 20;
 
 /// What can be set of a pool.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -64,6 +65,15 @@ async fn stored(s: &Scheduler) -> Result<(BTreeMap<String, Stored>, i64), Proble
 /// When the database refuses, or what is stored cannot be read.
 pub async fn all(s: &Scheduler) -> Result<Pools, Problem> {
     Ok(Pools::of(&stored(s).await?.0))
+}
+
+/// The same for whoever gives an address of them.
+///
+/// # Errors
+/// As [`all`].
+pub async fn tied(s: &Scheduler) -> Result<(Pools, Tie), Problem> {
+    let (stored, version) = stored(s).await?;
+    Ok((Pools::of(&stored), Tie::to(version)))
 }
 
 /// Those that the caller may use, or all for who may look at the platform.
@@ -121,8 +131,8 @@ pub async fn set(s: &Scheduler, caller: &Caller, name: &Name, settings: PoolSett
     let next = Stored { addresses: settings.addresses, orgs };
     let before = stored.insert(name.to_string(), next.clone());
     if before.as_ref() != Some(&next) {
-        keeps(s, &before.unwrap_or_default(), Some(&next)).await?;
-        append(s, caller, version, PoolEvent::Set { pool: name.clone(), addresses: next.addresses, orgs: next.orgs }).await?;
+        let event = PoolEvent::Set { pool: name.clone(), addresses: next.addresses.clone(), orgs: next.orgs.clone() };
+        change(s, caller, version, (&before.unwrap_or_default(), Some(&next)), event).await?;
     }
     let found = list(s, caller).await?.into_iter().find(|p| p.name == name.as_str());
     found.ok_or_else(|| Problem::not_found("address pool", name))
@@ -134,8 +144,30 @@ pub async fn delete(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
     s.host.auth.require(caller, Role::Admin, Scope::Platform)?;
     let missing = || Problem::not_found("address pool", name);
     let (stored, version) = stored(s).await?;
-    keeps(s, stored.get(name).ok_or_else(missing)?, None).await?;
-    append(s, caller, version, PoolEvent::Deleted { pool: Name::parse(name).map_err(|_| missing())? }).await
+    let before = stored.get(name).ok_or_else(missing)?;
+    change(s, caller, version, (before, None), PoolEvent::Deleted { pool: Name::parse(name).map_err(|_| missing())? }).await
+}
+
+/// From `before` to `next`, unless somebody has an address that would be in no pool then.
+async fn change(s: &Scheduler, caller: &Caller, version: i64, (before, next): (&Stored, Option<&Stored>), event: PoolEvent) -> Result<(), Problem> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        pool_turn::hold(s, version).await?;
+        keeps(s, before, next).await?;
+        let write = StreamWrite { stream: pool_turn::stream(), expected: Some(version), events: vec![event.encode()] };
+        let append = Append { writes: vec![write], claims: vec![pool_turn::still_held()], meta: caller.meta(None) };
+        match s.host.log().append(append).await {
+            Ok(appended) => {
+                s.host.settled(appended.position).await;
+                return Ok(());
+            }
+            // What somebody was given meanwhile is looked at, too.
+            Err(AppendError::NameTaken { .. }) if tries < TRIES => {}
+            Err(AppendError::Stale { .. } | AppendError::NameTaken { .. }) => return Err(pool_turn::stale()),
+            Err(error) => return Err(Problem::unavailable("the event log").with_source(error)),
+        }
+    }
 }
 
 /// Refuses what would take an address from who has it.
@@ -196,14 +228,4 @@ async fn holding(s: &Scheduler, claims: &[Claim]) -> Result<BTreeMap<Ipv4Addr, N
 pub fn candidates(rows: &[store::node::Model]) -> Vec<Candidate> {
     let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
     rows.iter().filter(|row| !row.lost).filter_map(candidate).collect()
-}
-
-async fn append(s: &Scheduler, caller: &Caller, version: i64, event: PoolEvent) -> Result<(), Problem> {
-    let append = Append::one(StreamId::of::<PoolEvent>(STREAM), Some(version), vec![event.encode()], caller.meta(None));
-    let appended = s.host.log().append(append).await.map_err(|error| match error {
-        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody changed the address pools meanwhile: read them again"),
-        error => Problem::unavailable("the event log").with_source(error),
-    })?;
-    s.host.settled(appended.position).await;
-    Ok(())
 }

@@ -348,7 +348,7 @@ impl Reconciler {
         let mut options = Options::from(meta);
         if matches!(command, Command::FinishRelease { .. }) {
             // The revision before is gone, and with it what only its services asked for.
-            let back = addresses::given_back(self.s.orm(), subject.view.id, Some(subject.model.as_ref())).await?;
+            let back = addresses::given_back(self.s.orm(), subject.view.id, subject.model.as_ref()).await?;
             if !back.is_empty() {
                 // What a revision that came meanwhile has claimed must not be among it.
                 (options.claims, options.expect) = (back, Expect::Version(subject.row.version));

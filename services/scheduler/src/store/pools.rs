@@ -59,3 +59,11 @@ pub async fn claimed(db: &DatabaseConnection, scope: &str) -> Result<Vec<(String
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [scope.into()])).await?;
     rows.iter().map(|r| Ok((r.try_get("", "name")?, r.try_get("", "stream")?))).collect()
 }
+
+/// What a stream has of these scopes: (scope, name).
+pub async fn claimed_by(db: &DatabaseConnection, stream: &str, scopes: &[String]) -> Result<Vec<(String, String)>, DbErr> {
+    let sql = "select scope, name from claims where scope = any($1) and stream = $2";
+    let values = [scopes.to_vec().into(), stream.into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "scope")?, r.try_get("", "name")?))).collect()
+}
