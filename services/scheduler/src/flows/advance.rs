@@ -57,6 +57,10 @@ impl Reconciler {
             return Ok(true);
         }
         let mut subject = self.subject(row).await?;
+        self.everywhere.remove(&app);
+        if !subject.row.deleted && subject.model.workloads.values().any(|w| w.kind == WorkloadKind::Global) {
+            self.everywhere.insert(app);
+        }
         // What a node has not said yet after a restart must not be taken for "not ready".
         if subject.alive.iter().any(|i| world.unheard.contains(&i.node)) {
             return Ok(false);

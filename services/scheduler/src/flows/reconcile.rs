@@ -41,6 +41,8 @@ pub struct Reconciler {
     news: BTreeSet<AppId>,
     /// Nodes of which something has been heard.
     heard: BTreeSet<Name>,
+    /// Applications that want one instance on each node: whoever else waits for a node is looked at in every round until it has one.
+    pub(super) everywhere: BTreeSet<AppId>,
     pub(super) unsettled: BTreeSet<AppId>,
     /// Since when this process decides: nodes have so long to come back.
     pub(super) since: OffsetDateTime,
@@ -98,6 +100,7 @@ impl Reconciler {
                 dirty: BTreeSet::new(),
                 news: BTreeSet::new(),
                 heard: BTreeSet::new(),
+                everywhere: BTreeSet::new(),
                 unsettled: BTreeSet::new(),
                 since,
                 reserved: BTreeMap::new(),
@@ -191,7 +194,7 @@ impl Reconciler {
         let reports = crate::app::view::reports(&self.s);
         // From its first word on there is one more node to place on, also for those who wait for nothing and want one on each.
         if reports.keys().any(|node| !self.heard.contains(node)) {
-            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+            self.dirty.extend(&self.everywhere);
         }
         self.heard = reports.keys().cloned().collect();
         // Whoever waits for an application without instances is heard at once.
@@ -240,7 +243,7 @@ impl Reconciler {
     }
 
     /// Those for whom room was made come first, then the higher priorities, and of equal ones those that wait for something or have news of
-    /// their own: after the loss of a node all others have to look whether it concerns them, too.
+    /// their own: after a change of a cluster all others have to look whether it concerns them, too.
     fn by_priority(&self, todo: BTreeSet<AppId>, news: &BTreeSet<AppId>) -> Vec<AppId> {
         let waiting: BTreeSet<AppId> = self.nominated.keys().map(|(app, _)| *app).collect();
         let mut order: Vec<AppId> = todo.into_iter().collect();
@@ -252,6 +255,7 @@ impl Reconciler {
     /// What was remembered of an application that is gone.
     pub(super) fn forget_app(&mut self, app: AppId) {
         self.reserved.remove(&app);
+        self.everywhere.remove(&app);
         self.priorities.remove(&app);
         self.queued_until.remove(&app);
         self.measured.remove(&app);
@@ -266,7 +270,7 @@ impl Reconciler {
 
     /// Marks what the log has news about.
     async fn follow(&mut self) -> anyhow::Result<()> {
-        let (mut position, mut everybody) = (self.position, false);
+        let (mut position, mut everybody, mut nodes) = (self.position, false, BTreeSet::new());
         loop {
             let events = self.s.host.log().read(position, READ_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
@@ -289,8 +293,7 @@ impl Reconciler {
                         self.rows.instance_changed(instance.0);
                     }
                 } else if event.is::<NodeEvent>() {
-                    // Room or its loss concerns everybody who waits or stands there.
-                    everybody = true;
+                    nodes.extend(event.data.value().get("node").and_then(|n| n.as_str()).map(str::to_owned));
                     self.rows.nodes_changed();
                     self.uneven |=
                         self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
@@ -314,6 +317,14 @@ impl Reconciler {
         }
         if everybody {
             self.dirty.extend(store::cared_for(self.s.orm()).await?);
+        }
+        // Room or its loss concerns those who stand there and those who want one on each; who waits for room is looked at in any case.
+        for node in &nodes {
+            let here = self.alive_on(node).await?;
+            self.dirty.extend(here.iter().map(|i| AppId(i.app)));
+        }
+        if !nodes.is_empty() {
+            self.dirty.extend(&self.everywhere);
         }
         Ok(())
     }
