@@ -11,6 +11,7 @@ mod lost_clusters;
 pub mod measure;
 mod membership;
 pub mod metering;
+mod moves;
 mod on_cluster;
 mod place;
 mod push;
