@@ -2,20 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use gantry_auth::Caller;
 use gantry_contract::scheduler::{AppEvent, PoolEvent};
 use gantry_es::EventData;
 use gantry_es_pg::{Append, AppendError, StreamWrite};
-use gantry_kernel::{AppId, FieldFault, Name, OrgId, Problem, Role, Scope};
+use gantry_kernel::{AppId, FieldFault, Name, OrgId, Problem, Role, Scope, Uuid};
 use serde::{Deserialize, Serialize};
 
 use super::addresses;
-use super::context::Scheduler;
+use super::context::{Scheduler, home};
 use super::deploy::database;
 use super::pool_turn::{self, Tie};
 use super::view;
+use crate::domain::model::Model;
 use crate::domain::pools::{Candidate, Pools, Stored, holders};
+use crate::domain::stored;
+use crate::domain::traffic::Traffic;
+use crate::domain::wanted::{AppView, Standing};
 use crate::store;
 
 /// So often it is looked again at who has what, if addresses are given out all the time.
@@ -61,16 +66,10 @@ async fn stored(s: &Scheduler) -> Result<(BTreeMap<String, Stored>, i64), Proble
     }
 }
 
-/// # Errors
-/// When the database refuses, or what is stored cannot be read.
-pub async fn all(s: &Scheduler) -> Result<Pools, Problem> {
-    Ok(Pools::of(&stored(s).await?.0))
-}
-
-/// The same for whoever gives an address of them.
+/// All of them, for whoever gives an address of one.
 ///
 /// # Errors
-/// As [`all`].
+/// When the database refuses, or what is stored cannot be read.
 pub async fn tied(s: &Scheduler) -> Result<(Pools, Tie), Problem> {
     let (stored, version) = stored(s).await?;
     Ok((Pools::of(&stored), Tie::to(version)))
@@ -79,7 +78,7 @@ pub async fn tied(s: &Scheduler) -> Result<(Pools, Tie), Problem> {
 /// Those that the caller may use, or all for who may look at the platform.
 ///
 /// # Errors
-/// As [`all`].
+/// As [`tied`].
 pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Problem> {
     let (stored, _) = stored(s).await?;
     let pools = Pools::of(&stored);
@@ -101,7 +100,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
         if !operator && own.is_empty() && !pool.orgs.is_empty() {
             continue;
         }
-        let taken: Vec<&Claim> = claims.iter().filter(|c| pool.contains(c.address)).collect();
+        let taken: Vec<&Claim> = claims.all.iter().filter(|c| pool.contains(c.address)).collect();
         let used = u32::try_from(taken.iter().map(|c| c.address).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX);
         let body = |c: &&Claim| AddressClaimBody { address: c.address.to_string(), app: c.app.clone(), node: on.get(&c.address).map(Name::to_string) };
         out.push(PoolBody {
@@ -176,6 +175,7 @@ async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<
     let (before, next) = (pool(before), next.map(pool).unwrap_or_default());
     let lost: Vec<String> = claims(s)
         .await?
+        .all
         .into_iter()
         .filter(|c| before.with(c.address).is_some() && next.with(c.address).is_none())
         .map(|c| format!("{} ({})", c.address, c.app))
@@ -189,38 +189,61 @@ async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<
 
 struct Claim {
     address: Ipv4Addr,
-    id: Option<AppId>,
     org: Option<OrgId>,
     app: String,
 }
 
-async fn claims(s: &Scheduler) -> Result<Vec<Claim>, Problem> {
-    let mut out = Vec::new();
-    for (name, stream) in store::claimed(s.orm(), addresses::SCOPE).await.map_err(database)? {
-        let Ok(address) = name.parse() else { continue };
-        let id = stream.strip_prefix(AppEvent::AGGREGATE).and_then(|rest| rest.strip_prefix('-')).and_then(|id| id.parse::<AppId>().ok());
-        let row = match id {
-            Some(id) => store::app_by_id(s.orm(), id).await.map_err(database)?,
-            None => None,
-        };
-        let app = row.as_ref().map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
-        out.push(Claim { address, id, org: row.map(|r| OrgId(r.org)), app });
-    }
-    out.sort_by_key(|c| c.address);
-    Ok(out)
+/// What is taken, in order, and by whom.
+struct Claims {
+    all: Vec<Claim>,
+    apps: BTreeMap<Uuid, store::app::Model>,
+}
+
+async fn claims(s: &Scheduler) -> Result<Claims, Problem> {
+    let taken = store::claimed(s.orm(), addresses::SCOPE).await.map_err(database)?;
+    let owner = |stream: &str| stream.strip_prefix(AppEvent::AGGREGATE)?.strip_prefix('-')?.parse::<AppId>().ok();
+    let ids: BTreeSet<Uuid> = taken.iter().filter_map(|(_, stream)| Some(owner(stream)?.0)).collect();
+    let rows = store::holders(s.orm(), &ids.into_iter().collect::<Vec<Uuid>>()).await.map_err(database)?;
+    let apps: BTreeMap<Uuid, store::app::Model> = rows.into_iter().map(|row| (row.id, row)).collect();
+    let claim = |(name, stream): (String, String)| {
+        let (address, row) = (name.parse::<Ipv4Addr>().ok()?, owner(&stream).and_then(|id| apps.get(&id.0)));
+        let app = row.map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
+        Some(Claim { address, org: row.map(|r| OrgId(r.org)), app })
+    };
+    let mut all: Vec<Claim> = taken.into_iter().filter_map(claim).collect();
+    all.sort_by_key(|c| c.address);
+    Ok(Claims { all, apps })
 }
 
 /// Which nodes have the addresses of these, as nodes are told.
-async fn holding(s: &Scheduler, claims: &[Claim]) -> Result<BTreeMap<Ipv4Addr, Name>, Problem> {
-    let (reports, mut views) = (view::reports(s), Vec::new());
-    for app in claims.iter().filter_map(|c| c.id).collect::<BTreeSet<AppId>>() {
-        let row = store::app_by_id(s.orm(), app).await.map_err(database)?;
-        if let Some(row) = row.filter(|r| !r.deleted && !r.stopped && r.current > 0) {
-            views.push(view::see(s, row, &reports).await?.view);
-        }
+async fn holding(s: &Scheduler, claims: &Claims) -> Result<BTreeMap<Ipv4Addr, Name>, Problem> {
+    let serving = || claims.apps.values().filter(|r| !r.deleted && !r.stopped && r.current > 0);
+    let ids: Vec<Uuid> = serving().map(|r| r.id).collect();
+    let mut models: BTreeMap<Uuid, BTreeMap<u64, Arc<Model>>> = BTreeMap::new();
+    for revision in store::holders_serving(s.orm(), &ids).await.map_err(database)? {
+        // One that cannot be read says so itself.
+        let outline = stored::read(&revision.model).ok().map(|stored| (revision.revision.unsigned_abs(), Arc::new(stored.outline)));
+        models.entry(revision.app).or_default().extend(outline);
     }
+    let mut instances: BTreeMap<Uuid, Vec<Standing>> = BTreeMap::new();
+    for row in store::holders_alive(s.orm(), &ids).await.map_err(database)? {
+        instances.entry(row.app).or_default().extend(view::standing(&row));
+    }
+    let view = |row: &store::app::Model| {
+        Some(AppView {
+            id: AppId(row.id),
+            name: Name::parse(&row.name).ok()?,
+            home: home(row)?,
+            current: row.current.unsigned_abs(),
+            from: row.release_from.map(i64::unsigned_abs),
+            models: models.get(&row.id).cloned().unwrap_or_default(),
+            instances: instances.get(&row.id).cloned().unwrap_or_default(),
+            traffic: Traffic::default(),
+        })
+    };
+    let views: Vec<AppView> = serving().filter_map(view).collect();
     let nodes = candidates(&store::nodes(s.orm()).await.map_err(database)?);
-    Ok(holders(&views, &nodes, &reports))
+    Ok(holders(&views, &nodes, &view::reports(s)))
 }
 
 /// The nodes that can have addresses. Those that are not heard from yet count until they are lost: after a start of this process no address
