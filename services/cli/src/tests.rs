@@ -332,6 +332,21 @@ async fn settings_of_a_node_are_changed_as_they_were_read_and_never_over_somebod
 }
 
 #[tokio::test]
+async fn placement_rules_are_set_over_what_was_read_or_over_the_version_that_was_told() {
+    for (words, tag) in [("", "\"4\""), (" --if-version 3", "\"3\"")] {
+        let world = World::signed_in(3600).await;
+        let file = world._folder.path().join("rules.json");
+        std::fs::write(&file, "{\"pack\": 20}").unwrap();
+        let at = "/api/v1/orgs/acme/projects/shop/spaces/test/placement";
+        let there = ResponseTemplate::new(200).insert_header("etag", "\"4\"").set_body_json(json!({ "spread": 5 }));
+        world.answers(Mock::given(method("GET")).and(path(at)), there).await;
+        let put = Mock::given(method("PUT")).and(path(at)).and(header("if-match", tag)).and(body_json(json!({ "pack": 20 })));
+        world.answers(put, ResponseTemplate::new(200).set_body_json(json!({ "pack": 20 }))).await;
+        world.run(&format!("app placement --set {}{words} --at acme/shop/test", file.display())).await.expect("set");
+    }
+}
+
+#[tokio::test]
 async fn who_signs_out_takes_the_credentials_of_clusters_along_but_not_another_platforms() {
     let world = World::signed_in(3600).await;
     let tokens = |refresh: &str| Tokens { access_token: "id".into(), refresh_token: Some(refresh.into()), expires_at: gantry_kernel::Env::system().now() };

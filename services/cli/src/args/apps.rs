@@ -208,6 +208,9 @@ pub enum App {
     Placement {
         #[arg(long, value_name = "FILE")]
         set: Option<std::path::PathBuf>,
+        /// Only if nobody has set them since they had this version; it is told when they are shown.
+        #[arg(long, value_name = "VERSION", requires = "set")]
+        if_version: Option<i64>,
     },
     Delete {
         name: String,

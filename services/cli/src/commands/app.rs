@@ -169,12 +169,20 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             print(why::told(&answer).trim_end())
         }
-        App::Placement { set } => {
+        App::Placement { set, if_version } => {
             let path = format!("{}/placement", cx.space()?);
-            let rules: Value = match set {
-                Some(file) => cx.client.put_new(&path, &super::settings(&file)?).await?,
-                None => cx.client.get(&path, &[]).await?,
+            let read = cx.client.get_with_version::<Value>(&path).await;
+            let Some(file) = set else {
+                let (rules, now) = read?;
+                cx.one(&rules)?;
+                if let Some(now) = now {
+                    cx.note(&format!("version {now}"));
+                }
+                return Ok(());
             };
+            // Those that cannot be read are set anew all the same.
+            let now = if_version.or(read.ok().and_then(|(_, now)| now));
+            let rules = cx.client.put_over(&path, &super::settings(&file)?, now).await?;
             cx.one(&rules)
         }
         App::Delete { name, yes } => {

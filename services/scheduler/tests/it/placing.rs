@@ -135,6 +135,31 @@ async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rules_of_a_space_have_a_version_and_are_not_set_over_somebody_elses() {
+    let place = Place::new().await;
+    let token = place.operator().await;
+    let url = format!("{}{}", place.host.url_of("scheduler").unwrap(), place.rules());
+    let tag = |answer: &reqwest::Response| answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned());
+    let get = async || {
+        let answer = place.world.http.get(&url).bearer_auth(&token).send().await.unwrap();
+        let etag = tag(&answer);
+        (etag, answer.json::<Value>().await.unwrap())
+    };
+    let put = async |etag: &str, pack: u32| {
+        let answer = place.world.http.put(&url).bearer_auth(&token).header("if-match", etag).json(&json!({"pack": pack})).send().await.unwrap();
+        (answer.status().as_u16(), tag(&answer))
+    };
+    assert_eq!(get().await.0.as_deref(), Some("\"0\""), "nothing was ever set");
+    assert_eq!(put("\"1\"", 20).await.0, 412);
+    assert_eq!(put("\"0\"", 20).await, (200, Some("\"1\"".to_owned())));
+    assert_eq!(put("\"0\"", 30).await.0, 412, "somebody was faster");
+    assert_eq!(put("\"1\"", 20).await, (200, Some("\"1\"".to_owned())), "nothing changes");
+    assert_eq!(put("*", 30).await, (200, Some("\"2\"".to_owned())));
+    let (etag, rules) = get().await;
+    assert_eq!((etag.as_deref(), &rules["pack"]), (Some("\"2\""), &json!(30)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hard_rules_between_instances_hold_and_a_new_node_is_used() {
     gantry_testkit::clause("6.3.2.p");
     gantry_testkit::clause("7.1.m");

@@ -22,7 +22,7 @@ export function moved(rules: SpaceRules, cluster: string, on: boolean): SpaceRul
 export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
   const { t } = useTranslation();
   const query = useSpaces(org);
-  const move = useAction(({ at, on }: { at: SpacePlace; on: boolean }) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), moved(at.rules!, cluster, on)), {
+  const move = useAction(({ at, on }: { at: SpacePlace; on: boolean }) => scheduler.changeRules(scheduler.rules(at.org, at.project, at.space), (rules) => moved(rules, cluster, on)), {
     done: t('clusters.moves'),
     refresh: [spacesKey(org ?? ''), ['rules']],
   });
