@@ -20,4 +20,5 @@ mod rollout;
 mod rows;
 mod runs;
 mod scale;
+mod together;
 mod world;

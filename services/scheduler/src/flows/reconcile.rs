@@ -11,12 +11,13 @@ use gantry_contract::cluster::ClusterEvent;
 use gantry_contract::kept::ConfigEvent;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::{Append, Lease, StreamWrite};
+use gantry_es_pg::{Append, Appended, Lease, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use tokio::time::Instant;
 
 use super::push::Pushed;
 use super::rows::Rows;
+use super::together::AT_ONCE;
 use super::world::Known;
 use crate::app::Scheduler;
 use crate::domain::model::Demand;
@@ -218,23 +219,13 @@ impl Reconciler {
             self.forget(&world);
             self.displace(&mut world).await?;
             let mut told_at = Instant::now();
-            for app in self.by_priority(todo, &news) {
+            for some in self.by_priority(todo, &news).chunks(AT_ONCE) {
                 // Nodes need not wait for all the others: what is recorded counts, and who breaks off here tells it next time.
                 if told_at.elapsed() > UNTOLD {
                     self.push().await?;
                     told_at = Instant::now();
                 }
-                match self.advance(app, &mut world).await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.unsettled.insert(app);
-                    }
-                    // One application's trouble is not the others'.
-                    Err(error) => {
-                        tracing::warn!(app.id = %app, error = format!("{error:#}"), "an application could not be looked after and will be tried again");
-                        self.unsettled.insert(app);
-                    }
-                }
+                self.advance_all(some, &mut world).await;
             }
         }
         self.push().await?;
@@ -337,8 +328,17 @@ impl Reconciler {
 
     /// Appends events of instances and waits until they can be read.
     pub(super) async fn record(&mut self, events: Vec<InstanceEvent>, meta: Meta) -> anyhow::Result<()> {
+        let Some((append, ids)) = self.append_of(events, meta) else { return Ok(()) };
+        let appended = self.s.host.log().append(append).await?;
+        self.settle(appended.position).await?;
+        self.appended(&ids, &appended);
+        Ok(())
+    }
+
+    /// What appends them, and whose they are; nothing if there are none.
+    pub(super) fn append_of(&mut self, events: Vec<InstanceEvent>, meta: Meta) -> Option<(Append, Vec<InstanceId>)> {
         if events.is_empty() {
-            return Ok(());
+            return None;
         }
         let mut writes: BTreeMap<InstanceId, StreamWrite> = BTreeMap::new();
         for event in events {
@@ -351,12 +351,13 @@ impl Reconciler {
             write.events.push(event.encode());
         }
         let ids: Vec<InstanceId> = writes.keys().copied().collect();
-        let append = Append { writes: writes.into_values().collect(), claims: Vec::new(), meta };
-        let appended = self.s.host.log().append(append).await?;
-        self.settle(appended.position).await?;
+        Some((Append { writes: writes.into_values().collect(), claims: Vec::new(), meta }, ids))
+    }
+
+    /// Of what was appended and can be read by now, the rows are looked at anew.
+    pub(super) fn appended(&mut self, ids: &[InstanceId], appended: &Appended) {
         ids.iter().for_each(|id| self.rows.instance_changed(id.0));
         self.recorded.extend(appended.events.iter().map(|e| e.position));
-        Ok(())
     }
 }
 
