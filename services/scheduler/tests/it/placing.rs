@@ -114,6 +114,29 @@ async fn a_higher_priority_makes_room_and_budgets_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_reserved_for_a_space_is_its_own_and_overcommitment_makes_more() {
+    let place = Place::new().await;
+    place.world.identity.space(&place.space.project, "production").await;
+    let token = place.operator().await;
+    let agent = Agent::join(&place, "n1", 1000).await;
+    let reserved = json!([{"space": "acme/shop/test", "amounts": {"cpu_millis": 600}}]);
+    assert_eq!(place.put(&token, "/api/v1/nodes/n1/settings", &json!({ "reserved": reserved })).await.0, 200);
+    let production = place.apps().replace("/spaces/test/", "/spaces/production/");
+    let mut far = own("{image: acme/shop/web:1, requests: {cpu_millis: 500}}");
+    far["name"] = json!("far");
+    let (status, answer) = place.post(&production, far).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let why = async || place.get(&format!("{production}/far/why")).await.1["waiting"].to_string();
+    place.world.until("another space waits", LONG, || async { why().await.contains("cpu") }).await;
+    place.deploy_own("near", "{image: acme/shop/web:2, requests: {cpu_millis: 600}}").await;
+    place.reaches("near", "running", 1).await;
+    assert_eq!(agent.running().len(), 1, "{}", why().await);
+    let more = json!({ "reserved": reserved, "overcommit_cpu_percent": 200 });
+    assert_eq!(place.put(&token, "/api/v1/nodes/n1/settings", &more).await.0, 200);
+    place.world.until("there is room for both", LONG, || async { agent.running().len() == 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 1000).await;
