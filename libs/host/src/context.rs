@@ -23,6 +23,7 @@ use crate::connect::{patiently, place};
 use crate::pki::{Leaf, Pki};
 use crate::serve::Entrance;
 use crate::shown::Shown;
+use crate::sign_in::Looks;
 use crate::tls::shown_client_config;
 
 /// How long an answer waits for its own write to be readable.
@@ -60,6 +61,8 @@ pub struct HostInner {
     addresses: Addresses,
     channels: Mutex<BTreeMap<&'static str, Channel>>,
     rights_at: OnceLock<watch::Receiver<i64>>,
+    /// For streams.
+    pub(crate) sign_ins: Looks,
 }
 
 struct Stored {
@@ -166,6 +169,7 @@ impl Host {
             addresses,
             channels: Mutex::default(),
             rights_at: OnceLock::new(),
+            sign_ins: Looks::default(),
         }));
         if host.pki.kept(name)?.is_some() {
             host.tracker.spawn(crate::shown::follow(host.clone()));

@@ -21,6 +21,11 @@ use crate::session::{Session, Store};
 /// A connection over which messages go both ways.
 pub type Socket = WebSocketStream<reqwest::Upgraded>;
 
+/// For an answer.
+const USUAL: Duration = Duration::from_secs(60);
+/// For one that comes when nodes have carried or written all that there is of a volume or of an instance's memory.
+const LONG: Duration = Duration::from_secs(3_600);
+
 /// A token that ends sooner is refreshed before use.
 const MARGIN: Span = Span::seconds(30);
 
@@ -111,6 +116,16 @@ impl Client {
         read(answer).await
     }
 
+    /// The same for what nodes do with as many bytes as there are.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn post_long<B: Serialize + Sync>(&mut self, path: &str, query: &[(&str, String)], body: &B) -> Result<Value> {
+        let key = self.env.uuid().to_string();
+        let answer = self.send_within(Some(LONG), Method::POST, path, query, Some(serde_json::to_value(body)?), &[("idempotency-key", key)]).await?;
+        read(answer).await
+    }
+
     /// By somebody who has no account yet.
     ///
     /// # Errors
@@ -188,12 +203,20 @@ impl Client {
         self.send(Method::DELETE, path, &[], None, &[]).await.map(drop)
     }
 
+    /// The same for what nodes do with as many bytes as there are.
+    ///
+    /// # Errors
+    /// A refusal, or no connection.
+    pub async fn delete_long(&mut self, path: &str) -> Result<()> {
+        self.send_within(Some(LONG), Method::DELETE, path, &[], None, &[]).await.map(drop)
+    }
+
     /// A stream, or plain text: without the limit on how long an answer may take.
     ///
     /// # Errors
     /// A refusal, or no connection.
     pub async fn stream(&mut self, path: &str, query: &[(&str, String)]) -> Result<Response> {
-        self.send(Method::GET, path, query, None, &[("accept", "text/event-stream, text/plain, */*".to_owned())]).await
+        self.send_within(None, Method::GET, path, query, None, &[("accept", "text/event-stream, text/plain, */*".to_owned())]).await
     }
 
     /// A WebSocket of the platform (RFC 6455).
@@ -219,13 +242,25 @@ impl Client {
     }
 
     async fn send(&mut self, method: Method, path: &str, query: &[(&str, String)], body: Option<Value>, headers: &[(&str, String)]) -> Result<Response> {
+        self.send_within(Some(USUAL), method, path, query, body, headers).await
+    }
+
+    async fn send_within(
+        &mut self,
+        limit: Option<Duration>,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Value>,
+        headers: &[(&str, String)],
+    ) -> Result<Response> {
         let token = self.token().await?;
         let mut request = self.http.request(method, format!("{}{path}", self.url)).query(query).bearer_auth(token);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        if !headers.iter().any(|(name, _)| *name == "accept") {
-            request = request.timeout(Duration::from_secs(60));
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
         }
         if let Some(body) = body {
             request = request.json(&body);

@@ -347,6 +347,48 @@ async fn settings_of_a_node_are_changed_as_they_were_read_and_never_over_somebod
 }
 
 #[tokio::test]
+async fn what_a_deletion_takes_along_is_looked_at_before_it_is_asked_for() {
+    let world = World::signed_in(3600).await;
+    let at = "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web";
+    let app = json!({ "name": "web", "workloads": [{ "name": "web" }], "endpoints": [{ "host": "203.0.113.7", "port": 80 }] });
+    world.answers(Mock::given(method("GET")).and(path(at)), ResponseTemplate::new(200).set_body_json(app)).await;
+    for list in ["instances", "revisions"] {
+        let none = ResponseTemplate::new(200).set_body_json(json!({ "items": [], "next": null }));
+        world.answers(Mock::given(method("GET")).and(path(format!("{at}/{list}"))), none).await;
+    }
+    let asked = world.run("app delete web --at acme/shop/test").await.expect_err("without a terminal it asks for --yes");
+    assert!(render(&asked).contains("--yes"), "{}", render(&asked));
+    world.answers(Mock::given(method("DELETE")).and(path(at)), ResponseTemplate::new(204)).await;
+    world.run("app delete web --yes --at acme/shop/test").await.expect("deleted");
+}
+
+#[tokio::test]
+async fn a_rollback_is_shown_before_it_is_made() {
+    let world = World::signed_in(3600).await;
+    let at = "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web";
+    let app = json!({ "name": "web", "revision": 5 });
+    world.answers(Mock::given(method("GET")).and(path(at)), ResponseTemplate::new(200).set_body_json(app)).await;
+    let diff = Mock::given(method("GET")).and(path(format!("{at}/diff"))).and(query_param("from", "5")).and(query_param("to", "3"));
+    world.answers(diff, ResponseTemplate::new(200).set_body_json(json!({ "diff": ["~ workloads.web.replicas: 4 → 1"] }))).await;
+    world.run("app rollback web 3 --dry-run --at acme/shop/test").await.expect("shown, and nothing is changed");
+}
+
+#[tokio::test]
+async fn placement_rules_are_set_over_what_was_read_or_over_the_version_that_was_told() {
+    for (words, tag) in [("", "\"4\""), (" --if-version 3", "\"3\"")] {
+        let world = World::signed_in(3600).await;
+        let file = world._folder.path().join("rules.json");
+        std::fs::write(&file, "{\"pack\": 20}").unwrap();
+        let at = "/api/v1/orgs/acme/projects/shop/spaces/test/placement";
+        let there = ResponseTemplate::new(200).insert_header("etag", "\"4\"").set_body_json(json!({ "spread": 5 }));
+        world.answers(Mock::given(method("GET")).and(path(at)), there).await;
+        let put = Mock::given(method("PUT")).and(path(at)).and(header("if-match", tag)).and(body_json(json!({ "pack": 20 })));
+        world.answers(put, ResponseTemplate::new(200).set_body_json(json!({ "pack": 20 }))).await;
+        world.run(&format!("app placement --set {}{words} --at acme/shop/test", file.display())).await.expect("set");
+    }
+}
+
+#[tokio::test]
 async fn who_signs_out_takes_the_credentials_of_clusters_along_but_not_another_platforms() {
     let world = World::signed_in(3600).await;
     let tokens = |refresh: &str| Tokens { access_token: "id".into(), refresh_token: Some(refresh.into()), expires_at: gantry_kernel::Env::system().now() };

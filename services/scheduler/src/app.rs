@@ -21,6 +21,7 @@ mod models;
 pub mod node_settings;
 pub mod nodes;
 pub mod policies;
+mod pool_turn;
 pub mod pools;
 mod ports;
 pub mod rollout;

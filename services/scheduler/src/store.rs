@@ -26,7 +26,7 @@ pub use entities::{app, instance, node, revision};
 pub use forget::{forget, forget_gone};
 pub use kept::{Kept, KeptProjection, KeptVersion, all_kept, followed, kept, kept_by_id, kept_named, kept_version, kept_versions, newest_versions};
 pub use pending::{Pending, load as load_pending, save as save_pending};
-pub use pools::{PoolProjection, claimed, pools};
+pub use pools::{PoolProjection, claimed, claimed_by, holders, holders_alive, holders_serving, pools};
 pub use projection::SchedulerProjection;
 pub use queries::*;
 pub use scalings::{Scaled, Scalings, load as load_scalings, save as save_scaling};
@@ -71,4 +71,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "update claims c set scope = 'secret.' || substr(c.scope, length('config.') + 1) from events e
           where e.stream = c.stream and e.kind = 'config.created' and e.data ->> 'secret' = 'true' and c.scope = 'config.' || (e.data ->> 'space')",
     ),
+    ("0009-live-migrations", "alter table displacements add column successor uuid"),
 ];

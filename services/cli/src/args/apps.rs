@@ -199,6 +199,9 @@ pub enum App {
     Rollback {
         name: String,
         revision: Option<u64>,
+        /// Only show what would change.
+        #[arg(long, requires = "revision")]
+        dry_run: bool,
     },
     /// Why it is as it is: what waits for what, what would have to change, why each instance is where it is, failures.
     Why {
@@ -208,7 +211,11 @@ pub enum App {
     Placement {
         #[arg(long, value_name = "FILE")]
         set: Option<std::path::PathBuf>,
+        /// Only if nobody has set them since they had this version; it is told when they are shown.
+        #[arg(long, value_name = "VERSION", requires = "set")]
+        if_version: Option<i64>,
     },
+    /// Delete an application, after a look at what goes with it.
     Delete {
         name: String,
         #[arg(long)]

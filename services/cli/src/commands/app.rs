@@ -157,8 +157,14 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             cx.list(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), SIZES)
         }
         App::Release(command) => release(cx, &apps, command).await,
-        App::Rollback { name, revision: Some(revision) } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
-        App::Rollback { name, revision: None } => {
+        App::Rollback { name, revision: Some(revision), dry_run: true } => {
+            let app: Value = cx.client.get(&of(&name), &[]).await?;
+            let query = [("from", app["revision"].to_string()), ("to", revision.to_string())];
+            let answer: Value = cx.client.get(&format!("{}/diff", of(&name)), &query).await?;
+            document::lines(cx, &answer)
+        }
+        App::Rollback { name, revision: Some(revision), dry_run: false } => act(cx, &of(&name), "rollback", json!({ "revision": revision })).await,
+        App::Rollback { name, revision: None, .. } => {
             let items = cx.client.list(&format!("{}/revisions", of(&name)), &[], 1_000).await?;
             cx.list(&items, &[("REVISION", "revision"), ("CURRENT", "current"), ("REASON", "reason"), ("BY", "author"), ("AT", "at"), ("IMAGES", "images")])
         }
@@ -169,21 +175,53 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             }
             print(why::told(&answer).trim_end())
         }
-        App::Placement { set } => {
+        App::Placement { set, if_version } => {
             let path = format!("{}/placement", cx.space()?);
-            let rules: Value = match set {
-                Some(file) => cx.client.put_new(&path, &super::settings(&file)?).await?,
-                None => cx.client.get(&path, &[]).await?,
+            let read = cx.client.get_with_version::<Value>(&path).await;
+            let Some(file) = set else {
+                let (rules, now) = read?;
+                cx.one(&rules)?;
+                if let Some(now) = now {
+                    cx.note(&format!("version {now}"));
+                }
+                return Ok(());
             };
+            // Those that cannot be read are set anew all the same.
+            let now = if_version.or(read.ok().and_then(|(_, now)| now));
+            let rules = cx.client.put_over(&path, &super::settings(&file)?, now).await?;
             cx.one(&rules)
         }
         App::Delete { name, yes } => {
+            if !yes {
+                goes_along(cx, &of(&name)).await?;
+            }
             confirm(&format!("Delete application {name}"), yes)?;
             cx.client.delete(&of(&name)).await?;
             cx.note(&format!("{name} is deleted"));
             Ok(())
         }
     }
+}
+
+/// Tells what goes with an application.
+async fn goes_along(cx: &mut Context, app: &str) -> Result<()> {
+    let one: Value = cx.client.get(app, &[]).await?;
+    let instances = cx.client.list(&format!("{app}/instances"), &[], 10_000).await?;
+    let revisions = cx.client.list(&format!("{app}/revisions"), &[], 1_000).await?;
+    let all = |field: &str, name: &dyn Fn(&Value) -> String| {
+        let mut names: Vec<String> = one[field].as_array().into_iter().flatten().map(name).collect();
+        names.dedup();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let running = instances.iter().filter(|i| i["ended_at"].is_null()).count();
+    cx.note(&format!(
+        "this goes with it: workloads: {}; instances: {running}; addresses: {}; revisions: {}; volumes stay (`gantry volume list`)",
+        all("workloads", &|w| text(&w["name"])),
+        all("endpoints", &|e| format!("{}:{}", text(&e["host"]), e["port"])),
+        revisions.len()
+    ));
+    Ok(())
 }
 
 async fn scaling(cx: &mut Context, apps: &str, command: Scaling) -> Result<()> {

@@ -73,7 +73,7 @@ pub async fn signal(cx: &mut Context, app: &str, target: &InstanceTarget, pid: u
 
 pub async fn migrate(cx: &mut Context, app: &str, instance: &str, node: &str) -> Result<()> {
     let at = format!("{app}/instances/{}/migrate", segment(instance));
-    let moved = cx.client.post(&at, &[], &json!({ "node": node })).await?;
+    let moved = cx.client.post_long(&at, &[], &json!({ "node": node })).await?;
     let text = |field: &str| moved[field].as_str().unwrap_or_default().to_owned();
     cx.note(&format!("{} goes on at {} as {}; it stood still for {} ms", text("name"), text("node"), text("instance"), moved["stood_still_millis"]));
     Ok(())

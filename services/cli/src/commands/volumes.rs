@@ -31,33 +31,33 @@ pub async fn run(cx: &mut Context, command: Volume) -> Result<()> {
         }
         Volume::Delete { name, node, yes } => {
             confirm(&format!("Delete volume {name} with all that is in it and its snapshots"), yes)?;
-            cx.client.delete(&with(&of(&name), &node)).await?;
+            cx.client.delete_long(&with(&of(&name), &node)).await?;
             cx.note(&format!("{name} is deleted"));
             Ok(())
         }
         Volume::Snapshot { name, snapshot, delete: true, node } => {
-            cx.client.delete(&with(&format!("{}/snapshots/{}", of(&name), segment(&snapshot)), &node)).await?;
+            cx.client.delete_long(&with(&format!("{}/snapshots/{}", of(&name), segment(&snapshot)), &node)).await?;
             cx.note(&format!("snapshot {snapshot} is deleted"));
             Ok(())
         }
         Volume::Snapshot { name, snapshot, node, .. } => {
-            cx.client.post(&format!("{}/snapshots", of(&name)), &at(&node), &json!({ "snapshot": snapshot })).await?;
+            cx.client.post_long(&format!("{}/snapshots", of(&name)), &at(&node), &json!({ "snapshot": snapshot })).await?;
             cx.note(&format!("snapshot {snapshot} is made"));
             Ok(())
         }
         Volume::Rollback { name, snapshot, node, yes } => {
             confirm(&format!("Replace what is in {name} by snapshot {snapshot}"), yes)?;
-            cx.client.post(&format!("{}/rollback", of(&name)), &at(&node), &json!({ "snapshot": snapshot })).await?;
+            cx.client.post_long(&format!("{}/rollback", of(&name)), &at(&node), &json!({ "snapshot": snapshot })).await?;
             cx.note(&format!("{name} is as in snapshot {snapshot}"));
             Ok(())
         }
         Volume::Copy { name, app, volume, number, node } => {
             let body = json!({ "app": app, "volume": volume, "number": number, "node": node });
-            let copied = cx.client.post(&format!("{}/copies", of(&name)), &[], &body).await?;
+            let copied = cx.client.post_long(&format!("{}/copies", of(&name)), &[], &body).await?;
             cx.one(&copied)
         }
         Volume::Backup { name, node } => {
-            let made = cx.client.post(&format!("{}/backups", of(&name)), &at(&node), &json!({})).await?;
+            let made = cx.client.post_long(&format!("{}/backups", of(&name)), &at(&node), &json!({})).await?;
             cx.one(&made)
         }
         Volume::Backups { name } => {
@@ -66,13 +66,13 @@ pub async fn run(cx: &mut Context, command: Volume) -> Result<()> {
         }
         Volume::Restore { name, backup, node, yes } => {
             confirm(&format!("Replace what is in {name} by backup {backup}"), yes)?;
-            cx.client.post(&format!("{}/restore", of(&name)), &at(&node), &json!({ "backup": backup })).await?;
+            cx.client.post_long(&format!("{}/restore", of(&name)), &at(&node), &json!({ "backup": backup })).await?;
             cx.note(&format!("{name} is as in the backup"));
             Ok(())
         }
         Volume::DeleteBackup { name, backup, yes } => {
             confirm(&format!("Delete backup {backup}"), yes)?;
-            cx.client.delete(&format!("{}/backups/{}", of(&name), segment(&backup))).await?;
+            cx.client.delete_long(&format!("{}/backups/{}", of(&name), segment(&backup))).await?;
             cx.note("the backup is deleted");
             Ok(())
         }

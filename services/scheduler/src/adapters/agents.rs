@@ -179,6 +179,12 @@ impl Agents {
         self.lock().iter().map(|(name, a)| (name.clone(), view(a))).collect()
     }
 
+    /// `None`: it is not attached to this process, or was sent away.
+    pub fn silent_for(&self, node: &Name) -> Option<Duration> {
+        let now = self.env.now();
+        self.lock().get(node).map(|a| Duration::try_from(now - a.heard).unwrap_or_default())
+    }
+
     /// How long until the next of those that were heard lately has been silent for `timeout`, if nothing more is heard from it.
     pub fn until_silent(&self, timeout: Duration) -> Option<Duration> {
         let now = self.env.now();

@@ -129,12 +129,12 @@ pub fn claims(model: &Model) -> Vec<Claim> {
     of(model).into_iter().map(|address| Claim::take(SCOPE, address.to_string())).collect()
 }
 
-/// Gives back what an application has and none of its services asks for any more. `model`: what it has come to; nothing when it is deleted.
+/// Gives back what an application has and none of its services asks for any more. `model`: what it has come to.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn given_back(db: &DatabaseConnection, app: AppId, model: Option<&Model>) -> Result<Vec<Claim>, sea_orm::DbErr> {
-    let needed = model.map(of).unwrap_or_default();
+pub async fn given_back(db: &DatabaseConnection, app: AppId, model: &Model) -> Result<Vec<Claim>, sea_orm::DbErr> {
+    let needed = of(model);
     let own = claimed(db, app).await?.own;
     Ok(own.difference(&needed).map(|address| Claim::release(SCOPE, address.to_string())).collect())
 }
@@ -193,6 +193,13 @@ mod tests {
         assert_eq!(given(&first), [ip(2)]);
         let second = assigned(model(&[("api", 81, "open", None), ("web", 80, "open", None)]), Some(&first), &[]).unwrap();
         assert_eq!(given(&second), [ip(1), ip(2)]);
+    }
+
+    #[test]
+    fn an_address_that_a_document_claims_to_have_is_not_believed() {
+        let mut claiming = model(&[("web", 80, "open", None)]);
+        claiming.services[0].address.as_mut().unwrap().given = Some(ip(9));
+        assert_eq!(given(&assigned(claiming, None, &[]).unwrap()), [ip(1)]);
     }
 
     #[test]

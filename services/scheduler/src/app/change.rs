@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use gantry_auth::SpaceRef;
-use gantry_es::Meta;
-use gantry_es_pg::{Claim, ExecuteError, Expect, Options};
+use gantry_contract::scheduler::AppEvent;
+use gantry_es::{Meta, StreamId};
+use gantry_es_pg::{Claim, ExecuteError, Executed, Expect, Options};
 use gantry_host::from_execute;
 use gantry_kernel::{AppId, Name, Problem, Role};
 
 use super::context::Scheduler;
 use super::deploy::{database, name_scope, node_count};
 use super::kept::{tying, using};
+use super::pool_turn::{self, Tie};
 use super::{addresses, held, models, pools, ports};
 use crate::adapters::quotas;
-use crate::domain::app::{Command, Refusal};
+use crate::domain::app::{App, Command, Refusal};
 use crate::domain::model::{Demand, Model};
 use crate::domain::stored;
 use crate::store;
@@ -57,8 +59,11 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         goes_back_to = stored.outline;
     }
     let org = change.space.org().id;
+    let mut from_pools = Tie::default();
     if !addresses::of(&goes_back_to).is_empty() {
-        let (all, claimed) = (pools::all(s).await?, addresses::claimed(s.orm(), app).await.map_err(database)?);
+        let (all, tie) = pools::tied(s).await?;
+        from_pools = tie;
+        let claimed = addresses::claimed(s.orm(), app).await.map_err(database)?;
         addresses::still_there(&goes_back_to, &all, org, &claimed.others)?;
     }
     let demand = demand_after(s, &row, &change.command).await?;
@@ -69,35 +74,14 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     // It stays that of whoever brought the revision, whoever changes what.
     let current = store::revision(s.orm(), app, row.current).await.map_err(database)?;
     let author = current.map(|r| r.actor).unwrap_or_default();
-    let mut claims = addresses::claims(&goes_back_to);
-    if matches!(change.command, Command::Delete) {
-        claims.extend(addresses::given_back(s.orm(), app, None).await.map_err(database)?);
-        claims.push(Claim::release(name_scope(&change.space), row.name.clone()));
-        let mut held = std::collections::BTreeSet::new();
-        for revision in store::revisions(s.orm(), app).await.map_err(database)? {
-            match stored::read(&revision.model) {
-                Ok(stored) => held.extend(ports::of(&stored.outline)),
-                Err(error) => {
-                    s.unreadable.tell(
-                        "revision",
-                        format_args!("{app}/{}", revision.revision),
-                        &error,
-                        "its published ports stay taken when its application is deleted",
-                    );
-                }
-            }
-        }
-        claims.extend(held.into_iter().map(|(scope, port)| Claim::release(scope, port.to_string())));
-    }
     let meta = Meta { tenant: Some(org), ..change.meta };
-    let options = Options { meta, expect: change.expect, claims, also: Vec::new() };
-    let refused = |error: ExecuteError<Refusal>| match error {
-        ExecuteError::NameTaken { scope, name } if scope == addresses::SCOPE => {
-            addresses::taken_already(&format!("the address {name} was taken by another application just now; deploy the revision anew"))
-        }
-        other => from_execute(other),
+    let executed = if matches!(change.command, Command::Delete) {
+        delete(s, &change.space, &row, meta, change.expect).await?
+    } else {
+        let mut options = Options { meta, expect: change.expect, claims: addresses::claims(&goes_back_to), also: Vec::new() };
+        from_pools.add_to(&mut options);
+        execute(s, app, change.command, options, (&goes_back_to, from_pools)).await?
     };
-    let executed = tying::execute(s, app, change.command, options, &goes_back_to, refused).await?;
     s.host.settled(executed.position).await;
     // Less is given back after the change; the reconciler repeats it if this fails.
     if counts
@@ -107,6 +91,43 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
         tracing::warn!(app.id = %app, error = problem.chain(), "a reservation could not be given back yet");
     }
     Ok((app, executed.version))
+}
+
+async fn execute(s: &Scheduler, app: AppId, command: Command, options: Options, (model, from): (&Model, Tie)) -> Result<Executed<App>, Problem> {
+    let expect = options.expect;
+    let refused = |error: ExecuteError<Refusal>| match error {
+        ExecuteError::NameTaken { scope, name } if scope == addresses::SCOPE => {
+            addresses::taken_already(&format!("the address {name} was taken by another application just now; deploy the revision anew"))
+        }
+        ExecuteError::Stale { .. } if from.is_tied() && expect == Expect::Any => pool_turn::changed(),
+        other => from_execute(other),
+    };
+    tying::execute(s, app, command, options, model, refused).await
+}
+
+/// So often it is looked again at what the application has, if that changes all the time.
+const TRIES: u32 = 20;
+
+/// With everything that the application has, and nothing that is another's: what it has is read as of the version at which it is deleted.
+async fn delete(s: &Scheduler, space: &SpaceRef, row: &store::app::Model, meta: Meta, expect: Expect) -> Result<Executed<App>, Problem> {
+    let app = AppId(row.id);
+    let mut version = match expect {
+        Expect::Any => row.version,
+        Expect::Version(version) => version,
+    };
+    let mut scopes = vec![name_scope(space), addresses::SCOPE.to_owned()];
+    scopes.extend(ports::SCOPE.iter().map(|scope| (*scope).to_owned()));
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let own = store::claimed_by(s.orm(), StreamId::of::<AppEvent>(app).as_str(), &scopes).await.map_err(database)?;
+        let claims = own.into_iter().map(|(scope, name)| Claim::release(scope, name)).collect();
+        let options = Options { meta: meta.clone(), expect: Expect::Version(version), claims, also: Vec::new() };
+        match s.apps.execute(app, Command::Delete, options).await {
+            Err(ExecuteError::Stale { actual, .. }) if expect == Expect::Any && tries < TRIES => version = actual,
+            done => return done.map_err(from_execute),
+        }
+    }
 }
 
 /// # Errors

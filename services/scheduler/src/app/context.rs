@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::cluster_usage::ClusterUsage;
 use super::kept::filling::Opened;
 use super::measures::Measures;
+use super::migration::Moves;
 use super::models::Models;
 use super::sessions::Sessions;
 use super::unreadable::Unreadable;
@@ -40,6 +41,8 @@ pub struct Inner {
     pub opened: Opened,
     pub credentials: Credentials,
     pub sessions: Sessions,
+    /// Live migrations under way.
+    pub moves: Moves,
     pub backups: Backups,
     pub measures: Measures,
     /// What is used on the Kubernetes clusters.
@@ -70,6 +73,7 @@ impl Scheduler {
             opened: Opened::default(),
             credentials: Credentials::new(host.clone(), config.credential_seconds),
             sessions: Sessions::default(),
+            moves: Moves::default(),
             backups,
             measures: Measures::default(),
             usage: ClusterUsage::default(),

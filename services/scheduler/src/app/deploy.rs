@@ -13,6 +13,7 @@ use super::context::Scheduler;
 use super::documents::{self, Source};
 use super::fleet::{self, ProspectBody};
 use super::kept::{tying, using};
+use super::pool_turn::{self, Tie};
 use super::space_rules::SpaceEngine;
 use super::{addresses, held, models, pools, ports, space_rules};
 use crate::adapters::{images, quotas};
@@ -99,8 +100,12 @@ pub async fn bring(
     let mut model = model.clone();
     let app = row.map_or_else(|| AppId(s.host.env.uuid()), |r| AppId(r.id));
     let taken = ports::taken(s.orm(), app).await.map_err(database)?;
-    ports::assign(&mut model, before, &taken, &s.config)?;
-    give_addresses(s, &request.space, app, before, &mut model).await?;
+    let serving = match row {
+        Some(row) => ports::serving(s.orm(), row).await.map_err(database)?,
+        None => BTreeSet::new(),
+    };
+    ports::assign(&mut model, before, &taken, &serving, &s.config)?;
+    let from = give_addresses(s, &request.space, app, before, &mut model).await?;
     let diff = diff(before, &model);
     let clusters = if request.dry_run { fleet::prospect(s, &request.space, row, &request.name, &model).await? } else { Vec::new() };
     let latest = store::revisions(s.orm(), app).await.map_err(database)?.first().map_or(0, |r| r.revision.unsigned_abs());
@@ -125,7 +130,7 @@ pub async fn bring(
         Err(problem) if request.queue && problem.code == quotas::FULL => deployed.queued = Some(problem.detail),
         reserved => reserved?,
     }
-    match append(s, request, app, &model, deployed.queued.clone()).await {
+    match append(s, request, app, (&model, from), deployed.queued.clone()).await {
         Ok((state, version)) => {
             deployed.revision = state.current;
             deployed.version = version;
@@ -141,19 +146,21 @@ pub async fn bring(
 }
 
 /// What a document says was given is not believed. On clusters, whoever gives out addresses there does.
-async fn give_addresses(s: &Scheduler, space: &SpaceRef, app: AppId, before: Option<&Model>, model: &mut Model) -> Result<(), Problem> {
+async fn give_addresses(s: &Scheduler, space: &SpaceRef, app: AppId, before: Option<&Model>, model: &mut Model) -> Result<Tie, Problem> {
     let mut asks = false;
     for address in model.services.iter_mut().filter_map(|service| service.address.as_mut()) {
         (address.given, asks) = (None, true);
     }
     if !asks || matches!(space_rules::engine(s, space).await?, SpaceEngine::Cluster { .. }) {
-        return Ok(());
+        return Ok(Tie::default());
     }
-    let (all, claimed) = (pools::all(s).await?, addresses::claimed(s.orm(), app).await.map_err(database)?);
-    addresses::assign(model, before, &all, space.org().id, &claimed.others)
+    let (all, tie) = pools::tied(s).await?;
+    let claimed = addresses::claimed(s.orm(), app).await.map_err(database)?;
+    addresses::assign(model, before, &all, space.org().id, &claimed.others)?;
+    Ok(tie)
 }
 
-async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queued: Option<String>) -> Result<(App, i64), Problem> {
+async fn append(s: &Scheduler, request: &Deploy, app: AppId, (model, from): (&Model, Tie), queued: Option<String>) -> Result<(App, i64), Problem> {
     let content = Content {
         format: request.source.format.clone(),
         model: models::seal(&s.host, app, model).await.map_err(Problem::internal)?,
@@ -174,8 +181,10 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, model: &Model, queu
     claims.push(Claim::take(name_scope(space), request.name.as_str()));
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
-    let options = Options { meta, expect: request.expect, claims, also: Vec::new() };
+    let mut options = Options { meta, expect: request.expect, claims, also: Vec::new() };
+    from.add_to(&mut options);
     let refused = |error: ExecuteError<Refusal>| match error {
+        ExecuteError::Stale { .. } if from.is_tied() && request.expect == Expect::Any => pool_turn::changed(),
         ExecuteError::NameTaken { scope, name } if ports::SCOPE.contains(&scope.as_str()) => {
             Problem::conflict("scheduler.port_taken", format!("port {name} was taken by another application just now; try again"))
         }

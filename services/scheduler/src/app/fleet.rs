@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_auth::SpaceRef;
 use gantry_es::Meta;
+use gantry_es_pg::Expect;
 use gantry_kernel::{AppId, Name, Problem};
 use serde::Serialize;
 
@@ -80,9 +81,10 @@ pub async fn get(s: &Scheduler, space: &SpaceRef) -> Result<SpaceClustersBody, P
 /// # Errors
 /// As [`space_rules::set`].
 pub async fn set(s: &Scheduler, space: &SpaceRef, fleet: Option<Fleet>, subject: &str, meta: Meta) -> Result<SpaceClustersBody, Problem> {
-    let before = space_rules::get(s, space).await?;
+    let (before, version) = space_rules::read(s, space).await?;
     let rules = SpaceRules { cluster: None, clusters: fleet, ..before };
-    space_rules::set(s, space, rules, subject, meta).await?;
+    // Whatever else of them somebody sets meanwhile is not lost by this.
+    space_rules::set(s, space, rules, Expect::Version(version), subject, meta).await?;
     get(s, space).await
 }
 

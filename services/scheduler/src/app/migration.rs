@@ -1,6 +1,8 @@
 //! Live migration: an instance goes on elsewhere with its memory, its open files and what it has written. It is frozen on its node and
 //! carried over; it is given up only when its successor runs from what was carried, and in every other case it runs on where it stood.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gantry_auth::{Caller, from_of};
@@ -35,6 +37,8 @@ const CARRIED: Duration = Duration::from_secs(600);
 const GOES_ON: Duration = Duration::from_secs(120);
 /// For one side to say something short.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How often it is looked whether both nodes are still there.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MigratedBody {
@@ -46,6 +50,42 @@ pub struct MigratedBody {
     pub carried_bytes: u64,
     /// From when it was asked to stand still until it ran again.
     pub stood_still_millis: u64,
+}
+
+/// Those that this process carries out and has written down: each successor with the instance that it follows.
+#[derive(Clone, Default)]
+pub struct Moves(Arc<Mutex<BTreeMap<InstanceId, InstanceId>>>);
+
+impl Moves {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, InstanceId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, before: InstanceId, successor: InstanceId) -> UnderWay {
+        self.lock().insert(successor, before);
+        UnderWay { moves: self.clone(), successor }
+    }
+
+    pub fn is_under_way(&self, before: InstanceId) -> bool {
+        self.lock().values().any(|b| *b == before)
+    }
+
+    /// Whom a successor follows, as long as that is under way.
+    pub fn before(&self, successor: InstanceId) -> Option<InstanceId> {
+        self.lock().get(&successor).copied()
+    }
+}
+
+/// Over when dropped.
+struct UnderWay {
+    moves: Moves,
+    successor: InstanceId,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.moves.lock().remove(&self.successor);
+    }
 }
 
 /// What is moved, and where to.
@@ -140,13 +180,20 @@ async fn go(s: &Scheduler, moving: &Move, org: OrgId) -> Result<MigratedBody, Pr
     }
     let began = tokio::time::Instant::now();
     let mut from = dial(s, &moving.source, open("checkpoint-give", InstanceId(moving.from.id))).await?;
-    let carried = tokio::time::timeout(CARRIED, carry(moving, &mut from, &mut into)).await.unwrap_or_else(|_| Err(broken(&moving.source)))?;
+    let carried = tokio::select! {
+        carried = tokio::time::timeout(CARRIED, carry(moving, &mut from, &mut into)) => carried.unwrap_or_else(|_| Err(broken(&moving.source)))?,
+        () = away(s, &moving.source) => return Err(broken(&moving.source)),
+        () = away(s, &moving.target) => return Err(broken(&moving.target)),
+    };
     // That took its time, and what is to go by now is not to go on elsewhere first.
     let alive = store::alive(s.orm(), AppId(moving.row.id)).await.map_err(database)?;
     if !alive.iter().any(|i| i.id == moving.from.id && stands(i)) {
         return Err(cannot(&moving.name, "it is to stop, or to leave its node, by now".into()));
     }
     // From here on it is written down; until here nobody knows anything of it, and it runs on by itself when the sessions end.
+    let before = InstanceId(moving.from.id);
+    let _under_way = s.moves.begin(before, moving.successor);
+    store::save_displacements(s.orm(), &[(before, store::Purpose::GoesOn(moving.successor))]).await.map_err(database)?;
     placed(s, moving, org).await?;
     if let Err(why) = goes_on(s, moving).await {
         stayed(s, moving, org).await?;
@@ -256,9 +303,16 @@ async fn stayed(s: &Scheduler, moving: &Move, org: OrgId) -> Result<(), Problem>
         let event = InstanceEvent::Stopping { instance: successor, app };
         writes.push(StreamWrite { stream: StreamId::of::<InstanceEvent>(successor), expected: None, events: vec![event.encode()] });
     }
-    let event = InstanceEvent::Stayed { instance: before, app };
-    writes.push(StreamWrite { stream: StreamId::of::<InstanceEvent>(before), expected: None, events: vec![event.encode()] });
-    append(s, writes, moving.caller.meta(Some(org))).await
+    // Of a node that was lost it is written down already.
+    if alive.iter().any(|i| i.id == before.0 && i.displaced.is_some()) {
+        let event = InstanceEvent::Stayed { instance: before, app };
+        writes.push(StreamWrite { stream: StreamId::of::<InstanceEvent>(before), expected: None, events: vec![event.encode()] });
+    }
+    if !writes.is_empty() {
+        // The request's key is that of the placement: with it, this would be taken for the same once more.
+        append(s, writes, Meta { command_id: None, ..moving.caller.meta(Some(org)) }).await?;
+    }
+    store::arrived(s.orm(), &[before]).await.map_err(database)
 }
 
 async fn append(s: &Scheduler, writes: Vec<StreamWrite>, meta: Meta) -> Result<(), Problem> {
@@ -288,7 +342,19 @@ async fn goes_on(s: &Scheduler, moving: &Move) -> Result<(), String> {
             }
         }
     };
-    tokio::time::timeout(GOES_ON, waits).await.unwrap_or_else(|_| Err(format!("it did not go on within {} s", GOES_ON.as_secs())))
+    tokio::select! {
+        went = tokio::time::timeout(GOES_ON, waits) => went.unwrap_or_else(|_| Err(format!("it did not go on within {} s", GOES_ON.as_secs()))),
+        () = away(s, &moving.target) => Err("it did not go on before the node was lost".into()),
+        () = s.host.cancel.cancelled() => Err("nobody saw it go on, because the scheduler is being stopped".into()),
+    }
+}
+
+/// Waits until a node has been silent for so long that it counts as lost.
+async fn away(s: &Scheduler, node: &Name) {
+    let timeout = s.config.node_timeout();
+    while s.agents.silent_for(node).is_some_and(|silent| silent <= timeout) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn cannot(name: &str, why: String) -> Problem {

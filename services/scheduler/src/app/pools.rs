@@ -2,23 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use gantry_auth::Caller;
 use gantry_contract::scheduler::{AppEvent, PoolEvent};
-use gantry_es::{EventData, StreamId};
-use gantry_es_pg::{Append, AppendError};
-use gantry_kernel::{AppId, FieldFault, Kind, Name, OrgId, Problem, Role, Scope};
+use gantry_es::EventData;
+use gantry_es_pg::{Append, AppendError, StreamWrite};
+use gantry_kernel::{AppId, FieldFault, Name, OrgId, Problem, Role, Scope, Uuid};
 use serde::{Deserialize, Serialize};
 
 use super::addresses;
-use super::context::Scheduler;
+use super::context::{Scheduler, home};
 use super::deploy::database;
+use super::pool_turn::{self, Tie};
 use super::view;
+use crate::domain::model::Model;
 use crate::domain::pools::{Candidate, Pools, Stored, holders};
+use crate::domain::stored;
+use crate::domain::traffic::Traffic;
+use crate::domain::wanted::{AppView, Standing};
 use crate::store;
 
-/// All pools are one stream: no address may be in two.
-const STREAM: &str = "all";
+/// So often it is looked again at who has what, if addresses are given out all the time.
+const TRIES: u32 = 20;
 
 /// What can be set of a pool.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -61,16 +67,19 @@ async fn stored(s: &Scheduler) -> Result<(BTreeMap<String, Stored>, i64), Proble
     }
 }
 
+/// All of them, for whoever gives an address of one.
+///
 /// # Errors
 /// When the database refuses, or what is stored cannot be read.
-pub async fn all(s: &Scheduler) -> Result<Pools, Problem> {
-    Ok(Pools::of(&stored(s).await?.0))
+pub async fn tied(s: &Scheduler) -> Result<(Pools, Tie), Problem> {
+    let (stored, version) = stored(s).await?;
+    Ok((Pools::of(&stored), Tie::to(version)))
 }
 
 /// Those that the caller may use, or all for who may look at the platform.
 ///
 /// # Errors
-/// As [`all`].
+/// As [`tied`].
 pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Problem> {
     let (stored, _) = stored(s).await?;
     let pools = Pools::of(&stored);
@@ -92,7 +101,7 @@ pub async fn list(s: &Scheduler, caller: &Caller) -> Result<Vec<PoolBody>, Probl
         if !operator && own.is_empty() && !pool.orgs.is_empty() {
             continue;
         }
-        let taken: Vec<&Claim> = claims.iter().filter(|c| pool.contains(c.address)).collect();
+        let taken: Vec<&Claim> = claims.all.iter().filter(|c| pool.contains(c.address)).collect();
         let used = u32::try_from(taken.iter().map(|c| c.address).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX);
         let body = |c: &&Claim| AddressClaimBody { address: c.address.to_string(), app: c.app.clone(), node: on.get(&c.address).map(Name::to_string) };
         out.push(PoolBody {
@@ -128,8 +137,8 @@ pub async fn set(s: &Scheduler, caller: &Caller, name: &Name, settings: PoolSett
     let next = Stored { addresses: settings.addresses, orgs };
     let before = stored.insert(name.to_string(), next.clone());
     if before.as_ref() != Some(&next) {
-        keeps(s, &before.unwrap_or_default(), Some(&next)).await?;
-        append(s, caller, version, PoolEvent::Set { pool: name.clone(), addresses: next.addresses, orgs: next.orgs }).await?;
+        let event = PoolEvent::Set { pool: name.clone(), addresses: next.addresses.clone(), orgs: next.orgs.clone() };
+        change(s, caller, version, (&before.unwrap_or_default(), Some(&next)), event).await?;
     }
     let found = list(s, caller).await?.into_iter().find(|p| p.name == name.as_str());
     found.ok_or_else(|| Problem::not_found("address pool", name))
@@ -141,8 +150,30 @@ pub async fn delete(s: &Scheduler, caller: &Caller, name: &str) -> Result<(), Pr
     s.host.auth.require(caller, Role::Admin, Scope::Platform)?;
     let missing = || Problem::not_found("address pool", name);
     let (stored, version) = stored(s).await?;
-    keeps(s, stored.get(name).ok_or_else(missing)?, None).await?;
-    append(s, caller, version, PoolEvent::Deleted { pool: Name::parse(name).map_err(|_| missing())? }).await
+    let before = stored.get(name).ok_or_else(missing)?;
+    change(s, caller, version, (before, None), PoolEvent::Deleted { pool: Name::parse(name).map_err(|_| missing())? }).await
+}
+
+/// From `before` to `next`, unless somebody has an address that would be in no pool then.
+async fn change(s: &Scheduler, caller: &Caller, version: i64, (before, next): (&Stored, Option<&Stored>), event: PoolEvent) -> Result<(), Problem> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        pool_turn::hold(s, version).await?;
+        keeps(s, before, next).await?;
+        let write = StreamWrite { stream: pool_turn::stream(), expected: Some(version), events: vec![event.encode()] };
+        let append = Append { writes: vec![write], claims: vec![pool_turn::still_held()], meta: caller.meta(None) };
+        match s.host.log().append(append).await {
+            Ok(appended) => {
+                s.host.settled(appended.position).await;
+                return Ok(());
+            }
+            // What somebody was given meanwhile is looked at, too.
+            Err(AppendError::NameTaken { .. }) if tries < TRIES => {}
+            Err(AppendError::Stale { .. } | AppendError::NameTaken { .. }) => return Err(pool_turn::stale()),
+            Err(error) => return Err(Problem::unavailable("the event log").with_source(error)),
+        }
+    }
 }
 
 /// Refuses what would take an address from who has it.
@@ -151,6 +182,7 @@ async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<
     let (before, next) = (pool(before), next.map(pool).unwrap_or_default());
     let lost: Vec<String> = claims(s)
         .await?
+        .all
         .into_iter()
         .filter(|c| before.with(c.address).is_some() && next.with(c.address).is_none())
         .map(|c| format!("{} ({})", c.address, c.app))
@@ -164,38 +196,61 @@ async fn keeps(s: &Scheduler, before: &Stored, next: Option<&Stored>) -> Result<
 
 struct Claim {
     address: Ipv4Addr,
-    id: Option<AppId>,
     org: Option<OrgId>,
     app: String,
 }
 
-async fn claims(s: &Scheduler) -> Result<Vec<Claim>, Problem> {
-    let mut out = Vec::new();
-    for (name, stream) in store::claimed(s.orm(), addresses::SCOPE).await.map_err(database)? {
-        let Ok(address) = name.parse() else { continue };
-        let id = stream.strip_prefix(AppEvent::AGGREGATE).and_then(|rest| rest.strip_prefix('-')).and_then(|id| id.parse::<AppId>().ok());
-        let row = match id {
-            Some(id) => store::app_by_id(s.orm(), id).await.map_err(database)?,
-            None => None,
-        };
-        let app = row.as_ref().map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
-        out.push(Claim { address, id, org: row.map(|r| OrgId(r.org)), app });
-    }
-    out.sort_by_key(|c| c.address);
-    Ok(out)
+/// What is taken, in order, and by whom.
+struct Claims {
+    all: Vec<Claim>,
+    apps: BTreeMap<Uuid, store::app::Model>,
+}
+
+async fn claims(s: &Scheduler) -> Result<Claims, Problem> {
+    let taken = store::claimed(s.orm(), addresses::SCOPE).await.map_err(database)?;
+    let owner = |stream: &str| stream.strip_prefix(AppEvent::AGGREGATE)?.strip_prefix('-')?.parse::<AppId>().ok();
+    let ids: BTreeSet<Uuid> = taken.iter().filter_map(|(_, stream)| Some(owner(stream)?.0)).collect();
+    let rows = store::holders(s.orm(), &ids.into_iter().collect::<Vec<Uuid>>()).await.map_err(database)?;
+    let apps: BTreeMap<Uuid, store::app::Model> = rows.into_iter().map(|row| (row.id, row)).collect();
+    let claim = |(name, stream): (String, String)| {
+        let (address, row) = (name.parse::<Ipv4Addr>().ok()?, owner(&stream).and_then(|id| apps.get(&id.0)));
+        let app = row.map_or(stream, |r| format!("{}/{}/{}/{}", r.org_name, r.project_name, r.space_name, r.name));
+        Some(Claim { address, org: row.map(|r| OrgId(r.org)), app })
+    };
+    let mut all: Vec<Claim> = taken.into_iter().filter_map(claim).collect();
+    all.sort_by_key(|c| c.address);
+    Ok(Claims { all, apps })
 }
 
 /// Which nodes have the addresses of these, as nodes are told.
-async fn holding(s: &Scheduler, claims: &[Claim]) -> Result<BTreeMap<Ipv4Addr, Name>, Problem> {
-    let (reports, mut views) = (view::reports(s), Vec::new());
-    for app in claims.iter().filter_map(|c| c.id).collect::<BTreeSet<AppId>>() {
-        let row = store::app_by_id(s.orm(), app).await.map_err(database)?;
-        if let Some(row) = row.filter(|r| !r.deleted && !r.stopped && r.current > 0) {
-            views.push(view::see(s, row, &reports).await?.view);
-        }
+async fn holding(s: &Scheduler, claims: &Claims) -> Result<BTreeMap<Ipv4Addr, Name>, Problem> {
+    let serving = || claims.apps.values().filter(|r| !r.deleted && !r.stopped && r.current > 0);
+    let ids: Vec<Uuid> = serving().map(|r| r.id).collect();
+    let mut models: BTreeMap<Uuid, BTreeMap<u64, Arc<Model>>> = BTreeMap::new();
+    for revision in store::holders_serving(s.orm(), &ids).await.map_err(database)? {
+        // One that cannot be read says so itself.
+        let outline = stored::read(&revision.model).ok().map(|stored| (revision.revision.unsigned_abs(), Arc::new(stored.outline)));
+        models.entry(revision.app).or_default().extend(outline);
     }
+    let mut instances: BTreeMap<Uuid, Vec<Standing>> = BTreeMap::new();
+    for row in store::holders_alive(s.orm(), &ids).await.map_err(database)? {
+        instances.entry(row.app).or_default().extend(view::standing(&row));
+    }
+    let view = |row: &store::app::Model| {
+        Some(AppView {
+            id: AppId(row.id),
+            name: Name::parse(&row.name).ok()?,
+            home: home(row)?,
+            current: row.current.unsigned_abs(),
+            from: row.release_from.map(i64::unsigned_abs),
+            models: models.get(&row.id).cloned().unwrap_or_default(),
+            instances: instances.get(&row.id).cloned().unwrap_or_default(),
+            traffic: Traffic::default(),
+        })
+    };
+    let views: Vec<AppView> = serving().filter_map(view).collect();
     let nodes = candidates(&store::nodes(s.orm()).await.map_err(database)?);
-    Ok(holders(&views, &nodes, &reports))
+    Ok(holders(&views, &nodes, &view::reports(s)))
 }
 
 /// The nodes that can have addresses. Those that are not heard from yet count until they are lost: after a start of this process no address
@@ -203,14 +258,4 @@ async fn holding(s: &Scheduler, claims: &[Claim]) -> Result<BTreeMap<Ipv4Addr, N
 pub fn candidates(rows: &[store::node::Model]) -> Vec<Candidate> {
     let candidate = |row: &store::node::Model| Some(Candidate { name: Name::parse(&row.name).ok()?, draining: row.draining });
     rows.iter().filter(|row| !row.lost).filter_map(candidate).collect()
-}
-
-async fn append(s: &Scheduler, caller: &Caller, version: i64, event: PoolEvent) -> Result<(), Problem> {
-    let append = Append::one(StreamId::of::<PoolEvent>(STREAM), Some(version), vec![event.encode()], caller.meta(None));
-    let appended = s.host.log().append(append).await.map_err(|error| match error {
-        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody changed the address pools meanwhile: read them again"),
-        error => Problem::unavailable("the event log").with_source(error),
-    })?;
-    s.host.settled(appended.position).await;
-    Ok(())
 }

@@ -11,6 +11,8 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::config::Config;
 use crate::domain::model::{Model, Protocol, Publish, Service};
+use crate::domain::stored;
+use crate::store;
 
 pub const SCOPE: [&str; 2] = ["port.tcp", "port.udp"];
 
@@ -42,14 +44,35 @@ pub async fn taken(db: &sea_orm::DatabaseConnection, except: AppId) -> Result<BT
     Ok(out)
 }
 
-/// Gives each published service of `model` its port.
+/// The ports of those of an application's revisions that nodes balance now, or again if a release fails.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn serving(db: &sea_orm::DatabaseConnection, row: &store::app::Model) -> Result<BTreeSet<(&'static str, u16)>, sea_orm::DbErr> {
+    let mut out = BTreeSet::new();
+    for revision in [Some(row.current), row.release_from, row.finished].into_iter().flatten().collect::<BTreeSet<i64>>() {
+        let stored = store::revision(db, AppId(row.id), revision).await?.and_then(|r| stored::read(&r.model).ok());
+        out.extend(stored.iter().flat_map(|s| of(&s.outline)));
+    }
+    Ok(out)
+}
+
+/// Gives each published service of `model` its port, whatever the model says that it was given. `serving`: those that the application's own
+/// revisions have; until these are gone, none of them goes to another name that asks for any.
 ///
 /// # Errors
 /// A port of the platform's range that somebody else has, or no port left.
-pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'static str, u16)>, config: &Config) -> Result<(), Problem> {
+pub fn assign(
+    model: &mut Model,
+    before: Option<&Model>,
+    taken: &BTreeSet<(&'static str, u16)>,
+    serving: &BTreeSet<(&'static str, u16)>,
+    config: &Config,
+) -> Result<(), Problem> {
     let kept: BTreeMap<String, u16> = before.map(|m| published(&mut m.clone()).into_iter().map(|(key, _, _, p)| (key, p.listen)).collect()).unwrap_or_default();
     let mut used = taken.clone();
     let mut faults = Vec::new();
+    published(model).into_iter().for_each(|(.., publish)| publish.listen = 0);
     // First those that have or ask for a certain port, so that no other takes it.
     for pass in 0..2 {
         for (key, workload, scope, publish) in published(model).into_iter().filter(|(.., p)| p.listen == 0) {
@@ -61,7 +84,10 @@ pub fn assign(model: &mut Model, before: Option<&Model>, taken: &BTreeSet<(&'sta
                     faults.push(FieldFault { field: format!("services.{workload}.ports"), detail: format!("port {port} is taken by another application") });
                     None
                 }
-                (1, None) => (config.first_port..=config.last_port).find(|p| !used.contains(&(scope, *p))),
+                (1, None) => {
+                    let free = || (config.first_port..=config.last_port).filter(|p| !used.contains(&(scope, *p)));
+                    free().find(|p| !serving.contains(&(scope, *p))).or_else(|| free().next())
+                }
                 _ => None,
             };
             if let Some(port) = free {
@@ -121,23 +147,44 @@ mod tests {
     #[test]
     fn a_port_of_the_range_is_given_as_asked_and_any_other_is_mapped() {
         let mut model = model(&[20_080, 80, 0]);
-        assign(&mut model, None, &BTreeSet::new(), &Config::default()).unwrap();
+        assign(&mut model, None, &BTreeSet::new(), &BTreeSet::new(), &Config::default()).unwrap();
         assert_eq!(listen(&model), [20_080, 20_000, 20_001]);
     }
 
     #[test]
     fn a_port_stays_over_revisions() {
         let mut first = model(&[80]);
-        assign(&mut first, None, &BTreeSet::from([("port.tcp", 20_000)]), &Config::default()).unwrap();
+        assign(&mut first, None, &BTreeSet::from([("port.tcp", 20_000)]), &BTreeSet::new(), &Config::default()).unwrap();
         assert_eq!(listen(&first), [20_001]);
         let mut second = model(&[80]);
-        assign(&mut second, Some(&first), &BTreeSet::new(), &Config::default()).unwrap();
+        assign(&mut second, Some(&first), &BTreeSet::new(), &of(&first), &Config::default()).unwrap();
         assert_eq!(listen(&second), [20_001]);
     }
 
     #[test]
     fn a_taken_port_is_refused_by_name() {
-        let problem = assign(&mut model(&[20_080]), None, &BTreeSet::from([("port.tcp", 20_080)]), &Config::default()).unwrap_err();
+        let taken = BTreeSet::from([("port.tcp", 20_080)]);
+        let problem = assign(&mut model(&[20_080]), None, &taken, &BTreeSet::new(), &Config::default()).unwrap_err();
         assert!(problem.detail.contains("20080"), "{problem}");
+    }
+
+    #[test]
+    fn a_port_that_a_document_claims_to_have_is_not_believed() {
+        let mut model = model(&[80, 0]);
+        model.services.iter_mut().zip([20_007, 443]).for_each(|(service, listen)| service.publish.as_mut().unwrap().listen = listen);
+        assign(&mut model, None, &BTreeSet::new(), &BTreeSet::new(), &Config::default()).unwrap();
+        assert_eq!(listen(&model), [20_000, 20_001]);
+    }
+
+    #[test]
+    fn a_port_that_a_name_gives_up_goes_to_no_other_name_while_it_still_serves() {
+        let mut first = model(&[80]);
+        assign(&mut first, None, &BTreeSet::new(), &BTreeSet::new(), &Config::default()).unwrap();
+        let mut second = model(&[81]);
+        assign(&mut second, Some(&first), &BTreeSet::new(), &of(&first), &Config::default()).unwrap();
+        assert_eq!((listen(&first), listen(&second)), (vec![20_000], vec![20_001]));
+        let full = Config { first_port: 20_000, last_port: 20_000, ..Config::default() };
+        assign(&mut second, Some(&first), &BTreeSet::new(), &of(&first), &full).unwrap();
+        assert_eq!(listen(&second), [20_000], "rather than none");
     }
 }

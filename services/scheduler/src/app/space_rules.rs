@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gantry_auth::SpaceRef;
 use gantry_contract::scheduler::PlacementEvent;
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::{Append, AppendError};
+use gantry_es_pg::{Append, AppendError, Expect};
 use gantry_kernel::{FieldFault, Kind, Problem, Role, Scope};
 
 use super::context::Scheduler;
@@ -54,19 +54,34 @@ fn named(rules: &SpaceRules) -> BTreeSet<&str> {
     rules.cluster.as_deref().into_iter().chain(rules.clusters.iter().flat_map(|fleet| fleet.names())).collect()
 }
 
-/// With the version of their stream; rules that cannot be read are a fault, not none: they would be lost with the next change.
-async fn read(s: &Scheduler, space: &SpaceRef) -> Result<(SpaceRules, i64), Problem> {
+/// With the version of their stream, 0 if nothing was ever set. Rules that cannot be read are a fault, not none: they would be lost with the
+/// next change.
+///
+/// # Errors
+/// As [`get`].
+pub async fn read(s: &Scheduler, space: &SpaceRef) -> Result<(SpaceRules, i64), Problem> {
     match store::space_rules(s.orm(), space.id).await.map_err(database)? {
         Some((rules, version)) => Ok((serde_json::from_value(rules).map_err(Problem::internal)?, version)),
         None => Ok((SpaceRules::default(), 0)),
     }
 }
 
+/// Sets a space's rules as a whole; with their new version.
+///
 /// # Errors
-/// A missing right, faults in the rules, a change at the same time, or the log is away.
-pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &str, meta: Meta) -> Result<SpaceRules, Problem> {
+/// A missing right, another version than the one expected, faults in the rules, a change at the same time, or the log is away.
+pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, expect: Expect, subject: &str, meta: Meta) -> Result<(SpaceRules, i64), Problem> {
     s.host.auth.require_subject(subject, Role::Admin, space.scope())?;
-    let (before, version) = read(s, space).await?;
+    let stored = store::space_rules(s.orm(), space.id).await.map_err(database)?;
+    let version = stored.as_ref().map_or(0, |(_, version)| *version);
+    // Of rules that cannot be read nothing is known, and all of them are replaced.
+    let known: Option<SpaceRules> = stored.map_or_else(|| Some(SpaceRules::default()), |(rules, _)| serde_json::from_value(rules).ok());
+    let before = known.clone().unwrap_or_default();
+    if let Expect::Version(expected) = expect
+        && expected != version
+    {
+        return Err(stale(space, version));
+    }
     // The platform itself connects to it, from inside of its network; and priorities above the platform's limit concern others.
     let platform = (rules.external != before.external && rules.external.is_some(), "a scheduler of its own is asked by the platform");
     let above = rules.most_priority.is_some_and(|p| p > s.config.placement.most_priority) && rules.most_priority != before.most_priority;
@@ -79,8 +94,8 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
     if !faults.is_empty() {
         return Err(Problem::invalid_fields(faults));
     }
-    if rules == before {
-        return Ok(rules);
+    if known.as_ref() == Some(&rules) {
+        return Ok((rules, version));
     }
     let org = space.org().id;
     for name in named(&rules).difference(&named(&before)) {
@@ -92,10 +107,17 @@ pub async fn set(s: &Scheduler, space: &SpaceRef, rules: SpaceRules, subject: &s
     let event = PlacementEvent::Changed { space: space.id, org, rules: serde_json::to_value(&rules).map_err(Problem::internal)? };
     // The rights were looked at against `before`: what somebody else set meanwhile must not come back by this.
     let append = Append::one(StreamId::of::<PlacementEvent>(space.id), Some(version), vec![event.encode()], Meta { tenant: Some(org), ..meta });
-    let appended = s.host.log().append(append).await.map_err(|error| match error {
-        AppendError::Stale { .. } => Problem::new(Kind::Stale, "request.stale", "somebody set these rules meanwhile: read them again"),
-        error => Problem::unavailable("the event log").with_source(error),
-    })?;
-    s.host.settled(appended.position).await;
-    Ok(rules)
+    let (version, position) = match s.host.log().append(append).await {
+        Ok(appended) => (version + 1, appended.position),
+        // The same request once more: what it did then stands.
+        Err(AppendError::Repeated { version, position, .. }) => (version, position),
+        Err(AppendError::Stale { actual, .. }) => return Err(stale(space, actual)),
+        Err(error) => return Err(Problem::unavailable("the event log").with_source(error)),
+    };
+    s.host.settled(position).await;
+    Ok((rules, version))
+}
+
+fn stale(space: &SpaceRef, version: i64) -> Problem {
+    Problem::new(Kind::Stale, "request.stale", format!("the placement rules of {} have the ETag \"{version}\" now: read them again", space.path()))
 }

@@ -9,6 +9,7 @@
 
 mod block;
 mod faults;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,14 +18,15 @@ use gantry_kernel::{AppId, Name};
 use gantry_kubernetes::{OWNER, WORKLOAD};
 
 use super::app::Home;
-use super::engine::{Isolation, Opening, PortRange, WantedInstance};
+use super::engine::{Isolation, Opening, PortRange};
 use super::model::{Peer, Policy, PolicyPort, PolicyRule, Protocol, Selector, Service};
 use super::placement::selects;
 use super::traffic;
-use super::wanted::{AppView, Reports};
+use super::wanted::{AppView, Reports, Standing};
 use block::Block;
 
 pub use faults::sound;
+pub use kept::Isolated;
 
 /// Labels that every instance has besides its own, on nodes as on clusters.
 const APPLICATION: &str = "gantry.io/application";
@@ -42,6 +44,8 @@ struct Group<'a> {
     labels: BTreeMap<String, String>,
     port_names: &'a BTreeMap<String, u16>,
     addresses: BTreeSet<IpAddr>,
+    /// It has instances.
+    stands: bool,
     /// Published or routed: everybody reaches them.
     open: BTreeSet<PortRange>,
     /// `<application>/<policy>` of those that select it.
@@ -134,22 +138,10 @@ impl<'a> Neighbourhood<'a> {
         Self { groups, services, open }
     }
 
-    /// Nobody is selected by a policy: there is nothing to keep anywhere.
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
-    /// What of the network the instances of one node are given, by [`id`].
-    pub fn on(&self, instances: &[WantedInstance]) -> BTreeMap<String, Isolation> {
-        let mut out = BTreeMap::new();
-        if self.open {
-            return out;
-        }
-        let here: BTreeSet<(AppId, &Name, u64)> = instances.iter().map(|i| (i.app, &i.workload, i.revision)).collect();
-        for group in self.groups.iter().filter(|g| here.contains(&(g.app, g.workload, g.revision))) {
-            out.insert(id(group.app, group.workload, group.revision), self.isolation(group));
-        }
-        out
+    /// What of the network the instances of each workload and revision are given; nothing if nobody is selected by a policy.
+    pub fn all(&self) -> Vec<(AppId, u64, &'a Name, Isolation)> {
+        let stand = self.groups.iter().filter(|g| g.stands && !self.open);
+        stand.map(|g| (g.app, g.revision, g.workload, self.isolation(g))).collect()
     }
 
     /// The addresses of all instances that do not take in everything, wherever they are.
@@ -272,15 +264,14 @@ fn current(app: &AppView) -> impl Iterator<Item = (&String, &Policy)> {
 
 fn groups<'a>(app: &'a AppView, reports: &Reports) -> Vec<Group<'a>> {
     let mut addresses: BTreeMap<(&Name, u64), BTreeSet<IpAddr>> = BTreeMap::new();
+    // Also of those that stop: what they still answer is not cut off.
     for instance in &app.instances {
-        // Also of those that stop: what they still answer is not cut off.
-        let seen = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id));
-        let address = seen.map_or(instance.address.as_str(), |o| o.address.as_str());
-        addresses.entry((&instance.workload, instance.revision)).or_default().extend(address.parse::<IpAddr>());
+        addresses.entry((&instance.workload, instance.revision)).or_default().extend(address_of(instance, reports));
     }
     let mut out = Vec::new();
     for (revision, model) in &app.models {
         for (name, workload) in &model.workloads {
+            let found = addresses.remove(&(name, *revision));
             let reached = |s: &&Service| s.workload == *name && s.port > 0 && (s.publish.is_some() || !s.routes.is_empty());
             out.push(Group {
                 app: app.id,
@@ -289,7 +280,8 @@ fn groups<'a>(app: &'a AppView, reports: &Reports) -> Vec<Group<'a>> {
                 revision: *revision,
                 labels: labels(&workload.labels, (app.id, app.name.as_str()), name.as_str(), app.home.space_name.as_str()),
                 port_names: &workload.port_names,
-                addresses: addresses.remove(&(name, *revision)).unwrap_or_default(),
+                stands: found.is_some(),
+                addresses: found.unwrap_or_default(),
                 open: model.services.iter().filter(reached).map(|s| PortRange::one(transport(s), s.port)).collect(),
                 policies: Vec::new(),
                 ingress: None,
@@ -298,6 +290,11 @@ fn groups<'a>(app: &'a AppView, reports: &Reports) -> Vec<Group<'a>> {
         }
     }
     out
+}
+
+fn address_of(instance: &Standing, reports: &Reports) -> Option<IpAddr> {
+    let seen = reports.get(&instance.node).and_then(|r| r.instances.get(&instance.id));
+    seen.map_or(instance.address.as_str(), |o| o.address.as_str()).parse().ok()
 }
 
 /// The names that nodes balance, with their previews.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use gantry_kernel::{AppId, InstanceId, Name, SpaceId};
 
+use super::isolation::Isolated;
 use super::model::Model;
 use super::placement::Guard;
 use super::wanted::{AppView, Reports, Standing};
@@ -16,6 +17,8 @@ use super::wanted::{AppView, Reports, Standing};
 pub struct Made {
     /// Moves with everything that is the same on all nodes.
     everywhere: u64,
+    /// Moves with what of others has to be known where somebody is isolated; 0: nobody here is.
+    guarded: u64,
     here: Vec<Piece>,
 }
 
@@ -27,6 +30,8 @@ struct Piece {
     index: u32,
     revision: u64,
     stopping: bool,
+    /// Moves with what it may send and take in.
+    isolation: u64,
 }
 
 /// What was there at the last look, with a number for each part that moves when the part changes.
@@ -56,7 +61,7 @@ type Seen = Option<(String, bool)>;
 
 /// Is what all instances and services of an application depend on the same? Nearly always it is the very same, and to compare two
 /// models takes its time.
-fn is_same(a: &AppView, b: &AppView) -> bool {
+pub(super) fn is_same(a: &AppView, b: &AppView) -> bool {
     let same = |(a, b): ((&u64, &Arc<Model>), (&u64, &Arc<Model>))| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1);
     (a.current, a.from) == (b.current, b.from)
         && a.name == b.name
@@ -114,15 +119,18 @@ impl Stamps {
 
     /// What a node's state is made of. `here`: the instances that shall be on it, in their order; `reports`: at least of the nodes that
     /// balance something or wait for answers.
-    pub fn made(&self, here: &[(&AppView, &Standing)], reports: &Reports) -> Made {
+    pub fn made(&self, here: &[(&AppView, &Standing)], reports: &Reports, isolated: &Isolated) -> Made {
         let piece = |(app, instance): &(&AppView, &Standing)| Piece {
             app: self.apps.get(&app.id).map_or(0, |known| known.stamp),
             instance: instance.id,
             index: instance.index,
             revision: instance.revision,
             stopping: app.is_stopping(instance, reports),
+            isolation: isolated.stamp(app, instance),
         };
-        Made { everywhere: self.everywhere, here: here.iter().map(piece).collect() }
+        let here: Vec<Piece> = here.iter().map(piece).collect();
+        let guarded = if here.iter().any(|p| p.isolation > 0) { isolated.everywhere() } else { 0 };
+        Made { everywhere: self.everywhere, guarded, here }
     }
 }
 
@@ -173,7 +181,7 @@ mod tests {
     fn on(stamps: &Stamps, apps: &[(Arc<AppView>, bool)], node: &str) -> Made {
         let here: Vec<(&AppView, &Standing)> =
             apps.iter().flat_map(|(app, _)| app.instances.iter().filter(move |i| i.node.as_str() == node).map(move |i| (app.as_ref(), i))).collect();
-        stamps.made(&here, &Reports::new())
+        stamps.made(&here, &Reports::new(), &Isolated::default())
     }
 
     #[test]
@@ -231,10 +239,10 @@ mod tests {
         let mut stamps = Stamps::default();
         let on = |node: &str| BTreeMap::from([(Ipv4Addr::new(203, 0, 113, 7), name(node))]);
         stamps.look_at_holders(&on("a"));
-        let before = stamps.made(&[], &Reports::new());
+        let before = stamps.made(&[], &Reports::new(), &Isolated::default());
         stamps.look_at_holders(&on("a"));
-        assert_eq!(stamps.made(&[], &Reports::new()), before);
+        assert_eq!(stamps.made(&[], &Reports::new(), &Isolated::default()), before);
         stamps.look_at_holders(&on("b"));
-        assert_ne!(stamps.made(&[], &Reports::new()), before);
+        assert_ne!(stamps.made(&[], &Reports::new(), &Isolated::default()), before);
     }
 }

@@ -6,6 +6,7 @@ use gantry_planner::Effect;
 
 use super::engine::Facts;
 use super::model::{MountKind, Volume, Workload, WorkloadKind};
+use super::observe::Phase;
 use super::placement::NodeSettings;
 
 /// Why an instance stays where it is; nothing if it can go. `same`: it is to go on where it is. `volumes`: of its application.
@@ -75,6 +76,24 @@ pub fn fits(target: &Target<'_>, cpu_millis: u64, memory_bytes: u64, same: bool)
     None
 }
 
+/// What becomes of a move that nobody carries out any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The successor runs, and the one before goes; or there was never a successor.
+    Nothing,
+    /// The instance runs on where it stood. `stop`: its successor is taken back.
+    Stays { stop: bool },
+}
+
+/// `successor`: how far it has come; none if it was not recorded.
+pub fn left(successor: Option<Phase>) -> Left {
+    match successor {
+        None | Some(Phase::Running | Phase::Unhealthy) => Left::Nothing,
+        Some(Phase::Placed) => Left::Stays { stop: true },
+        Some(Phase::Stopping | Phase::Stopped | Phase::Completed | Phase::Failed | Phase::Lost) => Left::Stays { stop: false },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::model::Mount;
@@ -97,6 +116,13 @@ mod tests {
         for kind in [MountKind::Volume, MountKind::Scratch, MountKind::Tmpfs] {
             assert!(stays(&own(kind), &volumes, true).is_some_and(|why| why.contains("/cache")), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_move_that_nobody_carries_out_is_given_up_unless_the_successor_runs() {
+        assert_eq!(left(Some(Phase::Placed)), Left::Stays { stop: true });
+        assert_eq!((left(Some(Phase::Lost)), left(Some(Phase::Stopping))), (Left::Stays { stop: false }, Left::Stays { stop: false }));
+        assert_eq!((left(Some(Phase::Running)), left(None)), (Left::Nothing, Left::Nothing));
     }
 
     #[test]

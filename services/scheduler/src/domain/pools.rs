@@ -78,8 +78,16 @@ impl Range {
         u64::from(self.last - self.first) + 1
     }
 
-    fn addresses(self) -> impl Iterator<Item = Ipv4Addr> {
-        (self.first..=self.last).map(Ipv4Addr::from)
+    /// The lowest that nobody has. A pool may have thousands: only those that somebody has are looked at, up to the first gap.
+    fn free(self, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+        let mut next = self.first;
+        for address in taken.range(Ipv4Addr::from(self.first)..=Ipv4Addr::from(self.last)) {
+            if u32::from(*address) > next {
+                break;
+            }
+            next = u32::from(*address).checked_add(1)?;
+        }
+        (next <= self.last).then(|| Ipv4Addr::from(next))
     }
 }
 
@@ -103,9 +111,9 @@ impl Pool {
         u32::try_from(self.ranges.iter().map(|r| r.count()).sum::<u64>()).unwrap_or(u32::MAX)
     }
 
-    /// The lowest that nobody has.
+    /// The lowest of the first range with one that nobody has.
     pub fn free(&self, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-        self.ranges.iter().flat_map(|r| r.addresses()).find(|a| !taken.contains(a))
+        self.ranges.iter().find_map(|r| r.free(taken))
     }
 }
 
@@ -184,10 +192,20 @@ pub fn holders<'a>(apps: impl IntoIterator<Item = &'a AppView>, nodes: &[Candida
             }
         }
     }
+    let known: BTreeMap<&Name, bool> = nodes.iter().map(|n| (&n.name, n.draining)).collect();
     let best = |address: Ipv4Addr, on: &BTreeSet<&Name>| {
-        nodes.iter().max_by_key(|n| (!n.draining, on.contains(&n.name), weight(address, &n.name))).map(|n| n.name.clone())
+        // There may be thousands of both: all nodes are compared only where none of them has an instance that is ready.
+        let of = |draining: bool| {
+            let here = heaviest(address, on.iter().copied().filter(|n| known.get(n) == Some(&draining)));
+            here.or_else(|| heaviest(address, nodes.iter().filter(|n| n.draining == draining).map(|n| &n.name)))
+        };
+        of(false).or_else(|| of(true)).cloned()
     };
     ready.into_iter().filter_map(|(address, on)| Some((address, best(address, &on)?))).collect()
+}
+
+fn heaviest<'n>(address: Ipv4Addr, nodes: impl Iterator<Item = &'n Name>) -> Option<&'n Name> {
+    nodes.max_by_key(|node| weight(address, node))
 }
 
 /// Rendezvous hashing: the node with the highest has it.

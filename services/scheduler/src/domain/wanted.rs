@@ -7,7 +7,7 @@ use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
 use super::engine::{Backend, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
-use super::model::{Model, Mount, MountKind, Service, Volume, Workload, WorkloadKind};
+use super::model::{Model, Mount, MountKind, Protocol, Service, Volume, Workload, WorkloadKind};
 use super::observe::Phase;
 use super::traffic::{self, Traffic};
 
@@ -188,6 +188,10 @@ impl AppView {
 
     /// Its services as every node balances them, with public addresses as if the node had them all.
     pub fn wanted_services(&self, node: &Name, reports: &Reports) -> Vec<WantedService> {
+        let port = |s: &Service| (s.protocol == Protocol::Udp, s.publish.map_or(0, |p| p.listen));
+        let all = self.services();
+        // A port has one name: the new one, where a release gives it to another.
+        let given: BTreeSet<(bool, u16)> = all.iter().filter(|(revision, _)| *revision == self.current).map(|(_, s)| port(s)).collect();
         let of = |(revision, service): (u64, &Service)| WantedService {
             id: self.service_id(service),
             name: service.name.clone(),
@@ -198,7 +202,7 @@ impl AppView {
             revision,
             protocol: service.protocol,
             balance: service.balance.clone(),
-            listen: service.publish.map_or(0, |p| p.listen),
+            listen: Some(port(service)).filter(|p| revision == self.current || !given.contains(p)).map_or(0, |(_, listen)| listen),
             routes: service.routes.iter().filter(|r| r.is_served()).cloned().collect(),
             port: service.service_port,
             aliases: service.aliases.clone(),
@@ -209,7 +213,7 @@ impl AppView {
             public: service.address.as_ref().and_then(|a| Some((a.given?, service.public_port()))),
         };
         // A name without a port has nothing that a balancer could listen on.
-        let services = self.services().into_iter().filter(|(_, s)| s.port > 0);
+        let services = all.iter().copied().filter(|(_, s)| s.port > 0);
         let previews = |at: (u64, &Service)| traffic::preview(self, at.1, of(at), || self.backends(at.1, node, reports));
         services.flat_map(|at| std::iter::once(of(at)).chain(previews(at))).collect()
     }
@@ -283,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::domain::engine::{Observation, Seen};
-    use crate::domain::model::{Protocol, Publish};
+    use crate::domain::model::Publish;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -336,6 +340,17 @@ mod tests {
         let services = app.wanted_services(&name("a"), &Reports::new());
         assert_eq!(services.len(), 1, "one published port is one service, whatever stands behind it");
         assert_eq!(services[0].backends.iter().map(|b| b.port).collect::<Vec<_>>(), [80, 8080]);
+    }
+
+    #[test]
+    fn a_port_that_another_name_gets_is_the_new_ones_while_both_serve() {
+        let mut app = view(vec![standing(1, 1, "a", Phase::Running), standing(2, 2, "a", Phase::Running)]);
+        let renamed = Service { name: name("front"), ..service(8080) };
+        let model = Model { workloads: BTreeMap::from([(name("web"), Workload::default())]), services: vec![renamed], ..Model::default() };
+        app.models.insert(2, Arc::new(model));
+        let services = app.wanted_services(&name("a"), &Reports::new());
+        let listen: Vec<(&str, u16)> = services.iter().map(|s| (s.name.as_str(), s.listen)).collect();
+        assert_eq!(listen, [("front", 20080), ("web", 0)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The part of a round about one application: plan, place, stop, and move its release on.
+//! The part of a round about one application: plan, place, stop, and move its release on. See [`super::together`] for several at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use gantry_kernel::{AppId, Kind, Name, OffsetDateTime, OrgId, ProjectId, SpaceId
 use super::place::Steps;
 use super::reconcile::Reconciler;
 use super::rollout::{Exchange, Verdict, without_exchange};
+use super::together::{Ahead, Look, Planned};
 use super::world::World;
 use crate::adapters::quotas;
-use crate::app::addresses;
 use crate::app::change::scaled;
-use crate::app::view;
+use crate::app::{Scheduler, addresses, view};
 use crate::domain::app::Command;
 use crate::domain::model::{Condition, Demand, Model, Update, Workload, WorkloadKind};
 use crate::domain::observe::Phase;
@@ -50,16 +50,16 @@ pub(super) struct Part<'a> {
 }
 
 impl Reconciler {
-    /// The next steps of an application. True: all is as wanted.
-    pub(super) async fn advance(&mut self, app: AppId, world: &mut World) -> anyhow::Result<bool> {
-        let Some(row) = store::app_by_id(self.s.orm(), app).await? else { return Ok(true) };
-        if row.current == 0 {
-            return Ok(true);
+    /// The next steps of an application. What is on clusters takes them at once.
+    pub(super) async fn plan(&mut self, app: AppId, ahead: Option<Ahead>, world: &mut World) -> anyhow::Result<Look> {
+        let Some(mut subject) = self.read_of(app, ahead).await? else { return Ok(Look::Done(true)) };
+        self.everywhere.remove(&app);
+        if !subject.row.deleted && subject.model.workloads.values().any(|w| w.kind == WorkloadKind::Global) {
+            self.everywhere.insert(app);
         }
-        let mut subject = self.subject(row).await?;
         // What a node has not said yet after a restart must not be taken for "not ready".
         if subject.alive.iter().any(|i| world.unheard.contains(&i.node)) {
-            return Ok(false);
+            return Ok(Look::Done(false));
         }
         let goal = if subject.row.stopped || subject.row.deleted { Model::default() } else { (*subject.model).clone() };
         let rules = world.rules(SpaceId(subject.row.space));
@@ -76,11 +76,11 @@ impl Reconciler {
         if let Some(reason) = subject.row.queued.clone().filter(|_| !goal.workloads.is_empty())
             && !self.admitted(&subject, &goal, exchange.as_ref(), reason, world).await?
         {
-            return Ok(false);
+            return Ok(Look::Done(false));
         }
         // A cluster has autoscalers of its own.
         if !rules.on_clusters() && self.follow_measures(&subject, &goal, exchange.as_ref(), world).await? {
-            return Ok(false);
+            return Ok(Look::Done(false));
         }
         let granted = subject.model.workloads.values().map(|w| placement::granted(w, &self.s.config.placement, &rules));
         self.priorities.insert(app, granted.max().unwrap_or(0));
@@ -90,7 +90,7 @@ impl Reconciler {
             if gone && settled {
                 self.forget_app(app);
             }
-            return Ok(settled);
+            return Ok(Look::Done(settled));
         }
         if self.clusters.shared.remove(&app) {
             store::save_shares(self.s.orm(), app, &[]).await?;
@@ -100,7 +100,7 @@ impl Reconciler {
             if gone && settled {
                 self.forget_app(app);
             }
-            return Ok(settled);
+            return Ok(Look::Done(settled));
         }
         let mut steps = Steps::default();
         let mut settled = true;
@@ -128,7 +128,7 @@ impl Reconciler {
         if let Some(exchange) = &exchange {
             if self.give_up(exchange, &subject, Meta::system().tenant(OrgId(subject.row.org))).await? {
                 // What it says is looked at again with its new row.
-                return Ok(false);
+                return Ok(Look::Done(false));
             }
             if let (Verdict::Open(reason), Some(first)) = (&exchange.verdict, goal.workloads.keys().next()) {
                 let waits = || Pending::because(0, format!("the next step of the release waits: {reason}"));
@@ -137,20 +137,14 @@ impl Reconciler {
         }
         // A run that was given up is told until the next one is due, and nobody has to look again before.
         settled &= steps.pending.values().all(|p| p.instances == 0);
-        let Steps { events, pending, chosen, displaced, arrived } = steps;
-        let now = self.s.host.env.now();
-        store::save_pending(self.s.orm(), app, &pending, now).await?;
-        if gone {
-            store::forget(self.s.orm(), app).await?;
-        }
-        store::save_displacements(self.s.orm(), &displaced).await?;
+        Ok(Look::Planned(Box::new(Planned { subject, goal, exchange, gone, settled, steps })))
+    }
+
+    /// What follows when the steps are written. True: all is as wanted.
+    pub(super) async fn finish(&mut self, planned: Planned, world: &World) -> anyhow::Result<bool> {
+        let Planned { subject, goal, exchange, gone, settled, steps } = planned;
+        let app = subject.view.id;
         let meta = Meta::system().tenant(OrgId(subject.row.org));
-        // Nobody asks why an instance is where it is before it is there: both are written at the same time.
-        let s = self.s.clone();
-        let (recorded, saved) = tokio::join!(self.record(events, meta.clone()), store::save_decisions(s.orm(), app, &chosen));
-        recorded?;
-        saved?;
-        store::arrived(self.s.orm(), &arrived).await?;
         let reserved = self.keep_reserved(&subject, &goal, exchange.as_ref(), world).await;
         let (mut ended, mut rests) = (true, false);
         if let Some(exchange) = &exchange {
@@ -159,7 +153,7 @@ impl Reconciler {
         }
         self.note_rest(&subject, rests);
         if !rests && !subject.row.release_paused {
-            self.move_release(&subject, settled && ended, exchange.is_some(), &pending, meta).await?;
+            self.move_release(&subject, settled && ended, exchange.is_some(), &steps.pending, meta).await?;
         }
         if settled && ended {
             self.leave_clusters(app, SpaceId(subject.row.space), None);
@@ -263,20 +257,6 @@ impl Reconciler {
         Ok(false)
     }
 
-    async fn subject(&mut self, row: store::app::Model) -> anyhow::Result<Subject> {
-        let app = AppId(row.id);
-        let alive = self.alive_of(app).await?;
-        let seeing = view::see_standing(&self.s, row, alive, &Reports::new()).await?;
-        let model = match &seeing.unreadable {
-            None => self.s.models.get(&self.s.host, app, seeing.row.current.unsigned_abs()).await?,
-            // What is to end needs no model.
-            Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
-            Some(unreadable) => anyhow::bail!("{unreadable}"),
-        };
-        let ended = store::ended(self.s.orm(), app, 200).await?;
-        Ok(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model })
-    }
-
     /// What is wanted of one workload, and why nothing is placed now if that is so.
     fn wanted(&self, subject: &Subject, goal: &Model, name: &Name, world: &mut World) -> (Wanted, Option<String>) {
         let Some(workload) = goal.workloads.get(name) else {
@@ -348,7 +328,7 @@ impl Reconciler {
         let mut options = Options::from(meta);
         if matches!(command, Command::FinishRelease { .. }) {
             // The revision before is gone, and with it what only its services asked for.
-            let back = addresses::given_back(self.s.orm(), subject.view.id, Some(subject.model.as_ref())).await?;
+            let back = addresses::given_back(self.s.orm(), subject.view.id, subject.model.as_ref()).await?;
             if !back.is_empty() {
                 // What a revision that came meanwhile has claimed must not be among it.
                 (options.claims, options.expect) = (back, Expect::Version(subject.row.version));
@@ -408,6 +388,20 @@ impl Reconciler {
         self.reserved.insert(app, demand);
         true
     }
+}
+
+/// `alive`: its instances that have not ended. `None`: there is nothing to look after.
+pub(super) async fn read(s: Scheduler, app: AppId, alive: Vec<store::instance::Model>) -> anyhow::Result<Option<Subject>> {
+    let Some(row) = store::app_by_id(s.orm(), app).await?.filter(|row| row.current > 0) else { return Ok(None) };
+    let seeing = view::see_standing(&s, row, alive, &Reports::new()).await?;
+    let model = match &seeing.unreadable {
+        None => s.models.get(&s.host, app, seeing.row.current.unsigned_abs()).await?,
+        // What is to end needs no model.
+        Some(_) if seeing.row.stopped || seeing.row.deleted => Arc::default(),
+        Some(unreadable) => anyhow::bail!("{unreadable}"),
+    };
+    let ended = store::ended(s.orm(), app, 200).await?;
+    Ok(Some(Subject { row: seeing.row, view: seeing.view, alive: seeing.alive, ended, model }))
 }
 
 /// The instances of one workload as the release planner sees them.

@@ -95,6 +95,10 @@ impl Reconciler {
         for node in &lost {
             let here = self.alive_on(node.as_str()).await?;
             gone.extend(here.iter().map(|i| InstanceEvent::Lost { instance: InstanceId(i.id), app: AppId(i.app), node: node.clone() }));
+            // Whoever was to go on there runs on where it stands, and gets no other successor.
+            let was_to_come = here.iter().filter_map(|i| Some((self.s.moves.before(InstanceId(i.id))?, AppId(i.app))));
+            let elsewhere = was_to_come.filter(|(before, _)| !here.iter().any(|i| i.id == before.0));
+            gone.extend(elsewhere.map(|(instance, app)| InstanceEvent::Stayed { instance, app }));
         }
         self.record(gone, Meta::system()).await
     }

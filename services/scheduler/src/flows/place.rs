@@ -258,6 +258,7 @@ impl Reconciler {
 
     /// What a process before this one, or a round that failed, has planned of what is on its way out now.
     pub(super) async fn remember(&mut self) -> anyhow::Result<()> {
+        let mut moves = Vec::new();
         for (instance, purpose) in store::load_displacements(self.s.orm()).await? {
             match purpose {
                 Purpose::RoomFor(app, workload) => {
@@ -271,9 +272,10 @@ impl Reconciler {
                     // There were more to come, perhaps.
                     self.uneven |= self.s.config.placement.rebalance_moves > 0;
                 }
+                Purpose::GoesOn(successor) => moves.push((instance, successor)),
             }
         }
-        Ok(())
+        self.end_moves(moves).await
     }
 
     /// Evictions by taints, and moves that make the cluster even.

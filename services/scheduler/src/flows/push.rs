@@ -17,7 +17,7 @@ use crate::adapters::images;
 use crate::app::pools::candidates;
 use crate::app::view;
 use crate::domain::engine::{PodRoute, WantedNode};
-use crate::domain::isolation::Neighbourhood;
+use crate::domain::isolation::Isolated;
 use crate::domain::made::Stamps;
 use crate::domain::placement::{Guard, SpaceRules};
 use crate::domain::pools;
@@ -29,6 +29,7 @@ use crate::store;
 pub(super) struct Pushed {
     pub cuts: BTreeMap<AppId, Cut>,
     stamps: Stamps,
+    isolated: Isolated,
     routes: Arc<Vec<PodRoute>>,
     /// The rows that the routes are of.
     routed: Option<Arc<Vec<store::node::Model>>>,
@@ -72,8 +73,8 @@ impl Reconciler {
         }
         let routes = self.routes().await?;
         // Others go on not to reach what these do not take in: that is kept where they ask.
-        let views: Vec<&AppView> = apps.iter().map(|(view, _)| view.as_ref()).chain(as_told.iter().map(|view| &**view)).collect();
-        let neighbourhood = Neighbourhood::of(&views, &reports);
+        let around: Vec<&Arc<AppView>> = apps.iter().map(|(view, _)| view).chain(&as_told).collect();
+        self.pushed.isolated.look(&around, &reports, &routes);
         let guards: BTreeMap<SpaceId, Guard> = rules.iter().filter_map(|(space, r)| Some((*space, r.guard.clone()?))).collect();
         self.pushed.stamps.look(&apps, &reports, &guards);
         let holders = self.holders(&apps, &reports).await?;
@@ -81,13 +82,14 @@ impl Reconciler {
         // Only they can keep an instance from being stopped.
         let busy: Reports = reports.iter().filter(|(_, r)| !r.rotation.is_empty() || !r.draining.is_empty()).map(|(n, r)| (n.clone(), Arc::clone(r))).collect();
         let standing = by_node(&apps);
-        // What goes on as it was told, and who may reach whom, depends on more.
-        let compared = frozen.is_empty() && neighbourhood.is_open();
+        // What goes on as it was told depends on more.
+        let compared = frozen.is_empty();
+        let isolated = &self.pushed.isolated;
         for node in attached {
             self.s.agents.route(&node, &routes);
             let here = standing.get(&node).map(Vec::as_slice).unwrap_or_default();
             let mine: BTreeMap<AppId, ImageCredential> = here.iter().filter_map(|(app, _)| Some((app.id, credentials.get(&app.id)?.clone()))).collect();
-            let made = compared.then(|| self.pushed.stamps.made(here, &busy));
+            let made = compared.then(|| self.pushed.stamps.made(here, &busy, isolated));
             if !made.as_ref().is_some_and(|made| self.s.agents.is_told(&node, made, &mine)) {
                 let mut wanted = WantedNode { made, guards: guards.clone(), ..WantedNode::default() };
                 wanted.instances.extend(here.iter().filter_map(|(app, instance)| app.wanted_instance(instance, &busy)));
@@ -97,10 +99,10 @@ impl Reconciler {
                 for service in &mut wanted.services {
                     service.public = service.public.filter(|(address, _)| holders.get(address) == Some(&node));
                 }
-                wanted.isolations = neighbourhood.on(&wanted.instances);
+                wanted.isolations = isolated.on(&wanted.instances);
                 if !wanted.isolations.is_empty() {
-                    wanted.guarded = neighbourhood.guarded();
-                    wanted.node_addresses = routes.iter().map(|r| r.address.clone()).collect();
+                    wanted.guarded.clone_from(isolated.guarded());
+                    wanted.node_addresses.clone_from(isolated.node_addresses());
                 }
                 self.s.agents.apply(&node, &wanted, &mine, &frozen);
             }

@@ -11,12 +11,13 @@ use gantry_contract::cluster::ClusterEvent;
 use gantry_contract::kept::ConfigEvent;
 use gantry_contract::scheduler::{AppEvent, InstanceEvent, NodeEvent, PlacementEvent};
 use gantry_es::{EventData, Meta, StreamId};
-use gantry_es_pg::{Append, Lease, StreamWrite};
+use gantry_es_pg::{Append, Appended, Lease, StreamWrite};
 use gantry_kernel::{AppId, InstanceId, Name, OffsetDateTime, SpaceId};
 use tokio::time::Instant;
 
 use super::push::Pushed;
 use super::rows::Rows;
+use super::together::AT_ONCE;
 use super::world::Known;
 use crate::app::Scheduler;
 use crate::domain::model::Demand;
@@ -41,6 +42,8 @@ pub struct Reconciler {
     news: BTreeSet<AppId>,
     /// Nodes of which something has been heard.
     heard: BTreeSet<Name>,
+    /// Applications that want one instance on each node: whoever else waits for a node is looked at in every round until it has one.
+    pub(super) everywhere: BTreeSet<AppId>,
     pub(super) unsettled: BTreeSet<AppId>,
     /// Since when this process decides: nodes have so long to come back.
     pub(super) since: OffsetDateTime,
@@ -98,6 +101,7 @@ impl Reconciler {
                 dirty: BTreeSet::new(),
                 news: BTreeSet::new(),
                 heard: BTreeSet::new(),
+                everywhere: BTreeSet::new(),
                 unsettled: BTreeSet::new(),
                 since,
                 reserved: BTreeMap::new(),
@@ -191,7 +195,7 @@ impl Reconciler {
         let reports = crate::app::view::reports(&self.s);
         // From its first word on there is one more node to place on, also for those who wait for nothing and want one on each.
         if reports.keys().any(|node| !self.heard.contains(node)) {
-            self.dirty.extend(store::cared_for(self.s.orm()).await?);
+            self.dirty.extend(&self.everywhere);
         }
         self.heard = reports.keys().cloned().collect();
         // Whoever waits for an application without instances is heard at once.
@@ -215,23 +219,13 @@ impl Reconciler {
             self.forget(&world);
             self.displace(&mut world).await?;
             let mut told_at = Instant::now();
-            for app in self.by_priority(todo, &news) {
+            for some in self.by_priority(todo, &news).chunks(AT_ONCE) {
                 // Nodes need not wait for all the others: what is recorded counts, and who breaks off here tells it next time.
                 if told_at.elapsed() > UNTOLD {
                     self.push().await?;
                     told_at = Instant::now();
                 }
-                match self.advance(app, &mut world).await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.unsettled.insert(app);
-                    }
-                    // One application's trouble is not the others'.
-                    Err(error) => {
-                        tracing::warn!(app.id = %app, error = format!("{error:#}"), "an application could not be looked after and will be tried again");
-                        self.unsettled.insert(app);
-                    }
-                }
+                self.advance_all(some, &mut world).await;
             }
         }
         self.push().await?;
@@ -240,7 +234,7 @@ impl Reconciler {
     }
 
     /// Those for whom room was made come first, then the higher priorities, and of equal ones those that wait for something or have news of
-    /// their own: after the loss of a node all others have to look whether it concerns them, too.
+    /// their own: after a change of a cluster all others have to look whether it concerns them, too.
     fn by_priority(&self, todo: BTreeSet<AppId>, news: &BTreeSet<AppId>) -> Vec<AppId> {
         let waiting: BTreeSet<AppId> = self.nominated.keys().map(|(app, _)| *app).collect();
         let mut order: Vec<AppId> = todo.into_iter().collect();
@@ -252,6 +246,7 @@ impl Reconciler {
     /// What was remembered of an application that is gone.
     pub(super) fn forget_app(&mut self, app: AppId) {
         self.reserved.remove(&app);
+        self.everywhere.remove(&app);
         self.priorities.remove(&app);
         self.queued_until.remove(&app);
         self.measured.remove(&app);
@@ -266,7 +261,7 @@ impl Reconciler {
 
     /// Marks what the log has news about.
     async fn follow(&mut self) -> anyhow::Result<()> {
-        let (mut position, mut everybody) = (self.position, false);
+        let (mut position, mut everybody, mut nodes) = (self.position, false, BTreeSet::new());
         loop {
             let events = self.s.host.log().read(position, READ_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
@@ -289,8 +284,7 @@ impl Reconciler {
                         self.rows.instance_changed(instance.0);
                     }
                 } else if event.is::<NodeEvent>() {
-                    // Room or its loss concerns everybody who waits or stands there.
-                    everybody = true;
+                    nodes.extend(event.data.value().get("node").and_then(|n| n.as_str()).map(str::to_owned));
                     self.rows.nodes_changed();
                     self.uneven |=
                         self.s.config.placement.rebalance_moves > 0 && matches!(event.kind.as_str(), "node.joined" | "node.returned" | "node.uncordoned");
@@ -315,6 +309,14 @@ impl Reconciler {
         if everybody {
             self.dirty.extend(store::cared_for(self.s.orm()).await?);
         }
+        // Room or its loss concerns those who stand there and those who want one on each; who waits for room is looked at in any case.
+        for node in &nodes {
+            let here = self.alive_on(node).await?;
+            self.dirty.extend(here.iter().map(|i| AppId(i.app)));
+        }
+        if !nodes.is_empty() {
+            self.dirty.extend(&self.everywhere);
+        }
         Ok(())
     }
 
@@ -326,8 +328,17 @@ impl Reconciler {
 
     /// Appends events of instances and waits until they can be read.
     pub(super) async fn record(&mut self, events: Vec<InstanceEvent>, meta: Meta) -> anyhow::Result<()> {
+        let Some((append, ids)) = self.append_of(events, meta) else { return Ok(()) };
+        let appended = self.s.host.log().append(append).await?;
+        self.settle(appended.position).await?;
+        self.appended(&ids, &appended);
+        Ok(())
+    }
+
+    /// What appends them, and whose they are; nothing if there are none.
+    pub(super) fn append_of(&mut self, events: Vec<InstanceEvent>, meta: Meta) -> Option<(Append, Vec<InstanceId>)> {
         if events.is_empty() {
-            return Ok(());
+            return None;
         }
         let mut writes: BTreeMap<InstanceId, StreamWrite> = BTreeMap::new();
         for event in events {
@@ -340,12 +351,13 @@ impl Reconciler {
             write.events.push(event.encode());
         }
         let ids: Vec<InstanceId> = writes.keys().copied().collect();
-        let append = Append { writes: writes.into_values().collect(), claims: Vec::new(), meta };
-        let appended = self.s.host.log().append(append).await?;
-        self.settle(appended.position).await?;
+        Some((Append { writes: writes.into_values().collect(), claims: Vec::new(), meta }, ids))
+    }
+
+    /// Of what was appended and can be read by now, the rows are looked at anew.
+    pub(super) fn appended(&mut self, ids: &[InstanceId], appended: &Appended) {
         ids.iter().for_each(|id| self.rows.instance_changed(id.0));
         self.recorded.extend(appended.events.iter().map(|e| e.position));
-        Ok(())
     }
 }
 

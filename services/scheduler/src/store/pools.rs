@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use gantry_contract::scheduler::PoolEvent;
 use gantry_es::Recorded;
 use gantry_es_pg::Projection;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
+use gantry_kernel::Uuid;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, FromQueryResult, Statement, Value};
+
+use super::entities::{app, instance, revision};
 
 pub struct PoolProjection;
 
@@ -58,4 +61,33 @@ pub async fn claimed(db: &DatabaseConnection, scope: &str) -> Result<Vec<(String
     let sql = "select name, stream from claims where scope = $1";
     let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [scope.into()])).await?;
     rows.iter().map(|r| Ok((r.try_get("", "name")?, r.try_get("", "stream")?))).collect()
+}
+
+/// What a stream has of these scopes: (scope, name).
+pub async fn claimed_by(db: &DatabaseConnection, stream: &str, scopes: &[String]) -> Result<Vec<(String, String)>, DbErr> {
+    let sql = "select scope, name from claims where scope = any($1) and stream = $2";
+    let values = [scopes.to_vec().into(), stream.into()];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "scope")?, r.try_get("", "name")?))).collect()
+}
+
+fn of(sql: &str, apps: &[Uuid]) -> Statement {
+    // One array: thousands of ids would be as many parameters.
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, [apps.to_vec().into()])
+}
+
+/// The rows of these, also of deleted ones.
+pub async fn holders(db: &DatabaseConnection, apps: &[Uuid]) -> Result<Vec<app::Model>, DbErr> {
+    app::Model::find_by_statement(of("select * from apps where id = any($1)", apps)).all(db).await
+}
+
+/// Their instances that have not ended.
+pub async fn holders_alive(db: &DatabaseConnection, apps: &[Uuid]) -> Result<Vec<instance::Model>, DbErr> {
+    instance::Model::find_by_statement(of("select * from instances where app = any($1) and ended_at is null order by id", apps)).all(db).await
+}
+
+/// Their revisions that are at work, and those that are being replaced.
+pub async fn holders_serving(db: &DatabaseConnection, apps: &[Uuid]) -> Result<Vec<revision::Model>, DbErr> {
+    let sql = "select r.* from revisions r join apps a on a.id = r.app where a.id = any($1) and r.revision in (a.current, coalesce(a.release_from, a.current))";
+    revision::Model::find_by_statement(of(sql, apps)).all(db).await
 }

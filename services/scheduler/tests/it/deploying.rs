@@ -106,6 +106,41 @@ async fn two_applications_cannot_have_one_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_while_it_is_deployed_anew_gives_back_all_its_ports_and_nobody_elses() {
+    let place = Place::new().await;
+    let path = format!("{}/one", place.apps());
+    let delete = async || place.world.call(&place.host, Method::DELETE, &path, Some(&place.token), None).await.0;
+    let anew = web("2", 1).replace("20080", "20081");
+    for _ in 0..8 {
+        assert_eq!(place.deploy("one", &web("1", 1)).await.0, 201);
+        let (_, first) = tokio::join!(place.deploy("one", &anew), delete());
+        assert_eq!(first, 204);
+        // Deployed after it was deleted, it is another application of the name.
+        assert!([204, 404].contains(&delete().await));
+        let both = web("1", 1).replace("['20080:8080']", "['20080:8080', '20081:8081']");
+        let (status, problem) = place.deploy("two", &both).await;
+        assert_eq!(status, 201, "{problem}");
+        assert_eq!(delete().await, 404);
+        assert_eq!(place.deploy("three", &web("1", 1)).await.1["code"], "scheduler.port_taken", "they are the other's now");
+        let two = path.replace("/one", "/two");
+        assert_eq!(place.world.call(&place.host, Method::DELETE, &two, Some(&place.token), None).await.0, 204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_a_document_says_it_was_given_is_the_platforms_to_give() {
+    let place = Place::new().await;
+    let service = "services: [{name: web, workload: web, port: 8080, protocol: tcp, publish: {wanted: 80, listen: 20777}}]";
+    let document = format!(
+        "apiVersion: gantry.io/v1\nkind: Application\nmetadata: {{name: web}}\nspec:\n  workloads: {{web: {{image: 'acme/shop/web:1'}}}}\n  {service}\n"
+    );
+    let (status, deployed) = place.post(&place.apps(), json!({"name": "web", "format": "gantry", "document": document})).await;
+    assert_eq!(status, 201, "{deployed:#}");
+    let port = place.app("web").await["endpoints"][0]["port"].as_u64().unwrap();
+    assert!((20_000..20_777).contains(&port), "any that is free, and not the one it claims: {port}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_finds_no_place_says_why_for_every_node() {
     let place = Place::new().await;
     let _agent = Agent::join(&place, "small", 150).await;

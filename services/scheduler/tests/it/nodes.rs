@@ -52,6 +52,70 @@ async fn many_instances_come_up_together_are_lost_together_and_go_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_applications_are_looked_after_at_once_and_each_counts_what_the_others_took() {
+    gantry_testkit::clause("7.1.d");
+    let place = Place::new().await;
+    let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 2000).await);
+    let document = "services:\n  web:\n    image: acme/shop/web:1\n    deploy: {resources: {limits: {cpus: '0.1', memory: 64M}}}\n";
+    for n in 0..30 {
+        assert_eq!(place.deploy(&format!("app-{n}"), document).await.0, 201);
+    }
+    for n in 0..30 {
+        place.reaches(&format!("app-{n}"), "running", 1).await;
+    }
+    assert_eq!(one.running().len() + two.running().len(), 30);
+    // More than the other one has room for.
+    one.die();
+    place.world.until("the other node is full", LONG, || async { two.running().len() == 20 }).await;
+    let mut placed = Vec::new();
+    for n in 0..30 {
+        let alive = place.instances(&format!("app-{n}")).await.into_iter().filter(|i| i["ended_at"].is_null());
+        placed.extend(alive.map(|i| i["node"].clone()));
+    }
+    assert_eq!(placed, vec![json!("n2"); 20], "each once, and nothing above what the node has");
+    let again = Agent::join(&place, "n1", 4000).await;
+    place.world.until("who waited has a place", LONG, || async { again.running().len() == 10 }).await;
+    for n in 0..30 {
+        place.reaches(&format!("app-{n}"), "running", 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_or_is_opened_gets_what_waits_and_what_is_wanted_on_each() {
+    gantry_testkit::clause("7.1.d");
+    let place = Place::new().await;
+    let operator = place.world.user();
+    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
+    place.world.identity.settle(&place.host).await;
+    let token = place.world.token(operator, "op");
+    let call = async |method: Method, path: &str, body: Option<serde_json::Value>| {
+        let (status, answer) = place.world.call(&place.host, method, path, Some(&token), body.as_ref()).await;
+        assert!(status < 300, "{path}: {answer}");
+    };
+    let (one, two) = (Agent::join(&place, "n1", 250).await, Agent::join(&place, "n2", 250).await);
+    let resources = "resources: {limits: {cpus: '0.1', memory: 64M}}";
+    let each = format!("services:\n  each:\n    image: acme/shop/web:2\n    deploy: {{mode: global, {resources}}}\n");
+    place.deploy("each", &each).await;
+    place.reaches("each", "running", 1).await;
+    place.deploy("web", &web("1", 2)).await;
+    place.reaches("web", "running", 1).await;
+    assert_eq!((one.running().len(), two.running().len()), (2, 2), "both nodes are full");
+    one.die();
+    place.reaches("web", "pending", 1).await;
+    place.reaches("each", "running", 1).await;
+    let again = Agent::join(&place, "n1", 250).await;
+    place.world.until("the returned node has both", LONG, || async { again.running().len() == 2 }).await;
+    place.reaches("web", "running", 1).await;
+    let each_on_one = async || place.instances("each").await.iter().any(|i| i["node"] == "n1" && i["state"] == "running");
+    place.world.until("one of them is what is wanted on each", LONG, || async { each_on_one().await }).await;
+    // Whoever does not tolerate the taint leaves, and comes when it is gone.
+    call(Method::PUT, "/api/v1/nodes/n1/settings", Some(json!({"taints": [{"key": "gpu", "effect": "NoExecute"}]}))).await;
+    place.world.until("it leaves the tainted node", LONG, || async { !each_on_one().await }).await;
+    call(Method::PUT, "/api/v1/nodes/n1/settings", Some(json!({}))).await;
+    place.world.until("it is there again", LONG, || async { each_on_one().await }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_node_is_told_the_way_to_the_pods_of_the_others() {
     gantry_testkit::clause("7.1.e");
     let place = Place::new().await;

@@ -114,6 +114,29 @@ async fn a_higher_priority_makes_room_and_budgets_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_reserved_for_a_space_is_its_own_and_overcommitment_makes_more() {
+    let place = Place::new().await;
+    place.world.identity.space(&place.space.project, "production").await;
+    let token = place.operator().await;
+    let agent = Agent::join(&place, "n1", 1000).await;
+    let reserved = json!([{"space": "acme/shop/test", "amounts": {"cpu_millis": 600}}]);
+    assert_eq!(place.put(&token, "/api/v1/nodes/n1/settings", &json!({ "reserved": reserved })).await.0, 200);
+    let production = place.apps().replace("/spaces/test/", "/spaces/production/");
+    let mut far = own("{image: acme/shop/web:1, requests: {cpu_millis: 500}}");
+    far["name"] = json!("far");
+    let (status, answer) = place.post(&production, far).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let why = async || place.get(&format!("{production}/far/why")).await.1["waiting"].to_string();
+    place.world.until("another space waits", LONG, || async { why().await.contains("cpu") }).await;
+    place.deploy_own("near", "{image: acme/shop/web:2, requests: {cpu_millis: 600}}").await;
+    place.reaches("near", "running", 1).await;
+    assert_eq!(agent.running().len(), 1, "{}", why().await);
+    let more = json!({ "reserved": reserved, "overcommit_cpu_percent": 200 });
+    assert_eq!(place.put(&token, "/api/v1/nodes/n1/settings", &more).await.0, 200);
+    place.world.until("there is room for both", LONG, || async { agent.running().len() == 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
     let place = Place::new().await;
     let agent = Agent::join(&place, "n1", 1000).await;
@@ -132,6 +155,31 @@ async fn room_that_is_being_made_is_not_made_twice_after_a_restart() {
     agent.node.lock().unwrap().stubborn = false;
     place.reaches("vip", "running", 1).await;
     assert_eq!((leaving(&place).await, agent.running().len()), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_a_space_have_a_version_and_are_not_set_over_somebody_elses() {
+    let place = Place::new().await;
+    let token = place.operator().await;
+    let url = format!("{}{}", place.host.url_of("scheduler").unwrap(), place.rules());
+    let tag = |answer: &reqwest::Response| answer.headers().get("etag").map(|v| v.to_str().unwrap().to_owned());
+    let get = async || {
+        let answer = place.world.http.get(&url).bearer_auth(&token).send().await.unwrap();
+        let etag = tag(&answer);
+        (etag, answer.json::<Value>().await.unwrap())
+    };
+    let put = async |etag: &str, pack: u32| {
+        let answer = place.world.http.put(&url).bearer_auth(&token).header("if-match", etag).json(&json!({"pack": pack})).send().await.unwrap();
+        (answer.status().as_u16(), tag(&answer))
+    };
+    assert_eq!(get().await.0.as_deref(), Some("\"0\""), "nothing was ever set");
+    assert_eq!(put("\"1\"", 20).await.0, 412);
+    assert_eq!(put("\"0\"", 20).await, (200, Some("\"1\"".to_owned())));
+    assert_eq!(put("\"0\"", 30).await.0, 412, "somebody was faster");
+    assert_eq!(put("\"1\"", 20).await, (200, Some("\"1\"".to_owned())), "nothing changes");
+    assert_eq!(put("*", 30).await, (200, Some("\"2\"".to_owned())));
+    let (etag, rules) = get().await;
+    assert_eq!((etag.as_deref(), &rules["pack"]), (Some("\"2\""), &json!(30)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

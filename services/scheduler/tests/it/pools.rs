@@ -150,3 +150,21 @@ async fn one_node_has_the_address_and_another_when_it_is_drained_or_lost() {
     place.world.until("it moves away from a node that is lost", LONG, || async { holders(&rest).len() == 1 }).await;
     assert_ne!(all.iter().position(|a| std::ptr::eq(*a, rest[holders(&rest)[0]])), Some(first), "the other is still drained");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_is_given_from_a_pool_that_goes_at_the_same_time() {
+    let place = Place::new().await;
+    let token = operator(&place).await;
+    for n in 0..8 {
+        let (name, app) = (format!("pool-{n}"), format!("app-{n}"));
+        assert_eq!(set(&place, &token, &name, json!({"addresses": [format!("203.0.113.{n}")]})).await.0, 200);
+        let path = format!("/api/v1/address-pools/{name}");
+        let document = asking(&name, 1);
+        let ((deployed, answer), (deleted, problem)) = tokio::join!(place.deploy(&app, &document), call(&place, &token, Method::DELETE, &path, None));
+        assert!(deployed != 201 || deleted == 409, "{answer}\n{problem}");
+        assert!(deployed == 201 || [400, 409].contains(&deployed), "{answer}");
+        assert!([204, 409].contains(&deleted), "{problem}");
+        let there = pool(&place, &token, &name).await;
+        assert_eq!(there["claims"].as_array().map(Vec::len), (deleted == 409).then_some(usize::from(deployed == 201)), "{there}");
+    }
+}

@@ -3,7 +3,7 @@
 import type { Guard } from './signs';
 import type { Fleet, OnCluster, Prospect, Share } from './clusters';
 import type { ReleaseNow } from './release';
-import { get, getTagged, path, post, put, putTagged, remove, withQuery } from './http';
+import { get, getTagged, path, post, putTagged, remove, withQuery } from './http';
 
 export interface Workload {
   name: string;
@@ -288,7 +288,11 @@ export const scheduler = {
   check: (org: string, project: string, space: string, body: { name: string; format: Format; document: string; to?: Format; values?: Record<string, string> }) =>
     post<Checked>(`${path('orgs', org, 'projects', project, 'spaces', space)}/documents`, body),
   rules: (org: string, project: string, space: string) => `${path('orgs', org, 'projects', project, 'spaces', space)}/placement`,
-  setRules: (url: string, rules: SpaceRules) => put<SpaceRules>(url, rules),
+  /** As they are now, changed; refused if somebody was faster. */
+  changeRules: async (url: string, change: (rules: SpaceRules) => SpaceRules) => {
+    const { value, etag } = await getTagged<SpaceRules>(url);
+    return putTagged<SpaceRules>(url, change(value), etag);
+  },
   nodeSettings: (node: string) => getTagged<NodeSettings>(`${path('nodes', node)}/settings`),
   setNode: (node: string, settings: NodeSettings, etag: string | null) => putTagged<NodeSettings>(`${path('nodes', node)}/settings`, settings, etag),
   /** With `force` also one that has instances. The platform revokes its certificates by itself. */

@@ -4,11 +4,12 @@ use gantry_kernel::{InstanceId, OrgId, ProjectId, SpaceId, Uuid};
 
 use super::*;
 use crate::domain::document::Document;
+use crate::domain::engine::PodRoute;
 use crate::domain::kubernetes;
+use crate::domain::made::Stamps;
 use crate::domain::model::{Model, Publish};
 use crate::domain::observe::Phase;
 use crate::domain::traffic::Traffic;
-use crate::domain::wanted::Standing;
 
 const SHOP: &str = r#"
 apiVersion: apps/v1
@@ -77,14 +78,8 @@ fn view(n: u8, app: &str, space: &str, model: Model) -> AppView {
 /// Everybody's isolation, by application and workload; none where there is none.
 fn isolations(apps: &[&AppView]) -> BTreeMap<(String, String), Isolation> {
     let neighbourhood = Neighbourhood::of(apps, &Reports::new());
-    let mut out = BTreeMap::new();
-    for app in apps {
-        let all = neighbourhood.on(&app.instances_on(&name("n1"), &Reports::new()));
-        for workload in app.models[&1].workloads.keys() {
-            out.extend(all.get(&id(app.id, workload, 1)).map(|i| ((app.name.to_string(), workload.to_string()), i.clone())));
-        }
-    }
-    out
+    let called = |id: AppId| apps.iter().find(|a| a.id == id).unwrap().name.to_string();
+    neighbourhood.all().into_iter().map(|(app, _, workload, isolation)| ((called(app), workload.to_string()), isolation)).collect()
 }
 
 fn key(app: &str, workload: &str) -> (String, String) {
@@ -249,4 +244,40 @@ fn the_policies_that_select_are_those_by_which_it_is_isolated() {
         selecting(&bound, &seen).into_iter().map(|b| b.name.to_owned()).collect::<Vec<_>>()
     };
     assert_eq!((of("db"), of("web")), (vec!["rule".to_owned()], vec![]));
+}
+
+#[test]
+fn what_was_worked_out_moves_only_for_those_whom_a_change_concerns() {
+    let rule = policy("{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]}");
+    let mut shop = Arc::new(app(1, "shop", "acme/test", &format!("{SHOP}{rule}")));
+    let mut other = Arc::new(app(2, "other", "acme/prod", SHOP));
+    let (mut kept, routes) = (Isolated::default(), [PodRoute { node: name("n1"), address: "192.0.2.1".into(), pod_network: String::new() }]);
+    let stamps = |kept: &Isolated, app: &AppView| app.instances.iter().map(|i| kept.stamp(app, i)).collect::<Vec<_>>();
+    let made = |kept: &Isolated, app: &AppView| {
+        let here: Vec<(&AppView, &Standing)> = app.instances.iter().map(|i| (app, i)).collect();
+        Stamps::default().made(&here, &Reports::new(), kept)
+    };
+    kept.look(&[&shop, &other], &Reports::new(), &routes);
+    let (own, others) = (stamps(&kept, &shop), stamps(&kept, &other));
+    let (own_made, others_made) = (made(&kept, &shop), made(&kept, &other));
+    assert!(own.iter().chain(&others).all(|stamp| *stamp > 0), "where somebody is guarded everybody is told");
+    assert_eq!(kept.on(&shop.instances_on(&name("n1"), &Reports::new())).len(), 2);
+
+    // Made anew, and whom nobody is kept from has another address.
+    shop = Arc::new((*shop).clone());
+    Arc::make_mut(&mut other).instances[1].address = "10.0.2.99".into();
+    kept.look(&[&shop, &other], &Reports::new(), &routes);
+    assert_eq!((stamps(&kept, &shop), stamps(&kept, &other)), (own.clone(), others.clone()));
+    assert_eq!((made(&kept, &shop), made(&kept, &other)), (own_made.clone(), others_made.clone()));
+
+    // The guarded one has another one: who may reach it is told how, and all who are told anything, that it is guarded there.
+    Arc::make_mut(&mut shop).instances[0].address = "10.0.1.99".into();
+    kept.look(&[&shop, &other], &Reports::new(), &routes);
+    assert_eq!(stamps(&kept, &other), others);
+    assert_ne!(stamps(&kept, &shop)[1], own[1]);
+    assert!(kept.guarded().contains(&"10.0.1.99".parse::<IpAddr>().unwrap()));
+    assert!(made(&kept, &shop) != own_made && made(&kept, &other) != others_made);
+
+    kept.look(&[&other], &Reports::new(), &routes);
+    assert_eq!((stamps(&kept, &other), kept.guarded().len(), kept.node_addresses().len()), (vec![0, 0], 0, 0), "without a policy nobody is");
 }

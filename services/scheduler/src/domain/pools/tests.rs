@@ -48,7 +48,7 @@ proptest! {
     #[test]
     fn what_is_read_as_a_range_has_addresses_and_nothing_makes_it_panic(text in "[0-9./ -]{0,40}|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?") {
         if let Ok(range) = Range::parse(&text) {
-            prop_assert!(range.count() > 0 && range.addresses().next().is_some_and(|first| range.contains(first)));
+            prop_assert!(range.count() > 0 && range.free(&BTreeSet::new()).is_some_and(|first| range.contains(first)));
         }
     }
 }
@@ -76,6 +76,25 @@ fn the_lowest_address_that_is_free_is_given_and_a_full_pool_has_none() {
     }
     assert_eq!((pool.free(&taken), pool.size()), (None, 2));
     assert_eq!(pools.with(ADDRESS).map(|(name, _)| name), Some("office"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_given_is_the_lowest_that_nobody_has(taken in proptest::collection::btree_set(0_u8..20, 0..20)) {
+        let pools = pools(&[("office", &["203.0.113.2-203.0.113.5", "203.0.113.9", "203.0.113.12-203.0.113.15"])]);
+        let address = |last: u8| Ipv4Addr::new(203, 0, 113, last);
+        let lowest = [2, 3, 4, 5, 9, 12, 13, 14, 15].into_iter().find(|last| !taken.contains(last)).map(address);
+        prop_assert_eq!(pools.0["office"].free(&taken.iter().map(|last| address(*last)).collect()), lowest);
+    }
+
+    #[test]
+    fn the_first_of_all_nodes_in_the_order_has_an_address(draining in proptest::collection::vec(any::<bool>(), 0..6), on in proptest::collection::btree_set(0_usize..6, 0..4)) {
+        let names: Vec<String> = (0..6).map(|n| format!("n{n}")).collect();
+        let all: Vec<Candidate> = draining.iter().zip(&names).map(|(draining, n)| Candidate { name: name(n), draining: *draining }).collect();
+        let here: Vec<&str> = on.iter().map(|n| names[*n].as_str()).collect();
+        let first = all.iter().max_by_key(|n| (!n.draining, here.contains(&n.name.as_str()), weight(ADDRESS, &n.name)));
+        prop_assert_eq!(holder(&app(&here), &all, &Reports::new()), first.map(|n| n.name.to_string()));
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
           render: (_, one) =>
             one.rules && (
               <Flex gap={4}>
-                <Move at={one} rules={one.rules} cluster={cluster} here={here(one)} />
+                <Move at={one} cluster={cluster} here={here(one)} />
                 <LinkButton small to={to.rules(one.org, one.project, one.space)}>
                   {t('rules.title')}
                 </LinkButton>
@@ -71,10 +71,10 @@ export function Spaces({ cluster, org }: { cluster: string; org?: string }) {
 }
 
 /** For administrators of the space. */
-function Move({ at, rules, cluster, here }: { at: SpacePlace; rules: SpaceRules; cluster: string; here: boolean }) {
+function Move({ at, cluster, here }: { at: SpacePlace; cluster: string; here: boolean }) {
   const { t } = useTranslation();
   const may = useMay('apps.admin', { org: at.org, project: at.project, space: at.space });
-  const move = useAction((on: boolean) => scheduler.setRules(scheduler.rules(at.org, at.project, at.space), moved(rules, cluster, on)), {
+  const move = useAction((on: boolean) => scheduler.changeRules(scheduler.rules(at.org, at.project, at.space), (rules) => moved(rules, cluster, on)), {
     done: t('clusters.moves'),
     refresh: [spacesKey(at.org), ['rules']],
   });

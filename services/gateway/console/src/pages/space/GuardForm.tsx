@@ -24,7 +24,7 @@ export default function GuardForm({ org, project, space }: { org: string; projec
   const [form] = Form.useForm<Values>();
   const closed = (Form.useWatch('closed', form) as boolean | undefined) ?? query.data?.guard?.closed ?? false;
   // They are part of the rules, which are set as a whole: what others have set meanwhile stays.
-  const save = useAction(async (values: Values) => scheduler.setRules(url, { ...(await get<SpaceRules>(url)), guard: guardOf(values) }), { done: t('parts.saved'), refresh: [key] });
+  const save = useAction((values: Values) => scheduler.changeRules(url, (rules) => ({ ...rules, guard: guardOf(values) })), { done: t('parts.saved'), refresh: [key] });
   return (
     <Answer query={query}>
       {() => (

@@ -58,7 +58,7 @@ export default function Rules() {
   const may = useMay('apps.admin', { org, project, space });
   const [fields] = Form.useForm<RulesForm>();
   // What the form does not show (the guard) others may have set meanwhile.
-  const save = useAction(async (form: RulesForm) => scheduler.setRules(url, rulesOf(form, await get<SpaceRules>(url))), { done: t('parts.saved'), refresh: [key] });
+  const save = useAction((form: RulesForm) => scheduler.changeRules(url, (was) => rulesOf(form, was)), { done: t('parts.saved'), refresh: [key] });
   return (
     <>
       <PageHeader title={t('rules.title')} sub={<Link to={to.apps(org, project, space)}>{`${org}/${project}/${space}`}</Link>} actions={<LinkButton to={`${to.signs(org, project, space)}?tab=follow`}>{t('guard.title')}</LinkButton>} />
