@@ -65,7 +65,7 @@ impl FirstProcesses {
         self.held().retain(|id, _| running.iter().any(|c| c.id == *id));
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Remembered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
