@@ -108,6 +108,9 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, 
     if get("request_uri").is_some() {
         return Err(to_client("request_uri_not_supported", "only addresses that the pushed request endpoint gave (RFC 9126)"));
     }
+    if get("registration").is_some() {
+        return Err(to_client("registration_not_supported", "clients are registered before (RFC 7591)"));
+    }
     if facts.wants_pushed() && !pushed {
         return Err(to_client("invalid_request", "this client must push its requests (RFC 9126)"));
     }
@@ -262,6 +265,7 @@ mod tests {
         assert_eq!(error(&[("scope", "everything")]), "invalid_scope");
         assert_eq!(error(&[("request", "eyJ")]), "request_not_supported");
         assert_eq!(error(&[("request_uri", "https://evil.example/r.jwt")]), "request_uri_not_supported");
+        assert_eq!(error(&[("registration", "{}")]), "registration_not_supported");
         assert_eq!(error(&[("max_age", "-1")]), "invalid_request");
         assert_eq!(error(&[("claims", "[")]), "invalid_request");
         assert_eq!(error(&[("dpop_jkt", "short")]), "invalid_request");

@@ -14,6 +14,10 @@ use crate::app::App;
 use crate::app::authorize::{Facts, Next, next};
 use crate::app::clients::Client;
 use crate::domain::authorize::{Fault, Request, ResponseMode, read};
+use crate::error::described;
+
+/// Longer ones are not put into an address.
+const LONGEST_AGAIN: usize = 16 * 1024;
 
 /// Marks a request that comes back from a page of ours with the time it came first.
 pub const MARK: &str = "gantry_mark";
@@ -23,6 +27,11 @@ pub async fn by_query(State(app): State<App>, jar: CookieJar, headers: HeaderMap
 }
 
 pub async fn by_form(State(app): State<App>, jar: CookieJar, headers: HeaderMap, form: Form) -> Response {
+    // A browser keeps the session's cookie back from a form that another site sends, and shows it when it comes by address.
+    let again = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.0).finish();
+    if jar.get(SESSION_COOKIE).is_none() && again.len() <= LONGEST_AGAIN {
+        return pages::see_other(&format!("/oauth2/authorize?{again}"));
+    }
     answer(app, jar, headers, form).await
 }
 
@@ -69,7 +78,8 @@ async fn answer(app: App, jar: CookieJar, headers: HeaderMap, form: Form) -> Res
     match decide(&app, &jar, &form, &it).await {
         Ok(response) => response,
         Err(problem) => {
-            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &problem.detail)]);
+            let description = described(&problem.detail);
+            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &description)]);
             response.extensions_mut().insert(problem);
             response
         }

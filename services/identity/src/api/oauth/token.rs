@@ -48,6 +48,8 @@ pub async fn token(State(app): State<App>, asking: Asking, origin: Origin, form:
 
 fn answer(tokens: &Tokens) -> Response {
     let mut response = axum::Json(tokens).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }
