@@ -163,7 +163,8 @@ impl Auth {
 fn refuse_read_only(caller: &Caller, role: Role) -> Result<(), Problem> {
     let has = |scope: &str| caller.scopes.iter().any(|s| s == scope);
     if role > Role::Viewer && has(READ_ONLY) && !has("api") {
-        return Err(Problem::forbidden("a token with the scope `api`; this one may only read"));
+        let refused = Problem::forbidden("a token with the scope `api`; this one may only read");
+        return Err(refused.challenge("Bearer error=\"insufficient_scope\", scope=\"api\""));
     }
     Ok(())
 }
