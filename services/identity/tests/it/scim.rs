@@ -296,6 +296,6 @@ async fn a_bulk_request_may_name_what_a_later_operation_makes() {
     let mut seen: Vec<_> = answer["Operations"].as_array().unwrap().iter().map(|o| (o["method"].as_str().unwrap(), o["status"].as_str().unwrap())).collect();
     seen.sort_unstable();
     assert_eq!(seen, [("DELETE", "204"), ("DELETE", "404"), ("POST", "409"), ("POST", "409")], "a circle cannot be made: {answer}");
-    let gone = answer["Operations"].as_array().unwrap().iter().filter(|o| o["method"] == "DELETE");
-    assert!(gone.into_iter().all(|o| o["location"].as_str().is_some_and(|at| at.contains("/scim/v2/orgs/acme/Users/"))), "{answer}");
+    let mut gone = answer["Operations"].as_array().unwrap().iter().filter(|o| o["method"] == "DELETE");
+    assert!(gone.all(|o| o["location"].as_str().is_some_and(|at| at.contains("/scim/v2/orgs/acme/Users/"))), "{answer}");
 }
