@@ -222,3 +222,32 @@ async fn what_is_not_offered_is_refused_by_its_own_name() {
     let unknown = browser.get(&ask(&id, &pkce, &[("claims", "{\"purpose\":1,\"userinfo\":{\"name\":{\"essential\":true}}}"), ("display", "wap")])).await;
     assert!(unknown.parameter("code").is_some(), "what nobody knows is passed over: {}", unknown.location());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_does_not_know_pkce_is_let_in_only_if_an_administrator_says_so() {
+    let suite = Suite::start().await;
+    suite.register("ada").await;
+    let admin = suite.admin().await;
+    let (strict, _) = suite.client(&admin, json!({})).await;
+    let (id, secret) = suite.client(&admin, json!({ "pkce_optional": true })).await;
+    let public = json!({ "settings": crate::party::settings(json!({ "pkce_optional": true, "token_endpoint_auth_method": "none" })) });
+    assert_eq!(suite.post(&admin, "/api/v1/clients", public).await.0, 400, "nothing else would protect it");
+    let mut browser = suite.signed_in("ada").await;
+    let pkce = Pkce::new("old");
+    let none = [("code_challenge", ""), ("code_challenge_method", "")];
+    assert_eq!(browser.get(&ask(&strict, &pkce, &none)).await.parameter("error").as_deref(), Some("invalid_request"));
+
+    let code = browser.get(&ask(&id, &pkce, &none)).await.code();
+    let all = exchange(&id, &secret, &code, &pkce);
+    let plain: Vec<_> = all.iter().copied().filter(|(name, _)| *name != "code_verifier").collect();
+    let (status, tokens) = suite.form("/oauth2/token", &plain).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!(crate::party::claims(tokens["id_token"].as_str().unwrap())["nonce"], "n-1");
+    let code = browser.get(&ask(&id, &pkce, &none)).await.code();
+    let injected = exchange(&id, &secret, &code, &pkce);
+    assert_eq!(suite.form("/oauth2/token", &injected).await.1["error"], "invalid_grant", "a verifier for a code without challenge: it was taken away");
+    let code = browser.get(&ask(&id, &pkce, &[])).await.code();
+    let all = exchange(&id, &secret, &code, &pkce);
+    let plain: Vec<_> = all.iter().copied().filter(|(name, _)| *name != "code_verifier").collect();
+    assert_eq!(suite.form("/oauth2/token", &plain).await.1["error"], "invalid_grant", "who began with PKCE ends with it");
+}

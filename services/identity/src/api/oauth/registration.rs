@@ -149,6 +149,7 @@ fn settings(sent: &Value, before: Option<&ClientSettings>) -> Result<ClientSetti
     }
     read.consent_required = true;
     read.enabled = before.is_none_or(|b| b.enabled);
+    read.pkce_optional = before.is_some_and(|b| b.pkce_optional);
     read.audience = before.and_then(|b| b.audience.clone());
     Ok(read)
 }
@@ -167,7 +168,7 @@ fn answer(app: &App, status: StatusCode, made: &Made, registration: Option<&str>
     let client = &made.client;
     let mut body = serde_json::to_value(&client.settings).unwrap_or_default();
     if let Some(map) = body.as_object_mut() {
-        map.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "scopes" | "enabled" | "consent_required" | "audience"));
+        map.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "scopes" | "enabled" | "consent_required" | "pkce_optional" | "audience"));
         map.insert("client_id".into(), json!(client.id));
         map.insert("scope".into(), json!(client.settings.scopes.join(" ")));
         map.insert("response_types".into(), json!(["code"]));
