@@ -250,6 +250,18 @@ async fn what_directories_send_beside_the_rules_is_taken_and_what_there_is_not_i
     assert_eq!(scim.names(&[("filter", &since("2001-01-01T00:00:00+14:00"))]).await, ["grace@corp.example"]);
     assert_eq!(scim.names(&[("filter", &since("2999-01-01T00:00:00Z"))]).await, Vec::<String>::new());
 
+    let (_, plain) = scim.post("acme/Users", person("hopper", "H-1")).await;
+    let other = format!("acme/Users/{}", plain["id"].as_str().unwrap());
+    let rename = async |to: &str| scim.patch(&other, json!([{ "op": "replace", "path": "userName", "value": to }])).await;
+    let (status, renamed) = rename("Hopper2").await;
+    assert_eq!((status, renamed["userName"].as_str()), (200, Some("Hopper2")), "{renamed}");
+    assert_eq!(scim.names(&[("filter", "userName eq \"hopper2\"")]).await, ["Hopper2"]);
+    assert_eq!(suite.get(&ada, "/api/v1/users/hopper").await.0, 200, "the name to sign in with stays");
+    let (status, refused) = rename("GRACE@corp.example").await;
+    assert_eq!((status, refused["scimType"].as_str()), (409, Some("uniqueness")), "{refused}");
+    assert_eq!(rename("ada").await.0, 409);
+    assert_eq!(rename("hopper").await.1["userName"], "hopper");
+
     let (status, refused) = scim.patch(&one, json!([{ "op": "replace", "path": "id", "value": "x" }])).await;
     assert_eq!((status, refused["scimType"].as_str()), (400, Some("mutability")), "{refused}");
     let (status, refused) = scim.patch(&one, json!([{ "op": "replace", "path": "phoneNumbers[type eq \"fax\"].value", "value": "1" }])).await;

@@ -48,6 +48,10 @@ pub struct Asked {
 /// # Errors
 /// See [`Fault`]; the problem when the database refuses.
 pub async fn asked(app: &App, form: &Form) -> Result<Result<Asked, Fault>, Problem> {
+    // Of a pushed request only these count.
+    if ["client_id", "request_uri"].iter().any(|name| form.all(name).count() > 1) {
+        return Ok(Err(Fault::Page("a parameter is there twice")));
+    }
     let id = form.get("client_id").unwrap_or_default();
     let client = app.clients.get(id).await?;
     let (parameters, pushed) = match form.get("request_uri") {
