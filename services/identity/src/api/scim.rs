@@ -57,7 +57,14 @@ async fn handle(
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let of = match app.provisioner(&org, bearer, &origin).await {
         Ok(of) => of,
-        Err(error) => return refuse(error),
+        Err(error) => {
+            let shown = bearer.is_some() && error.status == 401;
+            let mut response = refuse(error);
+            if shown {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+            }
+            return response;
+        }
     };
     let body = match (body.is_empty(), serde_json::from_slice::<Value>(&body)) {
         (true, _) => Value::Null,

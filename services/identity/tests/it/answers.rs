@@ -1,6 +1,7 @@
 //! What conformance suites and strict clients look at beside the bodies: where a token may stand, challenges, caching, forms that
 //! come from other sites.
 
+use gantry_identity::config::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -250,4 +251,27 @@ async fn an_application_that_does_not_know_pkce_is_let_in_only_if_an_administrat
     let all = exchange(&id, &secret, &code, &pkce);
     let plain: Vec<_> = all.iter().copied().filter(|(name, _)| *name != "code_verifier").collect();
     assert_eq!(suite.form("/oauth2/token", &plain).await.1["error"], "invalid_grant", "who began with PKCE ends with it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_may_name_the_door_for_certificates_and_no_other_place() {
+    let config = Config { certificates_url: Some("https://gantry.test:7444/".into()), ..Config::default() };
+    let suite = Suite::with(config).await;
+    let admin = suite.admin().await;
+    let (id, secret) = suite.client(&admin, json!({ "grant_types": ["client_credentials"], "redirect_uris": [] })).await;
+    let key = PartyKey::new("d");
+    let fields = [("grant_type", "client_credentials"), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
+    for (htu, expected) in [
+        ("https://gantry.test/oauth2/token", 200),
+        ("https://gantry.test:7444/oauth2/token", 200),
+        ("https://GANTRY.test:443/oauth2/token?x=1#y", 200),
+        ("https://gantry.test:7445/oauth2/token", 400),
+        ("http://gantry.test/oauth2/token", 400),
+        ("https://gantry.test:7444/oauth2/par", 400),
+    ] {
+        let proof = key.proof("POST", "/oauth2/token", json!({ "htu": htu }));
+        let (status, answer) = suite.form_with("/oauth2/token", &[("dpop", &proof)], &fields).await;
+        assert_eq!(status, expected, "{htu}: {answer}");
+        assert!(status == 200 || answer["error"] == "invalid_dpop_proof", "{answer}");
+    }
 }
