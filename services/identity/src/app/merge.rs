@@ -10,7 +10,7 @@ use crate::app::people::{Person, subject};
 use crate::domain::binding::Subject;
 use crate::domain::user::Command;
 use crate::error::{fault, refused};
-use crate::store::{directory, groups, sessions, user_search};
+use crate::store::{directory, groups, refresh, sessions, user_search};
 
 impl App {
     /// # Errors
@@ -60,6 +60,7 @@ impl App {
         let command = Command::RequirePasswordReset { reason: reason.to_owned() };
         let executed = self.users.execute(person.id, command, Options::from(meta)).await.map_err(refused)?;
         sessions::end_all(self.pool(), person.id, None, "password reset required", self.now()).await.map_err(fault)?;
+        refresh::end_all_of(self.pool(), person.id, "password reset required", self.now()).await.map_err(fault)?;
         self.settled(executed.position).await;
         Ok(())
     }

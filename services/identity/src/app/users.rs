@@ -11,7 +11,7 @@ use crate::domain::password::{self, Rules, Weak};
 use crate::domain::policy::Effective;
 use crate::domain::user::{Command, Registration, State, User};
 use crate::error::{fault, refused, unsealed};
-use crate::store::{directory, groups, personal, remains};
+use crate::store::{directory, groups, personal, refresh, remains};
 
 /// What somebody wants to be called, checked.
 #[derive(Clone)]
@@ -222,6 +222,10 @@ impl App {
         let command = Command::ChangePassword { password_hash, must_change_password: must_change };
         let executed = self.users.execute(person.id, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
         self.end_sessions(person.id, keep, "password changed").await?;
+        // Devices and registry clients that were connected came from no session.
+        if keep.is_none() {
+            refresh::end_all_of(self.pool(), person.id, "password changed", self.now()).await.map_err(fault)?;
+        }
         self.settled(executed.position).await;
         Ok(())
     }
@@ -235,6 +239,7 @@ impl App {
         let command = Command::Suspend { reason: reason.to_owned() };
         let executed = self.users.execute(user, command, Options { meta, expect, ..Options::default() }).await.map_err(refused)?;
         self.end_sessions(user, None, "suspended").await?;
+        refresh::end_all_of(self.pool(), user, "suspended", self.now()).await.map_err(fault)?;
         self.settled(executed.position).await;
         Ok(())
     }
