@@ -82,7 +82,8 @@ impl Auth {
     /// Not found, forbidden with the missing right, or unavailable when the rights are too old for a change.
     pub fn require(&self, caller: &Caller, role: Role, scope: Scope) -> Result<(), Problem> {
         refuse_read_only(caller, role)?;
-        self.decide(&caller.subject, role, scope, Some(&caller.context()))
+        let enough = |context: &Context| self.read(|r| r.role_with(&caller.subject, scope, r.area, Some(context)).is_some_and(|has| has >= role));
+        self.decide(&caller.subject, role, scope, Some(&caller.context())).map_err(|refused| step_up(refused, &caller.context(), enough))
     }
 
     /// The same for a subject that another service speaks for. Conditional bindings do not count: nobody knows the
@@ -125,7 +126,9 @@ impl Auth {
                 let role = permission.role.as_str();
                 let broad = broad(permission.area(), permission.role);
                 let names = if broad == permission.name { broad } else { format!("{} (or {broad})", permission.name) };
-                Err(Problem::forbidden(format_args!("{names}, or the role {role}, on {}", self.describe(scope))))
+                let refused = Problem::forbidden(format_args!("{names}, or the role {role}, on {}", self.describe(scope)));
+                let enough = |context: &Context| self.read(|r| r.allows(&caller.subject, permission, scope, Some(context)));
+                Err(step_up(refused, &caller.context(), enough))
             }
         }
     }
@@ -168,7 +171,50 @@ impl Auth {
 
 fn refuse_read_only(caller: &Caller, role: Role) -> Result<(), Problem> {
     if role > Role::Viewer && caller.only_reads() {
-        return Err(Problem::forbidden("a token with the scope `api`; this one may only read"));
+        let refused = Problem::forbidden("a token with the scope `api`; this one may only read");
+        return Err(refused.challenge("Bearer error=\"insufficient_scope\", scope=\"api\""));
     }
     Ok(())
+}
+
+/// Sign-ins that show more than most (RFC 9470): how a client asks for one, and the factors it shows.
+const STRONGER: [(&str, &[&str]); 2] = [
+    ("Bearer error=\"insufficient_user_authentication\", acr_values=\"2\"", &["pwd", "otp", "mfa"]),
+    ("Bearer error=\"insufficient_user_authentication\", acr_values=\"phr\"", &["pwd", "hwk", "user", "mfa"]),
+];
+
+/// A refusal says so where nothing but a stronger sign-in is missing.
+fn step_up(refused: Problem, context: &Context, enough: impl Fn(&Context) -> bool) -> Problem {
+    if refused.kind != Kind::Forbidden {
+        return refused;
+    }
+    let would_do = |shown: &[&str]| {
+        let factors = context.factors.iter().cloned().chain(shown.iter().map(|f| (*f).to_owned())).collect();
+        enough(&Context { factors, ..context.clone() })
+    };
+    match STRONGER.iter().find(|(_, shown)| would_do(shown)) {
+        Some(&(challenge, _)) => refused.challenge(challenge),
+        None => refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use gantry_kernel::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn who_lacks_a_factor_only_is_told_which_sign_in_would_do() {
+        let context = Context { now: OffsetDateTime::UNIX_EPOCH, from: None, factors: vec!["pwd".into()] };
+        let told = |problem: Problem, needed: &str| {
+            let response = step_up(problem, &context, |shown| shown.factors.iter().any(|f| f == needed)).into_response();
+            response.headers().get(http::header::WWW_AUTHENTICATE).map(|v| v.to_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(told(Problem::forbidden("x"), "otp").as_deref(), Some(STRONGER[0].0));
+        assert_eq!(told(Problem::forbidden("x"), "hwk").as_deref(), Some(STRONGER[1].0));
+        assert_eq!(told(Problem::forbidden("x"), "never"), None);
+        assert_eq!(told(Problem::not_found("place", "x"), "otp"), None, "who may not know of a place learns nothing");
+    }
 }

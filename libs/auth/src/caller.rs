@@ -99,7 +99,7 @@ impl Caller {
         let header = parts.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let (scheme, token) =
             header.and_then(bearer).ok_or_else(|| Problem::unauthenticated("send `Authorization: Bearer <access token>`; `gantry login` gets one"))?;
-        let claims = auth.verifier.bound_or_bearer(token, env.now()).await.map_err(refuse)?;
+        let claims = auth.verifier.bound_or_bearer(token, env.now()).await.map_err(|error| refuse(error).challenge(scheme.invalid()))?;
         possessed(&claims, scheme, token, parts, auth, env).await?;
         let caller = Self::of(&claims, parts, env.now());
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {
@@ -138,6 +138,20 @@ enum Scheme {
     Dpop,
 }
 
+/// Challenges (RFC 6750 section 3.1, RFC 9449 section 7.1).
+const INVALID_BEARER: &str = "Bearer error=\"invalid_token\"";
+const INVALID_DPOP: &str = "DPoP error=\"invalid_token\", algs=\"ES256 EdDSA RS256\"";
+const INVALID_PROOF: &str = "DPoP error=\"invalid_dpop_proof\", algs=\"ES256 EdDSA RS256\"";
+
+impl Scheme {
+    fn invalid(self) -> &'static str {
+        match self {
+            Self::Bearer => INVALID_BEARER,
+            Self::Dpop => INVALID_DPOP,
+        }
+    }
+}
+
 fn bearer(header: &str) -> Option<(Scheme, &str)> {
     let (scheme, token) = header.split_once(' ')?;
     let scheme = match scheme {
@@ -151,25 +165,28 @@ fn bearer(header: &str) -> Option<(Scheme, &str)> {
 /// A token that is bound to a key or certificate counts only with proof of it; one that is not bound needs none.
 async fn possessed(claims: &AccessClaims, scheme: Scheme, token: &str, parts: &Parts, auth: &Auth, env: &Env) -> Result<(), Problem> {
     let Some(cnf) = &claims.cnf else {
-        return if scheme == Scheme::Bearer { Ok(()) } else { Err(Problem::unauthenticated("this token is not bound to a key: send it as Bearer")) };
+        let unbound = || Problem::unauthenticated("this token is not bound to a key: send it as Bearer").challenge(INVALID_BEARER);
+        return if scheme == Scheme::Bearer { Ok(()) } else { Err(unbound()) };
     };
     if let Some(jkt) = cnf.get("jkt").and_then(|j| j.as_str()) {
         let mut proofs = parts.headers.get_all("dpop").iter();
         let proof = proofs.next().filter(|_| proofs.next().is_none() && scheme == Scheme::Dpop).and_then(|v| v.to_str().ok());
-        let proof = proof.ok_or_else(|| Problem::unauthenticated("this token is bound to a key: send `Authorization: DPoP <token>` and one DPoP proof"))?;
+        let unproved = || Problem::unauthenticated("this token is bound to a key: send `Authorization: DPoP <token>` and one DPoP proof");
+        let proof = proof.ok_or_else(|| unproved().challenge(INVALID_DPOP))?;
         let asked = parts.extensions.get::<Asked>();
         let (method, path) = asked.map_or((&parts.method, parts.uri.path()), |a| (&a.method, a.path.as_str()));
         let uri = format!("{}{path}", auth.verifier.issuer());
-        let proof = dpop::check(proof, method.as_str(), &uri, Some(token), env.now()).map_err(|error| Problem::unauthenticated(error.to_string()))?;
+        let bad = |why: String| Problem::unauthenticated(why).challenge(INVALID_PROOF);
+        let proof = dpop::check(proof, method.as_str(), &uri, Some(token), env.now()).map_err(|error| bad(error.to_string()))?;
         if proof.jkt != jkt || !auth.verifier.first_time(&proof).await {
-            return Err(Problem::unauthenticated("the DPoP proof is of another key, or was used before"));
+            return Err(bad("the DPoP proof is of another key, or was used before".into()));
         }
         return Ok(());
     }
     let shown = client_certificate(&parts.headers, parts.extensions.get::<Peer>()).map(|c| certificate_thumbprint(&c));
     match (cnf.get("x5t#S256").and_then(|t| t.as_str()), shown) {
         (Some(bound), Some(shown)) if bound == shown => Ok(()),
-        _ => Err(Problem::unauthenticated("this token is bound to a certificate: show it when connecting")),
+        _ => Err(Problem::unauthenticated("this token is bound to a certificate: show it when connecting").challenge(INVALID_BEARER)),
     }
 }
 
@@ -186,5 +203,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Self::from_parts(parts).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_name_the_algorithms_that_proofs_may_have() {
+        let algorithms = format!("algs=\"{}\"", dpop::PROOF_ALGORITHMS.join(" "));
+        assert!([INVALID_DPOP, INVALID_PROOF].iter().all(|challenge| challenge.contains(&algorithms)), "{algorithms}");
+        assert_eq!((Scheme::Bearer.invalid(), Scheme::Dpop.invalid()), (INVALID_BEARER, INVALID_DPOP));
     }
 }

@@ -99,12 +99,13 @@ pub struct Problem {
     pub detail: String,
     pub faults: Vec<FieldFault>,
     pub retry_after: Option<Duration>,
+    challenge: Option<&'static str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), faults: Vec::new(), retry_after: None, source: None }
+        Self { kind, code, detail: detail.into(), faults: Vec::new(), retry_after: None, challenge: None, source: None }
     }
 
     /// A field of the request is not acceptable.
@@ -158,6 +159,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// What `WWW-Authenticate` says, where that is more than `Bearer`.
+    #[must_use]
+    pub fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
@@ -215,8 +223,8 @@ impl IntoResponse for Problem {
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if self.kind == Kind::Unauthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = self.challenge.or((self.kind == Kind::Unauthenticated).then_some("Bearer")) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         // The host logs it once with the request's fields, and fills in the trace id.
         response.extensions_mut().insert(self);
@@ -272,6 +280,14 @@ mod tests {
         assert!(problem.chain().contains("hunter2"));
         assert!(!problem.body().to_string().contains("hunter2"));
         assert!(!tonic::Status::from(problem).message().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_challenge_says_what_is_wrong_where_that_is_known() {
+        let told = |problem: Problem| problem.into_response().headers().get(header::WWW_AUTHENTICATE).map(|v| v.to_str().unwrap_or_default().to_owned());
+        assert_eq!(told(Problem::unauthenticated("no token")).as_deref(), Some("Bearer"));
+        assert_eq!(told(Problem::forbidden("x").challenge("Bearer error=\"insufficient_scope\"")).as_deref(), Some("Bearer error=\"insufficient_scope\""));
+        assert_eq!(told(Problem::forbidden("x")), None);
     }
 
     #[test]

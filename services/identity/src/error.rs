@@ -173,14 +173,14 @@ pub struct OAuthError {
     pub status: StatusCode,
     pub error: &'static str,
     pub description: String,
-    /// Set when the client tried HTTP Basic.
-    pub challenge: bool,
+    /// `WWW-Authenticate`: how to prove who is asking.
+    pub challenge: Option<&'static str>,
     pub problem: Option<Box<Problem>>,
 }
 
 impl OAuthError {
     pub fn new(error: &'static str, description: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error, description: description.into(), challenge: false, problem: None }
+        Self { status: StatusCode::BAD_REQUEST, error, description: description.into(), challenge: None, problem: None }
     }
 
     pub fn invalid_request(description: impl Into<String>) -> Self {
@@ -192,7 +192,8 @@ impl OAuthError {
     }
 
     pub fn invalid_client() -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, challenge: true, ..Self::new("invalid_client", "the client is not known or its secret is wrong") }
+        let challenge = Some("Basic realm=\"gantry\"");
+        Self { status: StatusCode::UNAUTHORIZED, challenge, ..Self::new("invalid_client", "the client is not known or its secret is wrong") }
     }
 }
 
@@ -205,18 +206,30 @@ impl From<Problem> for OAuthError {
             Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::Conflict | Kind::Stale | Kind::TooLarge | Kind::QuotaExceeded => "invalid_request",
         };
         let status = if problem.kind == Kind::Unauthenticated { StatusCode::BAD_REQUEST } else { problem.kind.status() };
-        Self { status, error, description: problem.detail.clone(), challenge: false, problem: Some(Box::new(problem)) }
+        Self { status, error, description: problem.detail.clone(), challenge: None, problem: Some(Box::new(problem)) }
     }
+}
+
+/// `text` with the characters only that an `error_description` may have (RFC 6749 section 5.2).
+pub fn described(text: &str) -> String {
+    let fine = |letter: char| match letter {
+        '"' => '\'',
+        '\\' => '/',
+        ' '..='~' => letter,
+        _ => '?',
+    };
+    text.chars().map(fine).collect()
 }
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.error, "error_description": self.description });
+        let body = json!({ "error": self.error, "error_description": described(&self.description) });
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"gantry\""));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(problem) = self.problem {
             if let Some(after) = problem.retry_after {
@@ -226,5 +239,16 @@ impl IntoResponse for OAuthError {
             response.extensions_mut().insert(*problem);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_has_no_character_that_it_may_not_have() {
+        assert_eq!(described("must be a JWK set: {\"keys\": [...]}"), "must be a JWK set: {'keys': [...]}");
+        assert_eq!(described("a\\b\r\n\u{4f60} `c`"), "a/b??? `c`");
     }
 }

@@ -88,6 +88,9 @@ pub struct ClientSettings {
     pub id_token_signed_response_alg: String,
     /// Only requests that were pushed before (RFC 9126).
     pub require_pushed_authorization_requests: bool,
+    /// It may leave PKCE out: for applications that do not know it, whose own `state` and `nonce` then have to keep codes of others out. Not for clients without credentials.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pkce_optional: bool,
     /// Only tokens bound to a key (RFC 9449).
     pub dpop_bound_access_tokens: bool,
     /// Only tokens bound to its certificate (RFC 8705).
@@ -123,6 +126,7 @@ impl Default for ClientSettings {
             // What every relying party must understand (OpenID Connect Core 15.1).
             id_token_signed_response_alg: "RS256".into(),
             require_pushed_authorization_requests: false,
+            pkce_optional: false,
             dpop_bound_access_tokens: false,
             tls_client_certificate_bound_access_tokens: false,
             client_uri: None,

@@ -57,7 +57,14 @@ async fn handle(
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let of = match app.provisioner(&org, bearer, &origin).await {
         Ok(of) => of,
-        Err(error) => return refuse(error),
+        Err(error) => {
+            let shown = bearer.is_some() && error.status == 401;
+            let mut response = refuse(error);
+            if shown {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+            }
+            return response;
+        }
     };
     let body = match (body.is_empty(), serde_json::from_slice::<Value>(&body)) {
         (true, _) => Value::Null,
@@ -72,10 +79,11 @@ async fn handle(
     match outcome {
         Ok(answer) => {
             let version = answer.body.as_ref().and_then(|b| b["meta"]["version"].as_str());
-            if method == Method::GET && version.is_some() && version == none_match.as_deref() {
-                return StatusCode::NOT_MODIFIED.into_response();
+            let known = version.zip(none_match.as_deref()).filter(|(version, known)| method == Method::GET && names(known, version));
+            match known.and_then(|(version, _)| HeaderValue::try_from(version).ok()) {
+                Some(version) => (StatusCode::NOT_MODIFIED, [(header::ETAG, version)]).into_response(),
+                None => render(answer),
             }
-            render(answer)
         }
         Err(error) => refuse(error),
     }
@@ -125,10 +133,17 @@ fn refuse(error: ScimError) -> Response {
 pub(crate) async fn dispatch(app: &App, of: &Provisioner, ask: Ask<'_>) -> Result<Answer, ScimError> {
     let (kind, id) = ask.path.split_once('/').unwrap_or((ask.path, ""));
     let with = |status, body| Ok(Answer { status, body: Some(body) });
-    if ask.method == "GET"
-        && let Some(found) = schemas::fixed(&app.issuer, &of.org_name, kind, id)
-    {
-        return found.map(|body| Answer { status: 200, body: Some(body) });
+    let not_for = || ScimError::new(405, "", format!("{} is not for {}", ask.method, ask.path));
+    if let Some(found) = schemas::fixed(&app.issuer, &of.org_name, kind, id) {
+        return match ask.method {
+            // RFC 7644 section 4.
+            "GET" if ask.query.iter().any(|(name, _)| name.eq_ignore_ascii_case("filter")) => Err(ScimError::new(403, "", "there is no filter here")),
+            "GET" => found.map(|body| Answer { status: 200, body: Some(body) }),
+            _ => Err(not_for()),
+        };
+    }
+    if kind == "Me" {
+        return Err(ScimError::new(501, "", "a provisioning token is nobody's: there is no /Me"));
     }
     if !matches!(kind, "Users" | "Groups") {
         return Err(ScimError::missing("resource", ask.path));
@@ -164,7 +179,7 @@ pub(crate) async fn dispatch(app: &App, of: &Provisioner, ask: Ask<'_>) -> Resul
             app.record(Fact { actor: &actor, action: "scim.deleted", object: &object, result: "ok", reason: "", from: &of.from }).await;
             Ok(Answer { status: 204, body: None })
         }
-        _ => Err(ScimError::new(405, "", format!("{} is not for {}", ask.method, ask.path))),
+        _ => Err(not_for()),
     }
 }
 
@@ -180,8 +195,13 @@ async fn replace(app: &App, of: &Provisioner, kind: &str, id: &str, resource: &V
 fn fresh(ask: &Ask<'_>, resource: &Value) -> Result<(), ScimError> {
     let Some(wanted) = &ask.if_match else { return Ok(()) };
     let version = resource["meta"]["version"].as_str().unwrap_or_default();
-    let hit = wanted.split(',').map(str::trim).any(|one| one == "*" || one == version);
-    if hit { Ok(()) } else { Err(ScimError::new(412, "", format!("it changed meanwhile: the version is {version}"))) }
+    if names(wanted, version) { Ok(()) } else { Err(ScimError::new(412, "", format!("it changed meanwhile: the version is {version}"))) }
+}
+
+/// Whether a list of versions, as conditions have it, holds `version`. Ours are all weak.
+fn names(list: &str, version: &str) -> bool {
+    let bare = |version: &str| version.strip_prefix("W/").unwrap_or(version).to_owned();
+    list.split(',').map(str::trim).any(|one| one == "*" || bare(one) == bare(version))
 }
 
 fn operations(body: &Value) -> Result<Vec<Operation>, ScimError> {

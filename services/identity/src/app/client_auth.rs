@@ -16,10 +16,13 @@ use crate::domain::signed::signed_by;
 use crate::error::{OAuthError, fault};
 
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// Longer-lived assertions would have to be remembered for longer.
-const MAX_LIFE_SECS: i64 = 600;
+/// Longer-lived assertions would have to be remembered for longer. Some libraries make them for an hour.
+const MAX_LIFE_SECS: i64 = 3_600;
 const LEEWAY_SECS: i64 = 10;
 const MAX_ASSERTION: usize = 16 * 1024;
+
+/// The endpoints that clients prove themselves at: each may be an assertion's audience, as may the issuer.
+const ENDPOINTS: [&str; 5] = ["token", "par", "introspect", "revoke", "device_authorization"];
 
 /// What a request shows of who is asking.
 #[derive(Default)]
@@ -100,16 +103,18 @@ impl App {
         let Ok(read) = jsonwebtoken::decode::<Assertion>(assertion, &decoding, &rules) else { return Ok(false) };
         let it = read.claims;
         let now = self.now().unix_timestamp();
-        // One audience only, ours: a token that is also meant for somebody else can be used by them (RFC 7523bis).
-        let ours = [self.issuer.clone(), format!("{}/oauth2/token", self.issuer), format!("{}/oauth2/par", self.issuer)];
-        let aud = match &it.aud {
-            serde_json::Value::String(aud) => Some(aud.as_str()),
-            serde_json::Value::Array(all) if all.len() == 1 => all[0].as_str(),
-            _ => None,
+        // For us alone: a token that is also meant for somebody else can be used by them (RFC 7523bis).
+        let ours = |aud: &serde_json::Value| {
+            let path = aud.as_str().and_then(|aud| aud.strip_prefix(self.issuer.as_str()));
+            path.is_some_and(|path| path.is_empty() || path.strip_prefix("/oauth2/").is_some_and(|name| ENDPOINTS.contains(&name)))
+        };
+        let for_us = match &it.aud {
+            serde_json::Value::Array(all) => !all.is_empty() && all.iter().all(ours),
+            one => ours(one),
         };
         let fits = it.iss == client.id
             && it.sub == client.id
-            && aud.is_some_and(|aud| ours.iter().any(|o| o == aud))
+            && for_us
             && now <= it.exp + LEEWAY_SECS
             && it.exp <= now + MAX_LIFE_SECS + LEEWAY_SECS
             && it.nbf.is_none_or(|at| at <= now + LEEWAY_SECS)

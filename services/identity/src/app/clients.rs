@@ -73,6 +73,11 @@ impl Client {
         self.settings.token_endpoint_auth_method == "none"
     }
 
+    /// It may go without PKCE: it has credentials, and an administrator said so.
+    pub fn pkce_optional(&self) -> bool {
+        self.settings.pkce_optional && !self.is_public()
+    }
+
     /// Secrets are random, so a plain hash is enough.
     pub fn secret_fits(&self, secret: &str, now: OffsetDateTime) -> bool {
         let hash = URL_SAFE_NO_PAD.encode(kept(secret));
@@ -112,6 +117,9 @@ impl ClientFacts for &Client {
     }
     fn scope(&self, asked: &str) -> String {
         Client::scope(self, asked)
+    }
+    fn pkce_optional(&self) -> bool {
+        Client::pkce_optional(self)
     }
     fn wants_pushed(&self) -> bool {
         self.settings.require_pushed_authorization_requests

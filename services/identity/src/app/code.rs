@@ -22,7 +22,8 @@ use crate::store::sessions;
 pub struct CodeShown<'a> {
     pub code: &'a str,
     pub redirect_uri: &'a str,
-    pub verifier: &'a str,
+    /// None where the client goes without PKCE.
+    pub verifier: Option<&'a str>,
 }
 
 impl App {
@@ -55,7 +56,7 @@ impl App {
         if row.dpop_jkt.as_ref().is_some_and(|jkt| bound.as_ref().and_then(|b| b.get("jkt")) != Some(&json!(jkt))) {
             return Err(OAuthError::new("invalid_dpop_proof", "the code is bound to another key"));
         }
-        if !pkce::proves(&row.challenge, verifier) {
+        if !pkce::fits(&row.challenge, verifier) {
             return Err(OAuthError::invalid_grant("code_verifier does not fit"));
         }
         if !sessions::is_alive(self.pool(), row.session_id, now).await.map_err(fault)? {

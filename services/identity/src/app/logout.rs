@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::app::people::subject;
 use crate::domain::signing::Algorithm;
 use crate::error::fault;
-use crate::store::sessions;
+use crate::store::{refresh, sessions};
 
 const WORK: &str = "backchannel-logout";
 /// Then the client's own tokens have long expired.
@@ -50,6 +50,15 @@ impl App {
         let ending = sessions::living(self.pool(), user, keep, self.now()).await.map_err(fault)?;
         self.announce_end(&ending).await?;
         sessions::end_all(self.pool(), user, keep, why, self.now()).await.map_err(fault)
+    }
+
+    /// Ends all sessions of a person and all that was connected without one (devices, registry clients).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_sign_ins(&self, user: UserId, why: &str) -> Result<(), Problem> {
+        self.end_sessions(user, None, why).await?;
+        refresh::end_all_of(self.pool(), user, why, self.now()).await.map_err(fault)
     }
 }
 

@@ -16,13 +16,19 @@ impl App {
     /// `invalid_scope`, or when there is no signing key.
     pub async fn client_credentials(&self, client: &Client, scope: Option<&str>, bound: Option<Value>, origin: &Origin) -> Result<Tokens, OAuthError> {
         // With an audience of its own it calls somebody else's service, otherwise our API.
-        let scope = match scope {
-            Some("api") | None if client.settings.audience.is_none() => "api".to_owned(),
-            None => String::new(),
-            Some(asked) if asked.split(' ').any(|s| s == "api") => {
-                return Err(OAuthError::new("invalid_scope", "this client's tokens are for its own audience"));
+        let asked = scope.unwrap_or_default();
+        let api = asked.split_ascii_whitespace().any(|s| s == "api");
+        let scope = match (&client.settings.audience, asked.trim().is_empty()) {
+            (None, whole) if whole || api => "api".to_owned(),
+            (Some(_), true) => String::new(),
+            (Some(_), false) if api => return Err(OAuthError::new("invalid_scope", "this client's tokens are for its own audience")),
+            _ => {
+                let may = client.scope(asked);
+                if may.is_empty() {
+                    return Err(OAuthError::new("invalid_scope", "no scope is asked for that this client may have"));
+                }
+                may.split(' ').filter(|s| *s != "openid" && *s != "offline_access").collect::<Vec<_>>().join(" ")
             }
-            Some(asked) => client.scope(asked).split(' ').filter(|s| *s != "openid" && *s != "offline_access").collect::<Vec<_>>().join(" "),
         };
         let source = Source { cnf: bound, ..Source::machine(&scope, self.now()) };
         let robot = format!("robot:{}", client.robot());

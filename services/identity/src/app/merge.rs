@@ -59,7 +59,7 @@ impl App {
         }
         let command = Command::RequirePasswordReset { reason: reason.to_owned() };
         let executed = self.users.execute(person.id, command, Options::from(meta)).await.map_err(refused)?;
-        self.end_sessions(person.id, None, "password reset required").await?;
+        self.end_sign_ins(person.id, "password reset required").await?;
         self.settled(executed.position).await;
         Ok(())
     }

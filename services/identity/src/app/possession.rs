@@ -53,8 +53,13 @@ impl App {
             [one] => one,
             _ => return Err(refuse("there are two DPoP headers".into())),
         };
-        let uri = format!("{}{}", self.issuer, shown.path);
-        let proof = dpop::check(proof, shown.method, &uri, access_token, self.now()).map_err(|error| refuse(error.to_string()))?;
+        let at = |base: &str| dpop::check(proof, shown.method, &format!("{}{}", base.trim_end_matches('/'), shown.path), access_token, self.now());
+        let checked = match (at(&self.issuer), &self.config.certificates_url) {
+            // The same endpoints stand at the door for certificates (RFC 8705 section 5).
+            (Err(_), Some(door)) => at(door),
+            (checked, _) => checked,
+        };
+        let proof = checked.map_err(|error| refuse(error.to_string()))?;
         if !self.replay.first_time(&format!("dpop {}", proof.jkt), &proof.jti, REMEMBERED_SECS).await? {
             return Err(refuse("the proof was used before".into()));
         }

@@ -70,6 +70,7 @@ impl From<PatchError> for ScimError {
         let kind = match &error {
             PatchError::Path(_) => "invalidPath",
             PatchError::NoTarget => "noTarget",
+            PatchError::ReadOnly => "mutability",
             PatchError::TooMany => "tooMany",
             PatchError::Operation(_) => "invalidSyntax",
             PatchError::Value(_) => "invalidValue",

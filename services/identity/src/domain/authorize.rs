@@ -19,6 +19,10 @@ pub trait ClientFacts {
     fn may_use_code(&self) -> bool;
     /// The asked scopes that it may have.
     fn scope(&self, asked: &str) -> String;
+    /// It may leave PKCE out.
+    fn pkce_optional(&self) -> bool {
+        false
+    }
     /// It only takes pushed requests (RFC 9126).
     fn wants_pushed(&self) -> bool {
         false
@@ -33,7 +37,7 @@ pub struct Request {
     pub scope: String,
     pub state: Option<String>,
     pub nonce: Option<String>,
-    /// S256.
+    /// S256; empty where the client goes without PKCE.
     pub challenge: String,
     pub prompt: Prompt,
     /// Seconds since the sign-in at most.
@@ -108,6 +112,9 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, 
     if get("request_uri").is_some() {
         return Err(to_client("request_uri_not_supported", "only addresses that the pushed request endpoint gave (RFC 9126)"));
     }
+    if get("registration").is_some() {
+        return Err(to_client("registration_not_supported", "clients are registered before (RFC 7591)"));
+    }
     if facts.wants_pushed() && !pushed {
         return Err(to_client("invalid_request", "this client must push its requests (RFC 9126)"));
     }
@@ -119,13 +126,13 @@ pub fn read<C: ClientFacts>(parameters: &[(String, String)], client: Option<C>, 
     if asked_mode.is_some_and(|mode| !matches!(mode, "query" | "form_post")) {
         return Err(to_client("invalid_request", "response_mode: `query` or `form_post`"));
     }
-    let challenge = get("code_challenge").ok_or_else(|| to_client("invalid_request", "code_challenge is missing: PKCE is required"))?;
-    if get("code_challenge_method") != Some("S256") {
-        return Err(to_client("invalid_request", "code_challenge_method: only `S256`"));
-    }
-    if !pkce::is_challenge(challenge) {
-        return Err(to_client("invalid_request", "code_challenge is no S256 challenge"));
-    }
+    let challenge = match (get("code_challenge"), get("code_challenge_method")) {
+        (None, None) if facts.pkce_optional() => "",
+        (None, _) => return Err(to_client("invalid_request", "code_challenge is missing: PKCE is required")),
+        (Some(challenge), Some("S256")) if pkce::is_challenge(challenge) => challenge,
+        (Some(_), Some("S256")) => return Err(to_client("invalid_request", "code_challenge is no S256 challenge")),
+        (Some(_), _) => return Err(to_client("invalid_request", "code_challenge_method: only `S256`")),
+    };
     let scope = facts.scope(get("scope").unwrap_or("openid"));
     if scope.is_empty() {
         return Err(to_client("invalid_scope", "no scope is asked for that this client may have"));
@@ -253,6 +260,48 @@ mod tests {
         assert_eq!(error(&[("code_challenge", "tooshort")]), "invalid_request");
     }
 
+    /// A client of which an administrator says that it does not know PKCE.
+    struct Old(Shop);
+    impl ClientFacts for Old {
+        fn redirects(&self) -> &[String] {
+            self.0.redirects()
+        }
+        fn may_use_code(&self) -> bool {
+            true
+        }
+        fn scope(&self, asked: &str) -> String {
+            granted_scope(asked)
+        }
+        fn pkce_optional(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn who_does_not_know_pkce_may_leave_all_of_it_out_and_no_part() {
+        let ask = |changes: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let mut all: Vec<(String, String)> = changes.iter().map(owned).collect();
+            for (name, value) in GOOD {
+                if !name.starts_with("code_challenge") && !changes.iter().any(|(changed, _)| *changed == name) {
+                    all.push((name.to_owned(), value.to_owned()));
+                }
+            }
+            read(&all, Some(Old(Shop(vec!["https://shop.example/cb".into()]))), false)
+        };
+        assert_eq!(ask(&[]).unwrap().challenge, "");
+        let challenge = ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(ask(&[challenge, ("code_challenge_method", "S256")]).unwrap().challenge, challenge.1, "it may know it");
+        for bad in [
+            &[("code_challenge_method", "S256")][..],
+            &[challenge],
+            &[challenge, ("code_challenge_method", "plain")],
+            &[("code_challenge", "short"), ("code_challenge_method", "S256")],
+        ] {
+            assert!(matches!(ask(bad), Err(Fault::Redirect { error: "invalid_request", .. })), "{bad:?}");
+        }
+    }
+
     #[test]
     fn other_flows_and_odd_prompts_are_refused() {
         assert_eq!(error(&[("response_type", "token")]), "unsupported_response_type");
@@ -262,6 +311,7 @@ mod tests {
         assert_eq!(error(&[("scope", "everything")]), "invalid_scope");
         assert_eq!(error(&[("request", "eyJ")]), "request_not_supported");
         assert_eq!(error(&[("request_uri", "https://evil.example/r.jwt")]), "request_uri_not_supported");
+        assert_eq!(error(&[("registration", "{}")]), "registration_not_supported");
         assert_eq!(error(&[("max_age", "-1")]), "invalid_request");
         assert_eq!(error(&[("claims", "[")]), "invalid_request");
         assert_eq!(error(&[("dpop_jkt", "short")]), "invalid_request");

@@ -39,17 +39,18 @@ impl ClaimsRequest {
         let all: Map<String, Value> = serde_json::from_str(text).map_err(|_| "claims: must be a JSON object")?;
         let mut read = Self::default();
         for (place, wanted) in &all {
+            // Unknown members are ignored (section 5.5).
+            if !matches!(place.as_str(), "id_token" | "userinfo") {
+                continue;
+            }
             let wanted = wanted.as_object().ok_or("claims: id_token and userinfo must be objects")?;
             let known = || wanted.keys().filter(|name| scope_of(name).is_some()).cloned().collect();
-            match place.as_str() {
-                "id_token" => {
-                    read.id_token = known();
-                    read.sub = wanted.get("sub").and_then(|s| s.get("value")).and_then(Value::as_str).map(str::to_owned);
-                    read.acr = essential_acr(wanted.get("acr"));
-                }
-                "userinfo" => read.userinfo = known(),
-                // Unknown members are ignored (section 5.5).
-                _ => {}
+            if place == "userinfo" {
+                read.userinfo = known();
+            } else {
+                read.id_token = known();
+                read.sub = wanted.get("sub").and_then(|s| s.get("value")).and_then(Value::as_str).map(str::to_owned);
+                read.acr = essential_acr(wanted.get("acr"));
             }
         }
         Ok(read)
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn known_claims_are_read_and_others_ignored() {
         let text = r#"{"id_token":{"email":null,"shoe_size":null,"acr":{"essential":true,"values":["2"]},"sub":{"value":"user:1"}},
-                       "userinfo":{"groups":{"essential":true}},"x":{}}"#;
+                       "userinfo":{"groups":{"essential":true}},"x":{},"y":1}"#;
         let read = ClaimsRequest::parse(Some(text)).unwrap();
         assert_eq!(read.id_token, BTreeSet::from(["email".to_owned()]));
         assert_eq!((read.sub.as_deref(), read.acr.as_slice()), (Some("user:1"), &["2".to_owned()][..]));

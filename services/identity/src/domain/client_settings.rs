@@ -63,6 +63,9 @@ pub fn faults(settings: &ClientSettings, of_org: bool) -> Vec<FieldFault> {
     if method == "none" && grants.contains(&"client_credentials") {
         fault("grant_types", "a public client has no credentials of its own".into());
     }
+    if method == "none" && it.pkce_optional {
+        fault("pkce_optional", "a client without credentials always uses PKCE".into());
+    }
     keys(it, method, &mut fault);
     if !ID_TOKEN_ALGORITHMS.contains(&it.id_token_signed_response_alg.as_str()) {
         fault("id_token_signed_response_alg", format!("must be one of {}", ID_TOKEN_ALGORITHMS.join(", ")));
@@ -226,6 +229,13 @@ mod tests {
             assert_eq!(redirect(address, native), Ok(()), "{address}");
         }
         assert!(redirect("org.example.app:/cb", false).is_err(), "schemes are for native clients");
+    }
+
+    #[test]
+    fn only_a_client_with_credentials_goes_without_pkce() {
+        let old = ClientSettings { pkce_optional: true, ..good() };
+        assert_eq!(fields(&old), Vec::<String>::new());
+        assert_eq!(fields(&ClientSettings { token_endpoint_auth_method: "none".into(), ..old }), ["pkce_optional"]);
     }
 
     #[test]

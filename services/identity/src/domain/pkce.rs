@@ -16,6 +16,12 @@ pub fn proves(challenge: &str, verifier: &str) -> bool {
     shape && aws_lc_rs::constant_time::verify_slices_are_equal(made.as_bytes(), challenge.as_bytes()).is_ok()
 }
 
+/// The same where the request may have had no challenge: then there is no verifier either, so that nobody takes a challenge away
+/// (RFC 9700 section 2.1.1).
+pub fn fits(challenge: &str, verifier: Option<&str>) -> bool {
+    verifier.map_or(challenge.is_empty(), |verifier| proves(challenge, verifier))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +34,12 @@ mod tests {
     fn the_example_of_the_rfc_holds() {
         assert!(is_challenge(CHALLENGE));
         assert!(proves(CHALLENGE, VERIFIER));
+    }
+
+    #[test]
+    fn a_verifier_comes_with_a_challenge_and_only_with_one() {
+        assert!(fits(CHALLENGE, Some(VERIFIER)) && fits("", None));
+        assert!(!fits(CHALLENGE, None) && !fits("", Some(VERIFIER)));
     }
 
     #[test]

@@ -32,6 +32,17 @@ async fn a_device_is_connected_by_its_person_and_slowed_down_when_hasty() {
     let (status, me) = suite.json(Method::GET, "/api/v1/me", tokens["access_token"].as_str(), None).await;
     assert_eq!((status, me["username"].as_str()), (200, Some("ada")));
     assert_eq!(suite.form("/oauth2/token", &poll).await.1["error"], "invalid_grant", "once only");
+
+    // It came from no session, and ends with all the others nevertheless.
+    let refresh = [("grant_type", "refresh_token"), ("client_id", "gantry-cli"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+    let (status, tokens) = suite.form("/oauth2/token", &refresh).await;
+    assert_eq!(status, 200, "{tokens}");
+    let admin = suite.admin().await;
+    for suspended in [true, false] {
+        assert_eq!(suite.patch(&admin, "/api/v1/users/ada", serde_json::json!({ "suspended": suspended })).await.0, 200);
+    }
+    let refresh = [("grant_type", "refresh_token"), ("client_id", "gantry-cli"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+    assert_eq!(suite.form("/oauth2/token", &refresh).await.1["error"], "invalid_grant", "who is let in again signs in again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

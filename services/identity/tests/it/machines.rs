@@ -30,6 +30,11 @@ async fn a_program_acts_as_its_robot_and_only_with_its_secret() {
     assert_eq!((status, error["error"].as_str()), (401, Some("invalid_client")));
     let (status, tokens) = ask("s3cret-of-the-robot").await;
     assert_eq!(status, 200, "{tokens}");
+    for (scope, expected) in [("openid api", Ok("api")), ("nothing known", Err("invalid_scope"))] {
+        let fields = [("grant_type", "client_credentials"), ("client_id", "robot"), ("client_secret", "s3cret-of-the-robot"), ("scope", scope)];
+        let answer = suite.form("/oauth2/token", &fields).await.1;
+        assert_eq!(answer["scope"].as_str().ok_or_else(|| answer["error"].as_str().unwrap()), expected, "{answer}");
+    }
     let robot = tokens["access_token"].as_str().unwrap();
     suite.register("ada").await;
     let ada = suite.access("ada").await;

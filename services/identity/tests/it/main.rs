@@ -5,6 +5,7 @@
 
 mod abuse;
 mod active_directory;
+mod answers;
 mod backup;
 mod bad_input;
 mod bound;

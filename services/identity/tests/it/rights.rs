@@ -103,7 +103,7 @@ async fn a_custom_role_gives_what_it_names_and_nobody_makes_one_beyond_their_own
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conditional_binding_counts_only_when_its_condition_holds() {
     let suite = Suite::start().await;
-    let [ada, bob, _] = suite.acme().await;
+    let [ada, bob, eve] = suite.acme().await;
     let bind = |condition: Value| json!({ "subject": "bob", "role": "admin", "org": "acme", "project": "shop", "condition": condition });
     let (status, bad) = suite.post(&ada, "/api/v1/bindings", bind(json!({ "networks": ["10.0.0.0/64"], "weekdays": [9] }))).await;
     assert!(status == 400 && bad["errors"].as_array().unwrap().len() == 2, "{bad}");
@@ -120,6 +120,14 @@ async fn a_conditional_binding_counts_only_when_its_condition_holds() {
     let (status, _) = suite.post(&ada, "/api/v1/bindings", bind(json!({ "networks": ["127.0.0.0/8", "::1/128"], "factors": ["pwd"] }))).await;
     assert_eq!(status, 201);
     assert_eq!(suite.post(&bob, "/api/v1/orgs/acme/projects/shop/spaces", json!({ "name": "test" })).await.0, 201);
+
+    // Who lacks nothing but a second factor is told so (RFC 9470).
+    let second = json!({ "subject": "eve", "role": "admin", "org": "acme", "project": "shop", "condition": { "factors": ["otp"] } });
+    assert_eq!(suite.post(&ada, "/api/v1/bindings", second).await.0, 201);
+    let request = suite.world.http.post(format!("{}/api/v1/orgs/acme/projects/shop/spaces", suite.base)).bearer_auth(&eve);
+    let refused = request.json(&json!({ "name": "late" })).send().await.unwrap();
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    assert_eq!((refused.status().as_u16(), challenge), (403, "Bearer error=\"insufficient_user_authentication\", acr_values=\"2\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -225,3 +225,89 @@ async fn a_provisioning_token_is_for_its_organisation_only_and_bombs_are_refused
     assert_eq!(suite.delete(&ada, &format!("/api/v1/orgs/acme/scim-tokens/{token}")).await, 204);
     assert_eq!(ours.get("acme/Users").await.0, 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_directories_send_beside_the_rules_is_taken_and_what_there_is_not_is_said() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let (_, made) = scim.post("acme/Users", person("grace@corp.example", "X-1")).await;
+    let one = format!("acme/Users/{}", made["id"].as_str().unwrap());
+    let entra = json!([
+        { "op": "Add", "path": "phoneNumbers[type eq \"mobile\"].value", "value": "+1" },
+        { "op": "Add", "path": "addresses[type eq \"work\"].locality", "value": "Turin" },
+        { "op": "Add", "path": "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department", "value": "Compilers" },
+        { "op": "Replace", "path": "displayName", "value": "Grace H" },
+        { "op": "Replace", "path": "emails[type eq \"work\"].value", "value": "g@corp.example" },
+    ]);
+    let (status, changed) = scim.patch(&one, entra).await;
+    assert_eq!((status, changed["displayName"].as_str(), changed["emails"][0]["value"].as_str()), (200, Some("Grace H"), Some("g@corp.example")), "{changed}");
+    let primary = json!([{ "op": "add", "path": "emails", "value": [{ "value": "first@corp.example", "type": "work", "primary": true }] }]);
+    assert_eq!(scim.patch(&one, primary).await.1["emails"][0]["value"], "first@corp.example", "the new primary one counts");
+    let by_part = "emails[type eq \"work\"].value eq \"FIRST@corp.example\" and active eq True";
+    assert_eq!(scim.names(&[("filter", by_part)]).await, ["grace@corp.example"]);
+    let since = |at: &str| format!("externalId eq \"X-1\" and meta.created gt \"{at}\"");
+    assert_eq!(scim.names(&[("filter", &since("2001-01-01T00:00:00+14:00"))]).await, ["grace@corp.example"]);
+    assert_eq!(scim.names(&[("filter", &since("2999-01-01T00:00:00Z"))]).await, Vec::<String>::new());
+
+    let (_, plain) = scim.post("acme/Users", person("hopper", "H-1")).await;
+    let other = format!("acme/Users/{}", plain["id"].as_str().unwrap());
+    let rename = async |to: &str| scim.patch(&other, json!([{ "op": "replace", "path": "userName", "value": to }])).await;
+    let (status, renamed) = rename("Hopper2").await;
+    assert_eq!((status, renamed["userName"].as_str()), (200, Some("Hopper2")), "{renamed}");
+    assert_eq!(scim.names(&[("filter", "userName eq \"hopper2\"")]).await, ["Hopper2"]);
+    assert_eq!(suite.get(&ada, "/api/v1/users/hopper").await.0, 200, "the name to sign in with stays");
+    let (status, refused) = rename("GRACE@corp.example").await;
+    assert_eq!((status, refused["scimType"].as_str()), (409, Some("uniqueness")), "{refused}");
+    assert_eq!(rename("ada").await.0, 409);
+    assert_eq!(rename("hopper").await.1["userName"], "hopper");
+
+    let (status, refused) = scim.patch(&one, json!([{ "op": "replace", "path": "id", "value": "x" }])).await;
+    assert_eq!((status, refused["scimType"].as_str()), (400, Some("mutability")), "{refused}");
+    let (status, refused) = scim.patch(&one, json!([{ "op": "replace", "path": "phoneNumbers[type eq \"fax\"].value", "value": "1" }])).await;
+    assert_eq!((status, refused["scimType"].as_str()), (400, Some("noTarget")), "{refused}");
+    let (status, refused) = scim.get("acme/Me").await;
+    assert_eq!((status, refused["status"].as_str()), (501, Some("501")), "{refused}");
+    for fixed in ["ServiceProviderConfig", "ResourceTypes", "Schemas"] {
+        assert_eq!(scim.get(&format!("acme/{fixed}?filter=name+pr")).await.0, 403, "{fixed}");
+        assert_eq!(scim.post(&format!("acme/{fixed}"), json!({})).await.0, 405, "{fixed}");
+    }
+
+    let request = suite.world.http.get(format!("{}/scim/v2/orgs/{one}", suite.base)).bearer_auth(&scim.token);
+    let etag = request.try_clone().unwrap().send().await.unwrap().headers()[ETAG].to_str().unwrap().to_owned();
+    let same = request.header("if-none-match", format!("W/\"other\", {etag}")).send().await.unwrap();
+    assert_eq!((same.status(), same.headers()[ETAG].to_str().unwrap()), (StatusCode::NOT_MODIFIED, etag.as_str()), "one of a list");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_request_may_name_what_a_later_operation_makes() {
+    let suite = Suite::start().await;
+    let [ada, _, _] = suite.acme().await;
+    let scim = Directory::of(&suite, &ada, "acme").await;
+    let bulk = json!({ "schemas": [BULK], "failOnErrors": 0, "Operations": [
+        { "method": "PATCH", "path": "/Users/bulkId:u1", "data": { "schemas": [PATCH], "Operations": [{ "op": "add", "path": "displayName", "value": "Linus T" }] } },
+        { "method": "POST", "path": "/Groups", "bulkId": "g1", "data": { "displayName": "Kernel", "members": [{ "value": "bulkId:u1" }] } },
+        { "method": "post", "path": "/Users", "bulkId": "u1", "data": person("linus", "L") },
+    ] });
+    let (status, answer) = scim.post("acme/Bulk", bulk).await;
+    let done = answer["Operations"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let statuses: Vec<_> = done.iter().map(|o| (o["bulkId"].as_str().unwrap_or_default(), o["status"].as_str().unwrap())).collect();
+    assert_eq!((status, statuses), (200, vec![("u1", "201"), ("", "200"), ("g1", "201")]), "{answer}");
+    let user = done[0]["location"].as_str().unwrap();
+    assert_eq!(done[1]["location"].as_str(), Some(user), "{answer}");
+    let (_, group) = scim.get("acme/Groups?filter=displayName+eq+%22kernel%22").await;
+    assert!(user.ends_with(group["Resources"][0]["members"][0]["value"].as_str().unwrap()), "{group}");
+
+    let circle = json!({ "schemas": [BULK], "Operations": [
+        { "method": "POST", "path": "/Groups", "bulkId": "a", "data": { "displayName": "A", "members": [{ "value": "bulkId:b" }] } },
+        { "method": "POST", "path": "/Groups", "bulkId": "b", "data": { "displayName": "B", "members": [{ "value": "bulkId:a" }] } },
+        { "method": "DELETE", "path": "/Users/00000000-0000-0000-0000-000000000001" },
+        { "method": "DELETE", "path": user.split("/acme/").nth(1).unwrap() },
+    ] });
+    let (_, answer) = scim.post("acme/Bulk", circle).await;
+    let mut seen: Vec<_> = answer["Operations"].as_array().unwrap().iter().map(|o| (o["method"].as_str().unwrap(), o["status"].as_str().unwrap())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("DELETE", "204"), ("DELETE", "404"), ("POST", "409"), ("POST", "409")], "a circle cannot be made: {answer}");
+    let mut gone = answer["Operations"].as_array().unwrap().iter().filter(|o| o["method"] == "DELETE");
+    assert!(gone.all(|o| o["location"].as_str().is_some_and(|at| at.contains("/scim/v2/orgs/acme/Users/"))), "{answer}");
+}

@@ -14,6 +14,7 @@ export interface ClientSettings {
   token_endpoint_auth_method?: string;
   consent_required?: boolean;
   require_pushed_authorization_requests?: boolean;
+  pkce_optional?: boolean;
   dpop_bound_access_tokens?: boolean;
   audience?: string | null;
   access_token_seconds?: number | null;

@@ -14,6 +14,10 @@ use crate::app::App;
 use crate::app::authorize::{Facts, Next, next};
 use crate::app::clients::Client;
 use crate::domain::authorize::{Fault, Request, ResponseMode, read};
+use crate::error::described;
+
+/// Longer ones are not put into an address.
+const LONGEST_AGAIN: usize = 16 * 1024;
 
 /// Marks a request that comes back from a page of ours with the time it came first.
 pub const MARK: &str = "gantry_mark";
@@ -23,6 +27,11 @@ pub async fn by_query(State(app): State<App>, jar: CookieJar, headers: HeaderMap
 }
 
 pub async fn by_form(State(app): State<App>, jar: CookieJar, headers: HeaderMap, form: Form) -> Response {
+    // A browser keeps the session's cookie back from a form that another site sends, and shows it when it comes by address.
+    let again = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.0).finish();
+    if jar.get(SESSION_COOKIE).is_none() && again.len() <= LONGEST_AGAIN {
+        return pages::see_other(&format!("/oauth2/authorize?{again}"));
+    }
     answer(app, jar, headers, form).await
 }
 
@@ -39,6 +48,10 @@ pub struct Asked {
 /// # Errors
 /// See [`Fault`]; the problem when the database refuses.
 pub async fn asked(app: &App, form: &Form) -> Result<Result<Asked, Fault>, Problem> {
+    // Of a pushed request only these count.
+    if ["client_id", "request_uri"].iter().any(|name| form.all(name).count() > 1) {
+        return Ok(Err(Fault::Page("a parameter is there twice")));
+    }
     let id = form.get("client_id").unwrap_or_default();
     let client = app.clients.get(id).await?;
     let (parameters, pushed) = match form.get("request_uri") {
@@ -69,7 +82,8 @@ async fn answer(app: App, jar: CookieJar, headers: HeaderMap, form: Form) -> Res
     match decide(&app, &jar, &form, &it).await {
         Ok(response) => response,
         Err(problem) => {
-            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &problem.detail)]);
+            let description = described(&problem.detail);
+            let mut response = back(&app, To::of(&it.request), &[("error", "server_error"), ("error_description", &description)]);
             response.extensions_mut().insert(problem);
             response
         }

@@ -2,19 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
 
 use crate::api::oauth::client_auth::{Asking, client};
 use crate::api::oauth::form::Form;
 use crate::app::App;
 use crate::app::clients::Grant;
-use crate::app::devices::Started;
 use crate::error::OAuthError;
 
-pub async fn start(State(app): State<App>, asking: Asking, form: Form) -> Result<Json<Started>, OAuthError> {
+pub async fn start(State(app): State<App>, asking: Asking, form: Form) -> Result<Response, OAuthError> {
     let form = form.once()?;
     let asker = client(&app, &asking, &form).await?;
     if !asker.may(Grant::DeviceCode) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use the device flow"));
     }
-    Ok(Json(app.start_device(&asker, form.get("scope").unwrap_or_default()).await?))
+    let started = app.start_device(&asker, form.get("scope").unwrap_or_default()).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(started)).into_response())
 }

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use gantry_kernel::{Problem, Uuid};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::api::oauth::client_auth::{Asking, client};
@@ -16,26 +17,32 @@ use crate::error::{OAuthError, fault};
 use crate::store::{refresh, revoked, sessions};
 
 /// For clients with a secret: whether a token counts right now, its session and its owner included.
-pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> Result<Json<Value>, OAuthError> {
+pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> Result<Response, OAuthError> {
     let form = form.once()?;
     if client(&app, &asking, &form).await?.is_public() {
         return Err(OAuthError::invalid_client());
     }
-    let token = form.need("token")?;
+    let told = about(&app, form.need("token")?).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
+}
+
+async fn about(app: &App, token: &str) -> Result<Value, Problem> {
     if let Some(claims) = app.issued_claims(token) {
         if !app.counts(&claims).await? {
-            return Ok(Json(json!({ "active": false })));
+            return Ok(json!({ "active": false }));
         }
         let mut answer = serde_json::to_value(&claims).map_err(fault)?;
         answer["active"] = json!(true);
         let bound = claims.cnf.as_ref().is_some_and(|c| c.get("jkt").is_some());
         answer["token_type"] = json!(if bound { "DPoP" } else { "Bearer" });
-        answer["username"] = json!(claims.preferred_username);
-        return Ok(Json(answer));
+        if let Some(name) = &claims.preferred_username {
+            answer["username"] = json!(name);
+        }
+        return Ok(answer);
     }
     let found = refresh::family_of(app.pool(), &kept(token)).await.map_err(fault)?;
     let alive = found.filter(|(family, expires, used)| family.ended_at.is_none() && !used && app.now() < *expires);
-    Ok(Json(alive.map_or_else(
+    Ok(alive.map_or_else(
         || json!({ "active": false }),
         |(family, expires, _)| {
             json!({
@@ -43,7 +50,7 @@ pub async fn introspect(State(app): State<App>, asking: Asking, form: Form) -> R
                 "sub": format!("user:{}", family.user_id), "exp": expires.unix_timestamp(), "iss": app.issuer,
             })
         },
-    )))
+    ))
 }
 
 /// Ends a refresh token's family, or that of an access token. An unknown token is as good as revoked (section 2.2).

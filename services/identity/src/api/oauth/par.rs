@@ -18,8 +18,8 @@ use crate::error::{OAuthError, fault};
 use crate::store::pushed;
 
 pub const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
-/// Long enough for a person to sign in.
-const LIFE: Duration = Duration::minutes(10);
+/// Long enough for a person to sign in, and less than the ten minutes that the FAPI 2.0 security profile (5.3.2.2) allows.
+const LIFE: Duration = Duration::minutes(9);
 /// What says who the client is; it is not part of the request.
 const CREDENTIALS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
 

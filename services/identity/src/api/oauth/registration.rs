@@ -4,6 +4,8 @@
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gantry_contract::identity::ClientSettings;
 use gantry_es_pg::Expect;
 use gantry_kernel::{Kind, Problem};
@@ -35,14 +37,21 @@ pub async fn register(State(app): State<App>, headers: HeaderMap, origin: Origin
 
 pub async fn show(State(app): State<App>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, OAuthError> {
     let (client, version) = mine(&app, &headers, &id).await?;
-    Ok(answer(&app, StatusCode::OK, &Made { client: Box::new(client), version, secret: None }, None))
+    Ok(answer(&app, StatusCode::OK, &Made { client: Box::new(client), version, secret: None }, bearer(&headers)))
 }
 
 pub async fn change(State(app): State<App>, headers: HeaderMap, origin: Origin, Path(id): Path<String>, body: Bytes) -> Result<Response, OAuthError> {
     let (client, _) = mine(&app, &headers, &id).await?;
     let metadata = metadata(&body)?;
-    if metadata.get("client_id").and_then(Value::as_str).is_some_and(|sent| sent != id) {
-        return Err(OAuthError::invalid_request("client_id is another one"));
+    // RFC 7592 section 2.2.
+    if metadata.get("client_id").and_then(Value::as_str) != Some(id.as_str()) {
+        return Err(OAuthError::invalid_request("client_id is missing or another one"));
+    }
+    if let Some(sent) = metadata.get("client_secret").and_then(Value::as_str) {
+        let hash = URL_SAFE_NO_PAD.encode(kept(sent));
+        if !client.secrets.iter().any(|secret| secret.hash == hash) {
+            return Err(OAuthError::invalid_request("client_secret is not the client's: it cannot be chosen"));
+        }
     }
     let settings = settings(&metadata, Some(&client.settings))?;
     let needs_secret = crate::domain::client::uses_secret(&settings.token_endpoint_auth_method) && client.secrets.is_empty();
@@ -51,7 +60,7 @@ pub async fn change(State(app): State<App>, headers: HeaderMap, origin: Origin, 
     if needs_secret {
         made = app.add_client_secret(&id, client.org, None, meta).await?.0;
     }
-    Ok(answer(&app, StatusCode::OK, &made, None))
+    Ok(answer(&app, StatusCode::OK, &made, bearer(&headers)))
 }
 
 pub async fn delete(State(app): State<App>, headers: HeaderMap, origin: Origin, Path(id): Path<String>) -> Result<StatusCode, OAuthError> {
@@ -78,7 +87,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn no_token() -> OAuthError {
     let description = "send `Authorization: Bearer <token>`; an administrator makes initial ones (`gantry client registration-token`)";
-    OAuthError { status: StatusCode::UNAUTHORIZED, ..OAuthError::new("invalid_token", description) }
+    let challenge = Some("Bearer error=\"invalid_token\"");
+    OAuthError { status: StatusCode::UNAUTHORIZED, challenge, ..OAuthError::new("invalid_token", description) }
 }
 
 fn metadata(body: &[u8]) -> Result<Value, OAuthError> {
@@ -139,6 +149,7 @@ fn settings(sent: &Value, before: Option<&ClientSettings>) -> Result<ClientSetti
     }
     read.consent_required = true;
     read.enabled = before.is_none_or(|b| b.enabled);
+    read.pkce_optional = before.is_some_and(|b| b.pkce_optional);
     read.audience = before.and_then(|b| b.audience.clone());
     Ok(read)
 }
@@ -152,12 +163,12 @@ fn unfit(problem: Problem) -> OAuthError {
     OAuthError::new(code, if description.is_empty() { problem.detail } else { description })
 }
 
-/// RFC 7591 section 3.2.1.
+/// RFC 7591 section 3.2.1. `registration`: the token that manages the client, also when it was shown to us (RFC 7592 section 3).
 fn answer(app: &App, status: StatusCode, made: &Made, registration: Option<&str>) -> Response {
     let client = &made.client;
     let mut body = serde_json::to_value(&client.settings).unwrap_or_default();
     if let Some(map) = body.as_object_mut() {
-        map.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "scopes" | "enabled" | "consent_required" | "audience"));
+        map.retain(|name, value| !value.is_null() && !matches!(name.as_str(), "scopes" | "enabled" | "consent_required" | "pkce_optional" | "audience"));
         map.insert("client_id".into(), json!(client.id));
         map.insert("scope".into(), json!(client.settings.scopes.join(" ")));
         map.insert("response_types".into(), json!(["code"]));

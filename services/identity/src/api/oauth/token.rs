@@ -26,7 +26,8 @@ pub async fn token(State(app): State<App>, asking: Asking, origin: Origin, form:
     let scope = form.get("scope");
     let tokens = match grant {
         Grant::AuthorizationCode => {
-            let shown = CodeShown { code: form.need("code")?, redirect_uri: form.need("redirect_uri")?, verifier: form.need("code_verifier")? };
+            let verifier = if asker.pkce_optional() { form.get("code_verifier") } else { Some(form.need("code_verifier")?) };
+            let shown = CodeShown { code: form.need("code")?, redirect_uri: form.need("redirect_uri")?, verifier };
             app.exchange_code(&asker, shown, bound, &origin).await?
         }
         Grant::RefreshToken => app.refresh(&asker, form.need("refresh_token")?, scope, bound, &origin).await?,
@@ -48,6 +49,8 @@ pub async fn token(State(app): State<App>, asking: Asking, origin: Origin, form:
 
 fn answer(tokens: &Tokens) -> Response {
     let mut response = axum::Json(tokens).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response
 }

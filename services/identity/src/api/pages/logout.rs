@@ -16,6 +16,9 @@ use crate::app::App;
 use crate::app::people::subject;
 use crate::app::signin::Origin;
 
+/// Longer ones are not put into an address.
+const LONGEST_AGAIN: usize = 16 * 1024;
+
 #[derive(Deserialize)]
 struct Hint {
     aud: String,
@@ -28,14 +31,24 @@ pub async fn show(State(app): State<App>, jar: CookieJar, headers: HeaderMap, or
 }
 
 pub async fn submit(State(app): State<App>, jar: CookieJar, headers: HeaderMap, origin: Origin, form: Form) -> Response {
+    // A browser keeps the session's cookie back from a form that another site sends, and shows it when it comes by address.
+    let again = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form.0.iter().filter(|(n, _)| n != "csrf")).finish();
+    if jar.get(SESSION_COOKIE).is_none() && again.len() <= LONGEST_AGAIN {
+        return see_other(&format!("/oauth2/logout?{again}"));
+    }
     answer(&app, jar, &headers, &origin, &form).await
 }
 
 async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin, form: &Form) -> Response {
     let language = language(headers, form.get("ui_locales"));
     let hint: Option<Hint> = form.get("id_token_hint").and_then(|token| app.keys.verify_hint(token, &app.issuer));
+    if hint.as_ref().zip(form.get("client_id")).is_some_and(|(hint, client)| hint.aud != client) {
+        return message(language, StatusCode::BAD_REQUEST, "bad_request", "the ID token is of another client than client_id");
+    }
     let client = hint.as_ref().map(|h| h.aud.as_str()).or_else(|| form.get("client_id"));
-    let to = match form.get("post_logout_redirect_uri") {
+    // A hint that is none of ours vouches for no address.
+    let trusted = hint.is_some() || form.get("id_token_hint").is_none();
+    let to = match form.get("post_logout_redirect_uri").filter(|_| trusted) {
         Some(to) => match app.clients.logout_redirect(client, to).await {
             Ok(registered) => Some(to).filter(|_| registered),
             Err(problem) => return failed(language, &problem),
@@ -57,8 +70,8 @@ async fn answer(app: &App, jar: CookieJar, headers: &HeaderMap, origin: &Origin,
     let of_this_session = hint.and_then(|h| h.sid).is_some_and(|sid| sid == session.id.to_string());
     if !of_this_session && !form_fits(app, &jar, form.get("csrf")) {
         let (jar, csrf) = form_seal(app, jar);
-        let keep: Vec<(String, String)> =
-            form.0.iter().filter(|(n, _)| matches!(n.as_str(), "post_logout_redirect_uri" | "state" | "client_id")).cloned().collect();
+        let kept = |name: &str| matches!(name, "state" | "client_id") || (trusted && name == "post_logout_redirect_uri");
+        let keep: Vec<(String, String)> = form.0.iter().filter(|(n, _)| kept(n)).cloned().collect();
         let targets: Vec<String> = to.and_then(|t| Url::parse(t).ok()).map(|u| u.origin().ascii_serialization()).filter(|o| o != "null").into_iter().collect();
         let values = context! { csrf, keep, person => person.username };
         return (jar, render(language, StatusCode::OK, "logout.html", values, &targets)).into_response();

@@ -255,10 +255,14 @@ impl App {
         }
         let mut alias = self.open_outside(link.as_ref().and_then(|l| l.user_name.as_deref())).await?;
         if before["userName"].as_str().is_none_or(|known| !known.eq_ignore_ascii_case(&wanted.user_name)) {
-            if alias.is_none() {
-                return Err(ScimError::new(400, "mutability", "userName: the name people sign in with does not change"));
+            if !managed {
+                return Err(ScimError::new(403, "mutability", "userName: this person has their account from elsewhere"));
             }
-            alias = Some(wanted.user_name.clone());
+            if let Some(other) = self.scim_user_named(of, &wanted.user_name).await?.filter(|other| *other != user.0) {
+                return Err(ScimError::new(409, "uniqueness", format!("userName is taken by {other}")));
+            }
+            // The name people sign in with stays as it is: this is what the directory calls them.
+            alias = Some(wanted.user_name.clone()).filter(|name| !name.eq_ignore_ascii_case(&person.username));
         }
         // First: what is suspended does not change.
         if active && wanted.active {

@@ -90,6 +90,9 @@ mod tests {
             r#"name.familyName co "in" and name.familyName ew "G""#,
             r#"emails.value co "home""#,
             r#"emails[type eq "work" and value co "@example.org"]"#,
+            r#"emails[type eq "work"].value eq "ADA@example.org" and active eq True"#,
+            r#"emails[type eq "home"].value pr"#,
+            r#"meta.created lt "2026-11-22T09:30:00-01:00" and meta.created eq "2026-11-22T11:00:00.000+01:00""#,
             r#"emails co "example""#,
             "title pr or active eq true",
             "not (title pr)",
@@ -104,6 +107,7 @@ mod tests {
         }
         for no in [
             r#"emails[type eq "home" and value co "@example.org"]"#,
+            r#"emails[type eq "home"].value eq "ada@example.org""#,
             "nickName pr",
             "active eq false",
             r#"active gt true"#,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::domain::scim::filter::{self, FilterError, PatchPath};
+use crate::domain::scim::filter::{self, Filter, FilterError, PatchPath};
 
 pub const MOST_OPERATIONS: usize = 200;
 
@@ -17,6 +17,8 @@ pub enum PatchError {
     Path(#[from] FilterError),
     #[error("the path selects nothing")]
     NoTarget,
+    #[error("`id` and `meta` are not to be changed")]
+    ReadOnly,
     #[error("value: {0}")]
     Value(&'static str),
 }
@@ -38,6 +40,10 @@ pub fn apply(resource: &mut Value, operations: &[Operation]) -> Result<(), Patch
     }
     for operation in operations {
         let path = operation.path.as_deref().map(filter::parse_path).transpose()?;
+        // Among values without a path they are passed over: some directories send the whole resource.
+        if path.as_ref().is_some_and(|p| ["id", "meta"].iter().any(|fixed| p.path.attribute.eq_ignore_ascii_case(fixed))) {
+            return Err(PatchError::ReadOnly);
+        }
         match (operation.op.to_ascii_lowercase().as_str(), path) {
             ("add", Some(path)) => set(resource, &path, operation.value.clone(), true)?,
             ("replace", Some(path)) => set(resource, &path, operation.value.clone(), false)?,
@@ -80,7 +86,11 @@ fn set(resource: &mut Value, path: &PatchPath, value: Value, add: bool) -> Resul
                 None => *one = value.clone(),
             }
         }
-        return if hit { Ok(()) } else { Err(PatchError::NoTarget) };
+        return match (hit, add) {
+            (true, _) => Ok(()),
+            (false, true) => begin(target, element, path.path.sub.as_deref(), value),
+            (false, false) => Err(PatchError::NoTarget),
+        };
     }
     let target = match &path.path.sub {
         Some(sub) => slot(object(target)?, sub),
@@ -95,8 +105,27 @@ fn set(resource: &mut Value, path: &PatchPath, value: Value, add: bool) -> Resul
     Ok(())
 }
 
-/// Elements with the same `value` are the same.
+/// Adds the element that was selected and is not there: `phoneNumbers[type eq "work"].value` begins one of that type.
+fn begin(target: &mut Value, element: &Filter, sub: Option<&str>, value: Value) -> Result<(), PatchError> {
+    let mut made = element.described().ok_or(PatchError::NoTarget)?;
+    match (sub, value) {
+        (Some(sub), value) => *slot(&mut made, sub) = value,
+        (None, value @ Value::Object(_)) => merge(&mut made, value),
+        (None, _) => return Err(PatchError::Value("an element must be an object")),
+    }
+    if target.is_null() {
+        *target = Value::Array(Vec::new());
+    }
+    let known = target.as_array_mut().ok_or(PatchError::Value("the path selects of something that has no elements"))?;
+    put_once(known, Value::Object(made));
+    Ok(())
+}
+
+/// Elements with the same `value` are the same, and one at most is the primary one (RFC 7644 section 3.5.2).
 fn put_once(known: &mut Vec<Value>, one: Value) {
+    if filter::attribute(&one, "primary") == Some(&Value::Bool(true)) {
+        known.iter_mut().filter_map(|k| k.get_mut("primary")).for_each(|primary| *primary = Value::Bool(false));
+    }
     let same = |k: &Value| *k == one || (one.get("value").is_some() && k.get("value") == one.get("value"));
     match known.iter_mut().find(|k| same(k)) {
         Some(there) => *there = one,
@@ -127,7 +156,8 @@ fn remove(resource: &mut Value, path: &PatchPath, value: &Value) -> Result<(), P
             }
         }
         // Some directories name the members to remove in the value.
-        (None, None, Value::Array(gone)) if fields.get(&key).is_some_and(Value::is_array) => {
+        (None, None, gone @ (Value::Array(_) | Value::Object(_))) if fields.get(&key).is_some_and(Value::is_array) => {
+            let gone = gone.as_array().map_or(std::slice::from_ref(gone), Vec::as_slice);
             if let Some(Value::Array(known)) = fields.get_mut(&key) {
                 known.retain(|one| !gone.iter().any(|g| g == one || (g.get("value").is_some() && g.get("value") == one.get("value"))));
             }
@@ -168,6 +198,26 @@ mod tests {
         let by_value = patched(both.clone(), json!([{ "op": "remove", "path": "members", "value": [{ "value": "2" }] }])).unwrap();
         assert_eq!(by_value["members"], json!([{ "value": "1" }]));
         assert_eq!(patched(both, json!([{ "op": "remove", "path": "members" }])).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_directories_send_beside_the_rules_is_understood() {
+        let user = json!({ "emails": [{ "value": "a@b.c", "type": "work", "primary": true }] });
+        let phone = patched(user.clone(), json!([{ "op": "Add", "path": "phoneNumbers[type eq \"mobile\"].value", "value": "1" }])).unwrap();
+        assert_eq!(phone["phoneNumbers"], json!([{ "type": "mobile", "value": "1" }]));
+        let street = json!([{ "op": "Add", "path": "addresses[type eq \"work\"]", "value": { "locality": "Turin" } }]);
+        assert_eq!(patched(user.clone(), street).unwrap()["addresses"], json!([{ "type": "work", "locality": "Turin" }]));
+        let primary = json!([{ "op": "add", "path": "emails", "value": [{ "value": "new@b.c", "primary": true }] }]);
+        let both = patched(user.clone(), primary).unwrap();
+        assert_eq!((&both["emails"][0]["primary"], &both["emails"][1]["primary"]), (&json!(false), &json!(true)), "one primary at most");
+        let gone = json!([{ "op": "Remove", "path": "emails", "value": { "value": "new@b.c" } }]);
+        assert_eq!(patched(both, gone).unwrap()["emails"].as_array().unwrap().len(), 1);
+        let nothing = json!([{ "op": "add", "path": "emails[type ne \"work\"].value", "value": "x" }]);
+        assert_eq!(patched(user.clone(), nothing), Err(PatchError::NoTarget), "no element is described");
+        for path in ["id", "META.created", "urn:ietf:params:scim:schemas:core:2.0:User:id"] {
+            assert_eq!(patched(user.clone(), json!([{ "op": "replace", "path": path, "value": "x" }])), Err(PatchError::ReadOnly), "{path}");
+        }
+        assert!(patched(user, json!([{ "op": "replace", "value": { "id": "x", "displayName": "A" } }])).is_ok(), "beside others it is passed over");
     }
 
     #[test]

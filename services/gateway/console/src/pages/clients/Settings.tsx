@@ -52,6 +52,7 @@ export function Settings({ client, etag }: { client: Client; etag: string | null
         <NumberField name="access_token_seconds" label={t('clients.tokenSeconds')} min={60} max={86_400} suffix={t('unit.seconds')} />
         <CheckField name="consent_required" label={t('clients.consent')} help={t('clients.consentHelp')} />
         <CheckField name="require_pushed_authorization_requests" label={t('clients.par')} />
+        <CheckField name="pkce_optional" label={t('clients.pkce')} help={t('clients.pkceHelp')} />
         <CheckField name="dpop_bound_access_tokens" label={t('clients.dpop')} />
         <Button type="primary" htmlType="submit" loading={save.isPending}>
           {t('common.save')}

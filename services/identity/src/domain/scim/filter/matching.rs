@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Filter, Operator, Path};
 
@@ -24,8 +26,7 @@ impl Path {
     }
 
     fn case_exact(&self) -> bool {
-        ["id", "externalId", "value", "$ref"].iter().any(|exact| self.sub.as_ref().unwrap_or(&self.attribute).eq_ignore_ascii_case(exact))
-            && !self.attribute.eq_ignore_ascii_case("emails")
+        ["id", "externalId", "$ref"].iter().any(|exact| self.sub.as_ref().unwrap_or(&self.attribute).eq_ignore_ascii_case(exact))
     }
 }
 
@@ -51,6 +52,21 @@ impl Filter {
         }
     }
 
+    /// The element that a filter of equalities describes: `type eq "work"` is `{"type": "work"}`.
+    pub fn described(&self) -> Option<Map<String, Value>> {
+        match self {
+            Self::Compare(path, Operator::Eq, value) if path.sub.is_none() => Some([(path.attribute.clone(), value.clone())].into_iter().collect()),
+            Self::And(parts) => {
+                let mut all = Map::new();
+                for part in parts {
+                    all.extend(part.described()?);
+                }
+                Some(all)
+            }
+            _ => None,
+        }
+    }
+
     /// The value that `attribute` must equal for anything to fit, if the filter says so: a lookup instead of a search.
     pub fn must_equal(&self, attribute: &str) -> Option<&str> {
         match self {
@@ -71,17 +87,24 @@ fn compare(found: &Value, operator: Operator, wanted: &Value, case_exact: bool) 
     };
     match (found, wanted) {
         (Value::String(found), Value::String(wanted)) => {
+            let times = moments(found, wanted);
             let fold = |text: &str| if case_exact { text.to_owned() } else { text.to_lowercase() };
             let (found, wanted) = (fold(found), fold(wanted));
             match operator {
                 Co => found.contains(&wanted),
                 Sw => found.starts_with(&wanted),
                 Ew => found.ends_with(&wanted),
-                Eq | Ne | Gt | Ge | Lt | Le => by(Some(found.cmp(&wanted))),
+                Eq | Ne | Gt | Ge | Lt | Le => by(Some(times.unwrap_or_else(|| found.cmp(&wanted)))),
             }
         }
         (Value::Number(found), Value::Number(wanted)) => by(found.as_f64().zip(wanted.as_f64()).and_then(|(f, w)| f.partial_cmp(&w))),
         (Value::Bool(found), Value::Bool(wanted)) => operator == Eq && found == wanted,
         _ => false,
     }
+}
+
+/// The order of two moments, which as texts may have other zones and fractions.
+fn moments(found: &str, wanted: &str) -> Option<Ordering> {
+    let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    Some(read(found)?.cmp(&read(wanted)?))
 }

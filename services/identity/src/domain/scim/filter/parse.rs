@@ -125,8 +125,23 @@ impl<'a> Parser<'a> {
         if self.take('[') {
             let inner = self.or(depth + 1)?;
             self.spaces();
-            return if self.take(']') { Ok(Filter::Element(path, Box::new(inner))) } else { Err(self.fault("`]` is missing")) };
+            if !self.take(']') {
+                return Err(self.fault("`]` is missing"));
+            }
+            // Directories go on with a part of the element, which the grammar has in paths only.
+            let inner = if self.take('.') {
+                let part = Path { attribute: self.name()?, sub: None };
+                Filter::And(vec![inner, self.condition(part)?])
+            } else {
+                inner
+            };
+            return Ok(Filter::Element(path, Box::new(inner)));
         }
+        self.condition(path)
+    }
+
+    /// What is said of `path`: that it is there, or how it compares.
+    fn condition(&mut self, path: Path) -> Result<Filter, FilterError> {
         self.spaces();
         if self.word("pr") {
             return Ok(Filter::Present(path));
@@ -177,7 +192,10 @@ impl<'a> Parser<'a> {
             (values.next().and_then(Result::ok), values.byte_offset())
         } else {
             let word = rest.split([' ', ')', ']']).next().unwrap_or_default();
-            (serde_json::from_str(word).ok(), word.len())
+            // The words of the grammar are of whatever case (RFC 5234 section 2.3).
+            let lower = word.to_ascii_lowercase();
+            let read = if matches!(lower.as_str(), "true" | "false" | "null") { lower.as_str() } else { word };
+            (serde_json::from_str(read).ok(), word.len())
         };
         match value {
             Some(value) if !value.is_array() && !value.is_object() => {
