@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -44,6 +44,10 @@ pub trait Server: Send + Sync {
     }
     fn stop_signal(&self) -> Signal {
         Signal::Term
+    }
+    /// Where it listens on the loopback interface.
+    fn ports(&self) -> Vec<u16> {
+        Vec::new()
     }
     fn pid_file(&self) -> PidFile {
         PidFile::new(self.folders().run.join(format!("{}.pid", self.name())))
@@ -143,6 +147,21 @@ pub fn ensure_running(server: &dyn Server, limit: Duration) -> Result<()> {
     server.settle().with_context(|| format!("setting up {}", server.name()))
 }
 
+/// Whether the ports of a server that does not run are free for it. One that has just ended is given a moment to let go of them.
+///
+/// # Errors
+/// Names the port that somebody else listens on.
+pub fn ports_are_free(server: &dyn Server, patience: Duration) -> Result<()> {
+    if server.pid_file().alive().is_some() {
+        return Ok(());
+    }
+    server.ports().into_iter().try_for_each(|port| {
+        until(&format!("port {port} for {}", server.name()), patience, || {
+            TcpListener::bind(("127.0.0.1", port)).map(drop).context("another program listens there")
+        })
+    })
+}
+
 /// Stops the instance this pid file names, if any. True if there was one.
 ///
 /// # Errors
@@ -173,5 +192,56 @@ pub(crate) fn exchange(port: u16, send: &str, done: impl Fn(&str) -> bool) -> Re
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Listens(Folders, u16);
+
+    impl Server for Listens {
+        fn name(&self) -> &'static str {
+            "listens"
+        }
+
+        fn needs(&self) -> &'static [Need] {
+            &[]
+        }
+
+        fn folders(&self) -> &Folders {
+            &self.0
+        }
+
+        fn prepare(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn launch(&self) -> Result<Launch> {
+            Ok(Launch::new("sleep", &["600"]))
+        }
+
+        fn probe(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn ports(&self) -> Vec<u16> {
+            vec![self.1]
+        }
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_has_is_named_before_anything_is_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = TcpListener::bind(("127.0.0.1", 0)).expect("a listener");
+        let server = Listens(Folders::below(folder.path()).expect("folders"), other.local_addr().expect("bound").port());
+        let error = ports_are_free(&server, Duration::ZERO).expect_err("taken");
+        assert!(error.to_string().contains(&format!("port {} for listens", server.1)), "{error}");
+        server.pid_file().write(std::process::id()).expect("written");
+        ports_are_free(&server, Duration::ZERO).expect("who runs has its ports itself");
+        server.pid_file().remove();
+        drop(other);
+        ports_are_free(&server, Duration::from_secs(5)).expect("free");
+    }
 }
