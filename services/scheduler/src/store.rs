@@ -69,4 +69,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "update claims c set scope = 'secret.' || substr(c.scope, length('config.') + 1) from events e
           where e.stream = c.stream and e.kind = 'config.created' and e.data ->> 'secret' = 'true' and c.scope = 'config.' || (e.data ->> 'space')",
     ),
+    ("0010-metering-under-way", "alter table metered add column next timestamptz"),
 ];
