@@ -1,7 +1,7 @@
 //! What every server has in common: prepare, start, a real readiness probe, stop.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -89,6 +89,10 @@ impl Credentials {
     pub fn kept_in(file: &Path, user: &str) -> Result<Self> {
         let password = match fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
+            // Another one would not be the server's.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot read {}; was it made by another user?", file.display()));
+            }
             Err(_) => {
                 let fresh = hex::encode(Env::system().random::<24>());
                 write_private(file, &format!("{fresh}\n"))?;
@@ -229,6 +233,19 @@ mod tests {
         fn ports(&self) -> Vec<u16> {
             vec![self.1]
         }
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_read_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        let first = Credentials::kept_in(&file, "gantry").expect("made").password;
+        assert_eq!(Credentials::kept_in(&file, "gantry").expect("read").password, first);
+        // Not readable, whoever asks.
+        fs::remove_file(&file).expect("removed");
+        fs::create_dir(&file).expect("a folder in its place");
+        let error = Credentials::kept_in(&file, "gantry").err().expect("refused");
+        assert!(error.to_string().contains("password") && file.is_dir(), "{error:#}");
     }
 
     #[test]
