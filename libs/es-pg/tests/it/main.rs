@@ -15,3 +15,4 @@ mod projections;
 mod silent;
 mod snapshots;
 mod tampering;
+mod todos;
