@@ -54,6 +54,13 @@ impl Server for Gantryd {
         })
     }
 
+    fn ports(&self) -> Vec<u16> {
+        let services = SERVICES.iter().filter(|s| self.with_agent || **s != "agent").map(|s| self.ports.service(s));
+        // The door may have been put elsewhere.
+        let door = text_from_env("GANTRYD__GATEWAY__LISTEN").is_none().then(|| self.ports.gateway());
+        services.chain(door).collect()
+    }
+
     fn probe(&self) -> Result<()> {
         ready::check(&format!("https://localhost:{}", self.ports.gateway()), &self.home.ca(), Duration::from_secs(3))
     }

@@ -203,8 +203,16 @@ mod tests {
             let waits = service["depends_on"].as_object().map(|d| d.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
             assert!(waits.iter().all(|w| services.contains_key(w)), "{name} waits for {waits:?}");
         }
-        let ports = services["gantryd"]["ports"].as_array().expect("ports");
-        assert!(ports.iter().all(|p| p.as_str().is_some_and(|p| p.starts_with("127.0.0.1:"))), "loopback unless told otherwise");
+        let published = |service: &str| services[service]["ports"].as_array().into_iter().flatten().filter_map(|p| p.as_str()).collect::<Vec<_>>();
+        let ports = [published("gantryd"), published("nats")].concat();
+        assert!(ports.iter().all(|p| p.starts_with("127.0.0.1:")), "loopback unless told otherwise");
+        // The agent has the host's network, where the others are known by no name: what it calls is published there.
+        let agent = services["agent"]["environment"].as_object().expect("the agent's environment");
+        let called = ["PEERS__SCHEDULER", "PEERS__IDENTITY", "NATS_URL"].map(|key| agent[&format!("GANTRYD__PLATFORM__{key}")].as_str().expect(key));
+        for url in called {
+            let address = url.rsplit(['/', '@']).next().unwrap_or_default();
+            assert!(ports.iter().any(|p| p.starts_with(&format!("{address}:"))), "{url} is not published: {ports:?}");
+        }
     }
 
     #[test]

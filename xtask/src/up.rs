@@ -8,11 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use gantry_servers::suite::Choices;
-use gantry_servers::{Launch, Need, Server, Signal, install, is_root, text_from_env, until};
+use gantry_servers::{Launch, Need, Server, Signal, install, is_root, ports_are_free, text_from_env, until};
 
 use crate::parts::Parts;
 use crate::settings;
 use crate::work::{Work, own_program, run, say};
+
+/// How long a port may still be held by a process that is just ending.
+const FREED: Duration = Duration::from_secs(10);
 
 /// # Errors
 /// When a step fails; the text names it and what to look at.
@@ -129,6 +132,12 @@ pub fn start_suite(work: &Work) -> Result<String> {
         gantryd.pid_file().stop(Signal::Term, Duration::from_secs(30))?;
     }
     if parts.supervisor().alive().is_none() {
+        for part in &parts.all {
+            ports_are_free(part.as_ref(), FREED).with_context(|| {
+                let base = choices.ports.base();
+                format!("the suite's ports begin at {base}; choose others, as by GANTRY_PORT_BASE={} make up", if base < 60_000 { base + 1_000 } else { 8_400 })
+            })?;
+        }
         let launch = Launch::new(own_program()?, &["supervise"]).env("GANTRY_HOME", home.root().display().to_string());
         let mut child = launch.detach(&parts.folders.log.join("supervisor.log"), &parts.supervisor())?;
         // It outlives this process; should it die before us, somebody must collect it.

@@ -26,7 +26,7 @@ const BATCH: i64 = 1_000;
 const BLOCK: usize = 100;
 /// Blocks under way at once, beside the batch being published.
 const UNCONFIRMED: usize = 10;
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Starts the relay; one of all replicas does the work, the others wait for its lease.
 pub fn start_relay(bus: Bus, log: Log, cancel: CancellationToken, tasks: &TaskTracker) {

@@ -15,6 +15,14 @@ use crate::migrate;
 pub(crate) const TRUSTED: Duration = Duration::from_millis(500);
 /// How long the answer to that question may take.
 const PING: Duration = Duration::from_secs(2);
+/// When the database takes a client for gone that fell silent without a word, as one whose machine lost its power: its locks and leases
+/// are free then. Without this it waits for hours. (Sessions over a socket file have no use for it, and ignore it.)
+const SILENCE: [(&str, &str); 4] =
+    [("tcp_keepalives_idle", "15"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3"), ("tcp_user_timeout", "60000")];
+/// A transaction in which nobody does anything, as of a process that was stopped, holds up others no longer than this: in milliseconds,
+/// of appends, and of everything else.
+const IDLE_APPEND: &str = "30000";
+const IDLE_WORK: &str = "300000";
 /// One appends; the other comes in while the first is being replaced.
 const WRITERS: u32 = 2;
 
@@ -69,7 +77,7 @@ impl Db {
             return Err(DbError::SchemaName(schema));
         }
         let options: PgConnectOptions = settings.url.parse().map_err(DbError::Url)?;
-        let options = options.application_name(&format!("gantry {schema}")).options([("search_path", schema.as_str())]);
+        let options = options.application_name(&format!("gantry {schema}")).options([("search_path", schema.as_str())]).options(SILENCE);
         // The relay's lease and the listener keep one each for good, a rebuild needs two; one is left for small work beside it.
         let admin = PgPoolOptions::new()
             .max_connections(5)
@@ -80,9 +88,10 @@ impl Db {
             .await?;
         migrate::run(&admin, &schema, migrations).await?;
         let role = role_of(&schema);
-        let pool = working(&role, settings.max_connections.max(2)).min_connections(1).connect_with(options.clone()).await?;
+        let idle = "idle_in_transaction_session_timeout";
+        let pool = working(&role, settings.max_connections.max(2)).min_connections(1).connect_with(options.clone().options([(idle, IDLE_WORK)])).await?;
         // Of its own, so that an append neither waits behind queries nor is planned anew each time for the length of its arrays.
-        let writer = working(&role, WRITERS).connect_lazy_with(options.options([("plan_cache_mode", "force_generic_plan")]));
+        let writer = working(&role, WRITERS).connect_lazy_with(options.options([("plan_cache_mode", "force_generic_plan"), (idle, IDLE_APPEND)]));
         let orm = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
         Ok(Self { orm, pool, writer, admin, schema, todo_news: Arc::new(watch::Sender::new(())) })
     }

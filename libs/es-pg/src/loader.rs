@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Statements of one loader under way at a time: one is answered while the next is gathered.
 const UNDER_WAY: usize = 2;
@@ -17,6 +19,8 @@ const KEYS: usize = 256;
 const PATIENCE: usize = 4;
 /// Reads that may wait; further ones wait for room.
 const WAITING: usize = 4_096;
+/// How long a statement may take: one that is never answered must not keep its place.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Why a row could not be read.
 #[derive(Clone, Debug, Error)]
@@ -52,6 +56,14 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Loader<K,
         F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
         E: Error + Send + Sync + 'static,
     {
+        Self::within(LONGEST, fetch)
+    }
+
+    fn within<F, E>(longest: Duration, fetch: impl Fn(Vec<K>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
+        E: Error + Send + Sync + 'static,
+    {
         let (ask, mut asked) = mpsc::channel::<Question<K, V>>(WAITING);
         tokio::spawn(async move {
             let places = Arc::new(Semaphore::new(UNDER_WAY));
@@ -79,7 +91,10 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Clone + Send + 'static> Loader<K,
                 }
                 let fetching = fetch(waiting.keys().cloned().collect());
                 tokio::spawn(async move {
-                    answer(waiting, fetching.await);
+                    match timeout(longest, fetching).await {
+                        Ok(fetched) => answer(waiting, fetched),
+                        Err(late) => answer(waiting, Err(late)),
+                    }
                     drop(place);
                 });
             }
@@ -183,6 +198,20 @@ mod tests {
         assert!(matches!(loader.get(13).await, Err(LoadError::Failed(_))));
         gate.add_permits(1);
         assert_eq!(loader.get(2).await.unwrap(), Some(4));
+    }
+
+    #[tokio::test]
+    async fn statements_that_are_never_answered_do_not_keep_their_places() {
+        let loader: Loader<u64, u64> = Loader::within(Duration::from_millis(50), |keys: Vec<u64>| async move {
+            if keys.contains(&13) {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, sqlx::Error>(keys.into_iter().map(|k| (k, k)).collect())
+        });
+        for _ in 0..=UNDER_WAY {
+            assert!(matches!(loader.get(13).await, Err(LoadError::Failed(_))));
+        }
+        assert_eq!(loader.get(2).await.unwrap(), Some(2));
     }
 
     #[tokio::test]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_kernel::Env;
+use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,9 @@ const BATCH_EVENTS: usize = 1_000;
 const PATIENCE: usize = 16;
 /// How long the first of a transaction waits for others at most.
 const LONGEST_WAIT: Duration = Duration::from_millis(2);
+/// How long a transaction may go without a word of the database. Whoever appends has mostly given up by then; those who come next get
+/// another connection, because this one may have fallen silent for good.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Between two words to the other replicas.
 const TELL: Duration = Duration::from_millis(10);
 /// Appends that may wait; past that callers are told to come back.
@@ -135,7 +139,9 @@ impl Writing {
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|r| (r.append, r.answer)).unzip();
         let tells = told.is_long_ago();
         let batch = Batch { pool: &self.db.writer, origin: &self.origin, env: &self.env, appends: &appends, tells };
-        match append_batch(&batch, memory).await {
+        // What was given up may be done all the same, as when a commit's answer is lost.
+        let done = timeout(ANSWER, append_batch(&batch, memory)).await;
+        match done.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
             Ok(results) => {
                 self.recent.add(results.iter().flatten().flat_map(|appended| &appended.events));
                 if let Some(last) = results.iter().rev().find_map(|r| r.as_ref().ok()).map(|a| a.position) {
@@ -215,7 +221,8 @@ impl Told {
         let Some(position) = self.owed.take() else { return };
         self.at = Some(Instant::now());
         // Lost: they look for themselves every other second.
-        if let Err(error) = tell(&db.writer, memory, position).await {
+        let told = timeout(ANSWER, tell(&db.writer, memory, position)).await;
+        if let Err(error) = told.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
             tracing::debug!(error = %error, "the other replicas were not told of an append");
         }
     }
@@ -246,37 +253,47 @@ async fn listen_task(db: Db, moved: Arc<watch::Sender<i64>>, cancel: Cancellatio
     let (events, todos) = (format!("{}_events", db.schema), format!("{}_todos", db.schema));
     let mut listener: Option<PgListener> = None;
     loop {
-        if listener.is_none()
-            && let Ok(mut fresh) = PgListener::connect_with(&db.admin).await
-            && fresh.listen_all([&*events, &*todos]).await.is_ok()
-        {
-            listener = Some(fresh);
-            // What was said before this nobody heard.
-            db.tell_todo_news();
+        if listener.is_none() {
+            let fresh = tokio::select! {
+                () = cancel.cancelled() => return,
+                fresh = timeout(ANSWER, listen(&db.admin, [&*events, &*todos])) => fresh,
+            };
+            if let Ok(Ok(fresh)) = fresh {
+                listener = Some(fresh);
+                // What was said before this nobody heard.
+                db.tell_todo_news();
+            }
         }
         let heard = async {
             match &mut listener {
-                Some(listener) => listener.recv().await.map(|n| {
-                    if n.channel() == todos {
-                        db.tell_todo_news();
-                    }
-                    n.payload().parse::<i64>().ok()
-                }),
+                Some(listener) => listener.try_recv().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = cancel.cancelled() => return,
             heard = heard => match heard {
-                Ok(Some(position)) => { moved.send_if_modified(|head| raise(head, position)); }
-                Ok(None) => {}
-                Err(_) => listener = None,
+                Ok(Some(word)) if word.channel() == todos => db.tell_todo_news(),
+                Ok(Some(word)) => {
+                    if let Ok(position) = word.payload().parse() {
+                        moved.send_if_modified(|head| raise(head, position));
+                    }
+                }
+                Ok(None) | Err(_) => listener = None,
             },
             () = tokio::time::sleep(Duration::from_secs(2)) => {
-                if let Ok(position) = read_head(&db).await {
+                if let Ok(Ok(position)) = timeout(ANSWER, read_head(&db)).await {
                     moved.send_if_modified(|head| raise(head, position));
                 }
             }
         }
     }
+}
+
+/// It says when its connection is lost, instead of making another: what was said in between would never be asked for.
+async fn listen(pool: &PgPool, channels: [&str; 2]) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen_all(channels).await?;
+    Ok(listener)
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use gantry_es::{DecodeError, Recorded};
 use gantry_kernel::OffsetDateTime;
 use sea_orm::{DatabaseConnection, TransactionTrait};
+use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ use crate::rebuild::rebuild_from;
 
 const BATCH: i64 = 1_000;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The same where nothing is wrong with the events: a database or a bus that is away comes back, and is not to be found late.
+const LONGEST_PAUSE_AWAY: Duration = Duration::from_secs(3);
 /// The same where a newer program wrote what this one cannot read: the replica that can takes it in for both.
 const LONGEST_PAUSE_OLDER: Duration = Duration::from_secs(1);
 /// For how long a checkpoint that was read is gone on from in memory: somebody else may have moved it, or want a rebuild.
@@ -85,7 +88,7 @@ async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch
     let mut reached = None;
     for (index, (event, sequence)) in batch.iter().enumerate().filter(|(_, (event, _))| event.position > at) {
         if let Err(error) = apply(projection, &tx, event).await {
-            let error = error.context(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position));
+            let error = error.context(Poison(format!("event {} `{}` of {} at {}", event.id, event.kind, event.stream, event.position)));
             // Whatever the failed statement left of the transaction cannot be committed: do the good part again.
             tx.rollback().await?;
             if reached.is_some() {
@@ -101,6 +104,11 @@ async fn one_by_one(orm: &DatabaseConnection, projection: &dyn Projection, batch
     tx.commit().await?;
     Ok(reached.map_or(at, |(position, _)| position))
 }
+
+/// An event that a projection did not take in.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Poison(String);
 
 /// Keeps one projection up to date until cancelled.
 pub struct ProjectionRunner;
@@ -210,7 +218,11 @@ impl ProjectionRunner {
                         () = cancel.cancelled() => return,
                         () = tokio::time::sleep(pause) => {}
                     }
-                    pause = (pause * 2).min(if older { LONGEST_PAUSE_OLDER } else { LONGEST_PAUSE });
+                    pause = (pause * 2).min(match error.is::<Poison>() {
+                        _ if older => LONGEST_PAUSE_OLDER,
+                        true => LONGEST_PAUSE,
+                        false => LONGEST_PAUSE_AWAY,
+                    });
                 }
             }
         }

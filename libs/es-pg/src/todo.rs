@@ -20,6 +20,8 @@ const LONGEST_PAUSE_SECS: f64 = 60.0;
 /// The list is looked at this often even if nobody says that something was added: a notification may be lost.
 const LOOK: Duration = Duration::from_secs(10);
 const AFTER_FAULT: Duration = Duration::from_secs(1);
+/// Nothing that was tried is put off or locked for so long.
+const SET_BACK: Duration = Duration::from_secs(300);
 
 /// The list of pending work.
 pub struct Todo;
@@ -183,8 +185,15 @@ async fn handle(handler: &dyn TodoHandler, item: TodoItem) -> anyhow::Result<()>
 
 /// How long until the next piece may be taken, at most [`LOOK`].
 async fn until_due(db: &Db, name: &str) -> Result<Duration, sqlx::Error> {
-    let sql = "select extract(epoch from min(greatest(due, locked_until)) - clock_timestamp())::float8 from todos where name = $1";
-    let seconds: Option<f64> = sqlx::query_scalar(sql).bind(name).fetch_one(&db.pool).await?;
+    // What was tried is put off and locked for a minute at most: the clock was set back since, and this would wait for as long as that.
+    let sql = "with again as (
+                   update todos set due = least(due, now()), locked_until = null
+                    where name = $1 and attempts > 0 and greatest(due, locked_until) > now() + $2 * interval '1 second' returning id)
+               select extract(epoch from min(greatest(due, locked_until)) - clock_timestamp())::float8, exists (select from again) from todos where name = $1";
+    let (seconds, again): (Option<f64>, bool) = sqlx::query_as(sql).bind(name).bind(SET_BACK.as_secs_f64()).fetch_one(&db.pool).await?;
+    if again {
+        return Ok(Duration::ZERO);
+    }
     Ok(seconds.map_or(LOOK, |s| Duration::from_secs_f64(s.max(0.01)).min(LOOK)))
 }
 

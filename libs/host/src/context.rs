@@ -28,6 +28,9 @@ use crate::tls::shown_client_config;
 
 /// How long an answer waits for its own write to be readable.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long rights may be read, and when they are read again after a fault.
+const FOLLOWING: Duration = Duration::from_secs(30);
+const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
 /// A peer that was cut off is asked after so long whether it is there; half of that later the connection is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -177,6 +180,7 @@ impl Host {
         if database {
             gantry_bus::start_relay(host.bus.clone(), host.log().clone(), host.cancel.clone(), &host.tracker);
             host.follow_rights().await?;
+            host.work(Arc::new(crate::kept::Kept { bus: host.bus.clone(), service: name }));
         }
         Ok(host)
     }
@@ -200,15 +204,22 @@ impl Host {
         self.tracker.spawn(async move {
             loop {
                 let reached = *at.borrow_and_update();
-                match host.auth.follow(host.db(), held).await {
+                let followed = tokio::time::timeout(FOLLOWING, host.auth.follow(host.db(), held)).await;
+                let failed = match followed.map_err(anyhow::Error::from).flatten() {
                     Ok(now) => {
                         held = now;
                         moved.send_replace(reached);
+                        false
                     }
-                    Err(error) => tracing::warn!(service = host.name, error = format!("{error:#}"), "rights could not be followed"),
-                }
+                    Err(error) => {
+                        tracing::warn!(service = host.name, error = format!("{error:#}"), "rights could not be followed and will be tried again");
+                        true
+                    }
+                };
                 tokio::select! {
                     () = host.cancel.cancelled() => return,
+                    // What was not taken in counts: nobody says it twice.
+                    () = tokio::time::sleep(FOLLOW_AGAIN), if failed => {}
                     changed = at.changed() => if changed.is_err() { return },
                 }
             }
@@ -338,7 +349,8 @@ impl Host {
             .domain_name(format!("{service}.{}", crate::pki::SERVER_SUFFIX))
     }
 
-    /// Puts a security fact on the audit stream; a failure to do so is logged and does not fail the request.
+    /// Puts a security fact on the audit stream, or in the database until the bus takes it; a failure to do so is logged and does not fail
+    /// the request.
     pub async fn audit(&self, fact: AuditFact) {
         let result = async {
             let body: bytes::Bytes = serde_json::to_vec(&fact).unwrap_or_default().into();
@@ -350,12 +362,25 @@ impl Host {
             self.bus.sample_stream(gantry_bus::streams::AUDIT).await?;
             publish().await
         };
-        match tokio::time::timeout(Duration::from_secs(5), result).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(service = self.name, action = fact.action, result = fact.result, error = %error, "an audit record could not be published")
-            }
-            Err(_) => tracing::error!(service = self.name, action = fact.action, result = fact.result, "an audit record could not be published in time"),
+        let fault = match tokio::time::timeout(Duration::from_secs(5), result).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        if !self.has_database() {
+            tracing::error!(service = self.name, action = fact.action, result = fact.result, error = fault, "an audit record could not be published");
+        } else if let Err(error) = crate::kept::keep(self.db(), &fact).await {
+            let error = format!("{error:#}");
+            tracing::error!(
+                service = self.name,
+                action = fact.action,
+                result = fact.result,
+                fault,
+                error,
+                "an audit record could be neither published nor kept"
+            );
+        } else {
+            tracing::warn!(service = self.name, action = fact.action, result = fact.result, error = fault, "an audit record waits until it can be published");
         }
     }
 

@@ -12,6 +12,7 @@ mod freshness;
 mod grpc;
 mod health;
 mod idempotency;
+mod kept;
 mod layers;
 mod lines;
 mod node_pki;

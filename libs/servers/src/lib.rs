@@ -31,6 +31,6 @@ pub use postgres::Postgres;
 pub use process::{Launch, PidFile, Signal};
 pub use prometheus::Prometheus;
 pub use redis::Redis;
-pub use server::{Credentials, Server, ensure_running, spawn, stop};
+pub use server::{Credentials, Server, ensure_running, ports_are_free, spawn, stop};
 pub use suite::{Home, Ports};
 pub use wait::{Backoff, Hopeless, until};

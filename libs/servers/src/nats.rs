@@ -78,6 +78,10 @@ impl Server for Nats {
         Ok(Launch::new(found.path, &["-c", &self.data.join("nats.conf").display().to_string()]))
     }
 
+    fn ports(&self) -> Vec<u16> {
+        vec![self.port, self.monitor]
+    }
+
     fn probe(&self) -> Result<()> {
         let Credentials { user, password } = &self.credentials;
         let send = format!("CONNECT {{\"verbose\":false,\"user\":{user:?},\"pass\":{password:?}}}\r\nPING\r\n");

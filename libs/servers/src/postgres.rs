@@ -88,8 +88,8 @@ impl Postgres {
              log_line_prefix = '%m [%p] %q%u@%d '\nlog_min_duration_statement = 2000\nidle_in_transaction_session_timeout = '5min'\n\
              timezone = 'UTC'\n",
             self.port,
-            // A socket's name has at most 107 bytes; without one the loopback port is enough.
-            Some(socket.display().to_string()).filter(|s| s.len() < 80).unwrap_or_default(),
+            // A socket's name has at most 107 bytes, and the setting is a list in quotes; without one the loopback port is enough.
+            Some(socket.display().to_string()).filter(|s| s.len() < 80 && !s.contains(['\'', '"', ','])).unwrap_or_default(),
         )
     }
 
@@ -155,6 +155,10 @@ impl Server for Postgres {
         let place = self.place.canonicalize().with_context(|| format!("{} is not there", self.place.display()))?;
         let data = place.join("data").display().to_string();
         Ok(Launch { owner: unprivileged()?, ..Launch::new(self.bin("postgres")?, &["-D", &data]) })
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        vec![self.port]
     }
 
     fn probe(&self) -> Result<()> {

@@ -105,6 +105,10 @@ impl Server for Prometheus {
         Ok(Launch::new(found.path, &args.each_ref().map(String::as_str)))
     }
 
+    fn ports(&self) -> Vec<u16> {
+        vec![self.port]
+    }
+
     fn probe(&self) -> Result<()> {
         let send = "GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let answer = exchange(self.port, send, |_| false)?;

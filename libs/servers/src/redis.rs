@@ -60,6 +60,10 @@ impl Server for Redis {
         Ok(Launch::new(found.path, &[&self.data.join("redis.conf").display().to_string()]))
     }
 
+    fn ports(&self) -> Vec<u16> {
+        vec![self.port]
+    }
+
     fn probe(&self) -> Result<()> {
         let send = format!("AUTH {}\r\nPING\r\n", self.credentials.password);
         let answer = exchange(self.port, &send, |seen| seen.contains("PONG") || seen.contains("-"))?;

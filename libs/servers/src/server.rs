@@ -1,8 +1,8 @@
 //! What every server has in common: prepare, start, a real readiness probe, stop.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -45,6 +45,10 @@ pub trait Server: Send + Sync {
     fn stop_signal(&self) -> Signal {
         Signal::Term
     }
+    /// Where it listens on the loopback interface.
+    fn ports(&self) -> Vec<u16> {
+        Vec::new()
+    }
     fn pid_file(&self) -> PidFile {
         PidFile::new(self.folders().run.join(format!("{}.pid", self.name())))
     }
@@ -85,6 +89,10 @@ impl Credentials {
     pub fn kept_in(file: &Path, user: &str) -> Result<Self> {
         let password = match fs::read_to_string(file) {
             Ok(text) => text.trim().to_owned(),
+            // Another one would not be the server's.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot read {}; was it made by another user?", file.display()));
+            }
             Err(_) => {
                 let fresh = hex::encode(Env::system().random::<24>());
                 write_private(file, &format!("{fresh}\n"))?;
@@ -143,6 +151,21 @@ pub fn ensure_running(server: &dyn Server, limit: Duration) -> Result<()> {
     server.settle().with_context(|| format!("setting up {}", server.name()))
 }
 
+/// Whether the ports of a server that does not run are free for it. One that has just ended is given a moment to let go of them.
+///
+/// # Errors
+/// Names the port that somebody else listens on.
+pub fn ports_are_free(server: &dyn Server, patience: Duration) -> Result<()> {
+    if server.pid_file().alive().is_some() {
+        return Ok(());
+    }
+    server.ports().into_iter().try_for_each(|port| {
+        until(&format!("port {port} for {}", server.name()), patience, || {
+            TcpListener::bind(("127.0.0.1", port)).map(drop).context("another program listens there")
+        })
+    })
+}
+
 /// Stops the instance this pid file names, if any. True if there was one.
 ///
 /// # Errors
@@ -173,5 +196,69 @@ pub(crate) fn exchange(port: u16, send: &str, done: impl Fn(&str) -> bool) -> Re
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Listens(Folders, u16);
+
+    impl Server for Listens {
+        fn name(&self) -> &'static str {
+            "listens"
+        }
+
+        fn needs(&self) -> &'static [Need] {
+            &[]
+        }
+
+        fn folders(&self) -> &Folders {
+            &self.0
+        }
+
+        fn prepare(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn launch(&self) -> Result<Launch> {
+            Ok(Launch::new("sleep", &["600"]))
+        }
+
+        fn probe(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn ports(&self) -> Vec<u16> {
+            vec![self.1]
+        }
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_read_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        let first = Credentials::kept_in(&file, "gantry").expect("made").password;
+        assert_eq!(Credentials::kept_in(&file, "gantry").expect("read").password, first);
+        // Not readable, whoever asks.
+        fs::remove_file(&file).expect("removed");
+        fs::create_dir(&file).expect("a folder in its place");
+        let error = Credentials::kept_in(&file, "gantry").err().expect("refused");
+        assert!(error.to_string().contains("password") && file.is_dir(), "{error:#}");
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_has_is_named_before_anything_is_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = TcpListener::bind(("127.0.0.1", 0)).expect("a listener");
+        let server = Listens(Folders::below(folder.path()).expect("folders"), other.local_addr().expect("bound").port());
+        let error = ports_are_free(&server, Duration::ZERO).expect_err("taken");
+        assert!(error.to_string().contains(&format!("port {} for listens", server.1)), "{error}");
+        server.pid_file().write(std::process::id()).expect("written");
+        ports_are_free(&server, Duration::ZERO).expect("who runs has its ports itself");
+        server.pid_file().remove();
+        drop(other);
+        ports_are_free(&server, Duration::from_secs(5)).expect("free");
+    }
 }

@@ -2,6 +2,7 @@
 //! so that a second suite (of a test run) can live beside a user's.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +24,12 @@ impl Home {
     /// # Errors
     /// When the folder cannot be made.
     pub fn at(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        // A link stays when what it leads to is deleted; there it is made anew.
+        let place = match fs::read_link(path) {
+            Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => path.to_owned(),
+        };
+        fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
         Ok(Self(path.canonicalize()?))
     }
 
@@ -146,7 +152,8 @@ impl Choices {
         let file = home.file("choices.json");
         let mut choices = match fs::read_to_string(&file) {
             Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is not readable", file.display()))?,
-            Err(_) => Self { ports: Ports::DEFAULT, external: External::default() },
+            Err(error) if error.kind() == ErrorKind::NotFound => Self { ports: Ports::DEFAULT, external: External::default() },
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
         if let Some(base) = number_from_env("GANTRY_PORT_BASE")? {
             choices.ports = Ports::from_base(base)?;
@@ -248,6 +255,17 @@ mod tests {
         assert_ne!(one.network().second, two.network().second);
         assert_ne!(one.applications(), two.applications());
         assert!(Ports::from_base(7401).is_err() && Ports::from_base(0).is_err());
+    }
+
+    #[test]
+    fn a_home_behind_a_link_can_be_made_again_after_it_was_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = folder.path().join("home");
+        std::os::unix::fs::symlink("elsewhere/suite", &link).expect("linked");
+        let home = Home::at(&link).expect("made where the link leads");
+        assert!(home.root().ends_with("elsewhere/suite"), "{}", home.root().display());
+        fs::remove_dir_all(home.root()).expect("deleted");
+        assert_eq!(Home::at(&link).expect("made again"), home);
     }
 
     #[test]

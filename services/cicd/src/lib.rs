@@ -60,6 +60,8 @@ impl Service for Cicd {
             host: host.clone(),
         });
         host.work(Arc::new(PushedTodo { cicd: cicd.clone() }));
+        let usage = Metering { db: host.db().clone(), bus: host.bus.clone() };
+        host.work(Arc::new(usage.clone()));
 
         let build_dir = absolute(&config.build_dir, &host, "buildah")?;
         let ca = absolute(&host.platform.ca_dir, &host, "")?.join("ca.pem");
@@ -67,7 +69,7 @@ impl Service for Cicd {
         let containers = Containers::new(&host.platform.containerd);
         let tools = Arc::new(Tools { cicd: cicd.clone(), containers, buildah, peers: Peers::new(host.clone()) });
         let limits = domain::Limits { runs: config.max_runs, runs_per_project: config.max_runs_per_project };
-        let runner = Runner { tools, limits, tables: tables.clone(), usage: Metering { bus: host.bus.clone() } };
+        let runner = Runner { tools, limits, tables: tables.clone(), usage };
         host.tracker.spawn(runner.run(host.cancel.clone()));
 
         // A crash may have come between a push and its event.

@@ -3,6 +3,7 @@
 pub mod advisor;
 pub mod agents;
 pub mod agents_words;
+mod awake;
 pub mod backups;
 pub mod carried;
 pub mod cluster_health;

@@ -72,4 +72,5 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
           where e.stream = c.stream and e.kind = 'config.created' and e.data ->> 'secret' = 'true' and c.scope = 'config.' || (e.data ->> 'space')",
     ),
     ("0009-live-migrations", "alter table displacements add column successor uuid"),
+    ("0010-metering-under-way", "alter table metered add column next timestamptz"),
 ];

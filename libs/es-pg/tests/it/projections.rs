@@ -317,12 +317,12 @@ async fn a_late_worker_leaves_the_turn_of_another_alone() {
     assert_eq!(tokio::time::timeout(Duration::from_secs(30), begun.recv()).await.expect("begun"), Some(1));
     // Put down once more, which makes its tries begin anew, and taken by another replica after this one's lock has run out.
     put(2).await;
-    let taken = "update todos set attempts = attempts + 1, turn = turn + 1, locked_until = now() + interval '1 hour'";
+    let taken = "update todos set attempts = attempts + 1, turn = turn + 1, locked_until = now() + interval '1 minute'";
     sqlx::query(taken).execute(&db.pool).await.unwrap();
     gate.add_permits(1);
     // Whoever held it before would have written by now.
     tokio::time::sleep(Duration::from_millis(600)).await;
-    let sql = "select attempts, turn, locked_until > now() + interval '30 minutes' from todos";
+    let sql = "select attempts, turn, locked_until > now() + interval '30 seconds' from todos";
     let left: Option<(i32, i64, bool)> = sqlx::query_as(sql).fetch_optional(&db.pool).await.unwrap();
     assert_eq!((left, gate.available_permits()), (Some((1, 2, true)), 0));
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod doors;
 mod echo;
+mod kept;
 mod peers;
 mod repetition;
 mod replicas;

@@ -16,7 +16,7 @@ use crate::domain::sample;
 use crate::store::usage::{self, Counted};
 
 const BATCH: usize = 500;
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 pub struct Ingest {
     pub db: Db,

@@ -1,7 +1,10 @@
-//! Seconds of building, on their way to the bill.
+//! Seconds of building, on their way to the bill: put down as durable work, and published as soon as the bus takes them.
 
+use async_trait::async_trait;
 use gantry_bus::Bus;
+use gantry_bus::streams::USAGE;
 use gantry_contract::usage::UsageSample;
+use gantry_es_pg::{Db, Todo, TodoHandler, TodoItem};
 use gantry_kernel::OffsetDateTime;
 use sha2::{Digest, Sha256};
 
@@ -9,10 +12,13 @@ use crate::domain::NewRun;
 
 #[derive(Clone)]
 pub struct Metering {
+    pub db: Db,
     pub bus: Bus,
 }
 
 impl Metering {
+    pub const NAME: &str = "usage";
+
     /// The id is made of run, step and start: a repeated sample counts once.
     pub async fn step_ended(&self, about: &NewRun, step: &str, from: OffsetDateTime, to: OffsetDateTime) {
         let digest: [u8; 32] = Sha256::digest(format!("{}/{step}/{}", about.run, from.unix_timestamp_nanos())).into();
@@ -30,13 +36,23 @@ impl Metering {
             from,
             to,
         };
-        let Ok(payload) = serde_json::to_vec(&sample) else { return };
-        let published = async {
-            self.bus.sample_stream(gantry_bus::streams::USAGE).await?;
-            gantry_bus::publish(&self.bus, gantry_bus::streams::USAGE, &about.org.to_string(), id, payload).await
-        };
-        if let Err(error) = published.await {
+        let Ok(payload) = serde_json::to_value(&sample) else { return };
+        if let Err(error) = Todo::enqueue(&self.db.orm, Self::NAME, &id.to_string(), &payload).await {
             tracing::warn!(run.id = %about.run, %error, "a metering sample is lost");
         }
+    }
+}
+
+#[async_trait]
+impl TodoHandler for Metering {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn handle(&self, item: TodoItem) -> anyhow::Result<()> {
+        let sample: UsageSample = serde_json::from_value(item.payload)?;
+        self.bus.sample_stream(USAGE).await?;
+        gantry_bus::publish(&self.bus, USAGE, &sample.org.to_string(), sample.id, serde_json::to_vec(&sample)?).await?;
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use gantry_bus::Bus;
 use tokio_util::sync::CancellationToken;
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[async_trait]
 pub trait Taker: Send + Sync + 'static {

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_contract::proto::scheduler as proto;
-use gantry_kernel::{AppId, Env, InstanceId, Name, OffsetDateTime};
+use gantry_kernel::{AppId, Env, InstanceId, Name};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::agents_words;
+use super::awake::Awake;
 use super::carried::{Carried, Frozen};
 use crate::domain::engine::{Facts, PodRoute, Report, WantedNode};
 use crate::domain::made::Made;
@@ -24,7 +25,8 @@ struct Attached {
     session: u64,
     facts: Arc<Facts>,
     report: Option<Arc<Report>>,
-    heard: OffsetDateTime,
+    /// By [`Awake`].
+    heard: Duration,
     outbox: Option<Outbox>,
     /// Reports of generations up to this one are from before this session: an agent that just started may not know yet
     /// what it has, and its silence about an instance must not be taken for the instance's end.
@@ -68,12 +70,18 @@ pub struct NodeView {
 pub struct Agents {
     nodes: Arc<Mutex<BTreeMap<Name, Attached>>>,
     changed: Arc<watch::Sender<u64>>,
+    awake: Arc<Awake>,
     env: Env,
 }
 
 impl Agents {
     pub fn new(env: Env) -> Self {
-        Self { nodes: Arc::default(), changed: Arc::new(watch::channel(0).0), env }
+        Self { nodes: Arc::default(), changed: Arc::new(watch::channel(0).0), awake: Arc::new(Awake::new(Instant::now())), env }
+    }
+
+    /// How long this process has been able to hear nodes.
+    pub fn awake(&self) -> Duration {
+        self.awake.at(Instant::now())
     }
 
     /// Moves when a node attaches or reports something new.
@@ -91,7 +99,7 @@ impl Agents {
 
     /// A node's agent is there. An older session of the same node is over.
     pub fn attach(&self, node: Name, facts: Facts, outbox: Outbox) -> u64 {
-        let now = self.env.now();
+        let (now, heard) = (self.env.now(), self.awake());
         let mut nodes = self.lock();
         let before = nodes.remove(&node);
         let session = before.as_ref().map_or(1, |b| b.session + 1);
@@ -103,7 +111,7 @@ impl Agents {
                 session,
                 facts: Arc::new(facts),
                 report: None,
-                heard: now,
+                heard,
                 outbox: Some(outbox),
                 since: generation,
                 generation,
@@ -126,7 +134,7 @@ impl Agents {
     pub fn report(&self, node: &Name, session: u64, report: Report) -> bool {
         let mut nodes = self.lock();
         let Some(attached) = nodes.get_mut(node).filter(|a| a.session == session) else { return false };
-        attached.heard = self.env.now();
+        attached.heard = self.awake();
         if report.generation <= attached.since {
             return true;
         }
@@ -169,26 +177,21 @@ impl Agents {
     }
 
     pub fn snapshot(&self) -> BTreeMap<Name, NodeView> {
-        let now = self.env.now();
-        let view = |a: &Attached| NodeView {
-            facts: a.facts.clone(),
-            report: a.report.clone(),
-            silent_for: Duration::try_from(now - a.heard).unwrap_or_default(),
-            told: a.told.clone(),
-        };
+        let now = self.awake();
+        let view = |a: &Attached| NodeView { facts: a.facts.clone(), report: a.report.clone(), silent_for: now.saturating_sub(a.heard), told: a.told.clone() };
         self.lock().iter().map(|(name, a)| (name.clone(), view(a))).collect()
     }
 
     /// `None`: it is not attached to this process, or was sent away.
     pub fn silent_for(&self, node: &Name) -> Option<Duration> {
-        let now = self.env.now();
-        self.lock().get(node).map(|a| Duration::try_from(now - a.heard).unwrap_or_default())
+        let now = self.awake();
+        self.lock().get(node).map(|a| now.saturating_sub(a.heard))
     }
 
     /// How long until the next of those that were heard lately has been silent for `timeout`, if nothing more is heard from it.
     pub fn until_silent(&self, timeout: Duration) -> Option<Duration> {
-        let now = self.env.now();
-        let left = |a: &Attached| timeout.checked_sub(Duration::try_from(now - a.heard).unwrap_or_default());
+        let now = self.awake();
+        let left = |a: &Attached| timeout.checked_sub(now.saturating_sub(a.heard));
         self.lock().values().filter_map(left).min()
     }
 

@@ -25,7 +25,7 @@ impl Reconciler {
         let rows = self.nodes().await?;
         let known: HashMap<&str, &store::node::Model> = rows.iter().map(|r| (r.name.as_str(), r)).collect();
         let timeout = self.s.config.node_timeout();
-        let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
+        let leading_for = self.s.agents.awake().saturating_sub(self.leading);
         let mut events = Vec::new();
         let removed = self.removed_nodes().await?;
         for (node, view) in &views {
@@ -106,7 +106,7 @@ impl Reconciler {
     /// How long until the next node has to be looked at because it was silent for too long; `None`: none has to.
     pub(super) fn until_silent(&self) -> Option<Duration> {
         let timeout = self.s.config.node_timeout();
-        let leading_for = Duration::try_from(self.s.host.env.now() - self.since).unwrap_or_default();
+        let leading_for = self.s.agents.awake().saturating_sub(self.leading);
         // Those that have not come back since this process decides are given as long.
         let unheard = timeout.checked_sub(leading_for);
         let next = self.s.agents.until_silent(timeout).into_iter().chain(unheard).min()?;

@@ -1,5 +1,6 @@
 //! What running instances have reserved, as usage samples: one per application, meter and interval, whose id follows from
-//! these three, so that a repeated one counts once. Intervals missed while away are made up for.
+//! these three, so that a repeated one counts once. Intervals missed while away are made up for; which ones a sample covers is put down before it is
+//! published, so that what breaks off in the middle is repeated, not published in other pieces.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::store;
 
 /// Longer absences are metered in one piece per this many intervals, so that catching up is quick.
 const INTERVALS_AT_ONCE: i64 = 360;
+/// But no piece is longer than billing takes.
+const LONGEST_SECONDS: i64 = 86_400;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Runs until shutdown; one process at a time.
@@ -49,15 +52,16 @@ async fn meter(s: &Scheduler, interval: i64) -> anyhow::Result<()> {
     };
     s.host.bus.sample_stream(USAGE).await?;
     while from < end {
-        let to = end.min(from + interval * INTERVALS_AT_ONCE);
-        let (start, stop) = (OffsetDateTime::from_unix_timestamp(from)?, OffsetDateTime::from_unix_timestamp(to)?);
+        let piece = (interval * INTERVALS_AT_ONCE).min(LONGEST_SECONDS);
+        let (start, stop) = (OffsetDateTime::from_unix_timestamp(from)?, OffsetDateTime::from_unix_timestamp(end.min(from + piece))?);
+        let Some(stop) = store::meter_next(s.orm(), start, stop).await? else { return Ok(()) };
         let instances = store::alive_between(s.orm(), start, stop).await?;
         for sample in samples(s, &instances, start, stop).await? {
             let payload = serde_json::to_vec(&sample)?;
             gantry_bus::publish(&s.host.bus, USAGE, &sample.org.to_string(), sample.id, payload).await?;
         }
-        store::set_metered_upto(s.orm(), stop).await?;
-        from = to;
+        store::metered_next(s.orm(), start, stop).await?;
+        from = stop.unix_timestamp();
     }
     Ok(())
 }

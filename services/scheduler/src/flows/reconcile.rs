@@ -47,6 +47,8 @@ pub struct Reconciler {
     pub(super) unsettled: BTreeSet<AppId>,
     /// Since when this process decides: nodes have so long to come back.
     pub(super) since: OffsetDateTime,
+    /// The same by the time in which nodes could be heard.
+    pub(super) leading: Duration,
     /// What was last reserved for each application.
     pub(super) reserved: BTreeMap<AppId, Demand>,
     /// Applications that were not as wanted after the last round.
@@ -94,7 +96,7 @@ impl Reconciler {
         while !s.host.cancel.is_cancelled() {
             let Some(mut lease) = Lease::acquire(&s.host.db().pool, "reconciler", &s.host.cancel).await else { return };
             let position = s.host.log().head();
-            let since = s.host.env.now();
+            let (since, leading) = (s.host.env.now(), s.agents.awake());
             let mut own = Self {
                 s: s.clone(),
                 position,
@@ -104,6 +106,7 @@ impl Reconciler {
                 everywhere: BTreeSet::new(),
                 unsettled: BTreeSet::new(),
                 since,
+                leading,
                 reserved: BTreeMap::new(),
                 busy: BTreeSet::new(),
                 priorities: HashMap::new(),

@@ -134,9 +134,21 @@ pub async fn metered_upto(db: &Db) -> Result<Option<OffsetDateTime>, DbErr> {
     row.map(|r| r.try_get("", "upto")).transpose()
 }
 
-pub async fn set_metered_upto(db: &Db, upto: OffsetDateTime) -> Result<(), DbErr> {
-    let sql = "insert into metered (upto) values ($1) on conflict (one) do update set upto = excluded.upto";
-    db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [upto.into()])).await?;
+/// Puts down that usage is published next from where it was published up to, `from`, up to `to`; gives up to when it is: what was put
+/// down before and not published to its end is published as it was begun, or its beginning would count twice. `None`: it was published
+/// further than `from` meanwhile.
+pub async fn meter_next(db: &Db, from: OffsetDateTime, to: OffsetDateTime) -> Result<Option<OffsetDateTime>, DbErr> {
+    let sql = "insert into metered as m (upto, next) values ($1, $2)
+               on conflict (one) do update set next = case when m.next > m.upto then m.next else excluded.next end where m.upto = excluded.upto
+               returning next";
+    let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [from.into(), to.into()])).await?;
+    row.map(|r| r.try_get("", "next")).transpose()
+}
+
+/// What [`meter_next`] gave is published to its end.
+pub async fn metered_next(db: &Db, from: OffsetDateTime, to: OffsetDateTime) -> Result<(), DbErr> {
+    let sql = "update metered set upto = next where upto = $1 and next = $2";
+    db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [from.into(), to.into()])).await?;
     Ok(())
 }
 

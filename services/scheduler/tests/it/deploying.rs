@@ -1,6 +1,8 @@
 //! Deploying: from document to running instances, and every refusal.
 
+use gantry_contract::usage::UsageSample;
 use reqwest::Method;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -184,25 +186,43 @@ async fn running_instances_are_metered() {
     let _agent = Agent::join(&place, "n1", 4000).await;
     place.deploy("web", &web("1", 2)).await;
     place.reaches("web", "running", 1).await;
-    let stream = place.host.bus.sample_stream(gantry_bus::streams::USAGE).await.unwrap();
     let app = place.app("web").await["id"].as_str().unwrap().to_owned();
-    let samples = || async {
-        let mut out = Vec::new();
-        let last = stream.get_info().await.unwrap().state.last_sequence;
-        for sequence in 1..=last {
-            let message = stream.get_raw_message(sequence).await.unwrap();
-            out.push(serde_json::from_slice::<gantry_contract::usage::UsageSample>(&message.payload).unwrap());
-        }
-        out
-    };
     place
         .world
         .until("a whole interval is metered", LONG, || async {
-            samples().await.iter().any(|s| s.meter == "container_seconds" && (s.amount - 2.0).abs() < 0.01)
+            samples(&place).await.iter().any(|s| s.meter == "container_seconds" && (s.amount - 2.0).abs() < 0.01)
         })
         .await;
-    let all = samples().await;
+    let all = samples(&place).await;
     assert!(all.iter().all(|s| s.holder == format!("app:{app}") && s.org == place.space.org().id));
     let cpu = all.iter().filter(|s| s.meter == "cpu_core_seconds").map(|s| s.amount).fold(0.0, f64::max);
     assert!((cpu - 0.2).abs() < 0.01, "two instances of 0.1 cores for a second: {cpu}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_whose_publishing_broke_off_is_published_in_the_same_pieces() {
+    let place = Place::new().await;
+    let _agent = Agent::join(&place, "n1", 4000).await;
+    place.deploy("web", &web("1", 1)).await;
+    place.reaches("web", "running", 1).await;
+    place.world.until("it is metered", LONG, || async { !samples(&place).await.is_empty() }).await;
+    let db = &place.host.db().orm;
+    db.execute_unprepared("update instances set placed_at = placed_at - interval '1 hour'").await.unwrap();
+    // As who was killed while it published seven seconds leaves it, five minutes before somebody goes on.
+    db.execute_unprepared("update metered set upto = upto - interval '300 seconds', next = upto - interval '293 seconds'").await.unwrap();
+    let lasting = |all: &[UsageSample], seconds: std::ops::Range<i64>| all.iter().find(|s| seconds.contains(&(s.to - s.from).whole_seconds())).cloned();
+    place.world.until("the rest is published", LONG, || async { lasting(&samples(&place).await, 293..400).is_some() }).await;
+    let all = samples(&place).await;
+    let (seven, rest) = (lasting(&all, 7..8).expect("the seven seconds"), lasting(&all, 293..400).expect("the rest"));
+    assert_eq!(seven.to, rest.from, "no second twice and none left out");
+}
+
+async fn samples(place: &Place) -> Vec<UsageSample> {
+    let stream = place.host.bus.sample_stream(gantry_bus::streams::USAGE).await.unwrap();
+    let mut out = Vec::new();
+    for sequence in 1..=stream.get_info().await.unwrap().state.last_sequence {
+        let message = stream.get_raw_message(sequence).await.unwrap();
+        out.push(serde_json::from_slice(&message.payload).unwrap());
+    }
+    out
 }
