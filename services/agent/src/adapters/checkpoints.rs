@@ -20,6 +20,8 @@ use crate::domain::checkpoint::{About, faults, flags, obstacle, own_layer, versi
 const NAMESPACE: &str = "k8s.io";
 /// What nobody made an instance of is not kept for longer.
 const KEPT: Duration = Duration::from_secs(3600);
+/// CRIU tries out much of the kernel, and a container stands still only when its last process does.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
 /// Behind the name of what has not come whole.
 const COMING: &str = ".coming";
 /// A line of the program that lets containers go on.
@@ -119,7 +121,7 @@ impl Checkpoints {
         };
         let criu = self.criu.display().to_string();
         let failed = |error: CommandError| unable(format!("CRIU does not work on this node: {error}"));
-        machine::run(&criu, &["check"]).await.map_err(failed)?;
+        machine::within(ASKED_WITHIN, &criu, &["check"]).await.map_err(failed)?;
         let said = machine::run(&criu, &["--version"]).await.map_err(failed)?;
         let known = version(&said).ok_or_else(|| unable(format!("what {criu} is cannot be found out")))?;
         if !machine::run("tar", &["--version"]).await.map_err(failed)?.contains("GNU tar") {
@@ -187,17 +189,17 @@ impl Checkpoints {
         let at = |name: &str| frozen.folder.join(name).display().to_string();
         let path = format!("PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", tools.restore.join("bin").display());
         let (runc, root) = (tools.runc.display().to_string(), tools.root.display().to_string());
-        machine::run("env", &[&path, &runc, "--root", &root, "pause", &frozen.container]).await?;
+        machine::within(ASKED_WITHIN, "env", &[&path, &runc, "--root", &root, "pause", &frozen.container]).await?;
         let (image, work) = (at("image"), at("work"));
         let words = ["checkpoint", "--leave-running", "--manage-cgroups-mode", "soft", "--image-path", &image, "--work-path", &work, &frozen.container];
-        if let Err(error) = machine::run("env", &[&[path.as_str(), &runc, "--root", &root][..], &words[..]].concat()).await {
+        if let Err(error) = machine::work("env", &[&[path.as_str(), &runc, "--root", &root][..], &words[..]].concat()).await {
             let log = fs::read_to_string(frozen.folder.join("work/dump.log")).await.unwrap_or_default();
             let why = faults(&log);
             return Err(CheckpointError::Dump(if why.is_empty() { error.to_string() } else { why }));
         }
         let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).await?;
         let layer = own_layer(&mounts).ok_or_else(|| CheckpointError::Unable("its root is no overlay, so what it has changed cannot be told apart".into()))?;
-        machine::run("tar", &["-C", layer, "--xattrs", "--xattrs-include=*", "-cpf", &at("layer.tar"), "."]).await?;
+        machine::work("tar", &["-C", layer, "--xattrs", "--xattrs-include=*", "-cpf", &at("layer.tar"), "."]).await?;
         Ok(fs::write(frozen.folder.join(ABOUT), serde_json::to_vec(&tools.about).map_err(std::io::Error::other)?).await?)
     }
 
