@@ -2,8 +2,10 @@
 //! it (`CheckpointContainer` is unimplemented before 2.0, and nothing restores), so runc is asked beside it, as containerd's own shim
 //! does; where a container begins, the program that the runtime starts as runc (`gantry_servers::oci::restoring`) lets it go on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gantry_cri::{ContainerState, Cri};
@@ -54,6 +56,8 @@ pub struct Checkpoints {
     criu: PathBuf,
     /// Ours: what comes and goes, and which containers are frozen.
     folder: PathBuf,
+    /// Those of which something is just coming, however long it takes.
+    arriving: Arc<Mutex<BTreeSet<InstanceId>>>,
 }
 
 /// How containers are run here, if they can be frozen and go on.
@@ -75,7 +79,11 @@ pub struct Frozen {
 
 impl Checkpoints {
     pub fn new(cri: Cri, criu: PathBuf, folder: PathBuf) -> Self {
-        Self { cri, criu, folder }
+        Self { cri, criu, folder, arriving: Arc::default() }
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Containers that an agent before this one left frozen go on: nobody knows of them any more. What was written down of them goes, and
@@ -285,7 +293,9 @@ impl Checkpoints {
         fs::create_dir_all(&folder).await?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&folder).args(["--no-same-owner", "-xf", "-"]);
-        Ok(tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?)
+        let unpacking = tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        self.arriving().insert(instance);
+        Ok(unpacking)
     }
 
     /// Takes away what waits here in vain. `parts`: what has come only in part, too.
@@ -293,8 +303,9 @@ impl Checkpoints {
         let Ok(mut all) = fs::read_dir(self.folder.join("waiting")).await else { return };
         while let Ok(Some(entry)) = all.next_entry().await {
             let age = entry.metadata().await.ok().and_then(|m| m.modified().ok()?.elapsed().ok()).unwrap_or_default();
-            let is_part = entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING));
-            if age > KEPT || (parts && is_part) {
+            let part = entry.file_name().to_str().and_then(|name| name.strip_suffix(COMING)).map(str::to_owned);
+            let arrives = part.as_ref().and_then(|id| id.parse::<InstanceId>().ok()).is_some_and(|id| self.arriving().contains(&id));
+            if (age > KEPT && !arrives) || (parts && part.is_some()) {
                 let _ = fs::remove_dir_all(entry.path()).await;
             }
         }
@@ -304,6 +315,7 @@ impl Checkpoints {
     pub async fn broken_off(&self, instance: InstanceId, mut unpacking: Child) {
         // Only fails when it has ended.
         let _ = unpacking.kill().await;
+        self.arriving().remove(&instance);
         let _ = fs::remove_dir_all(self.coming(instance)).await;
     }
 
@@ -326,6 +338,8 @@ impl Checkpoints {
             match obstacle(&taken, &self.tools("").await?.about) {
                 Some(why) => Err(CheckpointError::Unable(why)),
                 None => {
+                    // It waits from now on, however long it took to come.
+                    machine::run("touch", &[&folder.display().to_string()]).await?;
                     // What came earlier is older.
                     clear(&self.waiting(instance)).await?;
                     Ok(fs::rename(&folder, self.waiting(instance)).await?)
@@ -333,6 +347,7 @@ impl Checkpoints {
             }
         }
         .await;
+        self.arriving().remove(&instance);
         if checked.is_err() {
             let _ = fs::remove_dir_all(&folder).await;
         }
@@ -444,6 +459,24 @@ mod tests {
         assert!(!checkpoints.waits(whole).await);
         // Of one that has nothing here there is nothing to forget.
         checkpoints.forget(part).await;
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_to_come_is_not_swept_away_under_it() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(Cri::lazy("/nowhere"), "criu".into(), root.path().join("checkpoints"));
+        let id = InstanceId(Uuid::from_u128(1));
+        let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let grow_old = || std::fs::File::open(checkpoints.coming(id)).unwrap().set_modified(old).unwrap();
+        let unpacking = checkpoints.unpacking(id).await.unwrap();
+        grow_old();
+        checkpoints.sweep(false).await;
+        assert!(checkpoints.coming(id).exists());
+        checkpoints.broken_off(id, unpacking).await;
+        std::fs::create_dir_all(checkpoints.coming(id)).unwrap();
+        grow_old();
+        checkpoints.sweep(false).await;
+        assert!(!checkpoints.coming(id).exists(), "nothing comes any more");
     }
 
     #[tokio::test]
