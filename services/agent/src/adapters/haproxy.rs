@@ -211,11 +211,15 @@ impl Haproxy {
     async fn tell_older(&self, pid: u32, commands: &[String]) {
         for command in commands {
             // It may not know the server, or be gone by now; both are fine.
-            let asked = ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} {command}")).await;
+            let asked = self.ask_older(pid, command).await;
             if asked.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
                 return;
             }
         }
+    }
+
+    async fn ask_older(&self, pid: u32, command: &str) -> io::Result<String> {
+        ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} {command}")).await
     }
 
     async fn older_workers(&self) -> Vec<u32> {
@@ -232,8 +236,7 @@ impl Haproxy {
     pub async fn sessions(&self) -> Result<BTreeMap<(String, usize), u64>, HaproxyError> {
         let mut sum = haproxy::sessions(&self.statistics().await?);
         let older = self.older_workers().await;
-        let asked = older.iter().map(|pid| async move { ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} show stat")).await });
-        for csv in join_all(asked).await {
+        for csv in join_all(older.iter().map(|pid| self.ask_older(*pid, "show stat"))).await {
             for (slot, count) in haproxy::sessions(&csv.unwrap_or_default()) {
                 *sum.entry(slot).or_default() += count;
             }
