@@ -1,5 +1,6 @@
 //! What the node agent leaves running on purpose when `gantryd` ends: HAProxy, addresses of services, the packet filter's table of
-//! datagrams, ends of VXLANs, the containers' bridge, mounts of instances. `down` ends them, because the suite as a whole is meant to go.
+//! datagrams, ends of VXLANs, routes to other nodes' pods, the containers' bridge, mounts of instances. `down` ends them, because the
+//! suite as a whole is meant to go.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +52,15 @@ fn network_leftovers(home: &Home) -> Vec<Vec<String>> {
             all.push(words(&["ip", "link", "delete", &device]));
         }
     }
+    let routes = fs::read(home.file("agent").join("state/routes.json")).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    all.extend(routes.as_ref().map(of_routing).unwrap_or_default());
     all
+}
+
+/// The ways to other nodes' pods. Each by its gateway, and by the number that the agent gives its own (`adapters/routes.rs`): nobody else's.
+fn of_routing(routes: &Value) -> Vec<Vec<String>> {
+    let ways = routes.as_object().into_iter().flatten().filter_map(|(network, gateway)| Some((network, gateway.as_str()?)));
+    ways.map(|(network, gateway)| words(&["ip", "-4", "route", "delete", network, "via", gateway, "proto", "71"])).collect()
 }
 
 fn of_balancer(state: &Value) -> Vec<Vec<String>> {
@@ -107,6 +116,7 @@ mod tests {
             "filtered": true, "table": "gantry_udp_1a2b", "from_loopback": true,
         });
         fs::write(home.file("agent").join("state/balancer.json"), state.to_string()).unwrap();
+        fs::write(home.file("agent").join("state/routes.json"), r#"{"10.62.0.0/16": "192.168.0.2"}"#).unwrap();
         let lines: Vec<String> = network_leftovers(&home).into_iter().map(|words| words.join(" ")).collect();
         assert_eq!(
             lines,
@@ -116,6 +126,7 @@ mod tests {
                 "nft delete table ip gantry_udp_1a2b",
                 "sh -c echo 0 > /proc/sys/net/ipv4/conf/all/route_localnet",
                 "ip link delete gvx42",
+                "ip -4 route delete 10.62.0.0/16 via 192.168.0.2 proto 71",
             ]
         );
     }

@@ -87,7 +87,6 @@ impl Node {
             disk = disk.with_word_in_memory(at("word")).await?;
         }
         let volumes = Volumes::new(settings.home.join("volumes"), at("volumes"));
-        volumes.recover().await;
         let commands = Commands::new(at("commands"));
         // What they hold is not waited for: nothing else depends on it.
         tracker.spawn(commands.left().await.end());
@@ -100,6 +99,7 @@ impl Node {
             bind_allowed: settings.bind_allowed,
             files_on_disk: settings.files_on_disk,
         };
+        volumes.recover(folders.given().await.as_ref()).await;
         tokio::fs::create_dir_all(&folders.logs).await?;
         let log = settings.home.join("log/haproxy.log");
         let haproxy = Arc::new(Haproxy::new(settings.haproxy, settings.home.join("haproxy"), log, settings.http_listen));

@@ -2,8 +2,10 @@
 //! it (`CheckpointContainer` is unimplemented before 2.0, and nothing restores), so runc is asked beside it, as containerd's own shim
 //! does; where a container begins, the program that the runtime starts as runc (`gantry_servers::oci::restoring`) lets it go on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gantry_cri::{ContainerState, Cri};
@@ -20,6 +22,8 @@ use crate::domain::checkpoint::{About, faults, flags, obstacle, own_layer, versi
 const NAMESPACE: &str = "k8s.io";
 /// What nobody made an instance of is not kept for longer.
 const KEPT: Duration = Duration::from_secs(3600);
+/// CRIU tries out much of the kernel, and a container stands still only when its last process does.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
 /// Behind the name of what has not come whole.
 const COMING: &str = ".coming";
 /// A line of the program that lets containers go on.
@@ -52,6 +56,8 @@ pub struct Checkpoints {
     criu: PathBuf,
     /// Ours: what comes and goes, and which containers are frozen.
     folder: PathBuf,
+    /// Those of which something is just coming, however long it takes.
+    arriving: Arc<Mutex<BTreeSet<InstanceId>>>,
 }
 
 /// How containers are run here, if they can be frozen and go on.
@@ -73,7 +79,11 @@ pub struct Frozen {
 
 impl Checkpoints {
     pub fn new(cri: Cri, criu: PathBuf, folder: PathBuf) -> Self {
-        Self { cri, criu, folder }
+        Self { cri, criu, folder, arriving: Arc::default() }
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Containers that an agent before this one left frozen go on: nobody knows of them any more. What was written down of them goes, and
@@ -119,7 +129,7 @@ impl Checkpoints {
         };
         let criu = self.criu.display().to_string();
         let failed = |error: CommandError| unable(format!("CRIU does not work on this node: {error}"));
-        machine::run(&criu, &["check"]).await.map_err(failed)?;
+        machine::within(ASKED_WITHIN, &criu, &["check"]).await.map_err(failed)?;
         let said = machine::run(&criu, &["--version"]).await.map_err(failed)?;
         let known = version(&said).ok_or_else(|| unable(format!("what {criu} is cannot be found out")))?;
         if !machine::run("tar", &["--version"]).await.map_err(failed)?.contains("GNU tar") {
@@ -187,17 +197,17 @@ impl Checkpoints {
         let at = |name: &str| frozen.folder.join(name).display().to_string();
         let path = format!("PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", tools.restore.join("bin").display());
         let (runc, root) = (tools.runc.display().to_string(), tools.root.display().to_string());
-        machine::run("env", &[&path, &runc, "--root", &root, "pause", &frozen.container]).await?;
+        machine::within(ASKED_WITHIN, "env", &[&path, &runc, "--root", &root, "pause", &frozen.container]).await?;
         let (image, work) = (at("image"), at("work"));
         let words = ["checkpoint", "--leave-running", "--manage-cgroups-mode", "soft", "--image-path", &image, "--work-path", &work, &frozen.container];
-        if let Err(error) = machine::run("env", &[&[path.as_str(), &runc, "--root", &root][..], &words[..]].concat()).await {
+        if let Err(error) = machine::work("env", &[&[path.as_str(), &runc, "--root", &root][..], &words[..]].concat()).await {
             let log = fs::read_to_string(frozen.folder.join("work/dump.log")).await.unwrap_or_default();
             let why = faults(&log);
             return Err(CheckpointError::Dump(if why.is_empty() { error.to_string() } else { why }));
         }
         let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).await?;
         let layer = own_layer(&mounts).ok_or_else(|| CheckpointError::Unable("its root is no overlay, so what it has changed cannot be told apart".into()))?;
-        machine::run("tar", &["-C", layer, "--xattrs", "--xattrs-include=*", "-cpf", &at("layer.tar"), "."]).await?;
+        machine::work("tar", &["-C", layer, "--xattrs", "--xattrs-include=*", "-cpf", &at("layer.tar"), "."]).await?;
         Ok(fs::write(frozen.folder.join(ABOUT), serde_json::to_vec(&tools.about).map_err(std::io::Error::other)?).await?)
     }
 
@@ -283,7 +293,9 @@ impl Checkpoints {
         fs::create_dir_all(&folder).await?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(&folder).args(["--no-same-owner", "-xf", "-"]);
-        Ok(tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?)
+        let unpacking = tar.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        self.arriving().insert(instance);
+        Ok(unpacking)
     }
 
     /// Takes away what waits here in vain. `parts`: what has come only in part, too.
@@ -291,8 +303,9 @@ impl Checkpoints {
         let Ok(mut all) = fs::read_dir(self.folder.join("waiting")).await else { return };
         while let Ok(Some(entry)) = all.next_entry().await {
             let age = entry.metadata().await.ok().and_then(|m| m.modified().ok()?.elapsed().ok()).unwrap_or_default();
-            let is_part = entry.file_name().to_str().is_some_and(|name| name.ends_with(COMING));
-            if age > KEPT || (parts && is_part) {
+            let part = entry.file_name().to_str().and_then(|name| name.strip_suffix(COMING)).map(str::to_owned);
+            let arrives = part.as_ref().and_then(|id| id.parse::<InstanceId>().ok()).is_some_and(|id| self.arriving().contains(&id));
+            if (age > KEPT && !arrives) || (parts && part.is_some()) {
                 let _ = fs::remove_dir_all(entry.path()).await;
             }
         }
@@ -302,6 +315,7 @@ impl Checkpoints {
     pub async fn broken_off(&self, instance: InstanceId, mut unpacking: Child) {
         // Only fails when it has ended.
         let _ = unpacking.kill().await;
+        self.arriving().remove(&instance);
         let _ = fs::remove_dir_all(self.coming(instance)).await;
     }
 
@@ -324,6 +338,8 @@ impl Checkpoints {
             match obstacle(&taken, &self.tools("").await?.about) {
                 Some(why) => Err(CheckpointError::Unable(why)),
                 None => {
+                    // It waits from now on, however long it took to come.
+                    machine::run("touch", &[&folder.display().to_string()]).await?;
                     // What came earlier is older.
                     clear(&self.waiting(instance)).await?;
                     Ok(fs::rename(&folder, self.waiting(instance)).await?)
@@ -331,6 +347,7 @@ impl Checkpoints {
             }
         }
         .await;
+        self.arriving().remove(&instance);
         if checked.is_err() {
             let _ = fs::remove_dir_all(&folder).await;
         }
@@ -442,6 +459,24 @@ mod tests {
         assert!(!checkpoints.waits(whole).await);
         // Of one that has nothing here there is nothing to forget.
         checkpoints.forget(part).await;
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_to_come_is_not_swept_away_under_it() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(Cri::lazy("/nowhere"), "criu".into(), root.path().join("checkpoints"));
+        let id = InstanceId(Uuid::from_u128(1));
+        let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let grow_old = || std::fs::File::open(checkpoints.coming(id)).unwrap().set_modified(old).unwrap();
+        let unpacking = checkpoints.unpacking(id).await.unwrap();
+        grow_old();
+        checkpoints.sweep(false).await;
+        assert!(checkpoints.coming(id).exists());
+        checkpoints.broken_off(id, unpacking).await;
+        std::fs::create_dir_all(checkpoints.coming(id)).unwrap();
+        grow_old();
+        checkpoints.sweep(false).await;
+        assert!(!checkpoints.coming(id).exists(), "nothing comes any more");
     }
 
     #[tokio::test]

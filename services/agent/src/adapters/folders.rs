@@ -196,6 +196,23 @@ impl Folders {
         }
     }
 
+    /// Volumes that instances were given and have not let go. Nothing if it is not known of one of them.
+    pub async fn given(&self) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        let mut entries = match fs::read_dir(&self.instances).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(all),
+            Err(_) => return None,
+        };
+        while let Some(entry) = entries.next_entry().await.ok()? {
+            if entry.file_name().to_str().is_some_and(|name| name.parse::<InstanceId>().is_ok()) {
+                let list = fs::read_to_string(entry.path().join("volumes")).await.ok()?;
+                all.extend(list.lines().map(str::to_owned));
+            }
+        }
+        Some(all)
+    }
+
     /// Writes the hosts file in place: a container sees the file it was started with, so it must not be replaced.
     ///
     /// # Errors
@@ -380,6 +397,11 @@ mod tests {
         let mounts = folders.prepare(id, &wanted, "127.0.0.1 localhost\n").await.unwrap();
         let secret = mounts.iter().find(|m| m.container == "/etc/app.conf").unwrap();
         assert_eq!(folders.volumes_of(id).await.unwrap(), ["a/b"]);
+        assert_eq!(folders.given().await, Some(BTreeSet::from(["a/b".to_owned()])));
+        let unsaid = at("instances").join(InstanceId(gantry_kernel::Uuid::from_u128(8)).to_string());
+        std::fs::create_dir(&unsaid).unwrap();
+        assert_eq!(folders.given().await, None, "another may have any");
+        std::fs::remove_dir(&unsaid).unwrap();
         // A disk that takes no more of the list leaves it whole.
         std::os::unix::fs::symlink("/dev/full", folders.own(id).join("volumes.new")).unwrap();
         assert!(folders.prepare(id, &wanted, "").await.is_err_and(|error| error.to_string().contains("list of volumes")));

@@ -3,21 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::disk::replace;
+use super::processes::blocking;
 use crate::domain::balance::{Layout, Slot};
 use crate::domain::haproxy::{self, Places};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LOADED_WITHIN: Duration = Duration::from_secs(5);
+const CHECKED_WITHIN: Duration = Duration::from_secs(10);
+/// Workers before the last reload only end what they have begun; one of them that is stuck must not hold up the rest of the node.
+const OLDER_ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// What it prints is for a person who looks at what was last.
+const LOG_BYTES: u64 = 10 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HaproxyError {
@@ -83,6 +91,7 @@ impl Haproxy {
             // The answer is cut off when the master replaces itself.
             let _ = ask(&self.master(), "reload").await;
         } else {
+            self.end_left().await;
             self.spawn()?;
         }
         let end = Instant::now() + LOADED_WITHIN;
@@ -114,13 +123,48 @@ impl Haproxy {
     }
 
     async fn check(&self) -> Result<(), HaproxyError> {
-        let output = Command::new(&self.binary).arg("-c").arg("-q").arg("-f").arg(self.config()).stdin(Stdio::null()).output().await;
+        let mut command = Command::new(&self.binary);
+        command.arg("-c").arg("-q").arg("-f").arg(self.config()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(CHECKED_WITHIN, command.output()).await;
+        let output = output.map_err(|_| HaproxyError::Config(format!("it was not read within {CHECKED_WITHIN:?}")))?;
         let output = output.map_err(|source| HaproxyError::Start { path: self.binary.clone(), source })?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
         Err(HaproxyError::Config(said.lines().filter(|l| l.contains("[ALERT]")).take(3).collect::<Vec<_>>().join("; ")))
+    }
+
+    /// Those that were started with our configuration: known by their words, since a number may be another process's by now.
+    async fn processes(&self) -> Vec<u32> {
+        let config = self.config();
+        blocking(move || {
+            let ours = |pid: &u32| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+                words.contains(&b"-W".as_slice()) && words.contains(&config.as_os_str().as_bytes())
+            };
+            let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(ours).collect()
+        })
+        .await
+    }
+
+    /// One that is there and does not answer would share its ports with the next one, and take connections that it never serves.
+    async fn end_left(&self) {
+        for pid in self.processes().await {
+            tracing::error!(pid, "an HAProxy that does not answer is ended");
+            let _ = super::machine::run("kill", &["-KILL", &pid.to_string()]).await;
+        }
+    }
+
+    /// Empties what it has printed when that is too much; it goes on at the end, wherever that is.
+    pub async fn bound_log(&self) {
+        if tokio::fs::metadata(&self.log).await.is_ok_and(|meta| meta.len() > LOG_BYTES)
+            && let Err(error) = tokio::fs::OpenOptions::new().write(true).truncate(true).open(&self.log).await
+        {
+            tracing::warn!(path = %self.log.display(), %error, "what HAProxy has printed cannot be emptied");
+        }
     }
 
     fn spawn(&self) -> Result<(), HaproxyError> {
@@ -159,12 +203,23 @@ impl Haproxy {
             if refused.iter().any(|word| said.contains(word)) {
                 return Err(HaproxyError::Refused { command: command.clone(), said: said.trim().to_owned() });
             }
-            for pid in &older {
-                // It may not know the server, or be gone by now; both are fine.
-                let _ = ask(&self.master(), &format!("@!{pid} {command}")).await;
+        }
+        join_all(older.iter().map(|pid| self.tell_older(*pid, commands))).await;
+        Ok(())
+    }
+
+    async fn tell_older(&self, pid: u32, commands: &[String]) {
+        for command in commands {
+            // It may not know the server, or be gone by now; both are fine.
+            let asked = self.ask_older(pid, command).await;
+            if asked.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                return;
             }
         }
-        Ok(())
+    }
+
+    async fn ask_older(&self, pid: u32, command: &str) -> io::Result<String> {
+        ask_within(OLDER_ANSWER_WITHIN, &self.master(), &format!("@!{pid} {command}")).await
     }
 
     async fn older_workers(&self) -> Vec<u32> {
@@ -180,9 +235,9 @@ impl Haproxy {
     /// When the worker does not answer.
     pub async fn sessions(&self) -> Result<BTreeMap<(String, usize), u64>, HaproxyError> {
         let mut sum = haproxy::sessions(&self.statistics().await?);
-        for pid in self.older_workers().await {
-            let csv = ask(&self.master(), &format!("@!{pid} show stat")).await.unwrap_or_default();
-            for (slot, count) in haproxy::sessions(&csv) {
+        let older = self.older_workers().await;
+        for csv in join_all(older.iter().map(|pid| self.ask_older(*pid, "show stat"))).await {
+            for (slot, count) in haproxy::sessions(&csv.unwrap_or_default()) {
                 *sum.entry(slot).or_default() += count;
             }
         }
@@ -200,7 +255,11 @@ impl Haproxy {
     /// Ends the process with all its connections.
     pub async fn stop(&self) {
         let Ok(pid) = tokio::fs::read_to_string(self.folder.join("haproxy.pid")).await else { return };
-        let _ = super::machine::run("kill", &["-TERM", pid.trim()]).await;
+        if let Ok(number) = pid.trim().parse::<u32>()
+            && self.processes().await.contains(&number)
+        {
+            let _ = super::machine::run("kill", &["-TERM", pid.trim()]).await;
+        }
         let end = Instant::now() + ANSWER_WITHIN;
         while self.runs().await && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -210,6 +269,10 @@ impl Haproxy {
 
 /// One command, one connection, one answer.
 async fn ask(socket: &Path, command: &str) -> io::Result<String> {
+    ask_within(ANSWER_WITHIN, socket, command).await
+}
+
+async fn ask_within(limit: Duration, socket: &Path, command: &str) -> io::Result<String> {
     let asked = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(format!("{command}\n").as_bytes()).await?;
@@ -219,5 +282,77 @@ async fn ask(socket: &Path, command: &str) -> io::Result<String> {
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     };
-    tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn haproxy(folder: &Path, binary: &str) -> Haproxy {
+        Haproxy::new(binary.into(), folder.join("haproxy"), folder.join("haproxy.log"), "127.0.0.1:0".into())
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_ended_and_nobody_elses_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        let start = |config: PathBuf| {
+            // It waits for a word that never comes.
+            let words = ["-c", "read word; exit 0", "haproxy", "-W", "-f"];
+            std::process::Command::new("sh").args(words).arg(config).stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let (mut stuck, mut another) = (start(ours.config()), start(folder.path().join("other/haproxy.cfg")));
+        let seen = async {
+            // Between the fork and the program the words are ours.
+            while ours.processes().await != [stuck.id()] {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("it is found");
+        ours.end_left().await;
+        assert_eq!(stuck.wait().unwrap().code(), None, "by a signal");
+        assert!(another.try_wait().unwrap().is_none());
+        another.kill().unwrap();
+        another.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_number_of_an_earlier_start_is_nobodys_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        let mut somebodys = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        std::fs::write(folder.path().join("haproxy/haproxy.pid"), format!("{}\n", somebodys.id())).unwrap();
+        ours.stop().await;
+        assert!(somebodys.try_wait().unwrap().is_none());
+        somebodys.kill().unwrap();
+        somebodys.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_it_prints_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        ours.bound_log().await;
+        let log = std::fs::File::create(folder.path().join("haproxy.log")).unwrap();
+        log.set_len(LOG_BYTES).unwrap();
+        ours.bound_log().await;
+        assert_eq!(log.metadata().unwrap().len(), LOG_BYTES);
+        log.set_len(LOG_BYTES + 1).unwrap();
+        ours.bound_log().await;
+        assert_eq!(log.metadata().unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_older_worker_that_is_stuck_is_asked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("haproxy")).unwrap();
+        let ours = haproxy(folder.path(), "/nowhere/haproxy");
+        let master = tokio::net::UnixListener::bind(ours.master()).unwrap();
+        let commands = ["a", "b", "c"].map(str::to_owned);
+        // Nobody reads what is asked.
+        tokio::time::timeout(OLDER_ANSWER_WITHIN * 2, ours.tell_older(7, &commands)).await.expect("it holds up nobody");
+        drop(master);
+    }
 }

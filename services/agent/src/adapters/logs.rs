@@ -227,7 +227,11 @@ impl Shipper {
     fn forget(&mut self, sources: &[Source]) {
         self.following.retain(|(instance, attempt), _| sources.iter().any(|s| s.instance == *instance && s.attempt == *attempt));
         self.failed.retain(|key| self.following.contains_key(key));
-        self.positions.retain(|name, _| sources.iter().any(|s| name.starts_with(&s.instance.to_string())));
+        // Before the engine was first asked nobody is known, and what an earlier agent had shipped would be shipped again.
+        if !sources.is_empty() {
+            let known: BTreeSet<String> = sources.iter().map(|s| self.place(s).1).collect();
+            self.positions.retain(|name, _| known.contains(name));
+        }
     }
 }
 
@@ -358,6 +362,20 @@ mod tests {
         let mut second = stage.shipper().await;
         assert_eq!(texts(&ship(&mut second, false).await.unwrap()), ["two"]);
         assert!(ship(&mut second, false).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_does_not_know_yet_what_runs_forgets_nothing() {
+        let stage = Stage::new();
+        stage.write("one");
+        assert_eq!(texts(&ship(&mut stage.shipper().await, false).await.unwrap()), ["one"]);
+        let mut next = stage.shipper().await;
+        next.round(&[], |_, _| async { Ok::<(), ()>(()) }).await.unwrap();
+        stage.write("two");
+        assert_eq!(texts(&ship(&mut next, false).await.unwrap()), ["two"]);
+        let another = Source { attempt: 1, ..source(true) };
+        next.round(&[another], |_, _| async { Ok::<(), ()>(()) }).await.unwrap();
+        assert!(next.positions.keys().all(|name| name.ends_with("/1")), "one that is over: {:?}", next.positions);
     }
 
     #[tokio::test]

@@ -2,11 +2,15 @@
 //! clears: what is on the server must never be taken for something of the node's.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::fs;
 
 use super::machine::{self, CommandError};
 use super::memory;
+
+/// A server that is away is asked for longer than this by some kernels, whatever is said of retries.
+const MOUNTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Arguments of mount(8). A server that does not answer is an error at once, not a container that waits; one that goes away later is waited
 /// for, since an error in the middle of a write would be lost data.
@@ -26,7 +30,7 @@ pub async fn mounted(below: &Path, number: usize, source: &str, read_only: bool)
     }
     let text = at.display().to_string();
     machine::run("mkdir", &["-p", "-m", "0755", &text]).await?;
-    machine::run("mount", &arguments(source, &text, read_only)).await?;
+    machine::within(MOUNTED_WITHIN, "mount", &arguments(source, &text, read_only)).await?;
     Ok(at)
 }
 

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_contract::proto::scheduler as wire;
 use prost::Message;
@@ -21,6 +22,9 @@ use crate::domain::routes::Routes;
 
 /// Where distributions put the plug-ins.
 const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+
+/// One that asks a server for an address may wait for it; the instance is not kept for ever by one that never answers.
+const CALLED_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 #[error("interface {interface} on {parent} ({driver}): {said}")]
@@ -183,6 +187,17 @@ impl Nics {
         fs::try_exists(self.file(pod)).await.unwrap_or(true)
     }
 
+    /// Pods that are not there any more, and have something here.
+    pub async fn left(&self, there: &BTreeSet<String>) -> Vec<String> {
+        let mut all = Vec::new();
+        let Ok(mut entries) = fs::read_dir(&self.state).await else { return all };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let is_pods = entry.file_type().await.is_ok_and(|kind| kind.is_file());
+            all.extend(entry.file_name().into_string().ok().filter(|pod| is_pods && !there.contains(pod)));
+        }
+        all
+    }
+
     /// All that a pod has; `pid` as long as there is one. What cannot be taken away is gone with the namespace; its address stays taken.
     pub async fn remove(&self, pod: &str, pid: Option<u32>) {
         let Ok(bytes) = fs::read(self.file(pod)).await else { return };
@@ -213,7 +228,7 @@ impl Nics {
         let mut command = Command::new(folder.join(plugin(nic)));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("CNI_COMMAND", verb).env("CNI_CONTAINERID", pod);
         command.env("CNI_NETNS", namespace).env("CNI_IFNAME", name(nic, at)).env("CNI_PATH", folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let called = async {
             let mut child = command.spawn()?;
             if let Some(mut input) = child.stdin.take() {
@@ -221,7 +236,8 @@ impl Nics {
             }
             child.wait_with_output().await
         };
-        let output = called.await.map_err(|e: std::io::Error| said(e.to_string()))?;
+        let called = tokio::time::timeout(CALLED_WITHIN, called).await.map_err(|_| said(format!("the plug-in did not end within {CALLED_WITHIN:?}")))?;
+        let output = called.map_err(|e: std::io::Error| said(e.to_string()))?;
         if output.status.success() {
             return Ok(());
         }

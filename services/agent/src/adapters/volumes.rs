@@ -6,14 +6,15 @@ mod filling;
 mod image;
 mod snapshots;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::fs;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use image::may_grow_mounted;
 use image::{attach, grow_mounted, let_go, mounted, mounts};
@@ -85,15 +86,54 @@ pub struct Volumes {
     root: PathBuf,
     /// Images, snapshots and owners.
     state: PathBuf,
-    /// One change at a time: mounting, growing and copying the same file must not meet.
-    turn: Arc<Mutex<()>>,
+    /// Of each volume one change at a time: mounting, growing and copying the same file must not meet. A large copy holds up nobody else's.
+    turns: Arc<std::sync::Mutex<BTreeMap<String, Weak<Mutex<()>>>>>,
+    /// Who reads where.
+    read: Arc<std::sync::Mutex<BTreeMap<PathBuf, Readers>>>,
     /// Those that are just being filled.
     filling: Arc<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 impl Volumes {
     pub fn new(root: PathBuf, state: PathBuf) -> Self {
-        Self { root, state, turn: Arc::default(), filling: Arc::default() }
+        Self { root, state, turns: Arc::default(), read: Arc::default(), filling: Arc::default() }
+    }
+
+    async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
+        let own = {
+            let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, turn| turn.strong_count() > 0);
+            let own = all.get(name).and_then(Weak::upgrade).unwrap_or_default();
+            all.insert(name.to_owned(), Arc::downgrade(&own));
+            own
+        };
+        own.lock_owned().await
+    }
+
+    fn readers(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Readers>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `mounted_here`: for it alone, so that the last who reads there lets it go.
+    fn reading(&self, name: &str, path: PathBuf, mounted_here: bool) -> Reading {
+        let mut all = self.readers();
+        let readers = all.entry(path.clone()).or_default();
+        readers.count += 1;
+        readers.last_lets_go |= mounted_here;
+        Reading { name: name.to_owned(), path }
+    }
+
+    /// True for the last one, if it is to let go what is mounted there.
+    fn is_last(&self, path: &Path) -> bool {
+        let mut all = self.readers();
+        let Some(readers) = all.get_mut(path) else { return false };
+        readers.count = readers.count.saturating_sub(1);
+        if readers.count > 0 {
+            return false;
+        }
+        let lets_go = readers.last_lets_go;
+        all.remove(path);
+        lets_go
     }
 
     fn at(&self, name: &str, kind: &str) -> PathBuf {
@@ -109,10 +149,10 @@ impl Volumes {
         self.at(name, "snapshots")
     }
 
-    /// Mends what an agent left that was killed in the middle: file systems that are frozen, snapshots that are mounted to be read,
-    /// content that was not whole yet.
-    pub async fn recover(&self) {
-        let _turn = self.turn.lock().await;
+    /// Mends what an agent left that was killed in the middle: file systems that are frozen, volumes and snapshots that are mounted to be
+    /// read, content that was not whole yet. `given`: volumes that instances have; nothing if that is not known. Before anything else is done
+    /// with them.
+    pub async fn recover(&self, given: Option<&BTreeSet<String>>) {
         let mounts = match mounts().await {
             Ok(mounts) => mounts,
             Err(error) => {
@@ -124,14 +164,19 @@ impl Volumes {
             let path = Path::new(&path);
             let at = path.display().to_string();
             if path.starts_with(self.root.join(HALVES)) {
-                if let Err(error) = machine::run("umount", &[&at]).await {
+                if let Err(error) = machine::work("umount", &[&at]).await {
                     tracing::warn!(%error, "content of a volume that broke off stays mounted");
                 }
             } else if path.starts_with(&self.root) {
                 // Refused by one that is not frozen, which is well.
                 let _ = machine::run("fsfreeze", &["-u", &at]).await;
+                if self.is_left(path, given).await
+                    && let Err(error) = machine::work("umount", &[&at]).await
+                {
+                    tracing::warn!(%error, "a volume that nobody has stays mounted");
+                }
             } else if path.starts_with(&self.state) {
-                match machine::run("umount", &[&at]).await {
+                match machine::work("umount", &[&at]).await {
                     // It is empty now and of no use.
                     Ok(_) => drop(fs::remove_dir(path).await),
                     Err(error) => tracing::warn!(%error, "a snapshot stays mounted"),
@@ -139,6 +184,15 @@ impl Volumes {
             }
         }
         self.clear_halves().await;
+        self.clear_snapshots().await;
+    }
+
+    /// Whether a volume is mounted here that no instance has: for somebody who read it. Of what is mounted by others, and of what nobody knows,
+    /// it is not said.
+    async fn is_left(&self, path: &Path, given: Option<&BTreeSet<String>>) -> bool {
+        let name = path.strip_prefix(&self.root).ok().and_then(Path::to_str).filter(|name| inside(name).is_ok());
+        let Some((name, given)) = name.zip(given) else { return false };
+        !given.contains(name) && exists(&self.at(name, "img")).await
     }
 
     /// The folder of a volume, made if it is not there, grown if it shall be larger. It does not shrink.
@@ -146,11 +200,16 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError`] naming what could not be done.
     pub async fn prepare(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         if exists(&self.at(name, "filling")).await {
             return Err(VolumeError::Unfilled(name.to_owned()));
         }
-        self.open(name, owner).await
+        let path = self.open(name, owner).await?;
+        // From now on it is an instance's, whoever reads it besides.
+        if let Some(readers) = self.readers().get_mut(&path) {
+            readers.last_lets_go = false;
+        }
+        Ok(path)
     }
 
     async fn open(&self, name: &str, owner: &Owner) -> Result<PathBuf, VolumeError> {
@@ -196,12 +255,21 @@ impl Volumes {
         Ok(())
     }
 
-    /// No instance uses it any more: its file system is let go.
-    pub async fn release(&self, name: &str) {
-        let _turn = self.turn.lock().await;
+    /// An instance has gone that had it: its file system is let go unless another has it (`used`; then false). That is asked when it is this
+    /// one's turn: who is given it meanwhile has written that down before, and is seen.
+    pub async fn release(&self, name: &str, used: impl Future<Output = bool>) -> bool {
+        let _turn = self.turn(name).await;
+        if used.await {
+            return false;
+        }
+        if let Some(readers) = self.readers().get_mut(&self.root.join(name)) {
+            readers.last_lets_go = true;
+            return true;
+        }
         if let Err(error) = self.unmount(name).await {
             tracing::warn!(volume = name, %error, "a volume stays mounted");
         }
+        true
     }
 
     async fn unmount(&self, name: &str) -> Result<(), VolumeError> {
@@ -234,7 +302,7 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError`].
     pub async fn delete(&self, name: &str) -> Result<(), VolumeError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         self.known(name).await?;
         self.unmount(name).await?;
         self.drop_half(name).await?;
@@ -250,33 +318,34 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError`].
     pub async fn read(&self, name: &str, snapshot: &str) -> Result<Reading, VolumeError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         let owner = self.known(name).await?;
         if snapshot.is_empty() {
             self.whole(name).await?;
             let was = mounted(&self.root.join(name)).await?;
             let path = self.open(name, &owner).await?;
-            let only_here = !was && mounted(&path).await?;
-            return Ok(Reading { path, unmount: only_here });
+            let here = !was && mounted(&path).await?;
+            return Ok(self.reading(name, path, here));
         }
         let from = self.existing(name, snapshot).await?;
         if !fs::metadata(&from).await.is_ok_and(|m| m.is_file()) {
-            return Ok(Reading { path: from, unmount: false });
+            return Ok(self.reading(name, from, false));
         }
         let path = self.at(name, &format!("read-{snapshot}"));
         make(&path, 0o700).await?;
         if !mounted(&path).await? {
             // It was frozen when it was copied: its journal needs no replay that could not be done read-only.
-            machine::run("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
+            machine::work("mount", &["-o", "loop,ro,noload,nosuid,nodev", &from.display().to_string(), &path.display().to_string()]).await?;
         }
-        Ok(Reading { path, unmount: true })
+        Ok(self.reading(name, path, true))
     }
 
-    /// Nothing more is read there.
+    /// Nothing more is read there. An instance that was given the volume meanwhile keeps what is mounted: without it, snapshots would not know
+    /// that there is something to freeze.
     pub async fn done(&self, reading: Reading) {
-        let _turn = self.turn.lock().await;
-        if reading.unmount && mounted(&reading.path).await.unwrap_or(true) {
-            if let Err(error) = machine::run("umount", &[&reading.path.display().to_string()]).await {
+        let _turn = self.turn(&reading.name).await;
+        if self.is_last(&reading.path) && mounted(&reading.path).await.unwrap_or(true) {
+            if let Err(error) = machine::work("umount", &[&reading.path.display().to_string()]).await {
                 tracing::warn!(%error, "a volume stays mounted");
             }
             // Only that of a snapshot is empty now and of no use.
@@ -301,8 +370,16 @@ impl Volumes {
 /// A volume that is read, or filled, by the agent itself.
 #[derive(Debug)]
 pub struct Reading {
+    name: String,
     pub path: PathBuf,
-    unmount: bool,
+}
+
+/// Those who read at one place.
+#[derive(Debug, Default)]
+struct Readers {
+    count: usize,
+    /// What is mounted there is nobody's besides.
+    last_lets_go: bool,
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> VolumeError {
@@ -382,5 +459,72 @@ mod tests {
         volumes.remove_snapshot("v", "one").await.unwrap();
         volumes.delete("v").await.unwrap();
         assert!(!path.exists() && volumes.list(|_| true).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_is_copied_for_long_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let turn = volumes.turn("a/v").await;
+        let own = owner(0);
+        let waits = volumes.prepare("a/v", &own);
+        tokio::pin!(waits);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), &mut waits).await.is_err(), "its own");
+        tokio::time::timeout(std::time::Duration::from_secs(10), volumes.prepare("b/v", &own)).await.expect("another's").unwrap();
+        drop(turn);
+        waits.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whether_a_volume_is_used_is_asked_when_nobody_is_given_it_in_that_moment() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let asked = AtomicBool::new(false);
+        let turn = volumes.turn("v").await;
+        let let_go = volumes.release("v", async {
+            asked.store(true, Ordering::Relaxed);
+            true
+        });
+        tokio::pin!(let_go);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), &mut let_go).await.is_err());
+        assert!(!asked.load(Ordering::Relaxed));
+        drop(turn);
+        assert!(!let_go.await && asked.load(Ordering::Relaxed));
+        assert!(volumes.release("v", async { false }).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_mounted_to_be_read_is_let_go_by_the_last_who_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        let path = volumes.prepare("v", &owner(0)).await.unwrap();
+        let read = |mounted_here: bool| volumes.reading("v", path.clone(), mounted_here).path;
+        let (first, second) = (read(true), read(false));
+        assert!(!volumes.is_last(&first) && volumes.is_last(&second));
+        let first = read(true);
+        volumes.prepare("v", &owner(0)).await.unwrap();
+        assert!(!volumes.is_last(&first), "it is an instance's meanwhile");
+        let first = read(false);
+        assert!(volumes.release("v", async { false }).await);
+        assert!(volumes.is_last(&first), "the instance has gone meanwhile");
+        assert!(volumes.readers().is_empty() && !volumes.is_last(&first));
+    }
+
+    #[tokio::test]
+    async fn only_a_volume_of_ours_that_no_instance_has_was_left_mounted() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
+        volumes.prepare("a/v", &owner(0)).await.unwrap();
+        std::fs::write(folder.path().join("state/a%2Fv.img"), "").unwrap();
+        let at = |name: &str| folder.path().join("volumes").join(name);
+        let given = BTreeSet::from(["b/v".to_owned()]);
+        assert!(volumes.is_left(&at("a/v"), Some(&given)).await);
+        assert!(!volumes.is_left(&at("a/v"), Some(&BTreeSet::from(["a/v".to_owned()]))).await);
+        assert!(!volumes.is_left(&at("a/v"), None).await, "it is not known who has which");
+        // A disk of the machine, mounted there by somebody.
+        for others in ["", "plain", "a"] {
+            assert!(!volumes.is_left(&at(others), Some(&given)).await, "{others}");
+        }
     }
 }

@@ -149,16 +149,19 @@ impl Balancer {
         if self.loaded && now_ms - self.seen_ms >= LOOK_MS {
             self.seen_ms = now_ms;
             self.loaded = self.haproxy.runs().await;
+            self.haproxy.bound_log().await;
             if !self.loaded {
                 tracing::error!("HAProxy is gone; starting it again");
             }
         }
+        // Its ports are its own only as long as it runs.
+        let runs = self.loaded || self.haproxy.runs().await;
         let mut targets = BTreeMap::new();
         for (id, service) in wanted.services.iter().filter(|(_, s)| s.wire.protocol != "udp") {
-            let shape = self.shape(id, service, wanted).await;
+            let shape = self.shape(id, service, wanted, runs).await;
             targets.insert(id.clone(), Target { shape, servers: servers(service, wanted, ready, pressed) });
         }
-        if targets.is_empty() && self.saved.layout.services.is_empty() && !self.loaded && !self.haproxy.runs().await {
+        if targets.is_empty() && self.saved.layout.services.is_empty() && !runs {
             // Nothing to balance yet; the shared port opens with the first service. An agent that never came to balance may have left addresses.
             self.give_back(wanted, now_ms).await;
             return Ok(());
@@ -217,7 +220,8 @@ impl Balancer {
         }
     }
 
-    async fn shape(&mut self, id: &str, service: &Service, wanted: &Wanted) -> Shape {
+    /// `runs`: HAProxy has the ports that it had.
+    async fn shape(&mut self, id: &str, service: &Service, wanted: &Wanted, runs: bool) -> Shape {
         let name = backend_name(id, service);
         let before = self.saved.layout.services.get(id).map(|s| s.shape.clone());
         let mut binds = BTreeSet::new();
@@ -233,7 +237,7 @@ impl Balancer {
                 binds.extend(before.iter().flat_map(|s| s.binds.clone()).filter(|b| b.starts_with(&own)));
             }
         }
-        let held = before.map(|s| s.binds).unwrap_or_default();
+        let held = before.filter(|_| runs).map(|s| s.binds).unwrap_or_default();
         let mut binds: BTreeSet<String> = binds.into_iter().filter(|bind| held.contains(bind) || self.is_free(bind)).collect();
         for at in self.public_at(service) {
             if held.contains(&at.to_string()) || self.is_free_beside(at) {
@@ -489,5 +493,27 @@ mod tests {
         assert_eq!((weights(&wanted.services["s"]), weights(&by_use)), (vec![100, 100], vec![10, 100]));
         let servers = servers(&wanted.services["s"], &wanted, &ready, &pressed);
         assert_eq!(servers.values().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["10.88.0.1", "10.1.1.4"]);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_took_while_haproxy_was_away_is_left_out() {
+        use gantry_contract::proto::scheduler as wire;
+        let folder = tempfile::tempdir().unwrap();
+        let haproxy = Haproxy::new("/nowhere/haproxy".into(), folder.path().join("haproxy"), folder.path().join("log"), "127.0.0.1:0".into());
+        let disk = Disk::open(folder.path().join("state")).await.unwrap();
+        let listen = Listen { address: Ipv4Addr::LOCALHOST.into(), service_network: None, public_interface: String::new() };
+        let mut balancer = Balancer::open(Arc::new(haproxy), disk, listen, "a-test").await;
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let wire = wire::WantedService { name: "web".into(), protocol: "http".into(), listen_port: port.into(), ..Default::default() };
+        let service = Service { wire, backends: BTreeMap::new() };
+        let mut shape = balancer.shape("s", &service, &Wanted::default(), false).await;
+        assert!(shape.binds.is_empty());
+        shape.binds.insert(format!("127.0.0.1:{port}"));
+        balancer.saved.layout.services.insert("s".into(), balance::Service { shape: shape.clone(), slots: Vec::new() });
+        assert_eq!(balancer.shape("s", &service, &Wanted::default(), true).await.binds, shape.binds, "it is HAProxy that has it");
+        assert!(balancer.shape("s", &service, &Wanted::default(), false).await.binds.is_empty(), "with it, no service would be served");
+        drop(taken);
+        assert_eq!(balancer.shape("s", &service, &Wanted::default(), false).await.binds, shape.binds);
     }
 }

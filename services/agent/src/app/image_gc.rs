@@ -2,6 +2,7 @@
 //! after the other, until there is room again.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,21 +49,25 @@ impl ImageGc {
     /// # Errors
     /// As every call of the runtime.
     pub async fn round(&self) -> Result<Vec<String>, CriError> {
-        let mut removed = Vec::new();
         if self.used_percent() <= self.full_percent.into() {
-            return Ok(removed);
+            return Ok(Vec::new());
         }
         let target = u64::from(self.full_percent).saturating_sub(BEYOND_PERCENT);
-        for image in self.unneeded().await? {
-            let done = self.cri.remove_image(&image).await;
-            self.shared.acts.record(Act::of_image("engine.image-removed", &image, done.as_ref().err().map(|e| chain(e))));
-            done?;
-            removed.push(image);
-            if self.used_percent() <= target {
-                break;
-            }
+        Ok(remove_until(|| self.used_percent() <= target, self.unneeded().await?, |image| self.remove(image)).await)
+    }
+
+    /// False if it stays.
+    async fn remove(&self, image: String) -> bool {
+        // It may be wanted since it was found.
+        if self.named().contains(&image) {
+            return false;
         }
-        Ok(removed)
+        let done = self.cri.remove_image(&image).await;
+        self.shared.acts.record(Act::of_image("engine.image-removed", &image, done.as_ref().err().map(|e| chain(e))));
+        if let Err(error) = &done {
+            tracing::warn!(image, error = %chain(error), "an image that nobody needs cannot be removed; the others are");
+        }
+        done.is_ok()
     }
 
     /// By name, those that no container was made from, no instance wants, and that are not the runtime's own.
@@ -72,14 +77,7 @@ impl ImageGc {
     pub async fn unneeded(&self) -> Result<Vec<String>, CriError> {
         let used: BTreeSet<String> = self.cri.list_containers(&Default::default()).await?.into_iter().map(|c| c.image_ref).collect();
         let own = self.cri.sandbox_image().await?;
-        let wanted = self.shared.wanted.borrow().clone();
-        let named: BTreeSet<String> = wanted
-            .iter()
-            .flat_map(|w| w.instances.values())
-            .flat_map(|i| std::iter::once(&i.image).chain(i.init.iter().chain(&i.sidecars).map(|c| &c.image)))
-            .cloned()
-            .chain(self.shared.prepull.borrow().iter().map(|i| i.image.clone()))
-            .collect();
+        let named = self.named();
         let mut out = Vec::new();
         for name in self.cri.list_images().await? {
             // By id as well: a container knows its image by that, and a wanted one may have other names here.
@@ -92,9 +90,53 @@ impl ImageGc {
         Ok(out)
     }
 
+    /// By those who want them.
+    fn named(&self) -> BTreeSet<String> {
+        let wanted = self.shared.wanted.borrow().clone();
+        let instances = wanted.iter().flat_map(|w| w.instances.values());
+        let images = instances.flat_map(|i| std::iter::once(&i.image).chain(i.init.iter().chain(&i.sidecars).map(|c| &c.image)));
+        images.cloned().chain(self.shared.prepull.borrow().iter().map(|i| i.image.clone())).collect()
+    }
+
     fn used_percent(&self) -> u64 {
         let Ok(stat) = statvfs(&self.home) else { return 0 };
         let (free, all) = (stat.f_bavail, stat.f_blocks.max(1));
         100 - free.min(all) * 100 / all
+    }
+}
+
+/// One after the other; gives those that are gone. One that stays is no reason to keep the others.
+async fn remove_until<F>(has_room: impl Fn() -> bool, images: Vec<String>, mut remove: impl FnMut(String) -> F) -> Vec<String>
+where
+    F: Future<Output = bool>,
+{
+    let mut removed = Vec::new();
+    for image in images {
+        if remove(image.clone()).await {
+            removed.push(image);
+            if has_room() {
+                break;
+            }
+        }
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_that_cannot_be_removed_keeps_no_other() {
+        let images = ["a", "held", "b", "c"].map(str::to_owned).to_vec();
+        let gone = Cell::new(0);
+        let remove = |image: String| {
+            let goes = image != "held";
+            gone.set(gone.get() + u32::from(goes));
+            async move { goes }
+        };
+        assert_eq!(remove_until(|| gone.get() == 2, images, remove).await, ["a", "b"], "and no more than has to");
     }
 }

@@ -18,6 +18,8 @@ mod contents;
 mod evicting;
 mod health;
 mod letting_go;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use self::words::{kind, name};
@@ -119,6 +121,12 @@ impl Shared {
             wake: Arc::default(),
         }
     }
+
+    /// The node is no part of the platform any more: nothing is wanted of it, and it leads to no other node's pods.
+    pub fn part(&self) {
+        self.wanted.send_replace(Some(Arc::default()));
+        self.routes.send_replace(Some(Routes::new()));
+    }
 }
 
 pub struct Keeper {
@@ -154,6 +162,8 @@ pub struct Keeper {
     refreshed: BTreeMap<InstanceId, u64>,
     /// Those that were there when it was last looked whether others have left something.
     kept_for: Option<BTreeSet<InstanceId>>,
+    /// The pods that were there when it was last looked whether others have left interfaces.
+    connected: Option<BTreeSet<String>>,
 }
 
 /// After a look.
@@ -212,6 +222,7 @@ impl Keeper {
             hosts: BTreeMap::new(),
             refreshed: BTreeMap::new(),
             kept_for: None,
+            connected: None,
         }
     }
 
@@ -301,6 +312,7 @@ impl Keeper {
         self.update_hosts(&wanted, &pods).await;
         self.update_files(&wanted, &pods).await;
         self.let_go_of_others(&wanted, &pods).await;
+        self.let_go_of_interfaces(&pods).await;
         self.facts.ready = self.ready.keys().copied().collect();
         let held = self.shared.held.borrow().clone();
         let plan = if held.is_empty() {
@@ -418,6 +430,8 @@ impl Keeper {
     fn take_in(&mut self, (action, result): Finished) {
         let id = action.instance();
         self.facts.busy.remove(&id);
+        // What the engine had before is not what it has now: it would be made a second time.
+        self.seen = None;
         // The step may have begun with an older word.
         self.refreshed.remove(&id);
         self.hosts.remove(&id);

@@ -1,7 +1,7 @@
 //! Which log files there are, and shipping them to the log stream.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gantry_bus::{Bus, streams};
@@ -49,18 +49,42 @@ impl Sources {
         self.known.values().cloned().collect()
     }
 
-    /// All lines of these were shipped: those that have ended need not be looked at again. Gives the instances that are over,
-    /// pod and all.
-    pub fn shipped(&mut self, sources: &[Source], pods: &[Pod]) -> Vec<InstanceId> {
+    /// All lines of these were shipped: those that have ended need not be looked at again, and their files are of no use.
+    pub fn shipped(&mut self, sources: &[Source], pods: &[Pod]) -> Over {
         let newest = |s: &Source| pods.iter().any(|p| p.instance == s.instance && p.container.iter().chain(p.beside.values()).any(|c| c.id == s.container));
         // The newest attempt of a pod that is there stays known even when it has ended, or it would be found anew each round.
         let over: Vec<_> = sources.iter().filter(|s| !s.running && !newest(s)).collect();
         for source in &over {
             self.known.remove(&(source.instance, source.attempt));
         }
-        let mut gone: Vec<_> = over.iter().map(|s| s.instance).filter(|id| !pods.iter().any(|p| p.instance == *id)).collect();
-        gone.dedup();
-        gone
+        let there = |s: &&&Source| pods.iter().any(|p| p.instance == s.instance);
+        let attempts = over.iter().filter(there).map(|s| (s.instance, s.attempt)).collect();
+        let mut instances: Vec<_> = over.iter().filter(|s| !there(s)).map(|s| s.instance).collect();
+        instances.dedup();
+        Over { instances, attempts }
+    }
+}
+
+/// What has ended, and was shipped to its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Over {
+    /// Pod and all.
+    pub instances: Vec<InstanceId>,
+    /// Of instances that go on: a container that is started again and again would fill the disk.
+    pub attempts: Vec<(InstanceId, u32)>,
+}
+
+impl Over {
+    /// `logs`: folder of the log folders.
+    async fn remove(self, logs: &Path) {
+        for id in self.instances {
+            let _ = tokio::fs::remove_dir_all(logs.join(id.to_string())).await;
+        }
+        for (id, attempt) in self.attempts {
+            for file in [format!("{attempt}.log"), format!("{attempt}.log.1")] {
+                let _ = tokio::fs::remove_file(logs.join(id.to_string()).join(file)).await;
+            }
+        }
     }
 }
 
@@ -125,9 +149,7 @@ impl Shipping {
                     if std::mem::take(&mut away) {
                         tracing::info!("log lines are shipped again");
                     }
-                    for id in sources.shipped(&now, &pods) {
-                        let _ = tokio::fs::remove_dir_all(self.logs.join(id.to_string())).await;
-                    }
+                    sources.shipped(&now, &pods).remove(&self.logs).await;
                 }
                 Err(error) => {
                     stream_is_there = false;
@@ -215,7 +237,7 @@ mod tests {
         let seen = |s: &[Source]| s.iter().map(|s| (s.workload.clone(), s.attempt, s.running)).collect::<Vec<_>>();
         let first = sources.update(Some(&wanted), &[pod(0)]);
         assert_eq!(seen(&first), [("web".to_owned(), 0, true), ("web/log".to_owned(), 200_000, true)]);
-        assert!(sources.shipped(&first, &[pod(0)]).is_empty());
+        assert_eq!(sources.shipped(&first, &[pod(0)]), Over::default());
         let both = sources.update(None, &[pod(0)]);
         assert_eq!(seen(&both).len(), 2, "also when nobody wants it any more");
         let next = sources.update(Some(&wanted), &[pod(1)]);
@@ -242,13 +264,30 @@ mod tests {
         let mut sources = Sources::default();
         let first = sources.update(Some(&wanted), &[pod(0)]);
         assert_eq!((first.len(), first[0].running), (1, true));
-        assert!(sources.shipped(&first, &[pod(0)]).is_empty());
+        assert_eq!(sources.shipped(&first, &[pod(0)]), Over::default());
         let both = sources.update(Some(&wanted), &[pod(1)]);
         assert_eq!(both.iter().map(|s| (s.attempt, s.running)).collect::<Vec<_>>(), [(0, false), (1, true)]);
-        assert!(sources.shipped(&both, &[pod(1)]).is_empty());
+        assert_eq!(sources.shipped(&both, &[pod(1)]), Over { attempts: vec![(id, 0)], ..Over::default() });
         assert_eq!(sources.update(Some(&wanted), &[pod(1)]).len(), 1);
         let last = sources.update(None, &[]);
-        assert_eq!(sources.shipped(&last, &[]), [id]);
+        assert_eq!(sources.shipped(&last, &[]), Over { instances: vec![id], ..Over::default() });
         assert!(sources.update(None, &[]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn files_of_what_has_ended_and_was_shipped_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let [stays, gone] = [1, 2].map(|n| InstanceId(Uuid::from_u128(n)));
+        let at = |id: InstanceId, file: &str| folder.path().join(id.to_string()).join(file);
+        for id in [stays, gone] {
+            std::fs::create_dir_all(folder.path().join(id.to_string())).unwrap();
+            for file in ["0.log", "0.log.1", "1.log", "10.log"] {
+                std::fs::write(at(id, file), "").unwrap();
+            }
+        }
+        Over { instances: vec![gone], attempts: vec![(stays, 0)] }.remove(folder.path()).await;
+        assert!(!folder.path().join(gone.to_string()).exists());
+        assert!(!at(stays, "0.log").exists() && !at(stays, "0.log.1").exists());
+        assert!(at(stays, "1.log").exists() && at(stays, "10.log").exists());
     }
 }

@@ -263,27 +263,11 @@ impl Steps {
 
     /// Volumes that nobody here uses now; those that are the instance's own go with it.
     async fn let_go(&self, id: InstanceId, wanted: Option<&WantedInstance>, volumes: &[String]) {
-        // Also those that are not wanted any more and still stop.
-        let mut others: BTreeSet<InstanceId> = self.folders.present().await.into_iter().collect();
-        others.extend(self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()));
-        others.remove(&id);
-        let mut held = Vec::new();
-        for other in others {
-            match self.folders.volumes_of(other).await {
-                Ok(volumes) => held.extend(volumes),
-                // It may have them: then they stay for it.
-                Err(error) => {
-                    tracing::warn!(instance.id = %other, error = chain(&error), "what was let go stays mounted");
-                    return;
-                }
-            }
-        }
         for name in volumes {
             // Let go under another instance, it would be checked and grown while that one writes.
-            if held.contains(name) {
+            if !self.folders.volumes.release(name, self.is_held(id, name)).await {
                 continue;
             }
-            self.folders.volumes.release(name).await;
             if wanted.is_none()
                 && name.starts_with(&format!("{id}."))
                 && let Err(error) = self.folders.volumes.delete(name).await
@@ -291,6 +275,25 @@ impl Steps {
                 tracing::warn!(instance.id = %id, %error, "an instance's own volume stays");
             }
         }
+    }
+
+    /// Whether an instance other than this one has a volume, or may have it.
+    async fn is_held(&self, id: InstanceId, volume: &str) -> bool {
+        // Also those that are not wanted any more and still stop.
+        let mut others: BTreeSet<InstanceId> = self.folders.present().await;
+        others.extend(self.wanted.borrow().iter().flat_map(|w| w.instances.keys().copied()));
+        others.remove(&id);
+        for other in others {
+            match self.folders.volumes_of(other).await {
+                Ok(volumes) if volumes.iter().any(|v| v == volume) => return true,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(instance.id = %other, error = chain(&error), "what was let go stays mounted");
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     async fn stop(&self, container: &str, grace_seconds: u32, wanted: Option<&WantedInstance>) -> Result<(), StepError> {

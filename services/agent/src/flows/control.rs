@@ -132,7 +132,7 @@ impl Control {
                 if let Err(error) = self.disk.save_wanted(&wire::WantedState::default()).await {
                     tracing::error!(%error, "that nothing is wanted any more cannot be saved; it is followed, but a restart would not know it");
                 }
-                self.shared.wanted.send_replace(Some(Arc::new(Wanted::default())));
+                self.shared.part();
                 Err(tonic::Status::permission_denied(rejected.reason))
             }
             Some(wire::control_message::Message::Prepull(ahead)) => {

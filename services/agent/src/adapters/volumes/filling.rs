@@ -19,7 +19,7 @@ impl Volumes {
     /// [`VolumeError`].
     pub async fn fresh(&self, name: &str, owner: &Owner) -> Result<Reading, VolumeError> {
         inside(name)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         if !self.filled_now().insert(name.to_owned()) {
             return Err(VolumeError::Unfilled(name.to_owned()));
         }
@@ -47,7 +47,7 @@ impl Volumes {
         if owner.size_bytes > 0 {
             attach(&self.at(name, "half"), &self.at(name, "new"), &path, owner.size_bytes).await?;
         }
-        Ok(Reading { path, unmount: owner.size_bytes > 0 })
+        Ok(self.reading(name, path, owner.size_bytes > 0))
     }
 
     /// Its content is whole and takes the place of what was there.
@@ -56,7 +56,7 @@ impl Volumes {
     /// [`VolumeError`]; then the old content is still there.
     pub async fn filled(&self, name: &str) -> Result<(), VolumeError> {
         inside(name)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         let taken = self.take_in(name).await;
         self.filled_now().remove(name);
         if taken.is_err() {
@@ -102,7 +102,7 @@ impl Volumes {
     /// [`VolumeError`]: what has come so far cannot be taken away, and nobody gets the volume.
     pub async fn given_up(&self, name: &str) -> Result<(), VolumeError> {
         inside(name)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn(name).await;
         self.filled_now().remove(name);
         self.clear(name).await
     }
@@ -205,8 +205,8 @@ pub(super) async fn place(new: &Path, at: &Path) -> Result<(), VolumeError> {
     fs::rename(new, at).await.map_err(|e| failed("folder", at, e))
 }
 
-/// On the disk before the old content goes.
-async fn settle(path: &Path) -> Result<(), VolumeError> {
+/// On the disk before the old content goes, or somebody relies on it.
+pub(super) async fn settle(path: &Path) -> Result<(), VolumeError> {
     let own = path.to_owned();
     blocking(move || Ok(syncfs(File::open(own)?)?)).await.map_err(|e| failed("content", path, e))
 }
@@ -263,14 +263,14 @@ mod tests {
             std::fs::write(filling.path.join("half"), "half").unwrap();
         }
         let next = Volumes::new(at("volumes"), at("state"));
-        next.recover().await;
+        next.recover(None).await;
         assert_eq!(next.prepare("old", &owner()).await.unwrap(), path);
         assert!(path.join("x").exists() && !path.join("half").exists() && !at("volumes").join(HALVES).exists());
         // What never was whole is nobody's, also not as an empty one; it is listed and can be filled again.
         for _ in 0..2 {
             assert!(matches!(next.prepare("new", &owner()).await, Err(VolumeError::Unfilled(_))));
             assert!(matches!(next.read("new", "").await, Err(VolumeError::Unfilled(_))));
-            next.recover().await;
+            next.recover(None).await;
         }
         assert_eq!(next.list(|_| true).await.len(), 2);
         let filling = next.fresh("new", &owner()).await.unwrap();
@@ -305,7 +305,7 @@ mod tests {
         let volumes = Volumes::new(folder.path().join("volumes"), folder.path().join("state"));
         volumes.prepare("v", &owner()).await.unwrap();
         std::fs::write(folder.path().join("state/v.filling"), "v").unwrap();
-        volumes.recover().await;
+        volumes.recover(None).await;
         assert!(matches!(volumes.prepare("v", &owner()).await, Err(VolumeError::Unfilled(_))));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::fs;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{VolumeError, exists, failed, make};
+use super::{VolumeError, exists, failed, make, remove};
 use crate::adapters::machine;
 
 /// A file system smaller than this is more bookkeeping than room.
@@ -19,16 +19,17 @@ pub async fn attach(image: &Path, new: &Path, path: &Path, size_bytes: u64) -> R
     let text = image.display().to_string();
     if !exists(image).await {
         // A crash in the middle leaves no half file system.
-        sized(new, size).await?;
-        let new_text = new.display().to_string();
-        machine::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &new_text]).await?;
-        fs::rename(new, image).await.map_err(|e| failed("image", image, e))?;
+        if let Err(error) = create(image, new, size).await {
+            // On a full disk it would take room for nothing; the first of the two errors says why.
+            let _ = remove(new).await;
+            return Err(error);
+        }
     } else if too_small(image, size).await? {
         grow(image, size).await?;
     }
     // Not before: a folder without an image is a volume without a limit.
     make(path, 0o777).await?;
-    machine::run("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
+    machine::work("mount", &["-o", "loop,nosuid,nodev", &text, &path.display().to_string()]).await?;
     // Of a new file system alone: whom the folder is for afterwards is the application's to say.
     let lost = path.join("lost+found");
     if exists(&lost).await {
@@ -38,16 +39,25 @@ pub async fn attach(image: &Path, new: &Path, path: &Path, size_bytes: u64) -> R
     Ok(())
 }
 
+async fn create(image: &Path, new: &Path, size: u64) -> Result<(), VolumeError> {
+    // Of an agent that was killed: it may be larger, and somebody may still write to it.
+    remove(new).await?;
+    sized(new, size).await?;
+    let text = new.display().to_string();
+    machine::work("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", &text]).await?;
+    fs::rename(new, image).await.map_err(|e| failed("image", image, e))
+}
+
 async fn grow(image: &Path, size: u64) -> Result<(), VolumeError> {
     let text = image.display().to_string();
-    match machine::run("e2fsck", &["-f", "-p", &text]).await {
+    match machine::work("e2fsck", &["-f", "-p", &text]).await {
         Ok(_) => {}
         // It has mended something (e2fsck(8)), which is well.
         Err(error) if matches!(error.code(), Some(1..=3)) => {}
         Err(source) => return Err(VolumeError::Damaged { image: image.to_owned(), source }),
     }
     extend(image, size).await?;
-    machine::run("resize2fs", &[&text]).await?;
+    machine::work("resize2fs", &[&text]).await?;
     Ok(())
 }
 
@@ -64,7 +74,7 @@ pub async fn grow_mounted(image: &Path, path: &Path, size_bytes: u64) -> Result<
     }
     extend(image, size).await?;
     machine::run("losetup", &["-c", &device]).await?;
-    machine::run("resize2fs", &[&device]).await?;
+    machine::work("resize2fs", &[&device]).await?;
     Ok(())
 }
 
@@ -111,13 +121,13 @@ async fn sized(path: &Path, size: u64) -> Result<(), VolumeError> {
 
 /// Holes stay holes, and where the file system can share blocks it does. No container sees an image.
 pub async fn copy(from: &Path, to: &Path) -> Result<(), VolumeError> {
-    machine::run("cp", &["-a", "--reflink=auto", "--sparse=always", &from.display().to_string(), &to.display().to_string()]).await?;
+    machine::work("cp", &["-a", "--reflink=auto", "--sparse=always", &from.display().to_string(), &to.display().to_string()]).await?;
     Ok(())
 }
 
 pub async fn let_go(path: &Path) -> Result<(), VolumeError> {
     if mounted(path).await? {
-        machine::run("umount", &[&path.display().to_string()]).await?;
+        machine::work("umount", &[&path.display().to_string()]).await?;
     }
     Ok(())
 }
@@ -145,7 +155,7 @@ mod tests {
     async fn made(folder: &Path) -> std::path::PathBuf {
         let image = folder.join("x.img");
         sized(&image, 16 * MIB).await.unwrap();
-        machine::run("mkfs.ext4", &["-q", "-F", &image.display().to_string()]).await.unwrap();
+        machine::work("mkfs.ext4", &["-q", "-F", &image.display().to_string()]).await.unwrap();
         image
     }
 
@@ -160,6 +170,18 @@ mod tests {
         grow(&image, 48 * MIB).await.unwrap();
         assert!(within(&image).await.unwrap() + LEFT_OUT >= 48 * MIB);
         assert!(!too_small(&image, 48 * MIB).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_agent_left_of_a_new_file_system_is_no_part_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        sized(&at("x.new"), 64 * MIB).await.unwrap();
+        let earlier = std::fs::File::open(at("x.new")).unwrap();
+        create(&at("x.img"), &at("x.new"), 16 * MIB).await.unwrap();
+        assert_eq!(std::fs::metadata(at("x.img")).unwrap().len(), 16 * MIB, "no larger than it may be");
+        assert_eq!(earlier.metadata().unwrap().len(), 64 * MIB, "whoever writes to that one does not write to this one");
+        assert!(!at("x.new").exists());
     }
 
     #[tokio::test]

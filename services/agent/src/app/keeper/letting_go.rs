@@ -33,6 +33,31 @@ impl Keeper {
         self.kept_for = Some(there);
     }
 
+    /// Interfaces of pods that somebody else took away: their addresses would stay taken. Not while a step is under way, which may have made a
+    /// pod that was not seen yet.
+    pub(super) async fn let_go_of_interfaces(&mut self, pods: &[Pod]) {
+        let there: BTreeSet<String> = pods.iter().map(|p| p.id.clone()).collect();
+        if !self.facts.busy.is_empty() || self.connected.as_ref() == Some(&there) {
+            return;
+        }
+        let left = self.steps.nics.left(&there).await;
+        self.connected = Some(there);
+        if left.is_empty() {
+            return;
+        }
+        let (nics, cancel) = (self.steps.nics.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            let letting_go = async {
+                for pod in left {
+                    nics.remove(&pod, None).await;
+                    tracing::info!(pod, "interfaces of a pod that is no more were let go");
+                }
+            };
+            // What is cut off is taken up by the next agent.
+            tokio::select! { () = cancel.cancelled() => {}, () = letting_go => {} }
+        });
+    }
+
     /// A folder may be large: what runs here does not wait until it is removed. Whoever is wanted again meanwhile does.
     fn clear_beside(&self, left: Vec<InstanceId>) {
         let (steps, held, wake, cancel) = (self.steps.clone(), self.shared.held.clone(), self.shared.wake.clone(), self.cancel.clone());

@@ -52,7 +52,7 @@ impl Sessions {
             "read" => {
                 let reading = self.volumes.read(name, word(0)).await?;
                 let sent = send(&reading, pipe).await;
-                self.give_back(name, word(0), reading).await;
+                self.volumes.done(reading).await;
                 return sent;
             }
             "write" => {
@@ -72,13 +72,6 @@ impl Sessions {
             other => return Err(Refused(format!("this node's agent cannot do `{other}` with volumes; upgrade it"))),
         }
         Ok(Some(0))
-    }
-
-    /// An instance that has come meanwhile keeps the mount: without it, snapshots would not know that there is something to freeze.
-    async fn give_back(&self, name: &str, snapshot: &str, reading: Reading) {
-        if !snapshot.is_empty() || self.user_of(name).is_none() {
-            self.volumes.done(reading).await;
-        }
     }
 
     /// The instance that has it, or is about to.
