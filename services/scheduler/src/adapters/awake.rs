@@ -22,7 +22,8 @@ impl Awake {
     /// How much of it has passed.
     pub fn at(&self, now: Instant) -> Duration {
         let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        passed.time += now.saturating_duration_since(passed.looked).min(UNNOTICED);
+        let since = now.saturating_duration_since(passed.looked).min(UNNOTICED);
+        passed.time += since;
         passed.looked = passed.looked.max(now);
         passed.time
     }
