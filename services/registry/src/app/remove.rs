@@ -19,12 +19,12 @@ impl App {
         }
         let at = self.place(name).await?;
         let meta = meta.tenant(at.org);
-        let frozen = self.settings(at.project).await?.frozen(name.rest());
+        let (project, known, frozen) = (at.project, self.known_settings(at.project).await?, Vec::new());
         let command = match reference {
             Reference::Tag(tag) => Command::DeleteTag { at, tag: tag.clone(), frozen },
             Reference::Digest(digest) => Command::DeleteManifest { at, digest: digest.clone(), frozen },
         };
-        let done = self.repositories.perform(name, command, meta).await?;
+        let done = self.perform_by_rules(name, project, known, command, meta).await?;
         self.host.settled(done.position).await;
         Ok(())
     }

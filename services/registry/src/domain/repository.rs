@@ -74,6 +74,17 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The same, where tags of these patterns stay as they are.
+    pub fn under(mut self, patterns: Vec<String>) -> Self {
+        match &mut self {
+            Self::Push { frozen, .. } | Self::DeleteTag { frozen, .. } | Self::DeleteManifest { frozen, .. } => *frozen = patterns,
+            Self::RecordScan { .. } => {}
+        }
+        self
+    }
+}
+
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("there is no tag `{0}`")]
@@ -287,6 +298,14 @@ mod tests {
     #[test]
     fn pushing_the_same_again_changes_nothing() {
         given::<Repository>([pushed(1), moved("v1", 1, None)]).when(push_command(1, Some("v1"))).then([]);
+    }
+
+    #[test]
+    fn a_command_is_decided_by_the_patterns_that_it_is_given() {
+        let history = [pushed(1), moved("v1", 1, None)];
+        let held = push_command(2, Some("v1")).under(vec!["v*".into()]);
+        given::<Repository>(history.clone()).when(held.clone()).then_refused(|r| *r == Refusal::ImmutableTag("v1".into()));
+        given::<Repository>(history).when(held.under(vec![])).then([pushed(2), moved("v1", 2, Some(1))]);
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Each project's settings, as the read model keeps them, and a short memory of them for every pull.
+//! Each project's settings, as the read model keeps them, and a short memory of what the log says of them for every push and pull.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use gantry_es_pg::Db;
+use gantry_es_pg::Store;
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use tokio::time::Instant;
 
 use super::entities::project_settings as table;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{ProjectSettings, Settings};
 
 /// How long another replica may go on with what it read: changes made here count at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -44,34 +44,42 @@ pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, S
     rows.into_iter().map(|r| Ok((r.org, r.project, serde_json::from_value(r.settings)?))).collect()
 }
 
+/// Settings, and at which version of their stream they were so. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Known {
+    pub settings: Arc<Settings>,
+    pub version: i64,
+}
+
 /// The memory. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    settings: HashMap<Uuid, (Instant, Arc<Settings>)>,
+    settings: HashMap<Uuid, (Instant, Known)>,
     /// Goes up with each change: what was read before it is not kept after it.
     changes: u64,
 }
 
 impl Shelf {
     /// # Errors
-    /// Database.
-    pub async fn get(&self, db: &Db, project: ProjectId) -> anyhow::Result<Arc<Settings>> {
+    /// The log.
+    pub async fn get(&self, store: &Store<ProjectSettings>, project: ProjectId) -> anyhow::Result<Known> {
         let seen = {
             let kept = self.lock();
             match kept.settings.get(&project.0) {
-                Some((at, settings)) if at.elapsed() < REMEMBERED => return Ok(settings.clone()),
+                Some((at, known)) if at.elapsed() < REMEMBERED => return Ok(known.clone()),
                 _ => kept.changes,
             }
         };
-        let read = Arc::new(find(&db.orm, project.0).await?);
+        let loaded = store.load(project).await?;
+        let read = Known { settings: Arc::new(loaded.state), version: loaded.version };
         self.put(project, read.clone(), seen);
         Ok(read)
     }
 
-    fn put(&self, project: ProjectId, read: Arc<Settings>, seen: u64) {
+    fn put(&self, project: ProjectId, read: Known, seen: u64) {
         let mut kept = self.lock();
         if kept.changes != seen {
             return;
@@ -101,12 +109,12 @@ mod tests {
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
         let (shelf, project) = (Shelf::default(), ProjectId(Uuid::from_u128(1)));
-        shelf.put(project, Arc::default(), 0);
+        shelf.put(project, Known::default(), 0);
         assert!(shelf.lock().settings.contains_key(&project.0));
         // Somebody has read, and puts what was read down after the change was made.
         let seen = shelf.lock().changes;
         shelf.forget(project);
-        shelf.put(project, Arc::default(), seen);
+        shelf.put(project, Known::default(), seen);
         assert!(!shelf.lock().settings.contains_key(&project.0));
     }
 }
