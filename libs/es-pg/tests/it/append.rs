@@ -48,11 +48,8 @@ async fn several_streams_are_appended_together_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_stands_only_with_the_versions_that_it_was_decided_by() {
-    let (one, two) = {
-        let one = Fixture::new().await;
-        let two = one.again().await;
-        (one, two)
-    };
+    let one = Fixture::new().await;
+    let two = one.again().await;
     let counters = Store::<Counter>::new(one.log.clone());
     let given = |version| Options { given: vec![(stream("rules"), version)], ..Options::default() };
     assert_eq!(counters.perform("x", 1, given(0)).await.unwrap().version, 1, "there are no rules yet");

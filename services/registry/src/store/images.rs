@@ -2,7 +2,7 @@
 
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use super::entities::{manifests, repositories, tags};
 use crate::domain::digest::Digest;
@@ -67,17 +67,21 @@ pub async fn tag_names(db: &impl ConnectionTrait, name: &RepositoryName, wanted:
     }
     if let Some(prefix) = wanted.prefix.filter(|p| !p.is_empty()) {
         query = query.filter(tags::Column::Tag.gte(prefix));
-        // Tags are ASCII: the first text after all that begin so ends with the next letter.
-        let mut end = prefix.as_bytes().to_vec();
-        if let Some(last) = end.last_mut().filter(|b| b.is_ascii()) {
-            *last += 1;
-        }
-        query = query.filter(tags::Column::Tag.lt(String::from_utf8_lossy(&end).into_owned()));
+        query = query.filter(tags::Column::Tag.lt(after_all(prefix)));
     }
     if let Some(search) = wanted.search.filter(|s| !s.is_empty()) {
         query = query.filter(Expr::cust_with_exprs("position($1 in $2) > 0", [Expr::value(search), Expr::col(tags::Column::Tag)]));
     }
     query.order_by(tags::Column::Tag, Order::Asc).limit(limit).into_tuple().all(db).await
+}
+
+/// The first text after all that begin with `prefix`: tags and names are ASCII, so it ends with the next letter.
+fn after_all(prefix: &str) -> String {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut().filter(|b| b.is_ascii()) {
+        *last += 1;
+    }
+    String::from_utf8_lossy(&end).into_owned()
 }
 
 /// Which tags are wanted.
@@ -194,16 +198,26 @@ pub async fn repositories_of(db: &impl ConnectionTrait, project: ProjectId, last
     query.order_by(repositories::Column::Name, Order::Asc).limit(limit).all(db).await
 }
 
-/// Names of repositories in any of `projects` after `last`.
+/// Names of repositories in any of `projects`, or of any of `patterns` (a name, or what names begin with and a `*`), after `last`.
 ///
 /// # Errors
 /// Database.
-pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], last: Option<&str>, limit: u64) -> Result<Vec<String>, DbErr> {
-    if projects.is_empty() {
+pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], patterns: &[&str], last: Option<&str>, limit: u64) -> Result<Vec<String>, DbErr> {
+    use repositories::Column::{Name, Project};
+    if projects.is_empty() && patterns.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query =
-        repositories::Entity::find().select_only().column(repositories::Column::Name).filter(repositories::Column::Project.is_in(projects.iter().copied()));
+    let mut shown = Condition::any();
+    if !projects.is_empty() {
+        shown = shown.add(Project.is_in(projects.iter().copied()));
+    }
+    for pattern in patterns {
+        shown = match pattern.strip_suffix('*') {
+            Some(prefix) => shown.add(Condition::all().add(Name.gte(prefix)).add(Name.lt(after_all(prefix)))),
+            None => shown.add(Name.eq(*pattern)),
+        };
+    }
+    let mut query = repositories::Entity::find().select_only().column(Name).filter(shown);
     if let Some(last) = last {
         query = query.filter(repositories::Column::Name.gt(last));
     }
