@@ -12,7 +12,7 @@ use crate::domain::manifest::{MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::pattern;
 use crate::domain::retention::{Candidate, Verdict, is_attached, plan};
-use crate::error::{Error, Result};
+use crate::error::{Error, IMAGE_NAMED, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, pulls};
 
@@ -95,7 +95,10 @@ impl App {
             else {
                 continue;
             };
-            gone_is_fine(self.delete_manifest(&name, &Reference::Tag(tag), meta.clone()).await)?;
+            // One that became immutable since the plan was made stays; one that was moved is another one.
+            if !went(self.delete_tag_of(&name, &tag, &digest, meta.clone()).await)? {
+                continue;
+            }
             if !kept.contains(&(verdict.repository.as_str(), verdict.digest.as_str())) {
                 self.delete_unnamed(&name, &digest, meta).await?;
             }
@@ -120,10 +123,20 @@ impl App {
                     todo.extend(Digest::parse(&row.digest).ok());
                 }
             }
-            gone_is_fine(self.delete_manifest(name, &Reference::Digest(digest), meta.clone()).await)?;
+            if !went(self.delete_nameless(name, &digest, meta.clone()).await)? {
+                continue;
+            }
             todo.extend(children.iter().chain(about.iter().map(|r| &r.digest)).filter_map(|d| Digest::parse(d).ok()));
         }
         Ok(())
+    }
+}
+
+/// Whether it is gone. What has got a tag or become immutable meanwhile stays.
+fn went(done: Result<()>) -> Result<bool> {
+    match gone_is_fine(done) {
+        Err(Error::Denied(problem)) if matches!(problem.code, IMAGE_NAMED | "registry.tag_immutable") => Ok(false),
+        done => done.map(|()| true),
     }
 }
 
