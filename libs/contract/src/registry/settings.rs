@@ -139,7 +139,7 @@ pub struct Policy {
     /// Findings without a fix do not count.
     #[serde(default)]
     pub only_fixable: bool,
-    /// An image that was not scanned yet is refused.
+    /// An image that was not scanned yet, or not whole, is refused.
     #[serde(default)]
     pub must_be_scanned: bool,
     /// Signed with any of these trusted keys; `*`: with any of the project's. Empty: not asked for.
