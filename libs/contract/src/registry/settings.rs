@@ -84,6 +84,9 @@ pub struct Retention {
     /// How often it is applied; none: only when asked to.
     #[serde(default)]
     pub every_hours: Option<u32>,
+    /// Images that no tag, index or other image has go when they were neither pulled nor tagged for so many days; none: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untagged_days: Option<u32>,
 }
 
 /// A tag that any rule keeps is kept. The repositories that no rule names are left alone.

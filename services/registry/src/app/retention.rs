@@ -11,7 +11,7 @@ use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::pattern;
-use crate::domain::retention::{Candidate, Verdict, is_attached, plan};
+use crate::domain::retention::{Candidate, Untagged, Verdict, is_attached, plan, plan_untagged};
 use crate::error::{Error, IMAGE_NAMED, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, pulls};
@@ -62,6 +62,13 @@ impl App {
                 });
             }
             verdicts.extend(plan(retention, &candidates, self.host.env.now()));
+            if retention.untagged_days.is_some() {
+                let without = images::untagged(db, &names).await?.into_iter().filter_map(|image| {
+                    let name = RepositoryName::parse(&image.repository).ok()?;
+                    Some(Untagged { repository: name.rest().to_owned(), digest: image.digest, used_at: image.used_at })
+                });
+                verdicts.extend(plan_untagged(retention, &without.collect::<Vec<_>>(), self.host.env.now()));
+            }
         }
     }
 
@@ -90,13 +97,11 @@ impl App {
         let verdicts = self.plan_retention(project, &settings.retention).await?;
         let kept: HashSet<(&str, &str)> = verdicts.iter().filter(|v| v.keep).map(|v| (v.repository.as_str(), v.digest.as_str())).collect();
         for verdict in verdicts.iter().filter(|v| !v.keep) {
-            let (Ok(name), Ok(tag), Ok(digest)) =
-                (RepositoryName::of(at.0, at.1, &verdict.repository), Tag::parse(&verdict.tag), Digest::parse(&verdict.digest))
-            else {
-                continue;
-            };
+            let (Ok(name), Ok(digest)) = (RepositoryName::of(at.0, at.1, &verdict.repository), Digest::parse(&verdict.digest)) else { continue };
             // One that became immutable since the plan was made stays; one that was moved is another one.
-            if !went(self.delete_tag_of(&name, &tag, &digest, meta.clone()).await)? {
+            if let Ok(tag) = Tag::parse(&verdict.tag)
+                && !went(self.delete_tag_of(&name, &tag, &digest, meta.clone()).await)?
+            {
                 continue;
             }
             if !kept.contains(&(verdict.repository.as_str(), verdict.digest.as_str())) {

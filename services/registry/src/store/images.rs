@@ -1,8 +1,10 @@
 //! Questions to the read models of repositories, manifests and tags.
 
-use gantry_kernel::{ProjectId, Uuid};
+use gantry_kernel::{OffsetDateTime, ProjectId, Uuid};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
 
 use super::entities::{manifests, repositories, tags};
 use crate::domain::digest::Digest;
@@ -113,6 +115,43 @@ pub async fn newest_tags(db: &impl ConnectionTrait, repositories: &[String], eac
         cross join lateral (select * from tags where repository = r.name order by moved_at desc, tag limit $2) t order by t.repository, t.moved_at desc, t.tag";
     let values = [repositories.to_vec().into(), each.into()];
     tags::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
+}
+
+/// An image that no tag and no index names, and when anybody last had to do with it.
+#[derive(Debug, FromQueryResult)]
+pub struct Untagged {
+    pub repository: String,
+    pub digest: String,
+    pub used_at: OffsetDateTime,
+}
+
+/// Those of several repositories. What is about an image is none, as long as that image is there.
+///
+/// # Errors
+/// Database.
+pub async fn untagged(db: &impl ConnectionTrait, names: &[String]) -> Result<Vec<Untagged>, DbErr> {
+    // A tag that was taken away counts as use: the image was in somebody's hands until then. An index is used when one of its images is.
+    let sql = "with told as (
+            select repository, digest, max(at) as at from (
+                select repository, digest, at from tag_history where repository = any($1)
+                union all select repository, previous, at from tag_history where repository = any($1) and previous is not null
+            ) h group by repository, digest
+        )
+        select m.repository, m.digest, greatest(m.pushed_at, t.at, p.last, k.last) as used_at
+        from manifests m
+        left join told t on t.repository = m.repository and t.digest = m.digest
+        left join pulls p on p.repository = m.repository and p.digest = m.digest
+        left join lateral (
+            select max(q.last) as last from index_children c join pulls q on q.repository = c.repository and q.digest = c.child
+            where c.repository = m.repository and c.parent = m.digest
+        ) k on true
+        where m.repository = any($1)
+          and not exists (select from tags g where g.repository = m.repository and g.digest = m.digest)
+          and not exists (select from index_children c where c.repository = m.repository and c.child = m.digest)
+          and not exists (select from manifests s where s.repository = m.repository and s.digest = m.subject)
+        order by m.repository, used_at, m.digest";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [names.to_vec().into()]);
+    Untagged::find_by_statement(statement).all(db).await
 }
 
 /// Manifests by repository and digest.
