@@ -10,6 +10,9 @@ use super::inventory::{Installed, Inventory};
 use super::pkg::language::python_name;
 use super::version;
 
+/// Events of one range that are looked at: real ones have a few dozen.
+const MOST_EVENTS: usize = 2_000;
+
 /// One record as published. Fields that are not needed are ignored: the schema grows.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Record {
@@ -267,13 +270,18 @@ pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
 fn in_range(events: &[RangeEvent], version: &str, compare: fn(&str, &str) -> Ordering) -> Option<Option<String>> {
     // "0" means before every version, whatever the ecosystem's order says about the text.
     let not_before = |bound: &str| bound == "0" || compare(version, bound).is_ge();
-    let mut order: Vec<&RangeEvent> = events.iter().collect();
-    order.sort_by(|a, b| match (point(a), point(b)) {
-        ("0", "0") => Ordering::Equal,
-        ("0", _) => Ordering::Less,
-        (_, "0") => Ordering::Greater,
-        (a, b) => compare(a, b),
-    });
+    let before = |a: &RangeEvent, b: &RangeEvent| match (point(a), point(b)) {
+        (_, "0") => false,
+        ("0", _) => true,
+        (a, b) => compare(a, b).is_lt(),
+    };
+    // By insertion: versions are not always in a total order (an rpm bound without a release is equal to each of its releases), and other ways of
+    // sorting may refuse that.
+    let mut order: Vec<&RangeEvent> = Vec::new();
+    for event in events.iter().take(MOST_EVENTS) {
+        let at = order.iter().rposition(|&known| !before(event, known)).map_or(0, |last| last + 1);
+        order.insert(at, event);
+    }
     let mut vulnerable = false;
     for event in &order {
         if let Some(introduced) = &event.introduced {
@@ -342,6 +350,25 @@ mod tests {
         assert_eq!(concerns(&advisory, &installed("apk", "3.1.5-r0")), Concern::No);
         assert_eq!(concerns(&advisory, &installed("apk", "3.2.0-r0")), Concern::Yes { fixed: Some("3.2.1".into()) });
         assert_eq!(concerns(&advisory, &installed("apk", "3.0.0-r0")), Concern::No);
+    }
+
+    #[test]
+    fn events_are_walked_in_the_order_of_their_versions_however_they_are_written() {
+        let order = version::order("rpm");
+        let event = |text: &str, fixed: bool| {
+            let version = Some(text.to_owned());
+            if fixed { RangeEvent { fixed: version, ..RangeEvent::default() } } else { RangeEvent { introduced: version, ..RangeEvent::default() } }
+        };
+        // Forty branches, each broken in its first release and mended in its third; the later ones first.
+        let branches = (1..=40).rev().flat_map(|n| [event(&format!("{n}.0-3.el8"), true), event(&format!("{n}.0-1.el8"), false)]);
+        let events: Vec<RangeEvent> = branches.collect();
+        assert_eq!(in_range(&events, "7.0-2.el8", order), Some(Some("7.0-3.el8".into())));
+        assert_eq!(in_range(&events, "7.0-4.el8", order), None);
+        assert_eq!(in_range(&events, "0.9-1.el8", order), None);
+        // Bounds without a release are equal to each release, which are not equal to one another.
+        let odd: Vec<RangeEvent> = (0..60).map(|n| event(&if n % 2 == 0 { "1.0".to_owned() } else { format!("1.0-{}", 60 - n) }, n % 3 == 0)).collect();
+        let _ = in_range(&odd, "1.0-7", order);
+        assert!(in_range(&[event("2.0", true), event("0", false)], "1.0-1", order).is_some(), "\"0\" is before all");
     }
 
     #[test]
