@@ -37,12 +37,12 @@ impl App {
         Ok(self.known_settings(project).await?.settings)
     }
 
-    /// The same with the version that they are of: another replica may have changed them within the last second.
+    /// The same with the version that they are of: another replica may have changed them a moment ago.
     ///
     /// # Errors
     /// The log.
     pub(super) async fn known_settings(&self, project: ProjectId) -> Result<Known> {
-        Ok(self.shelf.get(&self.project_settings, project).await?)
+        Ok(self.shelf.get(self.host.log(), project).await?)
     }
 
     /// Carries out a command on a repository under the project's immutable tags. The append itself checks that they are those of `known`, and
