@@ -29,7 +29,8 @@ impl App {
         let before = self.host.env.now() - Duration::from_secs(u64::from(days) * 24 * 3600);
         let settings = self.settings(project).await?;
         let db = &self.host.db().orm;
-        self.pulls.write(db).await?;
+        let noted = self.pulls.write(db).await?;
+        self.announce_pulls(&noted).await;
         let (mut last, mut gone) = (None::<String>, 0);
         loop {
             let repositories = images::repositories_of(db, project, last.as_deref(), BATCH).await?;

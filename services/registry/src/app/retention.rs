@@ -26,7 +26,8 @@ impl App {
     /// The store.
     pub async fn plan_retention(&self, project: ProjectId, retention: &Retention) -> Result<Vec<Verdict>> {
         let db = &self.host.db().orm;
-        self.pulls.write(db).await?;
+        let noted = self.pulls.write(db).await?;
+        self.announce_pulls(&noted).await;
         let settings = self.settings(project).await?;
         let labels = retention.rules.iter().any(|r| r.label.is_some());
         let mut verdicts = Vec::new();
@@ -36,7 +37,7 @@ impl App {
             let names: Vec<String> = repositories.into_iter().map(|r| r.name).collect();
             let Some(end) = names.last().cloned() else { return Ok(verdicts) };
             last = Some(end);
-            let pulled: HashMap<(String, String), _> = pulls::of(db, &names).await?.into_iter().map(|p| ((p.repository, p.digest), p.last)).collect();
+            let pulled = pulls::last_of(db, &names).await?;
             let rows: HashMap<(String, String), manifests::Model> = if labels {
                 images::manifests_of(db, &names).await?.into_iter().map(|m| ((m.repository.clone(), m.digest.clone()), m)).collect()
             } else {

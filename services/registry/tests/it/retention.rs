@@ -60,6 +60,31 @@ async fn a_run_removes_what_the_simulation_said_with_all_that_only_it_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_was_pulled_when_one_of_its_images_was() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let child = Image::simple("child that runs");
+    let digest = child.push(&stage, REPO, "x", &token).await;
+    assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/x"), &token).send().await.unwrap().status(), 202);
+    let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", child.manifest.to_string().as_bytes())] });
+    assert_eq!(stage.push(REPO, "multi", &token, &index).await.status(), 201);
+    let aged = "update tags set moved_at = moved_at - interval '30 days' where repository = $1";
+    sqlx::query(aged).bind(REPO).execute(&stage.host.db().pool).await.unwrap();
+    let rules = json!({ "rules": [{ "keep": { "pulled_within_days": 7 } }] });
+    let kept = || async {
+        let (status, plan) = stage.world.call(&stage.host, Method::POST, &format!("{BASE}/retention/simulate"), Some(&access), Some(&rules)).await;
+        assert_eq!(status, 200, "{plan}");
+        plan["kept"].clone()
+    };
+    assert_eq!(kept().await, 0);
+    // Nodes that know the digest ask for it alone.
+    assert_eq!(stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap().status(), 200);
+    assert_eq!(kept().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn images_that_nothing_names_go_when_they_were_not_used_and_not_before() {
     let stage = Stage::new().await;
     let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
