@@ -97,6 +97,11 @@ impl App {
     pub(super) async fn local_tag_goes(&self, running: &Running, item: &Item) -> Result<(), Fault> {
         let name = running.ours(&item.other)?;
         let tag = Tag::parse(&item.tag)?;
-        Ok(gone_is_fine(self.delete_manifest(&name, &Reference::Tag(tag), running.meta.clone()).await)?)
+        let gone = match item.digest.as_deref().map(Digest::parse) {
+            // What was pushed here since the plan was made is not what the source has dropped.
+            Some(Ok(digest)) => self.delete_tag_of(&name, &tag, &digest, running.meta.clone()).await,
+            _ => self.delete_manifest(&name, &Reference::Tag(tag), running.meta.clone()).await,
+        };
+        Ok(gone_is_fine(gone)?)
     }
 }
