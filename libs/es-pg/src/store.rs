@@ -35,6 +35,9 @@ pub struct Options {
     pub claims: Vec<Claim>,
     /// Events of other streams that must happen in the same transaction.
     pub also: Vec<StreamWrite>,
+    /// Versions of other streams that the command was decided by. Nothing is appended once one of them has gone on; a command without events
+    /// is not checked, for it changes nothing.
+    pub given: Vec<(StreamId, i64)>,
 }
 
 impl From<Meta> for Options {
@@ -232,6 +235,8 @@ impl<D: Decider> Store<D> {
             let mut writes =
                 vec![StreamWrite { stream: stream.clone(), expected: Some(loaded.version), events: events.iter().map(EventData::encode).collect() }];
             writes.extend(options.also.iter().cloned());
+            let given = options.given.iter();
+            writes.extend(given.map(|(stream, version)| StreamWrite { stream: stream.clone(), expected: Some(*version), events: Vec::new() }));
             let append = Append { writes, claims: options.claims.clone(), meta: options.meta.clone() };
             match self.log.append(append).await {
                 Ok(appended) => {

@@ -52,6 +52,9 @@ pub enum Error {
     Internal(#[source] anyhow::Error),
 }
 
+/// An image that was to go for want of a tag has one.
+pub const IMAGE_NAMED: &str = "registry.image_named";
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -187,6 +190,7 @@ impl From<ExecuteError<Refusal>> for Error {
             ExecuteError::Refused(Refusal::ImmutableTag(tag)) => {
                 Self::Denied(Problem::conflict("registry.tag_immutable", Refusal::ImmutableTag(tag).to_string()))
             }
+            ExecuteError::Refused(Refusal::Named(tag)) => Self::Denied(Problem::conflict(IMAGE_NAMED, Refusal::Named(tag).to_string())),
             ExecuteError::Refused(Refusal::NoSuchTag(what) | Refusal::NoSuchManifest(what)) => Self::UnknownManifest(what),
             ExecuteError::Stale { .. } => Self::Denied(Problem::unavailable("this much-written repository")),
             ExecuteError::NameTaken { name, .. } => Self::Internal(anyhow::anyhow!("no names are claimed here, but `{name}` is taken")),

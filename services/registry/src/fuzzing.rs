@@ -15,7 +15,7 @@ use crate::domain::name::{Reference, RepositoryName, Tag, parse_image};
 use crate::domain::platform::{self, Platform};
 use crate::domain::range::{ChunkRange, ReadRange, read_range};
 use crate::domain::scan::inventory::{self, Found, Interest, merge};
-use crate::domain::scan::{entry, external, feeds, pkg, version};
+use crate::domain::scan::{advisory, entry, external, feeds, pkg, version};
 use crate::domain::search::{Asked, Wanted};
 use crate::domain::signature::key;
 use crate::domain::signature::statement::{self, Envelope};
@@ -161,7 +161,11 @@ pub fn packages(data: &[u8]) {
 /// When a finding has no name.
 pub fn advisories(data: &[u8]) {
     if let Ok(read) = feeds::read(data) {
-        assert!(read.iter().all(|a| !a.package.is_empty() || a.id.len() <= data.len()), "an advisory was made up");
+        assert!(read.advisories.iter().all(|a| !a.package.is_empty() || a.id.len() <= data.len()), "an advisory was made up");
+        let mut advisories = read.advisories.clone();
+        advisory::complete(&mut advisories, &read.judgements);
+        let kept = advisories.iter().zip(&read.advisories).all(|(a, b)| b.score.is_none() || a.score == b.score);
+        assert!(kept, "an advisory's own score was changed");
     }
     let _ = external::abilities(data);
     if let Ok(found) = external::findings(data, "fuzz") {

@@ -84,6 +84,9 @@ pub struct Retention {
     /// How often it is applied; none: only when asked to.
     #[serde(default)]
     pub every_hours: Option<u32>,
+    /// Images that no tag, index or other image has go when they were neither pulled nor tagged for so many days; none: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untagged_days: Option<u32>,
 }
 
 /// A tag that any rule keeps is kept. The repositories that no rule names are left alone.
@@ -139,7 +142,7 @@ pub struct Policy {
     /// Findings without a fix do not count.
     #[serde(default)]
     pub only_fixable: bool,
-    /// An image that was not scanned yet is refused.
+    /// An image that was not scanned yet, or not whole, is refused.
     #[serde(default)]
     pub must_be_scanned: bool,
     /// Signed with any of these trusted keys; `*`: with any of the project's. Empty: not asked for.

@@ -47,6 +47,22 @@ async fn several_streams_are_appended_together_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_stands_only_with_the_versions_that_it_was_decided_by() {
+    let one = Fixture::new().await;
+    let two = one.again().await;
+    let counters = Store::<Counter>::new(one.log.clone());
+    let given = |version| Options { given: vec![(stream("rules"), version)], ..Options::default() };
+    assert_eq!(counters.perform("x", 1, given(0)).await.unwrap().version, 1, "there are no rules yet");
+    // Another replica makes some, of which this one has not heard.
+    two.log.append(raise("rules", Some(0), 1)).await.unwrap();
+    let stale = counters.perform("x", 1, given(0)).await;
+    assert!(matches!(stale, Err(ExecuteError::Stale { expected: 0, actual: 1 })), "{stale:?}");
+    assert_eq!(one.log.read_stream(&stream("x"), 0).await.unwrap().len(), 1, "nothing was appended");
+    assert_eq!(counters.perform("x", 1, given(1)).await.unwrap().version, 2);
+    assert_eq!(one.log.read_stream(&stream("rules"), 0).await.unwrap().len(), 1, "what was looked at is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_claimed_once_and_can_be_given_back() {
     let f = Fixture::new().await;
     let with = |id: &str, claim| Append { claims: vec![claim], ..raise(id, None, 1) };

@@ -69,7 +69,7 @@ pub enum Registry {
 
 #[derive(Subcommand)]
 pub enum Retention {
-    /// Set the rules from a JSON file: { "rules": [...], "every_hours": 24 }.
+    /// Set the rules from a JSON file: { "rules": [...], "every_hours": 24, "untagged_days": 30 }.
     Set { file: PathBuf },
     /// What the rules of a file, or those that are set, would remove. Changes nothing.
     Simulate { file: Option<PathBuf> },

@@ -28,6 +28,8 @@ describe('retention rules', () => {
   it('are the same after the form', () => {
     const rules = { every_hours: 24, rules: [{ repositories: 'web', tags: 'v*', keep: { newest: 10 } }, { repositories: '*', tags: '*', keep: 'all' as const, label: 'keep=true' }] };
     expect(retentionOf(formOf(rules))).toEqual(rules);
+    const untagged = { untagged_days: 14, rules: [] };
+    expect(retentionOf(formOf(untagged))).toEqual(untagged);
     expect(retentionOf({ rules: [{ kind: 'pulled_within_days', amount: 30 }] })).toEqual({ rules: [{ repositories: '*', tags: '*', keep: { pulled_within_days: 30 } }] });
   });
 });

@@ -14,7 +14,7 @@ use crate::app::people::subject;
 use crate::app::robots::KEY_PREFIX;
 use crate::app::secrets::{fresh, kept};
 use crate::app::signin::Origin;
-use crate::domain::registry_scope::{Access, Action, Asked, Pattern, grant, grant_by_patterns};
+use crate::domain::registry_scope::{Access, Action, Asked, Pattern, grant, grant_by_patterns, listed};
 use crate::domain::token_scope;
 use crate::error::{OAuthError, fault};
 use crate::store::refresh::{self, Family};
@@ -114,7 +114,7 @@ impl App {
             .map(as_claim)
             .collect();
         if catalog {
-            access.push(RegistryAccess { kind: "registry".into(), name: "catalog".into(), actions: vec!["*".into()] });
+            access.extend(catalogue(asker));
         }
         let sub = match asker {
             Asker::Anonymous => "",
@@ -249,6 +249,20 @@ impl App {
         let password = self.keys.sign(CREDENTIAL_TYPE, &credential)?;
         Ok((service.to_owned(), password, expires_at))
     }
+}
+
+/// What the catalogue shows to the asker: `registry` with `catalog` stands for all that their rights show, an entry of `repositories` for those
+/// of its pattern. A credential shows its own repositories alone, whatever its service or the person behind it may see.
+fn catalogue(asker: &Asker) -> Vec<RegistryAccess> {
+    let (by_rights, patterns): (bool, &[Pattern]) = match asker {
+        Asker::Anonymous | Asker::User(_) => (true, &[]),
+        Asker::Limited(_, actions) => (actions.contains(&Action::Pull), &[]),
+        Asker::Robot(_, patterns) => (true, patterns),
+        Asker::Service(credential) => (false, &credential.grants),
+    };
+    let whole = by_rights.then(|| RegistryAccess { kind: "registry".into(), name: "catalog".into(), actions: vec!["*".into()] });
+    let of = |pattern: &str| RegistryAccess { kind: "repositories".into(), name: pattern.to_owned(), actions: vec!["pull".into()] };
+    whole.into_iter().chain(listed(patterns).map(of)).collect()
 }
 
 fn as_claim(access: Access) -> RegistryAccess {

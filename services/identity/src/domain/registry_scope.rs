@@ -78,7 +78,7 @@ pub fn parse<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Vec<Asked> {
     asked
 }
 
-/// Whether the list of repositories is asked for. Everybody may: the registry shows what the caller may see.
+/// Whether the list of repositories is asked for. Everybody may ask: the token says what is to be shown.
 pub fn asks_for_catalog<'a>(scopes: impl IntoIterator<Item = &'a str>) -> bool {
     scopes.into_iter().flat_map(str::split_ascii_whitespace).take(MAX_SCOPES).any(|s| s == "registry:catalog:*")
 }
@@ -133,6 +133,11 @@ pub fn grant_by_patterns(asked: &Asked, patterns: &[Pattern]) -> Access {
     Access { kind: "repository".into(), name: asked.name.clone(), actions: asked.actions.intersection(&allowed).copied().collect() }
 }
 
+/// The patterns whose repositories their holder may see in a list.
+pub fn listed(patterns: &[Pattern]) -> impl Iterator<Item = &str> {
+    patterns.iter().filter(|p| p.actions.contains(&Action::Pull)).map(|p| p.pattern.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +182,12 @@ mod tests {
         assert_eq!(grant_by_patterns(&asked, &[push("acme/shop/web")]).actions, [Action::Push]);
         assert!(grant_by_patterns(&asked, &[push("acme/shop")]).actions.is_empty());
         assert!(grant_by_patterns(&asked, &[push("acme/shopping/*")]).actions.is_empty());
+    }
+
+    #[test]
+    fn who_may_pull_by_a_pattern_sees_what_is_there() {
+        let pattern = |pattern: &str, action| Pattern { pattern: pattern.into(), actions: BTreeSet::from([action]) };
+        let patterns = [pattern("acme/shop/*", Action::Pull), pattern("acme/other/web", Action::Push)];
+        assert_eq!(listed(&patterns).collect::<Vec<_>>(), ["acme/shop/*"]);
     }
 }

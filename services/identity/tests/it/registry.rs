@@ -168,6 +168,11 @@ async fn a_service_gets_a_credential_for_its_repositories_only() {
     let inside = claims(&ask(&suite, basic, "scope=repository:acme/shop/web:pull,push,delete").await.1);
     assert_eq!(inside["access"][0]["actions"], json!(["pull", "push"]));
     assert_eq!(claims(&ask(&suite, basic, "scope=repository:acme/open/web:push").await.1)["access"], json!([]));
+    // The list of repositories shows its own, not what the service may see: that is everything.
+    let listing = claims(&ask(&suite, basic, "scope=registry:catalog:*").await.1);
+    assert_eq!(listing["access"], json!([{ "type": "repositories", "name": "acme/shop/*", "actions": ["pull"] }]));
+    let person = claims(&ask(&suite, Some(("ada", PASSWORD)), "scope=registry:catalog:*").await.1);
+    assert_eq!(person["access"], json!([{ "type": "registry", "name": "catalog", "actions": ["*"] }]));
     for bad in ["*", "acme/*", "acme/shop", "nowhere/x/*"] {
         assert!(cicd.issue_registry_credential(request(bad)).await.is_err(), "{bad}");
     }

@@ -86,6 +86,11 @@ async fn a_robot_pulls_and_pushes_where_its_patterns_say_and_nowhere_else() {
     assert_eq!(actions(&suite, secret, "acme/shop/web").await, ["pull", "push"]);
     assert!(actions(&suite, secret, "acme/shop/db").await.is_empty());
     assert!(actions(&suite, secret, "acme/other/web").await.is_empty());
+    let url = format!("{}/oauth2/registry-token?service=gantry-registry&scope=registry:catalog:*", suite.base);
+    let listing = suite.world.http.get(url).basic_auth("x", Some(secret)).send().await.unwrap().json::<Value>().await.unwrap();
+    let claims: gantry_auth::RegistryClaims = suite.host.auth.verifier.check(listing["token"].as_str().unwrap(), "gantry-registry").await.unwrap();
+    let shown: Vec<(String, String)> = claims.access.into_iter().map(|a| (a.kind, a.name)).collect();
+    assert_eq!(shown, [("registry".to_owned(), "catalog".to_owned()), ("repositories".to_owned(), "acme/shop/web*".to_owned())]);
     let change = json!({ "repositories": [{ "pattern": "acme/shop/web", "actions": ["pull"] }] });
     assert_eq!(suite.patch(&ada, &format!("{accounts}/puller"), change).await.0, 200);
     assert_eq!(actions(&suite, secret, "acme/shop/web").await, ["pull"]);

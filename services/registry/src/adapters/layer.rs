@@ -84,7 +84,7 @@ fn whole(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::R
 
 fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Result<()> {
     let mut archive = tar::Archive::new(source);
-    let (mut long_name, mut long_link): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    let (mut long_name, mut long_link, mut size): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) = (None, None, None);
     for (count, entry) in (1u64..).zip(archive.entries()?.raw(true)) {
         let mut entry = entry?;
         if count > limits.entries {
@@ -101,6 +101,7 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
             let text = header_text(&mut entry)?;
             long_name = pax_value(&text, b"path=").or(long_name);
             long_link = pax_value(&text, b"linkpath=").or(long_link);
+            size = pax_value(&text, b"size=").or(size);
             continue;
         }
         if kind.is_gnu_longlink() {
@@ -111,6 +112,12 @@ fn walk(source: impl Read, limits: Limits, found: &mut LayerInventory) -> io::Re
         }
         if kind.is_pax_global_extensions() {
             continue;
+        }
+        // Who unpacks it believes that size, so what follows here would be read at another place than there.
+        if let Some(said) = size.take()
+            && std::str::from_utf8(&said).ok().and_then(|text| text.parse::<u64>().ok()) != entry.header().entry_size().ok()
+        {
+            return Err(io::Error::other("the size of an entry stands in an extended header"));
         }
         let target = long_link.take();
         let raw = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
@@ -194,23 +201,23 @@ fn header_text(entry: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// `<length> path=<value>\n` in a pax extended header (POSIX pax, "pax Extended Header"); `key` with the equals sign.
+/// `<length> path=<value>\n` in a pax extended header (POSIX pax, "pax Extended Header"), of several the last; `key` with the equals sign.
 fn pax_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = text;
+    let (mut rest, mut found) = (text, None);
     while let Some(space) = rest.iter().position(|b| *b == b' ') {
         let length: usize = std::str::from_utf8(&rest[..space]).ok()?.parse().ok()?;
         let record = rest.get(space + 1..length.checked_sub(1)?)?;
-        if let Some(path) = record.strip_prefix(key) {
-            return Some(path.to_vec());
+        if let Some(value) = record.strip_prefix(key) {
+            found = Some(value.to_vec());
         }
         rest = rest.get(length..)?;
     }
-    None
+    found
 }
 
-/// A relative path without `.`; none for one that tries to leave.
+/// A relative path without `.`; none for one that tries to leave, or that no file system could have.
 fn clean(raw: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(raw).ok()?;
+    let text = std::str::from_utf8(raw).ok().filter(|t| !t.contains('\0'))?;
     let mut parts = Vec::new();
     for part in text.split('/') {
         match part {
@@ -394,6 +401,31 @@ mod tests {
         for bad in [b"99 path=x\n".as_slice(), b"x path=y\n", b"0 path=y\n", b"3 \n"] {
             assert_eq!(pax_value(bad, b"path="), None);
         }
+    }
+
+    #[test]
+    fn an_archive_that_is_unpacked_in_another_way_than_it_is_read_is_not_read_whole() {
+        let pax = |records: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::XHeader);
+            header.set_size(records.len() as u64);
+            builder.append_data(&mut header, "x", records.as_bytes()).unwrap();
+            let mut header = tar::Header::new_ustar();
+            header.set_size(STATUS.len() as u64);
+            builder.append_data(&mut header, "harmless", STATUS).unwrap();
+            scan(&builder.into_inner().unwrap(), Limits::default())
+        };
+        let record = |text: String| {
+            (1..9).map(|n| format!("{} {text}\n", text.len() + 2 + n)).find(|r| r.split(' ').next() == Some(r.len().to_string().as_str())).unwrap()
+        };
+        let plain = record(format!("size={}", STATUS.len()));
+        assert_eq!(pax(&plain).truncated, None);
+        assert!(pax(&record("size=512".into())).truncated.is_some());
+        assert!(pax(&record("size=nonsense".into())).truncated.is_some());
+        let named = [record("path=harmless".into()), record("path=var/lib/dpkg/status".into())].concat();
+        assert!(pax(&named).files.contains_key("var/lib/dpkg/status"), "the last counts");
+        assert_eq!(clean(b"var/lib/dpkg/sta\0tus"), None);
     }
 
     #[test]

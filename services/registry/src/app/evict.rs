@@ -11,7 +11,7 @@ use super::App;
 use super::retention::gone_is_fine;
 use crate::domain::digest::Digest;
 use crate::domain::idle::{Item, plan};
-use crate::domain::name::{Reference, RepositoryName, Tag};
+use crate::domain::name::{RepositoryName, Tag};
 use crate::domain::settings::flow::below;
 use crate::error::{Error, Result};
 use crate::store::{cache, images, lineage, pulls};
@@ -29,7 +29,8 @@ impl App {
         let before = self.host.env.now() - Duration::from_secs(u64::from(days) * 24 * 3600);
         let settings = self.settings(project).await?;
         let db = &self.host.db().orm;
-        self.pulls.write(db).await?;
+        let noted = self.pulls.write(db).await?;
+        self.announce_pulls(&noted).await;
         let (mut last, mut gone) = (None::<String>, 0);
         loop {
             let repositories = images::repositories_of(db, project, last.as_deref(), BATCH).await?;
@@ -65,9 +66,10 @@ impl App {
         for digest in idle {
             let own = tags.iter().filter(|t| t.digest == digest).filter_map(|t| Tag::parse(&t.tag).ok());
             let own: Vec<Tag> = own.collect();
+            let Ok(parsed) = Digest::parse(&digest) else { continue };
             let mut held = false;
             for tag in &own {
-                match gone_is_fine(self.delete_manifest(name, &Reference::Tag(tag.clone()), Meta::system()).await) {
+                match gone_is_fine(self.delete_tag_of(name, tag, &parsed, Meta::system()).await) {
                     Ok(()) => {}
                     // An immutable tag keeps its image.
                     Err(Error::Denied(_)) => held = true,
@@ -77,7 +79,6 @@ impl App {
             if held {
                 continue;
             }
-            let Ok(parsed) = Digest::parse(&digest) else { continue };
             self.delete_unnamed(name, &parsed, &Meta::system()).await?;
             let references: Vec<String> = own.iter().map(Tag::to_string).chain([digest.clone(), format!("referrers {digest}")]).collect();
             cache::forget(db, name.as_str(), &references).await?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gantry_contract::registry::BlobRef;
 use gantry_es::Meta;
 use gantry_es_pg::{ExecuteError, Trace};
-use gantry_kernel::Uuid;
+use gantry_kernel::{ProjectId, Uuid};
 
 use super::App;
 use crate::domain::digest::{Algorithm, Digest};
@@ -16,6 +16,7 @@ use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::repository::{Command, Pushed};
 use crate::error::{Error, Result};
 use crate::store::entities::manifests;
+use crate::store::settings::Known;
 use crate::store::{blobs, bookings, images};
 
 /// What a push made.
@@ -95,8 +96,8 @@ impl App {
         let (missing, config) = content?;
         let platforms = self.platforms(name, &manifest, config).await?;
         kept?;
-        let settings = self.settings(at.project).await?;
-        let booked = self.book(&settings, at.project, &digest, &manifest, bytes.len() as u64).await?;
+        let (project, known) = (at.project, self.known_settings(at.project).await?);
+        let booked = self.book(&known.settings, project, &digest, &manifest, bytes.len() as u64).await?;
 
         let subject = manifest.subject.as_ref().map(|s| s.digest.clone());
         let pushed = Pushed {
@@ -112,24 +113,24 @@ impl App {
             annotations: manifest.event_annotations(),
         };
         let meta = meta.tenant(at.org);
-        let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: settings.frozen(name.rest()) };
+        let command = Command::Push { at, manifest: Box::new(pushed), tags: tags.clone(), frozen: Vec::new() };
         match booked {
             None => {
-                let done = self.repositories.perform(name, command, meta).await?;
+                let done = self.perform_by_rules(name, project, known, command, meta).await?;
                 self.host.settled(done.position).await;
             }
-            Some(booked) => self.append_booked(name, command, meta, booked).await?,
+            Some(booked) => self.append_booked(name, project, known, command, meta, booked).await?,
         }
         Ok(PushDone { digest, subject, missing, tags })
     }
 
     /// Appends a push, and gives back what it has booked of the quota. In a task of its own: where the client is gone the event may stand all
     /// the same, and the room must be given back all the same.
-    async fn append_booked(&self, name: &RepositoryName, command: Command, meta: Meta, booked: Uuid) -> Result<()> {
+    async fn append_booked(&self, name: &RepositoryName, project: ProjectId, known: Known, command: Command, meta: Meta, booked: Uuid) -> Result<()> {
         let trace = meta.trace.clone().or_else(|| Trace::current().map(|t| t.to_string()));
         let (app, name, meta) = (self.clone(), name.clone(), Meta { trace, ..meta });
         let appending = self.host.tracker.spawn(async move {
-            let done = app.repositories.perform(&name, command, meta).await;
+            let done = app.perform_by_rules(&name, project, known, command, meta).await;
             let over = match &done {
                 Ok(done) => {
                     app.host.settled(done.position).await;

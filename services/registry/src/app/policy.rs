@@ -10,7 +10,7 @@ use super::App;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest, is_index};
 use crate::domain::name::RepositoryName;
-use crate::domain::policy::{Facts, Weakness, applicable, judge};
+use crate::domain::policy::{Facts, UNREAD, Weakness, applicable, judge};
 use crate::domain::settings::Settings;
 use crate::error::{Error, Result};
 use crate::store::entities::manifests;
@@ -61,6 +61,8 @@ impl App {
             match scans::find(db, name, image).await? {
                 Some(scan) => {
                     let now = self.host.env.now();
+                    let accepted = || settings.allowance(&[UNREAD], "", now).is_some();
+                    facts.unread = facts.unread.or_else(|| scan.report.notes.first().filter(|_| !accepted()).cloned());
                     for finding in scan.report.findings {
                         let ids: Vec<&str> = std::iter::once(finding.id.as_str()).chain(finding.aliases.iter().map(String::as_str)).collect();
                         if settings.allowance(&ids, &finding.package, now).is_none() {

@@ -5,7 +5,7 @@ mod plan;
 mod receive;
 mod send;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ pub const REPLICATE: &str = "replication";
 const MOST_TRIES: i32 = 8;
 /// Items read together.
 const BATCH: u64 = 200;
+/// Indexes in indexes and referrers of referrers that are followed, and how many manifests belong to one tag: each level is one more call on
+/// the stack.
+const DEEPEST: usize = 32;
+const MOST_TOGETHER: usize = 50_000;
 /// How long reports stay.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -55,7 +59,37 @@ struct Took {
     there: u32,
 }
 
+/// One item under way. Images list images, and what refers to them may be referred to: pushers choose how deep, and with cosign's tags also in
+/// circles.
+#[derive(Default)]
+struct Way {
+    took: Took,
+    seen: HashSet<Digest>,
+    depth: usize,
+}
+
+impl Way {
+    /// Whether this one is still to be done; it must be left again if so.
+    ///
+    /// # Errors
+    /// Deeper, or more, than anybody means.
+    fn enter(&mut self, digest: &Digest) -> Result<bool, Fault> {
+        if self.depth >= DEEPEST || self.seen.len() >= MOST_TOGETHER {
+            let text = format!("it goes together with more than {MOST_TOGETHER} images and referrers, or they are nested more than {DEEPEST} deep");
+            return Err(Fault { text, last: true });
+        }
+        let new = self.seen.insert(digest.clone());
+        self.depth += usize::from(new);
+        Ok(new)
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+}
+
 /// Why an item failed, and whether to try again.
+#[derive(Debug)]
 struct Fault {
     text: String,
     last: bool,
@@ -256,4 +290,33 @@ fn signed(bytes: u64) -> i64 {
 
 fn count(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::Algorithm;
+
+    fn digest(n: usize) -> Digest {
+        Digest::of(Algorithm::Sha256, &n.to_be_bytes())
+    }
+
+    #[test]
+    fn a_circle_ends_and_a_chain_without_an_end_is_a_fault() {
+        let mut way = Way::default();
+        assert!(way.enter(&digest(0)).unwrap());
+        assert!(!way.enter(&digest(0)).unwrap(), "it is under way already");
+        way.leave();
+        assert!(!way.enter(&digest(0)).unwrap(), "and done");
+        for n in 1..=DEEPEST {
+            assert!(way.enter(&digest(n)).unwrap(), "{n}");
+        }
+        assert!(way.enter(&digest(DEEPEST + 1)).unwrap_err().last);
+        let mut wide = Way::default();
+        for n in 0..MOST_TOGETHER {
+            assert!(wide.enter(&digest(n)).unwrap());
+            wide.leave();
+        }
+        assert!(wide.enter(&digest(MOST_TOGETHER)).unwrap_err().last);
+    }
 }

@@ -11,8 +11,8 @@ use crate::domain::digest::Digest;
 use crate::domain::manifest::{MAX_BYTES, Manifest};
 use crate::domain::name::{Reference, RepositoryName, Tag};
 use crate::domain::pattern;
-use crate::domain::retention::{Candidate, Verdict, is_attached, plan};
-use crate::error::{Error, Result};
+use crate::domain::retention::{Candidate, Untagged, Verdict, is_attached, plan, plan_untagged};
+use crate::error::{Error, IMAGE_NAMED, Result};
 use crate::store::entities::manifests;
 use crate::store::{images, lineage, pulls};
 
@@ -26,7 +26,8 @@ impl App {
     /// The store.
     pub async fn plan_retention(&self, project: ProjectId, retention: &Retention) -> Result<Vec<Verdict>> {
         let db = &self.host.db().orm;
-        self.pulls.write(db).await?;
+        let noted = self.pulls.write(db).await?;
+        self.announce_pulls(&noted).await;
         let settings = self.settings(project).await?;
         let labels = retention.rules.iter().any(|r| r.label.is_some());
         let mut verdicts = Vec::new();
@@ -36,7 +37,7 @@ impl App {
             let names: Vec<String> = repositories.into_iter().map(|r| r.name).collect();
             let Some(end) = names.last().cloned() else { return Ok(verdicts) };
             last = Some(end);
-            let pulled: HashMap<(String, String), _> = pulls::of(db, &names).await?.into_iter().map(|p| ((p.repository, p.digest), p.last)).collect();
+            let pulled = pulls::last_of(db, &names).await?;
             let rows: HashMap<(String, String), manifests::Model> = if labels {
                 images::manifests_of(db, &names).await?.into_iter().map(|m| ((m.repository.clone(), m.digest.clone()), m)).collect()
             } else {
@@ -62,6 +63,13 @@ impl App {
                 });
             }
             verdicts.extend(plan(retention, &candidates, self.host.env.now()));
+            if retention.untagged_days.is_some() {
+                let without = images::untagged(db, &names).await?.into_iter().filter_map(|image| {
+                    let name = RepositoryName::parse(&image.repository).ok()?;
+                    Some(Untagged { repository: name.rest().to_owned(), digest: image.digest, used_at: image.used_at })
+                });
+                verdicts.extend(plan_untagged(retention, &without.collect::<Vec<_>>(), self.host.env.now()));
+            }
         }
     }
 
@@ -90,12 +98,13 @@ impl App {
         let verdicts = self.plan_retention(project, &settings.retention).await?;
         let kept: HashSet<(&str, &str)> = verdicts.iter().filter(|v| v.keep).map(|v| (v.repository.as_str(), v.digest.as_str())).collect();
         for verdict in verdicts.iter().filter(|v| !v.keep) {
-            let (Ok(name), Ok(tag), Ok(digest)) =
-                (RepositoryName::of(at.0, at.1, &verdict.repository), Tag::parse(&verdict.tag), Digest::parse(&verdict.digest))
-            else {
+            let (Ok(name), Ok(digest)) = (RepositoryName::of(at.0, at.1, &verdict.repository), Digest::parse(&verdict.digest)) else { continue };
+            // One that became immutable since the plan was made stays; one that was moved is another one.
+            if let Ok(tag) = Tag::parse(&verdict.tag)
+                && !went(self.delete_tag_of(&name, &tag, &digest, meta.clone()).await)?
+            {
                 continue;
-            };
-            gone_is_fine(self.delete_manifest(&name, &Reference::Tag(tag), meta.clone()).await)?;
+            }
             if !kept.contains(&(verdict.repository.as_str(), verdict.digest.as_str())) {
                 self.delete_unnamed(&name, &digest, meta).await?;
             }
@@ -120,10 +129,20 @@ impl App {
                     todo.extend(Digest::parse(&row.digest).ok());
                 }
             }
-            gone_is_fine(self.delete_manifest(name, &Reference::Digest(digest), meta.clone()).await)?;
+            if !went(self.delete_nameless(name, &digest, meta.clone()).await)? {
+                continue;
+            }
             todo.extend(children.iter().chain(about.iter().map(|r| &r.digest)).filter_map(|d| Digest::parse(d).ok()));
         }
         Ok(())
+    }
+}
+
+/// Whether it is gone. What has got a tag or become immutable meanwhile stays.
+fn went(done: Result<()>) -> Result<bool> {
+    match gone_is_fine(done) {
+        Err(Error::Denied(problem)) if matches!(problem.code, IMAGE_NAMED | "registry.tag_immutable") => Ok(false),
+        done => done.map(|()| true),
     }
 }
 

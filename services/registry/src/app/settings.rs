@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use gantry_auth::ProjectRef;
 use gantry_contract::registry::flow::Happening;
-use gantry_contract::registry::settings::Change;
-use gantry_es::Meta;
-use gantry_es_pg::{Expect, Options};
+use gantry_contract::registry::settings::{Change, SettingsEvent};
+use gantry_es::{Meta, StreamId};
+use gantry_es_pg::{ExecuteError, Expect, Options, Performed};
 use gantry_kernel::{Kind, Problem, ProjectId, Uuid};
 use tokio::time::Instant;
 
@@ -15,11 +15,13 @@ use super::App;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::RepositoryName;
+use crate::domain::repository::{Command as RepositoryCommand, Refusal as RepositoryRefusal};
 use crate::domain::settings::{Command, Refusal, Settings};
 use crate::domain::signature::key;
 use crate::domain::webhook::Happened;
 use crate::error::{Error, Result};
 use crate::store::bookings::{self, Asked, Booked};
+use crate::store::settings::Known;
 use crate::store::usage;
 
 /// How long a push has its room in the quota if nobody says that it is over: longer than an append may wait for a database that is away.
@@ -30,9 +32,51 @@ const LOOK: Duration = Duration::from_millis(50);
 
 impl App {
     /// # Errors
-    /// Database.
+    /// The log.
     pub async fn settings(&self, project: ProjectId) -> Result<Arc<Settings>> {
-        Ok(self.shelf.get(self.host.db(), project).await?)
+        Ok(self.known_settings(project).await?.settings)
+    }
+
+    /// The same with the version that they are of: another replica may have changed them a moment ago.
+    ///
+    /// # Errors
+    /// The log.
+    pub(super) async fn known_settings(&self, project: ProjectId) -> Result<Known> {
+        Ok(self.shelf.get(self.host.log(), project).await?)
+    }
+
+    /// Carries out a command on a repository under the project's immutable tags. The append itself checks that they are those of `known`, and
+    /// where another replica has changed them meanwhile the command is decided anew: so no push that ends after a rule was set is against it.
+    ///
+    /// # Errors
+    /// As [`gantry_es_pg::Store::perform`].
+    pub(super) async fn perform_by_rules(
+        &self,
+        name: &RepositoryName,
+        project: ProjectId,
+        mut known: Known,
+        command: RepositoryCommand,
+        meta: Meta,
+    ) -> Result<Performed, ExecuteError<RepositoryRefusal>> {
+        loop {
+            let given = vec![(StreamId::of::<SettingsEvent>(project), known.version)];
+            let options = Options { meta: meta.clone(), given, ..Options::default() };
+            let command = command.clone().under(known.settings.frozen(name.rest()));
+            let doubtful = match self.repositories.perform(name, command, options).await {
+                // A tag may not be immutable any more.
+                Err(error @ (ExecuteError::Stale { .. } | ExecuteError::Refused(RepositoryRefusal::ImmutableTag(_)))) => error,
+                done => return done,
+            };
+            self.shelf.forget(project);
+            match self.known_settings(project).await {
+                Ok(now) if now.version != known.version => known = now,
+                Ok(_) => return Err(doubtful),
+                Err(error) => {
+                    tracing::warn!(repository = %name, error = %error, "the project's settings could not be read again for a push");
+                    return Err(doubtful);
+                }
+            }
+        }
     }
 
     /// The settings with the version of their stream, straight from the log.

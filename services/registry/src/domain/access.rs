@@ -45,6 +45,23 @@ pub fn allows(access: &[Access], name: &RepositoryName, action: Action) -> bool 
     access.iter().filter(|a| a.kind == "repository" && a.name == name.as_str()).any(|a| a.actions.iter().any(|x| x == action.as_str() || x == "*"))
 }
 
+/// What of the list of repositories a token shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalogue<'a> {
+    /// All that the subject's rights show.
+    pub by_rights: bool,
+    /// A repository each, or all that begin with what stands before a `*`.
+    pub patterns: Vec<&'a str>,
+}
+
+/// None: the token is not for the list.
+pub fn catalogue(access: &[Access]) -> Option<Catalogue<'_>> {
+    let by_rights = access.iter().any(|a| a.kind == "registry" && a.name == "catalog");
+    let may_pull = |a: &&Access| a.kind == "repositories" && a.actions.iter().any(|x| x == Action::Pull.as_str());
+    let patterns: Vec<&str> = access.iter().filter(may_pull).map(|a| a.name.as_str()).collect();
+    (by_rights || !patterns.is_empty()).then_some(Catalogue { by_rights, patterns })
+}
+
 /// The value of `WWW-Authenticate`.
 pub fn challenge(realm: &str, service: &str, wanted: &[(&RepositoryName, Action)], error: Option<&str>) -> String {
     let mut text = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
@@ -77,6 +94,17 @@ mod tests {
         let mut other = claim("acme/shop/web", &["pull"]);
         other[0].kind = "registry".into();
         assert!(!allows(&other, &name, Action::Pull));
+    }
+
+    #[test]
+    fn the_list_shows_what_the_token_says_and_a_token_for_a_repository_is_not_for_the_list() {
+        let entry = |kind: &str, name: &str, action: &str| Access { kind: kind.into(), name: name.into(), actions: vec![action.into()] };
+        assert_eq!(catalogue(&claim("acme/shop/web", &["pull"])), None);
+        assert_eq!(catalogue(&[entry("repositories", "acme/shop/*", "push")]), None);
+        let robot = [entry("registry", "catalog", "*"), entry("repositories", "acme/shop/*", "pull")];
+        assert_eq!(catalogue(&robot), Some(Catalogue { by_rights: true, patterns: vec!["acme/shop/*"] }));
+        assert_eq!(catalogue(&robot[1..]), Some(Catalogue { by_rights: false, patterns: vec!["acme/shop/*"] }));
+        assert!(!allows(&robot, &RepositoryName::parse("acme/shop/web").unwrap(), Action::Pull), "seen is not pulled");
     }
 
     #[test]

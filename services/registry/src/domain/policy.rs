@@ -5,6 +5,9 @@ use gantry_contract::registry::settings::{Moment, Policy};
 use super::pattern;
 use super::scan::cvss::Severity;
 
+/// What a project accepts that lets images pass of which a part could not be read.
+pub const UNREAD: &str = "GANTRY-UNREAD";
+
 /// A finding as policies see it; those the project accepts are left out before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weakness {
@@ -29,6 +32,8 @@ pub struct Facts {
     pub scanned: bool,
     /// It lists more images than were looked at.
     pub more: bool,
+    /// What of it the scan could not read, where the project does not accept that: anything may be in there.
+    pub unread: Option<String>,
     pub weaknesses: Vec<Weakness>,
     /// Package and licence expression.
     pub licences: Vec<(String, String)>,
@@ -61,6 +66,9 @@ fn objections(policy: &Policy, facts: &Facts) -> Vec<String> {
     let mut why = Vec::new();
     if policy.must_be_scanned && !facts.scanned {
         why.push("the image has not been scanned yet; try again in a moment".to_owned());
+    }
+    if let (true, Some(note)) = (policy.must_be_scanned, &facts.unread) {
+        why.push(format!("a part of it could not be scanned ({note}); repair the image, or accept {UNREAD} in the project's allow list"));
     }
     if facts.more && (policy.must_be_scanned || policy.block_severity.is_some() || !policy.denied_licences.is_empty()) {
         why.push("it lists more images than are looked at; ask for one of them by its digest".to_owned());
@@ -142,6 +150,16 @@ mod tests {
         assert!(judge(&[&fixable], &facts(Severity::Critical, false)).is_empty());
         let scanned = Policy { must_be_scanned: true, ..policy() };
         assert_eq!(judge(&[&scanned], &Facts::default()).len(), 1);
+    }
+
+    #[test]
+    fn an_image_of_which_a_part_was_not_read_is_not_scanned() {
+        let facts = Facts { scanned: true, unread: Some("sha256:x: more than 1000000 entries".into()), ..Facts::default() };
+        let scanned = Policy { must_be_scanned: true, ..policy() };
+        let why = judge(&[&scanned], &facts);
+        assert!(why.len() == 1 && why[0].contains("more than 1000000 entries") && why[0].contains(UNREAD), "{why:?}");
+        assert!(judge(&[&scanned], &Facts { unread: None, ..facts.clone() }).is_empty());
+        assert!(judge(&[&Policy { block_severity: Some("low".into()), ..policy() }], &facts).is_empty(), "only where it is asked for");
     }
 
     #[test]

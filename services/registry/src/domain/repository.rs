@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::digest::Digest;
 use super::name::{RepositoryName, Tag};
+use super::retention::is_attached;
 
 /// Everything about a pushed manifest that is worth remembering.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,11 +60,15 @@ pub enum Command {
     DeleteTag {
         at: Place,
         tag: Tag,
+        /// Only if it still points there: what was decided about an image must not hit the one that was pushed meanwhile.
+        pointing_at: Option<Digest>,
         frozen: Vec<String>,
     },
     DeleteManifest {
         at: Place,
         digest: Digest,
+        /// Only if no tag points at it, those of signatures apart.
+        nameless: bool,
         frozen: Vec<String>,
     },
     RecordScan {
@@ -72,6 +77,17 @@ pub enum Command {
         findings: Findings,
         database: String,
     },
+}
+
+impl Command {
+    /// The same, where tags of these patterns stay as they are.
+    pub fn under(mut self, patterns: Vec<String>) -> Self {
+        match &mut self {
+            Self::Push { frozen, .. } | Self::DeleteTag { frozen, .. } | Self::DeleteManifest { frozen, .. } => *frozen = patterns,
+            Self::RecordScan { .. } => {}
+        }
+        self
+    }
 }
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -84,6 +100,8 @@ pub enum Refusal {
         "the tag `{0}` is immutable by a rule of the project: it can neither be moved nor deleted; use another tag, or ask an administrator of the project to change the rule"
     )]
     ImmutableTag(String),
+    #[error("the tag `{0}` points at this image")]
+    Named(String),
 }
 
 /// Kept as a snapshot: raise its shape below whenever the same events would give another state.
@@ -120,12 +138,16 @@ impl Decider for Repository {
                 thawed(&frozen, tags.iter().filter(moves).map(Tag::as_str))?;
                 Ok(push(state, at, *manifest, tags))
             }
-            Command::DeleteTag { at, tag, frozen } => {
-                let digest = state.tag(&tag).ok_or_else(|| Refusal::NoSuchTag(tag.to_string()))?.to_owned();
+            Command::DeleteTag { at, tag, pointing_at, frozen } => {
+                let meant = |digest: &&str| pointing_at.as_ref().is_none_or(|p| p.as_str() == *digest);
+                let digest = state.tag(&tag).filter(meant).ok_or_else(|| Refusal::NoSuchTag(tag.to_string()))?.to_owned();
                 thawed(&frozen, [tag.as_str()])?;
                 Ok(vec![Event::TagDeleted { org: at.org, project: at.project, repository: at.name.to_string(), tag: tag.to_string(), digest }])
             }
-            Command::DeleteManifest { at, digest, frozen } => {
+            Command::DeleteManifest { at, digest, nameless, frozen } => {
+                if nameless && let Some((tag, _)) = state.tags.iter().find(|(tag, d)| *d == digest.as_str() && !is_attached(tag)) {
+                    return Err(Refusal::Named(tag.clone()));
+                }
                 thawed(&frozen, state.tags.iter().filter(|(_, d)| *d == digest.as_str()).map(|(t, _)| t.as_str()))?;
                 delete(state, &at, digest.as_str())
             }
@@ -290,6 +312,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_decided_about_an_image_does_not_hit_the_one_that_came_meanwhile() {
+        let signed = format!("{}.sig", digest(2).as_str().replace(':', "-"));
+        let history = [pushed(1), pushed(2), moved("v1", 2, Some(1)), moved(&signed, 1, None)];
+        let tag = |n: u8| Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), pointing_at: Some(digest(n)), frozen: vec![] };
+        given::<Repository>(history.clone()).when(tag(1)).then_refused(|r| *r == Refusal::NoSuchTag("v1".into()));
+        let left = given::<Repository>(history.clone()).when(tag(2)).then([Event::TagDeleted {
+            org: at().org,
+            project: at().project,
+            repository: at().name.to_string(),
+            tag: "v1".into(),
+            digest: digest(2).into(),
+        }]);
+        assert_eq!(left.tag(&Tag::parse("v1").unwrap()), None);
+        let nameless = |n: u8| Command::DeleteManifest { at: at(), digest: digest(n), nameless: true, frozen: vec![] };
+        given::<Repository>(history.clone()).when(nameless(2)).then_refused(|r| *r == Refusal::Named("v1".into()));
+        // The tag of a signature goes with it.
+        let (org, project, repository) = (at().org, at().project, at().name.to_string());
+        given::<Repository>(history).when(nameless(1)).then([
+            Event::TagDeleted { org, project, repository: repository.clone(), tag: signed, digest: digest(1).into() },
+            Event::ManifestDeleted { org, project, repository, digest: digest(1).into() },
+        ]);
+    }
+
+    #[test]
+    fn a_command_is_decided_by_the_patterns_that_it_is_given() {
+        let history = [pushed(1), moved("v1", 1, None)];
+        let held = push_command(2, Some("v1")).under(vec!["v*".into()]);
+        given::<Repository>(history.clone()).when(held.clone()).then_refused(|r| *r == Refusal::ImmutableTag("v1".into()));
+        given::<Repository>(history).when(held.under(vec![])).then([pushed(2), moved("v1", 2, Some(1))]);
+    }
+
+    #[test]
     fn a_tag_that_moves_says_from_where() {
         given::<Repository>([pushed(1), moved("v1", 1, None)]).when(push_command(2, Some("v1"))).then([pushed(2), moved("v1", 2, Some(1))]);
     }
@@ -301,7 +355,7 @@ mod tests {
             Event::TagDeleted { org: place.org, project: place.project, repository: place.name.to_string(), tag: "v1".into(), digest: digest(1).into() };
         let gone = Event::ManifestDeleted { org: place.org, project: place.project, repository: place.name.to_string(), digest: digest(1).into() };
         let state = given::<Repository>([pushed(1), pushed(2), moved("v1", 1, None), moved("v2", 2, None)])
-            .when(Command::DeleteManifest { at: at(), digest: digest(1), frozen: vec![] })
+            .when(Command::DeleteManifest { at: at(), digest: digest(1), nameless: false, frozen: vec![] })
             .then([ended, gone]);
         assert_eq!((state.tags.len(), state.manifests.len()), (1, 1));
     }
@@ -309,10 +363,10 @@ mod tests {
     #[test]
     fn what_is_not_there_cannot_be_deleted_or_scanned() {
         given::<Repository>([])
-            .when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), frozen: vec![] })
+            .when(Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), pointing_at: None, frozen: vec![] })
             .then_refused(|r| matches!(r, Refusal::NoSuchTag(t) if t == "v1"));
         given::<Repository>([])
-            .when(Command::DeleteManifest { at: at(), digest: digest(1), frozen: vec![] })
+            .when(Command::DeleteManifest { at: at(), digest: digest(1), nameless: false, frozen: vec![] })
             .then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
         let scan = Command::RecordScan { at: at(), digest: digest(1), findings: Findings::default(), database: "d".into() };
         given::<Repository>([]).when(scan).then_refused(|r| matches!(r, Refusal::NoSuchManifest(_)));
@@ -326,9 +380,9 @@ mod tests {
         given::<Repository>([]).when(push(1)).then(history());
         given::<Repository>(history()).when(push(1)).then([]);
         given::<Repository>(history()).when(push(2)).then_refused(|r| matches!(r, Refusal::ImmutableTag(t) if t == "v1"));
-        let delete = Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), frozen: frozen() };
+        let delete = Command::DeleteTag { at: at(), tag: Tag::parse("v1").unwrap(), pointing_at: None, frozen: frozen() };
         given::<Repository>(history()).when(delete).then_refused(|r| matches!(r, Refusal::ImmutableTag(_)));
-        let delete = Command::DeleteManifest { at: at(), digest: digest(1), frozen: frozen() };
+        let delete = Command::DeleteManifest { at: at(), digest: digest(1), nameless: false, frozen: frozen() };
         given::<Repository>(history()).when(delete).then_refused(|r| matches!(r, Refusal::ImmutableTag(_)));
     }
 
@@ -350,8 +404,8 @@ mod tests {
                 let tag = Tag::parse(&format!("t{t}")).unwrap();
                 let command = match what {
                     0 => Command::Push { at: at(), manifest: manifest(n), tags: vec![tag], frozen: vec![] },
-                    1 => Command::DeleteTag { at: at(), tag, frozen: vec![] },
-                    _ => Command::DeleteManifest { at: at(), digest: digest(n), frozen: vec![] },
+                    1 => Command::DeleteTag { at: at(), tag, pointing_at: None, frozen: vec![] },
+                    _ => Command::DeleteManifest { at: at(), digest: digest(n), nameless: false, frozen: vec![] },
                 };
                 if let Ok(events) = Repository::decide(&state, command, &ctx) {
                     state = gantry_es::fold::<Repository>(state, &events);

@@ -29,6 +29,7 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     pub repository: String,
+    /// Empty: an image without one.
     pub tag: String,
     pub digest: String,
     pub keep: bool,
@@ -82,6 +83,27 @@ pub fn plan(retention: &Retention, tags: &[Candidate], now: OffsetDateTime) -> V
     tags.into_iter().zip(reasons).map(verdict).collect()
 }
 
+/// An image that nothing names, and when somebody last had to do with it: a push, a pull, or a tag that pointed at it.
+#[derive(Clone, Debug)]
+pub struct Untagged {
+    /// After the project.
+    pub repository: String,
+    pub digest: String,
+    pub used_at: OffsetDateTime,
+}
+
+/// A verdict for each of these images, in the order given; none where the rules say nothing of such.
+pub fn plan_untagged(retention: &Retention, images: &[Untagged], now: OffsetDateTime) -> Vec<Verdict> {
+    let Some(days) = retention.untagged_days else { return Vec::new() };
+    let since = now - Duration::from_secs(u64::from(days) * 24 * 3600);
+    let verdict = |image: &Untagged| {
+        let keep = image.used_at >= since;
+        let reason = if keep { format!("without a tag, and used within {days} days") } else { format!("without a tag, and not used for {days} days") };
+        Verdict { repository: image.repository.clone(), tag: String::new(), digest: image.digest.clone(), keep, reason }
+    };
+    images.iter().map(verdict).collect()
+}
+
 fn speaks_of(rule: &RetentionRule, tag: &Candidate) -> bool {
     let labelled = rule.label.as_deref().is_none_or(|label| match label.split_once('=') {
         Some((name, value)) => tag.labels.get(name).is_some_and(|v| v == value),
@@ -117,7 +139,7 @@ mod tests {
     }
 
     fn kept(rules: Vec<RetentionRule>, tags: &[Candidate]) -> Vec<String> {
-        let plan = plan(&Retention { rules, every_hours: None }, tags, day(100));
+        let plan = plan(&Retention { rules, ..Retention::default() }, tags, day(100));
         plan.into_iter().filter(|v| v.keep).map(|v| v.tag).collect()
     }
 
@@ -144,9 +166,20 @@ mod tests {
         tags[0].labels.insert("keep".into(), "yes".into());
         tags[1].immutable = true;
         let labelled = RetentionRule { label: Some("keep=yes".into()), ..rule("*", "*", Keep::All) };
-        let plan = plan(&Retention { rules: vec![labelled], every_hours: None }, &tags, day(100));
+        let plan = plan(&Retention { rules: vec![labelled], ..Retention::default() }, &tags, day(100));
         assert_eq!(plan.iter().map(|v| v.keep).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(plan[1].reason, "the tag is immutable");
+    }
+
+    #[test]
+    fn images_without_a_tag_go_when_nobody_has_used_them_for_the_days_that_are_given() {
+        let image = |digest: &str, used: i64| Untagged { repository: "web".into(), digest: digest.into(), used_at: day(used) };
+        let images = [image("a", 92), image("b", 93), image("c", 100)];
+        assert!(plan_untagged(&Retention::default(), &images, day(100)).is_empty(), "nothing is said of them");
+        let week = Retention { untagged_days: Some(7), ..Retention::default() };
+        let found = plan_untagged(&week, &images, day(100));
+        assert_eq!(found.iter().map(|v| (v.digest.as_str(), v.keep)).collect::<Vec<_>>(), [("a", false), ("b", true), ("c", true)]);
+        assert!(found.iter().all(|v| v.tag.is_empty() && v.reason.contains("7 days")));
     }
 
     proptest! {

@@ -147,6 +147,9 @@ fn check(state: &Settings, change: &Change, now: OffsetDateTime) -> Result<(), R
             if retention.every_hours.is_some_and(|h| !(1..=24 * 31).contains(&h)) {
                 return invalid("every_hours", "must be 1 to 744");
             }
+            if retention.untagged_days.is_some_and(|d| !(1..=36_500).contains(&d)) {
+                return invalid("untagged_days", "must be 1 to 36500");
+            }
             retention.rules.iter().enumerate().try_for_each(|(i, rule)| check_retention(i, rule))
         }
         Change::KeyTrusted(key) => {
@@ -337,7 +340,10 @@ mod tests {
         bad(Change::PolicySet(Policy { provenance_level: 3, ..policy() }), "builders");
         bad(Change::PolicySet(Policy { name: "No Name".into(), ..policy() }), "name");
         let rule = RetentionRule { repositories: "*".into(), tags: "*".into(), label: None, keep: Keep::Newest(0) };
-        bad(Change::Retention(Retention { rules: vec![rule], every_hours: None }), "rules[0].keep");
+        bad(Change::Retention(Retention { rules: vec![rule], ..Retention::default() }), "rules[0].keep");
+        for days in [0, 36_501] {
+            bad(Change::Retention(Retention { untagged_days: Some(days), ..Retention::default() }), "untagged_days");
+        }
         bad(Change::Platforms(WantedPlatforms { wanted: vec!["linux/amd64".into(), "amd64".into()] }), "wanted[1]");
         let past = Some(OffsetDateTime::UNIX_EPOCH - std::time::Duration::from_secs(1));
         bad(Change::FindingAllowed(Allowance { id: "CVE-1".into(), reason: "r".into(), until: past, package: None }), "until");

@@ -33,6 +33,8 @@ pub enum Fault {
     Untrusted,
     #[error("it expired")]
     Expired,
+    #[error("the signer's certificate is not one for signing content (key usage, extended key usage)")]
+    Purpose,
     #[error("it asks for something this program does not know: {0}")]
     Unknown(String),
 }

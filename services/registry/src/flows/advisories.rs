@@ -12,11 +12,13 @@ use super::scan::Job;
 use crate::app::App;
 use crate::app::scan::RESCAN;
 use crate::domain::digest::{Algorithm, Digest, Hasher};
-use crate::domain::scan::advisory::Advisory;
-use crate::domain::scan::feeds;
+use crate::domain::scan::advisory::{self, Advisory};
+use crate::domain::scan::feeds::{self, Feed};
 use crate::domain::scan::pkg::zip;
 use crate::store::{advisories, images};
 
+/// Raised when more is read of the same files than before, so that they are taken in once more.
+const READING: u32 = 2;
 /// No honest record is larger.
 const LARGEST_FILE: u64 = 512 << 20;
 const LARGEST_RECORD: u64 = 16 << 20;
@@ -86,6 +88,7 @@ fn list(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, String)> {
     }
     files.sort();
     let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(format!("{READING}\n").as_bytes());
     for (path, size, touched) in &files {
         hasher.update(format!("{} {size} {touched}\n", path.display()).as_bytes());
     }
@@ -95,28 +98,29 @@ fn list(folder: &Path) -> anyhow::Result<(Vec<PathBuf>, String)> {
 
 /// A file that cannot be read is named in the log and left out; the rest still protects.
 fn read_all(files: &[PathBuf]) -> Vec<Advisory> {
-    let mut all = Vec::new();
+    let mut all = Feed::default();
     for path in files {
         match read(path) {
-            Ok(records) => all.extend(records),
+            Ok(records) => all.add(records),
             Err(error) => tracing::warn!(file = %path.display(), error = format!("{error:#}"), "an advisory file is left out"),
         }
     }
-    all
+    advisory::complete(&mut all.advisories, &all.judgements);
+    all.advisories
 }
 
 /// JSON, JSON compressed with gzip, or a ZIP of JSON files (as osv.dev publishes an ecosystem).
-fn read(path: &Path) -> anyhow::Result<Vec<Advisory>> {
+fn read(path: &Path) -> anyhow::Result<Feed> {
     anyhow::ensure!(path.metadata()?.len() <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
     parse(&std::fs::read(path)?)
 }
 
-fn parse(bytes: &[u8]) -> anyhow::Result<Vec<Advisory>> {
+fn parse(bytes: &[u8]) -> anyhow::Result<Feed> {
     if bytes.starts_with(b"PK\x03\x04") {
-        let mut all = Vec::new();
+        let mut all = Feed::default();
         for entry in zip::entries(bytes).iter().filter(|e| e.name.ends_with(".json")) {
             match entry.content(LARGEST_RECORD).ok_or_else(|| anyhow::anyhow!("damaged or too large")).and_then(|c| Ok(feeds::read(&c)?)) {
-                Ok(records) => all.extend(records),
+                Ok(records) => all.add(records),
                 Err(error) => tracing::warn!(file = entry.name, error = format!("{error:#}"), "an advisory is left out"),
             }
         }
@@ -161,8 +165,8 @@ async fn fetch(folder: &Path, url: &str) -> anyhow::Result<()> {
         anyhow::ensure!(bytes.len() as u64 <= LARGEST_FILE, "more than {LARGEST_FILE} bytes");
     }
     // A login page instead of data must not take the place of data.
-    let checked = tokio::task::spawn_blocking(move || parse(&bytes).map(|records| (records.len(), bytes))).await??;
-    anyhow::ensure!(checked.0 > 0, "it has no records");
+    let checked = tokio::task::spawn_blocking(move || parse(&bytes).map(|records| (records.is_empty(), bytes))).await??;
+    anyhow::ensure!(!checked.0, "it has no records");
     if tokio::fs::read(&target).await.ok().as_deref() != Some(checked.1.as_slice()) {
         let staged = folder.join(format!("mirror-{name}.part"));
         tokio::fs::write(&staged, checked.1).await?;
@@ -192,5 +196,16 @@ mod tests {
         assert_eq!(ids, ["A", "B", "C"]);
         std::fs::write(folder.path().join("d.json"), record("D").to_string()).unwrap();
         assert_ne!(list(folder.path()).unwrap().1, first);
+    }
+
+    #[test]
+    fn what_one_file_says_of_a_vulnerability_completes_what_another_says_of_the_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let secdb = serde_json::json!({ "distroversion": "v3.18", "packages": [{ "pkg": { "name": "openssl", "secfixes": { "3.1.4-r1": ["CVE-2026-1"] } } }] });
+        let number = serde_json::json!({ "id": "CVE-2026-1", "severity": [{ "type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H" }] });
+        std::fs::write(folder.path().join("a.json"), secdb.to_string()).unwrap();
+        std::fs::write(folder.path().join("b.json"), number.to_string()).unwrap();
+        let found = read_all(&list(folder.path()).unwrap().0);
+        assert_eq!((found.len(), found[0].severity, found[0].score), (1, crate::domain::scan::cvss::Severity::Critical, Some(9.8)));
     }
 }

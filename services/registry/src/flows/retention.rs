@@ -46,7 +46,8 @@ async fn due(app: &App) -> anyhow::Result<usize> {
     let db = &app.host.db().orm;
     let mut applied = 0;
     for (org, project, settings) in settings::all(db).await? {
-        let Some(hours) = settings.retention.every_hours.filter(|_| !settings.retention.rules.is_empty()) else { continue };
+        let asks = !settings.retention.rules.is_empty() || settings.retention.untagged_days.is_some();
+        let Some(hours) = settings.retention.every_hours.filter(|_| asks) else { continue };
         let now = app.host.env.now();
         if pulls::last_retention(db, project).await?.is_some_and(|last| last + Duration::from_secs(u64::from(hours) * 3600) > now) {
             continue;
@@ -56,7 +57,15 @@ async fn due(app: &App) -> anyhow::Result<usize> {
             continue;
         };
         let meta = Meta::system().tenant(org.into());
-        let verdicts = app.retain((&place.0, &place.1), project.into(), &meta).await?;
+        let verdicts = match app.retain((&place.0, &place.1), project.into(), &meta).await {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                // The others have their turn all the same.
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(tenant.id = %org, project = format!("{}/{}", place.0, place.1), error, "retention stopped in a project and will try again");
+                continue;
+            }
+        };
         let kept = verdicts.iter().filter(|v| v.keep).count();
         pulls::retained(db, project, now, kept, verdicts.len() - kept).await?;
         tracing::info!(tenant.id = %org, project = format!("{}/{}", place.0, place.1), kept, removed = verdicts.len() - kept, "retention applied");

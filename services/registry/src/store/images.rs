@@ -1,8 +1,10 @@
 //! Questions to the read models of repositories, manifests and tags.
 
-use gantry_kernel::{ProjectId, Uuid};
+use gantry_kernel::{OffsetDateTime, ProjectId, Uuid};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
 
 use super::entities::{manifests, repositories, tags};
 use crate::domain::digest::Digest;
@@ -67,17 +69,21 @@ pub async fn tag_names(db: &impl ConnectionTrait, name: &RepositoryName, wanted:
     }
     if let Some(prefix) = wanted.prefix.filter(|p| !p.is_empty()) {
         query = query.filter(tags::Column::Tag.gte(prefix));
-        // Tags are ASCII: the first text after all that begin so ends with the next letter.
-        let mut end = prefix.as_bytes().to_vec();
-        if let Some(last) = end.last_mut().filter(|b| b.is_ascii()) {
-            *last += 1;
-        }
-        query = query.filter(tags::Column::Tag.lt(String::from_utf8_lossy(&end).into_owned()));
+        query = query.filter(tags::Column::Tag.lt(after_all(prefix)));
     }
     if let Some(search) = wanted.search.filter(|s| !s.is_empty()) {
         query = query.filter(Expr::cust_with_exprs("position($1 in $2) > 0", [Expr::value(search), Expr::col(tags::Column::Tag)]));
     }
     query.order_by(tags::Column::Tag, Order::Asc).limit(limit).into_tuple().all(db).await
+}
+
+/// The first text after all that begin with `prefix`: tags and names are ASCII, so it ends with the next letter.
+fn after_all(prefix: &str) -> String {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut().filter(|b| b.is_ascii()) {
+        *last += 1;
+    }
+    String::from_utf8_lossy(&end).into_owned()
 }
 
 /// Which tags are wanted.
@@ -109,6 +115,43 @@ pub async fn newest_tags(db: &impl ConnectionTrait, repositories: &[String], eac
         cross join lateral (select * from tags where repository = r.name order by moved_at desc, tag limit $2) t order by t.repository, t.moved_at desc, t.tag";
     let values = [repositories.to_vec().into(), each.into()];
     tags::Entity::find().from_raw_sql(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).all(db).await
+}
+
+/// An image that no tag and no index names, and when anybody last had to do with it.
+#[derive(Debug, FromQueryResult)]
+pub struct Untagged {
+    pub repository: String,
+    pub digest: String,
+    pub used_at: OffsetDateTime,
+}
+
+/// Those of several repositories. What is about an image is none, as long as that image is there.
+///
+/// # Errors
+/// Database.
+pub async fn untagged(db: &impl ConnectionTrait, names: &[String]) -> Result<Vec<Untagged>, DbErr> {
+    // A tag that was taken away counts as use: the image was in somebody's hands until then. An index is used when one of its images is.
+    let sql = "with told as (
+            select repository, digest, max(at) as at from (
+                select repository, digest, at from tag_history where repository = any($1)
+                union all select repository, previous, at from tag_history where repository = any($1) and previous is not null
+            ) h group by repository, digest
+        )
+        select m.repository, m.digest, greatest(m.pushed_at, t.at, p.last, k.last) as used_at
+        from manifests m
+        left join told t on t.repository = m.repository and t.digest = m.digest
+        left join pulls p on p.repository = m.repository and p.digest = m.digest
+        left join lateral (
+            select max(q.last) as last from index_children c join pulls q on q.repository = c.repository and q.digest = c.child
+            where c.repository = m.repository and c.parent = m.digest
+        ) k on true
+        where m.repository = any($1)
+          and not exists (select from tags g where g.repository = m.repository and g.digest = m.digest)
+          and not exists (select from index_children c where c.repository = m.repository and c.child = m.digest)
+          and not exists (select from manifests s where s.repository = m.repository and s.digest = m.subject)
+        order by m.repository, used_at, m.digest";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [names.to_vec().into()]);
+    Untagged::find_by_statement(statement).all(db).await
 }
 
 /// Manifests by repository and digest.
@@ -194,16 +237,26 @@ pub async fn repositories_of(db: &impl ConnectionTrait, project: ProjectId, last
     query.order_by(repositories::Column::Name, Order::Asc).limit(limit).all(db).await
 }
 
-/// Names of repositories in any of `projects` after `last`.
+/// Names of repositories in any of `projects`, or of any of `patterns` (a name, or what names begin with and a `*`), after `last`.
 ///
 /// # Errors
 /// Database.
-pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], last: Option<&str>, limit: u64) -> Result<Vec<String>, DbErr> {
-    if projects.is_empty() {
+pub async fn catalog(db: &impl ConnectionTrait, projects: &[Uuid], patterns: &[&str], last: Option<&str>, limit: u64) -> Result<Vec<String>, DbErr> {
+    use repositories::Column::{Name, Project};
+    if projects.is_empty() && patterns.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query =
-        repositories::Entity::find().select_only().column(repositories::Column::Name).filter(repositories::Column::Project.is_in(projects.iter().copied()));
+    let mut shown = Condition::any();
+    if !projects.is_empty() {
+        shown = shown.add(Project.is_in(projects.iter().copied()));
+    }
+    for pattern in patterns {
+        shown = match pattern.strip_suffix('*') {
+            Some(prefix) => shown.add(Condition::all().add(Name.gte(prefix)).add(Name.lt(after_all(prefix)))),
+            None => shown.add(Name.eq(*pattern)),
+        };
+    }
+    let mut query = repositories::Entity::find().select_only().column(Name).filter(shown);
     if let Some(last) = last {
         query = query.filter(repositories::Column::Name.gt(last));
     }

@@ -72,6 +72,27 @@ pub async fn of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<Ve
     Pulled::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repositories.to_vec().into()])).all(db).await
 }
 
+/// When each image of several repositories was last pulled, by repository and digest; an index also when an image was that it lists.
+///
+/// # Errors
+/// Database.
+pub async fn last_of(db: &impl ConnectionTrait, repositories: &[String]) -> Result<HashMap<(String, String), OffsetDateTime>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        repository: String,
+        digest: String,
+        last: OffsetDateTime,
+    }
+    let sql = "select repository, digest, max(last) as last from (
+            select repository, digest, last from pulls where repository = any($1)
+            union all
+            select c.repository, c.parent, p.last from index_children c join pulls p on p.repository = c.repository and p.digest = c.child
+            where c.repository = any($1)
+        ) u group by repository, digest";
+    let rows = Row::find_by_statement(Statement::from_sql_and_values(DbBackend::Postgres, sql, [repositories.to_vec().into()])).all(db).await?;
+    Ok(rows.into_iter().map(|r| ((r.repository, r.digest), r.last)).collect())
+}
+
 /// When retention was last applied to a project by schedule.
 ///
 /// # Errors

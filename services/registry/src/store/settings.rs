@@ -1,21 +1,25 @@
-//! Each project's settings, as the read model keeps them, and a short memory of them for every pull.
+//! Each project's settings, as the read model keeps them, and a short memory of what the log says of them for every push and pull.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use gantry_es_pg::Db;
+use gantry_contract::registry::settings::SettingsEvent;
+use gantry_es::{DecodeError, Recorded, StreamId, fold};
+use gantry_es_pg::Log;
 use gantry_kernel::{ProjectId, Uuid};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use tokio::time::Instant;
 
 use super::entities::project_settings as table;
-use crate::domain::settings::Settings;
+use crate::domain::settings::{ProjectSettings, Settings};
 
-/// How long another replica may go on with what it read: changes made here count at once.
+/// How long another replica may go on with what it read, where nobody tells it that the log has grown: changes made here count at once.
 const REMEMBERED: Duration = Duration::from_secs(1);
+/// And where the log has grown, which need not be a change of settings.
+const SOON: Duration = Duration::from_millis(100);
 /// Projects remembered at most; then it starts anew.
 const MOST: usize = 10_000;
 
@@ -44,42 +48,87 @@ pub async fn all(db: &impl ConnectionTrait) -> anyhow::Result<Vec<(Uuid, Uuid, S
     rows.into_iter().map(|r| Ok((r.org, r.project, serde_json::from_value(r.settings)?))).collect()
 }
 
+/// Settings, and at which version of their stream they were so. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Known {
+    pub settings: Arc<Settings>,
+    pub version: i64,
+}
+
+impl Known {
+    /// As after these events of its stream.
+    fn after(self, events: &[Recorded]) -> Result<Self, DecodeError> {
+        let Some(last) = events.last() else { return Ok(self) };
+        let changes = events.iter().map(Recorded::decode::<SettingsEvent>).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { settings: Arc::new(fold::<ProjectSettings>(Settings::clone(&self.settings), &changes)), version: last.version })
+    }
+}
+
 /// The memory. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    settings: HashMap<Uuid, (Instant, Arc<Settings>)>,
+    settings: HashMap<Uuid, Entry>,
     /// Goes up with each change: what was read before it is not kept after it.
     changes: u64,
 }
 
+struct Entry {
+    known: Known,
+    at: Instant,
+    /// How far the log was when it was read.
+    head: i64,
+}
+
+impl Entry {
+    fn is_fresh(&self, head: i64) -> bool {
+        is_fresh(self.at.elapsed(), self.head != head)
+    }
+}
+
+/// A log that stands still holds no change.
+fn is_fresh(age: Duration, has_grown: bool) -> bool {
+    age < if has_grown { SOON } else { REMEMBERED }
+}
+
 impl Shelf {
     /// # Errors
-    /// Database.
-    pub async fn get(&self, db: &Db, project: ProjectId) -> anyhow::Result<Arc<Settings>> {
-        let seen = {
+    /// The log, or a stored document of another shape.
+    pub async fn get(&self, log: &Log, project: ProjectId) -> anyhow::Result<Known> {
+        // Before it is read: what is appended meanwhile moves it.
+        let head = log.head();
+        let (seen, before) = {
             let kept = self.lock();
             match kept.settings.get(&project.0) {
-                Some((at, settings)) if at.elapsed() < REMEMBERED => return Ok(settings.clone()),
-                _ => kept.changes,
+                Some(entry) if entry.is_fresh(head) => return Ok(entry.known.clone()),
+                entry => (kept.changes, entry.map(|e| e.known.clone()).unwrap_or_default()),
             }
         };
-        let read = Arc::new(find(&db.orm, project.0).await?);
-        self.put(project, read.clone(), seen);
+        let events = log.read_stream(&StreamId::of::<SettingsEvent>(project), before.version).await?;
+        let read = match before.after(&events) {
+            Ok(read) => read,
+            // While replicas are updated a newer one writes what this one does not know: it goes on with what it understands of the read model.
+            Err(error) => {
+                tracing::debug!(project.id = %project.0, error = %error, "settings are newer than this program");
+                let version = events.last().map_or(0, |last| last.version);
+                Known { settings: Arc::new(find(&log.db().orm, project.0).await?), version }
+            }
+        };
+        self.put(project, read.clone(), seen, head);
         Ok(read)
     }
 
-    fn put(&self, project: ProjectId, read: Arc<Settings>, seen: u64) {
+    fn put(&self, project: ProjectId, known: Known, seen: u64, head: i64) {
         let mut kept = self.lock();
-        if kept.changes != seen {
+        if kept.changes != seen || kept.settings.get(&project.0).is_some_and(|there| there.known.version > known.version) {
             return;
         }
         if kept.settings.len() >= MOST {
             kept.settings.clear();
         }
-        kept.settings.insert(project.0, (Instant::now(), read));
+        kept.settings.insert(project.0, Entry { known, at: Instant::now(), head });
     }
 
     /// The next look reads it anew.
@@ -96,17 +145,66 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
+    use gantry_contract::registry::settings::Change;
+    use gantry_es::{EventData, Meta};
+    use gantry_kernel::{OffsetDateTime, OrgId};
+
     use super::*;
+
+    fn project() -> ProjectId {
+        ProjectId(Uuid::from_u128(1))
+    }
 
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
-        let (shelf, project) = (Shelf::default(), ProjectId(Uuid::from_u128(1)));
-        shelf.put(project, Arc::default(), 0);
-        assert!(shelf.lock().settings.contains_key(&project.0));
+        let shelf = Shelf::default();
+        shelf.put(project(), Known::default(), 0, 0);
+        assert!(shelf.lock().settings.contains_key(&project().0));
         // Somebody has read, and puts what was read down after the change was made.
         let seen = shelf.lock().changes;
-        shelf.forget(project);
-        shelf.put(project, Arc::default(), seen);
-        assert!(!shelf.lock().settings.contains_key(&project.0));
+        shelf.forget(project());
+        shelf.put(project(), Known::default(), seen, 0);
+        assert!(!shelf.lock().settings.contains_key(&project().0));
+    }
+
+    #[test]
+    fn what_is_newer_stays_whoever_comes_later() {
+        let shelf = Shelf::default();
+        for (version, kept) in [(3, 3), (2, 3), (4, 4)] {
+            shelf.put(project(), Known { version, ..Known::default() }, 0, 0);
+            assert_eq!(shelf.lock().settings[&project().0].known.version, kept);
+        }
+    }
+
+    #[test]
+    fn a_log_that_grows_is_looked_at_sooner_than_one_that_stands_still() {
+        assert!(is_fresh(Duration::ZERO, true) && is_fresh(SOON, false));
+        assert!(!is_fresh(SOON, true) && !is_fresh(REMEMBERED, false));
+    }
+
+    #[test]
+    fn settings_follow_the_events_of_their_stream() {
+        let event = |version: i64, bytes: u64| {
+            let (org, project) = (OrgId(Uuid::nil()), project());
+            let changed = SettingsEvent::Changed { org, project, change: Change::Quota(Some(bytes)) }.encode();
+            Recorded {
+                position: version,
+                stream: StreamId::of::<SettingsEvent>(project),
+                version,
+                id: Uuid::nil(),
+                kind: changed.kind,
+                kind_version: changed.kind_version,
+                data: changed.data,
+                meta: Meta::system(),
+                at: OffsetDateTime::UNIX_EPOCH,
+                origin: "registry".into(),
+            }
+        };
+        let none = Known::default().after(&[]).unwrap();
+        assert_eq!((none.version, none.settings.quota_bytes), (0, None));
+        let two = none.after(&[event(1, 5), event(2, 6)]).unwrap();
+        assert_eq!((two.version, two.settings.quota_bytes), (2, Some(6)));
+        let three = two.after(&[event(3, 7)]).unwrap();
+        assert_eq!((three.version, three.settings.quota_bytes), (3, Some(7)));
     }
 }

@@ -112,6 +112,17 @@ async fn the_catalogue_shows_what_the_caller_may_see() {
     let eve = stage.user("eve", None).await;
     assert_eq!(catalog(listing(format!("user:{eve}")), "").await.0, json!(["acme/open/three"]));
     assert_eq!(catalog(listing(String::new()), "").await.0, json!(["acme/open/three"]));
+    // A robot that has patterns and no role; a credential that a service has handed out shows its own, although the service may see everything.
+    let robot = format!("robot:{}", uuid::Uuid::from_u128(7));
+    let patterns: [(&str, &str, &[&str]); 3] =
+        [("repositories", "acme/shop/t*", &["pull"]), ("repositories", "acme/shop/one", &["push"]), ("repositories", "acme/shop/o", &["pull"])];
+    let whole: (&str, &str, &[&str]) = ("registry", "catalog", &["*"]);
+    let with = |subject: &str, access: &[(&str, &str, &[&str])]| stage.token(subject, access);
+    assert_eq!(catalog(with(&robot, &[whole, patterns[0], patterns[1], patterns[2]]), "").await.0, json!(["acme/open/three", "acme/shop/two"]));
+    assert_eq!(catalog(with("service:scheduler", &patterns), "").await.0, json!(["acme/shop/two"]));
+    assert_eq!(catalog(with("service:scheduler", &[whole, patterns[0]]), "").await.0, json!(["acme/shop/two"]));
+    let everything = stage.request(Method::GET, "/v2/_catalog", &with("service:scheduler", &[whole])).send().await.unwrap();
+    assert_eq!(everything.status(), 401);
     let limited = stage.request(Method::GET, "/v2/_catalog", &stage.full(ada, "acme/shop/one")).send().await.unwrap();
     assert!(limited.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().contains("registry:catalog:*"));
     assert_eq!(limited.status(), 401, "a token for one repository does not list others");

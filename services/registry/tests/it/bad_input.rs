@@ -176,6 +176,7 @@ async fn a_scope_that_only_looks_like_the_right_one_opens_nothing() {
         stage.token(&who(eve), &[("repository", REPO, all)]),
         stage.token(&who(ada), &[("registry", REPO, all)]),
         stage.token(&who(ada), &[("repository(plugin)", REPO, all)]),
+        stage.token(&who(ada), &[("repositories", REPO, all), ("repositories", "acme/shop/*", all)]),
         stage.token(&who(ada), &[("repository", "acme/shop", all)]),
         stage.token(&who(ada), &[("repository", "acme/shop/*", all)]),
         stage.token(&who(ada), &[("repository", "acme/shop/web2", all), ("repository", "acme/shop/we", all)]),

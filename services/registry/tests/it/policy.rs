@@ -163,6 +163,20 @@ async fn an_image_that_looks_like_something_else_is_bound_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_read_was_not_scanned_unless_the_project_accepts_that() {
+    let scene = Scene::new(Config::default()).await;
+    scene.put("policies/scanned", json!({ "must_be_scanned": true })).await;
+    let mut broken = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut broken, b"no archive").unwrap();
+    Image::of(vec![layer(&[("a", b"whole")]), broken.finish().unwrap()], "amd64").push(&scene.stage, REPO, "broken", &scene.full).await;
+    let why = || async { scene.pull("broken").await.1.contains("could not be scanned") };
+    scene.stage.world.until("it is scanned and refused", Duration::from_secs(60), why).await;
+    assert!(scene.resolve("broken").await.unwrap_err().message().contains("GANTRY-UNREAD"));
+    scene.put("allowances/GANTRY-UNREAD", json!({ "reason": "nothing runs from it" })).await;
+    assert_eq!(scene.pull("broken").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_of_indexes_is_as_good_as_the_images_in_it_and_licences_are_told() {
     let scene = Scene::new(Config::default()).await;
     scene.put("policies/scanned", json!({ "must_be_scanned": true })).await;

@@ -209,6 +209,21 @@ async fn a_moved_tag_is_replicated_at_once_and_a_deleted_one_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_that_lead_in_circles_are_sent_once() {
+    let Some(peer) = Peer::start(false) else { return };
+    let it = Replicated::to(&peer.url()).await;
+    it.rule("all", json!({})).await;
+    let one = image("a circle", "amd64");
+    let digest = one.push(&it.stage, REPO, "v1", &it.token).await;
+    // Whoever may push may give any image the name of a signature, also that of its own.
+    let signature = format!("{}.sig", digest.replace(':', "-"));
+    assert_eq!(it.stage.push(REPO, &signature, &it.token, &one.manifest).await.status(), 201);
+    let run = it.run("all", false).await;
+    assert_eq!((&run["done"], &run["failed"]), (&json!(1), &json!(0)), "{run}");
+    assert_eq!((peer.head("web", "v1").await, peer.head("web", &signature).await), ((200, one.digest()), (200, one.digest())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_was_killed_goes_on_and_what_is_there_is_not_sent_again() {
     let Some(peer) = Peer::start(false) else { return };
     let front = Front::before(&peer).await;

@@ -60,6 +60,84 @@ async fn a_run_removes_what_the_simulation_said_with_all_that_only_it_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_was_pulled_when_one_of_its_images_was() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let child = Image::simple("child that runs");
+    let digest = child.push(&stage, REPO, "x", &token).await;
+    assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/x"), &token).send().await.unwrap().status(), 202);
+    let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", child.manifest.to_string().as_bytes())] });
+    assert_eq!(stage.push(REPO, "multi", &token, &index).await.status(), 201);
+    let aged = "update tags set moved_at = moved_at - interval '30 days' where repository = $1";
+    sqlx::query(aged).bind(REPO).execute(&stage.host.db().pool).await.unwrap();
+    let rules = json!({ "rules": [{ "keep": { "pulled_within_days": 7 } }] });
+    let kept = || async {
+        let (status, plan) = stage.world.call(&stage.host, Method::POST, &format!("{BASE}/retention/simulate"), Some(&access), Some(&rules)).await;
+        assert_eq!(status, 200, "{plan}");
+        plan["kept"].clone()
+    };
+    assert_eq!(kept().await, 0);
+    // Nodes that know the digest ask for it alone.
+    assert_eq!(stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap().status(), 200);
+    assert_eq!(kept().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_that_nothing_names_go_when_they_were_not_used_and_not_before() {
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (access, token) = (stage.world.token(ada, "ada"), stage.full(ada, REPO));
+    let call = |method: Method, path: &'static str, body: Option<Value>| {
+        let (stage, access) = (&stage, &access);
+        async move { stage.world.call(&stage.host, method, &format!("{BASE}/{path}"), Some(access), body.as_ref()).await }
+    };
+    let child = Image::simple("child of an index");
+    // Three that lose their tag, and one that an index lists.
+    let mut old = Vec::new();
+    for text in ["one", "two", "three"] {
+        old.push(Image::simple(text).push(&stage, REPO, "latest", &token).await);
+    }
+    let newest = Image::simple("newest").push(&stage, REPO, "latest", &token).await;
+    let listed = child.push(&stage, REPO, "child", &token).await;
+    let index = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [descriptor("application/vnd.oci.image.manifest.v1+json", child.manifest.to_string().as_bytes())] });
+    assert_eq!(stage.push(REPO, "multi", &token, &index).await.status(), 201);
+    assert_eq!(stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/child"), &token).send().await.unwrap().status(), 202);
+    let week = json!({ "rules": [], "untagged_days": 7 });
+    let removed = |plan: &Value| -> Vec<String> {
+        let gone = plan["tags"].as_array().unwrap().iter().filter(|v| v["keep"] == false);
+        gone.map(|v| v["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, plan) = call(Method::POST, "retention/simulate", Some(week.clone())).await;
+    assert_eq!((status, removed(&plan).len()), (200, 0), "{plan}");
+
+    // A month later the second was pulled yesterday, and the third lost its tag three days ago.
+    let pool = &stage.host.db().pool;
+    for sql in [
+        "update manifests set pushed_at = pushed_at - interval '30 days' where repository = $1",
+        "update tag_history set at = at - interval '30 days' where repository = $1",
+    ] {
+        sqlx::query(sql).bind(REPO).execute(pool).await.unwrap();
+    }
+    let pulled = "insert into pulls (repository, digest, last, pulls) values ($1, $2, now() - interval '1 day', 1)
+        on conflict (repository, digest) do update set last = excluded.last";
+    sqlx::query(pulled).bind(REPO).bind(&old[1]).execute(pool).await.unwrap();
+    let lost = "update tag_history set at = now() - interval '3 days' where repository = $1 and previous = $2";
+    sqlx::query(lost).bind(REPO).bind(&old[2]).execute(pool).await.unwrap();
+    let (_, plan) = call(Method::POST, "retention/simulate", Some(week.clone())).await;
+    assert_eq!(removed(&plan), [old[0].clone()], "{plan}");
+    assert_eq!(call(Method::PUT, "retention", Some(week)).await.0, 200);
+    let (status, done) = call(Method::POST, "retention/run", None).await;
+    assert_eq!((status, removed(&done)), (200, vec![old[0].clone()]), "{done}");
+    for (digest, status) in [(&old[0], 404_u16), (&old[1], 200), (&old[2], 200), (&newest, 200), (&listed, 200)] {
+        let there = stage.request(Method::GET, &format!("/v2/{REPO}/manifests/{digest}"), &token).send().await.unwrap();
+        assert_eq!(there.status(), status, "{digest}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_pulled_lately_stays_and_the_schedule_is_kept_by_one() {
     use gantry_registry::adapters::blob_fs::BlobFs;
     use gantry_registry::app::App;

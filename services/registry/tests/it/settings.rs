@@ -113,6 +113,36 @@ async fn an_immutable_tag_is_neither_moved_nor_deleted_and_the_refusal_says_why(
     assert_eq!(delete.status(), 202);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rule_that_another_replica_has_just_set_or_lifted_holds_for_a_push_here() {
+    clause("7.4.2.f");
+    let stage = Stage::new().await;
+    let ada = stage.user("ada", Some((Role::Admin, stage.shop.scope()))).await;
+    let (token, access) = (stage.full(ada, REPO), stage.world.token(ada, "ada"));
+    let (beside, other) = stage.world.replica::<gantry_registry::Registry>(gantry_registry::Config::default()).await;
+    stage.world.identity.settle(&other).await;
+    let images = [Image::simple("before"), Image::simple("after")];
+    for image in &images {
+        image.upload(&stage, REPO, &token).await;
+    }
+    let rules = |rules: Value| {
+        let (stage, other, access) = (&stage, &other, &access);
+        async move { stage.world.call(other, Method::PUT, &format!("{BASE}/immutability"), Some(access), Some(&json!({ "rules": rules }))).await.0 }
+    };
+    for n in 0..3 {
+        // What the project wants is in this replica's memory from here on.
+        let [before, after] = &images;
+        assert_eq!(stage.push(REPO, "v1", &token, &before.manifest).await.status(), 201, "{n}");
+        assert_eq!(rules(json!([{ "repositories": "web", "tags": "v*" }])).await, 200);
+        assert_eq!(code(stage.push(REPO, "v1", &token, &after.manifest).await).await, (403, "DENIED".into()), "{n}");
+        let delete = stage.request(Method::DELETE, &format!("/v2/{REPO}/manifests/v1"), &token).send().await.unwrap();
+        assert_eq!(code(delete).await, (403, "DENIED".into()), "{n}");
+        assert_eq!(rules(json!([])).await, 200);
+        assert_eq!(stage.push(REPO, "v1", &token, &after.manifest).await.status(), 201, "{n}");
+    }
+    beside.cancel.cancel();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_counts_shared_layers_once_never_blocks_a_delete_and_a_failed_push_costs_nothing() {
     let stage = Stage::new().await;

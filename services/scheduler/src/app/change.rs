@@ -78,7 +78,7 @@ pub async fn change(s: &Scheduler, change: Change) -> Result<(AppId, i64), Probl
     let executed = if matches!(change.command, Command::Delete) {
         delete(s, &change.space, &row, meta, change.expect).await?
     } else {
-        let mut options = Options { meta, expect: change.expect, claims: addresses::claims(&goes_back_to), also: Vec::new() };
+        let mut options = Options { meta, expect: change.expect, claims: addresses::claims(&goes_back_to), ..Options::default() };
         from_pools.add_to(&mut options);
         execute(s, app, change.command, options, (&goes_back_to, from_pools)).await?
     };
@@ -122,7 +122,7 @@ async fn delete(s: &Scheduler, space: &SpaceRef, row: &store::app::Model, meta: 
         tries += 1;
         let own = store::claimed_by(s.orm(), StreamId::of::<AppEvent>(app).as_str(), &scopes).await.map_err(database)?;
         let claims = own.into_iter().map(|(scope, name)| Claim::release(scope, name)).collect();
-        let options = Options { meta: meta.clone(), expect: Expect::Version(version), claims, also: Vec::new() };
+        let options = Options { meta: meta.clone(), expect: Expect::Version(version), claims, ..Options::default() };
         match s.apps.execute(app, Command::Delete, options).await {
             Err(ExecuteError::Stale { actual, .. }) if expect == Expect::Any && tries < TRIES => version = actual,
             done => return done.map_err(from_execute),

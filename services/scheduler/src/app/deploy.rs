@@ -181,7 +181,7 @@ async fn append(s: &Scheduler, request: &Deploy, app: AppId, (model, from): (&Mo
     claims.push(Claim::take(name_scope(space), request.name.as_str()));
     let meta = Meta { tenant: Some(space.org().id), ..request.meta.clone() };
     let command = Command::Deploy { app, home, name: request.name.clone(), content, reason: request.reason.clone(), queued };
-    let mut options = Options { meta, expect: request.expect, claims, also: Vec::new() };
+    let mut options = Options { meta, expect: request.expect, claims, ..Options::default() };
     from.add_to(&mut options);
     let refused = |error: ExecuteError<Refusal>| match error {
         ExecuteError::Stale { .. } if from.is_tied() && request.expect == Expect::Any => pool_turn::changed(),

@@ -233,6 +233,7 @@ export interface RetentionRule extends TagRule {
 export interface Retention {
   rules: RetentionRule[];
   every_hours?: number | null;
+  untagged_days?: number | null;
 }
 
 export interface RetentionPlan {

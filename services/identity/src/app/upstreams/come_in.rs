@@ -176,7 +176,7 @@ impl App {
             };
             let names = [Claim::take("username", self.lookup.hash(name.as_str())), Claim::take("email", self.lookup.hash(&email))];
             let claims = fixed.iter().cloned().chain(names).collect();
-            let options = Options { meta: meta.clone(), claims, also: also.clone(), expect: Expect::Any };
+            let options = Options { meta: meta.clone(), claims, also: also.clone(), ..Options::default() };
             match self.users.execute(user, user::Command::Register(registration), options).await {
                 Ok(executed) => return Ok(executed.position),
                 Err(ExecuteError::NameTaken { scope, .. }) if scope == "username" => {}

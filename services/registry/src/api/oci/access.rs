@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::app::App;
 use crate::app::cache::Verified;
 use crate::app::scanners::SCANNER;
-use crate::domain::access::{Access, Action, allows, challenge};
+use crate::domain::access::{Access, Action, Catalogue, allows, catalogue, challenge};
 use crate::domain::name::RepositoryName;
 
 /// Somebody with a valid token, perhaps anonymous.
@@ -41,12 +41,13 @@ impl Who {
         self.subject.starts_with(SCANNER)
     }
 
-    /// Whether `_catalog` may be asked for; what it shows is limited by the subject's own rights.
-    pub fn may_list(&self) -> bool {
-        match &self.access {
-            None => true,
-            Some(token) => token.access.iter().any(|a| a.kind == "registry" && a.name == "catalog"),
-        }
+    /// What `_catalog` shows; none if the token is not for it.
+    pub fn catalogue(&self) -> Option<Catalogue<'_>> {
+        let Some(token) = &self.access else { return Some(Catalogue { by_rights: true, patterns: Vec::new() }) };
+        let shown = catalogue(&token.access)?;
+        // A service may see everything, and hands out tokens in its name for the repositories of one tenant.
+        let by_rights = shown.by_rights && !self.subject.starts_with("service:");
+        (by_rights || !shown.patterns.is_empty()).then_some(Catalogue { by_rights, ..shown })
     }
 }
 

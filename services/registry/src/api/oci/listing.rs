@@ -102,11 +102,9 @@ pub async fn referrers(call: Call<'_>, digest: &str) -> Answer {
 
 pub async fn catalog(app: &App, parts: &Parts) -> Answer {
     let who = access::authenticate(app, parts, &[]).await?;
-    if !who.may_list() {
-        return Err(access::ask_for_catalog(app));
-    }
+    let Some(shown) = who.catalogue() else { return Err(access::ask_for_catalog(app)) };
     let page = page(&Params::of(&parts.uri))?;
-    let projects = app.visible_projects(&who.subject);
-    let names = images::catalog(&app.host.db().orm, &projects, page.last.as_deref(), page.n + 1).await?;
+    let projects = if shown.by_rights { app.visible_projects(&who.subject) } else { Vec::new() };
+    let names = images::catalog(&app.host.db().orm, &projects, &shown.patterns, page.last.as_deref(), page.n + 1).await?;
     Ok(paged(names, page.n, "/v2/_catalog", |names| json!({ "repositories": names })))
 }

@@ -153,9 +153,11 @@ impl App {
                 plan.add((&source, &rest, tag), Some(digest.to_string()), action(&running.rule, digest.as_str(), here.as_deref()));
             }
             if running.rule.deletions {
-                let here: Vec<String> = images::tags_of(db, &[name.to_string()]).await?.into_iter().map(|t| t.tag).collect();
+                let rows = images::tags_of(db, &[name.to_string()]).await?;
+                let (here, digests): (Vec<String>, Vec<String>) = rows.into_iter().map(|t| (t.tag, t.digest)).unzip();
+                let digests: BTreeMap<&String, String> = here.iter().zip(digests).collect();
                 for tag in surplus(&running.rule, &tags, &here) {
-                    plan.add((&source, &rest, tag), None, Action::Delete);
+                    plan.add((&source, &rest, tag), digests.get(tag).cloned(), Action::Delete);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use super::{Fault, Running, Took};
+use super::{Fault, Running, Took, Way};
 use crate::adapters::remote::{Pulled, RemoteError};
 use crate::app::App;
 use crate::app::retention::gone_is_fine;
@@ -20,10 +20,10 @@ impl App {
         self.takes_pushes(&name).await?;
         let pulled = running.remote.manifest(&item.repository, tag.as_str()).await?;
         let (bytes, media_type) = (pulled.bytes.clone(), pulled.media_type.clone());
-        let mut took = Took::default();
-        self.receive_whole(running, &name, &item.repository, pulled, &mut took).await?;
+        let mut way = Way::default();
+        self.receive_whole(running, &name, &item.repository, pulled, &mut way).await?;
         self.push_manifest(&name, &Reference::Tag(tag), Vec::new(), media_type.as_deref(), bytes, running.meta.clone()).await?;
-        Ok(took)
+        Ok(way.took)
     }
 
     fn receive_whole<'a>(
@@ -32,40 +32,49 @@ impl App {
         name: &'a RepositoryName,
         from: &'a str,
         pulled: Pulled,
-        took: &'a mut Took,
+        way: &'a mut Way,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let digest = pulled.digest.clone();
-            if images::manifest(&self.host.db().orm, name, &Reference::Digest(digest.clone())).await?.is_none() {
-                let manifest = Manifest::parse(pulled.media_type.as_deref(), &pulled.bytes).map_err(Error::from)?;
-                for child in manifest.children() {
-                    match running.remote.manifest(from, child.digest.as_str()).await {
-                        Ok(child) => self.receive_whole(running, name, from, child, took).await?,
-                        // A sparse index there is one here.
-                        Err(RemoteError::Unknown(_)) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                for blob in manifest.blobs() {
-                    match self.ensure_blob(name, &blob.digest, blob.size, &running.source(from)).await? {
-                        0 => took.there += 1,
-                        bytes => {
-                            took.bytes += bytes;
-                            took.blobs += 1;
-                        }
-                    }
-                }
-                let reference = Reference::Digest(digest.clone());
-                self.push_manifest(name, &reference, Vec::new(), pulled.media_type.as_deref(), pulled.bytes, running.meta.clone()).await?;
+            if !way.enter(&pulled.digest)? {
+                return Ok(());
             }
-            self.receive_referrers(running, name, from, &digest, took).await
+            let received = self.receive_parts(running, name, from, pulled, way).await;
+            way.leave();
+            received
         })
     }
 
-    async fn receive_referrers(&self, running: &Running, name: &RepositoryName, from: &str, digest: &Digest, took: &mut Took) -> Result<(), Fault> {
+    async fn receive_parts(&self, running: &Running, name: &RepositoryName, from: &str, pulled: Pulled, way: &mut Way) -> Result<(), Fault> {
+        let digest = pulled.digest.clone();
+        if images::manifest(&self.host.db().orm, name, &Reference::Digest(digest.clone())).await?.is_none() {
+            let manifest = Manifest::parse(pulled.media_type.as_deref(), &pulled.bytes).map_err(Error::from)?;
+            for child in manifest.children() {
+                match running.remote.manifest(from, child.digest.as_str()).await {
+                    Ok(child) => self.receive_whole(running, name, from, child, way).await?,
+                    // A sparse index there is one here.
+                    Err(RemoteError::Unknown(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            for blob in manifest.blobs() {
+                match self.ensure_blob(name, &blob.digest, blob.size, &running.source(from)).await? {
+                    0 => way.took.there += 1,
+                    bytes => {
+                        way.took.bytes += bytes;
+                        way.took.blobs += 1;
+                    }
+                }
+            }
+            let reference = Reference::Digest(digest.clone());
+            self.push_manifest(name, &reference, Vec::new(), pulled.media_type.as_deref(), pulled.bytes, running.meta.clone()).await?;
+        }
+        self.receive_referrers(running, name, from, &digest, way).await
+    }
+
+    async fn receive_referrers(&self, running: &Running, name: &RepositoryName, from: &str, digest: &Digest, way: &mut Way) -> Result<(), Fault> {
         for listed in running.remote.referrers(from, digest).await? {
             match running.remote.manifest(from, &listed.digest).await {
-                Ok(referrer) => self.receive_whole(running, name, from, referrer, took).await?,
+                Ok(referrer) => self.receive_whole(running, name, from, referrer, way).await?,
                 Err(RemoteError::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -75,7 +84,7 @@ impl App {
             match running.remote.manifest(from, tag.as_str()).await {
                 Ok(about) => {
                     let (bytes, media_type) = (about.bytes.clone(), about.media_type.clone());
-                    self.receive_whole(running, name, from, about, took).await?;
+                    self.receive_whole(running, name, from, about, way).await?;
                     self.push_manifest(name, &Reference::Tag(tag), Vec::new(), media_type.as_deref(), bytes, running.meta.clone()).await?;
                 }
                 Err(RemoteError::Unknown(_)) => {}
@@ -88,6 +97,11 @@ impl App {
     pub(super) async fn local_tag_goes(&self, running: &Running, item: &Item) -> Result<(), Fault> {
         let name = running.ours(&item.other)?;
         let tag = Tag::parse(&item.tag)?;
-        Ok(gone_is_fine(self.delete_manifest(&name, &Reference::Tag(tag), running.meta.clone()).await)?)
+        let gone = match item.digest.as_deref().map(Digest::parse) {
+            // What was pushed here since the plan was made is not what the source has dropped.
+            Some(Ok(digest)) => self.delete_tag_of(&name, &tag, &digest, running.meta.clone()).await,
+            _ => self.delete_manifest(&name, &Reference::Tag(tag), running.meta.clone()).await,
+        };
+        Ok(gone_is_fine(gone)?)
     }
 }

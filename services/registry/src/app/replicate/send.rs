@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::{Fault, Running, Took};
+use super::{Fault, Running, Took, Way};
 use crate::adapters::remote::{Begun, RemoteError, Scope, fallback_tag};
 use crate::app::App;
 use crate::domain::digest::Digest;
@@ -28,10 +28,10 @@ impl App {
         // As it is now: it may have moved since the plan was made.
         let found = self.manifest(&name, &Reference::Tag(tag)).await?;
         let digest = Digest::parse(&found.row.digest).map_err(|e| Fault { text: e.to_string(), last: true })?;
-        let mut took = Took::default();
-        self.send_whole(running, &name, &item.other, &digest, &mut took).await?;
+        let mut way = Way::default();
+        self.send_whole(running, &name, &item.other, &digest, &mut way).await?;
         running.remote.put_manifest(&item.other, &item.tag, &found.row.media_type, found.bytes).await?;
-        Ok(took)
+        Ok(way.took)
     }
 
     /// A manifest by digest with all below it, then what refers to it.
@@ -41,27 +41,36 @@ impl App {
         name: &'a RepositoryName,
         to: &'a str,
         digest: &'a Digest,
-        took: &'a mut Took,
+        way: &'a mut Way,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async move {
-            let found = self.manifest(name, &Reference::Digest(digest.clone())).await?;
-            let manifest = Manifest::parse(Some(&found.row.media_type), &found.bytes).map_err(Error::from)?;
-            let there = running.remote.head(to, digest.as_str()).await?.is_some();
-            if !there {
-                for child in manifest.children() {
-                    match self.send_whole(running, name, to, &child.digest, took).await {
-                        // A sparse index: the target has its own word on those.
-                        Err(_) if !self.has(name, &child.digest).await? => {}
-                        other => other?,
-                    }
-                }
-                for blob in manifest.blobs() {
-                    self.send_blob(running, name, to, blob, took).await?;
-                }
-                running.remote.put_manifest(to, digest.as_str(), &found.row.media_type, found.bytes).await?;
+            if !way.enter(digest)? {
+                return Ok(());
             }
-            self.send_referrers(running, name, to, digest, took).await
+            let sent = self.send_parts(running, name, to, digest, way).await;
+            way.leave();
+            sent
         })
+    }
+
+    async fn send_parts(&self, running: &Running, name: &RepositoryName, to: &str, digest: &Digest, way: &mut Way) -> Result<(), Fault> {
+        let found = self.manifest(name, &Reference::Digest(digest.clone())).await?;
+        let manifest = Manifest::parse(Some(&found.row.media_type), &found.bytes).map_err(Error::from)?;
+        let there = running.remote.head(to, digest.as_str()).await?.is_some();
+        if !there {
+            for child in manifest.children() {
+                match self.send_whole(running, name, to, &child.digest, way).await {
+                    // A sparse index: the target has its own word on those.
+                    Err(_) if !self.has(name, &child.digest).await? => {}
+                    other => other?,
+                }
+            }
+            for blob in manifest.blobs() {
+                self.send_blob(running, name, to, blob, &mut way.took).await?;
+            }
+            running.remote.put_manifest(to, digest.as_str(), &found.row.media_type, found.bytes).await?;
+        }
+        self.send_referrers(running, name, to, digest, way).await
     }
 
     async fn has(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, Fault> {
@@ -104,12 +113,12 @@ impl App {
     }
 
     /// Signatures, bills of materials and the like: by subject, and by cosign's tags.
-    async fn send_referrers(&self, running: &Running, name: &RepositoryName, to: &str, digest: &Digest, took: &mut Took) -> Result<(), Fault> {
+    async fn send_referrers(&self, running: &Running, name: &RepositoryName, to: &str, digest: &Digest, way: &mut Way) -> Result<(), Fault> {
         let db = &self.host.db().orm;
         let mut unlisted = Vec::new();
         for row in images::referrers(db, name, digest, None, None, MOST_REFERRERS).await? {
             let Ok(referrer) = Digest::parse(&row.digest) else { continue };
-            self.send_whole(running, name, to, &referrer, took).await?;
+            self.send_whole(running, name, to, &referrer, way).await?;
             unlisted.push(row);
         }
         if !unlisted.is_empty() && !running.lists_referrers(to, digest).await? {
@@ -119,7 +128,7 @@ impl App {
             let Ok(tag) = Tag::parse(&format!("{}.{suffix}", digest.as_str().replace(':', "-"))) else { continue };
             let Some(row) = images::manifest(db, name, &Reference::Tag(tag.clone())).await? else { continue };
             let Ok(about) = Digest::parse(&row.digest) else { continue };
-            self.send_whole(running, name, to, &about, took).await?;
+            self.send_whole(running, name, to, &about, way).await?;
             let found = self.manifest(name, &Reference::Digest(about)).await?;
             running.remote.put_manifest(to, tag.as_str(), &row.media_type, found.bytes).await?;
         }

@@ -1,6 +1,7 @@
 //! Advisories in the OSV format (ossf.github.io/osv-schema) and whether one concerns an installed package.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,9 @@ use super::cvss::{Severity, base_score};
 use super::inventory::{Installed, Inventory};
 use super::pkg::language::python_name;
 use super::version;
+
+/// Events of one range that are looked at: real ones have a few dozen.
+const MOST_EVENTS: usize = 2_000;
 
 /// One record as published. Fields that are not needed are ignored: the schema grows.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +95,13 @@ pub struct Advisory {
 }
 
 impl Record {
+    /// How bad it is as a whole; none if it does not say. Many records of CVE numbers name no package, but this.
+    pub fn judgement(&self) -> Option<Judgement> {
+        let (severity, score) = judged(&self.severity, &[&self.database_specific["severity"]]);
+        let says = self.withdrawn.is_none() && severity != Severity::Unknown;
+        says.then(|| Judgement { id: self.id.clone(), severity, score })
+    }
+
     /// The advisories in it; none if it was withdrawn.
     pub fn advisories(self) -> Vec<Advisory> {
         if self.withdrawn.is_some() {
@@ -102,22 +113,13 @@ impl Record {
         for affected in self.affected {
             let Some(package) = affected.package else { continue };
             let scores = if affected.severity.is_empty() { &self.severity } else { &affected.severity };
-            let score = ["CVSS_V4", "CVSS_V3", "CVSS_V2"].iter().find_map(|kind| scores.iter().filter(|s| s.kind == *kind).find_map(|s| base_score(&s.score)));
-            let severity = match score {
-                Some(score) => Severity::from_score(score),
-                None => [
-                    &affected.ecosystem_specific["severity"],
-                    &affected.ecosystem_specific["urgency"],
-                    &affected.database_specific["severity"],
-                    &self.database_specific["severity"],
-                ]
-                .into_iter()
-                .filter_map(|v| v.as_str())
-                .chain(scores.iter().filter(|s| !s.kind.starts_with("CVSS_")).map(|s| s.score.as_str()))
-                .map(Severity::from_word)
-                .find(|s| *s != Severity::Unknown)
-                .unwrap_or(Severity::Unknown),
-            };
+            let words = [
+                &affected.ecosystem_specific["severity"],
+                &affected.ecosystem_specific["urgency"],
+                &affected.database_specific["severity"],
+                &self.database_specific["severity"],
+            ];
+            let (severity, score) = judged(scores, &words);
             advisories.push(Advisory {
                 id: self.id.clone(),
                 package: if package.ecosystem == "PyPI" { python_name(&package.name) } else { package.name },
@@ -132,6 +134,56 @@ impl Record {
             });
         }
         advisories
+    }
+}
+
+/// By the newest version of CVSS that is given, else by a word.
+fn judged(scores: &[Score], words: &[&serde_json::Value]) -> (Severity, Option<f64>) {
+    let score = ["CVSS_V4", "CVSS_V3", "CVSS_V2"].iter().find_map(|kind| scores.iter().filter(|s| s.kind == *kind).find_map(|s| base_score(&s.score)));
+    if let Some(score) = score {
+        return (Severity::from_score(score), Some(score));
+    }
+    let other = scores.iter().filter(|s| !s.kind.starts_with("CVSS_")).map(|s| s.score.as_str());
+    let mut said = words.iter().filter_map(|v| v.as_str()).chain(other).map(Severity::from_word);
+    (said.find(|s| *s != Severity::Unknown).unwrap_or(Severity::Unknown), None)
+}
+
+/// How bad a vulnerability is, by one of its names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub id: String,
+    pub severity: Severity,
+    pub score: Option<f64>,
+}
+
+/// Gives severity and score to the advisories that come without: Alpine's secdb has neither, Debian's tracker a word at most. A word of their
+/// own stands: whoever publishes for a system knows how the package is used there.
+pub fn complete(advisories: &mut [Advisory], judgements: &[Judgement]) {
+    let mut known: HashMap<String, (Severity, Option<f64>)> = HashMap::new();
+    let mut learn = |id: &str, severity: Severity, score: Option<f64>| {
+        let there = known.entry(id.to_owned()).or_insert((Severity::Unknown, None));
+        // The worst that anybody says, whatever the order of the files.
+        there.0 = there.0.max(severity);
+        there.1 = [there.1, score].into_iter().flatten().reduce(f64::max);
+    };
+    for judgement in judgements {
+        learn(&judgement.id, judgement.severity, judgement.score);
+    }
+    for advisory in advisories.iter().filter(|a| a.score.is_some()) {
+        learn(&advisory.id, advisory.severity, advisory.score);
+        // A score of several vulnerabilities together says nothing about each.
+        let mut numbers = advisory.aliases.iter().filter(|a| a.starts_with("CVE-"));
+        if let (Some(alias), None) = (numbers.next(), numbers.next()) {
+            learn(alias, advisory.severity, advisory.score);
+        }
+    }
+    for advisory in advisories.iter_mut().filter(|a| a.score.is_none()) {
+        let names = std::iter::once(&advisory.id).chain(&advisory.aliases);
+        let said: Vec<_> = names.filter_map(|name| known.get(name)).collect();
+        advisory.score = said.iter().filter_map(|s| s.1).reduce(f64::max);
+        if advisory.severity == Severity::Unknown {
+            advisory.severity = said.iter().map(|s| s.0).max().unwrap_or(Severity::Unknown);
+        }
     }
 }
 
@@ -218,13 +270,18 @@ pub fn concerns(advisory: &Advisory, installed: &Installed) -> Concern {
 fn in_range(events: &[RangeEvent], version: &str, compare: fn(&str, &str) -> Ordering) -> Option<Option<String>> {
     // "0" means before every version, whatever the ecosystem's order says about the text.
     let not_before = |bound: &str| bound == "0" || compare(version, bound).is_ge();
-    let mut order: Vec<&RangeEvent> = events.iter().collect();
-    order.sort_by(|a, b| match (point(a), point(b)) {
-        ("0", "0") => Ordering::Equal,
-        ("0", _) => Ordering::Less,
-        (_, "0") => Ordering::Greater,
-        (a, b) => compare(a, b),
-    });
+    let before = |a: &RangeEvent, b: &RangeEvent| match (point(a), point(b)) {
+        (_, "0") => false,
+        ("0", _) => true,
+        (a, b) => compare(a, b).is_lt(),
+    };
+    // By insertion: versions are not always in a total order (an rpm bound without a release is equal to each of its releases), and other ways of
+    // sorting may refuse that.
+    let mut order: Vec<&RangeEvent> = Vec::new();
+    for event in events.iter().take(MOST_EVENTS) {
+        let at = order.iter().rposition(|&known| !before(event, known)).map_or(0, |last| last + 1);
+        order.insert(at, event);
+    }
     let mut vulnerable = false;
     for event in &order {
         if let Some(introduced) = &event.introduced {
@@ -296,6 +353,25 @@ mod tests {
     }
 
     #[test]
+    fn events_are_walked_in_the_order_of_their_versions_however_they_are_written() {
+        let order = version::order("rpm");
+        let event = |text: &str, fixed: bool| {
+            let version = Some(text.to_owned());
+            if fixed { RangeEvent { fixed: version, ..RangeEvent::default() } } else { RangeEvent { introduced: version, ..RangeEvent::default() } }
+        };
+        // Forty branches, each broken in its first release and mended in its third; the later ones first.
+        let branches = (1..=40).rev().flat_map(|n| [event(&format!("{n}.0-3.el8"), true), event(&format!("{n}.0-1.el8"), false)]);
+        let events: Vec<RangeEvent> = branches.collect();
+        assert_eq!(in_range(&events, "7.0-2.el8", order), Some(Some("7.0-3.el8".into())));
+        assert_eq!(in_range(&events, "7.0-4.el8", order), None);
+        assert_eq!(in_range(&events, "0.9-1.el8", order), None);
+        // Bounds without a release are equal to each release, which are not equal to one another.
+        let odd: Vec<RangeEvent> = (0..60).map(|n| event(&if n % 2 == 0 { "1.0".to_owned() } else { format!("1.0-{}", 60 - n) }, n % 3 == 0)).collect();
+        let _ = in_range(&odd, "1.0-7", order);
+        assert!(in_range(&[event("2.0", true), event("0", false)], "1.0-1", order).is_some(), "\"0\" is before all");
+    }
+
+    #[test]
     fn last_affected_includes_its_version_and_no_fix_is_no_fix() {
         let advisory = advisory(json!([{"introduced": "0"}, {"last_affected": "2.0"}]));
         assert_eq!(concerns(&advisory, &installed("deb", "2.0")), Concern::Yes { fixed: None });
@@ -312,6 +388,50 @@ mod tests {
     fn severity_falls_back_to_words() {
         let record = json!({"id": "X", "affected": [{"package": {"ecosystem": "Debian:12", "name": "x"}, "ecosystem_specific": {"urgency": "medium"}}]});
         assert_eq!(serde_json::from_value::<Record>(record).unwrap().advisories()[0].severity, Severity::Medium);
+    }
+
+    #[test]
+    fn advisories_without_a_severity_get_it_from_what_else_is_known_of_the_vulnerability() {
+        let of = |id: &str, aliases: &[&str], severity, score| Advisory {
+            id: id.into(),
+            ecosystem: "Alpine:v3.18".into(),
+            package: "openssl".into(),
+            summary: String::new(),
+            aliases: aliases.iter().map(|a| (*a).to_owned()).collect(),
+            severity,
+            score,
+            ranges: vec![],
+            versions: vec![],
+        };
+        let unknown = Severity::Unknown;
+        let mut all = [
+            of("CVE-1", &[], unknown, None),
+            of("ALPINE-2", &["CVE-2"], unknown, None),
+            of("CVE-3", &[], Severity::Low, None),
+            of("CVE-4", &[], unknown, None),
+            of("GHSA-1", &["CVE-2"], Severity::High, Some(8.1)),
+            of("DSA-1", &["CVE-4", "CVE-5"], Severity::Critical, Some(9.9)),
+        ];
+        let said = |id: &str, severity, score| Judgement { id: id.into(), severity, score };
+        complete(
+            &mut all,
+            &[said("CVE-1", Severity::Critical, Some(9.8)), said("CVE-1", Severity::Medium, Some(5.0)), said("CVE-3", Severity::High, Some(7.5))],
+        );
+        let found: Vec<_> = all.iter().map(|a| (a.severity, a.score)).collect();
+        assert_eq!(found[..4], [(Severity::Critical, Some(9.8)), (Severity::High, Some(8.1)), (Severity::Low, Some(7.5)), (unknown, None)]);
+        assert_eq!(found[4..], [(Severity::High, Some(8.1)), (Severity::Critical, Some(9.9))]);
+    }
+
+    #[test]
+    fn a_record_without_a_package_says_how_bad_it_is() {
+        let record = |more: serde_json::Value| {
+            let mut record = json!({"id": "CVE-1", "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]});
+            record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<Record>(record).unwrap().judgement()
+        };
+        assert_eq!(record(json!({})), Some(Judgement { id: "CVE-1".into(), severity: Severity::Critical, score: Some(9.8) }));
+        assert_eq!(record(json!({"withdrawn": "2026-01-01T00:00:00Z"})), None);
+        assert_eq!(record(json!({"severity": []})), None);
     }
 
     #[test]

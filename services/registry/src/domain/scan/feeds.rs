@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::advisory::{Advisory, Range, RangeEvent, Record};
+use super::advisory::{Advisory, Judgement, Range, RangeEvent, Record};
 use super::cvss::Severity;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,24 +14,48 @@ pub enum FeedError {
     Unknown,
 }
 
+/// What files say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Feed {
+    pub advisories: Vec<Advisory>,
+    /// How bad the vulnerabilities are, also those of which no package is named.
+    pub judgements: Vec<Judgement>,
+}
+
+impl Feed {
+    pub fn add(&mut self, more: Self) {
+        self.advisories.extend(more.advisories);
+        self.judgements.extend(more.judgements);
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.advisories.is_empty() && self.judgements.is_empty()
+    }
+}
+
 /// Everything a file says.
 ///
 /// # Errors
 /// Not JSON, or of no known form.
-pub fn read(bytes: &[u8]) -> Result<Vec<Advisory>, FeedError> {
+pub fn read(bytes: &[u8]) -> Result<Feed, FeedError> {
+    let only = |advisories| Feed { advisories, judgements: Vec::new() };
     let value: Value = serde_json::from_slice(bytes)?;
     if value["distroversion"].is_string() && value["packages"].is_array() {
-        return Ok(secdb(&value));
+        return Ok(only(secdb(&value)));
     }
     if value["id"].is_string() || value.is_array() {
         let records: Vec<Record> = match value {
             Value::Array(_) => serde_json::from_value(value)?,
             one => vec![serde_json::from_value(one)?],
         };
-        return Ok(records.into_iter().flat_map(Record::advisories).collect());
+        let judgements = records.iter().filter_map(Record::judgement).collect();
+        return Ok(Feed { advisories: records.into_iter().flat_map(Record::advisories).collect(), judgements });
     }
     match value.as_object() {
-        Some(packages) if packages.values().all(|p| p.as_object().is_some_and(|cves| cves.values().all(|c| c["releases"].is_object()))) => Ok(tracker(&value)),
+        Some(packages) if packages.values().all(|p| p.as_object().is_some_and(|cves| cves.values().all(|c| c["releases"].is_object()))) => {
+            Ok(only(tracker(&value)))
+        }
         _ => Err(FeedError::Unknown),
     }
 }
@@ -119,7 +143,7 @@ mod tests {
                 "sid": { "status": "resolved", "fixed_version": "3.1-1", "urgency": "low" } } },
             "CVE-2026-2": { "releases": { "bookworm": { "status": "resolved", "fixed_version": "0", "urgency": "unimportant" } } },
         } });
-        let mut found = read(feed.to_string().as_bytes()).unwrap();
+        let mut found = read(feed.to_string().as_bytes()).unwrap().advisories;
         found.sort_by(|a, b| a.ecosystem.cmp(&b.ecosystem));
         assert_eq!(found.iter().map(|a| a.ecosystem.as_str()).collect::<Vec<_>>(), ["Debian:11", "Debian:12"]);
         assert_eq!((found[1].severity, found[1].ranges[0].events[1].fixed.as_deref()), (Severity::High, Some("3.0.11-1~deb12u2")));
@@ -130,9 +154,17 @@ mod tests {
     fn alpines_secdb_is_read_with_aliases() {
         let feed = json!({ "distroversion": "v3.18", "reponame": "main", "packages": [
             { "pkg": { "name": "openssl", "secfixes": { "3.1.4-r1": ["CVE-2026-1 GHSA-x", "CVE-2026-2"], "0": ["CVE-2026-3"] } } }] });
-        let found = read(feed.to_string().as_bytes()).unwrap();
+        let found = read(feed.to_string().as_bytes()).unwrap().advisories;
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].id.as_str(), found[0].aliases[0].as_str(), found[0].ecosystem.as_str()), ("CVE-2026-1", "GHSA-x", "Alpine:v3.18"));
+    }
+
+    #[test]
+    fn records_of_numbers_without_packages_are_kept_for_their_severity() {
+        let feed = json!([{ "id": "CVE-2026-1", "database_specific": { "severity": "HIGH" }, "affected": [{ "ranges": [{ "type": "GIT", "events": [] }] }] }]);
+        let found = read(feed.to_string().as_bytes()).unwrap();
+        assert!(found.advisories.is_empty() && !found.is_empty());
+        assert_eq!(found.judgements, [Judgement { id: "CVE-2026-1".into(), severity: Severity::High, score: None }]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const RPM_FOLDERS: [&str; 2] = ["var/lib/rpm/", "usr/lib/sysimage/rpm/"];
 const RPM_FILES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Raised when the readers below change, so that kept inventories are made anew.
-pub const VERSION: i32 = 3;
+pub const VERSION: i32 = 4;
 
 /// One installed package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,7 +130,8 @@ fn is_npm_package(folder: &str) -> bool {
 
 /// Reads an interesting file; none if it tells nothing.
 pub fn read(path: &str, bytes: &[u8]) -> Option<Found> {
-    let text = || String::from_utf8_lossy(bytes);
+    // Databases keep no zero bytes in texts: one in a package's name would keep the whole image from being matched.
+    let text = || String::from_utf8_lossy(bytes).replace('\0', "");
     let name = path.rsplit('/').next().unwrap_or(path);
     let of = |kind: &str, packages: Vec<Package>| Some(Found::Language { packages: packages.into_iter().map(|p| (kind.to_owned(), p)).collect() });
     if path == DPKG_STATUS || path.starts_with(DPKG_STATUS_DIR) {
@@ -345,6 +346,15 @@ mod tests {
         let merged = merge(&[("low".into(), lower), ("up".into(), upper)]);
         let seen: Vec<_> = merged.packages.iter().map(|p| (p.package.name.as_str(), p.package.version.as_str(), p.layer.as_str())).collect();
         assert_eq!(seen, [("a", "1", "low"), ("b", "2", "up")]);
+    }
+
+    #[test]
+    fn zero_bytes_hide_neither_a_package_nor_the_system() {
+        let lower = layer(DPKG_STATUS, "Package: open\0ssl\nVersion: 3.0\0.1\n\nPackage: bash\nVersion: 5\n");
+        let upper = layer("etc/os-release", "ID=deb\0ian\nVERSION_ID=\"12\0\"\n");
+        let merged = merge(&[("l".into(), lower), ("u".into(), upper)]);
+        assert_eq!((merged.os_id.as_str(), merged.os_version.as_str()), ("debian", "12"));
+        assert_eq!((merged.packages[1].package.source.as_str(), merged.packages[1].package.version.as_str()), ("openssl", "3.0.1"));
     }
 
     #[test]

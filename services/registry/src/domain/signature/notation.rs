@@ -6,7 +6,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
 
 use super::Fault;
 use super::key::{PublicKey, Scheme, issued};
@@ -140,32 +142,52 @@ pub fn verify(parts: &Parts, digest: &str, trusted: &[Trusted], now: OffsetDateT
         return Err(Fault::Expired);
     }
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(Fault::form)?;
-    let subject = certificate.subject().to_string();
     if !valid_at(leaf, now) {
         return Err(Fault::Expired);
     }
+    if !is_for_content(&certificate) {
+        return Err(Fault::Purpose);
+    }
     for (name, anchor, wanted) in trusted {
-        if wanted.iter().all(|w| has(&subject, w)) && leads_to(&parts.chain, anchor, now) {
-            return Ok(Signed { key: name.clone(), subject });
+        if wanted.iter().all(|w| has(certificate.subject(), w)) && leads_to(&parts.chain, anchor, now) {
+            return Ok(Signed { key: name.clone(), subject: certificate.subject().to_string() });
         }
     }
     Err(Fault::Untrusted)
 }
 
-/// Whether one of the subject's attributes is `wanted`, such as `O=acme`.
-fn has(subject: &str, wanted: &str) -> bool {
-    let squeeze = |t: &str| t.replace(' ', "");
-    subject.split(',').flat_map(|p| p.split(" + ")).any(|p| squeeze(p) == squeeze(wanted))
+/// Whether the certificate may sign content (signature-specification.md, "Certificate Requirements"): an authority that the project trusts has mostly
+/// issued others, for servers and mails, and their holders sign no images. One that says nothing may.
+fn is_for_content(certificate: &X509Certificate<'_>) -> bool {
+    let signs = certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature()));
+    let purposes = certificate.extended_key_usage().is_ok_and(|usage| {
+        usage.is_none_or(|usage| {
+            let usage = usage.value;
+            usage.code_signing && !(usage.any || usage.server_auth || usage.email_protection || usage.time_stamping)
+        })
+    });
+    signs && purposes
+}
+
+/// Whether one of the subject's attributes is `wanted`, such as `O=acme`. Not by the subject's text, where a comma in a name looks like the beginning
+/// of another attribute.
+fn has(subject: &X509Name<'_>, wanted: &str) -> bool {
+    let Some((kind, value)) = wanted.split_once('=') else { return false };
+    let squeeze = |text: &str| text.replace(' ', "");
+    subject.iter_attributes().any(|attribute| {
+        let is_kind = oid2abbrev(attribute.attr_type(), oid_registry()).is_ok_and(|name| name == kind.trim());
+        is_kind && attribute.as_str().is_ok_and(|found| squeeze(found) == squeeze(value))
+    })
 }
 
 /// Follows the chain upwards until a certificate that is the anchor, or that the anchor issued.
 fn leads_to(chain: &[Vec<u8>], anchor: &[u8], now: OffsetDateTime) -> bool {
     for (i, certificate) in chain.iter().enumerate() {
-        if certificate == anchor {
-            return true;
-        }
         if !valid_at(certificate, now) || (i > 0 && !is_authority(certificate)) {
             return false;
+        }
+        if certificate == anchor {
+            return true;
         }
         if is_authority(anchor) && valid_at(anchor, now) && issued(anchor, certificate) {
             return true;
@@ -185,20 +207,57 @@ fn valid_at(der: &[u8], now: OffsetDateTime) -> bool {
 }
 
 fn is_authority(der: &[u8]) -> bool {
-    X509Certificate::from_der(der).is_ok_and(|(_, c)| c.is_ca())
+    let signs = |c: &X509Certificate<'_>| c.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
+    X509Certificate::from_der(der).is_ok_and(|(_, c)| c.is_ca() && signs(&c))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 
     use super::*;
 
+    fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        change(&mut params);
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn named(organization: &str, common: &str) -> Vec<u8> {
+        certificate(|params| {
+            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params.distinguished_name.push(DnType::CommonName, common);
+        })
+    }
+
     #[test]
     fn subjects_are_compared_by_whole_attributes() {
-        assert!(has("C=DE, O=acme, CN=build", "O=acme"));
-        assert!(!has("C=DE, O=acme-evil, CN=build", "O=acme"));
-        assert!(!has("CN=O=acme2", "O=acme"));
+        let is = |der: &[u8], wanted: &str| has(X509Certificate::from_der(der).unwrap().1.subject(), wanted);
+        let acme = named("acme", "build");
+        assert!(is(&acme, "O=acme") && is(&acme, "CN=build") && is(&acme, "O= acme"));
+        assert!(!is(&acme, "O=build") && !is(&acme, "acme") && !is(&acme, "OU=acme"));
+        assert!(!is(&named("acme-evil", "build"), "O=acme"));
+        // Who may choose a name may choose one with commas.
+        for common in ["x, O=acme", "x + O=acme", "O=acme"] {
+            assert!(!is(&named("evil", common), "O=acme"), "{common}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_for_servers_or_mails_signs_no_content() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, EmailProtection, ServerAuth, TimeStamping};
+        let with = |purposes: &[ExtendedKeyUsagePurpose], usages: &[KeyUsagePurpose]| {
+            let der = certificate(|params| (params.extended_key_usages, params.key_usages) = (purposes.to_vec(), usages.to_vec()));
+            is_for_content(&X509Certificate::from_der(&der).unwrap().1)
+        };
+        assert!(with(&[], &[]) && with(&[CodeSigning], &[KeyUsagePurpose::DigitalSignature]) && with(&[CodeSigning, ClientAuth], &[]));
+        for other in [ServerAuth, EmailProtection, TimeStamping, Any] {
+            assert!(!with(&[other.clone()], &[]) && !with(&[CodeSigning, other.clone()], &[]), "{other:?}");
+        }
+        assert!(!with(&[ClientAuth], &[]) && !with(&[CodeSigning], &[KeyUsagePurpose::KeyEncipherment]));
     }
 
     proptest! {

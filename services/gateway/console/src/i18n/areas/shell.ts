@@ -78,6 +78,7 @@ const en = {
     text: 'The address may be mistyped, or what it showed was deleted.',
   },
   unit: {
+    days: 'd',
     hours: 'h',
     minutes: 'min',
     seconds: 's',
@@ -260,6 +261,7 @@ const zh: typeof en = {
     text: '地址可能有误，或者相应内容已被删除。',
   },
   unit: {
+    days: '天',
     hours: '小时',
     minutes: '分钟',
     seconds: '秒',

@@ -12,13 +12,13 @@ export function PlanTable({ plan }: { plan: RetentionPlan }) {
     <Table<RetentionPlan['tags'][number]>
       size="small"
       aria-label={t('registry.simulation')}
-      rowKey={(one) => `${one.repository}:${one.tag}`}
+      rowKey={(one) => `${one.repository}:${one.tag}@${one.digest}`}
       dataSource={plan.tags}
       locale={{ emptyText: t('images.noTags') }}
       pagination={plan.tags.length > 20 ? { pageSize: 20 } : false}
       columns={[
         { title: t('registry.repository'), dataIndex: 'repository' },
-        { title: t('images.tag'), dataIndex: 'tag' },
+        { title: t('images.tag'), dataIndex: 'tag', render: (tag: string) => tag || '–' },
         { title: t('images.digest'), dataIndex: 'digest', render: (digest: string) => <span className="mono">{short(digest)}</span> },
         {
           title: t('registry.verdict'),

@@ -62,7 +62,10 @@ export default function Retention({ base, settings }: Props) {
             )}
           </Form.List>
           <Form.Item name="every_hours" label={t('registry.every')} extra={t('registry.everyHelp')}>
-            <InputNumber min={1} max={8_784} precision={0} suffix={t('unit.hours')} />
+            <InputNumber min={1} max={744} precision={0} suffix={t('unit.hours')} />
+          </Form.Item>
+          <Form.Item name="untagged_days" label={t('registry.untagged')} extra={t('registry.untaggedHelp')}>
+            <InputNumber min={1} max={36_500} precision={0} suffix={t('unit.days')} />
           </Form.Item>
           <Flex gap="small" wrap>
             <Button loading={simulate.isPending} onClick={() => void checked(simulate.mutate)}>
@@ -71,7 +74,7 @@ export default function Retention({ base, settings }: Props) {
             <Button type="primary" htmlType="submit" loading={save.isPending}>
               {t('common.save')}
             </Button>
-            <AskButton size="middle" danger disabled={settings.retention.rules.length === 0} loading={run.isPending} ask={t('registry.confirmRun')} label={t('registry.run')} onConfirm={() => run.mutate()} />
+            <AskButton size="middle" danger disabled={settings.retention.rules.length === 0 && !settings.retention.untagged_days} loading={run.isPending} ask={t('registry.confirmRun')} label={t('registry.run')} onConfirm={() => run.mutate()} />
           </Flex>
         </Form>
       </Card>

@@ -7,6 +7,7 @@ type Kind = (typeof KINDS)[number];
 
 export interface RuleForm {
   every_hours?: number | null;
+  untagged_days?: number | null;
   rules: { repositories?: string; tags?: string; label?: string; kind: Kind; amount?: number }[];
 }
 
@@ -23,16 +24,18 @@ function keepOf(kind: Kind, amount = 1): Keep {
   }
 }
 
-export function retentionOf({ every_hours, rules }: RuleForm): Retention {
+export function retentionOf({ every_hours, untagged_days, rules }: RuleForm): Retention {
   return {
     ...(every_hours ? { every_hours } : {}),
+    ...(untagged_days ? { untagged_days } : {}),
     rules: (rules ?? []).map((rule) => ({ repositories: rule.repositories || '*', tags: rule.tags || '*', keep: keepOf(rule.kind, rule.amount), ...(rule.label ? { label: rule.label } : {}) })),
   };
 }
 
-export function formOf({ every_hours, rules }: Retention): RuleForm {
+export function formOf({ every_hours, untagged_days, rules }: Retention): RuleForm {
   return {
     every_hours,
+    untagged_days,
     rules: rules.map((rule) => {
       const [kind, amount] = rule.keep === 'all' ? (['all', undefined] as const) : (Object.entries(rule.keep)[0] as [Kind, number]);
       return { repositories: rule.repositories, tags: rule.tags, label: rule.label ?? undefined, kind, amount };
