@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
-use super::engine::{Backend, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
+use super::engine::{Backend, OutsideName, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
 use super::model::{Model, Mount, MountKind, Protocol, Service, Volume, Workload, WorkloadKind};
 use super::observe::Phase;
 use super::traffic::{self, Traffic};
@@ -218,6 +218,18 @@ impl AppView {
         services.flat_map(|at| std::iter::once(of(at)).chain(previews(at))).collect()
     }
 
+    /// Its names for what runs elsewhere: those of the current revision.
+    pub fn outside(&self) -> impl Iterator<Item = OutsideName> + '_ {
+        let of = self.models.get(&self.current).into_iter().flat_map(|model| &model.outside);
+        of.map(|(name, outside)| OutsideName {
+            name: name.clone(),
+            address: outside.address.clone(),
+            app: self.id,
+            app_name: self.name.clone(),
+            home: self.home.clone(),
+        })
+    }
+
     /// Does its workload go down to nothing while nobody asks?
     fn may_be_empty(&self, service: &Service) -> bool {
         let workload = self.models.get(&self.current).and_then(|m| m.workloads.get(&service.workload));
@@ -287,7 +299,7 @@ mod tests {
 
     use super::*;
     use crate::domain::engine::{Observation, Seen};
-    use crate::domain::model::Publish;
+    use crate::domain::model::{Outside, Publish};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -351,6 +363,16 @@ mod tests {
         let services = app.wanted_services(&name("a"), &Reports::new());
         let listen: Vec<(&str, u16)> = services.iter().map(|s| (s.name.as_str(), s.listen)).collect();
         assert_eq!(listen, [("front", 20080), ("web", 0)]);
+    }
+
+    #[test]
+    fn names_for_what_runs_elsewhere_are_those_of_the_current_revision() {
+        let mut app = view(Vec::new());
+        let outside = |address: &str| BTreeMap::from([(name("bank"), Outside { address: address.into(), ..Outside::default() })]);
+        let model = |address: &str| Arc::new(Model { outside: outside(address), ..Model::default() });
+        app.models = BTreeMap::from([(1, model("old.example.org")), (2, model("bank.example.org"))]);
+        let names: Vec<(String, String, String)> = app.outside().map(|o| (o.name.to_string(), o.address, o.app_name.to_string())).collect();
+        assert_eq!(names, [("bank".to_owned(), "bank.example.org".to_owned(), "shop".to_owned())]);
     }
 
     #[test]
