@@ -4,7 +4,7 @@
 use gantry_auth::SpaceRef;
 use gantry_es::Meta;
 use gantry_es_pg::Expect;
-use gantry_kernel::{Name, Problem};
+use gantry_kernel::{Name, Problem, Role};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -77,6 +77,7 @@ pub struct Registering {
 /// As [`deploy::deploy`]; and when the name is an application's.
 pub async fn register(s: &Scheduler, at: Registering, wanted: Registration) -> Result<Deployed, Problem> {
     let Registering { space, name, subject, meta, expect } = at;
+    s.host.auth.require_subject(&subject, Role::Editor, space.scope())?;
     if store::app(s.orm(), space.id, name.as_str()).await.map_err(database)?.is_some() {
         require_registration(s, &space, &name).await?;
     }
@@ -92,8 +93,9 @@ pub async fn register(s: &Scheduler, at: Registering, wanted: Registration) -> R
 /// # Errors
 /// Not found, a missing right, or the service is an application's.
 pub async fn deregister(s: &Scheduler, at: Registering) -> Result<(), Problem> {
-    require_registration(s, &at.space, &at.name).await?;
     let Registering { space, name, subject, meta, expect } = at;
+    s.host.auth.require_subject(&subject, Role::Editor, space.scope())?;
+    require_registration(s, &space, &name).await?;
     let asked = Change { space, app: name.to_string(), command: Command::Delete, subject, meta, expect };
     change::change(s, asked).await.map(drop)
 }
