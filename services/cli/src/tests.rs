@@ -102,6 +102,19 @@ async fn a_service_is_registered_watched_and_taken_back_in_the_space_in_use() {
 }
 
 #[tokio::test]
+async fn credentials_of_a_binding_become_a_secret_of_the_space() {
+    let world = World::signed_in(3600).await;
+    let space = "/api/v1/orgs/acme/projects/shop/spaces/test";
+    let bound = json!({ "name": "web", "credentials": { "host": "redis.svc-cache", "port": 6379, "external_port": null } });
+    let bind = Mock::given(method("POST")).and(path(format!("{space}/instances/cache/bindings"))).and(body_json(json!({ "name": "web" })));
+    world.answers(bind, ResponseTemplate::new(201).set_body_json(bound)).await;
+    let wanted = json!({ "secret": true, "entries": { "host": "redis.svc-cache", "port": "6379" }, "reason": "credentials of cache" });
+    let keep = Mock::given(method("PUT")).and(path(format!("{space}/configs/cache-web"))).and(body_json(wanted));
+    world.answers(keep, ResponseTemplate::new(200).set_body_json(json!({ "version": 1 }))).await;
+    world.run("catalog bind cache web --secret cache-web --at acme/shop/test").await.expect("kept");
+}
+
+#[tokio::test]
 async fn every_page_of_a_list_is_read() {
     let world = World::signed_in(3600).await;
     let first = Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")).and(query_param("cursor", "c2"));
