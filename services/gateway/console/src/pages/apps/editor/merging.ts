@@ -1,7 +1,7 @@
 // A change that was drawn, brought into a file that people wrote: only what differs is written, and their comments, order, anchors and
 // `${...}` stay. The service writes a whole file from what it has read; of that only the difference is taken.
 
-import { Document, isMap, isScalar, parseAllDocuments } from 'yaml';
+import { isMap, isScalar, parseAllDocuments, type Document } from 'yaml';
 
 import type { At } from './model';
 
@@ -48,9 +48,7 @@ function nameOf(document: Document): string {
 }
 
 function documentsOf(text: string): Document[] | null {
-  const all = parseAllDocuments(text);
-  if (!Array.isArray(all)) return [];
-  const documents = all as Document[];
+  const documents = [...parseAllDocuments(text)] as Document[];
   return documents.some((one) => one.errors.length > 0) ? null : documents.filter((one) => one.contents !== null);
 }
 

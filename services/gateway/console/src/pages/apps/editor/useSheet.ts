@@ -187,23 +187,23 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
       setUnwritten(!found.document);
       // The lines are of another text than the one that is shown.
       if (!found.document) return setChecked({ ...found, remarks: found.remarks.map((remark) => ({ ...remark, line: 0 })) });
-      let written = found.document;
-      let read = await ask(written, as, 'gantry');
+      let whole = found.document;
+      let read = await ask(whole, as, 'gantry');
       if (!read) return undefined;
       // What people wrote stays as they wrote it, as far as it then says the same.
-      const was = before.trim() === '' ? null : await ask(base, 'gantry', as);
-      const own = was?.document ? merged(before, was.document, written) : null;
-      const reread = own === null ? null : await ask(own, as, 'gantry');
-      if (own !== null && reread?.document && read.document && means(reread.document, read.document)) {
-        written = own;
+      const was = before.trim() === '' ? null : await ask(before, as, as);
+      const mine = was?.document ? merged(before, was.document, whole) : null;
+      const reread = mine === null ? null : await ask(mine, as, 'gantry');
+      if (mine !== null && reread?.document && read.document && means(reread.document, read.document)) {
+        whole = mine;
         read = reread;
       }
       // Something was written meanwhile, and that counts.
       if (now.current.text !== before) return undefined;
       remember(false);
       unread.current = false;
-      now.current.text = written;
-      setText(written);
+      now.current.text = whole;
+      setText(whole);
       setChecked(read);
       if (!read.document) return undefined;
       now.current.own = read.document;
