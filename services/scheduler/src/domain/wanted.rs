@@ -231,7 +231,7 @@ impl AppView {
     /// Its names for what runs elsewhere: those of the current revision.
     pub fn outside(&self) -> impl Iterator<Item = OutsideName> + '_ {
         let of = self.models.get(&self.current).into_iter().flat_map(|model| &model.outside);
-        of.map(|(name, outside)| OutsideName {
+        of.map(move |(name, outside)| OutsideName {
             name: name.clone(),
             address: outside.address.clone(),
             app: self.id,
