@@ -11,8 +11,8 @@ interface Props {
   boxes: Box[];
   arrows: Arrow[];
   selected: string | null;
-  /** Boxes that something is wrong with. */
-  faulty?: Set<string>;
+  /** Boxes that something is wrong with, and what. */
+  faulty?: Map<string, string>;
   /** Further classes of a box, such as its state. */
   look?: (box: Box) => string;
   label: string;
@@ -144,7 +144,8 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
             className={['box', `box-${box.kind}`, box.id === selected ? 'box-selected' : '', faulty?.has(box.id) ? 'box-faulty' : '', look?.(box) ?? ''].join(' ')}
             style={{ left: box.x, top: box.y, width: WIDTH, height: HEIGHT }}
             aria-pressed={box.id === selected}
-            aria-label={`${t(`editor.kind.${box.kind}`)} ${box.name}${box.detail ? `, ${box.detail}` : ''}${faulty?.has(box.id) ? `, ${t('editor.faulty')}` : ''}`}
+            title={faulty?.get(box.id)}
+            aria-label={`${t(`editor.kind.${box.kind}`)} ${box.name}${box.detail ? `, ${box.detail}` : ''}${faulty?.has(box.id) ? `, ${t('editor.faulty')}: ${faulty.get(box.id)}` : ''}`}
             onPointerDown={(event) => begin(event, box, 'move')}
             onPointerMove={move}
             onPointerUp={end}
