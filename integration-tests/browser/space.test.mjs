@@ -50,7 +50,7 @@ configs:
 
   after(async () => {
     if (page) {
-      await api(page, 'DELETE', `/api/v1${place.space}/apps/shop`).catch(() => {});
+      for (const app of ['shop', 'caller', 'bank']) await api(page, 'DELETE', `/api/v1${place.space}/apps/${app}`).catch(() => {});
       await dropOrg(page, org);
     }
     await browser?.close();
@@ -106,6 +106,45 @@ configs:
     assert.deepEqual(await faults(page), []);
     clean();
     if (!node) test.diagnostic('no node: what is behind services was left out');
+  }));
+
+  it('registers a service that runs elsewhere, which instances find by its name', shows(['6.3.3.i', '6.3.3.j'], async (test) => {
+    const found = async () => (await api(page, 'GET', `/api/v1${place.space}/services?name=bank`)).body.items;
+    await open(`${place.space}/services`);
+    await page.getByRole('tab', { name: /^Outside services/ }).click();
+    await page.getByRole('button', { name: 'Register a service' }).first().click();
+    await dialog().getByLabel('Name in the space').fill('bank');
+    await dialog().getByLabel('Leads to').fill('192.0.2.7');
+    await dialog().getByLabel('Ports it listens on').fill('443, 70000');
+    await dialog().getByRole('button', { name: 'Save' }).click();
+    await dialog().getByText('Ports are whole numbers', { exact: false }).waitFor();
+    assert.deepEqual(await found(), [], 'nothing before that is mended');
+    await dialog().getByLabel('Ports it listens on').fill('443, 8443');
+    await dialog().getByRole('button', { name: 'Save' }).click();
+    const row = page.getByRole('table', { name: 'Outside services' }).locator('tr').filter({ hasText: 'bank' });
+    await row.getByText('192.0.2.7', { exact: true }).waitFor();
+    const [bank] = await found();
+    assert.deepEqual([bank.name, bank.address, bank.ports, bank.kind], ['bank', '192.0.2.7', [443, 8443], 'outside']);
+    assert.ok(bank.id.length > 0, 'it has an identifier');
+    assert.deepEqual(await faults(page), []);
+    const calls = (address) => until(page, `/api/v1${place.space}/apps/caller/logs`, (log) => log?.items?.at(-1)?.text.startsWith(address), `an instance finds ${address}`);
+    if (node) {
+      await deploy(page, place.space, 'caller', `services:\n  caller:\n    image: ${place.image}\n    command: [sh, -c, "while true; do busybox grep bank /etc/hosts; busybox sleep 1; done"]\n`);
+      await calls('192.0.2.7');
+    }
+    // It moves: who asks meanwhile is not started anew.
+    await row.getByRole('button', { name: 'Change' }).click();
+    await dialog().getByLabel('Leads to').fill('192.0.2.8');
+    await dialog().getByRole('button', { name: 'Save' }).click();
+    await row.getByText('192.0.2.8', { exact: true }).waitFor();
+    assert.equal((await found())[0].id, bank.id);
+    if (node) await calls('192.0.2.8');
+    else test.diagnostic('no node: that instances find it was left out');
+    await row.getByRole('button', { name: 'Take back' }).click();
+    await page.locator('.ant-popover:not(.ant-popover-hidden)').getByRole('button', { name: 'Take back' }).click();
+    await row.waitFor({ state: 'detached' });
+    assert.deepEqual(await found(), []);
+    clean();
   }));
 
   it('lists the volumes of the space', async () => {

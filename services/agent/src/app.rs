@@ -3,6 +3,7 @@
 pub mod acts;
 pub mod balancer;
 pub mod bounding;
+pub mod elsewhere;
 pub mod ephemeral;
 pub mod guard;
 pub mod image_gc;

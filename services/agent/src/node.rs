@@ -23,6 +23,7 @@ use crate::adapters::tables::Tables;
 use crate::adapters::volumes::Volumes;
 use crate::app::acts::Keeping;
 use crate::app::balancer::{Balancer, Listen};
+use crate::app::elsewhere::Elsewhere;
 use crate::app::ephemeral::Ephemeral;
 use crate::app::guard::Guard;
 use crate::app::isolating::Isolating;
@@ -132,6 +133,7 @@ impl Node {
             routing::put_back(&disk).await;
         }
         let balancer = Balancer::open(haproxy.clone(), disk.clone(), listen, &settings.home.display().to_string()).await;
+        tracker.spawn(Elsewhere { shared: shared.clone() }.run(cancel.clone()));
         tracker.spawn(Prepull { cri: cri.clone(), shared: shared.clone() }.run(cancel.clone()));
         let executions = executions::listen(shared.executions.clone(), tracker, cancel.clone());
         let guard = Guard::new(cri.clone(), shared.clone(), settings.service_network, resolvers(), executions);

@@ -17,6 +17,7 @@ mod orgs;
 mod people;
 mod pools;
 mod registry;
+mod services;
 mod signs;
 mod spaces;
 mod upstreams;
@@ -39,6 +40,7 @@ pub use orgs::{Branding, CertificateAuthority, ConfigurationSet, Invitation, Iss
 pub use people::{Rights, Role, ServiceAccount, Team, Token, User};
 pub use pools::Pool;
 pub use registry::{Key, Policy, Registry, Retention};
+pub use services::Service;
 pub use signs::Sign;
 pub use spaces::{Space, SpaceClusters};
 pub use upstreams::Upstream;
@@ -220,6 +222,9 @@ pub enum Command {
     /// Secrets that a space keeps for its applications.
     #[command(subcommand)]
     Secret(Kept),
+    /// Services of a space: find them, and register those that run elsewhere.
+    #[command(subcommand)]
+    Service(Service),
     /// Volumes of a space: snapshots, copies, backups.
     #[command(subcommand)]
     Volume(Volume),

@@ -25,6 +25,7 @@ mod progress;
 mod registry;
 mod remains;
 mod saved;
+mod services;
 mod signs;
 mod spaces;
 mod upstream;
@@ -118,6 +119,7 @@ pub async fn with_store(arguments: Arguments, store: Store) -> Result<()> {
         Command::Key(command) => clients::keys(&mut cx, command).await,
         Command::Cluster(command) => clusters::run(&mut cx, command).await,
         Command::Pool(command) => pools::run(&mut cx, command).await,
+        Command::Service(command) => services::run(&mut cx, command).await,
         Command::Sign(command) => signs::run(&mut cx, command).await,
         Command::Node(command) => operate::node(&mut cx, command).await,
         Command::Events(command) => operate::events(&mut cx, command).await,

@@ -76,6 +76,45 @@ async fn a_refused_refresh_says_sign_in_again() {
 }
 
 #[tokio::test]
+async fn a_service_is_registered_watched_and_taken_back_in_the_space_in_use() {
+    let world = World::signed_in(3600).await;
+    let all = "/api/v1/orgs/acme/projects/shop/spaces/test/services";
+    let bank = format!("{all}/bank");
+    let wanted = json!({ "address": "bank.example.org", "ports": [443, 8443], "reason": "" });
+    let register = Mock::given(method("PUT")).and(path(bank.as_str())).and(body_json(wanted));
+    world.answers(register, ResponseTemplate::new(201).set_body_json(json!({ "revision": 1 }))).await;
+    world.run("service register bank --address bank.example.org --port 443 --port 8443 --at acme/shop/test").await.expect("registered");
+    let found =
+        json!({ "items": [{ "id": "1", "name": "bank", "kind": "outside", "app": "bank", "address": "bank.example.org", "ports": [443] }], "next": null });
+    let show = Mock::given(method("GET")).and(path(all)).and(query_param("name", "bank"));
+    world.answers(show, ResponseTemplate::new(200).set_body_json(&found)).await;
+    world.run("service show bank --at acme/shop/test").await.expect("found");
+    let events = format!("event: state\ndata: {found}\n\n");
+    let watch = Mock::given(method("GET")).and(path(all)).and(query_param("watch", "true"));
+    world.answers(watch, ResponseTemplate::new(200).set_body_raw(events, "text/event-stream")).await;
+    world.run("service watch --count 1 --at acme/shop/test").await.expect("watched");
+    world.answers(Mock::given(method("DELETE")).and(path(bank.as_str())), ResponseTemplate::new(204)).await;
+    world.run("service deregister bank --yes --at acme/shop/test").await.expect("taken back");
+    let missing = Mock::given(method("GET")).and(path(all)).and(query_param("name", "nobody"));
+    world.answers(missing, ResponseTemplate::new(200).set_body_json(json!({ "items": [], "next": null }))).await;
+    let error = world.run("service show nobody --at acme/shop/test").await.expect_err("not there");
+    assert!(render(&error).contains("nobody"), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_of_a_binding_become_a_secret_of_the_space() {
+    let world = World::signed_in(3600).await;
+    let space = "/api/v1/orgs/acme/projects/shop/spaces/test";
+    let bound = json!({ "name": "web", "credentials": { "host": "redis.svc-cache", "port": 6379, "external_port": null } });
+    let bind = Mock::given(method("POST")).and(path(format!("{space}/instances/cache/bindings"))).and(body_json(json!({ "name": "web" })));
+    world.answers(bind, ResponseTemplate::new(201).set_body_json(bound)).await;
+    let wanted = json!({ "secret": true, "entries": { "host": "redis.svc-cache", "port": "6379" }, "reason": "credentials of cache" });
+    let keep = Mock::given(method("PUT")).and(path(format!("{space}/configs/cache-web"))).and(body_json(wanted));
+    world.answers(keep, ResponseTemplate::new(200).set_body_json(json!({ "version": 1 }))).await;
+    world.run("catalog bind cache web --secret cache-web --at acme/shop/test").await.expect("kept");
+}
+
+#[tokio::test]
 async fn every_page_of_a_list_is_read() {
     let world = World::signed_in(3600).await;
     let first = Mock::given(path("/api/v1/orgs/acme/projects/shop/repositories")).and(query_param("cursor", "c2"));

@@ -24,6 +24,7 @@ pub mod policies;
 mod pool_turn;
 pub mod pools;
 mod ports;
+pub mod registry;
 pub mod rollout;
 pub mod scaling;
 pub mod sessions;

@@ -2,6 +2,7 @@
 //! probe, by a finished step, by the end of a container's process, and by a timer as the last resort.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ pub struct Shared {
     pub pressed: watch::Sender<BTreeMap<InstanceId, u8>>,
     /// Why an instance is to be ended for what it has written, by its main container.
     pub excess: watch::Sender<BTreeMap<String, String>>,
+    /// Where the host names lead that names for what runs elsewhere stand for.
+    pub elsewhere: watch::Sender<BTreeMap<String, IpAddr>>,
     /// What is done to the engine, for the record.
     pub acts: Acts,
     pub wake: Arc<Notify>,
@@ -117,6 +120,7 @@ impl Shared {
             routes: watch::Sender::new(None),
             pressed: watch::Sender::new(BTreeMap::new()),
             excess: watch::Sender::new(BTreeMap::new()),
+            elsewhere: watch::Sender::new(BTreeMap::new()),
             acts: Acts::new(),
             wake: Arc::default(),
         }
@@ -406,7 +410,7 @@ impl Keeper {
     fn begin(&mut self, action: Action, wanted: &Wanted) {
         let id = action.instance();
         let instance = wanted.instances.get(&id).cloned();
-        let names = instance.as_ref().map(|i| self.balancer.names(wanted, i)).unwrap_or_default();
+        let names = instance.as_ref().map(|i| self.balancer.names(wanted, i, &self.shared.elsewhere.borrow())).unwrap_or_default();
         self.facts.busy.insert(id);
         match &action {
             Action::Create { attempt, .. } | Action::Start { attempt, .. } => drop(self.facts.attempts.insert(id, *attempt)),

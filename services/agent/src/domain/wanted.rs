@@ -14,6 +14,8 @@ pub struct Wanted {
     pub generation: u64,
     pub instances: BTreeMap<InstanceId, wire::WantedInstance>,
     pub services: BTreeMap<String, Service>,
+    /// Names of spaces for what runs elsewhere.
+    pub outside: Vec<wire::OutsideName>,
     /// What of the network instances are given, by the name that they call it by.
     pub isolations: BTreeMap<String, wire::Isolation>,
     /// Instances anywhere that do not take in everything.
@@ -90,6 +92,14 @@ impl Wanted {
             });
             wanted.services.insert(service.service_id.clone(), Service { wire: service, backends });
         }
+        for outside in state.outside {
+            // Both go into files that others read line by line.
+            if name(&outside.name) && (name(&outside.address) || outside.address.parse::<IpAddr>().is_ok()) {
+                wanted.outside.push(outside);
+            } else {
+                faults.push(Fault { what: "outside name", id: outside.name, why: format!("it, or its address `{}`, is no name", outside.address) });
+            }
+        }
         (wanted, faults)
     }
 
@@ -122,6 +132,12 @@ impl Wanted {
     pub fn neighbours<'a>(&'a self, of: &'a wire::WantedInstance) -> impl Iterator<Item = &'a Service> {
         let space = space_of(of.labels.as_ref());
         self.services.values().filter(move |s| space_of(s.wire.labels.as_ref()) == space)
+    }
+
+    /// Names that an instance may call although what they mean runs elsewhere.
+    pub fn elsewhere<'a>(&'a self, of: &'a wire::WantedInstance) -> impl Iterator<Item = &'a wire::OutsideName> {
+        let space = space_of(of.labels.as_ref());
+        self.outside.iter().filter(move |o| space_of(o.labels.as_ref()) == space)
     }
 
     /// TCP ports of an instance that stand behind a balancer.
@@ -215,6 +231,23 @@ mod tests {
         let state = wire::WantedState { generation: 3, instances: vec![instance("nonsense"), instance(good)], ..Default::default() };
         let (wanted, faults) = Wanted::parse(state);
         assert_eq!((wanted.instances.len(), faults.len(), wanted.generation), (1, 1, 3));
+    }
+
+    #[test]
+    fn names_for_what_runs_elsewhere_are_those_of_the_instances_space_and_nothing_but_names() {
+        let labels = |space: &str| Some(wire::Labels { org: "o".into(), project: "p".into(), space: space.into(), ..Default::default() });
+        let name = |name: &str, address: &str, space| wire::OutsideName { name: name.into(), address: address.into(), labels: labels(space) };
+        let outside = vec![
+            name("bank", "bank.example.org", "test"),
+            name("bank6", "fd00::7", "test"),
+            name("other", "192.0.2.7", "production"),
+            name("a b", "192.0.2.7", "test"),
+            name("bad", "192.0.2.7\nlocalhost", "test"),
+        ];
+        let of = wire::WantedInstance { labels: labels("test"), ..instance("0190b3e0-0000-7000-8000-000000000001") };
+        let (wanted, faults) = Wanted::parse(wire::WantedState { outside, ..Default::default() });
+        assert_eq!(wanted.elsewhere(&of).map(|o| o.name.as_str()).collect::<Vec<_>>(), ["bank", "bank6"]);
+        assert_eq!(faults.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["a b", "bad"]);
     }
 
     #[test]

@@ -137,6 +137,25 @@ async fn files_volumes_names_and_limits_are_seen_inside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn running_instances_find_what_runs_elsewhere_by_its_name_also_when_it_moves() {
+    let Some(stage) = Stage::new().await else { return };
+    let node = stage.agent().await;
+    let script = "while true; do grep bank /etc/hosts; sleep 1; done";
+    let instance = wire::WantedInstance { args: vec!["-c".into(), script.into()], ..web(1, "") };
+    let bank = |address: &str| wire::OutsideName { name: "bank".into(), address: address.into(), labels: instance.labels.clone() };
+    let word = |outside: Vec<wire::OutsideName>| wire::WantedState { instances: vec![instance.clone()], outside, ..Default::default() };
+    let log = stage.home.join(format!("agent/logs/{}/0.log", id(1)));
+    let says = |text: &str| std::fs::read_to_string(&log).unwrap_or_default().contains(text);
+    stage.word(&node, word(vec![bank("192.0.2.7")]));
+    stage.until("it finds the name", || says("192.0.2.7 bank")).await;
+    stage.word(&node, word(vec![bank("192.0.2.8")]));
+    stage.until("it finds it where it is now, and was not started anew", || says("192.0.2.8 bank")).await;
+    stage.want(&node, [], []);
+    stage.until("nothing is left", || node.shared.pods.borrow().is_empty()).await;
+    stage.finish(node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_change_and_a_restart_of_the_agent_lose_no_request() {
     let Some(stage) = Stage::new().await else { return };
     gantry_testkit::clause("6.3.1.g");

@@ -31,6 +31,9 @@ pub enum Catalog {
     Bind {
         instance: String,
         name: String,
+        /// Keep them as this secret of the space, for its applications, instead of showing them.
+        #[arg(long, value_name = "SECRET")]
+        secret: Option<String>,
     },
     Unbind {
         instance: String,

@@ -1,5 +1,6 @@
 //! Ready-made services: offerings, instances, bindings.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -48,12 +49,27 @@ pub async fn run(cx: &mut Context, command: Catalog) -> Result<()> {
             cx.note(&format!("{name} is deleted"));
             Ok(())
         }
-        Catalog::Bind { instance, name } => {
+        Catalog::Bind { instance, name, secret } => {
             let binding = cx.client.post(&format!("{}/bindings", of(&instance)), &[], &json!({ "name": name })).await?;
-            cx.one(&binding)
+            let Some(secret) = secret else { return cx.one(&binding) };
+            let body = json!({ "secret": true, "entries": entries(&binding["credentials"]), "reason": format!("credentials of {instance}") });
+            cx.client.put_new(&format!("{}/configs/{}", cx.space()?, segment(&secret)), &body).await?;
+            cx.note(&format!("the credentials are kept as the secret {secret}: {}", keys(&binding["credentials"])));
+            Ok(())
         }
         Catalog::Unbind { instance, name } => cx.client.delete(&format!("{}/bindings/{}", of(&instance), segment(&name))).await,
     }
+}
+
+/// A text for each, as secrets have it.
+fn entries(credentials: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let all = credentials.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    all.map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+fn keys(credentials: &Value) -> String {
+    entries(credentials).into_keys().collect::<Vec<_>>().join(", ")
 }
 
 async fn first_plan(cx: &mut Context, offering: &str) -> Result<String> {

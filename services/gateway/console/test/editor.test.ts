@@ -46,7 +46,16 @@ describe('the picture of an application', () => {
 
   it('marks the boxes that a fault is about', () => {
     const remark = { path: 'workloads.api.image', line: 10, detail: '', level: 'wrong' as const };
-    expect([...faulty(boxesOf(model(), {}), [remark, { ...remark, path: 'workloads.web', level: 'note' }])]).toEqual(['w:api']);
+    expect([...faulty(boxesOf(model(), {}), [remark, { ...remark, path: 'workloads.web', level: 'note' }])]).toEqual([['w:api', '']]);
+  });
+
+  it('tells at a box what is wrong with it, also where boxes have numbers or one name', () => {
+    const wrong = (path: string, detail: string) => ({ path, line: 1, detail, level: 'wrong' as const });
+    const boxes = boxesOf(model(), {});
+    expect([...faulty(boxes, [wrong('spec.services[0].routes[0]', 'no host'), wrong('services[0]', 'no port'), wrong('services[0]', 'no workload')])]).toEqual([['r:0:0', 'no host'], ['s:0', 'no port\nno workload']]);
+    // The service is called so, too.
+    expect([...faulty(boxes, [wrong('workloads.web.image', 'unknown')])]).toEqual([['w:web', 'unknown']]);
+    expect([...faulty(boxes, [wrong('services.api.colour', 'unknown')]).keys()]).toEqual(['w:api']);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { AppItem, Instance } from '../src/api/scheduler';
+import { portsOf } from '../src/api/services';
 import { readModel } from '../src/pages/apps/editor/model';
 import { netOutside, netRoutes, netServices, shareOf } from '../src/pages/space/reach';
 
@@ -63,6 +64,19 @@ describe('routes of a space', () => {
 
 describe('names for what runs elsewhere', () => {
   it('are listed with their application', () => {
-    expect(netOutside(space(1))).toEqual([{ key: 'shop/billing', app: 'shop', name: 'billing', address: 'billing.example.org', ports: [443] }]);
+    expect(netOutside(space(1))).toEqual([{ key: 'shop/billing', app: 'shop', name: 'billing', address: 'billing.example.org', ports: [443], registered: false }]);
+  });
+
+  it('are told from those that were registered by themselves', () => {
+    const model = readModel('apiVersion: gantry.io/v1\nspec:\n  outside:\n    bank: {address: 192.0.2.7}\n');
+    const app = { name: 'bank', state: 'running', workloads: [], endpoints: [] } as unknown as AppItem;
+    expect(netOutside([{ app, instances: [], model }])).toMatchObject([{ name: 'bank', address: '192.0.2.7', ports: [], registered: true }]);
+    expect(netOutside([{ app: { ...app, name: 'other' }, instances: [], model }])[0]!.registered).toBe(false);
+  });
+
+  it('have ports that are ports', () => {
+    expect(portsOf('8443, 443 443')).toEqual([443, 8443]);
+    expect(portsOf(undefined)).toEqual([]);
+    expect([portsOf('0'), portsOf('65536'), portsOf('https')]).toEqual([null, null, null]);
   });
 });

@@ -148,7 +148,7 @@ fn spaces(rest: &[&str]) -> Option<Upstream> {
     Some(match rest {
         [] | [_] => Upstream::Identity,
         [_, "apps", _, "logs" | "metrics", ..] => Upstream::Monitoring,
-        [_, "apps" | "clusters" | "configs" | "documents" | "placement" | "signs" | "volumes", ..] => Upstream::Scheduler,
+        [_, "apps" | "clusters" | "configs" | "documents" | "placement" | "services" | "signs" | "volumes", ..] => Upstream::Scheduler,
         [_, "instances", ..] => Upstream::Catalog,
         _ => return None,
     })
@@ -234,6 +234,7 @@ mod tests {
                     "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/why",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/apps/web/instances/1/exec",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/documents",
+                    "/api/v1/orgs/acme/projects/shop/spaces/test/services/bank",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/signs",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/volumes",
                     "/api/v1/orgs/acme/projects/shop/spaces/test/volumes/x.data/snapshots/one",

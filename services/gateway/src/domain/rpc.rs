@@ -47,6 +47,7 @@ const OPEN: &[(&str, Upstream)] = &[
     ("gantry.scheduler.v1.Placement", Upstream::Scheduler),
     ("gantry.scheduler.v1.Releases", Upstream::Scheduler),
     ("gantry.scheduler.v1.Scaling", Upstream::Scheduler),
+    ("gantry.scheduler.v1.Services", Upstream::Scheduler),
     ("gantry.scheduler.v1.Sessions", Upstream::Scheduler),
     ("gantry.scheduler.v1.Volumes", Upstream::Scheduler),
     // Every service describes all of them; it is no secret.

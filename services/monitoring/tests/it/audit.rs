@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gantry_contract::audit::AuditFact;
-use gantry_contract::scheduler::AppEvent;
-use gantry_kernel::Uuid;
+use gantry_contract::scheduler::{AppEvent, InstanceEvent};
+use gantry_kernel::{InstanceId, Uuid};
 use gantry_testkit::clause;
 use serde_json::{Value, json};
 
@@ -140,6 +140,57 @@ async fn live_events_come_to_those_who_may_see_them_and_go_on_after_a_break() {
     assert_eq!(got[0].1["kind"], "app.started");
     let leaked = tokio::time::timeout(Duration::from_millis(500), events_until(&mut theirs, |e| !e.is_empty())).await;
     assert!(leaked.is_err(), "another tenant's events: {leaked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_to_a_container_is_told_as_it_happens_with_why_and_is_kept() {
+    clause("6.6.1.2.d");
+    let place = Place::open(|_| {}).await;
+    let (instance, app) = (InstanceId(Uuid::now_v7()), place.app);
+    let mut mine = place.open_stream("/api/v1/events", &place.reader, None).await;
+    let mut theirs = place.open_stream("/api/v1/events", &place.stranger, None).await;
+    let placed = InstanceEvent::Placed {
+        instance,
+        app,
+        org: place.space.project.org.id,
+        project: place.space.project.id,
+        space: place.space.id,
+        workload: crate::place::name("web"),
+        index: 0,
+        revision: 1,
+        node: crate::place::name("n1"),
+        cpu_millis: 100,
+        memory_bytes: 1 << 20,
+        storage_bytes: 0,
+    };
+    let story = [
+        placed,
+        InstanceEvent::Running { instance, app, address: "10.0.0.7".into() },
+        InstanceEvent::Unhealthy { instance, app, reason: "GET /healthy answered 500".into() },
+        InstanceEvent::Restarted { instance, app, restarts: 1, exit_code: 137, reason: "out of memory".into() },
+        InstanceEvent::Stopped { instance, app, exit_code: 1, reason: "it crashed".into() },
+    ];
+    for event in story {
+        place.happened(instance, event).await;
+    }
+    let got = events_until(&mut mine, |events| events.len() >= 5).await;
+    let told: Vec<(&str, &str)> = got.iter().map(|(_, e)| (e["kind"].as_str().unwrap_or_default(), e["reason"].as_str().unwrap_or_default())).collect();
+    let wanted = [
+        ("instance.placed", ""),
+        ("instance.running", ""),
+        ("instance.unhealthy", "GET /healthy answered 500"),
+        ("instance.restarted", "out of memory"),
+        ("instance.stopped", "it crashed"),
+    ];
+    assert_eq!(told, wanted);
+    let leaked = tokio::time::timeout(Duration::from_millis(500), events_until(&mut theirs, |events| !events.is_empty())).await;
+    assert!(leaked.is_err(), "another tenant's containers: {leaked:?}");
+
+    let kept = seen(&place, &format!("object=instance:{instance}"), &place.admin).await;
+    assert_eq!(kept.len(), 5, "{kept:#?}");
+    assert_eq!((kept[0]["kind"].as_str(), kept[0]["result"].as_str()), (Some("instance.stopped"), Some("failed")));
+    assert!(kept.iter().all(|e| e["space"] == place.space.id.to_string()), "each is of its application's space: {kept:#?}");
+    assert_eq!(kept[4]["content"]["node"], "n1", "{}", kept[4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

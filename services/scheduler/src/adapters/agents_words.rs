@@ -8,7 +8,9 @@ use gantry_contract::proto::scheduler as proto;
 use gantry_kernel::{AppId, InstanceId};
 
 use crate::domain::app::Home;
-use crate::domain::engine::{Facts, ImageSeen, Isolation, Observation, Opening, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService};
+use crate::domain::engine::{
+    Facts, ImageSeen, Isolation, Observation, Opening, OutsideName, PodRoute, Report, Seen, Sign, WantedInstance, WantedNode, WantedService,
+};
 use crate::domain::isolation;
 use crate::domain::model::{Access, Check, Condition, Container, EnvFact, File, Hook, MountKind, Network, Nic, Probe, Purpose, Resources, Workload};
 use crate::domain::placement::Guard;
@@ -82,7 +84,13 @@ pub fn wanted(from: &WantedNode, credentials: &BTreeMap<AppId, proto::ImageCrede
         isolations: from.isolations.iter().map(|(id, i)| isolated(id, i)).collect(),
         guarded: from.guarded.iter().map(ToString::to_string).collect(),
         node_addresses: from.node_addresses.iter().cloned().collect(),
+        outside: from.outside.iter().map(outside).collect(),
     }
+}
+
+fn outside(from: &OutsideName) -> proto::OutsideName {
+    let labels = labels(&from.home, from.app, from.app_name.as_str(), "", 0);
+    proto::OutsideName { name: from.name.to_string(), address: from.address.clone(), labels: Some(labels) }
 }
 
 fn isolated(id: &str, from: &Isolation) -> proto::Isolation {

@@ -14,6 +14,7 @@ pub type Frozen = BTreeMap<AppId, BTreeSet<Name>>;
 pub struct Carried {
     instances: Vec<proto::WantedInstance>,
     services: Vec<proto::WantedService>,
+    outside: Vec<proto::OutsideName>,
     /// What these instances may send and take in.
     isolations: Vec<proto::Isolation>,
     /// Who took in not everything, and where the nodes were; only where something is isolated.
@@ -36,6 +37,7 @@ impl Carried {
         Some(Self {
             instances,
             services: sent.services.iter().filter(|s| theirs(s.labels.as_ref())).cloned().collect(),
+            outside: sent.outside.iter().filter(|o| theirs(o.labels.as_ref())).cloned().collect(),
             isolations,
             guarded: if isolated { sent.guarded.clone() } else { Vec::new() },
             node_addresses: if isolated { sent.node_addresses.clone() } else { Vec::new() },
@@ -45,6 +47,7 @@ impl Carried {
     pub fn add_to(&self, state: &mut proto::WantedState) {
         state.instances.extend(self.instances.iter().cloned());
         state.services.extend(self.services.iter().cloned());
+        state.outside.extend(self.outside.iter().cloned());
         let there: BTreeSet<String> = state.isolations.iter().map(|one| one.id.clone()).collect();
         state.isolations.extend(self.isolations.iter().filter(|one| !there.contains(&one.id)).cloned());
         add_missing(&mut state.guarded, &self.guarded);
@@ -89,6 +92,7 @@ mod tests {
             isolations: vec![isolation(app), isolation(other)],
             guarded: vec!["10.0.0.7".into()],
             node_addresses: vec!["192.0.2.1".into()],
+            outside: vec![proto::OutsideName { labels: labels(app), ..Default::default() }, proto::OutsideName { labels: labels(other), ..Default::default() }],
         };
         let frozen = Frozen::from([(app, BTreeSet::from([one.clone()]))]);
         let carried = Carried::of(Some(&sent), &one, &frozen).expect("it is known");
@@ -97,7 +101,7 @@ mod tests {
         carried.add_to(&mut next);
         assert_eq!(next.isolations, [isolation(other), isolation(app)]);
         assert_eq!((next.guarded.as_slice(), next.node_addresses.as_slice()), (["10.0.0.7".to_owned()].as_slice(), ["192.0.2.1".to_owned()].as_slice()));
-        assert_eq!((next.instances.len(), next.services.len()), (2, 1));
+        assert_eq!((next.instances.len(), next.services.len(), next.outside.len()), (2, 1, 1));
         assert!(Carried::of(None, &one, &frozen).is_none());
         assert!(Carried::of(None, &two, &frozen).is_some_and(|c| c.ids().next().is_none()));
         assert!(Carried::of(None, &one, &Frozen::new()).is_some());

@@ -19,6 +19,7 @@ pub const OF_REST: &[&str] = &[
     "gantry.scheduler.v1.Placement",
     "gantry.scheduler.v1.Releases",
     "gantry.scheduler.v1.Scaling",
+    "gantry.scheduler.v1.Services",
     "gantry.scheduler.v1.Volumes",
 ];
 

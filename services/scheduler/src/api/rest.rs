@@ -1,4 +1,4 @@
-//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps` and `configs`, `/api/v1/nodes`, `/api/v1/address-pools` and `/api/v1/clusters`.
+//! `/api/v1/orgs/{org}/projects/{project}/spaces/{space}/apps`, `services` and `configs`, `/api/v1/nodes`, `/api/v1/address-pools` and `/api/v1/clusters`.
 
 mod apps;
 mod clusters;
@@ -10,6 +10,7 @@ mod placement;
 mod pools;
 mod release;
 mod scaling;
+mod services;
 mod sessions;
 mod signs;
 mod verbs;
@@ -23,7 +24,7 @@ use utoipa_axum::routes;
 use crate::app::Scheduler;
 
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, nodes and clusters."), tags((name = "applications"), (name = "configs"), (name = "nodes"), (name = "clusters")))]
+#[openapi(info(title = "Gantry scheduler", description = "Applications, their revisions and instances, nodes and clusters."), tags((name = "applications"), (name = "configs"), (name = "services"), (name = "nodes"), (name = "clusters")))]
 struct Api;
 
 fn all() -> OpenApiRouter<Scheduler> {
@@ -71,6 +72,8 @@ fn all() -> OpenApiRouter<Scheduler> {
         .routes(routes!(volumes::remove_backup))
         .routes(routes!(placement::get, placement::set))
         .routes(routes!(fleet::get, fleet::set))
+        .routes(routes!(services::list))
+        .routes(routes!(services::register, services::deregister))
         .routes(routes!(kept::list))
         .routes(routes!(kept::get, kept::set, kept::delete))
         .routes(routes!(kept::versions))

@@ -2,6 +2,7 @@
 
 mod inside;
 mod on_clusters;
+mod registered;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::domain::{placement, stored};
 use crate::store;
 
 pub use on_clusters::{ClusterPartBody, OnClusterBody, ShareBody};
+pub use registered::ServiceBody;
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AppBody {
@@ -307,19 +309,24 @@ impl Seeing {
             revision: self.row.current.unsigned_abs(),
             finished_revision: self.row.finished.map(i64::unsigned_abs),
             workloads: workloads.collect(),
-            endpoints: match s.clusters.of(AppId(self.row.id)) {
-                on if on.is_empty() => endpoints(&self.outline, s),
-                on => on
-                    .iter()
-                    .filter(|(_, running)| !running.lost)
-                    .flat_map(|(_, running)| super::cluster_endpoints::endpoints(&self.outline, &self.view, running))
-                    .collect(),
-            },
+            endpoints: self.endpoints(s),
             clusters: self.cluster_parts(),
             release: rollout::body(&self.row, &self.outline, s.host.env.now()),
             created_at: self.row.created_at,
             updated_at: self.row.updated_at,
             version: self.row.version,
+        }
+    }
+
+    /// Where its services are reached from outside of the space.
+    fn endpoints(&self, s: &Scheduler) -> Vec<EndpointBody> {
+        match s.clusters.of(AppId(self.row.id)) {
+            on if on.is_empty() => endpoints(&self.outline, s),
+            on => on
+                .iter()
+                .filter(|(_, running)| !running.lost)
+                .flat_map(|(_, running)| super::cluster_endpoints::endpoints(&self.outline, &self.view, running))
+                .collect(),
         }
     }
 

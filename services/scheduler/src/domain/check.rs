@@ -2,6 +2,7 @@
 //! what cannot work is named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use gantry_kernel::Name;
 
@@ -26,6 +27,7 @@ pub fn complete(model: &mut Model, document: &Document<'_>, remarks: &Remarks) {
     super::isolation::sound(model, remarks);
     dependencies(model, remarks);
     reached(model, remarks);
+    elsewhere(model, remarks);
     super::exchange::complete(model, remarks);
 }
 
@@ -187,6 +189,33 @@ fn reaches(model: &Model, from: &Name, to: &Name, seen: &mut BTreeSet<Name>) -> 
     workload.depends_on.keys().any(|next| next == to || (seen.insert(next.clone()) && reaches(model, next, to, seen)))
 }
 
+/// Names for what runs elsewhere lead to something that instances can reach, and mean nothing else in the document.
+fn elsewhere(model: &mut Model, remarks: &Remarks) {
+    for (name, outside) in &mut model.outside {
+        let at = format!("outside.{name}");
+        outside.address = outside.address.trim_end_matches('.').to_ascii_lowercase();
+        if let Some(fault) = fault_of(&outside.address) {
+            remarks.wrong_at(&format!("{at}.address"), fault);
+        }
+        if outside.ports.contains(&0) {
+            remarks.wrong_at(&format!("{at}.ports"), "a port is 1 to 65535");
+        }
+        if model.services.iter().any(|s| s.name == *name || s.aliases.contains(name.as_str())) {
+            remarks.wrong_at(&at, format!("`{name}` is a service of the document itself"));
+        }
+    }
+}
+
+/// What is wrong with the address of something that runs elsewhere.
+fn fault_of(address: &str) -> Option<String> {
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        let own = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
+        return own.then(|| format!("`{address}` is no other machine's address"));
+    }
+    let host = !address.is_empty() && !address.starts_with('*') && is_host(address) && !address.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    (!host).then(|| format!("`{address}` must be a host name such as db.example.org, or an address"))
+}
+
 /// Routes are well formed, and no two services of the document take the same one or the same published port.
 fn reached(model: &mut Model, remarks: &Remarks) {
     let mut routes = BTreeMap::new();
@@ -302,6 +331,32 @@ mod tests {
         ] {
             let found = faults(&workload);
             assert!(found.iter().any(|f| f.contains(part)), "{workload}: {found:?}");
+        }
+    }
+
+    fn outside_faults(spec: &str) -> Vec<String> {
+        let text = format!("apiVersion: gantry.io/v1\nkind: Application\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
+        let read = crate::domain::own::read(&Document::alone(&text));
+        read.remarks.into_list().into_iter().filter(|r| r.level == crate::domain::document::Level::Wrong).map(|r| format!("{}: {}", r.path, r.detail)).collect()
+    }
+
+    #[test]
+    fn what_runs_elsewhere_has_an_address_that_can_be_reached_and_a_name_of_its_own() {
+        assert_eq!(outside_faults("outside: {bank: {address: Bank.example.org., ports: [443]}, bank6: {address: 'fd00::7'}}"), Vec::<String>::new());
+        let web = "workloads: {web: {image: a/b/c}}, services: [{name: web, workload: web, port: 80, protocol: tcp}]";
+        for (spec, part) in [
+            ("outside: {bank: {address: ''}}".to_owned(), "must be a host name"),
+            ("outside: {bank: {address: '*.example.org'}}".to_owned(), "must be a host name"),
+            ("outside: {bank: {address: 'bank example'}}".to_owned(), "must be a host name"),
+            ("outside: {bank: {address: 10.0.0.300}}".to_owned(), "must be a host name"),
+            ("outside: {bank: {address: 127.0.0.1}}".to_owned(), "no other machine's"),
+            ("outside: {bank: {address: '::'}}".to_owned(), "no other machine's"),
+            ("outside: {bank: {address: bank.example.org, ports: [0]}}".to_owned(), "1 to 65535"),
+            (format!("{web}, outside: {{web: {{address: bank.example.org}}}}"), "a service of the document itself"),
+            ("outside: {}".to_owned(), "at least one workload"),
+        ] {
+            let found = outside_faults(&spec);
+            assert!(found.iter().any(|f| f.contains(part)), "{spec}: {found:?}");
         }
     }
 

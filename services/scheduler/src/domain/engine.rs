@@ -157,6 +157,17 @@ pub struct WantedService {
     pub public: Option<(Ipv4Addr, u16)>,
 }
 
+/// A name for what runs elsewhere, which instances of the space have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutsideName {
+    pub name: Name,
+    /// A host name, which the node looks up, or an address.
+    pub address: String,
+    pub app: AppId,
+    pub app_name: Name,
+    pub home: Home,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     pub instance: InstanceId,
@@ -183,6 +194,7 @@ pub struct WantedNode {
     pub made: Option<Made>,
     pub instances: Vec<WantedInstance>,
     pub services: Vec<WantedService>,
+    pub outside: Vec<OutsideName>,
     /// What is watched for, by space; reports only where nothing is said.
     pub guards: BTreeMap<SpaceId, Guard>,
     /// What of the network its instances are given, by [`super::isolation::id`]; those without reach and are reached by all.

@@ -116,7 +116,7 @@ impl Reader<'_> {
         for object in &others {
             self.other(object, model);
         }
-        if model.workloads.is_empty() && !self.remarks.any_wrong() {
+        if model.workloads.is_empty() && model.outside.is_empty() && !self.remarks.any_wrong() {
             self.remarks.wrong("document", 1, "has no workload: a Deployment, StatefulSet, DaemonSet, Job, CronJob or Pod");
         }
         for (text, path, line) in patches {

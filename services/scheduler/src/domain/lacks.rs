@@ -65,9 +65,6 @@ pub fn containerd(model: &Model) -> Vec<Lack> {
         out.when(network.ipv6, format!("{at}.ipv6"), "networks have no IPv6 addresses yet");
         out.when(network.external.is_some(), format!("{at}.external"), "other networks cannot be joined yet");
     }
-    for name in model.outside.keys() {
-        out.when(true, format!("outside.{name}"), "names for what runs outside are not served yet");
-    }
     out.0
 }
 

@@ -42,7 +42,7 @@ pub struct Stamps {
     guards: BTreeMap<SpaceId, Guard>,
     /// Who has each public address.
     holders: BTreeMap<Ipv4Addr, Name>,
-    /// Applications with balanced names, in their order.
+    /// Applications with balanced names or names for what runs elsewhere, in their order.
     serving: Vec<(AppId, u64)>,
     everywhere: u64,
 }
@@ -95,17 +95,19 @@ impl Stamps {
         }
     }
 
-    /// The number of what its services are made of; `None`: no node balances it.
+    /// The number of what its services are made of; `None`: nothing of it is told to nodes that do not run it.
     fn look_at(&mut self, view: &Arc<AppView>, off: bool, reports: &Reports) -> Option<u64> {
         let before = self.apps.remove(&view.id);
         let stamp = match &before {
             Some(known) if known.off == off && (Arc::ptr_eq(&known.view, view) || is_same(&known.view, view)) => known.stamp,
             _ => self.next(),
         };
-        let serves = !off && view.services().iter().any(|(_, service)| service.port > 0);
+        let balanced = !off && view.services().iter().any(|(_, service)| service.port > 0);
+        // Names for what runs elsewhere are told to all nodes as well, and have no instances.
+        let serves = balanced || (!off && view.outside().next().is_some());
         let of = |i: &Standing| reports.get(&i.node).and_then(|r| r.instances.get(&i.id)).map(|o| (o.address.clone(), o.ready));
-        let seen: Vec<Seen> = if serves { view.instances.iter().map(of).collect() } else { Vec::new() };
-        let stand = |known: &Stamped| !serves || Arc::ptr_eq(&known.view, view) || known.view.instances == view.instances;
+        let seen: Vec<Seen> = if balanced { view.instances.iter().map(of).collect() } else { Vec::new() };
+        let stand = |known: &Stamped| !balanced || Arc::ptr_eq(&known.view, view) || known.view.instances == view.instances;
         let kept = before.filter(|known| known.stamp == stamp && known.seen == seen && stand(known)).map(|known| known.serving);
         let serving = kept.unwrap_or_else(|| self.next());
         self.apps.insert(view.id, Stamped { view: Arc::clone(view), off, stamp, seen, serving });
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
     use crate::domain::app::Home;
     use crate::domain::engine::{Observation, Report, Seen as State};
-    use crate::domain::model::{Protocol, Publish, Service, Workload};
+    use crate::domain::model::{Outside, Protocol, Publish, Service, Workload};
     use crate::domain::observe::Phase;
     use crate::domain::traffic::Traffic;
 
@@ -214,6 +216,24 @@ mod tests {
         let off = on(&stamps, &off, "b");
         stamps.look(&[], &Reports::new(), &BTreeMap::new());
         assert_eq!(on(&stamps, &[], "b"), off, "what is not balanced and not here concerns nobody");
+    }
+
+    #[test]
+    fn every_node_is_concerned_by_names_for_what_runs_elsewhere() {
+        let mut stamps = Stamps::default();
+        let named = |address: &str| {
+            let outside = BTreeMap::from([(name("bank"), Outside { address: address.into(), ..Outside::default() })]);
+            let mut one = app(1, false, Vec::new());
+            Arc::make_mut(&mut one).models.insert(1, Arc::new(Model { outside, ..Model::default() }));
+            vec![(one, false)]
+        };
+        let (first, second) = (named("one.example.org"), named("two.example.org"));
+        stamps.look(&first, &Reports::new(), &BTreeMap::new());
+        let before = on(&stamps, &first, "b");
+        stamps.look(&first, &Reports::new(), &BTreeMap::new());
+        assert_eq!(on(&stamps, &first, "b"), before, "nothing has changed");
+        stamps.look(&second, &Reports::new(), &BTreeMap::new());
+        assert_ne!(on(&stamps, &second, "b"), before, "it leads elsewhere by now");
     }
 
     #[test]

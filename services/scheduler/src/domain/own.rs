@@ -90,8 +90,9 @@ fn whole(root: &Node, model: &mut Model, remarks: &Remarks) {
     model.policies = texts(&spec, "policies");
     model.outside = named(&spec, "outside");
     model.release = spec.take("release").and_then(|at| value(&at)).unwrap_or_default();
-    if model.workloads.is_empty() && !remarks.any_wrong() {
-        remarks.wrong("spec.workloads", spec.line, "needs at least one workload");
+    // Names for what runs elsewhere are something to others in the space, also by themselves.
+    if model.workloads.is_empty() && model.outside.is_empty() && !remarks.any_wrong() {
+        remarks.wrong("spec.workloads", spec.line, "needs at least one workload, unless `outside` names services that run elsewhere");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gantry_kernel::{AppId, InstanceId, Name};
 
 use super::app::Home;
-use super::engine::{Backend, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
+use super::engine::{Backend, OutsideName, PLAIN_WEIGHT, Report, WantedInstance, WantedService};
 use super::model::{Model, Mount, MountKind, Protocol, Service, Volume, Workload, WorkloadKind};
 use super::observe::Phase;
 use super::traffic::{self, Traffic};
@@ -218,6 +218,28 @@ impl AppView {
         services.flat_map(|at| std::iter::once(of(at)).chain(previews(at))).collect()
     }
 
+    /// Where a service's instances themselves are: those that are available, each at the port of its own revision.
+    pub fn reached(&self, service: &Service, reports: &Reports) -> Vec<Backend> {
+        let of = |instance: &Standing| {
+            let own = self.own(instance, service).filter(|_| instance.phase != Phase::Stopping && self.is_available(instance, reports))?;
+            let seen = reports.get(&instance.node)?.instances.get(&instance.id)?;
+            Some(Backend { instance: instance.id, port: own.port, address: seen.address.clone(), weight: PLAIN_WEIGHT })
+        };
+        self.instances.iter().filter_map(of).collect()
+    }
+
+    /// Its names for what runs elsewhere: those of the current revision.
+    pub fn outside(&self) -> impl Iterator<Item = OutsideName> + '_ {
+        let of = self.models.get(&self.current).into_iter().flat_map(|model| &model.outside);
+        of.map(move |(name, outside)| OutsideName {
+            name: name.clone(),
+            address: outside.address.clone(),
+            app: self.id,
+            app_name: self.name.clone(),
+            home: self.home.clone(),
+        })
+    }
+
     /// Does its workload go down to nothing while nobody asks?
     fn may_be_empty(&self, service: &Service) -> bool {
         let workload = self.models.get(&self.current).and_then(|m| m.workloads.get(&service.workload));
@@ -287,7 +309,7 @@ mod tests {
 
     use super::*;
     use crate::domain::engine::{Observation, Seen};
-    use crate::domain::model::Publish;
+    use crate::domain::model::{Outside, Publish};
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -351,6 +373,27 @@ mod tests {
         let services = app.wanted_services(&name("a"), &Reports::new());
         let listen: Vec<(&str, u16)> = services.iter().map(|s| (s.name.as_str(), s.listen)).collect();
         assert_eq!(listen, [("front", 20080), ("web", 0)]);
+    }
+
+    #[test]
+    fn a_service_is_reached_at_its_available_instances_at_their_own_ports() {
+        let app = view(vec![standing(1, 1, "a", Phase::Running), standing(2, 2, "a", Phase::Running), standing(3, 2, "a", Phase::Stopping)]);
+        let at = |rotation: &[u128]| {
+            let reports = Reports::from([(name("a"), report(&[1, 2, 3], rotation))]);
+            app.reached(&service(8080), &reports).into_iter().map(|b| (b.address, b.port)).collect::<Vec<_>>()
+        };
+        assert_eq!(at(&[1, 2, 3]), [("10.0.0.1".to_owned(), 80), ("10.0.0.2".to_owned(), 8080)]);
+        assert_eq!(at(&[2]), [("10.0.0.2".to_owned(), 8080)], "the other one is not balanced");
+    }
+
+    #[test]
+    fn names_for_what_runs_elsewhere_are_those_of_the_current_revision() {
+        let mut app = view(Vec::new());
+        let outside = |address: &str| BTreeMap::from([(name("bank"), Outside { address: address.into(), ..Outside::default() })]);
+        let model = |address: &str| Arc::new(Model { outside: outside(address), ..Model::default() });
+        app.models = BTreeMap::from([(1, model("old.example.org")), (2, model("bank.example.org"))]);
+        let names: Vec<(String, String, String)> = app.outside().map(|o| (o.name.to_string(), o.address, o.app_name.to_string())).collect();
+        assert_eq!(names, [("bank".to_owned(), "bank.example.org".to_owned(), "shop".to_owned())]);
     }
 
     #[test]

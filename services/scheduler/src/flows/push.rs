@@ -95,6 +95,7 @@ impl Reconciler {
                 wanted.instances.extend(here.iter().filter_map(|(app, instance)| app.wanted_instance(instance, &busy)));
                 for (app, _) in apps.iter().filter(|(_, off)| !off) {
                     wanted.services.extend(app.wanted_services(&node, &reports));
+                    wanted.outside.extend(app.outside());
                 }
                 for service in &mut wanted.services {
                     service.public = service.public.filter(|(address, _)| holders.get(address) == Some(&node));

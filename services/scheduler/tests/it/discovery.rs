@@ -93,3 +93,61 @@ async fn a_global_service_stands_once_on_each_node_and_another_as_often_as_it_sa
     let behind = || async { all.iter().all(|a| known(a, "proxy").is_some_and(|s| s.backends.len() == 3)) };
     place.world.until("under its name there are all three", LONG, behind).await;
 }
+
+/// The names for what runs elsewhere as a node has them.
+fn elsewhere(agent: &Agent) -> Vec<(String, String)> {
+    let node = agent.node.lock().unwrap();
+    node.wanted.outside.iter().map(|o| (o.name.clone(), o.address.clone())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_elsewhere_is_registered_found_moved_and_taken_back() {
+    gantry_testkit::clause("6.3.3.j");
+    let place = Place::new().await;
+    let (one, two) = (Agent::join(&place, "n1", 4000).await, Agent::join(&place, "n2", 4000).await);
+    let services = place.apps().replace("/apps", "/services");
+    let ask = async |method: Method, name: &str, body: Option<Value>| {
+        place.world.call(&place.host, method, &format!("{services}/{name}"), Some(&place.token), body.as_ref()).await
+    };
+    let found = async |name: &str| place.get(&format!("{services}?name={name}")).await.1["items"].as_array().cloned().unwrap_or_default();
+    let at = |address: &str| Some(json!({"address": address, "ports": [443], "reason": "moved"}));
+
+    let (status, body) = ask(Method::PUT, "bank", at("Bank.example.org")).await;
+    assert_eq!(status, 201, "{body:#}");
+    let bank = found("bank").await;
+    assert_eq!((bank.len(), &bank[0]["kind"], &bank[0]["address"], &bank[0]["ports"]), (1, &json!("outside"), &json!("bank.example.org"), &json!([443])));
+    let all_know = async |address: &str| [&one, &two].iter().all(|agent| elsewhere(agent) == [("bank".to_owned(), address.to_owned())]);
+    place.world.until("both nodes know the name", LONG, || async { all_know("bank.example.org").await }).await;
+    place.reaches("bank", "running", 1).await;
+    assert_eq!(ask(Method::PUT, "bank", at("bank.example.org")).await.0, 200, "it is so already");
+    assert_eq!(ask(Method::PUT, "bank", at("192.0.2.7")).await.0, 201);
+    place.world.until("both nodes know where it is now", LONG, || async { all_know("192.0.2.7").await }).await;
+    assert_eq!((found("bank").await[0]["id"].clone(), place.app("bank").await["revision"].clone()), (bank[0]["id"].clone(), json!(2)));
+
+    // Beside it, what the space runs itself: with the address of each instance that answers.
+    assert_eq!(place.deploy("shop", "services:\n  db:\n    image: acme/shop/db:1\n    expose: ['5432']\n    deploy: {replicas: 2}\n").await.0, 201);
+    place.reaches("shop", "running", 1).await;
+    let db = found("db.shop").await;
+    assert_eq!((db.len(), &db[0]["kind"], &db[0]["address"], &db[0]["ports"]), (1, &json!("deployed"), &json!("db.shop"), &json!([5432])), "{db:#?}");
+    let reached = db[0]["instances"].as_array().unwrap();
+    let instances = place.instances("shop").await;
+    assert_eq!(reached.len(), 2, "{db:#?}");
+    assert!(reached.iter().all(|r| r["port"] == 5432 && instances.iter().any(|i| i["id"] == r["id"] && i["address"] == r["address"])), "{db:#?}");
+    let (_, first) = place.get(&format!("{services}?limit=1")).await;
+    let (_, second) = place.get(&format!("{services}?limit=1&cursor={}", first["next"].as_str().unwrap().replace(' ', "%20"))).await;
+    assert_eq!((&first["items"][0]["name"], &second["items"][0]["name"], &second["next"]), (&json!("bank"), &json!("db"), &Value::Null));
+
+    for (method, name, body, refused) in [
+        (Method::PUT, "shop", at("bank.example.org"), 409),
+        (Method::DELETE, "shop", None, 409),
+        (Method::DELETE, "nobody", None, 404),
+        (Method::PUT, "mail", at("127.0.0.1"), 400),
+        (Method::PUT, "mail", at(""), 400),
+    ] {
+        let (status, body) = ask(method.clone(), name, body).await;
+        assert_eq!(status, refused, "{method} {name}: {body:#}");
+    }
+    assert_eq!(ask(Method::DELETE, "bank", None).await.0, 204);
+    place.world.until("no node knows the name", LONG, || async { elsewhere(&one).is_empty() && elsewhere(&two).is_empty() }).await;
+    assert!(found("bank").await.is_empty());
+}

@@ -11,11 +11,12 @@ use crate::domain::wanted::Wanted;
 impl Keeper {
     /// Containers see new services of their space without a restart.
     pub(super) async fn update_hosts(&mut self, wanted: &Wanted, pods: &[Pod]) {
+        let elsewhere = self.shared.elsewhere.borrow().clone();
         for pod in pods.iter().filter(|p| p.running()) {
             let Some(instance) = wanted.instances.get(&pod.instance) else { continue };
             let Some(address) = self.memory.get(&pod.instance).map(|m| m.address.as_str()).filter(|a| !a.is_empty()) else { continue };
             let hostname = spec::hostname_of(instance);
-            let text = hosts_text(address, &hostname, &self.balancer.names(wanted, instance));
+            let text = hosts_text(address, &hostname, &self.balancer.names(wanted, instance, &elsewhere));
             if self.hosts.get(&pod.instance) == Some(&text) {
                 continue;
             }

@@ -7,10 +7,12 @@ import { useTranslation } from 'react-i18next';
 import { useParams } from 'react-router';
 
 import { catalog, type ServiceInstance } from '../api/catalog';
+import { kept } from '../api/kept';
 import { DataTable, LinkButton, PageHeader, State, Time } from '../parts/basics';
 import { NameDialog } from '../parts/forms';
 import { useMay } from '../parts/may';
 import { useAction, useLiveList } from '../parts/query';
+import { entriesOf } from './offered';
 
 export default function Instances() {
   const { t } = useTranslation();
@@ -20,14 +22,20 @@ export default function Instances() {
   const query = useLiveList<ServiceInstance>(key, url);
   const write = useMay('services.write', { org: params.org, project: params.project, space: params.space });
   const [binding, setBinding] = useState<string | null>(null);
-  const [secret, setSecret] = useState<unknown>(null);
+  const [secret, setSecret] = useState<{ name: string; credentials: Record<string, unknown> } | null>(null);
+  const keeps = useMay('apps.configs-write', { org: params.org, project: params.project, space: params.space });
+  const keep = useAction(
+    (one: { name: string; credentials: Record<string, unknown> }) =>
+      kept.set(kept.of(params.org!, params.project!, params.space!), one.name, { secret: true, entries: entriesOf(one.credentials), merge: false, remove: [], immutable: false, reason: t('services.keptBecause', { name: one.name }) }, null),
+    { done: t('services.kept'), onDone: () => setSecret(null) },
+  );
   const remove = useAction((name: string) => catalog.remove(url, name), { done: t('services.deleting'), refresh: [key] });
   const unbind = useAction((input: { instance: string; name: string }) => catalog.unbind(url, input.instance, input.name), { done: t('services.unbound'), refresh: [key] });
   const bind = useAction((name: string) => catalog.bind(url, binding!, name), {
     refresh: [key],
-    onDone: (made) => {
+    onDone: (made, name) => {
+      setSecret({ name: `${binding}-${name}`.slice(0, 63), credentials: made.credentials ?? made });
       setBinding(null);
-      setSecret(made.credentials ?? made);
     },
   });
   const offer = write && (
@@ -93,9 +101,19 @@ export default function Instances() {
       <Modal open={secret !== null} title={t('services.credentials')} onCancel={() => setSecret(null)} onOk={() => setSecret(null)} okText={t('common.close')} cancelButtonProps={{ style: { display: 'none' } }} destroyOnHidden>
         <div className="stack">
           <Alert type="warning" showIcon title={t('services.once')} />
-          <Typography.Paragraph className="code mono" copyable={{ text: JSON.stringify(secret, null, 2), tooltips: [t('common.copy'), t('common.copied')] }}>
-            {JSON.stringify(secret, null, 2)}
+          <Typography.Paragraph className="code mono" copyable={{ text: JSON.stringify(secret?.credentials, null, 2), tooltips: [t('common.copy'), t('common.copied')] }}>
+            {JSON.stringify(secret?.credentials, null, 2)}
           </Typography.Paragraph>
+          {keeps && secret && (
+            <>
+              <Typography.Text type="secondary">{t('services.keepHelp', { name: secret.name })}</Typography.Text>
+              <div>
+                <Button type="primary" loading={keep.isPending} onClick={() => keep.mutate(secret)}>
+                  {t('services.keep')}
+                </Button>
+              </div>
+            </>
+          )}
         </div>
       </Modal>
     </>

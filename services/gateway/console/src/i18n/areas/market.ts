@@ -30,6 +30,10 @@ const en = {
     deleting: 'It is being deleted',
     credentials: 'Credentials',
     once: 'They are shown once. Keep them safe.',
+    keep: 'Keep as a secret of the space',
+    keepHelp: 'As the secret {{name}}, applications of the space take them as variables or files, and nobody has to copy them.',
+    kept: 'They are kept as a secret of the space',
+    keptBecause: 'credentials of {{name}}',
   },
   billing: {
     current: 'This month',
@@ -114,6 +118,10 @@ const zh: typeof en = {
     deleting: '正在删除',
     credentials: '凭据',
     once: '仅显示一次，请妥善保存。',
+    keep: '保存为空间密钥',
+    keepHelp: '保存为密钥 {{name}} 后，空间内的应用可将其用作环境变量或文件，无需手工复制。',
+    kept: '已保存为空间密钥',
+    keptBecause: '{{name}} 的凭据',
   },
   billing: {
     current: '本月',

@@ -16,6 +16,7 @@ import { to } from '../../place';
 import { Lines, pairs, unpaired } from './editor/fields';
 import { Picture } from './editor/Picture';
 import { Remarks, TextPane } from './editor/TextPane';
+import { turnByKey } from './editor/turnByKey';
 import { formatOf, useSheet } from './editor/useSheet';
 import { Prospects } from './Shares';
 
@@ -114,7 +115,7 @@ export default function Deploy() {
                 </Flex>
               }
             >
-              <TextPane text={sheet.text} remarks={sheet.remarks} onText={write} />
+              <TextPane text={sheet.text} remarks={sheet.remarks} onText={write} onKey={turnByKey(sheet)} />
               {sheet.problem && <ProblemView error={sheet.problem} />}
             </Card>
           }

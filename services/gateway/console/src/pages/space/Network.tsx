@@ -1,6 +1,6 @@
 // Services of a space: how they are reached and by which instances they are served, routes, and names for what runs elsewhere.
 
-import { Alert, Flex, Input, Table, Tag, Typography } from 'antd';
+import { Alert, Flex, Input, Table, Tag } from 'antd';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
@@ -13,9 +13,8 @@ import { PageTabs } from '../../parts/tabs';
 import { long } from '../../parts/long';
 import { to } from '../../place';
 import { useSpaceApps } from '../nodes/useSpaceApps';
-import { netOutside, netRoutes, netServices, shareOf, type NetOutside, type NetRoute, type NetService } from './reach';
-
-const EXAMPLE = 'spec:\n  outside:\n    billing:\n      address: billing.example.org\n      ports: [443]';
+import { Outside } from './Outside';
+import { netOutside, netRoutes, netServices, shareOf, type NetRoute, type NetService } from './reach';
 
 export default function Network() {
   const { t } = useTranslation();
@@ -114,31 +113,7 @@ export default function Network() {
           {
             key: 'outside',
             label: `${t('network.outside')} (${outside.length})`,
-            children: (
-              <div className="stack">
-                <DataTable<NetOutside>
-                  label={t('network.outside')}
-                  query={{ ...query, items: outside }}
-                  rowKey="key"
-                  empty={t('network.noOutside')}
-                  columns={[
-                    { title: t('network.calledHere'), dataIndex: 'name' },
-                    { title: t('network.realAddress'), dataIndex: 'address', render: (address: string) => <span className="mono">{address || '–'}</span> },
-                    { title: t('editor.ports'), render: (_, one) => one.ports.join(', ') || '–' },
-                    { title: t('deploy.app'), render: (_, one) => app(one.app) },
-                  ]}
-                />
-                <Typography.Paragraph type="secondary">{t('network.outsideHelp')}</Typography.Paragraph>
-                <pre className="code mono">{EXAMPLE}</pre>
-                <Flex gap="small" wrap>
-                  {query.items.map((one) => (
-                    <LinkButton key={one.app.id} small to={to.deploy(org, project, space, one.app.name)}>
-                      {t('network.editIn', { name: one.app.name })}
-                    </LinkButton>
-                  ))}
-                </Flex>
-              </div>
-            ),
+            children: <Outside place={[org, project, space]} query={query} shown={outside} />,
           },
         ]}
       />

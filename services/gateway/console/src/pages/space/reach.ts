@@ -47,6 +47,8 @@ export interface NetOutside {
   name: string;
   address: string;
   ports: number[];
+  /** Registered by itself: its application is nothing but the name. */
+  registered: boolean;
 }
 
 const DEFAULT_IDLE = 300;
@@ -126,5 +128,5 @@ export function shareOf(route: NetRoute, all: NetRoute[]): number | null {
 }
 
 export function netOutside(apps: SpaceApp[]): NetOutside[] {
-  return apps.flatMap(({ app, model }) => Object.entries(model?.outside ?? {}).map(([name, one]) => ({ key: `${app.name}/${name}`, app: app.name, name, address: one.address ?? '', ports: one.ports ?? [] })));
+  return apps.flatMap(({ app, model }) => Object.entries(model?.outside ?? {}).map(([name, one], _, all) => ({ key: `${app.name}/${name}`, app: app.name, name, address: one.address ?? '', ports: one.ports ?? [], registered: name === app.name && all.length === 1 && app.workloads.length === 0 })));
 }

@@ -1,5 +1,7 @@
 // Boxes on a canvas: dragged by pointer or arrow keys, joined by dragging from the dot at their side or with the key C.
 
+import { MinusOutlined, PlusOutlined } from '@ant-design/icons';
+import { Button, Flex } from 'antd';
 import { useRef, useState, type KeyboardEvent, type PointerEvent } from 'react';
 import { useTranslation } from 'react-i18next';
 
@@ -9,8 +11,8 @@ interface Props {
   boxes: Box[];
   arrows: Arrow[];
   selected: string | null;
-  /** Boxes that something is wrong with. */
-  faulty?: Set<string>;
+  /** Boxes that something is wrong with, and what. */
+  faulty?: Map<string, string>;
   /** Further classes of a box, such as its state. */
   look?: (box: Box) => string;
   label: string;
@@ -20,29 +22,37 @@ interface Props {
   onConnect?: (from: string, to: string) => void;
   onRemove?: (id: string) => void;
   onDrop?: (kind: Kind, at: Spot) => void;
+  /** Keys that are about the whole. */
+  onKey?: (event: KeyboardEvent) => void;
 }
 
 type Drag = { id: string; how: 'move' | 'link'; dx: number; dy: number; moved: boolean };
 
 const STEP = 20;
+/** How small and how large it can be shown. */
+const LEAST = 0.25;
+const MOST = 2;
+const ZOOM = 0.25;
 const STEPS: Record<string, [number, number]> = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 
 /** What is dragged from the palette. */
 export const DRAGGED = 'application/x-gantry-part';
 
-export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect, onMove, onConnect, onRemove, onDrop }: Props) {
+export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect, onMove, onConnect, onRemove, onDrop, onKey }: Props) {
   const { t } = useTranslation();
   const area = useRef<HTMLDivElement>(null);
   const drag = useRef<Drag | null>(null);
   const [line, setLine] = useState<{ from: Spot; to: Spot } | null>(null);
   const [linking, setLinking] = useState<string | null>(null);
+  const [scale, setScale] = useState(1);
+  const frame = useRef<HTMLDivElement>(null);
   const at = new Map(boxes.map((box) => [box.id, box]));
   const width = Math.max(600, ...boxes.map((box) => box.x + WIDTH + 40));
   const height = Math.max(300, ...boxes.map((box) => box.y + HEIGHT + 40));
 
   const spot = (event: { clientX: number; clientY: number }): Spot => {
-    const frame = area.current!.getBoundingClientRect();
-    return { x: event.clientX - frame.left, y: event.clientY - frame.top };
+    const edge = area.current!.getBoundingClientRect();
+    return { x: (event.clientX - edge.left) / scale, y: (event.clientY - edge.top) / scale };
   };
   const begin = (event: PointerEvent<HTMLElement>, box: Box, how: Drag['how']) => {
     if (event.button !== 0) return;
@@ -71,6 +81,11 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
     const to = target.find((id) => id !== undefined && id !== now.id);
     if (to !== undefined) onConnect?.(now.id, to);
   };
+  const whole = () => {
+    const room = frame.current;
+    if (room) setScale(Math.max(LEAST, Math.min(1, room.clientWidth / width, room.clientHeight / height)));
+  };
+  const zoom = (by: number) => setScale((now) => Math.round(Math.min(MOST, Math.max(LEAST, now + by)) * 100) / 100);
   const key = (event: KeyboardEvent, box: Box) => {
     const step = STEPS[event.key];
     if (step) onMove(box.id, { x: Math.max(0, box.x + step[0]), y: Math.max(0, box.y + step[1]) });
@@ -82,9 +97,22 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
   };
 
   return (
-    // eslint-disable-next-line jsx-a11y/no-static-element-interactions -- the palette's buttons do the same by keyboard
+    <>
+    <Flex gap={4} justify="end" role="group" aria-label={t('editor.zoom')}>
+      <Button size="small" icon={<MinusOutlined />} aria-label={t('editor.smaller')} disabled={scale <= LEAST} onClick={() => zoom(-ZOOM)} />
+      <Button size="small" aria-label={t('editor.plainSize')} onClick={() => setScale(1)}>
+        {`${Math.round(scale * 100)} %`}
+      </Button>
+      <Button size="small" icon={<PlusOutlined />} aria-label={t('editor.larger')} disabled={scale >= MOST} onClick={() => zoom(ZOOM)} />
+      <Button size="small" onClick={whole}>
+        {t('editor.wholePicture')}
+      </Button>
+    </Flex>
+    {/* eslint-disable-next-line jsx-a11y/no-static-element-interactions -- the palette's buttons do the same by keyboard */}
     <div
       className="canvas"
+      ref={frame}
+      onKeyDown={onKey}
       onDragOver={(event) => onDrop && event.preventDefault()}
       onDrop={(event) => {
         event.preventDefault();
@@ -93,7 +121,8 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
         if (kind) onDrop?.(kind, { x: Math.max(0, Math.round(here.x - WIDTH / 2)), y: Math.max(0, Math.round(here.y - HEIGHT / 2)) });
       }}
     >
-      <div className="canvas-area" role="group" aria-label={label} ref={area} style={{ width, height }}>
+      <div style={{ width: width * scale, height: height * scale }}>
+      <div className="canvas-area" role="group" aria-label={label} ref={area} style={{ width, height, transform: `scale(${scale})`, transformOrigin: '0 0' }}>
         <svg width={width} height={height} aria-hidden>
           <defs>
             <marker id="arrow-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse">
@@ -115,7 +144,8 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
             className={['box', `box-${box.kind}`, box.id === selected ? 'box-selected' : '', faulty?.has(box.id) ? 'box-faulty' : '', look?.(box) ?? ''].join(' ')}
             style={{ left: box.x, top: box.y, width: WIDTH, height: HEIGHT }}
             aria-pressed={box.id === selected}
-            aria-label={`${t(`editor.kind.${box.kind}`)} ${box.name}${box.detail ? `, ${box.detail}` : ''}${faulty?.has(box.id) ? `, ${t('editor.faulty')}` : ''}`}
+            title={faulty?.get(box.id)}
+            aria-label={`${t(`editor.kind.${box.kind}`)} ${box.name}${box.detail ? `, ${box.detail}` : ''}${faulty?.has(box.id) ? `, ${t('editor.faulty')}: ${faulty.get(box.id)}` : ''}`}
             onPointerDown={(event) => begin(event, box, 'move')}
             onPointerMove={move}
             onPointerUp={end}
@@ -133,7 +163,9 @@ export function Canvas({ boxes, arrows, selected, faulty, look, label, onSelect,
           </button>
         ))}
       </div>
+      </div>
       <output className="canvas-hint">{linking !== null ? t('editor.linking', { name: at.get(linking)?.name ?? '' }) : onConnect ? t('editor.keys') : ''}</output>
     </div>
+    </>
   );
 }

@@ -1,5 +1,6 @@
 // The picture of an application beside its list, with what one can be added to it and what the chosen box says.
 
+import { RedoOutlined, UndoOutlined } from '@ant-design/icons';
 import { Alert, Button, Card, Flex } from 'antd';
 import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -8,6 +9,7 @@ import { BoxForm } from './BoxForm';
 import { Canvas, DRAGGED } from './Canvas';
 import { addRoute, addService, addVolume, addWorkload, connect, without } from './model';
 import { arrowsOf, boxesOf, faulty, type Kind, type Spot } from './drawing';
+import { turnByKey } from './turnByKey';
 import type { Sheet } from './useSheet';
 
 const ADD: Record<Exclude<Kind, 'node'>, typeof addWorkload> = { workload: addWorkload, service: addService, volume: addVolume, route: addRoute };
@@ -61,9 +63,13 @@ export function Picture({ sheet, place, file }: { sheet: Sheet; place: string; f
     <Card
       title={t('editor.picture')}
       extra={
-        <Button size="small" onClick={reset}>
-          {t('editor.arrange')}
-        </Button>
+        <Flex gap="small">
+          <Button size="small" icon={<UndoOutlined />} aria-label={t('editor.undo')} title={t('editor.undoKeys')} disabled={sheet.steps.back === 0} onClick={() => sheet.turn('back')} />
+          <Button size="small" icon={<RedoOutlined />} aria-label={t('editor.redo')} title={t('editor.redoKeys')} disabled={sheet.steps.forth === 0} onClick={() => sheet.turn('forth')} />
+          <Button size="small" onClick={reset}>
+            {t('editor.arrange')}
+          </Button>
+        </Flex>
       }
     >
       <div className="stack">
@@ -90,6 +96,7 @@ export function Picture({ sheet, place, file }: { sheet: Sheet; place: string; f
             if (edit) sheet.edit(edit);
           }}
           onDrop={add}
+          onKey={turnByKey(sheet)}
         />
       </div>
     </Card>

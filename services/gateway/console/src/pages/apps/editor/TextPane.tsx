@@ -1,7 +1,7 @@
 // The file: its lines are numbered, and what is wrong stands at its line.
 
 import { Button, Flex, Input, Tag, Typography, type GetRef } from 'antd';
-import { useRef, useState } from 'react';
+import { useRef, useState, type KeyboardEvent } from 'react';
 import { useTranslation } from 'react-i18next';
 
 import type { Remark } from '../../../api/scheduler';
@@ -9,7 +9,7 @@ import type { Remark } from '../../../api/scheduler';
 const COLOUR = { wrong: 'red', unsupported: 'orange', not_yet: 'orange', note: 'blue' } as const;
 const ROWS = 24;
 
-export function TextPane({ text, remarks, onText }: { text: string; remarks: Remark[]; onText: (text: string) => void }) {
+export function TextPane({ text, remarks, onText, onKey }: { text: string; remarks: Remark[]; onText: (text: string) => void; onKey: (event: KeyboardEvent) => void }) {
   const { t } = useTranslation();
   const field = useRef<GetRef<typeof Input.TextArea>>(null);
   const [top, setTop] = useState(0);
@@ -55,6 +55,7 @@ export function TextPane({ text, remarks, onText }: { text: string; remarks: Rem
           aria-invalid={remarks.some((remark) => remark.level === 'wrong')}
           aria-describedby="document-remarks"
           placeholder={'services:\n  web:\n    image: localhost:7443/acme/shop/web:1\n    ports: ["8080"]\n    deploy:\n      replicas: 3'}
+          onKeyDown={onKey}
           onChange={(event) => onText(event.target.value)}
           onScroll={(event) => setTop(event.currentTarget.scrollTop)}
         />

@@ -89,10 +89,30 @@ export function boxesOf(model: Model, moved: Record<string, Spot>): Box[] {
   return boxes.map((box) => (moved[box.id] ? box : { ...box, x: EDGE + used.indexOf((box.x - EDGE) / COLUMN) * COLUMN }));
 }
 
-/** Those boxes that a remark is about. */
-export function faulty(boxes: Box[], remarks: Remark[]): Set<string> {
-  const bad = remarks.filter((remark) => remark.level !== 'note').map((remark) => new Set(remark.path.split(/[.[\]]+/)));
-  return new Set(boxes.filter((box) => bad.some((parts) => parts.has(box.name))).map((box) => box.id));
+const SECTIONS = new Set(['workloads', 'services', 'volumes']);
+
+/** Whether a path of a remark leads to a box: by its number in our own form (`services[0].routes[1]`), otherwise by its name. */
+function isAbout(box: Box, parts: string[]): boolean {
+  const at = parts.findIndex((part) => SECTIONS.has(part));
+  const below = parts.slice(at + 1);
+  if (at >= 0 && parts[at] === 'services' && /^\d+$/.test(below[0] ?? '')) {
+    const route = below[1] === 'routes' && /^\d+$/.test(below[2] ?? '') ? below[2] : undefined;
+    return box.id === (route === undefined ? `s:${below[0]}` : `r:${below[0]}:${route}`);
+  }
+  // A volume that is called as a workload is not meant by what is said of that.
+  if (at >= 0 && (parts[at] === 'workloads' || parts[at] === 'volumes')) return box.kind === (parts[at] === 'workloads' ? 'workload' : 'volume') && box.name === below[0];
+  return parts.includes(box.name);
+}
+
+/** Those boxes that a remark is about, with what is wrong. */
+export function faulty(boxes: Box[], remarks: Remark[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const remark of remarks) {
+    if (remark.level === 'note') continue;
+    const parts = remark.path.split(/[.[\]]+/).filter((part) => part !== '');
+    for (const box of boxes) if (isAbout(box, parts)) found.set(box.id, [found.get(box.id), remark.detail].filter(Boolean).join('\n'));
+  }
+  return found;
 }
 
 /** The way of an arrow, from the side of one box to the nearer side of the other. */

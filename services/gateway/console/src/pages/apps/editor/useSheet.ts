@@ -5,6 +5,8 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import { ApiError } from '../../../api/http';
 import { scheduler, type Checked, type Format, type Remark } from '../../../api/scheduler';
+import { kept, NO_HISTORY, turned } from './history';
+import { means, merged } from './merging';
 import { changed, EMPTY, readModel, type Edit, type Model } from './model';
 
 const NOTHING: Remark[] = [];
@@ -26,6 +28,10 @@ export interface Sheet {
   /** Turns the file into another format. */
   convert: (format: Format) => void;
   edit: (edit: Edit) => void;
+  /** Takes the last change back, or makes it again. */
+  turn: (which: 'back' | 'forth') => void;
+  /** How many changes can be taken back, and made again. */
+  steps: { back: number; forth: number };
 }
 
 /** What a text is, if it says so. */
@@ -58,6 +64,8 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
   const now = useRef({ text, own, format });
   now.current = { text, own, format };
   const queue = useRef(Promise.resolve());
+  const history = useRef(NO_HISTORY);
+  const [steps, setSteps] = useState({ back: 0, forth: 0 });
   const valuesText = JSON.stringify(values);
   const given = useRef(valuesText);
 
@@ -105,7 +113,12 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
   const written = useMemo(() => (format === 'gantry' ? readModel(text) : null), [format, text]);
   const model = useMemo(() => written ?? readModel(own) ?? readModel(EMPTY)!, [written, own]);
 
-  const write = useCallback((next: string, as?: Format) => {
+  const remember = useCallback((typed: boolean) => {
+    history.current = kept(history.current, { text: now.current.text, format: now.current.format }, Date.now(), typed);
+    setSteps({ back: history.current.past.length, forth: 0 });
+  }, []);
+
+  const put = useCallback((next: string, as?: Format) => {
     turn.current += 1;
     unread.current = true;
     setUnwritten(false);
@@ -116,6 +129,25 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
     if (next.trim() === '') setOwn(EMPTY);
   }, []);
 
+  const write = useCallback(
+    (next: string, as?: Format) => {
+      remember(true);
+      put(next, as);
+    },
+    [remember, put],
+  );
+
+  const goTo = useCallback(
+    (which: 'back' | 'forth') => {
+      const found = turned(history.current, { text: now.current.text, format: now.current.format }, which);
+      if (!found) return;
+      history.current = found.history;
+      setSteps({ back: found.history.past.length, forth: found.history.future.length });
+      put(found.step.text, found.step.format);
+    },
+    [put],
+  );
+
   const convert = useCallback(
     async (to: Format) => {
       if (text.trim() === '') return setFormat(to);
@@ -123,17 +155,21 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
       if (!found) return undefined;
       // What cannot be read cannot be turned into anything: it stays, with its faults.
       if (!found.document) return setChecked(found);
+      remember(false);
       unread.current = true;
       setText(found.document);
       return setFormat(to);
     },
-    [ask, text, format],
+    [ask, remember, text, format],
   );
 
   const apply = useCallback(
     async (change: Edit) => {
       const { text: before, format: as } = now.current;
-      if (as === 'gantry') return write(changed(before.trim() === '' ? EMPTY : before, change), 'gantry');
+      if (as === 'gantry') {
+        remember(false);
+        return put(changed(before.trim() === '' ? EMPTY : before, change), 'gantry');
+      }
       clearTimeout(timer.current);
       let base = now.current.own;
       if (unread.current && before.trim() !== '') {
@@ -151,16 +187,29 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
       setUnwritten(!found.document);
       // The lines are of another text than the one that is shown.
       if (!found.document) return setChecked({ ...found, remarks: found.remarks.map((remark) => ({ ...remark, line: 0 })) });
+      let whole = found.document;
+      let read = await ask(whole, as, 'gantry');
+      if (!read) return undefined;
+      // What people wrote stays as they wrote it, as far as it then says the same.
+      const was = before.trim() === '' ? null : await ask(before, as, as);
+      const mine = was?.document ? merged(before, was.document, whole) : null;
+      const reread = mine === null ? null : await ask(mine, as, 'gantry');
+      if (mine !== null && reread?.document && read.document && means(reread.document, read.document)) {
+        whole = mine;
+        read = reread;
+      }
+      // Something was written meanwhile, and that counts.
+      if (now.current.text !== before) return undefined;
+      remember(false);
       unread.current = false;
-      now.current.text = found.document;
-      setText(found.document);
-      const read = await ask(found.document, as, 'gantry');
-      if (read) setChecked(read);
-      if (!read?.document) return undefined;
+      now.current.text = whole;
+      setText(whole);
+      setChecked(read);
+      if (!read.document) return undefined;
       now.current.own = read.document;
       return setOwn(read.document);
     },
-    [ask, write],
+    [ask, put, remember],
   );
   // One after the other: each begins with what the one before has made.
   const edit = useCallback(
@@ -171,5 +220,5 @@ export function useSheet({ org, project, space }: Place, name: string, values: R
   );
 
   const stale = format === 'gantry' ? text.trim() !== '' && written === null : checked !== null && !checked.valid && !unwritten;
-  return { format, text, model, remarks: checked?.remarks ?? NOTHING, stale, unwritten, checking, problem, write, convert: (to) => void convert(to), edit };
+  return { format, text, model, remarks: checked?.remarks ?? NOTHING, stale, unwritten, checking, problem, write, convert: (to) => void convert(to), edit, turn: goTo, steps };
 }
