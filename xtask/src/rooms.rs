@@ -39,7 +39,8 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
 /// registry with a door that the peer has, too, and the scheduler beside nodes that only pretend or with a cluster to watch; and it
 /// loads a layout of its own into the agent's balancer.
 const PROGRAMS: [(&str, &[&str]); 4] = [
-    ("cli", &["kernel"]),
+    // Of the clusters it reads no more than a person's own kubeconfig.
+    ("cli", &["kernel", "kubernetes"]),
     (
         "integration-tests",
         &["kernel", "contract", "servers", "cri", "host", "auth", "bus", "es-pg", "es", "testkit", "registry", "scheduler", "agent", "planner", "kubernetes"],
