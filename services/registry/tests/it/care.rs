@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_kernel::{Role, Scope};
+use gantry_kernel::Role;
 use gantry_registry::Config;
 use gantry_registry::adapters::blob_fs::BlobFs;
 use gantry_registry::app::App;
@@ -113,10 +113,7 @@ async fn a_flipped_bit_is_never_served_and_the_images_it_hurts_are_named() {
         Err(error) => Err(error),
     };
     assert!(read.is_err(), "the connection breaks off before the damaged block");
-    let admin = stage.world.user();
-    stage.world.identity.grant(&format!("user:{admin}"), Role::Admin, Scope::Platform).await;
-    stage.world.identity.settle(&stage.host).await;
-    let admin = stage.world.token(admin, "root");
+    let admin = stage.world.operator(&stage.host).await;
     let damage = || async { stage.request(Method::GET, "/api/v1/registry/damage", &admin).send().await.unwrap().json::<Value>().await.unwrap() };
     stage.world.until("the damage is noted", Duration::from_secs(10), || async { damage().await["items"].as_array().is_some_and(|i| !i.is_empty()) }).await;
     let found = damage().await;
@@ -151,10 +148,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     let orphan = stage.upload(REPO, &token, b"nobody needs this").await;
     let collect = |body: Value, token: &str| stage.request(Method::POST, "/api/v1/registry/collections", token).json(&body).send();
     assert_eq!(collect(json!({}), &rest).await.unwrap().status(), 403);
-    let admin = stage.world.user();
-    stage.world.identity.grant(&format!("user:{admin}"), Role::Admin, Scope::Platform).await;
-    stage.world.identity.settle(&stage.host).await;
-    let admin = stage.world.token(admin, "root");
+    let admin = stage.world.operator(&stage.host).await;
     let short = collect(json!({ "older_than_seconds": 5 }), &admin).await.unwrap();
     assert_eq!(short.status(), 400, "a push under way could lose its layers");
     assert_eq!(collect(json!({ "older": 5 }), &admin).await.unwrap().status(), 400);

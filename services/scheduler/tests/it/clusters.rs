@@ -17,16 +17,8 @@ pub async fn started() -> (Place, String, ApiServer) {
 
 async fn started_with(config: Config) -> (Place, String, ApiServer) {
     let place = Place::with(config, Limits::default()).await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     (place, token, ApiServer::start().await)
-}
-
-/// A token of a platform administrator.
-pub async fn operator(place: &Place) -> String {
-    let operator = place.world.user();
-    place.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-    place.world.identity.settle(&place.host).await;
-    place.world.token(operator, "op")
 }
 
 pub async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {

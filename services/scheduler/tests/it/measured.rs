@@ -9,7 +9,7 @@ use gantry_testkit::kubernetes::ApiServer;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::clusters::{import, operator, placed};
+use crate::clusters::{import, placed};
 use crate::neighbours::Limits;
 use crate::place::{LONG, Place, config, web};
 
@@ -106,7 +106,7 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
 async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
     let scraped = Scraped::start().await;
     let place = scraped.place().await;
-    let token = operator(&place).await;
+    let token = place.operator().await;
     let server = ApiServer::start().await;
     server.controllers();
     import(&place, &token, &server, json!({})).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gantry_auth::SpaceRef;
 use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
 use gantry_host::{Host, Leaf};
-use gantry_kernel::{Role, Scope};
+use gantry_kernel::Role;
 use gantry_scheduler::{Config, Scheduler};
 use gantry_testkit::World;
 use reqwest::Method;
@@ -113,12 +113,14 @@ impl Place {
         }
     }
 
+    /// A token of an administrator of the platform.
+    pub async fn operator(&self) -> String {
+        self.world.operator(&self.host).await
+    }
+
     /// Waits until instances can be placed on the node: attaching alone does not make it known.
     pub async fn has_node(&self, name: &str) {
-        let operator = self.world.user();
-        self.world.identity.grant(&format!("user:{operator}"), Role::Admin, Scope::Platform).await;
-        self.world.identity.settle(&self.host).await;
-        let token = self.world.token(operator, "op");
+        let token = self.operator().await;
         let ready = async || {
             let (_, nodes) = self.world.call(&self.host, Method::GET, "/api/v1/nodes", Some(&token), None).await;
             nodes["items"].as_array().is_some_and(|all| all.iter().any(|n| n["name"] == name && n["state"] == "ready"))
