@@ -177,7 +177,7 @@ async fn a_pipeline_deploys_several_images_into_the_cluster_of_its_space() {
         idempotency_key: "run-1".into(),
         ..DeployRequest::default()
     };
-    assert_eq!(place.applications("cicd").await.deploy(request).await.unwrap().into_inner().revision, 1);
+    assert_eq!(place.applications("cicd").deploy(request).await.unwrap().into_inner().revision, 1);
     place.reaches("shop", "running", 1).await;
     for (workload, replicas, digit) in [("web", 1, '1'), ("worker", 2, '2')] {
         let made = server.object(&format!("deployments/gantry-acme-shop-test/shop-{workload}")).expect("the deployment");

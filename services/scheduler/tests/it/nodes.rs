@@ -220,9 +220,9 @@ async fn a_nodes_own_certificate_speaks_for_that_node_alone() {
     };
     place
         .world
-        .until("the scheduler decides, and takes it", LONG, || async { AgentsClient::new(place.channel("node/n7").await).attach(hello("n7")).await.is_ok() })
+        .until("the scheduler decides, and takes it", LONG, || async { AgentsClient::new(place.channel("node/n7")).attach(hello("n7")).await.is_ok() })
         .await;
-    let refused = AgentsClient::new(place.channel("node/n7").await).attach(hello("n8")).await.unwrap_err();
+    let refused = AgentsClient::new(place.channel("node/n7")).attach(hello("n8")).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied, "{refused}");
     assert!(refused.message().contains("n7's"), "{refused}");
 }
@@ -240,11 +240,11 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
     agent.node.lock().unwrap().silent = true;
     let attach = async |peer: &str, node: &str| {
         let message = AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) };
-        AgentsClient::new(place.channel(peer).await).attach(tokio_stream::iter([message])).await.map(drop)
+        AgentsClient::new(place.channel(peer)).attach(tokio_stream::iter([message])).await.map(drop)
     };
     let open = async |peer: &str, ticket: &str| {
         let frame = SessionFrame { ticket: ticket.into(), ..SessionFrame::default() };
-        AgentsClient::new(place.channel(peer).await).session(tokio_stream::iter([frame])).await.map(drop)
+        AgentsClient::new(place.channel(peer)).session(tokio_stream::iter([frame])).await.map(drop)
     };
     let denied = |answer: Result<(), tonic::Status>, why: &str| {
         let refused = answer.unwrap_err();
@@ -264,7 +264,7 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
         let asked = told().await;
         denied(open("node/n2", &asked.ticket).await, "n2's");
         denied(open("billing", &asked.ticket).await, "agent");
-        session(AgentsClient::new(place.channel("agent").await), asked).await;
+        session(AgentsClient::new(place.channel("agent")), asked).await;
     });
     assert_eq!(status, 200, "who was refused has not used the ticket up: {answer}");
 
@@ -275,7 +275,7 @@ async fn every_call_of_agents_is_heard_only_from_who_may_speak_for_the_node() {
     let ((status, answer), ()) = tokio::join!(place.get(&processes), async {
         let asked = told().await;
         denied(open("agent", &asked.ticket).await, "a certificate of its own");
-        session(AgentsClient::new(place.channel("node/n1").await), asked).await;
+        session(AgentsClient::new(place.channel("node/n1")), asked).await;
     });
     assert_eq!(status, 200, "{answer}");
     assert_eq!(open("node/n1", "nobody's").await.unwrap_err().code(), tonic::Code::NotFound);
@@ -303,7 +303,7 @@ async fn a_node_is_not_heard_by_a_certificate_that_was_taken_back_and_one_that_w
     let attach = async |node: &str, leaf: &gantry_host::Leaf| {
         let (sender, receiver) = mpsc::channel(1);
         sender.send(AgentMessage { message: Some(Message::Hello(Hello { node: node.into(), facts: None })) }).await.unwrap();
-        let answer = AgentsClient::new(place.channel_of(leaf).await).attach(ReceiverStream::new(receiver)).await?;
+        let answer = AgentsClient::new(place.channel_of(leaf)).attach(ReceiverStream::new(receiver)).await?;
         Ok::<_, tonic::Status>((answer.into_inner(), sender))
     };
     let good = leaf("n2", 3_600);

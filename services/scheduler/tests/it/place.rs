@@ -7,10 +7,10 @@ use gantry_contract::proto::scheduler::applications_client::ApplicationsClient;
 use gantry_host::{Host, Leaf};
 use gantry_kernel::Role;
 use gantry_scheduler::{Config, Scheduler};
-use gantry_testkit::World;
+use gantry_testkit::{World, rpc};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+use tonic::transport::Channel;
 
 use crate::neighbours::{Billing, Identity, Limits, Registry};
 
@@ -129,22 +129,17 @@ impl Place {
     }
 
     /// A gRPC channel with the certificate of another service.
-    pub async fn channel(&self, peer: &str) -> Channel {
-        self.channel_of(&self.world.running.pki().leaf(peer, &[]).unwrap()).await
+    pub fn channel(&self, peer: &str) -> Channel {
+        rpc::channel(&self.world, &self.host, peer)
     }
 
     /// The same with this certificate.
-    pub async fn channel_of(&self, leaf: &Leaf) -> Channel {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.world.running.pki().ca_pem))
-            .identity(TlsIdentity::from_pem(&leaf.chain_pem, &leaf.key_pem))
-            .domain_name(format!("scheduler.{}", gantry_host::SERVER_SUFFIX));
-        let url = self.host.url_of("scheduler").unwrap();
-        Endpoint::from_shared(url).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
+    pub fn channel_of(&self, leaf: &Leaf) -> Channel {
+        rpc::channel_of(&self.world, &self.host, leaf)
     }
 
-    pub async fn applications(&self, peer: &str) -> ApplicationsClient<Channel> {
-        ApplicationsClient::new(self.channel(peer).await)
+    pub fn applications(&self, peer: &str) -> ApplicationsClient<Channel> {
+        ApplicationsClient::new(self.channel(peer))
     }
 }
 
