@@ -122,7 +122,10 @@ async fn a_refusal_keeps_its_kind_its_code_its_fields_and_its_trace() {
     let mut hers = ProjectsClient::new(signed(&suite, &eve));
     let denied = hers.create_project(api::CreateProjectRequest { org: "acme".into(), name: "mine".into(), public: None }).await.unwrap_err();
     assert!(denied.code() == Code::PermissionDenied && denied.message().contains("right"), "{denied:?}");
-    let nobody = ProjectsClient::new(gateway(&suite.world, &suite.host)).list_projects(api::ListProjectsRequest { org: "acme".into(), ..Default::default() }).await.unwrap_err();
+    let nobody = ProjectsClient::new(gateway(&suite.world, &suite.host))
+        .list_projects(api::ListProjectsRequest { org: "acme".into(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated);
     let empty = orgs.get_org(api::GetOrgRequest { org: String::new() }).await.unwrap_err();
     assert_eq!((empty.code(), empty.message()), (Code::InvalidArgument, "org: must not be empty"));
