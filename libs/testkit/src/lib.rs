@@ -4,6 +4,7 @@
 pub mod agreement;
 mod clause;
 pub mod domain_controller;
+pub mod history;
 mod identity;
 pub mod kubernetes;
 pub mod neighbours;
