@@ -1,10 +1,9 @@
 //! Decisions by what a real Prometheus has scraped: releases that go back, numbers that follow.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gantry_testkit::free_port;
+use gantry_testkit::Prometheus;
 use gantry_testkit::kubernetes::ApiServer;
 use serde_json::{Value, json};
 
@@ -13,45 +12,18 @@ use crate::clusters::{import, placed};
 use crate::neighbours::Limits;
 use crate::place::{LONG, Place, config, web};
 
-/// A Prometheus that scrapes what the test says, every second.
+/// A Prometheus that scrapes what the test says last.
 struct Scraped {
-    prometheus: Child,
-    url: String,
+    prometheus: Prometheus,
     figures: Arc<Mutex<String>>,
-    _home: tempfile::TempDir,
-}
-
-impl Drop for Scraped {
-    fn drop(&mut self) {
-        let _ = self.prometheus.kill();
-        let _ = self.prometheus.wait();
-    }
 }
 
 impl Scraped {
     async fn start() -> Self {
         let figures: Arc<Mutex<String>> = Arc::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = listener.local_addr().unwrap();
         let told = figures.clone();
-        let router = axum::Router::new().route("/metrics", axum::routing::get(move || async move { told.lock().unwrap().clone() }));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: agent\n    honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
-        );
-        std::fs::write(&file, text).unwrap();
-        let port = free_port();
-        let prometheus = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", home.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus is installed (apt install prometheus)");
-        Self { prometheus, url: format!("http://127.0.0.1:{port}"), figures, _home: home }
+        let prometheus = Prometheus::scraping(move || told.lock().unwrap().clone()).await;
+        Self { prometheus, figures }
     }
 
     fn say(&self, figures: impl Into<String>) {
@@ -59,7 +31,7 @@ impl Scraped {
     }
 
     async fn place(&self) -> Place {
-        let url = self.url.clone();
+        let url = self.prometheus.url.clone();
         let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
         Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits::default()).await
     }
@@ -219,7 +191,7 @@ async fn the_number_follows_a_queue_stays_over_revisions_and_is_held_by_hand() {
 async fn what_cannot_be_measured_takes_no_instance_away_and_a_full_quota_adds_none() {
     let scraped = Scraped::start().await;
     scraped.say(queue(40));
-    let url = scraped.url.clone();
+    let url = scraped.prometheus.url.clone();
     let world = gantry_testkit::World::with(move |platform| platform.prometheus_url = url).await;
     let place = Place::on(world, gantry_scheduler::Config { measure_interval_seconds: 1, ..config() }, Limits { cpu_millis: 350, ..Default::default() }).await;
     let _agent = Agent::join(&place, "n1", 4000).await;
