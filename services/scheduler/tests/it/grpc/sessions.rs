@@ -10,17 +10,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::agent::Agent;
-use crate::neighbours::Limits;
-use crate::place::{LONG, Place, config, web};
-
-async fn placed(config: Config) -> (Place, Agent) {
-    let place = Place::with(config, Limits::default()).await;
-    let agent = Agent::join(&place, "n1", 4000).await;
-    place.deploy("web", &web("1", 1)).await;
-    place.reaches("web", "running", 1).await;
-    (place, agent)
-}
+use crate::place::{LONG, Place, config};
+use crate::sessions::placed;
 
 fn start(command: &[&str]) -> api::ExecStart {
     api::ExecStart {
