@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use gantry_kernel::Role;
-use gantry_registry::Config;
-use gantry_registry::adapters::blob_fs::BlobFs;
-use gantry_registry::app::App;
 use gantry_registry::app::care::held;
 use gantry_registry::domain::digest::Digest;
 use gantry_testkit::clause;
@@ -27,13 +24,6 @@ async fn begun() -> (Stage, String, String) {
     let token = stage.full(user, REPO);
     let rest = stage.world.token(user, "ada");
     (stage, token, rest)
-}
-
-/// A registry beside the running one, with the grace period of the test.
-fn collector(stage: &Stage, grace: u64) -> App {
-    let config = Config { gc_grace_seconds: grace, ..Config::default() };
-    let blobs = BlobFs::open(config.storage(&stage.host.platform.home)).unwrap();
-    App::new(stage.host.clone(), std::sync::Arc::new(config), blobs)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +71,7 @@ async fn a_tags_history_says_who_did_what_and_a_deleted_tag_comes_back_while_its
         let holder = stage.host.env.uuid();
         sqlx::query(insert).bind(REPO).bind(format!("sha256:{hours}")).bind(holder).bind(hours).execute(&stage.host.db().pool).await.unwrap();
     }
-    let freed = collector(&stage, 0).collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
+    let freed = stage.collector(0).collect(Duration::ZERO, false, "user:test").await.unwrap().unwrap();
     assert!(freed.blobs >= 3 && freed.bytes > 0, "{freed:?}");
     let left: Vec<String> = sqlx::query_scalar("select digest from fetches").fetch_all(&stage.host.db().pool).await.unwrap();
     assert_eq!(left, ["sha256:1"]);
@@ -156,7 +146,7 @@ async fn an_operator_collects_first_dry_then_in_earnest() {
     assert_eq!((dry["blobs"].as_u64(), dry["dry_run"].as_bool()), (Some(0), Some(true)));
     // The clock has to move on by at least its own step.
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let app = collector(&stage, 0);
+    let app = stage.collector(0);
     let would = app.collect(Duration::ZERO, true, "user:test").await.unwrap().unwrap();
     // The link of the upload still holds it; its age ends that.
     assert_eq!(would.blobs, 1);
@@ -200,7 +190,7 @@ async fn whatever_is_pushed_mounted_tagged_deleted_and_collected_no_image_ever_l
     let token = stage.token(&format!("user:{user}"), &repositories.map(|r| ("repository", r, all)));
     let layers: Vec<Vec<u8>> = (0..5).map(|n| layer(&[("n", format!("interleaved {n}").as_bytes())])).collect();
     let images: Vec<Image> = (0..4).map(|n| Image::of(vec![layers[n].clone(), layers[n + 1].clone()], "amd64")).collect();
-    let app = collector(&stage, 0);
+    let app = stage.collector(0);
     let mut runner = TestRunner::deterministic();
     for round in 0..8 {
         let plan = steps().new_tree(&mut runner).unwrap().current();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::agent::Agent;
 use crate::clusters::{import, placed};
 use crate::neighbours::Limits;
-use crate::place::{LONG, Place, config, web};
+use crate::place::{LONG, Place, config, released, web};
 
 /// A Prometheus that scrapes what the test says last.
 struct Scraped {
@@ -37,10 +37,6 @@ impl Scraped {
     }
 }
 
-fn released(image: &str, release: &str) -> String {
-    format!("{}x-gantry:\n  release: {release}\n", web(image, 2))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     let scraped = Scraped::start().await;
@@ -48,9 +44,9 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     let agent = Agent::join(&place, "n1", 4000).await;
     let release =
         "{strategy: canary, steps: [{weight: 50, pause_seconds: 1}], checks: [{measure: latency, max: 100, failures: 2}, {measure: error_rate, max: 5}]}";
-    place.deploy("web", &released("1", release)).await;
+    place.deploy("web", &released("1", 2, release)).await;
     place.reaches("web", "running", 1).await;
-    place.deploy("web", &released("2", release)).await;
+    place.deploy("web", &released("2", 2, release)).await;
     // As long as nothing is measured it is not known whether it is good.
     let path = format!("{}/web/why", place.apps());
     let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
@@ -64,7 +60,7 @@ async fn a_canary_goes_on_by_good_answers_and_back_by_bad_ones() {
     place.reaches("web", "running", 2).await;
     place.world.until("the old ones have gone", LONG, || async { agent.running().len() == 2 }).await;
 
-    place.deploy("web", &released("3", &release.replace("pause_seconds: 1", "pause_seconds: 3600"))).await;
+    place.deploy("web", &released("3", 2, &release.replace("pause_seconds: 1", "pause_seconds: 3600"))).await;
     place.world.until("the step has begun", LONG, || async { place.app("web").await["release"]["step"] == 1 }).await;
     let new = place.instances("web").await.into_iter().find(|i| i["revision"] == 3).unwrap();
     scraped.say(format!("gantry_instance_response_seconds{{node=\"n1\",service_id=\"s\",instance=\"{}\"}} 0.9\n", new["id"].as_str().unwrap()));
@@ -84,9 +80,9 @@ async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
     import(&place, &token, &server, json!({})).await;
     placed(&place).await;
     let release = "{strategy: canary, steps: [{weight: 50, pause_seconds: 3600}], checks: [{measure: error_rate, max: 5, failures: 2}]}";
-    place.deploy("web", &released("1", release)).await;
+    place.deploy("web", &released("1", 2, release)).await;
     place.reaches("web", "running", 1).await;
-    place.deploy("web", &released("2", release)).await;
+    place.deploy("web", &released("2", 2, release)).await;
     let path = format!("{}/web/why", place.apps());
     let waits = || async { place.get(&path).await.1["waiting"][0]["reason"].as_str().unwrap_or_default().contains("is not measured yet") };
     place.world.until("it waits for answers", LONG, waits).await;
@@ -116,7 +112,7 @@ async fn a_canary_on_a_cluster_is_measured_by_what_its_pods_say() {
 async fn a_query_of_ones_own_is_for_administrators_of_the_platform() {
     let place = Place::new().await;
     let own = "{strategy: canary, steps: [{weight: 50}], checks: [{measure: query, query: up, min: 1}]}";
-    let (code, body) = place.deploy("web", &released("1", own)).await;
+    let (code, body) = place.deploy("web", &released("1", 2, own)).await;
     assert_eq!(code, 403, "{body}");
     assert!(body["detail"].as_str().unwrap().contains("queries know no tenants"), "{body}");
 }

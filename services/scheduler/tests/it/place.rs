@@ -149,3 +149,8 @@ pub fn web(image: &str, replicas: u32) -> String {
         "services:\n  web:\n    image: acme/shop/web:{image}\n    environment: {{SECRET: hunter2}}\n    ports: ['20080:8080']\n    deploy:\n      replicas: {replicas}\n      resources: {{limits: {{cpus: '0.1', memory: 64M}}}}\n      update_config: {{parallelism: 1, monitor: 10s}}\n"
     )
 }
+
+/// The same, which is released as `release` says (a map of YAML).
+pub fn released(image: &str, replicas: u32, release: &str) -> String {
+    format!("{}x-gantry:\n  release: {release}\n", web(image, replicas))
+}

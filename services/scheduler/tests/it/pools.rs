@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
+use crate::clusters::call;
 use crate::place::{LONG, Place};
 
 const WEB: &str = "services:\n  web:\n    image: acme/shop/web:1\n    ports: ['80:8080']\n";
@@ -11,10 +12,6 @@ const WEB: &str = "services:\n  web:\n    image: acme/shop/web:1\n    ports: ['8
 /// With a public address, as the service asks for it.
 fn asking(address: &str, replicas: u32) -> String {
     format!("{WEB}    deploy: {{replicas: {replicas}, resources: {{limits: {{cpus: '0.1', memory: 64M}}}}}}\n    x-gantry: {{address: {address}}}\n")
-}
-
-async fn call(place: &Place, token: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    place.world.call(&place.host, method, path, Some(token), body.as_ref()).await
 }
 
 async fn set(place: &Place, token: &str, name: &str, body: Value) -> (u16, Value) {
