@@ -18,7 +18,7 @@ pub fn scaling(name: &Name, w: &Workload, s: &Scaling) -> Value {
         };
         let mut named = Fields::default();
         named.put("name", m.name.as_str());
-        named.put("selector", super::selector(&m.selector));
+        named.put("selector", super::policies::selector(&m.selector));
         let named = Value::from(named);
         match m.source {
             MetricSource::Resource if !m.container.is_empty() => {
