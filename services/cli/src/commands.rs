@@ -37,6 +37,7 @@ use clap::CommandFactory;
 use serde_json::Value;
 
 pub use configuration::SetName;
+use files::settings;
 
 use crate::args::{Arguments, Command, Common, Place};
 use crate::client::Client;

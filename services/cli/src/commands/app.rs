@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::document::{self, Document};
 use super::progress::{Progress, Seen};
-use super::{Context, confirm, files, inside, segment, why};
+use super::{Context, confirm, inside, segment, why};
 use crate::args::{App, Release, Scaling};
 use crate::failure::Failure;
 use crate::output::{find, print};
@@ -188,7 +188,7 @@ pub async fn run(cx: &mut Context, command: App) -> Result<()> {
             };
             // Those that cannot be read are set anew all the same.
             let now = if_version.or(read.ok().and_then(|(_, now)| now));
-            let rules = cx.client.put_over(&path, &files::settings(&file)?, now).await?;
+            let rules = cx.client.put_over(&path, &super::settings(&file)?, now).await?;
             cx.one(&rules)
         }
         App::Delete { name, yes } => {

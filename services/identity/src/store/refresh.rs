@@ -1,6 +1,6 @@
 //! Refresh tokens in families: all that descend from one sign-in at one client.
 
-use gantry_kernel::{OffsetDateTime, Uuid};
+use gantry_kernel::{OffsetDateTime, UserId, Uuid};
 use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::domain::refresh::Shown;
@@ -169,6 +169,16 @@ pub async fn claims_of(pool: &PgPool, family: Uuid) -> Result<Option<String>, sq
 pub async fn end_all_of_client(pool: &PgPool, client: &str, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     sqlx::query("update families set ended_at = $2, end_reason = $3 where client_id = $1 and ended_at is null")
         .bind(client)
+        .bind(now)
+        .bind(why)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+pub async fn end_all_of(pool: &PgPool, user: UserId, why: &str, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("update families set ended_at = $2, end_reason = $3 where user_id = $1 and ended_at is null")
+        .bind(user.0)
         .bind(now)
         .bind(why)
         .execute(pool)
